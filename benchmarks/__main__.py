@@ -1,7 +1,7 @@
 """`python -m benchmarks`: measures every number in the documentation, and prints the tables of its pages.
 
 The sections run one after the other, each in its own process. `python -m benchmarks.SECTION` runs a single section and
-has flags of its own. Run all sections on an idle machine, and replace the tables of a page together, so that its
+has its own flags. Run all sections on an idle machine, and replace the tables of a page together, so that its
 numbers come from one run.
 """
 

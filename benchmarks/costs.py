@@ -28,12 +28,12 @@ from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.process.server import load
+from sentiment_conv1d.service.rest import app
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest, Result
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry import logs
 from sentiment_conv1d.service.telemetry.metrics import Metrics
-from sentiment_conv1d.service.telemetry.request_ids import RequestIds
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 
 _BUFFERS = Buffers(1 << 40)
@@ -41,8 +41,8 @@ _HEADERS = {b"host": b"localhost:8000", b"content-type": b"application/json"}
 
 
 @contextmanager
-def without(*methods: tuple[type, str, Callable[..., Any]]) -> Iterator[None]:
-    """Replace methods with others that do less."""
+def without(*methods: tuple[Any, str, Callable[..., Any]]) -> Iterator[None]:
+    """Replace methods, or functions of modules, with others that do less."""
     patches = [patch.object(owner, name, other) for owner, name, other in methods]
     for each in patches:
         each.start()
@@ -61,10 +61,10 @@ def nothing(*arguments: Any, **keywords: Any) -> None:
 BASE = "as it is, without a network"
 
 #: The removed parts, by name.
-PARTS: dict[str, tuple[tuple[type, str, Callable[..., Any]], ...]] = {
+PARTS: dict[str, tuple[tuple[Any, str, Callable[..., Any]], ...]] = {
     "metrics of requests": ((Metrics, "began", nothing), (Metrics, "ended", nothing)),
     "metrics of models": tuple((Statistics, name, nothing) for name in ("count_soon", "ran")),
-    "request ids": ((RequestIds, "choose", lambda ids, given: "0123456789abcdef"),),
+    "request ids": ((app, "choose_id", lambda given: "0123456789abcdef"),),
     "limits": ((DataPlane, "_characters", lambda plane, rows: 0),),
 }
 

@@ -4,6 +4,8 @@ It compares the plain service with one and two workers with Ray Serve with one a
 in Ray's default mode and in its throughput mode. The processor time per request is that of all processes of a server,
 including Ray's own, minus the time that they use without requests. Other programs on the cores hardly affect it.
 
+`--limits 4 16 64` compares values of `max_ongoing_requests` instead, on one replica with 1 to 64 connections.
+
 It needs wrk, and runs in the environment of `make test-ray`.
 """
 
@@ -14,7 +16,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from urllib.request import Request, urlopen
 
@@ -36,6 +38,9 @@ _VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "PYTH
 #: Concurrent requests per worker or replica.
 _CONNECTIONS = 8
 
+#: Concurrent requests of the comparison of limits.
+_LIMITED_CONNECTIONS = (1, 2, 4, 8, 16, 64)
+
 
 def plain(workers: int) -> Server:
     """Return the plain service."""
@@ -44,13 +49,13 @@ def plain(workers: int) -> Server:
     return Server(f"plain, {workers}", "-m", "service", "serve", *ports, *options, probe="/readyz")
 
 
-def on_ray(replicas: int, mode: str, variables: Mapping[str, str]) -> Server:
-    """Return the service on Ray."""
-    arguments = ("-m", "benchmarks.ray_serving", "--serve", str(replicas), "{port}")
-    return Server(f"Ray Serve{mode}, {replicas}", *arguments, probe="/readyz", environment={**_VARIABLES, **variables})
+def on_ray(name: str, variables: Mapping[str, str], replicas: int, limit: int = 16) -> Server:
+    """Return the service on Ray. `limit` is `max_ongoing_requests`."""
+    arguments = ("-m", "benchmarks.ray_serving", "--serve", str(replicas), str(limit), "{port}")
+    return Server(name, *arguments, probe="/readyz", environment={**_VARIABLES, **variables})
 
 
-def serve(replicas: int, port: int) -> None:
+def serve(replicas: int, limit: int, port: int) -> None:
     """Serve on Ray until SIGTERM."""
     import ray
     from ray import serve
@@ -59,10 +64,15 @@ def serve(replicas: int, port: int) -> None:
 
     from sentiment_conv1d.cluster.application import deployment
 
-    ray.init(num_cpus=replicas, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+    ray.init("local", num_cpus=replicas, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
     logs = LoggingConfig(enable_access_log=False)
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port), logging_config=logs)
-    options = {"num_replicas": replicas, "autoscaling_config": None, "logging_config": logs}
+    options = {
+        "num_replicas": replicas,
+        "max_ongoing_requests": limit,
+        "autoscaling_config": None,
+        "logging_config": logs,
+    }
     arguments = {"model_repository": str(ARTIFACT.parent.parent)}
     serve.run(deployment.options(**options).bind(arguments), route_prefix="/", blocking=True)
 
@@ -98,6 +108,61 @@ def measure(server: Server, script: Script, connections: int, seconds: int) -> L
     return Load(answers.throughput, answers.p50, answers.p99, cpu / answers.requests, answers.failed)
 
 
+def compare_with_plain(script: Script, rounds: int, seconds: int) -> str:
+    """Return a table of the plain service and Ray Serve, with one and two workers."""
+    found: dict[str, list[tuple[Load, Load]]] = {}
+    for _ in range(rounds):
+        for count in (1, 2):
+            throughput = on_ray(f"Ray Serve, throughput, {count}", THROUGHPUT, count)
+            for server in (plain(count), on_ray(f"Ray Serve, {count}", {}, count), throughput):
+                one, many = measure_all(server, script, (1, _CONNECTIONS * count), seconds)
+                found.setdefault(server.name, []).append((one, many))
+    rows = []
+    for name, loads in found.items():
+        ones, manies = zip(*loads, strict=True)
+        p50, alone = median(each.p50 for each in ones), median(each.cpu for each in ones)
+        rate, cpu = median(each.rate for each in manies), median(each.cpu for each in manies)
+        errors = sum(each.errors for each in (*ones, *manies))
+        rows.append((name, *(number(each * 1e6) for each in (p50, alone, cpu)), number(rate), str(errors)))
+    head = (
+        "server, workers",
+        "p50 µs, 1 connection",
+        "CPU µs, 1 connection",
+        "CPU µs, 8 each",
+        "requests/s, 8 each",
+        "errors",
+    )
+    return table(head, rows)
+
+
+def compare_limits(limits: Sequence[int], script: Script, rounds: int, seconds: int) -> str:
+    """Return a table of one replica in throughput mode with several values of `max_ongoing_requests`."""
+    found: dict[int, list[list[Load]]] = {limit: [] for limit in limits}
+    for _ in range(rounds):
+        for limit, loads in found.items():
+            server = on_ray(f"max_ongoing_requests {limit}", THROUGHPUT, 1, limit)
+            loads.append(measure_all(server, script, _LIMITED_CONNECTIONS, seconds))
+    rows = []
+    for column, connections in enumerate(_LIMITED_CONNECTIONS):
+        each = [[loads[column] for loads in found[limit]] for limit in limits]
+        rates = (number(median(load.rate for load in loads)) for loads in each)
+        times = (number(median(load.cpu for load in loads) * 1e6) for loads in each)
+        latencies = (number(median(load.p99 for load in loads) * 1e3) for loads in each)
+        errors = sum(load.errors for loads in each for load in loads)
+        rows.append((str(connections), *rates, *times, *latencies, str(errors)))
+    names = ("requests/s", "CPU µs", "p99 ms")
+    return table(("connections", *(f"{name}, {limit}" for name in names for limit in limits), "errors"), rows)
+
+
+def measure_all(server: Server, script: Script, connections: Iterable[int], seconds: int) -> list[Load]:
+    """Start a server, measure it with several numbers of connections, and stop it."""
+    print(server.name, file=sys.stderr, flush=True)
+    with server:
+        wait_for(server)
+        measure(server, script, _CONNECTIONS, 2)
+        return [measure(server, script, each, seconds) for each in connections]
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(
@@ -107,42 +172,20 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--serve", nargs=2, type=int, metavar=("REPLICAS", "PORT"), help=argparse.SUPPRESS)
+    parser.add_argument("--limits", nargs="+", type=int, metavar="N", help="compare values of max_ongoing_requests")
+    parser.add_argument("--serve", nargs=3, type=int, metavar=("REPLICAS", "LIMIT", "PORT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(*options.serve)
         return
     require()
-    texts = generate(read_artifact(ARTIFACT).tokenizer, 512)
-    script = Script(PREDICT, texts)
-    found: dict[str, list[tuple[Load, Load]]] = {}
-    for _ in range(options.rounds):
-        for count in (1, 2):
-            for server in (plain(count), on_ray(count, "", {}), on_ray(count, ", throughput", THROUGHPUT)):
-                print(server.name, file=sys.stderr, flush=True)
-                with server:
-                    wait_for(server)
-                    measure(server, script, _CONNECTIONS, 2)
-                    one = measure(server, script, 1, options.seconds)
-                    many = measure(server, script, _CONNECTIONS * count, options.seconds)
-                found.setdefault(server.name, []).append((one, many))
-    rows = []
-    for name, loads in found.items():
-        ones, manies = zip(*loads, strict=True)
-        p50, alone = median(each.p50 for each in ones), median(each.cpu for each in ones)
-        rate, cpu = median(each.rate for each in manies), median(each.cpu for each in manies)
-        errors = sum(each.errors for each in (*ones, *manies))
-        rows.append((name, *(number(each * 1e6) for each in (p50, alone, cpu)), number(rate), str(errors)))
+    script = Script(PREDICT, generate(read_artifact(ARTIFACT).tokenizer, 512))
+    if options.limits:
+        found = compare_limits(options.limits, script, options.rounds, options.seconds)
+    else:
+        found = compare_with_plain(script, options.rounds, options.seconds)
     print(circumstances(), f"Medians of {options.rounds} rounds of {options.seconds} s.\n")
-    head = (
-        "server, workers",
-        "p50 µs, 1 connection",
-        "CPU µs, 1 connection",
-        "CPU µs, 8 each",
-        "requests/s, 8 each",
-        "errors",
-    )
-    print(table(head, rows))
+    print(found)
 
 
 if __name__ == "__main__":

@@ -24,14 +24,14 @@ from sentiment_conv1d.service.settings import read_settings
 
 logger = logging.getLogger("ray.serve")
 
-#: Concurrent requests of a replica. Each takes about a tenth of a millisecond of its only thread. Further requests
-#: would wait in the replica, although another replica could answer them.
+#: Concurrent requests of a replica. Further requests would wait in the replica, although another replica could answer
+#: them. docs/scaling.md has the measurements for the limits.
 MAX_ONGOING = 16
 
 #: Requests that wait in each proxy. The proxy rejects more with 429 and Retry-After.
 MAX_QUEUED = 256
 
-#: Average requests per replica. Ray adapts the number of replicas to reach it.
+#: Average requests per replica. Ray adapts the number of replicas to reach it. A replica with this many is busy.
 TARGET_ONGOING = 4
 
 

@@ -17,7 +17,7 @@ INTERVAL = 5.0
 #: Seconds without a report after which the board treats a replica as ended.
 _GONE = 6 * INTERVAL
 
-#: Suffixes of the series that remain of a replica that has ended.
+#: Suffixes of the series that are kept when a replica ends.
 _COUNTED = ("_total", "_count", "_sum", "_bucket")
 
 #: Samples that have the same value in all replicas, so they are not added up.

@@ -26,6 +26,7 @@ from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Outcome, Reconciler
 from sentiment_conv1d.service.models.replay_log import Order
 from sentiment_conv1d.service.models.startup import opener, repository_of
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.process.server import begin, count, make_metrics, note
 from sentiment_conv1d.service.process.worker import make_dataplane, make_request_log
@@ -61,30 +62,19 @@ class Replica:
         self._request_log = make_request_log(settings, 0, self.metrics)
         self._dataplane = make_dataplane(settings, self._models, self.metrics, in_flight, self._request_log)
         self._readiness = Readiness(self._models)
-        self._reconciler = Reconciler(
-            repository, self._models, opener(settings), self._dataplane, self.metrics, workers=self
-        )
+        self._reconciler = Reconciler(repository, self._models, opener(settings), self._dataplane, self.metrics, self)
         self._watch_interval = settings.watch_interval
         self.access = Access(settings)
         #: The gRPC methods that need no API key.
         self.open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self.max_message_bytes = settings.max_body_bytes
-        self._application = Application(
-            settings,
-            dataplane=self._dataplane,
-            models=self._models,
-            readiness=self._readiness,
-            access=self.access,
-            metrics=self.metrics,
-        )
-        self._application.state.reconciler = self._reconciler
+        self._state = ServiceState(settings, self._dataplane, self._models, self._readiness, self.access, self.metrics)
+        self._state.reconciler = self._reconciler
+        self._application = Application(self._state)
         counted = Counted(self._dataplane, self.metrics)
-        open_inference = oip.OpenInference(
-            self._dataplane, self._models, self._readiness, self._reconciler, settings.max_batch_texts
-        )
         self.methods: dict[str, Method] = {
             **Health(HEALTH_NAMES).methods(),
-            **open_inference.methods(counted),
+            **oip.OpenInference(self._state).methods(counted),
             **sentiment.Sentiment(self._dataplane, self._models).methods(counted),
         }
         self._counted = counted
@@ -112,7 +102,7 @@ class Replica:
 
     def use_metrics(self, metrics: Any) -> None:
         """Answer `/metrics` from these metrics."""
-        self._application.state.metrics = metrics
+        self._state.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an HTTP request that a proxy has read."""

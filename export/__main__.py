@@ -88,7 +88,7 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
 
 
 def _add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
-    """Add the flags that state what a file of a model from elsewhere does not contain."""
+    """Add the flags for what the file of an imported model does not contain."""
     foreign.add_argument(
         "--vocabulary",
         "--tokenizer",

@@ -9,8 +9,9 @@ import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from typing import Any, NoReturn
 try:
     from loadtest.errors import LoadTestError
     from loadtest.generation import probe
+    from loadtest.generation.load import Sending
     from loadtest.generation.pool import ENDING, GeneratorPool
     from loadtest.measurement import machine, objective
     from loadtest.plan import Plan
@@ -146,7 +148,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     _make_folder(out)
     each = texts.choose(options.texts, _tokenizer(), _REQUESTS)
     with ExitStack() as stack:
-        service = stack.enter_context(_started(options.workers)) if options.url is None else None
+        service = stack.enter_context(_service(options.workers)) if options.url is None else None
         target = _target(options, service)
         traffic = {options.traffic: make_requests(mix, each, target, options.batch)}
         probe.check(target, traffic[options.traffic])
@@ -207,14 +209,6 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    fixed = {
-        "traffic": options.traffic,
-        "poisson": options.poisson,
-        "connections": options.connections,
-        "max_connections": options.max_connections,
-        "timeout": options.timeout,
-        "max_requests": options.max_requests,
-    }
     if options.connections > options.max_connections:
         raise LoadTestError("--connections exceeds --max-connections")
     steps: dict[str, Any] = {}
@@ -236,7 +230,8 @@ def _plan(options: argparse.Namespace) -> Plan:
         steps["rates"] = ()
     if options.only or options.no_protocols:
         steps |= {"protocols": False, "second_opinions": False}
-    return Plan(**fixed, **steps)
+    others = {each.name: getattr(options, each.name) for each in fields(Sending) if each.name != "seconds"}
+    return Plan(**others, **steps)
 
 
 def _check_target(options: argparse.Namespace) -> None:
@@ -248,12 +243,10 @@ def _check_target(options: argparse.Namespace) -> None:
         raise LoadTestError("--workers cannot be used with --url")
 
 
-@contextmanager
-def _started(workers: int | None) -> Iterator[Server]:
+def _service(workers: int | None) -> Server:
     flags = ("--host", "127.0.0.1", "--port", "{port}", "--grpc-port", "{grpc_port}", "--execution-provider", "cpu")
     count = () if workers is None else ("--workers", str(workers))
-    with Server("the service", "-m", "service", "serve", *flags, *count, probe="/readyz") as server:
-        yield server
+    return Server("the service", "-m", "service", "serve", *flags, *count, probe="/readyz")
 
 
 def _target(options: argparse.Namespace, service: Server | None) -> Target:
@@ -319,25 +312,19 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
+def _between(least: float, most: int) -> Callable[[str], float]:
+    """Return the type of a flag that takes a number from `least`, of whose type the number is, to `most`."""
+
+    def number(text: str) -> float:
+        value = type(least)(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be between {least:,} and {most:,}")
+        return value
+
+    return number
 
 
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0.01 <= value <= 1e6:
-        raise argparse.ArgumentTypeError("must be between 0.01 and 1,000,000")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 86400:
-        raise argparse.ArgumentTypeError("must be between 0.1 and 86,400")
-    return value
+_count, _rate, _seconds = _between(1, 1_000_000_000), _between(0.01, 1_000_000), _between(0.1, 86_400)
 
 
 def _numbers(kind: Any) -> Any:

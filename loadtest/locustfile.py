@@ -23,7 +23,7 @@ from locust import FastHttpUser, LoadTestShape, User, constant_throughput, event
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from loadtest.generation.rpc import credentials, metadata
+from loadtest.generation.rpc import metadata, open_channel
 from loadtest.processes import PROJECT
 from loadtest.traffic import texts
 from loadtest.traffic.requests import FORMS, Form
@@ -122,14 +122,7 @@ class _GrpcUser(User):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        address = str(Traffic.target.grpc)
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        trusted = credentials(Traffic.target)
-        self._channel: grpc.Channel = (
-            grpc.insecure_channel(address, options)
-            if trusted is None
-            else grpc.secure_channel(address, trusted, options)
-        )
+        self._channel: grpc.Channel = open_channel(Traffic.target)
 
     def on_stop(self) -> None:
         """Called by Locust at the end."""

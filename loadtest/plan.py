@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loadtest.generation.load import Sending
 from loadtest.measurement.objective import Objective
 from loadtest.measurement.step import Step
 
@@ -16,21 +17,14 @@ _CLOSE = 1.03
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Sending):
     """The steps that the command line asks for."""
 
-    traffic: str = "rest"
     rates: tuple[float, ...] | None = None  # None: derived from the throughput of the closed loop
     concurrency: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    seconds: float = 4.0  # of each step
     searches: int = 4  # the most steps of the search for the highest rate that meets the objective
     protocols: bool = True  # whether to measure every protocol
     second_opinions: bool = True  # whether to run wrk and perf_analyzer
-    poisson: bool = False
-    connections: int = 32
-    max_connections: int = 1024
-    timeout: float = 10.0
-    max_requests: int = 2_000_000
 
     def rates_for(self, throughput: float) -> tuple[float, ...]:
         """Return the rates of the open loop, in ascending order."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any
 
 import psutil
 
-from loadtest.generation.load import Load
+from loadtest.generation.load import Load, Sending
 from loadtest.generation.pool import GeneratorPool
 from loadtest.measurement import machine, saturation
 from loadtest.measurement.metrics import Snapshot, between, cost
@@ -36,34 +36,22 @@ class Interrupted(Exception):
     """The test ends early: Ctrl-C, or the time limit."""
 
 
+@dataclass(eq=False)
 class Run:
     """One test. `execute` fills `document`, which is a partial report if the test is interrupted."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        target: Target,
-        pool: GeneratorPool,
-        *,
-        objective: Objective | None,
-        texts: Sequence[str],
-        traffic: Mapping[str, Sequence[Request]],
-        max_seconds: float,
-        about: Mapping[str, Any],
-        memory: Callable[[], float] | None = None,
-    ) -> None:
-        """`about` is added to the document: what is tested, and with which options.
+    plan: Plan
+    target: Target
+    pool: GeneratorPool
+    objective: Objective | None
+    texts: Sequence[str]
+    traffic: Mapping[str, Sequence[Request]]
+    max_seconds: float
+    about: Mapping[str, Any]  # added to the document: what is tested, and with which options
+    memory: Callable[[], float] | None = None  # of the service in bytes, in place of the service's own metric
 
-        `memory` returns the memory of the service in bytes, in place of the service's own metric.
-        """
-        self._plan = plan
-        self._target = target
-        self._pool = pool
-        self._objective = objective
-        self._texts = texts
-        self._traffic = traffic
-        self._deadline = monotonic() + max_seconds
-        self._memory = memory
+    def __post_init__(self) -> None:
+        self._deadline = monotonic() + self.max_seconds
         self._progress = Progress(self._expected())
         self.document: dict[str, Any] = {
             "format": FORMAT,
@@ -71,8 +59,8 @@ class Run:
             "interrupted": None,
             "machine": machine.describe(),
             "versions": machine.versions(),
-            "plan": asdict(plan),
-            **about,
+            "plan": asdict(self.plan),
+            **self.about,
             "closed": [],
             "open": [],
             "protocols": [],
@@ -82,9 +70,9 @@ class Run:
     def execute(self) -> None:
         """Run every step of the plan, until Ctrl-C or the time limit."""
         began = perf_counter()
-        snapshot = Snapshot.take(self._target)
+        snapshot = Snapshot.take(self.target)
         self.document |= {"workers": snapshot.workers, "models": snapshot.models}
-        self._overhead = cost(self._target)
+        self._overhead = cost(self.target)
         try:
             self._closed_loop()
             self._open_loop()
@@ -100,52 +88,52 @@ class Run:
         self._conclude()
 
     def _closed_loop(self) -> None:
-        for callers in self._plan.concurrency:
+        for callers in self.plan.concurrency:
             self._step("closed", f"closed loop, {callers} callers", self._load(callers=callers))
 
     def _open_loop(self) -> None:
         throughput = max((step["throughput"] for step in self.document["closed"]), default=0.0)
-        rates = self._plan.rates_for(throughput) if throughput or self._plan.rates else ()
+        rates = self.plan.rates_for(throughput) if throughput or self.plan.rates else ()
         beyond = 0
         for number, rate in enumerate(rates):
             step = self._step("open", f"open loop, {rate:,g} per second", self._load(rate=rate))
             beyond = beyond + 1 if step["throughput"] < _KEPT_UP * rate else 0
-            if beyond == 2 and self._plan.rates is None:
+            if beyond == 2 and self.plan.rates is None:
                 self._progress.more(number + 1 - len(rates))
                 return
 
     def _search(self) -> None:
-        if self._objective is None or self._plan.rates is not None:
+        if self.objective is None or self.plan.rates is not None:
             return
-        for _ in range(self._plan.searches):
-            rate = next_rate(self._objective, self.document["open"])
+        for _ in range(self.plan.searches):
+            rate = next_rate(self.objective, self.document["open"])
             if rate is None:
                 break
             self._step("open", f"open loop, {rate:,g} per second", self._load(rate=rate))
         self.document["open"].sort(key=lambda step: step["rate"])
 
     def _protocols(self) -> None:
-        if not self._plan.protocols:
+        if not self.plan.protocols:
             return
         for name, form in FORMS.items():
-            if name in self._traffic:
+            if name in self.traffic:
                 title = f"{form.title}, {_CALLERS} callers"
                 self._step("protocols", title, self._load(traffic=name, callers=_CALLERS))
 
     def _second_opinions(self) -> None:
-        if not self._plan.second_opinions or not self.document["protocols"]:
+        if not self.plan.second_opinions or not self.document["protocols"]:
             return
-        seconds = max(1, round(self._plan.seconds))
+        seconds = max(1, round(self.plan.seconds))
         opinions: list[tuple[str, str, Callable[[], dict[str, Any] | None]]] = [
-            ("wrk", "rest", lambda: saturation.wrk(self._target, self._traffic["rest"], _CALLERS, seconds)),
+            ("wrk", "rest", lambda: saturation.wrk(self.target, self.traffic["rest"], _CALLERS, seconds)),
             (
                 "perf_analyzer",
                 "oip-grpc",
-                lambda: saturation.perf_analyzer(self._target, "grpc", self._texts, _CALLERS, seconds),
+                lambda: saturation.perf_analyzer(self.target, "grpc", self.texts, _CALLERS, seconds),
             ),
         ]
         for tool, form, ask in opinions:
-            if form not in self._traffic or saturation.find(tool) is None:
+            if form not in self.traffic or saturation.find(tool) is None:
                 continue
             self._check_time(2 * seconds)
             self._progress.begin(f"{tool}, {_CALLERS} callers")
@@ -156,31 +144,21 @@ class Run:
             self.document["second_opinions"].append(opinion)
             self._progress.end({"throughput": opinion["throughput"], "latency": opinion, "failed": opinion["failed"]})
 
-    def _load(self, *, traffic: str | None = None, rate: float | None = None, callers: int | None = None) -> Load:
-        plan = self._plan
-        return Load(
-            traffic=traffic or plan.traffic,
-            seconds=plan.seconds,
-            rate=rate,
-            callers=callers,
-            poisson=plan.poisson,
-            warmup=min(0.5, plan.seconds / 4),
-            timeout=plan.timeout,
-            connections=plan.connections,
-            max_connections=plan.max_connections,
-            max_requests=plan.max_requests,
-        )
+    def _load(self, **step: Any) -> Load:
+        """Return the load of a step, which differs from the plan in these fields."""
+        planned = {each.name: getattr(self.plan, each.name) for each in fields(Sending)}
+        return Load(**planned | step, warmup=min(0.5, self.plan.seconds / 4))
 
     def _step(self, kind: str, title: str, load: Load) -> Step:
         self._check_time(load.seconds + load.warmup)
         self._progress.begin(title)
-        before = Snapshot.take(self._target)
+        before = Snapshot.take(self.target)
         psutil.cpu_percent()  # the next call returns the use of all processors since this one
-        found = self._pool.run(load, lambda passed, over: self._progress.watch(passed, load.seconds, over))
+        found = self.pool.run(load, lambda passed, over: self._progress.watch(passed, load.seconds, over))
         busy = psutil.cpu_percent() / 100
-        server = between(before, Snapshot.take(self._target), self._overhead)
-        if server is not None and self._memory is not None:
-            server["memory_bytes"] = self._memory()
+        server = between(before, Snapshot.take(self.target), self._overhead)
+        if server is not None and self.memory is not None:
+            server["memory_bytes"] = self.memory()
         step = measure(load, found) | {"title": title, "server": server, "machine_busy": busy}
         self.document[kind].append(step)
         self._progress.end(step)
@@ -193,10 +171,10 @@ class Run:
             raise Interrupted("out of time (--max-seconds)")
 
     def _expected(self) -> int:
-        plan = self._plan
+        plan = self.plan
         rates = len(plan.rates_for(1000.0))
-        searches = plan.searches if self._objective is not None and plan.rates is None else 0
-        protocols = sum(name in FORMS for name in self._traffic) if plan.protocols else 0
+        searches = plan.searches if self.objective is not None and plan.rates is None else 0
+        protocols = sum(name in FORMS for name in self.traffic) if plan.protocols else 0
         opinions = 2 if plan.second_opinions and plan.protocols else 0
         return len(plan.concurrency) + rates + searches + protocols + opinions
 
@@ -212,7 +190,7 @@ class Run:
         document["warnings"] = warnings(steps)
 
     def _judge(self, steps: Sequence[Step]) -> dict[str, Any] | None:
-        objective = self._objective
+        objective = self.objective
         if objective is None:
             return None
         best = objective.highest(steps)
@@ -222,7 +200,7 @@ class Run:
         cores = min(filter(None, (workers, self.document["service_cores"])), default=None)
         return {
             "text": objective.text,
-            "met": objective.verdict(steps, every=self._plan.rates is not None),
+            "met": objective.verdict(steps, every=self.plan.rates is not None),
             "rate": rate,
             "rate_per_worker": rate / workers if rate and workers else None,
             "rate_per_core": rate / cores if rate and cores else None,

@@ -6,7 +6,7 @@
     README.md        the model card, see `model.model_card`; readers ignore it
 
 A reader checks all files before it uses any. A writer fills a temporary folder and renames it into place, so that
-nobody reads an incomplete artifact.
+no reader sees an incomplete artifact.
 """
 
 from __future__ import annotations

@@ -11,22 +11,26 @@ from string import Template
 Cell = str | tuple[str, str]
 
 
-def page(title: str, body: str) -> str:
-    """Return a document with this title, which is escaped, and this HTML below it.
+def page(title: str, body: str, style: str = "") -> str:
+    """Return a document with this title, which is escaped, and this HTML below it. `style` is additional CSS.
 
     The policy of the document is a second lock: if text is ever left unescaped, it can load and run nothing.
     """
     frame = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    return frame.substitute(title=escape(title), body=body)
+    return frame.substitute(title=escape(title), body=body, style=style)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], numbers: int = 0) -> str:
-    """Return an HTML table. The last `numbers` columns are flush right. Text is escaped."""
+def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], numbers: int = 0, highlighted: int | None = None) -> str:
+    """Return an HTML table. The last `numbers` columns are flush right, and one row can have the class `here`.
+
+    Text is escaped.
+    """
     kinds = ["number" if place >= len(head) - numbers else "words" for place in range(len(head))]
     names = "".join(
         f'<th scope="col" class="{kind}">{escape(name)}</th>' for kind, name in zip(kinds, head, strict=True)
     )
-    lines = "".join(f"<tr>{_row(row, kinds)}</tr>\n" for row in rows)
+    marks = {highlighted: ' class="here"'}
+    lines = "".join(f"<tr{marks.get(place, '')}>{_row(row, kinds)}</tr>\n" for place, row in enumerate(rows))
     return f'\n<div class="scroll"><table>\n<thead><tr>{names}</tr></thead>\n<tbody>\n{lines}</tbody>\n</table></div>'
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 
 #: The values of a column, one per text.
 Column = Sequence[Any] | npt.NDArray[Any]

@@ -11,6 +11,8 @@ import logging
 import os
 import pickle
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from sentiment_conv1d.model.tables import DataError
@@ -28,6 +30,8 @@ except ImportError as error:
         "the engine `ray` needs Ray, install the `ray` extra (`pip install --require-hashes -r requirements/ray.txt`)"
     ) from error
 
+logger = logging.getLogger(__name__)
+
 #: The most blocks of a data set. In larger runs a block has several parts.
 _MOST_BLOCKS = 10_000
 
@@ -36,22 +40,26 @@ def score_on_ray(job: Job, parts: Iterator[Part], workers: int = 0) -> Iterator[
     """Score parts on the cluster of `RAY_ADDRESS`, or on one that it starts and stops. Yields results in any order.
 
     `workers` is the number of actors with one processor each, by default the number of processors of the cluster. Ray
-    repeats the parts of actors and machines that die. Raises as `score_part` does.
+    repeats the parts of actors and machines that die. Raises as `score_part` does, and `DataError` if it cannot
+    connect to the cluster.
     """
     rows = [{"work": pickle.dumps((job, part))} for part in parts]
     if not rows:
         return
     started = not ray.is_initialized()
     if started:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        _connect()
     try:
-        size = workers or int(ray.cluster_resources()["CPU"])
+        size = workers or int(ray.cluster_resources().get("CPU", 1))
+        if ray.available_resources().get("CPU", 0) < 1:
+            logger.warning("no processor of the cluster is free; waiting for one")
         context = ray_data.DataContext.get_current()
         context.enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         data = ray_data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS))
         scored = data.map(
             _Actor,
+            fn_constructor_args=(str(Path.cwd()),),
             num_cpus=1,
             compute=ray_data.ActorPoolStrategy(size=min(size, len(rows))),
         )
@@ -64,8 +72,21 @@ def score_on_ray(job: Job, parts: Iterator[Part], workers: int = 0) -> Iterator[
             ray.shutdown()
 
 
+def _connect() -> None:
+    """Connect to the cluster of `RAY_ADDRESS`, or start one."""
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as error:
+        raise DataError(f"cannot connect to Ray: {error}") from error
+
+
 class _Actor:
     """Scores parts in a process of Ray. It returns errors as rows, because Ray wraps exceptions and repeats tasks."""
+
+    def __init__(self, folder: str) -> None:
+        # Relative paths are relative to the folder of the command. A node may not have it if all paths are URLs.
+        with suppress(FileNotFoundError):
+            os.chdir(folder)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -1,8 +1,9 @@
-"""The errors of requests, and the tables that map them to HTTP and gRPC statuses."""
+"""The errors of requests, with their HTTP and gRPC statuses."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import ClassVar
 
 from sentiment_conv1d.model.errors import SentimentError
 
@@ -16,10 +17,22 @@ class StartupError(SentimentError):
 
 
 class RequestError(Exception):
-    """A request that fails. The caller sees the beginning of the message."""
+    """A request that fails. The caller sees the beginning of the message.
+
+    A subclass declares its code and its statuses. An error without a gRPC status occurs only over REST.
+    """
 
     code = "internal"
+    http_status = HTTPStatus.INTERNAL_SERVER_ERROR
+    grpc_status = "INTERNAL"  # a name of `grpc.StatusCode`
     retry_after: int | None = None  # seconds
+
+    #: All subclasses.
+    kinds: ClassVar[list[type[RequestError]]] = []
+
+    def __init_subclass__(cls, code: str, http: int, grpc: str = grpc_status, retry_after: int | None = None) -> None:
+        cls.code, cls.http_status, cls.grpc_status, cls.retry_after = code, HTTPStatus(http), grpc, retry_after
+        cls.kinds.append(cls)
 
     def __init__(self, message: str) -> None:
         message = message if len(message) <= MAX_MESSAGE_CHARACTERS else message[: MAX_MESSAGE_CHARACTERS - 1] + "…"
@@ -31,161 +44,78 @@ class ClientDisconnected(Exception):
     """The client has disconnected, or cancelled the request, before its response was complete."""
 
 
-class Malformed(RequestError):
+class Malformed(RequestError, code="malformed", http=400, grpc="INVALID_ARGUMENT"):
     """The bytes do not have the protocol's format, for example because they are not JSON."""
 
-    code = "malformed"
 
-
-class Invalid(RequestError):
+class Invalid(RequestError, code="invalid", http=422, grpc="INVALID_ARGUMENT"):
     """The request is well-formed, but does not have the shape that the route expects."""
 
-    code = "invalid"
 
-
-class NotExplainable(RequestError):
+class NotExplainable(RequestError, code="not_explainable", http=422, grpc="FAILED_PRECONDITION"):
     """The decisions of this model cannot be explained exactly."""
 
-    code = "not_explainable"
 
-
-class TooLarge(RequestError):
+# The same call can never succeed, so the gRPC status is not RESOURCE_EXHAUSTED.
+class TooLarge(RequestError, code="too_large", http=413, grpc="INVALID_ARGUMENT"):
     """The request exceeds a limit on bytes, characters or texts."""
 
-    code = "too_large"
 
-
-class MessageTooLarge(TooLarge):
+class MessageTooLarge(TooLarge, code="message_too_large", http=413, grpc="RESOURCE_EXHAUSTED"):
     """A gRPC message exceeds the limit on bytes. gRPC has a separate status for this."""
 
-    code = "message_too_large"
 
-
-class HeadTooLarge(RequestError):
+class HeadTooLarge(RequestError, code="head_too_large", http=431, grpc="RESOURCE_EXHAUSTED"):
     """The headers exceed their limit."""
 
-    code = "head_too_large"
 
-
-class UnsupportedVersion(RequestError):
+class UnsupportedVersion(RequestError, code="unsupported_version", http=505):
     """The service does not support this version of HTTP."""
 
-    code = "unsupported_version"
 
-
-class UnsupportedCoding(RequestError):
+class UnsupportedCoding(RequestError, code="unsupported_coding", http=501):
     """The body has a transfer coding other than chunked."""
 
-    code = "unsupported_coding"
 
-
-class Unauthorized(RequestError):
+class Unauthorized(RequestError, code="unauthorized", http=401, grpc="UNAUTHENTICATED"):
     """The request has no valid API key."""
 
-    code = "unauthorized"
 
-
-class Forbidden(RequestError):
+class Forbidden(RequestError, code="forbidden", http=403, grpc="PERMISSION_DENIED"):
     """The caller lacks a client certificate or an administration key, or the request comes from another site."""
 
-    code = "forbidden"
 
-
-class NotFound(RequestError):
+class NotFound(RequestError, code="not_found", http=404, grpc="NOT_FOUND"):
     """The route, model or version does not exist."""
 
-    code = "not_found"
 
-
-class MethodNotAllowed(RequestError):
+class MethodNotAllowed(RequestError, code="method_not_allowed", http=405):
     """The route does not accept this method."""
-
-    code = "method_not_allowed"
 
     def __init__(self, message: str, allowed: str) -> None:
         super().__init__(message)
         self.allowed = allowed
 
 
-class UnknownMethod(RequestError):
+class UnknownMethod(RequestError, code="unknown_method", http=404, grpc="UNIMPLEMENTED"):
     """The gRPC method does not exist."""
 
-    code = "unknown_method"
 
-
-class RequestTimeout(RequestError):
+class RequestTimeout(RequestError, code="request_timeout", http=408, grpc="DEADLINE_EXCEEDED"):
     """The body did not arrive in time."""
 
-    code = "request_timeout"
 
-
-class UnsupportedEncoding(RequestError):
+class UnsupportedEncoding(RequestError, code="unsupported_encoding", http=415, grpc="UNIMPLEMENTED"):
     """The service does not support the compression of the body."""
 
-    code = "unsupported_encoding"
 
-
-class Overloaded(RequestError):
+class Overloaded(RequestError, code="overloaded", http=429, grpc="RESOURCE_EXHAUSTED", retry_after=1):
     """Admission control rejected the request because too much work is waiting. A retry can succeed."""
 
-    code = "overloaded"
-    retry_after = 1
 
-
-class Unavailable(RequestError):
+class Unavailable(RequestError, code="unavailable", http=503, grpc="UNAVAILABLE", retry_after=1):
     """The service is starting or shutting down."""
 
-    code = "unavailable"
-    retry_after = 1
 
-
-class DeadlineExceeded(RequestError):
+class DeadlineExceeded(RequestError, code="deadline_exceeded", http=504, grpc="DEADLINE_EXCEEDED"):
     """The answer was not ready within the request timeout."""
-
-    code = "deadline_exceeded"
-
-
-HTTP_STATUS: dict[str, HTTPStatus] = {
-    Malformed.code: HTTPStatus.BAD_REQUEST,
-    Unauthorized.code: HTTPStatus.UNAUTHORIZED,
-    Forbidden.code: HTTPStatus.FORBIDDEN,
-    NotFound.code: HTTPStatus.NOT_FOUND,
-    UnknownMethod.code: HTTPStatus.NOT_FOUND,
-    MethodNotAllowed.code: HTTPStatus.METHOD_NOT_ALLOWED,
-    RequestTimeout.code: HTTPStatus.REQUEST_TIMEOUT,
-    TooLarge.code: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    MessageTooLarge.code: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    UnsupportedEncoding.code: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    Invalid.code: HTTPStatus.UNPROCESSABLE_ENTITY,
-    NotExplainable.code: HTTPStatus.UNPROCESSABLE_ENTITY,
-    Overloaded.code: HTTPStatus.TOO_MANY_REQUESTS,
-    HeadTooLarge.code: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    UnsupportedVersion.code: HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
-    UnsupportedCoding.code: HTTPStatus.NOT_IMPLEMENTED,
-    RequestError.code: HTTPStatus.INTERNAL_SERVER_ERROR,
-    Unavailable.code: HTTPStatus.SERVICE_UNAVAILABLE,
-    DeadlineExceeded.code: HTTPStatus.GATEWAY_TIMEOUT,
-}
-
-#: For protocols without status 422: an invalid request is a 400.
-PLAIN_HTTP_STATUS = HTTP_STATUS | {Invalid.code: HTTPStatus.BAD_REQUEST}
-
-#: Names of `grpc.StatusCode`. A request over a limit is INVALID_ARGUMENT, because the same call can never succeed.
-GRPC_STATUS: dict[str, str] = {
-    Malformed.code: "INVALID_ARGUMENT",
-    Invalid.code: "INVALID_ARGUMENT",
-    TooLarge.code: "INVALID_ARGUMENT",
-    MessageTooLarge.code: "RESOURCE_EXHAUSTED",
-    HeadTooLarge.code: "RESOURCE_EXHAUSTED",
-    UnsupportedEncoding.code: "UNIMPLEMENTED",
-    UnknownMethod.code: "UNIMPLEMENTED",
-    RequestTimeout.code: "DEADLINE_EXCEEDED",
-    Unauthorized.code: "UNAUTHENTICATED",
-    Forbidden.code: "PERMISSION_DENIED",
-    NotFound.code: "NOT_FOUND",
-    NotExplainable.code: "FAILED_PRECONDITION",
-    Overloaded.code: "RESOURCE_EXHAUSTED",
-    Unavailable.code: "UNAVAILABLE",
-    DeadlineExceeded.code: "DEADLINE_EXCEEDED",
-    RequestError.code: "INTERNAL",
-}

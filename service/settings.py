@@ -348,7 +348,7 @@ def add_flags(parser: argparse.ArgumentParser, names: tuple[str, ...] = tuple(Se
         parser.add_argument(
             flag(name),
             default=None,
-            help=f"{field.description} [{variable(name)}, default: {_shown(field.default)}]",
+            help=f"{field.description} [{variable(name)}, default: {shown(field.default)}]",
             **boolean,
         )
 
@@ -379,17 +379,8 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
         raise StartupError(f"{origin}{first['msg'].removeprefix('Value error, ')}") from error
 
 
-def table() -> str:
-    """Return the settings as the Markdown table of docs/settings.md."""
-    rows = ["| flag | environment variable | default | what it is |", "|---|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = f"`{_shown(field.default)}`"
-        names = ", ".join(f"`{each}`" for each in variables(name))
-        rows.append(f"| `{flag(name)}` | {names} | {default} | {field.description} |")
-    return "\n".join(rows) + "\n"
-
-
-def _shown(default: object) -> str:
+def shown(default: object) -> str:
+    """Return a default as the documentation writes it."""
     if default in (None, ""):
         return "none"
     return str(default).lower() if isinstance(default, bool) else str(default)

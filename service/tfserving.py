@@ -10,7 +10,7 @@ from typing import Any
 
 from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.models.loaded import State
+from sentiment_conv1d.service.telemetry.metrics import ModelState
 
 #: The only signature of every model.
 SIGNATURE = "serving_default"
@@ -36,19 +36,19 @@ def signature_map(manifest: Manifest) -> dict[str, Any]:
     return {"signature_def": {SIGNATURE: signature}}
 
 
-def model_status(states: Iterable[State]) -> dict[str, Any]:
+def model_status(states: Iterable[ModelState]) -> dict[str, Any]:
     """Return the states of versions that are served or were rejected, newest first, as a `GetModelStatusResponse`."""
     return {
         "model_version_status": [
             _status(each, "AVAILABLE", "OK", "")
-            if each.served or each.refusal is None
-            else _status(each, "END", "INVALID_ARGUMENT", each.refusal.reason)
+            if each.served or not each.fault
+            else _status(each, "END", "INVALID_ARGUMENT", each.reason)
             for each in sorted(states, key=lambda each: -each.version)
         ]
     }
 
 
-def _status(state: State, name: str, code: str, message: str) -> dict[str, Any]:
+def _status(state: ModelState, name: str, code: str, message: str) -> dict[str, Any]:
     return {
         "version": str(state.version),
         "state": name,

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,6 +35,14 @@ def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without service settings, with a free gRPC port and `variables`."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("SENTIMENT_")}
     return inherited | {"SENTIMENT_GRPC_PORT": "0"} | variables
+
+
+def free_port() -> int:
+    """Return a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

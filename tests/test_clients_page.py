@@ -58,7 +58,7 @@ def rounded(text: str) -> str:
     return re.sub(r"[ \t]+", " ", numbers)
 
 
-def test_everything_is_run() -> None:
+def test_all_examples_are_run() -> None:
     """The tests below run every example of the page."""
     assert len(re.findall(r"^\$ ", PAGE, re.MULTILINE)) == len(COMMANDS) > 8
     assert PAGE.count("```python") == len(PROGRAMS) > 6

@@ -142,7 +142,7 @@ def test_one_program(wheel: Path) -> None:
     assert text.count("=") == 1
 
 
-def test_nothing_else_is_importable(installed: Installed) -> None:
+def test_importable_names(installed: Installed) -> None:
     """The wheel adds no other importable name."""
     assert (installed.packages / PACKAGE).is_dir()
     others = {"service", "scoring", "cluster", "model", "export", "loadtest", "benchmarks", "tests", "model_repository"}
@@ -201,7 +201,7 @@ def test_version(installed: Installed) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "what"), [((), "required: COMMAND"), (("sreve",), "invalid choice: 'sreve'")])
-def test_slips(arguments: tuple[str, ...], what: str) -> None:
+def test_usage_errors(arguments: tuple[str, ...], what: str) -> None:
     """No command, or one that does not exist, is a usage error."""
     finished = run("-m", PACKAGE, *arguments)
     assert finished.returncode == 2

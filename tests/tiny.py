@@ -5,6 +5,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 #: Flags of `python -m model train`: every layer of the family, with numbers as small as possible.
 FLAGS = (
     *("--preset", "imdb-cnn"),
@@ -41,3 +43,9 @@ def write_reviews(path: Path, labels: Sequence[str] = ("negative", "positive"), 
             generator.shuffle(words)
             table.writerow([" ".join(words).capitalize() + ".", labels[kind]])
     return path
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write sixty reviews, half of them positive."""
+    return write_reviews(tmp_path_factory.mktemp("data") / "reviews.csv")

@@ -29,7 +29,7 @@ def reference_graph(model: keras.Model, max_tokens: int) -> onnx.ModelProto:
             # tf2onnx leaves operators that it cannot translate in the graph.
             onnx.checker.check_model(reference)
         except Exception as error:
-            # Keras and tf2onnx pass on whatever the failing operator raises.
+            # Keras and tf2onnx raise any exception of the failing operator.
             raise ExportError(
                 f"Keras cannot export this model to ONNX: {quoted(error)}",
                 "replace the operation that the message names with layers that ONNX supports",

@@ -241,7 +241,7 @@ def _joined(branches: list[_Branch], head: list[Dense]) -> tuple[list[Bank], lis
     """Merge the normalizations after the banks' activations into the head; returns the banks and the head.
 
     A normalization with a negative scale turns a minimum into a maximum. The minimum of a filter is the negated maximum
-    of the filter with its signs changed, so such filters become a bank of their own. An average needs no such change.
+    of the filter with its signs changed, so such filters become a separate bank. An average needs no such change.
     """
     banks: list[Bank] = []
     rows: list[npt.NDArray[np.intp]] = []

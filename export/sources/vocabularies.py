@@ -199,7 +199,7 @@ def _keras_file(path: Path, asked: Asked) -> Tokenizer:
     if len(found) != 1:
         raise ExportError(
             f"{path}: the file contains {len(found)} TextVectorization layers instead of one",
-            "save the layer that the model was trained with in a model of its own",
+            "save the layer that the model was trained with in a separate model",
         )
     return vectorization_tokenizer(found[0], asked)
 

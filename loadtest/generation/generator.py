@@ -17,6 +17,7 @@ import resource
 import threading
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from time import perf_counter, process_time
@@ -225,23 +226,17 @@ class Generator:
         )
 
 
+@dataclass(eq=False)
 class Worker:
     """The state of a generator process between its steps."""
 
-    def __init__(
-        self,
-        share: Share,
-        target: Target,
-        traffic: Mapping[str, Sequence[Request]],
-        stop: Event,
-        over: Synchronized[int],
-    ) -> None:
-        """`stop` ends the running step, and `over` is the number of finished requests, which the parent reads."""
-        self._share = share
-        self._target = target
-        self._traffic = traffic
-        self._stop = stop
-        self._over = over
+    _share: Share
+    _target: Target
+    _traffic: Mapping[str, Sequence[Request]]
+    _stop: Event  # ends the running step
+    _over: Synchronized[int]  # the number of finished requests, which the parent reads
+
+    def __post_init__(self) -> None:
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
     def prepare(self, load: Load) -> None:

@@ -12,19 +12,25 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Load:
-    """One step: an open loop at `rate`, or a closed loop of `callers`, each of which waits for its response."""
+class Sending:
+    """How requests are sent in every step of a test."""
 
-    traffic: str
-    seconds: float
-    rate: float | None = None  # requests per second
-    callers: int | None = None
+    traffic: str = "rest"
+    seconds: float = 4.0
     poisson: bool = False  # random instead of evenly spaced arrivals
-    warmup: float = 0.5  # seconds of the same load before the start, which do not count
-    timeout: float = 10.0  # seconds until a request without a response has failed
     connections: int = 32  # opened before the start; an open loop opens more if needed
     max_connections: int = 1024
+    timeout: float = 10.0  # seconds until a request without a response has failed
     max_requests: int = 2_000_000
+
+
+@dataclass(frozen=True)
+class Load(Sending):
+    """One step: an open loop at `rate`, or a closed loop of `callers`, each of which waits for its response."""
+
+    rate: float | None = None  # requests per second
+    callers: int | None = None
+    warmup: float = 0.5  # seconds of the same load before the start, which do not count
 
     @property
     def open(self) -> bool:

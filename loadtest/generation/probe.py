@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from loadtest.errors import LoadTestError
-from loadtest.generation.rpc import credentials, metadata
+from loadtest.generation.rpc import metadata, open_channel
 from loadtest.traffic.requests import Request, Transport
 from loadtest.traffic.target import Endpoint, Target
 
@@ -62,8 +62,7 @@ def _call(target: Target, request: Request) -> None:
         _connected(target, target.grpc, "h2").close()
     except OSError as error:
         raise _unreachable(target.grpc, error) from error
-    address, trusted = str(target.grpc), credentials(target)
-    with grpc.insecure_channel(address) if trusted is None else grpc.secure_channel(address, trusted) as channel:
+    with open_channel(target) as channel:
         try:
             if request.transport is Transport.STREAM:
                 call: Any = channel.stream_stream(request.method)
@@ -73,9 +72,8 @@ def _call(target: Target, request: Request) -> None:
                 call = channel.unary_unary(request.method)
                 call(request.payload, timeout=_SECONDS, metadata=metadata(target))
         except grpc.RpcError as error:
-            raise LoadTestError(
-                f"{address} answers {request.form} with {error.code().name}: {error.details()}"
-            ) from error
+            answer = f"{error.code().name}: {error.details()}"
+            raise LoadTestError(f"{target.grpc} answers {request.form} with {answer}") from error
 
 
 def _connected(target: Target, endpoint: Endpoint, protocol: str) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -17,20 +18,16 @@ from loadtest.traffic.target import Target
 OK = "OK"
 
 
-def open_channels(target: Target, count: int) -> list[grpc.aio.Channel]:
-    """Open `count` connections, because the server distributes connections, not calls, among its workers."""
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-    trusted = credentials(target)
-    if trusted is None:
-        return [grpc.aio.insecure_channel(str(target.grpc), options) for _ in range(count)]
-    return [grpc.aio.secure_channel(str(target.grpc), trusted, options) for _ in range(count)]
+#: Every channel has a connection of its own, because the server distributes connections, not calls, among its workers.
+_OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
 
 
-def credentials(target: Target) -> grpc.ChannelCredentials | None:
-    """Return the certificates to trust, or None without TLS."""
+def open_channel(target: Target, kind: Any = grpc) -> Any:
+    """Open a `grpc.Channel`, or a `grpc.aio.Channel` if `kind` is `grpc.aio`."""
     if target.grpc is None or not target.grpc.tls:
-        return None
-    return grpc.ssl_channel_credentials(None if target.ca_file is None else target.ca_file.read_bytes())
+        return kind.insecure_channel(str(target.grpc), _OPTIONS)
+    trusted = grpc.ssl_channel_credentials(None if target.ca_file is None else target.ca_file.read_bytes())
+    return kind.secure_channel(str(target.grpc), trusted, _OPTIONS)
 
 
 def metadata(target: Target) -> tuple[tuple[str, str], ...]:
@@ -54,7 +51,7 @@ class Calls:
 
     async def open(self, count: int) -> None:
         """Open the channels before the start. Errors are ignored: they will happen again, when they count."""
-        self._channels = open_channels(self._target, count)
+        self._channels = [open_channel(self._target, grpc.aio) for _ in range(count)]
         waits = [asyncio.wait_for(channel.channel_ready(), self._timeout) for channel in self._channels]
         await asyncio.gather(*waits, return_exceptions=True)
 
@@ -102,17 +99,17 @@ class Calls:
         return next(self._streams[method])
 
 
+@dataclass(eq=False)
 class _Stream:
     """One stream, which answers its messages in order. It is reopened after it ends."""
 
-    def __init__(self, method: Any, metadata: tuple[tuple[str, str], ...], done: Done, timeout: float) -> None:
-        self._method = method
-        self._metadata = metadata
-        self._done = done
-        self._timeout = timeout
-        self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
-        self._pending: deque[tuple[Request, float]] = deque()
-        self._task: asyncio.Task[None] | None = None
+    _method: Any
+    _metadata: tuple[tuple[str, str], ...]
+    _done: Done
+    _timeout: float
+    _outgoing: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
+    _pending: deque[tuple[Request, float]] = field(default_factory=deque)
+    _task: asyncio.Task[None] | None = None
 
     def send(self, request: Request, due: float) -> None:
         """Send a message after the earlier ones."""

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from http.client import responses
 from typing import Any
 
 from loadtest.generation.rpc import OK
 
 #: HTTP and gRPC statuses of an overloaded service.
 _REFUSALS = frozenset({"429", "503", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
-
-_MEANINGS = {
-    "429": "too many requests",
-    "503": "not available",
-    "504": "deadline passed",
-    "500": "internal error",
-    "413": "too large",
-    "401": "no API key",
-    "404": "no such route or model",
-    "RESOURCE_EXHAUSTED": "too many requests",
-    "UNAVAILABLE": "not available",
-}
 
 
 def succeeded(outcome: str) -> bool:
@@ -43,7 +32,7 @@ def failure_rows(steps: Iterable[Mapping[str, Any]], requests: int) -> list[tupl
         (
             kind,
             "rejected: overloaded" if kind in _REFUSALS else "failed",
-            _MEANINGS.get(kind, ""),
+            responses.get(int(kind), "") if kind.isdigit() else "",
             f"{count:,}",
             f"{count / requests:.3%}",
         )

@@ -22,10 +22,10 @@ _SLICES = 8
 #: Bounds of the histogram, in seconds: 20 per factor of ten.
 _BUCKETS = np.geomspace(1e-5, 100.0, 141)
 
-#: A generator that uses such a share of a processor cannot send on time.
+#: A generator that uses this share of a processor cannot send on time.
 _SATURATED = 0.9
 
-#: A generator is late if the median lag exceeds so many seconds and this share of the median latency.
+#: A generator is late if the median lag exceeds this number of seconds and this share of the median latency.
 _LATE_SECONDS, _LATE_SHARE = 0.001, 0.1
 
 #: The lag affects the tail if its 99th percentile exceeds this share of the 99th percentile of the latency.

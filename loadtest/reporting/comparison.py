@@ -91,7 +91,7 @@ def html(old: Document, new: Document, compared: Document) -> str:
     ]
     return render(
         "comparison.html",
-        title="Two load tests",
+        "Two load tests",
         old=old,
         new=new,
         cautions=_cautions(old, new, compared),

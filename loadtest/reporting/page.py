@@ -1,4 +1,4 @@
-"""Renders the templates in `templates/`. Each page is a self-contained HTML document."""
+"""Renders the templates in `templates/` as self-contained pages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from loadtest.units import duration, number, rate
+from sentiment_conv1d.model.page import page, table
 
 #: The cell of a number that was not measured.
 NONE = "-"
+
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def _or_none(value: Any, show: str = "number") -> str:
@@ -19,15 +23,17 @@ def _or_none(value: Any, show: str = "number") -> str:
 
 
 _ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    loader=FileSystemLoader(_TEMPLATES),
     autoescape=True,
     trim_blocks=True,
     lstrip_blocks=True,
     undefined=StrictUndefined,
 )
 _ENVIRONMENT.filters |= {"duration": duration, "number": number, "rate": rate, "or_none": _or_none}
+_ENVIRONMENT.globals["table"] = lambda *arguments: Markup(table(*arguments))  # noqa: S704 - it escapes the cells
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, title: str, **values: Any) -> str:
     """Render a template with values, whose text is escaped."""
-    return _ENVIRONMENT.get_template(template).render(values)
+    body = _ENVIRONMENT.get_template(template).render(values)
+    return page(title, body, (_TEMPLATES / "page.css").read_text(encoding="utf-8"))

@@ -26,8 +26,8 @@ def html(document: Document) -> str:
     knee, best = document["knee"], document["best"]
     inside = [step for step in document["open"] if step["server"]] or [s for s in document["closed"] if s["server"]]
     steps = all_steps(document)
+    title = f"Load test of {', '.join(document['models']) or document['target']['rest']}"
     values = dict(document) | {
-        "title": f"Load test of {', '.join(document['models']) or document['target']['rest']}",
         "subtitle": _subtitle(document),
         "warnings": _warnings(document),
         "steps": steps,
@@ -43,7 +43,8 @@ def html(document: Document) -> str:
         "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
         "settings": _settings(document["plan"]),
     }
-    return render("report.html", document=document, figures=figures, rows=rows, STAGES=STAGES, FORMS=FORMS, **values)
+    names = {"document": document, "figures": figures, "rows": rows, "STAGES": STAGES, "FORMS": FORMS}
+    return render("report.html", title, **names, **values)
 
 
 def _subtitle(document: Document) -> str:

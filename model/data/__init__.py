@@ -1,6 +1,6 @@
 """Labelled texts from files: tables, datasets of Hugging Face and the Large Movie Review Dataset.
 
-`load` reads what a model is trained on, and `load_examples` what it is measured on.
+`load` reads the texts to train a model on, and `load_examples` those to measure it on.
 """
 
 from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts, split

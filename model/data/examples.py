@@ -27,7 +27,7 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class LabelledTexts:
-    """What a trained model is measured on. `source` says in words what was read."""
+    """The texts to measure a trained model on. `source` describes what was read."""
 
     examples: Examples
     source: str

@@ -16,13 +16,13 @@ from sentiment_conv1d.model.errors import SentimentError
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-#: Equal-width bins of the confidence, as Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017), have them.
+#: Equal-width bins of the confidence, as in Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017).
 CALIBRATION_BINS = 15
 
-# A float32 answer may be exactly 0 or 1. Keras cuts at the same place, so that this loss compares with its own.
+# A float32 output can be exactly 0 or 1. Keras clips at the same value, so this loss is comparable to that of Keras.
 _SMALLEST_PROBABILITY = 1e-7
 
-# Rows of a float32 softmax over many labels sum to 1 only about that well.
+# The rows of a float32 softmax over many labels sum to 1 with this precision.
 _SUM_TOLERANCE = 1e-4
 
 
@@ -34,24 +34,24 @@ class LabelScores(NamedTuple):
     """The scores of one label; None if a score would divide by zero."""
 
     label: str
-    precision: float | None  # right answers among those that say this label
-    recall: float | None  # right answers among the examples that have this label
-    f1: float | None  # harmonic mean of the two
-    support: int  # examples that have this label
+    precision: float | None  # share of correct answers among those with this label
+    recall: float | None  # share of correct answers among the examples with this label
+    f1: float | None  # harmonic mean of precision and recall
+    support: int  # number of examples with this label
 
 
 class ThresholdScores(NamedTuple):
-    """The scores of a label against the rest, if it is decided for from a threshold on."""
+    """The scores of a label against all others, if it is predicted at a threshold or above."""
 
     threshold: float
     precision: float | None
     recall: float | None
     f1: float | None
-    accuracy: float  # share of the examples for which it is right that they have or do not have the label
+    accuracy: float  # share of the examples that are correctly predicted to have or not to have the label
 
 
 class RocCurve(NamedTuple):
-    """One label against the rest, from the strictest threshold to the laxest."""
+    """The ROC curve of one label against all others, from the highest threshold to the lowest."""
 
     label: str
     false_positive_rate: npt.NDArray[np.float64]  # [points]
@@ -60,12 +60,12 @@ class RocCurve(NamedTuple):
 
 
 class PrecisionRecallCurve(NamedTuple):
-    """One label against the rest, from the laxest threshold to the strictest."""
+    """The precision and recall of one label against all others, from the lowest threshold to the highest."""
 
     label: str
     precision: npt.NDArray[np.float64]  # [points]
     recall: npt.NDArray[np.float64]  # [points]
-    average: float  # average precision: the mean of the precisions, weighted by the recall that each gains
+    average: float  # average precision: the mean of the precisions, weighted by the increase of the recall
 
 
 class Calibration(NamedTuple):
@@ -74,13 +74,13 @@ class Calibration(NamedTuple):
     edges: npt.NDArray[np.float64]  # [bins + 1]; a bin excludes its lower edge and includes its upper one
     counts: npt.NDArray[np.int64]
     confidence: npt.NDArray[np.float64]  # mean in the bin, 0 if it is empty
-    accuracy: npt.NDArray[np.float64]  # share of right answers in the bin, 0 if it is empty
+    accuracy: npt.NDArray[np.float64]  # share of correct answers in the bin, 0 if it is empty
 
 
 def label_probabilities(output: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The output of the network, [n, 1] or [n, labels], with one column for each label: float64 [n, labels].
+    """Return the output of the network, [n, 1] or [n, labels], with one column per label: float64 [n, labels].
 
-    A sigmoid's one column p is the probability of label 1 and becomes [1 - p, p].
+    A single column p of a sigmoid is the probability of label 1 and becomes [1 - p, p].
     Raises `EvaluationError` on any other shape.
     """
     columns = np.asarray(output, np.float64)
@@ -128,14 +128,14 @@ class Evaluation:
 
     @cached_property
     def confusion(self) -> npt.NDArray[np.int64]:
-        """How often each truth met each answer: [truth, predicted]."""
+        """The number of examples with each true label and each predicted label: [true, predicted]."""
         labels = len(self.label_names)
         pairs = np.bincount(self.labels * labels + self.predicted, minlength=labels * labels)
         return pairs.reshape(labels, labels).astype(np.int64)
 
     @property
     def accuracy(self) -> float:
-        """The share of right answers."""
+        """The share of correct answers."""
         return float(np.mean(self.predicted == self.labels))
 
     @property
@@ -146,7 +146,7 @@ class Evaluation:
 
     @property
     def brier(self) -> float:
-        """The mean squared error of the probabilities, of label 1 if there are two labels, otherwise summed."""
+        """The mean squared error of the probability of label 1 if there are two labels, otherwise the sum over all."""
         errors = self.probabilities - np.eye(len(self.label_names))[self.labels]
         if len(self.label_names) == 2:
             errors = errors[:, 1:]
@@ -154,9 +154,9 @@ class Evaluation:
 
     @cached_property
     def roc_curves(self) -> tuple[RocCurve, ...]:
-        """The curve of label 1 if there are two labels, else one a label; labels that have no curve are left out.
+        """The ROC curve of label 1 if there are two labels, and otherwise one per label.
 
-        A curve needs examples that have the label and examples that have not.
+        A label has no curve if all examples have it, or none.
         """
         curves = []
         for name, truth, scores in self._one_against_the_rest():
@@ -166,7 +166,7 @@ class Evaluation:
 
     @cached_property
     def precision_recall_curves(self) -> tuple[PrecisionRecallCurve, ...]:
-        """The curves of the labels that have one, as in `roc_curves`."""
+        """The precision-recall curves of the same labels as in `roc_curves`."""
         curves = []
         for name, truth, scores in self._one_against_the_rest():
             precision, recall, _ = precision_recall_curve(truth, scores)
@@ -175,9 +175,9 @@ class Evaluation:
 
     @property
     def roc_auc(self) -> float | None:
-        """The area under the ROC curve: of label 1 if there are two labels, otherwise the mean over all labels.
+        """The area under the curve of label 1 if there are two, and otherwise the unweighted mean over all labels.
 
-        None where a label has no curve, because a mean over the others would be another number.
+        None if a label has no curve, because a mean over the others would not be comparable.
         """
         expected = 1 if len(self.label_names) == 2 else len(self.label_names)
         if len(self.roc_curves) < expected:
@@ -186,7 +186,7 @@ class Evaluation:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The answers in `CALIBRATION_BINS` bins of their confidence."""
+        """The answers in `CALIBRATION_BINS` bins by their confidence."""
         confidence = np.take_along_axis(self.probabilities, self.predicted[:, None], axis=1)[:, 0].astype(np.float64)
         bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
         counts = np.bincount(bins, minlength=CALIBRATION_BINS)
@@ -200,13 +200,13 @@ class Evaluation:
 
     @property
     def expected_calibration_error(self) -> float:
-        """How far confidence and accuracy lie apart in a bin, averaged over the examples."""
+        """The difference between confidence and accuracy in a bin, averaged over the examples."""
         bins = self.calibration
         return float(np.average(np.abs(bins.confidence - bins.accuracy), weights=bins.counts))
 
     @property
     def macro_f1(self) -> float:
-        """The mean F1 of the labels that occur in the truth or in the answers."""
+        """The unweighted mean of F1 over the labels that are true or predicted for any example."""
         return float(np.mean([scores.f1 for scores in self.per_label() if scores.f1 is not None]))
 
     def per_label(self) -> tuple[LabelScores, ...]:
@@ -220,9 +220,9 @@ class Evaluation:
         )
 
     def thresholds(self) -> tuple[tuple[ThresholdScores, ...], ...]:
-        """The scores of each label at a tenth, two tenths and so on.
+        """Return the scores of each label at the thresholds 0.1, 0.2, ..., 0.9.
 
-        The second label of a sigmoid has those at the threshold of the model as well.
+        The second label of a sigmoid also has the scores at the threshold of the model.
         """
         tenths = {number / 10 for number in range(1, 10)}
         found = []
@@ -243,9 +243,9 @@ class Evaluation:
         )
 
     def _one_against_the_rest(self) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.float64]]]:
-        """Yield name, truth [n] and probabilities [n] of label 1 if there are two labels, otherwise of each label.
+        """Yield name, truth [n] and probabilities [n] of label 1 if there are two labels, and otherwise of each label.
 
-        Labels that every example has or that none has are left out.
+        Labels that all examples have, or none, are left out.
         """
         for number in [1] if len(self.label_names) == 2 else range(len(self.label_names)):
             truth = self.labels == number
@@ -253,13 +253,13 @@ class Evaluation:
                 yield self.label_names[number], truth, self.probabilities[:, number]
 
     def worst_errors(self, number: int) -> list[int]:
-        """The examples with a wrong answer whose true label has the lowest probabilities, the worst first."""
+        """Return the misclassified examples whose true label has the lowest probability, the worst first."""
         wrong = np.flatnonzero(self.predicted != self.labels)
         of_truth = self.probabilities[wrong, self.labels[wrong]]
         return [int(index) for index in wrong[np.argsort(of_truth, kind="stable")][:number]]
 
     def values(self) -> dict[str, float]:
-        """The numbers by name, for a manifest or a file; `roc_auc` is left out if it is undefined."""
+        """Return the measures by name, for a manifest or a file. `roc_auc` is left out if it is undefined."""
         values = {
             "accuracy": self.accuracy,
             "log_loss": self.log_loss,

@@ -1,4 +1,4 @@
-"""Figures for a person to look at. Nothing here opens a window or keeps a figure alive."""
+"""Plots of a training and of an evaluation. They need no display, and no figure stays in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
-# The colours of Okabe and Ito, which the colour-blind can tell apart; without the yellow, which is faint on white.
+# The colours of Okabe and Ito, which colour-blind people can distinguish, without yellow, which is faint on white.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
     "#0072B2",
     "#D55E00",
@@ -28,23 +28,23 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
     "#000000",
 )
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
-_LINE_STYLES = ("-", "--", ":", "-.")  # the next round of the colours
+_LINE_STYLES = ("-", "--", ":", "-.")  # when the colours repeat, the style changes
 _FAINT = "#D9D9D9"
 _MUTED = "#595959"
 _IDEAL: dict[str, Any] = {"color": _MUTED, "linestyle": (0, (2, 3)), "linewidth": 1.2}
 _VALIDATION: dict[str, Any] = {"color": VERMILION, "linestyle": "", "marker": "D", "markersize": 5.5, "zorder": 3}
 _SHARES = LinearSegmentedColormap.from_list("shares", ["#FFFFFF", "#004D79"])
 
-_DARK = 0.7  # the share from which white is easier to read on its colour than black
+_DARK = 0.7  # from this share on, white text is easier to read than black text
 
 _LONGEST_NAME = 28
 _MOST_EPOCH_MARKS = 10
-_FEW_POINTS = 25  # a line of no more points shows them
+_FEW_POINTS = 25  # a line with at most this number of points shows them
 _LEGEND_ROWS = 18
 
 
 class _CellStyle(NamedTuple):
-    """How the cells of a confusion matrix are drawn, up to a number of labels."""
+    """The style of the cells of a confusion matrix, up to a number of labels."""
 
     most_labels: float
     inches: float
@@ -62,10 +62,10 @@ _CELLS = (
 
 
 def learning_curves(history: Mapping[str, Any]) -> Figure:
-    """Plot loss and accuracy over the training steps, side by side, with the validation at the end of each epoch.
+    """Plot loss and accuracy over the training steps, and those of the validation at the end of each epoch.
 
-    `history` has "steps", each with "step", "loss" and "accuracy", and "epochs", each with "epoch" and, where
-    validation texts were held out, "validation_loss" and "validation_accuracy". Epochs are as many steps each.
+    `history` has "steps", each with "step", "loss" and "accuracy", and "epochs", each with "epoch" and, if validation
+    texts were held out, "validation_loss" and "validation_accuracy". All epochs have the same number of steps.
     """
     figure = _figure(10, 4.2)
     loss, accuracy = figure.subplots(1, 2)
@@ -76,9 +76,9 @@ def learning_curves(history: Mapping[str, Any]) -> Figure:
 
 
 def roc(evaluation: Evaluation) -> Figure:
-    """Plot true against false positives over all thresholds: of label 1 if there are two labels, otherwise of each.
+    """Plot the ROC curve of label 1 if there are two labels, and otherwise of each label against all others.
 
-    The legend lists the areas, and the labels without a curve as undefined.
+    The legend contains the areas. A label without a curve is listed as undefined.
     """
     curves = {
         curve.label: (curve.false_positive_rate, curve.true_positive_rate, curve.area)
@@ -97,9 +97,9 @@ def roc(evaluation: Evaluation) -> Figure:
 
 
 def precision_recall(evaluation: Evaluation) -> Figure:
-    """Plot precision against recall over all thresholds, of label 1 if there are two labels, otherwise of each label.
+    """Plot precision against recall of label 1 if there are two labels, and otherwise of each label against all others.
 
-    The legend has the average precisions; a label that has no curve stands there as undefined.
+    The legend contains the average precisions. A label without a curve is listed as undefined.
     """
     curves = {
         curve.label: (curve.recall, curve.precision, curve.average) for curve in evaluation.precision_recall_curves
@@ -113,18 +113,18 @@ def precision_recall(evaluation: Evaluation) -> Figure:
         legend="Average precision",
         x="Recall",
         y="Precision",
-        # Every label has a share of its own, so only one has a line for chance.
+        # The line for chance depends on the share of the label, so there is one only for two labels.
         chance=([0, 1], [share, share], share) if binary else None,
     )
 
 
 def calibration(evaluation: Evaluation) -> Figure:
-    """How often the answers are right at each confidence, above how many answers have that confidence."""
+    """Plot the accuracy of the answers at each confidence, and below it the number of these answers."""
     bins = evaluation.calibration
     width = bins.edges[1]
     filled = bins.counts > 0
     lefts = bins.edges[:-1][filled]
-    # The predicted label has at least the probability 1 / labels: the bins below stay empty and out of sight.
+    # The predicted label has at least the probability 1 / labels, so lower bins are empty and are not shown.
     least = bins.edges[np.searchsorted(bins.edges, 1 / len(evaluation.label_names), side="right") - 1]
     figure = _figure(5.4, 6.4)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -141,7 +141,7 @@ def calibration(evaluation: Evaluation) -> Figure:
         label=f"measured, error {evaluation.expected_calibration_error:.4f}",
     )
     _dress(above, "Calibration", "", "Share of right answers")
-    # Under the axes: inside there is no corner that the bars always leave free.
+    # The legend is below the axes, because bars can cover every corner.
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     above.set(ylim=(0, 1.03))
     above.yaxis.set_major_formatter(_percent)
@@ -157,7 +157,7 @@ def calibration(evaluation: Evaluation) -> Figure:
 
 
 def confusion(evaluation: Evaluation) -> Figure:
-    """How often each truth (rows) met each answer (columns): the number, and its share of the row as the colour."""
+    """Plot the number of answers (columns) for each true label (rows). The colour shows the share of the row."""
     counts = evaluation.confusion
     support = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(support, 1)
@@ -197,7 +197,7 @@ def confusion(evaluation: Evaluation) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG: 150 dots per inch, cut to its content, the same bytes for the same figure."""
+    """Write a figure as PNG with 150 dots per inch, cropped to its content. The same figure gives the same bytes."""
     figure.savefig(
         path,
         format="png",
@@ -205,7 +205,7 @@ def save(figure: Figure, path: Path) -> None:
         bbox_inches="tight",
         pad_inches=0.15,
         facecolor="white",
-        # Else the file names the release of matplotlib.
+        # Otherwise the file contains the version of matplotlib.
         metadata={"Software": None},
     )
 
@@ -225,7 +225,7 @@ def _dress(axes: Axes, title: str, x: str, y: str) -> None:
     axes.spines[["left", "bottom"]].set_color(_FAINT)
 
 
-#: The points of a line, x and y, and the number that stands for it in the legend.
+#: The x and y coordinates of a line, and its number in the legend.
 _Line = tuple[npt.ArrayLike, npt.ArrayLike, float]
 
 
@@ -240,7 +240,7 @@ def _one_against_the_rest(
     mean: float | None = None,
     chance: _Line | None = None,
 ) -> Figure:
-    """A line for label 1 if there are two labels, else for each, in a square from 0 to 1."""
+    """Plot a line for label 1 if there are two labels, and otherwise for each label, in a square from 0 to 1."""
     binary = len(evaluation.label_names) == 2
     names = evaluation.label_names[1:] if binary else evaluation.label_names
     columns = 1 + len(names) // _LEGEND_ROWS
@@ -252,7 +252,7 @@ def _one_against_the_rest(
             *(curve[:2] if curve else ([], [])),
             color=_COLOURS[index % len(_COLOURS)],
             linestyle=_LINE_STYLES[index // len(_COLOURS) % len(_LINE_STYLES)],
-            # The number stands first because a legend passes over labels that start with an underscore.
+            # The number comes first, because a legend ignores labels that start with an underscore.
             label=f"{f'{curve[2]:.4f}' if curve else 'undefined'}  {_short(name)}",
         )
     if chance is not None:
@@ -311,7 +311,7 @@ def _thousands(number: float, _: float) -> str:
 
 
 def _short(name: str, line_length: int = _LONGEST_NAME) -> str:
-    """A label's name, cut where it is long, wrapped at `line_length`, and never read as a formula."""
+    """Return the name of a label: truncated, wrapped at `line_length`, and escaped, so that it is not a formula."""
     line = " ".join(name.split())
     if len(line) > _LONGEST_NAME:
         line = line[: _LONGEST_NAME - 1].rstrip() + "…"

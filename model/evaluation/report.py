@@ -1,4 +1,4 @@
-"""One page that says what was trained and how good it is, in a single HTML file."""
+"""The training report: what was trained, and how good it is, in a single HTML file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sentiment_conv1d.model.evaluation.evaluation import Evaluation, ThresholdSc
 from sentiment_conv1d.model.explaining.reading import Word
 from sentiment_conv1d.model.page import Cell, page, table
 
-#: Worst errors that are shown, how much of their texts, and how many of their words.
+#: The number of worst errors in the report, the characters of their texts, and the number of their words.
 _ERRORS, _ERROR_CHARACTERS, _ERROR_WORDS = 20, 300, 8
 
 _MISSING = "\N{EN DASH}"
 
-# Plots are shown at the size they were drawn for: a CSS inch has 96 pixels, theirs has 150 dots.
+# Plots are shown in their original size: an inch has 96 pixels in CSS and 150 dots in the plots.
 _CSS_PIXELS_PER_DOT = 96 / 150
 
 #: How to read each plot, by its name.
@@ -36,27 +36,30 @@ _CAPTIONS = {
     ),
     "roc": (
         "ROC",
-        "Each point of a curve is one threshold: how many of the label's examples it finds (up) for how many others it "
-        "takes for them (right). The closer to the upper left corner, the better; the dotted line is a guess.",
+        "Each point of a curve is one threshold. It shows which share of the label's examples is found (up), and which "
+        "share of all others is mistaken for them (right). The closer a curve is to the upper left corner, the better. "
+        "The dotted line is a random guess.",
     ),
     "precision_recall": (
         "Precision and recall",
-        "Each point of a curve is one threshold: how many of the label's examples it finds (right), and how many of "
-        "the texts that it gives the label have it (up). A dotted line is a guess: the share of the label.",
+        "Each point of a curve is one threshold. It shows which share of the label's examples is found (right), and "
+        "which share of the texts with this answer has the label (up). The dotted line is a random guess: the share of "
+        "the label.",
     ),
     "calibration": (
         "Calibration",
-        "Of the answers given with 80% confidence, 80% should be right. Bars below the dotted line: the model is too "
-        "sure of itself; above: it knows more than it says. The lower part shows how many answers each bar stands for.",
+        "Of the answers with 80% confidence, 80% should be right. If bars are below the dotted line, the model is "
+        "overconfident. If they are above it, the model is underconfident. The lower plot shows the number of answers "
+        "of each bar.",
     ),
     "confusion": (
         "Confusion matrix",
-        "A row holds the examples of one true label, and its cells what the model took them for. Right answers are on "
-        "the diagonal; a dark cell off it is a pair of labels that the model confuses.",
+        "A row contains the examples with one true label, and its cells show the predicted labels. Correct answers are "
+        "on the diagonal. A dark cell elsewhere is a pair of labels that the model confuses.",
     ),
 }
 
-#: The columns of the history, in the order of the page, and how their values are written.
+#: The columns of the history, in the order of the page, and the formats of their values.
 _EPOCH_COLUMNS = {
     "loss": ("Loss", "{:.4f}"),
     "accuracy": ("Accuracy", "{:.2%}"),
@@ -96,15 +99,16 @@ def report_html(
     plots: Mapping[str, bytes],
     vocabulary_size: int | None = None,
 ) -> str:
-    """The report of one training, an HTML document that needs no other file and runs no script.
+    """Return the report of one training, an HTML document that needs no other file and runs no script.
 
-    `data`, `validation_data` and `test_data` say in words what was trained, decided and measured on, and `vectors`
-    which words began with pretrained vectors. `texts` are the test texts, of which the worst errors are shown,
-    each with the strongest words that `explain` gives.
-    `history` is what `model.evaluation.plots` draws its learning curves from; `plots` are PNG files by name;
-    `parameters` are the network's, `seconds` the whole training's. `vocabulary_size` is the tokenizer's, if that is
-    smaller than the configuration's. `evaluation` is None if nothing was measured, and `best_epoch` 0 if no epoch was
-    chosen.
+    `data`, `validation_data` and `test_data` describe the texts for training, for decisions and for the measures, and
+    `vectors` the words that started with pretrained vectors. `texts` are the test texts. The report shows the worst
+    errors among them, with the strongest words, which `explain` returns.
+
+    `history` has the form that `model.evaluation.plots.learning_curves` needs, and `plots` are PNG files by name.
+    `parameters` is the number of weights of the network, and `seconds` is the duration of the training.
+    `vocabulary_size` is that of the tokenizer, if it is smaller than in the configuration. `evaluation` is None if
+    nothing was measured, and `best_epoch` is 0 if no epoch was chosen.
     """
     body = _TEMPLATE.render(
         configuration=configuration,
@@ -139,7 +143,7 @@ def report_html(
 
 
 def _headline(evaluation: Evaluation, profile: Profile | None) -> list[tuple[str, str, str]]:
-    """The large numbers: name, value and meaning."""
+    """Return the large numbers: name, value and meaning."""
     baseline = ""
     if profile is not None:
         baseline = f"; always answering {profile.majority[0]} is right in {profile.majority[1]:.2%}"
@@ -162,7 +166,7 @@ def _headline(evaluation: Evaluation, profile: Profile | None) -> list[tuple[str
 
 
 def _layers(configuration: Configuration, vocabulary_size: int) -> Iterator[tuple[Cell, str, str]]:
-    """Return name, shape of the weights and shape of the output of each layer."""
+    """Return the name, the shape of the weights and the shape of the output of each layer."""
     tokens, width, hidden = configuration.max_tokens, configuration.embedding_width, configuration.hidden_width
     features = sum(convolution.filters for convolution in configuration.convolutions)
     yield "Tokens", "", _shape(tokens)
@@ -194,7 +198,7 @@ def _dropout(share: float) -> str:
 
 
 def _epochs(epochs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """The history as a table, its header first, without columns that no epoch has."""
+    """Return the history as a table with a header, without columns that no epoch has."""
     present = {name: column for name, column in _EPOCH_COLUMNS.items() if any(name in epoch for epoch in epochs)}
     rows = [
         [str(epoch["epoch"])]
@@ -212,7 +216,7 @@ def _labels(evaluation: Evaluation) -> list[list[str]]:
 
 
 def _thresholds(evaluation: Evaluation) -> list[tuple[str, list[list[str]]]]:
-    """The rows of each label."""
+    """Return the rows of thresholds of each label."""
 
     def row(label: int, scores: ThresholdScores) -> list[str]:
         chosen = " (chosen)" if label == 1 and scores.threshold == evaluation.threshold else ""
@@ -229,7 +233,7 @@ def _thresholds(evaluation: Evaluation) -> list[tuple[str, list[list[str]]]]:
 
 
 def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[str]]:
-    """Return a sentence about the effect of the temperature on the test texts; empty without a temperature."""
+    """Return the measures of the test texts before and after the temperature. Empty if there is none."""
     if decision.temperature == 1:
         return []
     before = replace(evaluation, outputs=at_temperature(evaluation.outputs, 1 / decision.temperature))
@@ -241,7 +245,7 @@ def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[st
 
 
 def _errors(evaluation: Evaluation, texts: Sequence[str], explain: Explain | None) -> list[list[Cell]]:
-    """The worst errors: the text with its true label and the answer, its words, the probability of the true label."""
+    """Return the worst errors: the text with its true label and the answer, its words, and the true probability."""
     rows: list[list[Cell]] = []
     for index in evaluation.worst_errors(_ERRORS):
         truth, answer = evaluation.labels[index], evaluation.predicted[index]
@@ -256,9 +260,9 @@ def _errors(evaluation: Evaluation, texts: Sequence[str], explain: Explain | Non
 
 
 def _strongest(words: Sequence[Word]) -> str:
-    """The words with the largest shares, in the order of the text."""
+    """Return the words with the largest shares, in the order of the text."""
     largest = sorted(range(len(words)), key=lambda place: -abs(words[place].share))[:_ERROR_WORDS]
-    # A number stays on the line of its word.
+    # A no-break space keeps a number on the line of its word.
     return ", ".join(f"{words[place].text}\N{NO-BREAK SPACE}{_signed(words[place].share)}" for place in sorted(largest))
 
 

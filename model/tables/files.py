@@ -1,7 +1,7 @@
 """Open a file as a stream of UTF-8 bytes: decompress it, and decode it from its encoding.
 
 The extension decides the compression: `.gz`, `.bz2`, `.xz`, or `.zip` with a single file in it. The encoding is the
-stated one, else that of a byte order mark (UTF-8, UTF-16 or UTF-32), else UTF-8.
+given one, otherwise that of a byte order mark (UTF-8, UTF-16 or UTF-32), and otherwise UTF-8.
 """
 
 from __future__ import annotations

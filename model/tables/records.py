@@ -1,4 +1,4 @@
-"""Rows of a file that were cut out of it, as a table of their own."""
+"""Rows that were cut out of a file, as a separate table."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Comparison(NamedTuple):
 
     name: str
     psi: float  # population stability index
-    chance: float  # what the index exceeds in one of twenty comparisons without drift
+    chance: float  # without drift, one in twenty comparisons exceeds this index
     bins: Sequence[Bin]
     means: tuple[float, float] | None  # of the reference and the log; None for labels
 

@@ -20,7 +20,7 @@ from sentiment_conv1d.service.grpc.transport.status import as_refusal, status_of
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
-from sentiment_conv1d.service.telemetry.request_ids import HEADER, RequestIds
+from sentiment_conv1d.service.telemetry.request_ids import HEADER, choose_id
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -51,7 +51,6 @@ class Counted:
         self._dataplane = dataplane
         self._metrics = metrics
         self._tracer = tracer
-        self._request_ids = RequestIds()
         self._reading: set[asyncio.Timeout] = set()  # timeouts of the streams that wait for a message
         self._linger_until: float | None = None  # the event loop's time, set at shutdown
 
@@ -126,7 +125,7 @@ class Counted:
 
     def _identify(self, call: Call) -> str:
         """Choose the request id of a call, and return it to the client in the trailing metadata."""
-        call.request_id = self._request_ids.choose(call.text(_REQUEST_ID))
+        call.request_id = choose_id(call.text(_REQUEST_ID))
         call.trailing.append((_REQUEST_ID, call.request_id.encode()))
         return call.request_id
 

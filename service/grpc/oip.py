@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -14,10 +14,7 @@ from sentiment_conv1d.service.grpc.methods import Counted, uncounted
 from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.grpc.transport.status import as_refusal
-from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.readiness import Readiness
-from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.oip.inference import OUTPUTS, InferenceRequest, Input, RequestedOutput, infer
 from sentiment_conv1d.service.version import package_version
@@ -53,26 +50,15 @@ _MICROSECONDS = 1e-6
 _INPUTS, _OUTPUTS = 3, len(OUTPUTS) + 1
 
 
+@dataclass(eq=False)
 class OpenInference:
     """The service `inference.GRPCInferenceService`."""
 
-    def __init__(
-        self,
-        dataplane: DataPlane,
-        models: LoadedModels,
-        readiness: Readiness,
-        reconciler: Reconciler,
-        max_batch_texts: int,
-    ) -> None:
-        self._dataplane = dataplane
-        self._models = models
-        self._readiness = readiness
-        self._reconciler = reconciler
-        self._max_batch_texts = max_batch_texts
+    _state: ServiceState
 
     def methods(self, counted: Counted) -> dict[str, Method]:
         """Return the methods by path."""
-        unary, infer_request = counted.unary, limited(pb.ModelInferRequest, self._dataplane)
+        unary, infer_request = counted.unary, limited(pb.ModelInferRequest, self._state.dataplane)
         load, unload = pb.RepositoryModelLoadRequest.FromString, pb.RepositoryModelUnloadRequest.FromString
         return {
             SERVER_LIVE: uncounted(pb.ServerLiveRequest.FromString, self._server_live),
@@ -95,11 +81,11 @@ class OpenInference:
 
     async def _server_ready(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
         """Return whether the service accepts traffic."""
-        return pb.ServerReadyResponse(ready=self._readiness.ready)
+        return pb.ServerReadyResponse(ready=self._state.readiness.ready)
 
     async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
         """Return whether a model, or one version of it, is served."""
-        ready = self._readiness.ready and self._models.holds(request.name, request.version)
+        ready = self._state.readiness.ready and self._state.models.holds(request.name, request.version)
         return pb.ModelReadyResponse(ready=ready)
 
     async def _server_metadata(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
@@ -110,21 +96,21 @@ class OpenInference:
         self, request: pb.ModelMetadataRequest, remaining: float | None
     ) -> pb.ModelMetadataResponse:
         """Return a model's inputs and outputs."""
-        classifier = self._models.get(request.name, request.version)
-        document = description.model_metadata(classifier, self._models.versions(classifier.manifest.name))
+        classifier = self._state.models.get(request.name, request.version)
+        document = description.model_metadata(classifier, self._state.models.versions(classifier.manifest.name))
         return ParseDict(document, pb.ModelMetadataResponse())
 
     async def _model_config(self, request: pb.ModelConfigRequest, remaining: float | None) -> pb.ModelConfigResponse:
         """Return a model's configuration in Triton's form."""
-        classifier = self._models.get(request.name, request.version)
-        document = description.model_config(classifier, self._max_batch_texts)
+        classifier = self._state.models.get(request.name, request.version)
+        document = description.model_config(classifier, self._state.settings.max_batch_texts)
         return ParseDict({"config": document}, pb.ModelConfigResponse())
 
     async def _model_statistics(
         self, request: pb.ModelStatisticsRequest, remaining: float | None
     ) -> pb.ModelStatisticsResponse:
         """Return the counts and durations of one model, or of all models."""
-        chosen = self._models.select(request.name, request.version)
+        chosen = self._state.models.select(request.name, request.version)
         document = {"model_stats": [description.model_statistics(each) for each in chosen]}
         return ParseDict(document, pb.ModelStatisticsResponse())
 
@@ -132,7 +118,7 @@ class OpenInference:
         self, request: pb.RepositoryIndexRequest, remaining: float | None
     ) -> pb.RepositoryIndexResponse:
         """List every version in the repository, loaded or not."""
-        entries = [each for each in await self._reconciler.index() if each.state == "READY" or not request.ready]
+        entries = [each for each in await self._state.reconciler.index() if each.state == "READY" or not request.ready]
         return pb.RepositoryIndexResponse(
             models=[pb.RepositoryIndexResponse.ModelIndex(**asdict(each)) for each in entries]
         )
@@ -141,14 +127,14 @@ class OpenInference:
         self, request: pb.RepositoryModelLoadRequest, remaining: float | None
     ) -> pb.RepositoryModelLoadResponse:
         """Load the versions in the model's folder that the version policy selects."""
-        await self._reconciler.load(request.model_name)
+        await self._state.reconciler.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
     async def _repository_model_unload(
         self, request: pb.RepositoryModelUnloadRequest, remaining: float | None
     ) -> pb.RepositoryModelUnloadResponse:
         """Stop serving a model."""
-        await self._reconciler.unload(request.model_name)
+        await self._state.reconciler.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
     async def _stream_infer(
@@ -165,7 +151,7 @@ class OpenInference:
 
     async def _infer(self, message: pb.ModelInferRequest, remaining: float | None) -> pb.ModelInferResponse:
         """Answer one inference request."""
-        classifier, outputs = await infer(self._dataplane, self._models, _request(message, remaining))
+        classifier, outputs = await infer(self._state.dataplane, self._state.models, _request(message, remaining))
         manifest = classifier.manifest
         return pb.ModelInferResponse(
             model_name=manifest.name,

@@ -26,18 +26,12 @@ from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, L
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
 from sentiment_conv1d.service.grpc.transport.stream import RequestHead
 from sentiment_conv1d.service.grpc.transport.terms import Terms
-from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.readiness import Readiness
-from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.listener import Connection, Listener
 from sentiment_conv1d.service.network.turns import Turns
-from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
-from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.logs import log_request
-from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_ids import HEADER
 
 if TYPE_CHECKING:
@@ -48,7 +42,7 @@ logger = logging.getLogger(__name__)
 #: Services of which the health service reports the status. The empty name stands for the whole server.
 HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES)
 
-#: Methods that have metrics of their own, and whether they run a model.
+#: Methods with separate metrics, and whether they run a model.
 ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
     (*sentiment.ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
 )
@@ -91,33 +85,26 @@ class GrpcServer:
 
     def __init__(
         self,
-        settings: Settings,
+        state: ServiceState,
         *,
-        dataplane: DataPlane,
-        models: LoadedModels,
-        readiness: Readiness,
-        reconciler: Reconciler,
-        access: Access,
         buffers: Buffers,
-        metrics: Metrics,
         turns: Turns,
         tasks: set[asyncio.Task[None]],
         certificates: Certificates | None = None,
         tracer: Tracer | None = None,
     ) -> None:
+        settings, dataplane, models = state.settings, state.dataplane, state.models
         self._loop = asyncio.get_running_loop()
         self._access_log = settings.access_log
         self._buffers = buffers
-        self._access = access
+        self._access = state.access
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self._health = health.Health(HEALTH_NAMES)
-        self._counted = Counted(dataplane, metrics, tracer)
+        self._counted = Counted(dataplane, state.metrics, tracer)
         services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES)
         methods = {
             **self._health.methods(),
-            **oip.OpenInference(dataplane, models, readiness, reconciler, settings.max_batch_texts).methods(
-                self._counted
-            ),
+            **oip.OpenInference(state).methods(self._counted),
             **sentiment.Sentiment(dataplane, models).methods(self._counted),
             **tfserving.TfServing(dataplane, models).methods(self._counted),
             **reflection.Reflection(services).methods(),
@@ -142,9 +129,9 @@ class GrpcServer:
         )
         self._turns = turns
         self.listener = Listener(
-            "grpc",
-            self._connect,
-            rejected=partial(metrics.rejected, "grpc"),
+            protocol="grpc",
+            connect=self._connect,
+            rejected=partial(state.metrics.rejected, "grpc"),
             max_connections=settings.grpc_max_connections,
             max_connections_per_address=settings.max_connections_per_address,
             tls=None if certificates is None else lambda: certificates.grpc,
@@ -184,7 +171,7 @@ class GrpcServer:
             return None
         path = request.path
         method = self._methods.get(path, self._unknown)
-        call = Call(connection, stream, path, fields, method, self._terms, self._start, self._loop)
+        call = Call(stream, connection, path, fields, method, self._terms, self._start, self._loop)
         try:
             self._check(connection, call, size)
         except RequestError as error:

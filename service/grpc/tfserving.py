@@ -19,8 +19,8 @@ from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.tfserving import SIGNATURE, check_signature, model_status, signature_map
 
 SERVICES = PREDICTION_SERVICE, MODEL_SERVICE = (

@@ -11,7 +11,7 @@ from google.rpc.code_pb2 import Code
 from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport.call import Call
 from sentiment_conv1d.service.telemetry.request_context import current
-from sentiment_conv1d.service.telemetry.tracing import FIELDS, Tracer
+from sentiment_conv1d.service.telemetry.tracing import FIELDS, Trace, Tracer
 
 _Run = Callable[[Call], Coroutine[Any, Any, None]]
 
@@ -36,7 +36,7 @@ def traced(tracer: Tracer, route: str, run: _Run) -> _Run:
 
     async def run_in_span(call: Call) -> None:
         given = {field: call.text(field.encode()) for field in FIELDS}
-        trace = tracer.begin(name, {field: value for field, value in given.items() if value is not None}, attributes)
+        trace = Trace(tracer, name, {field: value for field, value in given.items() if value is not None}, attributes)
         call.trailing += [(field.encode(), value.encode()) for field, value in trace.fields]
         gone = False
         try:

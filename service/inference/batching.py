@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import DeadlineExceeded
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.statistics import Stages
 
 #: Converts the rows of a job, texts or ids, to encodings.
@@ -64,7 +64,7 @@ class Batch(NamedTuple):
 class Batcher(ABC):
     """Queues the jobs of one classifier. Belongs to one event loop.
 
-    `max_rows` and `max_size` limit a batch. A larger job is a batch of its own.
+    `max_rows` and `max_size` limit a batch. A larger job runs alone.
     """
 
     def __init__(self, classifier: Classifier, max_rows: int, max_size: float = math.inf) -> None:

@@ -13,7 +13,7 @@ from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.engine import Engine, GraphError
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer
 from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
-from sentiment_conv1d.service.inference.prediction import Prediction, PredictionColumns
+from sentiment_conv1d.service.prediction import Prediction, PredictionColumns
 from sentiment_conv1d.service.settings import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 
@@ -66,6 +66,10 @@ class Classifier:
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return predictions in the order of the texts."""
         return self.classify(self.encode(texts)).predictions
+
+    def logits(self, prediction: Prediction) -> list[np.float32]:
+        """Return a logit per label, see `Prediction.logits`."""
+        return prediction.logits(sigmoid=self.manifest.activation == "sigmoid")
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Convert texts to ids."""

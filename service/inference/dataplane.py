@@ -23,11 +23,11 @@ from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, RequestEr
 from sentiment_conv1d.service.inference.admission import Admission
 from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, StepBatcher, ThreadBatcher, TurnBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.explaining.explainer import Explainer, Explanation
+from sentiment_conv1d.service.inference.explaining.explainer import Explanation
 from sentiment_conv1d.service.inference.explaining.inspection import Inspection
 from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.inference.shadow import ShadowQueue
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.settings import BATCH_ROWS
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import current
@@ -127,7 +127,11 @@ class DataPlane:
 
         def measure(rows: Sequence[npt.NDArray[np.int32]]) -> int:
             self.check_count(len(rows))
-            return _checked_ids(classifier, ids)
+            try:
+                classifier.input_shape.check(ids)
+            except ValueError as error:
+                raise Invalid(f"tokens: {error}") from None
+            return ids.size
 
         # The matrix serves as the sequence of rows: a list could have millions of them before the count is checked.
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
@@ -163,18 +167,17 @@ class DataPlane:
 
         Raises the errors of `predict`, `NotExplainable`, and `Invalid` for a label that the model does not have.
         """
-        explainer = self._explainer(classifier)
         prediction, encoding = await self._predict_and_encode(classifier, text, time_limit)
-        work = partial(explainer.explain, text, encoding, label or prediction.label, filters)
+        work = partial(classifier.explainer.explain, text, encoding, label or prediction.label, filters)
         return prediction, await self._beside(text, work, time_limit)
 
     async def inspect(
         self, classifier: Classifier, text: str, label: str | None, chosen: tuple[int, int] | None, feature_map: bool
     ) -> tuple[Prediction, Explanation, Inspection]:
         """Like `explain`, with all intermediate values; `chosen` is the width and index of the filter to show."""
-        explainer = self._explainer(classifier)
         prediction, encoding = await self._predict_and_encode(classifier, text)
-        work = partial(explainer.inspect, text, encoding, label or prediction.label, chosen, feature_map=feature_map)
+        inspect, label = classifier.explainer.inspect, label or prediction.label
+        work = partial(inspect, text, encoding, label, chosen, feature_map=feature_map)
         explanation, inspection = await self._beside(text, work)
         return prediction, explanation, inspection
 
@@ -284,16 +287,11 @@ class DataPlane:
         limit = self._request_limits.seconds
         return limit if time_limit is None or time_limit > limit else time_limit
 
-    def _explainer(self, classifier: Classifier) -> Explainer:
-        """Return a classifier's explainer. Raises `NotExplainable` before any work is done."""
-        explainer = classifier.explainer
-        _ = explainer.network
-        return explainer
-
     async def _predict_and_encode(
         self, classifier: Classifier, text: str, time_limit: float | None = None
     ) -> tuple[Prediction, Encoding]:
-        """Like `predict`, and return the encoding of the text too."""
+        """Like `predict`, and return the encoding of the text too. Raises `NotExplainable` before any work is done."""
+        _ = classifier.explainer.network
         encodings: list[Encoding] = []
 
         def encode(texts: Sequence[str]) -> list[Encoding]:
@@ -333,12 +331,3 @@ def _join(pieces: Sequence[Done]) -> Done:
     """Combine the results of a request that ran in pieces."""
     predictions = [prediction for piece in pieces for prediction in piece.predictions]
     return Done(predictions, Stages(*map(sum, zip(*(piece.stages for piece in pieces), strict=True))))
-
-
-def _checked_ids(classifier: Classifier, ids: npt.NDArray[np.int32]) -> int:
-    """Return the number of ids. Raises `Invalid` if the model cannot read them."""
-    try:
-        classifier.input_shape.check(ids)
-    except ValueError as error:
-        raise Invalid(f"tokens: {error}") from None
-    return ids.size

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ def index(
 ) -> list[Entry]:
     """Return every version that a scan found, and every other version that is served, was rejected or is `in_use`."""
     versions = {(name, version) for name, present in scan.items() for version in present}
-    known = {(name, version) for name, version, _, _ in models.states()}
+    known = {(state.name, state.version) for state in models.states()}
     entries = []
     for name, version in sorted(versions | known | set(in_use)):
         present = scan.get(name, {})

@@ -9,6 +9,7 @@ from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.routing import Route, Shadow
 from sentiment_conv1d.service.routing_rules import RoutingRules, Rule
+from sentiment_conv1d.service.telemetry.metrics import ModelState
 
 Kept = TypeVar("Kept")
 
@@ -19,20 +20,6 @@ class Refusal(NamedTuple):
     fingerprint: str
     fault: str  # the reason in one word
     reason: str
-
-
-class State(NamedTuple):
-    """Whether a version is served, and why it was rejected. Both apply if its files were replaced by bad ones."""
-
-    name: str
-    version: int
-    served: bool
-    refusal: Refusal | None
-
-    @property
-    def fault(self) -> str:
-        """Why the version was rejected, in one word; empty if it was not."""
-        return "" if self.refusal is None else self.refusal.fault
 
 
 class _Served(NamedTuple):
@@ -137,10 +124,10 @@ class LoadedModels:
         """Return the labels of a version."""
         return sorted(label for label, each in self.rules(name).labels.items() if each == version)
 
-    def states(self, *names: str) -> list[State]:
-        """Yield the state of every version that is served or was rejected, of some models or of all."""
+    def states(self, *names: str) -> list[ModelState]:
+        """Return the state of every version that is served or was rejected, of some models or of all."""
         return [
-            State(name, version, version in self._served.get(name, {}), self.refusal(name, version))
+            ModelState(name, version, version in self._served.get(name, {}), *self._fault(name, version))
             for name in sorted(names or self.names())
             for version in sorted(self._served.get(name, {}).keys() | self._refusals.get(name, {}).keys())
         ]
@@ -181,6 +168,11 @@ class LoadedModels:
         self.unloaded.add(name)
         self._served.pop(name, None)
         self._index_names()
+
+    def _fault(self, name: str, version: int) -> tuple[str, str]:
+        """Return why a version was rejected, in one word and in a sentence, which are empty if it was not."""
+        refusal = self.refusal(name, version)
+        return ("", "") if refusal is None else (refusal.fault, refusal.reason)
 
     def _index_names(self) -> None:
         table: dict[tuple[str, str], Classifier] = {}

@@ -50,7 +50,7 @@ class Mirror:
 
     def __init__(self, url: str, cache: Path, policy: VersionPolicy) -> None:
         self.store = Store(url)
-        # Each URL has a folder of its own, so that the copy of another store is never served.
+        # Each URL has a separate folder, so that the copy of another store is never served.
         self.folder = cache / hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
         self._policy = policy
         self._records: dict[Key, Record] = {}
@@ -119,7 +119,7 @@ class Mirror:
                 valid.remove(version)
 
     def _bring(self, key: Key, first: bool) -> bool:
-        """Copy a version, unless that was done or it is known to be bad. Returns whether it is valid."""
+        """Copy a version, unless it has been copied or is known to be bad. Returns whether it is valid."""
         fingerprint = self.store.fingerprint(*key)
         record = self._records.get(key)
         if record is not None and record.fingerprint == fingerprint:

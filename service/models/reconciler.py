@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -31,7 +32,7 @@ from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
 from sentiment_conv1d.service.models.replay_log import Fact, Order
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.startup import Open
-from sentiment_conv1d.service.models.steps import Drop, Forget, Load, Step, next_step, settle
+from sentiment_conv1d.service.models.steps import next_step, settle
 from sentiment_conv1d.service.routing_rules import RoutingRules, Rule
 from sentiment_conv1d.service.telemetry.metrics import Metrics, TooManyModels
 
@@ -67,28 +68,20 @@ class _Observation(NamedTuple):
         return settle(before, now.present.get(name, {}), served, self.served.get(name, {}))
 
 
+@dataclass(eq=False)
 class Reconciler:
-    """Brings the `models` of one worker in line with the repository."""
+    """Brings the models of one worker in line with the repository."""
 
-    def __init__(
-        self,
-        repository: Repository,
-        models: LoadedModels,
-        open: Open,
-        dataplane: DataPlane,
-        metrics: Metrics,
-        workers: Workers,
-    ) -> None:
-        self._repository = repository
-        self._models = models
-        self._open_artifact = open
-        self._dataplane = dataplane
-        self._metrics = metrics
-        self._workers = workers
-        self._prepared: Classifier | None = None
-        self._turn = asyncio.Lock()
-        self._indexing = 0  # calls of `index`
-        self._told: set[str] = set()
+    _repository: Repository
+    _models: LoadedModels
+    _open_artifact: Open
+    _dataplane: DataPlane
+    _metrics: Metrics
+    _workers: Workers
+    _prepared: Classifier | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _indexing: int = 0  # calls of `index`
+    _told: set[str] = field(default_factory=set)
 
     async def load(self, name: str) -> None:
         """Serve the versions on disk that the policy selects, even if they were rejected or unloaded before.
@@ -237,27 +230,24 @@ class Reconciler:
         """
         models = self._models
         problems: list[str] = []
-        tried: set[Step] = set()
+        tried: set[Order] = set()
         async with self._turn:
             while True:
                 served, refused = models.served(name), models.refused(name)
                 there = present(served)
                 if again:
-                    untried = {version for version in there if Load(version) not in tried}
+                    untried = {version for version in there if Order("load", name, version) not in tried}
                     refused = {version: each for version, each in refused.items() if version not in untried}
                 keep = name == models.default
                 step = next_step(self._repository.policy, name, there, served, refused, keep=keep)
                 if step is None or step in tried:
                     return problems
                 tried.add(step)
-                match step:
-                    case Load(version):
-                        problem = await self._load(name, version, there[version])
-                        problems += [problem] if problem else []
-                    case Drop(version, last):
-                        await self._workers.ask(Order("drop", name, version, last=last))
-                    case Forget(version):
-                        await self._workers.ask(Order("forget", name, version))
+                if step.action == "load":
+                    problem = await self._load(name, step.version, there[step.version])
+                    problems += [problem] if problem else []
+                else:
+                    await self._workers.ask(step)
 
     async def _load(self, name: str, version: int, fingerprint: str) -> str:
         """Read a version and let all workers serve it, or reject it. Returns the error, or an empty string."""

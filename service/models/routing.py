@@ -33,7 +33,7 @@ class Route:
     """The versions between which the requests of a model are split, their weights, and the shadow version."""
 
     def __init__(self, name: str, weights: Mapping[Classifier, int], shadow: Shadow | None = None) -> None:
-        self._salt = name.encode()  # so that a caller who gets the new version of one model need not get that of others
+        self._salt = name.encode()  # so that the choices for different models are independent
         self._classifiers = tuple(weights)
         self._bounds = tuple(accumulate(weights.values()))
         self._shadow = shadow

@@ -13,7 +13,7 @@ from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
 from sentiment_conv1d.service.models.repository import Repository, Scan
-from sentiment_conv1d.service.models.steps import Load, next_step
+from sentiment_conv1d.service.models.steps import next_step
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
@@ -43,12 +43,9 @@ def choose(
     models.default = chosen or _default(scan, repository)
     for name, present in scan.items():
         served: dict[int, str] = {}
-        while True:
-            match next_step(repository.policy, name, present, served, models.refused(name), keep=False):
-                case Load(version):
-                    fingerprint = present[version]
-                case _:
-                    break
+        # Nothing has been removed or replaced yet, so every step is a load.
+        while step := next_step(repository.policy, name, present, served, models.refused(name), keep=False):
+            version, fingerprint = step.version, present[step.version]
             try:
                 admit(repository.read(name, version), fingerprint)
             except ArtifactError as error:

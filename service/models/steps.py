@@ -6,34 +6,9 @@ These functions have no side effects, so tests can try every course of events.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from sentiment_conv1d.service.models.replay_log import Order
 from sentiment_conv1d.service.version_policy import VersionPolicy
-
-
-@dataclass(frozen=True)
-class Load:
-    """Open a version, or the files that replaced it."""
-
-    version: int
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Stop serving a version; `last` if it is the only one of its model."""
-
-    version: int
-    last: bool
-
-
-@dataclass(frozen=True)
-class Forget:
-    """Forget that a version was rejected: it was removed, or the files that are served are back."""
-
-    version: int
-
-
-Step = Load | Drop | Forget
 
 
 def next_step(
@@ -44,8 +19,11 @@ def next_step(
     refused: Mapping[int, str],
     *,
     keep: bool,
-) -> Step | None:
+) -> Order | None:
     """The next step for one model, or None if the right versions are served.
+
+    A step is the order to load a version, to drop one, or to forget that one was refused, because it was removed or the
+    files that are served are back.
 
     `present`, `served` and `refused` are versions with the fingerprints of their files: what is in the repository, what
     is served, and what was rejected. The policy selects from the versions that are served or were not rejected, so a
@@ -57,14 +35,14 @@ def next_step(
     for version in chosen:
         fingerprint = present[version]
         if served.get(version) != fingerprint and refused.get(version) != fingerprint:
-            return Load(version)
+            return Order("load", name, version)
     surplus = sorted(served.keys() - set(chosen))
     if keep and not chosen:
         surplus = surplus[:-1]
     if surplus:
-        return Drop(surplus[0], last=len(served) == 1)
+        return Order("drop", name, surplus[0], last=len(served) == 1)
     past = [version for version in refused if version not in present or served.get(version) == present[version]]
-    return Forget(min(past)) if past else None
+    return Order("forget", name, min(past)) if past else None
 
 
 def settle(

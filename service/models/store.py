@@ -77,7 +77,7 @@ class Store:
             yield self._open()
         except SentimentError:
             raise
-        except Exception as error:  # each store has errors of its own, and not all of them are an `OSError`
+        except Exception as error:  # stores raise their own errors, not only `OSError`
             reason = _PASSWORD.sub("", str(error)) or type(error).__name__
             raise StoreError(f"{self.name}: cannot be read ({reason})") from error
 

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol, cast
@@ -49,6 +50,7 @@ class Connection(Protocol):
         """Finish the requests in progress, then close."""
 
 
+@dataclass(eq=False, kw_only=True)
 class Listener:
     """Accepts connections, keeps their number within limits, and shuts them down.
 
@@ -57,29 +59,18 @@ class Listener:
     bytes to send to a rejected caller; over TLS nothing is sent.
     """
 
-    def __init__(
-        self,
-        protocol: str,
-        connect: Callable[[Callable[[Connection], None]], Connection],
-        *,
-        rejected: Callable[[str], None],
-        refusal: Callable[[], bytes] = bytes,
-        max_connections: int,
-        max_connections_per_address: int = 0,
-        tls: Callable[[], ssl.SSLContext] | None = None,
-        handshake_timeout: float,
-        write_timeout: float,
-    ) -> None:
+    protocol: str
+    connect: Callable[[Callable[[Connection], None]], Connection]
+    rejected: Callable[[str], None]
+    refusal: Callable[[], bytes] = bytes
+    max_connections: int
+    max_connections_per_address: int = 0
+    tls: Callable[[], ssl.SSLContext] | None = None
+    handshake_timeout: float
+    write_timeout: float
+
+    def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._protocol = protocol
-        self._connect = connect
-        self._rejected = rejected
-        self._refusal = refusal
-        self._max_connections = max_connections
-        self._max_per_address = max_connections_per_address
-        self._tls = tls
-        self._handshake_timeout = handshake_timeout
-        self._write_timeout = write_timeout
         self._connections: dict[Connection, str] = {}  # to the peer's address
         self._handshakes: dict[Connection, tuple[socket.socket, asyncio.Task[None]]] = {}  # the longest first
         self._addresses: Counter[str] = Counter()
@@ -91,8 +82,8 @@ class Listener:
     @property
     def busy(self) -> bool:
         """Whether setups in progress may free a place within a turn, so that the next connection should wait."""
-        free = self._max_connections - len(self._connections) + len(self._handshakes)
-        setups = self._tls is None and 0 < len(self._handshakes) >= min(_MAX_SETUPS, free)
+        free = self.max_connections - len(self._connections) + len(self._handshakes)
+        setups = self.tls is None and 0 < len(self._handshakes) >= min(_MAX_SETUPS, free)
         return setups or self._deferred > 0
 
     def accept(self, accepted: socket.socket, *, turns: int = _ROOM_TURNS) -> None:
@@ -100,7 +91,7 @@ class Listener:
 
         At the limit, it first waits `turns` turns of the event loop for connections that their peers have closed.
         """
-        if turns and len(self._connections) >= self._max_connections:
+        if turns and len(self._connections) >= self.max_connections:
             self._deferred += turns == _ROOM_TURNS
             self._loop.call_soon(partial(self.accept, accepted, turns=turns - 1))
             return
@@ -112,12 +103,12 @@ class Listener:
             accepted.close()
             self._closed += 1
             return
-        if address and self._addresses[address] >= self._max_per_address:
+        if address and self._addresses[address] >= self.max_connections_per_address:
             self._reject(accepted, "address")
         elif not self._has_room():
             self._reject(accepted, "limit")
         else:
-            connection = self._connect(self._remove)
+            connection = self.connect(self._remove)
             self._connections[connection] = address
             self._addresses[address] += 1
             self._handshakes[connection] = accepted, self._loop.create_task(self._set_up(connection, accepted))
@@ -127,7 +118,7 @@ class Listener:
         for connection in self._established():
             connection.watch(now)
         if self._reasons:
-            logger.warning("there are too many connections", extra={"protocol": self._protocol, **self._reasons})
+            logger.warning("there are too many connections", extra={"protocol": self.protocol, **self._reasons})
             self._reasons.clear()
 
     def take_closed(self) -> int:
@@ -146,7 +137,7 @@ class Listener:
                     await asyncio.sleep(_CLOSE_SECONDS)
                     self.watch(self._loop.time())
         if self._connections:
-            logger.error("%d %s connections did not finish in time", len(self._connections), self._protocol)
+            logger.error("%d %s connections did not finish in time", len(self._connections), self.protocol)
         self.abort()
 
     def abort(self) -> None:
@@ -159,16 +150,16 @@ class Listener:
 
     def _address(self, accepted: socket.socket) -> str:
         """Return the peer's address, or an empty string for Unix sockets and without a limit. Raises `OSError`."""
-        if not self._max_per_address or accepted.family == socket.AF_UNIX:
+        if not self.max_connections_per_address or accepted.family == socket.AF_UNIX:
             return ""
         address: str = accepted.getpeername()[0]
         return address
 
     def _has_room(self) -> bool:
         """Whether one more connection fits. At the limit, evicts idle connections, or else the longest handshake."""
-        if len(self._connections) < self._max_connections:
+        if len(self._connections) < self.max_connections:
             return True
-        evicted = self._longest_idle(1 + self._max_connections // _EVICTED_PART) or list(self._handshakes)[:1]
+        evicted = self._longest_idle(1 + self.max_connections // _EVICTED_PART) or list(self._handshakes)[:1]
         for connection in evicted:
             self._abort(connection)
             self._count_rejected("evicted")
@@ -185,7 +176,7 @@ class Listener:
 
     def _reject(self, accepted: socket.socket, reason: str) -> None:
         with accepted, contextlib.suppress(OSError):
-            if self._tls is None and (refusal := self._refusal()):
+            if self.tls is None and (refusal := self.refusal()):
                 accepted.send(refusal)
                 accepted.shutdown(socket.SHUT_WR)
                 accepted.recv(_REJECTED_BYTES)
@@ -194,15 +185,15 @@ class Listener:
 
     def _count_rejected(self, reason: str) -> None:
         self._reasons[reason] += 1
-        self._rejected(reason)
+        self.rejected(reason)
 
     async def _set_up(self, connection: Connection, accepted: socket.socket) -> None:
         options: dict[str, Any] = {}
-        if self._tls is not None:
+        if self.tls is not None:
             options = {
-                "ssl": self._tls(),
-                "ssl_handshake_timeout": self._handshake_timeout,
-                "ssl_shutdown_timeout": self._write_timeout,
+                "ssl": self.tls(),
+                "ssl_handshake_timeout": self.handshake_timeout,
+                "ssl_shutdown_timeout": self.write_timeout,
             }
         try:
             await self._loop.connect_accepted_socket(lambda: cast(asyncio.Protocol, connection), accepted, **options)

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
-from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.oip.tensors import (
     decode_text,
@@ -22,6 +21,7 @@ from sentiment_conv1d.service.oip.tensors import (
     unpack_bytes,
     unpack_int32,
 )
+from sentiment_conv1d.service.prediction import Prediction
 
 TEXT, TOKENS = "text", "tokens"
 LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"

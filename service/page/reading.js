@@ -389,12 +389,8 @@ function redraw() {
   if (!shown) return;
   pictures = {};
   drawMatrix();
-  showPlaceAgain();
-  redrawBank();
-  for (const canvas of document.querySelectorAll("#layers canvas")) canvas.redraw();
-}
-
-function showPlaceAgain() {
   seen = -1;
   showPlace(slide.place);
+  redrawBank();
+  for (const canvas of document.querySelectorAll("#layers canvas")) canvas.redraw();
 }

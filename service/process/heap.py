@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import os
 from collections.abc import Callable
-from pathlib import Path
+
+from sentiment_conv1d.service.telemetry.processes import resident_bytes
 
 #: Pages are returned, which takes milliseconds, if the resident bytes exceed those of an idle worker by this much.
 _EXCESS_BYTES = 16 * 1024 * 1024
@@ -18,14 +18,7 @@ _EXCESS_BYTES = 16 * 1024 * 1024
 #: Seconds between two trims.
 _SECONDS = 3.0
 
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
-
-
-def resident_bytes() -> int:
-    """Return the resident memory of this process; proc_pid_statm(5)."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * _PAGE_BYTES
 
 
 class Heap:

@@ -23,6 +23,7 @@ from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import choose, open_all, opener, repository_of
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.activation import inherit
 from sentiment_conv1d.service.network.sockets import ListeningSocket, bind, bind_unix
 from sentiment_conv1d.service.process.channel import Channel
@@ -136,10 +137,10 @@ def make_metrics(settings: Settings, workers: int) -> Metrics:
 
 
 def begin(settings: Settings, repository: Repository, models: LoadedModels, *, shared: bool) -> ReplayLog:
-    """What all workers serve when they begin.
+    """Return the log of the versions that all workers serve at their start.
 
-    With `shared` it is opened here, before they are forked. A process cannot use a GPU that its parent has used, so
-    there every worker opens for itself what was read here. Raises as `choose` does.
+    With `shared`, this process opens the versions before it forks the workers. A process cannot use a GPU that its
+    parent has used, so on a GPU each worker opens the files that this process has read. Raises the errors of `choose`.
     """
     facts: list[Fact] = []
     if shared:
@@ -151,7 +152,7 @@ def begin(settings: Settings, repository: Repository, models: LoadedModels, *, s
         extra = {"version": manifest.version, "execution_provider": classifier.engine.provider}
         logger.info("serving %s", manifest.name, extra=extra)
     opened = [(each.manifest.name, each.manifest.version, each.manifest.manifest_sha256) for each in models]
-    refused = [(each.name, each.version) for each in models.states() if each.refusal is not None]
+    refused = [(each.name, each.version) for each in models.states() if each.fault]
     replay_log = ReplayLog(opened, refused)
     for fact in facts:
         replay_log.record(*fact)
@@ -195,11 +196,5 @@ def load(settings: Settings) -> app.Application:
     begin(settings, repository_of(settings), models, shared=True)
     metrics = make_metrics(settings, 1)
     count(models, metrics)
-    return app.Application(
-        settings,
-        dataplane=make_dataplane(settings, models, metrics, InFlight()),
-        models=models,
-        readiness=Readiness(models),
-        access=Access(settings),
-        metrics=metrics,
-    )
+    dataplane = make_dataplane(settings, models, metrics, InFlight())
+    return app.Application(ServiceState(settings, dataplane, models, Readiness(models), Access(settings), metrics))

@@ -15,6 +15,7 @@ import selectors
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from time import monotonic
 from types import FrameType
 from typing import Literal
@@ -56,24 +57,24 @@ _HANDOUT = 64
 _KILL_MARGIN = 5.0
 
 
+@dataclass(eq=False)
 class _Acceptor:
     """A listening socket, and an accepted connection that no worker could take yet."""
 
-    def __init__(self, protocol: str, listener: ListeningSocket) -> None:
-        self.protocol = protocol
-        self.listener = listener
-        self.socket = listener.socket
-        self.registered = False
-        self.paused_until = 0.0
-        self.in_hand: socket.socket | None = None
+    protocol: str
+    listener: ListeningSocket
+    registered: bool = False
+    paused_until: float = 0.0
+    in_hand: socket.socket | None = None
 
     def close(self) -> None:
         """Close the socket. Connections in its queue are lost."""
-        self.socket.close()
+        self.listener.socket.close()
         if self.in_hand is not None:
             self.in_hand.close()
 
 
+@dataclass(eq=False)
 class Supervisor:
     """Runs the workers, from the first fork to the end of the last worker.
 
@@ -81,31 +82,21 @@ class Supervisor:
     before while health checks fail. `leave` follows when all connections have been handed to the workers.
     """
 
-    def __init__(
-        self,
-        work: Callable[[int, Channel, list[Fact]], None],
-        workers: int,
-        listeners: Mapping[str, ListeningSocket],
-        replay_log: ReplayLog,
-        *,
-        ready: Callable[[], None],
-        followed: Callable[[Order], None],
-        replaced: Callable[[Literal["died", "hung"]], None],
-        worker_seconds: float,
-        shutdown_seconds: float,
-        drain_seconds: float,
-    ) -> None:
-        self._work = work
-        self._number_of_workers = workers
-        self._acceptors = [_Acceptor(protocol, listener) for protocol, listener in listeners.items()]
-        self._replay_log = replay_log
-        self._ready = ready
-        self._replaced = replaced
-        self._worker_seconds = worker_seconds
-        self._shutdown_seconds = shutdown_seconds
-        self._drain_seconds = drain_seconds
+    work: Callable[[int, Channel, list[Fact]], None]
+    number_of_workers: int
+    listeners: Mapping[str, ListeningSocket]
+    replay_log: ReplayLog
+    ready: Callable[[], None]
+    followed: Callable[[Order], None]
+    replaced: Callable[[Literal["died", "hung"]], None]
+    worker_seconds: float
+    shutdown_seconds: float
+    drain_seconds: float
+
+    def __post_init__(self) -> None:
+        self._acceptors = [_Acceptor(protocol, listener) for protocol, listener in self.listeners.items()]
         self._workers: dict[int, WorkerProcess] = {}  # by process id
-        self._transactions = Transactions(self._workers, replay_log, followed)
+        self._transactions = Transactions(self._workers, self.replay_log, self.followed)
         self._selector = selectors.DefaultSelector()
         self._forks: list[tuple[float, int]] = []  # when to start which worker
         self._signals: list[int] = []
@@ -128,7 +119,7 @@ class Supervisor:
         # Objects that exist now are never freed. The collector must not write to their pages, so that they stay shared.
         gc.collect()
         gc.freeze()
-        for worker in range(self._number_of_workers):
+        for worker in range(self.number_of_workers):
             self._fork(worker)
         now = monotonic()
         while self._workers or self._forks:
@@ -168,7 +159,7 @@ class Supervisor:
             for acceptor in self._acceptors:
                 acceptor.close()
             self._transactions.close()
-            self._work(number, channel, self._replay_log.facts())
+            self.work(number, channel, self.replay_log.facts())
             status = 0
         except Exception:
             logger.exception("worker %d failed", number)
@@ -181,7 +172,7 @@ class Supervisor:
         for _ in range(_HANDOUT):
             if acceptor.in_hand is None:
                 try:
-                    acceptor.in_hand, _ = acceptor.socket.accept()
+                    acceptor.in_hand, _ = acceptor.listener.socket.accept()
                 except BlockingIOError:
                     return False
                 except OSError as error:
@@ -264,7 +255,7 @@ class Supervisor:
             self._shut_down(patient=False)
         else:
             logger.error("worker %d %s and is replaced", worker.number, how, extra=extra)
-            self._replaced(reason)
+            self.replaced(reason)
             stable = monotonic() - worker.started > _STABLE_SECONDS
             self._forks.append((monotonic() + (0 if stable else _PAUSE_SECONDS), worker.number))
 
@@ -276,9 +267,9 @@ class Supervisor:
             return
         self._leave_at = now
         if self._phase == "" and patient and self._was_ready:
-            self._leave_at += self._drain_seconds
+            self._leave_at += self.drain_seconds
         self._phase = "drain"
-        self._kill_at = self._leave_at + self._shutdown_seconds + _KILL_MARGIN
+        self._kill_at = self._leave_at + self.shutdown_seconds + _KILL_MARGIN
 
     def _handle_time(self, now: float) -> None:
         if self._phase != "leave":
@@ -320,14 +311,14 @@ class Supervisor:
         self._forks.clear()
         for acceptor in self._acceptors:
             if acceptor.registered:
-                self._selector.unregister(acceptor.socket)
+                self._selector.unregister(acceptor.listener.socket)
             acceptor.close()
 
     def _watch_start(self, now: float) -> None:
         ready = [worker for worker in self._workers.values() if worker.ready]
-        if not self._was_ready and len(ready) == self._number_of_workers:
+        if not self._was_ready and len(ready) == self.number_of_workers:
             self._was_ready = True
-            self._ready()
+            self.ready()
         for worker in self._workers.values():
             if worker.starting and now - worker.started > START_TIMEOUT:
                 logger.error("worker %d is not ready after %.0f s", worker.number, START_TIMEOUT)
@@ -339,8 +330,8 @@ class Supervisor:
             for worker in self._workers.values():
                 worker.heard = now
         for worker in self._workers.values():
-            if worker.ready and now - worker.heard > self._worker_seconds:
-                logger.error("worker %d gave no sign of life for %g s", worker.number, self._worker_seconds)
+            if worker.ready and now - worker.heard > self.worker_seconds:
+                logger.error("worker %d gave no sign of life for %g s", worker.number, self.worker_seconds)
                 worker.kill()
 
     def _listen_or_not(self, now: float) -> None:
@@ -351,9 +342,9 @@ class Supervisor:
         for acceptor in self._acceptors:
             wanted = able and now >= acceptor.paused_until
             if wanted and not acceptor.registered:
-                self._selector.register(acceptor.socket, selectors.EVENT_READ, acceptor)
+                self._selector.register(acceptor.listener.socket, selectors.EVENT_READ, acceptor)
             elif acceptor.registered and not wanted:
-                self._selector.unregister(acceptor.socket)
+                self._selector.unregister(acceptor.listener.socket)
             acceptor.registered = wanted
             if wanted and acceptor.in_hand is not None:
                 self._accept(acceptor)  # if no further connection arrives, no event triggers another try

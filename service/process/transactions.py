@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -21,38 +22,33 @@ _PREPARE_TIMEOUT = 60.0
 _MAX_LOST = 2
 
 
+@dataclass(eq=False)
 class _Transaction:
     """One order, which owns its descriptor."""
 
-    def __init__(self, asking: WorkerProcess, ticket: int, order: Order, descriptor: int | None) -> None:
-        self.asking = asking
-        self.ticket = ticket
-        self.order = order
-        self.descriptor = descriptor
-        self.round = -1
-        self.missing: set[int] = set()  # workers that have not answered in this round
-        self.prepared: set[int] = set()
-        self.lost = 0  # workers that ended while they prepared
-        self.give_up_at: float | None = None  # set while workers prepare
-        self.announced: Order | None = None  # the order that all workers follow in the end
-        self.declined = ""
+    asking: WorkerProcess
+    ticket: int
+    order: Order
+    descriptor: int | None
+    round: int = -1
+    missing: set[int] = field(default_factory=set)  # workers that have not answered in this round
+    prepared: set[int] = field(default_factory=set)
+    lost: int = 0  # workers that ended while they prepared
+    give_up_at: float | None = None  # set while workers prepare
+    announced: Order | None = None  # the order that all workers follow in the end
+    declined: str = ""
 
 
+@dataclass(eq=False)
 class Transactions:
-    """Carries out orders one after the other.
+    """Carries out orders one after the other."""
 
-    `workers` are the supervisor's, by process id. `followed` is called with every order that all of them have followed.
-    """
-
-    def __init__(
-        self, workers: Mapping[int, WorkerProcess], replay_log: ReplayLog, followed: Callable[[Order], None]
-    ) -> None:
-        self._workers = workers
-        self._replay_log = replay_log
-        self._followed = followed
-        self._current: _Transaction | None = None
-        self._waiting: list[_Transaction] = []
-        self._rounds = itertools.count()
+    _workers: Mapping[int, WorkerProcess]  # the supervisor's, by process id
+    _replay_log: ReplayLog
+    _followed: Callable[[Order], None]  # called with every order that all workers have followed
+    _current: _Transaction | None = None
+    _waiting: list[_Transaction] = field(default_factory=list)
+    _rounds: Iterator[int] = field(default_factory=itertools.count)
 
     def add(self, asking: WorkerProcess, ticket: int, order: Order, descriptor: int | None) -> None:
         """Carry out an order after the orders before it."""

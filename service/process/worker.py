@@ -28,6 +28,7 @@ from sentiment_conv1d.service.models.reconciler import Outcome, Reconciler
 from sentiment_conv1d.service.models.replay_log import Fact, Order
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import opener
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.listener import Connection, Listener
 from sentiment_conv1d.service.network.turns import Turns
@@ -88,17 +89,11 @@ class Worker(uvicorn.Server):
         self._dataplane = make_dataplane(settings, models, metrics, self._in_flight, self._request_log)
         self._readiness = Readiness(models)
         self._reconciler = Reconciler(repository, models, opener(settings), self._dataplane, metrics, self)
-        application: Any = Application(
-            settings,
-            dataplane=self._dataplane,
-            models=models,
-            readiness=self._readiness,
-            access=access,
-            metrics=metrics,
-        )
+        self._state = ServiceState(settings, self._dataplane, models, self._readiness, access, metrics)
+        self._state.reconciler = self._reconciler
+        application: Any = Application(self._state)
         #: For requests on the fast path, which skips ASGI; None if middleware has to see every request.
         self._application: Application | None = application
-        application.state.reconciler = self._reconciler
         self._tracer: Tracer | None = None
         if settings.tracing:
             from sentiment_conv1d.service.rest.middleware.traced import Traced
@@ -127,8 +122,6 @@ class Worker(uvicorn.Server):
         self.server_state.tasks = self._in_flight.new_set()
         self._number = number
         self._settings = settings
-        self._models = models
-        self._metrics = metrics
         self._access = access
         self._buffers = Buffers(settings.max_buffered_bytes)
         self._channel = channel
@@ -258,7 +251,7 @@ class Worker(uvicorn.Server):
 
     def _receive(self, protocol: str, connection: socket.socket | None) -> None:
         if connection is None:  # this process has no free file descriptor
-            self._closed_one(protocol)
+            self._closed[protocol] += 1
         elif protocol == "grpc":
             assert self._grpc is not None
             self._grpc.listener.accept(connection)
@@ -267,14 +260,8 @@ class Worker(uvicorn.Server):
 
     def _make_grpc_server(self) -> GrpcServer:
         return GrpcServer(
-            self._settings,
-            dataplane=self._dataplane,
-            models=self._models,
-            readiness=self._readiness,
-            reconciler=self._reconciler,
-            access=self._access,
+            self._state,
             buffers=self._buffers,
-            metrics=self._metrics,
             turns=self._turns,
             tasks=self._in_flight.new_set(),
             certificates=self._certificates,
@@ -284,9 +271,9 @@ class Worker(uvicorn.Server):
     def _make_listener(self) -> Listener:
         settings, certificates = self._settings, self._certificates
         return Listener(
-            "rest",
-            self._connect,
-            rejected=partial(self._metrics.rejected, "rest"),
+            protocol="rest",
+            connect=self._connect,
+            rejected=partial(self._state.metrics.rejected, "rest"),
             refusal=self._refusal,
             max_connections=settings.max_connections,
             max_connections_per_address=settings.max_connections_per_address,
@@ -339,9 +326,6 @@ class Worker(uvicorn.Server):
         for protocol, count in self._closed.items():
             if count and self._tell("closed", protocol=protocol, count=count):
                 self._closed[protocol] = 0
-
-    def _closed_one(self, protocol: str) -> None:
-        self._closed[protocol] += 1
 
     def _tell(self, kind: str, **fields: Any) -> bool:
         """Send a message to the supervisor; returns whether it was sent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -13,20 +14,20 @@ from sentiment_conv1d.service.process.channel import Channel, ChannelClosed
 _SIGNAL_NAMES = {each.value: each.name for each in signal.Signals}
 
 
+@dataclass(eq=False)
 class WorkerProcess:
     """A worker's number, the supervisor's end of its channel, and its state."""
 
-    def __init__(self, number: int, pid: int, channel: Channel) -> None:
-        self.number = number
-        self.pid = pid
-        self.channel = channel
-        self.started = monotonic()
-        self.heard = self.started
-        self.ready = False  # accepts connections
-        self.ended = False
-        self.killed = False  # by the supervisor
-        self.told = ""  # the last shutdown phase that was sent to it
-        self.connections: Counter[str] = Counter()  # by protocol
+    number: int
+    pid: int
+    channel: Channel
+    started: float = field(default_factory=monotonic)
+    heard: float = field(default_factory=monotonic)
+    ready: bool = False  # accepts connections
+    ended: bool = False
+    killed: bool = False  # by the supervisor
+    told: str = ""  # the last shutdown phase that was sent to it
+    connections: Counter[str] = field(default_factory=Counter)  # by protocol
 
     @property
     def starting(self) -> bool:

@@ -21,7 +21,6 @@ from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
 
 from sentiment_conv1d.service.errors import (
-    HTTP_STATUS,
     ClientDisconnected,
     Forbidden,
     Malformed,
@@ -30,9 +29,8 @@ from sentiment_conv1d.service.errors import (
     RequestError,
     Unauthorized,
 )
-from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
-from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.readiness import Readiness
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest import (
     cloud,
     explain,
@@ -53,13 +51,10 @@ from sentiment_conv1d.service.rest.server.asgi import AsgiRequest
 from sentiment_conv1d.service.rest.server.compression import decompress
 from sentiment_conv1d.service.rest.server.fast_path import Handler
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
-from sentiment_conv1d.service.rest.state import ServiceState
-from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.logs import log_request
-from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current, current_id
-from sentiment_conv1d.service.telemetry.request_ids import RequestIds
+from sentiment_conv1d.service.telemetry.request_ids import choose_id
 from sentiment_conv1d.service.version import package_version
 
 logger = logging.getLogger(__name__)
@@ -90,16 +85,7 @@ CLIENT_CLOSED_REQUEST = 499
 class Application(FastAPI):
     """FastAPI with the fast-path routes in front of it."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        dataplane: DataPlane,
-        models: LoadedModels,
-        readiness: Readiness,
-        access: Access,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, state: ServiceState) -> None:
         super().__init__(
             title="sentiment-conv1d",
             version=package_version(),
@@ -109,17 +95,10 @@ class Application(FastAPI):
             redoc_url=None,
             redirect_slashes=False,
         )
-        self.state: ServiceState = ServiceState()
-        self.state.settings = settings
-        self.state.dataplane = dataplane
-        self.state.models = models
-        self.state.readiness = readiness
-        self.state.access = access
-        self.state.metrics = metrics
-        self._dataplane = dataplane
-        self._metrics = metrics
-        self._request_ids = RequestIds()
-        self._access = access
+        self.service_state, settings = state, state.settings
+        self._dataplane = state.dataplane
+        self._metrics = state.metrics
+        self._access = state.access
         self._needs_certificate = settings.tls_client_ca is not None
         self._guarded = self._access.needs_key or self._needs_certificate
         self._protocols = _protocols(settings)
@@ -129,7 +108,7 @@ class Application(FastAPI):
         self._access_log = settings.access_log
         self._max_body_bytes, self._body_timeout = settings.max_body_bytes, settings.body_timeout
         self._fast_path_bytes = min(STEPPED_CHARACTERS, settings.max_body_bytes)
-        self._fast_path = Routes(self._protocols, dataplane, models)
+        self._fast_path = Routes(self._protocols, state.dataplane, state.models)
         for protocol in self._protocols:
             for router in protocol.routers:
                 self.include_router(router, tags=[protocol.tag])
@@ -207,7 +186,7 @@ class Application(FastAPI):
 
     def _begin(self, request: HttpRequest, route: str) -> RequestContext:
         given = request.headers.get(headers.REQUEST_ID)
-        identity = self._request_ids.choose(None if given is None else given.decode("latin-1"))
+        identity = choose_id(None if given is None else given.decode("latin-1"))
         context = RequestContext(identity, "rest", route, request.headers)
         request.context = context
         current.set(context)
@@ -323,7 +302,7 @@ def _open_paths(settings: Settings, health: set[str]) -> frozenset[str]:
 def _refusal(protocol: RestProtocol, error: RequestError, request_id: str) -> tuple[Answer, int]:
     """Return an error in a protocol's form, and its status."""
     answer = Answer(protocol.error_body(error, request_id), headers=headers.of_error(error))
-    return answer, protocol.statuses.get(error.code, HTTP_STATUS[error.code]).value
+    return answer, protocol.status(error).value
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

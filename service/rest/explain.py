@@ -11,7 +11,7 @@ from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.model.explaining.reading import Word
 from sentiment_conv1d.service.inference.explaining.explainer import FILTERS, Explanation, Filter
 from sentiment_conv1d.service.inference.explaining.inspection import BankView, FilterView, LayerView
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest import native
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, parse, to_json
 from sentiment_conv1d.service.rest.native import ModelRequest, PredictionBody, StrictRequest, prediction_body

@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field, RootModel, TypeAdapter, WithJsonSchema
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
@@ -162,8 +162,7 @@ async def classify(
 
 def scored(classifier: Classifier, prediction: Prediction, *, raw: bool = False) -> list[dict[str, Any]]:
     """The labels of one text with their probabilities, or with their logits if `raw`, the most probable first."""
-    sigmoid = classifier.manifest.activation == "sigmoid"
-    scores = prediction.logits(sigmoid=sigmoid) if raw else prediction.probabilities
+    scores = classifier.logits(prediction) if raw else prediction.probabilities
     pairs = zip(classifier.labels, scores, strict=True)
     return [{"label": label, "score": score} for label, score in sorted(pairs, key=lambda pair: -pair[1])]
 

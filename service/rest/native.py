@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck, Sample
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.service.errors import HTTP_STATUS, Invalid, RequestError
+from sentiment_conv1d.service.errors import Invalid, RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS
-from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.refusal import error_body
@@ -176,7 +176,7 @@ class Predict(Endpoint):
         body = parse(PredictRequest, request.body, self.dataplane)
         classifier = _classifier(self.models, body, (body.text,))
         [prediction] = await self.dataplane.predict(classifier, (body.text,))
-        return Answer(to_json(_decided_body(classifier.manifest, prediction, body)))
+        return Answer(to_json(_decided_body(classifier, prediction, body)))
 
 
 class PredictBatch(Endpoint):
@@ -200,7 +200,7 @@ class PredictBatch(Endpoint):
         good = [text for index, text in enumerate(body.texts) if index not in errors]
         classifier = _classifier(self.models, body, good)
         predictions = [] if errors and not good else await self.dataplane.predict(classifier, good)
-        answers: list[Any] = [_decided_body(classifier.manifest, each, body) for each in predictions]
+        answers: list[Any] = [_decided_body(classifier, each, body) for each in predictions]
         for index in errors:
             answers.insert(index, None)
         if body.on_error == "fail":
@@ -261,38 +261,33 @@ PROTOCOL = RestProtocol(
     (router,),
     error_model=ErrorResponse,
     error_body=error_body,
-    statuses=HTTP_STATUS,
+    invalid_status=Invalid.http_status,
 )
 
 
 def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
     """The answer for one review, in the form of `PredictionBody`."""
-    return {
-        "label": prediction.label,
-        "score": prediction.score,
-        "probabilities": dict(zip(manifest.labels, prediction.probabilities, strict=True)),
-        "tokens": prediction.tokens,
-        "unknown_tokens": prediction.unknown_tokens,
-        "truncated": prediction.truncated,
-        "model": {"name": manifest.name, "version": str(manifest.version)},
-    }
+    document = prediction.document(manifest.labels)
+    document["model"] = {"name": manifest.name, "version": str(manifest.version)}
+    return document
 
 
 def _classifier(models: LoadedModels, body: DecisionRequest, texts: Sequence[str]) -> Classifier:
-    """The classifier for the texts of a body. Raises `NotFound`, and `Invalid` for a threshold that has no meaning."""
+    """Return the classifier for the texts of a body. Raises `NotFound`, or `Invalid` if the model has no threshold."""
     classifier = models.get(body.model, body.version, texts)
     if body.threshold is not None and classifier.manifest.activation != "sigmoid":
         raise Invalid("threshold: this model chooses the most probable of its labels")
     return classifier
 
 
-def _decided_body(manifest: Manifest, prediction: Prediction, body: DecisionRequest) -> dict[str, Any]:
+def _decided_body(classifier: Classifier, prediction: Prediction, body: DecisionRequest) -> dict[str, Any]:
     """The answer for one review with the threshold, the labels and the logits that the request asks for."""
+    manifest = classifier.manifest
     if body.threshold is not None:
         prediction = prediction.decided(manifest.labels, body.threshold)
     document = prediction_body(manifest, prediction)
     if body.logits:
-        logits = prediction.logits(sigmoid=manifest.activation == "sigmoid")
+        logits = classifier.logits(prediction)
         document["logits"] = dict(zip(manifest.labels, logits, strict=True))
     if body.top_k is not None:
         probabilities: dict[str, Any] = document["probabilities"]

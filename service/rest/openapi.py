@@ -59,7 +59,7 @@ def _describe(endpoint: Endpoint, protocol: RestProtocol, path: str) -> dict[str
     responses: dict[str, Any] = {"200": {"description": "The answer.", "content": _content(endpoint.response_model)}}
     for refusal in _REFUSALS:
         description = {"description": refusal.__doc__, "content": _content(protocol.error_model)}
-        responses.setdefault(str(protocol.statuses[refusal.code].value), description)
+        responses.setdefault(str(protocol.status(refusal).value), description)
     content = _content(endpoint.request_model)
     content["application/json"]["example"] = endpoint.request_example
     if endpoint.takes_text:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from sentiment_conv1d.service.errors import PLAIN_HTTP_STATUS, RequestError
+from sentiment_conv1d.service.errors import Invalid, RequestError
 from sentiment_conv1d.service.rest.endpoint import Endpoint, to_json
 
 
@@ -39,4 +39,8 @@ class RestProtocol:
     prefix: str | None = None  # of all paths whose errors have this form, including paths without a route
     error_model: type[BaseModel] = PlainError
     error_body: Callable[[RequestError, str], bytes] = plain_error_body  # with the request id
-    statuses: Mapping[str, HTTPStatus] = field(default_factory=lambda: PLAIN_HTTP_STATUS)  # by code of an error
+    invalid_status: HTTPStatus = HTTPStatus.BAD_REQUEST  # of `Invalid`; most protocols have no status 422
+
+    def status(self, error: RequestError | type[RequestError]) -> HTTPStatus:
+        """Return the status of an error."""
+        return self.invalid_status if error.code == Invalid.code else error.http_status

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
+
+from starlette.routing import compile_path
 
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
@@ -25,7 +26,7 @@ class Match(NamedTuple):
 class Routes:
     """The fast-path routes. If several match a path, the first of them answers.
 
-    The results are cached, because clients send the same few paths over and over.
+    The results are cached, because clients request the same few paths repeatedly.
     """
 
     def __init__(self, protocols: Iterable[RestProtocol], dataplane: DataPlane, models: LoadedModels) -> None:
@@ -34,7 +35,7 @@ class Routes:
             endpoints = {kind: kind(dataplane, models) for kind in protocol.endpoints.values()}
             for path, kind in protocol.endpoints.items():
                 self.declared.setdefault(path, Match(endpoints[kind], protocol, path, {}))
-        self._patterns = [(_pattern(path), match) for path, match in self.declared.items()]
+        self._patterns = [(compile_path(path)[0], match) for path, match in self.declared.items()]
         self.find = lru_cache(maxsize=1024)(self._find)
         self.find_target = lru_cache(maxsize=1024)(self._find_target)
 
@@ -48,7 +49,3 @@ class Routes:
             if found := pattern.fullmatch(path):
                 return match._replace(parameters=found.groupdict())
         return None
-
-
-def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))

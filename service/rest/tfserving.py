@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import PlainError, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, Field, TypeAdapter, WithJsonSchema
 
-from sentiment_conv1d.service.errors import PLAIN_HTTP_STATUS, Invalid, RequestError
+from sentiment_conv1d.service.errors import Invalid, RequestError
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
@@ -88,7 +88,6 @@ class Classify(Endpoint):
         classifier = self.models.get(body.model, texts=texts)
         manifest = classifier.manifest
         predictions = await self.dataplane.predict(classifier, texts)
-        sigmoid = manifest.activation == "sigmoid"
         tokens = sum(each.tokens for each in predictions)
         document = {
             "id": f"classify-{current_id()}",
@@ -99,7 +98,7 @@ class Classify(Endpoint):
                 {
                     "index": index,
                     "label": each.label,
-                    "probs": each.logits(sigmoid=sigmoid) if body.use_activation is False else each.probabilities,
+                    "probs": classifier.logits(each) if body.use_activation is False else each.probabilities,
                     "num_classes": len(manifest.labels),
                 }
                 for index, each in enumerate(predictions)
@@ -124,7 +123,7 @@ def _texts(given: Any) -> list[str]:
 
 def error_body(error: RequestError, request_id: str) -> bytes:
     """`{"error": {"message", "type", "param", "code"}}`."""
-    status = PLAIN_HTTP_STATUS[error.code]
+    status = PROTOCOL.status(error)
     kind = f"{status.phrase.title().replace(' ', '')}Error"
     return to_json({"error": {"message": error.message, "type": kind, "param": None, "code": status.value}})
 

@@ -1,6 +1,6 @@
 """Counters in memory that all workers share.
 
-Each worker adds to a row of its own, so adding needs no lock, and the counts of a dead worker remain. Any process can
+Each worker adds to its own row, so adding needs no lock, and the counts of a dead worker remain. Any process can
 sum the rows.
 """
 

@@ -8,7 +8,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -40,57 +40,39 @@ class Exposition(NamedTuple):
 
 def compose(metrics: Iterable[Metric], layouts: Iterable[Layout], left_out: Container[int] = ()) -> Exposition:
     """Compose the text of the metrics with their series in all layouts, except those whose slot is in `left_out`."""
-    template = _Template()
+    lines: list[str] = []
+    slots: list[int] = []  # of the numbers in the lines
+    units: list[float] = []
+    buckets: list[slice] = []
     layouts = tuple(layouts)
     for metric in metrics:
-        template.begin(metric)
+        lines.append(_literal(f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n"))
         for series in (each for layout in layouts for each in layout.series.get(metric, ())):
             pairs = _pairs(metric.labels, series.values)
             if series.slot is None:
-                template.add_one(metric, pairs)
-            elif metric.kind == "histogram":
-                template.add_histogram(metric, pairs, Histogram(series.slot, metric.bounds))
+                lines.append(_literal(f"{metric.name}{_braced(pairs)} 1.0\n"))
             elif series.slot not in left_out:
-                template.add(metric.name, pairs, series.slot)
-    return template.done()
+                for name, labels, slot, unit in _numbers(metric, pairs, series.slot):
+                    lines.append(_literal(f"{name}{_braced(labels)} ") + "%r\n")
+                    slots.append(slot)
+                    units.append(unit)
+                if metric.kind == "histogram":
+                    buckets.append(Histogram(series.slot, metric.bounds).cells)
+    return Exposition("".join(lines), np.array(slots), np.array(units), buckets)
 
 
-class _Template:
-    """Composes an exposition."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._slots: list[int] = []  # the slots of the numbers in the lines
-        self._units: list[float] = []
-        self._buckets: list[slice] = []
-
-    def begin(self, metric: Metric) -> None:
-        """Add the lines before the series of a metric."""
-        self._lines.append(_literal(f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n"))
-
-    def add(self, name: str, pairs: str, slot: int, unit: float = 1.0) -> None:
-        """Add a line with the number of a slot."""
-        self._lines.append(_literal(f"{name}{_braced(pairs)} ") + "%r\n")
-        self._slots.append(slot)
-        self._units.append(unit)
-
-    def add_one(self, metric: Metric, pairs: str) -> None:
-        """Add a line with the number 1."""
-        self._lines.append(_literal(f"{metric.name}{_braced(pairs)} 1.0\n"))
-
-    def add_histogram(self, metric: Metric, pairs: str, histogram: Histogram) -> None:
-        """Add the lines of a histogram."""
-        cells = histogram.cells
-        for bound, slot in zip((*metric.bounds, math.inf), range(cells.start, cells.stop), strict=True):
-            le = "+Inf" if bound == math.inf else f"{bound * metric.unit:.12g}"
-            self.add(f"{metric.name}_bucket", f'{pairs},le="{le}"'.lstrip(","), slot)
-        self.add(f"{metric.name}_count", pairs, cells.stop - 1)
-        self.add(f"{metric.name}_sum", pairs, histogram.sum_slot, metric.unit)
-        self._buckets.append(cells)
-
-    def done(self) -> Exposition:
-        """Return the exposition."""
-        return Exposition("".join(self._lines), np.array(self._slots), np.array(self._units), self._buckets)
+def _numbers(metric: Metric, pairs: str, slot: int) -> Iterator[tuple[str, str, int, float]]:
+    """Yield the name and the labels of every line of a series, and the slot and the unit of its number."""
+    if metric.kind != "histogram":
+        yield metric.name, pairs, slot, 1.0
+        return
+    histogram = Histogram(slot, metric.bounds)
+    cells = histogram.cells
+    for bound, cell in zip((*metric.bounds, math.inf), range(cells.start, cells.stop), strict=True):
+        le = "+Inf" if bound == math.inf else f"{bound * metric.unit:.12g}"
+        yield f"{metric.name}_bucket", f'{pairs},le="{le}"'.lstrip(","), cell, 1.0
+    yield f"{metric.name}_count", pairs, cells.stop - 1, 1.0
+    yield f"{metric.name}_sum", pairs, histogram.sum_slot, metric.unit
 
 
 def _pairs(labels: tuple[str, ...], values: tuple[str, ...]) -> str:

@@ -60,17 +60,16 @@ class Layout:
 
         The series in `rare` are exposed only if they are not zero.
         """
-        slots = {values: self._add(metric, values, 1) for values in self._declared(metric, keys)}
+        self.series.setdefault(metric, [])  # so that it is exposed even without series
+        slots = {values: self._add(metric, values, 1) for values in keys}
         self.rare += [slot for values, slot in slots.items() if values in rare]
         return slots
 
     def histograms(self, metric: Metric, keys: Iterable[Values]) -> dict[Values, Histogram]:
         """Add several series of a histogram and return them by label values."""
+        self.series.setdefault(metric, [])
         slots = Histogram.slots(metric.bounds)
-        return {
-            values: Histogram(self._add(metric, values, slots), metric.bounds)
-            for values in self._declared(metric, keys)
-        }
+        return {values: Histogram(self._add(metric, values, slots), metric.bounds) for values in keys}
 
     def histogram(self, metric: Metric, *values: str) -> Histogram:
         """Add one series of a histogram."""
@@ -93,11 +92,6 @@ class Layout:
             for each in series
             if metric.kind == kind and each.slot is not None
         ]
-
-    def _declared(self, metric: Metric, keys: Iterable[Values]) -> Iterable[Values]:
-        """Register a metric, so that it is exposed even without series, and return the keys."""
-        self.series.setdefault(metric, [])
-        return keys
 
     def _add(self, metric: Metric, values: Values, slots: int) -> int:
         own = [label for label in metric.labels if label not in self._shared]

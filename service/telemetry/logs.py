@@ -17,7 +17,7 @@ from sentiment_conv1d.service.telemetry.request_context import current_id, curre
 
 _STANDARD_ERROR = 2
 
-#: Attributes of every record; what a caller passes as `extra` is the rest.
+#: Attributes of every record. All others come from `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 

@@ -6,20 +6,21 @@ version of a model has it), and count it. The exposition follows from the declar
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from time import perf_counter_ns
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import orjson
 
 from sentiment_conv1d.model.artifact import Manifest
-from sentiment_conv1d.service.errors import GRPC_STATUS, HTTP_STATUS, StartupError
+from sentiment_conv1d.service.errors import RequestError, StartupError
 from sentiment_conv1d.service.telemetry.counters import Counters, Directory
 from sentiment_conv1d.service.telemetry.exposition import compose
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric, Values
-from sentiment_conv1d.service.telemetry.processes import Processes
+from sentiment_conv1d.service.telemetry.processes import expose_processes
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.request_log import LogOutcome
 from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, MODEL, Statistics
@@ -57,9 +58,10 @@ _STATE = Metric(
 #: Statuses whose series exist from the start, by protocol. Other statuses are counted as `other`, whose series is
 #: exposed only if it is not zero.
 _OTHER = "other"
+_ERRORS: tuple[type[RequestError], ...] = (RequestError, *RequestError.kinds)
 _STATUSES = {
-    "rest": sorted({"200", "499", *(str(status.value) for status in HTTP_STATUS.values())}),
-    "grpc": sorted({"OK", "CANCELLED", *GRPC_STATUS.values()}),
+    "rest": sorted({"200", "499", *(str(error.http_status.value) for error in _ERRORS)}),
+    "grpc": sorted({"OK", "CANCELLED", *(error.grpc_status for error in _ERRORS)}),
 }
 
 #: The most versions that have series, and how many of them can be versions that are no longer served. Each version has
@@ -80,23 +82,17 @@ class TooManyModels(StartupError):
     """More versions are served than metrics have room for."""
 
 
-class ModelState(Protocol):
-    """The state of one version: whether it is served, and in one word why it was rejected, empty if it was not.
+class ModelState(NamedTuple):
+    """The state of one version: whether it is served, and why it was rejected, in one word and in a sentence.
 
     Both apply to a version that is served while the files that replaced it were rejected.
     """
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def version(self) -> int: ...
-
-    @property
-    def served(self) -> bool: ...
-
-    @property
-    def fault(self) -> str: ...
+    name: str
+    version: int
+    served: bool
+    fault: str = ""  # empty if it was not rejected
+    reason: str = ""
 
 
 class _Version(NamedTuple):
@@ -123,9 +119,7 @@ class Metrics:
     so that clients which try many paths do not create series.
     """
 
-    def __init__(
-        self, routes: Mapping[str, Mapping[str, bool]], models: Iterable[Manifest] = (), workers: int = 1
-    ) -> None:
+    def __init__(self, routes: Mapping[str, Mapping[str, bool]], workers: int = 1) -> None:
         asking = [(protocol, route, asks) for protocol, names in routes.items() for route, asks in names.items()]
         keys = [(protocol, route, status) for protocol, route, _ in asking for status in (*_STATUSES[protocol], _OTHER)]
         self._rare = {key for key in keys if key[2] == _OTHER}
@@ -149,10 +143,8 @@ class Metrics:
         self._directory = Directory(MAX_MODELS, MAX_PAST_MODELS)
         self._versions: dict[tuple[str, int], _Version] = {}  # the versions that this worker counts
         self._known: tuple[tuple[str, ...], list[_Version]] = ((), [])  # by entry of the directory
-        self._processes = Processes()
+        self._supervisor = os.getpid()  # which creates the metrics before it forks workers
         self._contents: _Contents | None = None
-        for manifest in models:
-            self.add_model(manifest)
 
     def use(self, worker: int) -> None:
         """Count as this worker from now on. The requests in flight of a dead worker in its place are reset."""
@@ -245,7 +237,7 @@ class Metrics:
             layouts.append(_lay_out_states(contents.states))
             self._exposition = compose(self._metrics, layouts, contents.left_out)
             self._contents = contents
-        return self._exposition.fill_in(totals) + self._processes.expose()
+        return self._exposition.fill_in(totals) + expose_processes(self._supervisor)
 
     def _known_versions(self, directory: tuple[str, ...]) -> list[_Version]:
         """Return the versions that any worker has loaded since the start."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 _PROC = Path("/proc")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -23,25 +24,19 @@ process_resident_memory_bytes {memory}
 """
 
 
-class Processes:
-    """The current process and its children: the supervisor and its workers. There are no series except on Linux.
+def expose_processes(supervisor: int) -> bytes:
+    """Return the series of the supervisor and its workers in the Prometheus text format. Without /proc there are none.
 
     The processor time of a dead worker is added to that of the supervisor, so the sum never decreases.
     """
-
-    def __init__(self) -> None:
-        self._supervisor = os.getpid()
-
-    def expose(self) -> bytes:
-        """Return all series in the Prometheus text format."""
-        try:
-            workers = _children(self._supervisor)
-            own, reaped = _cpu_seconds(self._supervisor)
-            cpu = own + reaped + sum(_cpu_seconds(worker)[0] for worker in workers)
-            memory = sum(map(_resident_bytes, (self._supervisor, *workers)))
-        except (OSError, ValueError):
-            return b""  # there is no /proc, or the worker has just ended
-        return _TEXT.format(workers=len(workers), cpu=cpu, memory=memory).encode()
+    try:
+        workers = _children(supervisor)
+        own, reaped = _cpu_seconds(supervisor)
+        cpu = own + reaped + sum(_cpu_seconds(worker)[0] for worker in workers)
+        memory = sum(map(resident_bytes, (supervisor, *workers)))
+    except (OSError, ValueError):
+        return b""  # there is no /proc, or the worker has just ended
+    return _TEXT.format(workers=len(workers), cpu=cpu, memory=memory).encode()
 
 
 def _children(pid: int) -> list[int]:
@@ -55,6 +50,7 @@ def _cpu_seconds(pid: int) -> tuple[float, float]:
     return (user + system) * _TICK, (waited_user + waited_system) * _TICK
 
 
-def _resident_bytes(pid: int) -> int:
+def resident_bytes(pid: int | Literal["self"] = "self") -> int:
+    """Return the resident memory of a process, by default of the current one. See proc_pid_statm(5)."""
     # The proportional set size of `smaps_rollup` would take milliseconds per process.
     return int((_PROC / f"{pid}/statm").read_text().split()[1]) * _PAGE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # every command imports this module for its logs, and `--help` must not load NumPy
@@ -13,30 +13,23 @@ if TYPE_CHECKING:  # every command imports this module for its logs, and `--help
     from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class RequestContext:
     """One request or call. Times are those of `perf_counter_ns`, or 0 if they have not been reached."""
 
-    __slots__ = (
-        *("decoded", "headers", "id", "manifest", "predicted", "protocol", "received", "route", "shadow", "stages"),
-        *("statistics", "texts", "waiting"),
-    )
-
-    def __init__(
-        self, identity: str, protocol: str = "", route: str = "", headers: Mapping[bytes, bytes] = MappingProxyType({})
-    ) -> None:
-        self.id = identity
-        self.protocol = protocol  # `rest` or `grpc`
-        self.route = route  # its label in the metrics; empty if it is not known when the request begins
-        self.headers = headers  # or the metadata of a call, by lower-case name
-        self.received = 0  # when the whole body was read; 0 for a stream of messages
-        self.decoded = 0  # when the texts were decoded
-        self.predicted = 0  # when the predictions were complete
-        self.manifest: Manifest | None = None  # of the model that the request uses
-        self.statistics: Statistics | None = None  # of the same model
-        self.stages: Stages | None = None  # durations of queueing, tokenization and inference
-        self.texts = 0
-        self.shadow: Any = None  # the classifier of the shadow version if it has to classify the request too
-        self.waiting: asyncio.Future[Any] | None = None  # the batch that the request waits for
+    id: str
+    protocol: str = ""  # `rest` or `grpc`
+    route: str = ""  # its label in the metrics; empty if it is not known when the request begins
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)  # or the metadata of a call, by lower-case name
+    received: int = 0  # when the whole body was read; 0 for a stream of messages
+    decoded: int = 0  # when the texts were decoded
+    predicted: int = 0  # when the predictions were complete
+    manifest: Manifest | None = None  # of the model that the request uses
+    statistics: Statistics | None = None  # of the same model
+    stages: Stages | None = None  # durations of queueing, tokenization and inference
+    texts: int = 0
+    shadow: Any = None  # the classifier of the shadow version if it has to classify the request too
+    waiting: asyncio.Future[Any] | None = None  # the batch that the request waits for
 
 
 #: The context of the current request, or None.

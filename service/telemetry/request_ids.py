@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-import secrets
+from random import getrandbits
 
 #: The HTTP header and the gRPC metadata key.
 HEADER = "x-request-id"
@@ -12,18 +11,11 @@ HEADER = "x-request-id"
 _SANE = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
 
 
-class RequestIds:
-    """Generates ids: one half is random and the same for all ids, the other half is a counter.
+def choose_id(given: str | None) -> str:
+    """Return the given id if it is safe, otherwise a new one of 16 hexadecimal digits.
 
-    Fully random ids would need a system call per request. Create it after the fork.
+    `random` needs no system call, and every forked process seeds it again.
     """
-
-    def __init__(self) -> None:
-        self._own = secrets.token_hex(4)
-        self._numbers = itertools.count(secrets.randbits(32))
-
-    def choose(self, given: str | None) -> str:
-        """Return the given id if it is safe, otherwise a new one of 16 hexadecimal digits."""
-        if given is not None and _SANE.fullmatch(given):
-            return given
-        return f"{self._own}{next(self._numbers) & 0xFFFFFFFF:08x}"
+    if given is not None and _SANE.fullmatch(given):
+        return given
+    return f"{getrandbits(64):016x}"

@@ -14,11 +14,11 @@ from random import random
 from sys import getsizeof
 from threading import Thread
 from time import time
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.sinks import Sink
-from sentiment_conv1d.service.telemetry.statistics import CountedPrediction
 
 if TYPE_CHECKING:
     from sentiment_conv1d.model.artifact import Manifest
@@ -41,13 +41,6 @@ _PREDICTION_BYTES, _LABEL_BYTES = 512, 32
 _FLUSH_SECONDS = 2.0
 
 
-class LoggedPrediction(CountedPrediction, Protocol):
-    """The parts of a prediction that are logged."""
-
-    @property
-    def probabilities(self) -> Sequence[Any]: ...
-
-
 class _Record(NamedTuple):
     """One request of the sample. `texts` is empty if texts are not logged."""
 
@@ -56,23 +49,13 @@ class _Record(NamedTuple):
     protocol: str
     route: str
     manifest: Manifest
-    predictions: Sequence[LoggedPrediction]
+    predictions: Sequence[Prediction]
     texts: Sequence[str]
     size: int  # an estimate of its memory, in bytes
 
     def fields(self) -> dict[str, Any]:
         """Return the record as it is written."""
-        predictions = [
-            {
-                "label": each.label,
-                "score": each.score,
-                "probabilities": dict(zip(self.manifest.labels, each.probabilities, strict=True)),
-                "tokens": each.tokens,
-                "unknown_tokens": each.unknown_tokens,
-                "truncated": each.truncated,
-            }
-            for each in self.predictions
-        ]
+        predictions = [each.document(self.manifest.labels) for each in self.predictions]
         for prediction, text in zip(predictions, self.texts, strict=False):
             prediction["text"] = text
         return {
@@ -105,7 +88,7 @@ class RequestLog:
         self._thread.start()
 
     def add(
-        self, context: RequestContext, manifest: Manifest, rows: Sequence[Any], predictions: Sequence[LoggedPrediction]
+        self, context: RequestContext, manifest: Manifest, rows: Sequence[Any], predictions: Sequence[Prediction]
     ) -> None:
         """Log a request if it is in the sample. `rows` are its texts, or ids, which are not logged. Never waits."""
         if random() >= self._share:  # noqa: S311 - a sample is no secret

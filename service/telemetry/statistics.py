@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from time import time
-from typing import NamedTuple, Protocol, SupportsFloat, TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.counters import Counters
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric, Values
 
@@ -109,27 +110,8 @@ class Stages(NamedTuple):
     infer: int
 
 
-class CountedPrediction(Protocol):
-    """The parts of a prediction that are counted."""
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def score(self) -> SupportsFloat: ...
-
-    @property
-    def tokens(self) -> int: ...
-
-    @property
-    def unknown_tokens(self) -> int: ...
-
-    @property
-    def truncated(self) -> bool: ...
-
-
 #: The predictions of a request, its duration in nanoseconds, and the part of it that was spent in stages.
-Answered: TypeAlias = tuple[Sequence[CountedPrediction], int, Stages]
+Answered: TypeAlias = tuple[Sequence[Prediction], int, Stages]
 
 
 class Statistics:

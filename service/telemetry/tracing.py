@@ -48,10 +48,6 @@ class Tracer:
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("service", package_version())
 
-    def begin(self, name: str, fields: Mapping[str, str], attributes: Attributes) -> Trace:
-        """Start the span of a request with these `FIELDS`. Log lines contain the trace id until it ends."""
-        return Trace(self, name, fields, attributes)
-
     def close(self) -> None:
         """Export the remaining spans within a time limit."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
@@ -63,6 +59,7 @@ class Trace:
     """The span of one request. `fields` are the headers or metadata that tell the client about it."""
 
     def __init__(self, tracer: Tracer, name: str, fields: Mapping[str, str], attributes: Attributes) -> None:
+        """Start the span of a request with these `FIELDS`. Log lines contain the trace id until it ends."""
         self._tracer = tracer._tracer
         self._clock = time_ns() - perf_counter_ns()
         self._span = self._tracer.start_span(

@@ -28,7 +28,7 @@ def main() -> int:
         scenario = SCENARIOS[name]
         try:
             with Probe() as probe, Attacked.started(scenario.setup, probe, arguments.idle_seconds) as attacked:
-                result = attacked.suffer(name, scenario, arguments.times, waits=WAITS)
+                result = attacked.measure(name, scenario, arguments.times, waits=WAITS)
                 print(result.row(), flush=True)
         except AssertionError as error:
             failed.append(name)

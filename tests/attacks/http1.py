@@ -13,10 +13,10 @@ from contextlib import suppress
 import httpx
 
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, LEFTOVER_MEGABYTES, OPEN, Scenarios, Setup
-from tests.attacks.wire import PIECE, connections, pour
+from tests.attacks.wire import PIECE, connections, send_all
+from tests.proc import children
+from tests.proc import connections as established
 from tests.processes import PATIENCE, ServerProcess
-from tests.service.process.test_supervisor import children
-from tests.service.process.test_supervisor import connections as established
 
 SCENARIOS = Scenarios()
 
@@ -42,7 +42,7 @@ def _endless(server: ServerProcess, starts: Iterable[bytes], piece: bytes, times
     starts = list(starts)
     count = times * _ENDLESS // len(piece)
     with connections(server.port, len(starts)) as opened:
-        return pour(
+        return send_all(
             [
                 (connection, itertools.chain([start], itertools.repeat(piece, count)))
                 for connection, start in zip(opened, starts, strict=True)
@@ -110,7 +110,7 @@ def pipelined_requests(server: ServerProcess, times: int) -> int:
     """Pipeline many requests on several connections."""
     ask = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     with connections(server.port, 24) as opened:
-        return pour(((each, itertools.repeat(ask * 5000, times)) for each in opened), times * _LONGEST).sent
+        return send_all(((each, itertools.repeat(ask * 5000, times)) for each in opened), times * _LONGEST).sent
 
 
 @SCENARIOS.add()
@@ -118,7 +118,7 @@ def many_header_fields(server: ServerProcess, times: int) -> int:
     """Send heads with the maximum number of fields repeatedly, on several connections."""
     head = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 16_000 + b"\r\n"
     with connections(server.port, 24) as opened:
-        return pour(((each, itertools.repeat(head, 10 * times)) for each in opened), times * _LONGEST).sent
+        return send_all(((each, itertools.repeat(head, 10 * times)) for each in opened), times * _LONGEST).sent
 
 
 @SCENARIOS.add(peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
@@ -126,7 +126,7 @@ def unfinished_heads(server: ServerProcess, times: int) -> int:
     """Send incomplete heads with thousands of fields on hundreds of connections."""
     head = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 15_000
     with connections(server.port, 500 * times) as opened:
-        return pour(((each, [head]) for each in opened), times * _LONGEST, linger=1).sent
+        return send_all(((each, [head]) for each in opened), times * _LONGEST, linger=1).sent
 
 
 @SCENARIOS.add()
@@ -134,14 +134,14 @@ def declined_upgrades(server: ServerProcess, times: int) -> int:
     """Send many requests, each of which offers a protocol upgrade."""
     ask = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
     with connections(server.port, 24) as opened:
-        return pour(((each, itertools.repeat(ask * 3000, times)) for each in opened), times * _LONGEST).sent
+        return send_all(((each, itertools.repeat(ask * 3000, times)) for each in opened), times * _LONGEST).sent
 
 
 @SCENARIOS.add()
 def occupied_by_unwanted_bodies(server: ServerProcess, times: int) -> int:
     """Open more connections than the limit, with bodies that are discarded. New callers can still connect."""
     with connections(server.port, 2100 * times) as opened:
-        sent = pour(((each, [_ANSWERED_EARLY[number % 2]]) for number, each in enumerate(opened)), times).sent
+        sent = send_all(((each, [_ANSWERED_EARLY[number % 2]]) for number, each in enumerate(opened)), times).sent
         for _ in range(3):
             health = httpx.get(f"{server.url}/livez", trust_env=False, timeout=5)
             assert health.status_code == 200, f"a new caller was answered with {health.status_code}"
@@ -155,7 +155,7 @@ def tiny_chunks(server: ServerProcess, times: int) -> int:
     piece = b"2\r\n  \r\n" * (PIECE // 7)
     bodies = [itertools.chain([start], itertools.repeat(piece, 300)) for _ in range(2 * times)]
     with connections(server.port, len(bodies)) as opened:
-        return pour(zip(opened, bodies, strict=True), times * _LONGEST).sent
+        return send_all(zip(opened, bodies, strict=True), times * _LONGEST).sent
 
 
 def _bodies(server: ServerProcess, path: str, body: bytes, count: int, *fields: str, connected: int = 4) -> int:
@@ -163,7 +163,7 @@ def _bodies(server: ServerProcess, path: str, body: bytes, count: int, *fields: 
     lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *fields, "", ""]
     ask = "\r\n".join(lines).encode() + body
     with connections(server.port, connected) as opened:
-        return pour(((each, itertools.repeat(ask, count)) for each in opened), count * _LONGEST, linger=2).sent
+        return send_all(((each, itertools.repeat(ask, count)) for each in opened), count * _LONGEST, linger=2).sent
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)

@@ -37,7 +37,7 @@ from tests.attacks.wire import (
     headers,
     literal,
     message,
-    pour,
+    send_all,
     settings,
     streams,
     window,
@@ -66,7 +66,7 @@ def _flood(
     """Send the same bytes on `count` connections at once."""
     pieces = content if callable(content) else lambda times: [content] * times
     with connections(server.grpc_port, count) as opened:
-        return pour(
+        return send_all(
             ((connection, itertools.chain([HELLO], pieces(times))) for connection in opened),
             times * _LONGEST,
             linger=linger,
@@ -149,7 +149,7 @@ def _bombs(server: ServerProcess, path: bytes, encoding: bytes, bomb: bytes, tim
     else:
         calls = headers(1, head) + data(1, content * 30, ended=True)
     with connections(server.grpc_port, 4 * times) as opened:
-        return pour(((connection, [HELLO + calls]) for connection in opened), times * _LONGEST, linger=2).sent
+        return send_all(((connection, [HELLO + calls]) for connection in opened), times * _LONGEST, linger=2).sent
 
 
 _TEXT = PredictRequest(text="a" * 8_388_000).SerializeToString()
@@ -328,10 +328,10 @@ def _assert_newcomer_is_served(server: ServerProcess) -> None:
 def _occupied(server: ServerProcess, hello: bytes, count: int, seconds: float) -> int:
     """Open connections and keep them alive with pings, while new callers connect."""
     with connections(server.grpc_port, count) as opened:
-        sent = pour(((connection, [hello]) for connection in opened), seconds, pings=True).sent
+        sent = send_all(((connection, [hello]) for connection in opened), seconds, pings=True).sent
         for _ in range(3):
             _assert_newcomer_is_served(server)
-        return sent + pour(((connection, []) for connection in opened), seconds, linger=seconds, pings=True).sent
+        return sent + send_all(((connection, []) for connection in opened), seconds, linger=seconds, pings=True).sent
 
 
 @SCENARIOS.add()

@@ -26,7 +26,7 @@ from tests.attacks.wire import (
     data,
     headers,
     message,
-    pour,
+    send_all,
     settings,
     streams,
     window,
@@ -51,7 +51,7 @@ _LONGEST = 10.0
 def _call(server: ServerProcess, content: bytes, times: int, count: int) -> int:
     """Send the same bytes on several gRPC connections."""
     with connections(server.grpc_port, count * times) as opened:
-        return pour(((connection, [content]) for connection in opened), _LONGEST, linger=1).sent
+        return send_all(((connection, [content]) for connection in opened), _LONGEST, linger=1).sent
 
 
 @SCENARIOS.add(OPEN, refusals=True)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import httpx
 
 from tests.attacks.probe import PROTOCOLS, Probe, percentile
 from tests.attacks.scenarios import LEFTOVER_MEGABYTES, Scenario, Setup
-from tests.faults.services import workers
+from tests.proc import Peak, anonymous_megabytes, children, proportional_megabytes
 from tests.processes import ServerProcess
-
-#: Seconds between two memory samples.
-_LOOK = 0.01
 
 #: Seconds for which latency is measured at least, even if an attack ends sooner.
 _LEAST = 0.5
@@ -70,13 +64,15 @@ class Attacked:
     def __init__(self, server: ServerProcess, probe: Probe, setup: Setup, idle_seconds: float) -> None:
         self.server = server
         self.probe = probe
-        self.workers = workers(server.process.pid)
+        self.workers = children(server.process.pid)
         probe.call(server, setup.key)
         started = time.monotonic()
         time.sleep(idle_seconds)
         waits = [probe.between(started, time.monotonic(), protocol) for protocol in PROTOCOLS]
         self.idle = Idle(self.megabytes(), tuple(percentile(each, 0.99) for each in waits))
-        self._shared = sum(map(_counted_again, [server.process.pid, *self.workers]))
+        processes = [server.process.pid, *self.workers]
+        proportional = proportional_megabytes(server.process.pid, "Pss_Anon:", "Pss_Shmem:")
+        self._shared = anonymous_megabytes(processes) - proportional
 
     @classmethod
     @contextmanager
@@ -93,14 +89,16 @@ class Attacked:
         With `total`, return that of all processes, in which memory that they share counts once.
         """
         server = self.server.process.pid
-        return megabytes_of([*workers(server), server]) - self._shared if total else megabytes_of(workers(server))
+        if not total:
+            return anonymous_megabytes(children(server))
+        return anonymous_megabytes([server, *children(server)]) - self._shared
 
-    def suffer(self, name: str, scenario: Scenario, times: int, *, waits: float) -> Result:
-        """Attack the server. The p99 of another caller can grow by `waits` seconds."""
+    def measure(self, name: str, scenario: Scenario, times: int, *, waits: float) -> Result:
+        """Attack the server and return the cost. The p99 of another caller may grow by `waits` seconds."""
         idle = self.idle
         failures: list[str] = []
         slow: list[str] = []
-        with _Peak(lambda: self.megabytes(total=scenario.total)) as peak:
+        with Peak(lambda: self.megabytes(total=scenario.total)) as peak:
             started = time.monotonic()
             try:
                 sent = scenario.attack(self.server, times)
@@ -134,7 +132,7 @@ class Attacked:
         for protocol, each in zip(PROTOCOLS, during, strict=True):
             if bad := {wait.status for wait in each} - {"200", *(_REFUSALS if refusals else ())}:
                 failures.append(f"{protocol} was answered with {', '.join(sorted(bad))}")
-        if self.workers != workers(self.server.process.pid):
+        if self.workers != children(self.server.process.pid):
             failures.append("a worker was replaced")
         return result
 
@@ -144,51 +142,3 @@ class Attacked:
         while (now := self.megabytes()) > idle + LEFTOVER_MEGABYTES and time.monotonic() < deadline:
             time.sleep(0.1)
         return now
-
-
-class _Peak:
-    """Record the peak memory in a `with` block."""
-
-    def __init__(self, look: Callable[[], float]) -> None:
-        self.megabytes = 0.0
-        self._look = look
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(_LOOK):
-            self.megabytes = max(self.megabytes, self._look())
-
-
-def megabytes_of(processes: Iterable[int]) -> float:
-    """Return the memory of processes that is not backed by files."""
-    return sum(map(_megabytes, processes))
-
-
-def _megabytes(pid: int) -> float:
-    return sum(_sizes(pid, "status", "RssAnon:", "RssShmem:"))
-
-
-def _counted_again(pid: int) -> float:
-    """Return the megabytes of a process that are counted for other processes."""
-    proportional, resident = _sizes(pid, "smaps_rollup", "Pss_Anon:", "Anonymous:")
-    return resident - proportional
-
-
-def _sizes(pid: int, file: str, *names: str) -> list[float]:
-    """Return the megabytes in the lines with these names, in the order of the file."""
-    try:
-        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
-    except OSError:  # the process has just ended
-        return []
-    return [int(line.split()[1]) / 1024 for line in lines if line.startswith(names)]

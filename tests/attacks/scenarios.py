@@ -10,8 +10,8 @@ from tests.processes import ServerProcess
 #: The key of a server that requires one. Attackers have none.
 KEY = "a-key-of-the-attacked-service"
 
-#: Writes to a server, so many times as much as usual, and returns the bytes sent. Raises `AssertionError` if the server
-#: did something wrong while it was attacked.
+#: Attacks a server with a multiple of the usual bytes, and returns the number of bytes sent. Raises `AssertionError` if
+#: the server does something wrong.
 Attack = Callable[[ServerProcess, int], int]
 
 

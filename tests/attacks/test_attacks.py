@@ -12,8 +12,8 @@ from tests.attacks.measure import Attacked
 from tests.attacks.probe import Probe
 from tests.attacks.scenarios import LEFTOVER_MEGABYTES, Setup
 
-#: Seconds by which the waits of another caller may grow. What goes on beside the tests makes a machine slow at times,
-#: so this is more than the service promises, and only what happens every time is a failure.
+#: Seconds by which another caller's p99 may grow. Other programs can slow the machine down, so this is more than the
+#: service promises, and only a failure in every attempt counts.
 WAITS = 0.5
 ATTEMPTS = 3
 
@@ -30,7 +30,7 @@ class Servers:
         self._setup: Setup | None = None
         self._attacked: Attacked | None = None
 
-    def having(self, setup: Setup) -> Attacked:
+    def server_of(self, setup: Setup) -> Attacked:
         """Return the server of a setup. Stops the server of another setup, whose log must not contain errors."""
         if self._attacked is None or setup != self._setup:
             self._attacked = None
@@ -39,7 +39,7 @@ class Servers:
             self._setup = setup
         return self._attacked
 
-    def drop(self) -> None:
+    def stop(self) -> None:
         """Stop a server that an attack has damaged. The next attack gets a new one."""
         self._attacked = None
         with suppress(AssertionError):
@@ -48,14 +48,14 @@ class Servers:
 
 @pytest.fixture(scope="module")
 def probe() -> Iterator[Probe]:
-    """Another caller."""
+    """Start another caller."""
     with Probe() as probe:
         yield probe
 
 
 @pytest.fixture(scope="module")
 def servers(probe: Probe) -> Iterator[Servers]:
-    """Servers to attack."""
+    """Return the servers to attack."""
     with ExitStack() as stack:
         yield Servers(probe, stack)
 
@@ -63,14 +63,14 @@ def servers(probe: Probe) -> Iterator[Servers]:
 @pytest.mark.parametrize("name", NAMES)
 def test_attack(servers: Servers, name: str) -> None:
     """An attack does not raise a worker's memory, and other callers still get answers."""
-    attacked = servers.having(SCENARIOS[name].setup)
+    attacked = servers.server_of(SCENARIOS[name].setup)
     for _ in range(ATTEMPTS):
-        result = attacked.suffer(name, SCENARIOS[name], 1, waits=WAITS)
+        result = attacked.measure(name, SCENARIOS[name], 1, waits=WAITS)
         print(result.row())
         if result.failures or not result.slow:
             break
     if failures := (*result.failures, *result.slow):
-        servers.drop()
+        servers.stop()
         pytest.fail("; ".join(failures))
     if result.after > result.idle.megabytes + LEFTOVER_MEGABYTES / 2:
-        servers.drop()  # this is allowed, but must not add up
+        servers.stop()  # so much memory may remain, but it must not add up

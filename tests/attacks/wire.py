@@ -59,7 +59,7 @@ def _integer(value: int) -> bytes:
     return bytes(encoded) + bytes((value,))
 
 
-#: POST and http in HPACK's static table, and the field that makes a request one of gRPC's.
+#: POST and http in HPACK's static table, and the content type of gRPC.
 _POST = b"\x83\x86"
 _GRPC = literal(b"content-type", b"application/grpc")
 
@@ -136,20 +136,20 @@ def connections(port: int, count: int, *, receive_buffer: int | None = None) -> 
         yield opened
 
 
-class Poured(NamedTuple):
+class Sent(NamedTuple):
     """The results of writing to connections."""
 
     sent: int
     closed: int  # by the server
 
 
-def pour(
+def send_all(
     targets: Iterable[tuple[socket.socket, Iterable[bytes]]],
     seconds: float,
     *,
     linger: float = 0.5,
     pings: bool = False,
-) -> Poured:
+) -> Sent:
     """Write to many connections as fast as the server reads, and read what comes back.
 
     Ends when everything was written and nothing has come back for `linger` seconds, when the server has closed every
@@ -176,7 +176,7 @@ def pour(
                 connection: socket.socket = key.data
                 try:
                     if events & selectors.EVENT_READ:
-                        _hear(connection, received[connection] if pings else None)
+                        _receive(connection, received[connection] if pings else None)
                     if events & selectors.EVENT_WRITE:
                         rest[connection] = rest[connection] or memoryview(next(pieces[connection], b""))
                         if rest[connection]:
@@ -192,10 +192,10 @@ def pour(
                     closed += 1
                     selector.unregister(connection)
                     unfinished.discard(connection)
-    return Poured(sent, closed)
+    return Sent(sent, closed)
 
 
-def _hear(connection: socket.socket, received: bytearray | None) -> None:
+def _receive(connection: socket.socket, received: bytearray | None) -> None:
     """Read what the server sends. Raises `OSError` if it has closed the connection."""
     content = connection.recv(PIECE)
     if not content:

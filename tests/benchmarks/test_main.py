@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: one command runs the sections and prints tables for the documentation."""
+"""`python -m benchmarks` runs sections and prints tables for the documentation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.processes import PROJECT, run
     ],
 )
 def test_sections(name: str, head: str) -> None:
-    """A section prints the machine and a table in which every cell that has a number has one."""
+    """A section prints the machine and a complete table without NaN."""
     finished = run("-m", "benchmarks", "--quick", name)
     assert finished.returncode == 0, finished.stderr
     assert f"## {name}" in finished.stdout and "onnxruntime" in finished.stdout
@@ -39,15 +39,15 @@ def test_sections(name: str, head: str) -> None:
     assert rows and all(row.count("|") == head.count("|") and "nan" not in row for row in rows)
 
 
-def test_every_section_is_a_module() -> None:
-    """A section is run alone by its name, and the pages that quote it exist."""
+def test_modules_of_sections() -> None:
+    """Every section is a module, and the pages that quote it exist."""
     for name, section in SECTIONS.items():
         assert importlib.util.find_spec(f"benchmarks.{name}") is not None
         assert all((PROJECT / "docs" / page).is_file() for page in section.pages)
 
 
-def test_no_such_section() -> None:
-    """A misspelled section is status 2, and nothing is measured."""
+def test_unknown_section() -> None:
+    """An unknown section exits with status 2, and nothing is measured."""
     finished = run("-m", "benchmarks", "costs", "speed")
     assert finished.returncode == 2
     assert "there is no section speed" in finished.stderr and finished.stdout == ""

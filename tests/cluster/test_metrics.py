@@ -19,7 +19,7 @@ class OneReplica:
     """The metrics of one replica."""
 
     def expose(self, states: object) -> bytes:
-        """Return the same text every time."""
+        """Return the same metrics every time."""
         return TEXT
 
 
@@ -34,7 +34,7 @@ def test_samples() -> None:
 
 
 def test_sum() -> None:
-    """Counts and gauges are added up, facts are not, and series that only other replicas have are included."""
+    """Counts and gauges are added up, information is not, and series of other replicas are included."""
     board = Board()
     own = samples_of(TEXT.decode())
     assert board.report("a", own) == {}

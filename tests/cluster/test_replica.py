@@ -11,13 +11,13 @@ from sentiment_conv1d.service.settings import Settings
 
 
 def test_request_log_in_a_folder(tmp_path: Path) -> None:
-    """A replica refuses a request log in a folder, because replicas of several nodes share none."""
+    """A replica refuses a request log in a folder, because replicas on several nodes do not share folders."""
     with pytest.raises(StartupError, match="replicas on Ray share no folder"):
         Replica(Settings(request_log=str(tmp_path)))
 
 
 def test_methods() -> None:
-    """A replica answers the gRPC methods that Ray's proxies pass on, and their names are different."""
+    """A replica answers the gRPC methods that Ray's proxies pass on, whose names are unique."""
     assert len({path.rpartition("/")[2] for path in METHODS}) == len(METHODS)
     methods = Replica(Settings()).methods
     assert {path: method.request_streaming for path, method in methods.items() if path in METHODS} == METHODS

@@ -1,4 +1,4 @@
-"""Runs a program as systemd's sandbox does: `python sandbox.py LIBSECCOMP SYSCALLS PROGRAM…`.
+"""Runs a program in the same sandbox as systemd: `python sandbox.py LIBSECCOMP SYSCALLS PROGRAM…`.
 
 SYSCALLS are the only system calls that are allowed, separated by commas. It imports nothing of the project, because it
 becomes the program.
@@ -28,7 +28,7 @@ def main() -> None:
     rules = ctypes.c_void_p(seccomp.seccomp_init(ctypes.c_uint32(KILL_PROCESS)))
     for name in calls.split(","):
         number = seccomp.seccomp_syscall_resolve_name(name.encode())
-        if number >= 0:  # otherwise this processor has no such call
+        if number >= 0:  # otherwise this processor does not have the system call
             assert seccomp.seccomp_rule_add_array(rules, ctypes.c_uint32(ALLOW), number, 0, None) == 0
     assert seccomp.seccomp_load(rules) == 0
     os.execvp(program[0], program)

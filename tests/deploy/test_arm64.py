@@ -11,7 +11,7 @@ from tests.deploy.test_container import pinned
 from tests.processes import PATIENCE, PROJECT
 from tests.programs import find
 
-#: What uv says if the package index does not answer, or if uv may not ask it.
+#: Messages of uv if the package index does not answer, or if uv is offline.
 NO_ANSWER = ("Failed to fetch", "network is disabled")
 
 
@@ -38,6 +38,6 @@ def test_missing_wheels(tmp_path: Path) -> None:
 
 
 def test_images_have_the_packages_of_the_service() -> None:
-    """What is checked contains every package of requirements/runtime.txt, except that CUDA's image replaces one."""
+    """The check covers every package of requirements/runtime.txt, of which the CUDA image replaces one."""
     assert pinned("runtime.txt") <= pinned("tracing.txt")
     assert {name for name, _ in pinned("runtime.txt") - pinned("cuda.txt")} == {"onnxruntime"}

@@ -1,4 +1,4 @@
-"""docker-compose.yml, as Compose parses it."""
+"""Compose accepts docker-compose.yml, and its services are restricted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROFILES: list[str] = sorted({name for service in FILE["services"].values() for 
 
 
 def resolved(*profiles: str) -> dict[str, Any]:
-    """Return the services of profiles, fully resolved."""
+    """Return the resolved services of some profiles."""
     flags = [word for name in profiles for word in ("--profile", name)]
     services: dict[str, Any] = yaml.safe_load(output("docker-compose", *flags, "config"))["services"]
     return services
@@ -26,7 +26,7 @@ def resolved(*profiles: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
-    """Return every service."""
+    """Return the services of all profiles."""
     return resolved(*PROFILES)
 
 
@@ -51,7 +51,7 @@ def test_least_privilege(services: dict[str, Any]) -> None:
         assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["limits"]), name
 
 
-def test_only_the_service_is_open(services: dict[str, Any]) -> None:
+def test_published_ports(services: dict[str, Any]) -> None:
     """Prometheus and Grafana are reachable only from this machine."""
     for name, service in services.items():
         open_ports = [port for port in service.get("ports", ()) if "host_ip" not in port]
@@ -76,7 +76,7 @@ def test_gpu(services: dict[str, Any]) -> None:
     assert services["sentiment-gpu"]["environment"]["SENTIMENT_EXECUTION_PROVIDER"] == "cuda"
 
 
-def test_what_is_mounted_exists(services: dict[str, Any]) -> None:
+def test_mounts(services: dict[str, Any]) -> None:
     """Every mounted folder and file exists."""
     mounted = [volume for each in services.values() for volume in each.get("volumes", ())]
     sources = [volume["source"] for volume in mounted if volume.get("read_only")]

@@ -28,7 +28,7 @@ def instruction(stage: str, name: str) -> str:
 
 
 def pinned(pins: str) -> set[tuple[str, str]]:
-    """Names and versions of a set of packages."""
+    """Return the names and versions of the packages in a requirements file."""
     return set(re.findall(r"^([\w.-]+)==(\S+)", (PROJECT / "requirements" / pins).read_text(), re.MULTILINE))
 
 
@@ -57,7 +57,7 @@ def test_user() -> None:
 
 
 @pytest.mark.parametrize("stage", ["runtime", "cuda", "cpu"])
-def test_nothing_is_built_in_an_image(stage: str) -> None:
+def test_images_only_copy(stage: str) -> None:
     """The images only copy what other stages made."""
     assert not [line for line in STAGES[stage] if line.startswith(("RUN", "ADD"))]
 
@@ -74,19 +74,19 @@ def test_packages_are_pinned(stage: str, pins: str) -> None:
 
 
 @pytest.mark.parametrize("pins", ["tracing.txt", "cuda.txt"])
-def test_no_package_is_for_others(pins: str) -> None:
+def test_no_other_packages(pins: str) -> None:
     """No image contains packages that only training, tests or clients need."""
     others = r"^(?:tensorflow|keras|pytest|grpcio|prometheus-client|locust)\b.*"
     assert not re.findall(others, (PROJECT / "requirements" / pins).read_text(), re.M)
 
 
 @pytest.mark.parametrize("pins", ["tracing.txt", "cuda.txt"])
-def test_images_can_trace(pins: str) -> None:
-    """The images contain the packages for tracing."""
+def test_tracing(pins: str) -> None:
+    """The images contain the packages that tracing needs."""
     assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= dict(pinned(pins)).keys()
 
 
-def test_scenarios_are_an_extra() -> None:
+def test_locust() -> None:
     """The load test does not need Locust, whose pins include those of the load test."""
     loadtest, locust = (pinned(f"{name}.txt") for name in ("loadtest", "locust"))
     assert {"grpcio", "jinja2", "prometheus-client", "psutil"} <= {name for name, _ in loadtest} and "locust" in dict(
@@ -95,7 +95,7 @@ def test_scenarios_are_an_extra() -> None:
     assert "locust" not in dict(loadtest) and pinned("runtime.txt") < loadtest < locust
 
 
-def test_contents_suffice(tmp_path: Path) -> None:
+def test_contents(tmp_path: Path) -> None:
     """The service runs with only the files of the images."""
     for name in [line.split()[1] for line in STAGES["code"] if line.startswith("COPY ")]:
         source = PROJECT / name
@@ -110,7 +110,7 @@ def test_contents_suffice(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("__pycache__"))
 
 
-def test_nothing_else_reaches_the_build() -> None:
+def test_build_context() -> None:
     """The build context contains exactly what the stages copy."""
     dockerfiles = DOCKERFILE + (PROJECT / "deploy" / "ray" / "Dockerfile").read_text()
     sources = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfiles, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The Helm chart: what Helm renders, against Kubernetes' own schemas and the kustomize overlays."""
+"""The Helm chart renders valid resources, which equal those of the kustomize overlays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DESCRIPTION = yaml.safe_load((CHART / "Chart.yaml").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 
-#: The overlay of kustomize that renders the same objects as the defaults, or as a file of values.
+#: Overlays of kustomize that render the same objects as the default values, or as a file of values.
 SAME: dict[str, Manifest] = {
     "cpu": {},
     "gpu": yaml.safe_load((CHART / "values-gpu.yaml").read_text()),
@@ -34,7 +34,7 @@ SAME: dict[str, Manifest] = {
     },
 }
 
-#: Values that turn every optional part on.
+#: Values that enable every optional part.
 EVERYTHING = {
     "imagePullSecrets": [{"name": "registry"}],
     "env": [{"name": "SENTIMENT_API_KEYS", "valueFrom": {"secretKeyRef": {"name": "sentiment", "key": "api-keys"}}}],
@@ -53,15 +53,15 @@ EVERYTHING = {
     "affinity": {"podAntiAffinity": {}},
 }
 
-#: What Kubernetes assumes if a manifest does not say it.
+#: Kubernetes' defaults for fields that a manifest omits.
 DEFAULTS = [("scheme", "HTTP"), ("scheme", "http"), ("type", "ClusterIP"), ("imagePullPolicy", "IfNotPresent")]
 
-#: What distinguishes several releases in one namespace, and gives their metrics the same job.
+#: Fields that distinguish several releases in one namespace, and give their metrics the same job.
 OF_RELEASES = {"app.kubernetes.io/instance", "jobLabel"}
 
 
 def helm(values: Manifest, release: str = "sentiment") -> subprocess.CompletedProcess[str]:
-    """Render the chart with values on top of its own."""
+    """Render the chart with values in addition to the defaults."""
     command = [find("helm"), "template", release, str(CHART), "--namespace", release, "--values", "-"]
     return subprocess.run(
         command, input=json.dumps(values), capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -76,7 +76,7 @@ def rendered(values: Manifest, release: str = "sentiment") -> dict[tuple[str, st
 
 
 def merged(values: Any, others: Any) -> Any:
-    """Values with others on top, as Helm merges them."""
+    """Merge values as Helm does."""
     if not isinstance(values, dict) or not isinstance(others, dict):
         return others
     return values | {key: merged(values.get(key), value) for key, value in others.items()}
@@ -88,7 +88,7 @@ def pod_of(resources: dict[tuple[str, str], Manifest]) -> Manifest:
 
 
 def substance(node: Any) -> Any:
-    """A manifest without defaults, without what distinguishes releases, and with variables in the order of names."""
+    """Return a manifest without defaults and fields of releases, and with its variables sorted by name."""
     if isinstance(node, list):
         return [substance(each) for each in node]
     if not isinstance(node, dict):
@@ -101,13 +101,13 @@ def substance(node: Any) -> Any:
 
 @pytest.mark.parametrize("values", [*SAME.values(), EVERYTHING], ids=[*SAME, "everything"])
 def test_schema_of_values(values: Manifest) -> None:
-    """The schema accepts the chart's own values and every optional one."""
+    """The schema accepts the default values and every optional value."""
     jsonschema.Draft7Validator.check_schema(SCHEMA)
     assert list(jsonschema.Draft7Validator(SCHEMA).iter_errors(merged(VALUES, values))) == []
 
 
 def test_schema_is_complete() -> None:
-    """Every value with a default is in the schema, and the schema has no other."""
+    """The schema contains exactly the values that have a default."""
     assert {*SCHEMA["properties"]} - {"global"} == set(VALUES)
     for name, schema in SCHEMA["properties"].items():
         if "additionalProperties" in schema and "properties" in schema and name != "settings":
@@ -115,7 +115,7 @@ def test_schema_is_complete() -> None:
 
 
 def test_versions() -> None:
-    """The chart installs the version of this project, on every release of Kubernetes that the manifests support."""
+    """The chart installs this project's version, on every release of Kubernetes that the manifests support."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     assert DESCRIPTION["version"] == DESCRIPTION["appVersion"] == project["version"]
     assert SAME["gpu"]["image"]["tag"] == f"{project['version']}-cuda"
@@ -218,7 +218,7 @@ def test_parts_can_be_turned_off() -> None:
 
 
 def test_page() -> None:
-    """Helm accepts the command of docs/deployment.md, and the page's example of values."""
+    """Helm accepts the command and the example values of docs/deployment.md."""
     section = re.split(r"^### ", (PROJECT / "docs" / "deployment.md").read_text(), flags=re.MULTILINE)
     [page] = [each for each in section if each.startswith("Helm\n")]
     [command] = re.findall(r"^```sh\nhelm install (.*?)^```", page, re.MULTILINE | re.DOTALL)
@@ -234,6 +234,6 @@ def test_page() -> None:
     ids=str,
 )
 def test_mistakes(mistake: Manifest) -> None:
-    """Helm refuses values that do not exist, and settings that the chart fixes."""
+    """Helm refuses unknown values, and settings that the chart sets itself."""
     finished = helm(mistake)
     assert finished.returncode != 0 and "values don't meet the specifications" in finished.stderr

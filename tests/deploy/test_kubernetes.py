@@ -1,4 +1,4 @@
-"""The Kubernetes manifests, as kustomize renders them, against Kubernetes' own schemas."""
+"""kustomize renders valid resources from the Kubernetes manifests."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def of_kind(resources: dict[tuple[str, str], Manifest], kind: str) -> list[Manif
 
 
 def environment(container: Manifest) -> dict[str, str]:
-    """The variables of a container; those that Kubernetes fills in are read from its own manifest."""
+    """Return the variables of a container. Values that Kubernetes fills in are read from the manifest."""
     limits = {f"limits.{name}": str(value) for name, value in container["resources"]["limits"].items()}
     return {
         each["name"]: each["value"] if "value" in each else limits[each["valueFrom"]["resourceFieldRef"]["resource"]]
@@ -63,7 +63,7 @@ def environment(container: Manifest) -> dict[str, str]:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_schemas(resources: dict[tuple[str, str], Manifest], release: str) -> None:
-    """Kubernetes' schemas accept every resource but one, without unknown fields."""
+    """Kubernetes' schemas, which reject unknown fields, accept every resource that they describe."""
     if release == RELEASES[0] and has_image_volume(resources):
         release = IMAGE_VOLUMES
     kinds = set()
@@ -87,7 +87,7 @@ def test_schemas_are_strict(resources: dict[tuple[str, str], Manifest]) -> None:
         kubernetes_validate.validate(typo, RELEASES[-1], strict=True)
 
 
-def test_everything_selects_the_pods(resources: dict[tuple[str, str], Manifest]) -> None:
+def test_selectors(resources: dict[tuple[str, str], Manifest]) -> None:
     """Services, budget, network policy and monitor select the Deployment's pods; the autoscaler targets it."""
     deployment = resources["Deployment", "sentiment"]
     wanted = deployment["spec"]["template"]["metadata"]["labels"]
@@ -116,7 +116,7 @@ def test_settings(resources: dict[tuple[str, str], Manifest], pod: Manifest) -> 
     assert settings.log_format == "json"
 
 
-def test_kubernetes_sets_no_variables(pod: Manifest) -> None:
+def test_no_service_links(pod: Manifest) -> None:
     """Pods do not get SENTIMENT_PORT=tcp://… of a Service named sentiment."""
     assert pod["enableServiceLinks"] is False
 

@@ -1,4 +1,4 @@
-"""Images that contain only a model: how they are built, and the manifests that mount them."""
+"""Images that contain only a model: `make model-image` and the manifests that mount them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MODEL = "imdb-cnn"
 
 
 def answers(repository: Path) -> bool:
-    """Whether the service serves the model of a repository."""
+    """Return whether the service serves the model of a repository."""
     with ServerProcess("--workers", "1", repository=repository) as server:
         answer = server.client.post("/v1/predict", json={"text": "A great film."}).json()
         return bool(answer["model"]["name"] == MODEL and answer["label"] == "positive")
 
 
 def in_archive(archive: tarfile.TarFile, descriptor: dict[str, str]) -> Any:
-    """A JSON document of an OCI archive."""
+    """Read a JSON document of an OCI archive."""
     file = archive.extractfile("blobs/" + descriptor["digest"].replace(":", "/"))
     assert file is not None
     return json.load(file)
@@ -76,7 +76,7 @@ def test_build(tmp_path: Path) -> None:
 
 
 def test_overlay() -> None:
-    """The pods serve /models of an image, from the first release with image volumes on."""
+    """The pods serve /models of an image, for every release of Kubernetes with image volumes."""
     deployment = render("model-image")["Deployment", "sentiment"]
     for release in (IMAGE_VOLUMES, RELEASES[-1]):
         kubernetes_validate.validate(deployment, release, strict=True)
@@ -102,8 +102,8 @@ def test_kserve() -> None:
     assert re.fullmatch(rf"oci://registry\.example/{MODEL}:1", model["storageUri"])
 
 
-def test_kserve_runs_the_same_container() -> None:
-    """The container is that of the InferenceService with a model in its image, apart from the repository."""
+def test_container_of_kserve() -> None:
+    """The container equals that of the InferenceService whose image contains the model, except for the repository."""
     runtime, service = yaml.safe_load_all((KSERVE / "model-image.yaml").read_text())
     [ours] = runtime["spec"]["containers"]
     whole = yaml.safe_load((KSERVE / "inferenceservice.yaml").read_text())["spec"]["predictor"]
@@ -115,6 +115,6 @@ def test_kserve_runs_the_same_container() -> None:
 
 
 def test_link_of_a_modelcar(tmp_path: Path) -> None:
-    """The service serves a repository in another process' file system, to which KServe's modelcars link."""
+    """The service serves a link to a repository in another process' file system, as in KServe's modelcars."""
     (tmp_path / "models").symlink_to(f"/proc/{os.getpid()}/root{MODEL_REPOSITORY}")
     assert answers(tmp_path / "models")

@@ -1,4 +1,4 @@
-"""Rules and dashboard, tested with a real Prometheus that scrapes a real server."""
+"""The rules and the dashboard work with a real Prometheus that scrapes a real server."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ RULES: list[dict[str, Any]] = [
 RECORDED: list[str] = [rule["record"] for rule in RULES if "record" in rule]
 ALERTS: dict[str, str] = {rule["alert"]: rule["expr"] for rule in RULES if "alert" in rule}
 
-#: Every series of the service, with histograms by their common name.
+#: Every series of the service. Histograms have their common name.
 DOCUMENTED: list[str] = re.findall(
     r"^\| `(sentiment_\w+)` ", (PROJECT / "docs" / "metrics.md").read_text(), re.MULTILINE
 )
 
 TEXTS = ("A gripping, beautifully acted film.", "Two dull hours.", "zxqv " * 500)
 
-#: Requests per connection. REST connections are open at the same time, so that each worker has half of them.
+#: Requests per connection. REST connections are open at the same time, so that each worker gets half of them.
 CONNECTIONS, REST_REQUESTS, REST_BATCHES, GRPC_REQUESTS, WRONG_REQUESTS = 4, 31, 5, 23, 3
 
 
@@ -77,7 +77,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """After the requests, which version 1 answers and version 2 classifies too."""
+    """Run everything and send the requests. Version 1 answers them, and version 2 is the shadow version."""
     folder: Path = tmp_path_factory.mktemp("prometheus")
     repository: Path = tmp_path_factory.mktemp("repository")
     copy(shipped_copy(repository), repository / "imdb-cnn" / "2")
@@ -117,7 +117,7 @@ def test_texts_are_exact(watched: Watched) -> None:
         watched.prometheus.eventually(f"{total} == {texts}")
 
 
-def test_no_series_is_late(watched: Watched) -> None:
+def test_series_before_the_first_request(watched: Watched) -> None:
     """Every series exists before the first request, so that no increase is missed."""
     watched.prometheus.scraped()
     assert watched.series_at_first == watched.series()
@@ -132,14 +132,14 @@ def test_recorded_series_have_data(watched: Watched, series: str) -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_alerts_look_at_something(watched: Watched, alert: str) -> None:
-    """Every alert's expression has data without its threshold."""
+def test_data_of_alerts(watched: Watched, alert: str) -> None:
+    """The expression of every alert returns data if its threshold is removed."""
     expression, thresholds = re.subn(r" [<>] [\d.]+", "", ALERTS[alert])
     assert thresholds
     assert watched.prometheus.eventually(expression)
 
 
-def test_no_rule_fails(watched: Watched) -> None:
+def test_rules(watched: Watched) -> None:
     """Prometheus evaluates every rule without an error, and no alert fires."""
     watched.prometheus.eventually("sentiment:unsure:ratio1w")
     rules = [rule for group in watched.prometheus.get("rules")["groups"] for rule in group["rules"]]
@@ -164,7 +164,7 @@ def test_autoscaler_has_data(watched: Watched) -> None:
     assert len(watched.prometheus.eventually(query)) == 1
 
 
-def test_dashboard_is_whole() -> None:
+def test_panels() -> None:
     """Panels do not overlap, have descriptions and use the selected data source."""
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     taken: set[tuple[int, int]] = set()
@@ -179,20 +179,20 @@ def test_dashboard_is_whole() -> None:
     assert {variable["name"] for variable in DASHBOARD["templating"]["list"]} == {"datasource", "job"}
 
 
-def test_everything_is_shown() -> None:
+def test_dashboard_is_complete() -> None:
     """The dashboard uses every series of docs/metrics.md, directly or through a recording rule."""
     shown = "\n".join((*QUERIES, *(rule["expr"] for rule in RULES if rule.get("record", "") in "".join(QUERIES))))
     assert [name for name in DOCUMENTED if name not in shown] == []
 
 
-def test_promtool_accepts_everything() -> None:
+def test_promtool() -> None:
     """promtool accepts and lints the configuration and the rules."""
     output("promtool", "check", "config", "--lint=all", "--lint-fatal", str(MONITORING / "prometheus.yml"))
     rules = map(str, sorted((MONITORING / "rules").glob("*.yml")))
     output("promtool", "check", "rules", "--lint=all", "--lint-fatal", *rules)
 
 
-def test_alerts_fire_when_they_should() -> None:
+def test_tests_of_alerts() -> None:
     """The rules' tests pass, and every alert has one."""
     files = sorted((MONITORING / "tests").glob("*.yml"))
     output("promtool", "test", "rules", *map(str, files))
@@ -201,8 +201,8 @@ def test_alerts_fire_when_they_should() -> None:
     assert fired == set(ALERTS)
 
 
-def test_grafana_finds_the_dashboard() -> None:
-    """The provisioned source is the Prometheus of docker-compose.yml, and Grafana finds the dashboard."""
+def test_grafana() -> None:
+    """The provisioned data source is the Prometheus of docker-compose.yml, and Grafana finds the dashboard."""
     compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]
     provisioning = MONITORING / "grafana" / "provisioning"
     [source] = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]

@@ -23,14 +23,14 @@ COMMANDS = [
 
 
 def commands(*beginning: str) -> list[list[str]]:
-    """Return the arguments of every command of the page with this beginning; there must be one."""
+    """Return the arguments of every command of the page with this beginning. There must be at least one."""
     found = [words[len(beginning) :] for words in COMMANDS if tuple(words[: len(beginning)]) == beginning]
     assert found
     return found
 
 
 def test_files_exist() -> None:
-    """Every path of the project that the page names exists."""
+    """Every path in the page exists in the project."""
     paths = set(re.findall(r"\bdeploy/[\w./-]*\w", PAGE))
     assert len(paths) > 5
     assert [path for path in paths if not (PROJECT / path).exists()] == []

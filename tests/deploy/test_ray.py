@@ -1,4 +1,4 @@
-"""deploy/ray: KubeRay's resource against its schema, and the configuration that it and Compose give to the cluster."""
+"""deploy/ray: KubeRay's resource is valid, and contains the same configuration as serve.yaml."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCHEMA = json.loads((PROJECT / "tests" / "deploy" / "rayservice.schema.json").re
 
 
 def closed(schema: Any) -> Any:
-    """The schema without unknown fields, which Kubernetes would drop without a word."""
+    """Return the schema, changed to reject unknown fields, which Kubernetes would drop silently."""
     if isinstance(schema, list):
         return [closed(each) for each in schema]
     if not isinstance(schema, dict):
@@ -36,12 +36,12 @@ def closed(schema: Any) -> Any:
 
 
 def pods() -> list[Any]:
-    """The pods of the head and of the workers."""
+    """Return the pods of the head and of the workers."""
     return [group["template"]["spec"] for group in (CLUSTER["headGroupSpec"], *CLUSTER["workerGroupSpecs"])]
 
 
 def test_schema() -> None:
-    """KubeRay's schema accepts the resource, and the test would notice a typo."""
+    """KubeRay's schema accepts the resource, and would detect a typo."""
     validator = jsonschema.Draft202012Validator(closed(SCHEMA))
     assert list(validator.iter_errors(RESOURCE)) == []
     typo = json.loads(json.dumps(RESOURCE).replace("workerGroupSpecs", "workerGroupSpec"))
@@ -57,7 +57,7 @@ def test_pods(number: int, release: str) -> None:
 
 
 def test_least_privilege() -> None:
-    """No container runs as root or can gain privileges, and each has limits."""
+    """No container runs as root or can gain privileges, and each container has limits."""
     for pod in pods():
         assert pod["securityContext"]["runAsNonRoot"]
         for container in pod["containers"]:
@@ -66,14 +66,24 @@ def test_least_privilege() -> None:
             assert {"cpu", "memory"} <= set(container["resources"]["limits"])
 
 
+def test_processors() -> None:
+    """A worker has a processor more than replicas, for its proxy, and the largest cluster has room for all replicas."""
+    [group] = CLUSTER["workerGroupSpecs"]
+    replicas = int(group["rayStartParams"]["num-cpus"])
+    [container] = group["template"]["spec"]["containers"]
+    assert int(container["resources"]["limits"]["cpu"]) == replicas + 1
+    [deployment] = CONFIGURATION["applications"][0]["deployments"]
+    assert group["maxReplicas"] * replicas == deployment["autoscaling_config"]["max_replicas"]
+
+
 def test_one_configuration() -> None:
-    """The resource has the configuration of serve.yaml, and the Ray that is pinned."""
+    """The resource has the configuration of serve.yaml and the pinned version of Ray."""
     assert yaml.safe_load(RESOURCE["spec"]["serveConfigV2"]) == CONFIGURATION
     assert f"ray=={CLUSTER['rayVersion']} " in (PROJECT / "requirements" / "ray.txt").read_text()
 
 
 def test_configuration() -> None:
-    """The arguments are settings, ports and limits agree with the code, and what is imported exists."""
+    """The arguments are settings, ports and limits match the code, and imported names exist."""
     [application] = CONFIGURATION["applications"]
     settings = read_settings(application["args"], {})
     assert settings.open_metrics
@@ -91,6 +101,6 @@ def test_configuration() -> None:
 
 
 def test_image() -> None:
-    """hadolint finds nothing in the image's file, and the service's own image knows nothing of Ray."""
+    """hadolint reports nothing for Ray's image, and the image of the service does not contain Ray."""
     assert output("hadolint", str(FOLDER / "Dockerfile")) == ""
     assert "ray" not in (PROJECT / "Dockerfile").read_text().lower().replace("array", "")

@@ -15,7 +15,7 @@ from tests.programs import find, output
 
 PINS = PROJECT / "requirements" / "runtime.txt"
 
-#: Validates documents on stdin, one a line, against CycloneDX's strict schema, in the tool's own environment.
+#: Validates documents on stdin, one per line, against CycloneDX's strict schema, in the tool's own environment.
 VALIDATE = """
 import sys
 from cyclonedx.schema import SchemaVersion
@@ -28,7 +28,7 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The bill of materials of requirements/runtime.txt, written by the command of `make sbom`."""
+    """Return the bill of materials of requirements/runtime.txt, written by the command of `make sbom`."""
     file = tmp_path_factory.mktemp("sbom") / "runtime.cdx.json"
     command = re.search(r"^\S*/cyclonedx-py (requirements .*) --output-file ", dry_run(), re.MULTILINE)
     assert command
@@ -38,7 +38,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def dry_run() -> str:
-    """The commands of `make sbom` on a fresh machine."""
+    """Return the commands that `make sbom` runs on a fresh machine."""
     return output("make", "--dry-run", "VENV=no-such-folder", "sbom")
 
 
@@ -69,7 +69,7 @@ def test_subject(document: dict[str, Any]) -> None:
 
 
 def test_packages(document: dict[str, Any]) -> None:
-    """It contains every pinned package with its version and its hashes, and no other package."""
+    """The document contains every pinned package with its version and its hashes, and no other package."""
     pinned = {
         (name, version): set(re.findall(r"--hash=sha256:(\w+)", hashes))
         for name, version, hashes in re.findall(r"^([\w.-]+)==(\S+)(.*?)(?=^\S|\Z)", PINS.read_text(), re.M | re.S)
@@ -88,7 +88,7 @@ def test_packages(document: dict[str, Any]) -> None:
 
 
 def test_image() -> None:
-    """The bill of materials of the image is made from an environment with the packages that the Dockerfile installs."""
+    """The bill of materials of the image describes an environment with the packages that the Dockerfile installs."""
     [pins] = re.findall(r"^FROM environment AS cpu-packages\nCOPY (\S+)", (PROJECT / "Dockerfile").read_text(), re.M)
     installed = re.findall(r"pip --python no-such-folder/image/.*?--requirement (\S+)", dry_run(), re.S)
     assert installed == [pins]

@@ -1,4 +1,4 @@
-"""The systemd units: systemd's own checks, and the service in the sandbox that they describe."""
+"""systemd accepts the units, and the service runs in the sandbox that they describe."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ FOLDER = PROJECT / "deploy" / "systemd"
 SERVICE = FOLDER / "sentiment-conv1d.service"
 SOCKETS = {"rest": FOLDER / "sentiment-conv1d.socket", "grpc": FOLDER / "sentiment-conv1d-grpc.socket"}
 
-#: The highest exposure that systemd may compute, of 10. The service's network is most of it.
+#: The highest exposure that systemd may compute, out of 10. Most of it is the service's network.
 EXPOSURE = 1.3
 
 
 def values(unit: Path, name: str) -> list[str]:
-    """The values that a unit assigns to a name, in order."""
+    """Return the values that a unit assigns to a name, in order."""
     return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
 
 
@@ -40,7 +40,7 @@ def value(unit: Path, name: str) -> str:
 
 
 def analyze(*arguments: str, units: Path = FOLDER) -> str:
-    """Run systemd-analyze, unpacked or installed, and return what it prints. It must succeed."""
+    """Run systemd-analyze, unpacked or installed, and return its output. It must succeed."""
     program = Path(find("systemd-analyze"))
     libraries = program.parents[1] / "lib"
     variables = {"SYSTEMD_UNIT_PATH": f"{units}:{libraries}/systemd/system"}
@@ -61,7 +61,7 @@ def analyze(*arguments: str, units: Path = FOLDER) -> str:
 
 
 def allowed() -> set[str]:
-    """The system calls that the unit allows."""
+    """Return the system calls that the unit allows."""
     sets: dict[str, list[str]] = {}
     for line in re.sub(r"\x1b\[[\d;]*m", "", analyze("syscall-filter")).splitlines():
         if line.startswith("@"):
@@ -80,7 +80,7 @@ def allowed() -> set[str]:
 
 
 def test_verify(tmp_path: Path) -> None:
-    """systemd accepts the units once the program is installed."""
+    """systemd accepts the units if the program is installed."""
     for unit in (SERVICE, *SOCKETS.values()):
         program = value(SERVICE, "ExecStart").split()[0]
         (tmp_path / unit.name).write_text(unit.read_text().replace(program, sys.executable))
@@ -114,7 +114,7 @@ def test_request_log_folder() -> None:
 
 
 def test_exposure() -> None:
-    """systemd finds the sandbox tight."""
+    """systemd computes a low exposure for the sandbox."""
     analyze("security", "--offline=true", f"--threshold={EXPOSURE * 10:.0f}", str(SERVICE))
 
 
@@ -126,7 +126,7 @@ def test_sockets() -> None:
         assert value(unit, "FileDescriptorName") == name
         assert int(value(unit, "ListenStream")) == ports[name]
         assert value(unit, "Service") == SERVICE.name
-    # Sockets= starts the units that it names, also after `systemctl disable`. Service= is enough to pass a socket.
+    # Sockets= would start its units even after `systemctl disable`, and Service= is enough to pass a socket.
     assert values(SERVICE, "Sockets") == []
     assert value(SERVICE, "Requires") == SOCKETS["rest"].name
     assert {unit.name for unit in SOCKETS.values()} < set(value(SERVICE, "After").split())
@@ -140,7 +140,7 @@ def test_command() -> None:
 
 
 def test_time_to_stop() -> None:
-    """systemd waits longer than the shutdown of the service takes, and ends only its first process."""
+    """systemd waits longer than the service's shutdown takes, and sends the signal only to the main process."""
     settings = Settings()
     assert int(value(SERVICE, "TimeoutStopSec")) > settings.drain_delay + settings.shutdown_timeout + 5
     assert value(SERVICE, "KillMode") == "mixed"
@@ -148,7 +148,7 @@ def test_time_to_stop() -> None:
 
 @pytest.fixture
 def library() -> str:
-    """libseccomp, unpacked or installed."""
+    """Return the path of libseccomp, unpacked or installed."""
     unpacked = next(Path(sys.prefix, "debian/usr/lib").glob("*/libseccomp.so.2"), None)
     name = str(unpacked) if unpacked else ctypes.util.find_library("seccomp")
     if name is None:
@@ -173,8 +173,8 @@ def test_sandbox(library: str) -> None:
         assert not [line for line in server.log if "WARNING" in line or "ERROR" in line]
 
 
-def test_sandbox_is_real(library: str) -> None:
-    """In the sandbox, a system call that is denied ends the program."""
+def test_denied_system_call(library: str) -> None:
+    """In the sandbox, a denied system call ends the program."""
     calls = ",".join(sorted(allowed()))
     program = [sys.executable, "-c", "import os; os.chroot('/')"]
     finished = subprocess.run([sys.executable, sandbox.__file__, library, calls, *program], check=False)

@@ -8,18 +8,14 @@ import pytest
 from sentiment_conv1d.export.exporter import Exported, export
 from sentiment_conv1d.export.sources.trained import Trained, from_run
 from sentiment_conv1d.model.__main__ import main
-from tests.tiny import FLAGS, write_reviews
+from tests.tiny import FLAGS, reviews
 
-
-@pytest.fixture(scope="session")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of sixty reviews, half of them positive."""
-    return write_reviews(tmp_path_factory.mktemp("data") / "reviews.csv")
+__all__ = ["reviews"]
 
 
 @pytest.fixture(scope="session")
 def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder, which tests only read."""
+    """Train a run, which tests only read."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     assert main(["train", "--data", str(reviews), "--out", str(out), *FLAGS]) == 0
     return out
@@ -27,19 +23,19 @@ def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(run_path: Path) -> Trained:
-    """The run as the export reads it."""
+    """Return the run as the export reads it."""
     return from_run(run_path)
 
 
 @pytest.fixture(scope="session")
 def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The artifact of the run."""
+    """Export the run."""
     return export(trained, "tiny", tmp_path_factory.mktemp("repository"))
 
 
 @pytest.fixture(scope="session")
 def averaging(trained: Trained) -> keras.Model:
-    """A model over the ids of the run that has no convolution, so it cannot be folded."""
+    """Build a model without a convolution, which cannot be folded, for the ids of the run."""
     keras.utils.set_random_seed(1)
     return keras.Sequential(
         [

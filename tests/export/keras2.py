@@ -1,4 +1,4 @@
-"""Write HDF5 files in the layout of Keras 2, for tests."""
+"""Writes HDF5 files in the layout of Keras 2, for tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import h5py
 import keras
 import numpy as np
 
-#: What Keras 2 wrote of each layer; its initializers and constraints do not matter for a trained model.
+#: The fields that Keras 2 wrote for each layer, without initializers and constraints.
 _ARGUMENTS = {
     "Embedding": ("input_dim", "output_dim", "mask_zero"),
     "Dropout": ("rate",),

@@ -1,4 +1,4 @@
-"""Inspect an ONNX graph, for tests."""
+"""Inspects ONNX graphs, for tests."""
 
 import hashlib
 

@@ -29,7 +29,7 @@ TELLING = (["awful", "dull", "clumsy", "boring"], ["lovely", "bright", "moving",
 WORDS = [*PLAIN, *TELLING[0], *TELLING[1]]
 ROWS = 40
 
-#: Besides the reviews: punctuation, unknown words, other alphabets, a long text and none at all.
+#: Texts besides the reviews: punctuation, unknown words, other alphabets, a long text and an empty one.
 ODD = ["A SUPERB film!", "don't; awful-ish?\n", "\u00c9t\u00e9 caf\u00e9", "dull " * 300 + "lovely", "", "..."]
 
 Ids = npt.NDArray[np.int32]
@@ -233,7 +233,7 @@ def save(example: Example, model: keras.Model, vocabulary: Any, folder: Path) ->
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
-def test_an_example_is_served_as_keras_answers(example: Example, tmp_path: Path) -> None:
+def test_example(example: Example, tmp_path: Path) -> None:
     """The service's outputs and accuracy are those of Keras on ids that Keras made."""
     keras.utils.set_random_seed(5)
     vocabulary = example.vocabulary(example.sequence_length)

@@ -31,10 +31,10 @@ __all__ = ["browser"]
 
 TEXT = "A lovely film with some awful music."
 
-#: A text whose most probable label is the second one, which the threshold of the run does not let through.
+#: A text whose second label is more probable, but does not reach the threshold of the run.
 LIKELY = "Lovely, bright, superb, warm, funny and moving."
 
-#: Predictions of each protocol: the path, the body, and where the label is in the answer.
+#: For each protocol: the path, the body, and the place of the label in the answer.
 REQUESTS: dict[str, tuple[Any, Callable[[Any], str]]] = {
     "/v1/predict": ({"text": LIKELY}, lambda answer: answer["label"]),
     "/v1/predict_batch": ({"texts": [LIKELY]}, lambda answer: answer["predictions"][0]["label"]),
@@ -49,7 +49,7 @@ REQUESTS: dict[str, tuple[Any, Callable[[Any], str]]] = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with a temperature, and a threshold that no text reaches."""
+    """Train a run with a temperature, and set a threshold that no text reaches."""
     folder = tmp_path_factory.mktemp("decided")
     data = write_reviews(folder / "reviews.csv")
     flags = ["--calibration", "temperature", "--threshold", "0.97", "--epochs", "4"]
@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def artifact(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """The artifact of the run, with other names for its labels."""
+    """Export the run, with other names for its labels."""
     repository = tmp_path_factory.mktemp("repository")
     arguments = [str(run), "--name", "decided", "--repository", str(repository), "--labels", "thumbs down, thumbs up"]
     data = ["--data", str(run.parent / "reviews.csv"), "--allow-poor-accuracy"]
@@ -67,7 +67,7 @@ def artifact(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return read_artifact(repository / "decided" / "1")
 
 
-def test_the_manifest_says_how_the_model_decides(run: Path, artifact: Artifact) -> None:
+def test_manifest(run: Path, artifact: Artifact) -> None:
     """The manifest contains threshold, temperature and names, and the metrics use the threshold."""
     decision = read_run(run).decision
     assert decision.threshold == 0.97
@@ -79,7 +79,7 @@ def test_the_manifest_says_how_the_model_decides(run: Path, artifact: Artifact) 
     assert artifact.manifest.metrics.values["accuracy"] == 0.5
 
 
-def test_the_service_decides_by_the_manifest(run: Path, artifact: Artifact) -> None:
+def test_served_model(run: Path, artifact: Artifact) -> None:
     """Probabilities are those of the calibrated network, and the label follows the threshold."""
     [prediction] = Classifier(artifact).predict([TEXT])
     trained = read_run(run)
@@ -89,8 +89,8 @@ def test_the_service_decides_by_the_manifest(run: Path, artifact: Artifact) -> N
     assert prediction.score == prediction.probabilities[0]
 
 
-def test_the_report_explains_as_the_service_does(run: Path, artifact: Artifact) -> None:
-    """Words, places and shares are the same from the Keras model and from the graph that is served."""
+def test_report(run: Path, artifact: Artifact) -> None:
+    """Words, places and shares from the Keras model are the same as from the served graph."""
     trained = read_run(run)
     weights = network.arrays(trainer.load(trained), trained.configuration)
     words = explain_words(weights, trained.tokenizer, TEXT, unit=0)
@@ -106,23 +106,23 @@ def test_the_report_explains_as_the_service_does(run: Path, artifact: Artifact) 
 
 @pytest.fixture(scope="module")
 def decided(artifact: Artifact) -> Iterator[ServerProcess]:
-    """A server with the model."""
+    """Serve the model."""
     assert Classifier(artifact).predict([LIKELY])[0].probabilities[1] > 0.5
     with ServerProcess("--workers", "1", repository=artifact.path.parent.parent) as server:
         yield server
 
 
 @pytest.mark.parametrize("path", REQUESTS)
-def test_rest_has_the_label_of_the_threshold(path: str, decided: ServerProcess) -> None:
-    """Native routes, explanations, TensorFlow Serving and the Open Inference Protocol say the same."""
+def test_rest(path: str, decided: ServerProcess) -> None:
+    """Every REST protocol with a label, and explanations, return the label of the threshold."""
     body, label = REQUESTS[path]
     answer = decided.client.post(path, json=body)
     assert answer.status_code == 200, answer.text
     assert label(answer.json()) == "thumbs down"
 
 
-def test_grpc_has_the_label_of_the_threshold(decided: ServerProcess) -> None:
-    """Predictions, explanations and the Open Inference Protocol say the same."""
+def test_grpc(decided: ServerProcess) -> None:
+    """Predictions, explanations and the Open Inference Protocol return the label of the threshold over gRPC."""
     with connect(decided) as channel:
         sentiment: Any = SentimentStub(channel)
         assert sentiment.Predict(PredictRequest(text=LIKELY)).label == "thumbs down"
@@ -136,18 +136,18 @@ def test_grpc_has_the_label_of_the_threshold(decided: ServerProcess) -> None:
             for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
             if output.name == "label"
         )
-        assert label[4:] == b"thumbs down"  # behind its length
+        assert label[4:] == b"thumbs down"  # after its length
 
 
-def test_label_lists_have_the_names_of_the_export(decided: ServerProcess) -> None:
-    """Protocols that rank all labels by their probabilities name them as the manifest does."""
+def test_label_lists(decided: ServerProcess) -> None:
+    """Protocols that rank all labels by their probabilities use the names of the manifest."""
     for path in ("/", "/invocations"):
         [ranked] = decided.client.post(path, json={"inputs": [LIKELY]}).json()
         assert sorted(each["label"] for each in ranked) == ["thumbs down", "thumbs up"], path
 
 
-def test_the_page_has_the_label_of_the_threshold(decided: ServerProcess, browser: Browser) -> None:
-    """With its name, though the other label is more probable."""
+def test_page(decided: ServerProcess, browser: Browser) -> None:
+    """The page shows the name of the label of the threshold, although the other label is more probable."""
     page = browser.new_page()
     page.goto(decided.url)
     page.get_by_label("Your text").fill(LIKELY)
@@ -156,8 +156,8 @@ def test_the_page_has_the_label_of_the_threshold(decided: ServerProcess, browser
     page.close()
 
 
-def test_labels_must_have_a_name_each(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One name for two labels is refused, and so is a repeated name."""
+def test_names_of_labels(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A single name for two labels, or a repeated name, is refused."""
     for labels, said in (("up", "1 names for the 2 labels negative, positive"), ("up,up", "labels repeat")):
         assert export([str(run), "--repository", str(tmp_path), "--labels", labels]) == 2
         assert said in capsys.readouterr().err

@@ -45,7 +45,7 @@ def dense(units: int, activation: str | None) -> Any:
     return layers.Dense(units, activation=activation, bias_initializer="random_normal")
 
 
-def test_a_run_becomes_a_folded_artifact(exported: Exported, run_path: Path) -> None:
+def test_folded_artifact(exported: Exported, run_path: Path) -> None:
     """The manifest describes the model, its training, its metrics and the comparisons."""
     artifact = read_artifact(exported.artifact.path)
     manifest, run = artifact.manifest, read_run(run_path)
@@ -65,7 +65,7 @@ def test_a_run_becomes_a_folded_artifact(exported: Exported, run_path: Path) -> 
     )
 
 
-def test_the_service_gives_the_golden_answer(exported: Exported, trained: Trained) -> None:
+def test_golden_answer(exported: Exported, trained: Trained) -> None:
     """The service returns what Keras returns, for the golden text and for others."""
     artifact = read_artifact(exported.artifact.path)
     texts = [GOLDEN_TEXT, "", "A lovely and moving story.", "Awful, dull, clumsy. " * 30]
@@ -77,7 +77,7 @@ def test_the_service_gives_the_golden_answer(exported: Exported, trained: Traine
     assert artifact.manifest.golden.probabilities == pytest.approx([truth[0]], abs=1e-6)
 
 
-def test_versions_count_up(trained: Trained, tmp_path: Path) -> None:
+def test_next_version(trained: Trained, tmp_path: Path) -> None:
     """An export never replaces a version, and creates the repository if it does not exist."""
     repository = tmp_path / "made" / "on the way"
     paths = [export(trained, "tiny", repository).artifact.path for _ in range(2)]
@@ -85,9 +85,7 @@ def test_versions_count_up(trained: Trained, tmp_path: Path) -> None:
     assert versions(repository, "tiny") == [1, 2]
 
 
-def test_what_cannot_be_folded_is_served_as_keras_wrote_it(
-    averaging: keras.Model, trained: Trained, tmp_path: Path
-) -> None:
+def test_model_outside_the_family(averaging: keras.Model, trained: Trained, tmp_path: Path) -> None:
     """A model that cannot be folded is exported with the reason, and reviews are padded in full."""
     averaging.save(tmp_path / "averaging.keras")
     (tmp_path / "tokenizer.json").write_text(trained.tokenizer.to_json())
@@ -102,8 +100,8 @@ def test_what_cannot_be_folded_is_served_as_keras_wrote_it(
     assert prediction.probabilities[1] == pytest.approx(manifest.golden.probabilities[0], abs=1e-5)
 
 
-def test_three_labels_get_a_probability_each(tmp_path: Path) -> None:
-    """A softmax stays a softmax."""
+def test_three_labels(tmp_path: Path) -> None:
+    """A model with a softmax of three labels is exported with three probabilities."""
     labels = ("bad", "fair", "good")
     exported = export(Trained(small(dense(3, "softmax")), tokenizer(), labels), "three", tmp_path)
     manifest = exported.artifact.manifest
@@ -112,8 +110,8 @@ def test_three_labels_get_a_probability_each(tmp_path: Path) -> None:
     assert sum(prediction.probabilities) == pytest.approx(1)
 
 
-def test_a_gelu_over_any_length_is_folded(tmp_path: Path) -> None:
-    """The sequence length is the tokenizer's, and the pad ids cover all words that a dilated filter spans."""
+def test_gelu_with_dilation(tmp_path: Path) -> None:
+    """A model with a gelu and a dilated filter is folded for the tokenizer's length, with padding for the filter."""
     chain = [layers.Embedding(IDS, 3), layers.Conv1D(4, 3, padding="same", dilation_rate=2, activation="gelu")]
     head = [layers.BatchNormalization(), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")]
     model = keras.Sequential([keras.Input((None,), dtype="int32"), *chain, *head])
@@ -132,15 +130,13 @@ def test_a_gelu_over_any_length_is_folded(tmp_path: Path) -> None:
         assert 1 / (1 + np.exp(-explanation.logit)) == pytest.approx(probability, abs=1e-5)
 
 
-def test_two_labels_may_have_a_softmax(tmp_path: Path) -> None:
+def test_softmax_of_two_labels(tmp_path: Path) -> None:
     """Two labels may have a softmax with two columns."""
     exported = export(Trained(small(dense(2, "softmax")), tokenizer(), LABELS), "two", tmp_path)
     assert exported.artifact.manifest.activation == "softmax"
 
 
-def test_a_graph_that_is_not_equal_leaves_nothing(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_graph_that_differs_from_keras(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph that differs from Keras is not published."""
 
     def tampered(model: keras.Model, *reading: int) -> tuple[Any, str]:
@@ -162,7 +158,7 @@ def labelled(trained: Trained) -> LabelledReviews:
     return LabelledReviews("six texts", rows, answers.astype(np.int64))
 
 
-def test_an_8_bit_artifact_says_what_rounding_cost(trained: Trained, tmp_path: Path) -> None:
+def test_8_bit_artifact(trained: Trained, tmp_path: Path) -> None:
     """The metrics and the golden answer are those of the 8-bit graph, and the service returns that answer."""
     exported = export(trained, "tiny", tmp_path, quantize=True, labelled=labelled(trained))
     manifest = read_artifact(exported.artifact.path).manifest
@@ -178,7 +174,7 @@ def test_an_8_bit_artifact_says_what_rounding_cost(trained: Trained, tmp_path: P
     assert prediction.probabilities[1] == pytest.approx(manifest.golden.probabilities[0], abs=1e-6)
 
 
-def test_what_was_not_measured_on_an_8_bit_graph_is_not_stated(trained: Trained, tmp_path: Path) -> None:
+def test_8_bit_artifact_without_data(trained: Trained, tmp_path: Path) -> None:
     """An 8-bit artifact does not contain the metrics of the run."""
     assert trained.metrics is not None
     manifest = export(trained, "tiny", tmp_path, quantize=True).artifact.manifest
@@ -186,10 +182,8 @@ def test_what_was_not_measured_on_an_8_bit_graph_is_not_stated(trained: Trained,
     assert [each.inputs for each in manifest.rounding] == ["generated ids"]
 
 
-def test_an_8_bit_graph_that_is_less_accurate_leaves_nothing(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An 8-bit graph that loses accuracy or is far off is not published."""
+def test_8_bit_graph_that_is_less_accurate(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An 8-bit graph that loses accuracy, or changes a probability too much, is not published."""
 
     def turned(family: Family) -> onnx.ModelProto:
         last = family.head[-1]
@@ -205,7 +199,7 @@ def test_an_8_bit_graph_that_is_less_accurate_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_folded_has_no_8_bit_form(averaging: keras.Model, trained: Trained, tmp_path: Path) -> None:
+def test_8_bit_form_of_a_model_outside_the_family(averaging: keras.Model, trained: Trained, tmp_path: Path) -> None:
     """The error contains the reason why the model cannot be folded."""
     other = Trained(averaging, trained.tokenizer, LABELS)
     with pytest.raises(ExportError, match=r"only a model of the Conv1D family has an 8-bit form: layer .* is where"):
@@ -275,7 +269,7 @@ def astray() -> keras.Model:
         "two outputs",
     ],
 )
-def test_what_is_no_classifier_of_these_ids_is_refused(
+def test_invalid_models(
     build: Callable[[], keras.Model], labels: tuple[str, ...], reading: Tokenizer, message: str, tmp_path: Path
 ) -> None:
     """The message says what does not match, and nothing is written."""
@@ -285,7 +279,7 @@ def test_what_is_no_classifier_of_these_ids_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_id_too_many_is_found_in_a_large_vocabulary(tmp_path: Path) -> None:
+def test_vocabulary_that_is_too_large(tmp_path: Path) -> None:
     """The highest id is always tested, even if random ids would rarely contain it."""
     model = keras.Sequential(
         [
@@ -299,7 +293,7 @@ def test_one_id_too_many_is_found_in_a_large_vocabulary(tmp_path: Path) -> None:
         export(Trained(model, tokenizer(words=50_001 - 3, max_tokens=2), LABELS), "x", tmp_path)
 
 
-def test_a_repository_that_cannot_be_written_to_is_named(trained: Trained, tmp_path: Path) -> None:
+def test_file_as_a_repository(trained: Trained, tmp_path: Path) -> None:
     """A repository that is a file is refused by name."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="cannot be written to"):
@@ -317,13 +311,13 @@ def test_a_repository_that_cannot_be_written_to_is_named(trained: Trained, tmp_p
     ],
     ids=["one", "empty", "twice", "long"],
 )
-def test_labels_that_name_nothing_are_refused(labels: tuple[str, ...], message: str, tmp_path: Path) -> None:
+def test_invalid_labels(labels: tuple[str, ...], message: str, tmp_path: Path) -> None:
     """Invalid labels are refused before the model is read."""
     with pytest.raises(ExportError, match=message):
         from_keras_file(tmp_path / "none.keras", labels, tmp_path / "none.json")
 
 
-def test_files_that_cannot_be_read_are_named(run_path: Path, tmp_path: Path) -> None:
+def test_invalid_files(run_path: Path, tmp_path: Path) -> None:
     """The message names a missing file and an invalid model, tokenizer or run."""
     model, reading = run_path / "model.keras", run_path / "tokenizer.json"
     (tmp_path / "bad.keras").write_bytes(b"no model")

@@ -30,9 +30,7 @@ def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
     assert message in lines[0]
 
 
-def test_a_run_is_exported_under_its_own_name(
-    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The table lists the comparisons on held-out reviews and on generated ids."""
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -59,7 +57,7 @@ def test_a_run_is_exported_under_its_own_name(
     assert 0.5 <= statistics.scores.mean <= 1 and statistics.tokens.mean > 1
 
 
-def test_the_8_bit_form_is_exported_with_what_it_costs(
+def test_8_bit_form(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The output shows the differences on generated ids and the accuracy on held-out reviews."""
@@ -78,10 +76,8 @@ def test_the_8_bit_form_is_exported_with_what_it_costs(
     assert manifest.precision == "uint8"
 
 
-def test_data_is_read_with_the_flags_of_training(
-    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Several files, compressed, in another encoding and with another delimiter; rows that are left out are counted."""
+def test_flags_of_data(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Data can be several files with compression, another encoding and another delimiter. Skipped rows are counted."""
     header, *rows = [";".join(row) for row in csv.reader(reviews.read_text(encoding="utf-8").splitlines())]
     first, second = tmp_path / "first.csv.gz", tmp_path / "second.csv.xz"
     first.write_bytes(
@@ -100,16 +96,14 @@ def test_data_is_read_with_the_flags_of_training(
     assert metrics.measured_on == "14 of 62 reviews of first.csv.gz and second.csv.xz; the others are training texts"
 
 
-def test_without_data_the_accuracy_of_the_8_bit_form_is_not_known(
-    run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_8_bit_form_without_data(run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The output says that the accuracy was not measured."""
     assert main([str(run_path), "--repository", str(tmp_path), "--quantize"]) == 0
     assert "the accuracy of the 8-bit graph was not measured; --data measures it" in capsys.readouterr().out
 
 
-def test_without_data_the_statistics_are_those_of_the_run(run_path: Path, tmp_path: Path) -> None:
-    """The run has statistics of its test texts, whose labels get the new names."""
+def test_statistics_of_the_run(run_path: Path, tmp_path: Path) -> None:
+    """Without data, the artifact has the statistics of the run, with the new names of its labels."""
     assert main([str(run_path), "--repository", str(tmp_path), "--labels", "no,yes"]) == 0
     found, run = read_artifact(tmp_path / "tiny" / "1").manifest.statistics, read_run(run_path)
     assert found is not None and run.statistics is not None
@@ -118,19 +112,17 @@ def test_without_data_the_statistics_are_those_of_the_run(run_path: Path, tmp_pa
     assert found.model_copy(update={"labels": run.statistics.labels}) == run.statistics
 
 
-def test_long_data_is_thinned(
+def test_long_data(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Parity is checked on a limited number of reviews from the whole file."""
+    """Parity is checked on a limited number of reviews, spread over the whole file."""
     monkeypatch.setattr("sentiment_conv1d.export.__main__.MAX_REVIEWS", 5)
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
     assert "4 reviews of reviews.csv, padded, batches" in capsys.readouterr().out
 
 
-def test_a_keras_file_is_exported_with_its_labels(
-    averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The output contains the reason why the model is not folded."""
+def test_keras_file(averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A Keras file is exported with its labels, and the output contains the reason why the model is not folded."""
     averaging.save(tmp_path / "other.keras")
     reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no, yes"]
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
@@ -140,7 +132,7 @@ def test_a_keras_file_is_exported_with_its_labels(
     assert read_artifact(tmp_path / "r" / "other" / "1").manifest.labels == ("no", "yes")
 
 
-def test_what_has_no_8_bit_form_is_refused(
+def test_model_without_an_8_bit_form(
     averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A model without an 8-bit form is refused with the reason, and nothing is written."""
@@ -152,7 +144,7 @@ def test_what_has_no_8_bit_form_is_refused(
     assert not (tmp_path / "r").exists()
 
 
-def test_two_exports_at_once_get_two_versions(run_path: Path, tmp_path: Path) -> None:
+def test_concurrent_exports(run_path: Path, tmp_path: Path) -> None:
     """Two processes that export at the same time write two complete versions."""
     command = [sys.executable, "-m", "export", str(run_path), "--repository", str(tmp_path)]
     processes = [
@@ -169,7 +161,7 @@ def test_two_exports_at_once_get_two_versions(run_path: Path, tmp_path: Path) ->
     assert sorted(entry.name for entry in (tmp_path / "tiny").iterdir()) == ["1", "2"]
 
 
-def test_an_unequal_graph_is_refused(
+def test_graph_that_differs_from_keras(
     run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The exit status is 2, the message names the review, and there is no repository."""
@@ -186,18 +178,14 @@ def test_an_unequal_graph_is_refused(
 
 
 @pytest.mark.parametrize("name", ["../up", "Upper", "a/b", ".hidden", "x" * 65, "a b"])
-def test_a_name_that_is_no_folder_is_refused(
-    name: str, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_name(name: str, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A name that cannot be part of paths and URLs is refused."""
     assert main([str(run_path), "--name", name, "--repository", str(tmp_path / "repository")]) == 2
     refused(capsys, f"--name: {name!r} is not a valid model name")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_exported_is_refused(
-    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_exports(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every error is one line with a hint, and nothing is written."""
     keras_file, reading = str(run_path / "model.keras"), str(run_path / "tokenizer.json")
     whole = [keras_file, "--tokenizer", reading, "--labels", "no,yes"]
@@ -222,17 +210,15 @@ def test_what_cannot_be_exported_is_refused(
         assert not (tmp_path / "repository").exists()
 
 
-def test_a_repository_that_is_a_file_is_refused(
-    run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A file in the place of the repository does not change."""
+def test_file_as_a_repository(run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file in the place of the repository is refused and not changed."""
     (tmp_path / "file").write_text("mine")
     assert main([str(run_path), "--repository", str(tmp_path / "file")]) == 2
     refused(capsys, "cannot be written to")
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_an_interrupt_leaves_nothing(
+def test_interruption(
     run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C ends the command with status 130 and leaves nothing behind."""

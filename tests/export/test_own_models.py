@@ -1,4 +1,4 @@
-"""Models from elsewhere with every form of vocabulary, as in docs/own-models.md."""
+"""Keras models with every form of vocabulary are exported, as described in docs/own-models.md."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sentiment_conv1d.service.inference.classifier import Classifier
 WORDS = ["the", "film", "was", "a", "good", "bad", "dull", "fine", "story", "dont", "worth"]
 ROWS, SEQUENCE_LENGTH = 20, 10
 
-#: Short and long, unknown words, punctuation inside words, other alphabets, nothing at all.
+#: Short and long texts, unknown words, punctuation inside words, other alphabets, and an empty text.
 TEXTS = [
     "The film was GOOD!",
     "don't... a bad-dull film; worth\tevery\nminute",
@@ -55,7 +55,7 @@ def network(
 
 
 def assert_served(artifact: Path, expected: npt.NDArray[np.float32], ids: Sequence[Sequence[int]]) -> None:
-    """The service answers as Keras does, one text at a time and together, from the same ids as Hugging Face's."""
+    """Assert that single texts and a batch get Keras' outputs, with the ids of Hugging Face's library."""
     served = read_artifact(artifact)
     classifier = Classifier(served)
     together = [prediction.probabilities[1] for prediction in classifier.predict(TEXTS)]
@@ -125,7 +125,7 @@ def test_the_tokenizer_of_keras_2(unknown: str | None, twice: bool, tmp_path: Pa
     assert_served(artifact, model.predict(padded, verbose=0), [row[-SEQUENCE_LENGTH:] or [0] for row in rows])
 
 
-def test_the_tokenizer_of_keras_2_with_padding_behind(tmp_path: Path, exported: Export) -> None:
+def test_keras_2_tokenizer_with_padding_after_the_text(tmp_path: Path, exported: Export) -> None:
     """Padding and truncation at the end, other filters and upper case are supported."""
     legacy = LegacyTokenizer(lower=False, filters="!?;.")
     legacy.fit_on_texts([" ".join(WORDS), "GOOD"])
@@ -166,7 +166,7 @@ def test_a_text_vectorization_layer_in_the_model(
 
 @pytest.mark.parametrize("form", ["lines", "json", "layer"])
 def test_the_vocabulary_of_a_text_vectorization_layer(form: str, tmp_path: Path, exported: Export) -> None:
-    """It is read from lines, from a JSON list, and from the layer in its own model."""
+    """The vocabulary of a TextVectorization layer is read from lines, a JSON list, or the layer in its own model."""
     layer, model = vectorization(), network()
     model.save(tmp_path / "model.keras")
     words = list(map(str, layer.get_vocabulary()))
@@ -197,7 +197,7 @@ def test_a_list_of_words(tmp_path: Path, exported: Export) -> None:
 
 
 def test_a_word_level_tokenizer_of_hugging_face(tmp_path: Path, exported: Export) -> None:
-    """It splits at white space, and the file decides padding and truncation."""
+    """A word-level tokenizer splits at white space, and its file determines padding and truncation."""
     library = tokenizers.Tokenizer(
         tokenizers.models.WordLevel(
             {"[PAD]": 0, "[UNK]": 1} | {w: n for n, w in enumerate(WORDS, 2)}, unk_token="[UNK]"
@@ -216,7 +216,7 @@ def test_a_word_level_tokenizer_of_hugging_face(tmp_path: Path, exported: Export
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_float16", "float64"])
-def test_other_weights_are_cast(
+def test_weights_of_other_types(
     dtype: str, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Weights of other types are cast to float32, and a note says so."""
@@ -248,7 +248,7 @@ def test_other_files(form: str, tmp_path: Path, exported: Export) -> None:
 
 @pytest.fixture
 def words(tmp_path: Path) -> Path:
-    """The file with the vocabulary of `vectorization()`."""
+    """Write the vocabulary of `vectorization()`."""
     file = tmp_path / "words.txt"
     file.write_text("\n".join(["", "[UNK]", *WORDS]))
     return file
@@ -274,10 +274,10 @@ class Doubled(keras.layers.Layer):  # type: ignore[misc]
         return value * 2
 
 
-def test_models_that_cannot_be_imported_are_refused(
+def test_models_that_cannot_be_imported(
     words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two lines name the layer or file and say what to do."""
+    """A model that cannot be imported is refused with two lines, which name the layer or file and say what to do."""
     ids, more = keras.Input((SEQUENCE_LENGTH,), name="ids"), keras.Input((SEQUENCE_LENGTH,), name="more")
     dense = keras.layers.Dense(1, activation="sigmoid")
     models = {
@@ -314,10 +314,8 @@ def test_models_that_cannot_be_imported_are_refused(
     assert f"takes {SEQUENCE_LENGTH} ids, not 9" in refusal(capsys, tmp_path / "model.keras", *stated)[0]
 
 
-def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
-    words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Word pairs, characters, and a second vocabulary are refused."""
+def test_unsupported_text_vectorization(words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A TextVectorization layer with word pairs or characters, or with a second vocabulary, is refused."""
     for changes, message in (
         ({"ngrams": 2}, "ngrams=2"),
         ({"split": "character"}, "split='character'"),
@@ -333,15 +331,15 @@ def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
     assert "layer words" in refusal(capsys, tmp_path / "model.keras", "--vocabulary", str(words))[0]
 
 
-def test_a_standardization_that_has_no_name_is_refused() -> None:
+def test_custom_standardization() -> None:
     """A standardization function of the user is refused."""
     layer = keras.layers.TextVectorization(standardize=tf.strings.upper, vocabulary=WORDS, name="words")
     with pytest.raises(ExportError, match="layer words standardizes texts with a function of your own"):
         vectorization_tokenizer(layer, Asked(SEQUENCE_LENGTH, ROWS, Statements()))
 
 
-def test_vocabularies_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The message names the file and what is wrong with it."""
+def test_invalid_vocabularies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An invalid vocabulary is refused, and the message names the file and the error."""
     network().save(tmp_path / "model.keras")
     legacy = {"class_name": "Tokenizer", "config": {"word_index": {}, "split": " ", "filters": "", "lower": True}}
     whole = legacy["config"] | {"oov_token": None, "num_words": None, "char_level": True}  # type: ignore[operator]
@@ -395,10 +393,8 @@ def judge(good: int, bad: int) -> keras.Model:
     return model
 
 
-def test_data_measures_the_whole_chain(
-    words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The accuracy from text to answer is printed and written into the manifest."""
+def test_measured_accuracy(words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]) -> None:
+    """With data, the accuracy from text to answer is printed and written into the manifest."""
     judge(good=2 + WORDS.index("good"), bad=2 + WORDS.index("bad")).save(tmp_path / "model.keras")
     data = labelled(tmp_path / "data.csv")
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(words), "--data", str(data))
@@ -410,7 +406,7 @@ def test_data_measures_the_whole_chain(
     assert (metrics.values["accuracy"], metrics.examples) == (1, 40)
 
 
-def test_a_model_that_is_no_better_than_one_label_is_refused(
+def test_model_with_the_accuracy_of_one_label(
     words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A wrong vocabulary is refused, unless `--allow-poor-accuracy` is passed."""
@@ -428,10 +424,8 @@ def test_a_model_that_is_no_better_than_one_label_is_refused(
     assert metrics.values["accuracy"] == 0
 
 
-def test_ids_that_are_off_by_one_are_noticed(
-    tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A warning says that the accuracy is higher if all ids are one higher."""
+def test_ids_that_are_off_by_one(tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the accuracy is higher with all ids increased by one, a warning says so."""
     ranks = {word: rank for rank, word in enumerate(WORDS, start=1)}
     (tmp_path / "index.json").write_text(json.dumps(ranks))
     judge(good=3 + ranks["good"], bad=3 + ranks["bad"]).save(tmp_path / "model.keras")
@@ -440,10 +434,8 @@ def test_ids_that_are_off_by_one_are_noticed(
     assert "warning: the accuracy is 1.000 if all word ids are one higher" in capsys.readouterr().out
 
 
-def test_without_data_the_tokenizer_is_not_checked(
-    words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The output says that the vocabulary was not checked, and counts unknown words."""
+def test_export_without_data(words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without data, the output says that the vocabulary was not checked, and counts unknown words."""
     network().save(tmp_path / "model.keras")
     exported(tmp_path / "model.keras", "--vocabulary", str(words))
     printed = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Every refusal of an import is two lines: the cause and a hint."""
+"""A refused import prints two lines: the cause and a hint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = ["good", "bad", "film"]
 
 
 def model(*tail: Any, rows: int = ROWS, sequence_length: int | None = SEQUENCE_LENGTH) -> keras.Model:
-    """Build a small classifier that ends in the layers of `tail`."""
+    """Build a small classifier whose last layers are `tail`."""
     chain = [layers.Embedding(rows, 4), layers.Conv1D(3, 2), layers.GlobalMaxPooling1D()]
     last = tail or (layers.Dense(1, "sigmoid", name="answer"),)
     return keras.Sequential([keras.Input((sequence_length,), dtype="int32"), *chain, *last])
@@ -115,10 +115,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_refusal_is_two_lines(
+def test_refusals(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first line names the cause, the second says what to do about it, and nothing is written."""
+    """The first line names the cause, the second says what to do, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     case.model().save("model.keras")
     arguments = [case.file, "--name", "own"]
@@ -138,9 +138,7 @@ def test_a_refusal_is_two_lines(
     assert not Path("model_repository").exists()
 
 
-def test_a_model_that_onnx_cannot_express_is_refused_briefly(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_model_that_onnx_cannot_express(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Keras' error is shown on one line."""
     network = model(layers.Dense(2), layers.Dense(1, "sigmoid", name="answer"))
     ids = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
@@ -155,8 +153,8 @@ def test_a_model_that_onnx_cannot_express_is_refused_briefly(
     assert not (tmp_path / "repository").exists()
 
 
-def test_a_file_of_keras_1_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Keras 1 names layers and shapes weights in ways that Keras 3 cannot read."""
+def test_file_of_keras_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of Keras 1 is refused, because Keras 3 cannot read its layer names and weight shapes."""
     convolution = {"class_name": "Convolution1D", "config": {"name": "filters", "nb_filter": 3, "filter_length": 2}}
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file.attrs["keras_version"] = b"1.2.2"

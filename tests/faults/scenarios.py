@@ -24,14 +24,9 @@ from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchReque
 from tests.faults.http import Connection, post
 from tests.faults.load import Answers, Load
 from tests.faults.overload import closed_loop, open_loop
-from tests.faults.services import (
-    deaf_service,
-    own_megabytes,
-    publish,
-    shipped_answers,
-    workers,
-)
+from tests.faults.services import deaf_service, publish, shipped_answers
 from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, WRONG, Tally, quantile
+from tests.proc import children, proportional_megabytes
 from tests.processes import PATIENCE, ServerProcess
 
 #: Each caller of the load has one request in flight.
@@ -59,7 +54,7 @@ async def killed_worker(short: bool) -> Report:
         async with load.running():
             for _ in range(1 if short else 5):
                 await load.go_on(200)
-                [victim, _] = workers(server.process.pid)
+                [victim, _] = children(server.process.pid)
                 kills.append(load.moment)
                 os.kill(victim, signal.SIGKILL)
                 await _until_replaced(server, victim)
@@ -78,7 +73,7 @@ async def stopped_worker(short: bool) -> Report:
         load = _load(server)
         async with load.running():
             await load.go_on(200)
-            [victim, _] = workers(server.process.pid)
+            [victim, _] = children(server.process.pid)
             before = load.tally.counts[RIGHT]
             os.kill(victim, signal.SIGSTOP)
             try:
@@ -99,7 +94,7 @@ async def hanging_worker(short: bool) -> Report:
         load = _load(server)
         async with load.running():
             await load.go_on(200)
-            [victim, _] = workers(server.process.pid)
+            [victim, _] = children(server.process.pid)
             os.kill(victim, signal.SIGSTOP)
             await _until_replaced(server, victim)
             await load.go_on(400)
@@ -177,7 +172,7 @@ async def terminated(short: bool) -> Report:
                 await messages.write(PredictRequest(text=answers.texts[number]))
             given = [await messages.read() for _ in few]
             outcome = answers.verdict(few, [(each.version, each.label, each.score) for each in given])
-            # It stays open, and is ended by the server.
+            # It stays open until the server ends it.
             assert await messages.code() is grpc.StatusCode.UNAVAILABLE, await messages.details()
             return outcome
 
@@ -346,17 +341,20 @@ def _together(tallies: list[Tally]) -> Tally:
 
 
 async def _memory(server: ServerProcess, load: Load) -> float:
-    """Return the median of some memory samples, because each one depends on the batches in memory."""
-    looks = []
+    """Return the median of some memory samples, because each one depends on the batches in memory.
+
+    File-backed pages are left out, because they are shared with other programs.
+    """
+    samples = []
     for _ in range(9):
-        looks.append(own_megabytes(server.process.pid))
+        samples.append(proportional_megabytes(server.process.pid, "Pss_Anon:", "Pss_Shmem:"))
         await load.go_on(100)
-    return statistics.median(looks)
+    return statistics.median(samples)
 
 
 async def _until_replaced(server: ServerProcess, victim: int) -> None:
     async with asyncio.timeout(PATIENCE):
-        while len(set(workers(server.process.pid)) - {victim}) < 2:  # noqa: ASYNC110 - nothing tells of another's child
+        while len(set(children(server.process.pid)) - {victim}) < 2:  # noqa: ASYNC110 - nothing tells of another's child
             await asyncio.sleep(0.01)
 
 

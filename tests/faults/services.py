@@ -1,10 +1,9 @@
-"""Services for fault injection: processes, their memory, and the expected answers."""
+"""Services for fault injection: their processes and the expected answers."""
 
 from __future__ import annotations
 
 import functools
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import numpy as np
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.faults.load import Answers
-from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, free_port
 from tests.service.artifacts import WEIGHTS, publish_table, table_graph
 from tests.service.reviews import reviews
 
@@ -59,31 +58,6 @@ def table_answers(repository: Path) -> Answers:
             if path.name.isdigit()
         },
     )
-
-
-def workers(supervisor: int) -> list[int]:
-    """Return the worker processes of a service."""
-    return [int(child) for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
-
-
-def own_megabytes(supervisor: int) -> float:
-    """Return the memory of a service's processes that is not backed by files, with shared pages divided among them.
-
-    File-backed pages, such as Python's library, are shared with other programs, so their share would vary.
-    """
-    total = 0.0
-    for pid in (supervisor, *workers(supervisor)):
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        total += sum(int(line.split()[1]) / 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
-    return total
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

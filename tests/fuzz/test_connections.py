@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
-from tests.attacks.measure import megabytes_of
 from tests.attacks.wire import PREFACE, frames, message
-from tests.faults.services import workers
+from tests.proc import anonymous_megabytes, children
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc.channels import connect
 
@@ -43,17 +42,17 @@ class Target:
         self.server = server
         self._client = client
         self._stub = SentimentStub(channel)
-        self._workers = workers(server.process.pid)
+        self._workers = children(server.process.pid)
         self._bound = float("inf")
         self.check()
-        self._bound = megabytes_of(self._workers) + GROWTH
+        self._bound = anonymous_megabytes(self._workers) + GROWTH
 
     def check(self) -> None:
         """Assert that the same worker answers another caller and has not grown."""
         assert self._client.post("/v1/predict", json={"text": "good"}).status_code == 200
         assert self._stub.Predict(PredictRequest(text="good"), timeout=PROMPT).tokens == 2
-        assert workers(self.server.process.pid) == self._workers
-        assert megabytes_of(self._workers) < self._bound
+        assert children(self.server.process.pid) == self._workers
+        assert anonymous_megabytes(self._workers) < self._bound
 
     def send(self, port: int, pieces: list[bytes], *, leave: bool) -> bytes:
         """Send bytes on a connection. Returns the response, or nothing if the caller disconnects at once."""

@@ -87,7 +87,7 @@ def test_any_tokenizer(table: Artifact, data: st.DataObject) -> None:
 
 
 @given(content=st.binary(max_size=200))
-def test_any_bytes_as_a_tokenizer(content: bytes) -> None:
+def test_any_bytes_as_tokenizer(content: bytes) -> None:
     """Arbitrary bytes fail to load as a tokenizer."""
     with pytest.raises(TokenizerError):
         read_tokenizer(content)

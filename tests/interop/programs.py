@@ -1,4 +1,4 @@
-"""Builds the client programs if their languages are installed."""
+"""Builds the client programs whose languages are installed."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ ENCODINGS = (None, "gzip")
 
 @pytest.fixture
 def goes_on(client: Client, server: ServerProcess) -> Callable[[], None]:
-    """Assert that the server still answers on the same channel."""
+    """Assert that the server answers further calls on the same channel."""
     expected = predictions(server, TEXTS[2:3])[0]
 
     def ask() -> None:

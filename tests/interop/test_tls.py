@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.interop.answers import SENTIMENT, TEXTS, predictions
 from tests.interop.conftest import Connect
 from tests.processes import ServerProcess
-from tests.service.certificates import Authority
+from tests.service.certificates import Authority, authority, secure
 
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Create the authority of the server's certificate."""
-    return Authority(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def secure(authority: Authority) -> Iterator[ServerProcess]:
-    """Run a server that accepts only TLS."""
-    certificate, key = authority.issue("server").pair
-    with ServerProcess("--tls-certificate", certificate, "--tls-key", key) as process:
-        yield process
+__all__ = ["authority", "secure"]
 
 
 # Debian's Netty, which the Java client uses, cannot negotiate HTTP/2 over TLS.

@@ -1,10 +1,11 @@
-"""A server with known delays and failures, in a process of its own: `python -m tests.loadtest.stub`.
+"""A server with known delays and failures, in a separate process: `python -m tests.loadtest.stub`.
 
-Its clock starts with its process. A request that arrives at a moment gets its answer `delay` seconds later; an answer
-that would go out in the first `pause` seconds of a period goes out at the end of them. Every `fail_every`-th request
-gets a 503. `GET /record` tells at once how late each answer went out. Arrivals are those that the kernel saw, and the
-last moment before an answer is waited for awake: what the server is known for should not hang on how fast a sleeping
-processor wakes up.
+It answers `delay` seconds after a request has arrived. It sends nothing in the first `pause` seconds of a period:
+answers that are due then are sent when the pause ends. The first period starts with the process. Every `fail_every`-th
+request gets a 503. `GET /record` returns at once when each answer was due and when it was sent.
+
+The server uses the kernel's time of arrival, and waits actively just before an answer is due, so that its delays do not
+depend on how fast a processor wakes up.
 """
 
 from __future__ import annotations
@@ -33,19 +34,19 @@ _ANSWERS = {
     True: b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}",
 }
 
-#: Seconds before an answer from which on it is waited for awake.
+#: Seconds of active waiting before an answer is due.
 _AWAKE_SECONDS = 3e-4
 
-#: SO_TIMESTAMPNS of socket(7): Linux says when bytes came.
+#: SO_TIMESTAMPNS of socket(7): Linux reports when bytes arrived.
 _STAMP = 35
 _TIMESPEC = struct.Struct("@ll")
 
 
 def true_latencies(rate: float, seconds: float, delay: float, pause: float, period: float) -> npt.NDArray[np.float64]:
-    """Sorted latencies of requests at even distances over whole periods, by the definition above.
+    """Return the sorted latencies of evenly spaced requests over whole periods.
 
-    An answer is due `delay` after the request; of those due in a pause at `u` in [0, pause), it takes `pause - u`
-    longer. Moments of requests are even in time, so their answers' are even in the period.
+    An answer takes `delay` seconds. An answer that is due `u` seconds after the start of a pause takes `pause - u`
+    seconds more. Requests are evenly spaced in time, so their answers are due evenly spaced in the period.
     """
     count = round(rate * seconds)
     assert seconds / period == round(seconds / period)
@@ -58,11 +59,11 @@ class _Stub:
         self._delay, self._pause, self._period, self._fail_every = delay, pause, period, fail_every
         self._began = perf_counter()
         self._count = 0
-        self._due: deque[tuple[float, float, socket.socket]] = deque()  # in order: the delay is always the same
-        self.record: list[tuple[float, float]] = []  # of every answer, seconds after its request: due, and gone out
+        self._due: deque[tuple[float, float, socket.socket]] = deque()  # by arrival: all have the same delay
+        self.record: list[tuple[float, float]] = []  # seconds from each request until its answer was due, and was sent
 
     def take(self, connection: socket.socket, arrived: float) -> None:
-        """A request came at that moment."""
+        """Accept a request that arrived at that time."""
         due = arrived + self._delay
         if self._pause:
             into = (due - self._began) % self._period
@@ -70,7 +71,7 @@ class _Stub:
         self._due.append((due, arrived, connection))
 
     def answer(self) -> float | None:
-        """Send what is due; how many seconds may be slept until the next is, if there is one."""
+        """Send the answers that are due. Returns the seconds until the next one, if there is one."""
         while self._due:
             due, arrived, connection = self._due[0]
             sleep = due - perf_counter() - _AWAKE_SECONDS
@@ -81,7 +82,7 @@ class _Stub:
             self._due.popleft()
             self._count += 1
             fails = self._fail_every > 0 and self._count % self._fail_every == 0
-            with suppress(OSError):  # the caller did not wait for it
+            with suppress(OSError):  # the caller has disconnected
                 connection.send(_ANSWERS[fails])
             self.record.append((due - arrived, perf_counter() - arrived))
         return None
@@ -99,28 +100,29 @@ class _Connection:
             accepted.setsockopt(socket.SOL_SOCKET, _STAMP, 1)
 
     def read(self) -> bool:
-        """Whether the caller is still there."""
+        """Read requests. Returns whether the caller is still connected."""
         try:
             data, messages, _, _ = self._socket.recvmsg(65536, socket.CMSG_SPACE(_TIMESPEC.size))
         except ConnectionError:
             return False
-        self._arrived = perf_counter()
+        age = 0.0
         for _, _, stamp in messages:
             seconds, nanoseconds = _TIMESPEC.unpack(stamp)
-            self._arrived -= (time_ns() - seconds * 1_000_000_000 - nanoseconds) * 1e-9
+            age = (time_ns() - seconds * 1_000_000_000 - nanoseconds) * 1e-9
+        self._arrived = perf_counter() - age  # read last: an interruption before it delays the answer
         self._parser.feed_data(data)
         return bool(data)
 
     def close(self) -> None:
-        """The caller has gone."""
+        """Close the connection."""
         self._socket.close()
 
     def on_url(self, url: bytes) -> None:
-        """Of the parser."""
+        """Store the path. The parser calls this method."""
         self._url = url
 
     def on_message_complete(self) -> None:
-        """Of the parser."""
+        """Answer the request. The parser calls this method."""
         if self._url == b"/record":
             body = json.dumps(self._stub.record).encode()
             self._socket.setblocking(True)
@@ -130,11 +132,11 @@ class _Connection:
 
 
 def serve(stub: _Stub, listening: socket.socket) -> None:
-    """Until the process is killed."""
+    """Answer requests until the process is killed."""
     selector = selectors.DefaultSelector()
     selector.register(listening, selectors.EVENT_READ)
     while True:
-        select.select([selector], [], [], stub.answer())  # epoll's own patience counts in whole milliseconds
+        select.select([selector], [], [], stub.answer())  # epoll's own timeout is in whole milliseconds
         for key, _ in selector.select(0):
             if key.data is None:
                 accepted, _ = listening.accept()
@@ -146,7 +148,7 @@ def serve(stub: _Stub, listening: socket.socket) -> None:
 
 @contextmanager
 def running(delay: float = 0.0, pause: float = 0.0, period: float = 1.0, fail_every: int = 0) -> Iterator[str]:
-    """The stub's URL, from `with` to the end of the block."""
+    """Run the server in a `with` block. Yields its URL."""
     flags = {"--delay": delay, "--pause": pause, "--period": period, "--fail-every": fail_every}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.loadtest.stub", *(str(word) for flag in flags.items() for word in flag)],

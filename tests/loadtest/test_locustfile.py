@@ -1,11 +1,10 @@
-"""The Locust scenarios: every kind of user gets its answers, a scenario has the users that it says. So has the page."""
+"""The Locust file: every user class gets answers, and scenarios have the documented numbers of users."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,23 +15,15 @@ from typing import Any
 import httpx
 
 from loadtest.traffic.requests import FORMS
-from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually
+from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, free_port
 
-#: The least number with which Locust gives every kind of user one at least, by their weights.
+#: The smallest number of users with which Locust starts at least one of every class, by their weights.
 USERS = 13
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
 def page_of(host: str, grpc_host: str, *flags: str) -> Iterator[httpx.Client]:
-    """Whoever asks Locust's page for something, once it is there."""
+    """Run Locust with its web page. Yields a client of the page when it answers."""
     port = free_port()
     process = subprocess.Popen(
         [
@@ -62,7 +53,7 @@ def page_of(host: str, grpc_host: str, *flags: str) -> Iterator[httpx.Client]:
 
 
 def start(page: httpx.Client, host: str, chosen: dict[str, str], users: dict[str, str]) -> dict[str, Any]:
-    """Start what is chosen with these kinds of users; what is counted once each of them has asked in its form."""
+    """Start a test with these user classes, and return the statistics after each class has sent a request."""
     started = page.post("/swarm", data={"host": host, "user_classes": list(users), **chosen}).json()
     assert started["success"], started
 
@@ -76,7 +67,7 @@ def start(page: httpx.Client, host: str, chosen: dict[str, str], users: dict[str
 
 
 def test_page() -> None:
-    """The page offers every kind of user and every scenario, and runs the one that is chosen as it is told there."""
+    """The page offers every user class and every scenario, and runs the chosen one with the options of the page."""
     with ServerProcess("--workers", "1") as server, page_of(server.url, f"127.0.0.1:{server.grpc_port}") as page:
         arguments = re.search(r"templateArgs = (\{.*\})", page.get("/").text)
         assert arguments is not None
@@ -90,8 +81,8 @@ def test_page() -> None:
         assert found["fail_ratio"] == 0
 
 
-def test_every_user(tmp_path: Path) -> None:
-    """A scenario in a process that another one leads: all protocols, no failure, and an end by itself."""
+def test_headless_scenario(tmp_path: Path) -> None:
+    """A scenario in a worker process of Locust covers all protocols without a failure, and ends by itself."""
     port = str(free_port())
     with ServerProcess("--workers", "1") as server:
         finished = subprocess.run(
@@ -119,7 +110,7 @@ def test_every_user(tmp_path: Path) -> None:
 
 
 def test_scenarios() -> None:
-    """Shares of the highest number of users over the course of each scenario."""
+    """Each scenario has the documented share of its peak users at every time."""
     program = (
         "from loadtest.locustfile import SCENARIOS\n"
         "for name, (seconds, shape) in SCENARIOS.items():\n"

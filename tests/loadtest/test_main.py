@@ -1,4 +1,4 @@
-"""The command: a test of the real service from start to end, its report, and what becomes of it when disturbed."""
+"""`python -m loadtest`: a test of the real service, its report, interruptions and errors."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ import pytest
 
 from loadtest.traffic.requests import FORMS
 from tests.loadtest import stub
+from tests.proc import children
 from tests.processes import PATIENCE, PROJECT, environment, run
 
 Document = dict[str, Any]
@@ -28,7 +29,7 @@ Document = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder and the output of the shortest test of the real service."""
+    """Run the shortest test of the real service. Returns its folder and its output."""
     out = tmp_path_factory.mktemp("smoke")
     flags = ("--slo", "p99<5s,errors<50%", "--workers", "1", "--batch", "4", "--seconds", "0.4", "--out", str(out))
     finished = run("-m", "loadtest", "--smoke", *flags)
@@ -42,7 +43,7 @@ def document(folder: Path) -> Document:
 
 
 def test_summary(smoke: tuple[Path, str]) -> None:
-    """The output is five lines and the path of the report."""
+    """The output has five lines and the path of the report."""
     folder, output = smoke
     *lines, empty, path = output.splitlines()
     assert [line.split()[0] for line in lines] == ["Throughput", "Knee", "Objective", "Failures", "Cost"]
@@ -52,7 +53,7 @@ def test_summary(smoke: tuple[Path, str]) -> None:
 
 @pytest.mark.parametrize("library", ["grpc", "jinja2", "prometheus_client", "psutil"])
 def test_missing_library(library: str) -> None:
-    """Where only the service's own libraries are installed, one line says what to install."""
+    """If a library of the load test is missing, one line says what to install."""
     code = f"import runpy, sys; sys.modules[{library!r}] = None; runpy.run_module('loadtest', run_name='__main__')"
     finished = run("-c", code)
     assert finished.returncode == 2
@@ -72,7 +73,7 @@ def test_every_protocol_answers(smoke: tuple[Path, str]) -> None:
         assert sum(bucket["count"] for bucket in step["histogram"]) == step["requests"]
 
 
-def test_the_service_speaks_for_itself(smoke: tuple[Path, str]) -> None:
+def test_metrics_of_the_service(smoke: tuple[Path, str]) -> None:
     """Stages, processor time, memory, workers and models come from the service's own metrics."""
     found = document(smoke[0])
     assert found["workers"] == 1
@@ -95,8 +96,8 @@ class _Resources(HTMLParser):
         self.found += [pair for pair in attributes if pair[0] in ("src", "href", "srcset", "data", "action")]
 
 
-def test_the_page_stands_alone(smoke: tuple[Path, str]) -> None:
-    """The page needs no other file and runs no script, and its plots are well-formed."""
+def test_report_is_self_contained(smoke: tuple[Path, str]) -> None:
+    """The report needs no other file, runs no script and contains well-formed plots."""
     page = (smoke[0] / "report.html").read_text(encoding="utf-8")
     reader = _Resources()
     reader.feed(page)
@@ -113,7 +114,7 @@ def test_the_page_stands_alone(smoke: tuple[Path, str]) -> None:
 
 
 def test_comparison(smoke: tuple[Path, str], tmp_path: Path) -> None:
-    """A report beside itself has the ratio one everywhere; beside one that is twice as slow, two."""
+    """All ratios of a report to itself are 1. Compared with a report of doubled p99, the ratio of p99 is 2."""
     folder, _ = smoke
     slower = document(folder)
     for step in (*slower["closed"], *slower["open"], *slower["protocols"]):
@@ -128,15 +129,15 @@ def test_comparison(smoke: tuple[Path, str], tmp_path: Path) -> None:
     for step in compared["steps"]:
         for name, ratio in step["ratios"].items():
             if ratio is None:
-                continue  # too few requests to be in most of the slices
+                continue  # most slices have too few requests
             assert ratio["ratio"] == pytest.approx(2 if name == "p99" else 1)
             assert ratio["low"] <= ratio["ratio"] <= ratio["high"]
     page = (tmp_path / "comparison" / "comparison.html").read_text(encoding="utf-8")
     assert "Side by side" in page
 
 
-def test_the_steps_of_an_earlier_test(smoke: tuple[Path, str], tmp_path: Path) -> None:
-    """`--like` repeats rates, concurrency and length, so that both can be compared."""
+def test_same_steps_as_an_earlier_test(smoke: tuple[Path, str], tmp_path: Path) -> None:
+    """`--like` repeats the rates, concurrency and duration of an earlier test, so that the reports are comparable."""
     with stub.running() as url:
         flags = ("--url", url, "--grpc-url", "none", "--like", str(smoke[0]), "--out", str(tmp_path), "--no-protocols")
         finished = run("-m", "loadtest", *flags)
@@ -150,14 +151,14 @@ def test_the_steps_of_an_earlier_test(smoke: tuple[Path, str], tmp_path: Path) -
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """All processes below one."""
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        yield int(child)
-        yield from descendants(int(child))
+    """Yield the descendants of a process."""
+    for child in children(pid):
+        yield child
+        yield from descendants(child)
 
 
 def ended(process: int) -> bool:
-    """Whether a process ends within our patience: a helper of Python itself goes just after its parent."""
+    """Wait for the end of a process. Python's own helper processes end just after their parent."""
     with select.epoll() as poll:
         poll.register(process, select.EPOLLIN)
         return bool(poll.poll(PATIENCE))
@@ -166,10 +167,10 @@ def ended(process: int) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize("signals", [("SIGINT",), ("SIGINT", "SIGINT"), ("SIGTERM",), ("SIGHUP",)], ids="-".join)
 def test_interruption(tmp_path: Path, signals: tuple[str, ...]) -> None:
-    """Whatever ends all of a test's processes leaves a partial report and none of them, even a Ctrl-C after another."""
+    """A signal to all processes of a test ends them and leaves a partial report, even if Ctrl-C is pressed twice."""
     flags = ("--concurrency", "2,2", "--rates", "20", "--seconds", "1", "--workers", "1", "--no-protocols")
     with subprocess.Popen(
-        # In the background of a script SIGINT would be ignored for good, below nohup SIGHUP.
+        # Otherwise the process ignores SIGINT in the background of a script, and SIGHUP under nohup.
         ["env", "--default-signal=HUP,INT", sys.executable, "-m", "loadtest", *flags, "--out", str(tmp_path)],
         cwd=PROJECT,
         env=environment(),
@@ -197,8 +198,8 @@ def test_interruption(tmp_path: Path, signals: tuple[str, ...]) -> None:
     assert str(tmp_path / "report.html") in output
 
 
-def test_out_of_time(tmp_path: Path) -> None:
-    """A test that takes longer than it may ends with what it has."""
+def test_time_limit(tmp_path: Path) -> None:
+    """A test that reaches its time limit ends and reports the steps so far."""
     flags = ("--rates", "20,30", "--only", "open", "--seconds", "1", "--max-seconds", "2")
     with stub.running() as url:
         began = time.monotonic()
@@ -236,10 +237,10 @@ def test_out_of_time(tmp_path: Path) -> None:
         (("--speed", "9"), "unrecognized arguments: --speed 9"),
     ],
 )
-def test_what_cannot_be_run(
+def test_invalid_options(
     tmp_path: Path, flags: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A slip of the pen is status 2 and one line."""
+    """An invalid option exits with status 2 and one line."""
     from loadtest.__main__ import main
 
     try:
@@ -252,8 +253,8 @@ def test_what_cannot_be_run(
     assert reason in said
 
 
-def test_nobody_there(tmp_path: Path) -> None:
-    """An address where nothing listens is status 2 and a sentence."""
+def test_unreachable_service(tmp_path: Path) -> None:
+    """An address on which nothing listens exits with status 2 and one sentence."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -262,8 +263,8 @@ def test_nobody_there(tmp_path: Path) -> None:
     assert finished.stderr == f"error: cannot reach {address}: Connection refused\n"
 
 
-def test_a_server_that_vanishes(tmp_path: Path) -> None:
-    """Requests to a server that goes away are failures in the report, by kind, and not the end of it."""
+def test_server_that_stops(tmp_path: Path) -> None:
+    """If the server stops during a test, the test continues and reports failures by kind."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.loadtest.stub"], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     ) as server:

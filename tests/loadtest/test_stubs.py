@@ -1,4 +1,4 @@
-"""gRPC client stubs: the tests of the service make calls with them, so only their shape is tested here."""
+"""The gRPC client stubs have the methods of the .proto files. The tests of the service make calls with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 
 @pytest.mark.parametrize("stub", [SentimentStub, GRPCInferenceServiceStub])
 def test_methods(stub: type[SentimentStub | GRPCInferenceServiceStub]) -> None:
-    """Every method of the service is an attribute of its stub, with streams where the .proto file has them."""
+    """Every method of the service is an attribute of its stub, with the streams of the .proto file."""
     with grpc.insecure_channel("localhost:1") as channel:
         made = stub(channel)
     for method in stub.service.methods:
@@ -19,8 +19,8 @@ def test_methods(stub: type[SentimentStub | GRPCInferenceServiceStub]) -> None:
         assert kind.startswith("_" + "".join(expected)), method.name
 
 
-def test_a_method_that_does_not_exist() -> None:
-    """A misspelled method is an AttributeError that names the service."""
+def test_misspelled_method() -> None:
+    """A misspelled method raises an AttributeError that names the service."""
     with (
         grpc.insecure_channel("localhost:1") as channel,
         pytest.raises(AttributeError, match=r"sentiment\.v1\.Sentiment has no method Predictt"),

@@ -1,9 +1,8 @@
-"""Tests of a service that speaks TLS: whom the tool trusts, and that everything else is as it is without."""
+"""Load tests of a service with TLS: they trust only known authorities, and measure everything as without TLS."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,21 +10,9 @@ import pytest
 from loadtest.traffic.requests import FORMS
 from tests.loadtest.test_locustfile import page_of, start
 from tests.processes import ServerProcess, run
-from tests.service.certificates import Authority
+from tests.service.certificates import Authority, authority, secure
 
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who signed the service's certificate, and is known to nobody else."""
-    return Authority(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def secure(authority: Authority) -> Iterator[ServerProcess]:
-    """A service that speaks TLS on both ports."""
-    certificate, key = authority.issue("server").pair
-    with ServerProcess("--workers", "1", "--tls-certificate", certificate, "--tls-key", key) as server:
-        yield server
+__all__ = ["authority", "secure"]
 
 
 def addresses(server: ServerProcess) -> tuple[str, ...]:
@@ -33,7 +20,7 @@ def addresses(server: ServerProcess) -> tuple[str, ...]:
 
 
 def test_every_protocol(secure: ServerProcess, authority: Authority, tmp_path: Path) -> None:
-    """With the authority's certificate every protocol is measured in both loops, and nothing fails."""
+    """With the authority's certificate, every protocol is measured in both loops, and nothing fails."""
     flags = ("--smoke", "--batch", "4", "--ca", str(authority.certificate), "--out", str(tmp_path))
     finished = run("-m", "loadtest", *addresses(secure), *flags)
     assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -47,8 +34,8 @@ def test_every_protocol(secure: ServerProcess, authority: Authority, tmp_path: P
 
 @pytest.mark.parametrize("traffic", ["rest", "grpc"])
 @pytest.mark.parametrize("trusted", ["nobody", "another"])
-def test_an_unknown_authority(secure: ServerProcess, tmp_path: Path, traffic: str, trusted: str) -> None:
-    """A certificate that nobody trusts is status 2 and one line that says so."""
+def test_unknown_authority(secure: ServerProcess, tmp_path: Path, traffic: str, trusted: str) -> None:
+    """A certificate that is not trusted exits with status 2 and one line."""
     flags = ("--ca", str(Authority(tmp_path, "another").certificate)) if trusted == "another" else ()
     finished = run("-m", "loadtest", *addresses(secure), "--traffic", traffic, "--out", str(tmp_path), *flags)
     assert finished.returncode == 2
@@ -58,8 +45,8 @@ def test_an_unknown_authority(secure: ServerProcess, tmp_path: Path, traffic: st
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_what_holds_no_certificate(secure: ServerProcess, tmp_path: Path, content: str | None) -> None:
-    """A file of certificates that is missing or holds none is status 2 and one line."""
+def test_invalid_authority_file(secure: ServerProcess, tmp_path: Path, content: str | None) -> None:
+    """A certificate file that is missing or contains no certificate exits with status 2 and one line."""
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
@@ -71,7 +58,7 @@ def test_what_holds_no_certificate(secure: ServerProcess, tmp_path: Path, conten
 
 @pytest.mark.parametrize("known", [True, False])
 def test_locust(secure: ServerProcess, authority: Authority, known: bool) -> None:
-    """Locust's users trust the authority that they are told of, over REST and gRPC, and no other."""
+    """Locust's users trust only the given authority, over REST and gRPC."""
     host, grpc_host = f"https://localhost:{secure.port}", f"grpcs://127.0.0.1:{secure.grpc_port}"
     with page_of(host, grpc_host, *(("--ca", str(authority.certificate)) if known else ())) as page:
         chosen = {"user_count": "2", "spawn_rate": "2"}

@@ -1,22 +1,18 @@
-"""Runs that several tests look at; each is trained once."""
+"""Fixtures: training data and runs, each trained once."""
 
 from pathlib import Path
 
 import pytest
 
 from sentiment_conv1d.model.__main__ import main
-from tests.tiny import FLAGS, write_reviews
+from tests.tiny import FLAGS, reviews, write_reviews
 
-
-@pytest.fixture(scope="session")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty reviews, half of them positive."""
-    return write_reviews(tmp_path_factory.mktemp("data") / "reviews.csv")
+__all__ = ["reviews"]
 
 
 @pytest.fixture(scope="session")
 def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with everything in it; tests that change it copy it first."""
+    """Train a run with validation. Tests that change it make a copy first."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     arguments = ["train", "--data", str(reviews), "--out", str(out), "--validation-fraction", "0.2", *FLAGS]
     assert main(arguments) == 0
@@ -25,7 +21,7 @@ def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run_of_three_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on reviews with three labels."""
+    """Train a run on reviews with three labels."""
     folder = tmp_path_factory.mktemp("three")
     data = write_reviews(folder / "three.csv", ("bad", "good", "so-so"))
     assert main(["train", "--data", str(data), "--out", str(folder / "run"), *FLAGS]) == 0

@@ -65,18 +65,18 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One small artifact for all examples of a property, each of which restores what it changed."""
+    """Publish a small artifact for all examples of a property. Each example restores what it changes."""
     return publish(tmp_path_factory.mktemp("repository"), fields(), GRAPH, tokenizer()).path
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A small artifact for one test."""
+    """Publish a small artifact for one test."""
     return publish(tmp_path, fields(), GRAPH, tokenizer()).path
 
 
-def test_what_is_published_is_what_is_read(tmp_path: Path) -> None:
-    """Reading returns the published graph, tokenizer and fields, and the folder contains nothing else."""
+def test_round_trip(tmp_path: Path) -> None:
+    """Reading returns the published graph, tokenizer and fields, and the folder contains no other file."""
     published = publish(tmp_path, fields(), GRAPH, tokenizer())
     read = read_artifact(tmp_path / "tiny" / "1")
     assert read.graph == GRAPH
@@ -86,7 +86,7 @@ def test_what_is_published_is_what_is_read(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in read.path.parent.iterdir()) == ["1"]
 
 
-def test_versions_count_up(tmp_path: Path) -> None:
+def test_next_version(tmp_path: Path) -> None:
     """Each publication gets the number after the highest one."""
     (tmp_path / "tiny" / "7").mkdir(parents=True)
     assert publish(tmp_path, fields(), GRAPH, tokenizer()).manifest.version == 8
@@ -94,7 +94,7 @@ def test_versions_count_up(tmp_path: Path) -> None:
     assert versions(tmp_path, "tiny") == [7, 8, 9]
 
 
-def test_publications_at_the_same_time_get_different_versions(tmp_path: Path) -> None:
+def test_concurrent_publications(tmp_path: Path) -> None:
     """Eight publications at the same time write eight complete versions."""
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(publish, tmp_path, fields(), GRAPH, tokenizer()) for _ in range(8)]
@@ -105,27 +105,27 @@ def test_publications_at_the_same_time_get_different_versions(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["01", "-1", "1.0", "v1", "\u0661", ".publishing-x", "latest"])
-def test_other_folders_are_no_versions(tmp_path: Path, name: str) -> None:
+def test_names_of_versions(tmp_path: Path, name: str) -> None:
     """A version is a positive integer in decimal form."""
     (tmp_path / "tiny" / name).mkdir(parents=True)
     assert versions(tmp_path, "tiny") == []
 
 
-def test_a_failed_publication_leaves_nothing(tmp_path: Path) -> None:
-    """A tokenizer that contradicts the manifest is refused before the folder gets its name."""
+def test_failed_publication(tmp_path: Path) -> None:
+    """A tokenizer that contradicts the manifest is refused, and no version is created."""
     with pytest.raises(ArtifactError, match=r"tokenizer\.json: 5 tokens and 4 ids, while manifest\.json says 6 and 4"):
         publish(tmp_path, fields(max_tokens=6), GRAPH, tokenizer())
     assert list((tmp_path / "tiny").iterdir()) == []
 
 
-def test_a_repository_that_is_a_file_is_refused(tmp_path: Path) -> None:
+def test_file_as_a_repository(tmp_path: Path) -> None:
     """The error names a repository that cannot be created."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="cannot be written to"):
         publish(tmp_path / "file", fields(), GRAPH, tokenizer())
 
 
-def test_a_copy_has_the_name_and_version_of_its_folder(tiny: Path, tmp_path: Path) -> None:
+def test_copy(tiny: Path, tmp_path: Path) -> None:
     """A copy differs only in its name and version, and the source does not change."""
     before = {file.name: file.read_bytes() for file in tiny.iterdir()}
     copied = copy(tiny, tmp_path / "elsewhere" / "other" / "7")
@@ -150,7 +150,7 @@ def test_a_copy_has_the_name_and_version_of_its_folder(tiny: Path, tmp_path: Pat
         ("file/2", "cannot be written to"),
     ],
 )
-def test_where_no_copy_may_go(tiny: Path, tmp_path: Path, target: str, reason: str) -> None:
+def test_invalid_targets_of_copies(tiny: Path, tmp_path: Path, target: str, reason: str) -> None:
     """A copy never replaces an artifact, and needs a target that a repository would serve."""
     (tmp_path / "file").write_text("")
     before = sorted(tmp_path.rglob("*"))
@@ -159,7 +159,7 @@ def test_where_no_copy_may_go(tiny: Path, tmp_path: Path, target: str, reason: s
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_changed_artifact_is_not_copied(tiny: Path, tmp_path: Path) -> None:
+def test_copy_of_a_changed_artifact(tiny: Path, tmp_path: Path) -> None:
     """A changed artifact is not copied, because the copy would get a matching manifest."""
     (tiny / GRAPH_FILE).write_bytes(GRAPH.upper())
     with pytest.raises(ArtifactError, match="the file was changed"):
@@ -168,7 +168,7 @@ def test_a_changed_artifact_is_not_copied(tiny: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", [GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE])
 @given(data=st.data())
-def test_any_changed_byte_is_noticed(restored: Path, file: str, data: st.DataObject) -> None:
+def test_changed_byte(restored: Path, file: str, data: st.DataObject) -> None:
     """If any byte of any file changes, the error names the file."""
     path = restored / file
     content = path.read_bytes()
@@ -183,8 +183,8 @@ def test_any_changed_byte_is_noticed(restored: Path, file: str, data: st.DataObj
 
 
 @pytest.mark.parametrize("file", [GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE])
-def test_truncated_lengthened_and_missing_files_are_named(tiny: Path, file: str) -> None:
-    """The error names a file that is truncated, longer, missing or a folder."""
+def test_damaged_files(tiny: Path, file: str) -> None:
+    """The error names a file that is truncated, too long, missing or a folder."""
     path = tiny / file
     content = path.read_bytes()
     for broken in (b"", content[:-1], content[: len(content) // 2], content + b"\n"):
@@ -199,13 +199,13 @@ def test_truncated_lengthened_and_missing_files_are_named(tiny: Path, file: str)
         read_artifact(tiny)
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_missing_folder(tmp_path: Path) -> None:
     """The error contains the path."""
     with pytest.raises(ArtifactError, match="nowhere: there is no such artifact folder"):
         read_artifact(tmp_path / "nowhere")
 
 
-def test_a_newer_format_is_named_as_such(tiny: Path) -> None:
+def test_newer_format(tiny: Path) -> None:
     """The error says that the manifest is too new, not that it is broken."""
     path = tiny / MANIFEST_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2, "novelty": True}))
@@ -214,7 +214,7 @@ def test_a_newer_format_is_named_as_such(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "null", '{"format_version": "1"}', '{"format_version": true, "x": 1}'])
-def test_json_that_is_no_manifest_is_refused(tiny: Path, content: str) -> None:
+def test_other_json(tiny: Path, content: str) -> None:
     """Valid JSON that is not a manifest is refused."""
     (tiny / MANIFEST_FILE).write_text(content)
     with pytest.raises(ArtifactError, match=MANIFEST_FILE):
@@ -235,7 +235,7 @@ def test_json_that_is_no_manifest_is_refused(tiny: Path, content: str) -> None:
         ({"rounding": (ROUNDING,)}, "an 8-bit graph, and no other, states its quantization error"),
     ],
 )
-def test_a_manifest_that_contradicts_itself_is_refused(tiny: Path, changes: dict[str, Any], place: str) -> None:
+def test_invalid_manifest(tiny: Path, changes: dict[str, Any], place: str) -> None:
     """A manifest with a correct digest and impossible fields is refused, and the error names the field."""
     manifest = read_artifact(tiny).manifest.model_copy(update=changes)
     (tiny / MANIFEST_FILE).write_bytes(manifest.to_bytes())
@@ -243,7 +243,7 @@ def test_a_manifest_that_contradicts_itself_is_refused(tiny: Path, changes: dict
         read_artifact(tiny)
 
 
-def test_the_shipped_artifact_is_the_classic_model() -> None:
+def test_shipped_artifact() -> None:
     """The shipped artifact is valid, trained with the preset on all training reviews, and accurate."""
     manifest = read_artifact(SHIPPED).manifest
     assert (manifest.name, manifest.version, manifest.labels) == ("imdb-cnn", 1, ("negative", "positive"))
@@ -254,8 +254,8 @@ def test_the_shipped_artifact_is_the_classic_model() -> None:
     assert max(check.largest_difference for check in manifest.parity) <= 1e-5
 
 
-def test_the_shipped_8_bit_artifact_is_the_same_model() -> None:
-    """It loses at most 0.1 point of accuracy, and no probability differs by more than 0.03."""
+def test_shipped_8_bit_artifact() -> None:
+    """The 8-bit artifact loses at most 0.1 points of accuracy, and no probability differs by more than 0.03."""
     manifest = read_artifact(SHIPPED.parent.parent / "imdb-cnn-8bit" / "1").manifest
     float32 = read_artifact(SHIPPED).manifest
     assert (manifest.name, manifest.precision, manifest.configuration) == (
@@ -271,8 +271,8 @@ def test_the_shipped_8_bit_artifact_is_the_same_model() -> None:
     assert {check.largest_difference for check in manifest.parity if check.against == "itself"} == {0}
 
 
-def test_the_shipped_accurate_artifact_is_small_and_calibrated() -> None:
-    """Its accuracy is above 0.92, its calibration error below 0.02, and its graph fits into 16 MiB."""
+def test_shipped_accurate_artifact() -> None:
+    """The artifact `accurate` has an accuracy above 0.92, a calibration error below 0.02 and a graph up to 16 MiB."""
     manifest = read_artifact(SHIPPED.parent.parent / "accurate" / "1").manifest
     assert (manifest.name, manifest.precision) == ("accurate", "uint8")
     assert manifest.configuration == PRESETS["accurate"]
@@ -283,8 +283,8 @@ def test_the_shipped_accurate_artifact_is_small_and_calibrated() -> None:
     assert {check.largest_difference for check in manifest.parity if check.against == "itself"} == {0}
 
 
-def test_what_came_later_is_only_written_where_it_tells(tmp_path: Path) -> None:
-    """Newer fields are written only for models that need them, such as 8-bit ones."""
+def test_optional_fields(tmp_path: Path) -> None:
+    """Newer fields are written only for models that need them, such as 8-bit models."""
     later = {"precision", "rounding"}
     float32 = publish(tmp_path, fields(), GRAPH, tokenizer())
     assert not later & json.loads((float32.path / MANIFEST_FILE).read_text()).keys()
@@ -296,13 +296,13 @@ def test_what_came_later_is_only_written_where_it_tells(tmp_path: Path) -> None:
     assert (read.precision, read.rounding) == ("uint8", (ROUNDING,))
 
 
-def test_a_copy_elsewhere_is_as_good(tmp_path: Path) -> None:
+def test_moved_artifact(tmp_path: Path) -> None:
     """An artifact does not depend on its location."""
     copy = shutil.copytree(SHIPPED, tmp_path / "copy")
     assert read_artifact(copy).manifest == read_artifact(SHIPPED).manifest
 
 
-def test_the_manifest_says_its_own_digest_last() -> None:
+def test_digest_of_the_manifest() -> None:
     """The manifest's digest can be checked with sed and sha256sum."""
     content = (SHIPPED / MANIFEST_FILE).read_bytes()
     assert Manifest.model_validate_json(content).to_bytes() == content

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
 
 
-def test_the_preset_has_the_classic_numbers() -> None:
+def test_classic_preset() -> None:
     """`imdb-cnn` has the numbers of Keras' example."""
     preset = PRESETS["imdb-cnn"]
     assert (preset.vocabulary_size, preset.max_tokens, preset.embedding_width) == (5000, 400, 50)
@@ -20,18 +20,18 @@ def test_the_preset_has_the_classic_numbers() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_has_the_name_it_is_found_by(name: str) -> None:
+def test_names_of_presets(name: str) -> None:
     """The model of a preset has the name of the preset."""
     assert PRESETS[name].name == name
 
 
-def test_three_labels_make_a_softmax() -> None:
-    """More than two labels get one output each."""
+def test_more_than_two_labels() -> None:
+    """A model of more than two labels has a softmax with one output per label."""
     configuration = Configuration(labels=("bad", "fair", "good"))
     assert (configuration.activation, configuration.outputs) == ("softmax", 3)
 
 
-def test_json_keeps_every_number() -> None:
+def test_round_trip() -> None:
     """A configuration is the same after writing and reading its file."""
     configuration = PRESETS["kim-cnn"]
     assert Configuration.model_validate_json(configuration.model_dump_json()) == configuration
@@ -53,7 +53,7 @@ def test_json_keeps_every_number() -> None:
         ("depth", 3, "Extra inputs"),
     ],
 )
-def test_what_cannot_be_built_is_refused(field: str, value: Any, message: str) -> None:
+def test_invalid_numbers(field: str, value: Any, message: str) -> None:
     """An impossible number is refused with a reason."""
     with pytest.raises(ValidationError, match=message):
         Configuration.model_validate({field: value})
@@ -72,13 +72,13 @@ def test_what_cannot_be_built_is_refused(field: str, value: Any, message: str) -
         ({"calibration": "temperature"}, "has its own calibration"),
     ],
 )
-def test_a_distillation_is_one_bank_of_tables(changes: dict[str, Any], message: str) -> None:
+def test_invalid_distillations(changes: dict[str, Any], message: str) -> None:
     """A distillation that is not one bank of tables is refused."""
     with pytest.raises(ValidationError, match=message):
         Configuration.model_validate(PRESETS["accurate"].model_dump() | changes)
 
 
-def test_the_recipe_is_only_written_if_it_is_not_the_usual_one() -> None:
+def test_default_recipe() -> None:
     """The default recipe is not written, so older releases can read the manifests."""
     assert "recipe" not in PRESETS["imdb-cnn"].model_dump()
     assert PRESETS["accurate"].model_dump()["recipe"] == "distillation"

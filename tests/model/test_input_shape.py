@@ -1,4 +1,4 @@
-"""Padding reviews of different lengths to one matrix, as little as possible."""
+"""Reviews of different lengths are padded to one matrix, with as little padding as possible."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def windows(row: npt.NDArray[np.int32], width: int) -> set[tuple[int, ...]]:
 
 
 @given(st.lists(st.integers(0, 9), max_size=5), st.integers(9, 12))
-def test_rows_stand_at_the_right(lengths: list[int], sequence_length: int) -> None:
+def test_padding_before_the_text(lengths: list[int], sequence_length: int) -> None:
     """Every row ends with its own ids, after the padding."""
     matrix = pad([ids(length) for length in lengths], sequence_length)
     assert matrix.shape == (len(lengths), sequence_length)
@@ -31,8 +31,8 @@ def test_rows_stand_at_the_right(lengths: list[int], sequence_length: int) -> No
 
 
 @given(st.lists(st.integers(0, 9), max_size=5), st.integers(9, 12), st.integers(0, 3))
-def test_a_matrix_is_filled_whatever_it_holds(lengths: list[int], sequence_length: int, left: int) -> None:
-    """Filling overwrites all of a matrix, and rows without a text are padding."""
+def test_reused_matrix(lengths: list[int], sequence_length: int, left: int) -> None:
+    """Filling overwrites the whole matrix, and rows without a text contain only padding."""
     matrix = np.full((len(lengths) + left, sequence_length), 77, np.int32)
     rows = [ids(length) for length in lengths]
     shape(sequence_length).fill(matrix, rows)
@@ -41,40 +41,29 @@ def test_a_matrix_is_filled_whatever_it_holds(lengths: list[int], sequence_lengt
     )
 
 
-def test_a_row_that_is_too_long_is_no_row() -> None:
+def test_row_that_is_too_long() -> None:
     """A row that is too long is an error."""
     with pytest.raises(ValueError, match="broadcast"):
         pad([ids(4)], 3)
 
 
-@given(st.data())
-def test_little_padding_shows_every_window_of_full_padding(data: st.DataObject) -> None:
-    """Minimal and full padding have the same windows for filters up to `leading_padding`."""
+@given(st.data(), st.booleans())
+def test_windows_with_minimal_padding(data: st.DataObject, behind: bool) -> None:
+    """Minimal and full padding, before or after the text, have the same windows for filters up to `leading_padding`."""
     max_tokens = data.draw(st.integers(1, 20))
     tokens = data.draw(st.integers(1, max_tokens))
     leading_padding = data.draw(st.integers(1, max_tokens))
     width = data.draw(st.integers(1, leading_padding))
-    short = pad([ids(tokens)], shape(max_tokens, leading_padding).sequence_length(tokens))[0]
-    full = pad([ids(tokens)], max_tokens)[0]
+    padding = replace(shape(max_tokens, leading_padding), pads_behind=behind)
+    short, full = padding.pad([ids(tokens)])[0], padding.pad([ids(tokens)], max_tokens)[0]
+    zeros = [0] * (max_tokens - tokens)
+    assert full.tolist() == ([*ids(tokens), *zeros] if behind else [*zeros, *ids(tokens)])
+    assert short.tolist() == (full[: len(short)] if behind else full[max_tokens - len(short) :]).tolist()
     assert tokens <= len(short) <= len(full)
     assert windows(short, width) == windows(full, width)
 
 
-@given(st.data())
-def test_padding_behind_the_text_shows_every_window_too(data: st.DataObject) -> None:
-    """The same is true for padding after the text."""
-    max_tokens = data.draw(st.integers(1, 20))
-    tokens = data.draw(st.integers(1, max_tokens))
-    leading_padding = data.draw(st.integers(1, max_tokens))
-    width = data.draw(st.integers(1, leading_padding))
-    behind = replace(shape(max_tokens, leading_padding), pads_behind=True)
-    short, full = behind.pad([ids(tokens)])[0], behind.pad([ids(tokens)], max_tokens)[0]
-    assert full.tolist() == [*ids(tokens), *[0] * (max_tokens - tokens)]
-    assert short.tolist() == full[: len(short)].tolist()
-    assert windows(short, width) == windows(full, width)
-
-
 @pytest.mark.parametrize("tokens", [1, 7, 10])
-def test_without_a_leading_padding_every_row_is_padded_in_full(tokens: int) -> None:
+def test_full_padding(tokens: int) -> None:
     """A graph outside the Conv1D family reads `max_tokens` ids."""
     assert shape(10).sequence_length(tokens) == 10

@@ -22,7 +22,7 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_lost_exception(number: signal.Signals) -> None:
+def test_lost_exception(number: signal.Signals) -> None:
     """After a signal, the next check raises, even if the first exception was lost."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     handle_signals()
@@ -33,7 +33,7 @@ def test_a_lost_exception(number: signal.Signals) -> None:
         check()
 
 
-def test_an_ignored_signal() -> None:
+def test_ignored_signal() -> None:
     """Ctrl-C stays ignored if a shell started the command in the background."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     handle_signals()

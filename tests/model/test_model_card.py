@@ -14,8 +14,8 @@ from tests.processes import PROJECT
 from tests.service.artifacts import publish_table
 
 
-def test_the_card_is_of_hugging_faces_form() -> None:
-    """Its metadata is read by Hugging Face's own library, with the results of the manifest."""
+def test_metadata() -> None:
+    """Hugging Face's library reads the metadata of the card, with the metrics of the manifest."""
     manifest = read_artifact(PROJECT / "model_repository" / "imdb-cnn" / "1").manifest
     card = huggingface_hub.ModelCard(model_card(manifest))
     data = card.data.to_dict()  # type: ignore[no-untyped-call]
@@ -29,8 +29,8 @@ def test_the_card_is_of_hugging_faces_form() -> None:
     assert "answers with this label if the probability is at least 0.5" in card.text
 
 
-def test_the_card_states_how_the_model_decides() -> None:
-    """The threshold and the temperature are in it."""
+def test_decision() -> None:
+    """The card states the threshold and the temperature."""
     manifest = read_artifact(PROJECT / "model_repository" / "imdb-cnn" / "1").manifest
     decision = DecisionRule(threshold=0.4, temperature=1.25, chosen_on="50 held out of tickets.csv")
     card = model_card(manifest.model_copy(update={"decision": decision, "metrics": None}))
@@ -39,8 +39,8 @@ def test_the_card_states_how_the_model_decides() -> None:
     assert "The model was not evaluated." in card
 
 
-def test_an_artifact_has_a_card(tmp_path: Path) -> None:
-    """Publishing and copying write it; the digests do not include it, so it may be edited."""
+def test_card_of_an_artifact(tmp_path: Path) -> None:
+    """Publishing and copying write the card. No digest includes it, so it can be edited."""
     artifact = publish_table(tmp_path / "repository")
     assert "# tickets, version 1" in (artifact.path / CARD_FILE).read_text()
     (artifact.path / CARD_FILE).write_text("edited")

@@ -15,7 +15,7 @@ def names(folder: Path) -> list[str]:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A folder that looks like a finished run."""
+    """Create a folder that looks like a finished run."""
     path = tmp_path / "run"
     path.mkdir()
     (path / run.CONFIGURATION_FILE).write_text("old")
@@ -24,12 +24,12 @@ def old(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def copy(run_path: Path, tmp_path: Path) -> Path:
-    """A real run that a test may change."""
+    """Copy a real run, so that a test can change it."""
     return Path(shutil.copytree(run_path, tmp_path / "copy"))
 
 
-def test_a_run_is_read_as_it_was_written(run_path: Path) -> None:
-    """Configuration, tokenizer and metrics are those of the training."""
+def test_read_run(run_path: Path) -> None:
+    """Reading a run returns the configuration, tokenizer and metrics of its training."""
     found = read_run(run_path)
     assert found.configuration.name == "tiny"
     assert found.configuration.labels == ("negative", "positive")
@@ -44,14 +44,14 @@ def test_a_run_is_read_as_it_was_written(run_path: Path) -> None:
     assert found.keras_file == run_path / "model.keras"
 
 
-def test_a_missing_run_is_named(tmp_path: Path) -> None:
+def test_missing_run(tmp_path: Path) -> None:
     """The error names a run folder that does not exist."""
     with pytest.raises(RunError, match="nowhere: there is no such run folder"):
         read_run(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("name", [run.KERAS_FILE, run.TOKENIZER_FILE, run.CONFIGURATION_FILE, run.METRICS_FILE])
-def test_a_missing_file_is_named(copy: Path, name: str) -> None:
+def test_missing_file(copy: Path, name: str) -> None:
     """The error names a missing file that the export needs."""
     (copy / name).unlink()
     with pytest.raises(RunError, match=f"{name}: the file is missing"):
@@ -67,7 +67,7 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     [b"", b"{", b"[]", b'{"epochs": 0}', b"\xff", b"[" * 100_000],
     ids=["empty", "cut", "list", "wrong", "binary", "deep"],
 )
-def test_a_spoilt_file_is_named_in_one_line(copy: Path, name: str, content: bytes) -> None:
+def test_damaged_file(copy: Path, name: str, content: bytes) -> None:
     """For a damaged file, the error is one line that starts with its name."""
     (copy / name).write_bytes(content)
     with pytest.raises(RunError) as caught:
@@ -76,8 +76,8 @@ def test_a_spoilt_file_is_named_in_one_line(copy: Path, name: str, content: byte
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_staged_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
-    """Until then there is only a hidden folder next to it. Parents are created."""
+def test_staged_folder(tmp_path: Path) -> None:
+    """A staged folder gets its name when it is complete, and is hidden until then. Its parents are created."""
     out = tmp_path / "deep" / "run"
     with staging(out) as folder:
         (folder / "file").write_text("new")
@@ -88,7 +88,7 @@ def test_a_staged_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_failure_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+def test_failure(tmp_path: Path, error: type[BaseException]) -> None:
     """If the block fails, nothing is left behind."""
     with pytest.raises(error), staging(tmp_path / "run") as folder:
         (folder / "file").write_text("half")
@@ -96,7 +96,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, error: type[BaseException]) ->
     assert names(tmp_path) == []
 
 
-def test_a_failure_keeps_the_run_that_was_to_be_replaced(old: Path) -> None:
+def test_failure_while_replacing_a_run(old: Path) -> None:
     """If the block fails, the old run stays."""
     with pytest.raises(KeyboardInterrupt), staging(old, overwrite=True):
         raise KeyboardInterrupt
@@ -104,7 +104,7 @@ def test_a_failure_keeps_the_run_that_was_to_be_replaced(old: Path) -> None:
     assert (old / run.CONFIGURATION_FILE).read_text() == "old"
 
 
-def test_a_failure_of_the_last_step_keeps_the_old_run(old: Path) -> None:
+def test_failure_of_the_last_rename(old: Path) -> None:
     """If the second rename fails, the old run is restored."""
     with pytest.raises(RunError, match="cannot be written to"), staging(old, overwrite=True) as folder:
         shutil.rmtree(folder)
@@ -112,7 +112,7 @@ def test_a_failure_of_the_last_step_keeps_the_old_run(old: Path) -> None:
     assert (old / run.CONFIGURATION_FILE).read_text() == "old"
 
 
-def test_overwriting_replaces_all_of_a_run(old: Path) -> None:
+def test_overwriting(old: Path) -> None:
     """The new run contains nothing of the old one."""
     with staging(old, overwrite=True) as folder:
         (folder / "new").write_text("")
@@ -120,13 +120,13 @@ def test_overwriting_replaces_all_of_a_run(old: Path) -> None:
     assert names(old) == ["new"]
 
 
-def test_a_run_is_not_overwritten_unasked(old: Path) -> None:
-    """The error names the flag that overwrites a run."""
+def test_existing_run(old: Path) -> None:
+    """An existing run is not overwritten, and the error names the flag that does so."""
     with pytest.raises(RunError, match="exists: choose another folder or pass --overwrite"):
         ensure_free(old, overwrite=False)
 
 
-def test_two_trainings_into_one_folder_do_not_mix(tmp_path: Path) -> None:
+def test_concurrent_trainings(tmp_path: Path) -> None:
     """If two trainings write one folder, the second is refused and the first stays."""
     out = tmp_path / "run"
     with pytest.raises(RunError, match="exists"), staging(out), staging(out) as first:
@@ -135,7 +135,7 @@ def test_two_trainings_into_one_folder_do_not_mix(tmp_path: Path) -> None:
     assert names(out) == ["first"]
 
 
-def test_what_is_no_run_is_never_overwritten(tmp_path: Path, old: Path) -> None:
+def test_other_folders_are_not_overwritten(tmp_path: Path, old: Path) -> None:
     """A folder that is not a run is not replaced, for example after a typo in a path."""
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
@@ -154,13 +154,13 @@ def test_what_is_no_run_is_never_overwritten(tmp_path: Path, old: Path) -> None:
         ensure_free(old, overwrite=True)
 
 
-def test_an_evaluation_never_takes_the_place_of_a_run(run_path: Path) -> None:
+def test_evaluation_does_not_replace_a_run(run_path: Path) -> None:
     """An evaluation does not replace a run, although both contain a metrics.json."""
     with pytest.raises(RunError, match="which would be lost"):
         ensure_free(run_path, True, EVALUATION_CONTENTS)
 
 
-def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_invalid_path(tmp_path: Path) -> None:
     """The error names a path that is below a file or too long."""
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "run", tmp_path / ("x" * 300)):

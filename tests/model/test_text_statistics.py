@@ -12,7 +12,7 @@ NUMBERS = st.lists(st.floats(0, 1), min_size=1, max_size=60)
 
 
 def test_deciles() -> None:
-    """Numbers that differ are in ten bins of the same size."""
+    """Different numbers are divided into ten bins of the same size."""
     distribution = Distribution.of(np.arange(1, 101))
     assert distribution.bounds == (10, 20, 30, 40, 50, 60, 70, 80, 90)
     assert distribution.counts == (10,) * 10
@@ -20,7 +20,7 @@ def test_deciles() -> None:
 
 
 def test_equal_numbers() -> None:
-    """Bins with the same bound are one bin, and there is always a bin above the largest bound."""
+    """Bins with the same bound are merged, and there is always a bin above the largest bound."""
     assert Distribution.of([0.0] * 99 + [0.5]).bounds == (0.0,)
     assert Distribution.of([0.0] * 99 + [0.5]).counts == (99, 1)
     assert Distribution.of([1.0]).counts == (1, 0)
@@ -48,7 +48,7 @@ def test_contradictions(bounds: tuple[float, ...], counts: tuple[int, ...]) -> N
 
 
 def test_texts() -> None:
-    """Unknown words count as a share of the ids of a text, also if a text has no ids."""
+    """The share of unknown words is relative to the ids of a text, and is defined for a text without ids."""
     statistics = TextStatistics.of(
         "three texts",
         labels=["yes", "no", "yes"],

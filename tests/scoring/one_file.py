@@ -1,4 +1,4 @@
-"""One file scored into another as one part, by an engine in this process."""
+"""Scores one file in this process."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sentiment_conv1d.scoring.storage import find_sources
 
 
 def in_process(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
-    """The simplest engine."""
+    """Score parts one after the other. This is the simplest engine."""
     return (score_part(job, part) for part in parts)
 
 
 def score_file(
     source: Path, out: Path, classifier: Any, *, text_column: str = "text", progress: bool = False, **settings: Any
 ) -> int:
-    """Score a file with a classifier, which may be a fake; returns how many rows. A bad row is an error by default."""
+    """Score a file as one part. By default a bad row is an error. Returns the number of rows."""
     session = cast(Session, SimpleNamespace(classifier=lambda: classifier))
     extension = out.suffix.lower()
     job = Job(session, "", extension, text_column=text_column)

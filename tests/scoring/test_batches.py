@@ -1,4 +1,4 @@
-"""The callable over batches: every kind of batch, small pickles, and the frameworks that its documentation shows."""
+"""The scorer of batches accepts every kind of batch, has a small pickle, and works in the documented frameworks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCALING = PROJECT / "docs" / "scaling.md"
 
 
 def scores() -> list[float]:
-    """The scores of `TEXTS`."""
+    """Return the scores of `TEXTS`."""
     return [float(prediction.score) for prediction in Session(str(ARTIFACT)).classifier().predict(TEXTS)]
 
 
@@ -58,7 +58,7 @@ def as_series() -> Any:
 
 @pytest.mark.parametrize("make", [as_list, as_dict, as_table, as_record_batch, as_frame, as_series])
 def test_batches(make: Callable[[], Any]) -> None:
-    """A batch comes back with the added columns behind its own, in its own type and order."""
+    """The result has the type and order of the batch, and its columns followed by the added ones."""
     batch = make()
     scored = BatchScorer(ARTIFACT)(batch)
     if isinstance(batch, list):
@@ -78,7 +78,7 @@ def test_batches(make: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("make", [as_list, as_dict, as_table, as_record_batch, as_frame, as_series])
 def test_empty_batches(make: Callable[[], Any]) -> None:
-    """A batch without rows comes back without rows."""
+    """The result of a batch without rows has no rows."""
     batch = make()
     empty = {key: values[:0] for key, values in batch.items()} if make is as_dict else batch[:0]
     scored = BatchScorer(ARTIFACT)(empty)
@@ -87,7 +87,7 @@ def test_empty_batches(make: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("value", [None, 1, " ", "x" * 101])
 def test_bad_values(value: Any) -> None:
-    """A value that is no text is an error, or has empty columns if that is asked for."""
+    """A value that is not a text is an error, or has empty columns on request."""
     with pytest.raises(DataError, match="row 1 of the batch: the column 'text'"):
         BatchScorer(ARTIFACT, max_characters=100)(["good", value])
     first, second = BatchScorer(ARTIFACT, max_characters=100, on_bad_rows="null")(["good", value])
@@ -96,7 +96,7 @@ def test_bad_values(value: Any) -> None:
 
 
 def with_missing(name: str) -> Any:
-    """Texts, of which the second is missing, as a kind of batch."""
+    """Return three texts as a kind of batch. The second is missing."""
     texts = ["good", None, "bad"]
     if name == "dict":
         return {"text": np.array(texts, object)}
@@ -109,7 +109,7 @@ def with_missing(name: str) -> Any:
 
 @pytest.mark.parametrize("name", ["dict", "table", "record batch", "frame", "series"])
 def test_bad_values_in_columns(name: str) -> None:
-    """The columns of a bad value are empty in every kind of batch, and those of the other rows are as without it."""
+    """In every kind of batch, the added columns of a bad value are empty, and other rows are not affected."""
     scorer = BatchScorer(ARTIFACT, on_bad_rows="null")
     scored = scorer(with_missing(name))
     expected = scorer(["good", "bad"])
@@ -121,7 +121,7 @@ def test_bad_values_in_columns(name: str) -> None:
 
 
 def test_bad_batches() -> None:
-    """A batch without the column, with a column of an added name, or of another type is refused."""
+    """A batch without the text column, with a column of an added name, or of another type is refused."""
     scorer = BatchScorer(ARTIFACT)
     with pytest.raises(DataError, match="no column 'text'; columns: 'review'"):
         scorer(pyarrow.table({"review": ["a"]}))
@@ -132,7 +132,7 @@ def test_bad_batches() -> None:
 
 
 def test_explanations() -> None:
-    """With `explain`, each row has its strongest words."""
+    """With `explain`, the result has the strongest words of each row."""
     scored = BatchScorer(ARTIFACT, explain=3)(pyarrow.table({"text": ["A gripping, beautifully acted film."]}))
     words = [word["text"] for word in scored["top_words"][0].as_py()]
     assert len(words) == 3 and "gripping" in words
@@ -152,7 +152,7 @@ print(session._open.cache_info().currsize)
 
 
 def test_pickles() -> None:
-    """A scorer pickles to a few hundred bytes after it was used, and another process opens its session once."""
+    """A used scorer pickles to a few hundred bytes, and another process opens its session once."""
     scorer = BatchScorer(ARTIFACT)
     scorer(["good"])
     content = pickle.dumps(scorer)
@@ -163,7 +163,7 @@ def test_pickles() -> None:
 
 
 def example(framework: str) -> str:
-    """The example of the documentation for a framework."""
+    """Return the documentation's example for a framework."""
     found = re.search(rf"<!-- {framework} -->\n```python\n(.*?)```", SCALING.read_text(), re.DOTALL)
     assert found is not None
     return found[1]
@@ -179,7 +179,7 @@ def example(framework: str) -> str:
     ],
 )
 def test_documented_examples(tmp_path: Path, framework: str, modules: tuple[str, ...]) -> None:
-    """Each example of docs/scaling.md scores a Parquet file as it says; skipped if its library is not installed."""
+    """Each example of docs/scaling.md scores a Parquet file as described. It is skipped without its library."""
     for module in modules:
         pytest.importorskip(module, exc_type=ImportError)
     parquet.write_table(as_table(), tmp_path / "reviews.parquet")

@@ -1,4 +1,4 @@
-"""Runs in parts: every row exactly once, bad rows listed, killed runs resumed, on all cores as in one process."""
+"""Runs in parts score every row exactly once, list bad rows, resume, and can use several processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TEXTS = reviews(60, seed=3)
 
 
 def score(*sources: Path | str, out: Path | str, extension: str = ".parquet", **settings: Any) -> Summary:
-    """Score into a folder of parts of 7 rows."""
+    """Score into a folder, in parts of 7 rows."""
     names = ("text_column", "columns", "explain", "max_characters", "schema")
     job = Job(Session(str(ARTIFACT)), "", extension, **{key: settings.pop(key) for key in names if key in settings})
     engine = settings.pop("engine", in_process)
@@ -47,7 +47,7 @@ def score(*sources: Path | str, out: Path | str, extension: str = ".parquet", **
 
 
 def write(path: Path, texts: Sequence[Any]) -> Path:
-    """Texts and their numbers to a file by its extension."""
+    """Write texts and their numbers to a file in the format of its extension."""
     rows = [{"id": number, "text": text} for number, text in enumerate(texts)]
     if path.suffix == ".parquet":
         parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=25)
@@ -62,13 +62,13 @@ def write(path: Path, texts: Sequence[Any]) -> Path:
 
 
 def ids(folder: Path) -> list[int]:
-    """The ids of all rows of a folder of Parquet parts, as pandas, Spark and Ray read it: by its visible files."""
+    """Return the ids of all rows in a folder of Parquet parts. Like pandas, Spark and Ray, it ignores hidden files."""
     found: list[int] = parquet.read_table(folder)["id"].to_pylist()
     return found
 
 
 def predict(*arguments: object, input: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run the command."""
+    """Run `python -m service predict`."""
     command = [sys.executable, "-m", "service", "predict", *map(str, arguments)]
     return subprocess.run(
         command, cwd=PROJECT, env=environment(), input=input, capture_output=True, timeout=PATIENCE, check=False
@@ -76,8 +76,8 @@ def predict(*arguments: object, input: bytes | None = None) -> subprocess.Comple
 
 
 @pytest.mark.parametrize("extension", [".parquet", ".csv", ".jsonl", ".txt"])
-def test_parts_hold_all_rows_in_order(tmp_path: Path, extension: str) -> None:
-    """Whatever the input, the parts hold each row once, in order, with what the classifier says of its text."""
+def test_parts(tmp_path: Path, extension: str) -> None:
+    """For any input format, the parts contain each row once, in order, with the prediction for its text."""
     texts = [*TEXTS[:30], "a\u2028b", 'two\nlines "quoted"' if extension != ".txt" else "one line", "\ufefffilm"]
     source = write(tmp_path / f"in{extension}", texts)
     into = ".jsonl" if extension == ".txt" else extension
@@ -93,7 +93,7 @@ def test_parts_hold_all_rows_in_order(tmp_path: Path, extension: str) -> None:
 
 
 def read(parts: Sequence[Path]) -> list[dict[str, Any]]:
-    """The rows of parts."""
+    """Read the rows of parts."""
     import csv
 
     rows: list[dict[str, Any]] = []
@@ -109,8 +109,8 @@ def read(parts: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
-def test_the_delimiter_is_that_of_the_header(delimiter: str, tmp_path: Path) -> None:
-    """Parts are cut and read by it, also where a quoted text has lines and delimiters."""
+def test_delimiters(delimiter: str, tmp_path: Path) -> None:
+    """Parts are divided and read with the header's delimiter, even if quoted texts contain newlines and delimiters."""
     texts = [f"a joy,\n{delimiter} for {number} hours" for number in range(20)]
     path = tmp_path / "reviews.csv"
     path.write_text(f"id{delimiter}text\n" + "".join(f'{n}{delimiter}"{text}"\n' for n, text in enumerate(texts)))
@@ -124,8 +124,8 @@ def test_the_delimiter_is_that_of_the_header(delimiter: str, tmp_path: Path) -> 
     ("header", "message"),
     [('"id,text\n', r"line 1: not valid CSV \(a quote is never closed\)"), ("id,id\n", "two columns are named 'id'")],
 )
-def test_a_header_that_cannot_be_read_ends_a_run(header: str, message: str, tmp_path: Path) -> None:
-    """Even if no row follows it, the run does not end as if the file were empty."""
+def test_invalid_header(header: str, message: str, tmp_path: Path) -> None:
+    """An invalid header is an error, even if no row follows it."""
     path = tmp_path / "reviews.csv"
     path.write_text(header)
     with pytest.raises(DataError, match=message):
@@ -134,7 +134,7 @@ def test_a_header_that_cannot_be_read_ends_a_run(header: str, message: str, tmp_
 
 @pytest.mark.parametrize("form", ["array", "lines", "utf-16"])
 def test_json_arrays(form: str, tmp_path: Path) -> None:
-    """An array is cut into parts, its rows count from 1, and what is no object is a bad row."""
+    """A JSON array is divided into parts, its rows count from 1, and an element that is not an object is a bad row."""
     rows: list[Any] = [{"id": number, "text": text} for number, text in enumerate(TEXTS[:20])]
     rows[8] = {"id": 8, "text": None}
     rows[16] = 5
@@ -158,8 +158,8 @@ def test_json_arrays(form: str, tmp_path: Path) -> None:
     ]
 
 
-def test_a_damaged_json_array_is_refused(tmp_path: Path) -> None:
-    """The message has the line."""
+def test_damaged_json_array(tmp_path: Path) -> None:
+    """The error for a damaged JSON array names the line."""
     path = tmp_path / "in.json"
     path.write_text('[{"text": "a"},\n{"text": }]')
     with pytest.raises(DataError, match=r"in\.json: not valid JSON in UTF-8 \(.* in line 2\)"):
@@ -172,7 +172,7 @@ COMPRESSORS: dict[str, Any] = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz"
 @pytest.mark.parametrize("suffix", COMPRESSORS)
 @pytest.mark.parametrize("extension", [".csv", ".jsonl", ".txt"])
 def test_compressed_files(suffix: str, extension: str, tmp_path: Path) -> None:
-    """They are read as the file in them, part by part, with its line numbers."""
+    """A compressed file is read in parts, and errors have the line numbers of its content."""
     plain = write(tmp_path / f"in{extension}", [*TEXTS[:20], " "])
     path = tmp_path / f"in{extension}{suffix}"
     path.write_bytes(COMPRESSORS[suffix](plain.read_bytes()))
@@ -184,8 +184,8 @@ def test_compressed_files(suffix: str, extension: str, tmp_path: Path) -> None:
     assert (bad["source"], bad["number"]) == (str(path), 22 if extension == ".csv" else 21)
 
 
-def test_a_truncated_file_is_scored_up_to_its_end(tmp_path: Path) -> None:
-    """The rows in front of the damage are a finished part, and the message has the line."""
+def test_truncated_compressed_file(tmp_path: Path) -> None:
+    """The rows before the damage are a finished part, and the error names the line."""
     path = tmp_path / "in.txt.gz"
     content = gzip.compress("".join(f"{text}\n" for text in TEXTS * 20).encode())
     path.write_bytes(content[: len(content) // 2])
@@ -196,8 +196,8 @@ def test_a_truncated_file_is_scored_up_to_its_end(tmp_path: Path) -> None:
     assert len(parts) > 10
 
 
-def test_delimiter_and_encoding_can_be_stated(tmp_path: Path) -> None:
-    """A row with a byte that the encoding does not have is a bad row; the others are scored."""
+def test_delimiter_and_encoding(tmp_path: Path) -> None:
+    """Options set the delimiter and the encoding. A row with an invalid byte is a bad row; the others are scored."""
     path = tmp_path / "in.csv"
     path.write_bytes("id^text\n1^très drôle\n2^d".encode("cp1252") + b"\x81" + "ll\n3^schön\n".encode("cp1252"))
     out = tmp_path / "out.jsonl"
@@ -213,7 +213,7 @@ def test_delimiter_and_encoding_can_be_stated(tmp_path: Path) -> None:
 
 
 def test_manifest(tmp_path: Path) -> None:
-    """The manifest has the counts, the model with its digest, the inputs and the parts; nothing else remains."""
+    """The manifest has the counts, the model with its digest, the inputs and the parts. No other files remain."""
     source = write(tmp_path / "in.parquet", [*TEXTS[:10], None])
     summary = score(source, out=tmp_path / "out")
     document = json.loads((tmp_path / "out" / MANIFEST).read_text())
@@ -241,7 +241,7 @@ def test_manifest(tmp_path: Path) -> None:
     ],
 )
 def test_bad_rows(tmp_path: Path, name: str, content: bytes, bad: dict[int, str]) -> None:
-    """Bad rows are listed with place and reason; the others are scored. `skip` lists none, `error` ends the run."""
+    """Bad rows are listed with place and reason, and others are scored. `skip` lists none, and `error` ends the run."""
     source = tmp_path / name
     source.write_bytes(content)
     summary = score(source, out=tmp_path / "out", extension=".jsonl", max_characters=20)
@@ -260,7 +260,7 @@ def test_bad_rows(tmp_path: Path, name: str, content: bytes, bad: dict[int, str]
 
 
 def test_bad_rows_of_parquet(tmp_path: Path) -> None:
-    """A null, a blank and a string that is not UTF-8 are bad rows of a Parquet file too."""
+    """Nulls, blank strings and strings that are not UTF-8 are bad rows of a Parquet file."""
     offsets = pyarrow.py_buffer(b"".join(n.to_bytes(4, "little") for n in (0, 1, 2, 3, 4)))
     valid = pyarrow.py_buffer(bytes([0b1011]))
     array = pyarrow.StringArray.from_buffers(4, offsets, pyarrow.py_buffer(b"a\xff? "), valid)
@@ -275,7 +275,7 @@ def test_bad_rows_of_parquet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", [".parquet", ".csv", ".jsonl"])
 def test_columns_and_explanations(tmp_path: Path, extension: str) -> None:
-    """`columns` chooses what is passed through, and `explain` adds the strongest words with their shares."""
+    """`columns` selects the copied columns, and `explain` adds the strongest words with their shares."""
     source = write(tmp_path / "in.jsonl", TEXTS[:3])
     score(source, out=tmp_path / "out", extension=extension, columns=("id",), explain=2)
     rows = read(sorted((tmp_path / "out").glob("part-*")))
@@ -285,8 +285,8 @@ def test_columns_and_explanations(tmp_path: Path, extension: str) -> None:
     assert first["text"].lower() in TEXTS[0].lower() and abs(first["share"]) >= abs(second["share"])
 
 
-def test_resumes_from_finished_parts(tmp_path: Path) -> None:
-    """A run that failed goes on from its finished parts, which are not scored again."""
+def test_resume(tmp_path: Path) -> None:
+    """A failed run resumes after its finished parts, which are not scored again."""
     source = write(tmp_path / "in.parquet", TEXTS)
     scored: list[int] = []
 
@@ -311,8 +311,8 @@ def test_resumes_from_finished_parts(tmp_path: Path) -> None:
     assert ids(tmp_path / "out") == list(range(len(TEXTS)))
 
 
-def test_another_run_is_not_resumed(tmp_path: Path) -> None:
-    """Parts of another input or model are never mixed in: the folder is refused, or emptied if that is asked for."""
+def test_parts_of_another_run(tmp_path: Path) -> None:
+    """A folder with parts of another input or model is refused, or emptied with `overwrite`."""
     source = write(tmp_path / "in.parquet", TEXTS[:20])
     score(source, out=tmp_path / "out")
     for changed in ("in.parquet", "other.parquet"):
@@ -323,8 +323,8 @@ def test_another_run_is_not_resumed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", [".parquet", ".csv", ".jsonl"])
-def test_one_file(tmp_path: Path, extension: str) -> None:
-    """An output that is one file is the same as that of a run in one part; its manifest and errors are beside it."""
+def test_single_output(tmp_path: Path, extension: str) -> None:
+    """A single output file equals that of a run in one part, and its manifest and errors are beside it."""
     source = write(tmp_path / f"in{extension}", [*TEXTS[:20], " "])
     out = tmp_path / f"out{extension}"
     assert score(source, out=out, extension=extension, single=True) == (20, 1, str(tmp_path / "out.errors.jsonl"))
@@ -334,7 +334,7 @@ def test_one_file(tmp_path: Path, extension: str) -> None:
 
 
 def test_several_sources(tmp_path: Path) -> None:
-    """Folders and patterns are files in the order of their names; each part has rows of one file."""
+    """Folders and patterns are read in the order of file names, and each part has rows of one file."""
     for number in range(3):
         write(tmp_path / f"in-{number}.jsonl", TEXTS[10 * number : 10 * number + 10])
     (tmp_path / "_hidden.jsonl").write_text("{}")
@@ -349,7 +349,7 @@ def test_several_sources(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", [".parquet", ".csv"])
 def test_other_file_systems(tmp_path: Path, extension: str) -> None:
-    """Inputs and outputs can be URLs of fsspec, and such a run is resumed in the same way."""
+    """Inputs and outputs can be fsspec URLs, and such a run can be resumed."""
     store = fsspec.filesystem("memory")
     store.pipe(f"/reviews/in{extension}", write(tmp_path / f"in{extension}", TEXTS[:20]).read_bytes())
     place, out = f"memory://reviews/*{extension}", f"memory://scored{extension}"
@@ -368,7 +368,7 @@ def test_other_file_systems(tmp_path: Path, extension: str) -> None:
 
 
 def test_remote_folders_and_compressed_files(tmp_path: Path) -> None:
-    """A folder and a compressed file in a store are read as local ones are."""
+    """Folders and compressed files in a store are read like local ones."""
     store = fsspec.filesystem("memory")
     plain = write(tmp_path / "in.csv", TEXTS[:3])
     with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
@@ -392,8 +392,8 @@ def test_remote_folders_and_compressed_files(tmp_path: Path) -> None:
     store.rm("/compressed", recursive=True)
 
 
-def test_plan_reads_ranges(tmp_path: Path) -> None:
-    """Parts of a Parquet file need not end where its row groups do, and can be read in any order."""
+def test_ranges_of_parquet_rows(tmp_path: Path) -> None:
+    """Parts of a Parquet file need not match its row groups, and can be read in any order."""
     source = write(tmp_path / "in.parquet", TEXTS)
     job = Job(Session(str(ARTIFACT)), str(tmp_path), ".parquet")
     parts = list(plan(find_sources([str(source)]), 7))
@@ -406,7 +406,7 @@ def test_plan_reads_ranges(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", [".parquet", ".csv"])
-def test_large_files_have_several_parts(tmp_path: Path, extension: str) -> None:
+def test_number_of_parts(tmp_path: Path, extension: str) -> None:
     """A file of 40,000 rows has about 16 parts, so that many processes can share it, and a small file has one."""
     for texts, least, most in ((["a" * 500] * 40_000, 16, 20), (["a"] * 1000, 1, 1)):
         source = write(tmp_path / f"in{extension}", texts)
@@ -417,10 +417,10 @@ def test_large_files_have_several_parts(tmp_path: Path, extension: str) -> None:
 
 @pytest.mark.parametrize("most_bytes", [PART_BYTES, 100])
 @pytest.mark.parametrize("columns", [None, ("id",)])
-def test_processes_give_the_same(
+def test_two_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_bytes: int, columns: tuple[str, ...] | None
 ) -> None:
-    """Two processes write the same files as one, from row groups that they share and parts too large to send."""
+    """Two processes write the same files as one, even if they share row groups or parts are too large to send."""
     monkeypatch.setattr("sentiment_conv1d.scoring.part.PART_BYTES", most_bytes)
     source = write(tmp_path / "in.parquet", [*TEXTS, None])
     score(source, out=tmp_path / "one", columns=columns)
@@ -430,7 +430,7 @@ def test_processes_give_the_same(
             assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-def test_parts_are_read_once(tmp_path: Path) -> None:
+def test_parts_of_shared_row_groups(tmp_path: Path) -> None:
     """A part is sent with its rows if its row group, of 25 rows here, contains rows of other parts."""
     source = write(tmp_path / "in.parquet", TEXTS)
     for rows, carried in ((7, True), (25, False), (50, False), (60, False), (55, True)):
@@ -444,7 +444,7 @@ def test_parts_are_read_once(tmp_path: Path) -> None:
         assert [row["text"] for row in read(sorted(folder.glob("part-*")))] == TEXTS
 
 
-def test_a_damaged_part_ends_a_run_after_the_parts_before(tmp_path: Path) -> None:
+def test_damaged_part(tmp_path: Path) -> None:
     """With several processes, a damaged page is an error that names the row, and the parts before it are finished."""
     source = write(tmp_path / "in.parquet", TEXTS)
     column = parquet.read_metadata(source).row_group(1).column(1)
@@ -458,7 +458,7 @@ def test_a_damaged_part_ends_a_run_after_the_parts_before(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("single", [False, True])
 def test_killed_and_resumed(tmp_path: Path, single: bool) -> None:
-    """After SIGKILL half-way, the same command writes the rest: each row exactly once."""
+    """After SIGKILL during a run, the same command completes it, with each row exactly once."""
     source = write(tmp_path / "in.parquet", TEXTS * 20)
     out = tmp_path / ("out.parquet" if single else "out")
     parts = tmp_path / ".out.parquet.parts" if single else out
@@ -481,12 +481,12 @@ def test_killed_and_resumed(tmp_path: Path, single: bool) -> None:
 
 
 def progress_of(part: Path) -> str:
-    """The name of a part's progress file."""
+    """Return the name of a part's progress file."""
     return f"{PROGRESS}{part.stem.removeprefix('part-')}.json"
 
 
-def test_command_on_one_small_file(tmp_path: Path) -> None:
-    """`predict FILE` writes beside the file, says how many rows, and lists the bad ones."""
+def test_command(tmp_path: Path) -> None:
+    """`predict FILE` writes its output beside the file, prints the number of rows, and lists bad rows."""
     source = write(tmp_path / "reviews.csv", [*TEXTS[:3], ""])
     result = predict(source)
     assert result.returncode == 0, result.stderr
@@ -511,8 +511,8 @@ def test_standard_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that becomes full names the file; what was finished remains, and the run goes on when there is space."""
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the disk becomes full, the error names the file, finished parts remain, and the run can be resumed."""
     source = write(tmp_path / "in.jsonl", TEXTS)
     opened, files = Path.open, 0
 
@@ -530,7 +530,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert score(source, out=tmp_path / "out", extension=".jsonl").rows == len(TEXTS)
 
 
-def test_missing_ray_is_named() -> None:
+def test_without_ray() -> None:
     """Without Ray, `--engine ray` says what to install."""
     program = """
 import sys

@@ -1,4 +1,4 @@
-"""A file scored offline: every format in and out, every bad input, nothing half-written, bounded memory."""
+"""Files are scored from and into every format, completely or not at all, with bounded memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tables.table import CHUNK_BYTES, CHUNK_ROWS
 from sentiment_conv1d.scoring.command import default_output
 from sentiment_conv1d.scoring.run import RUN
-from sentiment_conv1d.service.inference.prediction import Prediction, PredictionColumns
+from sentiment_conv1d.service.prediction import Prediction, PredictionColumns
 from tests.processes import MODEL_REPOSITORY
 from tests.scoring.one_file import score_file
 
@@ -49,7 +49,7 @@ INPUTS, OUTPUTS = [".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet"], [".js
 
 
 class FakeClassifier:
-    """Answers that follow from the text alone; remembers how many it gave, and may fail at some text."""
+    """A classifier whose predictions depend only on the text. It records batch sizes, and can fail at a text."""
 
     labels = ("negative", "positive")
     manifest = SimpleNamespace(name="fake", version=1, manifest_sha256="0" * 64)
@@ -72,7 +72,7 @@ class FakeClassifier:
 
 
 def answer(text: str) -> Prediction:
-    """What `FakeClassifier` says of a text."""
+    """Return the prediction of `FakeClassifier` for a text."""
     positive = np.float32(zlib.crc32(text.encode()) % 1000) / np.float32(1000)
     probabilities = (np.float32(1) - positive, positive)
     index = int(positive >= 0.5)
@@ -81,13 +81,13 @@ def answer(text: str) -> Prediction:
 
 
 def answered(text: str) -> dict[str, Any]:
-    """The added columns of a row, as JSON or Parquet give them back."""
+    """Return the added columns of a row, as read from JSON or Parquet."""
     label, score, probabilities, tokens, unknown_tokens, truncated = answer(text)
     return dict(zip(ADDED, (label, score, *probabilities, tokens, unknown_tokens, truncated), strict=True))
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Rows to an input file by its extension; a `.txt` takes their texts alone."""
+    """Write rows to an input file in the format of its extension. A `.txt` file contains only the texts."""
     if path.suffix == ".txt":
         path.write_bytes("".join(f"{row['text']}\n" for row in rows).encode())
     elif path.suffix in (".csv", ".tsv"):
@@ -107,7 +107,7 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Rows of an output file, the added columns as numbers: float32 for floats."""
+    """Read the rows of an output file, with numbers in the added columns and float32 for floats."""
     if path.suffix == ".parquet":
         rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     elif path.suffix == ".jsonl":
@@ -123,7 +123,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def score(source: Path, out: Path, **settings: Any) -> list[dict[str, Any]]:
-    """Score with the fake and read the result back."""
+    """Score with the fake classifier and read the output."""
     count = score_file(source, out, FakeClassifier(), **settings)
     rows = read(out)
     assert count == len(rows)
@@ -131,7 +131,7 @@ def score(source: Path, out: Path, **settings: Any) -> list[dict[str, Any]]:
 
 
 def refusal(source: Path, out: Path | None = None, **settings: Any) -> str:
-    """The message of the error that scoring ends with; no output may have been written."""
+    """Assert that scoring fails without an output. Returns the error message."""
     before = files(source.parent)
     with pytest.raises(DataError) as caught:
         score_file(source, out or default_output(source), FakeClassifier(), **settings)
@@ -140,14 +140,14 @@ def refusal(source: Path, out: Path | None = None, **settings: Any) -> str:
 
 
 def files(folder: Path) -> set[Path]:
-    """What is in a folder, without the parts of unfinished runs."""
+    """Return the contents of a folder, without the parts of unfinished runs."""
     return {path for path in folder.iterdir() if not path.name.endswith(".parts")}
 
 
 @pytest.mark.parametrize("into", OUTPUTS)
 @pytest.mark.parametrize("extension", INPUTS)
-def test_every_format_scores_into_every_other(tmp_path: Path, extension: str, into: str) -> None:
-    """A row of the output is the row of the input, then the prediction for its text, in the same order."""
+def test_formats(tmp_path: Path, extension: str, into: str) -> None:
+    """For any two formats, an output row is the input row followed by its prediction, in the same order."""
     rows = [{"id": str(number), "text": f"review {number}, \"quoted\" 'é😀\u2028\x85'"} for number in range(700)]
     scored = score(write(tmp_path / f"in{extension}", rows), tmp_path / f"out{into}")
     if extension == ".txt":
@@ -162,10 +162,10 @@ def test_every_format_scores_into_every_other(tmp_path: Path, extension: str, in
     into=st.sampled_from(OUTPUTS),
 )
 @settings(max_examples=200, deadline=None)
-def test_any_text_comes_back(rows: list[dict[str, str]], extension: str, into: str) -> None:
-    """Whatever characters the cells hold, the output holds them unchanged, with a prediction for each text."""
+def test_any_text(rows: list[dict[str, str]], extension: str, into: str) -> None:
+    """The output contains all characters of the cells unchanged, and a prediction for each text."""
     if extension == ".txt":
-        # What a text file cannot say: a newline in a line, a \r before its end, a byte order mark that is text.
+        # A text file cannot contain a newline in a line, a \r before its end, or a byte order mark as text.
         rows = [{"text": row["text"].replace("\n", " ").rstrip("\r")} for row in rows]
         rows[0]["text"] = rows[0]["text"].lstrip("\ufeff")
     with tempfile.TemporaryDirectory() as folder:
@@ -189,15 +189,15 @@ def test_any_text_comes_back(rows: list[dict[str, str]], extension: str, into: s
     ],
 )
 def test_lines_of_a_text_file(tmp_path: Path, content: bytes, texts: list[str]) -> None:
-    """LF and CRLF alone end a line, the last needs no end, and an empty line is no review."""
+    """Only LF and CRLF end a line, the last line needs no end, and empty lines are ignored."""
     source = tmp_path / "in.txt"
     source.write_bytes(content)
     assert [row["text"] for row in score(source, tmp_path / "out.jsonl", on_bad_rows="skip")] == texts
 
 
-def test_csv_as_others_write_it(tmp_path: Path) -> None:
-    """A byte order mark, quoted newlines, blank lines, a huge field and a missing last line end are all read."""
-    limit = csv.field_size_limit(1_000_000)  # for what this test reads itself
+def test_csv_input(tmp_path: Path) -> None:
+    """CSV can have a byte order mark, quoted newlines, blank lines, a huge field and no newline at the end."""
+    limit = csv.field_size_limit(1_000_000)  # so that this test can read the output
     huge = "long " * 100_000
     source = tmp_path / "in.csv"
     source.write_bytes(f'\ufefftext,id\r\n"two\nlines, ""quoted""",1\r\n\r\n{huge},2\r\n\n"c",3'.encode())
@@ -206,8 +206,8 @@ def test_csv_as_others_write_it(tmp_path: Path) -> None:
     assert csv.field_size_limit(limit) == 1_000_000
 
 
-def test_csv_output_is_plain(tmp_path: Path) -> None:
-    """Lines end with LF, a lone CR is quoted, and floats and booleans are in their shortest form."""
+def test_csv_output(tmp_path: Path) -> None:
+    """In CSV output, lines end with LF, a lone CR is quoted, and floats and booleans have their shortest form."""
     source = write(
         tmp_path / "in.jsonl", [{"text": "a\rb", "flag": True, "none": None, "ratio": 0.1, "deep": {"a": [1]}}]
     )
@@ -220,8 +220,8 @@ def test_csv_output_is_plain(tmp_path: Path) -> None:
     assert len(str(value)) <= 10
 
 
-def test_jsonl_output_is_plain(tmp_path: Path) -> None:
-    """A row stays as it was spelled, big numbers and all, and the float32 of a prediction is in its shortest form."""
+def test_jsonl_output(tmp_path: Path) -> None:
+    """JSONL output keeps the spelling of a row, even of big numbers, and writes float32 in its shortest form."""
     source = tmp_path / "in.jsonl"
     source.write_bytes(b'  { "n": 123456789012345678901234567890, "x": 1.10, "text": "\\u00e9" }  \r\n\n{"text":"a"}')
     assert score_file(source, tmp_path / "out.jsonl", FakeClassifier()) == 2
@@ -232,24 +232,24 @@ def test_jsonl_output_is_plain(tmp_path: Path) -> None:
     assert second.startswith('{"text":"a","predicted_label":')
 
 
-def test_jsonl_rows_keep_their_own_keys(tmp_path: Path) -> None:
-    """Rows with different keys go to JSONL as they are."""
+def test_different_keys_in_jsonl(tmp_path: Path) -> None:
+    """Rows with different keys are written to JSONL unchanged."""
     rows: list[dict[str, Any]] = [{"text": "a", "id": 1}, {"more": [1, {"b": None}], "text": "b"}]
     source = write(tmp_path / "in.jsonl", rows)
     assert score(source, tmp_path / "out.jsonl") == [row | answered(row["text"]) for row in rows]
 
 
 @pytest.mark.parametrize("into", [".csv", ".parquet"])
-def test_jsonl_rows_with_other_keys_do_not_fit_a_table(tmp_path: Path, into: str) -> None:
-    """Into CSV and Parquet, a row with another set of keys than the first is named; another order is fine."""
+def test_different_keys_in_a_table(tmp_path: Path, into: str) -> None:
+    """For CSV and Parquet, a row with other keys than the first is an error. Their order does not matter."""
     source = write(tmp_path / "in.jsonl", [{"text": "a", "id": 1}, {"id": 2, "text": "b"}, {"text": "c", "it": 3}])
     message = refusal(source, tmp_path / f"out{into}")
     assert message.startswith(f"{source}: line 3: other columns than the first row (without 'id' and with 'it')")
 
 
 @pytest.mark.parametrize("into", OUTPUTS)
-def test_empty_files_give_empty_outputs(tmp_path: Path, into: str) -> None:
-    """No rows in, no rows out, with the columns that are known."""
+def test_empty_files(tmp_path: Path, into: str) -> None:
+    """A file without rows gives an output without rows, with the known columns."""
     for extension, known in {".txt": ["text"], ".csv": ["id", "text"], ".jsonl": [], ".parquet": ["text"]}.items():
         source, out = tmp_path / f"in{extension}", tmp_path / f"out{into}"
         if extension == ".parquet":
@@ -263,15 +263,15 @@ def test_empty_files_give_empty_outputs(tmp_path: Path, into: str) -> None:
             assert parquet.read_schema(out).names == [*known, *ADDED]
 
 
-def test_another_text_column(tmp_path: Path) -> None:
-    """The column that is scored has the name asked for; a text file has only `text`."""
+def test_text_column(tmp_path: Path) -> None:
+    """`text_column` names the column that is scored, and has no effect on text files."""
     source = write(tmp_path / "in.csv", [{"text": "not this", "review": "this"}])
     assert score(source, tmp_path / "out.csv", text_column="review")[0]["score"] == answered("this")["score"]
     assert score(write(tmp_path / "in.txt", [{"text": "a"}]), tmp_path / "out.jsonl", text_column="review")
 
 
 def rich_table() -> Any:
-    """One column of many Arrow types each: a value and a null."""
+    """Return a table with a column of each of many Arrow types, which contains a value and a null."""
     moment = datetime.datetime(2024, 5, 1, 12, 30)
     columns = {
         "text": pyarrow.array(["a", "b"], pyarrow.large_string()),
@@ -299,8 +299,8 @@ def rich_table() -> Any:
     return table.replace_schema_metadata({"made by": "a test"})
 
 
-def test_arrow_types_survive_parquet(tmp_path: Path) -> None:
-    """Into Parquet, input columns keep type, values and metadata; the added ones are float32, int64 and the like."""
+def test_arrow_types_in_parquet(tmp_path: Path) -> None:
+    """In Parquet output, input columns keep their types, values and metadata, and added columns have fixed types."""
     table = rich_table()
     parquet.write_table(table, tmp_path / "in.parquet")
     score_file(tmp_path / "in.parquet", tmp_path / "out.parquet", FakeClassifier())
@@ -317,8 +317,8 @@ def test_arrow_types_survive_parquet(tmp_path: Path) -> None:
     ]
 
 
-def test_arrow_types_become_text(tmp_path: Path) -> None:
-    """Into JSONL and CSV, times are ISO 8601, decimals text, bytes base64, and short floats stay short."""
+def test_arrow_types_in_text_formats(tmp_path: Path) -> None:
+    """In JSONL and CSV, times are ISO 8601, decimals are text, bytes are base64, and floats are short."""
     parquet.write_table(rich_table(), tmp_path / "in.parquet")
     first, second = score(tmp_path / "in.parquet", tmp_path / "out.jsonl")
     expected = {
@@ -355,8 +355,8 @@ def test_arrow_types_become_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "kind", [pyarrow.string(), pyarrow.string_view(), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())]
 )
-def test_every_arrow_string_is_text(tmp_path: Path, kind: Any) -> None:
-    """The text column may have any of Arrow's string types, over several row groups with dictionaries of their own."""
+def test_arrow_string_types(tmp_path: Path, kind: Any) -> None:
+    """The text column can have any of Arrow's string types, and each row group can have its own dictionary."""
     texts = [f"review {number}" for number in range(1000)]
     array = pyarrow.array(texts)
     table = pyarrow.table(
@@ -368,7 +368,7 @@ def test_every_arrow_string_is_text(tmp_path: Path, kind: Any) -> None:
 
 
 def test_json_types_in_parquet(tmp_path: Path) -> None:
-    """The first rows of a JSONL file decide the Arrow types; whole numbers and nulls fit where they fit later."""
+    """The first rows of a JSONL file determine the Arrow types. Later integers and nulls are converted if they fit."""
     rows: list[dict[str, Any]] = [{"text": "a", "n": 1, "x": 0.5, "o": {"l": [1.5]}, "s": ["t"]}] * CHUNK_ROWS
     rows += [
         {"text": "b", "n": None, "x": 2, "o": {"l": [None, 3]}, "s": None},
@@ -392,8 +392,8 @@ def test_json_types_in_parquet(tmp_path: Path) -> None:
         (1, 2**63),
     ],
 )
-def test_a_json_type_that_changes(tmp_path: Path, first: Any, later: Any) -> None:
-    """A later row whose value is of another type is an error that names column and rows, never a changed value."""
+def test_changed_json_type(tmp_path: Path, first: Any, later: Any) -> None:
+    """A later value of another type is an error that names the column and the rows. It is never converted."""
     rows = [{"text": "a", "v": first}] * CHUNK_ROWS + [{"text": "b", "v": later}]
     message = refusal(write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet")
     assert f"in.jsonl: lines {CHUNK_ROWS + 1} to {CHUNK_ROWS + 1}: the column 'v'" in message
@@ -401,7 +401,7 @@ def test_a_json_type_that_changes(tmp_path: Path, first: Any, later: Any) -> Non
 
 @pytest.mark.parametrize("values", [[1, "x"], [{}, {}], [2**63, 1]])
 def test_json_without_a_parquet_type(tmp_path: Path, values: list[Any]) -> None:
-    """Values that no Parquet column can hold together are an error that names the rows."""
+    """Values that do not fit into one Parquet column are an error that names the rows."""
     source = write(tmp_path / "in.jsonl", [{"text": "a", "v": value} for value in values])
     assert "in.jsonl: lines 1 to 2: " in refusal(source, tmp_path / "out.parquet")
 
@@ -438,7 +438,7 @@ def test_json_without_a_parquet_type(tmp_path: Path, values: list[Any]) -> None:
     ],
 )
 def test_bad_input(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    """Input that cannot be scored is refused with the file and the row or column at fault."""
+    """Input that cannot be scored is refused, and the message names the file and the faulty row or column."""
     source = tmp_path / name
     source.write_bytes(content)
     assert refusal(source, tmp_path / "out.jsonl").startswith(str(source))
@@ -457,27 +457,27 @@ def test_bad_input(tmp_path: Path, name: str, content: bytes, message: str) -> N
     ],
 )
 def test_bad_parquet(tmp_path: Path, table: dict[str, Any], message: str) -> None:
-    """A Parquet file whose rows cannot be scored is refused with the row or column at fault."""
+    """A Parquet file that cannot be scored is refused, and the message names the faulty row or column."""
     parquet.write_table(pyarrow.table(table), tmp_path / "in.parquet")
     assert f"in.parquet: {message}" in refusal(tmp_path / "in.parquet", tmp_path / "out.jsonl")
 
 
-def test_parquet_with_one_name_twice(tmp_path: Path) -> None:
-    """Two columns of one name are refused."""
+def test_repeated_parquet_column(tmp_path: Path) -> None:
+    """Two columns with the same name are refused."""
     parquet.write_table(pyarrow.table([["a"], ["b"]], names=["text", "text"]), tmp_path / "in.parquet")
     assert "in.parquet: two columns are named 'text'" in refusal(tmp_path / "in.parquet")
 
 
 def test_parquet_strings_that_are_not_utf8(tmp_path: Path) -> None:
-    """A string column is not believed to be UTF-8: the row is named."""
+    """Strings of a Parquet file are checked, and the error names the row of one that is not UTF-8."""
     offsets = pyarrow.py_buffer(np.array([0, 1, 2], np.int32))
     texts = pyarrow.StringArray.from_buffers(2, offsets, pyarrow.py_buffer(b"a\xff"))
     parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "in.parquet")
     assert "in.parquet: row 2: the column 'text' is not UTF-8" in refusal(tmp_path / "in.parquet")
 
 
-def test_parquet_damaged_in_the_middle(tmp_path: Path) -> None:
-    """A page that was changed is noticed by its checksum, and the row is named from which on it cannot be read."""
+def test_damaged_parquet_page(tmp_path: Path) -> None:
+    """The checksum of a page reveals a change, and the error names the first row that cannot be read."""
     source = tmp_path / "in.parquet"
     table = pyarrow.table({"text": [f"review {number}" for number in range(1000)]})
     parquet.write_table(table, source, row_group_size=500, write_page_checksum=True, use_dictionary=False)
@@ -487,15 +487,15 @@ def test_parquet_damaged_in_the_middle(tmp_path: Path) -> None:
     assert "in.parquet: damaged from row 501 on (" in refusal(source)
 
 
-def test_json_too_deep_for_json(tmp_path: Path) -> None:
-    """Objects nested deeper than can be written are an error that names the row."""
+def test_deeply_nested_json(tmp_path: Path) -> None:
+    """Values that are nested too deeply to be written as JSON are an error that names the row."""
     source = tmp_path / "in.jsonl"
     source.write_text('{"text":"a","deep":' + "[" * 500 + "]" * 500 + "}")
     assert "in.jsonl: line 1: cannot be written as JSON" in refusal(source, tmp_path / "out.csv")
 
 
-def test_json_too_deep_for_parquet(tmp_path: Path) -> None:
-    """A Parquet file is never written so deep that it could not be read."""
+def test_deeply_nested_parquet(tmp_path: Path) -> None:
+    """Values that are nested too deeply to be read from Parquet are an error and are not written."""
     for depth in (48, 49):
         row = json.loads('{"text":"a","deep":' + "[" * depth + "1" + "]" * depth + "}")
         source, out = write(tmp_path / "in.jsonl", [row]), tmp_path / "out.parquet"
@@ -505,8 +505,8 @@ def test_json_too_deep_for_parquet(tmp_path: Path) -> None:
             assert "lines 1 to 1: the column 'deep' is nested deeper" in refusal(source, out, overwrite=True)
 
 
-def test_source_must_be_a_file(tmp_path: Path) -> None:
-    """A missing file and a folder without files are refused by name."""
+def test_invalid_source(tmp_path: Path) -> None:
+    """A missing file, or a folder without files, is refused by name."""
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "folder.parquet").mkdir()
     assert refusal(tmp_path / "in.csv").endswith("in.csv: there is no such file")
@@ -514,8 +514,8 @@ def test_source_must_be_a_file(tmp_path: Path) -> None:
     assert refusal(tmp_path / "folder.parquet").endswith("folder.parquet: there is no such file")
 
 
-def test_output_must_be_free(tmp_path: Path) -> None:
-    """An output that exists is replaced only when asked for, and found before any work is done."""
+def test_existing_output(tmp_path: Path) -> None:
+    """An existing output is replaced only with `overwrite`, and is refused before any text is classified."""
     source = write(tmp_path / "in.txt", [{"text": "a"}])
     out = tmp_path / "out.jsonl"
     out.write_text("old")
@@ -526,8 +526,8 @@ def test_output_must_be_free(tmp_path: Path) -> None:
     assert len(score(source, out, overwrite=True)) == 1
 
 
-def test_output_that_appears_meanwhile(tmp_path: Path) -> None:
-    """A file that another program wrote while this one worked is not replaced."""
+def test_output_of_another_program(tmp_path: Path) -> None:
+    """A file that another program writes during the scoring is not replaced."""
     source, out = write(tmp_path / "in.txt", [{"text": "a"}]), tmp_path / "out.jsonl"
 
     class SlowClassifier(FakeClassifier):
@@ -540,16 +540,16 @@ def test_output_that_appears_meanwhile(tmp_path: Path) -> None:
     assert (out.read_text(), files(tmp_path)) == ("other", {source, out})
 
 
-def test_output_must_be_another_file(tmp_path: Path) -> None:
-    """The input is never replaced, by whichever name it is given."""
+def test_output_that_is_the_input(tmp_path: Path) -> None:
+    """The input is never replaced, even under another name."""
     source = write(tmp_path / "in.csv", [{"text": "a"}])
     (tmp_path / "link.csv").hardlink_to(source)
     for out in (source, tmp_path / "link.csv"):
         assert "would replace the input" in refusal(source, out, overwrite=True)
 
 
-def test_output_must_be_writable(tmp_path: Path) -> None:
-    """A folder and a missing folder are refused by name."""
+def test_invalid_output(tmp_path: Path) -> None:
+    """An output that is a folder, or is in a missing folder, is refused by name."""
     source = write(tmp_path / "in.csv", [{"text": "a"}])
     (tmp_path / "folder.csv").mkdir()
     assert "folder.csv: is a folder" in refusal(source, tmp_path / "folder.csv", overwrite=True)
@@ -558,8 +558,8 @@ def test_output_must_be_writable(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("into", OUTPUTS)
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, into: str) -> None:
-    """A disk that is full is an error that says so, whatever is written."""
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, into: str) -> None:
+    """A full disk is an error that says so, for every output format."""
     source = write(tmp_path / "in.txt", [{"text": "a"}] * 1000)
     opened = Path.open
 
@@ -568,15 +568,15 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, into: str)
         return open("/dev/full", "wb") if is_part else opened(path, mode, **settings)  # noqa: PTH123
 
     monkeypatch.setattr(Path, "open", open_full)
-    # What was buffered cannot be written when the file is closed either, which raises once more.
+    # Closing the file also raises, because buffered data cannot be written.
     assert "cannot be written (No space left on device)" in refusal(source, tmp_path / f"out{into}")
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("broken"), KeyboardInterrupt()])
 @pytest.mark.parametrize("into", OUTPUTS)
 @pytest.mark.parametrize("old", [None, "old"])
-def test_nothing_half_written(tmp_path: Path, failure: BaseException, into: str, old: str | None) -> None:
-    """An error or Ctrl-C half-way leaves no output, and one that was there as it was."""
+def test_no_partial_output(tmp_path: Path, failure: BaseException, into: str, old: str | None) -> None:
+    """An error or Ctrl-C during the scoring leaves no output, and does not change an existing one."""
     source = write(tmp_path / "in.txt", [{"text": str(number)} for number in range(1000)])
     out = tmp_path / f"out{into}"
     if old is not None:
@@ -587,16 +587,16 @@ def test_nothing_half_written(tmp_path: Path, failure: BaseException, into: str,
     assert old is None or out.read_text() == old
 
 
-def test_output_has_the_usual_permissions(tmp_path: Path) -> None:
-    """The output is as readable as any new file, though it began as a temporary one."""
+def test_permissions(tmp_path: Path) -> None:
+    """The output has the permissions of any new file, although it was written as a temporary file."""
     score(write(tmp_path / "in.txt", [{"text": "a"}]), tmp_path / "out.jsonl")
     (tmp_path / "any").touch()
     assert (tmp_path / "out.jsonl").stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
 @pytest.mark.parametrize("extension", [extension for extension in INPUTS if extension != ".json"])
-def test_chunks_are_small(tmp_path: Path, extension: str) -> None:
-    """The scorer never gets more rows than a chunk may have, and far fewer where texts are long."""
+def test_sizes_of_batches(tmp_path: Path, extension: str) -> None:
+    """The classifier never gets more rows at once than a chunk can have, and far fewer if texts are long."""
     for count, length, largest in ((3000, 1, CHUNK_ROWS), (20, CHUNK_BYTES // 5, 6)):
         scorer = FakeClassifier()
         rows = [{"text": chr(ord("a") + number) * length} for number in range(26)] * (count // 20)
@@ -608,14 +608,14 @@ def test_chunks_are_small(tmp_path: Path, extension: str) -> None:
 
 
 def long_rows(count: int) -> list[dict[str, str]]:
-    """Rows of 8 KiB that hardly compress."""
+    """Generate rows of 8 KiB that hardly compress."""
     generator = random.Random(0)
     return [{"text": generator.randbytes(4096).hex()} for _ in range(count)]
 
 
 @pytest.mark.parametrize(("extension", "into"), [(".txt", ".csv"), (".csv", ".jsonl"), (".jsonl", ".csv")])
 def test_memory_of_text_formats(tmp_path: Path, extension: str, into: str) -> None:
-    """A file of many parts takes the memory of a few."""
+    """Scoring a file of more than 30 MiB takes less than 6 MiB."""
     source = write(tmp_path / f"in{extension}", long_rows(4000))
     assert source.stat().st_size > 30 * 2**20
     tracemalloc.start()
@@ -627,7 +627,7 @@ def test_memory_of_text_formats(tmp_path: Path, extension: str, into: str) -> No
     assert peak < 6 * 2**20
 
 
-# Python does not see what Arrow allocates, so it takes a process and the kernel's word.
+# tracemalloc does not see Arrow's memory, so a separate process reads its peak from the kernel.
 PARQUET_MEMORY = """
 import sys
 from pathlib import Path
@@ -648,7 +648,7 @@ print(peak() - before)
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a kernel that tells the peak of memory")
 def test_memory_of_parquet(tmp_path: Path) -> None:
-    """Nor does a Parquet file, all of it one row group, take more memory the longer it is."""
+    """The memory for a Parquet file with one row group grows by much less than the size of the file."""
     rows = long_rows(20_000)
     small, large = write(tmp_path / "small.parquet", rows[:4000]), write(tmp_path / "large.parquet", rows)
     assert parquet.read_metadata(large).num_row_groups == 1
@@ -675,8 +675,8 @@ print(sorted({"tensorflow", "keras", "pandas"} & set(sys.modules)), sorted(path.
 """
 
 
-def test_pyarrow_is_optional(tmp_path: Path) -> None:
-    """Without pyarrow, the other formats work and Parquet is refused with the way to install it."""
+def test_without_pyarrow(tmp_path: Path) -> None:
+    """Without pyarrow, the other formats work, and the error for Parquet says what to install."""
     for name in ("in.csv", "in.parquet"):
         write(tmp_path / name, [{"text": "a"}])
     message = (
@@ -690,7 +690,7 @@ def test_pyarrow_is_optional(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", [".csv", ".json", ".parquet"])
 def test_progress_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str], extension: str) -> None:
-    """The bar counts rows, reaches its end, and stays away if not wanted."""
+    """The progress bar counts rows up to 100 %, and is off by default."""
     source = write(tmp_path / f"in{extension}", [{"text": "abcdefg"}] * 600)
     score_file(source, tmp_path / "out.csv", FakeClassifier(), progress=True)
     shown = capsys.readouterr().err
@@ -714,18 +714,18 @@ def test_progress_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str], extens
     ],
 )
 def test_default_output(source: str, out: str) -> None:
-    """The output lies beside the input, in its format, JSONL if that cannot be written."""
+    """The default output is beside the input, in the same format, or in JSONL if that cannot be written."""
     assert default_output(Path(source)) == Path(out)
 
 
-def test_default_output_of_another_extension() -> None:
-    """There is none for a file that cannot be read."""
+def test_default_output_of_an_unknown_extension() -> None:
+    """A file with an unknown extension has no default output."""
     with pytest.raises(DataError, match=r"reviews\.xlsx: only these extensions can be read: \.txt"):
         default_output(Path("reviews.xlsx"))
 
 
 def run_python(program: str, *arguments: object) -> str:
-    """What a program prints in a Python of its own, which finds the packages of this project."""
+    """Run a program in a separate Python that can import this project, and return its output."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout

@@ -19,7 +19,7 @@ WORDS = ("praise", "question", "complaint")
 LABELS = ("thanks", "asks", "complains")
 MAX_TOKENS = 8
 
-#: Reserved ids weigh nothing, each word speaks for the label of its place.
+#: Reserved ids have no weight, and each word has a weight for the label at its index.
 WEIGHTS = np.vstack([np.zeros((len(WordTokenizer.reserved_words), 3)), 2 * np.eye(3)]).astype(np.float32)
 
 

@@ -1,16 +1,20 @@
-"""Creates certificates for tests."""
+"""Certificates for tests, and a server that uses one."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tests.processes import ServerProcess
 
 _DAY = datetime.timedelta(days=1)
 
@@ -73,3 +77,17 @@ def _builder(
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start)
     builder = builder.not_valid_after(start + 5 * _DAY)
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Create an authority that no system trusts."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def secure(authority: Authority) -> Iterator[ServerProcess]:
+    """Run a server with one worker and TLS on both ports."""
+    certificate, key = authority.issue("server").pair
+    with ServerProcess("--workers", "1", "--tls-certificate", certificate, "--tls-key", key) as server:
+        yield server

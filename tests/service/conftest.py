@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import grpc
 import pytest
 from google.protobuf import descriptor_pool
 
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import MODEL_REPOSITORY, ServerProcess
+from tests.service.artifacts import publish_table
+from tests.service.grpc.channels import connect
 
-# Triton's client declares the protobuf package `inference`, and so does the service, while a pool of declarations takes
-# a name once. Tests of either may run in this process, so the client gets a pool of its own.
+# Triton's client and the service both declare the protobuf package `inference`, and a descriptor pool accepts a name
+# only once. Tests of both can run in this process, so the client gets a separate pool.
 with mock.patch.object(descriptor_pool, "Default", return_value=descriptor_pool.DescriptorPool()):
-    import tritonclient.grpc  # noqa: F401
+    from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +31,29 @@ def server() -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="session")
+def channel(server: ServerProcess) -> Iterator[grpc.Channel]:
+    """Open a channel to the shared server."""
+    with connect(server) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="session")
+def oip(channel: grpc.Channel) -> Any:
+    """Return a stub of Triton's client for the shared server."""
+    return GRPCInferenceServiceStub(channel)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Create a repository with version 1 of `tickets`, a small model."""
+    publish_table(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Serve a model of three widths, two dense layers and three labels, for tests that change nothing."""
-    # Here, since it brings Keras along, which takes seconds.
+    # Importing this module imports Keras, which takes seconds.
     from tests.service.inference.explaining.families import publish, several_widths
 
     repository = tmp_path_factory.mktemp("repository")

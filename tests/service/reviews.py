@@ -14,7 +14,7 @@ def vocabulary() -> list[str]:
     """Return the words that the shipped model knows, the most frequent first."""
     document = json.loads((MODEL_REPOSITORY / "imdb-cnn" / "1" / "tokenizer.json").read_text())
     ids: dict[str, int] = document["model"]["vocab"]
-    return sorted(ids, key=ids.__getitem__)[4:]  # the first are no words
+    return sorted(ids, key=ids.__getitem__)[4:]  # the first ids are reserved
 
 
 def reviews(count: int, seed: int) -> list[str]:

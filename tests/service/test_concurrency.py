@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc.channels import connect
 from tests.service.reviews import reviews
@@ -25,7 +25,7 @@ from tests.service.reviews import reviews
 CLIENTS = 32
 TEXTS_OF_A_CLIENT = 12
 
-#: All texts that may wait at once; one request may bring as many, and is refused while a single one is pending.
+#: The limit on waiting texts. A request can have as many, and is refused while another text waits.
 PENDING = 4096
 
 #: Half a second of work.
@@ -203,7 +203,7 @@ async def scenario(process: ServerProcess, classifier: Classifier, leaving: bool
                 else:
                     ask = ASKING[number % len(ASKING)]
                     group.create_task(_awaited(ask(server, texts[mine], expected[mine])))
-        # What the server was told to forget is forgotten by the end of the piece that runs.
+        # The server drops the texts of cancelled requests when the running piece has finished.
         while True:
             response = await http.post("/v1/predict_batch", json={"texts": ["x"] * PENDING})
             if response.status_code != 429:

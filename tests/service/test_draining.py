@@ -11,16 +11,16 @@ import httpx
 import pytest
 import urllib3
 
+from tests.proc import children
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
-from tests.service.process.test_supervisor import children
 from tests.service.rest.raw import Connection, request
 
 GOOD = b'{"text": "A great film."}'
 
-#: Between two requests of a caller, in which its connection is idle.
+#: Seconds between two requests of a caller, in which its connection is idle.
 _THINKS = 0.02
 
-#: Sends one request, as often as it is called, and returns the status.
+#: Sends a request and returns the status.
 Ask = Callable[[], int]
 
 
@@ -71,7 +71,7 @@ def ask_until_refused(ask: Ask) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_callers_who_keep_their_connections(workers: str) -> None:
+def test_callers_with_keep_alive_connections(workers: str) -> None:
     """A shutdown with a drain delay breaks no request of 32 callers."""
     flags = ("--workers", workers, "--drain-delay", "2", "--no-grpc")
     with ServerProcess(*flags) as server, ThreadPoolExecutor(32) as pool:
@@ -86,7 +86,7 @@ def test_callers_who_keep_their_connections(workers: str) -> None:
 
 
 @pytest.mark.parametrize("delay", ["0", "0.5"])
-def test_callers_who_do_not_go_on(delay: str) -> None:
+def test_callers_with_incomplete_requests(delay: str) -> None:
     """An incomplete head, or a body that continues after its response, does not delay the exit."""
     began = request("/v1/predict", f"Content-Length: {len(GOOD)}")
     with ServerProcess("--workers", "1", "--drain-delay", delay) as server, ExitStack() as stack:
@@ -98,7 +98,7 @@ def test_callers_who_do_not_go_on(delay: str) -> None:
         assert not [line for line in server.log if " ERROR " in line]
 
 
-def test_a_request_on_its_way() -> None:
+def test_request_just_after_sigterm() -> None:
     """A request on an idle connection just after SIGTERM is answered, even without a drain delay."""
     with ServerProcess("--workers", "1", *PATIENT) as server, ExitStack() as stack:
         idle = [stack.enter_context(Connection(server.port)) for _ in range(20)]

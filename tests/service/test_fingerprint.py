@@ -35,7 +35,7 @@ def test_every_change_is_seen(tmp_path: Path) -> None:
         assert seen[-1] != seen[-2]
 
     def permissions_are_seen() -> bool:
-        other.chmod(0o600)  # the clock of files ticks some hundred times a second
+        other.chmod(0o600)  # timestamps of files have a resolution of some milliseconds
         return fingerprint([link]) != seen[-1]
 
     eventually(permissions_are_seen)

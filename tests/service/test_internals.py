@@ -31,13 +31,13 @@ PROTOCOL = {
     "_start_asgi_task": ["cycle", "app"],
 }
 
-#: What a connection has as soon as it is made, beside the methods.
+#: Attributes of a new connection, besides its methods.
 CONNECTION = (
     *("app", "app_state", "client", "cycle", "expect_100_continue", "flow", "headers", "loop", "parser", "pipeline"),
     *("scheme", "scope", "server_state", "tasks", "timeout_keep_alive", "transport"),
 )
 
-#: What a cycle has, and the lines of uvicorn that the overridden methods replace or rely on.
+#: Attributes of a cycle, and the lines of uvicorn that the overridden methods replace or rely on.
 CYCLE = ("body", "disconnected", "message_event", "response_complete", "response_started", "scope")
 RELIED_ON: dict[str, tuple[Callable[..., Any], str]] = {
     "a request behind another one is queued": (HttpToolsProtocol.on_headers_complete, "self.pipeline.appendleft("),

@@ -12,15 +12,19 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.proc import Peak, children, proportional_megabytes
 from tests.processes import PATIENCE, ServerProcess
-from tests.service.memory import MEGABYTE, Peak
-from tests.service.process.test_supervisor import children
 from tests.service.rest.raw import Connection, request
 
 GOOD = b'{"text": "A great film."}'
 
-#: Seconds that another caller may wait for an answer while an attack goes on, on a busy machine.
+#: Seconds that another caller may wait for an answer during an attack, on a busy machine.
 _WAIT = 1.0
+
+
+def memory_peak(server: ServerProcess) -> Peak:
+    """Return a record of the memory of a server and its workers."""
+    return Peak(lambda: proportional_megabytes(server.process.pid, "Pss:"))
 
 
 def wait_of_another(server: ServerProcess) -> float:
@@ -35,7 +39,7 @@ def wait_of_another(server: ServerProcess) -> float:
 def test_large_requests_fit_into_the_shipped_limit() -> None:
     """80 callers with 8 MB each are answered or refused by two workers within 1 GiB, and no worker is replaced."""
     body = json.dumps({"texts": ["a great film " * 630] * 1000}).encode()
-    with ServerProcess("--workers", "2") as server, Peak(server.process.pid) as peak:
+    with ServerProcess("--workers", "2") as server, memory_peak(server) as peak:
         workers = children(server.process.pid)
 
         def call(_: int) -> list[int]:
@@ -52,7 +56,7 @@ def test_large_requests_fit_into_the_shipped_limit() -> None:
             statuses = Counter(status for each in pool.map(call, range(80)) for status in each)
         assert children(server.process.pid) == workers
     assert statuses.keys() == {200, 429}
-    assert peak.bytes < 1024 * MEGABYTE
+    assert peak.megabytes < 1024
 
 
 def test_very_many_parts() -> None:
@@ -69,7 +73,7 @@ def test_very_many_parts() -> None:
         "/inference.GRPCInferenceService/ModelInfer": b"\x2a\0" * 4_190_000,
         "/sentiment.v1.Sentiment/PredictBatch": b"\x0a\0" * 4_190_000,
     }
-    with ServerProcess("--workers", "1") as server, Peak(server.process.pid) as peak:
+    with ServerProcess("--workers", "1") as server, memory_peak(server) as peak:
         for path, body in documents.items():
             for content, encoding in ((body, "identity"), (gzip.compress(body), "gzip")):
                 answer = server.client.post(path, content=content, headers={"Content-Encoding": encoding})
@@ -79,14 +83,14 @@ def test_very_many_parts() -> None:
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", compression=grpc.Compression.Gzip) as channel:
             for path, content in messages.items():
                 method: Any = channel.unary_unary(path)
-                # Some in a row: what a refusal keeps would add up.
+                # Repeated, so that memory that a refusal keeps would add up.
                 for error in [method.future(content).exception() for _ in range(20)]:
                     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
                     assert "more than 16384 fields" in error.details()
-    assert peak.bytes < peak.before + 100 * MEGABYTE
+    assert peak.megabytes < peak.before + 100
 
 
-#: Requests whose end never comes, and how a piece of what comes instead looks.
+#: The start of endless requests, and the piece that follows it repeatedly.
 ENDLESS = {
     "request line": (b"GET /", b"a"),
     "header name": (b"GET /livez HTTP/1.1\r\nHost: test\r\n", b"a"),
@@ -108,7 +112,7 @@ ENDLESS = {
 def test_endless_requests(start: str) -> None:
     """A connection with any endless part of a request is closed, and memory and other callers are not affected."""
     begin, piece = ENDLESS[start]
-    pieces = piece * (MEGABYTE // len(piece))
+    pieces = piece * (2**20 // len(piece))
 
     def send(port: int) -> None:
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection, suppress(OSError):
@@ -118,8 +122,8 @@ def test_endless_requests(start: str) -> None:
 
     with ServerProcess("--workers", "1", "--no-grpc") as server, ThreadPoolExecutor() as pool:
         wait_of_another(server)
-        with Peak(server.process.pid) as peak:
+        with memory_peak(server) as peak:
             sending = [pool.submit(send, server.port) for _ in range(4)]
             while not all(each.done() for each in sending):
                 assert wait_of_another(server) < _WAIT
-    assert peak.bytes - peak.before < 32 * MEGABYTE
+    assert peak.megabytes - peak.before < 32

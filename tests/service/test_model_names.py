@@ -59,7 +59,7 @@ def names(outside: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("server_beside")
-def test_the_way_would_lead_there(outside: Path) -> None:
+def test_paths_lead_outside(outside: Path) -> None:
     """The first name leads to a model if it is used as a path, so the tests would notice."""
     assert (outside / "repository" / names(outside)[0] / "1" / "manifest.json").is_file()
 

@@ -13,7 +13,6 @@ import json
 import operator
 import struct
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -23,7 +22,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2 as pb
-from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from tests.fuzz.documents import places
 from tests.processes import PATIENCE, ServerProcess
@@ -41,6 +39,7 @@ from tests.service.oip.bodies import (
     with_binary,
 )
 from tests.service.oip.bodies import request as body_of
+from tests.service.oip.forms import native_outputs
 
 #: Statuses of a refusal: the request is at fault, or it is too large.
 BLAME = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"}
@@ -48,29 +47,10 @@ BLAME = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"}
 OUTPUTS = ("label", "score", "probabilities")
 
 
-@pytest.fixture(scope="module")
-def oip(server: ServerProcess) -> Iterator[Any]:
-    """Return a stub for the server with the shipped model."""
-    with connect(server) as channel:
-        yield GRPCInferenceServiceStub(channel)
-
-
 # Well-formed requests.
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=5)
 WISHES = st.lists(st.sampled_from(OUTPUTS), unique=True)
-
-
-def native(server: ServerProcess, texts: list[str]) -> dict[str, list[Any]]:
-    """Return the elements of every output, from the native route."""
-    predictions = server.client.post("/v1/predict_batch", json={"texts": texts}).json()["predictions"]
-    return {
-        "label": [each["label"] for each in predictions],
-        "score": [pytest.approx(each["score"], abs=1e-6) for each in predictions],
-        "probabilities": [
-            pytest.approx(value, abs=1e-6) for each in predictions for value in each["probabilities"].values()
-        ],
-    }
 
 
 @given(texts=TEXTS, wishes=WISHES, flat=st.booleans(), binary=st.tuples(*[st.booleans()] * 2), data=st.data())
@@ -99,7 +79,7 @@ def test_right_answer_over_rest(
         arguments["content"] = compress(arguments["content"])
         arguments["headers"]["content-encoding"] = coding
     answer = read(server.client.post(INFER, **arguments))
-    expected = native(server, texts)
+    expected = native_outputs(server, *texts)
     assert outputs(answer) == {name: expected[name] for name in wishes or OUTPUTS}
     assert list(outputs(answer)) == list(wishes or OUTPUTS)
     assert len(answer.binary) == (len(wishes or OUTPUTS) if binary[1] else 0)
@@ -119,13 +99,13 @@ def test_right_answer_over_grpc(
         message = request(tensor(shape=shape, bytes_contents=contents), outputs=wanted, id=id)
     response = oip.ModelInfer(message, timeout=PATIENCE)
     [streamed] = oip.ModelStreamInfer(iter([message]), timeout=PATIENCE)
-    expected = native(server, texts)
+    expected = native_outputs(server, *texts)
     assert elements(response) == elements(streamed.infer_response) == {n: expected[n] for n in wishes or OUTPUTS}
     assert list(elements(response)) == list(wishes or OUTPUTS)
     assert response.id == streamed.infer_response.id == id
 
 
-# Requests that may be anything.
+# Arbitrary requests.
 
 DIMENSION = st.sampled_from([1, 1, 1, 2, 3, 0, -1, 400, 401, 2**31, 2**62, 2**63 - 1, -(2**63)])
 SHAPE = st.lists(DIMENSION, max_size=3)
@@ -145,7 +125,7 @@ NUMBER = st.one_of(
     st.sampled_from([2**31, 2**63, 2**64, -(2**63), 10**30, 10**400, -(10**400)]),
     st.floats(allow_nan=False, allow_infinity=False),
 )
-#: JSON, where a lone surrogate may be written as an escape.
+#: JSON, which can contain escaped lone surrogates.
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBER | st.text(max_size=4) | st.just("\ud800"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
@@ -158,7 +138,7 @@ def mostly(usual: st.SearchStrategy[Any], other: st.SearchStrategy[Any] = JSON) 
     return st.integers(0, 9).flatmap(lambda number: usual if number < 9 else other)
 
 
-#: Values that stand somewhere in a request.
+#: Values at any place of a request.
 NEARBY = st.one_of(
     NAME, DATATYPE, SHAPE, DIMENSION, st.integers(0, 12), st.booleans(), st.builds(list), st.builds(dict)
 )

@@ -120,7 +120,7 @@ def post(server: ServerProcess, path: str, body: Any) -> Any:
     return response.json()
 
 
-def test_rest_and_grpc_answer_as_keras_does(own: ServerProcess, expected: Any) -> None:
+def test_same_answers_as_keras(own: ServerProcess, expected: Any) -> None:
     """One text, several texts, and a tensor of texts get the answers of Keras."""
     alone = [post(own, "/v1/predict", {"text": text})["probabilities"]["yes"] for text in TEXTS]
     together = [
@@ -139,9 +139,7 @@ def test_rest_and_grpc_answer_as_keras_does(own: ServerProcess, expected: Any) -
 
 
 @pytest.mark.parametrize("padded", [True, False])
-def test_tokens_of_the_caller_answer_as_keras_does(
-    padded: bool, own: ServerProcess, vocabulary: Any, expected: Any
-) -> None:
+def test_ids_of_the_caller(padded: bool, own: ServerProcess, vocabulary: Any, expected: Any) -> None:
     """Ids over the Open Inference Protocol get the answers of Keras, with and without padding."""
     for row, right in zip(vocabulary.ids(TEXTS).tolist(), expected, strict=True):
         ids = row if padded else unpadded(row, vocabulary)

@@ -28,7 +28,7 @@ S3 = Path(sys.prefix) / "remote-test"
 
 
 class Store(ABC):
-    """A server that stores a model repository."""
+    """A server with a model repository."""
 
     program = f"{shlex.quote(sys.executable)} -m service"
 
@@ -59,16 +59,16 @@ class Store(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """The URL of the repository."""
+        """Return the URL of the repository."""
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables that a service needs."""
+        """Return the environment variables that a service needs."""
         return {}
 
     @abstractmethod
     def write(self, path: str, content: bytes) -> None:
-        """Write a file of the repository."""
+        """Write a file to the repository."""
 
     def publish(self, folder: Path) -> None:
         """Write the files of a version."""
@@ -86,7 +86,7 @@ class Store(ABC):
 
 
 class WebServer(Store):
-    """Python's web server, with its lists of files."""
+    """Python's web server, which lists the files of folders."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -134,7 +134,7 @@ class Bucket(Store):
 
 @pytest.fixture(params=["web server", "S3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A store with the first version of a model."""
+    """Create a store with the first version of a model."""
     with WebServer(tmp_path / "web") if request.param == "web server" else Bucket() as store:
         store.publish(publish_strength(tmp_path / "source", 1).path)
         yield store
@@ -147,13 +147,13 @@ def answered(server: ServerProcess) -> str:
 
 
 def index(server: ServerProcess) -> dict[str, tuple[str, str]]:
-    """Return the states and reasons of the versions."""
+    """Return the state and the reason of every version."""
     entries: list[dict[str, Any]] = server.client.post("/v2/repository/index").raise_for_status().json()
     return {entry["version"]: (entry["state"], entry["reason"]) for entry in entries}
 
 
 def test_service(store: Store, tmp_path: Path) -> None:
-    """It serves the store's model, loads a new version, refuses a damaged one, and starts without the store."""
+    """A service serves the store's model, loads a new version, refuses a damaged one, and starts without the store."""
     cache, source = tmp_path / "cache", tmp_path / "source"
     with store.serve(cache, "--watch-interval", "0.5") as server:
         assert answered(server) == "1"

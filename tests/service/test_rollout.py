@@ -1,4 +1,4 @@
-"""A roll-out under load, from the shadow version to the default and back: no request is lost, and all counts agree."""
+"""A rollout under load, from shadow version to default and back, loses no request, and all counts agree."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ ROUTE = "/v2/repository/models/tickets/routing"
 
 STRENGTHS = {"1": 1.0, "2": 1.5}
 
-#: Different texts and routing keys, which the callers send over and over.
+#: Different texts and routing keys, which the callers send repeatedly.
 TEXTS = [f"{'praise ' * (1 + number % 3)}{number}" for number in range(200)]
 KEYS = [f"caller-{number}" for number in range(200)]
 
 
 class Answer(NamedTuple):
-    """What a caller got."""
+    """An answer to a caller."""
 
     version: str
     scores: list[float]
 
 
-#: Sends texts, with the routing key if it is not empty.
+#: Sends texts with headers, which may contain a routing key.
 Send = Callable[[list[str], dict[str, str]], Answer]
 
 
 class Traffic(Callers):
-    """Callers that send requests without a pause, and check that every answer is that of the version that it names."""
+    """Callers that continuously send requests, and check every answer against the version that it names."""
 
     def __init__(self, server: ServerProcess) -> None:
         super().__init__()
@@ -62,13 +62,13 @@ class Traffic(Callers):
         self._callers = [threading.Thread(target=self._call, args=each) for each in zip(kinds, count(), strict=False)]
 
     def next_stage(self, rules: dict[str, dict[str, int]]) -> None:
-        """Change the routing of the model. Requests that are sent from now on are those of the next stage."""
+        """Change the routing of the model. Later requests belong to the next stage."""
         self._server.client.post(ROUTE, json=rules).raise_for_status()
         with self._grown:
             self.stage += 1
 
     def until(self, requests: int) -> Counter[str]:
-        """Wait for so many answers to requests of this stage, and return their versions."""
+        """Wait for this number of answers in the current stage. Returns the number of answers of each version."""
         answered = self.answered[self.stage]
         with self._grown:
             assert self._grown.wait_for(lambda: answered.total() >= requests or self.faults, PATIENCE)
@@ -137,14 +137,14 @@ def typed(server: ServerProcess) -> Iterator[Send]:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with version 1."""
+    """Create a repository with version 1."""
     publish_strength(tmp_path, STRENGTHS["1"])
     return tmp_path
 
 
 @pytest.fixture
 def server(repository: Path) -> Iterator[ServerProcess]:
-    """Two workers that serve all versions; version 1 answers."""
+    """Serve all versions with two workers. Version 1 answers."""
     flags = ("--workers", "2", "--versions", "all", "--split", "tickets=1:1", "--admin", "open")
     with ServerProcess(*flags, "--watch-interval", "0.1", *PATIENT, repository=repository) as process:
         yield process
@@ -155,7 +155,7 @@ def samples(server: ServerProcess) -> Series:
 
 
 def answered(server: ServerProcess, version: str) -> int:
-    """The requests that a version has answered, by the metrics."""
+    """Return the number of requests that a version has answered, from the metrics."""
     found = samples(server)
     statuses = (("rest", "200"), ("grpc", "OK"))
     return int(
@@ -167,7 +167,7 @@ def answered(server: ServerProcess, version: str) -> int:
 
 
 def test_rollout(server: ServerProcess, repository: Path) -> None:
-    """Shadow, 10 %, all and back again lose no request, and every stage has the versions that its rules say."""
+    """Shadow version, 10 %, 100 % and rollback lose no request, and the versions of every stage match its rules."""
     with Traffic(server) as traffic:
         traffic.until(100)
         publish_strength(repository, STRENGTHS["2"])
@@ -217,8 +217,8 @@ def test_rollout(server: ServerProcess, repository: Path) -> None:
     assert versions(server, 8) == {"1": 8}, "workers that are started later know the rules"
 
 
-def test_waiting_calls_do_not_stop_the_shadow_version(tmp_path: Path) -> None:
-    """A caller that watches the health status, or keeps an idle stream open, is not a request in flight."""
+def test_shadow_version_beside_waiting_calls(tmp_path: Path) -> None:
+    """The shadow version runs although callers watch health or keep an idle stream open."""
     publish_strength(tmp_path, 1.0)
     publish_strength(tmp_path, 1.5)
     flags = ("--workers", "1", "--versions", "all", "--split", "tickets=1:1", "--shadow", "tickets=2:100")

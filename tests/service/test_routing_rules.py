@@ -1,4 +1,4 @@
-"""Routing rules: what a setting means, and what is no rule."""
+"""Routing rules are parsed, and invalid rules are rejected."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, re
 
 
 def test_rules_by_model() -> None:
-    """Every part of a setting has the rule of one model."""
+    """A setting contains the rules of several models."""
     assert parse_rules("imdb-cnn=stable:3,canary:4  tickets=2:1") == {
         "imdb-cnn": {"stable": 3, "canary": 4},
         "tickets": {"2": 1},
@@ -21,43 +21,43 @@ def test_rules_by_model() -> None:
         *("a=stable:3,", "a=stable:3,stable:4", "a=stable:3 a=canary:4", "a=stable:" + "9" * 19),
     ],
 )
-def test_what_is_no_rule(text: str) -> None:
-    """Anything else is rejected, and so are two rules for one model and a name that appears twice."""
+def test_invalid_rules(text: str) -> None:
+    """Invalid rules, two rules for one model, and repeated names are rejected."""
     with pytest.raises(ValueError):
         parse_rules(text)
 
 
 @pytest.mark.parametrize("label", ["stable", "a", "v4", "4a", "0-1", "_", "-", "x" * 64])
 def test_label(label: str) -> None:
-    """A label has lower-case letters, digits, hyphens and underscores."""
+    """A label can contain lower-case letters, digits, hyphens and underscores."""
     assert read_rules(labels=f"tickets={label}:4") == {"tickets": RoutingRules(labels={label: 4})}
 
 
 @pytest.mark.parametrize(
     "labels", ["4:4", "007:4", "Stable:4", "st.able:4", "st/able:4", "ü:4", "x" * 65 + ":4", "a:0"]
 )
-def test_what_is_no_label(labels: str) -> None:
-    """A number is no label, because requests use it as a version, and 0 is no version. The error names the model."""
+def test_invalid_labels(labels: str) -> None:
+    """A label cannot be a number, which would be a version, and a version cannot be 0. The error names the model."""
     with pytest.raises(ValueError, match="tickets: "):
         read_rules(labels=f"tickets={labels}")
 
 
 def test_targets() -> None:
-    """The other rules name versions by number or by label."""
+    """A split names versions by number or by label."""
     rules = read_rules(labels="tickets=stable:3,canary:4", split="tickets=stable:90,5:10")["tickets"]
     assert rules.targets() == {"stable": 3, "canary": 4, "5": 5}
     assert rules.targets(["split"]) == {"stable": 3, "5": 5}
 
 
 @pytest.mark.parametrize("split", ["stabel:1", "0:1", "3:0", "3:0,4:0"])
-def test_what_is_no_split(split: str) -> None:
-    """An unknown label is rejected, and so are weights that are all 0."""
+def test_invalid_splits(split: str) -> None:
+    """A split with an unknown label, or with weights that are all 0, is rejected."""
     with pytest.raises(ValueError, match="tickets: "):
         read_rules(labels="tickets=stable:3", split=f"tickets={split}")
 
 
 @pytest.mark.parametrize("shadow", ["stabel:1", "3:0", "3:101", "3:10,4:10"])
-def test_what_is_no_shadow(shadow: str) -> None:
-    """A model has one shadow version, which classifies 1 to 100 % of the requests."""
+def test_invalid_shadow_rules(shadow: str) -> None:
+    """A shadow rule with several versions, or with a share outside of 1 to 100 %, is rejected."""
     with pytest.raises(ValueError, match="tickets: "):
         read_rules(labels="tickets=stable:3", shadow=f"tickets={shadow}")

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.settings import Settings, add_flags, flag, read_settings, table, variable
+from sentiment_conv1d.service.settings import (
+    Settings,
+    add_flags,
+    flag,
+    read_settings,
+    shown,
+    variable,
+    variables,
+)
 from tests.processes import PROJECT
 
 
@@ -173,10 +181,20 @@ def test_batches_that_could_never_run() -> None:
         ("--admin", "off", "--admin-key-file", "keys"),
     ],
 )
-def test_administration_keys_that_nobody_needs_or_has(given: tuple[str, ...]) -> None:
+def test_administration_keys_and_admin(given: tuple[str, ...]) -> None:
     """`--admin key` and administration keys need each other."""
     with pytest.raises(StartupError, match=r"^admin=key and admin_keys or admin_key_file go together"):
         read_settings(flags(*given), {})
+
+
+def table() -> str:
+    """Return the settings as a Markdown table."""
+    rows = ["| flag | environment variable | default | what it is |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = f"`{shown(field.default)}`"
+        names = ", ".join(f"`{each}`" for each in variables(name))
+        rows.append(f"| `{flag(name)}` | {names} | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
 
 
 def test_documentation() -> None:

@@ -22,11 +22,11 @@ from sentiment_conv1d.service.grpc.sentiment import PREDICT
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.rest.server.parsing import MAX_HEAD_BYTES
 from sentiment_conv1d.service.rest.server.protocol import MAX_PIPELINED
+from tests.proc import children, connections
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
-from tests.service.process.test_supervisor import children, connections
 from tests.service.rest.raw import Connection, error, request
 
 GOOD = b'{"text": "A great film."}'
@@ -101,7 +101,7 @@ def test_idle_connections_make_room() -> None:
 
 
 @pytest.mark.parametrize("first", ["further", "requests"])
-def test_a_request_that_was_not_read_yet_is_not_idle(first: str) -> None:
+def test_unread_request_is_not_idle(first: str) -> None:
     """A connection with a request that a busy worker has not read is not evicted."""
     with ServerProcess("--max-connections", "3", "--workers", "1", *PATIENT) as server, ExitStack() as stack:
         asking = [stack.enter_context(Connection(server.port)) for _ in range(3)]
@@ -125,7 +125,7 @@ def test_a_request_that_was_not_read_yet_is_not_idle(first: str) -> None:
         eventually(lambda: connections(worker, server.port) <= 3)
 
 
-def test_room_for_as_many_as_may_be() -> None:
+def test_connections_below_the_limit() -> None:
     """Below the limit no connection is rejected, however fast connections come and go."""
     with ServerProcess("--max-connections", "3", "--workers", "1") as server:
         for _ in range(100):
@@ -141,7 +141,7 @@ def test_room_for_as_many_as_may_be() -> None:
     assert not [line for line in server.log if "too many" in line]
 
 
-def test_no_room() -> None:
+def test_connections_above_the_limit() -> None:
     """If no connection is idle, a new one is rejected and can retry when there is room."""
     with ServerProcess("--max-connections", "3", "--workers", "1") as server, ExitStack() as stack:
         busy = [stack.enter_context(Connection(server.port)) for _ in range(3)]
@@ -203,7 +203,7 @@ def reader(port: int) -> socket.socket:
     ],
     ids=["fast path", "asgi"],
 )
-def test_answers_that_nobody_reads(ask: bytes) -> None:
+def test_unread_answers(ask: bytes) -> None:
     """A client that sends many requests and reads no response is disconnected."""
     with ServerProcess("--write-timeout", "1", "--workers", "1") as server, reader(server.port) as connection:
         connection.setblocking(False)
@@ -277,7 +277,7 @@ def test_memory_for_heads() -> None:
 
 
 @pytest.mark.parametrize("answered", ["/livez", "/v1/no-such-route"])
-def test_a_body_that_drips_after_the_answer(server: ServerProcess, answered: str) -> None:
+def test_body_after_an_early_answer(server: ServerProcess, answered: str) -> None:
     """A connection is closed if a body continues for too long after an early answer."""
     with Connection(server.port) as connection:
         connection.send(request(answered, "Transfer-Encoding: chunked", method="GET"))
@@ -359,7 +359,7 @@ def test_busy_grpc_connections_make_no_room() -> None:
         assert busy.answer(stream).status == 0
 
 
-def test_room_for_as_many_grpc_connections_as_may_be() -> None:
+def test_grpc_connections_below_the_limit() -> None:
     """Up to the limit no connection is rejected, however fast connections arrive."""
     with ServerProcess("--grpc-max-connections", "3", "--workers", "1") as server:
         [worker] = children(server.process.pid)
@@ -372,7 +372,7 @@ def test_room_for_as_many_grpc_connections_as_may_be() -> None:
     assert not [line for line in server.log if "too many" in line]
 
 
-def test_grpc_caller_who_is_gone() -> None:
+def test_grpc_caller_that_answers_no_pings() -> None:
     """A gRPC connection that answers no pings is closed, with any calls."""
     with ServerProcess("--write-timeout", "1", "--workers", "1") as server, sockets(server.grpc_port, 1) as [silent]:
         silent.sendall(HELLO)

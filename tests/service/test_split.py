@@ -1,4 +1,4 @@
-"""The split of the requests that name no version: in every protocol, and the same in all workers."""
+"""Requests that name no version are split equally in every protocol and all workers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEYS = [f"caller-{number}" for number in range(12)]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Two workers that split requests between two of three versions."""
+    """Run two workers that split requests between two of three versions."""
     repository = tmp_path_factory.mktemp("repository")
     for strength in (1, 2, 3):
         publish_strength(repository, strength)
@@ -49,7 +49,7 @@ def open_inference(server: ServerProcess, text: str, key: dict[str, str]) -> str
 
 
 def by_header(path: str, body: Callable[[str], Any]) -> Callable[[ServerProcess, str, dict[str, str]], str]:
-    """A protocol whose answers state the version in a header."""
+    """Return a caller of a protocol whose answers state the version in a header."""
 
     def ask(server: ServerProcess, text: str, key: dict[str, str]) -> str:
         return server.client.post(path, json=body(text), headers=key).raise_for_status().headers["x-model-version"]

@@ -92,7 +92,7 @@ def assert_same(found: Sequence[Answer], wanted: Sequence[Answer]) -> None:
         assert np.abs(np.array(one[2]) - other[2]).max() <= 1e-6
 
 
-def test_the_texts_tell_something(expected: list[Answer]) -> None:
+def test_texts(expected: list[Answer]) -> None:
     """The texts have both labels, and the model is certain of some and uncertain of others."""
     assert {label for label, _, _ in expected} == {"negative", "positive"}
     assert min(score for _, score, _ in expected) < 0.6 and max(score for _, score, _ in expected) > 0.9
@@ -295,7 +295,7 @@ def test_questions(http: Any, grpc: Any, protocol: str) -> None:
 
 
 def test_repository(tmp_path: Path) -> None:
-    """Both clients load and unload models, and each sees the changes of the other."""
+    """Both clients load and unload models, and each client sees the other's changes."""
     publish_table(tmp_path)
     with (
         ServerProcess("--admin", "open", repository=tmp_path) as process,

@@ -1,4 +1,4 @@
-"""A second model beside the shipped one: nothing needs a flag, before a restart and after it."""
+"""A repository with the shipped model and another one works without flags."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ TEXT = "A gripping, beautifully acted film."
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped model and a model of tickets."""
+    """Create a repository with the shipped model and a model of tickets."""
     folder = tmp_path_factory.mktemp("repository")
     shipped_copy(folder)
     publish_table(folder, name="tickets")
     return folder
 
 
-def test_a_restart(repository: Path) -> None:
-    """Callers that name no model get the shipped one each time, and the other is there by its name."""
+def test_restart(repository: Path) -> None:
+    """Before and after a restart, the shipped model is the default, and the other model can be named."""
     for _ in range(2):
         with ServerProcess("--workers", "1", repository=repository) as server:
             assert server.client.get("/readyz").status_code == 200
@@ -38,8 +38,8 @@ def test_a_restart(repository: Path) -> None:
             assert answer["model"]["name"] == "tickets"
 
 
-def test_the_page(repository: Path, browser: Browser) -> None:
-    """It answers with the shipped model and offers both."""
+def test_page(repository: Path, browser: Browser) -> None:
+    """The page uses the shipped model and offers both models."""
     with ServerProcess("--workers", "1", repository=repository) as server:
         page = browser.new_page()
         page.goto(server.url)
@@ -50,7 +50,7 @@ def test_the_page(repository: Path, browser: Browser) -> None:
 
 
 def test_commands(repository: Path, tmp_path: Path) -> None:
-    """`predict` and `explain` work as with one model."""
+    """`predict` and `explain` use the shipped model."""
     place = {"SENTIMENT_MODEL_REPOSITORY": str(repository)}
     (tmp_path / "reviews.txt").write_text(f"{TEXT}\n")
     scored = run("-m", "service", "predict", str(tmp_path / "reviews.txt"), **place)
@@ -62,8 +62,8 @@ def test_commands(repository: Path, tmp_path: Path) -> None:
     assert "gripping" in explained.stdout
 
 
-def test_a_load_test(repository: Path, tmp_path: Path) -> None:
-    """The shortest one finds the shipped model."""
+def test_load_test(repository: Path, tmp_path: Path) -> None:
+    """A load test uses the shipped model."""
     flags = ("--smoke", "--workers", "1", "--batch", "4", "--seconds", "0.4", "--slo", "p99<5s,errors<50%")
     finished = run("-m", "loadtest", *flags, "--out", str(tmp_path), SENTIMENT_MODEL_REPOSITORY=str(repository))
     assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -24,13 +24,13 @@ TENSOR = {"name": "text", "datatype": "BYTES", "shape": [1, 1], "data": ["praise
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server whose labels stay as they are."""
+    """Serve versions and labels for tests that do not change them."""
     with serve(tmp_path_factory.mktemp("repository")) as process:
         yield process
 
 
 def serve(repository: Path) -> ServerProcess:
-    """Two workers that serve versions 1, 2 and 3; the label `next` is of a version that does not exist."""
+    """Serve versions 1, 2 and 3 with two workers. The label `next` names a version that does not exist."""
     for strength in (1, 2, 3):
         publish_strength(repository, strength)
     labels = "tickets=stable:1,canary:2,next:4"
@@ -115,7 +115,7 @@ PROTOCOLS: tuple[Ask, ...] = (
 
 @pytest.mark.parametrize("ask", PROTOCOLS)
 def test_every_protocol(server: ServerProcess, ask: Ask) -> None:
-    """A label is as good as the number of its version, and the answer states the number."""
+    """A label works like the number of its version, and the answer states the number."""
     assert [ask(server, version) for version in ("stable", "1", "canary")] == ["1", "1", "2"]
 
 
@@ -126,7 +126,7 @@ def test_models_list_their_labels(server: ServerProcess) -> None:
 
 
 def test_label_of_a_version_that_is_not_served(server: ServerProcess) -> None:
-    """The error names the label and its version, and what is served under which labels."""
+    """The error names the label and its version, and lists the served versions with their labels."""
     answer = server.client.post("/v1/predict", json={"text": "praise", "version": "next"})
     message = answer.json()["error"]["message"]
     assert (answer.status_code, message) == (
@@ -138,7 +138,7 @@ def test_label_of_a_version_that_is_not_served(server: ServerProcess) -> None:
 
 
 def test_routing_by_administration(tmp_path: Path) -> None:
-    """All workers follow a change of labels, and so do workers that are started later."""
+    """All workers follow a change of labels, even workers that start later."""
     with serve(tmp_path) as server:
         check_administration(server)
 
@@ -176,13 +176,13 @@ def check_administration(server: ServerProcess) -> None:
     ],
 )
 def test_rejected_rules(server: ServerProcess, body: Any, message: str) -> None:
-    """Rules that are wrong, or that name a version that is not served, are rejected as a whole."""
+    """If a rule is invalid, or names a version that is not served, all rules of the request are rejected."""
     answer = server.client.post("/v2/repository/models/tickets/routing", json=body)
     assert answer.status_code in (400, 404) and answer.json()["error"].startswith(message)
 
 
 def test_administration_is_off(tmp_path: Path) -> None:
-    """Nobody changes the routing without `--admin`."""
+    """Without `--admin`, callers cannot change the routing."""
     publish_strength(tmp_path, 1)
     with ServerProcess("--workers", "1", repository=tmp_path) as server:
         assert server.client.post("/v2/repository/models/tickets/routing", json={}).status_code == 403

@@ -1,4 +1,4 @@
-"""Version policies: the versions that they choose, and invalid policies."""
+"""Version policies choose the versions to serve, and invalid policies are refused."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
     ],
 )
 def test_choice(text: str, chosen: list[int]) -> None:
-    """The rule of a model, or otherwise the rule for all, chooses versions, the newest first."""
+    """The rule of a model, or otherwise the rule for all models, chooses versions, the newest first."""
     assert VersionPolicy(text).choose("tickets", [3, 9, 1]) == chosen
 
 
@@ -33,7 +33,7 @@ def test_choice(text: str, chosen: list[int]) -> None:
         *("only:1 2", "only:" + "9" * 19, "=all", "A=all", "../x=all", "a=b=all", "all newest:1", "x=all x=all"),
     ],
 )
-def test_what_is_no_policy(text: str) -> None:
-    """Any other text is refused, and so are two rules for the same model."""
+def test_invalid_policies(text: str) -> None:
+    """An invalid policy, or one with two rules for the same model, is refused."""
     with pytest.raises(ValueError):
         VersionPolicy(text)

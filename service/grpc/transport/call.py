@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -53,76 +54,41 @@ class Method(NamedTuple):
     watching: bool = False
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Call(Stream):
-    """A call of a method. `start` creates the task that runs it, as soon as there is something to run."""
+    """A call of a method. `_start` creates the task that runs it, as soon as there is something to run."""
 
-    __slots__ = (
-        "_behind",
-        "_complete",
-        "_connection",
-        "_held",
-        "_incomplete_since",
-        "_kept",
-        "_loop",
-        "_messages",
-        "_queued",
-        "_response",
-        "_start",
-        "_task",
-        "_terms",
-        "_timer",
-        "_until",
-        "_waiting",
-        "_working",
-        "begun",
-        "failure",
-        "fields",
-        "method",
-        "path",
-        "request_id",
-        "started",
-        "status",
-        "trailing",
-    )
+    _connection: GrpcConnection
+    path: bytes
+    fields: Mapping[bytes, bytes]
+    method: Method
+    _terms: Terms
+    _start: Callable[[Call], asyncio.Task[None]]
+    _loop: asyncio.AbstractEventLoop
+    started: float = field(default_factory=perf_counter)
+    request_id: str = ""
+    trailing: Trailers = field(default_factory=list)  # fields to send with the status
+    status: int | None = None  # a number of `google.rpc.Code`, once it is known
+    begun: bool = False  # whether its task runs
+    failure: RequestError | None = None  # why no more messages are read
+    _task: asyncio.Task[None] | None = None
+    _complete: deque[Message] = field(default_factory=deque)
+    _queued: int = 0  # bytes of these
+    _working: int = 0  # bytes of the messages that are being answered
+    _messages: Messages | None = None  # while a message is incomplete
+    _incomplete_since: float = 0.0
+    _kept: int = field(init=False)  # bytes held until the end of the call
+    _held: int = 0  # bytes charged to the buffers
+    _behind: bool = False  # whether the client must wait
+    _waiting: asyncio.Future[None] | None = None  # done when a message arrives
+    _response: Response = field(init=False)
+    _until: float | None = None  # the deadline as the event loop's time
+    _timer: asyncio.TimerHandle | None = None
 
-    def __init__(
-        self,
-        connection: GrpcConnection,
-        identity: int,
-        path: bytes,
-        fields: Mapping[bytes, bytes],
-        method: Method,
-        terms: Terms,
-        start: Callable[[Call], asyncio.Task[None]],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        super().__init__(identity)
-        self.path = path
-        self.method = method
-        self.started = perf_counter()
-        self.fields = fields
-        self.request_id = ""
-        self.trailing: Trailers = []  # fields to send with the status
-        self.status: int | None = None  # a number of `google.rpc.Code`, once it is known
-        self.begun = False  # whether its task runs
-        self.failure: RequestError | None = None  # why no more messages are read
-        self._connection = connection
-        self._terms = terms
-        self._start = start
-        self._loop = loop
-        self._task: asyncio.Task[None] | None = None
-        self._complete: deque[Message] = deque()
-        self._queued = 0  # bytes of these
-        self._working = 0  # bytes of the messages that are being answered
-        self._messages: Messages | None = None  # while a message is incomplete
-        self._incomplete_since = 0.0
-        self._kept = CALL_BYTES + sum(map(len, fields.values()))  # bytes held until the end of the call
-        self._held = 0  # bytes charged to the buffers
-        self._behind = False  # whether the client must wait
-        self._waiting: asyncio.Future[None] | None = None  # done when a message arrives
-        self._response = Response(self, connection.sender, terms.buffers, fields.get(b"grpc-accept-encoding", b""))
-        self._until: float | None = None  # the deadline as the event loop's time
-        self._timer: asyncio.TimerHandle | None = None
+    def __post_init__(self) -> None:
+        self._kept = CALL_BYTES + sum(map(len, self.fields.values()))
+        accepted = self.fields.get(b"grpc-accept-encoding", b"")
+        self._response = Response(self, self._connection.sender, self._terms.buffers, accepted)
 
     async def run(self) -> None:
         """Run the method. An exception becomes the status of the call."""

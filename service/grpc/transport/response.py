@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sentiment_conv1d.service.grpc.transport.messages import encode
 from sentiment_conv1d.service.grpc.transport.sender import Sender
@@ -18,17 +19,15 @@ _GZIP_HEAD = Head(200, [*_HEAD.fields, (b"grpc-encoding", b"gzip")])
 _SMALL = 16_384
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Response:
-    """Sends the response of a stream, compressed if the client's `accepted` encodings include gzip."""
+    """Sends the response of a stream, compressed if the client's `_accepted` encodings include gzip."""
 
-    __slots__ = ("_accepted", "_buffers", "_head_sent", "_sender", "_stream")
-
-    def __init__(self, stream: Stream, sender: Sender, buffers: Buffers, accepted: bytes) -> None:
-        self._stream = stream
-        self._sender = sender
-        self._buffers = buffers
-        self._accepted = accepted
-        self._head_sent = False
+    _stream: Stream
+    _sender: Sender
+    _buffers: Buffers
+    _accepted: bytes
+    _head_sent: bool = False
 
     async def send(self, messages: Sequence[bytes], trailers: Trailers | None = None) -> None:
         """Send messages, and end the response if `trailers` are given. Raises `ClientDisconnected`."""

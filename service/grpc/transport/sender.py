@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport.http2 import MAX_CONTENT, Fields, Http2
@@ -13,27 +14,18 @@ from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
 _TIMED_BYTES = 1024 * 1024
 
 
+@dataclass(eq=False)
 class Sender:
-    """Sends the responses of one connection.
+    """Sends the responses of one connection."""
 
-    It calls `sent` when there are frames to write, and `ended` when a response is complete or canceled.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        http2: Http2,
-        write_seconds: float,
-        sent: Callable[[], None],
-        ended: Callable[[Stream], None],
-    ) -> None:
-        self._loop = loop
-        self._http2 = http2
-        self._write_seconds = write_seconds
-        self._sent = sent
-        self._ended = ended
-        self._blocked: dict[Stream, None] = {}  # streams that wait to send, in the order in which they began to wait
-        self._paused = False
+    _loop: asyncio.AbstractEventLoop
+    _http2: Http2
+    _write_seconds: float
+    _sent: Callable[[], None]  # called when there are frames to write
+    _ended: Callable[[Stream], None]  # called when a response is complete or canceled
+    #: Streams that wait to send, in the order in which they began to wait.
+    _blocked: dict[Stream, None] = field(default_factory=dict)
+    _paused: bool = False
 
     def pause(self) -> None:
         """Stop sending: the client does not read."""

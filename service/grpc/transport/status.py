@@ -16,7 +16,7 @@ from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from sentiment_conv1d.service.errors import GRPC_STATUS, Malformed, RequestError
+from sentiment_conv1d.service.errors import Malformed, RequestError
 from sentiment_conv1d.service.grpc.transport.messages import ENCODINGS
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _PUSHBACK = b"grpc-retry-pushback-ms"
 
 def status_of(error: RequestError) -> int:
     """Return the status of an error, a number of `google.rpc.Code`."""
-    status: int = Code.Value(GRPC_STATUS[error.code])
+    status: int = Code.Value(error.grpc_status)
     return status
 
 

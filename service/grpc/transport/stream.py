@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sentiment_conv1d.service.grpc.transport.http2 import Fields
@@ -24,16 +25,14 @@ class RequestHead(NamedTuple):
     fields: Fields
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Stream(ABC):
     """The interface between a connection and one of its streams."""
 
-    __slots__ = ("blocked", "cut", "ended", "id")
-
-    def __init__(self, identity: int) -> None:
-        self.id = identity
-        self.ended = False  # whether the request is complete
-        self.cut = False  # whether nothing more can be sent
-        self.blocked: asyncio.Future[None] | None = None  # done when more can be sent
+    id: int
+    ended: bool = field(default=False, init=False)  # whether the request is complete
+    cut: bool = field(default=False, init=False)  # whether nothing more can be sent
+    blocked: asyncio.Future[None] | None = field(default=None, init=False)  # done when more can be sent
 
     def wake(self) -> None:
         """Resume a response that waits to send."""

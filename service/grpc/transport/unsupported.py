@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass, field
 
 from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport.sender import Sender
@@ -27,15 +28,13 @@ def is_http1(data: bytes) -> bool:
     return data.startswith(_HTTP1)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Unsupported(Stream):
     """An HTTP/2 request that is not a gRPC call. It gets an answer and stays open until the client ends it."""
 
-    __slots__ = ("_loop", "_sender", "_task")
-
-    def __init__(self, identity: int, sender: Sender, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(identity)
-        self._sender = sender
-        self._loop = loop
+    _sender: Sender
+    _loop: asyncio.AbstractEventLoop
+    _task: asyncio.Task[None] = field(init=False)
 
     @property
     def parked(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.model.explaining.reading import Word
 from sentiment_conv1d.service.inference.explaining.explainer import Explanation
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 
 #: Background colours of xterm's palette, from a small share to the largest: for negative and for positive shares.
 _AGAINST = (224, 217, 216, 209, 202)

@@ -51,7 +51,7 @@ class Traced:
         }
         if client := scope.get("client"):
             attributes["client.address"] = client[0]
-        return self._tracer.begin(scope["method"], given, attributes)
+        return Trace(self._tracer, scope["method"], given, attributes)
 
     def _end(self, trace: Trace, scope: Scope, status: int) -> None:
         route = self._application.route_of(scope)

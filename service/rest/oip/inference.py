@@ -74,7 +74,8 @@ class InferResponse(BaseModel):
 class Infer(Endpoint):
     """Probabilities for a batch of texts (`text`), or of ids that the caller made (`tokens`).
 
-    JSON or the binary tensor extension both ways, gzip and deflate both ways, `classification` on `probabilities`.
+    Requests and responses can use JSON or the binary tensor extension, with gzip or deflate. `classification` is
+    supported for `probabilities`.
     """
 
     summary = "Open Inference Protocol: infer"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from sentiment_conv1d.service.errors import ClientDisconnected
-from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Charge
+from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.asgi import PIECE_BYTES
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest, Result
@@ -32,34 +33,16 @@ class Wire(NamedTuple):
     last: Callable[[], bool]  # whether the connection closes after this response, even if the client wants to keep it
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class FastRequest(HttpRequest):
     """A request that collects its body with `add`. `handler` answers it when the body is complete."""
 
-    __slots__ = ("_body", "_keep_alive", "_wire", "_working", "disconnected", "handler")
-
-    def __init__(
-        self,
-        wire: Wire,
-        handler: Handler,
-        target: bytes,
-        headers: Mapping[bytes, bytes],
-        charge: Charge,
-        *,
-        keep_alive: bool,
-    ) -> None:
-        self.method = "POST"
-        self.target = target
-        self.headers = headers
-        self.client = wire.client
-        self.certified = wire.certified
-        self.charge = charge
-        self.context = None
-        self._wire = wire
-        self._keep_alive = keep_alive
-        self._body = bytearray()
-        self._working: asyncio.Task[Any] | None = None
-        self.handler = handler
-        self.disconnected = False
+    handler: Handler
+    _wire: Wire
+    _keep_alive: bool
+    disconnected: bool = field(default=False, init=False)
+    _body: bytearray = field(default_factory=bytearray, init=False)
+    _working: asyncio.Task[Any] | None = field(default=None, init=False)
 
     def add(self, body: bytes) -> None:
         """Append to the body. Raises `Overloaded`."""

@@ -21,12 +21,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.service.errors import (
-    HTTP_STATUS,
-    ClientDisconnected,
-    Overloaded,
-    RequestError,
-)
+from sentiment_conv1d.service.errors import ClientDisconnected, Overloaded, RequestError
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.server import framing, headers
@@ -139,7 +134,10 @@ class Protocol(ParsingProtocol):
             if not self.expect_100_continue and (handler := self._find_handler(self.url, fields)) is not None:
                 keep_alive = version != "1.0" and self.parser.should_keep_alive()
                 wire = self._wire or self._make_wire()
-                self._incoming = FastRequest(wire, handler, self.url, fields, self._charge, keep_alive=keep_alive)
+                client, certified = wire.client, wire.certified
+                self._incoming = FastRequest(
+                    "POST", self.url, fields, client, certified, self._charge, handler, wire, keep_alive
+                )
                 return
         self._start()
         self.headers = []  # trailers are not headers
@@ -374,7 +372,7 @@ class Protocol(ParsingProtocol):
     def _write_refusal(self, error: RequestError) -> None:
         """Send the last response. Unread bytes are read for a while, otherwise a reset could overtake the response."""
         request_id = secrets.token_hex(8)
-        logger.warning("%s", error.message, extra={"request_id": request_id, "status": HTTP_STATUS[error.code].value})
+        logger.warning("%s", error.message, extra={"request_id": request_id, "status": error.http_status.value})
         self.transport.write(refusal(error, request_id, self.server_state.default_headers))
         self._refused = True
         self._incoming = None

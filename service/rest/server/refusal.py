@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import orjson
 
-from sentiment_conv1d.service.errors import HTTP_STATUS, RequestError
+from sentiment_conv1d.service.errors import RequestError
 from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.request import Answer
 
@@ -20,4 +20,4 @@ def refusal(error: RequestError, request_id: str, default_headers: Iterable[tupl
     """Return a complete response to bytes that are not a request. Close the connection after it."""
     answer = Answer(error_body(error, request_id), headers=headers.of_error(error))
     common = headers.lines(default_headers)
-    return headers.head(HTTP_STATUS[error.code].value, common, answer, request_id, close=True) + answer.body
+    return headers.head(error.http_status.value, common, answer, request_id, close=True) + answer.body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from sentiment_conv1d.service.network.buffers import Charge
@@ -20,10 +21,9 @@ class Answer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class HttpRequest(ABC):
     """The head of a request, with methods that read its body and send the answer."""
-
-    __slots__ = ("certified", "charge", "client", "context", "headers", "method", "target")
 
     method: str  # in upper case
     target: bytes  # not decoded
@@ -31,7 +31,8 @@ class HttpRequest(ABC):
     client: str | None  # the client's address, None on a Unix domain socket
     certified: bool  # whether the client has presented a certificate
     charge: Charge  # the memory that the request holds
-    context: RequestContext | None  # set so that the server can stop the work if the client disconnects
+    #: Set so that the server can stop the work if the client disconnects.
+    context: RequestContext | None = field(default=None, init=False)
 
     @abstractmethod
     async def body(self, limit: int, seconds: float) -> bytes:

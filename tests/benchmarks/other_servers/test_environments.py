@@ -1,4 +1,4 @@
-"""The environments of the other servers: pinned with hashes, made on demand, named if they are missing."""
+"""The environments of the other servers are pinned with hashes and created on demand."""
 
 import re
 import subprocess
@@ -17,13 +17,13 @@ NAMES = [other.name for other in OTHER_SERVERS]
 
 
 def pins(path: Path) -> list[str]:
-    """The requirements of a file, each with what belongs to it."""
+    """Return the requirements of a file, each with its options."""
     return path.read_text().replace("\\\n", " ").splitlines()
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Environments in a folder of the test's own, with a server `nothing` that requires nothing."""
+    """Use a temporary folder for environments, with a server `nothing` that has no requirements."""
     monkeypatch.setattr(environments, "_ENVIRONMENTS", tmp_path)
     monkeypatch.setattr(environments, "_REQUIREMENTS", tmp_path)
     (tmp_path / "nothing.txt").write_text("")
@@ -31,8 +31,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_requirements_are_pinned_with_hashes(name: str) -> None:
-    """Nothing is installed but what was there when the file was made."""
+def test_pinned_requirements(name: str) -> None:
+    """Every requirement has a version and hashes."""
     lines = pins(environments.requirements(name))
     assert lines
     for line in lines:
@@ -41,15 +41,15 @@ def test_requirements_are_pinned_with_hashes(name: str) -> None:
 
 @pytest.mark.parametrize("package", ["onnxruntime", "tokenizers"])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_model_runs_in_the_same_libraries(name: str, package: str) -> None:
-    """The server is what differs, not the ONNX Runtime under it."""
+def test_same_libraries(name: str, package: str) -> None:
+    """All servers use the same versions of ONNX Runtime and tokenizers as this project."""
     ours = re.search(rf"^{package}==(\S+)", (PROJECT / "requirements" / "dev.txt").read_text(), re.MULTILINE)
     assert ours is not None
     assert environments.version(name, package) == ours[1]
 
 
-def test_every_server_has_its_ranges_and_its_application() -> None:
-    """Each server has a group in pyproject.toml, a file of pins and a module, and no others exist."""
+def test_files_of_servers() -> None:
+    """Each server has a dependency group, a file of pins and a module, and there are no others."""
     groups = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]
     others = {"audit", "classifier", "cuda", "helm", "sbom", "test-ray", "test-remote", "tfserving-client"}
     assert set(groups) - others == set(NAMES)
@@ -58,8 +58,8 @@ def test_every_server_has_its_ranges_and_its_application() -> None:
     assert modules - {"__init__", "classifier"} == set(NAMES)
 
 
-def test_an_environment_is_good_for_its_requirements_only(elsewhere: Path) -> None:
-    """It is found once it is made, and no longer when the requirements are others."""
+def test_changed_requirements(elsewhere: Path) -> None:
+    """An environment is found after its installation, until its requirements change."""
     with pytest.raises(NotInstalled, match="not installed"):
         environments.interpreter("nothing")
     environments.install("nothing", sys.executable)
@@ -71,8 +71,8 @@ def test_an_environment_is_good_for_its_requirements_only(elsewhere: Path) -> No
         environments.interpreter("nothing")
 
 
-def test_the_reason_of_a_failure_is_passed_on(elsewhere: Path) -> None:
-    """A Python that makes no environments says why, and nothing counts as installed."""
+def test_failed_installation(elsewhere: Path) -> None:
+    """A failed installation raises an error with the reason, and the server does not count as installed."""
     python = elsewhere / "python"
     python.write_text("#!/bin/sh\necho no venv here >&2\nexit 1\n")
     python.chmod(0o755)

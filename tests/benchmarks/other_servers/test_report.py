@@ -1,4 +1,4 @@
-"""The table and the document of `benchmarks.other_servers`."""
+"""The table, the document and the plot of `benchmarks.other_servers`."""
 
 import json
 from pathlib import Path
@@ -19,38 +19,38 @@ MEASURED = {SERVICE: rounds(8000, 4000, 8000), COMPETENT: rounds(2000, 2000, 200
 
 
 def rows(measured: dict[str, Measured]) -> list[str]:
-    """The rows of the table, without its head."""
+    """Return the rows of the table, without its head."""
     return next(iter(summary(measured, {}))).splitlines()[2:]
 
 
-def test_medians_and_ratios_of_each_round() -> None:
-    """A ratio compares within a round, since rounds differ."""
+def test_medians_and_ratios() -> None:
+    """The table has medians, and ratios within each round."""
     row = next(row for row in rows(MEASURED) if row.startswith("| BentoML"))
     assert row == "| BentoML | whole | 1,000 | 0.50 | 0.25 | 10 | 30 | 500 | 300 | 2.5 | 0 |"
 
 
-def test_what_was_not_measured_says_why() -> None:
-    """A server that is not installed leaves the table whole and has a line of its own."""
+def test_server_that_is_not_installed() -> None:
+    """A server that is not installed is listed with the reason, and the table is complete."""
     _, *reasons = summary(MEASURED, ABSENT)
     assert len(rows(MEASURED)) == 2 * len(MEASURED)
     assert reasons == [f"LitServe: {ABSENT['LitServe']}"]
 
 
-def test_errors_are_counted_over_all_rounds() -> None:
-    """One failed answer in each of three rounds makes three."""
+def test_errors() -> None:
+    """The errors of all rounds are added up."""
     row = next(row for row in rows(MEASURED | {"MLServer": rounds(1, 1, 1, errors=1)}) if "MLServer" in row)
     assert row.endswith(" 3 |")
 
 
-def test_the_document_holds_every_round() -> None:
-    """Others can compute other figures of it."""
+def test_document() -> None:
+    """The document contains the results of every round."""
     read = json.loads(document(MEASURED, ABSENT, {"workers": 2}))
     assert read["workers"] == 2
     assert [load["rate"] for load in read["measured"][SERVICE]["loads"]["short"]] == [8000, 4000, 8000]
     assert read["not measured"] == ABSENT
 
 
-def test_the_plot_has_a_bar_for_every_server_and_kind(tmp_path: Path) -> None:
-    """Its labels are text, which can be searched."""
+def test_plot(tmp_path: Path) -> None:
+    """The plot has a bar for every server and kind of text, with searchable labels."""
     save_plot(MEASURED, tmp_path / "other_servers.svg")
     assert (tmp_path / "other_servers.svg").read_text().count("<!-- BentoML, ") == 2

@@ -1,4 +1,4 @@
-"""Answers are compared with the truth before anybody is measured."""
+"""The answers of a server are checked before it is measured."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,27 +16,27 @@ TEXTS = ["What a wonderful film.", "dull " * 500, ""]
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Target]:
-    """This service, started as it is to be measured."""
+    """Start this service as for a measurement."""
     service, *_ = references(workers=1)
     with service.server:
         yield service
 
 
-def test_right_answers_pass(service: Target) -> None:
-    """The naive application's probabilities are the service's."""
+def test_correct_answers(service: Target) -> None:
+    """The check accepts the probabilities of the naive application."""
     naive = Naive()
     service.check({text: naive.predict(text) for text in TEXTS})
 
 
-def test_a_wrong_answer_is_found(service: Target) -> None:
-    """A server that answers something else is not measured."""
+def test_wrong_answer(service: Target) -> None:
+    """A server with a wrong answer is not measured."""
     with pytest.raises(LoadTestError, match=r"service answers .* instead of 0.5 for 'What a wonderful film.'"):
         service.check({TEXTS[0]: 0.5})
 
 
 @pytest.mark.parametrize("other", OTHER_SERVERS, ids=lambda other: other.name)
 def test_not_installed(other: OtherServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is not installed is left out with that sentence."""
+    """A server that is not installed raises an error that says so."""
     monkeypatch.setattr(environments, "_ENVIRONMENTS", tmp_path)
     with pytest.raises(NotInstalled, match="not installed"):
         target_of(other, 2, tmp_path, tmp_path)

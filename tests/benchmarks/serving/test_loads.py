@@ -1,4 +1,4 @@
-"""The load generators of `benchmarks.serving`, against applications that answer with a constant."""
+"""The load generators of `benchmarks.serving` measure applications that answer with a constant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXTS = ["What a wonderful film.", "dull " * 500, "", "It was good and it was ba
 
 @pytest.fixture(scope="module")
 def constant() -> Iterator[Server]:
-    """Constants over ASGI and gRPC, as `benchmarks.serving` starts them."""
+    """Start the applications that answer with a constant over ASGI and gRPC."""
     server = next(server for server in make_servers(1) if server.name == GRPC)
     with server:
         yield server
@@ -28,7 +28,7 @@ def constant() -> Iterator[Server]:
 @pytest.mark.skipif(saturation.find("wrk") is None, reason="this machine has no wrk")
 @pytest.mark.parametrize("form", [rest.PREDICT, rest.batch(2)], ids=["one text", "two texts"])
 def test_rest(constant: Server, form: rest.Form) -> None:
-    """Texts are counted, and not requests."""
+    """Requests over REST are measured without errors."""
     load = rest.run(constant, rest.Script(form, TEXTS), connections=4, seconds=1)
     assert load.errors == 0
     assert 0 < load.p50 <= load.p99
@@ -36,7 +36,7 @@ def test_rest(constant: Server, form: rest.Form) -> None:
 
 @pytest.mark.parametrize("method", ["predict", "stream"])
 def test_rpc(constant: Server, tmp_path: Path, method: str) -> None:
-    """Calls and messages of streams are counted by their texts."""
+    """Calls and streams over gRPC are measured."""
     assert method in METHODS.values()
     (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
     load = rpc.run(constant, method, tmp_path / "texts.json", callers=2, seconds=0.5)

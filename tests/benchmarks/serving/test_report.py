@@ -1,4 +1,4 @@
-"""The tables of `benchmarks.serving`: medians of the rounds, and ratios within each round."""
+"""The tables of `benchmarks.serving` have medians of the rounds, and ratios within each round."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STAGES = (
 
 @pytest.fixture
 def measured() -> Measurements:
-    """Three rounds, in one of which the whole machine was half as fast."""
+    """Return measurements of three rounds. In one of them the machine was half as fast."""
     loads = {
         case: [
             Load(rate / slow, 0.002 * slow, 0.005 * slow, 0.0001 * slow, 1)
@@ -41,20 +41,20 @@ def measured() -> Measurements:
 
 
 def cells(measured: Measurements) -> Iterator[list[str]]:
-    """The rows of all tables."""
+    """Yield the rows of all tables."""
     for each in tables(measured):
         yield from ([cell.strip() for cell in line.strip("|").split("|")] for line in each.splitlines())
 
 
-def test_every_case_has_a_row(measured: Measurements) -> None:
-    """Its numbers are medians of the rounds, and its errors their sum."""
+def test_rows(measured: Measurements) -> None:
+    """Every case has a row with the medians of the rounds and the sum of their errors."""
     rows = list(cells(measured))
     assert [f"{SERVICE}, REST", WHOLE, "32", "8,000", "2.0", "5.0", "100", "3"] in rows
     assert [f"{ALONE}, gRPC stream", WHOLE, "8", "8,000", "2.0", "5.0", "100", "3"] in rows
 
 
-def test_ratios_are_within_a_round(measured: Measurements) -> None:
-    """A round in which everything was slow has the ratios of the others."""
+def test_ratios(measured: Measurements) -> None:
+    """A round in which everything was slow has the same ratios as the others."""
     rows = {name: values for name, *values in cells(measured)}
     assert rows["texts/s at 32 connections: service / competent"] == ["2.00 (2.00 to 2.00)"] * 2
     assert rows["texts/s at 32 connections: service / naive"] == ["4.00 (4.00 to 4.00)"] * 2
@@ -63,15 +63,15 @@ def test_ratios_are_within_a_round(measured: Measurements) -> None:
 
 
 def test_sizes(measured: Measurements) -> None:
-    """What a deployment is planned with follows from the same run."""
+    """The tables contain the numbers for sizing a deployment."""
     rows = {name: values for name, *values in cells(measured)}
     assert rows["requests/s of a core to itself: 1 / processor time"] == ["10,000", "10,000"]
     assert rows["memory of each worker (PSS), MB"] == ["56, 57", ""]
     assert rows["ready after the start of the process, s"] == ["0.60 (0.50 to 0.90)", ""]
 
 
-def test_the_plot_has_a_bar_for_every_case(measured: Measurements, tmp_path: Path) -> None:
-    """Cases are labelled with their names."""
+def test_plot(measured: Measurements, tmp_path: Path) -> None:
+    """The plot has a bar for every case."""
     save_plot(measured, tmp_path / "serving.svg")
     drawn = (tmp_path / "serving.svg").read_text()
     assert all(f"<!-- {', '.join(map(str, case))} -->" in drawn for case in measured.loads)

@@ -54,17 +54,12 @@ def nodes() -> Iterator[tuple[Any, Any]]:
     cluster.shutdown()
 
 
-@pytest.fixture
-def service(nodes: tuple[Any, Any]) -> Iterator[OnRay]:
-    """Serve the shipped model on the cluster."""
+@pytest.fixture(scope="session")
+def proxy(nodes: tuple[Any, Any]) -> Iterator[None]:
+    """Start Ray Serve with a proxy on the head."""
     from ray import serve
     from ray.serve.config import HTTPOptions, gRPCOptions
 
-    from sentiment_conv1d.cluster.application import deployment
-
-    cluster, second = nodes
-    if second not in cluster.list_all_nodes():
-        second = cluster.add_node(**_NODE)
     serve.start(
         proxy_location="HeadOnly",
         http_options=HTTPOptions(host="127.0.0.1", port=_HTTP),
@@ -72,9 +67,23 @@ def service(nodes: tuple[Any, Any]) -> Iterator[OnRay]:
             port=_GRPC, grpc_servicer_functions=["sentiment_conv1d.cluster.servicers.add_services"]
         ),
     )
+    yield
+    serve.shutdown()
+
+
+@pytest.fixture
+def service(nodes: tuple[Any, Any], proxy: None) -> Iterator[OnRay]:
+    """Serve the shipped model on the cluster."""
+    from ray import serve
+
+    from sentiment_conv1d.cluster.application import deployment
+
+    cluster, second = nodes
+    if second not in cluster.list_all_nodes():
+        second = cluster.add_node(**_NODE)
     arguments = {"model_repository": str(MODEL_REPOSITORY), "open_metrics": "true"}
     two = deployment.options(num_replicas=2, autoscaling_config=None)
     serve.run(two.bind(arguments), route_prefix="/")
     with httpx.Client(base_url=f"http://127.0.0.1:{_HTTP}", timeout=PATIENCE, trust_env=False) as client:
         yield OnRay(cluster, second, client)
-    serve.shutdown()
+    serve.delete("default")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("ray", reason="Ray is not installed: make test-ray")
 
 import pyarrow
+import ray
 from pyarrow import parquet
 
 from sentiment_conv1d.scoring.local import score_locally
@@ -78,22 +79,25 @@ def test_a_node_is_killed(nodes: Any, source: Path, tmp_path: Path) -> None:
 
 
 def test_killed_and_resumed(nodes: Any, source: Path, tmp_path: Path) -> None:
-    """If a run is killed half-way, the same command writes the missing parts, and no row twice."""
+    """If a run is killed before its end, the same command writes the missing parts, and no row twice.
+
+    The paths are relative to the folder of the command, which is not that of the cluster.
+    """
     cluster, _ = nodes
     out = tmp_path / "out"
-    arguments = ("predict", source, "--engine", "ray", "--workers", "2", "--part-rows", "50", "--out", f"{out}/")
-    command = [sys.executable, "-m", "service", *map(str, arguments)]
-    variables = environment(RAY_ADDRESS=cluster.address)
-    process = subprocess.Popen(command, cwd=PROJECT, env=variables, stderr=subprocess.DEVNULL)
+    arguments = ("predict", source.name, "--engine", "ray", "--workers", "2", "--part-rows", "50", "--out", "out/")
+    command = [sys.executable, "-m", "service", *arguments]
+    variables = environment(RAY_ADDRESS=cluster.address, SENTIMENT_MODEL_REPOSITORY=str(MODEL_REPOSITORY))
+    process = subprocess.Popen(command, cwd=tmp_path, env=variables, stderr=subprocess.DEVNULL)
     eventually(lambda: len(list(out.glob(f"{PROGRESS}*"))) > 3 or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     assert process.wait(PATIENCE) == -signal.SIGKILL
     finished = len(list(out.glob(f"{PROGRESS}*")))
     assert 3 < finished < 41
-    result = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.endswith(f"2,000 reviews scored into {out}/\n")
-    assert f"2 rows cannot be scored; {os.path.join(out, ERRORS)} says why" in result.stderr  # noqa: PTH118
+    assert result.stdout.endswith("2,000 reviews scored into out/\n")
+    assert f"2 rows cannot be scored; out/{ERRORS} says why" in result.stderr
     assert parquet.read_table(out)["id"].to_pylist() == list(range(2000))
 
 
@@ -107,3 +111,28 @@ def test_errors_are_those_of_parts(nodes: Any, source: Path, tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         score(source, tmp_path / "out", first_part)
     assert score(source, tmp_path / "out", partial(score_on_ray, workers=1)).rows == 2000
+
+
+def test_no_cluster(source: Path, tmp_path: Path) -> None:
+    """If the command cannot connect to the cluster, it prints the reason and ends with status 2."""
+    command = [sys.executable, "-m", "service", "predict", str(source), "--engine", "ray", "--out", f"{tmp_path}/out/"]
+    variables = environment(RAY_ADDRESS="no address")
+    result = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.endswith("\nerror: cannot connect to Ray: Invalid address format: no address\n")
+
+
+class Occupant:
+    """An actor that occupies a processor."""
+
+
+def test_busy_cluster(nodes: Any, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """If no processor is free, a run says that it waits, and goes on when one is free."""
+    occupants = [ray.remote(num_cpus=1)(Occupant).remote() for _ in range(2)]
+    eventually(lambda: ray.available_resources().get("CPU", 0) == 0)
+    with ThreadPoolExecutor() as threads:
+        run = threads.submit(score, source, tmp_path / "out", partial(score_on_ray, workers=1))
+        eventually(lambda: "no processor of the cluster is free" in caplog.text)
+        for each in occupants:
+            ray.kill(each)
+        assert run.result(PATIENCE).rows == 2000

@@ -22,13 +22,14 @@ import ray
 import yaml
 from ray import serve
 from ray._common.utils import import_attr
+from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import ServeDeploySchema
 
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.model.artifact import copy
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.service.grpc.protos import inference_pb2
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import ExplainRequest, PredictRequest
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import ExplainRequest, PredictBatchRequest, PredictRequest
 from tests.cluster.on_ray.conftest import OnRay
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 from tests.service import test_same_answers as ways
@@ -104,22 +105,22 @@ def test_requests(service: OnRay) -> None:
         assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert GRPCInferenceServiceStub(channel).ServerReady(inference_pb2.ServerReadyRequest()).ready
     for _ in range(50):
-        client.post("/v1/predict", json={"text": "good"})
+        client.post("/v1/explain", json={"text": "good"})
 
     def counted() -> float:
         lines = client.get("/metrics").text.splitlines()
         wanted = (
-            'sentiment_requests_total{protocol="rest",route="/v1/predict",model="imdb-cnn",version="1",status="200"}'
+            'sentiment_requests_total{protocol="rest",route="/v1/explain",model="imdb-cnn",version="1",status="200"}'
         )
         return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(wanted))
 
-    wait_until(lambda: counted() >= 51)  # replicas tell each other their counts every few seconds
+    wait_until(lambda: counted() == 51)  # replicas tell each other their counts every few seconds
 
 
 class Load:
     """Callers over REST and gRPC that compare every answer with the correct one."""
 
-    def __init__(self, service: OnRay) -> None:
+    def __init__(self, service: OnRay, callers: int = CALLERS) -> None:
         self._service = service
         self._right = [answer.positive for answer in expected()]
         self._stop = threading.Event()
@@ -127,7 +128,7 @@ class Load:
         self.wrong = 0
         self._threads = [
             threading.Thread(target=target, args=(number,))
-            for number in range(CALLERS // 2)
+            for number in range(callers // 2)
             for target in (self._call_rest, self._call_grpc)
         ]
 
@@ -223,21 +224,34 @@ def test_configuration() -> None:
         assert callable(import_attr(path))
 
 
-def test_new_replicas(service: OnRay) -> None:
-    """A redeployment replaces the replicas one after the other, without a failed request."""
-    arguments = {"model_repository": str(MODEL_REPOSITORY), "log_level": "debug"}
-    with Load(service) as load:
-        load.wait_for(100)
-        deploy(arguments, num_replicas=1)
-        load.wait_for(100)
-    assert load.wrong == 0
-    assert set(load.statuses) == {"200"}
+def test_autoscaling(service: OnRay) -> None:
+    """Ray starts a second replica under load and stops it after the load, without a failed request."""
+    scaling = AutoscalingConfig(
+        min_replicas=1,
+        max_replicas=2,
+        target_ongoing_requests=2,
+        metrics_interval_s=0.5,
+        look_back_period_s=2,
+        upscale_delay_s=1,
+        downscale_delay_s=1,
+    )
+    deploy({"model_repository": str(MODEL_REPOSITORY)}, autoscaling_config=scaling)
+    with Load(service, callers=2) as light:
+        wait_until(lambda: running() == 1)
+        with Load(service, callers=6) as heavy:
+            wait_until(lambda: running() == 2)
+            heavy.wait_for(100)
+        wait_until(lambda: running() == 1)
+        light.wait_for(50)
+    assert light.wrong == heavy.wrong == 0
+    assert set(light.statuses) == set(heavy.statuses) == {"200"}
 
 
-def test_a_new_model_version(service: OnRay, tmp_path: Path) -> None:
-    """Replicas follow the model repository and change to a new version without a failed request."""
+def test_new_model_versions(service: OnRay, tmp_path: Path) -> None:
+    """Replicas follow the model repository, and a redeployment changes the split, without a failed request."""
     shutil.copytree(MODEL_REPOSITORY / "imdb-cnn", tmp_path / "imdb-cnn")
-    deploy({"model_repository": str(tmp_path), "watch_interval": "0.5"}, num_replicas=1)
+    arguments = {"model_repository": str(tmp_path), "watch_interval": "0.5", "versions": "all"}
+    deploy(arguments, num_replicas=1)
 
     def version() -> str:
         answer = service.client.post("/v1/predict", json={"text": "good"}).json()
@@ -248,28 +262,42 @@ def test_a_new_model_version(service: OnRay, tmp_path: Path) -> None:
     with Load(service) as load:
         copy(tmp_path / "imdb-cnn" / "1", tmp_path / "imdb-cnn" / "2")
         wait_until(lambda: version() == "2")
+        deploy(arguments | {"split": "imdb-cnn=1:100"}, num_replicas=1)
+        wait_until(lambda: version() == "1")
         load.wait_for(50)
     assert load.wrong == 0
     assert set(load.statuses) == {"200"}
 
 
 def test_overload(service: OnRay) -> None:
-    """Requests over the capacity get 429 and Retry-After, and all others are answered."""
+    """Requests over the capacity get 429 and Retry-After, or RESOURCE_EXHAUSTED, and all others are answered."""
     deploy({"model_repository": str(MODEL_REPOSITORY)}, num_replicas=1, max_ongoing_requests=1, max_queued_requests=1)
-    body = {"texts": TEXTS}
 
     def ask(_: int) -> httpx.Response:
-        return service.client.post("/v1/predict_batch", json=body)
+        return service.client.post("/v1/predict_batch", json={"texts": TEXTS})
 
-    with ThreadPoolExecutor(16) as threads:
-        responses = list(threads.map(ask, range(32)))
+    with connect(cast(ServerProcess, service)) as channel:
+        stub = SentimentStub(channel)
+
+        def call(_: int) -> str:
+            try:
+                stub.PredictBatch(PredictBatchRequest(texts=TEXTS), timeout=PATIENCE)
+            except grpc.RpcError as error:
+                failed: Any = error
+                return str(failed.code().name)
+            return "OK"
+
+        with ThreadPoolExecutor(16) as threads:
+            responses = list(threads.map(ask, range(32)))
+            codes = set(threads.map(call, range(32)))
     assert {response.status_code for response in responses} == {200, 429}
     refusals = [response for response in responses if response.status_code == 429]
     assert {response.headers["retry-after"] for response in refusals} == {"1"}
+    assert codes == {"OK", "RESOURCE_EXHAUSTED"}
 
 
 def deploy(arguments: dict[str, str], **options: Any) -> None:
     """Deploy the application again."""
     from sentiment_conv1d.cluster.application import deployment
 
-    serve.run(deployment.options(autoscaling_config=None, **options).bind(arguments), route_prefix="/")
+    serve.run(deployment.options(**{"autoscaling_config": None, **options}).bind(arguments), route_prefix="/")

@@ -53,7 +53,7 @@ def checked(
     compare(keras_predict, reference, served, [REVIEWS], SHAPE, threshold)
 
 
-def test_every_way_of_serving_is_compared() -> None:
+def test_comparisons() -> None:
     """The reference graph and the served graph are compared, padded and short, one by one and in batches."""
     checks = compare(truth, off_by(2e-6), truth, [REVIEWS, generated(SHAPE)], SHAPE, THRESHOLD)
     assert [(check.inputs, check.against, check.examples) for check in checks] == [
@@ -72,7 +72,7 @@ def test_every_way_of_serving_is_compared() -> None:
     assert checks[1].largest_difference == 0
 
 
-def test_without_short_reviews_only_padded_ones_are_compared() -> None:
+def test_comparisons_without_short_reviews() -> None:
     """A graph outside the family always reads `max_tokens` ids, so only padded reviews are compared."""
     checks = compare(truth, truth, truth, [REVIEWS], ids.shape(SEQUENCE_LENGTH), THRESHOLD)
     assert [check.inputs for check in checks] == ["three reviews, padded, batches"] * 2 + [
@@ -129,7 +129,7 @@ def test_another_shape_is_refused() -> None:
 @pytest.mark.parametrize(
     ("keras_row", "served_row"), [([0.5 - 1e-6], [0.5 + 1e-6]), ([0.4, 0.3 + 1e-6, 0.3], [0.4, 0.3, 0.3 + 1e-6])]
 )
-def test_a_label_is_what_the_largest_answer_says(keras_row: list[float], served_row: list[float]) -> None:
+def test_changed_labels(keras_row: list[float], served_row: list[float]) -> None:
     """A changed label is refused however small the difference; a changed order of other labels is not."""
 
     def fixed(row: list[float]) -> Predict:
@@ -166,7 +166,7 @@ def test_labels_follow_the_threshold_of_the_model() -> None:
         compare_forms(by_padding, [REVIEWS], SHAPE, THRESHOLD)
 
 
-def test_a_nudged_weight_is_refused(trained: Trained) -> None:
+def test_changed_weight(trained: Trained) -> None:
     """A graph in which one word's embedding is off by a hundredth is refused."""
     family, _ = recognize(trained.model)
     assert family is not None

@@ -63,7 +63,7 @@ def test_a_probability_that_moves_far_is_refused() -> None:
         measure_difference(graphs(1, 0.125), REVIEWS)
 
 
-def test_accuracy_may_fall_by_a_thousandth() -> None:
+def test_loss_of_accuracy() -> None:
     """Two more wrong labels of two thousand are accepted, and three are refused."""
     rounding, metrics = measure_accuracy(graphs(2, 0.5), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (0.999, 1.0, 2)
@@ -74,7 +74,7 @@ def test_accuracy_may_fall_by_a_thousandth() -> None:
         measure_accuracy(graphs(3, 0.5), REVIEWS, LABELS)
 
 
-def test_accuracy_may_rise() -> None:
+def test_gain_of_accuracy() -> None:
     """An 8-bit graph may be more accurate than the float32 graph, and the check reports it."""
     rounding, _ = measure_accuracy(
         Graphs(Wrong(9, 0.5), truth, ids.shape(SEQUENCE_LENGTH, 2), THRESHOLD), REVIEWS, LABELS

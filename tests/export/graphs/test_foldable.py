@@ -166,7 +166,7 @@ def test_normalization(activation: str, first: bool) -> None:
     assert signs == {-1, 1}
 
 
-def test_normalization_behind_a_gelu() -> None:
+def test_normalization_after_a_gelu() -> None:
     """A normalization after a gelu is folded unless one of its scales is negative."""
     normal = layers.BatchNormalization(name="normal", gamma_constraint="non_neg")
     model = model_of([convolution(activation="gelu"), normal, pooling(), answer()])
@@ -253,7 +253,7 @@ def test_several_widths_are_normalized_together() -> None:
     assert_folds(keras.Model(tokens, answer()(joined)))
 
 
-def test_an_activation_behind_the_concatenation() -> None:
+def test_activation_after_the_concatenation() -> None:
     """An activation after the concatenation is computed on the maxima of every bank."""
     tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     embedded = layers.Embedding(IDS, 4)(tokens)
@@ -281,7 +281,7 @@ def test_models_inside_a_model() -> None:
     assert_folds(model_of([convolution(), pooling(), shared, shared, answer()]))
 
 
-def test_a_mask_that_nothing_reads() -> None:
+def test_unused_mask() -> None:
     """`mask_zero` changes nothing, because Keras' convolution drops the mask."""
     with pytest.warns(UserWarning, match="does not support masking"):
         model = model_of([layers.Dropout(0.1), convolution(activation="relu"), pooling(), answer()], mask_zero=True)

@@ -93,7 +93,7 @@ def reviews(sequence_length: int, count: int) -> list[Ids]:
 
 
 @given(members(), st.integers(1, 20))
-def test_it_answers_as_keras_does(member: Member, count: int) -> None:
+def test_same_outputs_as_keras(member: Member, count: int) -> None:
     """The outputs are those of Keras, alone or in any batch, with full or minimal padding."""
     model, sequence_length = member.build(), member.sequence_length
     widest = max(bank.width for bank in member.banks)
@@ -126,7 +126,7 @@ def test_every_position_is_pooled(positions: int) -> None:
 
 
 @given(members())
-def test_nothing_in_it_is_idle_or_twice(member: Member) -> None:
+def test_no_unused_or_repeated_nodes(member: Member) -> None:
     """Every node and every constant exists once and contributes to the output."""
     graph = folded(member.build())
     assert dead_nodes(graph) == []
@@ -166,7 +166,7 @@ def test_the_names_are_those_of_the_widths() -> None:
 
 
 @pytest.mark.parametrize("name", ["imdb-cnn", "text-cnn", "kim-cnn"])
-def test_the_file_is_as_small_as_the_weights(name: str) -> None:
+def test_size_of_the_file(name: str) -> None:
     """The file contains the factors of the tables, which the session multiplies."""
     model = build(PRESETS[name], vocabulary_size=5000)
     size = len(folded(model).SerializeToString())
@@ -175,7 +175,7 @@ def test_the_file_is_as_small_as_the_weights(name: str) -> None:
     assert size < tables / 5
 
 
-def test_a_filter_as_wide_as_the_review() -> None:
+def test_filter_as_wide_as_the_review() -> None:
     """A filter as wide as the longest review has one window, and reviews are padded in full."""
     configuration = Configuration(max_tokens=6, convolutions=(Convolution(width=6, filters=3),))
     model = build(configuration, vocabulary_size=VOCABULARY)

@@ -220,7 +220,7 @@ def test_shares_add_up_to_its_own_logit(member: Member, outputs: int, seed: int)
 
 # Few and small numbers may round to the same integers in two banks, which is no fault.
 @given(members(NEVER_FALLING, [1.0], least_filters=4, least_embedding=4))
-def test_nothing_in_it_is_idle_or_twice(member: Member) -> None:
+def test_no_unused_or_repeated_nodes(member: Member) -> None:
     """Every node and constant exists once and is needed, and only pooling is not an ONNX operator."""
     model = quantized_graph(member.family())
     assert dead_nodes(model) == []
@@ -254,7 +254,7 @@ def test_every_window_of_a_small_vocabulary() -> None:
     assert session(quantized_graph(family).SerializeToString())(windows) == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_file_holds_one_byte_a_table_entry() -> None:
+def test_size_of_the_file() -> None:
     """The tables take one byte per entry, and the head is float32."""
     random = np.random.default_rng(6)
     bank = Bank(random.normal(size=(3, 50, 250)).astype(np.float32), np.zeros(250, np.float32), ("Relu",))
@@ -264,7 +264,7 @@ def test_the_file_holds_one_byte_a_table_entry() -> None:
     assert 3 * 5000 * 250 < size < 3 * 5000 * 250 + 20_000
 
 
-#: Answers to the ids in a file, in hexadecimal; it imports nothing of TensorFlow, which the emulator cannot run.
+#: Prints the answers to the ids in a file, in hexadecimal, without TensorFlow, which the emulator cannot run.
 _PROGRAM = """
 import json, sys, numpy, onnxruntime
 options = onnxruntime.SessionOptions()

@@ -46,7 +46,7 @@ def operators(model: onnx.ModelProto) -> set[str]:
     ],
     ids=["averaging", "odd name", "lstm", "gru", "gelu", "convolution"],
 )
-def test_it_answers_as_keras_does(model: keras.Model) -> None:
+def test_same_outputs_as_keras(model: keras.Model) -> None:
     """The outputs are those of Keras, one by one and in a batch, also if a loop reads values from outside."""
     graph = reference_graph(model, SEQUENCE_LENGTH)
     tokens = random_ids(7, SEQUENCE_LENGTH, IDS)
@@ -84,7 +84,7 @@ def test_a_free_length_is_fixed() -> None:
     assert answers(graph, tokens) == pytest.approx(np.asarray(model(tokens)), abs=1e-5)
 
 
-def test_what_cannot_be_written_is_refused() -> None:
+def test_grouped_convolutions() -> None:
     """Grouped convolutions, which ONNX does not have, are refused."""
     model = over_ids(layers.Conv1D(4, 3, groups=2), layers.GlobalMaxPooling1D(), answer())
     with pytest.raises(ExportError, match="Keras cannot export this model to ONNX"):

@@ -152,7 +152,7 @@ def test_several_widths_keep_their_order() -> None:
         "noise",
     ],
 )
-def test_what_keeps_the_maximum_is_of_the_family(chain: tuple[Any, ...]) -> None:
+def test_filters_and_activations(chain: tuple[Any, ...]) -> None:
     """Filters may have any width, a bias or none, and any monotone activation."""
     recognized(stack(embedding(), *chain, layers.GlobalMaxPooling1D(), answer()))
 
@@ -245,7 +245,7 @@ class Halved(layers.Dense):  # type: ignore[misc]
         ([convolution(), pooling(), answer(activation="celu")], "layer answer has the activation 'celu'"),
     ],
 )
-def test_what_cannot_be_folded_is_named(chain: list[Any], reason: str) -> None:
+def test_unsupported_layers(chain: list[Any], reason: str) -> None:
     """The reason names the layer that cannot be folded."""
     assert reason in refused(stack(embedding(), *chain))
 
@@ -269,7 +269,7 @@ def test_several_inputs_or_outputs_are_refused() -> None:
     assert refused(keras.Model(first, [answer()(one), answer(name="other")(one)])) == "it has several inputs or outputs"
 
 
-def test_an_embedding_of_something_else_is_refused() -> None:
+def test_embedding_of_changed_ids() -> None:
     """An embedding of ids that another layer changed is refused."""
     tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     words = embedding()

@@ -139,7 +139,7 @@ func (c *client) exchange(ctx context.Context, call command, options []grpc.Call
 			message := dynamicpb.NewMessage(method.Input())
 			check(protojson.Unmarshal(request, message))
 			if stream.SendMsg(message) != nil {
-				return // RecvMsg knows why
+				return // RecvMsg returns the error
 			}
 		}
 		if !call.KeepOpen {

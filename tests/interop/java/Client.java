@@ -42,7 +42,7 @@ public final class Client {
   private Client(String address, Path descriptors) throws Exception {
     channel = NettyChannelBuilder.forTarget(address).usePlaintext().proxyDetector(target -> null).build();
     Map<String, FileDescriptor> files = new HashMap<>();
-    // Every file comes after those that it imports.
+    // Every file comes after the files that it imports.
     for (FileDescriptorProto each : FileDescriptorSet.parseFrom(Files.readAllBytes(descriptors)).getFileList()) {
       FileDescriptor[] imported = each.getDependencyList().stream().map(files::get).toArray(FileDescriptor[]::new);
       FileDescriptor file = FileDescriptor.buildFrom(each, imported);
@@ -141,7 +141,7 @@ public final class Client {
     return metadata.get(Metadata.Key.of(name, Metadata.ASCII_STRING_MARSHALLER));
   }
 
-  /** Prints what comes of a call. */
+  /** Prints the answers and the end of a call. */
   private final class Printer extends ClientCall.Listener<DynamicMessage> {
     private final JsonFormat.Printer json =
         JsonFormat.printer().preservingProtoFieldNames().omittingInsignificantWhitespace();

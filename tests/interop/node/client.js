@@ -67,11 +67,11 @@ function start(command) {
   }
   if (method.responseStream) {
     call.on("data", answered);
-    call.on("error", () => {}); // the status tells
+    call.on("error", () => {}); // the status reports the error
   }
   call.on("status", (status) => {
     calls.delete(command.id);
-    // After the answers that have arrived, which a stream may not have handed out yet.
+    // After the answers that have arrived but that the stream has not emitted yet.
     setImmediate(() => print(end(command.id, status)));
   });
   calls.set(command.id, call);

@@ -1,4 +1,4 @@
-"""Connections: what becomes of a request."""
+"""The connection pool sends requests and reports their outcomes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAST = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length
 
 
 def ask(payload: bytes, answer: Callable[[socket.socket], Awaitable[None]]) -> str:
-    """Return the outcome of a request to that server."""
+    """Return the outcome of a request to a server."""
 
     async def exchange() -> str:
         outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -40,8 +40,8 @@ def ask(payload: bytes, answer: Callable[[socket.socket], Awaitable[None]]) -> s
     return uvloop.run(exchange())
 
 
-def test_a_long_request() -> None:
-    """What the kernel does not take at once is sent when it can be."""
+def test_long_request() -> None:
+    """A request that is larger than the kernel's buffer is sent completely."""
     payload = b"x" * 2**24
 
     async def answer(accepted: socket.socket) -> None:
@@ -53,8 +53,8 @@ def test_a_long_request() -> None:
     assert ask(payload, answer) == "200"
 
 
-def test_a_last_answer() -> None:
-    """A connection is closed after an answer that says so."""
+def test_last_answer() -> None:
+    """A connection is closed after an answer with `Connection: close`."""
 
     async def answer(accepted: socket.socket) -> None:
         accepted.send(LAST)
@@ -74,7 +74,7 @@ def test_a_last_answer() -> None:
     ],
 )
 def test_outcomes(answer: bytes, outcome: str) -> None:
-    """An answer is its status; one that breaks off or is no HTTP is a failure of that kind."""
+    """The outcome of an answer is its status. Incomplete answers and answers that are not HTTP are failures."""
 
     async def give(accepted: socket.socket) -> None:
         accepted.send(answer)

@@ -1,4 +1,4 @@
-"""The clock of the generator."""
+"""The timer of the generator."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import uvloop
 from loadtest.generation.timer import Timer
 
 
-def test_moments() -> None:
-    """It wakes nobody before the moment, and waits awake for a twentieth of the time at most."""
+def test_wakes_on_time() -> None:
+    """The timer never wakes early, and waits actively for at most a twentieth of the time."""
 
     async def wait(seconds: float) -> tuple[float, float]:
         woken = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Objectives: what they say, and which steps meet them."""
+"""Objectives are parsed, and steps are compared with them."""
 
 import pytest
 from hypothesis import given
@@ -10,12 +10,12 @@ from loadtest.measurement.step import PERCENTILES, Step
 
 
 def step(rate: float, p99: float = 0.01, failed: float = 0.0) -> Step:
-    """A step of an open loop."""
+    """Build a step of an open loop."""
     return {"rate": rate, "failed_share": failed, "latency": dict.fromkeys((*PERCENTILES, "mean", "max"), p99)}
 
 
 def test_highest_rate() -> None:
-    """The highest rate of those that meet every condition."""
+    """`highest` returns the step with the highest rate that meets every condition."""
     objective = parse("p99<20ms, errors<0.1%")
     steps = [step(100), step(200, p99=0.019), step(300, failed=0.002), step(400, p99=0.02)]
     best = objective.highest(steps)
@@ -25,7 +25,7 @@ def test_highest_rate() -> None:
 
 
 def test_verdict() -> None:
-    """Rates that were asked for all have to do; of those that were tried, one, or the one that has to be reached."""
+    """Every requested rate must meet the objective. Of rates that a search tried, one must, or the required one."""
     steps = [step(100), step(200, p99=0.5)]
     assert parse("p99<20ms").verdict(steps, every=False)
     assert not parse("p99<20ms").verdict(steps, every=True)
@@ -35,7 +35,7 @@ def test_verdict() -> None:
     assert not parse("p99<1ms").verdict([], every=False)
 
 
-def test_no_answer_meets_nothing() -> None:
+def test_step_without_answers() -> None:
     """A step without an answer meets no objective, not even one about errors."""
     assert parse("errors<=100%").misses({"rate": 1.0, "failed_share": 1.0, "latency": {}}) == ["no answers"]
 
@@ -47,7 +47,7 @@ def test_no_answer_meets_nothing() -> None:
     unit=st.sampled_from([("us", 1e-6), ("ms", 1e-3), ("s", 1.0)]),
 )
 def test_bounds(name: str, comparison: str, number: float, unit: tuple[str, float]) -> None:
-    """A bound has the size that its unit says."""
+    """The unit of a bound determines its size."""
     [condition] = parse(f"{name}{comparison}{number}{unit[0]}").conditions
     assert condition.bound == pytest.approx(float(number) * unit[1])
     assert condition.holds(condition.bound) == (comparison == "<=")
@@ -73,7 +73,7 @@ def test_bounds(name: str, comparison: str, number: float, unit: tuple[str, floa
         "p99=20ms",
     ],
 )
-def test_what_is_no_objective(text: str) -> None:
-    """Anything else is refused with an example."""
+def test_invalid_objectives(text: str) -> None:
+    """An invalid objective is refused with an example of a valid one."""
     with pytest.raises(LoadTestError, match=r"objective is like|percentiles are"):
         parse(text)

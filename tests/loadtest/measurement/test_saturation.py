@@ -1,4 +1,4 @@
-"""The output of wrk, through which every REST figure of the benchmarks passes, is read as wrk means it."""
+"""The output of wrk is read correctly. Every REST figure of the benchmarks comes from it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ BEFORE = "Running 1s test @ http://127.0.0.1:35421/\n  1 threads and 4 connectio
     ids=["answers", "bad statuses", "failures of all kinds", "late answers only", "no answers"],
 )
 def test_numbers(line: str, answers: Answers | None) -> None:
-    """An answer with a bad status is a failure and no throughput, and latencies that wrk did not measure are none."""
+    """Answers with a bad status are failures and not throughput. There is no result without measured latencies."""
     assert read_wrk(f"{BEFORE}{line}\n") == (answers and pytest.approx(answers, rel=1e-4))
 
 
 @pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
-def test_wrk_itself() -> None:
-    """The installed wrk prints what is read: a tenth of the answers of a server fails, and each takes 20 ms or more."""
+def test_installed_wrk() -> None:
+    """The output of the installed wrk is read: a tenth of the server's answers fail, and each takes at least 20 ms."""
     with stub.running(delay=0.02, fail_every=10) as url:
         answers = Script("/v1/predict", [b'{"text": "One film."}']).run(url, 4, 1)
     assert answers is not None
@@ -40,14 +40,14 @@ def test_wrk_itself() -> None:
 
 
 @pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
-def test_nobody_answers() -> None:
-    """A port where nothing listens gives no numbers."""
+def test_closed_port() -> None:
+    """There is no result for a port on which nothing listens."""
     assert Script("/v1/predict", [b"{}"]).run("http://127.0.0.1:1", 1, 1) is None
 
 
 @pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
 def test_ports() -> None:
-    """Every port gets its part of the connections, so that no worker of a server stands idle."""
+    """Connections are distributed over all ports, so that no worker of a server is idle."""
     with stub.running(delay=0.02) as one, stub.running(delay=0.02) as other:
         ports = [int(url.rpartition(":")[2]) for url in (one, other)]
         answers = Script("/v1/predict", [b'{"text": "One film."}']).run(one, 8, 1, ports)
@@ -57,7 +57,7 @@ def test_ports() -> None:
 
 
 def test_wrk_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without wrk the error says how to install it."""
+    """If wrk is not installed, the error says how to install it."""
     monkeypatch.setattr("loadtest.measurement.saturation.find", lambda program: None)
     with pytest.raises(LoadTestError, match="apt-get install wrk"):
         Script("/", [b""]).command("http://127.0.0.1:1", 1, 1)

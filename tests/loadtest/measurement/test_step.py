@@ -1,4 +1,4 @@
-"""What is said of the generator itself: where the numbers are its fault, they say so."""
+"""The results of a step: percentiles, and warnings about the generator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from loadtest.run import warnings
 
 
 def found(latency: float, late: dict[float, int], cpu: float = 0.1) -> Found:
-    """A step of a thousand answers; `late` says how many requests were sent how many seconds too late."""
+    """Build a step of a thousand answers. `late` maps a lag in seconds to the number of requests with this lag."""
     lag = np.repeat(list(late), list(late.values()))
     return Found(
         seconds=10.0,
@@ -27,6 +27,16 @@ def found(latency: float, late: dict[float, int], cpu: float = 0.1) -> Found:
     )
 
 
+def test_results() -> None:
+    """Percentiles are exact without interpolation, and the throughput counts the answers within the step."""
+    step = found(0.0, {0.0: 1000})
+    step.latency = np.random.default_rng(0).permutation(np.arange(1, 1001)) / 1000
+    measured = measure(Load("rest", seconds=10.0, rate=100.0), step)
+    assert {f"{at}": at / 100 for at in range(1, 100)}.items() <= measured["percentiles"].items()
+    assert measured["latency"]["p99"] == 0.99 and measured["latency"]["max"] == 1.0
+    assert measured["throughput"] == (step.due + step.latency <= 10.0).sum() / 10.0
+
+
 @pytest.mark.parametrize(
     ("step", "said"),
     [
@@ -40,8 +50,8 @@ def found(latency: float, late: dict[float, int], cpu: float = 0.1) -> Found:
         (found(0.001, {0.00005: 980, 0.0009: 20}), ""),
     ],
 )
-def test_a_late_generator(step: Found, said: str) -> None:
-    """It is named where half of its requests are so late that it matters, or one in a hundred."""
+def test_late_generator(step: Found, said: str) -> None:
+    """A warning names the generator if the lag of half of its requests, or of one in a hundred, affects the results."""
     measured = measure(Load("rest", seconds=10.0, rate=100.0), step) | {"title": "this step"}
     sentences = warnings([measured])
     assert len(sentences) == bool(said)

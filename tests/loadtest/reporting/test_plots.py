@@ -1,4 +1,4 @@
-"""Plots: whatever the numbers are, they have an axis."""
+"""Plots show all points, whatever their values are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POSITIVE = st.one_of(st.sampled_from([0.001, 0.01, 1.0, 2.0, 5.0, 10.0, 64.0]), 
 
 @given(points=st.lists(st.tuples(POSITIVE, POSITIVE), max_size=4), log=st.booleans())
 def test_lines(points: list[tuple[float, float]], log: bool) -> None:
-    """Points on a plot of any kind are all there, even a single one, and equal ones."""
+    """Every point is within the plot, with linear and logarithmic axes, even if it is the only one or repeated."""
     places, values = ([each[axis] for each in points] for axis in (0, 1))
     plot = lines("", places, [Series("", 1, values)], x="", y="", unit=SECONDS if log else COUNT, log_x=log, log_y=log)
     if not points:
@@ -32,7 +32,7 @@ def test_lines(points: list[tuple[float, float]], log: bool) -> None:
 
 
 def test_tips() -> None:
-    """A plot shows the values of a place under the pointer, and escapes names."""
+    """A plot shows the values under the pointer, and escapes names."""
     series = [Series("p<50", 1, [0.002, None]), Series("p99", 3, [0.004, 0.03])]
     plot = lines("", [1.0, 2.0], series, x="at once", y="", unit=SECONDS, log_y=True)
     titles = [title.text for title in ElementTree.fromstring(plot).iter("{http://www.w3.org/2000/svg}title")]

@@ -1,4 +1,4 @@
-"""Generated texts are like reviews, and files are read as they are."""
+"""Generated texts resemble reviews, and texts of files are read unchanged."""
 
 import sys
 from pathlib import Path
@@ -17,12 +17,12 @@ from tests.processes import MODEL_REPOSITORY
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    """The shipped model's."""
+    """Return the tokenizer of the shipped model."""
     return read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1").tokenizer
 
 
-def test_generated_texts_are_like_reviews(tokenizer: Tokenizer) -> None:
-    """Length and share of known words are those of the IMDB training reviews, to a few per cent."""
+def test_generated_words(tokenizer: Tokenizer) -> None:
+    """Generated texts have the lengths and the share of unknown words of the IMDB training reviews, within 7 %."""
     encodings = [tokenizer.encode(text) for text in texts.generate(tokenizer, 2000)]
     words = np.array([encoding.tokens - 1 for encoding in encodings])
     assert np.median(words) == pytest.approx(177, rel=0.07)
@@ -31,8 +31,8 @@ def test_generated_texts_are_like_reviews(tokenizer: Tokenizer) -> None:
     assert unknown == pytest.approx(0.1, rel=0.07)
 
 
-def test_generated_texts_are_written_like_reviews(tokenizer: Tokenizer) -> None:
-    """So are punctuation and capital letters: one mark for five words, one capital at the beginning of eight."""
+def test_generated_punctuation(tokenizer: Tokenizer) -> None:
+    """As in reviews, there is a punctuation mark for every five words, and one word in eight is capitalized."""
     generated = texts.generate(tokenizer, 2000)
     words = sum(tokenizer.encode(text).tokens - 1 for text in generated)
     marks = sum(text.count(mark) for text in generated for mark in WordTokenizer.punctuation)
@@ -40,13 +40,13 @@ def test_generated_texts_are_written_like_reviews(tokenizer: Tokenizer) -> None:
     assert sum(word[0].isupper() for text in generated for word in text.split()) / words == pytest.approx(0.13, rel=0.1)
 
 
-def test_texts_are_the_same_in_every_run(tokenizer: Tokenizer) -> None:
-    """Two tests send the same texts, so that they can be compared."""
+def test_same_texts_in_every_test(tokenizer: Tokenizer) -> None:
+    """Two tests send the same texts, so that their results are comparable."""
     assert texts.choose("mixed", tokenizer, 50) == texts.choose("mixed", tokenizer, 50)
 
 
 def test_short_and_mixed(tokenizer: Tokenizer) -> None:
-    """Short texts have 20 words at most, and half of the mixed ones are short."""
+    """Short texts have at most 20 words, and half of the mixed texts are short."""
     short = texts.choose("short", tokenizer, 100)
     assert max(len(text.split()) for text in short) <= 20
     mixed = texts.choose("mixed", tokenizer, 100)
@@ -65,7 +65,7 @@ def test_short_and_mixed(tokenizer: Tokenizer) -> None:
     ],
 )
 def test_files(tmp_path: Path, tokenizer: Tokenizer, name: str, content: str) -> None:
-    """The user's own texts are the lines of a file, a column or a key."""
+    """A user's texts are the lines of a file, or the values of the column or key `text`."""
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     assert texts.choose(str(path), tokenizer, 10) == ["One film.", "Another, très long."]
@@ -73,7 +73,7 @@ def test_files(tmp_path: Path, tokenizer: Tokenizer, name: str, content: str) ->
 
 
 def test_parquet(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    """The texts of a Parquet file are those of its column `text`."""
+    """The texts of a Parquet file are in the column `text`."""
     path = tmp_path / "texts.parquet"
     parquet.write_table(arrow.table({"text": ["One film.", "Another, très long."], "label": [1, 0]}), path)
     assert texts.choose(str(path), tokenizer, 10) == ["One film.", "Another, très long."]
@@ -83,7 +83,7 @@ def test_parquet(tmp_path: Path, tokenizer: Tokenizer) -> None:
         texts.choose(str(path), tokenizer, 10)
 
 
-def test_parquet_without_its_reader(tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_pyarrow(tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pyarrow, the message says what to install."""
     monkeypatch.delitem(sys.modules, "sentiment_conv1d.model.tables.parquet", raising=False)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
@@ -105,8 +105,8 @@ def test_parquet_without_its_reader(tmp_path: Path, tokenizer: Tokenizer, monkey
         ("list.jsonl", b"[1]\n"),
     ],
 )
-def test_files_that_are_none(tmp_path: Path, tokenizer: Tokenizer, name: str, content: bytes | None) -> None:
-    """The message for a file without texts names the file."""
+def test_invalid_files(tmp_path: Path, tokenizer: Tokenizer, name: str, content: bytes | None) -> None:
+    """The error for a missing or invalid file, or a file without texts, names the file."""
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""What `model.data.download` does with servers that behave, and with servers that do not."""
+"""Downloads are complete or leave nothing behind, whatever the server does."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 
 
 class Site(ThreadingHTTPServer):
-    """One file on a server whose manners a test sets."""
+    """A server with one file. A test sets how it fails."""
 
-    daemon_threads = False  # closing waits for the handlers
+    daemon_threads = False  # so that closing the server waits for the handlers
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = CONTENT
         self.says_length = True
-        self.breaks = False  # the answer ends half-way
+        self.breaks = False  # end the response in the middle of the file
         self.hangs = False
         self.status = 200
         self.closing = threading.Event()
@@ -76,12 +76,12 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def refused(site: Site, cache: Path, timeout: float = 30) -> str:
-    """The message of the error that a download ends with; no file may be left."""
+    """Assert that a download fails and leaves no file. Returns the error message."""
     with pytest.raises(DownloadError) as caught:
         fetch(site.url, MD5, cache=cache, timeout=timeout)
     assert list(cache.iterdir()) == []
     message = str(caught.value)
-    # Keras leaves the connection of an answer that it does not read to the garbage collector.
+    # Keras does not close a connection whose response it has not read. The garbage collector does.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         del caught
@@ -91,62 +91,62 @@ def refused(site: Site, cache: Path, timeout: float = 30) -> str:
 
 
 @pytest.mark.parametrize("says_length", [True, False])
-def test_download_arrives_whole(site: Site, tmp_path: Path, says_length: bool) -> None:
-    """The file arrives under its own name, in a cache folder made for it, whether or not its length is known."""
+def test_complete_download(site: Site, tmp_path: Path, says_length: bool) -> None:
+    """The file is stored under its own name in a new cache folder, whether or not its length is known."""
     site.says_length = says_length
     path = fetch(site.url, MD5, cache=tmp_path / "new" / "cache")
     assert path == tmp_path / "new" / "cache" / "reviews.tar.gz"
     assert path.read_bytes() == CONTENT
 
 
-def test_cached_file_needs_no_network(site: Site, tmp_path: Path) -> None:
-    """A finished file is used again without a request."""
+def test_cached_file(site: Site, tmp_path: Path) -> None:
+    """A cached file is used without a request."""
     first = fetch(site.url, MD5, cache=tmp_path)
     assert (fetch(site.url, MD5, cache=tmp_path), site.requests) == (first, 1)
 
 
-def test_corrupt_cached_file_is_fetched_anew(site: Site, tmp_path: Path) -> None:
-    """A cached file that has changed, or was never complete, is replaced."""
+def test_corrupt_cached_file(site: Site, tmp_path: Path) -> None:
+    """A cached file with another digest is downloaded again."""
     (tmp_path / "reviews.tar.gz").write_bytes(CONTENT[:-1] + b"?")
     assert fetch(site.url, MD5, cache=tmp_path).read_bytes() == CONTENT
     assert site.requests == 1
 
 
-def test_corrupt_content_is_an_error(site: Site, tmp_path: Path) -> None:
-    """Content with another digest is an error and is not kept."""
+def test_corrupt_download(site: Site, tmp_path: Path) -> None:
+    """A download with another digest is an error, and the file is not kept."""
     site.content = CONTENT[:-1] + b"?"
     assert "corrupted file" in refused(site, tmp_path)
 
 
-def test_connection_that_breaks_is_an_error(site: Site, tmp_path: Path) -> None:
-    """Half a file is not kept."""
+def test_lost_connection(site: Site, tmp_path: Path) -> None:
+    """If the connection is lost, the incomplete file is not kept."""
     site.breaks = True
     assert "retrieval incomplete" in refused(site, tmp_path)
 
 
 @pytest.mark.parametrize("status", [404, 503])
-def test_status_is_in_the_message(site: Site, tmp_path: Path, status: int) -> None:
-    """The message has what the server answered."""
+def test_error_status(site: Site, tmp_path: Path, status: int) -> None:
+    """The message contains the status of the response."""
     site.status = status
     assert str(status) in refused(site, tmp_path)
 
 
-def test_silent_server_times_out(site: Site, tmp_path: Path) -> None:
-    """A server that accepts the connection and says nothing ends in an error; other sockets keep their timeout."""
+def test_silent_server(site: Site, tmp_path: Path) -> None:
+    """A server that accepts the connection and sends nothing is an error. The timeout does not affect other sockets."""
     site.hangs = True
     assert "timed out" in refused(site, tmp_path, timeout=0.1)
     assert socket.getdefaulttimeout() is None
 
 
-def test_no_server_is_an_error(tmp_path: Path, site: Site) -> None:
-    """A refused connection ends in an error that names the address."""
+def test_refused_connection(tmp_path: Path, site: Site) -> None:
+    """A refused connection is an error that names the address."""
     with Site() as closed:
         pass
     assert "refused" in refused(closed, tmp_path)
 
 
-def test_interruption_leaves_nothing(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the middle leaves no file."""
+def test_interruption(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C during a download leaves no file."""
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -157,15 +157,15 @@ def test_interruption_leaves_nothing(site: Site, tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folder_that_cannot_be_made_is_an_error(site: Site, tmp_path: Path) -> None:
-    """A cache that cannot exist is an error that names it."""
+def test_invalid_cache_folder(site: Site, tmp_path: Path) -> None:
+    """A cache folder that cannot be created is an error that names it."""
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DownloadError, match=r"file.*; pass --data with a local copy"):
         fetch(site.url, MD5, cache=tmp_path / "file" / "cache")
 
 
-def test_default_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """XDG_CACHE_HOME counts if it is absolute, else ~/.cache."""
+def test_default_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The cache is in XDG_CACHE_HOME if that is an absolute path, and otherwise in ~/.cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert download.default_cache() == tmp_path / "sentiment-conv1d"
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -175,13 +175,13 @@ def test_default_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert download.default_cache() == tmp_path / ".cache" / "sentiment-conv1d"
 
 
-def test_default_cache_needs_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user without a home folder is told which variable helps."""
+def test_default_cache_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a home folder, the error names the variable to set."""
 
-    def homeless() -> Path:
+    def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr(Path, "home", no_home)
     with pytest.raises(DownloadError, match="set XDG_CACHE_HOME"):
         download.default_cache()

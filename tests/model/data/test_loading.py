@@ -1,4 +1,4 @@
-"""What `model.data` reads, and what it says about files that it cannot read."""
+"""Labelled texts are read from files of every format, and errors name the place of a fault."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def write_reviews(folder: Path, form: str, reviews: dict[str, str]) -> Path:
 
 
 def refuse(path: Path, *said: str) -> None:
-    """`path` is refused with a message that names it and says all of `said`."""
+    """Assert that `path` is refused with a message that names it and contains all of `said`."""
     with pytest.raises(DataError) as caught:
         load(path, progress=False)
     message = str(caught.value)
@@ -124,12 +124,12 @@ def refuse(path: Path, *said: str) -> None:
 ANY_TABLE = pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 
 
-# What is read
+# Tables
 
 
 @ANY_TABLE
 def test_table_is_read(suffix: str, tmp_path: Path) -> None:
-    """Every kind of table gives its texts in order, the sorted label names, and a sentence about itself."""
+    """Every kind of table is read with its texts in order, sorted label names, and a description of its source."""
     dataset = load(write_table(tmp_path / f"reviews{suffix}", ROWS), progress=False)
     assert dataset.label_names == ("bad", "good")
     assert train_pairs(dataset) == ROWS
@@ -139,15 +139,15 @@ def test_table_is_read(suffix: str, tmp_path: Path) -> None:
 
 
 @ANY_TABLE
-def test_suffix_in_capitals_is_the_same_format(suffix: str, tmp_path: Path) -> None:
-    """A file from a system that shouts is read as well."""
+def test_upper_case_suffix(suffix: str, tmp_path: Path) -> None:
+    """The case of a file's suffix does not matter."""
     path = write_table(tmp_path / f"reviews{suffix}", ROWS).rename(tmp_path / f"REVIEWS{suffix.upper()}")
     assert train_pairs(load(path, progress=False)) == ROWS
 
 
 @ANY_TABLE
-def test_columns_can_be_named(suffix: str, tmp_path: Path) -> None:
-    """The two columns may have any name."""
+def test_column_names(suffix: str, tmp_path: Path) -> None:
+    """Options name the two columns."""
     path = write_table(tmp_path / f"reviews{suffix}", ROWS)
     dataset = load(path, text_column="label", label_column="text", progress=False)
     assert dataset.train.texts == [label for _, label in ROWS]
@@ -159,7 +159,7 @@ def test_columns_can_be_named(suffix: str, tmp_path: Path) -> None:
     [((10, 9, 9), ("10", "9")), ((True, False, True), ("False", "True")), ((0, 1, 1), ("0", "1"))],
 )
 def test_labels_become_strings(suffix: str, labels: tuple[object, ...], names: tuple[str, ...], tmp_path: Path) -> None:
-    """Integer and boolean labels are named by their string, and sorted as strings."""
+    """Integer and boolean labels become strings, and are sorted as strings."""
     rows = [(text, label) for (text, _), label in zip(ROWS, labels, strict=True)]
     dataset = load(write_table(tmp_path / f"reviews{suffix}", rows), progress=False)
     assert dataset.label_names == names
@@ -167,15 +167,15 @@ def test_labels_become_strings(suffix: str, labels: tuple[object, ...], names: t
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
-def test_byte_order_mark_is_no_text(suffix: str, tmp_path: Path) -> None:
-    """The mark that some programs put in front of UTF-8 does not become part of the first column's name."""
+def test_byte_order_mark(suffix: str, tmp_path: Path) -> None:
+    """A byte order mark before UTF-8 does not become part of the first column's name."""
     path = write_table(tmp_path / f"reviews{suffix}", ROWS)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert train_pairs(load(path, progress=False)) == ROWS
 
 
-def test_big_fields_are_read(tmp_path: Path) -> None:
-    """A review may be longer than the csv module's limit, which is left as it was."""
+def test_large_fields(tmp_path: Path) -> None:
+    """A review can be longer than the csv module's limit, and reading it does not change the limit."""
     limit = csv.field_size_limit()
     rows = [("long " * limit, "good"), ("short", "bad")]
     assert train_pairs(load(write_table(tmp_path / "reviews.csv", rows), progress=False)) == rows
@@ -184,13 +184,13 @@ def test_big_fields_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
 def test_line_endings(ending: bytes, tmp_path: Path) -> None:
-    """CSV files may end their lines with LF or CRLF, and hold empty lines."""
+    """Lines of CSV files can end with LF or CRLF, and empty lines are ignored."""
     path = write_bytes(tmp_path / "reviews.csv", ending.join([b"text,label", b"a joy,1", b"", b"a bore,0", b""]))
     assert train_pairs(load(path, progress=False)) == [("a joy", "1"), ("a bore", "0")]
 
 
-def test_json_line_ends_at_line_feeds_only(tmp_path: Path) -> None:
-    """Characters that Unicode calls line separators may stand in a JSON string as they are."""
+def test_line_separators_in_json(tmp_path: Path) -> None:
+    """Only a line feed ends a line of JSON, and a string can contain Unicode's other line separators."""
     lines = ['{"text": "one\u2028line\x85only", "label": "a"}', "", '{"text": "two", "label": "b"}\r', ""]
     path = write_bytes(tmp_path / "reviews.jsonl", "\n".join(lines).encode())
     assert load(path, progress=False).train.texts == ["one\u2028line\x85only", "two"]
@@ -199,8 +199,8 @@ def test_json_line_ends_at_line_feeds_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "kind", [arrow.large_string(), arrow.string_view(), arrow.dictionary(arrow.int8(), arrow.string())], ids=str
 )
-def test_parquet_strings_of_every_kind(kind: Any, tmp_path: Path) -> None:
-    """Large, view and dictionary-encoded strings are strings."""
+def test_parquet_string_types(kind: Any, tmp_path: Path) -> None:
+    """Large, view and dictionary-encoded strings are read."""
     path = write_parquet(tmp_path / "reviews.parquet", ROWS, kind, kind)
     assert train_pairs(load(path, progress=False)) == ROWS
 
@@ -212,7 +212,7 @@ def test_parquet_in_a_folder_named_like_a_partition(tmp_path: Path) -> None:
     assert train_pairs(load(path, progress=False)) == ROWS
 
 
-def test_csv_needs_no_arrow(tmp_path: Path) -> None:
+def test_csv_without_pyarrow(tmp_path: Path) -> None:
     """Reading CSV does not import pyarrow."""
     path = write_table(tmp_path / "reviews.csv", ROWS)
     program = (
@@ -225,8 +225,8 @@ def test_csv_needs_no_arrow(tmp_path: Path) -> None:
 # Folders and archives
 
 
-def test_parquet_folder_names_the_sentiments(tmp_path: Path) -> None:
-    """In a folder, 0 and 1 are negative and positive, -1 is unlabelled, and `unsup.parquet` is not looked at."""
+def test_sentiments_of_a_parquet_folder(tmp_path: Path) -> None:
+    """In a folder, 0 and 1 are negative and positive, -1 is unlabelled, and `unsup.parquet` is not read."""
     write_parquet(tmp_path / "train.parquet", [("a joy", 1), ("", -1), ("a bore", 0)], label=arrow.int8())
     write_parquet(tmp_path / "test.parquet", [("it sings", 1), (None, -1)], label=arrow.int8())
     write_bytes(tmp_path / "unsup.parquet", b"not even Parquet")
@@ -239,7 +239,7 @@ def test_parquet_folder_names_the_sentiments(tmp_path: Path) -> None:
 
 
 def test_unlabelled_reviews_of_a_parquet_folder(tmp_path: Path) -> None:
-    """They are read if they are asked for, and the labelled rows of their file are left out."""
+    """Unlabelled reviews are read on request, without the labelled rows of their file."""
     write_table(tmp_path / "train.parquet", [("bad", 0), ("good", 1)])
     assert load(tmp_path, unlabelled=True).unlabelled == ()
     write_table(tmp_path / "unsup.parquet", [("so", -1), ("so-so", -1), ("great", 1)])
@@ -248,7 +248,7 @@ def test_unlabelled_reviews_of_a_parquet_folder(tmp_path: Path) -> None:
 
 
 def test_only_unlabelled_reviews(tmp_path: Path) -> None:
-    """They are not enough to train or to measure on."""
+    """A folder with only unlabelled reviews is refused."""
     write_table(tmp_path / "unsup.parquet", [("so", -1)])
     with pytest.raises(DataError, match="this folder contains no supported files"):
         load(tmp_path)
@@ -258,7 +258,7 @@ def test_only_unlabelled_reviews(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["folder", "archive"])
 def test_unlabelled_review_files(form: str, tmp_path: Path) -> None:
-    """They lie in `train/unsup`."""
+    """Unlabelled review files are read from `train/unsup`."""
     reviews = REVIEWS | {"train/unsup/0_0.txt": "no label", "train/unsup/1_0.txt": "none either"}
     path = write_reviews(tmp_path, form, reviews)
     dataset = load(path, unlabelled=True)
@@ -267,8 +267,8 @@ def test_unlabelled_review_files(form: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["folder", "archive"])
-def test_unlabelled_review_files_are_read_only_if_asked_for(form: str, tmp_path: Path) -> None:
-    """One that cannot be used is no fault of a training that does not need it."""
+def test_invalid_unlabelled_review_file(form: str, tmp_path: Path) -> None:
+    """An invalid unlabelled review is an error only if unlabelled reviews are requested."""
     path = write_reviews(tmp_path, form, REVIEWS | {"train/unsup/0_0.txt": " "})
     assert load(path).unlabelled == ()
     assert len(load_examples(path, ("negative", "positive")).examples) == 2
@@ -277,21 +277,21 @@ def test_unlabelled_review_files_are_read_only_if_asked_for(form: str, tmp_path:
 
 
 def test_parquet_folder_with_other_labels(tmp_path: Path) -> None:
-    """Labels other than 0 and 1 keep their names in a folder, and a test part is not needed."""
+    """In a folder, labels other than 0 and 1 keep their names. The test part is optional."""
     write_parquet(tmp_path / "train.parquet", [("a joy", 2), ("so so", 1), ("a bore", 0)])
     dataset = load(tmp_path, progress=False)
     assert dataset.label_names == ("0", "1", "2")
     assert (dataset.test, dataset.test_source) == (None, None)
 
 
-def test_booleans_in_a_parquet_folder_are_no_integers(tmp_path: Path) -> None:
-    """True is not taken for 1."""
+def test_booleans_in_a_parquet_folder(tmp_path: Path) -> None:
+    """Booleans in a folder are not read as the integers 0 and 1."""
     write_parquet(tmp_path / "train.parquet", [("a joy", True), ("a bore", False)])
     assert load(tmp_path, progress=False).label_names == ("False", "True")
 
 
-def test_test_part_has_no_labels_of_its_own(tmp_path: Path) -> None:
-    """A label that only the test part has is an error that names its row."""
+def test_unknown_label_in_the_test_part(tmp_path: Path) -> None:
+    """A label that occurs only in the test part is an error that names its row."""
     write_parquet(tmp_path / "train.parquet", [("a joy", 1), ("a bore", 0)])
     write_parquet(tmp_path / "test.parquet", [("it sings", 1), ("so so", 2)])
     with pytest.raises(
@@ -300,15 +300,15 @@ def test_test_part_has_no_labels_of_its_own(tmp_path: Path) -> None:
         load(tmp_path, progress=False)
 
 
-def test_unlabelled_rows_alone_are_an_error(tmp_path: Path) -> None:
-    """A training file without a labelled row is named."""
+def test_training_file_without_labels(tmp_path: Path) -> None:
+    """A training file without labelled rows is an error that names it."""
     write_parquet(tmp_path / "train.parquet", [("a joy", -1)])
     with pytest.raises(DataError, match=r"train\.parquet: there are no labelled texts in it"):
         load(tmp_path, progress=False)
 
 
-def test_test_part_alone_trains_nothing(tmp_path: Path) -> None:
-    """A folder with a test part only can be evaluated on, not trained on."""
+def test_folder_without_a_training_part(tmp_path: Path) -> None:
+    """A folder with only a test part is refused for training and accepted for evaluation."""
     write_parquet(tmp_path / "test.parquet", [("a joy", 1), ("a bore", 0)])
     refuse(tmp_path, "no training part")
     assert load_examples(tmp_path, ("negative", "positive")).examples.labels.tolist() == [1, 0]
@@ -316,7 +316,7 @@ def test_test_part_alone_trains_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["folder", "parent", "archive", "archive without a root", "archive with a dot"])
 def test_review_files_are_read(form: str, tmp_path: Path) -> None:
-    """The dataset as published gives the same examples in the same order, unpacked or not."""
+    """The published dataset gives the same examples in the same order, as an archive or unpacked."""
     clutter = REVIEWS | {
         "train/unsup/0_0.txt": "no label",
         "train/pos/._0_9.txt": "not a review",
@@ -342,7 +342,7 @@ def test_review_files_are_read(form: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["folder", "archive"])
 def test_review_files_without_a_test_part(form: str, tmp_path: Path) -> None:
-    """The test part may be missing."""
+    """The test part of review files is optional."""
     reviews = {name: text for name, text in REVIEWS.items() if name.startswith("train")}
     path = write_reviews(tmp_path, form, reviews)
     dataset = load(path, progress=False)
@@ -352,8 +352,8 @@ def test_review_files_without_a_test_part(form: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["folder", "archive"])
 @pytest.mark.parametrize("missing", ["train/neg", "test/pos"])
-def test_review_files_have_both_labels(form: str, missing: str, tmp_path: Path) -> None:
-    """Half a part is an error that names the other half."""
+def test_review_files_of_one_label(form: str, missing: str, tmp_path: Path) -> None:
+    """A part with only one label is an error that names the missing folder."""
     reviews = {name: text for name, text in REVIEWS.items() if not name.startswith(missing)}
     path = write_reviews(tmp_path, form, reviews)
     refuse(path, f"there are no reviews {missing}/*.txt")
@@ -361,8 +361,8 @@ def test_review_files_have_both_labels(form: str, missing: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("form", ["folder", "archive"])
 @pytest.mark.parametrize(("content", "said"), [(b" \n", "the review is empty"), (b"tr\xe8s", "not UTF-8")])
-def test_review_file_at_fault_is_named(form: str, content: bytes, said: str, tmp_path: Path) -> None:
-    """An empty review, or one in another encoding, is named."""
+def test_invalid_review_file(form: str, content: bytes, said: str, tmp_path: Path) -> None:
+    """A review that is empty or not UTF-8 is an error that names its file."""
     if form == "folder":
         path = write_folder(tmp_path, REVIEWS)
         (path / "train/pos/7_7.txt").write_bytes(content)
@@ -373,8 +373,8 @@ def test_review_file_at_fault_is_named(form: str, content: bytes, said: str, tmp
     refuse(path, "train/pos/7_7.txt", said)
 
 
-def test_truncated_archive_is_an_error(tmp_path: Path) -> None:
-    """An archive that ends anywhere before its end is refused, even where only gzip's checksum is missing."""
+def test_truncated_archive(tmp_path: Path) -> None:
+    """An archive that is truncated anywhere is refused, even if only gzip's checksum is missing."""
     path = write_archive(tmp_path / "reviews.tar.gz", REVIEWS)
     content = path.read_bytes()
     for length in range(len(content)):
@@ -382,13 +382,13 @@ def test_truncated_archive_is_an_error(tmp_path: Path) -> None:
         refuse(path, "truncated or corrupt")
 
 
-def test_corrupt_archive_is_an_error(tmp_path: Path) -> None:
-    """An archive with a changed byte is refused, unless the byte changes nothing of what was packed."""
+def test_corrupt_archive(tmp_path: Path) -> None:
+    """An archive with a changed byte is refused unless its content is unchanged."""
     path = write_archive(tmp_path / "reviews.tar.gz", REVIEWS)
     content = path.read_bytes()
     packed = gzip.decompress(content)
     refused = 0
-    for index in range(10, len(content)):  # behind gzip's header, whose time stamp may be anything
+    for index in range(10, len(content)):  # after gzip's header, whose timestamp can have any value
         path.write_bytes(content[:index] + bytes([content[index] ^ 0x10]) + content[index + 1 :])
         try:
             load(path, progress=False)
@@ -400,13 +400,13 @@ def test_corrupt_archive_is_an_error(tmp_path: Path) -> None:
     assert refused > len(content) // 2
 
 
-def test_file_that_is_no_archive_is_an_error(tmp_path: Path) -> None:
-    """The name alone makes no archive, and neither does gzip."""
+def test_other_content_in_an_archive_name(tmp_path: Path) -> None:
+    """A file with the name of an archive is refused if it is not a tar archive in gzip."""
     refuse(write_bytes(tmp_path / "a.tar.gz", b"<html>not found</html>"), "truncated or corrupt")
     refuse(write_bytes(tmp_path / "b.tar.gz", gzip.compress(b"text,label\n" * 100)), "truncated or corrupt")
 
 
-def test_archive_of_something_else_is_an_error(tmp_path: Path) -> None:
+def test_archive_without_reviews(tmp_path: Path) -> None:
     """An archive without reviews is refused."""
     path = write_archive(
         tmp_path / "photos.tar.gz", {"holiday.jpg": "?", "train/pos/a/b.txt": "?", "valid/pos/0.txt": "?"}
@@ -415,8 +415,8 @@ def test_archive_of_something_else_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not IMDB.is_dir(), reason="the IMDB reviews are not beside the project")
-def test_imdb_is_read() -> None:
-    """The dataset beside the project is complete and balanced."""
+def test_imdb() -> None:
+    """The IMDB reviews are read completely, and their labels are balanced."""
     dataset = load(IMDB)
     assert dataset.label_names == ("negative", "positive")
     assert dataset.test is not None
@@ -438,8 +438,8 @@ TABLES = st.lists(st.tuples(TEXTS, LABELS), min_size=2).filter(lambda rows: len(
 
 @ANY_TABLE
 @given(rows=TABLES)
-def test_any_text_comes_back(suffix: str, rows: list[tuple[str, str]]) -> None:
-    """Whatever is written to a table is read from it, to the character."""
+def test_round_trip(suffix: str, rows: list[tuple[str, str]]) -> None:
+    """Any text and label that is written to a table is read from it unchanged."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_table(Path(folder) / f"reviews{suffix}", rows)
         dataset = load(path, reading=Reading(similar_labels="keep"), progress=False)
@@ -447,13 +447,13 @@ def test_any_text_comes_back(suffix: str, rows: list[tuple[str, str]]) -> None:
     assert list(dataset.label_names) == sorted({label for _, label in rows})
 
 
-# What is refused
+# Errors
 
 
 @ANY_TABLE
 @pytest.mark.parametrize("blank", ["", " \t\n\u00a0", None])
-def test_row_without_text_is_named(suffix: str, blank: str | None, tmp_path: Path) -> None:
-    """A text that is missing or only white space is an error that names the row."""
+def test_row_without_text(suffix: str, blank: str | None, tmp_path: Path) -> None:
+    """A text that is missing or blank is an error that names the row."""
     path = write_table(tmp_path / f"reviews{suffix}", [*ROWS[:2], (blank, "good"), ROWS[2]])
     row = {".csv": "line 4", ".tsv": "line 4", ".jsonl": "line 3", ".parquet": "row 3"}[suffix]
     refuse(path, f": {row}: the column 'text' is empty in this row")
@@ -461,16 +461,16 @@ def test_row_without_text_is_named(suffix: str, blank: str | None, tmp_path: Pat
 
 @ANY_TABLE
 @pytest.mark.parametrize("blank", ["", " ", None])
-def test_row_without_label_is_named(suffix: str, blank: str | None, tmp_path: Path) -> None:
-    """A label that is missing or only white space is an error that names the row."""
+def test_row_without_label(suffix: str, blank: str | None, tmp_path: Path) -> None:
+    """A label that is missing or blank is an error that names the row."""
     path = write_table(tmp_path / f"reviews{suffix}", [ROWS[0], ("so so", blank), ROWS[1]])
     row = {".csv": "line 3", ".tsv": "line 3", ".jsonl": "line 2", ".parquet": "row 2"}[suffix]
     refuse(path, f": {row}: the column 'label' is empty in this row")
 
 
 @ANY_TABLE
-def test_empty_column_is_named(suffix: str, tmp_path: Path) -> None:
-    """Where a whole column is empty, the message is about the column and not about its first row."""
+def test_empty_column(suffix: str, tmp_path: Path) -> None:
+    """If a whole column is empty, the message names the column and not a row."""
     path = write_table(tmp_path / f"reviews{suffix}", [(None, "good"), (None, "bad")])
     refuse(path, f"reviews{suffix}: the column 'text' is empty")
     path = write_table(tmp_path / f"reviews{suffix}", [("a joy", None), ("a bore", None)])
@@ -478,15 +478,15 @@ def test_empty_column_is_named(suffix: str, tmp_path: Path) -> None:
 
 
 @ANY_TABLE
-def test_single_label_is_an_error(suffix: str, tmp_path: Path) -> None:
-    """With one label there is nothing to learn."""
+def test_single_label(suffix: str, tmp_path: Path) -> None:
+    """Data with only one label is refused."""
     path = write_table(tmp_path / f"reviews{suffix}", [("a joy", "good"), ("a treat", "good")])
     refuse(path, "column 'label' contains only one label, 'good'")
 
 
 @ANY_TABLE
-def test_missing_column_is_named(suffix: str, tmp_path: Path) -> None:
-    """The message has the column that is missing, and those that are there."""
+def test_missing_column(suffix: str, tmp_path: Path) -> None:
+    """The message contains the missing column and the existing ones."""
     path = write_table(tmp_path / f"reviews{suffix}", ROWS)
     with pytest.raises(DataError, match=r"there is no column 'body'; columns: .*") as caught:
         load(path, text_column="body", progress=False)
@@ -497,8 +497,8 @@ def test_missing_column_is_named(suffix: str, tmp_path: Path) -> None:
 
 
 @ANY_TABLE
-def test_one_column_cannot_be_both(suffix: str, tmp_path: Path) -> None:
-    """Texts that are their own labels are a slip of the caller."""
+def test_same_column_for_text_and_label(suffix: str, tmp_path: Path) -> None:
+    """The same column for texts and labels is refused."""
     path = write_table(tmp_path / f"reviews{suffix}", ROWS)
     with pytest.raises(DataError, match="cannot both be read from column 'text'"):
         load(path, label_column="text", progress=False)
@@ -514,14 +514,14 @@ def test_one_column_cannot_be_both(suffix: str, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n\n"])
-def test_empty_file_is_an_error(suffix: str, said: str, content: bytes, tmp_path: Path) -> None:
-    """There is nothing to learn from a file without bytes or of blank lines."""
+def test_empty_file(suffix: str, said: str, content: bytes, tmp_path: Path) -> None:
+    """A file that is empty or has only blank lines is refused."""
     refuse(write_bytes(tmp_path / f"reviews{suffix}", content), said)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
-def test_table_without_rows_is_an_error(suffix: str, tmp_path: Path) -> None:
-    """Columns alone are nothing to learn from."""
+def test_table_without_rows(suffix: str, tmp_path: Path) -> None:
+    """A table without rows is refused."""
     refuse(write_table(tmp_path / f"reviews{suffix}", []), "there are no labelled texts in it")
 
 
@@ -543,8 +543,8 @@ def test_table_without_rows_is_an_error(suffix: str, tmp_path: Path) -> None:
         (b"\n\nbody,label\na joy,good\n", "line 3: there is no column 'text'"),
     ],
 )
-def test_malformed_csv_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
-    """The message names the line where the record at fault starts."""
+def test_malformed_csv(content: bytes, said: str, tmp_path: Path) -> None:
+    """The message names the line in which the malformed record starts."""
     refuse(write_bytes(tmp_path / "reviews.csv", content), said)
 
 
@@ -569,15 +569,15 @@ def test_malformed_csv_is_refused(content: bytes, said: str, tmp_path: Path) -> 
         (b'{"text": "tr\xe8s", "label": 1}', "not UTF-8"),
     ],
 )
-def test_malformed_json_line_is_refused(line: bytes, said: str, tmp_path: Path) -> None:
-    """The message names the line, blank ones counted."""
+def test_malformed_json_line(line: bytes, said: str, tmp_path: Path) -> None:
+    """The message names the line. Blank lines count."""
     good = b'{"text": "a joy", "label": 0}\n'
     path = write_bytes(tmp_path / "reviews.jsonl", good + b"\n" + line + b"\n" + good)
     refuse(path, f"line 3: {said}")
 
 
-def test_long_values_are_cut_in_messages(tmp_path: Path) -> None:
-    """A message stays short, whatever the file holds."""
+def test_long_value_in_a_message(tmp_path: Path) -> None:
+    """A message truncates a long value of the file."""
     path = write_json_lines(tmp_path / "reviews.jsonl", [("a joy", 1), ("a bore", list(range(10_000)))])
     with pytest.raises(DataError) as caught:
         load(path, progress=False)
@@ -593,39 +593,39 @@ def test_long_values_are_cut_in_messages(tmp_path: Path) -> None:
         (arrow.array(["a joy"]), arrow.array([1.5]), "row 1: the column 'label' contains 1.5, not a string"),
     ],
 )
-def test_parquet_column_of_a_wrong_type_is_named(text: Any, label: Any, said: str, tmp_path: Path) -> None:
-    """Texts are strings, labels strings, integers or booleans."""
+def test_parquet_column_of_a_wrong_type(text: Any, label: Any, said: str, tmp_path: Path) -> None:
+    """Texts must be strings, and labels must be strings, integers or booleans."""
     path = tmp_path / "reviews.parquet"
     parquet.write_table(arrow.table({"text": text, "label": label}), path)
     refuse(path, said)
 
 
-def test_parquet_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    """Strings that are none are named by their row."""
+def test_parquet_string_that_is_not_utf8(tmp_path: Path) -> None:
+    """A string that is not UTF-8 is an error that names its row."""
     texts = arrow.array([b"a joy", b"tr\xe8s"]).view(arrow.string())
     path = tmp_path / "reviews.parquet"
     parquet.write_table(arrow.table({"text": texts, "label": ["good", "bad"]}), path)
     refuse(path, "row 2: not UTF-8")
 
 
-def test_parquet_with_a_column_twice_is_refused(tmp_path: Path) -> None:
-    """Two columns of one name leave open which is meant."""
+def test_repeated_parquet_column(tmp_path: Path) -> None:
+    """Two text columns with the same name are refused."""
     path = tmp_path / "reviews.parquet"
     table = arrow.Table.from_arrays([arrow.array(["a"])] * 2 + [arrow.array([1])], ["text", "text", "label"])
     parquet.write_table(table, path)
     refuse(path, "two columns are named 'text'")
 
 
-def test_corrupt_parquet_is_refused(tmp_path: Path) -> None:
-    """A truncated file, and one of another kind, are not readable Parquet files."""
+def test_corrupt_parquet(tmp_path: Path) -> None:
+    """A truncated Parquet file, or a file of another format, is refused."""
     path = write_parquet(tmp_path / "reviews.parquet", ROWS)
     content = path.read_bytes()
     for damaged in (content[: len(content) // 2], content[:-1], content[4:40], b"text,label\na joy,1\n"):
         refuse(write_bytes(path, damaged), "not a Parquet file, or a damaged one")
 
 
-def test_changed_parquet_page_is_refused(tmp_path: Path) -> None:
-    """Where the writer stored checksums, a changed byte is noticed."""
+def test_changed_parquet_page(tmp_path: Path) -> None:
+    """A changed byte is detected if the file has checksums."""
     path = tmp_path / "reviews.parquet"
     table = arrow.table({"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]})
     plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
@@ -634,8 +634,8 @@ def test_changed_parquet_page_is_refused(tmp_path: Path) -> None:
     refuse(path, "damaged from row 1 on (")
 
 
-def test_parquet_without_arrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """pyarrow is optional, and the message says how to get it."""
+def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pyarrow, the message says what to install."""
     path = write_parquet(tmp_path / "reviews.parquet", ROWS)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "sentiment_conv1d.model.tables.parquet", raising=False)
@@ -644,8 +644,8 @@ def test_parquet_without_arrow_says_what_to_install(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["reviews.txt", "reviews", "reviews.xlsx", "reviews.txt.gz"])
-def test_unsupported_file_lists_what_is_supported(name: str, tmp_path: Path) -> None:
-    """Other kinds of files are refused with the list of those that are read."""
+def test_unsupported_file(name: str, tmp_path: Path) -> None:
+    """An unsupported file is refused with a list of the supported ones."""
     refuse(
         write_bytes(tmp_path / name, b"text"),
         ".csv, .tsv, .jsonl, .json or .parquet",
@@ -654,20 +654,20 @@ def test_unsupported_file_lists_what_is_supported(name: str, tmp_path: Path) -> 
     )
 
 
-def test_missing_path_lists_what_is_supported(tmp_path: Path) -> None:
-    """A path that is not there is refused with the same list."""
+def test_missing_path(tmp_path: Path) -> None:
+    """A missing path is refused with the same list."""
     refuse(tmp_path / "reviews.csv", "there is no such file or folder", ".csv, .tsv, .jsonl, .json or .parquet")
 
 
-def test_folder_of_something_else_lists_what_is_supported(tmp_path: Path) -> None:
-    """A folder without anything to read is refused, however it is named."""
+def test_unsupported_folder(tmp_path: Path) -> None:
+    """A folder without supported files is refused, whatever its name is."""
     folder = tmp_path / "reviews.csv"
     folder.mkdir()
     refuse(folder, "this folder contains no supported files", ".csv, .tsv, .jsonl, .json or .parquet")
 
 
-def test_file_that_cannot_be_opened_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the operating system objects to is passed on, with the file's name."""
+def test_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message contains the operating system's error and the file's name."""
     path = write_table(tmp_path / "reviews.csv", ROWS)
 
     def forbidden(self: Path, mode: str) -> Any:
@@ -680,8 +680,8 @@ def test_file_that_cannot_be_opened_is_an_error(tmp_path: Path, monkeypatch: pyt
 # Evaluation
 
 
-def test_evaluation_reads_the_test_part(tmp_path: Path) -> None:
-    """Of a folder or archive with both parts, the test part is read."""
+def test_evaluation_of_the_test_part(tmp_path: Path) -> None:
+    """An evaluation reads only the test part of a folder or archive."""
     folder = write_folder(tmp_path / "aclImdb", REVIEWS)
     archive = write_archive(tmp_path / "reviews.tar.gz", REVIEWS)
     for path in (folder, archive):
@@ -689,24 +689,24 @@ def test_evaluation_reads_the_test_part(tmp_path: Path) -> None:
 
 
 @ANY_TABLE
-def test_evaluation_numbers_labels_as_the_model(suffix: str, tmp_path: Path) -> None:
-    """Labels are indices into the model's names, in the model's order, even where only one occurs."""
+def test_evaluation_uses_the_labels_of_the_model(suffix: str, tmp_path: Path) -> None:
+    """Labels are indices of the model's label names, even if the data has only one of them."""
     path = write_table(tmp_path / f"reviews{suffix}", [("a joy", "good"), ("a treat", "good")])
     assert load_examples(path, ("good", "bad")).examples.labels.tolist() == [0, 0]
     assert load_examples(path, ("bad", "good")).examples.labels.tolist() == [1, 1]
 
 
 @ANY_TABLE
-def test_evaluation_refuses_other_labels(suffix: str, tmp_path: Path) -> None:
-    """A label that the model does not know is an error that names the row."""
+def test_evaluation_of_an_unknown_label(suffix: str, tmp_path: Path) -> None:
+    """A label that the model does not have is an error that names the row."""
     path = write_table(tmp_path / f"reviews{suffix}", [("a joy", "good"), ("so so", "fair")])
     row = {".csv": "line 3", ".tsv": "line 3", ".jsonl": "line 2", ".parquet": "row 2"}[suffix]
     with pytest.raises(DataError, match=rf"{row}: label 'fair' is none of the labels 'bad', 'good'"):
         load_examples(path, ("bad", "good"))
 
 
-def test_evaluation_knows_the_sentiments_by_number(tmp_path: Path) -> None:
-    """To a model with these labels, the integers 0 and 1 are negative and positive; nothing else is."""
+def test_evaluation_of_sentiments_by_number(tmp_path: Path) -> None:
+    """For the labels negative and positive, the integers 0 and 1 are accepted, and no other value is."""
     names = ("negative", "positive")
     path = write_parquet(tmp_path / "reviews.parquet", [("a joy", 1), ("a bore", 0)])
     assert load_examples(path, names).examples.labels.tolist() == [1, 0]
@@ -729,8 +729,8 @@ def some_examples(*counts: int) -> Examples:
     fraction=st.floats(0, 1, exclude_min=True, exclude_max=True),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_split_parts_every_label(counts: list[int], fraction: float, seed: int) -> None:
-    """Every example is on one side, in its old order, and every label is on both, as the fraction says."""
+def test_split(counts: list[int], fraction: float, seed: int) -> None:
+    """Every example is in one part, in its order, and both parts have every label in the given proportion."""
     examples = some_examples(*counts)
     rest, held_out = split(examples, fraction, seed)
     names = [str(number) for number in range(len(counts))]
@@ -744,8 +744,8 @@ def test_split_parts_every_label(counts: list[int], fraction: float, seed: int) 
         assert abs(size - fraction * count) <= 1
 
 
-def test_split_goes_by_its_seed() -> None:
-    """The same seed gives the same split, another seed another."""
+def test_split_with_a_seed() -> None:
+    """The same seed gives the same split, and another seed gives another one."""
     examples = some_examples(50, 50)
     first, again, other = (split(examples, 0.2, seed)[1].texts for seed in (1, 1, 2))
     assert first == again
@@ -754,13 +754,13 @@ def test_split_goes_by_its_seed() -> None:
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
-def test_split_needs_a_fraction(fraction: float) -> None:
-    """Nothing and everything are no hold-out."""
+def test_invalid_fraction(fraction: float) -> None:
+    """The fraction must be between 0 and 1, exclusive."""
     with pytest.raises(DataError, match="must be between 0 and 1"):
         split(some_examples(5, 5), fraction, 0)
 
 
-def test_split_needs_two_of_each_label() -> None:
-    """A label with one example cannot be on both sides."""
+def test_label_with_one_example() -> None:
+    """A label with a single example cannot be split."""
     with pytest.raises(DataError, match="label number 1 has a single example"):
         split(some_examples(5, 1), 0.5, 0)

@@ -1,4 +1,4 @@
-"""Files as people have them: what is read as meant, and what is reported, all of it at once."""
+"""Files with unusual delimiters, encodings and bad rows are read, or all of their faults are reported at once."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def faults(path: Path, reading: Reading = Reading(), least_examples: int = 1) ->
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_the_delimiter_is_detected(suffix: str, delimiter: str, tmp_path: Path) -> None:
-    """A file is read with the delimiter of its header, whatever its extension says."""
+def test_detected_delimiter(suffix: str, delimiter: str, tmp_path: Path) -> None:
+    """The delimiter is detected in the header, and the suffix does not matter."""
     path = tmp_path / f"reviews{suffix}"
     path.write_text(CSV.replace('","', f'"{delimiter}"'), encoding="utf-8")
     assert read(path) == ROWS
 
 
-def test_the_delimiter_can_be_stated(tmp_path: Path) -> None:
-    """A header that says nothing about the delimiter needs the option."""
+def test_delimiter_option(tmp_path: Path) -> None:
+    """The option names a delimiter that the header does not reveal."""
     path = tmp_path / "reviews.csv"
     path.write_text("text^label\na joy^good\ndull^bad\n")
     with pytest.raises(DataError, match="there is no column 'text'"):
@@ -57,8 +57,8 @@ def test_the_delimiter_can_be_stated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
-def test_a_byte_order_mark_shows_the_encoding(encoding: str, suffix: str, tmp_path: Path) -> None:
-    """Excel's UTF-8 and UTF-16 are read without an option."""
+def test_byte_order_marks(encoding: str, suffix: str, tmp_path: Path) -> None:
+    """A byte order mark determines the encoding, for example of files from Excel."""
     path = tmp_path / f"reviews{suffix}"
     objects = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in ROWS]
     content = {".csv": CSV, ".jsonl": "\n".join(objects), ".json": f"[{', '.join(objects)}]"}[suffix]
@@ -66,8 +66,8 @@ def test_a_byte_order_mark_shows_the_encoding(encoding: str, suffix: str, tmp_pa
     assert read(path) == ROWS
 
 
-def test_another_encoding_is_reported_and_can_be_stated(tmp_path: Path) -> None:
-    """A line that is not UTF-8 is named with the option that reads it."""
+def test_encoding_option(tmp_path: Path) -> None:
+    """The error for a line that is not UTF-8 names the option that sets the encoding."""
     path = tmp_path / "reviews.csv"
     path.write_bytes(CSV.encode("cp1252"))
     error = faults(path)
@@ -78,8 +78,8 @@ def test_another_encoding_is_reported_and_can_be_stated(tmp_path: Path) -> None:
         read(path, Reading(Format(encoding="klingon")))
 
 
-def test_an_encoding_that_does_not_fit_is_reported(tmp_path: Path) -> None:
-    """A byte that the stated encoding lacks is a fault of its line."""
+def test_wrong_encoding(tmp_path: Path) -> None:
+    """A byte that does not exist in the encoding is an error that names the line."""
     path = tmp_path / "reviews.csv"
     path.write_bytes(b"text,label\na joy,good\nd\x81ll,bad\n")
     assert "line 3: not cp1252 (byte 0x81 at 2)" in str(faults(path, Reading(Format(encoding="cp1252"))))
@@ -101,15 +101,15 @@ COMPRESSORS: dict[str, Callable[[Path, bytes], object]] = {
 
 @pytest.mark.parametrize("name", COMPRESSORS)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_compressed_files_are_read(name: str, encoding: str, tmp_path: Path) -> None:
-    """The format is the one in front of the compression, or of the only file in an archive."""
+def test_compressed_files(name: str, encoding: str, tmp_path: Path) -> None:
+    """The format is that of the compressed file, or of the only file in an archive."""
     COMPRESSORS[name](tmp_path / name, CSV.encode(encoding))
     assert read(tmp_path / name) == ROWS
 
 
 @pytest.mark.parametrize("name", COMPRESSORS)
-def test_damaged_compressed_files_are_refused(name: str, tmp_path: Path) -> None:
-    """A truncated or foreign file is an error that names it."""
+def test_damaged_compressed_files(name: str, tmp_path: Path) -> None:
+    """A truncated file, or a file of another format, is an error that names it."""
     path = tmp_path / name
     COMPRESSORS[name](path, CSV.encode() * 100)
     for content in (path.read_bytes()[:-30], b"text,label\na joy,good\n"):
@@ -118,8 +118,8 @@ def test_damaged_compressed_files_are_refused(name: str, tmp_path: Path) -> None
             read(path)
 
 
-def test_an_archive_of_several_files_is_refused(tmp_path: Path) -> None:
-    """Which of the files is meant cannot be known."""
+def test_archive_of_several_files(tmp_path: Path) -> None:
+    """An archive of several files is refused."""
     with zipfile.ZipFile(tmp_path / "reviews.zip", "w") as archive:
         archive.writestr("a.csv", CSV)
         archive.writestr("b.csv", CSV)
@@ -127,8 +127,8 @@ def test_an_archive_of_several_files_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "reviews.zip")
 
 
-def test_json_is_an_array_or_lines(tmp_path: Path) -> None:
-    """A `.json` file holds an array of objects, or one object a line as Hugging Face writes it."""
+def test_json_array_and_lines(tmp_path: Path) -> None:
+    """A `.json` file contains an array of objects, or one object per line as Hugging Face writes it."""
     objects = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
     path = tmp_path / "reviews.json"
     for content in (f"\n[{','.join(objects)}]\n", "\n".join(objects)):
@@ -144,8 +144,8 @@ def test_json_is_an_array_or_lines(tmp_path: Path) -> None:
         ('[{"text": "a joy",\n "label": }]', "not valid JSON in UTF-8 (unexpected character"),
     ],
 )
-def test_faults_of_json_are_named(content: str, said: str, tmp_path: Path) -> None:
-    """Rows of an array count from 1; a syntax error has its line."""
+def test_faults_of_json(content: str, said: str, tmp_path: Path) -> None:
+    """Errors name the row of an array, counted from 1, or the line of a syntax error."""
     path = tmp_path / "reviews.json"
     path.write_text(content)
     with pytest.raises(DataError) as caught:
@@ -154,7 +154,7 @@ def test_faults_of_json_are_named(content: str, said: str, tmp_path: Path) -> No
 
 
 def write_parts(folder: Path, metadata: bool, **parts: list[list[tuple[str, int]]]) -> Path:
-    """A dataset folder as Hugging Face's `datasets` writes it."""
+    """Write a dataset folder like Hugging Face's `datasets`."""
     folder.mkdir()
     label = {"names": ["cheerful", "bleak", "flat"], "_type": "ClassLabel"}
     features = {"text": {"dtype": "string", "_type": "Value"}, "label": label}
@@ -171,7 +171,7 @@ def write_parts(folder: Path, metadata: bool, **parts: list[list[tuple[str, int]
 
 @pytest.mark.parametrize("metadata", [True, False], ids=["schema", "dataset_info.json"])
 @pytest.mark.parametrize("part", ["test", "validation"])
-def test_hugging_face_folders_are_read(metadata: bool, part: str, tmp_path: Path) -> None:
+def test_hugging_face_folders(metadata: bool, part: str, tmp_path: Path) -> None:
     """All files of a part are read in order, and integers have the names of their `ClassLabel`."""
     parts = {"train": [[("a joy", 0), ("dull", 1)], [("so so", 2), ("?", -1)]], part: [[("a treat", 0)]]}
     dataset = load(write_parts(tmp_path / "films", metadata, **parts), progress=False)
@@ -182,7 +182,7 @@ def test_hugging_face_folders_are_read(metadata: bool, part: str, tmp_path: Path
 
 
 def test_several_files_and_a_test_file(tmp_path: Path) -> None:
-    """The rows of all files are one training part; the test file is the test part."""
+    """Several files form one training part, and the test file is the test part."""
     for name, rows in {"a.csv": ROWS[:2], "b.csv": ROWS[2:], "test.csv": [("a treat", "good")]}.items():
         (tmp_path / name).write_text("text,label\n" + "".join(f'"{text}",{label}\n' for text, label in rows))
     paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
@@ -206,8 +206,8 @@ a shame,bad
 """
 
 
-def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
-    """One message names every reason with its lines and their number."""
+def test_all_faults_at_once(tmp_path: Path) -> None:
+    """One message lists every fault with its lines and their number."""
     path = tmp_path / "reviews.csv"
     path.write_bytes(MESSY.encode() + b"tr\xe8s,good\nonly one,fair\n")
     error = faults(path, least_examples=2)
@@ -228,8 +228,8 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     )
 
 
-def test_bad_rows_can_be_left_out(tmp_path: Path) -> None:
-    """The other rows are read, and the dataset knows what was left out."""
+def test_skipped_rows(tmp_path: Path) -> None:
+    """With `skip`, the other rows are read, and the dataset lists the skipped ones."""
     path = tmp_path / "reviews.csv"
     path.write_text(MESSY)
     dataset = load(path, reading=Reading(on_bad_rows="skip"), progress=False)
@@ -238,8 +238,8 @@ def test_bad_rows_can_be_left_out(tmp_path: Path) -> None:
     assert sorted(fault.number for fault in dataset.faults) == [3, 6, 7, 8, 9]
 
 
-def test_many_places_are_counted(tmp_path: Path) -> None:
-    """A message names five places and the number of the others."""
+def test_fault_in_many_rows(tmp_path: Path) -> None:
+    """A message names five lines of a fault and counts the others."""
     path = tmp_path / "reviews.csv"
     path.write_text("text,label\n" + ",good\n" * 1200 + "a joy,good\ndull,bad\n")
     assert str(faults(path)) == (
@@ -247,8 +247,8 @@ def test_many_places_are_counted(tmp_path: Path) -> None:
     )
 
 
-def test_labels_that_nobody_can_tell_apart_are_named(tmp_path: Path) -> None:
-    """Case and white space make no new label unless the option says so."""
+def test_similar_labels(tmp_path: Path) -> None:
+    """Labels that differ only in case or white space are an error unless the option allows or merges them."""
     path = tmp_path / "reviews.csv"
     path.write_text("text,label\na, pos \nb,pos\nc,POS\nd,pos\ne,neg\n")
     error = faults(path)
@@ -263,8 +263,8 @@ def test_labels_that_nobody_can_tell_apart_are_named(tmp_path: Path) -> None:
     assert kept.label_names == (" pos ", "POS", "neg", "pos")
 
 
-def test_labels_of_the_test_part_are_checked(tmp_path: Path) -> None:
-    """A label that training does not have is a bad row of the test file."""
+def test_unknown_label_in_the_test_file(tmp_path: Path) -> None:
+    """A label that the training part does not have is a bad row of the test file."""
     (tmp_path / "train.csv").write_text("text,label\na joy,good\ndull,bad\n")
     (tmp_path / "test.csv").write_text("text,label\nso so,fair\ndull,bad\n")
     with pytest.raises(BadDataError, match=r"test\.csv: line 2: label 'fair' is none of the labels 'bad', 'good'"):

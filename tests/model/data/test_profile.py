@@ -1,4 +1,4 @@
-"""What is said about labelled texts before a model is trained on them."""
+"""The profile of labelled texts, which training and `check-data` print with warnings."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def profiled(train: Examples, test: Examples | None = None, tokenizer: str = "wo
     return profile(work, learn(Configuration(tokenizer=tokenizer, max_tokens=max_tokens), train.texts))
 
 
-def test_everything_is_counted() -> None:
-    """Labels, lengths, cut texts, unknown tokens, and texts that occur several times."""
+def test_counts() -> None:
+    """Labels, lengths, truncated texts, unknown tokens and repeated texts are counted."""
     train = examples(("a b", 0), ("a b", 1), ("c", 1), ("c", 1), ("a b c d e f g", 1))
     found = profiled(train, examples(("a b", 1), ("x y", 0)))
     assert found.labels == (("bad", 1, 1), ("good", 4, 1))
@@ -36,8 +36,8 @@ def test_everything_is_counted() -> None:
         assert warning in said
 
 
-def test_without_test_texts_the_training_texts_are_measured() -> None:
-    """The majority baseline and the unknown tokens are then those of the training part."""
+def test_profile_without_test_texts() -> None:
+    """Without test texts, the majority baseline and the unknown tokens are those of the training part."""
     found = profiled(examples(*[("a", 1)] * 9, ("b", 0)))
     assert (found.majority, found.unknown, found.leaked) == (("good", 0.9), 0, 0)
     assert any("--class-weights balanced" in warning for warning in found.warnings())
@@ -51,8 +51,8 @@ def test_without_test_texts_the_training_texts_are_measured() -> None:
         ("とてもたのしい映画", "Japanese kana"),
     ],
 )
-def test_scripts_without_spaces_are_named(text: str, script: str) -> None:
-    """Words cannot be learned from them, and the warning says what can."""
+def test_scripts_without_spaces(text: str, script: str) -> None:
+    """A warning for scripts without spaces between words suggests character n-grams."""
     train = examples((text, 0), (text + text, 1))
     [warning, *_] = profiled(train).warnings()
     assert script in warning
@@ -61,8 +61,8 @@ def test_scripts_without_spaces_are_named(text: str, script: str) -> None:
     assert profiled(examples(("ein langer Satz mit 一 Zeichen", 0), ("привет", 1))).unseparated == ()
 
 
-def test_check_data_prints_the_profile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command reads as training does, says what it left out, and refuses what training refuses."""
+def test_check_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`check-data` reads and refuses data as training does, and lists the rows that it leaves out."""
     path = tmp_path / "tickets.csv"
     path.write_text("text,label\n" + "a b,x\nc d,y\n" * 10 + ",x\n,y\n")
     assert main(["check-data", str(path)]) == 2

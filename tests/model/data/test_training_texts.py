@@ -1,4 +1,4 @@
-"""Digests of training texts, and what is left to measure on."""
+"""Digests of training texts, which keep an evaluation from measuring them."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ def examples(texts: list[str]) -> Examples:
     return Examples(texts, np.arange(len(texts)) % 2)
 
 
-def test_texts_are_recognized_in_any_order_and_file(tmp_path: Path) -> None:
-    """By every character; a repeated text is one text."""
+def test_held_out_texts(tmp_path: Path) -> None:
+    """Training texts are recognized in any order by all of their characters. A repeated text has one digest."""
     TrainingTexts.of([*TEXTS, *TEXTS]).write(tmp_path / "texts.npy")
     read = TrainingTexts.read(tmp_path / "texts.npy")
     assert len(read.digests) == len(TEXTS)
@@ -24,8 +24,8 @@ def test_texts_are_recognized_in_any_order_and_file(tmp_path: Path) -> None:
     assert held_out.labels.tolist() == [0, 0]
 
 
-def test_eight_bytes_a_text(tmp_path: Path) -> None:
-    """The file stays small: that of 25,000 reviews has 200 kB."""
+def test_size_of_the_file(tmp_path: Path) -> None:
+    """The file takes eight bytes per text, which is 200 kB for 25,000 reviews."""
     TrainingTexts.of(map(str, range(25_000))).write(tmp_path / "texts.npy")
     assert (tmp_path / "texts.npy").stat().st_size == 8 * 25_000 + 128
 
@@ -39,16 +39,16 @@ def test_eight_bytes_a_text(tmp_path: Path) -> None:
         (TEXTS, 5, "5 reviews of a.csv, all of them training texts"),
     ],
 )
-def test_what_is_measured_is_said(trained: list[str] | None, measured: int, words: str) -> None:
-    """Training texts are left out unless they are unknown or there is nothing else."""
+def test_measurable_texts(trained: list[str] | None, measured: int, words: str) -> None:
+    """Training texts are left out unless they are not known or there are no other texts."""
     trained_on = None if trained is None else TrainingTexts.of(trained)
     found, said = measurable(LabelledTexts(examples(TEXTS), "a.csv"), trained_on)
     assert (len(found), said) == (measured, words)
 
 
 @pytest.mark.parametrize("array", [np.zeros(3), np.zeros((2, 2), np.uint64), np.array([{}], object)])
-def test_other_arrays_are_refused(array: np.ndarray, tmp_path: Path) -> None:
-    """A pickle among them is not read."""
+def test_invalid_files(array: np.ndarray, tmp_path: Path) -> None:
+    """Arrays of another type or shape are refused, and pickled ones are not read."""
     np.save(tmp_path / "texts.npy", array, allow_pickle=True)
     with pytest.raises(DataError, match=r"texts\.npy: "):
         TrainingTexts.read(tmp_path / "texts.npy")

@@ -1,4 +1,4 @@
-"""Temperatures and thresholds chosen on held-out texts."""
+"""Temperatures and thresholds that are chosen on held-out texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
 
 def overconfident(labels: int, factor: float, texts: int = 4000) -> Evaluation:
-    """Answers whose logits are `factor` times those of a calibrated model; a sigmoid's if there are two labels."""
+    """Return outputs whose logits are `factor` times those of a calibrated model. Two labels have one sigmoid."""
     chance = np.random.default_rng(5)
     probabilities = chance.dirichlet(np.ones(labels), texts)
     truth = (chance.random((texts, 1)) > probabilities.cumsum(axis=1)).sum(axis=1).astype(np.int64)
@@ -23,8 +23,8 @@ def overconfident(labels: int, factor: float, texts: int = 4000) -> Evaluation:
 
 @pytest.mark.parametrize("labels", [2, 3])
 @pytest.mark.parametrize("factor", [0.5, 1, 3])
-def test_the_temperature_is_found(labels: int, factor: float) -> None:
-    """Dividing the logits by it makes confidence what it should be, and changes no answer."""
+def test_best_temperature(labels: int, factor: float) -> None:
+    """Dividing the logits by the temperature calibrates the confidence and changes no predicted label."""
     before = overconfident(labels, factor)
     temperature = best_temperature(before.outputs, before.labels)
     assert temperature == pytest.approx(factor, rel=0.15)
@@ -34,22 +34,22 @@ def test_the_temperature_is_found(labels: int, factor: float) -> None:
     assert at_temperature(after.outputs, 1 / temperature) == pytest.approx(before.outputs, abs=1e-4)
 
 
-def test_a_few_right_answers_are_no_certainty() -> None:
-    """Ten texts that are all classified correctly do not raise the confidence to the limit."""
+def test_temperature_of_few_texts() -> None:
+    """Ten texts that are all classified correctly do not raise the confidence to 1."""
     labels = np.array([0, 1] * 5, np.int64)
     outputs = np.where(labels == 1, 0.9, 0.1)[:, None]
     assert at_temperature(outputs, best_temperature(outputs, labels)).max() == pytest.approx(6 / 7, abs=0.01)
 
 
-def test_the_threshold_with_the_highest_f1_is_found() -> None:
-    """It lies between the outputs of the two labels, and is 0.5 if that is as good."""
+def test_best_threshold() -> None:
+    """The threshold with the highest F1 lies between the outputs of the two labels. If 0.5 is as good, it is 0.5."""
     labels = np.array([0, 0, 0, 0, 1, 1], np.int64)
     assert best_threshold(np.array([[0.1], [0.1], [0.2], [0.2], [0.3], [0.4]]), labels) == pytest.approx(0.25)
     assert best_threshold(np.array([[0.1], [0.1], [0.2], [0.2], [0.7], [0.9]]), labels) == 0.5
 
 
-def test_an_evaluation_decides_by_its_threshold() -> None:
-    """Answers, scores and the table of thresholds follow it."""
+def test_evaluation_with_a_threshold() -> None:
+    """The predicted labels, the scores and the table of thresholds use the threshold of the evaluation."""
     evaluation = Evaluation(("no", "yes"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.3], [0.4], [0.9]]), 0.35)
     assert evaluation.predicted.tolist() == [0, 0, 1, 1]
     no, yes = evaluation.thresholds()
@@ -62,7 +62,7 @@ def test_an_evaluation_decides_by_its_threshold() -> None:
 
 
 def test_thresholds_of_several_labels() -> None:
-    """Each label has its scores against the rest, by its own probability."""
+    """The scores of each label at a threshold compare it with all others, by its own probability."""
     probabilities = np.array([[0.7, 0.2, 0.1], [0.4, 0.35, 0.25], [0.1, 0.3, 0.6]])
     evaluation = Evaluation(("a", "b", "c"), np.array([0, 1, 2]), probabilities)
     tables = evaluation.thresholds()
@@ -73,8 +73,8 @@ def test_thresholds_of_several_labels() -> None:
     assert by_threshold[2][0.9] == (None, 0, 0, 2 / 3)
 
 
-def test_the_worst_errors_are_found() -> None:
-    """They are wrong answers, the least probable truth first."""
+def test_worst_errors() -> None:
+    """The worst errors are wrong predictions, in the order of the probability of the true label."""
     outputs = np.array([[0.9], [0.2], [0.99], [0.6]])
     evaluation = Evaluation(("no", "yes"), np.array([0, 0, 0, 1]), outputs)
     assert evaluation.worst_errors(5) == [2, 0]

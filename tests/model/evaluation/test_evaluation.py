@@ -1,4 +1,4 @@
-"""`Evaluation` against numbers worked out by hand, against scikit-learn, and by what must always hold."""
+"""`Evaluation` agrees with scikit-learn and with numbers computed by hand, and has the properties of its measures."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ BINARY = ("negative", "positive")
 
 
 def binary(labels: list[int], positive: list[float]) -> Evaluation:
-    """An evaluation of a sigmoid."""
+    """Build an evaluation of a sigmoid."""
     return Evaluation(BINARY, np.array(labels), np.array(positive)[:, None])
 
 
 def random_evaluation(seed: int, labels: int, examples: int) -> Evaluation:
-    """Answers that are right more often than not."""
+    """Return an evaluation in which most predictions are correct."""
     random = np.random.default_rng(seed)
     truth = random.integers(0, labels, examples)
     scores = random.normal(0, 1, (examples, labels))
@@ -40,7 +40,7 @@ def random_evaluation(seed: int, labels: int, examples: int) -> Evaluation:
 
 @st.composite
 def evaluations(draw: st.DrawFn) -> Evaluation:
-    """Any labels, and any probabilities that a network could give."""
+    """Draw any labels, and any probabilities that a network can return."""
     labels, examples = draw(st.integers(2, 5)), draw(st.integers(1, 30))
     truth = draw(st.lists(st.integers(0, labels - 1), min_size=examples, max_size=examples))
     weights = st.lists(st.integers(0, 20), min_size=labels, max_size=labels).filter(any)
@@ -50,28 +50,28 @@ def evaluations(draw: st.DrawFn) -> Evaluation:
     return Evaluation(tuple(map(str, range(labels))), np.array(truth), probabilities)
 
 
-def test_a_sigmoid_becomes_two_columns() -> None:
-    """The one column p is the probability of label 1."""
+def test_columns_of_a_sigmoid() -> None:
+    """A single column is the probability of label 1, and becomes two columns."""
     probabilities = label_probabilities(np.array([[0.25], [1.0]], np.float32))
     assert probabilities.dtype == np.float64
     assert probabilities.tolist() == [[0.75, 0.25], [0.0, 1.0]]
 
 
-def test_a_softmax_stays_as_it_is() -> None:
-    """One column a label is what every measure wants already."""
+def test_columns_of_a_softmax() -> None:
+    """One column per label is returned unchanged."""
     assert label_probabilities(np.array([[0.25, 0.5, 0.25]], np.float32)).tolist() == [[0.25, 0.5, 0.25]]
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 0), (3, 2, 1)])
-def test_other_shapes_are_no_answers(shape: tuple[int, ...]) -> None:
-    """Answers are a table with at least one column."""
+def test_invalid_shapes(shape: tuple[int, ...]) -> None:
+    """Outputs must have two dimensions and at least one column."""
     with pytest.raises(EvaluationError, match="answers must be"):
         label_probabilities(np.zeros(shape))
 
 
 @given(st.lists(st.floats(0, 1, width=32).filter(lambda share: share != 0.5), min_size=1, max_size=30), st.data())
-def test_one_column_equals_two(positive: list[float], data: st.DataObject) -> None:
-    """A sigmoid is measured like a softmax over the same two probabilities, except where both are one half."""
+def test_sigmoid_equals_softmax(positive: list[float], data: st.DataObject) -> None:
+    """A sigmoid and a softmax with the same two probabilities have equal measures, unless both are one half."""
     truth = np.array(data.draw(st.lists(st.integers(0, 1), min_size=len(positive), max_size=len(positive))))
     column = np.array(positive)[:, None]
     one = Evaluation(BINARY, truth, column)
@@ -81,7 +81,7 @@ def test_one_column_equals_two(positive: list[float], data: st.DataObject) -> No
 
 
 def test_binary_numbers() -> None:
-    """Four reviews, every measure worked out by hand."""
+    """The measures of four reviews are those computed by hand."""
     evaluation = binary([0, 0, 1, 1], [0.1, 0.6, 0.8, 0.4])
     values = evaluation.values()
     assert evaluation.predicted.tolist() == [0, 1, 1, 0]
@@ -89,15 +89,15 @@ def test_binary_numbers() -> None:
     assert values["accuracy"] == 0.5
     assert values["log_loss"] == pytest.approx(-(math.log(0.9) + math.log(0.4) + math.log(0.8) + math.log(0.4)) / 4)
     assert values["brier"] == pytest.approx((0.1**2 + 0.6**2 + 0.2**2 + 0.6**2) / 4)
-    # Of the four pairs of a positive and a negative review only (0.4, 0.6) is in the wrong order.
+    # Of the four pairs of a positive and a negative review, only (0.4, 0.6) is in the wrong order.
     assert values["roc_auc"] == pytest.approx(0.75)
-    # Confidences 0.9, 0.8, 0.6 and 0.6; the last two share a bin, and are both wrong.
+    # The confidences are 0.9, 0.8, 0.6 and 0.6. The last two are in the same bin and both wrong.
     assert values["expected_calibration_error"] == pytest.approx((0.1 + 0.2 + 2 * 0.6) / 4)
     assert values["macro_f1"] == 0.5
 
 
 def test_three_label_numbers() -> None:
-    """Three texts, two of them right, every measure worked out by hand."""
+    """The measures of three texts with three labels are those computed by hand."""
     probabilities = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
     evaluation = Evaluation(("a", "b", "c"), np.array([0, 1, 2]), probabilities)
     values = evaluation.values()
@@ -112,7 +112,7 @@ def test_three_label_numbers() -> None:
 
 
 def test_scores_of_each_label() -> None:
-    """Precision, recall, F1 and support by hand; what would be a division by zero is None."""
+    """Precision, recall, F1 and support are those computed by hand. A score is None if it would divide by zero."""
     probabilities = np.eye(4)[[0, 0, 1, 0]]
     evaluation = Evaluation(("a", "b", "c", "d"), np.array([0, 0, 1, 2]), probabilities)
     assert evaluation.per_label() == (
@@ -125,8 +125,8 @@ def test_scores_of_each_label() -> None:
 
 
 @pytest.mark.parametrize("labels", [2, 3, 7])
-def test_agrees_with_scikit_learn(labels: int) -> None:
-    """Every measure that scikit-learn has too is the same number there."""
+def test_scikit_learn(labels: int) -> None:
+    """Measures that scikit-learn also has are equal to it."""
     evaluation = random_evaluation(labels, labels, 500)
     truth, probabilities, predicted = evaluation.labels, evaluation.probabilities, evaluation.predicted
     scores: npt.NDArray[Any] = probabilities[:, 1] if labels == 2 else probabilities
@@ -138,15 +138,15 @@ def test_agrees_with_scikit_learn(labels: int) -> None:
     assert evaluation.confusion.tolist() == metrics.confusion_matrix(truth, predicted).tolist()
 
 
-def test_brier_of_two_labels_is_that_of_label_one() -> None:
-    """With two labels the Brier score is the usual one, not twice that."""
+def test_brier_of_two_labels() -> None:
+    """With two labels, the Brier score is the usual one for label 1, and not twice as large."""
     evaluation = random_evaluation(0, 2, 300)
     expected = metrics.brier_score_loss(evaluation.labels, evaluation.probabilities[:, 1])
     assert evaluation.brier == pytest.approx(expected)
 
 
-def test_calibration_bins_by_hand() -> None:
-    """A bin holds the mean confidence and the share of right answers of what falls into it, upper edge included."""
+def test_calibration_bins() -> None:
+    """A bin has the mean confidence and the accuracy of its predictions, and includes its upper edge."""
     evaluation = binary([1, 0, 0, 1], [0.95, 0.99, 0.04, 10 / 15])
     bins = evaluation.calibration
     assert bins.counts.tolist() == [0] * 9 + [1] + [0] * 4 + [3]
@@ -156,14 +156,14 @@ def test_calibration_bins_by_hand() -> None:
     assert bins.edges.tolist() == pytest.approx([number / 15 for number in range(16)])
 
 
-def test_certain_and_wrong_is_a_finite_loss() -> None:
-    """A true label of probability zero costs what Keras says it costs."""
+def test_loss_of_a_certain_error() -> None:
+    """A true label with probability 0 has the finite loss that Keras computes."""
     assert binary([0], [1.0]).log_loss == pytest.approx(-math.log(1e-7))
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_one_label_alone_has_no_auc(label: int) -> None:
-    """Where all examples have the same label ROC AUC is undefined, and the other measures are not."""
+def test_examples_of_one_label(label: int) -> None:
+    """If all examples have the same label, ROC AUC is undefined and the other measures are defined."""
     evaluation = binary([label, label], [0.3, 0.8])
     assert evaluation.roc_auc is None
     assert evaluation.roc_curves == ()
@@ -176,23 +176,23 @@ def test_one_label_alone_has_no_auc(label: int) -> None:
     }
 
 
-def test_a_label_that_does_not_occur_leaves_the_others_their_curves() -> None:
-    """The mean is undefined then, the curves of the labels that occur are not."""
+def test_label_without_examples() -> None:
+    """If a label has no examples, the other labels have ROC curves, and their mean is undefined."""
     evaluation = Evaluation(("a", "b", "c"), np.array([0, 1, 0]), np.eye(3)[[0, 1, 0]])
     assert [curve.label for curve in evaluation.roc_curves] == ["a", "b"]
     assert "roc_auc" not in evaluation.values()
 
 
 @given(evaluations())
-def test_accuracy_is_the_diagonal(evaluation: Evaluation) -> None:
-    """Accuracy is the trace of the confusion matrix over the number of examples, which is its sum."""
+def test_accuracy_of_the_confusion_matrix(evaluation: Evaluation) -> None:
+    """Accuracy is the trace of the confusion matrix divided by its sum, which is the number of examples."""
     assert evaluation.confusion.sum() == len(evaluation.labels)
     assert evaluation.accuracy == pytest.approx(np.trace(evaluation.confusion) / len(evaluation.labels))
 
 
 @given(evaluations())
-def test_measures_stay_in_their_range(evaluation: Evaluation) -> None:
-    """Every value is a plain finite number, and shares are between 0 and 1."""
+def test_ranges(evaluation: Evaluation) -> None:
+    """Every measure is a finite float, and shares are between 0 and 1."""
     values = evaluation.values()
     assert all(type(value) is float and math.isfinite(value) for value in values.values())
     assert 0 <= values.pop("log_loss") <= -math.log(1e-7) + 1e-6
@@ -201,16 +201,16 @@ def test_measures_stay_in_their_range(evaluation: Evaluation) -> None:
 
 
 @given(evaluations())
-def test_support_and_bins_count_every_example(evaluation: Evaluation) -> None:
-    """No example is lost between the labels or between the bins."""
+def test_every_example_is_counted(evaluation: Evaluation) -> None:
+    """The support of the labels and the counts of the bins add up to the number of examples."""
     assert sum(scores.support for scores in evaluation.per_label()) == len(evaluation.labels)
     assert evaluation.calibration.counts.sum() == len(evaluation.labels)
     assert len(evaluation.calibration.counts) == CALIBRATION_BINS
 
 
 @given(st.integers(2, 5), st.data())
-def test_perfect_answers_have_perfect_measures(labels: int, data: st.DataObject) -> None:
-    """Certain and right: accuracy, AUC and F1 are 1, and every error is 0."""
+def test_perfect_predictions(labels: int, data: st.DataObject) -> None:
+    """For certain and correct predictions, accuracy, AUC and F1 are 1, and every error is 0."""
     others = data.draw(st.lists(st.integers(0, labels - 1), max_size=20))
     truth = np.array([*range(labels), *others])
     evaluation = Evaluation(tuple(map(str, range(labels))), truth, np.eye(labels)[truth])
@@ -225,8 +225,8 @@ def test_perfect_answers_have_perfect_measures(labels: int, data: st.DataObject)
 
 
 @given(evaluations())
-def test_the_order_of_examples_does_not_matter(evaluation: Evaluation) -> None:
-    """The same examples backwards have the same measures."""
+def test_order_of_examples(evaluation: Evaluation) -> None:
+    """The order of the examples does not change the measures."""
     backwards = Evaluation(evaluation.label_names, evaluation.labels[::-1], evaluation.probabilities[::-1])
     assert backwards.values() == pytest.approx(evaluation.values())
 
@@ -244,7 +244,7 @@ def test_the_order_of_examples_does_not_matter(evaluation: Evaluation) -> None:
         ([0], [[-0.5, 1.5]], "not probabilities"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(labels: list[int], probabilities: Any, message: str) -> None:
-    """Each way in which answers and truth may not fit is said in words."""
+def test_invalid_evaluations(labels: list[int], probabilities: Any, message: str) -> None:
+    """Labels and probabilities that do not fit together are refused, and the message says why."""
     with pytest.raises(EvaluationError, match=message):
         Evaluation(BINARY, np.array(labels, np.int64), np.array(probabilities))

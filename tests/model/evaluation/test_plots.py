@@ -1,4 +1,4 @@
-"""What the figures show, and that their files are the same each time."""
+"""The plots show the numbers of an evaluation, and their files are reproducible."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ ODD_NAMES = ("_hidden & $5 or $6", "two\nlines\tand a tab", "a name that is far 
 
 
 def binary() -> Evaluation:
-    """Forty reviews and a sigmoid that is mostly right."""
+    """Return an evaluation of forty reviews, most of which a sigmoid classifies correctly."""
     truth = np.arange(40) % 2
     positive = np.clip(0.15 + 0.6 * truth + 0.02 * (np.arange(40) % 13), 0, 1)
     return Evaluation(("negative", "positive"), truth, np.array(positive[:, None]))
 
 
 def softmax(names: tuple[str, ...] = ODD_NAMES, examples: int = 60) -> Evaluation:
-    """Answers over several labels, every third of them unsure."""
+    """Return an evaluation of several labels in which every third prediction is uncertain."""
     labels = len(names)
     truth = np.arange(examples) % labels
     scores = np.eye(labels)[truth] * np.where(np.arange(examples) % 3, 3.0, 0.5)[:, None]
@@ -39,7 +39,7 @@ def softmax(names: tuple[str, ...] = ODD_NAMES, examples: int = 60) -> Evaluatio
 
 
 def history(epochs: int, points: int, validation: bool) -> dict[str, Any]:
-    """What training writes: `points` running means an epoch."""
+    """Return a training history with `points` running means per epoch."""
     measured = {"validation_loss": 0.4, "validation_accuracy": 0.8} if validation else {}
     return {
         "steps": [
@@ -72,13 +72,13 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 
 
 def line(axes: Axes, label: str) -> list[tuple[float, float]]:
-    """The points of the line whose legend entry ends with `label`."""
+    """Return the points of the line whose legend entry ends with `label`."""
     found = next(drawn for drawn in axes.lines if str(drawn.get_label()).endswith(label))
     return [(float(x), float(y)) for x, y in np.asarray(found.get_xydata())]
 
 
 def png_size(content: bytes) -> tuple[int, int]:
-    """Width and height of a PNG file, whose chunks must be whole."""
+    """Return the width and the height of a PNG file. Asserts that its chunks are complete."""
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     position, kinds, pixels = 8, [], b""
     while position < len(content):
@@ -96,8 +96,8 @@ def png_size(content: bytes) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
-def test_the_same_input_gives_the_same_file(draw: Callable[[], Figure], tmp_path: Path) -> None:
-    """Drawn twice, a figure is a whole PNG, byte for byte the same."""
+def test_reproducible_files(draw: Callable[[], Figure], tmp_path: Path) -> None:
+    """A figure that is drawn twice gives the same complete PNG file, byte for byte."""
     plots.save(draw(), tmp_path / "first.png")
     plots.save(draw(), tmp_path / "second.png")
     first = (tmp_path / "first.png").read_bytes()
@@ -107,43 +107,43 @@ def test_the_same_input_gives_the_same_file(draw: Callable[[], Figure], tmp_path
     assert 500 < height < 3000
 
 
-def test_a_file_names_no_program(tmp_path: Path) -> None:
-    """The release of matplotlib does not change the file by its name."""
+def test_metadata_of_files(tmp_path: Path) -> None:
+    """A file does not contain the name and version of matplotlib, so another release does not change it."""
     plots.save(plots.roc(binary()), tmp_path / "roc.png")
     assert b"matplotlib" not in (tmp_path / "roc.png").read_bytes().lower()
 
 
-def test_no_window_is_ever_asked_for() -> None:
-    """Importing the plots leaves pyplot, which picks a screen and keeps figures, alone."""
+def test_pyplot_is_not_imported() -> None:
+    """The plots do not import pyplot, which chooses a display and keeps figures in memory."""
     program = "import sys, sentiment_conv1d.model.evaluation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_learning_curves_hold_the_steps() -> None:
-    """Loss is on the left, accuracy on the right, each over the training steps."""
+def test_learning_curves() -> None:
+    """The loss is on the left and the accuracy on the right, over the training steps."""
     given = history(2, 8, True)
     loss, accuracy = plots.learning_curves(given).axes
     assert line(loss, "training") == [(point["step"], point["loss"]) for point in given["steps"]]
     assert line(accuracy, "training") == [(point["step"], point["accuracy"]) for point in given["steps"]]
 
 
-def test_validation_stands_at_the_ends_of_the_epochs() -> None:
-    """Two epochs of 400 steps: the points are at 400 and 800."""
+def test_validation_points() -> None:
+    """Validation points are at the ends of the epochs."""
     loss, accuracy = plots.learning_curves(history(2, 8, True)).axes
     assert line(loss, "validation") == [(400, 0.4), (800, 0.4)]
     assert line(accuracy, "validation") == [(400, 0.8), (800, 0.8)]
 
 
-def test_a_run_without_validation_has_no_legend() -> None:
-    """One line needs no legend, and nothing else is drawn but the marks of the epochs."""
+def test_learning_curves_without_validation() -> None:
+    """Without validation there is one line, no legend, and the marks of the epochs."""
     for axes in plots.learning_curves(history(2, 8, False)).axes:
         assert axes.get_legend() is None
         assert len(axes.lines) == 1 + 2
 
 
 @pytest.mark.parametrize(("epochs", "marks"), [(1, ["1"]), (3, ["1", "2", "3"]), (35, ["4", "8", "12"])])
-def test_epochs_are_marked(epochs: int, marks: list[str]) -> None:
-    """Every epoch has a mark at its end, or every few where they would crowd."""
+def test_marks_of_epochs(epochs: int, marks: list[str]) -> None:
+    """A mark is at the end of every epoch, or of every few epochs if there are many."""
     axes = plots.learning_curves(history(epochs, 4, False)).axes[0]
     (top,) = axes.child_axes
     assert [text.get_text() for text in top.get_xticklabels()][:3] == marks
@@ -151,8 +151,8 @@ def test_epochs_are_marked(epochs: int, marks: list[str]) -> None:
     assert boundaries[:3] == [200.0 * int(mark) for mark in marks]
 
 
-def test_roc_holds_the_curve() -> None:
-    """The curve is the evaluation's, from corner to corner, its area in the legend."""
+def test_roc() -> None:
+    """The ROC plot shows the curve of the evaluation from corner to corner, and its area in the legend."""
     evaluation = binary()
     (curve,) = evaluation.roc_curves
     (axes,) = plots.roc(evaluation).axes
@@ -165,8 +165,8 @@ def test_roc_holds_the_curve() -> None:
     assert [text.get_text() for text in legend.get_texts()] == [f"{curve.area:.4f}  positive", "0.5000  chance"]
 
 
-def test_roc_has_a_curve_for_each_of_several_labels() -> None:
-    """All names are in the legend, the one with an underscore in front too, and the mean is in its title."""
+def test_roc_of_several_labels() -> None:
+    """Each label has a curve. The legend contains all names, even one with a leading underscore, and the mean."""
     evaluation = softmax()
     (axes,) = plots.roc(evaluation).axes
     legend = axes.get_legend()
@@ -177,16 +177,16 @@ def test_roc_has_a_curve_for_each_of_several_labels() -> None:
     assert len({drawn.get_color() for drawn in axes.lines}) == 4
 
 
-def test_roc_says_what_is_undefined(tmp_path: Path) -> None:
-    """Where all examples have one label there is no curve, and the legend says so."""
+def test_undefined_roc(tmp_path: Path) -> None:
+    """If all examples have the same label, there is no curve, and the legend says that it is undefined."""
     evaluation = Evaluation(("negative", "positive"), np.ones(3, np.int64), np.array([[0.2], [0.7], [0.9]]))
     figure = plots.roc(evaluation)
     assert line(figure.axes[0], "undefined  positive") == []
     plots.save(figure, tmp_path / "roc.png")
 
 
-def test_precision_and_recall_hold_the_curve() -> None:
-    """The points are those of counting by hand at every output, and chance is the share of the label."""
+def test_precision_and_recall() -> None:
+    """The points are those counted by hand for every output, and chance is the share of the label."""
     outputs = np.array([[0.9], [0.7], [0.6], [0.2]])
     evaluation = Evaluation(("negative", "positive"), np.array([1, 0, 1, 0]), outputs)
     (axes,) = plots.precision_recall(evaluation).axes
@@ -199,7 +199,7 @@ def test_precision_and_recall_hold_the_curve() -> None:
 
 
 def test_precision_and_recall_of_several_labels() -> None:
-    """Each label has a curve against the rest, or stands there as undefined."""
+    """Each label has a curve against all others, or is listed as undefined."""
     evaluation = Evaluation(("a", "b", "c"), np.array([0, 1, 1]), np.eye(3)[[0, 1, 0]])
     (axes,) = plots.precision_recall(evaluation).axes
     assert line(axes, "undefined  c") == []
@@ -207,8 +207,8 @@ def test_precision_and_recall_of_several_labels() -> None:
     assert len(axes.lines) == 3
 
 
-def test_calibration_holds_the_bins() -> None:
-    """The bars are the accuracy and the number of the answers in each bin that is not empty."""
+def test_calibration() -> None:
+    """The bars show the accuracy and the number of predictions of each bin that is not empty."""
     evaluation = binary()
     above, below = plots.calibration(evaluation).axes
     bins = evaluation.calibration
@@ -220,8 +220,8 @@ def test_calibration_holds_the_bins() -> None:
 
 
 @pytest.mark.parametrize("labels", [2, 3, 5, 7, 15])
-def test_calibration_cuts_nothing_off(labels: int) -> None:
-    """The least confident answer there can be is within the axes."""
+def test_limits_of_the_calibration_plot(labels: int) -> None:
+    """The least confident possible prediction is within the axes."""
     uniform = np.full((1, labels), 1 / labels)
     evaluation = Evaluation(tuple(map(str, range(labels))), np.array([0]), uniform)
     above, _ = plots.calibration(evaluation).axes
@@ -229,8 +229,8 @@ def test_calibration_cuts_nothing_off(labels: int) -> None:
     assert above.get_xlim()[0] <= bar.get_x()  # type: ignore[attr-defined]
 
 
-def test_confusion_holds_numbers_and_shares() -> None:
-    """A cell has the number of its answers and their share of the row, which is also its colour."""
+def test_confusion() -> None:
+    """A cell shows the number of its predictions and their share of the row, which determines its colour."""
     evaluation = Evaluation(("a", "b"), np.array([0, 0, 0, 0, 1]), np.eye(2)[[0, 0, 0, 1, 1]])
     (axes,) = plots.confusion(evaluation).axes
     assert [text.get_text() for text in axes.texts] == ["3\n75.0%", "1\n25.0%", "0\n0.0%", "1\n100.0%"]
@@ -239,15 +239,15 @@ def test_confusion_holds_numbers_and_shares() -> None:
     assert np.asarray(image.get_array()).tolist() == [[0.75, 0.25], [0, 1]]
 
 
-def test_confusion_of_a_label_that_does_not_occur() -> None:
-    """A row without examples has numbers and no shares."""
+def test_confusion_of_a_label_without_examples() -> None:
+    """A row without examples shows numbers and no shares."""
     evaluation = Evaluation(("a", "b"), np.array([1]), np.eye(2)[[1]])
     (axes,) = plots.confusion(evaluation).axes
     assert [text.get_text() for text in axes.texts] == ["0", "0", "0\n0.0%", "1\n100.0%"]
 
 
-def test_confusion_has_a_large_table_without_shares() -> None:
-    """Where cells are small they hold the number alone; where they are tiny, nothing."""
+def test_confusion_of_many_labels() -> None:
+    """Small cells show only the number, and very small cells show nothing."""
     (twenty,) = plots.confusion(softmax(tuple(map(str, range(20))))).axes
     (fifty,) = plots.confusion(softmax(tuple(map(str, range(50))))).axes
     assert len(twenty.texts) == 400

@@ -1,4 +1,4 @@
-"""The report of a training: everything on it, and nothing but text and pictures."""
+"""The training report contains all results, and needs no other file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EVIL = '<script>alert("1")</script>'
 
 
 class Page(HTMLParser):
-    """A page read strictly: every tag that opens closes, in order."""
+    """A strict parser of a page, which requires that every tag is closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Page(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the tag."""
+        """Record the tag."""
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
@@ -58,11 +58,11 @@ class Page(HTMLParser):
             self.rows[-1].append("")
 
     def handle_endtag(self, tag: str) -> None:
-        """Close the tag that is open."""
+        """Close the innermost tag."""
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        """Gather what a reader sees, and what stands in the cells of the tables."""
+        """Collect the visible text, and the text of table cells."""
         if "style" in self.open:
             return
         self.visible += data
@@ -72,12 +72,12 @@ class Page(HTMLParser):
 
 
 def binary() -> Evaluation:
-    """Four reviews, one of them answered wrongly."""
+    """Return an evaluation of four reviews, one of which is misclassified."""
     return Evaluation(("negative", "positive"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.2], [0.8], [0.4]]))
 
 
 def report(**changes: Any) -> str:
-    """A report of the classic network, with whatever a test wants to be different."""
+    """Return a report of the classic network. `changes` replace arguments."""
     arguments: dict[str, Any] = {
         "title": "imdb-cnn: training report",
         "configuration": Configuration(),
@@ -95,7 +95,7 @@ def report(**changes: Any) -> str:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """PNG files of the plots, as training has them."""
+    """Return PNG files of plots, as a training writes them."""
     folder: Path = tmp_path_factory.mktemp("plots")
     figures = {"learning_curves": plots.learning_curves(HISTORY), "confusion": plots.confusion(binary())}
     for name, figure in figures.items():
@@ -103,8 +103,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in figures}
 
 
-def test_the_headline_has_the_numbers() -> None:
-    """Accuracy, ROC AUC, log loss and calibration error stand on the page, and the rest of the measures."""
+def test_measures() -> None:
+    """The page shows accuracy, ROC AUC, log loss, calibration error, Brier score and macro F1."""
     evaluation = binary()
     visible = Page(report()).visible
     assert f"{evaluation.accuracy:.2%}" in visible
@@ -118,16 +118,16 @@ def test_the_headline_has_the_numbers() -> None:
         assert f"{value:.4f}" in visible
 
 
-def test_the_page_says_what_was_trained_on_what() -> None:
-    """Data, parameters, duration and libraries are there in words."""
+def test_description_of_the_training() -> None:
+    """The page shows the data, the number of parameters, the duration and the libraries."""
     page = Page(report())
     for words in ("train.parquet", "test.parquet", "4 texts", "350,751 parameters", "1 min 23 s"):
         assert words in page.visible
     assert ["keras", "3.15.1"] in page.rows
 
 
-def test_layers_have_their_shapes() -> None:
-    """The classic network: 400 words become 400 x 50, then 398 x 250, then 250, then one probability."""
+def test_layers() -> None:
+    """The layers of the classic network have the shapes 400, 400 x 50, 398 x 250, 250 and 1."""
     page = Page(report())
     cross = "\N{MULTIPLICATION SIGN}"
     assert page.rows[1:7] == [
@@ -140,21 +140,21 @@ def test_layers_have_their_shapes() -> None:
     ]
 
 
-def test_several_convolutions_are_joined() -> None:
-    """The network of Kim has three banks, whose maxima are concatenated."""
+def test_several_convolutions() -> None:
+    """Kim's network has three convolutions, and a layer that concatenates their maxima."""
     rows = Page(report(configuration=PRESETS["kim-cnn"])).rows
     assert [row[0].split()[0] for row in rows].count("Conv1D") == 3
     assert ["Concatenate", "", "300"] in rows
 
 
-def test_the_embedding_has_the_rows_that_were_trained() -> None:
-    """Where the texts hold fewer words than the configuration allows, the table has the fewer."""
+def test_rows_of_the_embedding() -> None:
+    """If the texts have fewer words than the configuration allows, the embedding has fewer rows."""
     rows = Page(report(vocabulary_size=1234)).rows
     assert rows[2][1] == "1,234 \N{MULTIPLICATION SIGN} 50"
 
 
-def test_every_setting_is_listed() -> None:
-    """The configuration table has each field with its value."""
+def test_configuration() -> None:
+    """The configuration table contains every field with its value."""
     rows = {row[0].split()[0]: row[1] for row in Page(report()).rows if len(row) == 2}
     assert set(Configuration.model_fields) <= set(rows)
     assert rows["learning_rate"] == "0.001"
@@ -163,29 +163,29 @@ def test_every_setting_is_listed() -> None:
 
 
 def test_epochs_without_validation() -> None:
-    """The history table has no empty columns."""
+    """Without validation, the history table has no columns for it."""
     rows = Page(report()).rows
     assert ["Epoch", "Loss", "Accuracy", "Seconds"] in rows
     assert ["1", "0.4321", "79.87%", "41.3"] in rows
 
 
 def test_epochs_with_validation() -> None:
-    """What was measured at the end of each epoch stands beside the training."""
+    """The history table shows the validation of each epoch beside its training."""
     epoch = HISTORY["epochs"][0] | {"validation_loss": 0.3456, "validation_accuracy": 0.8765}
     rows = Page(report(history=HISTORY | {"epochs": [epoch]})).rows
     assert ["Epoch", "Loss", "Accuracy", "Validation loss", "Validation accuracy", "Seconds"] in rows
     assert ["1", "0.4321", "79.87%", "0.3456", "87.65%", "41.3"] in rows
 
 
-def test_labels_have_their_scores() -> None:
-    """Precision, recall, F1 and support of each label, worked out by hand."""
+def test_scores_of_each_label() -> None:
+    """Precision, recall, F1 and support of each label are those computed by hand."""
     rows = Page(report()).rows
     assert ["negative", "0.6667", "1.0000", "0.8000", "2"] in rows
     assert ["positive", "1.0000", "0.5000", "0.6667", "2"] in rows
 
 
-def test_scores_that_are_undefined_are_dashes() -> None:
-    """A label that is neither true nor answered has no scores, and the page says why there is no ROC AUC."""
+def test_undefined_scores() -> None:
+    """Scores of a label that is neither true nor predicted are dashes, and the page says that ROC AUC is undefined."""
     evaluation = Evaluation(("a", "b", "c"), np.array([0, 1]), np.eye(3)[[0, 1]])
     page = Page(report(evaluation=evaluation))
     dash = "\N{EN DASH}"
@@ -193,8 +193,8 @@ def test_scores_that_are_undefined_are_dashes() -> None:
     assert "undefined" in page.visible
 
 
-def test_without_test_texts_the_page_says_so() -> None:
-    """No number is made up where nothing was measured; what was trained is there all the same."""
+def test_report_without_test_texts() -> None:
+    """Without test texts, the page says so, and shows the network and the training without measures."""
     page = Page(report(evaluation=None, test_data=None))
     assert "Nothing was held out" in page.visible
     assert "ROC AUC" not in page.visible
@@ -202,8 +202,8 @@ def test_without_test_texts_the_page_says_so() -> None:
     assert ["1", "0.4321", "79.87%", "41.3"] in page.rows
 
 
-def test_plots_are_in_the_page(images: dict[str, bytes]) -> None:
-    """Each picture is there byte for byte, with its name and how to read it."""
+def test_plots(images: dict[str, bytes]) -> None:
+    """The page contains the bytes of each plot, its name and an explanation."""
     page = Page(report(plots=images))
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
     assert [picture["alt"] for picture in pictures] == ["Learning curves", "Confusion matrix"]
@@ -215,8 +215,8 @@ def test_plots_are_in_the_page(images: dict[str, bytes]) -> None:
     assert "diagonal" in page.visible
 
 
-def test_everything_is_escaped() -> None:
-    """Markup in a title, label, source or version is shown as it is and never read."""
+def test_escaping() -> None:
+    """Markup in a title, label, source or version is shown as text."""
     labels = (EVIL, "</td>&amp;")
     page = Page(
         report(
@@ -233,8 +233,8 @@ def test_everything_is_escaped() -> None:
     assert [row[0] for row in page.rows].count("</td>&amp;") == 1
 
 
-def test_the_page_needs_nothing_else(images: dict[str, bytes]) -> None:
-    """No address, no script, no other file: pictures are inside, and the page forbids itself to load more."""
+def test_self_contained_page(images: dict[str, bytes]) -> None:
+    """The page contains its images and no scripts or links, and its policy forbids loading anything else."""
     text = report(plots=images)
     page = Page(text)
     without_pictures = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
@@ -245,28 +245,28 @@ def test_the_page_needs_nothing_else(images: dict[str, bytes]) -> None:
     assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
 
 
-def test_the_page_fits_every_reader() -> None:
-    """Light and dark, a phone, and paper each have their rules."""
+def test_media_rules() -> None:
+    """The page has rules for a dark colour scheme, for phones and for printing."""
     text = report()
     for rule in ("prefers-color-scheme: dark", "width=device-width", "@media print"):
         assert rule in text
 
 
-def test_the_same_training_gives_the_same_page() -> None:
-    """Nothing on the page depends on when it was written."""
+def test_reproducible_page() -> None:
+    """The same training gives the same page at any time."""
     assert report() == report()
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"), [(3.21, "3.2 s"), (59.97, "1 min 0 s"), (83.2, "1 min 23 s"), (7380, "2 h 3 min")]
 )
-def test_durations_are_said_as_people_do(seconds: float, words: str) -> None:
-    """Seconds, minutes or hours, whichever reads best."""
+def test_durations(seconds: float, words: str) -> None:
+    """A duration is shown in seconds, in minutes and seconds, or in hours and minutes."""
     assert words in Page(report(seconds=seconds)).visible
 
 
-def test_every_count_is_that_of_the_data() -> None:
-    """Labels, lengths, the majority baseline, thresholds, calibration and the worst errors are recomputed here."""
+def test_counts() -> None:
+    """Labels, lengths, the majority baseline, thresholds, calibration and worst errors are those computed by hand."""
     train = Examples(["dull"] * 6 + ["a joy to watch"] * 2, np.array([0] * 6 + [1] * 2, np.int64))
     test = Examples(["dull dull", "so dull", "joy", "watch <b>this</b>"], np.array([0, 0, 1, 1], np.int64))
     work = Plan(("negative", "positive"), train, None, test, "8 of 12 reviews of a.csv", None, "4 held out of a.csv")
@@ -303,8 +303,8 @@ def word(text: str, share: float) -> Word:
     return Word(text, 0, len(text), 3, known=True, share=share)
 
 
-def test_errors_are_explained() -> None:
-    """An error has the words with the largest shares, in the order of the text, and the label that they are about."""
+def test_explained_errors() -> None:
+    """An error has the words with the largest shares, in the order of the text, and the explained label."""
     asked = []
 
     def explain(text: str, unit: int) -> list[Word]:
@@ -324,7 +324,7 @@ def test_errors_are_explained() -> None:
 
 
 def test_thresholds_of_each_label() -> None:
-    """Every label has a table, and only the one that is decided by a threshold says which was chosen."""
+    """Every label has a table of thresholds. Only a label with a decision threshold has a chosen row."""
     page = Page(report())
     assert [tag for tag, _ in page.tags].count("details") == 2
     assert ["0.5 (chosen)", "1.0000", "0.5000", "0.6667", "75.00%"] in page.rows
@@ -336,8 +336,8 @@ def test_thresholds_of_each_label() -> None:
     assert "(chosen)" not in page.visible
 
 
-def test_the_report_of_a_training_is_that_of_its_model(run_path: Path, reviews: Path) -> None:
-    """Counts, scores and errors are found again with the saved model, the data and scikit-learn."""
+def test_report_of_a_training(run_path: Path, reviews: Path) -> None:
+    """Counts, scores and errors equal those computed from the saved model and the data with scikit-learn."""
     run = read_run(run_path)
     dataset = load(reviews, progress=False)
     work = plan(dataset, test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)

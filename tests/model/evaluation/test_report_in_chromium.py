@@ -1,4 +1,4 @@
-"""The report as a browser shows it, on a desktop and on a phone."""
+"""The training report in a browser, on a desktop and on a phone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["browser"]
 LABELS = ("bad", "good", "a label as long as labels may be, " + "x" * 30)
 WIDTHS = (320, 390, 1280)
 
-#: The elements that reach beyond the right edge, but for those in a table that scrolls by itself.
+#: The elements beyond the right edge, except those in a table that scrolls by itself.
 WIDER_THAN_THE_SCREEN = """() => [...document.querySelectorAll("body *")]
     .filter(element => !element.closest(".scroll") && element.getBoundingClientRect().right > innerWidth + 1)
     .map(element => element.outerHTML)"""
@@ -30,7 +30,7 @@ HEADINGS = (
 
 @pytest.fixture(scope="module")
 def long_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a run on three labels, one of them long, and on texts with a word that fits on no line."""
+    """Train on a very long label and on texts with a word that is longer than a line. Returns the report."""
     folder = tmp_path_factory.mktemp("long")
     data = write_reviews(folder / "reviews.csv", LABELS)
     with data.open("a", encoding="utf-8", newline="") as file:
@@ -40,7 +40,7 @@ def long_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(browser: Browser, report: Path, width: int) -> tuple[Page, list[str]]:
-    """The page, and what it wrote to the console and asked for."""
+    """Open a report. Returns the page, with its console messages and requests."""
     page = browser.new_page(viewport={"width": width, "height": 800})
     noticed: list[str] = []
     page.on("console", lambda message: noticed.append(message.text))
@@ -51,10 +51,8 @@ def opened(browser: Browser, report: Path, width: int) -> tuple[Page, list[str]]
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", ["run_path", "long_words"])
-def test_nothing_is_wider_than_the_screen(
-    name: str, width: int, browser: Browser, request: pytest.FixtureRequest
-) -> None:
-    """The page never scrolls sideways: wide tables scroll by themselves, pictures shrink, and long words break."""
+def test_width(name: str, width: int, browser: Browser, request: pytest.FixtureRequest) -> None:
+    """The page never scrolls sideways: wide tables scroll by themselves, images shrink, and long words break."""
     found = request.getfixturevalue(name)
     page, noticed = opened(browser, found if found.is_file() else found / "report.html", width)
     assert noticed == []
@@ -64,8 +62,8 @@ def test_nothing_is_wider_than_the_screen(
     page.close()
 
 
-def test_every_part_is_shown(run_path: Path, browser: Browser) -> None:
-    """All sections have a heading, all plots are loaded, and the worst errors have their words."""
+def test_sections(run_path: Path, browser: Browser) -> None:
+    """All sections have a heading, all plots are loaded, and the worst errors are explained."""
     page, _ = opened(browser, run_path / "report.html", 1280)
     assert page.locator("h2").all_inner_texts() == list(HEADINGS)
     titles = ["Learning curves", "ROC", "Precision and recall", "Calibration", "Confusion matrix"]

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the letters and punctuation of other scripts are meant
-"""Words and character n-grams of any script to ids."""
+"""Words and character n-grams of any script become ids."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def ids(tokenizer: UnicodeTokenizer, text: str) -> list[int]:
     return list(map(int, tokenizer.encode(text).ids))
 
 
-def test_punctuation_and_case_of_all_scripts() -> None:
+def test_punctuation_and_case() -> None:
     """Chinese, Arabic and curly punctuation separates words, and a curly apostrophe does not."""
     tokenizer = UnicodeTokenizer(WORDS, 20, cuts=False)
     assert ids(tokenizer, "“Good”，don’t… ПРИВЕТ！مرحبا؟😀") == [1, 3, 4, 6, 7, 8]
     assert ids(tokenizer, "İSTANBUL ISTANBUL istanbul") == [1, 9, 9, 9]
 
 
-def test_the_longest_known_n_gram_is_taken() -> None:
-    """A text without spaces is split from the left, and an unknown character is one token."""
+def test_longest_known_n_gram() -> None:
+    """Text without spaces is split from the left into the longest known n-grams, or unknown characters."""
     tokenizer = UnicodeTokenizer(N_GRAMS, 20, cuts=True)
     text = "不好看，好看啊 ABCab"
     assert ids(tokenizer, text) == [1, 6, 5, 2, 9, 7]
@@ -46,7 +46,7 @@ def test_the_longest_known_n_gram_is_taken() -> None:
     assert (encoding.tokens, encoding.unknown_tokens) == (6, 1)
 
 
-def test_the_last_ids_are_kept() -> None:
+def test_truncation() -> None:
     """Truncation removes the start of a text and its start id; an empty text is the start id."""
     tokenizer = UnicodeTokenizer(N_GRAMS, 2, cuts=True)
     encoding = tokenizer.encode("好看a")
@@ -55,8 +55,8 @@ def test_the_last_ids_are_kept() -> None:
 
 
 @given(kinds, texts)
-def test_texts_are_read_as_hugging_face_reads_them(kind: tuple[tuple[str, ...], bool], text: str) -> None:
-    """Hugging Face's `encode` returns the same ids, and the file describes the same rule."""
+def test_hugging_face(kind: tuple[tuple[str, ...], bool], text: str) -> None:
+    """Hugging Face's library reads the file and returns the same ids, and reading the file returns the same rule."""
     words, cuts = kind
     tokenizer = UnicodeTokenizer(words, 6, cuts=cuts)
     content = tokenizer.to_json()
@@ -67,7 +67,7 @@ def test_texts_are_read_as_hugging_face_reads_them(kind: tuple[tuple[str, ...], 
 
 
 @given(kinds, texts)
-def test_every_token_has_a_span(kind: tuple[tuple[str, ...], bool], text: str) -> None:
+def test_spans(kind: tuple[tuple[str, ...], bool], text: str) -> None:
     """Every token except the start id has a span. Spans do not overlap, and the text of a span has its id."""
     words, cuts = kind
     tokenizer = UnicodeTokenizer(words, 1000, cuts=cuts)
@@ -78,14 +78,14 @@ def test_every_token_has_a_span(kind: tuple[tuple[str, ...], bool], text: str) -
     assert all(first[1] <= second[0] for first, second in pairwise(spans))
 
 
-def test_the_vocabulary_is_learned_by_frequency() -> None:
+def test_learned_vocabulary() -> None:
     """Frequent n-grams come first, and those that occur once are left out unless they are characters."""
     tokenizer = UnicodeTokenizer.from_texts(["好看好看", "好啊"], 100, 10, range(1, 3))
     assert tokenizer.words == ("好", "好看", "看", "啊")
     assert UnicodeTokenizer.from_texts(["Good “good” bad"], 4, 10).words == ("good",)
 
 
-def test_a_configuration_names_its_tokenizer() -> None:
+def test_tokenizer_of_a_configuration() -> None:
     """A configuration chooses words of the IMDB rule, words of any script, or n-grams."""
     texts = ["Nice — nice"]
     words = learn(Configuration(), texts)
@@ -96,21 +96,21 @@ def test_a_configuration_names_its_tokenizer() -> None:
 
 
 @pytest.mark.parametrize("rule", ["letters", "characters", "characters:3-1", "characters:0-2", "words:ascii"])
-def test_other_rules_are_refused(rule: str) -> None:
+def test_unknown_rule_in_a_configuration(rule: str) -> None:
     """A configuration with an unknown rule is refused."""
     with pytest.raises(ValueError, match=r"pattern|shortest n-gram"):
         Configuration(tokenizer=rule)
 
 
 @pytest.mark.parametrize("words", [("a", "a"), ("a b",), ("A",), ("",), ("!",)])
-def test_words_that_no_text_has_are_refused(words: tuple[str, ...]) -> None:
+def test_invalid_vocabulary(words: tuple[str, ...]) -> None:
     """A vocabulary with a repeated word, or one that the rule would change, is refused."""
     with pytest.raises(TokenizerError, match=r"repeats|not a single word"):
         UnicodeTokenizer(words, 10, cuts=True)
 
 
-def test_another_rule_in_the_file_is_refused() -> None:
-    """A file that differs in any step is refused."""
+def test_unknown_rule_in_a_file() -> None:
+    """A file with an unknown rule is refused."""
     document = json.loads(UnicodeTokenizer(WORDS, 10, cuts=False).to_json())
     document["normalizer"]["normalizers"][3]["pattern"]["Regex"] = r"[\p{P}]"
     with pytest.raises(TokenizerError):

@@ -1,4 +1,4 @@
-"""Words and their ids: the dictionary and the arrays know the same."""
+"""The look-ups of words in Python and in NumPy return the same ids."""
 
 import pytest
 from hypothesis import example, given
@@ -11,7 +11,7 @@ from tests.processes import MODEL_REPOSITORY
 
 UNKNOWN = 2
 
-#: Few different bytes and many lengths, so that words begin alike, end alike, and are longer than what has a slot.
+#: Few different bytes and many lengths, so that words have common beginnings and ends, or are too long for a slot.
 WORDS = st.one_of(
     st.text("ab", min_size=1, max_size=40),
     st.text(st.characters(codec="utf-8", exclude_characters="\0\t\n\v\f\r "), min_size=1),
@@ -19,16 +19,14 @@ WORDS = st.one_of(
 
 
 def vocabulary_of(words: list[bytes]) -> tuple[Vocabulary, dict[bytes, int]]:
-    """Make a vocabulary whose ids count from 3."""
+    """Build a vocabulary whose ids count from 3."""
     ids = {word: number for number, word in enumerate(dict.fromkeys(words), start=3)}
     return Vocabulary(ids, UNKNOWN), ids
 
 
 @given(known=st.lists(WORDS), others=st.lists(WORDS), gap=st.sampled_from([b" ", b"   "]), data=st.data())
 @example(known=[], others=[b"a"], gap=b" ", data=None)
-def test_any_word_of_any_vocabulary(
-    known: list[bytes], others: list[bytes], gap: bytes, data: st.DataObject | None
-) -> None:
+def test_any_words(known: list[bytes], others: list[bytes], gap: bytes, data: st.DataObject | None) -> None:
     """Short and long texts of known and unknown words have the ids of a dictionary look-up."""
     vocabulary, ids = vocabulary_of(known)
     words = [*known, *others]
@@ -40,7 +38,7 @@ def test_any_word_of_any_vocabulary(
 
 
 @pytest.mark.parametrize("size", [1, 700, 1000, MOST_BYTES, 3 * MOST_BYTES])
-def test_spaces_are_no_words(size: int) -> None:
+def test_spaces(size: int) -> None:
     """Any number of spaces separates words."""
     vocabulary, _ = vocabulary_of([b"a"])
     assert vocabulary.look_up(b" " * size).tolist() == []
@@ -49,8 +47,8 @@ def test_spaces_are_no_words(size: int) -> None:
 
 
 @pytest.mark.parametrize("which", ["shipped", "large"])
-def test_all_words_and_those_like_them(which: str) -> None:
-    """Vocabularies of 5,000 and 50,000 words find every word, and no word that only looks similar."""
+def test_large_vocabularies(which: str) -> None:
+    """Vocabularies of 5,000 and 50,000 words contain every one of them, and no similar words."""
     words = [f"{number}word{number % 100}".encode() for number in range(50_000)]
     if which == "shipped":
         tokenizer = read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1").tokenizer

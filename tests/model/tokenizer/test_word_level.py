@@ -1,4 +1,4 @@
-"""The tokenizer for models from elsewhere."""
+"""The tokenizer of imported Keras models."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def ids(tokenizer: WordLevelTokenizer, text: str) -> list[int]:
     return list(map(int, tokenizer.encode(text).ids))
 
 
-def test_removed_characters_join_and_separators_split() -> None:
-    """Don't is one word, and a line break ends a word."""
+def test_removed_characters_and_separators() -> None:
+    """A removed character joins the parts of "don't", and a line break separates words."""
     tokenizer = WordLevelTokenizer(IDS, RULE)
     assert ids(tokenizer, "DON'T a\nb x!") == [4, 2, 3, 1]
     encoding = tokenizer.encode("a x a b a b a")
     assert (encoding.ids.tolist(), encoding.tokens, encoding.unknown_tokens) == ([2, 1, 2, 3, 2], 7, 1)
 
 
-def test_a_letter_is_lower_cased_before_it_is_removed() -> None:
+def test_lower_case_before_removal() -> None:
     """A rule that removes x removes X too, in ASCII and in other texts, as Hugging Face's library does."""
     rule = replace(RULE, lowercase="unicode", removed="x")
     tokenizer = WordLevelTokenizer(IDS, rule)
@@ -68,22 +68,22 @@ def test_a_letter_is_lower_cased_before_it_is_removed() -> None:
     assert tokenizer.spans("Xa X xb") == [(1, 2), (6, 7)]
 
 
-def test_a_text_without_words_is_one_pad_id() -> None:
+def test_text_without_words() -> None:
     """A text without words has one pad id and counts no token."""
     encoding = WordLevelTokenizer(IDS, RULE).encode(" !.")
     assert (encoding.ids.tolist(), encoding.tokens, encoding.unknown_tokens) == ([0], 0, 0)
 
 
-def test_unknown_words_are_dropped_without_an_id_for_them() -> None:
-    """Dropped words are not counted and have no span."""
+def test_dropped_words() -> None:
+    """Without an id for unknown words, they are dropped, are not counted as tokens and have no span."""
     tokenizer = WordLevelTokenizer(IDS, replace(RULE, unknown_id=None, keeps_first=False))
     assert ids(tokenizer, "a zzz 'b ab good") == [2, 3, 7]
     assert tokenizer.spans("a zzz 'b ab good") == [(0, 1), (7, 8), (12, 16)]
 
 
 @given(rules, texts)
-def test_any_rule_reads_as_hugging_face_reads_it(rule: Rule, text: str) -> None:
-    """Hugging Face's `encode` returns the same ids, and the file describes the same rule."""
+def test_hugging_face(rule: Rule, text: str) -> None:
+    """Hugging Face's library reads the file and returns the same ids, and reading the file returns the same rule."""
     tokenizer = WordLevelTokenizer(IDS, rule)
     content = tokenizer.to_json()
     assert ids(tokenizer, text) == tokenizers.Tokenizer.from_str(content).encode(text).ids
@@ -93,7 +93,7 @@ def test_any_rule_reads_as_hugging_face_reads_it(rule: Rule, text: str) -> None:
 
 
 @given(rules, texts)
-def test_every_counted_word_has_a_span(rule: Rule, text: str) -> None:
+def test_spans(rule: Rule, text: str) -> None:
     """Every token except the start id has a span, and the text of a span is its word."""
     tokenizer = WordLevelTokenizer(IDS, rule)
     spans = tokenizer.spans(text)
@@ -104,8 +104,8 @@ def test_every_counted_word_has_a_span(rule: Rule, text: str) -> None:
 
 
 @given(rules, st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=500))
-def test_a_long_text_is_read_like_a_short_one(rule: Rule, text: str) -> None:
-    """The words of a long text have the same ids as one by one."""
+def test_long_text(rule: Rule, text: str) -> None:
+    """The words of a long text have the same ids as the same words one by one."""
     known = IDS | {"\u00e9": 6}
     tokenizer = WordLevelTokenizer(known, rule)
     text += " a dont good \u00e9 zzz " * 60
@@ -114,7 +114,7 @@ def test_a_long_text_is_read_like_a_short_one(rule: Rule, text: str) -> None:
     assert tokenizer.encode(text).unknown_tokens == (0 if rule.unknown_id is None else unknown)
 
 
-def test_words_that_no_text_holds_are_never_found() -> None:
+def test_impossible_words() -> None:
     """Words that the rule changes or splits are never found, and a vocabulary may be empty."""
     rule = replace(RULE, removed="", separators="", max_tokens=9)
     tokenizer = WordLevelTokenizer({"Good": 2, "a b": 3, "\ud800": 4, "a\tb": 5, "\0": 6}, rule)
@@ -124,14 +124,14 @@ def test_words_that_no_text_holds_are_never_found() -> None:
 
 
 @pytest.mark.parametrize("unknown_id", [None, 1])
-def test_unknown_words_are_counted(unknown_id: int | None) -> None:
+def test_counted_unknown_words(unknown_id: int | None) -> None:
     """Dropped words count as unknown."""
     tokenizer = WordLevelTokenizer({"a": 3}, replace(RULE, unknown_id=unknown_id, start_id=None, padding_id=0))
     assert tokenizer.count_words("a b a. c") == (2, 4)
     assert WordTokenizer(["a"], 9).count_words("a b a. c") == (2, 4)
 
 
-def test_this_projects_rule_has_the_fast_tokenizer() -> None:
+def test_rule_of_this_project() -> None:
     """`WordTokenizer` reads every file with this project's rule."""
     rule = Rule(9, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False)
     content = WordLevelTokenizer({"a": 3, "b": 4}, rule).to_json()
@@ -148,7 +148,7 @@ def test_this_projects_rule_has_the_fast_tokenizer() -> None:
         ({"a": 1 << 24}, "id 16777216 is too high"),
     ],
 )
-def test_ids_that_contradict_each_other_are_refused(vocabulary: dict[str, int], message: str) -> None:
+def test_contradictory_ids(vocabulary: dict[str, int], message: str) -> None:
     """An id with two meanings is refused."""
     with pytest.raises(TokenizerError, match=message):
         WordLevelTokenizer(vocabulary, RULE)
@@ -158,7 +158,7 @@ def test_ids_that_contradict_each_other_are_refused(vocabulary: dict[str, int], 
     ("part", "value"),
     [("pre_tokenizer", {"type": "Whitespace"}), ("post_processor", {}), ("added_tokens", [1]), ("padding", None)],
 )
-def test_a_file_with_a_rule_that_is_not_known_is_refused(part: str, value: Any) -> None:
+def test_unknown_rule_in_a_file(part: str, value: Any) -> None:
     """A file with an unknown rule is refused."""
     document = json.loads(WordLevelTokenizer(IDS, RULE).to_json()) | {part: value}
     with pytest.raises(TokenizerError, match=f"{part}|not a tokenizer"):

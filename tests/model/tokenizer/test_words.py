@@ -1,4 +1,4 @@
-"""Text to ids: the rule, its file, and the same reading by Hugging Face's library."""
+"""The words of a text become ids, as in Keras' IMDB data and in Hugging Face's library."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ def ids(tokenizer: Tokenizer, text: str) -> list[int]:
     return listed
 
 
-def test_words_are_lower_case_without_punctuation() -> None:
+def test_punctuation_and_case() -> None:
     """Words are lower-case and without punctuation, except the apostrophe."""
     assert WordTokenizer.split("It's GOOD -- really_good!\t(9/10)\n") == [
         b"it's",
@@ -54,28 +54,28 @@ def test_words_are_lower_case_without_punctuation() -> None:
 
 
 @pytest.mark.parametrize("mark", WordTokenizer.punctuation)
-def test_every_mark_separates(mark: str) -> None:
+def test_separators(mark: str) -> None:
     """Each character of Keras' filters separates words."""
     assert WordTokenizer.split(f"a{mark}b") == [b"a", b"b"]
 
 
 @pytest.mark.parametrize("space", ["\r", "\v", "\f", "\x1c", "\x85", "\u00a0", "\u2028", "\u3000", "\x00"])
-def test_only_the_space_itself_separates(space: str) -> None:
+def test_other_white_space(space: str) -> None:
     """Other white space is part of a word, as in Keras."""
     assert len(WordTokenizer.split(f"a{space}b")) == 1
     tokenizer = WordTokenizer([f"a{space}b", "a", "b"], max_tokens=10)
     assert ids(tokenizer, f"x A{space}B a") == [1, 2, 3, 4]
 
 
-def test_ids_count_by_frequency_from_three() -> None:
-    """The most frequent word has id 3, spelling breaks ties, and the rest is unknown."""
+def test_learned_ids() -> None:
+    """The most frequent word has id 3, equally frequent words are sorted, and other words are unknown."""
     tokenizer = WordTokenizer.from_texts(["b b a c", "b a c d"], vocabulary_size=6, max_tokens=10)
     assert tokenizer.words == ("b", "a", "c")
     assert tokenizer.vocabulary_size == 6
     assert ids(tokenizer, "a b c d") == [1, 4, 3, 5, 2]
 
 
-def test_a_long_review_keeps_its_last_ids() -> None:
+def test_truncation() -> None:
     """Truncation removes the start id first, and `tokens` counts the whole review."""
     tokenizer = WordTokenizer(["a", "b", "c"], max_tokens=3)
     assert ids(tokenizer, "a b") == [1, 3, 4]
@@ -85,27 +85,25 @@ def test_a_long_review_keeps_its_last_ids() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", "...", "\n\t", "?!"])
-def test_a_text_without_words_is_the_start_id(text: str, shipped: Tokenizer) -> None:
+def test_text_without_words(text: str, shipped: Tokenizer) -> None:
     """An empty or all-punctuation text is a valid review of one id."""
     encoding = shipped.encode(text)
     assert (encoding.ids.tolist(), encoding.tokens, encoding.unknown_tokens) == ([1], 1, 0)
 
 
-def test_ids_are_int32(shipped: Tokenizer) -> None:
+def test_type_of_ids(shipped: Tokenizer) -> None:
     """Ids have the type of the graph's input."""
     assert shipped.encode("fine").ids.dtype == np.int32
 
 
-def test_the_shipped_vocabulary_has_the_classic_size(shipped: Tokenizer) -> None:
-    """The vocabulary has 5000 ids, and a review at most 400."""
+def test_shipped_vocabulary(shipped: Tokenizer) -> None:
+    """The shipped vocabulary has 5000 ids, and a review has at most 400 of them."""
     assert (shipped.vocabulary_size, shipped.max_tokens) == (5000, 400)
     assert shipped.words[:3] == ("the", "and", "a")
 
 
 @pytest.mark.parametrize("text", OWN_REVIEWS)
-def test_our_texts_read_as_hugging_face_reads_them(
-    text: str, shipped: Tokenizer, hugging_face: tokenizers.Tokenizer
-) -> None:
+def test_hugging_face_with_examples(text: str, shipped: Tokenizer, hugging_face: tokenizers.Tokenizer) -> None:
     """Hugging Face's `encode` returns the same ids for the shipped file."""
     assert ids(shipped, text) == hugging_face.encode(text).ids
 
@@ -114,7 +112,7 @@ def test_our_texts_read_as_hugging_face_reads_them(
 @example("\u0391\u03a3 \u03a3", 1)
 @example("\u0130\u0049\u0307", 1)
 @example("the\0 film \0the", 300)
-def test_any_text_reads_as_hugging_face_reads_it(
+def test_hugging_face_with_any_text(
     shipped: Tokenizer, hugging_face: tokenizers.Tokenizer, text: str, times: int
 ) -> None:
     """Hugging Face's `encode` returns the same ids for any Unicode, in short and long texts."""
@@ -123,8 +121,8 @@ def test_any_text_reads_as_hugging_face_reads_it(
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cn"])), max_size=20), st.integers(1, 12), st.data())
-def test_any_vocabulary_reads_as_hugging_face_reads_it(texts: list[str], max_tokens: int, data: st.DataObject) -> None:
-    """Hugging Face's `encode` returns the same ids for any vocabulary, in a text of its words."""
+def test_hugging_face_with_any_vocabulary(texts: list[str], max_tokens: int, data: st.DataObject) -> None:
+    """Hugging Face's `encode` returns the same ids for any vocabulary and a text of its words."""
     tokenizer = WordTokenizer.from_texts(texts, vocabulary_size=20, max_tokens=max_tokens)
     library = tokenizers.Tokenizer.from_str(tokenizer.to_json())
     text = " ".join(data.draw(st.lists(st.sampled_from(texts), max_size=5))) if texts else ""
@@ -132,10 +130,8 @@ def test_any_vocabulary_reads_as_hugging_face_reads_it(texts: list[str], max_tok
 
 
 @pytest.mark.skipif(not REVIEWS.is_file(), reason="the IMDB reviews are not beside the project")
-def test_every_test_review_reads_as_hugging_face_reads_it(
-    shipped: Tokenizer, hugging_face: tokenizers.Tokenizer
-) -> None:
-    """Hugging Face's `encode` returns the same ids on all 12,500 reviews."""
+def test_hugging_face_with_imdb_reviews(shipped: Tokenizer, hugging_face: tokenizers.Tokenizer) -> None:
+    """Hugging Face's `encode` returns the same ids for all 12,500 test reviews."""
     import pyarrow.parquet as parquet
 
     texts = parquet.read_table(REVIEWS, columns=["text"]).column("text").to_pylist()
@@ -147,7 +143,7 @@ def test_every_test_review_reads_as_hugging_face_reads_it(
 @given(
     st.lists(st.one_of(st.text(), st.sampled_from(OWN_REVIEWS), st.sampled_from(["the " * 500, "qwertyuiop " * 500])))
 )
-def test_a_batch_reads_as_its_texts(shipped: Tokenizer, texts: list[str]) -> None:
+def test_batch(shipped: Tokenizer, texts: list[str]) -> None:
     """Texts in a batch have the ids and counts that each has alone."""
     together = shipped.encode_batch(texts)
     assert len(together) == len(texts)
@@ -157,7 +153,7 @@ def test_a_batch_reads_as_its_texts(shipped: Tokenizer, texts: list[str]) -> Non
         assert encoding[1:] == alone[1:]
 
 
-def test_a_batch_larger_than_the_caches(shipped: Tokenizer) -> None:
+def test_batch_of_long_texts(shipped: Tokenizer) -> None:
     """Texts of a megabyte have the same ids alone and together."""
     texts = ["A good film. " * (10 * number) for number in range(120)] + ["good " * 200_000, ""]
     for encoding, text in zip(shipped.encode_batch(texts), texts, strict=True):
@@ -167,7 +163,7 @@ def test_a_batch_larger_than_the_caches(shipped: Tokenizer) -> None:
 
 
 @given(st.text())
-def test_no_text_fails(shipped: Tokenizer, text: str) -> None:
+def test_any_text(shipped: Tokenizer, text: str) -> None:
     """Every Python string has ids in the vocabulary, including lone surrogates."""
     encoding = shipped.encode(text)
     assert 1 <= len(encoding.ids) == min(encoding.tokens, 400)
@@ -175,21 +171,21 @@ def test_no_text_fails(shipped: Tokenizer, text: str) -> None:
 
 
 @given(st.lists(st.text()))
-def test_a_learnt_tokenizer_survives_its_file(texts: list[str]) -> None:
-    """A tokenizer is the same after writing and reading its file."""
+def test_round_trip(texts: list[str]) -> None:
+    """A learned tokenizer is the same after writing and reading its file."""
     tokenizer = WordTokenizer.from_texts(texts, vocabulary_size=50, max_tokens=7)
     again = read_tokenizer(tokenizer.to_json().encode())
     assert (again.words, again.max_tokens) == (tokenizer.words, tokenizer.max_tokens)
 
 
-def test_words_that_no_file_can_hold_are_not_learnt() -> None:
+def test_lone_surrogates_are_not_learned() -> None:
     """Words with lone surrogates, which UTF-8 cannot encode, are not learned."""
     assert WordTokenizer.count(["good \ud800", "good"]) == {"good": 2}
 
 
 @pytest.mark.parametrize("words", [["a", "a"], ["a b"], ["A", "a"], [""], ["!"]])
-def test_words_that_could_not_be_found_are_refused(words: list[str]) -> None:
-    """A vocabulary with a repeated word or several words in one is refused."""
+def test_invalid_vocabulary(words: list[str]) -> None:
+    """A vocabulary with a repeated word, or with an entry of several words, is refused."""
     with pytest.raises(TokenizerError, match="repeats or is not a single word"):
         WordTokenizer(words, max_tokens=5)
 
@@ -217,8 +213,8 @@ def change(document: dict[str, Any], path: str, value: object) -> None:
         ("surplus", 1, "surplus"),
     ],
 )
-def test_a_file_with_another_rule_is_refused(path: str, value: object, message: str) -> None:
-    """A file with another rule is refused."""
+def test_unknown_rule_in_a_file(path: str, value: object, message: str) -> None:
+    """A file that describes another tokenization is refused."""
     document = json.loads(WordTokenizer(["a"], max_tokens=5).to_json())
     change(document, path, value)
     with pytest.raises(TokenizerError, match=message):
@@ -226,7 +222,7 @@ def test_a_file_with_another_rule_is_refused(path: str, value: object, message: 
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{", '"x"', "\ud7ff", b"\xff\xfe\x00", "[" * 100_000])
-def test_a_file_that_is_no_tokenizer_is_refused(text: str | bytes) -> None:
+def test_other_files(text: str | bytes) -> None:
     """Any other content raises `TokenizerError`."""
     with pytest.raises(TokenizerError, match="not a tokenizer"):
         read_tokenizer(text)

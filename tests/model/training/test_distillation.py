@@ -1,4 +1,4 @@
-"""The recipe of the preset `accurate`, on generated reviews."""
+"""Training by distillation, with the recipe of the preset `accurate`, on generated reviews."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An aclImdb folder: forty labelled reviews for training, twenty for testing and forty without a label."""
+    """Write an aclImdb folder of forty training reviews, twenty test reviews and forty reviews without a label."""
     lines = write_reviews(tmp_path_factory.mktemp("data") / "all.csv", count=100).read_text().splitlines()[1:]
     root = tmp_path_factory.mktemp("data") / "aclImdb"
     folders = {"train": range(40), "test": range(40, 60), "unsup": range(60, 100)}
@@ -53,14 +53,14 @@ def weights(run: Path) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the recipe."""
+    """Train a run with the recipe."""
     out = tmp_path_factory.mktemp("runs") / "accurate"
     assert train(reviews, out) == 0
     return out
 
 
-def test_a_run_is_as_any_other(run_path: Path) -> None:
-    """It can be measured, exported and folded, and no checkpoint stays behind."""
+def test_run(run_path: Path) -> None:
+    """A distilled run can be evaluated, exported and folded, and contains no checkpoint."""
     run = read_run(run_path)
     assert run.metrics is not None
     assert run.metrics.values["accuracy"] > 0.8
@@ -75,8 +75,8 @@ def test_a_run_is_as_any_other(run_path: Path) -> None:
     assert set(epochs[0]) == {"epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds"}
 
 
-def test_the_metrics_are_those_of_the_saved_network(run_path: Path, reviews: Path, tmp_path: Path) -> None:
-    """`evaluate`, which asks Keras, finds what the student measured."""
+def test_metrics(run_path: Path, reviews: Path, tmp_path: Path) -> None:
+    """`evaluate`, which runs the saved Keras model, finds the metrics that the student measured."""
     out = tmp_path / "evaluation"
     assert main(["evaluate", str(run_path), "--data", str(reviews), "--out", str(out)]) == 0
     run = read_run(run_path)
@@ -85,7 +85,7 @@ def test_the_metrics_are_those_of_the_saved_network(run_path: Path, reviews: Pat
 
 
 @pytest.mark.parametrize("stage", ["vectors", "teacher-1", "student"])
-def test_an_interrupted_training_continues(
+def test_resumed_training(
     stage: str,
     run_path: Path,
     reviews: Path,
@@ -93,7 +93,7 @@ def test_an_interrupted_training_continues(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Whatever was being trained, the weights are those of a training that was not interrupted."""
+    """A training that was interrupted at any stage resumes to the weights of an uninterrupted training."""
     out = tmp_path / "accurate"
     write: Callable[..., None] = Stages.write
 
@@ -112,10 +112,10 @@ def test_an_interrupted_training_continues(
     assert all(np.array_equal(*pair) for pair in zip(weights(out), weights(run_path), strict=True))
 
 
-def test_a_checkpoint_that_cannot_be_written_is_a_warning(
+def test_checkpoint_that_cannot_be_written(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The training goes on without it."""
+    """If a checkpoint cannot be written, the training continues with a warning."""
 
     def full(self: Stages, *state: object) -> None:
         raise OSError(28, "No space left on device")
@@ -127,8 +127,8 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning(
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
 
 
-def test_the_threshold_is_chosen_on_held_out_reviews(reviews: Path, tmp_path: Path) -> None:
-    """`f1` is chosen as for any other model, and the metrics are those at this threshold."""
+def test_threshold(reviews: Path, tmp_path: Path) -> None:
+    """With `f1`, the threshold is chosen on held-out reviews, and the metrics use it."""
     assert train(reviews, tmp_path / "run", "--threshold", "f1") == 0
     decision = read_run(tmp_path / "run").decision
     assert decision.temperature == 1
@@ -136,14 +136,14 @@ def test_the_threshold_is_chosen_on_held_out_reviews(reviews: Path, tmp_path: Pa
     assert "held out" in decision.chosen_on
 
 
-def test_pretrained_vectors_are_refused(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The embedding is the student's tables."""
+def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pretrained vectors are refused, because the embedding contains the student's tables."""
     assert train(reviews, tmp_path / "run", "--embeddings", "vectors.txt") == 2
     assert "cannot use pretrained vectors" in capsys.readouterr().err
 
 
-def test_unlabelled_reviews_are_not_required(reviews: Path, tmp_path: Path) -> None:
-    """Without them, the student learns from the labels alone."""
+def test_without_unlabelled_reviews(reviews: Path, tmp_path: Path) -> None:
+    """Without unlabelled reviews, the student learns from labelled reviews only."""
     data = write_reviews(tmp_path / "reviews.csv")
     assert train(data, tmp_path / "run") == 0
     metrics = read_run(tmp_path / "run").metrics
@@ -151,8 +151,8 @@ def test_unlabelled_reviews_are_not_required(reviews: Path, tmp_path: Path) -> N
     assert metrics.values["accuracy"] > 0.6
 
 
-def test_held_out_reviews_are_required(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The probabilities are calibrated on them."""
+def test_without_held_out_reviews(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training without held-out reviews is refused, because the probabilities are calibrated on them."""
     assert train(reviews, tmp_path / "run", "--validation-fraction", "0") == 2
     assert "--validation-fraction must be above 0" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -29,7 +29,7 @@ def ids(rows: int) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
     return np.random.default_rng(0).integers(0, TINY.vocabulary_size, (rows, TINY.max_tokens), dtype=np.int32)
 
 
-def test_the_preset_is_the_classic_network() -> None:
+def test_classic_preset() -> None:
     """`imdb-cnn` has the layers and the number of weights of Keras' example."""
     model = build(PRESETS["imdb-cnn"], vocabulary_size=5000)
     assert shapes(model) == {
@@ -45,7 +45,7 @@ def test_the_preset_is_the_classic_network() -> None:
     assert model.output_shape == (None, 1)
 
 
-def test_several_widths_stand_side_by_side() -> None:
+def test_several_widths() -> None:
     """`kim-cnn` pools three banks of filters and concatenates them."""
     model = build(PRESETS["kim-cnn"], vocabulary_size=5000)
     assert {name: sizes[0] for name, sizes in shapes(model).items()} == {
@@ -59,7 +59,7 @@ def test_several_widths_stand_side_by_side() -> None:
     assert model.get_layer("features").output.shape == (None, 300)
 
 
-def test_two_labels_end_in_one_sigmoid() -> None:
+def test_two_labels() -> None:
     """The output is the probability of the second label, with binary cross-entropy."""
     model = build(TINY, TINY.vocabulary_size)
     answers = model.predict_on_batch(ids(3))
@@ -71,7 +71,7 @@ def test_two_labels_end_in_one_sigmoid() -> None:
     )
 
 
-def test_more_labels_end_in_a_softmax() -> None:
+def test_three_labels() -> None:
     """The outputs are one probability per label and sum to 1."""
     model = build(TINY.model_copy(update={"labels": ("bad", "fair", "good")}), TINY.vocabulary_size)
     answers = model.predict_on_batch(ids(3))
@@ -83,7 +83,7 @@ def test_more_labels_end_in_a_softmax() -> None:
     )
 
 
-def test_the_embedding_is_as_large_as_the_vocabulary_there_is() -> None:
+def test_rows_of_the_embedding() -> None:
     """The embedding has no rows for words that the texts do not contain."""
     assert shapes(build(TINY, vocabulary_size=7))["embedding"] == [(7, 4)]
 
@@ -92,7 +92,7 @@ def test_the_embedding_is_as_large_as_the_vocabulary_there_is() -> None:
     ("name", "optimizer"),
     [("adam", keras.optimizers.Adam), ("rmsprop", keras.optimizers.RMSprop), ("sgd", keras.optimizers.SGD)],
 )
-def test_the_optimizer_is_the_one_asked_for(name: str, optimizer: type[keras.optimizers.Optimizer]) -> None:
+def test_optimizer(name: str, optimizer: type[keras.optimizers.Optimizer]) -> None:
     """The optimizer and its learning rate are those of the configuration."""
     model = build(TINY.model_copy(update={"optimizer": name, "learning_rate": 0.25}), TINY.vocabulary_size)
     assert type(model.optimizer) is optimizer
@@ -100,15 +100,15 @@ def test_the_optimizer_is_the_one_asked_for(name: str, optimizer: type[keras.opt
 
 
 @pytest.mark.parametrize("name", ["0", "a.b", "9-to-5_x.y"])
-def test_every_name_of_a_model_names_a_network(name: str) -> None:
+def test_names(name: str) -> None:
     """Every valid model name is a valid name for Keras."""
     build(TINY.model_copy(update={"name": name}), TINY.vocabulary_size).predict_on_batch(ids(1))
 
 
 @pytest.mark.parametrize("hidden_width", [0, 6])
 @pytest.mark.parametrize("labels", [("a", "b"), ("a", "b", "c")])
-def test_the_arrays_answer_as_the_network(labels: tuple[str, ...], hidden_width: int) -> None:
-    """Their logits give the probabilities of Keras, and the shares of the words and the bias add up to each logit."""
+def test_explained_network(labels: tuple[str, ...], hidden_width: int) -> None:
+    """The logits of the network's arrays give Keras' probabilities, and shares and bias add up to each logit."""
     changes = {
         "labels": labels,
         "hidden_width": hidden_width,

@@ -1,4 +1,4 @@
-"""The stages of a distillation on disk belong to one training."""
+"""The stages of a distillation are stored on disk for one training."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import numpy as np
 from sentiment_conv1d.model.training.stages import Stages
 
 
-def test_a_stage_is_read_back(tmp_path: Path) -> None:
-    """The last arrays of a stage are kept, and a stage that was not reached has none."""
+def test_round_trip(tmp_path: Path) -> None:
+    """Reading a stage returns its last arrays, or nothing if it was not reached."""
     stages = Stages(tmp_path / "run", "a")
     stages.write("first", {"x": np.array([1])})
     stages.write("first", {"x": np.array([2, 3]), "y": np.array(4)})
@@ -18,15 +18,15 @@ def test_a_stage_is_read_back(tmp_path: Path) -> None:
     assert stages.read("second") is None
 
 
-def test_another_training_starts_anew(tmp_path: Path) -> None:
-    """Other texts or numbers are another training; the stages of the old one are removed."""
+def test_another_training(tmp_path: Path) -> None:
+    """A training with other texts or settings removes the stages of the previous one."""
     Stages(tmp_path / "run", "ab").write("first", {"x": np.array([1])})
     assert Stages(tmp_path / "run", "cd").read("first") is None
     assert Stages(tmp_path / "run", "ab").read("first") is None
 
 
-def test_nothing_stays_behind(tmp_path: Path) -> None:
-    """The folder goes when the training is complete."""
+def test_complete_training(tmp_path: Path) -> None:
+    """The folder is removed when the training is complete."""
     stages = Stages(tmp_path / "run", "a")
     stages.write("first", {"x": np.array([1])})
     stages.remove()

@@ -22,8 +22,8 @@ def learn(model: Student, ids: np.ndarray[tuple[int], np.dtype[np.int32]], targe
     return model.learn(ids, target, learning_rate=0.01, dropout=dropout, generator=np.random.default_rng(1))
 
 
-def test_it_answers_as_its_keras_network() -> None:
-    """The tables become an embedding and a kernel that selects their rows."""
+def test_keras_network() -> None:
+    """The Keras network of a student, whose embedding contains the tables, returns the student's probabilities."""
     configuration = Configuration(
         vocabulary_size=VOCABULARY,
         max_tokens=LENGTH,
@@ -40,8 +40,8 @@ def test_it_answers_as_its_keras_network() -> None:
     assert np.asarray(network(np.stack(rows)))[:, 0] == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_first_step_goes_down_the_gradient() -> None:
-    """Adagrad's first step is the learning rate against the sign of the gradient, which is found by differences."""
+def test_first_step() -> None:
+    """The first step of Adagrad moves each weight by the learning rate against the sign of its numerical gradient."""
     ids, target = review(), 1.0
     model, moved = student(), student()
     learn(moved, ids, target)
@@ -60,8 +60,8 @@ def test_the_first_step_goes_down_the_gradient() -> None:
                 assert steps[place] == pytest.approx(-0.01 * np.sign(gradient), rel=1e-3)
 
 
-def test_a_step_changes_one_window_a_filter() -> None:
-    """All other entries of the tables stay."""
+def test_changed_entries() -> None:
+    """A step changes only the table entries of one window per filter."""
     model, moved = student(), student()
     learn(moved, review(), 0.0)
     changed = (model.tables != moved.tables).sum(axis=1)
@@ -69,8 +69,8 @@ def test_a_step_changes_one_window_a_filter() -> None:
     assert changed.max() == 1
 
 
-def test_steps_lower_the_loss() -> None:
-    """Two reviews with different labels are told apart."""
+def test_learning() -> None:
+    """The student learns to distinguish two reviews with different labels."""
     model, reviews = student(), [review(1), review(2)]
     for _ in range(200):
         learn(model, reviews[0], 0.0)
@@ -79,16 +79,16 @@ def test_steps_lower_the_loss() -> None:
     assert logits[0] < 0 < logits[1]
 
 
-def test_dropout_leaves_filters_out() -> None:
-    """A filter that is left out does not change, and the others stand for it."""
+def test_dropout() -> None:
+    """With dropout, a step changes only some of the filters."""
     model, moved = student(), student()
     learn(moved, review(), 0.0, dropout=0.6)
     changed = (model.tables != moved.tables).any(axis=(0, 1))
     assert 0 < changed.sum() < FILTERS
 
 
-def test_a_restored_student_continues() -> None:
-    """The sums of squared gradients are part of the state."""
+def test_restored_student() -> None:
+    """A restored student learns like the original one, because its state includes the sums of squared gradients."""
     first, second = student(0), student(1)
     learn(first, review(), 0.0)
     second.restore(first.state())
@@ -98,7 +98,7 @@ def test_a_restored_student_continues() -> None:
 
 
 def test_scaled_log_odds() -> None:
-    """Calibration is folded into the last layer."""
+    """`scale` multiplies the log-odds by a factor and adds an offset."""
     model, reviews = student(), [review(seed) for seed in range(5)]
     before = model.predict(reviews)
     model.scale(2, -0.5)

@@ -1,4 +1,4 @@
-"""The teacher: n-grams, weighted as naive Bayes would."""
+"""The teacher classifies n-grams that are weighted as in naive Bayes."""
 
 import numpy as np
 import pytest
@@ -17,27 +17,27 @@ def trained(targets: np.ndarray[tuple[int], np.dtype[np.float32]] = TARGETS, epo
     return teacher
 
 
-def test_it_knows_n_grams() -> None:
-    """Single words do not tell these reviews apart; two words do."""
+def test_n_grams() -> None:
+    """The teacher distinguishes reviews that differ only in pairs of words."""
     assert (trained().predict(REVIEWS) > 0).tolist() == [False, True, True, False]
 
 
-def test_it_learns_from_probabilities() -> None:
-    """A review that is a little likelier to be positive gets log-odds of that size."""
+def test_probabilities() -> None:
+    """A teacher that learns from less certain probabilities returns smaller log-odds."""
     logits = trained(np.array([0.3, 0.7, 0.7, 0.3], np.float32)).predict(REVIEWS)
     assert (logits > 0).tolist() == [False, True, True, False]
     assert np.abs(logits).max() < np.abs(trained().predict(REVIEWS)).max()
 
 
-def test_unseen_n_grams_say_nothing() -> None:
-    """Neither do n-grams of a single review."""
+def test_unseen_n_grams() -> None:
+    """Unseen n-grams have no weight."""
     teacher = trained()
     bias = teacher.predict([np.array([900], np.int32)])
     assert teacher.predict([np.array([901, 902, 903], np.int32)]) == pytest.approx(bias)
 
 
-def test_a_restored_teacher_gives_the_same_answers() -> None:
-    """The state is all that its answers need."""
+def test_restored_teacher() -> None:
+    """A restored teacher gives the same answers as the original one."""
     teacher, restored = trained(epochs=2), Teacher()
     restored.restore(teacher.state())
     assert np.array_equal(teacher.predict(REVIEWS), restored.predict(REVIEWS))

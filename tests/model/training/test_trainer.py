@@ -1,4 +1,4 @@
-"""The commands `train` and `evaluate`: what they write, what they refuse, and what an interrupt leaves."""
+"""The commands `train` and `evaluate`: their files, errors and interruptions."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def train(data: Path, out: Path, *flags: str) -> int:
 
 @contextmanager
 def started(data: Path, out: Path, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start `python -m model train` in a process that a test may stop early."""
+    """Start `python -m model train` in a process, so that a test can stop it early."""
     command = [sys.executable, "-m", "model", "train", "--data", str(data), "--out", str(out), *FLAGS, *flags]
     # A process started in the background ignores Ctrl-C, and so would its children.
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -89,7 +89,7 @@ def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
     assert any(message in line for line in lines)
 
 
-def test_a_run_holds_everything(run_path: Path) -> None:
+def test_files_of_a_run(run_path: Path) -> None:
     """The run folder contains the model, tokenizer, configuration, history, metrics, plots and report."""
     assert names(run_path) == [
         "configuration.json",
@@ -114,7 +114,7 @@ def test_a_run_holds_everything(run_path: Path) -> None:
     assert "<html" in (run_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_metrics_are_those_of_the_saved_model(run_path: Path, reviews: Path, tmp_path: Path) -> None:
+def test_metrics(run_path: Path, reviews: Path, tmp_path: Path) -> None:
     """`evaluate` on the held-out reviews returns the metrics that `train` wrote."""
     run = read_run(run_path)
     work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
@@ -135,10 +135,10 @@ def test_the_metrics_are_those_of_the_saved_model(run_path: Path, reviews: Path,
     assert names(out / "plots") == ["calibration.png", "confusion.png", "precision_recall.png", "roc.png"]
 
 
-def test_training_texts_are_not_measured(
+def test_evaluation_on_training_data(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`evaluate` on the training file measures only the texts that were held out."""
+    """`evaluate` on the training file measures only the held-out texts."""
     assert main(["evaluate", str(run_path), "--data", str(reviews), "--out", str(tmp_path / "evaluation")]) == 0
     # 12 texts to test and 10 to validate were held out.
     measured_on = "22 of 60 reviews of reviews.csv; the others are training texts"
@@ -147,10 +147,10 @@ def test_training_texts_are_not_measured(
     assert (found.measured_on, found.examples) == (measured_on, 22)
 
 
-def test_training_texts_are_measured_only_if_there_are_no_others(
+def test_evaluation_without_held_out_texts(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The output says so, and that an older run does not know its training texts."""
+    """The output says if only training texts are measured, and if an older run does not know its training texts."""
     run = Path(shutil.copytree(run_path, tmp_path / "run"))
     seed = read_run(run).configuration.seed
     work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=seed)
@@ -164,7 +164,7 @@ def test_training_texts_are_measured_only_if_there_are_no_others(
     assert "measured on 60 reviews of reviews.csv, which may include training texts:" in capsys.readouterr().out
 
 
-def test_the_history_adds_up(run_path: Path) -> None:
+def test_history(run_path: Path) -> None:
     """The history contains every point, and a validation after each epoch."""
     history = document(run_path / "history.json")
     assert [point["step"] for point in history["steps"]] == [5, 10]
@@ -175,10 +175,8 @@ def test_the_history_adds_up(run_path: Path) -> None:
         assert epoch["seconds"] > 0
 
 
-def test_points_of_the_curve_are_means_over_their_reviews(
-    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Weighted by their reviews, the points average to the mean of the epoch."""
+def test_points_of_the_learning_curve(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of an epoch's points, weighted by their numbers of reviews, is the mean of the epoch."""
     monkeypatch.setattr(fitting, "BATCHES_PER_POINT", 2)
     # 48 reviews to train on are two batches of 22 and one of 4.
     assert train(reviews, tmp_path / "run", "--batch-size", "22", "--epochs", "1") == 0
@@ -189,8 +187,8 @@ def test_points_of_the_curve_are_means_over_their_reviews(
         assert mean == pytest.approx(history["epochs"][0][name], abs=1e-5)
 
 
-def test_the_same_seed_gives_the_same_run(reviews: Path, tmp_path: Path) -> None:
-    """Two processes with the same seed learn exactly the same weights; another seed differs."""
+def test_seed(reviews: Path, tmp_path: Path) -> None:
+    """Two processes with the same seed learn exactly the same weights, and another seed gives other weights."""
     outs = [tmp_path / "first", tmp_path / "second"]
     flags = ("--validation-fraction", "0.2", "--seed", "5")
     with started(reviews, outs[0], *flags) as first, started(reviews, outs[1], *flags) as second:
@@ -210,7 +208,7 @@ def test_the_same_seed_gives_the_same_run(reviews: Path, tmp_path: Path) -> None
     assert not equal(outs[0], tmp_path / "other")
 
 
-def test_an_interrupted_training_leaves_no_run(reviews: Path, tmp_path: Path) -> None:
+def test_interrupted_training(reviews: Path, tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM end a training with status 130, without a traceback or a run folder."""
     endless = ("--epochs", "1000000")
     with (
@@ -227,7 +225,7 @@ def test_an_interrupted_training_leaves_no_run(reviews: Path, tmp_path: Path) ->
     assert set(names(tmp_path)) <= {"int.checkpoint", "term.checkpoint"}
 
 
-def test_three_labels_make_a_softmax(run_of_three_labels: Path) -> None:
+def test_three_labels(run_of_three_labels: Path) -> None:
     """The outputs are one probability per label, in the order of their names."""
     run = read_run(run_of_three_labels)
     assert run.configuration.labels == ("bad", "good", "so-so")
@@ -237,8 +235,8 @@ def test_three_labels_make_a_softmax(run_of_three_labels: Path) -> None:
     assert answers.sum(axis=1) == pytest.approx(1)
 
 
-def test_nothing_held_out_is_nothing_measured(reviews: Path, tmp_path: Path) -> None:
-    """A run without test texts has learning curves, and null as metrics."""
+def test_run_without_test_texts(reviews: Path, tmp_path: Path) -> None:
+    """A run without test texts has learning curves, and its metrics are null."""
     assert train(reviews, tmp_path / "run", "--test-fraction", "0", "--epochs", "1") == 0
     assert read_run(tmp_path / "run").metrics is None
     assert document(tmp_path / "run" / "metrics.json") is None
@@ -246,7 +244,7 @@ def test_nothing_held_out_is_nothing_measured(reviews: Path, tmp_path: Path) -> 
     assert names(tmp_path / "run" / "plots") == ["learning_curves.png"]
 
 
-def test_the_configuration_is_what_was_asked_for(run_path: Path) -> None:
+def test_configuration(run_path: Path) -> None:
     """Flags replace values of the preset, and the labels are those of the data."""
     configuration = Configuration.model_validate(document(run_path / "configuration.json"))
     assert [(bank.width, bank.filters) for bank in configuration.convolutions] == [(2, 5), (3, 6)]
@@ -254,7 +252,7 @@ def test_the_configuration_is_what_was_asked_for(run_path: Path) -> None:
     assert configuration.labels == ("negative", "positive")
 
 
-def test_a_run_is_replaced_only_when_asked(
+def test_overwrite(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An existing `--out` is refused before training, and `--overwrite` replaces it."""
@@ -271,7 +269,7 @@ def test_a_run_is_replaced_only_when_asked(
     assert names(tmp_path) == ["run"]
 
 
-def test_a_folder_that_is_no_run_is_never_replaced(
+def test_overwrite_does_not_replace_other_folders(
     reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`--overwrite` does not replace a folder that is not a run."""
@@ -302,10 +300,10 @@ def test_a_folder_that_is_no_run_is_never_replaced(
         (("--convolutions", "13:4"), "error: a filter of width 13 does not fit into 12 tokens"),
     ],
 )
-def test_a_number_that_cannot_be_is_refused_by_its_flag(
+def test_invalid_numbers(
     flags: tuple[str, str], message: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The message names the flag with an impossible value."""
+    """The message names the flag of an invalid value."""
     assert train(reviews, tmp_path / "run", *flags) == 2
     refused(capsys, message)
     assert names(tmp_path) == []
@@ -313,10 +311,8 @@ def test_a_number_that_cannot_be_is_refused_by_its_flag(
 
 @pytest.mark.parametrize("flag", ["--test-fraction", "--validation-fraction"])
 @pytest.mark.parametrize("value", ["1", "-0.1", "nan", "some"])
-def test_a_share_lies_between_none_and_all(
-    flag: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A fraction that is not from 0 to below 1 is refused with the usage."""
+def test_invalid_fractions(flag: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A fraction that is negative, or 1 or more, is refused with the usage."""
     with pytest.raises(SystemExit) as exit_:
         train(tmp_path / "none.csv", tmp_path / "run", f"{flag}={value}")
     assert exit_.value.code == 2
@@ -339,9 +335,7 @@ def test_a_share_lies_between_none_and_all(
     ],
     ids=["missing", "empty", "header", "one label", "no column", "single", "long label"],
 )
-def test_data_that_cannot_be_learned_from_is_refused(
-    content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_data(content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line says what is wrong with the data, and nothing is written."""
     data = tmp_path / "data.csv"
     if content is not None:
@@ -351,19 +345,15 @@ def test_data_that_cannot_be_learned_from_is_refused(
     assert names(tmp_path) == ([] if content is None else ["data.csv"])
 
 
-def test_a_training_that_goes_astray_is_stopped(
-    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_infinite_loss(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A loss that is not finite stops the training, and there is no run folder."""
     assert train(reviews, tmp_path / "run", "--optimizer", "sgd", "--learning-rate", "1e38") == 2
     assert "the loss is not finite" in capsys.readouterr().err.splitlines()[-1]
     assert names(tmp_path) == []
 
 
-def test_an_evaluation_lies_in_its_run_and_is_renewed(
-    run_of_three_labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The default of `--out` is the folder `evaluation` in the run, which each evaluation replaces."""
+def test_repeated_evaluation(run_of_three_labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By default, `evaluate` writes to the folder `evaluation` of the run, and replaces an earlier evaluation."""
     run = Path(shutil.copytree(run_of_three_labels, tmp_path / "run"))
     data = write_reviews(tmp_path / "new.csv", ("bad", "good", "so-so"), count=90)
     for _ in range(2):
@@ -375,7 +365,7 @@ def test_an_evaluation_lies_in_its_run_and_is_renewed(
     assert read_run(run).metrics == read_run(run_of_three_labels).metrics
 
 
-def test_an_evaluation_does_not_take_the_place_of_anything(
+def test_evaluation_does_not_replace_other_folders(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An evaluation does not replace any other folder, such as the run."""
@@ -386,10 +376,8 @@ def test_an_evaluation_does_not_take_the_place_of_anything(
     assert names(run) == before
 
 
-def test_what_cannot_be_evaluated_is_refused(
-    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A missing run, a broken model and other labels are refused on one line each."""
+def test_invalid_evaluations(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing run, a damaged model and unknown labels are refused with one line."""
     assert main(["evaluate", str(tmp_path / "none"), "--data", str(reviews)]) == 2
     refused(capsys, "there is no such run folder")
 
@@ -406,11 +394,11 @@ def test_what_cannot_be_evaluated_is_refused(
     assert "evaluation" not in names(run_path)
 
 
-#: Flags of a training that decides when to stop, and is calibrated.
+#: Flags of a training with early stopping and calibration.
 DECIDING = ("--patience", "2", "--calibration", "temperature", "--validation-fraction", "0.25")
 
 
-def test_an_interrupted_training_goes_on(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """After Ctrl-C, `--resume` continues after the last complete epoch and removes the checkpoint."""
     out = tmp_path / "run"
     with started(reviews, out, "--epochs", "100000") as process:
@@ -436,7 +424,7 @@ def test_an_interrupted_training_goes_on(reviews: Path, tmp_path: Path, capsys: 
     refused(capsys, "there is no checkpoint to resume from")
 
 
-def test_a_full_disk_leaves_a_training_that_can_go_on(reviews: Path, tmp_path: Path) -> None:
+def test_full_disk(reviews: Path, tmp_path: Path) -> None:
     """If the run folder cannot be written, the checkpoint stays and the training can be resumed."""
     out = tmp_path / "run"
     flags = [*FLAGS, "--vocabulary-size", "60"]
@@ -457,7 +445,7 @@ def test_a_full_disk_leaves_a_training_that_can_go_on(reviews: Path, tmp_path: P
     assert names(tmp_path) == ["run"]
 
 
-def test_a_checkpoint_that_cannot_be_written_is_a_warning(
+def test_checkpoint_that_cannot_be_written(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """If a checkpoint cannot be written, the training continues with a warning."""
@@ -472,8 +460,8 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning(
     assert names(tmp_path) == ["run"]
 
 
-def test_training_stops_and_keeps_the_best_weights(reviews: Path, tmp_path: Path) -> None:
-    """The held-out loss stops the training, and the temperature fits the held-out probabilities."""
+def test_early_stopping(reviews: Path, tmp_path: Path) -> None:
+    """The held-out loss stops the training, the best weights are kept, and the temperature fits held-out texts."""
     out = tmp_path / "run"
     assert train(reviews, out, "--epochs", "200", "--learning-rate", "0.05", *DECIDING) == 0
     epochs = document(out / "history.json")["epochs"]
@@ -493,14 +481,16 @@ def test_training_stops_and_keeps_the_best_weights(reviews: Path, tmp_path: Path
     assert before.log_loss == pytest.approx(losses[-3], abs=1e-4)
 
 
-def test_what_decides_needs_held_out_texts(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_early_stopping_without_held_out_texts(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Early stopping without held-out texts is refused."""
     assert train(reviews, tmp_path / "run", "--patience", "2", "--validation-fraction", "0") == 2
     refused(capsys, "--validation-fraction must be above 0")
 
 
 def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Words in the file start with its vectors, and the embedding has their width."""
+    """The embedding starts with the vectors of the file, and has their width."""
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("3 3\nawful -9 0 1\nunheard-of 1 1 1\nlovely 9 0 1\n")
     out = tmp_path / "run"
@@ -522,8 +512,8 @@ def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.Captur
         refused(capsys, said)
 
 
-def test_class_weights_count_labels_alike(tmp_path: Path) -> None:
-    """Balanced weights find more examples of a rare label."""
+def test_class_weights(tmp_path: Path) -> None:
+    """With balanced class weights, the model finds more examples of a rare label."""
     found = []
     for weights_ in ("none", "balanced"):
         data = tmp_path / "rare.csv"
@@ -536,8 +526,8 @@ def test_class_weights_count_labels_alike(tmp_path: Path) -> None:
     assert found[1] < found[0]
 
 
-def test_the_example_of_the_readme(tmp_path: Path) -> None:
-    """Without flags, training on 600 tickets in three classes stops when more epochs do not help."""
+def test_readme_example(tmp_path: Path) -> None:
+    """Without flags, training on 600 tickets in three classes stops when further epochs do not improve it."""
     data = write_tickets(tmp_path / "tickets.csv")
     out = tmp_path / "run"
     assert main(["train", "--data", str(data), "--out", str(out), "--name", "tickets"]) == 0

@@ -1,4 +1,4 @@
-"""The command `drift`, over the log of a real server."""
+"""The command `drift` with the log of a real server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHORT = [" ".join(text.split()[:20]) for text in reviews(400, 2)]
 
 @pytest.fixture(scope="module")
 def measured(classifier: Classifier, artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """The shipped model with the statistics of `BEFORE`."""
+    """Copy the shipped model, with the statistics of `BEFORE`."""
     predictions = classifier.predict(BEFORE)
     statistics = TextStatistics.of(
         "made-up reviews",
@@ -36,7 +36,7 @@ def measured(classifier: Classifier, artifact: Artifact, tmp_path_factory: pytes
 
 @pytest.fixture(scope="module")
 def logs(measured: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """The logs of the same texts and of short ones."""
+    """Write a log of the same texts, and a log of short texts."""
     folders = {}
     for name, texts in (("same", BEFORE), ("short", SHORT)):
         folders[name] = tmp_path_factory.mktemp(name)
@@ -54,7 +54,7 @@ def drift(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def table(output: str) -> dict[str, Sequence[str]]:
-    """The reading and the index of each property."""
+    """Return the reading and the index of each property."""
     lines = output.split("\n\n")[1].splitlines()
     starts = [lines[0].index(name) for name in ("Reading", "PSI", "By chance")]
     return {
@@ -63,8 +63,8 @@ def table(output: str) -> dict[str, Sequence[str]]:
     }
 
 
-def test_the_same_texts(logs: dict[str, Path], measured: Artifact) -> None:
-    """The log of the texts that the manifest describes shows no drift at all."""
+def test_same_texts(logs: dict[str, Path], measured: Artifact) -> None:
+    """A log of the texts that the manifest describes has no drift."""
     result = drift(logs["same"], "--artifact", measured.path, "--fail-above", "0.0001")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "before: 400 texts of made-up reviews\n" in result.stdout
@@ -73,7 +73,7 @@ def test_the_same_texts(logs: dict[str, Path], measured: Artifact) -> None:
 
 
 def test_short_texts(logs: dict[str, Path], measured: Artifact, tmp_path: Path) -> None:
-    """Texts that became shorter show drift in their tokens, the status tells cron, and the page shows the bins."""
+    """A log of shorter texts has drift in its tokens. The exit status reports it, and the page shows the bins."""
     page = tmp_path / "report.html"
     result = drift(logs["short"], "--artifact", measured.path, "--out", page, "--fail-above", "0.25")
     assert result.returncode == 1
@@ -85,12 +85,12 @@ def test_short_texts(logs: dict[str, Path], measured: Artifact, tmp_path: Path) 
 
 
 def test_without_a_limit(logs: dict[str, Path], measured: Artifact) -> None:
-    """Drift alone is no failure."""
+    """Without a limit, drift does not change the exit status."""
     assert drift(logs["short"], "--artifact", measured.path).returncode == 0
 
 
 def test_chance(logs: dict[str, Path], measured: Artifact, tmp_path: Path) -> None:
-    """A log that is too small to tell does not exceed a limit."""
+    """A log that is too small for a conclusion does not exceed the limit."""
     record = json.loads(next(logs["same"].glob("*")).read_text().splitlines()[0])
     small = tmp_path / "small.jsonl"
     small.write_text(json.dumps(record | {"predictions": record["predictions"][:5]}))
@@ -108,7 +108,7 @@ def test_against_another_log(logs: dict[str, Path]) -> None:
 
 
 def test_errors(logs: dict[str, Path], artifact: Artifact, tmp_path: Path) -> None:
-    """An artifact without statistics, a log without the model, and other mistakes are named."""
+    """An artifact without statistics, a log without the model, and other errors are reported."""
     result = drift(logs["same"], "--artifact", artifact.path)
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: {artifact.path}: the manifest has no statistics; export the model with")

@@ -1,4 +1,4 @@
-"""Reading request logs."""
+"""Request logs are read for the command `drift`."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,13 @@ from sentiment_conv1d.service.drift.log import LogError, Model, read_log
 
 
 def record(time: str, *tokens: int, **fields: Any) -> str:
-    """A line of a log."""
+    """Build a line of a log."""
     predictions = [{"label": "yes", "score": 0.75, "tokens": each, "unknown_tokens": 1} for each in tokens]
     return json.dumps({"time": time, "model": "tiny", "version": 1, "predictions": predictions} | fields) + "\n"
 
 
 def test_files_and_folders(tmp_path: Path) -> None:
-    """The current and the rotated files of a folder are read, and other files only by name."""
+    """The current and the rotated files of a folder are read. Other files are read only by name."""
     (tmp_path / "requests-0.jsonl").write_text(record("2026-01-03", 5))
     (tmp_path / "requests-0.jsonl.1").write_text(record("2026-01-01", 6, 7))
     (tmp_path / "requests-1.jsonl").write_text(record("2026-01-02", 8, version=2))
@@ -33,15 +33,15 @@ def test_files_and_folders(tmp_path: Path) -> None:
     "line",
     ['{"time": "2026', "[]", "5", '{"time": "x"}', record("2026", 2**70), record("2026", version="one"), "\n", "\xff"],
 )
-def test_lines_that_are_no_records(tmp_path: Path, line: str) -> None:
-    """A line that is incomplete or something else is skipped and counted."""
+def test_invalid_lines(tmp_path: Path, line: str) -> None:
+    """A line that is incomplete, or is not a record, is skipped and counted."""
     (tmp_path / "log").write_text(record("2026-01-01", 5) + line.rstrip("\n") + "\n" + record("2026-01-02", 6))
     log = read_log([tmp_path / "log"])
     assert log.unreadable == 1
     assert list(log.texts[Model("tiny", 1)].tokens) == [5, 6]
 
 
-def test_nothing_to_read(tmp_path: Path) -> None:
+def test_missing_logs(tmp_path: Path) -> None:
     """A file that does not exist and a folder without logs are errors that name them."""
     with pytest.raises(LogError, match=r"missing: cannot be read \(No such file or directory\)"):
         read_log([tmp_path / "missing"])

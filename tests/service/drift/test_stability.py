@@ -18,7 +18,7 @@ def test_definition() -> None:
 
 
 def test_empty_bins() -> None:
-    """A bin that is empty once counts as half a text, and one that is empty twice is left out."""
+    """A bin that is empty on one side counts as half a text, and one that is empty on both sides is ignored."""
     half = -0.5 * math.log(0.5) + (0.5 - 0.005) * math.log(0.5 / 0.005)
     assert stability_index([100, 0], [50, 50]) == pytest.approx(half)
     assert stability_index([60, 40, 0], [40, 60, 0]) == stability_index([60, 40], [40, 60])
@@ -27,7 +27,7 @@ def test_empty_bins() -> None:
 
 @pytest.mark.parametrize(("bins", "sizes"), [(10, (500, 500)), (10, (5000, 300)), (2, (400, 800)), (4, (1000, 1000))])
 def test_chance(bins: int, sizes: tuple[int, int]) -> None:
-    """Two samples of one distribution exceed the index of chance in about one of twenty comparisons."""
+    """Two samples of one distribution exceed the index of chance in about one in twenty comparisons."""
     random = np.random.default_rng(0)
     shares = np.full(bins, 1 / bins)
     pairs = [[random.multinomial(size, shares).tolist() for size in sizes] for _ in range(2000)]
@@ -45,5 +45,5 @@ def test_one_bin() -> None:
     [(0, "little"), (0.09, "little"), (0.1, "moderate"), (0.24, "moderate"), (0.25, "significant"), (9, "significant")],
 )
 def test_reading(index: float, words: str) -> None:
-    """The readings are those that are usual."""
+    """The readings use the usual bounds of 0.1 and 0.25."""
     assert reading(index) == f"{words} change"

@@ -69,7 +69,7 @@ def test_content_types(caller: Caller, content_type: str) -> None:
     ],
     ids=str,
 )
-def test_what_is_no_call(caller: Caller, fields: dict[str, str]) -> None:
+def test_http_requests(caller: Caller, fields: dict[str, str]) -> None:
     """A request that is not gRPC gets an HTTP error, and the server does not wait for its body."""
     stream = caller.begin("/v1/predict", fields)
     answer = caller.answer(stream)
@@ -178,7 +178,7 @@ def test_compression(caller: Caller, path: str, encoding: str) -> None:
     ],
     ids=["noise", "cut", "more", "bomb"],
 )
-def test_compression_that_is_none(caller: Caller, content: bytes, reason: str) -> None:
+def test_invalid_compression(caller: Caller, content: bytes, reason: str) -> None:
     """A message that cannot be decompressed, or whose content is too large, is refused."""
     stream = caller.begin(PREDICT, {"grpc-encoding": "gzip"})
     caller.data(stream, message(content, flag=1))
@@ -187,7 +187,7 @@ def test_compression_that_is_none(caller: Caller, content: bytes, reason: str) -
     assert answer.status == (EXHAUSTED if "larger" in reason else INVALID)
 
 
-def test_compression_that_is_not_known(caller: Caller) -> None:
+def test_unknown_compression(caller: Caller) -> None:
     """An unknown compression is refused, and the answer lists the known ones, as gRPC specifies."""
     answer = caller.call(PREDICT, ONE, {"grpc-encoding": "snappy"})
     assert answer.status == UNIMPLEMENTED
@@ -217,7 +217,7 @@ def test_message_that_is_too_large(caller: Caller, path: str) -> None:
 
 
 @pytest.mark.parametrize("timeout", ["1", "S", "1s", "-1S", "123456789S", "1.5S"])
-def test_timeouts_that_are_none(caller: Caller, timeout: str) -> None:
+def test_invalid_timeouts(caller: Caller, timeout: str) -> None:
     """An invalid deadline is refused, and the message quotes it."""
     answer = caller.call(PREDICT, ONE, {"grpc-timeout": timeout})
     assert (answer.status, answer.fields["grpc-message"]) == (INVALID, f"grpc-timeout is {timeout}")
@@ -257,7 +257,7 @@ def test_slow_messages() -> None:
         caller.data(resting, message(ONE), ended=False)
         stream = caller.begin(PREDICT)
         caller.data(stream, message(ONE)[:-1], ended=False)
-        assert caller.answer(stream).status == LATE  # longer than a second after the last of the other
+        assert caller.answer(stream).status == LATE  # more than a second after the last byte of the other
         caller.data(resting, b"")
         assert caller.answer(resting).status == OK
 

@@ -93,7 +93,7 @@ def test_drain() -> None:
         assert not [line for line in server.log if "ERROR" in line or "WARNING" in line]
 
 
-def test_watches_do_not_keep_the_server() -> None:
+def test_exit_while_clients_watch() -> None:
     """Without a drain delay the server exits at once, although a client watches and the shutdown timeout is long."""
     with ServerProcess("--shutdown-timeout", "3600") as server, connect(server) as channel:
         watch = health_of(channel).Watch(HealthCheckRequest(), timeout=PATIENCE)

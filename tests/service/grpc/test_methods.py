@@ -131,7 +131,7 @@ def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
 
 
 @pytest.mark.parametrize("kind", ["unary", "stream"])
-def test_answers_that_nobody_takes(metrics: Metrics, kind: str) -> None:
+def test_answer_after_a_disconnection(metrics: Metrics, kind: str) -> None:
     """A call counts as cancelled if its caller has disconnected before the answer."""
     method = getattr(counted(metrics), kind)("/method", PredictRequest.FromString, answered)
     with pytest.raises(ClientDisconnected):

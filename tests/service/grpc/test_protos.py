@@ -20,7 +20,9 @@ from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
-from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.security.api_keys import Access
+from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.processes import PATIENCE, PROJECT
 
@@ -84,7 +86,7 @@ def methods(services: Iterable[ServiceDescriptor]) -> dict[str, tuple[bool, bool
 
 
 @pytest.mark.parametrize("theirs", [health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR], ids=lambda file: file.package)
-def test_same_as_grpcs_packages(theirs: FileDescriptor) -> None:
+def test_same_as_the_grpc_packages(theirs: FileDescriptor) -> None:
     """Messages and methods are the same as in gRPC's Python packages."""
     for message in theirs.message_types_by_name.values():
         assert fields(POOL.FindMessageTypeByName(message.full_name)) == fields(message)
@@ -94,7 +96,7 @@ def test_same_as_grpcs_packages(theirs: FileDescriptor) -> None:
 
 
 @pytest.mark.parametrize("service", tfserving.SERVICES)
-def test_same_as_tensorflow_servings_stubs(service: str) -> None:
+def test_same_as_the_tensorflow_serving_stubs(service: str) -> None:
     """Every field and method that is declared here is the same in TensorFlow Serving's own stubs."""
     theirs = {
         prediction_service_pb2.DESCRIPTOR: tfserving.PREDICTION_SERVICE,
@@ -110,7 +112,7 @@ def test_same_as_tensorflow_servings_stubs(service: str) -> None:
 
 
 def compare(ours: Descriptor | None, theirs: Descriptor | None) -> None:
-    """Check that a message and the messages in it travel as theirs do, as far as ours declares them."""
+    """Assert that our message and its nested messages are encoded like theirs, as far as ours declares them."""
     assert ours is not None and theirs is not None
     assert ours.full_name == theirs.full_name
     for field in ours.fields:
@@ -133,7 +135,7 @@ def test_versions_of_reflection() -> None:
 
 
 @pytest.mark.parametrize("modules", [(SERVER, *THEIRS), (*THEIRS, SERVER)])
-def test_beside_grpcs_packages(modules: tuple[str, ...]) -> None:
+def test_grpc_packages_in_one_process(modules: tuple[str, ...]) -> None:
     """A process can load gRPC's packages beside the service, in either order."""
     program = f"import {', '.join(modules)}"
     subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True, timeout=PATIENCE)
@@ -142,9 +144,10 @@ def test_beside_grpcs_packages(modules: tuple[str, ...]) -> None:
 def test_every_method_is_answered() -> None:
     """The methods of the .proto files are served, with the same streams."""
     dataplane, models = cast(DataPlane, None), LoadedModels()
-    counted = Counted(dataplane, Metrics({}))
+    state = ServiceState(Settings(), dataplane, models, Readiness(models), Access(Settings()), Metrics({}))
+    counted = Counted(dataplane, state.metrics)
     answered = {
-        **oip.OpenInference(dataplane, models, Readiness(models), cast(Reconciler, None), 1).methods(counted),
+        **oip.OpenInference(state).methods(counted),
         **sentiment.Sentiment(dataplane, models).methods(counted),
         **tfserving.TfServing(dataplane, models).methods(counted),
         **health.Health(()).methods(),

@@ -121,14 +121,14 @@ def test_questions(channel: grpc.Channel, version: str) -> None:
     ],
     ids=str,
 )
-def test_what_is_not_served(channel: grpc.Channel, version: str, question: dict[str, Any]) -> None:
+def test_unused_descriptors(channel: grpc.Channel, version: str, question: dict[str, Any]) -> None:
     """Descriptors that no service needs are not found, even if the process knows them."""
     error = ask(channel, version, **question).error_response
     assert (error.error_code, error.error_message) == (5, "the name is not known")
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-def test_no_question(channel: grpc.Channel, version: str) -> None:
+def test_request_without_a_question(channel: grpc.Channel, version: str) -> None:
     """A request without a question is INVALID_ARGUMENT."""
     error = ask(channel, version).error_response
     assert (error.error_code, error.error_message) == (3, "the request is empty")

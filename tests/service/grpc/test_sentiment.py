@@ -12,13 +12,13 @@ import grpc
 import pytest
 
 from loadtest.stubs import SentimentStub
+from sentiment_conv1d.service import prediction as core
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import (
     ExplainRequest,
     PredictBatchRequest,
     Prediction,
     PredictRequest,
 )
-from sentiment_conv1d.service.inference import prediction as core
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service import artifacts
@@ -28,7 +28,7 @@ from tests.service.telemetry.test_metrics import value
 
 TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", "qwertyuiop", "", "é ½"]
 
-#: A fifth of a second of work or more, as much as fits into a message: texts of so many bytes take long to read.
+#: At least a fifth of a second of work, and as much as fits into a message: large texts take long to tokenize.
 LARGE = ["a " * 17_000] * 230
 
 
@@ -99,7 +99,7 @@ def test_stream_waits_for_its_reader(server: ServerProcess) -> None:
     """While the caller takes no answers, the server stops reading texts; later it answers all of them in order."""
     count = 3000
     taken = 0
-    weight = "x" * 8000  # one unknown word, so that not all of the texts fit into what lies between the two
+    weight = "x" * 8000  # one unknown word, so that the texts exceed all buffers between client and server
 
     def texts() -> Iterator[PredictRequest]:
         nonlocal taken
@@ -202,7 +202,7 @@ def test_message_too_large(stub: SentimentStub) -> None:
 @pytest.mark.parametrize(
     "content", [b"\xff\xff", b"\x0a\x05abc", b"\x0a\x01\xff"], ids=["noise", "cut off", "no UTF-8"]
 )
-def test_bytes_that_are_no_message(server: ServerProcess, channel: grpc.Channel, content: bytes) -> None:
+def test_invalid_messages(server: ServerProcess, channel: grpc.Channel, content: bytes) -> None:
     """Bytes that are not a message, or a text that is not UTF-8, are the caller's error and log no error."""
     for name in (
         "sentiment.v1.Sentiment/PredictBatch",

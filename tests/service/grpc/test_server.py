@@ -119,7 +119,7 @@ def test_idle_stream_is_ended(method: str) -> None:
         assert "Traceback" not in "".join(server.log)
 
 
-def test_stream_that_goes_on() -> None:
+def test_stream_of_a_caller_that_keeps_sending() -> None:
     """At shutdown, a stream whose caller keeps sending is ended after its earlier messages are answered."""
     with ServerProcess("--shutdown-timeout", str(2 * int(PATIENCE))) as server, connect(server) as channel:
         answers = SentimentStub(channel).PredictStream(PredictRequest(text="x") for _ in itertools.count())
@@ -174,7 +174,7 @@ def test_failures_are_logged() -> None:
         assert len([line for line in server.log if "gRPC /" in line]) == 1
 
 
-def test_watches_of_a_connection(server: ServerProcess) -> None:
+def test_limit_of_watches(server: ServerProcess) -> None:
     """A connection can watch health a limited number of times, and the limit applies per connection."""
     with Caller(server.grpc_port) as caller, Caller(server.grpc_port) as other:
         for _ in range(16):

@@ -1,4 +1,4 @@
-"""TensorFlow Serving over gRPC, called with TensorFlow's own messages and TensorFlow Serving's published stubs."""
+"""TensorFlow Serving over gRPC, called with TensorFlow's messages and TensorFlow Serving's published stubs."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 @pytest.fixture(scope="module")
 def prediction_service(channel: grpc.Channel) -> PredictionServiceStub:
-    """A stub for the server with the shipped model."""
+    """Return a stub for the server with the shipped model."""
     return PredictionServiceStub(channel)
 
 
 @pytest.fixture(scope="module")
 def expected(server: ServerProcess) -> list[dict[str, Any]]:
-    """The answers of the native route to `TEXTS`."""
+    """Return the answers of the native route to `TEXTS`."""
     return [server.client.post("/v1/predict", json={"text": text}).json() for text in TEXTS]
 
 
 def predict_request(tensor: Any = TEXTS, name: str = "text", **spec: Any) -> predict_pb2.PredictRequest:
-    """A request with one input for the shipped model; `spec` are further fields of its `ModelSpec`."""
+    """Build a request with one input for the shipped model. `spec` are more fields of its `ModelSpec`."""
     request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(name="imdb-cnn", **spec))
     request.inputs[name].CopyFrom(tensor if isinstance(tensor, Message) else tf.make_tensor_proto(tensor))
     return request
 
 
 def example(**features: list[bytes]) -> tf.train.Example:
-    """An example of features that are bytes."""
+    """Build an example with features of bytes."""
     lists = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=values)) for name, values in features.items()}
     return tf.train.Example(features=tf.train.Features(feature=lists))
 
 
 def classify_request(*examples: tf.train.Example, context: tf.train.Example | None = None) -> Any:
-    """A request with examples, in a list with context if there is one."""
+    """Build a request with examples, in a list with context if `context` is given."""
     request = classification_pb2.ClassificationRequest(model_spec=model_pb2.ModelSpec(name="imdb-cnn"))
     if context is None:
         request.input.example_list.examples.extend(examples)
@@ -83,7 +83,7 @@ def test_predict(prediction_service: Any, expected: list[dict[str, Any]], column
 
 
 def test_predict_scalar(prediction_service: Any, expected: list[dict[str, Any]]) -> None:
-    """A scalar is a batch of one text, and the default model answers a request that names none."""
+    """A scalar is a batch of one text, and the default model answers a request that names no model."""
     request = predict_request(TEXTS[0])
     request.ClearField("model_spec")
     response = prediction_service.Predict(request)
@@ -92,12 +92,12 @@ def test_predict_scalar(prediction_service: Any, expected: list[dict[str, Any]])
 
 
 def test_output_filter(prediction_service: Any) -> None:
-    """Only the outputs of the filter are returned."""
+    """The answer has only the outputs of the filter."""
     assert list(prediction_service.Predict(filtered("score")).outputs) == ["score"]
 
 
 def test_version(prediction_service: Any) -> None:
-    """A version is named by its number, and a version or label that is not served is not found."""
+    """A request can name a version by its number, and a version or label that is not served is NOT_FOUND."""
     request = predict_request()
     request.model_spec.version.value = 1
     assert prediction_service.Predict(request).model_spec.version.value == 1
@@ -108,21 +108,21 @@ def test_version(prediction_service: Any) -> None:
 
 
 def filtered(*names: str) -> predict_pb2.PredictRequest:
-    """A request for some outputs."""
+    """Build a request for some outputs."""
     request = predict_request()
     request.output_filter.extend(names)
     return request
 
 
 def two_inputs() -> predict_pb2.PredictRequest:
-    """A request with a second input."""
+    """Build a request with a second input."""
     request = predict_request()
     request.inputs["more"].CopyFrom(tf.make_tensor_proto(["text"]))
     return request
 
 
 def repeated_value() -> predict_pb2.PredictRequest:
-    """A request whose shape has more elements than there are values."""
+    """Build a request whose shape has more elements than its values."""
     request = predict_request(["text"])
     request.inputs["text"].tensor_shape.dim[0].size = 10**12
     return request
@@ -184,7 +184,7 @@ def test_bad_classify(prediction_service: Any, request_of: Callable[[], Any], re
 
 
 def test_metadata(prediction_service: Any) -> None:
-    """The metadata are the signature, in a message that TensorFlow Serving's stubs unpack."""
+    """The metadata contain the signature, in a message that TensorFlow Serving's stubs unpack."""
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = "imdb-cnn"
     response = prediction_service.GetModelMetadata(request)
@@ -200,7 +200,7 @@ def test_metadata(prediction_service: Any) -> None:
 
 
 def test_status(tmp_path: Path) -> None:
-    """The status covers the versions that are served and those that were rejected, or the one that is named."""
+    """The status lists the served and the rejected versions, or only the named one."""
     publish_table(tmp_path)
     publish_table(tmp_path)
     [model] = (path for path in tmp_path.iterdir() if path.is_dir())

@@ -40,7 +40,7 @@ def test_texts(metrics: Metrics) -> None:
         admission.enter(1, large=False)
 
 
-def test_a_look_takes_no_place(metrics: Metrics) -> None:
+def test_checking_the_capacity(metrics: Metrics) -> None:
     """Checking the capacity does not reserve it."""
     admission = Admission(1, 10, metrics)
     for _ in range(3):

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from sentiment_conv1d.service.inference.batching import Batcher, Done, StepBatcher, ThreadBatcher, TurnBatcher
 from sentiment_conv1d.service.inference.classifier import Classification, Classifier
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.processes import eventually
 
-#: So long that a test would never wait for it.
+#: A delay that is longer than any test.
 NEVER = 3600.0
 
 
@@ -123,7 +123,7 @@ def test_one_turn_runs_together(echo: Echo) -> None:
     play(story())
 
 
-def test_each_is_encoded_in_its_way(echo: Echo) -> None:
+def test_different_encoders(echo: Echo) -> None:
     """Jobs that run together can have different encoders, and adjacent jobs with the same one share a call."""
     calls: list[list[str]] = []
 
@@ -142,7 +142,7 @@ def test_each_is_encoded_in_its_way(echo: Echo) -> None:
     play(story())
 
 
-def test_the_thread_stands_back(echo: Echo, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_yields(echo: Echo, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread yields its processor after every run, and the event loop does not."""
     yields: list[threading.Thread] = []
     monkeypatch.setattr(os, "sched_yield", lambda: yields.append(threading.current_thread()))
@@ -180,7 +180,7 @@ def test_others_have_their_turn_between_steps(echo: Echo) -> None:
     play(story())
 
 
-def test_breaks_between_steps_count_as_waiting(echo: Echo) -> None:
+def test_time_between_steps(echo: Echo) -> None:
     """The time of other work between the steps of a batch does not count as inference time."""
 
     def busy() -> None:
@@ -191,7 +191,7 @@ def test_breaks_between_steps_count_as_waiting(echo: Echo) -> None:
     async def story() -> None:
         echo.rows_of_a_run = 1
         future = submit(in_steps(echo), "a", "b")
-        asyncio.get_running_loop().call_soon(busy)  # in the turn of the first step, behind it
+        asyncio.get_running_loop().call_soon(busy)  # after the first step, in the same turn
         done = await future
         assert done.stages.queue > 50_000_000 > done.stages.tokenize + done.stages.infer
 
@@ -231,7 +231,7 @@ def test_at_once(echo: Echo) -> None:
     assert echo.statistics["runs"] == 1
 
 
-def test_nothing_waits_for_an_idle_device(echo: Echo, executor: ThreadPoolExecutor) -> None:
+def test_idle_device(echo: Echo, executor: ThreadPoolExecutor) -> None:
     """Successive callers are answered at once, for any batching delay."""
 
     async def story() -> None:
@@ -276,7 +276,7 @@ def test_the_next_batch_is_on_the_thread_already(echo: Echo, executor: ThreadPoo
     play(story())
 
 
-def test_under_load_as_many_as_last_time_are_awaited(echo: Echo, executor: ThreadPoolExecutor) -> None:
+def test_wait_under_load(echo: Echo, executor: ThreadPoolExecutor) -> None:
     """Callers that return one by one run together again without the whole batching delay."""
 
     async def story() -> None:
@@ -328,7 +328,7 @@ def test_a_failed_batch_is_not_the_end(echo: Echo, executor: ThreadPoolExecutor)
     play(story())
 
 
-def test_who_left_does_not_run(echo: Echo, executor: ThreadPoolExecutor) -> None:
+def test_cancelled_jobs(echo: Echo, executor: ThreadPoolExecutor) -> None:
     """A cancelled job that has not started never runs, and one that runs does not affect the others."""
 
     async def story() -> None:
@@ -370,7 +370,7 @@ def test_closed_executor(echo: Echo) -> None:
     play(story())
 
 
-def test_executor_that_drops_what_waits(echo: Echo) -> None:
+def test_executor_that_drops_jobs(echo: Echo) -> None:
     """Jobs that an executor drops at shutdown fail, and the running batch is answered."""
 
     async def story() -> None:
@@ -395,7 +395,7 @@ def test_executor_that_drops_what_waits(echo: Echo) -> None:
     rows_of_a_run=st.integers(1, 8),
     delay=st.sampled_from([0.0, 0.001]),
 )
-def test_everyone_gets_his_own(jobs: list[tuple[int, str]], max_rows: int, rows_of_a_run: int, delay: float) -> None:
+def test_own_answers(jobs: list[tuple[int, str]], max_rows: int, rows_of_a_run: int, delay: float) -> None:
     """For any order of arrivals, cancellations and failures, each caller gets its own answer or an error."""
 
     async def story() -> None:
@@ -418,7 +418,7 @@ def test_everyone_gets_his_own(jobs: list[tuple[int, str]], max_rows: int, rows_
                         assert result == "CancelledError"
                     elif what == "fail":
                         assert result == "RuntimeError"
-                    elif result != "RuntimeError":  # of a neighbour in its batch
+                    elif result != "RuntimeError":  # of another job in its batch
                         assert result == [f"{number}.{row}" for row in range(count)]
                 for batch in echo.batches:
                     assert len(batch) <= max(max_rows, 6)

@@ -14,7 +14,7 @@ from sentiment_conv1d.model.input_shape import Rows
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.engine import Engine
 from sentiment_conv1d.service.inference.length_buckets import cuda_buckets
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from tests.service.artifacts import LABELS, MAX_TOKENS, WEIGHTS, WORDS, probabilities, publish_table, table_graph
 
 #: Any text, and texts of words that the shipped model knows.
@@ -105,18 +105,25 @@ def tickets(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     return Classifier(publish_table(tmp_path_factory.mktemp("repository")))
 
 
-def test_graph_of_one_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the graph accepts only its full length, every review is padded to it."""
-    graph = table_graph(shape=("batch", MAX_TOKENS))
-    classifier = Classifier(publish_table(tmp_path, graph, leading_padding=None))
-    shapes = []
+@pytest.fixture
+def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Record the rows and columns of every run."""
+    found = []
     run = Engine.run
 
     def recording(engine: Engine, rows: Rows, sequence_length: int, height: int = 0) -> npt.NDArray[np.float32]:
-        shapes.append((max(len(rows), height), sequence_length))
+        found.append((max(len(rows), height), sequence_length))
         return run(engine, rows, sequence_length, height)
 
     monkeypatch.setattr(Engine, "run", recording)
+    return found
+
+
+def test_graph_of_one_length(tmp_path: Path, shapes: list[tuple[int, int]]) -> None:
+    """If the graph accepts only its full length, every review is padded to it."""
+    graph = table_graph(shape=("batch", MAX_TOKENS))
+    classifier = Classifier(publish_table(tmp_path, graph, leading_padding=None))
+    shapes.clear()
     predictions = classifier.predict(["", "praise", "question " * 20])
     assert [prediction.label for prediction in predictions][1:] == ["thanks", "asks"]
     assert shapes == [(3, MAX_TOKENS)]
@@ -135,16 +142,8 @@ def test_length_buckets_of_a_gpu(padded: Classifier, classifier: Classifier, tex
         assert_same(prediction, expected)
 
 
-def test_shapes_of_a_gpu_are_warm(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shapes_of_a_gpu_are_warm(artifact: Artifact, shapes: list[tuple[int, int]]) -> None:
     """If an execution provider needs fixed shapes, each is warmed up before the first request, and no other runs."""
-    shapes = []
-    run = Engine.run
-
-    def recording(engine: Engine, rows: Rows, sequence_length: int, height: int = 0) -> npt.NDArray[np.float32]:
-        shapes.append((max(len(rows), height), sequence_length))
-        return run(engine, rows, sequence_length, height)
-
-    monkeypatch.setattr(Engine, "run", recording)
     buckets = cuda_buckets(4, artifact.manifest.max_tokens)
     classifier = Classifier(artifact, buckets=buckets)
     assert set(shapes[1:]) == set(buckets.shapes())

@@ -19,7 +19,7 @@ from sentiment_conv1d.service.inference.dataplane import (
     RequestLimits,
 )
 from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.ids import pad
@@ -28,7 +28,7 @@ from tests.service.telemetry.test_metrics import read, value
 LIMITS = RequestLimits(texts=1024, characters=1_000_000, requests=256, pending_texts=2048, seconds=30)
 BATCHING = Batching()
 
-#: Too long to run at once, and so long that it goes to the thread.
+#: A text that is too long to run at once, and a text that is so long that it runs on the thread.
 MEDIUM = "word " * (INLINE_CHARACTERS // 5 + 1)
 LONG = "word " * (STEPPED_CHARACTERS // 5 + 1)
 
@@ -322,7 +322,7 @@ def test_deadline(build: Build, gate: Gate) -> None:
     asyncio.run(story())
 
 
-def test_failure_gives_the_place_back(build: Build, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_capacity_after_a_failure(build: Build, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large request that fails releases its capacity."""
 
     def fail(self: Gate, *_: Any) -> Iterator[dict[int, Prediction]]:
@@ -365,7 +365,7 @@ def test_callers_own_limit(build: Build, gate: Gate) -> None:
     asyncio.run(story())
 
 
-def test_ids_answer_as_their_text(build: Build, classifier: Classifier) -> None:
+def test_ids_of_the_caller(build: Build, classifier: Classifier) -> None:
     """A caller's ids get the answer of their text, with or without padding in front."""
     dataplane = build()
     model = dataplane.model
@@ -387,7 +387,7 @@ def test_ids_answer_as_their_text(build: Build, classifier: Classifier) -> None:
         (np.zeros((0, 3)), "at least one text"),
     ],
 )
-def test_ids_that_cannot_be_read(build: Build, ids: Any, message: str) -> None:
+def test_invalid_ids(build: Build, ids: Any, message: str) -> None:
     """Ids outside the vocabulary and rows of an invalid length are refused."""
     dataplane = build()
     with pytest.raises(Invalid, match=message):

@@ -45,7 +45,7 @@ def test_runs_on_a_processor_are_small(lengths: list[int]) -> None:
         ([1] * 40, [list(range(32)), list(range(32, 40))]),
     ],
 )
-def test_who_shares_a_run(lengths: list[int], texts: list[list[int]]) -> None:
+def test_texts_of_one_run(lengths: list[int], texts: list[list[int]]) -> None:
     """Texts of similar length run together, from the shortest to the longest."""
     assert [run.texts for run in CPU_BUCKETS.group(lengths)] == texts
 

@@ -1,4 +1,4 @@
-"""The copy of a model repository in a store follows the store, and contains only complete versions."""
+"""The copy of a remote model repository follows its store, and contains only complete versions."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class Contents:
         self.files = fsspec.filesystem("memory")
 
     def publish(self, name: str = "tickets") -> None:
-        """Put the next version of a model into the store."""
+        """Add the next version of a model to the store."""
         folder = publish_table(self.source, name=name).path
         for file in folder.iterdir():
             self.write(f"/models/{name}/{folder.name}/{file.name}", file.read_bytes())
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file of the store."""
+        """Write a file to the store."""
         self.files.pipe_file(path, content)
 
     def read(self, path: str) -> bytes:
-        """Return a file of the store."""
+        """Read a file from the store."""
         content: bytes = self.files.cat_file(path)
         return content
 
@@ -59,7 +59,7 @@ class Contents:
 
 @pytest.fixture
 def contents(tmp_path: Path) -> Iterator[Contents]:
-    """Two versions of a model in the store."""
+    """Create a store with two versions of a model."""
     contents = Contents(tmp_path / "source")
     contents.publish()
     contents.publish()
@@ -69,14 +69,14 @@ def contents(tmp_path: Path) -> Iterator[Contents]:
 
 
 def damage(contents: Contents) -> bytes:
-    """Change a byte of version 2, and return the content before."""
+    """Change a byte of version 2. Returns the original content."""
     whole = contents.read(GRAPH)
     contents.write(GRAPH, b"?" + whole[1:])
     return whole
 
 
-def test_versions_that_the_policy_chooses(contents: Contents, tmp_path: Path) -> None:
-    """Only these versions are copied, file by file, with the digests of the store."""
+def test_version_policy(contents: Contents, tmp_path: Path) -> None:
+    """Only the versions that the policy chooses are copied, and the copies equal them."""
     contents.publish("calls")
     mirror = Mirror(URL, tmp_path / "cache", VersionPolicy("newest:1 calls=only:7"))
     mirror.update(first=True)
@@ -85,8 +85,8 @@ def test_versions_that_the_policy_chooses(contents: Contents, tmp_path: Path) ->
     assert copy.contents == read_artifact(tmp_path / "source" / "tickets" / "2").contents
 
 
-def test_a_new_version(contents: Contents, tmp_path: Path) -> None:
-    """An update copies what is new, and copies nothing again."""
+def test_new_version(contents: Contents, tmp_path: Path) -> None:
+    """An update copies new versions, and does not copy others again."""
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     mirror.update(first=True)
     before = Repository(mirror.folder, ALL).fingerprint("tickets", 2)
@@ -96,8 +96,8 @@ def test_a_new_version(contents: Contents, tmp_path: Path) -> None:
     assert Repository(mirror.folder, ALL).fingerprint("tickets", 2) == before
 
 
-def test_a_version_that_is_gone(contents: Contents, tmp_path: Path) -> None:
-    """It is removed when two listings in a row do not contain it, or the first one of a process."""
+def test_deleted_version(contents: Contents, tmp_path: Path) -> None:
+    """A copy is removed when two successive listings, or the first one of a process, do not contain its version."""
     mirror = Mirror(URL, tmp_path / "cache", ALL)
     mirror.update(first=True)
     contents.remove("/models/tickets/2")
@@ -112,7 +112,7 @@ def test_a_version_that_is_gone(contents: Contents, tmp_path: Path) -> None:
     assert not (mirror.folder / "tickets").exists()
 
 
-def test_an_empty_store(contents: Contents, tmp_path: Path) -> None:
+def test_empty_store(contents: Contents, tmp_path: Path) -> None:
     """A store without models is an error, and the copies stay."""
     mirror = Mirror(URL, tmp_path / "cache", ALL)
     mirror.update(first=True)
@@ -124,8 +124,8 @@ def test_an_empty_store(contents: Contents, tmp_path: Path) -> None:
     assert len(mirror.copies()) == 2
 
 
-def test_a_damaged_version(contents: Contents, tmp_path: Path) -> None:
-    """It is not copied, leaves its place to the next, cannot be read, and is copied when its files are right again."""
+def test_damaged_version(contents: Contents, tmp_path: Path) -> None:
+    """A damaged version is refused and not copied, an older one is copied instead, and a repair is noticed."""
     whole = damage(contents)
     repository = MirroredRepository(URL, tmp_path / "cache", NEWEST)
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
@@ -142,8 +142,8 @@ def test_a_damaged_version(contents: Contents, tmp_path: Path) -> None:
     assert repository.scan()["tickets"][2] != bad[2]
 
 
-def test_a_version_that_is_being_written(contents: Contents, tmp_path: Path) -> None:
-    """A version that is not complete counts as bad only when two updates found the same files."""
+def test_incomplete_version(contents: Contents, tmp_path: Path) -> None:
+    """An incomplete version counts as bad only after two updates with the same files."""
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     mirror.update(first=True)
     repository = MirroredRepository(URL, tmp_path / "cache", NEWEST)
@@ -162,7 +162,7 @@ def test_a_version_that_is_being_written(contents: Contents, tmp_path: Path) -> 
     assert mirror.copies() == {("tickets", 2)}
 
 
-def test_another_place(contents: Contents, tmp_path: Path) -> None:
+def test_manifest_of_another_model(contents: Contents, tmp_path: Path) -> None:
     """A version whose manifest states another name is bad."""
     for file in ("model.onnx", "tokenizer.json", "manifest.json"):
         contents.write(f"/models/calls/1/{file}", contents.read(f"/models/tickets/1/{file}"))
@@ -171,8 +171,8 @@ def test_another_place(contents: Contents, tmp_path: Path) -> None:
         repository.read("calls", 1)
 
 
-def test_a_damaged_copy(contents: Contents, tmp_path: Path) -> None:
-    """A copy that was changed or removed is made again at the next start, and remains of killed processes go."""
+def test_damaged_copy(contents: Contents, tmp_path: Path) -> None:
+    """A changed copy is made again at the next start, and files of killed processes are removed."""
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     mirror.update(first=True)
     (mirror.folder / "tickets" / "2" / "model.onnx").write_bytes(b"?")
@@ -183,8 +183,8 @@ def test_a_damaged_copy(contents: Contents, tmp_path: Path) -> None:
     assert not list(mirror.folder.glob(".mirroring-*"))
 
 
-def test_no_store_and_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the URL, without its password, and a package that is missing."""
+def test_unreachable_store_without_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the URL without its password, and the package to install."""
     monkeypatch.setitem(sys.modules, "s3fs", None)
     for url, message in (
         (
@@ -199,10 +199,10 @@ def test_no_store_and_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert "secret" not in str(error.value)
 
 
-def test_a_store_that_does_not_answer(
+def test_store_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The service does not wait for it if there are copies."""
+    """If there are copies, the service does not wait for a store that does not answer."""
     monkeypatch.setattr(mirrored, "_UPDATE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/models"
@@ -213,7 +213,7 @@ def test_a_store_that_does_not_answer(
 
 
 def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The log has one line when the store fails, and one when it works again."""
+    """The log has one warning when the store fails, and says when it works again."""
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     graph = contents.files.store.copy()
     contents.remove("/models")
@@ -228,14 +228,14 @@ def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: py
 
 
 def test_folders_by_url(tmp_path: Path) -> None:
-    """Every URL has a folder of its own in the cache."""
+    """Every URL has a separate folder in the cache."""
     folders = {Mirror(url, tmp_path, ALL).folder for url in ("s3://a", "s3://a/", "s3://b", "gs://a")}
     assert len(folders) == 3
     assert {folder.parent for folder in folders} == {tmp_path}
 
 
-def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the setting, or a folder in the user's cache."""
+def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache folder is the setting, or by default a folder in the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert Settings().cache_folder() == tmp_path / "sentiment-conv1d"
     assert Settings(model_cache=Path("copies")).cache_folder() == Path("copies")
@@ -245,13 +245,13 @@ def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_links_of_a_listing(contents: Contents) -> None:
-    """Only folders of the repository that have valid names are models and versions."""
+    """Only folders with valid names are models and versions."""
     for path in ("Models/1/x", "calls/latest/x", "calls/.2/x", "notes/1", ".git/1/x"):
         contents.write(f"/models/{path}", b"")
     assert Store(URL).versions() == {"tickets": {1, 2}}
 
 
-def test_a_local_repository_needs_none_of_it(tmp_path: Path) -> None:
+def test_imports_for_a_local_repository(tmp_path: Path) -> None:
     """A service with a local repository imports neither fsspec nor the modules for stores."""
     publish_table(tmp_path)
     program = (

@@ -24,17 +24,18 @@ from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.service.grpc.protos import inference_pb2 as oip
 from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
+from tests.proc import children, connections
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
 from tests.service.callers import Callers
 from tests.service.grpc.channels import connect
-from tests.service.process.test_supervisor import children, connections, versions
+from tests.service.process.test_supervisor import versions
 from tests.service.telemetry.test_metrics import series, value
 
-#: Scans of the repository a second: often, since the tests wait for them.
+#: Scans of the repository per second. There are many, because the tests wait for them.
 WATCH = ("--watch-interval", "0.1")
 
-#: More texts than run at once, so that a version that comes while they run finds them half done.
+#: More texts than run at once, so that a new version can be loaded while they run.
 BATCH = 80
 
 
@@ -460,7 +461,7 @@ def test_versions_side_by_side(both: ServerProcess, repository: Path) -> None:
     assert asked(both, "tickets") == {"4": 8}
 
 
-def test_what_disappears(server: ServerProcess, repository: Path) -> None:
+def test_deleted_models(server: ServerProcess, repository: Path) -> None:
     """A deleted model is unloaded unless it is the default, and all models stay if the repository is lost."""
     hidden = repository.with_name("hidden")
     repository.rename(hidden)
@@ -536,7 +537,7 @@ def patched(folder: Path, **variables: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_version_that_brings_workers_down(repository: Path, tmp_path: Path, workers: int) -> None:
+def test_version_that_crashes_workers(repository: Path, tmp_path: Path, workers: int) -> None:
     """The version is refused after it has crashed two workers in turn, and the other workers answer."""
     flags = ("--workers", str(workers), "--default-model", "tickets", *WATCH)
     with ServerProcess(*flags, repository=repository, **patched(tmp_path / "patch")) as server:

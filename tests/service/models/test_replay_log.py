@@ -16,7 +16,7 @@ NAMES = st.sampled_from(["tickets", "calls"])
 VERSIONS = st.integers(1, 3)
 DIGESTS = st.sampled_from("abc")
 
-#: What every worker has from its fork on.
+#: The state of every worker when it is forked.
 SERVED = {("tickets", 1): "a", ("calls", 1): "a"}
 REFUSED = {("tickets", 2)}
 
@@ -140,7 +140,7 @@ TestCourse = Course.TestCase
 TestCourse.settings = settings(deadline=None, max_examples=100, stateful_step_count=30)
 
 
-def test_facts_are_few() -> None:
+def test_size_of_the_log() -> None:
     """The log contains the current state, not the whole history, however long the service runs."""
     replay_log = ReplayLog([("tickets", 1, "a")])
     for version in range(2, 100):

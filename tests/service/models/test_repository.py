@@ -30,7 +30,7 @@ def test_models_and_versions(tmp_path: Path) -> None:
     assert scan == at(tmp_path).scan()
 
 
-def test_what_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_ignored_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Folders with invalid names are logged once, and hidden folders and files are not."""
     publish_table(tmp_path)
     strange = (
@@ -59,7 +59,7 @@ def test_what_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     )
 
 
-def test_marks(tmp_path: Path) -> None:
+def test_fingerprints(tmp_path: Path) -> None:
     """Every change of a file changes the fingerprint, even with the same size and time."""
     path = publish_table(tmp_path).path
     repository = at(tmp_path)
@@ -106,7 +106,7 @@ def test_links(tmp_path: Path) -> None:
             repository.read(name, version)
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_named_pipe(tmp_path: Path) -> None:
     """A named pipe instead of a file is refused without waiting."""
     path = publish_table(tmp_path).path / "tokenizer.json"
     path.unlink()
@@ -116,7 +116,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert error.value.fault == "unreadable"
 
 
-def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+def test_missing_repository(tmp_path: Path) -> None:
     """A repository that cannot be listed is an error, and not an empty repository."""
     with pytest.raises(FileNotFoundError):
         at(tmp_path / "nowhere").scan()

@@ -1,4 +1,4 @@
-"""Routing: how the requests of a model that name no version are split between its versions."""
+"""Requests that name no version are split between the versions of a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXTS = [f"praise {number}" for number in range(2000)]
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Versions 1, 2 and 3 of `tickets`."""
+    """Create a repository with versions 1, 2 and 3 of `tickets`."""
     path = tmp_path_factory.mktemp("repository")
     for strength in (1, 2, 3):
         publish_strength(path, strength)
@@ -36,7 +36,7 @@ def models(repository: Path) -> LoadedModels:
 
 @pytest.fixture
 def routing_key() -> Iterator[RequestContext]:
-    """A request with a routing key."""
+    """Return the context of a request with a routing key."""
     context = RequestContext("abc", headers={b"x-routing-key": b"somebody"})
     token = current.set(context)
     yield context
@@ -52,7 +52,7 @@ def shares(models: LoadedModels) -> Counter[int]:
 
 
 def test_newest_version_without_a_split(models: LoadedModels) -> None:
-    """Without a split, and without its last rule, the newest version answers."""
+    """Without a split, or after the removal of its rule, the newest version answers."""
     assert shares(models) == {3: len(TEXTS)}
     models.route("tickets", {"split": {"1": 1}})
     assert shares(models) == {1: len(TEXTS)}
@@ -61,14 +61,14 @@ def test_newest_version_without_a_split(models: LoadedModels) -> None:
 
 
 def test_weights(models: LoadedModels) -> None:
-    """The shares are those of the weights, whose sum need not be 100, by number or by label."""
+    """The shares match the weights, whose sum need not be 100, of versions and of labels."""
     models.route("tickets", {"labels": {"stable": 1}, "split": {"stable": 6, "2": 3, "3": 1}})
     found = shares(models)
     assert [found[version] / len(TEXTS) for version in (1, 2, 3)] == pytest.approx([0.6, 0.3, 0.1], abs=0.04)
 
 
 def test_more_weight(models: LoadedModels) -> None:
-    """With more weight, a version keeps the requests that it had."""
+    """A version whose weight increases keeps the requests that it had."""
     got: list[set[str]] = []
     for weight in (0, 10, 50, 100):
         models.route("tickets", {"split": {"1": 100 - weight, "2": weight}})
@@ -77,7 +77,7 @@ def test_more_weight(models: LoadedModels) -> None:
 
 
 def test_routing_key(models: LoadedModels, routing_key: RequestContext) -> None:
-    """Requests with one key get one version, whatever their texts; an empty key counts as none."""
+    """Requests with the same key get the same version for any texts. An empty key has no effect."""
     models.route("tickets", {"split": {"1": 1, "2": 1, "3": 1}})
     assert len(shares(models)) == 1
     versions = set()
@@ -90,14 +90,14 @@ def test_routing_key(models: LoadedModels, routing_key: RequestContext) -> None:
 
 
 def test_named_version(models: LoadedModels) -> None:
-    """A split does not apply to requests that name a version, nor to descriptions, which are of the largest weight."""
+    """A split does not apply to requests that name a version, and descriptions use the largest weight."""
     models.route("tickets", {"labels": {"new": 3}, "split": {"1": 40, "2": 60}})
     assert {chosen(models, text, "new") for text in TEXTS[:50]} == {3}
     assert models.get().manifest.version == models.get("tickets").manifest.version == 2
 
 
 def test_version_that_is_not_served(models: LoadedModels) -> None:
-    """The share of a version that is not served goes to the others, or to the newest version if there are none."""
+    """The share of a version that is not served goes to the others, or to the newest version if no other is served."""
     models.route("tickets", {"split": {"1": 50, "9": 50}})
     assert shares(models) == {1: len(TEXTS)}
     assert models.missing() == {"the routing of tickets names 9, which is not served"}
@@ -109,13 +109,13 @@ def test_version_that_is_not_served(models: LoadedModels) -> None:
 
 
 def test_model_that_is_not_served(models: LoadedModels) -> None:
-    """A rule for a model that does not exist is reported too, because its name can be a typing error."""
+    """A rule for a model that does not exist is reported, because its name may be a typo."""
     models.route("tikets", {"split": {"1": 1}})
     assert models.missing() == {"the routing of tikets names 1, which is not served"}
 
 
 def test_rows(models: LoadedModels) -> None:
-    """One version answers a batch, and which one depends on the texts. A request without texts is not split."""
+    """One version, which depends on the texts, answers a batch. A request without texts is not split."""
     models.route("tickets", {"split": {"1": 1, "2": 1}})
     batches = [[f"text {number}", "more"] for number in range(50)]
     assert {models.get(texts=batch).manifest.version for batch in batches} == {1, 2}
@@ -126,7 +126,7 @@ def test_rows(models: LoadedModels) -> None:
 
 
 def test_same_in_every_process(models: LoadedModels, repository: Path) -> None:
-    """Another process with another hash seed makes the same choices."""
+    """Another process with another hash seed chooses the same versions."""
     models.route("tickets", {"split": {"1": 1, "2": 1}})
     program = f"""
 from tests.service.models.test_routing import *
@@ -147,7 +147,7 @@ print([chosen(models, text) for text in TEXTS[:100]])
 
 
 def test_shadow(models: LoadedModels, routing_key: RequestContext) -> None:
-    """A share of the requests that name no version is noted for the shadow version, unless it answers them itself."""
+    """A share of the requests that name no version is marked for the shadow version, unless it answers them itself."""
 
     def sampled(version: str = "") -> int:
         count = 0

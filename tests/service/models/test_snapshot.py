@@ -22,8 +22,8 @@ def test_contents(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_nobody_can_change_it(tmp_path: Path) -> None:
-    """A process with the descriptor can only read."""
+def test_read_only(tmp_path: Path) -> None:
+    """A process with the descriptor can only read the snapshot."""
     descriptor = snapshot.take(read_artifact(publish_table(tmp_path).path).contents)
     for attempt in (lambda: os.pwrite(descriptor, b"x", 0), lambda: os.ftruncate(descriptor, 0)):
         with pytest.raises(PermissionError):

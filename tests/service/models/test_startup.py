@@ -61,7 +61,7 @@ def test_broken_newest_version(tmp_path: Path) -> None:
     assert states(models, tmp_path) == [("1", "READY", ""), ("2", "UNAVAILABLE", refusal.reason)]
 
 
-def test_nothing_to_serve(tmp_path: Path) -> None:
+def test_no_version_to_serve(tmp_path: Path) -> None:
     """A service does not start without a version of its default model, and says why the newest was refused."""
     first, second = publish_table(tmp_path), publish_table(tmp_path)
     publish_table(tmp_path, name="calls")
@@ -111,7 +111,7 @@ def test_unknown_model(tmp_path: Path) -> None:
         load(tmp_path, default="nothing")
 
 
-def test_foreign_entries_are_not_looked_at(tmp_path: Path) -> None:
+def test_other_entries_are_ignored(tmp_path: Path) -> None:
     """Folders and files with other names are ignored."""
     publish_table(tmp_path)
     for folder in ("lost+found", "notes/old", "tickets/.publishing-x", "tickets/latest", "tickets/02", "tickets/0"):

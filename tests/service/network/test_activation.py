@@ -72,7 +72,7 @@ def test_answers_on_both(sockets: Sockets) -> None:
             assert SentimentStub(channel).Predict(PredictRequest(text=TEXT)).label == "positive"
 
 
-def test_restart_refuses_nobody(sockets: Sockets) -> None:
+def test_restart(sockets: Sockets) -> None:
     """SIGTERM ends the service with status 0. A client that connects before the next one runs waits for its answer."""
     with activated(sockets) as first:
         assert first.client.get("/readyz").status_code == httpx.codes.OK

@@ -26,7 +26,7 @@ def test_charges_share_one_limit() -> None:
         third.add(1)
 
 
-def test_what_is_there_already_counts() -> None:
+def test_bytes_that_cannot_be_refused() -> None:
     """Bytes that cannot be refused count even beyond the limit."""
     buffers = Buffers(100)
     buffers.add(150)

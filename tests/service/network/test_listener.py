@@ -53,8 +53,8 @@ class Bench:
         self.rejected: Counter[str] = Counter()
         self.stack = ExitStack()
         self.listener = Listener(
-            "test",
-            Echo,
+            protocol="test",
+            connect=Echo,
             rejected=lambda reason: self.rejected.update([reason]),
             refusal=lambda: b"no",
             handshake_timeout=10,

@@ -16,13 +16,13 @@ from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.network.sockets import bind, bind_unix
+from tests.proc import children, sockets
 from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.certificates import Authority
-from tests.service.process.test_supervisor import children, sockets
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a" * 70])
-def test_impossible_address(host: str) -> None:
+def test_invalid_addresses(host: str) -> None:
     """An address that is not local or not valid is refused with one sentence."""
     with pytest.raises(StartupError, match=rf"^cannot listen on {host}:0: .*\w"):
         bind(host, 0)
@@ -91,7 +91,7 @@ def test_unix_domain_sockets_are_spread_and_removed(sidecar: ServerProcess, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_socket_of_a_server_that_is_gone(paths: tuple[str, ...], tmp_path: Path) -> None:
+def test_socket_of_a_killed_server(paths: tuple[str, ...], tmp_path: Path) -> None:
     """The socket of a killed server is replaced, and the socket of a running one is refused by name."""
     killed = ServerProcess("--workers", "1", *paths)
     killed.stop(signal.SIGKILL)
@@ -115,7 +115,7 @@ def test_tls_on_a_unix_domain_socket(paths: tuple[str, ...], tmp_path: Path) -> 
         assert (probe.returncode, probe.stderr) == (0, "")
 
 
-def test_paths_that_will_not_do(tmp_path: Path) -> None:
+def test_invalid_paths(tmp_path: Path) -> None:
     """A regular file, a missing folder and a path that is too long are refused with one sentence."""
     file = tmp_path / "file"
     file.write_text("mine")
@@ -125,7 +125,7 @@ def test_paths_that_will_not_do(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
-def test_nobody_else_may_connect(tmp_path: Path) -> None:
+def test_new_callers_during_the_shutdown(tmp_path: Path) -> None:
     """Earlier connections can still be accepted, and new callers wait on a port and fail on a path."""
     with bind("127.0.0.1", 0) as port, bind_unix(tmp_path / "rest.sock") as path, ExitStack() as stack:
         for listener in (port, path):
@@ -149,7 +149,7 @@ def test_nobody_else_may_connect(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["port", "path"])
-def test_callers_who_connect_during_the_shutdown(kind: str, paths: tuple[str, ...]) -> None:
+def test_connections_during_the_shutdown(kind: str, paths: tuple[str, ...]) -> None:
     """Callers that reconnect for every request get an answer or cannot connect, until none can connect."""
     flags = ("--workers", "2", *(paths if kind == "path" else ()))
 
@@ -174,11 +174,11 @@ def test_callers_who_connect_during_the_shutdown(kind: str, paths: tuple[str, ..
             assert sum(each.result() for each in answers) > 0
 
 
-def test_a_socket_of_a_later_server_stays(tmp_path: Path) -> None:
+def test_socket_of_a_later_server(tmp_path: Path) -> None:
     """A server that stops removes only its own socket."""
     path = tmp_path / "rest.sock"
     with bind_unix(path), ExitStack() as later:
-        with bind_unix(path) as first:  # it does not listen, so that its file may be taken
+        with bind_unix(path) as first:  # it does not listen, so another server can take its file
             later.enter_context(bind_unix(path))
         assert first.socket.fileno() == -1 and path.exists()
     assert not path.exists()

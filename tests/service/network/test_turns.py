@@ -125,7 +125,7 @@ def test_one_frame_that_takes_long(loop: Loop, turns: Turns) -> None:
     assert other.reads == 1
 
 
-def test_many_bytes_wait_behind_few(loop: Loop, turns: Turns) -> None:
+def test_small_requests_are_read_first(loop: Loop, turns: Turns) -> None:
     """A caller with a small request is read before all connections that received much in the same turn."""
     log: list[Reader] = []
     assert turns.read(Reader(loop, 1, seconds=0.05), 100)

@@ -97,7 +97,7 @@ def test_tokens(ask: Ask, classifier: Classifier) -> None:
 @pytest.mark.parametrize(
     "wished", [["score"], ["probabilities", "label"], ["label", "probabilities", "score"], ["score", "label"]]
 )
-def test_outputs_in_the_order_of_the_wish(ask: Ask, wished: list[str]) -> None:
+def test_order_of_outputs(ask: Ask, wished: list[str]) -> None:
     """The answer has exactly the requested outputs, in the requested order."""
     assert names(ask(text(), outputs=[RequestedOutput(name) for name in wished])) == wished
 
@@ -114,7 +114,7 @@ def test_outputs_in_the_order_of_the_wish(ask: Ask, wished: list[str]) -> None:
         ([RequestedOutput("probabilities", classification=-1)], "classification must not be negative"),
     ],
 )
-def test_impossible_outputs(ask: Ask, outputs: list[RequestedOutput], reason: str) -> None:
+def test_invalid_outputs(ask: Ask, outputs: list[RequestedOutput], reason: str) -> None:
     """A requested output that does not exist is refused."""
     with pytest.raises(Invalid, match=reason):
         ask(text(), outputs=outputs)
@@ -163,7 +163,7 @@ def test_both_inputs(ask: Ask) -> None:
         ([text(shape=[]), tokens()], "different numbers of rows"),
     ],
 )
-def test_impossible_inputs(ask: Ask, inputs: list[Input], reason: str) -> None:
+def test_invalid_inputs(ask: Ask, inputs: list[Input], reason: str) -> None:
     """Inputs that are unknown, duplicate, missing or inconsistent are refused."""
     with pytest.raises(Invalid, match=reason):
         ask(*inputs)
@@ -212,7 +212,7 @@ def test_impossible_inputs(ask: Ask, inputs: list[Input], reason: str) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_impossible_tensor(ask: Ask, given: Input, reason: str) -> None:
+def test_invalid_tensors(ask: Ask, given: Input, reason: str) -> None:
     """A tensor with an invalid datatype, shape, elements or ids is refused with the reason."""
     with pytest.raises(Invalid, match=reason):
         ask(given)
@@ -232,7 +232,7 @@ def test_impossible_tensor(ask: Ask, given: Input, reason: str) -> None:
         (Input("tokens", "INT32", [2**62, 4], raw=b""), "0 bytes of binary data, 73786976294838206464 by its shape"),
     ],
 )
-def test_impossible_binary_data(ask: Ask, given: Input, reason: str) -> None:
+def test_invalid_binary_data(ask: Ask, given: Input, reason: str) -> None:
     """Binary data that does not fit its shape is refused as malformed."""
     with pytest.raises(Malformed, match=reason):
         ask(given)

@@ -65,7 +65,7 @@ def test_other_number_of_elements(elements: list[bytes], count: int) -> None:
 
 
 @pytest.mark.parametrize("length", [4, 255, 2**16, 2**31 - 1, 2**31, 0xFFFFFFFF])
-def test_lying_length(length: int) -> None:
+def test_length_beyond_the_end(length: int) -> None:
     """A length beyond the end of the data is refused, however large."""
     with pytest.raises(Malformed, match="ends inside element 1"):
         unpack_bytes("x", pack_bytes([b"a"]) + struct.pack("<I", length) + b"abc", 2)
@@ -103,7 +103,7 @@ def test_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("element", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"a\x80"])
-def test_no_text(element: bytes) -> None:
+def test_elements_that_are_not_utf8(element: bytes) -> None:
     """Elements that are not UTF-8 are refused with their index, including lone surrogates and overlong forms."""
     with pytest.raises(Malformed, match="input 'x': element 3 is not UTF-8"):
         decode_text("x", element, 3)
@@ -118,7 +118,7 @@ def test_element_count(shape: list[int]) -> None:
 @pytest.mark.parametrize(
     "shape", [[-1], [-1, -1], [0], [0, 1], [2**62, 0], [2**70, 0], [2**63], [1, -(2**63)], [10**4000, 10**4000]]
 )
-def test_impossible_shape(shape: list[int]) -> None:
+def test_invalid_shapes(shape: list[int]) -> None:
     """A dimension that is negative, zero or beyond 64 bits is refused, for any product."""
     with pytest.raises(Invalid, match="input 'x': a dimension is not from 1"):
         element_count("x", shape)
@@ -140,7 +140,7 @@ def test_flatten(data: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("data", [None, "abc", 3, 1.5, True, {}, {"0": "a"}])
-def test_no_list(data: Any) -> None:
+def test_data_that_is_not_a_list(data: Any) -> None:
     """Data must be a list, even for a single element."""
     with pytest.raises(Invalid, match="data must be a list"):
         flatten("x", data, 1)

@@ -97,7 +97,7 @@ def test_words_whose_shares_differ_most(open_page: Open, shipped: ServerProcess)
     assert all((word, one, other) in words for word, one, other, _ in rows)
 
 
-def test_nothing_is_requested_without_a_choice(open_page: Open, shipped: ServerProcess) -> None:
+def test_no_request_without_a_choice(open_page: Open, shipped: ServerProcess) -> None:
     """Until a model is chosen, and after "none", the comparison is hidden and each text causes one request."""
     opened = open_page(shipped)
     page = opened.page
@@ -151,7 +151,7 @@ def test_the_chosen_label_is_compared(open_page: Open, versions: ServerProcess) 
         )
 
 
-def test_a_failed_comparison_leaves_the_first_answer(open_page: Open, shipped: ServerProcess) -> None:
+def test_failed_comparison(open_page: Open, shipped: ServerProcess) -> None:
     """An error of the second request appears in the comparison, which can be requested again."""
     opened = open_page(shipped)
     page = opened.page
@@ -179,7 +179,7 @@ def test_a_failed_comparison_leaves_the_first_answer(open_page: Open, shipped: S
     opened.errors.clear()
 
 
-def test_one_model_has_nothing_to_compare_with(open_page: Open, tmp_path: Path) -> None:
+def test_single_model(open_page: Open, tmp_path: Path) -> None:
     """With one version of one model, there is no picker for the comparison."""
     families.publish(tmp_path, families.several_widths())
     with ServerProcess("--workers", "1", repository=tmp_path) as server:

@@ -44,7 +44,7 @@ def serve(folder: Path, network: keras.Model, reading: WordLevelTokenizer) -> Se
     return ServerProcess("--workers", "1", "--default-model", "own", repository=folder)
 
 
-def test_padding_stands_behind_the_words(open_page: Open, tmp_path: Path) -> None:
+def test_padding_after_the_words(open_page: Open, tmp_path: Path) -> None:
     """The ids, the padding and the answer are those of Keras."""
     network = model(plain)
     right = float(network.predict(np.array([[4, 1, 3, 0, 0, 0, 0, 0]]), verbose=0)[0, 0])
@@ -75,7 +75,7 @@ def test_the_first_words_of_a_long_text(open_page: Open, tmp_path: Path) -> None
         expect(page.locator("#words")).to_contain_text("Not read, 3 words:")
 
 
-def test_a_start_id_of_its_own(open_page: Open, tmp_path: Path) -> None:
+def test_start_id(open_page: Open, tmp_path: Path) -> None:
     """The start id is named for any number, and a word with the id 1 is not the start id."""
     rule = Rule(8, "ascii", "", "\n", 0, 6, 5, keeps_first=False, pads_behind=False)
     reading = WordLevelTokenizer({"film": 1, "good": 3}, rule)

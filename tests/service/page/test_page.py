@@ -53,7 +53,7 @@ def shown_percent(text: str) -> float:
     return float(text.replace("%", "").strip()) / 100
 
 
-def test_typing_gives_the_answer_of_the_api(open_page: Open, server: ServerProcess) -> None:
+def test_typing(open_page: Open, server: ServerProcess) -> None:
     """The label and the probabilities are those of `/v1/predict` for any text."""
     page = open_page().page
     for text in TEXTS:
@@ -194,7 +194,7 @@ def test_markup_is_text(open_page: Open, server: ServerProcess) -> None:
     assert not any("/x" in request for request in opened.requests)
 
 
-def test_policy_stops_what_is_not_the_page(open_page: Open) -> None:
+def test_policy(open_page: Open) -> None:
     """The policy blocks a script or a style that is injected into the page."""
     opened = open_page()
     page = opened.page
@@ -387,7 +387,7 @@ def test_api_key(open_page: Open) -> None:
         page.context.close()
 
 
-def test_troubles(open_page: Open) -> None:
+def test_error_messages(open_page: Open) -> None:
     """A text that is too long, a busy service and an unreachable one have different messages, which disappear later."""
     with ServerProcess("--workers", "1", "--max-text-characters", "200") as server:
         opened = open_page(server)

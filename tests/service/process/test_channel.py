@@ -35,7 +35,7 @@ def test_a_connection_is_handed_over() -> None:
     second.close()
 
 
-def test_the_other_end_is_gone() -> None:
+def test_closed_channel() -> None:
     """Both sides notice when the channel is closed."""
     first, second = pair()
     first.close()

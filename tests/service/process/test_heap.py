@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
 import socket
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import orjson
@@ -16,8 +14,8 @@ import pytest
 
 from sentiment_conv1d.service.process import heap
 from sentiment_conv1d.service.process.heap import Heap
+from tests.proc import children, resident_megabytes
 from tests.processes import PATIENCE, ServerProcess, eventually
-from tests.service.process.test_supervisor import children
 
 _MEGABYTE = 2**20
 
@@ -25,7 +23,7 @@ _MEGABYTE = 2**20
 @pytest.mark.parametrize(
     ("max_pending", "expected"), [(100_000, {200}), (1900, {200, 429})], ids=["answered", "refused once parsed"]
 )
-def test_large_requests_leave_no_memory(max_pending: int, expected: set[int]) -> None:
+def test_memory_of_large_requests(max_pending: int, expected: set[int]) -> None:
     """The memory of large requests is returned to the kernel soon after."""
     body = orjson.dumps({"texts": ["two dull hours " * 500] * 1000})
     limits = ("--max-pending-texts", str(max_pending), "--max-buffered-bytes", str(1024 * _MEGABYTE))
@@ -35,11 +33,11 @@ def test_large_requests_leave_no_memory(max_pending: int, expected: set[int]) ->
         def ask(_: int) -> int:
             return httpx.post(f"{server.url}/v1/predict_batch", content=body, timeout=PATIENCE).status_code
 
-        before = _resident(worker)
+        before = resident_megabytes(worker)
         with ThreadPoolExecutor(12) as callers:
             statuses = list(callers.map(ask, range(24)))
         assert set(statuses) == expected
-        eventually(lambda: _resident(worker) < before + 48)
+        eventually(lambda: resident_megabytes(worker) < before + 48)
 
 
 def test_pages_are_returned_above_the_idle_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,21 +58,16 @@ def test_pages_are_returned_above_the_idle_memory(monkeypatch: pytest.MonkeyPatc
     assert returned == [0, 0]
 
 
-def test_connections_leave_no_memory() -> None:
+def test_memory_of_closed_connections() -> None:
     """The memory of many connections with unfinished heads is returned to the kernel soon after they are closed."""
     with ServerProcess("--workers", "1") as server:
         [worker] = children(server.process.pid)
-        before = _resident(worker)
+        before = resident_megabytes(worker)
         with ExitStack() as stack:
             for _ in range(300):
                 connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), PATIENCE))
                 connection.sendall(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 10_000)
-        eventually(lambda: _resident(worker) < before + 48)
-
-
-def _resident(pid: int) -> float:
-    """Return the resident memory in megabytes."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE
+        eventually(lambda: resident_megabytes(worker) < before + 48)
 
 
 def test_garbage_of_an_idle_worker(monkeypatch: pytest.MonkeyPatch) -> None:

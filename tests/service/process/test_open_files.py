@@ -9,9 +9,9 @@ import pytest
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from tests.proc import children
 from tests.processes import PATIENCE, PATIENT, ServerProcess, pause, run
 from tests.service.grpc.channels import connect
-from tests.service.process.test_supervisor import children
 
 LIMITED = "sh -c 'ulimit -n 64; exec \"$@\"' sh"
 
@@ -33,7 +33,7 @@ def ask(connections: list[HTTPConnection]) -> set[int]:
     return {answer.status for answer in answers if answer.read()}
 
 
-def test_a_low_limit() -> None:
+def test_low_limit() -> None:
     """With a limit of 64 open files, a worker serves twenty concurrent REST connections and gRPC beside them."""
     with ServerProcess("--workers", "1", prefix=LIMITED) as process, ExitStack() as stack:
         process.wait_for_log("the system allows 64 open files: there will be fewer connections max_connections=21")
@@ -47,7 +47,7 @@ def test_a_low_limit() -> None:
         assert not [line for line in process.log if "ERROR" in line]
 
 
-def test_a_low_limit_of_descriptors_under_way() -> None:
+def test_low_limit_with_waiting_connections() -> None:
     """The limit also applies to connections in a worker's channel, except for root, and the others wait."""
     prefix = f"setpriv --inh-caps=-all --bounding-set=-all {LIMITED}" if os.geteuid() == 0 else LIMITED
     with ServerProcess("--workers", "1", *PATIENT, prefix=prefix) as process, ExitStack() as stack:
@@ -62,7 +62,7 @@ def test_a_low_limit_of_descriptors_under_way() -> None:
 
 
 @pytest.mark.parametrize(("limit", "workers", "least"), [("63", "2", "64"), ("100", "80", "112")])
-def test_too_low_a_limit(limit: str, workers: str, least: str) -> None:
+def test_limit_that_is_too_low(limit: str, workers: str, least: str) -> None:
     """If the limit is too low for a worker or for the supervisor, the service does not start and says what it needs."""
     command = f"""
 import os, resource, sys

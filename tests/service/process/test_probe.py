@@ -22,7 +22,7 @@ def test_ready(server: ServerProcess) -> None:
     assert probe(server.port, **proxies) == (0, "")
 
 
-def test_nobody_listens() -> None:
+def test_closed_port() -> None:
     """If nothing listens, the probe fails."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
@@ -78,6 +78,6 @@ def test_not_ready(answer: bytes) -> None:
     assert status == 1 and reason.startswith("not ready: ")
 
 
-def test_no_port() -> None:
+def test_invalid_port() -> None:
     """An invalid port is unhealthy."""
     assert probe("eight")[0] == 1

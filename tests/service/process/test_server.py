@@ -21,13 +21,13 @@ from sentiment_conv1d.service.process import server
 from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
+from tests.proc import children
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
 from tests.service.artifacts import publish_table, shipped_copy
-from tests.service.process.test_supervisor import children
 
 FILES = (GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE)
 
-#: Modules that train, export or read files, which nobody should have to install to serve.
+#: Modules that train, export or read files, which serving must not need.
 HEAVY = [
     "tensorflow",
     "keras",
@@ -86,7 +86,7 @@ class Pending:
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
-def test_leaves_with_status_0(signal_number: int) -> None:
+def test_exit_status(signal_number: int) -> None:
     """SIGTERM and Ctrl-C end the server with status 0 and without errors, with and without idle connections."""
     with ServerProcess() as process:
         assert process.client.get("/readyz").status_code == 200
@@ -126,7 +126,7 @@ def test_drain_delay() -> None:
         assert int(ready.headers["retry-after"]) > 0
         assert process.client.get("/livez").status_code == 200
         assert httpx.post(f"{process.url}/v1/predict", json={"text": "New here."}, trust_env=False).status_code == 200
-        # A second signal waits for nothing, and so the end of this block does not either.
+        # The signal at the end of this block is the second one, which ends the drain delay.
 
 
 def test_another_signal_while_requests_run() -> None:
@@ -285,7 +285,8 @@ imported = set(sys.modules)
 from sentiment_conv1d.service.settings import Settings
 application = sentiment_conv1d.service.process.server.load(Settings(execution_provider="cpu"))
 application.openapi()
-predictions = asyncio.run(application.state.dataplane.predict(application.state.models.get(), ["A great film."]))
+state = application.service_state
+predictions = asyncio.run(state.dataplane.predict(state.models.get(), ["A great film."]))
 assert predictions[0].label == "positive"
 for modules in (imported, set(sys.modules)):
     heavy = [name for name in modules for root in {HEAVY!r} if name == root or name.startswith(root + ".")]

@@ -1,19 +1,19 @@
 """Several workers as one service: connections are balanced, counts are exact, and dead workers are replaced."""
 
 import os
-import re
 import signal
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.proc import children, connections, established, sockets
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause, run
 from tests.service.artifacts import publish_table
 from tests.service.telemetry.test_metrics import series, value
@@ -33,33 +33,6 @@ def tables(tmp_path: Path) -> Iterator[ServerProcess]:
     flags = ("--workers", "3", "--watch-interval", "0", "--admin", "open")
     with ServerProcess(*flags, repository=tmp_path) as process:
         yield process
-
-
-def children(pid: int) -> list[int]:
-    """Return the running children of a process."""
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()]
-
-
-def established(port: int) -> list[str]:
-    """Return the inodes of all established connections to a port, with "0" for one that is not accepted yet."""
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [each[9] for each in lines if int(each[1].rpartition(":")[2], 16) == port and each[3] == "01"]
-
-
-def connections(pid: int, port: int) -> int:
-    """Return the established connections of a process on a port."""
-    return len(sockets(pid).intersection(established(port)))
-
-
-def sockets(pid: int) -> set[str]:
-    """Return the inodes of all sockets of a process."""
-    held = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):
-            if inode := re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink())):
-                held.add(inode[1])
-    return held
 
 
 def versions(process: ServerProcess, count: int) -> Counter[str]:
@@ -87,7 +60,7 @@ def test_connections_are_spread_evenly(four: ServerProcess, protocol: str) -> No
         eventually(lambda: sum(connections(pid, port) for pid in workers) == 24)
 
 
-def test_counts_are_those_of_all_workers(four: ServerProcess) -> None:
+def test_counts_of_all_workers(four: ServerProcess) -> None:
     """Any worker returns the sum of the metrics, which is exact after requests over many connections."""
 
     def work(number: int) -> None:
@@ -123,8 +96,8 @@ def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
     assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 0
 
 
-#: A supervisor of sixteen workers whose time to start is long over when all of them are killed at once. Each has some
-#: memory, so that its channel is closed well before the process is gone.
+#: A supervisor of sixteen workers, all of which are killed at once, long after their start. Each has some memory, so
+#: that its channel is closed well before the process has ended.
 _KILLED = """
 import os, select, signal
 from sentiment_conv1d.service.process import supervisor
@@ -157,12 +130,12 @@ print({reason: reasons.count(reason) for reason in set(reasons)})
 """
 
 
-def test_a_worker_that_is_killed_never_hangs() -> None:
+def test_worker_killed_by_another_process() -> None:
     """A worker that another process kills counts as died, even if the supervisor notices late."""
     assert run("-c", _KILLED).stdout == "{'died': 16}\n"
 
 
-def test_a_stopped_worker_that_is_killed_has_died() -> None:
+def test_killed_workers_that_are_stopped_or_starting() -> None:
     """A stopped worker or a starting worker that is killed counts as died."""
     with ServerProcess("--workers", "2", *PATIENT) as process:
         before = children(process.process.pid)
@@ -201,20 +174,24 @@ def test_a_worker_that_hangs_is_replaced() -> None:
         assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 1
 
 
-def test_more_connections_than_a_worker_can_hear_of() -> None:
-    """While no worker takes connections, they wait, and none is dropped."""
+def request_livez(port: int) -> socket.socket:
+    """Open a connection and send a request on it."""
+    connection = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    return connection
+
+
+def test_more_connections_than_a_channel_can_hold() -> None:
+    """While no worker accepts connections, they wait, and none is dropped."""
     with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         pause(worker)
-        address = ("127.0.0.1", process.port)
-        held = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(1000)]
-        for connection in held:
-            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        held = [stack.enter_context(request_livez(process.port)) for _ in range(1000)]
         os.kill(worker, signal.SIGCONT)
         assert {connection.recv(15) for connection in held} == {b"HTTP/1.1 200 OK"}
 
 
-def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
+def test_last_connection_beyond_a_full_channel() -> None:
     """A waiting connection is handed over when the worker responds again, even without another connection."""
     with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
@@ -231,8 +208,7 @@ def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
             return False
 
         while not one_waits():
-            held.append(stack.enter_context(socket.create_connection(("127.0.0.1", process.port), PATIENCE)))
-            held[-1].sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            held.append(stack.enter_context(request_livez(process.port)))
             eventually(lambda: "0" not in established(process.port))
         os.kill(worker, signal.SIGCONT)
         assert {connection.recv(15) for connection in held} == {b"HTTP/1.1 200 OK"}
@@ -244,10 +220,7 @@ def test_connections_that_wait_at_sigterm(delay: str) -> None:
     with ServerProcess("--workers", "1", "--drain-delay", delay, *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         pause(worker)
-        address = ("127.0.0.1", process.port)
-        held = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(1000)]
-        for connection in held:
-            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        held = [stack.enter_context(request_livez(process.port)) for _ in range(1000)]
         assert "0" in established(process.port)
         process.process.send_signal(signal.SIGTERM)
         process.wait_for_log("shutting down: received SIGTERM")
@@ -256,7 +229,7 @@ def test_connections_that_wait_at_sigterm(delay: str) -> None:
         assert process.process.wait(PATIENCE) == 0
 
 
-def test_a_service_that_was_stopped_goes_on() -> None:
+def test_paused_service() -> None:
     """If all processes were paused, as in a paused container, no worker is replaced."""
     with ServerProcess("--workers", "2", "--worker-timeout", "3") as process:
         workers = children(process.process.pid)
@@ -268,7 +241,7 @@ def test_a_service_that_was_stopped_goes_on() -> None:
         for pid in everyone:
             os.kill(pid, signal.SIGCONT)
         assert versions(process, 4) == {"1": 4}
-        longer = time.monotonic() + 1.5  # the supervisor looks around once a second
+        longer = time.monotonic() + 1.5  # the supervisor checks its workers once a second
         eventually(lambda: time.monotonic() > longer)
         assert children(process.process.pid) == workers
 
@@ -289,7 +262,7 @@ def test_a_new_version_is_loaded_by_every_worker(tables: ServerProcess, tmp_path
     assert versions(tables, 6) == {"404": 6}
 
 
-def test_a_broken_version_is_loaded_by_none(tables: ServerProcess, tmp_path: Path) -> None:
+def test_load_of_a_broken_version(tables: ServerProcess, tmp_path: Path) -> None:
     """A load of a broken version is refused with the file's name, and every worker keeps its version."""
     broken = publish_table(tmp_path).path / "model.onnx"
     broken.write_bytes(b"")
@@ -333,7 +306,7 @@ def test_ctrl_c_of_a_terminal() -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
-def test_a_strange_child_is_no_worker() -> None:
+def test_inherited_child() -> None:
     """The exit of an inherited child process, as in a container, has no effect."""
     with ServerProcess("--workers", "2", prefix="""sh -c 'true & exec "$@"' sh""") as process:
         [*_, worker] = children(process.process.pid)

@@ -71,7 +71,7 @@ def test_call(opened: ServerProcess, origin: str) -> None:
 @pytest.mark.parametrize(
     "origin", [STRANGE_PAGE, "null", PAGE + ".evil.example", PAGE.upper(), PAGE + ":8443", "http://reviews.example"]
 )
-def test_strange_page(opened: ServerProcess, origin: str) -> None:
+def test_preflight_of_another_origin(opened: ServerProcess, origin: str) -> None:
     """The preflight of another origin fails, even if the origin resembles an allowed one."""
     answer = preflight(opened, origin)
     assert answer.status_code == 400
@@ -82,7 +82,7 @@ def test_strange_page(opened: ServerProcess, origin: str) -> None:
     assert answer.headers["vary"] == "Origin"
 
 
-def test_everyone() -> None:
+def test_any_origin() -> None:
     """With `*`, every origin is allowed."""
     with ServerProcess("--workers", "1", "--cors-origins", "*") as server:
         assert preflight(server, STRANGE_PAGE).headers["access-control-allow-origin"] == "*"
@@ -149,7 +149,7 @@ def test_off(server: ServerProcess) -> None:
     assert not [name for each in answers for name in each.headers if name.startswith("access-control-")]
 
 
-def test_content_is_what_it_is_called(server: ServerProcess) -> None:
+def test_content_types_are_not_guessed(server: ServerProcess) -> None:
     """Every answer forbids browsers to guess its type, on every path through the code."""
     for answer in (
         server.client.post("/v1/predict", json=TEXT),

@@ -99,7 +99,7 @@ def test_bad_invocations(server: ServerProcess, body: bytes, names: str) -> None
     assert names in refusal(server.client.post("/invocations", content=body), 400)
 
 
-def test_plain_text_that_is_none(server: ServerProcess) -> None:
+def test_plain_text_that_is_not_utf8(server: ServerProcess) -> None:
     """Bytes that are not UTF-8 are refused."""
     headers = {"content-type": "text/plain"}
     assert "UTF-8" in refusal(server.client.post("/invocations", content=b"\xff", headers=headers), 400)
@@ -174,7 +174,7 @@ def test_health_routes_say_when_to_leave(vertex: ServerProcess) -> None:
 
 @pytest.mark.parametrize("name", ["AIP_PREDICT_ROUTE", "AIP_HEALTH_ROUTE"])
 @pytest.mark.parametrize("route", ["predict", "/", "/a b", "/{model}"])
-def test_routes_that_are_none(name: str, route: str) -> None:
+def test_invalid_routes(name: str, route: str) -> None:
     """A route with invalid characters is refused, and the message names the variable."""
     result = run("-m", "service", "serve", "--port", "0", "--no-grpc", **{name: route})
     assert result.returncode == 2

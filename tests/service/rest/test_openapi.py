@@ -127,7 +127,7 @@ def test_refusals(
     responses = document["paths"][path]["post"]["responses"]
     assert responses.keys() > {"200", "400", "404", "413", "429", "503", "504"}
     for error, body in ((Malformed, b"{"), (Invalid, b"{}")):
-        status = str(protocol.statuses[error.code].value)
+        status = str(protocol.status(error).value)
         response = server.client.post(path.format(model="imdb-cnn", version="1"), content=body)
         assert str(response.status_code) == status
         protocol.error_model.model_validate(response.json(), strict=True, extra="forbid")

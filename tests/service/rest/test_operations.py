@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sentiment_conv1d.service.errors import HTTP_STATUS
+from sentiment_conv1d.service.errors import RequestError
 from sentiment_conv1d.service.rest.app import routes
 from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess
@@ -42,7 +42,7 @@ def test_metrics_before_the_first_request(fresh: ServerProcess) -> None:
     samples = scrape(fresh)
     assert value(samples, "sentiment_model_info", model="imdb-cnn", version="1") == 1
     for route in routes(Settings()):
-        for status in (200, *HTTP_STATUS.values()):
+        for status in (200, 500, *(kind.http_status for kind in RequestError.kinds)):
             assert (
                 value(samples, "sentiment_requests_total", protocol="rest", route=route, status=str(int(status))) == 0
             )

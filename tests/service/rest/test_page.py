@@ -64,7 +64,7 @@ def test_policy(server: ServerProcess) -> None:
         "/page/%00",
     ],
 )
-def test_nothing_else_is_served(server: ServerProcess, path: str) -> None:
+def test_other_paths(server: ServerProcess, path: str) -> None:
     """Other paths do not lead to files."""
     response = server.client.get(path)
     assert response.status_code == 404

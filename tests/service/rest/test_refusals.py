@@ -94,7 +94,7 @@ def refused(server: ServerProcess, path: str, body: bytes, status: int, code: st
     ids=lambda body: repr(body[:24]),
 )
 @pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict_batch"])
-def test_no_json(server: ServerProcess, path: str, body: bytes) -> None:
+def test_malformed_json(server: ServerProcess, path: str, body: bytes) -> None:
     """A body that is not JSON in UTF-8 is malformed."""
     assert refused(server, path, body, 400, "malformed").startswith("the body is not valid JSON: ")
 
@@ -289,7 +289,7 @@ def test_head_that_never_completes(strict: ServerProcess, beginning: bytes) -> N
         assert connection.is_closed()
 
 
-def test_caller_who_leaves(server: ServerProcess) -> None:
+def test_disconnected_callers(server: ServerProcess) -> None:
     """Callers that disconnect in the middle of their body affect nobody."""
     for _ in range(20):
         with Connection(server.port) as connection:
@@ -314,7 +314,7 @@ def test_caller_who_leaves(server: ServerProcess) -> None:
         "GET /é HTTP/1.1\r\n\r\n".encode(),
     ],
 )
-def test_no_http(server: ServerProcess, sent: bytes) -> None:
+def test_bytes_that_are_not_http(server: ServerProcess, sent: bytes) -> None:
     """Bytes that are not HTTP get a JSON error, and the connection is closed."""
     with Connection(server.port) as connection:
         connection.send(sent)
@@ -458,7 +458,7 @@ def test_overload_and_deadline() -> None:
 
 
 @pytest.mark.parametrize(("route", "texts", "batching"), [("/v1/predict", 1, "on"), ("/v1/predict_batch", 40, "off")])
-def test_callers_who_leave_while_they_wait(route: str, texts: int, batching: str) -> None:
+def test_callers_that_disconnect_while_they_wait(route: str, texts: int, batching: str) -> None:
     """Requests whose callers disconnect while they wait for the thread are counted as 499 and do not run.
 
     Requests that the thread has started before it notices the disconnection run, and are counted as 499 too.

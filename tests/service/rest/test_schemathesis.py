@@ -21,7 +21,7 @@ positive_data_acceptance.enabled = false
 """
 
 
-def test_nothing_is_found(tmp_path: Path) -> None:
+def test_schemathesis(tmp_path: Path) -> None:
     """No check fails: no 5xx, no undocumented status, media type, header or body, no invalid request accepted."""
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     flags = ("--seed", "1", "--max-examples", "20", "--generation-database", "none", "--no-color", "--warnings", "off")

@@ -220,7 +220,7 @@ def test_metadata(server: ServerProcess, path: str) -> None:
         "/v1/models/other/versions/1",
     ],
 )
-def test_nothing_to_describe(server: ServerProcess, path: str) -> None:
+def test_description_of_an_unknown_model(server: ServerProcess, path: str) -> None:
     """Metadata and status of an unknown model get a 404 in the protocol's form, and a wrong method a 405."""
     assert "loaded: " in refusal(server.client.get(path), 404)
     assert "GET" in refusal(server.client.post(path), 405)

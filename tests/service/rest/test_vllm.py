@@ -15,7 +15,7 @@ TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will neve
 
 
 def ask(server: ServerProcess, path: str = "/classify", **body: Any) -> requests.Response:
-    """What the examples of vLLM and SGLang do."""
+    """Send a request like the examples of vLLM and SGLang."""
     return requests.post(f"{server.url}{path}", json=body, timeout=PATIENCE)
 
 

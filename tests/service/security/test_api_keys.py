@@ -24,9 +24,9 @@ from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.security.api_keys import ApiKeys
+from tests.proc import children
 from tests.processes import ServerProcess, eventually, run
 from tests.service.grpc.channels import connect, refused
-from tests.service.process.test_supervisor import children
 from tests.service.rest.raw import Connection, request
 
 FIRST, SECOND = "first-key-0123456789", "second/key+0123456789="
@@ -83,7 +83,7 @@ def test_bad_file(tmp_path: Path) -> None:
 
 
 @given(st.one_of(st.none(), st.text()), st.one_of(st.none(), st.text()))
-def test_strangers(authorization: str | None, key: str | None) -> None:
+def test_other_keys(authorization: str | None, key: str | None) -> None:
     """Anything but a valid key is refused."""
     assert not ApiKeys(f"{FIRST},{SECOND}").admit(authorization, key)
 
@@ -250,7 +250,7 @@ def test_administration_without_api_keys() -> None:
         assert load(server, ADMIN) == (200, "", grpc.StatusCode.OK, "")
 
 
-def test_a_message_says_how_to_get_a_model_back() -> None:
+def test_errors_while_the_default_model_is_unloaded() -> None:
     """While the default model is unloaded, errors and readiness name the call that loads it, and the call works."""
     with ServerProcess("--workers", "1", "--admin", "open") as server:
         assert server.client.post(UNLOAD).status_code == 200

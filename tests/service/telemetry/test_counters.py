@@ -35,7 +35,7 @@ def test_rows_are_summed() -> None:
     assert (counters.total(2), counters.largest(3)) == (3000, 2)
 
 
-def test_a_replaced_worker_goes_on_counting() -> None:
+def test_counts_of_a_replaced_worker() -> None:
     """A worker that replaces another one adds to the same row."""
     counters = Counters(workers=2, slots=1)
 
@@ -62,7 +62,7 @@ def test_names_have_the_same_number_everywhere() -> None:
     assert [number(directory, name) for name in ("b/1", "c/1", "a/1")] == [1, 2, 0]
 
 
-def test_the_oldest_name_that_may_go_makes_room() -> None:
+def test_oldest_free_name() -> None:
     """If all numbers are assigned, a new name gets the number of the oldest free name, with cleared counts."""
     directory = Directory(3, 3)
     for name in ("a", "b", "c"):
@@ -81,7 +81,7 @@ def test_the_oldest_name_that_may_go_makes_room() -> None:
     assert number(directory, "g", free="def") == 1
 
 
-def test_no_more_than_some_that_may_go_are_kept() -> None:
+def test_number_of_free_names() -> None:
     """A new name replaces a free one, although there are unused numbers, if there are too many free names."""
     directory = Directory(9, 2)
     for name in ("a", "b", "c", "d", "e"):
@@ -89,7 +89,7 @@ def test_no_more_than_some_that_may_go_are_kept() -> None:
     assert list(directory) == ["c", "e", "d"]
 
 
-def test_no_place_left() -> None:
+def test_full_directory() -> None:
     """A name that is too long, or one too many, is refused."""
     directory = Directory(1, 1)
     number(directory, "a")

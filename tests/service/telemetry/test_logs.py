@@ -103,7 +103,7 @@ def test_configure(root: logging.Logger, capfd: pytest.CaptureFixture[str]) -> N
     assert json.loads(output.err)["message"] == "loud enough"
 
 
-def test_debug_level_is_the_services_own(root: logging.Logger) -> None:
+def test_debug_level(root: logging.Logger) -> None:
     """Debug lines of libraries, which could contain keys, are not logged."""
     logs.configure("console", "debug")
     assert logging.getLogger("sentiment_conv1d.service.inference.engine").isEnabledFor(logging.DEBUG)
@@ -133,7 +133,7 @@ def test_no_key_is_logged_at_the_debug_level() -> None:
         assert secrets[name] not in log, name
 
 
-def test_a_pipe_that_nobody_reads() -> None:
+def test_full_pipe() -> None:
     """Lines are dropped without blocking while a pipe is full, and a later line says how many."""
     reader, writer = os.pipe()
     try:
@@ -151,7 +151,7 @@ def test_a_pipe_that_nobody_reads() -> None:
     assert written.endswith(b"last\n")
 
 
-def test_a_full_disk() -> None:
+def test_full_disk() -> None:
     """A line that cannot be written is dropped without an exception."""
     with Path("/dev/full").open("wb") as full:
         logs.Descriptor(full.fileno()).emit(record("lost"))

@@ -3,15 +3,14 @@
 import re
 from collections.abc import Iterable
 from time import perf_counter_ns
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sentiment_conv1d.service.errors import HTTP_STATUS
+from sentiment_conv1d.service.errors import RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.metrics import (
     MAX_MODELS,
     MAX_PAST_MODELS,
@@ -47,16 +46,7 @@ def read(metrics: Metrics, states: Iterable[ModelState] = ()) -> Series:
     return series(metrics.expose(states).decode())
 
 
-class State(NamedTuple):
-    """The state of a version that is served or refused."""
-
-    name: str
-    version: int
-    served: bool
-    fault: str = ""
-
-
-FIRST, SECOND = State("imdb-cnn", 1, True, "damaged"), State("imdb-cnn", 2, False, "incomplete")
+FIRST, SECOND = ModelState("imdb-cnn", 1, True, "damaged"), ModelState("imdb-cnn", 2, False, "incomplete")
 SERVED = frozenset({("imdb-cnn", 1)})
 
 
@@ -83,7 +73,7 @@ def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0
 @pytest.fixture
 def metrics(classifier: Classifier) -> Metrics:
     """Create metrics with one route that uses a model and one that does not, and the shipped model."""
-    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, [classifier.manifest])
+    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}})
     classifier.statistics = metrics.add_model(classifier.manifest)
     return metrics
 
@@ -92,7 +82,7 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
     """Before the first request every series exists and is zero, so that rates are right from the start."""
     samples = read(metrics, [FIRST, SECOND])
     model = {"model": "imdb-cnn", "version": "1"}
-    for status in (200, *HTTP_STATUS.values()):
+    for status in (200, 500, *(kind.http_status for kind in RequestError.kinds)):
         key = {"protocol": "rest", "status": str(int(status))}
         assert value(samples, "sentiment_requests_total", **key, route="/a", **model) == 0
         assert value(samples, "sentiment_requests_total", **key, route="/a", model="", version="") == 0
@@ -182,7 +172,7 @@ def test_stages(metrics: Metrics, classifier: Classifier) -> None:
     assert value(samples, "sentiment_stage_seconds_count", stage="encode") == 1
 
 
-def test_what_is_going_on(metrics: Metrics) -> None:
+def test_gauges(metrics: Metrics) -> None:
     """Requests in flight and waiting show the current number, and a dead worker does not count."""
     metrics.began("rest")
     metrics.began("rest")
@@ -221,12 +211,12 @@ def test_versions(metrics: Metrics, classifier: Classifier) -> None:
 def test_states(metrics: Metrics) -> None:
     """Every scrape shows the versions that are served and refused at that time."""
     assert value(read(metrics, [FIRST]), "sentiment_model_state", version="1", state="refused") == 1
-    samples = read(metrics, [State("imdb-cnn", 1, True)])
+    samples = read(metrics, [ModelState("imdb-cnn", 1, True)])
     states = [dict(labels)["state"] for name, labels in samples if name == "sentiment_model_state"]
     assert states == ["ready"]
 
 
-def test_versions_of_the_past(metrics: Metrics, classifier: Classifier) -> None:
+def test_unloaded_versions(metrics: Metrics, classifier: Classifier) -> None:
     """Only the last unloaded versions keep their series, and served ones always do."""
     manifest = classifier.manifest
     count(classifier.statistics, prediction(3, 0, False))
@@ -260,7 +250,9 @@ class Old(Classifier):
 
 def test_sets_of_counters_do_not_share(classifier: Classifier) -> None:
     """Two sets of counters in one process are independent."""
-    first, second = (Metrics({"rest": {"/a": True}}, [classifier.manifest]) for _ in range(2))
+    first, second = (Metrics({"rest": {"/a": True}}) for _ in range(2))
+    for each in (first, second):
+        each.add_model(classifier.manifest)
     answer(first, "200", 0.1)
     assert value(read(second), "sentiment_requests_total", protocol="rest", route="/a", status="200") == 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sentiment_conv1d.service.telemetry.processes import Processes
+from sentiment_conv1d.service.telemetry.processes import expose_processes
 from tests.processes import ServerProcess
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the series come from Linux's /proc")
@@ -27,10 +27,9 @@ def read(text: str) -> dict[str, float]:
 
 def test_a_child_that_ended_still_counts() -> None:
     """Processor time never decreases, because it includes children that have ended."""
-    processes = Processes()
 
     def cpu() -> float:
-        return read(processes.expose().decode())["process_cpu_seconds_total"]
+        return read(expose_processes(os.getpid()).decode())["process_cpu_seconds_total"]
 
     before = cpu()
     work = "from time import process_time\nwhile process_time() < 0.5: pass"

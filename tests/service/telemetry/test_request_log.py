@@ -1,4 +1,4 @@
-"""The request log of a real server: what is in it, and that no sink can delay an answer."""
+"""The request log of a real server has complete records, and no sink can delay an answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL = ("--workers", "1", "--request-log-sample", "1")
 
 
 class HttpSink:
-    """Takes CloudEvents and answers with a status, or not before it is closed if the status is None.
+    """A server that receives CloudEvents and answers with a status. Without a status it answers only when closed.
 
     With `endless`, the body of the answer ends only when the client closes the connection.
     """
@@ -68,14 +68,14 @@ class HttpSink:
         self._thread.join()
 
     def wait_for(self, count: int) -> None:
-        """Wait until so many events have arrived."""
+        """Wait until this number of events has arrived."""
         with self.grown:
             assert self.grown.wait_for(lambda: len(self.events) >= count, PATIENCE)
 
 
 @pytest.fixture
 def sink() -> Iterator[Callable[..., HttpSink]]:
-    """Starts HTTP servers that take events."""
+    """Return a function that starts a server for events."""
     started: list[HttpSink] = []
 
     def start(status: int | None, **options: bool) -> HttpSink:
@@ -88,12 +88,12 @@ def sink() -> Iterator[Callable[..., HttpSink]]:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The records of a folder, of all its files."""
+    """Read the records in all files of a folder."""
     return [json.loads(line) for path in sorted(folder.iterdir()) for line in path.read_text().splitlines()]
 
 
 def logged(server: ServerProcess, outcome: str) -> float:
-    """How many records had this outcome."""
+    """Return the number of records with this outcome."""
     families = text_string_to_metric_families(server.client.get("/metrics").text)
     samples = (sample for family in families for sample in family.samples)
     [value] = [
@@ -105,7 +105,7 @@ def logged(server: ServerProcess, outcome: str) -> float:
 
 
 def test_records(tmp_path: Path) -> None:
-    """A record has the request and every prediction, over REST and gRPC, and no text; all are flushed at shutdown."""
+    """A record has the request and every prediction, without texts, over REST and gRPC. Shutdown writes all records."""
     folder = tmp_path / "logs" / "requests"
     began = datetime.now(UTC).replace(microsecond=0)
     with ServerProcess(*ALL, "--request-log", str(folder)) as server:
@@ -135,7 +135,7 @@ def test_records(tmp_path: Path) -> None:
 
 
 def test_texts(tmp_path: Path) -> None:
-    """The texts are in the log only if they are asked for."""
+    """The log contains texts only on request."""
     texts = ["naïve \N{SNOWMAN}", 'with "quotes"\nand lines']
     with ServerProcess(*ALL, "--request-log", str(tmp_path), "--request-log-texts") as server:
         server.client.post("/v1/predict_batch", json={"texts": texts})
@@ -156,17 +156,17 @@ def test_large_texts(tmp_path: Path) -> None:
 
 
 def test_sample(tmp_path: Path) -> None:
-    """A share of the requests is logged."""
+    """The configured share of the requests is logged."""
     requests = 400
     with ServerProcess("--workers", "1", "--request-log", str(tmp_path), "--request-log-sample", "0.5") as server:
         for _ in range(requests):
             server.client.post("/v1/predict", json={"text": "good"})
-    # More than seven standard deviations from the mean.
+    # The bounds are more than seven standard deviations from the mean.
     assert requests * 0.3 < len(read(tmp_path)) < requests * 0.7
 
 
 def test_rotation(tmp_path: Path) -> None:
-    """A file is rotated before it is too large, and the oldest records are deleted. Only its user can read files."""
+    """Files are rotated before they exceed the limit, old records are deleted, and only the user can read the files."""
     limit = 1000
     with ServerProcess(*ALL, "--request-log", str(tmp_path), "--request-log-bytes", str(limit)) as server:
         for number in range(40):
@@ -180,7 +180,7 @@ def test_rotation(tmp_path: Path) -> None:
 
 
 def test_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
-    """The service does not start if the folder cannot be used, and says why."""
+    """If the folder cannot be written to, the service does not start, and says why."""
     (tmp_path / "file").touch()
     flags = ("--model-repository", str(MODEL_REPOSITORY), "--request-log", str(tmp_path / "file" / "logs"))
     result = run("-m", "service", "serve", *flags, "--port", "0")
@@ -204,7 +204,7 @@ def test_full_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_cloud_events(sink: Callable[..., HttpSink], keep: bool) -> None:
-    """A URL gets CloudEvents in binary mode, also if its server closes the connection after each."""
+    """A URL receives CloudEvents in binary mode, even if its server closes the connection after each of them."""
     target = sink(202, keep=keep)
     with ServerProcess(*ALL, "--request-log", target.url) as server:
         for identity in ("one", "two"):
@@ -240,7 +240,7 @@ def test_sink_with_an_endless_answer(sink: Callable[..., HttpSink]) -> None:
 
 
 def test_sink_that_hangs(sink: Callable[..., HttpSink]) -> None:
-    """If the sink hangs, requests are answered, records beyond the queue's limit are dropped, and the service ends."""
+    """If the sink hangs, requests are answered, records beyond the queue's limit are dropped, and the service exits."""
     target = sink(None)
     with ServerProcess(*ALL, "--request-log", target.url, "--request-log-texts") as server:
         server.client.post("/v1/predict", json={"text": "good"})

@@ -232,7 +232,7 @@ def test_foreign_contexts(collector: Collector, traced: ServerProcess) -> None:
     assert not [span for span in collector.spans if identified("off")(span)]
 
 
-def test_health_leaves_no_trace(collector: Collector, traced: ServerProcess) -> None:
+def test_health_has_no_spans(collector: Collector, traced: ServerProcess) -> None:
     """Probes and scrapes have no spans."""
     for path in ("/livez", "/readyz", "/metrics"):
         assert "traceparent" not in traced.client.get(path).headers

@@ -1,4 +1,4 @@
-"""A client in memory, an application behind the server's connection, and manual clocks."""
+"""A client in memory, an application for the server's connection, and manual clocks."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ LIMITS = Limits(
     write_seconds=30,
 )
 
-#: What there is for incomplete frames and calls.
+#: The memory for incomplete frames and calls.
 BUFFERED = 1_000_000
 
-#: A path that is none of gRPC's, for `Caller`.
+#: The fields of a request with an unsupported path, for `Caller`.
 UNSUPPORTED = [*wire.POST[:2], (":path", "/unsupported"), wire.POST[3]]
 
 
@@ -124,7 +124,7 @@ class Transport(asyncio.Transport):
 
 
 class Request(Stream):
-    """A request in the application. A test decides when it is answered."""
+    """A request in the application. A test decides when to answer it."""
 
     def __init__(self, connection: GrpcConnection, identity: int, fields: dict[bytes, bytes], loop: Loop) -> None:
         super().__init__(identity)

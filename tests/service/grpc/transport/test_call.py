@@ -27,7 +27,7 @@ from sentiment_conv1d.service.network.turns import Turns
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import LIMITS, Loop, Transport
 
-#: What there is for calls, and for one message.
+#: The memory for all calls, and for one message.
 BUFFERED = 2_000_000
 MESSAGE = 100_000
 
@@ -65,7 +65,7 @@ class Caller:
         path, fields = request.path, dict(request.fields)
         terms = Terms(MESSAGE, 30, self.buffers, Decompression(MESSAGE), self.ended.append, set(), set())
         method = self.methods[path.decode()]
-        self.calls[number] = Call(connection, number, path, fields, method, terms, self._start, self.loop)
+        self.calls[number] = Call(number, connection, path, fields, method, terms, self._start, self.loop)
         return self.calls[number]
 
     def _start(self, call: Call) -> asyncio.Task[None]:
@@ -301,7 +301,7 @@ def test_compressed_message(caller: Caller, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FIELDS)
-def test_bombs(caller: Caller, kind: str) -> None:
+def test_decompression_bombs(caller: Caller, kind: str) -> None:
     """Messages that decompress to more than the available memory are refused, and the others are answered."""
     caller.say(wire.settings((wire.INITIAL_WINDOW_SIZE, 0)))
     packed = wrap(gzip.compress(bytes(90_000)), compressed=True)
@@ -420,7 +420,7 @@ def test_details_of_a_refusal(caller: Caller, error: RequestError) -> None:
         assert found["grpc-retry-pushback-ms"] == str(1000 * error.retry_after)
 
 
-def test_no_room_for_the_first_answer(caller: Caller) -> None:
+def test_no_memory_for_the_first_answer(caller: Caller) -> None:
     """If there is no memory for the first answer, the call is refused with a complete head."""
 
     async def large(request: HealthCheckRequest) -> HealthCheckRequest:
@@ -434,7 +434,7 @@ def test_no_room_for_the_first_answer(caller: Caller) -> None:
     caller.buffers.release(BUFFERED - 10_000)
 
 
-def test_uncounted_methods_refuse_noise(caller: Caller) -> None:
+def test_methods_without_metrics(caller: Caller) -> None:
     """A method without metrics also refuses invalid messages."""
 
     async def unreachable(request: HealthCheckRequest) -> HealthCheckRequest:
@@ -593,7 +593,7 @@ def test_parked_calls(caller: Caller) -> None:
     assert len([each for each in caller.hear() if each.flags & wire.END_STREAM]) == 2
 
 
-def test_health_changes_while_it_is_told(caller: Caller) -> None:
+def test_health_changes_while_a_client_reads(caller: Caller) -> None:
     """A watching client that is slow to read gets the changes later."""
     health = Health([""])
     caller.methods |= health.methods()

@@ -38,7 +38,7 @@ def shape(frames: list[wire.Frame]) -> list[tuple[str, bool]]:
 # The handshake.
 
 
-def test_everything_at_once(loop: Loop) -> None:
+def test_requests_before_the_settings(loop: Loop) -> None:
     """A client can send requests before it has received the server's SETTINGS."""
     caller = Caller(loop)
     frames = caller.ask(HELLO + request(1))
@@ -245,7 +245,7 @@ def test_exception_in_the_application(asker: Caller, caplog: pytest.LogCaptureFi
     assert "a gRPC connection failed" in caplog.text
 
 
-# Requests that are none of gRPC's.
+# Requests that are not gRPC calls.
 
 
 def unsupported(number: int, *, ended: bool = True) -> bytes:
@@ -299,7 +299,7 @@ def test_lost_connection(loop: Loop) -> None:
     assert caller.closed == 1
 
 
-def test_failure_says_what_was_answered(caller: Caller) -> None:
+def test_goaway_after_a_failure(caller: Caller) -> None:
     """A GOAWAY names the last stream. The server then reads nothing, and every stream is told."""
     caller.ask(request(7, ended=False))
     [goaway] = caller.ask(data(0) + request(9) + ping())

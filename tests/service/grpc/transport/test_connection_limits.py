@@ -30,7 +30,7 @@ def numbers(count: int) -> range:
 
 # Floods.
 
-#: How many of them a client may send, and the frames.
+#: The number of frames that a client may send, and the frames.
 FLOODS: dict[str, tuple[int, Callable[[int], bytes]]] = {
     "rapid reset": (256, lambda number: short(number) + wire.reset(number)),
     "resets of requests that are none of gRPC's": (
@@ -140,7 +140,7 @@ def test_acknowledgements_cost_nothing(caller: Caller) -> None:
     assert caller.answers(caller.ask(short(1))) == {1: b""}
 
 
-def test_rest_of_what_was_refused(loop: Loop) -> None:
+def test_data_after_the_end_of_a_stream(loop: Loop) -> None:
     """Data that arrives after its stream has ended is accepted in any number of frames, and its window is returned."""
     caller = Caller(loop, Request)
     caller.greet()
@@ -249,7 +249,7 @@ def test_no_memory_for_incomplete_blocks(caller: Caller) -> None:
     caller.buffers.release(BUFFERED - 1000)
 
 
-def test_answers_that_nobody_reads(loop: Loop) -> None:
+def test_unread_answers(loop: Loop) -> None:
     """The server stops reading from a client that sends requests and reads nothing."""
     caller = Caller(loop)
     caller.greet()
@@ -555,7 +555,7 @@ def test_streams_are_watched(loop: Loop) -> None:
     caller.leave()
 
 
-def test_nothing_to_say_to_a_client_that_answers(caller: Caller) -> None:
+def test_active_client(caller: Caller) -> None:
     """The server sends nothing to an active client because of time."""
     for _ in range(9):
         caller.wait(LIMITS.write_seconds - 1)

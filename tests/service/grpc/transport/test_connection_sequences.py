@@ -90,7 +90,7 @@ FRAMES = st.one_of(
     st.just(frame("SETTINGS", ACK)),
     st.builds(frame, st.just("GOAWAY"), st.just(0), st.sampled_from([0, 1 << 31]), st.just(bytes(8))),
 )
-#: What may happen beside frames, as an attack on the order of things.
+#: Events between frames, in an arbitrary order.
 EVENTS = st.sampled_from(["answer", "shut down", "wait", "read"])
 
 

@@ -104,7 +104,7 @@ def test_one_after_the_other(asker: Caller) -> None:
     assert order == (order[:9] * 5)[:40]
 
 
-def test_room_is_passed_on(asker: Caller) -> None:
+def test_unused_window_goes_to_the_next_stream(asker: Caller) -> None:
     """The part of the window that a stream does not use goes to the next one, also if the stream was reset."""
     streams = range(1, 13, 2)
     asker.say(initial(70_000) + b"".join(map(request, streams)))
@@ -117,7 +117,7 @@ def test_room_is_passed_on(asker: Caller) -> None:
     assert sizes(asker.ask(b"".join(window(number, 10) for number in streams[3:]))) == [(7, 10), (9, 10), (11, 10)]
 
 
-def test_rest_of_the_room(asker: Caller) -> None:
+def test_window_of_other_streams(asker: Caller) -> None:
     """A stream whose own window is used up leaves the connection's window to the next one."""
     asker.say(initial(65_540) + request(1) + request(3))
     asker.requests[1].answer(bytes(70_000))
@@ -127,7 +127,7 @@ def test_rest_of_the_room(asker: Caller) -> None:
     assert sizes(asker.ask(window(0, 100))) == [(1, 5), (3, 10)]
 
 
-def test_window_by_the_byte_wakes_one(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_window_update_wakes_one_stream(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window that grows by one byte wakes one waiting stream, not all."""
     woken = 0
     wake = Stream.wake
@@ -265,7 +265,7 @@ def test_stream_that_falls_behind(asker: Caller) -> None:
     assert len(behind.body) == 23 * 16_384
 
 
-def test_client_that_ignores_the_window(asker: Caller) -> None:
+def test_client_that_ignores_its_window(asker: Caller) -> None:
     """A client that ignores the closed window of a stream is disconnected."""
     asker.say(request(1, ended=False))
     asker.connection.fall_behind(asker.requests[1], behind=True)

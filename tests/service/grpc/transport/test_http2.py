@@ -225,7 +225,7 @@ GONE: dict[str, Callable[[Peer], object]] = {
 
 @pytest.mark.parametrize("how", GONE)
 @pytest.mark.parametrize("action", ["head", "content", "end", "trailers"])
-def test_streams_that_are_gone(how: str, action: str) -> None:
+def test_ended_streams(how: str, action: str) -> None:
     """Sending on an ended stream raises `ClientDisconnected`. Its window is 0, and it can be ended again."""
     peer = Peer().greet()
     peer.ask(request(1, ended=False))

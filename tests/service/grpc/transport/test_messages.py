@@ -27,7 +27,7 @@ from sentiment_conv1d.service.grpc.transport.messages import (
 
 LIMIT = 100
 
-#: What may be expanded, for `Decompression`, and the most that is in one turn of the event loop.
+#: The arguments of `Decompression`: the largest decompressed size, and the size per turn of the event loop.
 EXPANDED = 1_000_000
 STEP = 65_536
 
@@ -48,9 +48,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     st.lists(st.integers(0, 1000)),
     st.sampled_from(sorted(COMPRESS)),
 )
-def test_messages_come_out_as_they_went_in(
-    contents: list[tuple[bytes, bool]], places: list[int], encoding: bytes
-) -> None:
+def test_messages(contents: list[tuple[bytes, bool]], places: list[int], encoding: bytes) -> None:
     """Messages are found at any division of the bytes, and compressed ones are marked."""
     data = b"".join(wrap(content, compressed=compressed) for content, compressed in contents)
     messages = Messages(LIMIT, encoding)
@@ -137,14 +135,14 @@ def test_broken_messages(content: bytes, encoding: bytes, data: st.DataObject) -
 
 
 @given(data=st.binary(max_size=300), encoding=st.sampled_from(sorted(COMPRESS)))
-def test_noise(data: bytes, encoding: bytes) -> None:
+def test_arbitrary_bytes(data: bytes, encoding: bytes) -> None:
     """Bytes that are not a compressed message are refused."""
     with pytest.raises(Malformed):
         asyncio.run(expand(data, encoding))
 
 
 @pytest.mark.parametrize("encoding", sorted(COMPRESS))
-def test_limit_of_what_is_expanded(encoding: bytes) -> None:
+def test_limit_of_the_decompressed_size(encoding: bytes) -> None:
     """The limit applies to the decompressed size, and bytes beyond it are neither counted nor stored."""
     for size in (0, 1, STEP - 1, STEP, STEP + 1, EXPANDED):
         assert len(asyncio.run(expand(COMPRESS[encoding](bytes(size)), encoding))[0]) == size
@@ -235,7 +233,7 @@ def test_large_messages_that_are_given_up(end: str) -> None:
         (10**6, b"", False),
     ],
 )
-def test_what_is_worth_compressing(size: int, accepted: bytes, worthwhile: bool) -> None:
+def test_choice_of_compression(size: int, accepted: bytes, worthwhile: bool) -> None:
     """Answers above a size are compressed for clients that accept it."""
     assert worth_compressing(size, accepted) is worthwhile
 

@@ -9,14 +9,14 @@ from google.rpc.code_pb2 import Code
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.service.errors import GRPC_STATUS
+from sentiment_conv1d.service.errors import RequestError
 from sentiment_conv1d.service.grpc.transport.status import quote
 
 
 def test_numbers() -> None:
     """Status codes equal those of gRPC, and every error has one."""
     assert dict(Code.items()) == {each.name: each.value[0] for each in grpc.StatusCode}
-    assert set(GRPC_STATUS.values()) <= set(Code.keys())
+    assert {kind.grpc_status for kind in RequestError.kinds} | {RequestError.grpc_status} <= set(Code.keys())
 
 
 @given(st.text())

@@ -24,7 +24,7 @@ from sentiment_conv1d.service.errors import Invalid, NotExplainable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.explaining.explainer import Explanation
 from sentiment_conv1d.service.inference.explaining.graph import read_network
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from tests.ids import pad
 from tests.processes import PROJECT
 from tests.service import artifacts
@@ -33,7 +33,7 @@ from tests.service.reviews import reviews
 
 IMDB = PROJECT.parent / "shared" / "imdb" / "test.parquet"
 
-#: Nothing, one word, unknown words, words twice, odd Unicode, more than the model reads.
+#: No word, one word, unknown words, repeated words, unusual Unicode, and more words than the model reads.
 TEXTS = [
     "",
     "!?",

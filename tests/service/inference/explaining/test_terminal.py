@@ -128,6 +128,6 @@ def test_no_exact_explanation(explain: Explain, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " , ", "qqq"])
-def test_nothing_to_colour(explain: Explain, text: str) -> None:
+def test_text_without_shares(explain: Explain, text: str) -> None:
     """A text without words, or whose words have no share, is explained."""
     assert explain(text, "--colour", "always")[0] == 0

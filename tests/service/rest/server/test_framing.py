@@ -75,7 +75,7 @@ def test_statuses(server: ServerProcess, case: str) -> None:
     with Connection(server.port) as connection:
         connection.send("\r\n".join([line, *fields, "", ""]).encode() + body)
         assert connection.status() == status
-    with Connection(server.port) as connection:  # in pieces, and behind another request
+    with Connection(server.port) as connection:  # in pieces, and after another request
         get = b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n"
         raw = get + "\r\n".join([line, *fields, "", ""]).encode() + body
         connection.send(*(raw[start : start + 20] for start in range(0, min(len(raw), 1000), 20)), raw[1000:])
@@ -87,7 +87,7 @@ def test_statuses(server: ServerProcess, case: str) -> None:
             assert connection.is_closed()
 
 
-def test_garbage_behind_requests(server: ServerProcess) -> None:
+def test_invalid_bytes_after_requests(server: ServerProcess) -> None:
     """All requests before invalid bytes are answered in order, and the error comes last."""
     get = b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n"
     post = f"{POST}\r\n{HOST}\r\n{LENGTH}\r\n\r\n".encode() + GOOD
@@ -103,7 +103,7 @@ def test_garbage_behind_requests(server: ServerProcess) -> None:
                 assert connection.is_closed()
 
 
-def test_a_body_that_breaks(server: ServerProcess) -> None:
+def test_body_that_does_not_match_its_head(server: ServerProcess) -> None:
     """A request whose body does not match its head is refused, whether it has started or not."""
     head = f"{POST}\r\n{HOST}\r\n{TE}chunked\r\n\r\n".encode()
     for pieces in ([head + b"5\r\nhello\r\n", b"no size\r\n"], [head, b"5\r\nhello", b"\r\nno size\r\n"]):

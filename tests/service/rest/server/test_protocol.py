@@ -27,10 +27,10 @@ from tests.service.rest.raw import Connection, request
 
 GOOD = json.dumps({"text": "A great film."}).encode()
 
-#: As large as a request without ASGI may be, but for some bytes.
+#: Almost the largest size of a request on the fast path.
 BATCH = json.dumps({"texts": [f"{'good ' * n}{'bad ' * (400 - n)}film" for n in range(32)]}).encode()
 
-#: Bytes of an answer, and the most that a socket holds of it for a reader.
+#: Bytes of an answer, and the largest part of it that a socket can buffer.
 SIZE, IN_KERNEL = 20_000_000, 10_000_000
 
 ROUTES = {
@@ -42,7 +42,7 @@ ROUTES = {
 }
 
 
-def test_idle_is_who_has_the_whole_answer() -> None:
+def test_connection_with_an_unread_answer_is_not_idle() -> None:
     """A connection is not idle while part of an answer waits for its reader."""
 
     async def nothing(scope: Any, receive: Any, send: Any) -> None:
@@ -84,7 +84,7 @@ def test_work_for_a_client_that_disconnects() -> None:
 
     async def check() -> None:
         for gone, raised in ((True, ClientDisconnected), (False, asyncio.CancelledError)):
-            request = FastRequest(wire, handle, b"/", {}, Charge(Buffers(0)), keep_alive=True)
+            request = FastRequest("POST", b"/", {}, None, False, Charge(Buffers(0)), handle, wire, True)
             never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
             async def forever(never: asyncio.Future[None] = never) -> None:
@@ -151,7 +151,7 @@ PIECES = st.sampled_from(
 
 
 @given(pieces=st.lists(PIECES, max_size=12), together=st.booleans(), limit=st.sampled_from([0, 30_000, 1_000_000]))
-def test_nothing_stays_charged(pieces: list[bytes], together: bool, limit: int) -> None:
+def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> None:
     """For any bytes and any end of the connection, no error is raised and no bytes stay charged."""
 
     async def check() -> None:
@@ -189,7 +189,7 @@ def test_nothing_stays_charged(pieces: list[bytes], together: bool, limit: int) 
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_the_same_answer_on_every_way(server: ServerProcess, path: str) -> None:
+def test_same_answer_on_every_path(server: ServerProcess, path: str) -> None:
     """The answer and the headers are the same for one packet, two packets, chunks and a query string."""
     body = ROUTES[path]
     length = f"Content-Length: {len(body)}"
@@ -255,7 +255,7 @@ def test_the_end_of_a_connection(server: ServerProcess) -> None:
             assert connection.is_closed()
 
 
-def test_a_request_behind_a_small_one(server: ServerProcess) -> None:
+def test_request_after_a_small_one(server: ServerProcess) -> None:
     """A request in the same packet as a small one, or in the middle of another, is answered after it."""
     post = request("/v1/predict", f"Content-Length: {len(GOOD)}") + GOOD
     get = request("/livez", method="GET")
@@ -266,7 +266,7 @@ def test_a_request_behind_a_small_one(server: ServerProcess) -> None:
     assert [b"label" in answer.body for answer in answers] == [True, False, True, True, False]
 
 
-def test_callers_who_are_gone_before_the_answer(server: ServerProcess) -> None:
+def test_disconnection_before_the_answer(server: ServerProcess) -> None:
     """A client that sends a request and breaks the connection leaves no request in flight and logs no error."""
     logged = len(server.log)
     sent = request("/v1/predict", f"Content-Length: {len(GOOD)}") + GOOD
@@ -280,7 +280,7 @@ def test_callers_who_are_gone_before_the_answer(server: ServerProcess) -> None:
     assert not [line for line in server.log[logged:] if "ERROR" in line]
 
 
-def test_a_request_that_is_half_here_at_the_end() -> None:
+def test_request_during_the_shutdown() -> None:
     """A small request whose body is arriving when the service shuts down is answered."""
     flags = ("--workers", "1", "--drain-delay", "0")
     with ServerProcess(*flags) as server, Connection(server.port) as idle, Connection(server.port) as connection:

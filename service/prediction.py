@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,17 @@ class Prediction(NamedTuple):
             encoding.unknown_tokens,
             encoding.tokens > len(encoding.ids),
         )
+
+    def document(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Return the fields by name, with the probabilities by label."""
+        return {
+            "label": self.label,
+            "score": self.score,
+            "probabilities": dict(zip(labels, self.probabilities, strict=True)),
+            "tokens": self.tokens,
+            "unknown_tokens": self.unknown_tokens,
+            "truncated": self.truncated,
+        }
 
     def logits(self, *, sigmoid: bool) -> list[np.float32]:
         """Return a logit per label, computed from the probabilities.

@@ -1,4 +1,4 @@
-"""What the tool says is what happened: servers whose delays and failures are known are reported as they are."""
+"""The load test reports the delays and failures of servers whose delays and failures are known."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ import pytest
 from tests.loadtest import stub
 from tests.processes import run
 
-#: The delays are long beside the noise of a busy machine, and the pauses take 15.5 % of the time, so that no whole
-#: percentile lies on the step between the two kinds of requests.
+#: Answers are delayed by much more than a busy machine takes to run a process. Pauses take 15.5 % of the time, so that
+#: no whole percentile lies between requests that a pause delays and requests that it does not.
 DELAYS: dict[str, Any] = {"delay": 0.6, "pause": 1.24, "period": 8.0}
 RATE, SECONDS = 100.0, 8.0
 
-#: Where something else has the machine, neither the tool nor the server can keep to what they are known for. A wrong
-#: tool is wrong every time.
-ATTEMPTS = 5
-
 
 def report(url: str, out: Path, *flags: str, status: int = 0) -> dict[str, Any]:
-    """The report of a test of that server."""
+    """Return the report of a test of a server."""
     finished = run("-m", "loadtest", "--url", url, "--grpc-url", "none", "--out", str(out), "--no-protocols", *flags)
     assert finished.returncode == status, finished.stdout + finished.stderr
     document: dict[str, Any] = json.loads((out / "report.json").read_text())
@@ -31,21 +27,23 @@ def report(url: str, out: Path, *flags: str, status: int = 0) -> dict[str, Any]:
 
 
 def test_delays(tmp_path: Path) -> None:
-    """Every percentile of a server that pauses is reported within 5 % in an open loop."""
+    """In an open loop, every percentile includes all of the server's delay, and most add less than 5 % to it.
+
+    A busy machine can only increase a latency, because a request that is sent late is not answered earlier.
+    """
     true = stub.true_latencies(RATE, SECONDS, **DELAYS)
     expected = {at: np.percentile(true, at, method="inverted_cdf") for at in (*range(1, 100), 99.5, 99.9, 99.99)}
-    for _ in range(ATTEMPTS):
-        with stub.running(**DELAYS) as url:
-            document = report(url, tmp_path, "--only", "open", "--rates", f"{RATE:g}", "--seconds", f"{SECONDS:g}")
-        [step] = document["open"]
-        assert step["requests"] == step["answered"] == len(true)
-        reported = {float(at): value for at, value in step["percentiles"].items()}
-        if reported == pytest.approx(expected, rel=0.05):
-            break
-    assert reported == pytest.approx(expected, rel=0.05)
-    assert step["throughput"] == pytest.approx(RATE, rel=0.2)
-    assert step["latency"]["p99"] > 1.5, "a client that waits for answers would have seen a hundredth of the pause"
-    assert not step["generator"]["bottleneck"] and document["warnings"] == []
+    with stub.running(**DELAYS) as url:
+        document = report(url, tmp_path, "--only", "open", "--rates", f"{RATE:g}", "--seconds", f"{SECONDS:g}")
+    [step] = document["open"]
+    assert step["requests"] == step["answered"] == len(true)
+    reported = {float(at): value for at, value in step["percentiles"].items()}
+    assert reported.keys() == expected.keys()
+    for at, value in reported.items():
+        assert value > expected[at] - 1 / RATE, f"p{at}"  # a pause begins between two requests
+    assert np.median([value / expected[at] for at, value in reported.items()]) < 1.05
+    assert step["throughput"] <= RATE
+    assert not step["generator"]["bottleneck"]
 
 
 def test_failures(tmp_path: Path) -> None:
@@ -54,11 +52,12 @@ def test_failures(tmp_path: Path) -> None:
     with stub.running(delay=0.002, fail_every=100) as url:
         document = report(url, tmp_path, *flags, status=1)
     for step in (*document["open"], *document["closed"]):
-        assert step["failed_share"] == pytest.approx(0.01, rel=0.2), step["title"]
+        assert step["failed"] == pytest.approx(step["requests"] / 100, abs=1), step["title"]
+        assert step["failed_share"] == step["failed"] / step["requests"]
         assert set(step["outcomes"]) == {"200", "503"}
         assert step["outcomes"]["503"] == step["failed"]
     [step] = document["open"]
-    assert 7 <= step["failed"] <= 9, "of 800"
+    assert step["requests"] == 800
     assert not document["objective"]["met"]
     assert document["objective"]["misses"]["400"] == [f"errors {step['failed_share']:.3%}"]
     page = (tmp_path / "report.html").read_text()
