@@ -54,7 +54,10 @@ def read(wheel: Path) -> tuple[Tensors, bytes]:
 
 
 def parse(content: bytes) -> Tensors:
-    """Return the float32 tensors of a file in the format safetensors."""
+    """Return the float32 tensors of a file in the safetensors format, as its README specifies it.
+
+    The file's digest is known, so this reader needs no checks, and saves a dependency that nothing else would use.
+    """
     start = 8 + int.from_bytes(content[:8], "little")
     tensors = {}
     for name, entry in json.loads(content[8:start]).items():
