@@ -649,7 +649,7 @@ print(peak() - before)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a kernel that tells the peak of memory")
 def test_memory_of_parquet(tmp_path: Path) -> None:
     """The memory for a Parquet file with one row group grows by much less than the size of the file."""
-    rows = long_rows(20_000)
+    rows = long_rows(20_000) * 2
     small, large = write(tmp_path / "small.parquet", rows[:4000]), write(tmp_path / "large.parquet", rows)
     assert parquet.read_metadata(large).num_row_groups == 1
     growth = int(run_python(PARQUET_MEMORY, small, large, tmp_path / "out.parquet"))
