@@ -1,7 +1,8 @@
 """`python -m benchmarks.scoring`: the offline rate from Parquet to Parquet, on two cores of this machine.
 
 It compares the local engine with the limit of two cores: twice the rate of one core that classifies the same texts in
-batches, without reading and writing. It also measures the usual loop over the rows of a pandas DataFrame, with one
+batches, without reading and writing. Two processes at the same time can be slower than that, because they share caches
+and memory, so they are measured too. Further cases are the usual loop over the rows of a pandas DataFrame, with one
 `InferenceSession.run` per row, and Ray Data with two actors, if their packages are installed.
 
 If other programs share the cores, the rates mean little. The processor time per review hardly depends on them. It does
@@ -11,10 +12,13 @@ not include the start of processes.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -37,6 +41,9 @@ ARTIFACT = Path(__file__).parent.parent / "model_repository" / "imdb-cnn" / "1"
 
 #: Texts per batch in process.
 BATCH = 256
+
+#: The most texts for each of two processes, which get a copy of them.
+_TOGETHER = 100_000
 
 #: The most rows for the naive loop, which is slow.
 _NAIVE_ROWS = 2000
@@ -62,6 +69,25 @@ def classify(texts: list[str]) -> None:
     classifier = Session(str(ARTIFACT)).classifier()
     for start in range(0, len(texts), BATCH):
         classifier.predict(texts[start : start + BATCH])
+
+
+def classify_together(texts: list[str]) -> Measurement:
+    """Classify in two processes at the same time, which share caches and memory. Their start does not count."""
+    context = multiprocessing.get_context("spawn")
+    barrier, seconds = context.Barrier(2), context.SimpleQueue()
+    processes = [context.Process(target=_classify_after, args=(barrier, seconds, texts)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    slower = max(seconds.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return Measurement(2 * len(texts), slower, None)
+
+
+def _classify_after(barrier: Barrier, seconds: SimpleQueue[float], texts: list[str]) -> None:
+    classify(texts[:BATCH])
+    barrier.wait()
+    seconds.put(measure(len(texts), partial(classify, texts)).seconds)
 
 
 def score_parts(source: Path, folder: Path) -> None:
@@ -106,6 +132,7 @@ def main() -> None:
         parquet.write_table(pyarrow.table({"id": range(len(texts)), "text": texts}), source)
         cases = {
             "one core, batches in process": partial(measure, len(texts), partial(classify, texts)),
+            "two cores, batches in two processes": partial(classify_together, texts[:_TOGETHER]),
             "one core, parts in process": partial(measure, len(texts), partial(score_parts, source, folder)),
         }
         local = partial(score_locally, workers=2)
