@@ -135,7 +135,8 @@ def _text_parts(source: Source, file: BufferedReader, form: Format, part_rows: i
         if header:
             open_records(source.place, source.extension, header, b"", 1, form)  # raises `DataError` for a bad header
     part = Part(0, source, len(header), len(header), 0, form, 1, header)
-    part_bytes = min(PART_BYTES, max(source.size // _LEAST_PARTS, _LEAST_BYTES))
+    # The size of standard input is not known, and is 0.
+    part_bytes = min(PART_BYTES, max(source.size // _LEAST_PARTS, _LEAST_BYTES)) if source.size else PART_BYTES
     contents: list[bytes] = []
     rows = 0
 

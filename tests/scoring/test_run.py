@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
@@ -13,7 +14,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fsspec
 import pyarrow
@@ -413,6 +414,14 @@ def test_number_of_parts(tmp_path: Path, extension: str) -> None:
         parts = [part for part in plan(find_sources([str(source)])) if part.start < part.stop]
         assert least <= len(parts) <= most
         assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
+
+
+def test_standard_input_has_large_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of standard input is not known in advance, so its parts have as many rows as a part can have."""
+    content = cast(io.RawIOBase, io.BytesIO((b"a" * 500 + b"\n") * 10_000))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(content)))
+    parts = [part for part in plan(find_sources(["-"])) if part.start < part.stop]
+    assert [len((part.content or b"").splitlines()) for part in parts] == [8192, 10_000 - 8192]
 
 
 @pytest.mark.parametrize("most_bytes", [PART_BYTES, 100])
