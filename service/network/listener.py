@@ -15,6 +15,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol, cast
 
+from sentiment_conv1d.service.network.receiver import Receiver
+
 logger = logging.getLogger(__name__)
 
 #: Connections without TLS that may be set up at the same time. Setup takes one or two turns of the event loop.
@@ -196,7 +198,8 @@ class Listener:
                 "ssl_shutdown_timeout": self.write_timeout,
             }
         try:
-            await self._loop.connect_accepted_socket(lambda: cast(asyncio.Protocol, connection), accepted, **options)
+            receiver = Receiver(cast(asyncio.Protocol, connection))
+            await self._loop.connect_accepted_socket(lambda: receiver, accepted, **options)
         except OSError:  # includes TLS errors: the handshake failed or timed out
             accepted.close()
             self._remove(connection)

@@ -46,7 +46,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._make_parser()
         self._charge = Charge(buffers)  # the charge of the request that is being read
         self._reading = self._in_head = self._begun = False  # its state
-        self._received = bytearray()  # bytes that are not parsed yet
+        self._received = b""  # bytes that are not parsed yet
         self._waiting = False  # whether it waits for its turn to parse them
         self._steps = 0  # the number of requests that were read
         self._undone = 0  # bytes since the parser's last callback
@@ -66,6 +66,9 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         """Parse the bytes, now or when it is this connection's turn."""
+        if self._refusal is not None and not self._waiting:
+            self._discard(len(data))
+            return
         self._received += data
         if self._waiting or not self._turns.read(self, len(data)):
             self._waiting = True
@@ -75,14 +78,12 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
 
     def read(self, until: float) -> bool:
         """Parse slices until `until`, a time of `perf_counter`. Returns whether there is more."""
-        received = self._received
-        while received and not self.transport.is_closing():
-            data = bytes(received[:_SLICE_BYTES])
-            del received[:_SLICE_BYTES]
+        while self._received and not self.transport.is_closing():
+            data, self._received = self._received[:_SLICE_BYTES], self._received[_SLICE_BYTES:]
             self._parse(data)
-            if received and perf_counter() >= until:
+            if self._received and perf_counter() >= until:
                 return True
-        received.clear()
+        self._received = b""
         if self._waiting:
             self._waiting = False
             if not self.flow.read_paused and not self.transport.is_closing():
@@ -154,7 +155,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
             return
         head = framing.without_upgrade(method, self.url, self.parser.get_http_version(), self.headers)
         self._make_parser()
-        self._received[:0] = head + rest
+        self._received = head + rest + self._received
 
     def _discard(self, count: int) -> None:
         """Count discarded bytes, up to a limit."""

@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.service.errors import ClientDisconnected, Overloaded
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
-from sentiment_conv1d.service.network.turns import Turns
+from sentiment_conv1d.service.network.turns import Reader, Turns
 from sentiment_conv1d.service.rest.server.fast_path import FastRequest, Handler, Wire
 from sentiment_conv1d.service.rest.server.protocol import Protocol
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
@@ -184,6 +184,49 @@ def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> Non
         buffers.hold(limit)
         with pytest.raises(Overloaded):
             buffers.hold(1)
+
+    uvloop.run(check())
+
+
+def test_the_rest_of_a_rejected_request() -> None:
+    """Bytes after a rejected request are discarded at once, without a turn."""
+
+    class CountedTurns(Turns):
+        count = 0
+
+        def read(self, reader: Reader, received: int) -> bool:
+            self.count += 1
+            return super().read(reader, received)
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        config = uvicorn.Config(stub, interface="asgi3", log_config=None)
+        turns = CountedTurns(loop)
+        protocol = Protocol(
+            config,
+            ServerState(),
+            loop,
+            lambda lost: None,
+            buffers=Buffers(0),
+            turns=turns,
+            header_timeout=1,
+            write_timeout=1,
+        )
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        with theirs:
+            await loop.connect_accepted_socket(lambda: protocol, ours)
+            await loop.sock_sendall(theirs, b"no HTTP\r\n\r\n")
+            while await loop.sock_recv(theirs, 10_000):  # the error, and the end
+                pass
+            for _ in range(10):
+                await loop.sock_sendall(theirs, b"a" * 1000)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # a turn of the event loop, in which the bytes are received
+            assert protocol._discarded == 10_000
+            assert turns.count == 1
+            protocol.transport.abort()
 
     uvloop.run(check())
 
