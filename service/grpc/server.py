@@ -184,8 +184,10 @@ class GrpcServer:
             raise HeadTooLarge(f"the metadata have more than {_MAX_HEAD_BYTES} bytes, which is the limit")
         path = call.path.decode("latin-1")
         presented = call.text(b"authorization"), call.text(b"x-api-key")
-        if path not in self._open_methods and not self._access.admits(*presented):
-            raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
+        if path not in self._open_methods:
+            if not self._access.admits(*presented):
+                raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
+            connection.admitted = True
         if path in oip.ADMINISTRATION:
             self._access.check_administration(*presented)
         if call.method is self._unknown:

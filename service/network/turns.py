@@ -11,15 +11,22 @@ from typing import Protocol
 #: Seconds of parsing per turn of the event loop.
 _TURN_SECONDS = 0.002
 
-#: Seconds of these per connection: its first share, which is enough for some calls, and every later share.
-_SHARES = (0.0001, 0.001)
+#: Seconds of these per connection, by queue: its first share, which is enough for some calls, with access and without,
+#: and every later share.
+_SHARES = (0.0001, 0.0001, 0.001)
+_ADMITTED, _UNKNOWN, _LATER = range(3)
 
 #: A connection that has received more bytes waits for its second share at once.
 _FEW_BYTES = 4096
 
 
 class Reader(Protocol):
-    """A connection that has received bytes."""
+    """A connection that has received bytes.
+
+    `admitted` says whether an earlier request on it had access, which open routes do not need.
+    """
+
+    admitted: bool
 
     def read(self, until: float) -> bool:
         """Parse bytes until `until`, a time of `perf_counter`. Returns whether there may be more."""
@@ -30,12 +37,13 @@ class Turns:
 
     A connection is read at once if this turn has time left. A connection that exceeds its share, or has received many
     bytes, waits behind the others, so that a caller with a single request does not wait for everything that other
-    connections have sent.
+    connections have sent. Callers with access alternate with all others, so that they do not wait for thousands of
+    strangers.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: tuple[deque[Reader], ...] = tuple(deque() for _ in _SHARES)  # by their next share
+        self._waiting: tuple[deque[Reader], ...] = tuple(deque() for _ in _SHARES)
         self._until: float | None = None  # the end of this turn's time, once a connection was read in it
         self._context = copy_context()  # so that a call does not start in the context of another call
 
@@ -46,11 +54,12 @@ class Turns:
         """
         now = perf_counter()
         until = self._begin(now) if self._until is None else self._until
-        share = 0 if received <= _FEW_BYTES else 1
+        first = _ADMITTED if reader.admitted else _UNKNOWN
+        queue = first if received <= _FEW_BYTES else _LATER
         if now >= until:
-            self._waiting[share].append(reader)
+            self._waiting[queue].append(reader)
             return False
-        return not self._give(share, reader, until)
+        return not self._give(queue, reader, until)
 
     def _begin(self, now: float) -> float:
         self._until = now + _TURN_SECONDS
@@ -62,15 +71,21 @@ class Turns:
         if not any(self._waiting):
             return
         until = self._begin(perf_counter())
-        for share, readers in enumerate(self._waiting):
-            if readers:  # always one, so that every connection makes progress, however long the others take
-                self._give(share, readers.popleft(), until)
-            while readers and perf_counter() < until:
-                self._give(share, readers.popleft(), until)
+        first, later = self._waiting[:_LATER], self._waiting[_LATER]
+        while True:  # at least once, so that every connection makes progress, however long the others take
+            for queue, readers in enumerate(first):
+                if readers:
+                    self._give(queue, readers.popleft(), until)
+            if perf_counter() >= until or not any(first):
+                break
+        if later:
+            self._give(_LATER, later.popleft(), until)
+        while later and perf_counter() < until:
+            self._give(_LATER, later.popleft(), until)
 
-    def _give(self, share: int, reader: Reader, until: float) -> bool:
+    def _give(self, queue: int, reader: Reader, until: float) -> bool:
         """Give a connection one share. Returns whether it has more to read."""
-        more = reader.read(min(until, perf_counter() + _SHARES[share]))
+        more = reader.read(min(until, perf_counter() + _SHARES[queue]))
         if more:
-            self._waiting[min(share + 1, len(_SHARES) - 1)].append(reader)
+            self._waiting[_LATER].append(reader)
         return more

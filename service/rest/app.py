@@ -213,6 +213,7 @@ class Application(FastAPI):
             if request.method != "POST":
                 allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
                 raise MethodNotAllowed(f"{request.target.decode()} takes {allowed}, not {request.method}", allowed)
+            request.admitted = True
             answer = await self._respond(match, request, context)
             request.charge.add(len(answer.body))
             status = 200

@@ -94,6 +94,7 @@ class GrpcConnection(asyncio.Protocol):
         self._held = 0  # bytes charged to the buffers
         self._ready = False  # whether the first SETTINGS have arrived
         self._waiting = False  # whether it waits for its turn to read
+        self.admitted = False  # whether an earlier call had access
         self._reading = False  # while frames are read; responses are written afterwards
         self._paused = False  # whether writing is paused because the client does not read
         self._goaway_at: float | None = None  # when the first GOAWAY was sent

@@ -48,6 +48,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._reading = self._in_head = self._begun = False  # its state
         self._received = b""  # bytes that are not parsed yet
         self._waiting = False  # whether it waits for its turn to parse them
+        self.admitted = False  # whether an earlier request had access
         self._steps = 0  # the number of requests that were read
         self._undone = 0  # bytes since the parser's last callback
         self._discarded = 0  # discarded bytes of a body whose response is complete

@@ -292,6 +292,7 @@ class Protocol(ParsingProtocol):
             self.transport.abort()
         finally:
             request.charge.release()
+            self.admitted = self.admitted or request.admitted
             self._running = None
             self.on_response_complete()
 

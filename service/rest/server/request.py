@@ -33,6 +33,7 @@ class HttpRequest(ABC):
     charge: Charge  # the memory that the request holds
     #: Set so that the server can stop the work if the client disconnects.
     context: RequestContext | None = field(default=None, init=False)
+    admitted: bool = field(default=False, init=False)  # whether the client has access, which open routes do not need
 
     @abstractmethod
     async def body(self, limit: int, seconds: float) -> bytes:

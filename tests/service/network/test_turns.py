@@ -13,8 +13,17 @@ from tests.service.grpc.transport.caller import Loop
 class Reader:
     """A reader with a number of frames that take some time each."""
 
-    def __init__(self, loop: Loop, frames: int, seconds: float = 0.0001, log: list[Reader] | None = None) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        frames: int,
+        seconds: float = 0.0001,
+        log: list[Reader] | None = None,
+        *,
+        admitted: bool = False,
+    ) -> None:
         self.frames = frames
+        self.admitted = admitted
         self.reads = 0
         self._loop = loop
         self._seconds = seconds
@@ -135,6 +144,20 @@ def test_small_requests_are_read_first(loop: Loop, turns: Turns) -> None:
     assert not turns.read(small, _FEW_BYTES)
     loop.turn()
     assert log.index(small) <= 1
+
+
+def test_callers_with_access_alternate_with_strangers(loop: Loop, turns: Turns) -> None:
+    """Thousands of strangers delay a caller with access by one read, and are read even if many callers have access."""
+    log: list[Reader] = []
+    assert turns.read(Reader(loop, 1, seconds=0.05), 100)
+    for _ in range(2000):
+        assert not turns.read(Reader(loop, 1, log=log), 100)
+    known = [Reader(loop, 1, log=log, admitted=True) for _ in range(100)]
+    for each in known:
+        assert not turns.read(each, 100)
+    while known[-1].frames:
+        loop.turn()
+    assert [each.admitted for each in log[:200]] == [True, False] * 100
 
 
 def test_long_frames_do_not_stop_small_requests(loop: Loop, turns: Turns) -> None:
