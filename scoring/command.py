@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from sentiment_conv1d.model.tables import READABLE, DataError, Format, extension, open_table
 from sentiment_conv1d.model.tables.files import is_compressed
 from sentiment_conv1d.model.tables.format import read_format
-from sentiment_conv1d.scoring.local import score_locally
+from sentiment_conv1d.scoring.local import LocalEngine
 from sentiment_conv1d.scoring.part import Job
 from sentiment_conv1d.scoring.rows import keep_columns
 from sentiment_conv1d.scoring.run import Engine, Output, Summary, score_sources
@@ -19,7 +21,7 @@ from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import STANDARD, Source, find_sources, is_remote
 from sentiment_conv1d.scoring.writers import WRITABLE
 from sentiment_conv1d.service.inference.engine import may_use_cuda
-from sentiment_conv1d.service.models.startup import load_models, repository_of
+from sentiment_conv1d.service.models.startup import default_artifact
 from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.settings import Settings
 
@@ -44,16 +46,19 @@ def predict(options: Namespace, settings: Settings) -> int:
         explain=options.explain,
         max_characters=settings.max_text_characters,
     )
-    summary = score_sources(
-        sources,
-        output,
-        job,
-        _engine(options, settings),
-        on_bad_rows=options.on_bad_rows,
-        form=form,
-        part_rows=options.part_rows,
-        overwrite=options.overwrite,
-    )
+    if ".parquet" in (output.extension, *(source.extension for source in sources)):
+        import_module("sentiment_conv1d.scoring.parquet")  # once for all processes
+    with _engine(options, settings, job.session) as engine:
+        summary = score_sources(
+            sources,
+            output,
+            job,
+            engine,
+            on_bad_rows=options.on_bad_rows,
+            form=form,
+            part_rows=options.part_rows,
+            overwrite=options.overwrite,
+        )
     _report(output, summary)
     return 0
 
@@ -72,20 +77,18 @@ def default_output(source: Path) -> Path:
 
 def _session(settings: Settings) -> Session:
     """Return a reference to the default model."""
-    repository = repository_of(settings)
-    manifest = load_models(settings, repository).get().manifest
-    artifact = repository.path.absolute() / manifest.name / str(manifest.version)
-    return Session(str(artifact), settings.execution_provider, settings.threads, settings.device)
+    path = default_artifact(settings).path.absolute()
+    return Session(str(path), settings.execution_provider, settings.threads, settings.device)
 
 
-def _engine(options: Namespace, settings: Settings) -> Engine:
+def _engine(options: Namespace, settings: Settings, session: Session) -> AbstractContextManager[Engine]:
     if options.engine == "ray":
         from sentiment_conv1d.scoring.ray_data import score_on_ray
 
-        return partial(score_on_ray, workers=options.workers)
+        return nullcontext(partial(score_on_ray, workers=options.workers))
     # Several processes would share the GPU.
     one = may_use_cuda(settings.execution_provider)
-    return partial(score_locally, workers=options.workers or (1 if one else processors()))
+    return LocalEngine(session, options.workers or (1 if one else processors()))
 
 
 def _output(files: list[str], sources: list[Source], out: str | None) -> Output:

@@ -166,10 +166,11 @@ def _predict(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from sentiment_conv1d.service.errors import RequestError
     from sentiment_conv1d.service.inference.explaining.terminal import render
-    from sentiment_conv1d.service.models.startup import load_models
+    from sentiment_conv1d.service.models.startup import default_artifact, opener
 
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if options.text == "-" else options.text
-    classifier = load_models(read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})).get()
+    settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
+    classifier = opener(settings)(default_artifact(settings))
     [encoding] = classifier.encode((text,))
     [prediction] = classifier.classify((encoding,)).predictions
     try:

@@ -22,7 +22,7 @@ import pytest
 from pyarrow import parquet
 
 from sentiment_conv1d.model.tables import DataError
-from sentiment_conv1d.scoring.local import score_locally
+from sentiment_conv1d.scoring.local import LocalEngine
 from sentiment_conv1d.scoring.part import PROGRESS, Job, Result, read_ahead, score_part
 from sentiment_conv1d.scoring.plan import PART_BYTES, Part, plan
 from sentiment_conv1d.scoring.run import ERRORS, MANIFEST, RUN, Output, Summary, score_sources
@@ -433,7 +433,8 @@ def test_two_processes(
     monkeypatch.setattr("sentiment_conv1d.scoring.part.PART_BYTES", most_bytes)
     source = write(tmp_path / "in.parquet", [*TEXTS, None])
     score(source, out=tmp_path / "one", columns=columns)
-    score(source, out=tmp_path / "two", columns=columns, engine=lambda job, parts: score_locally(job, parts, 2))
+    with LocalEngine(Session(str(ARTIFACT)), 2) as engine:
+        score(source, out=tmp_path / "two", columns=columns, engine=engine)
     for path in (tmp_path / "one").iterdir():
         if path.name != MANIFEST:
             assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
@@ -460,8 +461,9 @@ def test_damaged_part(tmp_path: Path) -> None:
     content = bytearray(source.read_bytes())
     content[column.data_page_offset : column.data_page_offset + 20] = bytes([0xFF] * 20)
     source.write_bytes(content)
-    with pytest.raises(DataError, match=r"in\.parquet: damaged from row 26 on"):
-        score(source, out=tmp_path / "out", engine=lambda job, parts: score_locally(job, parts, 2))
+    damage = pytest.raises(DataError, match=r"in\.parquet: damaged from row 26 on")
+    with LocalEngine(Session(str(ARTIFACT)), 2) as engine, damage:
+        score(source, out=tmp_path / "out", engine=engine)
     assert len(list((tmp_path / "out").glob(f"{PROGRESS}*"))) == 3
 
 
