@@ -300,7 +300,7 @@ def _local_source(path: Path) -> Source:
 
 
 def _is_scored(path: Path) -> bool:
-    """Whether a file in a folder is scored. `.json` files are not: in most folders they describe the other files."""
+    """Return whether a file in a folder is scored. `.json` files are not, because most describe other files."""
     name = path.with_suffix("") if is_compressed(path) else path
     return name.suffix.lower() in READABLE and name.suffix.lower() != ".json" and path.name[0] not in "._"
 

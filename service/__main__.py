@@ -20,7 +20,7 @@ _OFFLINE_SETTINGS = ("model_repository", "model_cache", "default_model", "execut
 
 
 def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog=prog, description="Serve the Conv1D text classifier.")
     commands = top.add_subparsers(dest="command", required=True)
 

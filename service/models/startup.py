@@ -1,4 +1,4 @@
-"""From a model repository on disk to the models that a service, or a command, begins with."""
+"""Opens the models of a repository that a service or a command starts with."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _SHIPPED = "imdb-cnn"
 
 _CHOICE = "--default-model (SENTIMENT_DEFAULT_MODEL)"
 
-#: Opens and warms up a version, which takes a moment. Raises `ArtifactError`.
+#: Opens and warms up a version. Raises `ArtifactError`.
 Open = Callable[[Artifact], Classifier]
 
 
 def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifact, str], None]) -> None:
-    """Hand the versions that are to be served to `admit`, with their fingerprints: what the service begins with.
+    """Pass the artifacts that the service starts with, and their fingerprints, to `admit`.
 
-    A version that is broken, or that `admit` finds to be, is refused and leaves its place to the next. If the settings
-    choose no default model, it is the only model or `imdb-cnn`. Raises `StartupError` if there is no model or no
-    default one, and `ArtifactError` if nothing of the default model can be served.
+    If a version is damaged, or `admit` raises `ArtifactError`, the version is refused and the policy chooses another.
+    If the settings name no default model, it is the only model or `imdb-cnn`. Raises `StartupError` if there is no
+    model or no default model, and `ArtifactError` if no version of the default model can be served.
     """
     scan = _first_scan(repository, models.default)
     chosen = models.default
@@ -77,7 +77,7 @@ def default_artifact(settings: Settings) -> Artifact:
 
 
 def repository_of(settings: Settings) -> Repository:
-    """The repository of the settings. Raises `StartupError` if it is a URL that cannot be read and was never copied."""
+    """Return the repository of the settings. Raises `StartupError` if a URL cannot be read and has no copy."""
     policy = VersionPolicy(settings.versions)
     if "://" not in settings.model_repository:
         return Repository(Path(settings.model_repository), policy)
@@ -87,7 +87,7 @@ def repository_of(settings: Settings) -> Repository:
 
 
 def opener(settings: Settings) -> Open:
-    """What opens a version with the execution provider of the settings."""
+    """Return a function that opens versions with the execution provider of the settings."""
     return partial(
         Classifier,
         provider=settings.execution_provider,
@@ -114,7 +114,7 @@ def _first_scan(repository: Repository, default: str | None) -> Scan:
 
 
 def _default(scan: Scan, repository: Repository) -> str:
-    """The only model, or the shipped one. Raises `StartupError` if there is no telling."""
+    """Return the only model, or the shipped one. Raises `StartupError` if there are several others."""
     if len(scan) == 1:
         return next(iter(scan))
     if _SHIPPED in scan:

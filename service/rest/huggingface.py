@@ -161,7 +161,7 @@ async def classify(
 
 
 def scored(classifier: Classifier, prediction: Prediction, *, raw: bool = False) -> list[dict[str, Any]]:
-    """The labels of one text with their probabilities, or with their logits if `raw`, the most probable first."""
+    """Return the labels of a text with their probabilities, or logits if `raw`, the most probable first."""
     scores = classifier.logits(prediction) if raw else prediction.probabilities
     pairs = zip(classifier.labels, scores, strict=True)
     return [{"label": label, "score": score} for label, score in sorted(pairs, key=lambda pair: -pair[1])]
@@ -178,7 +178,7 @@ def _texts(inputs: Any) -> list[str]:
 
 
 def _tei_texts(inputs: Any) -> tuple[list[str], bool]:
-    """The texts, and whether they are one text on its own rather than a batch."""
+    """Return the texts, and whether the request has a single text instead of a list."""
     if not isinstance(inputs, list) or not inputs or isinstance(inputs[0], str):
         texts = _texts(inputs)
         if len(texts) > 1:

@@ -224,7 +224,7 @@ class PredictBatch(Endpoint):
 
 
 def _only_text(body: bytes) -> str | None:
-    """The text of a short body that has a text and nothing else, as nearly all have; None for any other body.
+    """Return the text of a short body that contains only a text, as most do, or None for any other body.
 
     Pydantic checks the others. orjson, which also writes the answer, takes a twentieth of a short request less.
     """
@@ -266,7 +266,7 @@ PROTOCOL = RestProtocol(
 
 
 def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
-    """The answer for one review, in the form of `PredictionBody`."""
+    """Return the answer for one review, in the form of `PredictionBody`."""
     document = prediction.document(manifest.labels)
     document["model"] = {"name": manifest.name, "version": str(manifest.version)}
     return document
@@ -281,7 +281,7 @@ def _classifier(models: LoadedModels, body: DecisionRequest, texts: Sequence[str
 
 
 def _decided_body(classifier: Classifier, prediction: Prediction, body: DecisionRequest) -> dict[str, Any]:
-    """The answer for one review with the threshold, the labels and the logits that the request asks for."""
+    """Return the answer for one review with the threshold, the labels and the logits that the request asks for."""
     manifest = classifier.manifest
     if body.threshold is not None:
         prediction = prediction.decided(manifest.labels, body.threshold)

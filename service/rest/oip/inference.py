@@ -115,7 +115,7 @@ class Infer(Endpoint):
 
 
 def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:
-    """The JSON, the inputs, and whether outputs are wanted in binary form unless they say otherwise."""
+    """Return the JSON, the inputs, and whether outputs are binary by default."""
     header = request.headers.get(HEADER_LENGTH)
     if header is None:
         body = parse(InferRequest, request.body, dataplane)
@@ -132,7 +132,7 @@ def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest,
 
 
 def _raw_text(body: bytes) -> Input:
-    """A raw binary request: the body is one text, without the length that a BYTES element has elsewhere."""
+    """Read a raw binary request, whose body is one text without the length of a BYTES element."""
     return Input(inference.TEXT, "BYTES", [1], raw=pack_bytes((body,)))
 
 
