@@ -15,6 +15,7 @@ from functools import partial
 from glob import glob, has_magic
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from sentiment_conv1d.model.tables import READABLE, DataError, extension
@@ -208,7 +209,7 @@ def open_text_source(source: Source, encoding: str | None) -> tuple[BufferedRead
     place = source.place
     try:
         if place == STANDARD:
-            return decoded(place, cast(BufferedReader, sys.stdin.buffer), encoding)
+            return decoded(place, _standard_input(), encoding)
         return open_utf8(place, encoding, _open_remote(place) if is_remote(place) else None)
     except OSError as error:
         raise DataError(f"{place}: cannot be read ({error.strerror or error})") from error
@@ -231,6 +232,38 @@ def find_sources(places: Sequence[str]) -> list[Source]:
         if source.extension not in READABLE:
             raise DataError(f"{source.place}: only these extensions can be read: {', '.join(READABLE)}")
     return sources
+
+
+def check_unchanged(sources: Sequence[Source]) -> None:
+    """Raise `DataError` if a local file is not the one that was found."""
+    for source in sources:
+        if source.place != STANDARD and not is_remote(source.place) and _local_source(Path(source.place)) != source:
+            raise DataError(f"{source.place}: changed while it was scored; score it again with another output")
+
+
+def contains(output: str, place: str) -> bool:
+    """Return whether an output is the file at a place, or the folder of that file."""
+    if place == STANDARD:
+        return False
+    if is_remote(output) or is_remote(place):
+        return place.rpartition("/")[0] == output.rstrip("/")
+    path, out = Path(place), Path(output).resolve()
+    return out in (path.resolve(), path.parent.resolve(), path.resolve().parent) or (
+        out.exists() and out.samefile(path)
+    )
+
+
+def standard_output() -> BinaryIO:
+    """Return standard output. Raises `DataError` if it is closed."""
+    if sys.stdout is None:
+        raise DataError("standard output is closed")
+    return cast(BinaryIO, sys.stdout.buffer)
+
+
+def _standard_input() -> BufferedReader:
+    if sys.stdin is None:
+        raise DataError("standard input is closed")
+    return cast(BufferedReader, sys.stdin.buffer)
 
 
 @contextmanager
@@ -296,6 +329,8 @@ def _local_source(path: Path) -> Source:
         status = path.stat()
     except OSError:
         raise DataError(f"{path}: there is no such file") from None
+    if not S_ISREG(status.st_mode):
+        raise DataError(f"{path}: is not a file; to score what a program writes, give - and pipe it")
     return Source(str(path), extension(path), status.st_size, str(status.st_mtime_ns))
 
 
