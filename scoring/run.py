@@ -137,6 +137,7 @@ def _folder_of(output: Output) -> Iterator[LocalFolder | RemoteFolder]:
     try:
         yield folder
     finally:
+        folder.release()
         if output.place == STANDARD:
             shutil.rmtree(folder.place, ignore_errors=True)
 
@@ -255,19 +256,18 @@ def _begin(
     Raises `DataError` if the folder contains anything else.
     """
     names = set(folder.names())
-    if RUN in names:
-        folder.create()  # removes files that were incomplete when it was killed
+    if names and not (RUN in names or fresh or single):
+        raise DataError(f"{folder.place}: contains files; give another output or ask to overwrite it")
+    folder.create()
     if not fresh and RUN in names and json.loads(folder.read(RUN)) == identity:
         numbers = [int(name.split(".")[1]) for name in names if name.startswith(PROGRESS)]
         finished = {number: Result.read(folder, number) for number in numbers}
         return {number: result for number, result in finished.items() if not (result.bad_rows and stop_at_bad_rows)}
-    if not (fresh or single) and names:
-        what = "parts of another run" if RUN in names else "files"
-        raise DataError(f"{folder.place}: contains {what}; give another output or ask to overwrite it")
+    if names and not (fresh or single):
+        raise DataError(f"{folder.place}: contains parts of another run; give another output or ask to overwrite it")
     for name in names:
         if name.startswith(("part-", PROGRESS)) or name in (RUN, MANIFEST, ERRORS):
             folder.remove(name)
-    folder.create()
     folder.write(RUN, json.dumps(identity).encode())
     return {}
 

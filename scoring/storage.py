@@ -5,6 +5,7 @@ A file appears in its folder only when it is complete.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import sys
@@ -44,6 +45,9 @@ class Folder(ABC):
 
     place: str
 
+    def release(self) -> None:  # noqa: B027 - object stores have no locks
+        """Let other runs write to the folder."""
+
     @abstractmethod
     def writing(self, name: str) -> Any:
         """Return a context manager with a binary file, which replaces `name` at the end. Raises `DataError`."""
@@ -78,16 +82,33 @@ class Folder(ABC):
 class LocalFolder(Folder):
     """A local folder, or one that all machines of a cluster mount. It removes files that killed runs left."""
 
+    _lock: int | None = None  # a descriptor
+
     def __init__(self, path: Path) -> None:
         self.place = str(path)
         self.path = path
 
     def create(self) -> None:
-        """Create the folder if it does not exist, and remove files that killed runs left. Raises `DataError`."""
+        """Create the folder if it does not exist, lock it, and remove files that killed runs left.
+
+        Raises `DataError`, also if another run has locked it.
+        """
         with writing_to(self.path):
             self.path.mkdir(exist_ok=True)
+            self._lock = os.open(self.path, os.O_RDONLY)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(f"{self.path}: another run writes to it") from None
+            except OSError:  # the file system has no locks
+                pass
             for left in self.path.glob(f"{_TEMPORARY}*"):
                 left.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def writing(self, name: str) -> Any:
         return replacing(self.path / name)

@@ -325,6 +325,21 @@ def test_parts_of_another_run(tmp_path: Path) -> None:
     assert ids(tmp_path / "out") == list(range(10))
 
 
+@pytest.mark.parametrize("single", [True, False])
+def test_two_runs(tmp_path: Path, single: bool) -> None:
+    """A second run into the same output is refused while the first one writes to it."""
+    source, out = write(tmp_path / "in.txt", TEXTS[:20]), tmp_path / "out.jsonl"
+
+    def with_another(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
+        for part in parts:
+            with pytest.raises(DataError, match="another run writes to it"):
+                score(source, out=out, extension=".jsonl", single=single, overwrite=True)
+            yield score_part(job, part)
+
+    assert score(source, out=out, extension=".jsonl", single=single, engine=with_another).rows == 20
+    assert score(source, out=out, extension=".jsonl", single=single, overwrite=True).rows == 20
+
+
 @pytest.mark.parametrize("extension", [".parquet", ".csv", ".jsonl"])
 def test_single_output(tmp_path: Path, extension: str) -> None:
     """A single output file equals that of a run in one part, and its manifest and errors are beside it."""
