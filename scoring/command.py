@@ -46,6 +46,8 @@ def predict(options: Namespace, settings: Settings) -> int:
         max_characters=settings.max_text_characters,
     )
     job = job._replace(schema=_schema(sources[0], form, job))
+    if job.explain:
+        _check_explainable(job.session)
     if ".parquet" in (output.extension, *(source.extension for source in sources)):
         import_module("sentiment_conv1d.scoring.parquet")  # once for all processes
     with _engine(options, settings, job.session) as engine:
@@ -79,6 +81,13 @@ def _session(settings: Settings) -> Session:
     """Return a reference to the default model."""
     path = default_artifact(settings).path.absolute()
     return Session(str(path), settings.execution_provider, settings.threads, settings.device)
+
+
+def _check_explainable(session: Session) -> None:
+    """Raise `DataError` if the decisions of the model cannot be explained."""
+    classifier = session.classifier()
+    if not classifier.explainer.explainable:
+        raise DataError(f"--explain: there is no exact explanation for model {classifier.manifest.name!r}")
 
 
 def _engine(options: Namespace, settings: Settings, session: Session) -> AbstractContextManager[Engine]:

@@ -28,6 +28,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, Self, cast
 from tqdm import tqdm
 
 from sentiment_conv1d.model.tables import DataError, Format
+from sentiment_conv1d.model.tables.files import is_compressed
 from sentiment_conv1d.scoring.part import PROGRESS, Job, Result
 from sentiment_conv1d.scoring.plan import PART_ROWS, Part, plan
 from sentiment_conv1d.scoring.storage import (
@@ -116,7 +117,7 @@ def score_sources(
             stop_at_bad_rows=job.stop_at_bad_rows,
         )
         with ExitStack() as stack:
-            bar = stack.enter_context(_Bar(sum(source.size for source in sources), progress))
+            bar = stack.enter_context(_Bar(sources, progress))
             assembly = stack.enter_context(_assembling(output, folder, overwrite)) if output.single else None
             parts = (part for part in plan(sources, part_rows, form) if part.number not in results)
             for result in chain(list(results.values()), engine(job, parts)):
@@ -143,17 +144,23 @@ def _folder_of(output: Output) -> Iterator[LocalFolder | RemoteFolder]:
 
 
 class _Bar:
-    """The progress bar: rows, rows per second, and the remaining time, estimated from the bytes of the files."""
+    """The progress bar: rows, rows per second, and the remaining time, estimated from the bytes of the files.
 
-    def __init__(self, size: int, shown: bool) -> None:
+    The size of standard input is not known, nor that of a compressed file after decompression.
+    """
+
+    def __init__(self, sources: Sequence[Source], shown: bool) -> None:
         self._bar = tqdm(unit=" rows", unit_scale=True, disable=not shown)
-        self._size = size
+        known = not any(is_compressed(Path(source.place)) for source in sources)
+        self._size = sum(source.size for source in sources) if known else 0
         self._done = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is None:
+            self._bar.total = self._bar.n
         self._bar.close()
 
     def add(self, result: Result) -> None:

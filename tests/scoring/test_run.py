@@ -32,6 +32,7 @@ from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import find_sources
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, eventually, run
 from tests.scoring.one_file import in_process
+from tests.service import artifacts
 from tests.service.reviews import reviews
 
 ARTIFACT = MODEL_REPOSITORY / "imdb-cnn" / "1"
@@ -617,6 +618,16 @@ def test_bad_first_rows(tmp_path: Path) -> None:
         [row] = read([tmp_path / f"out{extension}"])
         assert (int(row["id"]), row["text"]) == (7, "good")
     assert len((tmp_path / "out.errors.jsonl").read_text().splitlines()) == 2
+
+
+def test_model_without_explanations(tmp_path: Path) -> None:
+    """`--explain` with a model that has no exact explanations is an error before anything is written."""
+    artifacts.publish_table(tmp_path / "models")
+    source = write(tmp_path / "in.txt", TEXTS[:3])
+    result = predict(source, "--model-repository", tmp_path / "models", "--explain")
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"error: --explain: there is no exact explanation for model 'tickets'")
+    assert {path.name for path in tmp_path.iterdir()} == {"models", "in.txt"}
 
 
 def test_name_that_is_not_utf8(tmp_path: Path) -> None:
