@@ -267,7 +267,8 @@ def contains(output: str, place: str) -> bool:
     if place == STANDARD:
         return False
     if is_remote(output) or is_remote(place):
-        return place.rpartition("/")[0] == output.rstrip("/")
+        (system, file), (other, folder) = _remote(place), _remote(output)
+        return bool(system == other) and folder in (file, file.rpartition("/")[0])
     path, out = Path(place), Path(output).resolve()
     return out in (path.resolve(), path.parent.resolve(), path.resolve().parent) or (
         out.exists() and out.samefile(path)

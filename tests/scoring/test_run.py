@@ -418,6 +418,12 @@ def test_folder_of_the_input(tmp_path: Path) -> None:
     for given, out in ((source, tmp_path), (link, tmp_path), (link, tmp_path / "links")):
         with pytest.raises(DataError, match="would replace the input"):
             score(given, out=out, overwrite=True)
+    with pytest.raises(DataError, match="would replace the input"):
+        score(f"file://{source}", out=tmp_path, overwrite=True)
+    with fsspec.open("memory://same-folder/in.txt", "w") as file:
+        file.write("good\n")
+    with pytest.raises(DataError, match="would replace the input"):
+        score("memory://same-folder/in.txt", out="memory://same-folder/", overwrite=True)
     assert ids(source) == [0, 1, 2]
 
 
