@@ -1,8 +1,8 @@
 """`python -m benchmarks.scoring`: the offline rate from Parquet to Parquet, on two cores of this machine.
 
 It compares the local engine with the limit of two cores: twice the rate of one core that classifies the same texts in
-batches, without reading and writing. Two processes at the same time can be slower than that, because they share caches
-and memory, so they are measured too. Further cases are the usual loop over the rows of a pandas DataFrame, with one
+batches, without reading and writing. Two processes at the same time can be slower than that, because their cores share
+caches, so they are measured too. Further cases are the usual loop over the rows of a pandas DataFrame, with one
 `InferenceSession.run` per row, and Ray Data with two actors, if their packages are installed.
 
 If other programs share the cores, the rates mean little. The processor time per review hardly depends on them. It does
@@ -30,7 +30,7 @@ from pyarrow import parquet
 from benchmarks.markdown import circumstances, number, table
 from loadtest.traffic.texts import generate
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.scoring.local import score_locally
+from sentiment_conv1d.scoring.local import LocalEngine
 from sentiment_conv1d.scoring.part import Job, score_part
 from sentiment_conv1d.scoring.plan import plan
 from sentiment_conv1d.scoring.run import Engine, Output, score_sources
@@ -72,8 +72,9 @@ def classify(texts: list[str]) -> None:
 
 
 def classify_together(texts: list[str]) -> Measurement:
-    """Classify in two processes at the same time, which share caches and memory. Their start does not count."""
-    context = multiprocessing.get_context("spawn")
+    """Classify in two processes at the same time, which share the session. Their start does not count."""
+    Session(str(ARTIFACT)).classifier()
+    context = multiprocessing.get_context("fork")
     barrier, seconds = context.Barrier(2), context.SimpleQueue()
     processes = [context.Process(target=_classify_after, args=(barrier, seconds, texts)) for _ in range(2)]
     for process in processes:
@@ -95,6 +96,12 @@ def score_parts(source: Path, folder: Path) -> None:
     job = Job(Session(str(ARTIFACT)), str(folder), ".parquet")
     for part in plan(find_sources([str(source)])):
         score_part(job, part)
+
+
+def score_locally(source: Path, out: Path, columns: tuple[str, ...] | None) -> None:
+    """Score with two processes, like the command `predict`."""
+    with LocalEngine(Session(str(ARTIFACT)), 2) as engine:
+        score(source, out, engine, columns)
 
 
 def score(source: Path, out: Path, engine: Engine, columns: tuple[str, ...] | None = None) -> None:
@@ -135,9 +142,8 @@ def main() -> None:
             "two cores, batches in two processes": partial(classify_together, texts[:_TOGETHER]),
             "one core, parts in process": partial(measure, len(texts), partial(score_parts, source, folder)),
         }
-        local = partial(score_locally, workers=2)
         for case, columns in (("2 processes", None), ("2 processes, `--columns id`", ("id",))):
-            work = partial(score, source, folder / "local", local, columns)
+            work = partial(score_locally, source, folder / "local", columns)
             cases[f"local engine, {case}"] = partial(measure, len(texts), work, here=False)
         if find_spec("ray"):
             from sentiment_conv1d.scoring.ray_data import score_on_ray

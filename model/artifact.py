@@ -247,7 +247,7 @@ def versions(repository: Path, name: str) -> list[int]:
 
 
 def is_version(name: str) -> bool:
-    """Whether a folder's name is a version: a positive integer of at most 18 digits, without leading zeros."""
+    """Return whether a folder's name is a version: a positive integer of at most 18 digits, without leading zeros."""
     return name.isascii() and name.isdigit() and not name.startswith("0") and len(name) <= 18
 
 

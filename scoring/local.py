@@ -11,69 +11,86 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from importlib.util import find_spec
 from itertools import chain, islice
+from typing import Self
 
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.scoring.part import Job, Result, read_ahead, score_part
 from sentiment_conv1d.scoring.plan import Part
+from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.service.inference.engine import may_use_cuda
 
 #: Parts per process that run or wait.
 _AHEAD = 2
 
 
-def score_locally(job: Job, parts: Iterator[Part], workers: int) -> Iterator[Result]:
-    """Score parts in this process and `workers` - 1 others, and yield the results in any order.
+class LocalEngine:
+    """Scores in this process and `workers` - 1 others, which end with the `with` block.
 
-    Before an error of a file is raised, the parts before it are completed; before any other, the parts in progress.
-    Raises as `score_part` does, and `DataError` if a process dies.
+    The other processes are forked if that is safe. They then start at once and share the memory of the session.
+    Separate copies of its tables would compete for the cache that the cores share.
     """
-    first = list(islice(parts, 2))
-    parts = chain(first, parts)
-    if workers == 1 or len(first) < 2:
-        yield from (score_part(job, part) for part in parts)
-        return
-    running: dict[Future[Result], Executor] = {}
-    damage: list[DataError] = []
-    with (
-        closing(read_ahead(job, parts)) as ready,
-        ThreadPoolExecutor(1) as here,
-        ProcessPoolExecutor(workers - 1, _context(), _begin) as others,
-    ):
 
-        def submit(executor: Executor, count: int) -> None:
+    def __init__(self, session: Session, workers: int) -> None:
+        session.classifier()
+        self._others: ProcessPoolExecutor | None = None
+        self._ahead = _AHEAD * (workers - 1)
+        if workers > 1:
+            self._others = ProcessPoolExecutor(workers - 1, _context(session), _begin)
+            self._others.submit(os.getpid)  # an executor starts its processes at the first call
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._others is not None:
+            self._others.shutdown()
+
+    def __call__(self, job: Job, parts: Iterator[Part]) -> Iterator[Result]:
+        """Score parts, and yield the results in any order.
+
+        Before an error of a file is raised, the parts before it are completed; before any other, the parts in progress.
+        Raises as `score_part` does, and `DataError` if a process dies.
+        """
+        first = list(islice(parts, 2))
+        parts = chain(first, parts)
+        if self._others is None or len(first) < 2:
+            yield from (score_part(job, part) for part in parts)
+            return
+        running: dict[Future[Result], Executor] = {}
+        damage: list[DataError] = []
+        with closing(read_ahead(job, parts)) as ready, ThreadPoolExecutor(1) as here:
+
+            def submit(executor: Executor, count: int) -> None:
+                try:
+                    running.update((executor.submit(score_part, job, part), executor) for part in islice(ready, count))
+                except DataError as error:
+                    damage.append(error)
+
             try:
-                running.update((executor.submit(score_part, job, part), executor) for part in islice(ready, count))
-            except DataError as error:
-                damage.append(error)
-
-        try:
-            submit(here, _AHEAD)  # this process scores while the others start
-            submit(others, _AHEAD * (workers - 1))
-            while running:
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    submit(running.pop(future), 1)
-                    yield future.result()
-            for error in damage:
-                raise error
-        except BrokenProcessPool as error:
-            raise DataError("a process that scored was killed; run the command again to go on") from error
-        finally:
-            for executor in (here, others):
-                executor.shutdown(wait=False, cancel_futures=True)
+                submit(self._others, self._ahead)
+                submit(here, _AHEAD)
+                while running:
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        submit(running.pop(future), 1)
+                        yield future.result()
+                for error in damage:
+                    raise error
+            except BrokenProcessPool as error:
+                raise DataError("a process that scored was killed; run the command again to go on") from error
+            finally:
+                wait([future for future in running if not future.cancel()])
 
 
-def _context() -> multiprocessing.context.BaseContext:
-    """Return how processes start: forked from a server that has imported the modules, or spawned if there is none.
+def _context(session: Session) -> multiprocessing.context.BaseContext:
+    """Return how processes start: forked, or spawned if a forked one could not use what it inherits.
 
-    A process forked from the caller would inherit its threads and sessions in an unknown state.
+    A lock that another thread holds stays locked in a forked process. The threads of a session and the state of a GPU
+    do not exist in it.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    parquet = ("sentiment_conv1d.scoring.arrow", "sentiment_conv1d.scoring.parquet") if find_spec("pyarrow") else ()
-    context.set_forkserver_preload([__name__, *parquet])
-    return context
+    safe = threading.active_count() == 1 and session.threads == 1 and not may_use_cuda(session.provider)
+    forks = safe and "fork" in multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("fork" if forks else "spawn")
 
 
 def _begin() -> None:

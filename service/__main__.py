@@ -20,7 +20,7 @@ _OFFLINE_SETTINGS = ("model_repository", "model_cache", "default_model", "execut
 
 
 def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog=prog, description="Serve the Conv1D text classifier.")
     commands = top.add_subparsers(dest="command", required=True)
 
@@ -88,7 +88,7 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     predict.add_argument(
         "--workers", type=_number, default=0, help="processes, or Ray actors; 0: one per processor (default: 0)"
     )
-    predict.add_argument("--part-rows", type=_number, default=8192, help="the most rows per part (default: 8192)")
+    predict.add_argument("--part-rows", type=_positive, default=8192, help="the most rows per part (default: 8192)")
     predict.add_argument("--overwrite", action="store_true", help="replace an existing output and start again")
     add_flags(predict, (*_OFFLINE_SETTINGS, "max_text_characters"))
 
@@ -115,6 +115,13 @@ def _add_drift(drift: argparse.ArgumentParser) -> None:
 def _number(text: str) -> int:
     number = int(text)
     if number < 0:
+        raise ValueError
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
         raise ValueError
     return number
 
@@ -166,10 +173,11 @@ def _predict(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from sentiment_conv1d.service.errors import RequestError
     from sentiment_conv1d.service.inference.explaining.terminal import render
-    from sentiment_conv1d.service.models.startup import load_models
+    from sentiment_conv1d.service.models.startup import default_artifact, opener
 
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if options.text == "-" else options.text
-    classifier = load_models(read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})).get()
+    settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
+    classifier = opener(settings)(default_artifact(settings))
     [encoding] = classifier.encode((text,))
     [prediction] = classifier.classify((encoding,)).predictions
     try:

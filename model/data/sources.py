@@ -38,7 +38,7 @@ class Part:
     rows: list[Row]
 
     def describe(self) -> str:
-        """The part in words."""
+        """Describe the part in words."""
         return f"{len(self.rows):,} reviews of {self.name}"
 
 

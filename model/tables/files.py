@@ -48,7 +48,7 @@ def extension(place: Path | str, open_file: Callable[[], BinaryIO] | None = None
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether a file is compressed, by its extension."""
+    """Return whether a file is compressed, by its extension."""
     return path.suffix.lower() in _DECOMPRESSORS
 
 
@@ -70,7 +70,7 @@ def open_utf8(
 
 
 def decoded(source: Path | str, file: io.BufferedReader, encoding: str | None) -> tuple[io.BufferedReader, str]:
-    """The content of an open file, as `open_utf8` gives it. The file is closed with it, and at an error."""
+    """Return a file's content like `open_utf8`. Closing it closes the file, and so does an error."""
     try:
         found = encoding or _marked(source, file)
         if _is_utf8(found):
@@ -92,7 +92,7 @@ def _marked(source: Path | str, file: io.BufferedReader) -> str:
 def _is_utf8(encoding: str) -> bool:
     try:
         "".encode(encoding)
-    except LookupError as error:
+    except (LookupError, UnicodeError) as error:
         raise DataError(f"there is no encoding {encoding!r}") from error
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 

@@ -59,7 +59,7 @@ class JsonTable(Table):
 
 
 def is_array(file: BufferedReader) -> bool:
-    """Whether a file of UTF-8, at its beginning, holds an array."""
+    """Return whether a UTF-8 file, read from its beginning, contains an array."""
     return file.peek(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
 
 

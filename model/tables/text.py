@@ -92,7 +92,7 @@ class LineTable(Table):
         """Read what comes before the rows."""
 
     def _is_damaged(self, number: int) -> bool:
-        """Whether the row that starts at line `number` is not UTF-8. It is reported."""
+        """Return whether the row at line `number` is not UTF-8, and report it."""
         damage = self._lines.take_damage()
         if damage:
             self.report(number, f"not {self._encoding}", damage)

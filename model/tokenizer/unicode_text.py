@@ -190,7 +190,7 @@ def _n_grams(word: str, sizes: range) -> Iterator[str]:
 
 
 def _is_writable(word: str) -> bool:
-    """Whether a file can contain a word: lone surrogates cannot be encoded in UTF-8."""
+    """Return whether a file can contain a word: lone surrogates cannot be encoded in UTF-8."""
     try:
         word.encode()
     except UnicodeEncodeError:

@@ -41,7 +41,7 @@ class Progress:
         return len(self.epochs)
 
     def is_over(self, configuration: Configuration) -> bool:
-        """Whether all epochs are complete, or the held-out loss no longer falls."""
+        """Return whether all epochs are complete, or the held-out loss no longer falls."""
         waited = self.epoch - self.best_epoch
         return self.epoch >= configuration.epochs or (0 < configuration.patience <= waited and self.best_epoch > 0)
 

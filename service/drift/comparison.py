@@ -36,7 +36,7 @@ class Comparison(NamedTuple):
         return reading(self.psi)
 
     def exceeds(self, limit: float) -> bool:
-        """Whether the index is above a limit, and not by chance."""
+        """Return whether the index is above a limit, and not by chance."""
         return self.psi > max(limit, self.chance)
 
 

@@ -241,7 +241,7 @@ class ThreadBatcher(Batcher):
                 os.sched_yield()
 
     def _delay(self) -> int:
-        """The nanoseconds to wait for more rows."""
+        """Return the nanoseconds to wait for more rows."""
         now = perf_counter_ns()
         if now - self._free_since >= self._max_delay:  # the thread was idle, so there is no load
             return 0

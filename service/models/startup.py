@@ -1,4 +1,4 @@
-"""From a model repository on disk to the models that a service, or a command, begins with."""
+"""Opens the models of a repository that a service or a command starts with."""
 
 from __future__ import annotations
 
@@ -24,21 +24,18 @@ _SHIPPED = "imdb-cnn"
 
 _CHOICE = "--default-model (SENTIMENT_DEFAULT_MODEL)"
 
-#: Opens and warms up a version, which takes a moment. Raises `ArtifactError`.
+#: Opens and warms up a version. Raises `ArtifactError`.
 Open = Callable[[Artifact], Classifier]
 
 
-def choose(
-    repository: Repository, models: LoadedModels, admit: Callable[[Artifact, str], None], *, strict: bool = False
-) -> None:
-    """Hand the versions that are to be served to `admit`, with their fingerprints: what the service begins with.
+def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifact, str], None]) -> None:
+    """Pass the artifacts that the service starts with, and their fingerprints, to `admit`.
 
-    A version that is broken, or that `admit` finds to be, is refused and leaves its place to the next; with `strict`
-    its error is raised instead. If the settings choose no default model, it is the only model or `imdb-cnn`. Raises
-    `StartupError` if there is no model or no default one, and `ArtifactError` if nothing of the default model can be
-    served.
+    If a version is damaged, or `admit` raises `ArtifactError`, the version is refused and the policy chooses another.
+    If the settings name no default model, it is the only model or `imdb-cnn`. Raises `StartupError` if there is no
+    model or no default model, and `ArtifactError` if no version of the default model can be served.
     """
-    scan = _first_scan(repository, models)
+    scan = _first_scan(repository, models.default)
     chosen = models.default
     models.default = chosen or _default(scan, repository)
     for name, present in scan.items():
@@ -49,8 +46,6 @@ def choose(
             try:
                 admit(repository.read(name, version), fingerprint)
             except ArtifactError as error:
-                if strict:
-                    raise
                 models.refuse(name, version, Refusal(fingerprint, error.fault, str(error)))
                 extra = {"version": version, "fault": error.fault}
                 logger.error("refused a version of %s: %s", name, error, extra=extra)
@@ -62,20 +57,27 @@ def choose(
         logger.info("the default model is %s; %s chooses another of: %s", models.default, _CHOICE, ", ".join(scan))
 
 
-def open_all(repository: Repository, models: LoadedModels, open: Open, *, strict: bool = False) -> None:
+def open_all(repository: Repository, models: LoadedModels, open: Open) -> None:
     """Load the versions that the policy chooses. Raises as `choose` does."""
-    choose(repository, models, lambda artifact, fingerprint: models.put(open(artifact), fingerprint), strict=strict)
+    choose(repository, models, lambda artifact, fingerprint: models.put(open(artifact), fingerprint))
 
 
-def load_models(settings: Settings, repository: Repository | None = None) -> LoadedModels:
-    """The models of the settings. Raises as `choose` does, and `ArtifactError` for anything that is broken."""
-    models = LoadedModels(settings.default_model)
-    open_all(repository or repository_of(settings), models, opener(settings), strict=True)
-    return models
+def default_artifact(settings: Settings) -> Artifact:
+    """Return the newest version of the default model that the policy chooses, for commands that use one model.
+
+    Raises `StartupError` if there is none, and `ArtifactError` if it is damaged.
+    """
+    repository = repository_of(settings)
+    scan = _first_scan(repository, settings.default_model)
+    name = settings.default_model or _default(scan, repository)
+    versions = repository.policy.choose(name, scan[name])
+    if not versions:
+        raise _no_version(name, scan[name], repository)
+    return repository.read(name, versions[0])
 
 
 def repository_of(settings: Settings) -> Repository:
-    """The repository of the settings. Raises `StartupError` if it is a URL that cannot be read and was never copied."""
+    """Return the repository of the settings. Raises `StartupError` if a URL cannot be read and has no copy."""
     policy = VersionPolicy(settings.versions)
     if "://" not in settings.model_repository:
         return Repository(Path(settings.model_repository), policy)
@@ -85,7 +87,7 @@ def repository_of(settings: Settings) -> Repository:
 
 
 def opener(settings: Settings) -> Open:
-    """What opens a version with the execution provider of the settings."""
+    """Return a function that opens versions with the execution provider of the settings."""
     return partial(
         Classifier,
         provider=settings.execution_provider,
@@ -95,7 +97,7 @@ def opener(settings: Settings) -> Open:
     )
 
 
-def _first_scan(repository: Repository, models: LoadedModels) -> Scan:
+def _first_scan(repository: Repository, default: str | None) -> Scan:
     path = repository.path
     if not path.is_dir():
         raise StartupError(f"{path}: there is no such model repository")
@@ -106,13 +108,13 @@ def _first_scan(repository: Repository, models: LoadedModels) -> Scan:
     names = ", ".join(scan)
     if not scan:
         raise StartupError(f"{path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)")
-    if models.default is not None and models.default not in scan:
-        raise StartupError(f"{path} holds no model {models.default!r}; {_CHOICE} chooses one of: {names}")
+    if default is not None and default not in scan:
+        raise StartupError(f"{path} holds no model {default!r}; {_CHOICE} chooses one of: {names}")
     return scan
 
 
 def _default(scan: Scan, repository: Repository) -> str:
-    """The only model, or the shipped one. Raises `StartupError` if there is no telling."""
+    """Return the only model, or the shipped one. Raises `StartupError` if there are several others."""
     if len(scan) == 1:
         return next(iter(scan))
     if _SHIPPED in scan:
@@ -126,6 +128,10 @@ def _raise_for(name: str, present: Iterable[int], repository: Repository, models
         newest = models.refusal(name, max(refused))
         assert newest is not None
         raise ArtifactError(newest.reason)
+    raise _no_version(name, present, repository)
+
+
+def _no_version(name: str, present: Iterable[int], repository: Repository) -> StartupError:
     there = ", ".join(map(str, present))
     rule = repository.policy.rule(name)
-    raise StartupError(f"no version of {name!r} fits --versions {rule}; there are: {there}")
+    return StartupError(f"no version of {name!r} fits --versions {rule}; there are: {there}")

@@ -20,7 +20,7 @@ def next_step(
     *,
     keep: bool,
 ) -> Order | None:
-    """The next step for one model, or None if the right versions are served.
+    """Return the next step for one model, or None if the right versions are served.
 
     A step is the order to load a version, to drop one, or to forget that one was refused, because it was removed or the
     files that are served are back.
@@ -48,7 +48,7 @@ def next_step(
 def settle(
     before: Mapping[int, str], now: Mapping[int, str], served: Mapping[int, str], held: Mapping[int, str]
 ) -> dict[int, str]:
-    """The versions that count as present after two scans in a row.
+    """Return the versions that count as present after two scans in a row.
 
     A version that is being written or replaced has a different fingerprint in every scan. Until two scans agree, it
     counts as absent, or as unchanged if it is served. A version that is served counts as removed after two scans

@@ -191,7 +191,7 @@ def fact_of(artifact: Artifact, fingerprint: str) -> Fact:
 
 
 def load(settings: Settings) -> app.Application:
-    """The REST application, with its models loaded, in this process alone."""
+    """Return the REST application with its models loaded, for a program with a single process."""
     models = LoadedModels(settings.default_model, settings.routing_rules())
     begin(settings, repository_of(settings), models, shared=True)
     metrics = make_metrics(settings, 1)

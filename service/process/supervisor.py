@@ -293,7 +293,7 @@ class Supervisor:
                 worker.kill()
 
     def _all_handed_over(self, now: float) -> bool:
-        """Whether the workers have all connections. A connection in the queue can already have a request."""
+        """Return whether the workers have all connections. A connection in the queue can already have a request."""
         if not self._was_ready:
             return True
         if self._settled_at is None:

@@ -349,7 +349,7 @@ class Worker(uvicorn.Server):
 
 
 def make_request_log(settings: Settings, worker: int, metrics: Metrics) -> RequestLog | None:
-    """The request log of the settings, of this worker."""
+    """Return the request log of a worker, or None if it is off."""
     if settings.request_log is None:
         return None
     sink: Sink
@@ -367,7 +367,7 @@ def make_dataplane(
     in_flight: InFlight,
     request_log: RequestLog | None = None,
 ) -> DataPlane:
-    """A data plane with the limits of the settings, for the models that are loaded."""
+    """Return a data plane with the limits of the settings."""
     limits = RequestLimits(
         texts=settings.max_batch_texts,
         characters=settings.max_text_characters,

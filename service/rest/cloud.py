@@ -1,4 +1,4 @@
-"""The routes that clouds ask of a container: SageMaker's two, and Vertex AI's, which environment variables name.
+"""Routes that cloud platforms require of a container: SageMaker's two, and those that Vertex AI sets by variables.
 
 Sources: SageMaker's "your own inference code", Vertex AI's "custom container requirements".
 """
@@ -23,7 +23,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {503: {"model": PlainError}}
 
 
 class InvocationRequest(LenientBody):
-    """Texts under `inputs`, as Hugging Face's containers take them, or under `instances`, as TensorFlow's do."""
+    """Texts in `inputs`, as for Hugging Face's containers, or in `instances`, as for TensorFlow's."""
 
     inputs: huggingface.Texts = None
     parameters: huggingface.ClassificationParameters | None = None
@@ -33,11 +33,11 @@ class InvocationRequest(LenientBody):
 class InvocationResponse(
     RootModel[list[huggingface.Scored] | list[list[huggingface.Scored]] | tfserving.TfServingResponse]
 ):
-    """The labels of one text or of each of several for `inputs` and plain text, `predictions` for `instances`."""
+    """For `inputs` and plain text, the labels of each text. For `instances`, `predictions`."""
 
 
 class Invocations(Endpoint):
-    """SageMaker: `inputs` with one text or several, `instances` with rows, or the text itself as `text/plain`."""
+    """Classify a text or several in `inputs`, rows in `instances`, or a body of type `text/plain`."""
 
     summary = "SageMaker: invocations"
     request_model = InvocationRequest
@@ -55,7 +55,7 @@ class Invocations(Endpoint):
 
 
 class VertexPredict(tfserving.Predict):
-    """Vertex AI: rows under `instances`, at the route that `AIP_PREDICT_ROUTE` names."""
+    """Classify rows in `instances`. `AIP_PREDICT_ROUTE` sets the path of this route."""
 
     summary = "Vertex AI: predict"
 
@@ -73,9 +73,9 @@ def _read(request: EndpointRequest, dataplane: DataPlane) -> InvocationRequest:
 router = APIRouter()
 
 
-@router.get("/ping", summary="SageMaker: may traffic come here?", response_class=Response, responses=_REFUSED)
+@router.get("/ping", summary="SageMaker: readiness", response_class=Response, responses=_REFUSED)
 async def ping(request: Request) -> Response:
-    """200 while models answer, 503 once the service is shutting down."""
+    """Return 200 while the service answers requests, and 503 during shutdown."""
     state_of(request).readiness.check()
     return Response()
 
@@ -84,10 +84,10 @@ SAGEMAKER = RestProtocol("Clouds", {"/invocations": Invocations}, (router,), hea
 
 
 def vertex_ai(settings: Settings) -> RestProtocol:
-    """The routes that Vertex AI names. They come before all others, which they may look like."""
+    """Return the routes that Vertex AI sets. They precede all other routes, because they may match the same paths."""
     named = APIRouter()
     if settings.health_route:
-        summary = "Vertex AI: may traffic come here?"
+        summary = "Vertex AI: readiness"
         named.add_api_route(settings.health_route, operations.readyz, summary=summary, responses=_REFUSED)
     endpoints = {settings.predict_route: VertexPredict} if settings.predict_route else {}
     health = (settings.health_route,) if settings.health_route else ()

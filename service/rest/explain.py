@@ -1,4 +1,4 @@
-"""Explanations: every word's share of the decision, and every number on the way to it."""
+"""Explanations: the share of each word in the decision, and all values between a text and its prediction."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ExplanationBody(BaseModel):
 
 
 class Explain(Endpoint):
-    """Every word's exact share of the logit, and the filters that moved it most with the words under them.
+    """Return the exact share of each word in the logit, and the filters that changed it most, with their words.
 
     A text longer than the model reads has shares for its last words only, the ones the model read.
     """
@@ -75,7 +75,7 @@ class InspectRequest(ModelRequest):
 
 
 class InspectionBody(BaseModel):
-    """All numbers between the text and the answer, over the full length that the model reads."""
+    """All values between the text and the prediction, for all positions of the model's input."""
 
     explanation: ExplanationBody
     labels: list[str]
@@ -93,7 +93,7 @@ class InspectionBody(BaseModel):
 
 
 class Inspect(Endpoint):
-    """Every number between a text and its answer: ids, embedding, one filter's way, pooled values, dense layers."""
+    """Return all values between a text and its prediction: ids, embeddings, activations, pooled and dense values."""
 
     summary = "Show how the model reads one review"
     request_model = InspectRequest

@@ -1,7 +1,7 @@
 """Hugging Face's protocols: `InferenceClient.text_classification`, and `/predict` of text-embeddings-inference.
 
-They disagree on the answer for one text, which is a list in a list for the first and a list for the second, so each has
-its own route.
+Their answers for a single text differ: the first is a list in a list, and the second is a list. Each therefore has its
+own route.
 Sources: huggingface_hub's inference client, text-embeddings-inference's router (types.rs, server.rs).
 """
 
@@ -68,7 +68,7 @@ class ScoredListOrLists(RootModel[list[Scored] | list[list[Scored]]]):
 
 
 class HuggingFaceError(BaseModel):
-    """Every refusal of these routes."""
+    """An error of these routes."""
 
     error: str
     error_type: str
@@ -89,7 +89,7 @@ def error_body(error: RequestError, request_id: str) -> bytes:
 
 
 class TextClassification(Endpoint):
-    """What `InferenceClient.text_classification` sends; one list of labels for every text."""
+    """Classify the texts of `InferenceClient.text_classification`. The answer has a list of labels for each text."""
 
     summary = "Hugging Face InferenceClient: text classification"
     request_model = ClassificationRequest
@@ -102,7 +102,7 @@ class TextClassification(Endpoint):
 
 
 class TeiPredict(Endpoint):
-    """text-embeddings-inference's `/predict`. A list of two texts is a pair there, which this model does not read."""
+    """`/predict` of text-embeddings-inference, where a list of two texts is a pair. Pairs are not supported."""
 
     summary = "text-embeddings-inference: predict"
     request_model = TeiRequest
@@ -161,7 +161,7 @@ async def classify(
 
 
 def scored(classifier: Classifier, prediction: Prediction, *, raw: bool = False) -> list[dict[str, Any]]:
-    """The labels of one text with their probabilities, or with their logits if `raw`, the most probable first."""
+    """Return the labels of a text with their probabilities, or logits if `raw`, the most probable first."""
     scores = classifier.logits(prediction) if raw else prediction.probabilities
     pairs = zip(classifier.labels, scores, strict=True)
     return [{"label": label, "score": score} for label, score in sorted(pairs, key=lambda pair: -pair[1])]
@@ -178,7 +178,7 @@ def _texts(inputs: Any) -> list[str]:
 
 
 def _tei_texts(inputs: Any) -> tuple[list[str], bool]:
-    """The texts, and whether they are one text on its own rather than a batch."""
+    """Return the texts, and whether the request has a single text instead of a list."""
     if not isinstance(inputs, list) or not inputs or isinstance(inputs[0], str):
         texts = _texts(inputs)
         if len(texts) > 1:
@@ -197,7 +197,7 @@ router = APIRouter()
 
 @router.get("/info", summary="text-embeddings-inference: the model and its limits")
 async def info(request: Request) -> dict[str, Any]:
-    """The model and the limits of a request."""
+    """Describe the model and the limits of a request."""
     classifier = state_of(request).models.get()
     manifest, settings = classifier.manifest, state_of(request).settings
     labels = {label: number for number, label in enumerate(manifest.labels)}
@@ -223,12 +223,12 @@ async def info(request: Request) -> dict[str, Any]:
 
 @router.get(
     "/health",
-    summary="text-embeddings-inference: may traffic come here?",
+    summary="text-embeddings-inference: readiness",
     response_class=Response,
     responses={503: {"model": HuggingFaceError}},
 )
 async def health(request: Request) -> Response:
-    """200 while models answer, 503 once the service is shutting down."""
+    """Return 200 while the service answers requests, and 503 during shutdown."""
     state_of(request).readiness.check()
     return Response()
 

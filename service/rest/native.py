@@ -1,4 +1,4 @@
-"""The project's own routes: a text or a batch of texts in, predictions out; and what is loaded."""
+"""The native routes: predictions for a text or a batch of texts, and descriptions of the loaded models."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StrictRequest(BaseModel):
 
 
 class ModelRequest(StrictRequest):
-    """A body that may name the model that is to answer, and its version."""
+    """A body that can name a model and its version."""
 
     model: str = Field("", description="A model by its name; without it, the default one.")
     version: str = Field(
@@ -42,7 +42,7 @@ class ModelRequest(StrictRequest):
 
 
 class DecisionRequest(ModelRequest):
-    """A body that may change the label and the form of the answer."""
+    """A body that can change the threshold and the form of the answer."""
 
     threshold: float | None = Field(
         None, gt=0, lt=1, description="The probability of the second label from which on it is the label; two labels."
@@ -105,7 +105,7 @@ class PredictBatchResponse(BaseModel):
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong."""
+    """The code and the message of an error, and the id of the request."""
 
     code: str
     message: str
@@ -113,7 +113,7 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorResponse(BaseModel):
-    """Every refusal of a native route."""
+    """An error of a native route."""
 
     error: ErrorDetail
 
@@ -161,7 +161,7 @@ class ModelList(BaseModel):
 
 
 class Predict(Endpoint):
-    """The label of one review, the probability of every label, and how much of the review the model could read."""
+    """Return the label of a review, the probability of each label, and whether the review was truncated."""
 
     summary = "Classify one review"
     request_model = PredictRequest
@@ -180,7 +180,7 @@ class Predict(Endpoint):
 
 
 class PredictBatch(Endpoint):
-    """The predictions for several reviews, in their order.
+    """Return the predictions for several reviews, in their order.
 
     A bad text fails the request, unless `on_error` is `report`: then its prediction is null and `errors` names it.
     """
@@ -224,7 +224,7 @@ class PredictBatch(Endpoint):
 
 
 def _only_text(body: bytes) -> str | None:
-    """The text of a short body that has a text and nothing else, as nearly all have; None for any other body.
+    """Return the text of a short body that contains only a text, as most do, or None for any other body.
 
     Pydantic checks the others. orjson, which also writes the answer, takes a twentieth of a short request less.
     """
@@ -241,16 +241,16 @@ def _only_text(body: bytes) -> str | None:
 router = APIRouter()
 
 
-@router.get("/v1/models", summary="What is loaded")
+@router.get("/v1/models", summary="List the loaded models")
 async def list_models(request: Request) -> ModelList:
-    """Every version that is served, with the metrics of its manifest."""
+    """Return all loaded versions, with the metrics of their manifests."""
     models = state_of(request).models
     return ModelList(models=[_description(models, each) for each in models])
 
 
-@router.get("/v1/models/{name}", summary="One loaded model", responses={404: {"model": ErrorResponse}})
+@router.get("/v1/models/{name}", summary="Describe a loaded model", responses={404: {"model": ErrorResponse}})
 async def describe_model(request: Request, name: str) -> ModelDescription:
-    """The version of a model that answers if a request names none, with the metrics of its manifest."""
+    """Return the version that answers requests which name no version, with the metrics of its manifest."""
     models = state_of(request).models
     return _description(models, models.get(name))
 
@@ -266,7 +266,7 @@ PROTOCOL = RestProtocol(
 
 
 def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
-    """The answer for one review, in the form of `PredictionBody`."""
+    """Return the answer for one review, in the form of `PredictionBody`."""
     document = prediction.document(manifest.labels)
     document["model"] = {"name": manifest.name, "version": str(manifest.version)}
     return document
@@ -281,7 +281,7 @@ def _classifier(models: LoadedModels, body: DecisionRequest, texts: Sequence[str
 
 
 def _decided_body(classifier: Classifier, prediction: Prediction, body: DecisionRequest) -> dict[str, Any]:
-    """The answer for one review with the threshold, the labels and the logits that the request asks for."""
+    """Return the answer for one review with the threshold, the labels and the logits that the request asks for."""
     manifest = classifier.manifest
     if body.threshold is not None:
         prediction = prediction.decided(manifest.labels, body.threshold)

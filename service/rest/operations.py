@@ -1,4 +1,4 @@
-"""The routes of operators: liveness, readiness and metrics."""
+"""Routes for operators: liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class ProbeStatus(BaseModel):
     status: str
 
 
-@router.get("/livez", summary="Is the process alive?")
+@router.get("/livez", summary="Liveness")
 async def livez() -> ProbeStatus:
-    """200 as long as the process answers at all."""
+    """Return 200 if the process can answer."""
     return ProbeStatus(status="alive")
 
 
-@router.get("/readyz", summary="May traffic come here?", responses={503: {"model": ErrorResponse}})
+@router.get("/readyz", summary="Readiness", responses={503: {"model": ErrorResponse}})
 async def readyz(request: Request) -> ProbeStatus:
-    """200 while models are loaded that gave their golden answer; 503 once the service is shutting down."""
+    """Return 200 while the default model is loaded, and 503 otherwise or during shutdown."""
     state_of(request).readiness.check()
     return ProbeStatus(status="ready")
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """The service's counters in Prometheus' text format."""
+    """Return the metrics of the service in the Prometheus text format."""
     state = state_of(request)
     return Response(state.metrics.expose(state.models.states()), media_type=CONTENT_TYPE)
 

@@ -1,8 +1,7 @@
-"""The page at `/` and the API reference at `/docs`: the files of `service/page` and of Swagger UI as they are.
+"""The page at `/` and the API reference at `/docs`: serves the files of `service/page` and of Swagger UI unchanged.
 
-Swagger UI comes with fastapi-offline, since the page of FastAPI itself loads it from another host. The pages may load
-nothing but these files, call nothing but this service and run no other script: the browser enforces their
-Content-Security-Policy.
+Swagger UI comes from fastapi-offline, because FastAPI's own page loads it from another host. The pages have a
+Content-Security-Policy that allows them to load only these files and to call only this service.
 """
 
 from __future__ import annotations
@@ -79,13 +78,13 @@ def _serves(router: APIRouter, path: str, summary: str, *media_types: str) -> Ca
 
 @_serves(router, "/", "The page", "text/html")
 async def page(request: Request) -> Response:
-    """Try a text, see why, and watch the convolution read it."""
+    """Return the page, which classifies a text and shows how the convolution reads it."""
     return await _send(request, _FILES, "index.html")
 
 
 @_serves(router, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
 async def file(request: Request, name: str) -> Response:
-    """Style, script or icon."""
+    """Return a style sheet, script or icon of the page."""
     if name.endswith(".html"):
         raise NotFound(f"the page has no file {name!r}")
     return await _send(request, _FILES, name)
@@ -93,7 +92,7 @@ async def file(request: Request, name: str) -> Response:
 
 @_serves(reference_router, "/docs", "Every route, for people", "text/html")
 async def documentation(request: Request) -> Response:
-    """The OpenAPI document as a page."""
+    """Return the API reference."""
     response = await _send(request, _FILES, "reference.html")
     response.headers["content-security-policy"] = _REFERENCE_POLICY
     return response
@@ -101,7 +100,7 @@ async def documentation(request: Request) -> Response:
 
 @_serves(reference_router, "/docs/{name}", "A file of that page", "text/css", "text/javascript")
 async def documentation_file(request: Request, name: str) -> Response:
-    """The script and the style of Swagger UI."""
+    """Return the script or the style sheet of Swagger UI."""
     return await _send(request, _SWAGGER_UI, name)
 
 

@@ -25,7 +25,7 @@ from sentiment_conv1d.service.tfserving import check_signature, model_status, si
 
 
 class TfServingRequest(LenientBody):
-    """Texts as rows (`instances`) or as a column (`inputs`), one of the two."""
+    """Texts as rows (`instances`) or as a column (`inputs`)."""
 
     signature_name: str | None = None
     instances: list[Any] | None = None
@@ -121,7 +121,7 @@ router = APIRouter(prefix="/v1/models")
 @router.get("/{model}/versions/{version}/metadata", include_in_schema=False)
 @router.get("/{model}/labels/{version}/metadata", include_in_schema=False)
 async def metadata(request: Request, model: str, version: str = "") -> dict[str, Any]:
-    """The one signature that there is, in TensorFlow Serving's form."""
+    """Return the signature of the model in the form of TensorFlow Serving."""
     manifest = state_of(request).models.get(model, version).manifest
     return {
         "model_spec": {"name": manifest.name, "signature_name": "", "version": str(manifest.version)},
@@ -132,7 +132,7 @@ async def metadata(request: Request, model: str, version: str = "") -> dict[str,
 @router.get("/{model}/versions/{version}", summary="TensorFlow Serving: status of a version", responses=_REFUSED)
 @router.get("/{model}/labels/{version}", include_in_schema=False)
 async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
-    """The state of one version."""
+    """Return the state of a version."""
     models = state_of(request).models
     number = models.get(model, version).manifest.version
     return model_status(each for each in models.states(model) if each.version == number)

@@ -57,7 +57,7 @@ class ClassifyResponse(BaseModel):
 
 
 class VllmError(BaseModel):
-    """What went wrong; `code` is the HTTP status."""
+    """The error. `code` is the HTTP status."""
 
     message: str
     type: str
@@ -66,13 +66,13 @@ class VllmError(BaseModel):
 
 
 class VllmErrorResponse(BaseModel):
-    """Every error of these routes."""
+    """An error of these routes."""
 
     error: VllmError
 
 
 class Classify(Endpoint):
-    """The label of every text, and the probabilities of all labels."""
+    """Return the label of each text, and the probabilities of all labels."""
 
     summary = "vLLM and SGLang: classify"
     request_model = ClassifyRequest
@@ -109,7 +109,7 @@ class Classify(Endpoint):
 
 
 class ClassifyV1(Classify):
-    """The same at the path that SGLang and newer clients use."""
+    """Return the same as `/classify`, at the path that SGLang and newer clients use."""
 
 
 def _texts(given: Any) -> list[str]:

@@ -40,7 +40,7 @@ class Access:
         return self.needs_key or self._admin_keys is not None
 
     def admits(self, authorization: str | None, key: str | None) -> bool:
-        """Whether a caller can send requests. An administration key is valid wherever an API key is."""
+        """Return whether a caller can send requests. An administration key is valid wherever an API key is."""
         if self._api_keys is None or self._api_keys.admit(authorization, key):
             return True
         return self._admin_keys is not None and self._admin_keys.admit(authorization, key)
@@ -82,7 +82,7 @@ class ApiKeys(Reloaded):
         return cls("" if listed is None else listed.get_secret_value(), file, kind)
 
     def admit(self, authorization: str | None, key: str | None) -> bool:
-        """Whether these headers contain a valid key."""
+        """Return whether these headers contain a valid key."""
         presented = key
         if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
             presented = authorization[len(_BEARER) :].strip()

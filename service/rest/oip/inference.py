@@ -28,7 +28,7 @@ _MAX_WHOLE_NUMBER = 2**64 - 1  # a UINT64, as in gRPC
 
 
 class InferInput(LenientBody):
-    """One input tensor; `data` may be nested or flat, or follow the JSON in binary form."""
+    """An input tensor. Its `data` can be nested or flat, or follow the JSON in binary form."""
 
     name: str
     shape: Annotated[list[int], FailFast()]
@@ -38,7 +38,7 @@ class InferInput(LenientBody):
 
 
 class InferRequestedOutput(LenientBody):
-    """One output that is asked for."""
+    """A requested output."""
 
     name: str
     parameters: dict[str, Any] | None = None
@@ -63,7 +63,7 @@ class InferOutput(BaseModel):
 
 
 class InferResponse(BaseModel):
-    """The outputs that were asked for, or all."""
+    """The requested outputs, or all outputs."""
 
     model_name: str
     model_version: str
@@ -72,7 +72,7 @@ class InferResponse(BaseModel):
 
 
 class Infer(Endpoint):
-    """Probabilities for a batch of texts (`text`), or of ids that the caller made (`tokens`).
+    """Return the probabilities for a batch of texts (`text`), or for ids from the client's tokenizer (`tokens`).
 
     Requests and responses can use JSON or the binary tensor extension, with gzip or deflate. `classification` is
     supported for `probabilities`.
@@ -115,7 +115,7 @@ class Infer(Endpoint):
 
 
 def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:
-    """The JSON, the inputs, and whether outputs are wanted in binary form unless they say otherwise."""
+    """Return the JSON, the inputs, and whether outputs are binary by default."""
     header = request.headers.get(HEADER_LENGTH)
     if header is None:
         body = parse(InferRequest, request.body, dataplane)
@@ -132,7 +132,7 @@ def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest,
 
 
 def _raw_text(body: bytes) -> Input:
-    """A raw binary request: the body is one text, without the length that a BYTES element has elsewhere."""
+    """Read a raw binary request, whose body is one text without the length of a BYTES element."""
     return Input(inference.TEXT, "BYTES", [1], raw=pack_bytes((body,)))
 
 

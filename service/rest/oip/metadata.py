@@ -1,4 +1,4 @@
-"""What the server and its models are: metadata, health, Triton's configuration and statistics.
+"""Metadata and health of the server and its models, and Triton's model configuration and statistics.
 
 Sources: the protocol's inference_rest.md; Triton's docs/protocol/extension_{model_configuration,statistics}.md.
 """
@@ -30,7 +30,7 @@ class ServerMetadata(BaseModel):
 
 
 class TensorMetadata(BaseModel):
-    """One input or output; -1 in a shape is any size."""
+    """An input or output. A size of -1 in its shape stands for any size."""
 
     name: str
     datatype: str
@@ -54,45 +54,45 @@ class ModelReady(BaseModel):
     ready: bool
 
 
-@router.get("", summary="The server and its extensions")
+@router.get("", summary="Describe the server")
 @router.get("/", include_in_schema=False)
 async def server_metadata() -> ServerMetadata:
-    """Name, version and extensions."""
+    """Return the name, the version and the extensions of the server."""
     return ServerMetadata(**description.server_metadata(package_version()))
 
 
-@router.get("/health/live", summary="Is the server alive?")
+@router.get("/health/live", summary="Liveness")
 async def live() -> dict[str, bool]:
-    """200 as long as the process answers at all."""
+    """Return 200 if the process can answer."""
     return {"live": True}
 
 
-@router.get("/health/ready", summary="May traffic come here?", responses={503: {"model": PlainError}})
+@router.get("/health/ready", summary="Readiness", responses={503: {"model": PlainError}})
 async def ready(request: Request) -> dict[str, bool]:
-    """200 while models answer, 503 once the service is shutting down."""
+    """Return 200 while the service answers requests, and 503 during shutdown."""
     state_of(request).readiness.check()
     return {"ready": True}
 
 
 @router.get("/models/stats", summary="Statistics of every model")
 async def all_statistics(request: Request) -> dict[str, Any]:
-    """Counts and durations in all workers since each model was loaded."""
+    """Return counts and durations of all workers since each model was loaded."""
     return _statistics(state_of(request).models.select())
 
 
 @router.get("/models/{model}", summary="A model's inputs and outputs", responses=_REFUSED)
 @router.get("/models/{model}/versions/{version}", include_in_schema=False)
 async def model_metadata(request: Request, model: str, version: str = "") -> ModelMetadata:
-    """Inputs and outputs with their datatypes and shapes."""
+    """Return the inputs and outputs with their datatypes and shapes."""
     models = state_of(request).models
     classifier = models.get(model, version)
     return ModelMetadata(**description.model_metadata(classifier, models.versions(classifier.manifest.name)))
 
 
-@router.get("/models/{model}/ready", summary="Does a model answer?", responses=_REFUSED)
+@router.get("/models/{model}/ready", summary="Readiness of a model", responses=_REFUSED)
 @router.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
 async def model_ready(request: Request, model: str, version: str = "") -> ModelReady:
-    """200 while that model answers, 404 for one that is not loaded, 503 once the service is shutting down."""
+    """Return 200 if the model is ready, 404 if it is not loaded, and 503 during shutdown."""
     classifier = state_of(request).models.get(model, version)
     state_of(request).readiness.check_draining()
     return ModelReady(name=classifier.manifest.name, ready=True)
@@ -101,7 +101,7 @@ async def model_ready(request: Request, model: str, version: str = "") -> ModelR
 @router.get("/models/{model}/config", summary="Triton's configuration of a model", responses=_REFUSED)
 @router.get("/models/{model}/versions/{version}/config", include_in_schema=False)
 async def model_config(request: Request, model: str, version: str = "") -> dict[str, Any]:
-    """The model configuration that Triton's tools ask for."""
+    """Return the model configuration, which Triton's tools request."""
     state = state_of(request)
     return description.model_config(state.models.get(model, version), state.settings.max_batch_texts)
 
@@ -109,7 +109,7 @@ async def model_config(request: Request, model: str, version: str = "") -> dict[
 @router.get("/models/{model}/stats", summary="Statistics of a model", responses=_REFUSED)
 @router.get("/models/{model}/versions/{version}/stats", include_in_schema=False)
 async def model_statistics(request: Request, model: str, version: str = "") -> dict[str, Any]:
-    """Counts and durations in all workers since the model was loaded."""
+    """Return counts and durations of all workers since the model was loaded."""
     return _statistics(state_of(request).models.select(model, version))
 
 

@@ -1,4 +1,4 @@
-"""The model repository extension: which versions there are, and loading and unloading models.
+"""The model repository extension: lists versions, and loads and unloads models.
 
 Source: Triton's docs/protocol/extension_model_repository.md.
 """
@@ -21,14 +21,14 @@ router = APIRouter(prefix="/v2/repository")
 
 
 class IndexRequest(LenientBody):
-    """Which versions are listed."""
+    """The versions to list."""
 
     ready: bool = False
 
 
-@router.post("/index", summary="Every version in the repository")
+@router.post("/index", summary="List the versions in the repository")
 async def repository_index(request: Request) -> list[Entry]:
-    """Every version in the repository's folder, loaded or not; `{"ready": true}` asks for the loaded ones."""
+    """Return all versions in the repository, or with `{"ready": true}` those that are loaded."""
     body = await _body(request) or b"{}"  # clients send nothing at all for an empty object
     wanted = parse(IndexRequest, body, state_of(request).dataplane)
     return [each for each in await state_of(request).reconciler.index() if each.state == "READY" or not wanted.ready]

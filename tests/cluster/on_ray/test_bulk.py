@@ -21,7 +21,7 @@ import pyarrow
 import ray
 from pyarrow import parquet
 
-from sentiment_conv1d.scoring.local import score_locally
+from sentiment_conv1d.scoring.local import LocalEngine
 from sentiment_conv1d.scoring.part import PROGRESS, Job, Result, score_part
 from sentiment_conv1d.scoring.plan import Part
 from sentiment_conv1d.scoring.ray_data import score_on_ray
@@ -53,7 +53,8 @@ def score(source: Path, out: Path, engine: Engine) -> Summary:
 def test_same_as_local(nodes: Any, source: Path, tmp_path: Path) -> None:
     """Two actors write the files that local processes write, with the same manifest and errors."""
     assert score(source, tmp_path / "ray", partial(score_on_ray, workers=2)) == (2000, 2, ERRORS)
-    assert score(source, tmp_path / "local", partial(score_locally, workers=2)) == (2000, 2, ERRORS)
+    with LocalEngine(Session(str(ARTIFACT)), 2) as engine:
+        assert score(source, tmp_path / "local", engine) == (2000, 2, ERRORS)
     names = {path.name for path in (tmp_path / "ray").iterdir()}
     assert names == {path.name for path in (tmp_path / "local").iterdir()}
     for name in names - {MANIFEST}:

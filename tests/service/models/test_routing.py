@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.startup import load_models
+from sentiment_conv1d.service.models.startup import open_all, opener, repository_of
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from tests.processes import PROJECT
@@ -29,9 +29,17 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def load(repository: Path) -> LoadedModels:
+    """Load all versions."""
+    models = LoadedModels()
+    settings = Settings(model_repository=repository, versions="all", execution_provider="cpu")
+    open_all(repository_of(settings), models, opener(settings))
+    return models
+
+
 @pytest.fixture
 def models(repository: Path) -> LoadedModels:
-    return load_models(Settings(model_repository=repository, versions="all", execution_provider="cpu"))
+    return load(repository)
 
 
 @pytest.fixture
@@ -130,7 +138,7 @@ def test_same_in_every_process(models: LoadedModels, repository: Path) -> None:
     models.route("tickets", {"split": {"1": 1, "2": 1}})
     program = f"""
 from tests.service.models.test_routing import *
-models = load_models(Settings(model_repository={str(repository)!r}, versions="all", execution_provider="cpu"))
+models = load(Path({str(repository)!r}))
 models.route("tickets", {{"split": {{"1": 1, "2": 1}}}})
 print([chosen(models, text) for text in TEXTS[:100]])
 """

@@ -9,14 +9,14 @@ from sentiment_conv1d.service.errors import NotFound, StartupError
 from sentiment_conv1d.service.models.index import index
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository
-from sentiment_conv1d.service.models.startup import load_models, open_all, opener, repository_of
+from sentiment_conv1d.service.models.startup import default_artifact, open_all, opener, repository_of
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version_policy import VersionPolicy
 from tests.service.artifacts import publish_table, shipped_copy
 
 
 def load(path: Path, default: str | None = None) -> LoadedModels:
-    return load_models(Settings(model_repository=path, default_model=default, execution_provider="cpu"))
+    return begin(Settings(model_repository=path, default_model=default, execution_provider="cpu"))
 
 
 def begin(settings: Settings) -> LoadedModels:
@@ -52,13 +52,28 @@ def test_broken_newest_version(tmp_path: Path) -> None:
     broken = publish_table(tmp_path).path / "model.onnx"
     broken.unlink()
     with pytest.raises(ArtifactError) as error:
-        load(tmp_path)
+        default_artifact(Settings(model_repository=tmp_path))
     assert str(broken) in str(error.value)
-    models = begin(Settings(model_repository=tmp_path, execution_provider="cpu"))
+    models = load(tmp_path)
     assert models.get().manifest.version == 1
     refusal = models.refusal("tickets", 2)
     assert refusal is not None and refusal.fault == "incomplete" and str(broken) in refusal.reason
     assert states(models, tmp_path) == [("1", "READY", ""), ("2", "UNAVAILABLE", refusal.reason)]
+
+
+def test_artifact_of_a_command(tmp_path: Path) -> None:
+    """An offline command uses the newest version of the default model, and ignores all others."""
+    publish_table(tmp_path)
+    for path in (publish_table(tmp_path).path, publish_table(tmp_path, name="calls").path):
+        path.joinpath("model.onnx").unlink()
+    settings = Settings(model_repository=tmp_path, default_model="tickets", versions="only:1,7")
+    assert default_artifact(settings).path == tmp_path / "tickets" / "1"
+    with pytest.raises(StartupError, match=r"no version of 'tickets' fits --versions only:7; there are: 1, 2"):
+        default_artifact(settings.model_copy(update={"versions": "only:7"}))
+    with pytest.raises(
+        StartupError, match=r"--default-model \(SENTIMENT_DEFAULT_MODEL\) chooses one of: calls, tickets"
+    ):
+        default_artifact(settings.model_copy(update={"default_model": "nothing"}))
 
 
 def test_no_version_to_serve(tmp_path: Path) -> None:

@@ -524,7 +524,7 @@ def test_reference(open_page: Open, server: ServerProcess, scheme: str) -> None:
     expect(page.locator(".opblock")).to_have_count(sum(map(len, document["paths"].values())))
     expect(page.locator(".models article")).to_have_count(len(document["components"]["schemas"]))
     page.get_by_text("Classify one review").click()
-    expect(page.get_by_text("The label of one review, the probability of every label")).to_be_visible()
+    expect(page.get_by_text("Return the label of a review, the probability of each label")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     for broken in Axe().run(page).response["violations"]:
         assert broken["impact"] not in ("serious", "critical"), [broken["id"], broken["nodes"][0]["html"]]
@@ -556,7 +556,7 @@ def test_api_key_in_the_reference(open_page: Open) -> None:
         page.get_by_label("auth-bearer-value").fill(key)
         page.get_by_role("button", name="Apply credentials").first.click()
         page.get_by_role("button", name="Close").first.click()
-        operation = page.locator(".opblock", has_text="What is loaded")
+        operation = page.locator(".opblock", has_text="List the loaded models")
         operation.locator(".opblock-summary-control").click()
         operation.get_by_role("button", name="Try it out").click()
         operation.get_by_role("button", name="Execute").click()

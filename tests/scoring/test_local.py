@@ -1,0 +1,46 @@
+"""The processes of the local engine share the memory of the session, unless forking them would be unsafe."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.processes import MODEL_REPOSITORY, run
+
+#: Starts an engine with two processes. Prints how the second one started, and how much of its memory is not shared.
+_PROGRAM = """
+import multiprocessing, sys, threading
+import sentiment_conv1d.service
+from sentiment_conv1d.scoring.local import LocalEngine
+from sentiment_conv1d.scoring.session import Session
+from tests.proc import proportional_megabytes
+
+if __name__ == "__main__":
+    ended = threading.Event()
+    if "thread" in sys.argv:
+        threading.Thread(target=ended.wait).start()
+    with LocalEngine(Session(sys.argv[1], threads=int(sys.argv[2])), 2):
+        [process] = multiprocessing.active_children()
+        private, resident = (proportional_megabytes(process.pid, *fields) for fields in (["Private_"], ["Rss:"]))
+        print(type(process).__name__, private / resident)
+    ended.set()
+"""
+
+
+def start(*arguments: str) -> list[str]:
+    """Run the program and return what it prints."""
+    ended = run("-c", _PROGRAM, str(MODEL_REPOSITORY / "imdb-cnn" / "1"), *arguments)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.split()
+
+
+def test_shared_memory() -> None:
+    """The second process is forked, and shares most of its memory."""
+    started, private = start("1")
+    assert started == "ForkProcess"
+    assert float(private) < 0.2
+
+
+@pytest.mark.parametrize("arguments", [["2"], ["1", "thread"]], ids=["session", "process"])
+def test_threads(arguments: list[str]) -> None:
+    """If the session or this process has threads, the second process is not forked, because it would lack them."""
+    assert start(*arguments)[0] == "SpawnProcess"
