@@ -23,8 +23,7 @@ from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
-from tests.service.rest.test_operations import scrape
-from tests.service.telemetry.test_metrics import value
+from tests.service.telemetry.test_metrics import metric
 
 OK, INVALID, LATE, EXHAUSTED, UNIMPLEMENTED = 0, 3, 4, 8, 12
 ONE = PredictRequest(text="one").SerializeToString()
@@ -292,7 +291,7 @@ def test_cancelled_before_the_message(server: ServerProcess, caller: Caller) -> 
         caller.data(stream, message(ONE)[:-1], ended=False)
         caller.send(wire.reset(stream))
     assert caller.call(PREDICT, ONE).status == OK
-    assert value(scrape(server), "sentiment_requests_in_flight", protocol="grpc") == 0
+    assert metric(server, "sentiment_requests_in_flight", protocol="grpc") == 0
 
 
 def test_large_answer_within_small_windows(server: ServerProcess) -> None:
