@@ -246,17 +246,17 @@ def test_deadline_of_a_stream(caller: Caller, path: str) -> None:
 
 def test_slow_messages() -> None:
     """A message that stays incomplete ends its call or stream after the body timeout."""
-    with ServerProcess("--body-timeout", "1", "--workers", "1") as server, Caller(server.grpc_port) as caller:
+    with ServerProcess("--body-timeout", "0.5", "--workers", "1") as server, Caller(server.grpc_port) as caller:
         for path in (PREDICT, PREDICT_STREAM):
             stream = caller.begin(path)
             caller.data(stream, message(ONE)[:-1], ended=False)
             answer = caller.answer(stream)
-            assert (answer.status, answer.fields["grpc-message"]) == (LATE, "a message was not complete after 1 s")
+            assert (answer.status, answer.fields["grpc-message"]) == (LATE, "a message was not complete after 0.5 s")
         resting = caller.begin(PREDICT_STREAM)
         caller.data(resting, message(ONE), ended=False)
         stream = caller.begin(PREDICT)
         caller.data(stream, message(ONE)[:-1], ended=False)
-        assert caller.answer(stream).status == LATE  # more than a second after the last byte of the other
+        assert caller.answer(stream).status == LATE  # after the time in which the other has sent nothing
         caller.data(resting, b"")
         assert caller.answer(resting).status == OK
 
