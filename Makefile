@@ -15,8 +15,8 @@ NODE_MODULES := tests/interop/node/node_modules
 serve: $(VENV)/.runtime  ## start the service with the shipped models
 	@exec $(BIN)/python -m service serve $(ARGS)
 
-# Most tests wait for servers, so three processes keep two cores busy. The attack tests compare latencies, so they run alone, and
-# without coverage, because they only run code in servers. pyproject.toml sets the minimum coverage.
+# Most tests wait for servers, so three processes keep two cores busy. The attack tests compare latencies, so they run
+# alone, and without coverage, because they only run code in servers. pyproject.toml sets the minimum coverage.
 PARALLEL := --numprocesses 3 --dist loadfile
 
 test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage

@@ -72,7 +72,12 @@ def strings(chunk: Chunk, column: str) -> list[Any]:
         if not isinstance(error.__context__, UnicodeDecodeError):
             raise
     assert isinstance(chunk, BatchChunk)
-    return [_string(value) for value in chunk.batch.column(column)]
+    return decoded(chunk.batch.column(column))
+
+
+def decoded(array: Any) -> list[Any]:
+    """Return the values of an Arrow array. A string that is not UTF-8 becomes `NOT_UTF8`."""
+    return [_value(value) for value in array]
 
 
 def keep_rows(chunk: Chunk, good: Sequence[bool]) -> Chunk:
@@ -89,7 +94,7 @@ def _slice(chunk: BatchChunk, start: int, stop: int) -> BatchChunk:
     return BatchChunk(chunk.source, chunk.numbers[start], chunk.batch.slice(start, stop - start))
 
 
-def _string(value: Any) -> Any:
+def _value(value: Any) -> Any:
     try:
         return value.as_py()
     except UnicodeDecodeError:

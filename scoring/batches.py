@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tables.table import require_distinct
 from sentiment_conv1d.scoring.columns import check_free, prediction_columns, score_texts
 from sentiment_conv1d.scoring.rows import reason_of
 from sentiment_conv1d.scoring.session import Session
@@ -69,11 +70,12 @@ class BatchScorer:
     def __call__(self, batch: Any) -> Any:
         """Score a batch.
 
-        Raises `DataError` if the column of texts is missing or an added column exists already, `TypeError` if the batch
-        has another type, and `ArtifactError` and `StartupError` as `Session.classifier` does.
+        Raises `DataError` if the column of texts is missing, an added column exists already or two columns have the
+        same name, `TypeError` if the batch has another type, and `ArtifactError` and `StartupError` as
+        `Session.classifier` does.
         """
         kind = type(batch).__module__.partition(".")[0]
-        if kind == "pyarrow":
+        if kind == "pyarrow" and hasattr(batch, "schema"):
             return self._score_arrow(batch)
         if kind == "pandas":
             return self._score_pandas(batch)
@@ -90,10 +92,16 @@ class BatchScorer:
     def _score_arrow(self, batch: Any) -> Any:
         import pyarrow
 
+        from sentiment_conv1d.scoring.arrow import decoded
         from sentiment_conv1d.scoring.parquet import fields_of
 
         self._check(batch.schema.names)
-        added = self._score(batch.column(self.text_column).to_pylist())
+        column = batch.column(self.text_column)
+        try:
+            texts = column.to_pylist()
+        except UnicodeDecodeError:
+            texts = decoded(column)
+        added = self._score(texts)
         arrays = list(batch.columns)
         schema = batch.schema
         for field in fields_of(self.columns):
@@ -133,6 +141,7 @@ class BatchScorer:
         if self.text_column not in columns:
             there_are = ", ".join(map(repr, columns)) or "none"
             raise DataError(f"the batch has no column {self.text_column!r}; columns: {there_are}")
+        require_distinct("the batch", columns)
         check_free("the batch", columns, self.columns)
 
     def _score(self, texts: Sequence[Any]) -> dict[str, list[Any]]:

@@ -15,7 +15,7 @@ from sentiment_conv1d.model.tables.files import is_compressed
 from sentiment_conv1d.model.tables.format import read_format
 from sentiment_conv1d.scoring.local import LocalEngine
 from sentiment_conv1d.scoring.part import Job
-from sentiment_conv1d.scoring.rows import keep_columns
+from sentiment_conv1d.scoring.rows import keep_columns, select
 from sentiment_conv1d.scoring.run import Engine, Output, Summary, score_sources
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import STANDARD, Source, find_sources, is_remote
@@ -42,10 +42,12 @@ def predict(options: Namespace, settings: Settings) -> int:
         output.extension,
         text_column=options.text_column,
         columns=columns,
-        schema=_schema(sources[0], form, output.extension, columns),
         explain=options.explain,
         max_characters=settings.max_text_characters,
     )
+    job = job._replace(schema=_schema(sources[0], form, job))
+    if job.explain:
+        _check_explainable(job.session)
     if ".parquet" in (output.extension, *(source.extension for source in sources)):
         import_module("sentiment_conv1d.scoring.parquet")  # once for all processes
     with _engine(options, settings, job.session) as engine:
@@ -81,6 +83,13 @@ def _session(settings: Settings) -> Session:
     return Session(str(path), settings.execution_provider, settings.threads, settings.device)
 
 
+def _check_explainable(session: Session) -> None:
+    """Raise `DataError` if the decisions of the model cannot be explained."""
+    classifier = session.classifier()
+    if not classifier.explainer.explainable:
+        raise DataError(f"--explain: there is no exact explanation for model {classifier.manifest.name!r}")
+
+
 def _engine(options: Namespace, settings: Settings, session: Session) -> AbstractContextManager[Engine]:
     if options.engine == "ray":
         from sentiment_conv1d.scoring.ray_data import score_on_ray
@@ -100,6 +109,8 @@ def _output(files: list[str], sources: list[Source], out: str | None) -> Output:
             raise DataError("give the folder of the predictions with --out")
         out = str(default_output(Path(files[0])))
     extension = Path(out).suffix.lower()
+    if Path(out).exists() and not (Path(out).is_dir() or extension in WRITABLE):
+        raise DataError(f"{out}: is not a folder")
     if extension in WRITABLE and not is_remote(out) and not out.endswith("/") and not Path(out).is_dir():
         return Output(out, True, extension)
     if extension and extension not in WRITABLE and len(sources) == 1 and not is_remote(out) and not out.endswith("/"):
@@ -108,22 +119,23 @@ def _output(files: list[str], sources: list[Source], out: str | None) -> Output:
     return Output(out, False, extensions.pop() if len(extensions) == 1 and extensions <= set(WRITABLE) else ".jsonl")
 
 
-def _schema(source: Source, form: Format, extension: str, columns: tuple[str, ...] | None) -> object:
-    """Return the columns of the first JSON rows, if the output needs the same columns in all parts."""
+def _schema(source: Source, form: Format, job: Job) -> object:
+    """Return the columns of the first JSON rows that can be scored, if all parts need the same columns."""
     if (
         source.extension not in (".jsonl", ".json")
-        or extension == ".jsonl"
+        or job.extension == ".jsonl"
         or is_remote(source.place)
         or source.place == STANDARD
     ):
         return None
-    with open_table(Path(source.place), form) as table:
-        chunk = next(table.chunks(), None)
+    with open_table(Path(source.place), form, []) as table:
+        selected = (select(chunk, job.text_column, job.max_characters).chunk for chunk in table.chunks())
+        chunk = next(filter(len, selected), None)
     if chunk is None:
         return None
-    if columns is not None:
-        chunk = keep_columns(chunk, columns)
-    if extension == ".csv":
+    if job.columns is not None:
+        chunk = keep_columns(chunk, job.columns)
+    if job.extension == ".csv":
         return tuple(chunk.rows[0].values)
     from sentiment_conv1d.scoring.parquet import schema_of_rows
 
@@ -132,7 +144,7 @@ def _schema(source: Source, form: Format, extension: str, columns: tuple[str, ..
 
 def _report(output: Output, summary: Summary) -> None:
     to_file = output.place != STANDARD
-    where = f" into {output.place}" if to_file else ""
+    where = f" into {_printable(output.place)}" if to_file else ""
     print(f"{summary.rows:,} reviews scored{where}", file=sys.stdout if to_file else sys.stderr)
     if summary.bad_rows:
         errors = summary.errors
@@ -140,3 +152,8 @@ def _report(output: Output, summary: Summary) -> None:
             errors = os.path.join(output.place, errors)  # noqa: PTH118 - it can be a URL
         listed = "" if errors is None else f"; {errors} says why"
         print(f"{summary.bad_rows:,} rows cannot be scored{listed}", file=sys.stderr)
+
+
+def _printable(place: str) -> str:
+    """Return a path that every terminal takes: bytes that are not UTF-8 are escaped."""
+    return place.encode(errors="backslashreplace").decode()

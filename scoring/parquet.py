@@ -18,7 +18,7 @@ from pyarrow.parquet import ParquetWriter as ArrowWriter
 
 from sentiment_conv1d.model.tables import Chunk, DataError, Table
 from sentiment_conv1d.scoring.columns import Column
-from sentiment_conv1d.scoring.writers import Writer, check_keys
+from sentiment_conv1d.scoring.writers import OTHER_COLUMNS, Concatenation, Writer, check_keys
 
 # With a row group per chunk, files would be slow to read, and their footer, which is kept in memory, would be large.
 _ROW_GROUP_BYTES = 8 * 2**20
@@ -125,25 +125,36 @@ def schema_of_rows(chunk: Chunk) -> Any:
     return pyarrow.schema([(name, _array(chunk, name, None).type) for name in names])
 
 
-class Concatenation:
-    """Writes the row groups of Parquet files into one file."""
+class ParquetConcatenation(Concatenation):
+    """Appends the row groups."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._writer: Any = None
+    _schema: Any = None
+    _writer: Any = None
 
-    def add(self, part: BinaryIO) -> None:
-        """Append the rows of a file."""
+    def add(self, part: BinaryIO, rows: int) -> None:
         with ParquetFile(part) as source:
-            if self._writer is None:
-                self._writer = ArrowWriter(self._file, source.schema_arrow, compression=_COMPRESSION)
+            schema = source.schema_arrow
+            if self._writer is None and (rows or self._schema is None):
+                self._schema = schema
+            if not rows:
+                return
+            if not schema.equals(self._schema):
+                raise DataError(OTHER_COLUMNS)
             for group in range(source.num_row_groups):
-                self._writer.write_table(source.read_row_group(group))
+                self._open().write_table(source.read_row_group(group))
 
     def finish(self) -> None:
-        """Write the footer."""
-        if self._writer is not None:
-            self._writer.close()
+        self._open().close()
+
+    def abort(self) -> None:
+        with suppress(Exception):
+            if self._writer is not None:
+                self._writer.close()
+
+    def _open(self) -> Any:
+        if self._writer is None:
+            self._writer = ArrowWriter(self._file, self._schema, compression=_COMPRESSION)
+        return self._writer
 
 
 def _array(chunk: Chunk, name: str, expected: Any) -> Any:

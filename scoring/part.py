@@ -37,7 +37,6 @@ class Job(NamedTuple):
     text_column: str = "text"
     columns: tuple[str, ...] | None = None  # of the input that are copied to the output; None: all
     schema: Any = None  # column names or Arrow schema of JSONL rows, if the format of the parts needs them
-    headers: bool = True  # whether CSV parts after the first one have a header row
     explain: int = 0  # number of the strongest words of each text
     max_characters: int = 1_000_000
     stop_at_bad_rows: bool = False
@@ -145,9 +144,9 @@ def _open_writer(job: Job, part: Part, file: BinaryIO, added: Mapping[str, Any])
     if job.extension == ".parquet":
         from sentiment_conv1d.scoring.parquet import ParquetWriter, schema_of
 
-        return ParquetWriter(file, job.schema or schema_of(table, job.columns), added)
+        return ParquetWriter(file, schema_of(table, job.columns) or job.schema, added)
     if job.extension == ".csv":
-        return CsvWriter(file, job.schema or columns, list(added), header=job.headers or part.number == 0)
+        return CsvWriter(file, job.schema or columns, list(added))
     return JsonlWriter(file, columns, list(added))
 
 

@@ -28,6 +28,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, Self, cast
 from tqdm import tqdm
 
 from sentiment_conv1d.model.tables import DataError, Format
+from sentiment_conv1d.model.tables.files import is_compressed
 from sentiment_conv1d.scoring.part import PROGRESS, Job, Result
 from sentiment_conv1d.scoring.plan import PART_ROWS, Part, plan
 from sentiment_conv1d.scoring.storage import (
@@ -37,11 +38,14 @@ from sentiment_conv1d.scoring.storage import (
     RemoteFolder,
     Source,
     check_free_path,
+    check_unchanged,
+    contains,
     folder_at,
-    is_remote,
     replacing,
+    standard_output,
     writing_to,
 )
+from sentiment_conv1d.scoring.writers import TEXT_CONCATENATIONS, Concatenation
 
 #: What happens to a row that cannot be scored: it ends the run, is left out, or is left out and listed in the error
 #: file.
@@ -97,41 +101,66 @@ def score_sources(
 ) -> Summary:
     """Score files. The output keeps the order of the rows.
 
-    `form` is the delimiter and the encoding of text files, if they are stated. The fields `folder`, `headers` and
+    `form` is the delimiter and the encoding of text files, if they are stated. The fields `folder` and
     `stop_at_bad_rows` of the job are set here. Finished parts remain after any error, and the next run with the same
     arguments continues after them. Raises `DataError`.
     """
     began = perf_counter()
-    if output.single and output.place != STANDARD:
-        _check_output(sources, Path(output.place), overwrite)
+    _check_output(sources, output, overwrite)
+    with _folder_of(output) as folder:
+        job = job._replace(folder=folder.place, stop_at_bad_rows=on_bad_rows == "error")
+        results = _begin(
+            folder,
+            _identity(sources, job, form, part_rows),
+            fresh=overwrite,
+            single=output.single,
+            stop_at_bad_rows=job.stop_at_bad_rows,
+        )
+        with ExitStack() as stack:
+            bar = stack.enter_context(_Bar(sources, progress))
+            assembly = stack.enter_context(_assembling(output, folder, overwrite)) if output.single else None
+            parts = (part for part in plan(sources, part_rows, form) if part.number not in results)
+            for result in chain(list(results.values()), engine(job, parts)):
+                results[result.number] = result
+                bar.add(result)
+                if assembly is not None:
+                    assembly.add(result)
+            check_unchanged(sources)
+        ordered = [results[number] for number in sorted(results)]
+        seconds = perf_counter() - began
+        return _finish(output, folder, job, ordered, sources, on_bad_rows, seconds, overwrite=overwrite)
+
+
+@contextmanager
+def _folder_of(output: Output) -> Iterator[LocalFolder | RemoteFolder]:
+    """Yield the folder of the parts. A run into standard output cannot be continued, so its folder is removed."""
     folder = folder_at(output.parts())
-    job = job._replace(folder=folder.place, headers=not output.single, stop_at_bad_rows=on_bad_rows == "error")
-    results = _begin(folder, _identity(sources, job, form, part_rows), fresh=overwrite, single=output.single)
-    with ExitStack() as stack:
-        bar = stack.enter_context(_Bar(sum(source.size for source in sources), progress))
-        assembly = stack.enter_context(_assembling(output, folder, overwrite)) if output.single else None
-        parts = (part for part in plan(sources, part_rows, form) if part.number not in results)
-        for result in chain(list(results.values()), engine(job, parts)):
-            results[result.number] = result
-            bar.add(result)
-            if assembly is not None:
-                assembly.add(result)
-    ordered = [results[number] for number in sorted(results)]
-    return _finish(output, folder, job, ordered, sources, on_bad_rows, perf_counter() - began)
+    try:
+        yield folder
+    finally:
+        folder.release()
+        if output.place == STANDARD:
+            shutil.rmtree(folder.place, ignore_errors=True)
 
 
 class _Bar:
-    """The progress bar: rows, rows per second, and the remaining time, estimated from the bytes of the files."""
+    """The progress bar: rows, rows per second, and the remaining time, estimated from the bytes of the files.
 
-    def __init__(self, size: int, shown: bool) -> None:
+    The size of standard input is not known, nor that of a compressed file after decompression.
+    """
+
+    def __init__(self, sources: Sequence[Source], shown: bool) -> None:
         self._bar = tqdm(unit=" rows", unit_scale=True, disable=not shown)
-        self._size = size
+        known = not any(is_compressed(Path(source.place)) for source in sources)
+        self._size = sum(source.size for source in sources) if known else 0
         self._done = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is None:
+            self._bar.total = self._bar.n
         self._bar.close()
 
     def add(self, result: Result) -> None:
@@ -149,51 +178,64 @@ class _Assembly:
     def __init__(self, folder: Folder, file: BinaryIO, extension: str) -> None:
         self._folder = folder
         self._file = file
-        self._ready: dict[int, str] = {}
+        self._ready: dict[int, Result] = {}
         self._next = 0
-        self._rows: Any = None
         if extension == ".parquet":
-            from sentiment_conv1d.scoring.parquet import Concatenation
+            from sentiment_conv1d.scoring.parquet import ParquetConcatenation
 
-            self._rows = Concatenation(file)
+            self._rows: Concatenation = ParquetConcatenation(file)
+        else:
+            self._rows = TEXT_CONCATENATIONS[extension](file)
 
     def add(self, result: Result) -> None:
-        """Append a part, as soon as all parts before it have been appended."""
-        self._ready[result.number] = result.file
-        while (name := self._ready.pop(self._next, None)) is not None:
+        """Append a part, as soon as all parts before it have been appended. Raises `DataError` for other columns."""
+        self._ready[result.number] = result
+        while (ready := self._ready.pop(self._next, None)) is not None:
             self._next += 1
-            with self._folder.open(name) as part:
-                if self._rows is None:
-                    shutil.copyfileobj(part, self._file, 2**20)
-                else:
-                    self._rows.add(part)
+            with self._folder.open(ready.file) as part:
+                try:
+                    self._rows.add(part, ready.rows)
+                except DataError as error:
+                    raise DataError(f"{ready.source}: {error}") from error
 
     def finish(self) -> None:
         """Complete the file."""
-        if self._rows is not None:
-            self._rows.finish()
+        self._rows.finish()
         self._file.flush()
+
+    def abort(self) -> None:
+        """Release the file. Never raises."""
+        self._rows.abort()
 
 
 @contextmanager
 def _assembling(output: Output, folder: Folder, overwrite: bool) -> Iterator[_Assembly]:
     with ExitStack() as stack:
-        file: BinaryIO = sys.stdout.buffer
-        if output.place != STANDARD:
-            path = Path(output.place)
+        path = Path(output.place)
+        if output.place == STANDARD:
+            file = standard_output()
+        else:
             check = partial(check_free_path, path, overwrite)
             file = stack.enter_context(replacing(path, check, Path(folder.place)))
-            stack.enter_context(writing_to(path))
+        stack.enter_context(writing_to(path))
         assembly = _Assembly(folder, file, output.extension)
-        yield assembly
-        assembly.finish()
+        try:
+            yield assembly
+            assembly.finish()
+        except BaseException:
+            assembly.abort()
+            raise
 
 
-def _check_output(sources: Sequence[Source], out: Path, overwrite: bool) -> None:
+def _check_output(sources: Sequence[Source], output: Output, overwrite: bool) -> None:
+    """Raise `DataError` if the output would replace an input, or a file that may not be replaced."""
+    if output.place == STANDARD:
+        return
     for source in sources:
-        if out.exists() and not is_remote(source.place) and source.place != STANDARD and out.samefile(source.place):
-            raise DataError(f"{out}: the output would replace the input")
-    check_free_path(out, overwrite)
+        if contains(output.place, source.place):
+            raise DataError(f"{output.place}: the output would replace the input")
+    if output.single:
+        check_free_path(Path(output.place), overwrite)
 
 
 def _identity(sources: Sequence[Source], job: Job, form: Format, part_rows: int) -> dict[str, Any]:
@@ -203,28 +245,36 @@ def _identity(sources: Sequence[Source], job: Job, form: Format, part_rows: int)
         "model": job.session.classifier().manifest.manifest_sha256,
         "part_rows": part_rows,
         "format": list(form),
-        **{name: getattr(job, name) for name in ("extension", "text_column", "explain", "max_characters", "headers")},
+        **{name: getattr(job, name) for name in ("extension", "text_column", "explain", "max_characters")},
         "columns": None if job.columns is None else list(job.columns),
     }
 
 
 def _begin(
-    folder: LocalFolder | RemoteFolder, identity: dict[str, Any], *, fresh: bool, single: bool
+    folder: LocalFolder | RemoteFolder,
+    identity: dict[str, Any],
+    *,
+    fresh: bool,
+    single: bool,
+    stop_at_bad_rows: bool,
 ) -> dict[int, Result]:
-    """Return the finished parts of an earlier attempt. Raises `DataError` if the folder contains anything else."""
+    """Return the finished parts of an earlier attempt. With `stop_at_bad_rows`, those with bad rows do not count.
+
+    Raises `DataError` if the folder contains anything else.
+    """
     names = set(folder.names())
-    if RUN in names:
-        folder.create()  # removes files that were incomplete when it was killed
+    if names and not (RUN in names or fresh or single):
+        raise DataError(f"{folder.place}: contains files; give another output or ask to overwrite it")
+    folder.create()
     if not fresh and RUN in names and json.loads(folder.read(RUN)) == identity:
         numbers = [int(name.split(".")[1]) for name in names if name.startswith(PROGRESS)]
-        return {number: Result.read(folder, number) for number in numbers}
-    if not (fresh or single) and names:
-        what = "parts of another run" if RUN in names else "files"
-        raise DataError(f"{folder.place}: contains {what}; give another output or ask to overwrite it")
+        finished = {number: Result.read(folder, number) for number in numbers}
+        return {number: result for number, result in finished.items() if not (result.bad_rows and stop_at_bad_rows)}
+    if names and not (fresh or single):
+        raise DataError(f"{folder.place}: contains parts of another run; give another output or ask to overwrite it")
     for name in names:
         if name.startswith(("part-", PROGRESS)) or name in (RUN, MANIFEST, ERRORS):
             folder.remove(name)
-    folder.create()
     folder.write(RUN, json.dumps(identity).encode())
     return {}
 
@@ -237,6 +287,8 @@ def _finish(
     sources: Sequence[Source],
     on_bad_rows: BadRows,
     seconds: float,
+    *,
+    overwrite: bool,
 ) -> Summary:
     """Write the error file and the manifest, and remove the files that only an unfinished run needs."""
     summary = Summary(sum(each.rows for each in results), sum(each.bad_rows for each in results), None)
@@ -257,14 +309,16 @@ def _finish(
         "seconds": round(seconds, 3),  # of the last attempt
     }
     if output.place == STANDARD:
-        folder.remove_all()
         return summary
     if output.single:
         del document["parts"]
-    content = json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+    # A file name can have bytes that are not UTF-8. Python reads them as lone surrogates, which JSON has to escape.
+    content = json.dumps(document, indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
     if output.single:
         with replacing(output.beside("manifest.json")) as file:
             file.write(content)
+        if overwrite and summary.errors is None:
+            output.beside("errors.jsonl").unlink(missing_ok=True)  # of the output that was replaced
         folder.remove_all()
         return summary
     folder.write(MANIFEST, content)
@@ -286,5 +340,5 @@ def _write_errors(output: Output, folder: Folder, results: Sequence[Result]) -> 
             place, file = ERRORS, stack.enter_context(folder.writing(ERRORS))
         for result in results:
             for row in result.read_bad_rows(folder):
-                file.write(json.dumps(row.record, ensure_ascii=False).encode() + b"\n")
+                file.write(json.dumps(row.record, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
     return place

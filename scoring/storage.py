@@ -5,6 +5,7 @@ A file appears in its folder only when it is complete.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import sys
@@ -15,6 +16,7 @@ from functools import partial
 from glob import glob, has_magic
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from sentiment_conv1d.model.tables import READABLE, DataError, extension
@@ -42,6 +44,9 @@ class Folder(ABC):
     """Files by name."""
 
     place: str
+
+    def release(self) -> None:  # noqa: B027 - object stores have no locks
+        """Let other runs write to the folder."""
 
     @abstractmethod
     def writing(self, name: str) -> Any:
@@ -77,16 +82,33 @@ class Folder(ABC):
 class LocalFolder(Folder):
     """A local folder, or one that all machines of a cluster mount. It removes files that killed runs left."""
 
+    _lock: int | None = None  # a descriptor
+
     def __init__(self, path: Path) -> None:
         self.place = str(path)
         self.path = path
 
     def create(self) -> None:
-        """Create the folder if it does not exist, and remove files that killed runs left. Raises `DataError`."""
+        """Create the folder if it does not exist, lock it, and remove files that killed runs left.
+
+        Raises `DataError`, also if another run has locked it.
+        """
         with writing_to(self.path):
             self.path.mkdir(exist_ok=True)
+            self._lock = os.open(self.path, os.O_RDONLY)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(f"{self.path}: another run writes to it") from None
+            except OSError:  # the file system has no locks
+                pass
             for left in self.path.glob(f"{_TEMPORARY}*"):
                 left.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def writing(self, name: str) -> Any:
         return replacing(self.path / name)
@@ -208,7 +230,7 @@ def open_text_source(source: Source, encoding: str | None) -> tuple[BufferedRead
     place = source.place
     try:
         if place == STANDARD:
-            return decoded(place, cast(BufferedReader, sys.stdin.buffer), encoding)
+            return decoded(place, _standard_input(), encoding)
         return open_utf8(place, encoding, _open_remote(place) if is_remote(place) else None)
     except OSError as error:
         raise DataError(f"{place}: cannot be read ({error.strerror or error})") from error
@@ -231,6 +253,39 @@ def find_sources(places: Sequence[str]) -> list[Source]:
         if source.extension not in READABLE:
             raise DataError(f"{source.place}: only these extensions can be read: {', '.join(READABLE)}")
     return sources
+
+
+def check_unchanged(sources: Sequence[Source]) -> None:
+    """Raise `DataError` if a local file is not the one that was found."""
+    for source in sources:
+        if source.place != STANDARD and not is_remote(source.place) and _local_source(Path(source.place)) != source:
+            raise DataError(f"{source.place}: changed while it was scored; score it again with another output")
+
+
+def contains(output: str, place: str) -> bool:
+    """Return whether an output is the file at a place, or the folder of that file."""
+    if place == STANDARD:
+        return False
+    if is_remote(output) or is_remote(place):
+        (system, file), (other, folder) = _remote(place), _remote(output)
+        return bool(system == other) and folder in (file, file.rpartition("/")[0])
+    path, out = Path(place), Path(output).resolve()
+    return out in (path.resolve(), path.parent.resolve(), path.resolve().parent) or (
+        out.exists() and out.samefile(path)
+    )
+
+
+def standard_output() -> BinaryIO:
+    """Return standard output. Raises `DataError` if it is closed."""
+    if sys.stdout is None:
+        raise DataError("standard output is closed")
+    return cast(BinaryIO, sys.stdout.buffer)
+
+
+def _standard_input() -> BufferedReader:
+    if sys.stdin is None:
+        raise DataError("standard input is closed")
+    return cast(BufferedReader, sys.stdin.buffer)
 
 
 @contextmanager
@@ -296,6 +351,8 @@ def _local_source(path: Path) -> Source:
         status = path.stat()
     except OSError:
         raise DataError(f"{path}: there is no such file") from None
+    if not S_ISREG(status.st_mode):
+        raise DataError(f"{path}: is not a file; to score what a program writes, give - and pipe it")
     return Source(str(path), extension(path), status.st_size, str(status.st_mtime_ns))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
@@ -10,6 +11,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from sentiment_conv1d.model.tables import Chunk, DataError, Row
+from sentiment_conv1d.model.tables.text import header_lines
 from sentiment_conv1d.scoring.columns import Column
 
 
@@ -56,15 +58,13 @@ class JsonlWriter(Writer):
 
 
 class CsvWriter(Writer):
-    """Writes a header row, unless `header` is false, and quotes fields if necessary."""
+    """Writes a header row, and quotes fields if necessary."""
 
-    def __init__(
-        self, file: BinaryIO, columns: Sequence[str] | None, added: Sequence[str], *, header: bool = True
-    ) -> None:
+    def __init__(self, file: BinaryIO, columns: Sequence[str] | None, added: Sequence[str]) -> None:
         self._records = csv.writer(_Records(file))
         self._columns = columns
         self._added = added
-        self._headed = not header
+        self._headed = False
 
     def write(self, chunk: Chunk, added: Sequence[Column]) -> None:
         columns = self._columns = self._columns or tuple(chunk.rows[0].values)
@@ -81,6 +81,61 @@ class CsvWriter(Writer):
         if not self._headed:
             self._records.writerow([*(self._columns or ()), *self._added])
             self._headed = True
+
+
+class Concatenation(ABC):
+    """A file that gets the rows of other files of its format."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    @abstractmethod
+    def add(self, part: BinaryIO, rows: int) -> None:
+        """Append a file with this number of rows. Raises `DataError` if its columns differ from those before."""
+
+    def finish(self) -> None:  # noqa: B027 - JSONL needs neither
+        """Write the rest, so that the file is complete."""
+
+    def abort(self) -> None:  # noqa: B027
+        """Release the file, which is about to be deleted. Never raises."""
+
+
+class JsonlConcatenation(Concatenation):
+    """Appends the lines."""
+
+    def add(self, part: BinaryIO, rows: int) -> None:
+        shutil.copyfileobj(part, self._file, _BLOCK)
+
+
+class CsvConcatenation(Concatenation):
+    """Appends the records behind one header row, that of the first file with rows."""
+
+    _header = b""
+    _headed = False
+
+    def add(self, part: BinaryIO, rows: int) -> None:
+        header = "".join(header_lines(line.decode() for line in part)).encode()
+        if self._headed and rows and header != self._header:
+            raise DataError(OTHER_COLUMNS)
+        if not self._headed:
+            self._header = header if rows or not self._header else self._header
+        if rows:
+            self._head()
+            shutil.copyfileobj(part, self._file, _BLOCK)
+
+    def finish(self) -> None:
+        self._head()
+
+    def _head(self) -> None:
+        if not self._headed:
+            self._file.write(self._header)
+            self._headed = True
+
+
+#: Why a file cannot be appended to another one.
+OTHER_COLUMNS = "other columns than in the rows before; give a folder as the output"
+
+_BLOCK = 2**20
 
 
 class _Records:
@@ -124,6 +179,12 @@ _JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 TEXT_WRITERS: dict[str, Callable[[BinaryIO, Sequence[str] | None, Sequence[str]], Writer]] = {
     ".jsonl": JsonlWriter,
     ".csv": CsvWriter,
+}
+
+#: How to join files of a text format, by its extension.
+TEXT_CONCATENATIONS: dict[str, Callable[[BinaryIO], Concatenation]] = {
+    ".jsonl": JsonlConcatenation,
+    ".csv": CsvConcatenation,
 }
 
 #: The extensions of files that can be written.

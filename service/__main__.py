@@ -88,7 +88,7 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     predict.add_argument(
         "--workers", type=_number, default=0, help="processes, or Ray actors; 0: one per processor (default: 0)"
     )
-    predict.add_argument("--part-rows", type=_number, default=8192, help="the most rows per part (default: 8192)")
+    predict.add_argument("--part-rows", type=_positive, default=8192, help="the most rows per part (default: 8192)")
     predict.add_argument("--overwrite", action="store_true", help="replace an existing output and start again")
     add_flags(predict, (*_OFFLINE_SETTINGS, "max_text_characters"))
 
@@ -115,6 +115,13 @@ def _add_drift(drift: argparse.ArgumentParser) -> None:
 def _number(text: str) -> int:
     number = int(text)
     if number < 0:
+        raise ValueError
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
         raise ValueError
     return number
 

@@ -92,7 +92,7 @@ def _marked(source: Path | str, file: io.BufferedReader) -> str:
 def _is_utf8(encoding: str) -> bool:
     try:
         "".encode(encoding)
-    except LookupError as error:
+    except (LookupError, UnicodeError) as error:
         raise DataError(f"there is no encoding {encoding!r}") from error
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 

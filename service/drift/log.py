@@ -71,6 +71,8 @@ def read_log(paths: Iterable[Path]) -> Log:
 def _record(record: Mapping[str, Any]) -> tuple[Model, LoggedTexts]:
     texts = LoggedTexts(times=(str(record["time"]),) * 2)
     for prediction in record["predictions"]:
+        if not (0 <= prediction["score"] <= 1 and 0 <= prediction["unknown_tokens"] <= prediction["tokens"]):
+            raise ValueError
         texts.labels.append(str(prediction["label"]))
         texts.scores.append(prediction["score"])
         texts.tokens.append(prediction["tokens"])

@@ -108,7 +108,26 @@ class EventSink:
 
 
 class _Handler(RotatingFileHandler):
-    """Raises the errors of writing, after which it opens the file again. Only its user can read new files."""
+    """Raises the errors of writing, after which it opens the file again. Only its user can read new files.
+
+    If another program has moved or deleted the file, the next record goes to a new one.
+    """
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        """Return whether the file would have too many bytes. `RotatingFileHandler` counts characters."""
+        if self.stream is not None and not self._is_in_place(self.stream):
+            self.stream.close()
+            self.stream = None
+        if self.stream is None:
+            self.stream = self._open()
+        size = os.fstat(self.stream.fileno()).st_size
+        return size > 0 and size + len(f"{record.msg}\n".encode()) > self.maxBytes
+
+    def _is_in_place(self, stream: TextIOWrapper) -> bool:
+        try:
+            return os.path.samestat(os.fstat(stream.fileno()), os.stat(self.baseFilename))  # noqa: PTH116
+        except FileNotFoundError:
+            return False
 
     def _open(self) -> TextIOWrapper:
         return open(self.baseFilename, "a", encoding=self.encoding, opener=_open_private)

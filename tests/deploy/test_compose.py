@@ -13,7 +13,8 @@ from sentiment_conv1d.service.settings import read_settings
 from tests.processes import PROJECT
 from tests.programs import output
 
-FILE = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+TEXT = (PROJECT / "docker-compose.yml").read_text()
+FILE = yaml.safe_load(TEXT)
 PROFILES: list[str] = sorted({name for service in FILE["services"].values() for name in service.get("profiles", ())})
 
 
@@ -39,6 +40,16 @@ def test_default() -> None:
 def test_profiles(profile: str) -> None:
     """Compose accepts every profile, and each adds a service."""
     assert len(resolved(profile)) > 1
+
+
+def test_documented_commands() -> None:
+    """The services that a command at the top of the file starts publish no port twice."""
+    commands = re.findall(r"^# docker compose (.*?)\bup\b(.*?)  ", TEXT, re.MULTILINE)
+    assert len(commands) == len(PROFILES)  # all but `run`, and one without a profile
+    for flags, names in commands:
+        config = yaml.safe_load(output("docker-compose", *flags.split(), "config", *names.split()))
+        ports = [port["published"] for each in config["services"].values() for port in each.get("ports", ())]
+        assert len(ports) == len(set(ports)), names
 
 
 def test_least_privilege(services: dict[str, Any]) -> None:

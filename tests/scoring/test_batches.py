@@ -127,8 +127,20 @@ def test_bad_batches() -> None:
         scorer(pyarrow.table({"review": ["a"]}))
     with pytest.raises(DataError, match="the column 'score' has the name"):
         scorer(pyarrow.table({"text": ["a"], "score": [1]}))
+    with pytest.raises(DataError, match="two columns are named 'text'"):
+        scorer(pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 2, ["text", "text"]))
     with pytest.raises(TypeError, match="a batch cannot be of type int"):
         scorer(1)
+    with pytest.raises(TypeError, match="a batch cannot be of type StringArray"):
+        scorer(pyarrow.array(["a"]))
+
+
+def test_arrow_strings_that_are_not_utf8() -> None:
+    """A string of an Arrow batch that is not UTF-8 is a bad value."""
+    batch = pyarrow.table({"text": pyarrow.array([b"good", b"\xff"]).view(pyarrow.string())})
+    with pytest.raises(DataError, match="row 1 of the batch: the column 'text' is not UTF-8"):
+        BatchScorer(ARTIFACT)(batch)
+    assert BatchScorer(ARTIFACT, on_bad_rows="null")(batch)["tokens"].to_pylist() == [2, None]
 
 
 def test_explanations() -> None:

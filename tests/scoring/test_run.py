@@ -8,6 +8,8 @@ import io
 import json
 import lzma
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -30,6 +32,7 @@ from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import find_sources
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, eventually, run
 from tests.scoring.one_file import in_process
+from tests.service import artifacts
 from tests.service.reviews import reviews
 
 ARTIFACT = MODEL_REPOSITORY / "imdb-cnn" / "1"
@@ -323,6 +326,21 @@ def test_parts_of_another_run(tmp_path: Path) -> None:
     assert ids(tmp_path / "out") == list(range(10))
 
 
+@pytest.mark.parametrize("single", [True, False])
+def test_two_runs(tmp_path: Path, single: bool) -> None:
+    """A second run into the same output is refused while the first one writes to it."""
+    source, out = write(tmp_path / "in.txt", TEXTS[:20]), tmp_path / "out.jsonl"
+
+    def with_another(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
+        for part in parts:
+            with pytest.raises(DataError, match="another run writes to it"):
+                score(source, out=out, extension=".jsonl", single=single, overwrite=True)
+            yield score_part(job, part)
+
+    assert score(source, out=out, extension=".jsonl", single=single, engine=with_another).rows == 20
+    assert score(source, out=out, extension=".jsonl", single=single, overwrite=True).rows == 20
+
+
 @pytest.mark.parametrize("extension", [".parquet", ".csv", ".jsonl"])
 def test_single_output(tmp_path: Path, extension: str) -> None:
     """A single output file equals that of a run in one part, and its manifest and errors are beside it."""
@@ -332,6 +350,81 @@ def test_single_output(tmp_path: Path, extension: str) -> None:
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {source.name, out.name, "out.manifest.json", "out.errors.jsonl"}
     assert [int(row["id"]) for row in read([out])] == list(range(20))
+
+
+@pytest.mark.parametrize("extension", [".parquet", ".csv"])
+def test_other_columns(tmp_path: Path, extension: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Files with other columns cannot be joined into one table, unless they have no rows to join."""
+    first, other = write(tmp_path / f"a{extension}", TEXTS[:8]), tmp_path / f"b{extension}"
+    out = tmp_path / f"out{extension}"
+    for texts in (["good"], [" "]):
+        if extension == ".csv":
+            other.write_text(f"text,stars\n{texts[0]},5\n")
+        else:
+            parquet.write_table(pyarrow.table({"text": texts, "stars": [5]}), other)
+        if texts == ["good"]:
+            with pytest.raises(DataError, match=f"b{extension}: other columns than in the rows before"):
+                score(first, other, out=out, extension=extension, single=True)
+            assert not out.exists()
+        for sources in ((first, other), (other, first)) if texts == [" "] else ():
+            score(*sources, out=out, extension=extension, single=True, overwrite=True)
+            assert [int(row["id"]) for row in read([out])] == list(range(8))
+    assert not capfd.readouterr().err
+
+
+def test_resumed_with_other_handling_of_bad_rows(tmp_path: Path) -> None:
+    """A run that must not have bad rows ends at one that an earlier attempt left out."""
+    source = write(tmp_path / "in.jsonl", [" ", *TEXTS[:20]])
+
+    def failing(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
+        yield score_part(job, next(parts))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(source, out=tmp_path / "out", extension=".jsonl", engine=failing)
+    with pytest.raises(DataError, match=r"in.jsonl: line 1: the column 'text' has no text"):
+        score(source, out=tmp_path / "out", extension=".jsonl", on_bad_rows="error")
+    assert score(source, out=tmp_path / "out", extension=".jsonl").rows == 20
+
+
+def test_errors_of_a_replaced_output(tmp_path: Path) -> None:
+    """The error file of an output that is replaced does not remain beside the new one."""
+    out, errors = tmp_path / "out.csv", tmp_path / "out.errors.jsonl"
+    for texts, bad in (([*TEXTS[:3], " "], True), (TEXTS[:3], False)):
+        score(write(tmp_path / "in.csv", texts), out=out, extension=".csv", single=True, overwrite=True)
+        assert errors.exists() is bad
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_input_that_changes(tmp_path: Path, single: bool) -> None:
+    """A run ends with an error if a file changes between the reading of its parts."""
+    source = write(tmp_path / "in.txt", TEXTS)
+
+    def truncating(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
+        for part in list(parts):
+            source.write_text("good\n")
+            yield score_part(job, part)
+
+    with pytest.raises(DataError, match=r"in.txt: changed while it was scored"):
+        score(source, out=tmp_path / "out.jsonl", extension=".jsonl", engine=truncating, single=single)
+    assert not single or not (tmp_path / "out.jsonl").exists()
+
+
+def test_folder_of_the_input(tmp_path: Path) -> None:
+    """The parts are never written beside the inputs, which can have the names of parts."""
+    source = write(tmp_path / "part-00000.parquet", TEXTS[:3])
+    (tmp_path / "links").mkdir()
+    (link := tmp_path / "links" / "in.parquet").symlink_to(source)
+    for given, out in ((source, tmp_path), (link, tmp_path), (link, tmp_path / "links")):
+        with pytest.raises(DataError, match="would replace the input"):
+            score(given, out=out, overwrite=True)
+    with pytest.raises(DataError, match="would replace the input"):
+        score(f"file://{source}", out=tmp_path, overwrite=True)
+    with fsspec.open("memory://same-folder/in.txt", "w") as file:
+        file.write("good\n")
+    with pytest.raises(DataError, match="would replace the input"):
+        score("memory://same-folder/in.txt", out="memory://same-folder/", overwrite=True)
+    assert ids(source) == [0, 1, 2]
 
 
 def test_several_sources(tmp_path: Path) -> None:
@@ -519,6 +612,73 @@ def test_standard_input(tmp_path: Path) -> None:
     result = predict("-", "--format", "csv", "--out", tmp_path / "out.csv", input=b"id,text\n1,good\n2,\n")
     assert result.stdout.decode() == f"1 reviews scored into {tmp_path / 'out.csv'}\n"
     assert [row["id"] for row in read([tmp_path / "out.csv"])] == ["1"]
+
+
+def test_bad_first_rows(tmp_path: Path) -> None:
+    """Bad rows at the beginning of JSON lines do not decide the columns of a table."""
+    source = tmp_path / "in.jsonl"
+    source.write_text('no JSON\n{"failure": 1}\n{"id": 7, "text": "good"}\n')
+    for extension in (".csv", ".parquet"):
+        result = predict(source, "--out", tmp_path / f"out{extension}", "--workers", "1")
+        assert result.returncode == 0, result.stderr
+        [row] = read([tmp_path / f"out{extension}"])
+        assert (int(row["id"]), row["text"]) == (7, "good")
+    assert len((tmp_path / "out.errors.jsonl").read_text().splitlines()) == 2
+
+
+def test_model_without_explanations(tmp_path: Path) -> None:
+    """`--explain` with a model that has no exact explanations is an error before anything is written."""
+    artifacts.publish_table(tmp_path / "models")
+    source = write(tmp_path / "in.txt", TEXTS[:3])
+    result = predict(source, "--model-repository", tmp_path / "models", "--explain")
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"error: --explain: there is no exact explanation for model 'tickets'")
+    assert {path.name for path in tmp_path.iterdir()} == {"models", "in.txt"}
+
+
+def test_name_that_is_not_utf8(tmp_path: Path) -> None:
+    """A file whose name is not UTF-8 is scored, and its bad rows are listed."""
+    source = tmp_path / os.fsdecode(b"\xff.csv")
+    source.write_text("id,text\n1,good\n2,\n")
+    result = predict(source, "--workers", "1")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.endswith(b"\\udcff.predictions.csv\n")
+    [bad] = (tmp_path / os.fsdecode(b"\xff.predictions.errors.jsonl")).read_text().splitlines()
+    assert json.loads(bad)["source"] == str(source)
+
+
+def test_closed_standard_streams(tmp_path: Path) -> None:
+    """A closed standard input or output is an error without a traceback, and no temporary files remain."""
+    source = write(tmp_path / "in.txt", TEXTS)
+    (temporary := tmp_path / "temporary").mkdir()
+    command = f"{shlex.quote(sys.executable)} -m service predict --workers 1 --part-rows 7"
+    for end, message in (
+        ("- <&-", "standard input is closed"),
+        (f"{source} --out - >&-", "standard output is closed"),
+        (f"{source} --out - | true", r"-: cannot be written \(Broken pipe\)"),
+        (f"{source} --encoding undefined --out -", "there is no encoding 'undefined'"),
+    ):
+        result = subprocess.run(
+            ["sh", "-c", f"{command} {end}"],
+            cwd=PROJECT,
+            env=environment() | {"TMPDIR": str(temporary)},
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert re.search(rf"error: {message}\n$", result.stderr.decode()), result.stderr
+        assert not list(temporary.iterdir())
+
+
+def test_inputs_and_outputs_that_are_not_files(tmp_path: Path) -> None:
+    """A pipe as input and an output that is neither a file with a known extension nor a folder are refused."""
+    os.mkfifo(tmp_path / "in.csv")
+    with pytest.raises(DataError, match=r"in.csv: is not a file"):
+        find_sources([str(tmp_path / "in.csv")])
+    source = write(tmp_path / "in.txt", TEXTS[:3])
+    result = predict(source, "--out", "/dev/null")
+    assert (result.returncode, result.stderr) == (2, b"error: /dev/null: is not a folder\n")
+    assert predict(source, "--part-rows", "0").returncode == 2
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

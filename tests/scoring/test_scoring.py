@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import datetime
 import decimal
+import gzip
 import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,7 @@ import tracemalloc
 import uuid
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,9 +29,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from tqdm import tqdm
 
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tables.table import CHUNK_BYTES, CHUNK_ROWS
+from sentiment_conv1d.scoring import run
 from sentiment_conv1d.scoring.command import default_output
 from sentiment_conv1d.scoring.run import RUN
 from sentiment_conv1d.service.prediction import Prediction, PredictionColumns
@@ -691,13 +696,22 @@ def test_without_pyarrow(tmp_path: Path) -> None:
 @pytest.mark.parametrize("extension", [".csv", ".json", ".parquet"])
 def test_progress_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str], extension: str) -> None:
     """The progress bar counts rows up to 100 %, and is off by default."""
-    source = write(tmp_path / f"in{extension}", [{"text": "abcdefg"}] * 600)
+    source = write(tmp_path / f"in{extension}", [{"text": "abcdefg"}] * 2)
     score_file(source, tmp_path / "out.csv", FakeClassifier(), progress=True)
     shown = capsys.readouterr().err
-    assert "100%" in shown
-    assert "rows/s" in shown
+    assert re.search(r"100%[^\r]*rows/s\]\n$", shown)
     score_file(source, tmp_path / "out.csv", FakeClassifier(), overwrite=True)
     assert capsys.readouterr().err == ""
+
+
+def test_progress_of_compressed_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bar of a compressed file shows no share before the end, because its number of rows is not known."""
+    monkeypatch.setattr(run, "tqdm", partial(tqdm, mininterval=0))
+    (tmp_path / "in.txt.gz").write_bytes(gzip.compress(b"abcdefg\n" * 600))
+    score_file(tmp_path / "in.txt.gz", tmp_path / "out.csv", FakeClassifier(), progress=True)
+    assert capsys.readouterr().err.count("%") == 1
 
 
 @pytest.mark.parametrize(

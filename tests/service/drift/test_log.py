@@ -31,7 +31,11 @@ def test_files_and_folders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ['{"time": "2026', "[]", "5", '{"time": "x"}', record("2026", 2**70), record("2026", version="one"), "\n", "\xff"],
+    [
+        *('{"time": "2026', "[]", "5", '{"time": "x"}', "\n", "\xff"),
+        *(record("2026", 2**70), record("2026", 0), record("2026", version="one")),
+        record("2026", 5).replace("0.75", "1e308"),
+    ],
 )
 def test_invalid_lines(tmp_path: Path, line: str) -> None:
     """A line that is incomplete, or is not a record, is skipped and counted."""

@@ -15,6 +15,7 @@ import pytest
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.service.telemetry.sinks import LogFile
 from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess, eventually, run
 from tests.service.grpc.channels import connect
 from tests.service.telemetry.test_metrics import metric
@@ -170,6 +171,31 @@ def test_rotation(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
     kept = sorted(each["request_id"] for each in read(tmp_path))
     assert kept == [f"n{number:03}" for number in range(40 - len(kept), 40)]
+
+
+def test_bytes_of_a_file(tmp_path: Path) -> None:
+    """The limit of a file is in bytes, not in characters, and a record that exceeds it does not leave an empty file."""
+    file = LogFile(tmp_path / "log", 1000)
+    for text in ("\N{EURO SIGN}" * 200, "\N{EURO SIGN}" * 200, "a" * 2000, "b"):
+        file.write({"text": text})
+    file.close()
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes == {"log.3": 612, "log.2": 612, "log.1": 2012, "log": 13}
+
+
+def test_file_that_is_moved(tmp_path: Path) -> None:
+    """If another program moves or deletes the file, the next record goes to a new file."""
+    file, path = LogFile(tmp_path / "log", 1000), tmp_path / "log"
+    file.write({"number": 0})
+    path.rename(tmp_path / "moved")
+    file.write({"number": 1})
+    path.unlink()
+    file.write({"number": 2})
+    file.close()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "moved": '{"number":0}\n',
+        "log": '{"number":2}\n',
+    }
 
 
 def test_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
