@@ -15,9 +15,9 @@ NODE_MODULES := tests/interop/node/node_modules
 serve: $(VENV)/.runtime  ## start the service with the shipped models
 	@exec $(BIN)/python -m service serve $(ARGS)
 
-# Most tests wait for servers, so two processes share them. The attack tests compare latencies, so they run alone, and
-# without coverage, because they only run code in servers. pyproject.toml sets the minimum coverage.
-PARALLEL := --numprocesses 2 --dist loadfile
+# Most tests wait for servers, so three processes keep two cores busy. The attack tests compare latencies, so they run
+# alone, and without coverage, because they only run code in servers. pyproject.toml sets the minimum coverage.
+PARALLEL := --numprocesses 3 --dist loadfile
 
 test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
 	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'

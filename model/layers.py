@@ -1,4 +1,4 @@
-"""The layers of the Conv1D family as plain arrays, for export and explanations.
+"""The layers of the Conv1D family as plain arrays, for export and explanations, and what they compute.
 
 The notation of an activation is its ONNX operator, followed by the operator's `alpha` if it has one: `Relu`,
 `LeakyRelu(0.2)`.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Weights = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.intp]
 
 
 def _sigmoid(x: Weights) -> Weights:
@@ -70,6 +71,8 @@ ACTIVATIONS: dict[str, Callable[[Weights, float], Weights]] = {
     **QUASICONVEX,
 }
 
+Pooling = Literal["max", "mean"]
+
 #: The only activation that is not elementwise.
 SOFTMAX = "Softmax"
 
@@ -88,6 +91,22 @@ def apply(activations: tuple[str, ...], value: Weights) -> Weights:
     return value
 
 
+def back(weights: Weights, activations: tuple[str, ...], bias: Weights, sums: Weights) -> tuple[Weights, float]:
+    """Turn weights of activated sums into weights of the sums without their bias, and a constant.
+
+    An activation a is replaced by the line through its value at zero and its value at this sum, a(z) = a(0) + s z.
+    """
+    if not activations:
+        return weights, float(weights @ bias)
+    if activations == ("Relu",):  # the usual case: a line through zero
+        factors: Weights = weights * (sums > 0)
+        return factors, float(factors @ bias)
+    at_zero = apply(activations, np.zeros_like(sums))
+    slopes = np.divide(apply(activations, sums) - at_zero, sums, out=np.zeros_like(sums), where=sums != 0)
+    factors = weights * slopes
+    return factors, float(factors @ bias + weights @ at_zero)
+
+
 @dataclass(frozen=True)
 class Bank:
     """A bank: the filters of one width, and their pooling over the text."""
@@ -97,7 +116,7 @@ class Bank:
     activations: tuple[str, ...]  # after the bias, in order
     dilation: int = 1  # distance between the words under a filter
     padding: tuple[int, int] = (0, 0)  # zero vectors before and after the text
-    pooling: Literal["max", "mean"] = "max"  # of the activations at all positions
+    pooling: Pooling = "max"  # of the activations at all positions
     name: str = ""  # of the exported layer
 
     @property
@@ -115,6 +134,24 @@ class Bank:
         """Whether the maximum may be the activation of a filter's smallest sum instead of its largest."""
         return self.pooling == "max" and any(parse(activation)[0] in QUASICONVEX for activation in self.activations)
 
+    @property
+    def reads_padding(self) -> bool:
+        """Whether the pooled value depends on the amount of padding."""
+        return self.pooling == "mean"
+
+    def windows(self, sums: npt.NDArray[Any], value: Callable[[Positions], Weights]) -> Positions:
+        """Return the pooled positions of sums [positions, filters]: [windows, filters].
+
+        The pooled value is the mean of the activated sums at these positions, which `value` computes.
+        """
+        if self.pooling == "mean":
+            return np.broadcast_to(np.arange(len(sums))[:, np.newaxis], sums.shape)
+        highest: Positions = sums.argmax(axis=0)[np.newaxis]
+        if not self.quasiconvex:
+            return highest
+        lowest: Positions = sums.argmin(axis=0)[np.newaxis]
+        return np.where(value(lowest) > value(highest), lowest, highest)
+
 
 @dataclass(frozen=True)
 class Dense:
@@ -123,3 +160,38 @@ class Dense:
     kernel: Weights  # [inputs, units]
     bias: Weights  # [units]
     activations: tuple[str, ...]  # after the bias, in order
+
+    def sums(self, value: Weights) -> Weights:
+        """Return the sums of an input [inputs], before the activations: [units]."""
+        sums: Weights = value @ self.kernel + self.bias
+        return sums
+
+    def back(self, weights: Weights, sums: Weights) -> tuple[Weights, float]:
+        """Turn weights of the activated sums into weights of the inputs, and a constant."""
+        factors, constant = back(weights, self.activations, self.bias, sums)
+        return self.kernel @ factors, constant
+
+
+#: The layers after the pooling, in order.
+Head = tuple[Dense, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model of the family: an embedding, pooled banks in parallel, and dense layers."""
+
+    max_tokens: int
+    embedding: Weights  # [vocabulary, embedding]
+    banks: tuple[Bank, ...]
+    head: Head
+    padding_id: int = 0
+
+    @property
+    def outputs(self) -> int:
+        """The number of units of the last layer."""
+        return int(self.head[-1].kernel.shape[1])
+
+    @property
+    def leading_padding(self) -> int:
+        """The number of pad ids that are equivalent to any larger number: see `model.input_shape`."""
+        return max(bank.span for bank in self.banks)

@@ -84,6 +84,13 @@ class Settings(BaseModel):
     watch_interval: float = Field(
         2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
     )
+    store_interval: float = Field(
+        10,
+        gt=0,
+        le=3600,
+        description="Fewest seconds between two listings of a model repository at a URL, because stores charge for "
+        "listings or limit their rate.",
+    )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
     port: int = Field(
         8000,

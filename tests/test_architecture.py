@@ -18,6 +18,7 @@ LIGHT = {
     "input_shape",
     "decision",
     "explaining",
+    "graphs",
     "layers",
     "tables",
     "artifact",

@@ -1,6 +1,6 @@
 """The 8-bit form of a folded graph: look-up tables of uint8, whose rows are added and pooled as uint8.
 
-`export.graphs.folded` sums, for every position, one row of each tap's table. Here the values of a filter in the table
+`model.graphs.folded` sums, for every position, one row of each tap's table. Here the values of a filter in the table
 of tap k are shifted, so that the least of them is 0, and divided by a step that all taps of the filter share:
 
     entry[k][word] = round((T[k][word] - lowest[k]) / step)
@@ -20,29 +20,18 @@ last bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import onnx
 
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.graphs.folded import WINDOW, feature_map, padded_embedding
-from sentiment_conv1d.export.graphs.graph import Graph, bank_names
-from sentiment_conv1d.export.recognition.family import Family
-from sentiment_conv1d.model.layers import Bank, Weights
+from sentiment_conv1d.export.graphs.onnx_file import onnx_model
+from sentiment_conv1d.model.explaining.tables import QuantizedTables
+from sentiment_conv1d.model.graphs.quantized import write_quantized
+from sentiment_conv1d.model.layers import Bank, Family, Weights
 
 #: The largest sum of entries that a uint8 holds.
 LARGEST_SUM = 255
-
-
-@dataclass(frozen=True)
-class QuantizedBank:
-    """The tables of the filters of one width; a sum of entries n stands for `n * step + lowest.sum(axis=0)`."""
-
-    entries: npt.NDArray[np.uint8]  # [width, vocabulary, filters]
-    step: Weights  # [filters]
-    lowest: Weights  # [width, filters], what an entry of 0 stands for
 
 
 def quantized_graph(family: Family) -> onnx.ModelProto:
@@ -52,7 +41,7 @@ def quantized_graph(family: Family) -> onnx.ModelProto:
     pooling, or an activation such as gelu, which can be largest where the sum is smallest.
     """
     for bank in family.banks:
-        if bank.pooling == "mean":
+        if bank.pooling != "max":
             raise ExportError(
                 f"layer {bank.name} has no 8-bit form: it has average pooling", "export it without --quantize"
             )
@@ -62,16 +51,10 @@ def quantized_graph(family: Family) -> onnx.ModelProto:
                 "rises",
                 "export it without --quantize, or train it with an activation that never falls, such as relu",
             )
-    graph = Graph()
-    embedding = padded_embedding(graph, family)
-    pooled = [
-        _bank(graph, bank, quantize(bank, embedding), name)
-        for bank, name in zip(family.banks, bank_names(family.banks), strict=True)
-    ]
-    return graph.classifier(pooled, family.head)
+    return onnx_model(write_quantized(family, quantize), family.outputs)
 
 
-def quantize(bank: Bank, embedding: Weights) -> QuantizedBank:
+def quantize(bank: Bank, embedding: Weights) -> QuantizedTables:
     """Quantize the tables of a bank for an embedding [vocabulary, embedding], with one step for each filter."""
     tables = embedding @ bank.kernel
     lowest = tables.min(axis=1)
@@ -82,22 +65,4 @@ def quantize(bank: Bank, embedding: Weights) -> QuantizedBank:
     entries = np.empty(tables.shape, np.uint8)
     for tap, table in enumerate(tables):
         entries[tap] = np.round((table - lowest[tap]) / step.astype(np.float64))
-    return QuantizedBank(entries, step, lowest)
-
-
-def _bank(graph: Graph, bank: Bank, tables: QuantizedBank, name: str) -> str:
-    """The maxima of one bank after its activations: float32 [batch, filters]."""
-    names = [graph.constant(f"{name}_table_{tap}", entries[np.newaxis]) for tap, entries in enumerate(tables.entries)]
-    sums = feature_map(graph, bank, names, name)
-    # In two steps, as in `export.graphs.folded`. With ONNX's own MaxPool, a whole review takes seven times as long.
-    window = {"kernel_shape": [1, WINDOW], "strides": [1, WINDOW], "ceil_mode": 1, "domain": "com.microsoft"}
-    maxima = graph.node("NhwcMaxPool", [sums], f"{name}_maxima", **window)
-    pooled = graph.node("ReduceMax", [maxima], f"{name}_pooled", axes=[0, 2], keepdims=0)
-    step = graph.constant(f"{name}_step", tables.step)
-    value = graph.node("DequantizeLinear", [pooled, step], f"{name}_scaled", axis=1)
-    parts = [graph.constant(f"{name}_lowest_{tap}", lowest) for tap, lowest in enumerate(tables.lowest)]
-    if bank.bias.any():
-        parts.append(graph.constant(f"{name}_bias", bank.bias))
-    offset = graph.node("Sum", parts, f"{name}_offset")
-    value = graph.node("Add", [value, offset], f"{name}_value")
-    return graph.activations(bank.activations, value, name)
+    return QuantizedTables(entries, step, lowest)

@@ -8,7 +8,7 @@ merged into the weights before or after them. A subclass of a layer is not accep
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,27 +17,10 @@ import numpy.typing as npt
 from sentiment_conv1d.export.recognition.activations import UnknownActivation, function_activations, layer_activations
 from sentiment_conv1d.export.recognition.affine import Affine, merged_into_inputs, merged_into_outputs, normalization
 from sentiment_conv1d.export.recognition.connections import Tensor, producer, skip_idle, source
-from sentiment_conv1d.model.layers import ACTIVATIONS, QUASICONVEX, Bank, Dense, Weights, parse
-
-
-@dataclass(frozen=True)
-class Family:
-    """A recognized model as plain arrays."""
-
-    max_tokens: int
-    embedding: Weights  # [vocabulary, embedding]
-    banks: tuple[Bank, ...]
-    head: tuple[Dense, ...]
-    padding_id: int = 0
-
-    @property
-    def leading_padding(self) -> int:
-        """The number of pad ids that are equivalent to any larger number: see `model.input_shape`."""
-        return max(bank.span for bank in self.banks)
-
+from sentiment_conv1d.model.layers import ACTIVATIONS, QUASICONVEX, Bank, Dense, Family, Pooling, Weights, parse
 
 #: The pooling over the text that each layer computes.
-_POOLINGS: dict[type, Literal["max", "mean"]] = {
+_POOLINGS: dict[type, Pooling] = {
     keras.layers.GlobalMaxPooling1D: "max",
     keras.layers.GlobalAveragePooling1D: "mean",
 }

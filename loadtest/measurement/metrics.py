@@ -16,6 +16,18 @@ _CPU = "process_cpu_seconds_total"
 #: Snapshots that are taken to measure the cost of one, because the kernel counts processor time in units of 10 ms.
 _COST_SNAPSHOTS = 5
 
+#: The start of the lines that are read. Parsing all histograms would take longer than a short step.
+_READ = (
+    _CPU,
+    "process_resident_memory_bytes",
+    "sentiment_model_info",
+    "sentiment_requests_total",
+    "sentiment_stage_seconds_count",
+    "sentiment_stage_seconds_sum",
+    "sentiment_texts_total",
+    "sentiment_workers",
+)
+
 Labels = frozenset[tuple[str, str]]
 
 
@@ -24,7 +36,8 @@ class Snapshot:
 
     def __init__(self, text: str) -> None:
         self._samples: dict[str, dict[Labels, float]] = defaultdict(dict)
-        for family in text_string_to_metric_families(text):
+        lines = [line for line in text.splitlines(keepends=True) if line.startswith(_READ)]
+        for family in text_string_to_metric_families("".join(lines)):
             for sample in family.samples:
                 self._samples[sample.name][frozenset(sample.labels.items())] = sample.value
 

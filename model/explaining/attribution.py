@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from sentiment_conv1d.model.explaining.forward import Pass
 from sentiment_conv1d.model.explaining.network import Network
-from sentiment_conv1d.model.layers import Weights, apply
+from sentiment_conv1d.model.layers import Weights, back
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
         bias = bank.bias
         if windows > 1:
             own, bias = np.tile(own / windows, windows), np.tile(bias, windows)
-        factors, rest = _back(own, bank.activations, bias, pooled.sums.ravel())
+        factors, rest = back(own, bank.activations, bias, pooled.sums.ravel())
         constant += rest
         active = np.flatnonzero(factors)
         filters = active % len(bank.bias)
@@ -67,23 +67,9 @@ def _linearize(network: Network, taken: Pass, unit: int) -> tuple[Weights, tuple
     constant = 0.0
     for dense, layer in zip(reversed(network.head), reversed(taken.layers), strict=True):
         layers.insert(0, weights)
-        weights, rest = _back(weights, dense.activations, dense.bias, layer.sums)
+        weights, rest = dense.back(weights, layer.sums)
         constant += rest
-        weights = dense.kernel @ weights
     return weights, tuple(layers), constant
-
-
-def _back(weights: Weights, activations: tuple[str, ...], bias: Weights, sums: Weights) -> tuple[Weights, float]:
-    """Turn the weights of activated sums into weights of the sums without their bias, and a constant."""
-    if not activations:
-        return weights, float(weights @ bias)
-    if activations == ("Relu",):  # the usual case: a line through zero
-        factors: Weights = weights * (sums > 0)
-        return factors, float(factors @ bias)
-    at_zero = apply(activations, np.zeros_like(sums))
-    slopes = np.divide(apply(activations, sums) - at_zero, sums, out=np.zeros_like(sums), where=sums != 0)
-    factors = weights * slopes
-    return factors, float(factors @ bias + weights @ at_zero)
 
 
 def strongest(taken: Pass, attribution: Attribution, count: int) -> npt.NDArray[np.intp]:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from sentiment_conv1d.model.explaining.network import Network
 from sentiment_conv1d.model.explaining.tables import Entries, Tables
-from sentiment_conv1d.model.layers import Bank, Weights, apply
+from sentiment_conv1d.model.layers import Bank, Positions, Weights, apply
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Pooled:
     tables: Tables
     tokens: npt.NDArray[np.int32]  # [sequence_length, with the padding of the bank]
     entries: Entries  # [positions, filters], sums of table entries
-    windows: npt.NDArray[np.intp]  # [windows, filters]: pooled positions: one for max pooling, otherwise all
+    windows: Positions  # [windows, filters]: pooled positions: one for max pooling, otherwise all
     sums: Weights  # [windows, filters] at these positions, with the bias
     values: Weights  # [filters]: the means of the activated sums
 
@@ -44,7 +44,7 @@ class Pooled:
     def positions(self) -> npt.NDArray[np.intp]:
         """The pooled position, intp [filters], or for average pooling the position of the highest value."""
         positions: npt.NDArray[np.intp] = self.windows[0]
-        return positions if self.bank.pooling == "max" else self.feature_map.argmax(axis=0)
+        return positions if len(self.windows) == 1 else self.feature_map.argmax(axis=0)
 
     @property
     def feature_map(self) -> Weights:
@@ -86,7 +86,7 @@ def forward(network: Network, tokens: npt.NDArray[np.int32]) -> Pass:
     features = value = np.concatenate([each.values for each in pooled])
     layers = []
     for dense in network.head:
-        sums = value @ dense.kernel + dense.bias
+        sums = dense.sums(value)
         value = apply(dense.activations, sums)
         layers.append(Layer(sums, value))
     return Pass(tokens, pooled, features, tuple(layers))
@@ -101,16 +101,15 @@ def _pool(bank: Bank, tables: Tables, row: npt.NDArray[np.int32]) -> Pooled:
         start = tap * bank.dilation
         entries += table.take(tokens[start : start + count], axis=0)
 
-    def at(windows: npt.NDArray[np.intp]) -> Pooled:
+    def sums_at(windows: Positions) -> Weights:
         sums: Weights = tables.values(entries[windows, np.arange(len(bank.bias))]) + bank.bias
-        values: Weights = apply(bank.activations, sums)
-        values = values[0] if len(values) == 1 else values.mean(axis=0)
-        return Pooled(bank, tables, tokens, entries, windows, sums, values)
+        return sums
 
-    if bank.pooling == "mean":
-        return at(np.broadcast_to(np.arange(count)[:, np.newaxis], entries.shape))
-    pooled = at(entries.argmax(axis=0)[np.newaxis])
-    if not bank.quasiconvex:
-        return pooled
-    least = at(entries.argmin(axis=0)[np.newaxis])
-    return at(np.where(least.values > pooled.values, least.windows, pooled.windows))
+    def mean(sums: Weights) -> Weights:
+        activated = apply(bank.activations, sums)
+        means: Weights = activated[0] if len(activated) == 1 else activated.mean(axis=0)
+        return means
+
+    windows = bank.windows(entries, lambda windows: mean(sums_at(windows)))
+    sums = sums_at(windows)
+    return Pooled(bank, tables, tokens, entries, windows, sums, mean(sums))

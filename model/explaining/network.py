@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sentiment_conv1d.model.explaining.tables import QuantizedTables, Tables
-from sentiment_conv1d.model.layers import Bank, Dense, Weights
+from sentiment_conv1d.model.layers import Bank, Head, Weights
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Network:
 
     embedding: Weights | None  # [vocabulary, embedding]; with zero padding, the last row is the padding
     banks: tuple[Bank, ...]
-    head: tuple[Dense, ...]
+    head: Head
     final: str  # turns the logits into probabilities: Sigmoid or Softmax
     quantized: tuple[QuantizedTables, ...] = ()  # one for every bank of an 8-bit graph, which has no embedding
 
@@ -33,7 +33,7 @@ class Network:
     @property
     def averages(self) -> bool:
         """Whether a filter is averaged over the text, including its padding."""
-        return any(bank.pooling == "mean" for bank in self.banks)
+        return any(bank.reads_padding for bank in self.banks)
 
     def locate(self, number: int) -> tuple[Bank, int]:
         """Return the bank of a filter and its index among the filters of its width. `number` counts over all banks."""

@@ -1,7 +1,7 @@
 """The student of a distillation: a pooled convolution as look-up tables, trained through the winning windows.
 
 A filter bank directly after an embedding is equivalent to one table [vocabulary, filters] per tap, see
-`export.graphs.folded`. Here, these tables are the weights. Global max pooling keeps one window per filter, so a review
+`model.graphs.folded`. Here, these tables are the weights. Global max pooling keeps one window per filter, so a review
 changes a filter only through the words of that window. A step changes `width * filters` of millions of numbers. Adagrad
 adapts the learning rate of each number, so rare words learn as fast as frequent ones.
 """

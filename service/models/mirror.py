@@ -26,9 +26,6 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
 
 logger = logging.getLogger(__name__)
 
-#: The fewest seconds between two listings of a store: stores charge for listings, or limit their rate.
-MIN_INTERVAL = 10.0
-
 _RECORDS = ".mirror.json"
 _LOCK = ".mirror.lock"
 _STAGING = ".mirroring-"
@@ -84,8 +81,8 @@ class Mirror:
         return {(path.parent.name, int(path.name)) for path in found if is_version(path.name)}
 
     def follow(self, interval: float) -> None:
-        """Update every `interval` seconds, but at most every `MIN_INTERVAL`, on a thread of this process."""
-        threading.Thread(target=self._follow, args=(max(interval, MIN_INTERVAL),), name="mirror", daemon=True).start()
+        """Update every `interval` seconds on a thread of this process."""
+        threading.Thread(target=self._follow, args=(interval,), name="mirror", daemon=True).start()
 
     def _follow(self, interval: float) -> None:
         problem = ""

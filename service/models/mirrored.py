@@ -25,11 +25,14 @@ _UPDATE_SECONDS = 60.0
 class MirroredRepository(Repository):
     """The folder of a mirror. A version that is bad in the store appears as one that cannot be read.
 
+    At least `store_interval` seconds pass between two listings of the store.
+
     Creating it updates the mirror. If the store cannot be read, or not in time, the folder is used as it is. Raises
     `StartupError` if it contains no model either.
     """
 
-    def __init__(self, url: str, cache: Path, policy: VersionPolicy) -> None:
+    def __init__(self, url: str, cache: Path, policy: VersionPolicy, store_interval: float) -> None:
+        self._store_interval = store_interval
         self._mirror = Mirror(url, cache, policy)
         super().__init__(self._mirror.folder, policy)
         if problem := _update(self._mirror):
@@ -38,8 +41,8 @@ class MirroredRepository(Repository):
             logger.warning("%s; serving the copies in %s", problem, self.path)
 
     def follow(self, interval: float) -> None:
-        """Copy new versions every `interval` seconds, on a thread of this process."""
-        self._mirror.follow(interval)
+        """Copy new versions every `interval` seconds or less often, on a thread of this process."""
+        self._mirror.follow(max(interval, self._store_interval))
 
     def scan(self) -> Scan:
         """Return the copied and the bad versions. Raises `OSError` if the folder cannot be listed."""

@@ -83,7 +83,7 @@ def repository_of(settings: Settings) -> Repository:
         return Repository(Path(settings.model_repository), policy)
     from sentiment_conv1d.service.models.mirrored import MirroredRepository
 
-    return MirroredRepository(settings.model_repository, settings.cache_folder(), policy)
+    return MirroredRepository(settings.model_repository, settings.cache_folder(), policy, settings.store_interval)
 
 
 def opener(settings: Settings) -> Open:

@@ -79,11 +79,12 @@ class Target:
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
-    """Run a server whose log must not contain errors."""
+    """Run a server whose log must not contain errors, except for calls with a very short deadline."""
     with ServerProcess("--workers", "1") as server, connect(server) as channel:
         with httpx.Client(base_url=server.url, timeout=PROMPT, trust_env=False) as client:
             yield Target(server, client, channel)
-        defects = [line for line in server.log if " ERROR " in line or "Traceback" in line]
+        errors = [line for line in server.log if "status=DEADLINE_EXCEEDED" not in line]
+        defects = [line for line in errors if " ERROR " in line or "Traceback" in line]
         assert not defects, "".join(server.log[server.log.index(defects[0]) :][:60])
 
 

@@ -2,7 +2,10 @@
 
 It answers `delay` seconds after a request has arrived. It sends nothing in the first `pause` seconds of a period:
 answers that are due then are sent when the pause ends. The first period starts with the process. Every `fail_every`-th
-request gets a 503. `GET /record` returns at once when each answer was due and when it was sent.
+request gets a 503.
+
+GET requests are answered at once and do not count. `/record` returns when each answer was due and when it was sent, and
+all other paths, among them `/metrics`, do not exist.
 
 The server uses the kernel's time of arrival, and waits actively just before an answer is due, so that its delays do not
 depend on how fast a processor wakes up.
@@ -33,6 +36,8 @@ _ANSWERS = {
     False: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     True: b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}",
 }
+
+_NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 #: Seconds of active waiting before an answer is due.
 _AWAKE_SECONDS = 3e-4
@@ -127,6 +132,8 @@ class _Connection:
             body = json.dumps(self._stub.record).encode()
             self._socket.setblocking(True)
             self._socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        elif self._parser.get_method() == b"GET":
+            self._socket.send(_NOT_FOUND)
         else:
             self._stub.take(self._socket, self._arrived)
 

@@ -156,7 +156,7 @@ def index(server: ServerProcess) -> dict[str, tuple[str, str]]:
 def test_service(store: Store, tmp_path: Path) -> None:
     """A service serves the store's model, loads a new version, refuses a damaged one, and starts without the store."""
     cache, source = tmp_path / "cache", tmp_path / "source"
-    with store.serve(cache, "--watch-interval", "0.5") as server:
+    with store.serve(cache, "--watch-interval", "0.5", "--store-interval", "0.5") as server:
         assert answered(server) == "1"
         damaged = publish_strength(source, 1).path
         new = publish_strength(source, 2).path

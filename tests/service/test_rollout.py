@@ -23,7 +23,7 @@ from tests.service.callers import Callers
 from tests.service.grpc.channels import connect
 from tests.service.models.test_reconciler import replace_workers
 from tests.service.process.test_supervisor import versions
-from tests.service.telemetry.test_metrics import Series, series, value
+from tests.service.telemetry.test_metrics import metric, series, value
 
 ROUTE = "/v2/repository/models/tickets/routing"
 
@@ -150,17 +150,12 @@ def server(repository: Path) -> Iterator[ServerProcess]:
         yield process
 
 
-def samples(server: ServerProcess) -> Series:
-    return series(server.client.get("/metrics").text)
-
-
 def answered(server: ServerProcess, version: str) -> int:
     """Return the number of requests that a version has answered, from the metrics."""
-    found = samples(server)
     statuses = (("rest", "200"), ("grpc", "OK"))
     return int(
         sum(
-            value(found, "sentiment_requests_total", version=version, protocol=protocol, status=status)
+            metric(server, "sentiment_requests_total", version=version, protocol=protocol, status=status)
             for protocol, status in statuses
         )
     )
@@ -192,7 +187,7 @@ def test_rollout(server: ServerProcess, repository: Path) -> None:
 
     for version in ("1", "2"):
         eventually(lambda version=version: answered(server, version) >= traffic.requests[version])  # type: ignore[misc]
-    found = samples(server)
+    found = series(server.client.get("/metrics").text)
     for version in ("1", "2"):
         assert answered(server, version) == traffic.requests[version]
         assert value(found, "sentiment_texts_total", version=version) == traffic.texts[version]
@@ -204,13 +199,13 @@ def test_rollout(server: ServerProcess, repository: Path) -> None:
     assert statuses <= {"200", "404", "OK"}, "404 from the test itself, until version 2 was loaded"
 
     def shadow(**labels: str) -> float:
-        return value(samples(server), "sentiment_shadow_requests_total", version="2", **labels)
+        return metric(server, "sentiment_shadow_requests_total", version="2", **labels)
 
     assert 0 < shadow() < sampled
-    texts = value(samples(server), "sentiment_shadow_texts_total", version="2")
-    difference = value(samples(server), "sentiment_shadow_difference_total", version="2")
+    texts = metric(server, "sentiment_shadow_texts_total", version="2")
+    difference = metric(server, "sentiment_shadow_difference_total", version="2")
     assert shadow(outcome="classified") <= texts <= 3 * shadow(outcome="classified")
-    assert value(samples(server), "sentiment_shadow_texts_total", version="2", label="other") == 0
+    assert metric(server, "sentiment_shadow_texts_total", version="2", label="other") == 0
     assert 0 < difference < texts
 
     replace_workers(server)
@@ -233,8 +228,7 @@ def test_shadow_version_beside_waiting_calls(tmp_path: Path) -> None:
         server.client.post("/v1/predict", json={"text": "praise"}).raise_for_status()
 
         def classified() -> bool:
-            found = series(server.client.get("/metrics").text)
-            return value(found, "sentiment_shadow_requests_total", version="2", outcome="classified") == 2
+            return metric(server, "sentiment_shadow_requests_total", version="2", outcome="classified") == 2
 
         eventually(classified)
         texts.put(None)

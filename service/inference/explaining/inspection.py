@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from pydantic import Field, GetPydanticSchema
 from sentiment_conv1d.model.explaining.attribution import Attribution
 from sentiment_conv1d.model.explaining.forward import Pass, Pooled
 from sentiment_conv1d.model.explaining.network import Network
-from sentiment_conv1d.model.layers import Weights
+from sentiment_conv1d.model.layers import Pooling, Weights
 
 # Arrays, with the schemas of their JSON form.
 Vector = Annotated[Weights, GetPydanticSchema(lambda _, handler: handler(list[float]))]
@@ -44,7 +44,7 @@ class BankView:
     first: Annotated[int, Field(description="Index of its first filter among the filters of its width.")]
     dilation: Annotated[int, Field(description="The distance between the words under a filter.")]
     padding: Annotated[tuple[int, int], Field(description="Zero vectors before the ids, and after them.")]
-    pooling: Annotated[Literal["max", "mean"], Field(description="The pooling of the activated sums.")]
+    pooling: Annotated[Pooling, Field(description="The pooling of the activated sums.")]
     activations: Annotated[tuple[str, ...], Field(description="ONNX operators after the bias.")]
     positions: Annotated[Numbers, Field(description="The position where each filter is highest.")]
     pooled: Vector

@@ -367,6 +367,7 @@ class Protocol(ParsingProtocol):
         if cycle.response_started:
             return False
         cycle.disconnected = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False  # the response is not preceded by one
         cycle.message_event.set()
         return True
 

@@ -12,11 +12,12 @@ from sentiment_conv1d.export.checks.parity import compare, generated, session
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
-from sentiment_conv1d.export.recognition.family import Family, recognize
+from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.explaining.attribution import attribute
 from sentiment_conv1d.model.explaining.forward import forward
 from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.layers import Family
 from sentiment_conv1d.service.inference.explaining.graph import read_network
 from tests.export.onnx_graph import dead_nodes, idle_constants, repeated_constants
 

@@ -23,8 +23,7 @@ from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
-from tests.service.rest.test_operations import scrape
-from tests.service.telemetry.test_metrics import value
+from tests.service.telemetry.test_metrics import metric
 
 OK, INVALID, LATE, EXHAUSTED, UNIMPLEMENTED = 0, 3, 4, 8, 12
 ONE = PredictRequest(text="one").SerializeToString()
@@ -247,17 +246,17 @@ def test_deadline_of_a_stream(caller: Caller, path: str) -> None:
 
 def test_slow_messages() -> None:
     """A message that stays incomplete ends its call or stream after the body timeout."""
-    with ServerProcess("--body-timeout", "1", "--workers", "1") as server, Caller(server.grpc_port) as caller:
+    with ServerProcess("--body-timeout", "0.5", "--workers", "1") as server, Caller(server.grpc_port) as caller:
         for path in (PREDICT, PREDICT_STREAM):
             stream = caller.begin(path)
             caller.data(stream, message(ONE)[:-1], ended=False)
             answer = caller.answer(stream)
-            assert (answer.status, answer.fields["grpc-message"]) == (LATE, "a message was not complete after 1 s")
+            assert (answer.status, answer.fields["grpc-message"]) == (LATE, "a message was not complete after 0.5 s")
         resting = caller.begin(PREDICT_STREAM)
         caller.data(resting, message(ONE), ended=False)
         stream = caller.begin(PREDICT)
         caller.data(stream, message(ONE)[:-1], ended=False)
-        assert caller.answer(stream).status == LATE  # more than a second after the last byte of the other
+        assert caller.answer(stream).status == LATE  # after the time in which the other has sent nothing
         caller.data(resting, b"")
         assert caller.answer(resting).status == OK
 
@@ -292,7 +291,7 @@ def test_cancelled_before_the_message(server: ServerProcess, caller: Caller) -> 
         caller.data(stream, message(ONE)[:-1], ended=False)
         caller.send(wire.reset(stream))
     assert caller.call(PREDICT, ONE).status == OK
-    assert value(scrape(server), "sentiment_requests_in_flight", protocol="grpc") == 0
+    assert metric(server, "sentiment_requests_in_flight", protocol="grpc") == 0
 
 
 def test_large_answer_within_small_windows(server: ServerProcess) -> None:

@@ -23,8 +23,7 @@ from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service import artifacts
 from tests.service.grpc.channels import connect, refused
-from tests.service.rest.test_operations import scrape
-from tests.service.telemetry.test_metrics import value
+from tests.service.telemetry.test_metrics import metric
 
 TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", "qwertyuiop", "", "é ½"]
 
@@ -47,7 +46,7 @@ def assert_answers_one(right: core.Prediction, given: Prediction) -> None:
 
 
 def texts_counted(server: ServerProcess) -> float:
-    return value(scrape(server), "sentiment_texts_total", model="imdb-cnn")
+    return metric(server, "sentiment_texts_total", model="imdb-cnn")
 
 
 def texts_counted_at_rest(server: ServerProcess) -> float:
@@ -60,7 +59,7 @@ def texts_counted_at_rest(server: ServerProcess) -> float:
 
 def calls_counted(server: ServerProcess, method: str, status: str) -> float:
     route = f"/sentiment.v1.Sentiment/{method}"
-    return value(scrape(server), "sentiment_requests_total", protocol="grpc", route=route, status=status)
+    return metric(server, "sentiment_requests_total", protocol="grpc", route=route, status=status)
 
 
 @pytest.mark.parametrize("names", [{}, {"model": "imdb-cnn"}, {"version": "1"}, {"model": "imdb-cnn", "version": "1"}])
@@ -111,7 +110,7 @@ def test_stream_waits_for_its_reader(server: ServerProcess) -> None:
     with connect(server, **{"http2.bdp_probe": 0}) as channel:
         answers = SentimentStub(channel).PredictStream(texts(), timeout=PATIENCE)
         still, answered = 0, before
-        while still < 30:  # scrapes in a row, each of which lets the server do all that it can
+        while still < 100:  # scrapes in a row, each of which lets the server do all that it can
             now = texts_counted(server)
             still = still + 1 if now == answered and now > before else 0
             answered = now

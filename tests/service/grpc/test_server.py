@@ -23,8 +23,7 @@ from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
-from tests.service.rest.test_operations import scrape
-from tests.service.telemetry.test_metrics import value
+from tests.service.telemetry.test_metrics import metric
 
 HEALTH_CHECK, HEALTH_WATCH = (f"/grpc.health.v1.Health/{method}" for method in ("Check", "Watch"))
 ONE = PredictRequest(text="one").SerializeToString()
@@ -137,7 +136,7 @@ def test_body_limit_holds() -> None:
         assert message.ByteSize() == 1000
         assert stub.Predict(message).tokens == 2
         assert refused(lambda: stub.Predict(PredictRequest(text="x" * 998))).code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert value(scrape(server), "sentiment_texts_total", model="imdb-cnn") == 1
+        assert metric(server, "sentiment_texts_total", model="imdb-cnn") == 1
 
 
 def test_access_log() -> None:

@@ -127,7 +127,7 @@ def test_empty_store(contents: Contents, tmp_path: Path) -> None:
 def test_damaged_version(contents: Contents, tmp_path: Path) -> None:
     """A damaged version is refused and not copied, an older one is copied instead, and a repair is noticed."""
     whole = damage(contents)
-    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST)
+    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST, 10)
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     assert mirror.copies() == {("tickets", 1)}
     bad = repository.scan()["tickets"]
@@ -146,7 +146,7 @@ def test_incomplete_version(contents: Contents, tmp_path: Path) -> None:
     """An incomplete version counts as bad only after two updates with the same files."""
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     mirror.update(first=True)
-    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST)
+    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST, 10)
     manifest = contents.read("/models/tickets/2/manifest.json")
     contents.write("/models/tickets/3/manifest.json", manifest)
     mirror.update()
@@ -166,7 +166,7 @@ def test_manifest_of_another_model(contents: Contents, tmp_path: Path) -> None:
     """A version whose manifest states another name is bad."""
     for file in ("model.onnx", "tokenizer.json", "manifest.json"):
         contents.write(f"/models/calls/1/{file}", contents.read(f"/models/tickets/1/{file}"))
-    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST)
+    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST, 10)
     with pytest.raises(ArtifactError, match="memory://models/calls/1: the manifest belongs to tickets 1"):
         repository.read("calls", 1)
 
@@ -195,7 +195,7 @@ def test_unreachable_store_without_copies(tmp_path: Path, monkeypatch: pytest.Mo
         ("s3://models", "^s3://models: needs a package that is not installed .*requirements/remote.txt"),
     ):
         with pytest.raises(StartupError, match=message) as error:
-            MirroredRepository(url, tmp_path, ALL)
+            MirroredRepository(url, tmp_path, ALL, 10)
         assert "secret" not in str(error.value)
 
 
@@ -207,7 +207,7 @@ def test_store_that_does_not_answer(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/models"
         publish_table(Mirror(url, tmp_path, ALL).folder)
-        repository = MirroredRepository(url, tmp_path, ALL)
+        repository = MirroredRepository(url, tmp_path, ALL, 10)
     assert list(repository.scan()) == ["tickets"]
     assert f"{url}: copying the models takes more than 0.1 s; serving the copies" in caplog.text
 

@@ -30,7 +30,7 @@ from tests.service.artifacts import GOLDEN, probabilities, publish_strength, pub
 from tests.service.callers import Callers
 from tests.service.grpc.channels import connect
 from tests.service.process.test_supervisor import versions
-from tests.service.telemetry.test_metrics import series, value
+from tests.service.telemetry.test_metrics import metric, series, value
 
 #: Scans of the repository per second. There are many, because the tests wait for them.
 WATCH = ("--watch-interval", "0.1")
@@ -193,8 +193,7 @@ def client_of(server: ServerProcess, worker: int) -> Iterator[httpx.Client]:
 
 def loads(server: ServerProcess) -> tuple[int, int]:
     """Return the numbers of loaded and refused versions."""
-    samples = series(server.client.get("/metrics").text)
-    loaded, refused = (value(samples, "sentiment_model_loads_total", outcome=each) for each in ("loaded", "refused"))
+    loaded, refused = (metric(server, "sentiment_model_loads_total", outcome=each) for each in ("loaded", "refused"))
     return int(loaded), int(refused)
 
 
@@ -366,7 +365,7 @@ def test_unload_lets_requests_finish(repository: Path) -> None:
 
         def is_running() -> bool:
             assert not running.done(), f"too small to be overtaken: {running.result().status_code}"
-            return value(series(server.client.get("/metrics").text), "sentiment_texts_waiting") > 0
+            return metric(server, "sentiment_texts_waiting") > 0
 
         eventually(is_running)
         assert server.client.post("/v2/repository/models/imdb-cnn/unload").status_code == 200

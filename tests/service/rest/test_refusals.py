@@ -18,8 +18,7 @@ from sentiment_conv1d.service.rest.server.parsing import MAX_HEAD_BYTES
 from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess
 from tests.service.rest.raw import Answer, Connection, chunked, error, request
-from tests.service.rest.test_operations import scrape
-from tests.service.telemetry.test_metrics import value
+from tests.service.telemetry.test_metrics import metric
 
 GOOD = b'{"text": "A great film."}'
 MEGABYTE = 1024 * 1024
@@ -470,9 +469,7 @@ def test_callers_that_disconnect_while_they_wait(route: str, texts: int, batchin
 
         def counted(status: str) -> float:
             labels = {"protocol": "rest", "route": route, "status": status}
-            return sum(
-                value(scrape(process), "sentiment_requests_total", model=model, **labels) for model in ("", "imdb-cnn")
-            )
+            return sum(metric(process, "sentiment_requests_total", model=model, **labels) for model in ("", "imdb-cnn"))
 
         busy = [stack.enter_context(Connection(process.port)) for _ in range(4)]
         for connection in busy:
@@ -485,7 +482,7 @@ def test_callers_that_disconnect_while_they_wait(route: str, texts: int, batchin
         stayed = 4 if route == "/v1/predict_batch" else 0
         while (left := counted("499")) + (answered := counted("200") - stayed) < 200:
             pass
-        ran = value(scrape(process), "sentiment_texts_total", model="imdb-cnn") - 4000
+        ran = metric(process, "sentiment_texts_total", model="imdb-cnn") - 4000
         assert answered * texts <= ran < (answered + left) * texts
 
 

@@ -20,7 +20,7 @@ from sentiment_conv1d.service.telemetry.metrics import (
 )
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
-from tests.processes import PROJECT
+from tests.processes import PROJECT, ServerProcess
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -40,6 +40,12 @@ def value(samples: Series, name: str, **labels: str) -> float:
     found = [number for (each, given), number in samples.items() if each == name and wanted <= set(given)]
     assert found, f"no {name} with {labels}"
     return sum(found)
+
+
+def metric(server: ServerProcess, name: str, **labels: str) -> float:
+    """Return `value` for the metrics of a server. Parsing only this metric makes it fast enough to wait for a count."""
+    exposition = server.client.get("/metrics").text
+    return value(series("".join(line for line in exposition.splitlines(True) if line.startswith(name))), name, **labels)
 
 
 def read(metrics: Metrics, states: Iterable[ModelState] = ()) -> Series:

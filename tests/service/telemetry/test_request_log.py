@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.telemetry.sinks import LogFile
 from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess, eventually, run
 from tests.service.grpc.channels import connect
+from tests.service.telemetry.test_metrics import metric
 
 ALL = ("--workers", "1", "--request-log-sample", "1")
 
@@ -95,14 +95,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 def logged(server: ServerProcess, outcome: str) -> float:
     """Return the number of records with this outcome."""
-    families = text_string_to_metric_families(server.client.get("/metrics").text)
-    samples = (sample for family in families for sample in family.samples)
-    [value] = [
-        each.value
-        for each in samples
-        if each.name == "sentiment_request_log_total" and each.labels == {"outcome": outcome}
-    ]
-    return value
+    return metric(server, "sentiment_request_log_total", outcome=outcome)
 
 
 def test_records(tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ import numpy.typing as npt
 import onnxruntime
 
 from sentiment_conv1d.export.graphs.folded import folded_graph
-from sentiment_conv1d.export.recognition.family import Family
 from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.model.layers import Bank, Dense
+from sentiment_conv1d.model.layers import Bank, Dense, Family
 from tests.service import artifacts
 
 VOCABULARY = 6  # the reserved ids and the words of `artifacts.WORDS`

@@ -115,3 +115,13 @@ def test_body_that_does_not_match_its_head(server: ServerProcess) -> None:
             connection.send(*pieces[1:])
             assert connection.answer().status == 400
             assert connection.is_closed()
+
+
+def test_invalid_body_of_a_client_that_expects_to_continue() -> None:
+    """A client that sends an invalid body without waiting for 100 (Continue) gets the error, and the log has none."""
+    head = f"{POST}\r\n{HOST}\r\n{TE}chunked\r\nExpect: 100-continue\r\n\r\n".encode()
+    with ServerProcess("--workers", "1", "--no-grpc") as server, Connection(server.port) as connection:
+        connection.send(head + b"no size\r\n")
+        assert connection.answer().status == 400
+        assert connection.is_closed()
+    assert not [line for line in server.log if " ERROR " in line or "Traceback" in line]
