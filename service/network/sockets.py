@@ -20,8 +20,10 @@ _BACKLOG = 2048
 #: The mode of a Unix domain socket, whatever the umask: owner and group can connect.
 _MODE = 0o660
 
-#: A filter in the kernel's classic BPF that drops segments with SYN: load the byte with the flags, test it, drop, keep.
-_SO_ATTACH_FILTER = 26
+#: The option that attaches a filter to a socket (asm-generic/socket.h). Python has no name for it.
+SO_ATTACH_FILTER = 26
+
+#: A filter in classic BPF that drops segments with SYN: load the byte with the flags, test it, drop, keep.
 _DROP_SYN = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 0x02, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFFFFFF)
 
 
@@ -56,7 +58,7 @@ class ListeningSocket:
         self.socket.setblocking(False)
 
     def refuse(self) -> None:
-        """Refuse new connections. Connections in the queue can still be accepted.
+        """Refuse new connections, if the system allows filters. Connections in the queue can still be accepted.
 
         Closing the socket would reset the connections in its queue, and one can arrive after any check of the queue.
         An inherited socket continues to queue connections.
@@ -64,9 +66,9 @@ class ListeningSocket:
         self._remove()
         if self._path is None and not self.inherited:
             program = ctypes.create_string_buffer(_DROP_SYN)
-            with suppress(OSError):  # the kernel does not support filters
+            with suppress(OSError):  # the kernel does not support filters, or the container forbids them
                 self.socket.setsockopt(
-                    socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(program))
+                    socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(program))
                 )
 
     def describe(self, scheme: str, host: str) -> str:
