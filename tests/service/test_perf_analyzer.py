@@ -55,8 +55,8 @@ def analyze(binary: Path, server: ServerProcess, tmp_path: Path) -> Analyze:
             [
                 *(str(binary), "-m", "imdb-cnn", "-i", protocol, "-u", f"127.0.0.1:{port}", "-f", str(table)),
                 *("--concurrency-range", f"{concurrency[0]}:{concurrency[-1]}:{step}"),
-                # Three short windows a level, which may differ as much as they like.
-                *("-p", "200", "-r", "3", "-s", "1000", *flags),
+                # A level needs three short windows in a row with requests, which may differ as much as they like.
+                *("-p", "200", "-r", "20", "-s", "1000", *flags),
             ],
             env=environment(),
             stdout=subprocess.PIPE,
