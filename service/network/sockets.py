@@ -21,7 +21,7 @@ _BACKLOG = 2048
 _MODE = 0o660
 
 #: The option that attaches a filter to a socket (asm-generic/socket.h). Python has no name for it.
-SO_ATTACH_FILTER = 26
+_SO_ATTACH_FILTER = 26
 
 #: A filter in classic BPF that drops segments with SYN: load the byte with the flags, test it, drop, keep.
 _DROP_SYN = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 0x02, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFFFFFF)
@@ -65,11 +65,8 @@ class ListeningSocket:
         """
         self._remove()
         if self._path is None and not self.inherited:
-            program = ctypes.create_string_buffer(_DROP_SYN)
             with suppress(OSError):  # the kernel does not support filters, or the container forbids them
-                self.socket.setsockopt(
-                    socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(program))
-                )
+                drop_syn(self.socket)
 
     def describe(self, scheme: str, host: str) -> str:
         """Return the address that callers connect to, as a URL if possible."""
@@ -85,6 +82,13 @@ class ListeningSocket:
             with suppress(OSError):
                 if os.path.samestat(self._path.stat(), self._file):  # otherwise a later server has created its own
                     self._path.unlink()
+
+
+def drop_syn(listening: socket.socket) -> None:
+    """Drop the first packet of every new connection to a socket. Raises `OSError` if the system allows no filters."""
+    program = ctypes.create_string_buffer(_DROP_SYN)
+    option = struct.pack("HP", 4, ctypes.addressof(program))
+    listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
 def bind(host: str, port: int, purpose: str = "") -> ListeningSocket:

@@ -1,11 +1,9 @@
 """Listening on ports and on Unix domain sockets for sidecars."""
 
-import ctypes
 import errno
 import signal
 import socket
 import stat
-import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -17,7 +15,7 @@ import pytest
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
-from sentiment_conv1d.service.network.sockets import SO_ATTACH_FILTER, bind, bind_unix
+from sentiment_conv1d.service.network.sockets import bind, bind_unix, drop_syn
 from tests.proc import children, sockets
 from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.certificates import Authority
@@ -129,11 +127,9 @@ def test_invalid_paths(tmp_path: Path) -> None:
 
 def allows_filters() -> bool:
     """Return whether the system lets this process filter the packets of a socket, which some containers forbid."""
-    program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0xFFFFFFFF))  # passes all packets
     with socket.socket() as filtered:
         try:
-            option = struct.pack("HP", 1, ctypes.addressof(program))
-            filtered.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
+            drop_syn(filtered)
         except OSError:
             return False
     return True
