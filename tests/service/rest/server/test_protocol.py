@@ -5,8 +5,8 @@ import json
 import signal
 import socket
 import struct
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import pytest
@@ -42,6 +42,31 @@ ROUTES = {
 }
 
 
+def make_protocol(application: Any, turns: Turns) -> Protocol:
+    """Return a connection to an ASGI application, without memory for requests."""
+    return Protocol(
+        uvicorn.Config(application, interface="asgi3", log_config=None),
+        ServerState(),
+        asyncio.get_running_loop(),
+        lambda lost: None,
+        buffers=Buffers(0),
+        turns=turns,
+        header_timeout=1,
+        write_timeout=1,
+    )
+
+
+@asynccontextmanager
+async def connected(protocol: Protocol) -> AsyncIterator[socket.socket]:
+    """Connect a protocol, and yield the socket of its client."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with theirs:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, ours)
+        yield theirs
+
+
 def test_connection_with_an_unread_answer_is_not_idle() -> None:
     """A connection is not idle while part of an answer waits for its reader."""
 
@@ -50,22 +75,8 @@ def test_connection_with_an_unread_answer_is_not_idle() -> None:
 
     async def check() -> None:
         loop = asyncio.get_running_loop()
-        config = uvicorn.Config(nothing, interface="asgi3", log_config=None)
-        protocol = Protocol(
-            config,
-            ServerState(),
-            loop,
-            lambda lost: None,
-            buffers=Buffers(0),
-            turns=Turns(loop),
-            header_timeout=1,
-            write_timeout=1,
-        )
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        with theirs:
-            await loop.connect_accepted_socket(lambda: protocol, ours)
+        protocol = make_protocol(nothing, Turns(loop))
+        async with connected(protocol) as theirs:
             assert protocol.idle_until is not None
             protocol.transport.write(bytes(SIZE))
             received = 0
@@ -168,11 +179,7 @@ def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> Non
             "write_timeout": 1.0,
         }
         protocol = Protocol(config, state, loop, lambda connection: lost.set(), **cast(Any, options))
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        with theirs:
-            await loop.connect_accepted_socket(lambda: protocol, ours)
+        async with connected(protocol) as theirs:
             with suppress(OSError):
                 for piece in [b"".join(pieces)] if together else pieces:
                     await loop.sock_sendall(theirs, piece)
@@ -200,23 +207,9 @@ def test_the_rest_of_a_rejected_request() -> None:
 
     async def check() -> None:
         loop = asyncio.get_running_loop()
-        config = uvicorn.Config(stub, interface="asgi3", log_config=None)
         turns = CountedTurns(loop)
-        protocol = Protocol(
-            config,
-            ServerState(),
-            loop,
-            lambda lost: None,
-            buffers=Buffers(0),
-            turns=turns,
-            header_timeout=1,
-            write_timeout=1,
-        )
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        with theirs:
-            await loop.connect_accepted_socket(lambda: protocol, ours)
+        protocol = make_protocol(stub, turns)
+        async with connected(protocol) as theirs:
             await loop.sock_sendall(theirs, b"no HTTP\r\n\r\n")
             while await loop.sock_recv(theirs, 10_000):  # the error, and the end
                 pass
