@@ -52,7 +52,7 @@ export function showDecision(shown) {
 }
 
 function drawLayer(canvas, moves) {
-  bars(canvas, moves, (index, colours) => css(moves[index] < 0 ? colours.negative : colours.positive));
+  bars(canvas, moves, (index, colours) => css(moves[index] < 0 ? colours.against : colours.for));
 }
 
 function drawSigmoid(logit, probability) {

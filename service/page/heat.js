@@ -3,15 +3,15 @@
 import { byId, make } from "./dom.js";
 import { plain, signed } from "./format.js";
 
+const COLOURS = ["ink", "muted", "line", "card", "for", "against", "neutral", "frame", "halo"];
+
+// The browser computes the value of a custom property only if its type is registered.
+for (const name of COLOURS) CSS.registerProperty({ name: `--${name}`, syntax: "<color>", inherits: true, initialValue: "transparent" });
+
 /** The current colours, as [red, green, blue]. */
 export function palette() {
   const style = getComputedStyle(document.documentElement);
-  const read = (name) => {
-    const digits = style.getPropertyValue(name).trim().slice(1);
-    return [0, 2, 4].map((place) => parseInt(digits.slice(place, place + 2), 16));
-  };
-  const names = { ink: "--ink", muted: "--muted", line: "--line", card: "--card", positive: "--for", negative: "--against", neutral: "--neutral", frame: "--frame", halo: "--halo" };
-  return Object.fromEntries(Object.entries(names).map(([name, property]) => [name, read(property)]));
+  return Object.fromEntries(COLOURS.map((name) => [name, style.getPropertyValue(`--${name}`).match(/\d+/g).map(Number)]));
 }
 
 export const css = ([red, green, blue], alpha = 1) => `rgb(${red} ${green} ${blue} / ${alpha})`;
@@ -37,7 +37,7 @@ export function scaleOf(values) {
 /** Interpolate between the colour of zero and the colour of the sign. */
 export function colour(colours, value, scale) {
   const strength = Math.min(1, Math.abs(value) / scale) ** 0.75;
-  const end = value < 0 ? colours.negative : colours.positive;
+  const end = value < 0 ? colours.against : colours.for;
   return colours.neutral.map((channel, place) => Math.round(channel + (end[place] - channel) * strength));
 }
 

@@ -343,7 +343,7 @@ function drawClose(place) {
   const y = (value) => bottom - ((value - low) / (high - low || 1)) * (CURVE - 26);
   context.fillStyle = css(colours.line);
   context.fillRect(0, y(0), width, 1);
-  context.strokeStyle = css(colours.positive);
+  context.strokeStyle = css(colours.for);
   context.lineWidth = 2;
   context.beginPath();
   const reached = Math.max(furthest, Math.floor(place + 1e-6));
@@ -353,7 +353,7 @@ function drawClose(place) {
   for (let at = from; at <= to; at++) context.lineTo(middle(at), y(curve[at]));
   context.stroke();
   for (let at = from; at <= to; at++) {
-    context.fillStyle = css(at === position ? colours.ink : colours.positive);
+    context.fillStyle = css(at === position ? colours.ink : colours.for);
     context.beginPath();
     context.arc(middle(at), y(curve[at]), at === position ? 5 : 3, 0, 7);
     context.fill();
