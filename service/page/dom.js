@@ -20,6 +20,14 @@ function dress(element, attributes, children) {
   return element;
 }
 
+/** Create a name and a number above a bar, which is filled up to `part`, from 0 to 1. */
+export function meter(name, text, part) {
+  const bar = make("i");
+  bar.style.setProperty("--part", part);
+  return make("div", { class: "measure" }, make("span", {}, name), make("b", {}, text),
+    make("div", { class: "meter", "aria-hidden": "true" }, bar));
+}
+
 /** Fill a table with a head and rows. The columns at `quantities` are aligned as numbers. */
 export function fillTable(table, head, rows, quantities = []) {
   const kind = (column) => (quantities.includes(column) ? { class: "quantity" } : {});

@@ -1,6 +1,6 @@
 // "Try it": the prediction, the words with their shares, and their sum.
 
-import { byId, fillTable, make } from "./dom.js";
+import { byId, fillTable, make, meter } from "./dom.js";
 import { count, percent, plain, several, side, signed } from "./format.js";
 
 // The number of characters shown of the part that the model did not read.
@@ -16,12 +16,7 @@ const wordCount = (prediction, tokenizer) => prediction.tokens - (tokenizer.star
 export function showPrediction(prediction, tokenizer) {
   byId("verdict").classList.remove("waiting");
   byId("label").textContent = prediction.label;
-  byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([label, probability]) => {
-    const bar = make("i");
-    bar.style.setProperty("--part", probability);
-    return make("div", { class: "probability" }, make("span", {}, label), make("b", {}, percent(probability)),
-      make("div", { class: "meter", "aria-hidden": "true" }, bar));
-  }));
+  byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([label, probability]) => meter(label, percent(probability), probability)));
   byId("answered-by").textContent = `${prediction.model.name}, version ${prediction.model.version}`;
   byId("counts").textContent = [
     several(Math.max(0, wordCount(prediction, tokenizer)), "word"),

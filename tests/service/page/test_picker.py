@@ -113,4 +113,4 @@ def test_the_page_and_the_reference_link_to_each_other(open_page: Open) -> None:
     page.get_by_role("link", name="API").click()
     expect(page).to_have_url(re.compile(r"/docs$"))
     page.get_by_role("link", name="Try a text").click()
-    expect(page.locator("#probabilities .probability").first).to_be_visible()
+    expect(page.locator("#probabilities .measure").first).to_be_visible()
