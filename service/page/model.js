@@ -63,8 +63,8 @@ function parameters(model) {
   return [
     ["Embedding", model.vocabulary_size * size],
     ...convolutions.map(({ width, filters: number }) => [`Filters ${width} wide`, width * size * number + number]),
-    ["Dense", filters * hidden + hidden],
-    ["Last layer", hidden * outputs + outputs],
+    ...(hidden ? [["Dense", filters * hidden + hidden]] : []),
+    ["Last layer", (hidden || filters) * outputs + outputs],
   ];
 }
 
