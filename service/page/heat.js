@@ -3,6 +3,8 @@
 import { byId, make } from "./dom.js";
 import { plain, signed } from "./format.js";
 
+const SHADES = 255; // of each sign
+
 const COLOURS = ["ink", "muted", "line", "card", "for", "against", "neutral", "frame", "halo"];
 
 // The browser computes the value of a custom property only if its type is registered.
@@ -19,7 +21,7 @@ export const css = ([red, green, blue], alpha = 1) => `rgb(${red} ${green} ${blu
 /** Prepare a canvas for its size on the screen. Coordinates are CSS pixels. */
 export function prepare(canvas) {
   const { width, height } = canvas.getBoundingClientRect();
-  const ratio = window.devicePixelRatio || 1;
+  const ratio = window.devicePixelRatio;
   canvas.width = Math.max(1, Math.round(width * ratio));
   canvas.height = Math.max(1, Math.round(height * ratio));
   const context = canvas.getContext("2d");
@@ -41,27 +43,18 @@ export function colour(colours, value, scale) {
   return colours.neutral.map((channel, place) => Math.round(channel + (end[place] - channel) * strength));
 }
 
-/** Draw a matrix with one pixel per number, which `at(column, row)` returns. */
-export function picture(columns, rows, at, scale, colours) {
-  const canvas = document.createElement("canvas");
-  canvas.width = columns;
-  canvas.height = rows;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(columns, rows);
-  const steps = 255;
-  const shades = new Uint8Array((2 * steps + 1) * 3);
-  for (let step = -steps; step <= steps; step++) shades.set(colour(colours, step, steps), (step + steps) * 3);
-  let place = 0;
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++, place += 4) {
-      const step = Math.round(Math.max(-1, Math.min(1, at(column, row) / scale)) * steps) + steps;
-      image.data[place] = shades[step * 3];
-      image.data[place + 1] = shades[step * 3 + 1];
-      image.data[place + 2] = shades[step * 3 + 2];
-      image.data[place + 3] = 255;
-    }
-  }
-  context.putImageData(image, 0, 0);
+/** Draw a matrix, which is an array of columns, with one pixel per number. */
+export function paint(matrix, scale, canvas = make("canvas")) {
+  const image = new ImageData(matrix.length, matrix[0].length);
+  const colours = palette();
+  const shades = Array.from({ length: 2 * SHADES + 1 }, (_, shade) => [...colour(colours, shade - SHADES, SHADES), 255]);
+  matrix.forEach((column, x) => column.forEach((value, y) => {
+    const shade = Math.round(SHADES * Math.max(-1, Math.min(1, value / scale)));
+    image.data.set(shades[shade + SHADES], 4 * (y * image.width + x));
+  }));
+  canvas.width = image.width;
+  canvas.height = image.height;
+  canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }
 
@@ -107,9 +100,8 @@ export function showScale(id, scale) {
   byId(id).replaceChildren(plain(-scale, 2), make("i", { "aria-hidden": "true" }), signed(scale, 2));
 }
 
-/** Call `render` when a canvas changes its size or the colour scheme changes. */
-export function keepDrawn(elements, render) {
-  const observer = new ResizeObserver(() => render());
-  elements.forEach((element) => observer.observe(element));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => render());
+/** Call `draw` when an element changes its size or the colour scheme changes. */
+export function keepDrawn(element, draw) {
+  new ResizeObserver(draw).observe(element);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 }

@@ -2,9 +2,9 @@
 
 import { showDecision } from "./decision.js";
 import { byId, fillSelect, fillTable, formula, make } from "./dom.js";
-import { redrawBank, showBank, startMap } from "./feature-map.js";
+import { showBank, startMap } from "./feature-map.js";
 import { count, percent, plain, several, signed } from "./format.js";
-import { css, frame, keepDrawn, palette, picture, prepare, scaleOf, showScale } from "./heat.js";
+import { css, frame, keepDrawn, paint, palette, prepare, scaleOf, showScale } from "./heat.js";
 import { bankOf, dimensionsOf, nameAt, placesOf, positionsUnder, spanOf, startOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
 import { Slide } from "./slide.js";
 
@@ -19,7 +19,6 @@ const MARGIN = 36; // at the right, for the last word
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 let shown = null; // an inspection
-let pictures = {};
 let points = []; // points of the curve
 let seen = -1; // the position of the numbers that are shown
 let furthest = -1; // how far the curve has been drawn for this filter
@@ -62,7 +61,7 @@ export function start(chosen, placed) {
   const tellOfMotion = () => { byId("motion-note").hidden = !still.matches; };
   still.addEventListener("change", tellOfMotion);
   tellOfMotion();
-  keepDrawn(["matrix", "close", "overview", "map", "pooled"].map(byId), redraw);
+  keepDrawn(byId("matrix"), redraw);
 }
 
 /** Show all steps for a text. `target` is the label of the logit, and `tokenizer` is the tokenizer of the model. */
@@ -70,7 +69,6 @@ export function show(inspection, target, tokenizer) {
   shown = inspection;
   shown.tokenizer = tokenizer;
   shown.target = target;
-  pictures = {};
   showRail();
   showIds();
   showMatrix();
@@ -161,17 +159,11 @@ function showMatrix() {
     (shown.explanation.words.length + 1 < time ? ` The area of equal columns is padding. The words begin at column ${count(shown.first_word + 1)}.` : "");
   showScale("matrix-scale", shown.embeddingScale);
   formula(byId("matrix-formula"), "E[x]", { size: `row x of a table of ${count(shown.vocabulary_size)}${TIMES}${dimensionsOf(shown)} learned numbers, looked up ${count(time)} times \u2192 ${count(time)}${TIMES}${dimensionsOf(shown)}` });
-  drawMatrix();
+  paintMatrix();
 }
 
-function matrixPicture() {
-  pictures.matrix ??= picture(timeOf(shown), dimensionsOf(shown), (column, row) => shown.embedding[column][row], shown.embeddingScale, palette());
-  return pictures.matrix;
-}
-
-function drawMatrix() {
-  const { context, width, height } = prepare(byId("matrix"));
-  context.drawImage(matrixPicture(), 0, 0, width, height);
+function paintMatrix() {
+  paint(shown.embedding, shown.embeddingScale, byId("matrix"));
 }
 
 function showChoices() {
@@ -198,7 +190,6 @@ function showFilter() {
   byId("patch-size").textContent = `${width}${TIMES}${size}`;
   byId("patch-numbers").textContent = count(width * size);
   shown.kernelScale = scaleOf(shown.filter.kernel.flat());
-  pictures.filter = null;
   const low = Math.min(0, ...curve);
   const high = Math.max(0, ...curve);
   const room = (high - low || 1) * 0.08;
@@ -258,33 +249,23 @@ function showPlace(place) {
 }
 
 function showProduct(at) {
-  const { width, kernel, curve, bias, position, activation } = shown.filter;
+  const { kernel, curve, bias, position, activation } = shown.filter;
   const bank = bankOf(shown);
   const zeros = new Array(dimensionsOf(shown)).fill(0);
   const positions = positionsUnder(bank, at);
   const numbersAt = positions.map((position) => shown.embedding[position] ?? zeros);
   byId("dot-place").replaceChildren("At place ", make("b", {}, count(at)), `, over ${wordsUnder(shown, bank, at)}`);
-  const taps = byId("taps");
-  if (taps.childElementCount !== 5 * (width + 1)) {
-    taps.replaceChildren(
-      make("span", { class: "head word-head" }, "word"), ...["its numbers", "\u00d7 the filter\u2019s", "= products"].map((head) => make("span", { class: "head" }, head)),
-      make("span", { class: "head part" }, "added up"),
-      ...Array.from({ length: width }, () => [
-        make("span", { class: "name" }), ...[0, 1, 2].map(() => make("canvas", { "aria-hidden": "true" })), make("span", { class: "part" }),
-      ]).flat());
-  }
-  const cells = Array.from(taps.children).slice(5);
   const products = kernel.map((row, tap) => row.map((weight, place) => weight * numbersAt[tap][place]));
   const scale = Math.max(...products.flat().map(Math.abs)) || 1;
   const parts = products.map((row) => row.reduce((sum, product) => sum + product, 0));
-  products.forEach((row, tap) => {
-    const [title, numbers, pattern, multiplied, part] = cells.slice(5 * tap, 5 * tap + 5);
-    title.textContent = nameAt(shown, positions[tap]);
-    strip(numbers, numbersAt[tap], shown.embeddingScale);
-    strip(pattern, kernel[tap], shown.kernelScale);
-    strip(multiplied, row, scale);
-    part.textContent = signed(parts[tap]);
-  });
+  byId("taps").replaceChildren(
+    make("span", { class: "head word-head" }, "word"), ...["its numbers", "\u00d7 the filter\u2019s", "= products"].map((head) => make("span", { class: "head" }, head)),
+    make("span", { class: "head part" }, "added up"),
+    ...positions.flatMap((position, tap) => [
+      make("span", { class: "name" }, nameAt(shown, position)),
+      strip(numbersAt[tap], shown.embeddingScale), strip(kernel[tap], shown.kernelScale), strip(products[tap], scale),
+      make("span", { class: "part" }, signed(parts[tap])),
+    ]));
   const sum = byId("dot-sum");
   sum.replaceChildren(parts.map((part, tap) => (tap ? `${part < 0 ? " \u2212 " : " + "}${Math.abs(part).toFixed(4)}` : plain(part))).join(""), " = ",
     make("b", { id: "dot" }, plain(curve[at])));
@@ -295,9 +276,8 @@ function showProduct(at) {
   }
 }
 
-function strip(canvas, values, scale) {
-  const { context, width, height } = prepare(canvas);
-  context.drawImage(picture(values.length, 1, (column) => values[column], scale, palette()), 0, 0, width, height);
+function strip(values, scale) {
+  return paint(values.map((value) => [value]), scale, make("canvas", { "aria-hidden": "true" }));
 }
 
 function drawClose(place) {
@@ -319,7 +299,7 @@ function drawClose(place) {
   const patch = LABELS + heat + GAP;
   const first = Math.max(0, start); // the picture has no columns for the zeros around the ids
   const last = Math.min(time, start + columns);
-  context.drawImage(matrixPicture(), first, 0, last - first, dimensionsOf(shown), x(first), LABELS, (last - first) * column, heat);
+  context.drawImage(byId("matrix"), first, 0, last - first, dimensionsOf(shown), x(first), LABELS, (last - first) * column, heat);
   context.fillStyle = css(colours.card);
   for (let at = Math.ceil(start); at < start + columns; at++) context.fillRect(x(at) - 0.75, LABELS, 1.5, heat);
 
@@ -358,9 +338,9 @@ function drawClose(place) {
     context.arc(middle(at), y(curve[at]), at === position ? 5 : 3, 0, 7);
     context.fill();
   }
-  pictures.filter ??= picture(taps, dimensionsOf(shown), (tap, row) => shown.filter.kernel[tap][row], shown.kernelScale, colours);
+  const pattern = paint(shown.filter.kernel, shown.kernelScale);
   for (let tap = 0; tap < taps; tap++) {
-    context.drawImage(pictures.filter, tap, 0, 1, dimensionsOf(shown), x(left + tap * bank.dilation), patch, column, heat);
+    context.drawImage(pattern, tap, 0, 1, dimensionsOf(shown), x(left + tap * bank.dilation), patch, column, heat);
   }
   context.font = `14px ${getComputedStyle(document.body).getPropertyValue("--sans")}`;
   const title = `filter no. ${shown.filter.index}`;
@@ -379,7 +359,7 @@ const shorten = (word) => (word.length > 13 ? `${word.slice(0, 12)}\u2026` : wor
 
 function drawOverview(place) {
   const { context, width, height } = prepare(byId("overview"));
-  context.drawImage(matrixPicture(), 0, 0, width, height);
+  context.drawImage(byId("matrix"), 0, 0, width, height);
   const column = width / timeOf(shown);
   const bank = bankOf(shown);
   frame(context, palette(), startOf(bank, place) * column, 1, Math.max(4, spanOf(bank) * column), height - 2);
@@ -387,10 +367,7 @@ function drawOverview(place) {
 
 function redraw() {
   if (!shown) return;
-  pictures = {};
-  drawMatrix();
+  paintMatrix();
   seen = -1;
   showPlace(slide.place);
-  redrawBank();
-  for (const canvas of document.querySelectorAll("#layers canvas")) canvas.redraw();
 }
