@@ -66,22 +66,13 @@ export function start(chosen, placed) {
 
 /** Show all steps for a text. `target` is the label of the logit, and `tokenizer` is the tokenizer of the model. */
 export function show(inspection, target, tokenizer) {
-  shown = inspection;
-  shown.tokenizer = tokenizer;
-  shown.target = target;
+  shown = { ...inspection, target, tokenizer };
   showRail();
   showIds();
   showMatrix();
   showChoices();
   showFilter();
   showDecision(shown);
-}
-
-/** Show another filter for the same text: an inspection without feature maps. */
-export function showAnother(inspection) {
-  shown.filter = inspection.filter;
-  showChoices();
-  showFilter();
 }
 
 /** Move the filter so that a word of the text is under it. */
