@@ -42,7 +42,7 @@ export function showBank(inspection) {
 function showMap() {
   const { width, filters, pooling, feature_map: map } = shown.banks[bank];
   byId("map-dots").hidden = pooling === "mean";
-  for (const element of document.querySelectorAll(".filters-count")) element.textContent = shown.banks.map((each) => count(each.filters)).join(" + ");
+  byId("filters-count").textContent = shown.banks.map((each) => count(each.filters)).join(" + ");
   shown.mapScale = scaleOf(map.flat());
   const rows = `${count(map.length)}${TIMES}${count(filters)}`;
   byId("map").setAttribute("aria-label", `Heat map of the feature map: ${count(map.length)} places across, ${count(filters)} filters down.`);

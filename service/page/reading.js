@@ -5,7 +5,7 @@ import { byId, fillSelect, fillTable, formula, make } from "./dom.js";
 import { showBank, startMap } from "./feature-map.js";
 import { count, percent, plain, several, signed } from "./format.js";
 import { css, frame, keepDrawn, paint, palette, prepare, scaleOf, showScale } from "./heat.js";
-import { bankOf, dimensionsOf, nameAt, placesOf, positionsUnder, spanOf, startOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
+import { bankOf, dimensionsOf, isStart, nameAt, placesOf, positionsUnder, spanOf, startOf, TIMES, timeOf, wordAt, wordsUnder } from "./inspection.js";
 import { Slide } from "./slide.js";
 
 const CHIPS = 40; // number of words that are shown with their ids
@@ -34,10 +34,10 @@ export function start(chosen, placed) {
   onFilter = chosen;
   onPlace = placed;
   byId("play").addEventListener("click", play);
-  byId("back").addEventListener("click", () => slide.step(-1));
-  byId("forward").addEventListener("click", () => slide.step(1));
-  byId("peak").addEventListener("click", () => { slide.pause(); slide.seek(shown.filter.position); });
-  byId("scrub").addEventListener("input", (event) => { slide.pause(); slide.seek(Number(event.target.value)); });
+  byId("back").addEventListener("click", () => slide.seek(Math.round(slide.place) - 1));
+  byId("forward").addEventListener("click", () => slide.seek(Math.round(slide.place) + 1));
+  byId("peak").addEventListener("click", () => slide.seek(shown.filter.position));
+  byId("scrub").addEventListener("input", (event) => slide.seek(Number(event.target.value)));
   byId("filter-choice").addEventListener("change", (event) => {
     const [width, index] = event.target.value.split("/").map(Number);
     onFilter({ width, index });
@@ -53,14 +53,10 @@ export function start(chosen, placed) {
   startMap(chosen);
   byId("curve").addEventListener("click", (event) => {
     const place = event.currentTarget.getBoundingClientRect();
-    slide.pause();
     const bank = bankOf(shown);
     slide.seek(Math.round(((event.clientX - place.left) / place.width) * timeOf(shown) - spanOf(bank) / 2 + bank.padding[0]));
   });
   byId("curve-details").addEventListener("toggle", showCurveTable);
-  const tellOfMotion = () => { byId("motion-note").hidden = !still.matches; };
-  still.addEventListener("change", tellOfMotion);
-  tellOfMotion();
   keepDrawn(byId("matrix"), redraw);
 }
 
@@ -78,23 +74,19 @@ export function show(inspection, target, tokenizer) {
 /** Move the filter so that a word of the text is under it. */
 export function goToWord(index) {
   if (!shown) return;
-  slide.pause();
   const bank = bankOf(shown);
   slide.seek(shown.first_word + index + bank.padding[0] - Math.floor(bank.width / 2) * bank.dilation);
 }
 
 function play() {
-  if (slide.playing) slide.pause();
-  else if (still.matches) {
-    furthest = slide.last;
-    seen = -1;
-    slide.seek(shown.filter.position);
-  } else {
-    furthest = -1; // start to draw the curve again
-    seen = -1;
-    slide.seek(slide.place >= slide.last || slide.place === shown.filter.position ? slide.first : slide.place);
-    slide.play();
+  if (slide.playing) {
+    slide.pause();
+    return;
   }
+  seen = -1;
+  furthest = still.matches ? slide.last : -1; // show the whole curve, or start to draw it again
+  if (still.matches) slide.seek(shown.filter.position);
+  else slide.play(slide.place === shown.filter.position ? slide.first : slide.place);
 }
 
 function showRail() {
@@ -115,8 +107,7 @@ function showRail() {
 function showIds() {
   const time = timeOf(shown);
   const words = shown.explanation.words;
-  const names = shown.ids.map((_, place) => nameAt(shown, place));
-  const start = names.indexOf("start") < 0 ? 0 : 1;
+  const start = isStart(shown, shown.first_word - 1) ? 1 : 0;
   const pads = time - words.length - start;
   const behind = pads > 0 && shown.first_word === start;
   byId("ids-text").textContent =
@@ -124,22 +115,20 @@ function showIds() {
     (shown.explanation.prediction.truncated
       ? "This text is longer, so a part of it is cut off."
       : `This text has ${several(words.length, "word")}${start ? " and the start id" : ""}, so ${several(pads, "pad id")} ${pads === 1 ? "is" : "are"} added ${behind ? "after" : "before"} it.`);
-  const chips = words.slice(0, CHIPS).map((word) =>
-    make("span", { class: `chip${word.known ? "" : " unknown"}` }, word.text.toLowerCase(), make("b", {}, count(word.id))));
-  if (words.length > CHIPS) chips.push(make("span", { class: "chip filler" }, `${several(words.length - CHIPS, "more word")}`, make("b", {}, "\u2026")));
-  if (start) chips.unshift(make("span", { class: "chip filler" }, "start", make("b", {}, count(shown.ids[names.indexOf("start")]))));
-  if (pads) {
-    const filler = make("span", { class: "chip filler" }, `pad \u00d7 ${count(pads)}`, make("b", {}, count(shown.ids[names.indexOf("pad")])));
-    if (behind) chips.push(filler);
-    else chips.unshift(filler);
-  }
-  byId("chips").replaceChildren(...chips);
+  const chip = (kind, name, id) => make("span", { class: `chip ${kind}` }, name, make("b", {}, id));
+  const padding = pads ? [chip("filler", `pad \u00d7 ${count(pads)}`, count(behind ? shown.ids.at(-1) : shown.ids[0]))] : [];
+  byId("chips").replaceChildren(
+    ...(behind ? [] : padding),
+    ...(start ? [chip("filler", "start", count(shown.tokenizer.start_id))] : []),
+    ...words.slice(0, CHIPS).map((word) => chip(word.known ? "" : "unknown", word.text.toLowerCase(), count(word.id))),
+    ...(words.length > CHIPS ? [chip("filler", several(words.length - CHIPS, "more word"), "\u2026")] : []),
+    ...(behind ? padding : []));
   formula(byId("ids-formula"), "x = (x", { sub: "0" }, ", x", { sub: "1" }, ", \u2026, x", { sub: String(time - 1) }, ")",
     { size: `${count(time)} whole numbers from 0 to ${count(shown.vocabulary_size - 1)}` });
 }
 
 function showMatrix() {
-  for (const element of document.querySelectorAll(".embedding-size")) element.textContent = count(dimensionsOf(shown));
+  byId("embedding-size").textContent = count(dimensionsOf(shown));
   const time = timeOf(shown);
   shown.embeddingScale = scaleOf(shown.embedding.flat());
   byId("matrix").setAttribute("aria-label",
@@ -187,7 +176,6 @@ function showFilter() {
   points = curve.map((value, place) => `${startOf(bank, place) + span / 2},${-value}`);
   const svg = byId("curve");
   svg.setAttribute("viewBox", `0 ${-high - room} ${timeOf(shown)} ${high - low + 2 * room}`);
-  byId("curve-zero").setAttribute("x2", timeOf(shown));
   svg.setAttribute("aria-label",
     `The filter's curve over ${count(curve.length)} places, from ${plain(Math.min(...curve))} to ${plain(Math.max(...curve))}, highest over ${wordsUnder(shown, bank, position)}.`);
   const skips = bank.dilation > 1 ? `, which reads one word in ${bank.dilation} and spans ${span},` : "";
@@ -231,12 +219,8 @@ function showPlace(place) {
   }
   drawClose(place);
   drawOverview(place);
-  const here = byId("curve-here");
-  const box = byId("curve").viewBox.baseVal;
-  here.setAttribute("x1", middle);
-  here.setAttribute("x2", middle);
-  here.setAttribute("y1", box.y);
-  here.setAttribute("y2", box.y + box.height);
+  const { y, height } = byId("curve").viewBox.baseVal;
+  byId("curve-here").setAttribute("d", `M${middle} ${y}v${height}`);
 }
 
 function showProduct(at) {
@@ -260,10 +244,9 @@ function showProduct(at) {
   const sum = byId("dot-sum");
   sum.replaceChildren(parts.map((part, tap) => (tap ? `${part < 0 ? " \u2212 " : " + "}${Math.abs(part).toFixed(4)}` : plain(part))).join(""), " = ",
     make("b", { id: "dot" }, plain(curve[at])));
-  if (at === position && bank.pooling === "mean") {
-    sum.append(`, the peak. After the bias ${signed(bias)} and the activation, the average over all places is `, make("b", {}, plain(activation)), ".");
-  } else if (at === position) {
-    sum.append(`, the peak. After the bias ${signed(bias)} and the activation, its value is `, make("b", {}, plain(activation)), ".");
+  if (at === position) {
+    const kept = bank.pooling === "mean" ? "the average over all places" : "its value";
+    sum.append(`, the peak. After the bias ${signed(bias)} and the activation, ${kept} is `, make("b", {}, plain(activation)), ".");
   }
 }
 
@@ -299,11 +282,10 @@ function drawClose(place) {
   const under = positionsUnder(bank, Math.round(place));
   for (let at = Math.floor(start); at < Math.min(time + behind, start + columns); at++) {
     const covered = under.includes(at);
-    const isWord = shown.explanation.words[at - shown.first_word];
     context.save();
     context.translate(x(at + 0.5) - 6, LABELS - 8);
     context.rotate(-0.75);
-    context.fillStyle = css(covered ? colours.ink : colours.muted, isWord ? 1 : 0.7);
+    context.fillStyle = css(covered ? colours.ink : colours.muted, wordAt(shown, at) ? 1 : 0.7);
     context.fillText(shorten(nameAt(shown, at)), 0, 0);
     context.restore();
   }
