@@ -1,6 +1,6 @@
 // The last step of "How it works": from the pooled values of the filters to a probability.
 
-import { byId, draw, fillTable, formula, make } from "./dom.js";
+import { byId, draw, fillTable, make, sizes, sub, sup } from "./dom.js";
 import { count, percent, plain, signed } from "./format.js";
 import { bars, css, keepDrawn } from "./heat.js";
 
@@ -26,6 +26,7 @@ export function showDecision(shown) {
       `Dense layer, ${count(steps[index].values.length)} \u2192 ${count(layer.units)}${layer.activations.length ? `, ${layer.activations.map((each) => each.toLowerCase()).join(", ")}` : ""}: each unit times its weight, which is the part that it adds to the logit.`));
   }));
   drawLayers();
+  const units = sizes([features, ...shown.layers.map((layer) => layer.values)].map((values) => count(values.length)).join(" \u2192 "));
   const before = steps.at(-1);
   const sum = before.values.reduce((total, value, unit) => total + value * before.weights[unit], 0);
   const exact = [
@@ -38,16 +39,14 @@ export function showDecision(shown) {
     const probability = prediction.probabilities[shown.target];
     drawSigmoid(logit, probability);
     exact.push(make("p", { class: "big" }, `${percent(probability)} ${shown.target}`));
-    formula(byId("decide-formula"), "p = 1 / (1 + e", { sup: "\u2212logit" }, ") = 1 / (1 + e", { sup: plain(-logit) }, `) = ${probability.toFixed(6)}`,
-      { size: `${count(features.length)} \u2192 ${shown.layers.map((layer) => count(layer.units)).join(" \u2192 ")}` });
+    byId("decide-formula").replaceChildren("p = 1 / (1 + e", sup("\u2212logit"), ") = 1 / (1 + e", sup(plain(-logit)), `) = ${probability.toFixed(6)}`, units);
   } else {
     const table = make("table");
     const total = last.values.reduce((all, value) => all + Math.exp(value), 0);
     fillTable(table, ["label", "logit", "e to the logit", "probability"], shown.labels.map((each, index) => [
       each === label ? `${each} (explained)` : each, signed(last.values[index]), Math.exp(last.values[index]).toPrecision(5), percent(Math.exp(last.values[index]) / total)]), [1, 2, 3]);
     exact.push(table);
-    formula(byId("decide-formula"), "p", { sub: "i" }, " = e", { sup: "logit i" }, " / \u03a3", { sub: "j" }, " e", { sup: "logit j" },
-      { size: `${count(features.length)} \u2192 ${shown.layers.map((layer) => count(layer.units)).join(" \u2192 ")}` });
+    byId("decide-formula").replaceChildren("p", sub("i"), " = e", sup("logit i"), " / \u03a3", sub("j"), " e", sup("logit j"), units);
   }
   byId("final-numbers").replaceChildren(...exact);
 }

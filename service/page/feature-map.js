@@ -1,6 +1,6 @@
 // Two steps of "How it works": the feature map of the filters of one convolution, and the pooled value of each filter.
 
-import { byId, fillSelect, formula, make } from "./dom.js";
+import { byId, fillSelect, make, sizes, sub } from "./dom.js";
 import { count, plain, side, signed } from "./format.js";
 import { bars, colour, css, frame, keepDrawn, paint, palette, prepare, scaleOf, showScale } from "./heat.js";
 import { dimensionsOf, spanOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
@@ -48,7 +48,7 @@ function showMap() {
   byId("map").setAttribute("aria-label", `Heat map of the feature map: ${count(map.length)} places across, ${count(filters)} filters down.`);
   byId("map-caption").textContent = `${count(map.length)} places across, ${count(filters)} filters down: ${count(map.length * filters)} numbers.`;
   showScale("map-scale", shown.mapScale);
-  formula(byId("map-formula"), "F = E[x] \u2217 W", { size: `${count(timeOf(shown))}${TIMES}${dimensionsOf(shown)} and ${count(filters)} filters of ${width}${TIMES}${dimensionsOf(shown)} \u2192 ${rows}` });
+  byId("map-formula").replaceChildren("F = E[x] \u2217 W", sizes(`${count(timeOf(shown))}${TIMES}${dimensionsOf(shown)} and ${count(filters)} filters of ${width}${TIMES}${dimensionsOf(shown)} \u2192 ${rows}`));
   drawMap();
 }
 
@@ -94,8 +94,8 @@ function showPooled() {
     `Filter no. ${index} is highest over ${wordsUnder(shown, filterBank, position)}: `, make("b", {}, plain(curve[position])), ` ${bias < 0 ? "\u2212" : "+"} ${Math.abs(bias).toFixed(4)} (its bias)${filterBank.pooling === "mean" ? "; the average over all places is " : ", which counts as "}`,
     make("b", { id: "kept" }, plain(activation)), `. Its weight in the logit is ${signed(weight)}, so it moves the logit by `, make("b", { class: side(activation * weight) }, signed(activation * weight)), ".");
   const { before, after } = activationOf(each.activations);
-  formula(byId("pool-formula"), "m", { sub: "f" }, averages ? " = mean" : ` = ${before}max`, { sub: "t" }, ` ${averages ? before : ""}F[t, f] + b`, { sub: "f" }, after,
-    { size: `${count(each.feature_map.length)}${TIMES}${count(each.filters)} \u2192 ${count(each.filters)}` });
+  byId("pool-formula").replaceChildren("m", sub("f"), averages ? " = mean" : ` = ${before}max`, sub("t"), ` ${averages ? before : ""}F[t, f] + b`, sub("f"), after,
+    sizes(`${count(each.feature_map.length)}${TIMES}${count(each.filters)} \u2192 ${count(each.filters)}`));
   drawPooled();
 }
 

@@ -1,7 +1,7 @@
 // "How it works": the six steps from words to a decision, drawn from the answer of `/v1/inspect`.
 
 import { showDecision } from "./decision.js";
-import { byId, fillSelect, fillTable, formula, make } from "./dom.js";
+import { byId, fillSelect, fillTable, make, sizes, sub } from "./dom.js";
 import { showBank, startMap } from "./feature-map.js";
 import { count, percent, plain, several, signed } from "./format.js";
 import { css, frame, keepDrawn, paint, palette, prepare, scaleOf, showScale } from "./heat.js";
@@ -123,8 +123,8 @@ function showIds() {
     ...words.slice(0, CHIPS).map((word) => chip(word.known ? "" : "unknown", word.text.toLowerCase(), count(word.id))),
     ...(words.length > CHIPS ? [chip("filler", several(words.length - CHIPS, "more word"), "\u2026")] : []),
     ...(behind ? padding : []));
-  formula(byId("ids-formula"), "x = (x", { sub: "0" }, ", x", { sub: "1" }, ", \u2026, x", { sub: String(time - 1) }, ")",
-    { size: `${count(time)} whole numbers from 0 to ${count(shown.vocabulary_size - 1)}` });
+  byId("ids-formula").replaceChildren("x = (x", sub("0"), ", x", sub("1"), ", \u2026, x", sub(String(time - 1)), ")",
+    sizes(`${count(time)} whole numbers from 0 to ${count(shown.vocabulary_size - 1)}`));
 }
 
 function showMatrix() {
@@ -138,7 +138,7 @@ function showMatrix() {
     `${count(time)} words across, ${dimensionsOf(shown)} numbers down: ${count(time * dimensionsOf(shown))} numbers.` +
     (shown.explanation.words.length + 1 < time ? ` The area of equal columns is padding. The words begin at column ${count(shown.first_word + 1)}.` : "");
   showScale("matrix-scale", shown.embeddingScale);
-  formula(byId("matrix-formula"), "E[x]", { size: `row x of a table of ${count(shown.vocabulary_size)}${TIMES}${dimensionsOf(shown)} learned numbers, looked up ${count(time)} times \u2192 ${count(time)}${TIMES}${dimensionsOf(shown)}` });
+  byId("matrix-formula").replaceChildren("E[x]", sizes(`row x of a table of ${count(shown.vocabulary_size)}${TIMES}${dimensionsOf(shown)} learned numbers, looked up ${count(time)} times \u2192 ${count(time)}${TIMES}${dimensionsOf(shown)}`));
   paintMatrix();
 }
 
@@ -183,8 +183,8 @@ function showFilter() {
   byId("curve-caption").textContent =
     `The upper picture shows the whole matrix with the filter on it, the lower one its curve. The curve has ${count(curve.length)} places, because a filter ${several(width, "word")} wide${skips} fits ${count(timeOf(shown))}${zeros} \u2212 ${span} + 1 times.` +
     (zeros ? ` The convolution adds ${several(before, "column")} of zeros before the matrix and ${count(behind)} after it.` : "");
-  formula(byId("slide-formula"), "F[t, f] = \u03a3", { sub: `k < ${width}` }, " \u03a3", { sub: `d < ${size}` }, " E[x", { sub: `t+${bank.dilation > 1 ? bank.dilation : ""}k${before ? `\u2212${before}` : ""}` }, "]", { sub: "d" }, " \u00b7 W[k, d, f]",
-    { size: `${width}${TIMES}${size} numbers of the text, ${width}${TIMES}${size} of the filter \u2192 1 number` });
+  byId("slide-formula").replaceChildren("F[t, f] = \u03a3", sub(`k < ${width}`), " \u03a3", sub(`d < ${size}`), " E[x", sub(`t+${bank.dilation > 1 ? bank.dilation : ""}k${before ? `\u2212${before}` : ""}`), "]", sub("d"), " \u00b7 W[k, d, f]",
+    sizes(`${width}${TIMES}${size} numbers of the text, ${width}${TIMES}${size} of the filter \u2192 1 number`));
   const scrub = byId("scrub");
   scrub.max = curve.length - 1;
   furthest = curve.length - 1;
