@@ -8,7 +8,7 @@ import { chosen, chosenComparison, offerLabels, offerModels } from "./picker.js"
 import { goToWord, show, start } from "./reading.js";
 import { markWords, showExplanation, showFilters, showPrediction, walkWithKeys } from "./review.js";
 import { SAMPLES } from "./samples.js";
-import { get, Newest, post, rememberKey, Trouble } from "./service.js";
+import { get, Newest, post, rememberKey } from "./service.js";
 
 const TYPING = 140; // milliseconds after the last key press until the page requests an explanation
 const SETTLED = 450; // until it requests all intermediate values
@@ -22,7 +22,9 @@ let models = null; // the loaded models
 let latest = null; // the request that the page shows, with its answer
 let filter; // the filter that is chosen for the latest request; undefined for the strongest
 let inspected = null; // the inspection that is shown, with its request
-let spoken = 0;
+let nearReading = false;
+let spoken = 0; // the timers of an announcement and of another try
+let waiting = 0;
 let offered = null; // the samples on the page
 
 function ask(milliseconds = TYPING) {
@@ -79,7 +81,7 @@ async function answerTo(request, signal) {
       const explanation = await post("v1/explain", request, signal);
       return { prediction: explanation.prediction, explanation };
     } catch (error) {
-      if (!(error instanceof Trouble) || error.code !== "not_explainable") throw error;
+      if (error.code !== "not_explainable") throw error;
     }
   }
   return predict(request, signal);
@@ -154,8 +156,6 @@ function announce(message) {
   spoken = setTimeout(() => { byId("announcement").textContent = message; }, SPOKEN);
 }
 
-let waiting = 0;
-
 function showTrouble(trouble, again) {
   clearTimeout(waiting);
   byId("trouble").hidden = false;
@@ -193,21 +193,15 @@ function offerSamples(model) {
   }));
 }
 
-let nearReading = false;
 new IntersectionObserver(([{ isIntersecting }]) => {
   nearReading = isIntersecting;
   inspectSoon();
 }, { rootMargin: "400px" }).observe(byId("reads"));
 
-const links = [...document.querySelectorAll("nav a")];
 const current = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    for (const link of links) {
-      if (link.hash === `#${target.id}`) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
-    }
-  }
+  const section = entries.findLast(({ isIntersecting }) => isIntersecting)?.target;
+  if (!section) return;
+  for (const link of document.querySelectorAll("nav a")) link.ariaCurrent = link.hash === `#${section.id}` ? "true" : null;
 }, { rootMargin: "-30% 0px -65% 0px" });
 for (const section of document.querySelectorAll("main > section")) current.observe(section);
 

@@ -143,7 +143,7 @@ function showMatrix() {
 }
 
 function paintMatrix() {
-  paint(shown.embedding, shown.embeddingScale, byId("matrix"));
+  for (const id of ["matrix", "overview"]) paint(shown.embedding, shown.embeddingScale, byId(id));
 }
 
 function showChoices() {
@@ -185,8 +185,8 @@ function showFilter() {
     (zeros ? ` The convolution adds ${several(before, "column")} of zeros before the matrix and ${count(behind)} after it.` : "");
   byId("slide-formula").replaceChildren("F[t, f] = \u03a3", sub(`k < ${width}`), " \u03a3", sub(`d < ${size}`), " E[x", sub(`t+${bank.dilation > 1 ? bank.dilation : ""}k${before ? `\u2212${before}` : ""}`), "]", sub("d"), " \u00b7 W[k, d, f]",
     sizes(`${width}${TIMES}${size} numbers of the text, ${width}${TIMES}${size} of the filter \u2192 1 number`));
-  const scrub = byId("scrub");
-  scrub.max = curve.length - 1;
+  byId("window").style.width = `${(100 * span) / timeOf(shown)}%`;
+  byId("scrub").max = curve.length - 1;
   furthest = curve.length - 1;
   seen = -1;
   slide.reset(curve.length - 1, Math.max(0, shown.first_word - span + before), position);
@@ -218,7 +218,7 @@ function showPlace(place) {
     onPlace(positionsUnder(bank, at).map((position) => position - shown.first_word));
   }
   drawClose(place);
-  drawOverview(place);
+  byId("window").style.left = `${(100 * startOf(bank, place)) / timeOf(shown)}%`;
   const { y, height } = byId("curve").viewBox.baseVal;
   byId("curve-here").setAttribute("d", `M${middle} ${y}v${height}`);
 }
@@ -329,14 +329,6 @@ function drawClose(place) {
 }
 
 const shorten = (word) => (word.length > 13 ? `${word.slice(0, 12)}\u2026` : word);
-
-function drawOverview(place) {
-  const { context, width, height } = prepare(byId("overview"));
-  context.drawImage(byId("matrix"), 0, 0, width, height);
-  const column = width / timeOf(shown);
-  const bank = bankOf(shown);
-  frame(context, palette(), startOf(bank, place) * column, 1, Math.max(4, spanOf(bank) * column), height - 2);
-}
 
 function redraw() {
   if (!shown) return;
