@@ -257,7 +257,7 @@ class DataPlane:
     ) -> Done:
         self._admission.enter(len(rows), large=False)
         try:
-            return await _noted(batcher.submit(rows, encode, size, self._seconds(time_limit)))
+            return await batcher.submit(rows, encode, size, self._seconds(time_limit))
         finally:
             self._admission.leave(len(rows), large=False)
 
@@ -267,7 +267,7 @@ class DataPlane:
         pieces: list[Done] = []
         async with self._place(len(rows), time_limit):
             for start in range(0, len(rows), batcher.max_rows):
-                pieces.append(await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size)))
+                pieces.append(await batcher.submit(rows[start : start + batcher.max_rows], encode, size))
         return pieces
 
     @asynccontextmanager
@@ -318,13 +318,6 @@ class DataPlane:
             self.check_text(text, number)
             characters += len(text)
         return characters
-
-
-def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
-    """Record what the request waits for in its context."""
-    if (context := current.get()) is not None:
-        context.waiting = waiting
-    return waiting
 
 
 def _join(pieces: Sequence[Done]) -> Done:

@@ -6,6 +6,7 @@ unexpected error. Fast-path routes (`endpoint.Endpoint`) are answered here; Fast
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from functools import partial
@@ -47,7 +48,7 @@ from sentiment_conv1d.service.rest.endpoint import EndpointRequest
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.routing import Match, Routes
 from sentiment_conv1d.service.rest.server import headers
-from sentiment_conv1d.service.rest.server.asgi import AsgiRequest
+from sentiment_conv1d.service.rest.server.asgi import TASK, AsgiRequest
 from sentiment_conv1d.service.rest.server.compression import decompress
 from sentiment_conv1d.service.rest.server.fast_path import Handler
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
@@ -121,6 +122,7 @@ class Application(FastAPI):
             return
         request = AsgiRequest(scope, receive, send)
         if (match := self._match(scope)) is not None:
+            scope[TASK] = asyncio.current_task()
             await self.serve(match, request)
             return
         started = perf_counter()
@@ -133,7 +135,7 @@ class Application(FastAPI):
         else:
             status = await self._handle(scope, receive, send, context.id)
             route = self.route_of(scope)
-        self._end(route, status, started, request)
+        self._end(route, status, started, request, context)
 
     def find_handler(self, target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
         """Return the fast-path handler of a request, or None if its body is large, compressed, or of unknown size."""
@@ -152,7 +154,7 @@ class Application(FastAPI):
         try:
             status = await self._answer(match, request, context)
         finally:
-            self._end(match.path, status, started, request)
+            self._end(match.path, status, started, request, context)
 
     def route_of(self, scope: Scope) -> str:
         """Return the declared path of the route that answered a request, or `other` if there is none."""
@@ -188,16 +190,13 @@ class Application(FastAPI):
         given = request.headers.get(headers.REQUEST_ID)
         identity = choose_id(None if given is None else given.decode("latin-1"))
         context = RequestContext(identity, "rest", route, request.headers)
-        request.context = context
         current.set(context)
         self._metrics.began("rest")
         return context
 
-    def _end(self, route: str, status: int, started: float, request: HttpRequest) -> None:
+    def _end(self, route: str, status: int, started: float, request: HttpRequest, context: RequestContext) -> None:
         """Count a request, and write the access log. Failures are logged even if it is off."""
         seconds = perf_counter() - started
-        context, request.context = request.context, None  # or an unloaded model stays in memory
-        assert context is not None
         self._metrics.ended("rest", route, str(status), seconds, context)
         failed = status >= _SERVER_ERROR
         if self._access_log or failed:
@@ -236,15 +235,10 @@ class Application(FastAPI):
         if (encoding := request.headers.get(b"content-encoding")) is not None:
             body = await decompress(body, encoding, self._max_body_bytes, request.charge)
         endpoint_request = EndpointRequest(body, request.headers, match.parameters)
-        if len(body) <= INLINE_CHARACTERS:
-            return await match.endpoint.respond(endpoint_request)
-        self._dataplane.expect_large()
-        # A large request waits for its turn, and the client may disconnect meanwhile.
-        return await request.while_connected(self._respond_in_turn(match, endpoint_request))
-
-    async def _respond_in_turn(self, match: Match, request: EndpointRequest) -> Answer:
-        await self._dataplane.parsing_turn(len(request.body))
-        return await match.endpoint.respond(request)
+        if len(body) > INLINE_CHARACTERS:
+            self._dataplane.expect_large()
+            await self._dataplane.parsing_turn(len(body))
+        return await match.endpoint.respond(endpoint_request)
 
     def _denial(self, request: HttpRequest, path: str) -> RequestError | None:
         """Return the error of a request without access: its path is not open, and it lacks a certificate or a key."""

@@ -14,22 +14,21 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import httptools
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.service.errors import ClientDisconnected, Overloaded, RequestError
+from sentiment_conv1d.service.errors import Overloaded, RequestError
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.server import framing, headers
-from sentiment_conv1d.service.rest.server.asgi import CERTIFIED, CHARGE, CONTEXT, DISCARD_SECONDS
+from sentiment_conv1d.service.rest.server.asgi import CERTIFIED, CHARGE, DISCARD_SECONDS, TASK
 from sentiment_conv1d.service.rest.server.fast_path import FastRequest, FindHandler, Wire
 from sentiment_conv1d.service.rest.server.parsing import FREE_HEAD_BYTES, ParsingProtocol
 from sentiment_conv1d.service.rest.server.refusal import refusal
-from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ class Protocol(ParsingProtocol):
         self._write_timeout = write_timeout
         self._wire: Wire | None = None
         self._incoming: FastRequest | None = None  # the request that is being read, if it is on the fast path
-        self._running: FastRequest | None = None  # the request that is being answered
+        self._running: asyncio.Task[None] | None = None  # the task of such a request, until it is answered
         self._served: RequestResponseCycle | None = None  # the last request that went through ASGI
         self._refused = self._ending = False
         self._until: float | None = None
@@ -97,10 +96,13 @@ class Protocol(ParsingProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the requests that wait or are incomplete."""
-        served, self._served = self._served, None
+        running, served = self._running, self._served
         if served is not None:  # uvicorn informs only the latest request
             served.disconnected = True
             served.message_event.set()
+            running = running or served.scope.get(TASK)  # type: ignore[assignment]
+        if running is not None:
+            running.cancel()
         super().connection_lost(exc)
         self._lost(self)
         self._buffers.release(self._unsent)
@@ -109,13 +111,7 @@ class Protocol(ParsingProtocol):
         for waiting, _ in self.pipeline:
             waiting.scope[CHARGE].release()  # type: ignore[literal-required]
         self.pipeline.clear()
-        self.cycle = None  # type: ignore[assignment]  # a reference cycle
-        context = None if served is None else cast(RequestContext | None, served.scope.get(CONTEXT))
-        if self._running is not None:
-            self._running.disconnect()
-            context = self._running.context
-        if context is not None and context.waiting is not None and not context.waiting.done():
-            context.waiting.set_exception(ClientDisconnected())
+        self.cycle = self._served = None  # type: ignore[assignment]  # a reference cycle
 
     # Called by the parser.
 
@@ -169,12 +165,14 @@ class Protocol(ParsingProtocol):
             return
         if self._incoming is None:
             super().on_message_complete()
+            if not self.pipeline:  # a large body pauses reading, but a disconnection has to be noticed
+                self.flow.resume_reading()
             if self._idle:  # it was answered before it was complete
                 self._wait(self.timeout_keep_alive)
             return
         self._begun = True
-        self._running, self._incoming = self._incoming, None
-        task = self.loop.create_task(self._serve(self._running))
+        request, self._incoming = self._incoming, None
+        self._running = task = self.loop.create_task(self._serve(request))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
@@ -226,7 +224,11 @@ class Protocol(ParsingProtocol):
 
             try:
                 await app(scope, receive, send_last)
+            except asyncio.CancelledError:
+                if not cycle.disconnected:
+                    raise
             finally:
+                scope.pop(TASK, None)  # the task refers to the model that it has used
                 scope[CHARGE].release()
                 cycle.body = bytearray()  # the bytes that the client has not read
 
