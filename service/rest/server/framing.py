@@ -34,7 +34,7 @@ def violation(version: str, headers: Headers) -> RequestError | None:
             codings.append(value)
     if host is None and version != "1.0":
         return Malformed("there is no Host header")
-    return _coding_violation(version, codings, headers) if codings else None
+    return _coding_violation(version, codings) if codings else None
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
@@ -44,13 +44,11 @@ def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -
     return b"\r\n".join([*lines, b"", b""])
 
 
-def _coding_violation(version: str, values: Sequence[bytes], headers: Headers) -> RequestError | None:
-    """Check Transfer-Encoding and Content-Length (RFC 9112, sections 6.1 and 6.3)."""
+def _coding_violation(version: str, values: Sequence[bytes]) -> RequestError | None:
+    """Check Transfer-Encoding (RFC 9112, section 6.1). The parser refuses Content-Length beside it, and two `chunked`."""
     codings = [coding.strip().lower() for value in values for coding in value.split(b",")]
     if version == "1.0":
         return Malformed("HTTP/1.0 has no Transfer-Encoding")
-    if any(name == b"content-length" for name, _ in headers):
-        return Malformed("there are both Transfer-Encoding and Content-Length")
-    if codings[-1] != b"chunked" or codings.count(b"chunked") > 1:
+    if codings[-1] != b"chunked":
         return Malformed("the last transfer coding, and only the last, has to be chunked")
     return None if len(codings) == 1 else UnsupportedCoding("chunked is the only transfer coding")
