@@ -9,7 +9,7 @@ from contextlib import suppress
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from sentiment_conv1d.service.errors import ClientDisconnected, Malformed, RequestTimeout, TooLarge
+from sentiment_conv1d.service.errors import ClientDisconnected, RequestTimeout, TooLarge
 from sentiment_conv1d.service.network.buffers import Charge
 from sentiment_conv1d.service.rest.server import headers as response_headers
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
@@ -68,7 +68,7 @@ async def read_body(
     Raises `TooLarge` beyond `limit` bytes, `Overloaded` if `charge` exceeds its limit, `RequestTimeout` after
     `seconds`, and `ClientDisconnected`.
     """
-    announced = _announcement(headers)
+    announced = int(headers.get(b"content-length", 0))
     if announced > limit:
         if headers.get(b"expect", b"").lower() != b"100-continue":  # the client has sent nothing yet
             await _discard(receive)
@@ -81,20 +81,16 @@ async def read_body(
 
 
 async def _read(receive: Receive, limit: int, charge: Charge) -> bytes:
-    body, more = await _chunk(receive)
-    charge.check()
-    if more:
-        buffer = bytearray(body)
-        while more and len(buffer) <= limit:
-            body, more = await _chunk(receive)
-            charge.check()
-            buffer += body
-        body = bytes(buffer)
+    body, more = bytearray(), True
+    while more and len(body) <= limit:
+        piece, more = await _chunk(receive)
+        charge.check()
+        body += piece
     if len(body) > limit:
         if more:
             await _discard(receive)
         raise TooLarge(f"the body has more than {limit} bytes, which is the limit")
-    return body
+    return bytes(body)
 
 
 async def _discard(receive: Receive) -> None:
@@ -111,11 +107,3 @@ async def _chunk(receive: Receive) -> tuple[bytes, bool]:
     if message["type"] == "http.disconnect":
         raise ClientDisconnected
     return message.get("body", b""), message.get("more_body", False)
-
-
-def _announcement(headers: Mapping[bytes, bytes]) -> int:
-    """Return the value of Content-Length, or 0 if there is none."""
-    announced = headers.get(b"content-length", b"0")
-    if not announced.isdigit():
-        raise Malformed("Content-Length is not a number")
-    return int(announced)
