@@ -144,18 +144,14 @@ class Protocol(ParsingProtocol):
         try:
             if self._incoming is not None:
                 self._incoming.add(body)
-                return
-            if self.cycle.response_complete:
+            elif self.cycle.response_complete:
                 self._discard(len(body))
-                return
-            if self._charge.refusal is not None:
-                return
-            self._charge.add(BODY_FACTOR * len(body))
+            elif self._charge.refusal is None:
+                self._charge.add(BODY_FACTOR * len(body))
+                super().on_body(body)
         except Overloaded:  # the application waits for the body, and rejects the request
             self._leave_fast_path()
             self.cycle.message_event.set()
-        else:
-            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Handle the last byte of a request."""
