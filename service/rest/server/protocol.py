@@ -195,7 +195,6 @@ class Protocol(ParsingProtocol):
     def shutdown(self) -> None:
         """Finish the requests that have arrived or are on their way, then close."""
         self._ending = True
-        self._expire_fast_path()
         if self._refused:
             self.transport.close()
         elif self._idle and self._until is not None:
@@ -247,7 +246,10 @@ class Protocol(ParsingProtocol):
 
         A slow reader is disconnected even if the connection is closing, because unsent bytes keep it open.
         """
-        self._expire_fast_path()
+        try:
+            self._leave_fast_path()
+        except httptools.HttpParserError:
+            self._refuse_unparsed()
         overdue = self._until is not None and now >= self._until and not self._waiting
         if overdue and (self._reading or self._refused or not self._has_unread()):
             self.transport.close()
@@ -321,12 +323,6 @@ class Protocol(ParsingProtocol):
             self._start()
             if body := request.take_body():
                 super().on_body(body)
-
-    def _expire_fast_path(self) -> None:
-        try:
-            self._leave_fast_path()
-        except httptools.HttpParserError:
-            self._refuse_unparsed()
 
     def _is_last(self) -> bool:
         """Return whether the connection closes after the next response, because no request follows."""
