@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import select
 import socket
 import ssl
 from collections import Counter
@@ -15,7 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol, cast
 
-from sentiment_conv1d.service.network.receiver import Receiver
+from sentiment_conv1d.service.network.receiver import Receiver, has_unread
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +173,7 @@ class Listener:
             for number, connection in enumerate(self._established())
             if (until := connection.idle_until) is not None
         ]
-        return list(islice((each for *_, each in sorted(idle) if not _has_unread(each)), count))
+        return list(islice((each for *_, each in sorted(idle) if not has_unread(each.transport)), count))
 
     def _reject(self, accepted: socket.socket, reason: str) -> None:
         with accepted, contextlib.suppress(OSError):
@@ -226,9 +225,3 @@ class Listener:
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
-
-
-def _has_unread(connection: Connection) -> bool:
-    poll = select.poll()
-    poll.register(connection.transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(poll.poll(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 
 #: The most bytes that are received at a time. Many connections can receive in the same turn of the event loop, and each
 #: piece is copied into new memory, whose pages the kernel first has to provide.
@@ -49,3 +50,10 @@ class Receiver(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Tell the connection that the peer reads again."""
         self._connection.resume_writing()
+
+
+def has_unread(transport: asyncio.Transport) -> bool:
+    """Return whether the socket of a transport has bytes that have not been received."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import select
 from abc import ABC, abstractmethod
 from time import perf_counter
 
@@ -14,6 +13,7 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.service.errors import HeadTooLarge, Malformed, RequestError
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.network.receiver import has_unread
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.server import framing
 from sentiment_conv1d.service.rest.server.asgi import DISCARD_BYTES
@@ -171,10 +171,4 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
 
     def _has_unread(self) -> bool:
         """Return whether there are bytes that are not parsed, here or in the socket."""
-        if self.transport.is_closing():
-            return False
-        if self._received:
-            return True
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return not self.transport.is_closing() and (bool(self._received) or has_unread(self.transport))
