@@ -197,7 +197,7 @@ class Listener:
                 "ssl_shutdown_timeout": self.write_timeout,
             }
         try:
-            receiver = Receiver(cast(asyncio.Protocol, connection))
+            receiver = cast(asyncio.BaseProtocol, Receiver(cast(asyncio.Protocol, connection)))
             await self._loop.connect_accepted_socket(lambda: receiver, accepted, **options)
         except OSError:  # includes TLS errors: the handshake failed or timed out
             accepted.close()
