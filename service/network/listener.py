@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Protocol, cast
 
 from sentiment_conv1d.service.network.receiver import Receiver, has_unread
@@ -168,12 +169,9 @@ class Listener:
 
     def _longest_idle(self, count: int) -> list[Connection]:
         """Return up to `count` idle connections, the next to time out first. Unread bytes can be a request."""
-        idle = [
-            (until, number, connection)
-            for number, connection in enumerate(self._established())
-            if (until := connection.idle_until) is not None
-        ]
-        return list(islice((each for *_, each in sorted(idle) if not has_unread(each.transport)), count))
+        idle = [(until, each) for each in self._established() if (until := each.idle_until) is not None]
+        idle.sort(key=itemgetter(0))
+        return list(islice((each for _, each in idle if not has_unread(each.transport)), count))
 
     def _reject(self, accepted: socket.socket, reason: str) -> None:
         with accepted, contextlib.suppress(OSError):
