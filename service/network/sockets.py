@@ -10,7 +10,6 @@ import stat
 import struct
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sentiment_conv1d.service.errors import StartupError
@@ -43,9 +42,7 @@ class ListeningSocket:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._remove()
         self.socket.close()
 
