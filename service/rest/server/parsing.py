@@ -52,7 +52,6 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._steps = 0  # the number of requests that were read
         self._undone = 0  # bytes since the parser's last callback
         self._discarded = 0  # discarded bytes of a body whose response is complete
-        self._violation: RequestError | None = None  # why the parser is stopped
         self._refusal: RequestError | None = None  # whether nothing more is read
 
     @abstractmethod
@@ -108,7 +107,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
             self.expect_100_continue = True
         self.headers.append((name, value))
         if len(self.headers) > MAX_HEADERS:
-            self._stop_parser(HeadTooLarge(f"there are more than {MAX_HEADERS} headers, which is the limit"))
+            raise HeadTooLarge(f"there are more than {MAX_HEADERS} headers, which is the limit")
 
     def _make_parser(self) -> None:
         """Create a parser that does not check the version, or the bytes after the last request: this class does."""
@@ -124,8 +123,8 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._decline_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self._refuse_unparsed()
+        except httptools.HttpParserError as error:
+            self._refuse_unparsed(error.__context__)  # what a callback raised
         else:
             if self._reading:
                 self._check_undone(len(data), stepped=steps != self._steps)
@@ -143,11 +142,6 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         except RequestError as error:
             self._refuse(error)
 
-    def _stop_parser(self, error: RequestError) -> None:
-        """Stop the parser with an exception, so that the request is rejected with `error`."""
-        self._violation = error
-        raise httptools.HttpParserError
-
     def _decline_upgrade(self, rest: bytes) -> None:
         """Parse the request again without its upgrade, because the parser treats its body as the new protocol."""
         method = self.parser.get_method()
@@ -164,10 +158,10 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         if self._discarded > DISCARD_BYTES:
             self.transport.abort()
 
-    def _refuse_unparsed(self) -> None:
+    def _refuse_unparsed(self, error: BaseException | None) -> None:
         """Reject the request at which the parser stopped, unless the connection is closed."""
         if not self.transport.is_closing():
-            self._refuse(self._violation or Malformed("what arrived is not HTTP/1.1"))
+            self._refuse(error if isinstance(error, RequestError) else Malformed("what arrived is not HTTP/1.1"))
 
     def _has_unread(self) -> bool:
         """Return whether there are bytes that are not parsed, here or in the socket."""

@@ -123,8 +123,7 @@ class Protocol(ParsingProtocol):
         if self.parser.should_upgrade():
             return
         version = self.parser.get_http_version()
-        if (violation := framing.violation(version, self.headers)) is not None:
-            self._stop_parser(violation)
+        framing.check(version, self.headers)
         if self._find_handler is not None and self._idle and self.parser.get_method() == b"POST":
             fields = dict(self.headers)
             if not self.expect_100_continue and (handler := self._find_handler(self.url, fields)) is not None:
@@ -248,8 +247,8 @@ class Protocol(ParsingProtocol):
         """
         try:
             self._leave_fast_path()
-        except httptools.HttpParserError:
-            self._refuse_unparsed()
+        except (httptools.HttpParserError, RequestError) as error:
+            self._refuse_unparsed(error)
         overdue = self._until is not None and now >= self._until and not self._waiting
         if overdue and (self._reading or self._refused or not self._has_unread()):
             self.transport.close()
@@ -310,11 +309,8 @@ class Protocol(ParsingProtocol):
             raise httptools.HttpParserError
         size = sum(len(name) + len(value) for name, value in fields)
         if self.pipeline or size > FREE_HEAD_BYTES:
-            try:
-                # The slices were charged, except for the first and the last one of a head.
-                self._charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
-            except Overloaded as error:
-                self._stop_parser(error)
+            # The slices were charged, except for the first and the last one of a head.
+            self._charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
 
     def _leave_fast_path(self) -> None:
         """Pass a request whose body arrives slowly to ASGI, which limits the time for it."""
@@ -343,6 +339,7 @@ class Protocol(ParsingProtocol):
         if self._reading and self._begun and not self._break_off():
             self.transport.close()
             return
+        error.__traceback__ = None  # its frames refer to this connection: a reference cycle
         self._refusal = error
         self._reading = False
         self.headers = []
