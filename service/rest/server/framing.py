@@ -46,7 +46,7 @@ def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -
 
 
 def _check_codings(version: str, values: Sequence[bytes]) -> None:
-    """Check Transfer-Encoding (RFC 9112, section 6.1). The parser refuses a Content-Length or codings after `chunked`."""
+    """Check Transfer-Encoding (RFC 9112, section 6.1). The parser refuses it if there is a Content-Length too."""
     codings = [coding.strip().lower() for value in values for coding in value.split(b",")]
     if version == "1.0":
         raise Malformed("HTTP/1.0 has no Transfer-Encoding")

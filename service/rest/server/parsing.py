@@ -49,8 +49,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._received = b""  # bytes that are not parsed yet
         self._waiting = False  # whether it waits for its turn to parse them
         self.admitted = False  # whether an earlier request had access
-        self._steps = 0  # the number of requests that were read
-        self._undone = 0  # bytes since the parser's last callback
+        self._undone = 0  # bytes of the pieces since the last one with a callback, or 0 after a callback
         self._discarded = 0  # discarded bytes of a body whose response is complete
         self._refusal: RequestError | None = None  # whether nothing more is read
 
@@ -98,7 +97,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._charge = Charge(self._buffers)
         self._reading = self._in_head = True
         self._begun = False
-        self._steps += 1
+        self._undone = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Handle a header or a trailer: uvicorn's method with a limit."""
@@ -118,7 +117,6 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         if self._refusal is not None or self.transport.is_closing():
             self._discard(len(data))
             return
-        steps = self._steps
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -127,11 +125,12 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
             self._refuse_unparsed(error.__context__)  # what a callback raised
         else:
             if self._reading:
-                self._check_undone(len(data), stepped=steps != self._steps)
+                self._check_undone(len(data))
 
-    def _check_undone(self, count: int, *, stepped: bool) -> None:
+    def _check_undone(self, count: int) -> None:
         """Limit and charge the memory that the parser holds: an incomplete head or incomplete trailers."""
-        self._undone = count if stepped else self._undone + count
+        stepped = not self._undone
+        self._undone += count
         if stepped and self._in_head:
             self._began_head()
         try:

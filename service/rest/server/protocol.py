@@ -119,7 +119,7 @@ class Protocol(ParsingProtocol):
         """Start the request, unless it is parsed again without its upgrade, or is on the fast path."""
         self._in_head = False
         self._until = None
-        self._steps += 1
+        self._undone = 0
         if self.parser.should_upgrade():
             return
         version = self.parser.get_http_version()
@@ -139,7 +139,7 @@ class Protocol(ParsingProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Handle a piece of a body."""
-        self._steps += 1
+        self._undone = 0
         try:
             if self._incoming is not None:
                 self._incoming.add(body)
@@ -155,7 +155,7 @@ class Protocol(ParsingProtocol):
     def on_message_complete(self) -> None:
         """Handle the last byte of a request."""
         self._reading = False
-        self._steps += 1
+        self._undone = 0
         if self.parser.should_upgrade():
             return
         if self._incoming is None:
