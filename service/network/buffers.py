@@ -41,7 +41,7 @@ class Charge:
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
         self._held = 0
-        self.refusal: Overloaded | None = None  # from then on, the body is incomplete
+        self.refusal: Overloaded | None = None  # the error of `add`; from then on, the body is incomplete
 
     def add(self, count: int) -> None:
         """Charge `count` more bytes. Raises `Overloaded` beyond the limit."""
@@ -50,11 +50,6 @@ class Charge:
         except Overloaded as error:
             self.refusal = error
             raise
-
-    def check(self) -> None:
-        """Raise `Overloaded` if the request exceeded the limit."""
-        if self.refusal is not None:
-            raise self.refusal
 
     def release(self) -> None:
         """Release all bytes."""

@@ -33,10 +33,9 @@ CHARGE = "sentiment.charge"
 class AsgiRequest(HttpRequest):
     """A request over ASGI that is answered without FastAPI."""
 
-    __slots__ = ("_receive", "_scope", "_send")
+    __slots__ = ("_receive", "_send")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._scope = scope
         self._receive = receive
         self._send = send
         self.method = scope["method"]
@@ -84,7 +83,8 @@ async def _read(receive: Receive, limit: int, charge: Charge) -> bytes:
     body, more = bytearray(), True
     while more and len(body) <= limit:
         piece, more = await _chunk(receive)
-        charge.check()
+        if charge.refusal is not None:
+            raise charge.refusal
         body += piece
     if len(body) > limit:
         if more:

@@ -13,11 +13,10 @@ def test_charges_share_one_limit() -> None:
     first.add(60)
     second.add(40)
     for charge in (first, second):
-        charge.check()
-        with pytest.raises(Overloaded):
+        assert charge.refusal is None
+        with pytest.raises(Overloaded) as refusal:
             charge.add(1)
-        with pytest.raises(Overloaded):
-            charge.check()
+        assert charge.refusal is refusal.value
     first.release()
     first.release()
     third = Charge(buffers)
