@@ -6,7 +6,6 @@ import ctypes
 import errno
 import os
 import socket
-import stat
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -124,11 +123,10 @@ def bind_unix(path: Path) -> ListeningSocket:
 
 def _is_stale(path: Path) -> bool:
     """Whether the path is the socket of a server that no longer runs. Raises `OSError` if it is anything else."""
-    try:
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            raise OSError(errno.ENOTSOCK, "it exists and is not a socket")
-    except FileNotFoundError:
+    if not path.exists():
         return False
+    if not path.is_socket():
+        raise OSError(errno.ENOTSOCK, "it exists and is not a socket")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
