@@ -148,7 +148,8 @@ class Protocol(ParsingProtocol):
             elif self._charge.refusal is None:
                 self._charge.add(BODY_FACTOR * len(body))
                 super().on_body(body)
-        except Overloaded:  # the application waits for the body, and rejects the request
+        except Overloaded as error:  # the application waits for the body, and rejects the request
+            self._charge.refusal = error
             self._leave_fast_path()
             self.cycle.message_event.set()
 
@@ -339,8 +340,7 @@ class Protocol(ParsingProtocol):
         if self._reading and self._begun and not self._break_off():
             self.transport.close()
             return
-        error.__traceback__ = None  # its frames refer to this connection: a reference cycle
-        self._refusal = error
+        self._refusal = error.with_traceback(None)  # its frames refer to this connection: a reference cycle
         self._reading = False
         self.headers = []
         if self._idle:
