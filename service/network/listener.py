@@ -73,7 +73,7 @@ class Listener:
 
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._connections: dict[Connection, str] = {}  # to the peer's address
+        self._connections: dict[Connection, str] = {}  # to the peer's address; empty if it is not limited
         self._handshakes: dict[Connection, tuple[socket.socket, asyncio.Task[None]]] = {}  # the longest first
         self._addresses: Counter[str] = Counter()
         self._deferred = 0  # accepted connections that wait for a place
@@ -100,7 +100,8 @@ class Listener:
         self._deferred -= turns < _ROOM_TURNS
         accepted.setblocking(False)
         try:
-            address = self._address(accepted)
+            limited = self.max_connections_per_address and accepted.family != socket.AF_UNIX
+            address = accepted.getpeername()[0] if limited else ""
         except OSError:  # the peer has disconnected
             accepted.close()
             self._closed += 1
@@ -149,13 +150,6 @@ class Listener:
 
     def _established(self) -> list[Connection]:
         return [connection for connection in self._connections if connection not in self._handshakes]
-
-    def _address(self, accepted: socket.socket) -> str:
-        """Return the peer's address, or an empty string for Unix sockets and without a limit. Raises `OSError`."""
-        if not self.max_connections_per_address or accepted.family == socket.AF_UNIX:
-            return ""
-        address: str = accepted.getpeername()[0]
-        return address
 
     def _has_room(self) -> bool:
         """Whether one more connection fits. At the limit, evicts idle connections, or else the longest handshake."""
