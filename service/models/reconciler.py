@@ -42,18 +42,11 @@ logger = logging.getLogger(__name__)
 _MAX_INDEXING = 4
 
 
-class Outcome(NamedTuple):
-    """Why an order was not carried out, if it was not."""
-
-    refusal: Order | None = None  # the order that all workers carry out instead
-    declined: str = ""  # why the order came too late
-
-
 class Workers(Protocol):
     """The interface to all workers of the service."""
 
-    async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
-        """Let all workers carry out an order. Raises `Unavailable` during shutdown."""
+    async def ask(self, order: Order, descriptor: int | None = None) -> str:
+        """Let all workers carry out an order, and return why they did not, if so. Raises `Unavailable` at shutdown."""
 
 
 class _Observation(NamedTuple):
@@ -264,10 +257,9 @@ class Reconciler:
             if digest == self._models.digest(name, version):
                 self._models.update_fingerprint(name, version, fingerprint)
                 return ""
-            outcome = await self._workers.ask(Order("load", name, version, fingerprint, digest), descriptor)
+            return await self._workers.ask(Order("load", name, version, fingerprint, digest), descriptor)
         finally:
             os.close(descriptor)
-        return outcome.declined if outcome.refusal is None else outcome.refusal.reason
 
     def _read(self, name: str, version: int) -> tuple[str, int]:
         """Return the digest of a version's manifest, and a descriptor of its files. Raises `ArtifactError`."""

@@ -176,10 +176,8 @@ class Transactions:
         if announced is not None:
             self._followed(announced)
         if transaction.asking.pid in self._workers:
-            refusal = announced._asdict() if announced is not None and announced.action == "refuse" else None
-            if not transaction.asking.send(
-                "result", ticket=transaction.ticket, refusal=refusal, declined=transaction.declined
-            ):
+            problem = transaction.declined if announced is None else announced.reason
+            if not transaction.asking.send("result", ticket=transaction.ticket, problem=problem):
                 logger.warning("worker %d did not receive the result of its order", transaction.asking.number)
         if transaction.descriptor is not None:
             os.close(transaction.descriptor)
