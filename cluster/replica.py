@@ -22,9 +22,9 @@ from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference.classifier import GOLDEN_TOLERANCE
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
-from sentiment_conv1d.service.models.replay_log import Order
 from sentiment_conv1d.service.models.startup import opener, repository_of
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
@@ -149,16 +149,10 @@ class Replica:
         The reconciler sees this replica as the only worker.
         """
         follow = self._reconciler.follow
-        if order.action != "load":
+        await follow(order)
+        if order.action == "load":
+            refusal = await follow(order._replace(action="prepare"), descriptor)
+            order = refusal or order._replace(action="serve")
             await follow(order)
-            note(self.metrics, order)
-            return ""
-        await follow(order)
-        refusal = await follow(order._replace(action="prepare"), descriptor)
-        if refusal is None:
-            order = order._replace(action="serve")
-        else:
-            order = order._replace(action="refuse", fault=refusal.fault, reason=refusal.reason)
-        await follow(order)
         note(self.metrics, order)
         return order.reason

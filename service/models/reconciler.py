@@ -16,20 +16,14 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.service.errors import (
-    MAX_MESSAGE_CHARACTERS,
-    Invalid,
-    NotFound,
-    Overloaded,
-    StartupError,
-    Unavailable,
-)
+from sentiment_conv1d.service.errors import Invalid, NotFound, Overloaded, Unavailable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.index import Entry, index
-from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
-from sentiment_conv1d.service.models.replay_log import Fact, Order
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.models.replay_log import Fact
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.startup import Open
 from sentiment_conv1d.service.models.steps import next_step, settle
@@ -137,52 +131,32 @@ class Reconciler:
             except Exception:
                 logger.exception("scanning the model repository failed")
 
-    async def follow(self, order: Order, descriptor: int | None = None) -> Refusal | None:
+    async def follow(self, order: Order, descriptor: int | None = None) -> Order | None:
         """Carry out an order in this worker. The descriptor refers to the files of its version.
 
-        Returns why the version is rejected, or an empty string.
+        Returns None, or the order to refuse the version if it cannot be served.
         """
-        name, version = order.name, order.version
+        self._models.follow(order)
         match order.action:
-            case "load":
-                self._models.loading = (name, version)
             case "prepare":
-                assert descriptor is not None
-                self._models.loading = (name, version)  # even if this worker is too new to know the version
                 try:
-                    prepared = self._prepared = await asyncio.to_thread(self._open, order, descriptor)
-                    prepared.statistics = self._metrics.add_model(prepared.manifest, self._models.keys())
+                    self._prepared = await self._open(order, descriptor)
                 except ArtifactError as error:
-                    return Refusal(order.fingerprint, error.fault, str(error))
-                except TooManyModels as error:
-                    return Refusal(order.fingerprint, "invalid", str(error))
+                    return order.refusal(error.fault, str(error))
             case "serve":
                 assert self._prepared is not None
                 self._models.put(self._prepared, order.fingerprint)
                 self._prepared = None
             case "refuse":
                 self._prepared = None
-                self._models.refuse(name, version, Refusal(order.fingerprint, order.fault, order.reason))
-            case "forget":
-                self._models.forget(name, version)
-            case "drop":
-                self._models.drop(name, version)
-            case "unload":
-                self._models.unload(name)
-            case "release":
-                self._models.unloaded.discard(name)
-            case "route":
-                self._models.route(name, order.rules or {})
         self._dataplane.arrange(self._models)
         return None
 
     async def catch_up(self, facts: Iterable[Fact]) -> None:
-        """Carry out the orders since the first fork. Raises `StartupError` if a version cannot be opened."""
+        """Carry out the orders since the first fork. Raises `ArtifactError` if a version cannot be opened."""
         for order, descriptor in facts:
             if order.action == "serve":
-                refusal = await self.follow(order._replace(action="prepare"), descriptor)
-                if refusal is not None:
-                    raise StartupError(f"version {order.version} of {order.name} cannot be opened: {refusal.reason}")
+                self._prepared = await self._open(order, descriptor)
             await self.follow(order)
 
     async def _watch(self, before: _Observation | None) -> _Observation | None:
@@ -244,20 +218,19 @@ class Reconciler:
 
     async def _load(self, name: str, version: int, fingerprint: str) -> str:
         """Read a version and let all workers serve it, or reject it. Returns the error, or an empty string."""
+        order = Order("load", name, version, fingerprint)
         try:
             digest, descriptor = await asyncio.to_thread(self._read, name, version)
         except ArtifactError as error:
-            problem = str(error)
             now = await asyncio.to_thread(self._repository.fingerprint, name, version)
             if now == fingerprint:  # otherwise it is being written
-                reason = problem[:MAX_MESSAGE_CHARACTERS]
-                await self._workers.ask(Order("refuse", name, version, fingerprint, fault=error.fault, reason=reason))
-            return problem
+                await self._workers.ask(order.refusal(error.fault, str(error)))
+            return str(error)
         try:
             if digest == self._models.digest(name, version):
                 self._models.update_fingerprint(name, version, fingerprint)
                 return ""
-            return await self._workers.ask(Order("load", name, version, fingerprint, digest), descriptor)
+            return await self._workers.ask(order._replace(digest=digest), descriptor)
         finally:
             os.close(descriptor)
 
@@ -266,7 +239,17 @@ class Reconciler:
         artifact = self._repository.read(name, version)
         return artifact.manifest.manifest_sha256, snapshot.take(artifact.contents)
 
-    def _open(self, order: Order, descriptor: int) -> Classifier:
+    async def _open(self, order: Order, descriptor: int | None) -> Classifier:
+        """Open the version in the files of a descriptor. Raises `ArtifactError`."""
+        assert descriptor is not None
+        classifier = await asyncio.to_thread(self._open_files, order, descriptor)
+        try:
+            classifier.statistics = self._metrics.add_model(classifier.manifest, self._models.keys())
+        except TooManyModels as error:
+            raise ArtifactError(str(error)) from error
+        return classifier
+
+    def _open_files(self, order: Order, descriptor: int) -> Classifier:
         artifact = self._repository.verify(order.name, order.version, snapshot.contents(descriptor))
         return self._open_artifact(artifact)
 

@@ -1,4 +1,4 @@
-"""Orders about models, and their outcome: the versions that every worker serves.
+"""The outcome of all orders: the versions that every worker serves.
 
 The supervisor owns the replay log. It forwards orders one after the other, so all workers receive the same orders in
 the same sequence. A worker that is forked later replays the log.
@@ -7,30 +7,10 @@ the same sequence. A worker that is forked later replays the log.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from sentiment_conv1d.service.routing_rules import Rule
-
-Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload", "release", "route"]
-
-
-class Order(NamedTuple):
-    """An instruction to all workers.
-
-    A `load` has several parts. All workers are informed of it, then each in turn has to `prepare`, which opens the
-    version without serving it, and finally all workers `serve` it or all `refuse` it.
-    """
-
-    action: Action
-    name: str
-    version: int = 0
-    fingerprint: str = ""  # of the files
-    digest: str = ""  # of the manifest, which contains those of the other files
-    fault: str = ""  # the reason of a refusal in one word
-    reason: str = ""
-    last: bool = False  # whether a drop may remove the only version of the model
-    rules: Mapping[str, Rule] | None = None  # the routing rules that a `route` replaces, by field of `RoutingRules`
+from sentiment_conv1d.service.models.order import Key, Order
 
 
 class Fact(NamedTuple):
@@ -46,10 +26,10 @@ class ReplayLog:
     It owns the descriptors that it receives.
     """
 
-    def __init__(self, served: Iterable[tuple[str, int, str]] = (), refused: Iterable[tuple[str, int]] = ()) -> None:
+    def __init__(self, served: Iterable[tuple[str, int, str]] = (), refused: Iterable[Key] = ()) -> None:
         """Start from the versions that workers inherit: names, versions and, for `served`, digests of the manifests."""
-        self._served: dict[tuple[str, int], Fact] = {}
-        self._refused: dict[tuple[str, int], Order] = {}
+        self._served: dict[Key, Fact] = {}
+        self._refused: dict[Key, Order] = {}
         self._unloaded: set[str] = set()
         self._routes: dict[str, Order] = {}
         for name, version, digest in served:
@@ -60,7 +40,7 @@ class ReplayLog:
 
     def needless(self, order: Order) -> bool:
         """Return whether an order changes nothing, such as the second of two loads at the same time."""
-        fact = self._served.get((order.name, order.version))
+        fact = self._served.get(order.key)
         return order.action == "load" and fact is not None and fact.order.digest == order.digest
 
     def objection(self, order: Order) -> str:
@@ -75,18 +55,17 @@ class ReplayLog:
 
     def record(self, order: Order, descriptor: int | None = None) -> None:
         """Record an order that all workers carry out."""
-        key = (order.name, order.version)
         match order.action:
             case "serve":
-                self._drop(key)
-                self._forget(key)
-                self._served[key] = Fact(order, descriptor)
+                self._drop(order.key)
+                self._forget(order.key)
+                self._served[order.key] = Fact(order, descriptor)
             case "refuse":
-                self._refused[key] = order
+                self._refused[order.key] = order
             case "forget":
-                self._forget(key)
+                self._forget(order.key)
             case "drop":
-                self._drop(key)
+                self._drop(order.key)
             case "unload":
                 self._unloaded.add(order.name)
                 for each in [each for each in self._served if each[0] == order.name]:
@@ -108,14 +87,14 @@ class ReplayLog:
             *(Fact(order) for order in self._routes.values()),
         ]
 
-    def _drop(self, key: tuple[str, int]) -> None:
+    def _drop(self, key: Key) -> None:
         fact = self._served.pop(key, None)
         if fact is not None and fact.descriptor is not None:
             os.close(fact.descriptor)
         if key in self._inherited_served:
             self._past.add(Order("drop", *key))
 
-    def _forget(self, key: tuple[str, int]) -> None:
+    def _forget(self, key: Key) -> None:
         self._refused.pop(key, None)
         if key in self._inherited_refused:
             self._past.add(Order("forget", *key))

@@ -11,7 +11,7 @@ from typing import NoReturn
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.steps import next_step
 from sentiment_conv1d.service.settings import Settings
@@ -46,7 +46,7 @@ def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifa
             try:
                 admit(repository.read(name, version), fingerprint)
             except ArtifactError as error:
-                models.refuse(name, version, Refusal(fingerprint, error.fault, str(error)))
+                models.follow(step._replace(fingerprint=fingerprint).refusal(error.fault, str(error)))
                 extra = {"version": version, "fault": error.fault}
                 logger.error("refused a version of %s: %s", name, error, extra=extra)
             else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sentiment_conv1d.service.models.replay_log import Order
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 

@@ -19,8 +19,9 @@ from sentiment_conv1d.service.inference.engine import may_use_cuda
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.readiness import Readiness
-from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
+from sentiment_conv1d.service.models.replay_log import Fact, ReplayLog
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import choose, open_all, opener, repository_of
 from sentiment_conv1d.service.models.state import ServiceState

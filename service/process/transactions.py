@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from sentiment_conv1d.service.models.replay_log import Order, ReplayLog
+from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.models.replay_log import ReplayLog
 from sentiment_conv1d.service.process.worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ class Transactions:
             return  # too late
         transaction.missing.discard(worker.pid)
         transaction.prepared.add(worker.pid)
-        if message["fault"]:
-            self._refuse(transaction, message["fault"], message["reason"])
+        if message["refusal"] is not None:
+            self._announce(transaction, Order(**message["refusal"]))
         else:
             self._go_on()
         self._next()
@@ -159,7 +160,7 @@ class Transactions:
 
     def _refuse(self, transaction: _Transaction, fault: str, reason: str) -> None:
         """Tell all workers that a version is refused, and why."""
-        self._announce(transaction, transaction.order._replace(action="refuse", fault=fault, reason=reason))
+        self._announce(transaction, transaction.order.refusal(fault, reason))
 
     def _go_on(self) -> None:
         transaction = self._current

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
+from sentiment_conv1d.service.errors import Unavailable
 from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane, RequestLimits
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
-from sentiment_conv1d.service.models.replay_log import Fact, Order
+from sentiment_conv1d.service.models.replay_log import Fact
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import opener
 from sentiment_conv1d.service.models.state import ServiceState
@@ -314,8 +315,8 @@ class Worker(uvicorn.Server):
             finally:
                 if descriptor is not None:
                     os.close(descriptor)
-            fault, reason = ("", "") if refusal is None else (refusal.fault, refusal.reason)
-            self._channel.send("done", round=message["round"], fault=fault, reason=reason[:MAX_MESSAGE_CHARACTERS])
+            answer = None if refusal is None else refusal._asdict()
+            self._channel.send("done", round=message["round"], refusal=answer)
 
     def _tell_closed(self) -> None:
         """Tell the supervisor how many of the connections that it handed out are closed."""
