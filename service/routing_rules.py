@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 from sentiment_conv1d.model.configuration import NAME_PATTERN
@@ -24,7 +23,7 @@ _MAX_ENTRIES = 32
 #: A rule: numbers by label or version.
 Rule = Mapping[str, int]
 
-_EMPTY: Rule = MappingProxyType({})
+_EMPTY: Rule = {}
 
 
 class RoutingRules(NamedTuple):

@@ -140,6 +140,7 @@ class Reconciler:
         match order.action:
             case "prepare":
                 try:
+                    assert descriptor is not None
                     self._prepared = await self._open(order, descriptor)
                 except ArtifactError as error:
                     return order.refusal(error.fault, str(error))
@@ -153,11 +154,10 @@ class Reconciler:
         return None
 
     async def catch_up(self, facts: Iterable[Fact]) -> None:
-        """Carry out the orders since the first fork. Raises `ArtifactError` if a version cannot be opened."""
+        """Serve the versions that were loaded before the fork. Raises `ArtifactError` if one cannot be opened."""
         for order, descriptor in facts:
-            if order.action == "serve":
-                self._prepared = await self._open(order, descriptor)
-            await self.follow(order)
+            self._models.put(await self._open(order, descriptor), order.fingerprint)
+        self._dataplane.arrange(self._models)
 
     async def _watch(self, before: _Observation | None) -> _Observation | None:
         """Scan once, and apply what this scan and the one before agree on."""
@@ -239,9 +239,8 @@ class Reconciler:
         artifact = self._repository.read(name, version)
         return artifact.manifest.manifest_sha256, snapshot.take(artifact.contents)
 
-    async def _open(self, order: Order, descriptor: int | None) -> Classifier:
+    async def _open(self, order: Order, descriptor: int) -> Classifier:
         """Open the version in the files of a descriptor. Raises `ArtifactError`."""
-        assert descriptor is not None
         classifier = await asyncio.to_thread(self._open_files, order, descriptor)
         try:
             classifier.statistics = self._metrics.add_model(classifier.manifest, self._models.keys())

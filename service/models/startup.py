@@ -57,11 +57,6 @@ def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifa
         logger.info("the default model is %s; %s chooses another of: %s", models.default, _CHOICE, ", ".join(scan))
 
 
-def open_all(repository: Repository, models: LoadedModels, open: Open) -> None:
-    """Load the versions that the policy chooses. Raises as `choose` does."""
-    choose(repository, models, lambda artifact, fingerprint: models.put(open(artifact), fingerprint))
-
-
 def default_artifact(settings: Settings) -> Artifact:
     """Return the newest version of the default model that the policy chooses, for commands that use one model.
 

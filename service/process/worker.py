@@ -145,8 +145,7 @@ class Worker(uvicorn.Server):
         self._access.refresh()  # the keys are those of the service's start
         await self._reconciler.catch_up(self._facts)
         for _, descriptor in self._facts:
-            if descriptor is not None:
-                os.close(descriptor)
+            os.close(descriptor)
         if self._settings.grpc:
             self._grpc = self._make_grpc_server()
         self._loop.add_reader(self._channel.fileno(), self._hear)

@@ -12,11 +12,11 @@ import pytest
 
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.models.startup import open_all, opener, repository_of
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from tests.processes import PROJECT
 from tests.service.artifacts import publish_strength
+from tests.service.models.test_startup import begin
 
 TEXTS = [f"praise {number}" for number in range(2000)]
 
@@ -32,10 +32,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load(repository: Path) -> LoadedModels:
     """Load all versions."""
-    models = LoadedModels()
-    settings = Settings(model_repository=repository, versions="all", execution_provider="cpu")
-    open_all(repository_of(settings), models, opener(settings))
-    return models
+    return begin(Settings(model_repository=repository, versions="all", execution_provider="cpu"))
 
 
 @pytest.fixture
