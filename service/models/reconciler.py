@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -49,11 +49,6 @@ class _Observation(NamedTuple):
     served: dict[str, dict[int, str]]
     present: Scan
 
-    def settled(self, now: _Observation, name: str, served: Mapping[int, str]) -> dict[int, str]:
-        """Return the versions of a model that count as present after this scan and the next one."""
-        before = self.present.get(name, {})
-        return settle(before, now.present.get(name, {}), served, self.served.get(name, {}))
-
 
 @dataclass(eq=False)
 class Reconciler:
@@ -67,7 +62,7 @@ class Reconciler:
     _workers: Workers
     _prepared: Classifier | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _indexing: int = 0  # calls of `index`
+    _indexing: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _MAX_INDEXING))
     _told: set[str] = field(default_factory=set)
 
     async def load(self, name: str) -> None:
@@ -79,11 +74,7 @@ class Reconciler:
         if name not in observed.present:
             raise NotFound(f"there is no model {name!r} in the repository")
         await self._workers.ask(Order("release", name))
-
-        def present(served: Mapping[int, str]) -> dict[int, str]:
-            return observed.settled(observed, name, served)
-
-        if problems := await self._adjust(name, present, again=True):
+        if problems := await self._adjust(name, observed, observed, again=True):
             raise Invalid(f"model {name!r} cannot be loaded: {'; '.join(problems)}")
 
     async def unload(self, name: str) -> None:
@@ -109,14 +100,11 @@ class Reconciler:
 
     async def index(self) -> list[Entry]:
         """Return every version in the repository, loaded or not. Raises `Overloaded` if many calls wait for it."""
-        if self._indexing >= _MAX_INDEXING:
-            raise Overloaded(f"{self._indexing} calls already list the repository")
-        self._indexing += 1
-        try:
+        if self._indexing.locked():
+            raise Overloaded(f"{_MAX_INDEXING} calls already list the repository")
+        async with self._indexing:
             present = (await self._scan()).present
             return index(present, self._models, self._repository.policy, self._metrics.in_use())
-        finally:
-            self._indexing -= 1
 
     async def watch(self, interval: float) -> None:
         """Scan the repository every `interval` seconds and apply its changes."""
@@ -174,7 +162,7 @@ class Reconciler:
             default = self._models.default
             for name in sorted(now.present.keys() | before.present.keys() | self._models.names()):
                 if name not in self._models.unloaded:
-                    await self._adjust(name, partial(before.settled, now, name))
+                    await self._adjust(name, before, now)
                 if name == default and name not in now.present:
                     remarks.add(f"{self._repository.path} holds no model {name!r} any more; what is served stays")
         self._tell(remarks)
@@ -187,48 +175,46 @@ class Reconciler:
         except OSError as error:
             raise Unavailable(f"{error.filename}: cannot be read ({error.strerror})") from error
 
-    async def _adjust(
-        self, name: str, present: Callable[[Mapping[int, str]], Mapping[int, str]], *, again: bool = False
-    ) -> list[str]:
-        """Take steps until the right versions of a model are served. Returns the error, if any.
+    async def _adjust(self, name: str, before: _Observation, now: _Observation, *, again: bool = False) -> list[str]:
+        """Take steps until the versions of a model that two scans agree on are served. Returns the errors.
 
-        `present` returns the versions on disk, given those that are served. With `again`, rejected versions are tried
-        once more.
+        With `again`, rejected versions are tried once more.
         """
         models = self._models
+        scans = before.present.get(name, {}), now.present.get(name, {})
+        held = before.served.get(name, {})
         problems: list[str] = []
         tried: set[Order] = set()
         async with self._turn:
             while True:
                 served, refused = models.served(name), models.refused(name)
-                there = present(served)
+                present = settle(*scans, served, held)
                 if again:
-                    untried = {version for version in there if Order("load", name, version) not in tried}
-                    refused = {version: each for version, each in refused.items() if version not in untried}
+                    loads = {step.version for step in tried if step.action == "load"}
+                    refused = {key: each for key, each in refused.items() if key in loads or key not in present}
                 keep = name == models.default
-                step = next_step(self._repository.policy, name, there, served, refused, keep=keep)
+                step = next_step(self._repository.policy, name, present, served, refused, keep=keep)
                 if step is None or step in tried:
                     return problems
                 tried.add(step)
                 if step.action == "load":
-                    problem = await self._load(name, step.version, there[step.version])
+                    problem = await self._load(step)
                     problems += [problem] if problem else []
                 else:
                     await self._workers.ask(step)
 
-    async def _load(self, name: str, version: int, fingerprint: str) -> str:
+    async def _load(self, order: Order) -> str:
         """Read a version and let all workers serve it, or reject it. Returns the error, or an empty string."""
-        order = Order("load", name, version, fingerprint)
         try:
-            digest, descriptor = await asyncio.to_thread(self._read, name, version)
+            digest, descriptor = await asyncio.to_thread(self._read, *order.key)
         except ArtifactError as error:
-            now = await asyncio.to_thread(self._repository.fingerprint, name, version)
-            if now == fingerprint:  # otherwise it is being written
+            now = await asyncio.to_thread(self._repository.fingerprint, *order.key)
+            if now == order.fingerprint:  # otherwise it is being written
                 await self._workers.ask(order.refusal(error.fault, str(error)))
             return str(error)
         try:
-            if digest == self._models.digest(name, version):
-                self._models.update_fingerprint(name, version, fingerprint)
+            if digest == self._models.digest(*order.key):
+                self._models.update_fingerprint(*order.key, order.fingerprint)
                 return ""
             return await self._workers.ask(order._replace(digest=digest), descriptor)
         finally:
