@@ -207,7 +207,7 @@ class Supervisor:
                 match message["kind"]:
                     case "ready":
                         worker.ready = True
-                        self._transactions.joined()
+                        self._transactions.go_on()
                     case "closed":
                         worker.connections[message["protocol"]] -= message["count"]
                     case "ask":
