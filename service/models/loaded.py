@@ -126,10 +126,6 @@ class LoadedModels:
         self._served[manifest.name, manifest.version] = _Served(classifier, fingerprint)
         self._index_names()
 
-    def update_fingerprint(self, name: str, version: int, fingerprint: str) -> None:
-        """Record that the files with this fingerprint are those of the version that is served."""
-        self._served[name, version] = self._served[name, version]._replace(fingerprint=fingerprint)
-
     def follow(self, order: Order) -> None:
         """Carry out an order; `put` does the rest of a `serve`. Requests in progress keep the classifier they have."""
         self.loading = order.key if order.action in ("load", "prepare") else None

@@ -214,7 +214,7 @@ class Reconciler:
             return str(error)
         try:
             if digest == self._models.digest(*order.key):
-                self._models.update_fingerprint(*order.key, order.fingerprint)
+                self._models.put(self._models.get(order.name, str(order.version)), order.fingerprint)
                 return ""
             return await self._workers.ask(order._replace(digest=digest), descriptor)
         finally:
