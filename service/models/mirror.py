@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import shutil
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -78,10 +77,7 @@ class Mirror:
         return {(path.parent.name, int(path.name)) for path in found if is_version(path.name)}
 
     def follow(self, interval: float) -> None:
-        """Update every `interval` seconds on a thread of this process."""
-        threading.Thread(target=self._follow, args=(interval,), name="mirror", daemon=True).start()
-
-    def _follow(self, interval: float) -> None:
+        """Update every `interval` seconds, and never return."""
         problem = ""
         while True:
             time.sleep(interval)

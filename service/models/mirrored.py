@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
+import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class MirroredRepository(Repository):
 
     def follow(self, interval: float) -> None:
         """Copy new versions every `interval` seconds or less often, on a thread of this process."""
-        self._mirror.follow(max(interval, self._store_interval))
+        interval = max(interval, self._store_interval)
+        threading.Thread(target=self._mirror.follow, args=(interval,), name="mirror", daemon=True).start()
 
     def scan(self) -> Scan:
         """Return the copied and the bad versions. Raises `OSError` if the folder cannot be listed."""
