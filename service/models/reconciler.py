@@ -115,7 +115,7 @@ class Reconciler:
             try:
                 before = await self._watch(before)
             except Unavailable as error:
-                self._tell({error.message})
+                self._tell({f"{error.message}; what is served stays"})
             except Exception:
                 logger.exception("scanning the model repository failed")
 
@@ -147,16 +147,11 @@ class Reconciler:
             self._models.put(await self._open(order, descriptor), order.fingerprint)
         self._dataplane.arrange(self._models)
 
-    async def _watch(self, before: _Observation | None) -> _Observation | None:
-        """Scan once, and apply what this scan and the one before agree on."""
-        try:
-            now = await self._scan()
-        except Unavailable as error:
-            self._tell({f"{error.message}; what is served stays"})
-            return before
+    async def _watch(self, before: _Observation | None) -> _Observation:
+        """Scan once, and apply what this scan and the one before agree on. Raises `Unavailable`."""
+        now = await self._scan()
         if not now.present:
-            self._tell({f"{self._repository.path}: no model in it any more; what is served stays"})
-            return before
+            raise Unavailable(f"{self._repository.path}: no model in it any more")
         remarks = self._models.missing()
         if before is not None:
             default = self._models.default
