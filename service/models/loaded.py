@@ -84,10 +84,6 @@ class LoadedModels:
         """Return the versions of a model that were rejected, with the fingerprints of their files."""
         return {version: each.fingerprint for (model, version), each in self._refusals.items() if model == name}
 
-    def refusal(self, name: str, version: int) -> Order | None:
-        """Return the order to reject a version, which states the reason, or None if it was not rejected."""
-        return self._refusals.get((name, version))
-
     def digest(self, name: str, version: int) -> str:
         """Return the digest of the manifest of a version, or an empty string if it is not served."""
         served = self._served.get((name, version))

@@ -186,15 +186,15 @@ class Reconciler:
                 present = settle(*scans, served, held)
                 if again:
                     loads = {step.version for step in tried if step.action == "load"}
-                    refused = {key: each for key, each in refused.items() if key in loads or key not in present}
+                    refused = {each: refused[each] for each in refused if each in loads or each not in present}
                 keep = name == models.default
                 step = next_step(self._repository.policy, name, present, served, refused, keep=keep)
                 if step is None or step in tried:
                     return problems
                 tried.add(step)
                 if step.action == "load":
-                    problem = await self._load(step)
-                    problems += [problem] if problem else []
+                    if problem := await self._load(step):
+                        problems.append(problem)
                 else:
                     await self._workers.ask(step)
 

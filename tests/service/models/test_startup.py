@@ -57,8 +57,8 @@ def test_broken_newest_version(tmp_path: Path) -> None:
     assert str(broken) in str(error.value)
     models = load(tmp_path)
     assert models.get().manifest.version == 1
-    refusal = models.refusal("tickets", 2)
-    assert refusal is not None and refusal.fault == "incomplete" and str(broken) in refusal.reason
+    [_, refusal] = models.states()
+    assert refusal.fault == "incomplete" and str(broken) in refusal.reason
     assert states(models, tmp_path) == [("1", "READY", ""), ("2", "UNAVAILABLE", refusal.reason)]
 
 
