@@ -258,7 +258,7 @@ class Protocol(ParsingProtocol):
         self._unsent = unsent
         request = self._running or self.cycle
         if not unsent:
-            self._unread_since = None
+            self._unread = self._unread_since = None
         elif self._unread_since is None or self._unread is not request:
             self._unread, self._unread_since = request, now
         elif now - self._unread_since > self._write_timeout:
