@@ -20,10 +20,9 @@ class Receiver:
     uvloop would receive up to 256 kB from every connection in one turn, however many of them have sent bytes.
     """
 
-    __slots__ = ("_connection", "_data_received")
+    __slots__ = ("_connection",)
 
     def __init__(self, connection: asyncio.Protocol) -> None:
-        self._data_received = connection.data_received
         self._connection = connection
 
     def __getattr__(self, event: str) -> Any:
@@ -35,7 +34,7 @@ class Receiver:
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass a piece to the connection."""
-        self._data_received(bytes(_PIECE[:nbytes]))
+        self._connection.data_received(bytes(_PIECE[:nbytes]))
 
 
 def has_unread(transport: asyncio.Transport) -> bool:

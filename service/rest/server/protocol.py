@@ -318,8 +318,7 @@ class Protocol(ParsingProtocol):
         request, self._incoming = self._incoming, None
         if request is not None:
             self._start()
-            if body := request.take_body():
-                super().on_body(body)
+            super().on_body(request.take_body())
 
     def _is_last(self) -> bool:
         """Return whether the connection closes after the next response, because no request follows."""
