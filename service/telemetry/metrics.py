@@ -165,7 +165,7 @@ class Metrics:
             index = self._directory.index(
                 orjson.dumps([*key, labels]).decode(),
                 free=lambda entry: tuple(orjson.loads(entry)[:2]) not in served,
-                clear=lambda index: self._counters.clear(self._first_of(index), self._version_slots),
+                clear=self._clear,
             )
         except IndexError:
             raise TooManyModels(
@@ -228,7 +228,7 @@ class Metrics:
 
     def expose(self, states: Iterable[ModelState] = ()) -> bytes:
         """Return all series in the Prometheus text format, summed over the workers, with the states of all versions."""
-        totals = self._counters.totals()
+        totals = self._counters.table.sum(axis=0)
         directory = tuple(self._directory)
         layouts = [self._layout, *(version.layout for version in self._known_versions(directory))]
         rare = np.array([slot for layout in layouts for slot in layout.rare], np.int64)
@@ -248,6 +248,11 @@ class Metrics:
             ]
             self._known = (directory, versions)
         return self._known[1]
+
+    def _clear(self, index: int) -> None:
+        """Set the counts of a version to zero for all workers."""
+        first = self._first_of(index)
+        self._counters.table[:, first : first + self._version_slots] = 0
 
     def _first_of(self, index: int) -> int:
         return self._layout.end + index * self._version_slots

@@ -135,13 +135,13 @@ class Statistics:
 
     def __getitem__(self, name: str) -> int:
         """Return a count summed over the workers. `last_inference` is the latest, in milliseconds since 1970."""
-        slot = self._slots[name]
-        return self._counters.largest(slot) if name == "last_inference" else self._counters.total(slot)
+        counts = self._counters.table[:, self._slots[name]]
+        return int(counts.max() if name == "last_inference" else counts.sum())
 
     @property
     def successes(self) -> int:
         """Return the number of answered requests."""
-        return self._counters.total(self._queue.cells)
+        return int(self._counters.table[:, self._queue.cells].sum())
 
     @property
     def output_time(self) -> int:
@@ -151,7 +151,7 @@ class Statistics:
 
     def stage_time(self, stage: str) -> int:
         """Return the nanoseconds of a stage, summed over requests and workers."""
-        return self._counters.total(self._stages[stage].sum_slot)
+        return int(self._counters.table[:, self._stages[stage].sum_slot].sum())
 
     def began(self) -> None:
         """Count the start of a request that uses the model."""

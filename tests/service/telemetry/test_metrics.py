@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from time import perf_counter_ns
+from time import perf_counter_ns, time
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0
 @pytest.fixture
 def metrics(classifier: Classifier) -> Metrics:
     """Create metrics with one route that uses a model and one that does not, and the shipped model."""
-    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}})
+    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, workers=2)
     classifier.statistics = metrics.add_model(classifier.manifest)
     return metrics
 
@@ -165,6 +165,17 @@ def test_texts(metrics: Metrics, classifier: Classifier) -> None:
     assert value(samples, "sentiment_score_count", label="negative") == 0
 
 
+def test_statistics_of_all_workers(metrics: Metrics, classifier: Classifier) -> None:
+    """Counts are summed over the workers, and the last inference is the latest one of any worker."""
+    began = int(time() * 1000)
+    for worker in (0, 1):
+        metrics.use(worker)
+        count(classifier.statistics, prediction(7, 1, False), nanoseconds=50)
+    assert (classifier.statistics["texts"], classifier.statistics["success_time"]) == (2, 100)
+    assert classifier.statistics.successes == 2
+    assert began <= classifier.statistics["last_inference"] <= time() * 1000
+
+
 def test_stages(metrics: Metrics, classifier: Classifier) -> None:
     """The stages of a request are observed in seconds, and a refused request has none."""
     count(classifier.statistics, nanoseconds=9_000_000)
@@ -227,6 +238,7 @@ def test_unloaded_versions(metrics: Metrics, classifier: Classifier) -> None:
     manifest = classifier.manifest
     count(classifier.statistics, prediction(3, 0, False))
     for number in range(2, 100):
+        metrics.use(number % 2)
         statistics = metrics.add_model(manifest.model_copy(update={"version": number}), SERVED)
         count(statistics, prediction(number, 0, False))
     samples = read(metrics)
