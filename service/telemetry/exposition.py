@@ -8,7 +8,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ class Exposition(NamedTuple):
     slots: npt.NDArray[np.int64]
     units: npt.NDArray[np.float64]
     buckets: list[slice]
+    left_out: npt.NDArray[np.int64]  # slots of the rare series that are zero and not in the text
 
     def fill_in(self, totals: npt.NDArray[np.float64]) -> bytes:
         """Fill in the numbers, float64 [slots], in which the slots of histograms are cumulative."""
@@ -38,27 +39,29 @@ class Exposition(NamedTuple):
         return (self.template % tuple(numbers.tolist())).encode()
 
 
-def compose(metrics: Iterable[Metric], layouts: Iterable[Layout], left_out: Container[int] = ()) -> Exposition:
-    """Compose the text of the metrics with their series in all layouts, except those whose slot is in `left_out`."""
+def compose(metrics: Iterable[Metric], layouts: Sequence[Layout], totals: npt.NDArray[np.float64]) -> Exposition:
+    """Compose the text of the metrics with their series in all layouts. `totals` say which rare series are zero."""
     lines: list[str] = []
     slots: list[int] = []  # of the numbers in the lines
     units: list[float] = []
     buckets: list[slice] = []
-    layouts = tuple(layouts)
+    left_out: list[int] = []
     for metric in metrics:
         lines.append(_literal(f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n"))
         for series in (each for layout in layouts for each in layout.series.get(metric, ())):
             pairs = _pairs(metric.labels, series.values)
             if series.slot is None:
                 lines.append(_literal(f"{metric.name}{_braced(pairs)} 1.0\n"))
-            elif series.slot not in left_out:
+            elif series.values[-1:] == (metric.rare,) and not totals[series.slot]:
+                left_out.append(series.slot)
+            else:
                 for name, labels, slot, unit in _numbers(metric, pairs, series.slot):
                     lines.append(_literal(f"{name}{_braced(labels)} ") + "%r\n")
                     slots.append(slot)
                     units.append(unit)
                 if metric.kind == "histogram":
                     buckets.append(Histogram(series.slot, metric.bounds).cells)
-    return Exposition("".join(lines), np.array(slots), np.array(units), buckets)
+    return Exposition("".join(lines), np.array(slots), np.array(units), buckets, np.array(left_out, np.int64))
 
 
 def _numbers(metric: Metric, pairs: str, slot: int) -> Iterator[tuple[str, str, int, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import time
 from typing import NamedTuple, TypeAlias
 
@@ -17,20 +17,20 @@ MODEL = ("model", "version")
 #: The most labels whose scores have a histogram.
 MAX_LABELS = 16
 
-#: Counts by their names in `Statistics`. Counts without a metric are only used for Triton's statistics.
-_COUNTS: dict[str, Metric | None] = {
+#: Counts by their names in `Statistics`. Those without a help text are not exposed.
+_COUNTS = {
     "texts": Metric("sentiment_texts_total", "counter", "Texts answered.", MODEL),
     "tokens": Metric("sentiment_tokens_total", "counter", "Ids before truncation.", MODEL),
     "unknown_tokens": Metric("sentiment_unknown_tokens_total", "counter", "Ids of unknown words.", MODEL),
     "truncated_texts": Metric(
         "sentiment_truncated_texts_total", "counter", "Texts longer than the model reads.", MODEL
     ),
-    "runs": None,
-    "last_inference": None,
-    "success_time": None,
-    "failures": None,
-    "failure_time": None,
-    "running": None,
+    "runs": Metric("runs", "counter"),
+    "last_inference": Metric("last_inference", "counter"),
+    "success_time": Metric("success_time", "counter"),
+    "failures": Metric("failures", "counter"),
+    "failure_time": Metric("failure_time", "counter"),
+    "running": Metric("running", "gauge"),
 }
 
 _STAGE_NAMES = ("decode", "queue", "tokenize", "infer", "encode")
@@ -117,14 +117,20 @@ Answered: TypeAlias = tuple[Sequence[Prediction], int, Stages]
 class Statistics:
     """The statistics of one version of a model. Times are in nanoseconds.
 
-    `labels` are the model's labels. Without `counters`, the counts are those of this process only.
+    `labels` are the model's labels. Without `counters`, the counts are those of this process only. `requests` are the
+    slots of the requests, which `Metrics` counts.
     """
 
-    def __init__(self, labels: Sequence[str], counters: Counters | None = None, layout: Layout | None = None) -> None:
-        layout = layout or Layout(model="", version="")
-        self._slots = {
-            name: layout.unexposed() if metric is None else layout.number(metric) for name, metric in _COUNTS.items()
-        }
+    def __init__(
+        self,
+        labels: Sequence[str],
+        counters: Counters | None = None,
+        layout: Layout | None = None,
+        requests: Mapping[Values, int] | None = None,
+    ) -> None:
+        layout = self.layout = layout or Layout(model="", version="")
+        self.requests = requests or {}
+        self._slots = {name: layout.number(metric) for name, metric in _COUNTS.items()}
         self._stages = {stage: layout.histogram(_STAGES, stage) for stage in _STAGE_NAMES}
         self._queue, self._tokenize, self._infer = (self._stages[stage] for stage in Stages._fields)
         self._batches = layout.histogram(_BATCHES)
@@ -153,6 +159,11 @@ class Statistics:
         """Return the nanoseconds of a stage, summed over requests and workers."""
         return int(self._counters.table[:, self._stages[stage].sum_slot].sum())
 
+    def detach(self, requests: Mapping[Values, int]) -> None:
+        """Count in memory of this process from now on, because another version uses the slots."""
+        self._counters = Counters(1, self.layout.end)
+        self.requests = requests
+
     def began(self) -> None:
         """Count the start of a request that uses the model."""
         self._counters.row[self._slots["running"]] += 1
@@ -160,10 +171,6 @@ class Statistics:
     def ended(self) -> None:
         """Count the end of a request that uses the model."""
         self._counters.row[self._slots["running"]] -= 1
-
-    def reset_running(self) -> None:
-        """Reset the requests in progress, because this worker replaces one that died."""
-        self._counters.row[self._slots["running"]] = 0
 
     def ran(self, texts: int, runs: int) -> None:
         """Count a batch: its texts and its runs of the graph."""
