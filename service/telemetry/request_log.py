@@ -117,7 +117,7 @@ class RequestLog:
         while (record := self._queue.get()) is not None:
             outcome: LogOutcome = "written"
             try:
-                self._sink.write(record.fields())
+                self._sink(record.fields())
             except Exception as error:  # the thread goes on, whatever the sink raises
                 outcome = "failed"
                 if not failing:
@@ -127,4 +127,3 @@ class RequestLog:
             failing = outcome == "failed"
             self._left += record.size
             self._count(outcome)
-        self._sink.close()
