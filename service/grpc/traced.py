@@ -37,7 +37,7 @@ def traced(tracer: Tracer, route: str, run: _Run) -> _Run:
     async def run_in_span(call: Call) -> None:
         given = {field: call.text(field.encode()) for field in FIELDS}
         trace = Trace(tracer, name, {field: value for field, value in given.items() if value is not None}, attributes)
-        call.trailing += [(field.encode(), value.encode()) for field, value in trace.fields]
+        call.trailing += trace.fields
         gone = False
         try:
             await run(call)

@@ -67,9 +67,9 @@ class Trace:
         )
         context = self._span.get_span_context()
         trace_id, span_id = f"{context.trace_id:032x}", f"{context.span_id:016x}"
-        parent = f"00-{trace_id}-{span_id}-{context.trace_flags:02x}"
+        parent = f"00-{trace_id}-{span_id}-{context.trace_flags:02x}".encode()
         # Most programs read the first field. The second is the response header in the W3C draft.
-        self.fields = (("traceparent", parent), ("traceresponse", parent))
+        self.fields = ((b"traceparent", parent), (b"traceresponse", parent))
         current_trace.set((trace_id, span_id))
 
     def end(self, name: str, attributes: Attributes, context: RequestContext | None, *, failed: bool) -> None:

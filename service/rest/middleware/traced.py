@@ -26,14 +26,13 @@ class Traced:
             await self._application(scope, receive, send)
             return
         trace = self._begin(scope)
-        fields = [(name.encode(), value.encode()) for name, value in trace.fields]
         status = CLIENT_CLOSED_REQUEST
 
         async def send_with_fields(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *fields]
+                message["headers"] = [*message["headers"], *trace.fields]
             await send(message)
 
         try:
