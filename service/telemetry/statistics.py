@@ -132,6 +132,7 @@ class Statistics:
         self.requests = requests or {}
         self._slots = {name: layout.number(metric) for name, metric in _COUNTS.items()}
         self._stages = {stage: layout.histogram(_STAGES, stage) for stage in _STAGE_NAMES}
+        self._slots |= {stage: histogram.sum_slot for stage, histogram in self._stages.items()}
         self._queue, self._tokenize, self._infer = (self._stages[stage] for stage in Stages._fields)
         self._batches = layout.histogram(_BATCHES)
         self._scores = {label: layout.histogram(_SCORES, label) for label in labels[:MAX_LABELS]}
@@ -140,7 +141,10 @@ class Statistics:
         self._answered: list[Answered] = []  # requests of this turn of the event loop that are not counted yet
 
     def __getitem__(self, name: str) -> int:
-        """Return a count summed over the workers. `last_inference` is the latest, in milliseconds since 1970."""
+        """Return a count, or the nanoseconds of a stage, summed over the workers.
+
+        `last_inference` is the latest, in milliseconds since 1970.
+        """
         counts = self._counters.table[:, self._slots[name]]
         return int(counts.max() if name == "last_inference" else counts.sum())
 
@@ -148,16 +152,6 @@ class Statistics:
     def successes(self) -> int:
         """Return the number of answered requests."""
         return int(self._counters.table[:, self._queue.cells].sum())
-
-    @property
-    def output_time(self) -> int:
-        """Return the nanoseconds that answered requests spent outside the stages."""
-        stages = sum(map(self.stage_time, ("queue", "tokenize", "infer")))
-        return max(0, self["success_time"] - stages)
-
-    def stage_time(self, stage: str) -> int:
-        """Return the nanoseconds of a stage, summed over requests and workers."""
-        return int(self._counters.table[:, self._stages[stage].sum_slot].sum())
 
     def detach(self, requests: Mapping[Values, int]) -> None:
         """Count in memory of this process from now on, because another version uses the slots."""
