@@ -22,7 +22,7 @@ Values: TypeAlias = tuple[str, ...]
 
 
 class Metric(NamedTuple):
-    """The declaration of a metric. The bounds of a histogram and its sum are multiples of `unit`."""
+    """The declaration of a metric. Its number, or the bounds and the sum of a histogram, are multiples of `unit`."""
 
     name: str
     kind: Kind
