@@ -88,6 +88,7 @@ _SHADOW_SECONDS = Metric(
     "counter",
     "Tokenization and inference of these requests, by the shadow version and by the version that answered.",
     (*MODEL, "by"),
+    unit=1e-9,
 )
 
 #: The counts of a shadow version by their names in `Statistics`.
@@ -131,12 +132,12 @@ class Statistics:
         layout = self.layout = layout or Layout(model="", version="")
         self.requests = requests or {}
         self._slots = {name: layout.number(metric) for name, metric in _COUNTS.items()}
+        self._slots |= {name: layout.number(metric, *values) for name, (metric, values) in _SHADOW.items()}
         self._stages = {stage: layout.histogram(_STAGES, stage) for stage in _STAGE_NAMES}
         self._slots |= {stage: histogram.sum_slot for stage, histogram in self._stages.items()}
         self._queue, self._tokenize, self._infer = (self._stages[stage] for stage in Stages._fields)
         self._batches = layout.histogram(_BATCHES)
         self._scores = {label: layout.histogram(_SCORES, label) for label in labels[:MAX_LABELS]}
-        self._shadow = {name: layout.number(metric, *values) for name, (metric, values) in _SHADOW.items()}
         self._counters = counters or Counters(1, layout.end)
         self._answered: list[Answered] = []  # requests of this turn of the event loop that are not counted yet
 
@@ -213,9 +214,7 @@ class Statistics:
 
     def failed(self, whole: int) -> None:
         """Count a request that was rejected or failed, and its duration in nanoseconds."""
-        row = self._counters.row
-        row[self._slots["failures"]] += 1
-        row[self._slots["failure_time"]] += whole
+        self._add(failures=1, failure_time=whole)
 
     def shadowed(self, same: int, other: int, difference: float, shadow: int, answer: int) -> None:
         """Count a request that this version classified as a shadow version.
@@ -223,14 +222,13 @@ class Statistics:
         `same` and `other` are the numbers of texts with the label of the answer and with another one, `difference` is
         the sum of their differences, and `shadow` and `answer` are the nanoseconds of both versions.
         """
-        row, slots = self._counters.row, self._shadow
-        row[slots["classified"]] += 1
-        row[slots["same"]] += same
-        row[slots["other"]] += other
-        row[slots["difference"]] += difference
-        row[slots["shadow"]] += shadow * 1e-9
-        row[slots["answer"]] += answer * 1e-9
+        self._add(classified=1, same=same, other=other, difference=difference, shadow=shadow, answer=answer)
 
     def shadow_dropped(self) -> None:
         """Count a request that this version did not classify as a shadow version."""
-        self._counters.row[self._shadow["dropped"]] += 1
+        self._add(dropped=1)
+
+    def _add(self, **amounts: float) -> None:
+        row = self._counters.row
+        for name, amount in amounts.items():
+            row[self._slots[name]] += amount
