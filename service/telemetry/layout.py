@@ -55,9 +55,11 @@ class Layout:
 
     def number(self, metric: Metric, *values: str) -> int:
         """Add one series of a counter or gauge and return its slot."""
-        slot = self._add(metric, values, 1)
+        slot = self.end
+        self.series[metric].append(Series(self._complete(metric, values), slot))
         if metric.kind == "gauge":
             self.gauges.append(slot)
+        self.end += 1
         return slot
 
     def numbers(self, metric: Metric, keys: Iterable[Values]) -> dict[Values, int]:
@@ -66,17 +68,13 @@ class Layout:
 
     def histogram(self, metric: Metric, *values: str) -> Histogram:
         """Add one series of a histogram."""
-        return Histogram(self._add(metric, values, Histogram.slots(metric.bounds)), metric.bounds)
+        histogram = Histogram(self.number(metric, *values), metric.bounds)
+        self.end = histogram.sum_slot + 1
+        return histogram
 
     def one(self, metric: Metric, *values: str) -> None:
         """Add a series whose number is always 1."""
         self.series[metric].append(Series(self._complete(metric, values), None))
-
-    def _add(self, metric: Metric, values: Values, slots: int) -> int:
-        slot = self.end
-        self.series[metric].append(Series(self._complete(metric, values), slot))
-        self.end += slots
-        return slot
 
     def _complete(self, metric: Metric, values: Values) -> Values:
         own = [label for label in metric.labels if label not in self._shared]
