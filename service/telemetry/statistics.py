@@ -33,8 +33,6 @@ _COUNTS = {
     "running": Metric("running", "gauge"),
 }
 
-_STAGE_NAMES = ("decode", "queue", "tokenize", "infer", "encode")
-
 _STAGES = Metric(
     "sentiment_stage_seconds",
     "histogram",
@@ -63,7 +61,6 @@ _SCORES = Metric(
     (*MODEL, "label"),
     (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0),
 )
-
 
 _SHADOW_REQUESTS = Metric(
     "sentiment_shadow_requests_total",
@@ -133,7 +130,7 @@ class Statistics:
         self.requests = requests or {}
         self._slots = {name: layout.number(metric) for name, metric in _COUNTS.items()}
         self._slots |= {name: layout.number(metric, *values) for name, (metric, values) in _SHADOW.items()}
-        self._stages = {stage: layout.histogram(_STAGES, stage) for stage in _STAGE_NAMES}
+        self._stages = {stage: layout.histogram(_STAGES, stage) for stage in ("decode", *Stages._fields, "encode")}
         self._slots |= {stage: histogram.sum_slot for stage, histogram in self._stages.items()}
         self._queue, self._tokenize, self._infer = (self._stages[stage] for stage in Stages._fields)
         self._batches = layout.histogram(_BATCHES)
