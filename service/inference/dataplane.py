@@ -23,8 +23,6 @@ from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, RequestEr
 from sentiment_conv1d.service.inference.admission import Admission
 from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, StepBatcher, ThreadBatcher, TurnBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.explaining.explainer import Explanation
-from sentiment_conv1d.service.inference.explaining.inspection import Inspection
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.inference.shadow import ShadowQueue
 from sentiment_conv1d.service.prediction import Prediction
@@ -161,25 +159,34 @@ class DataPlane:
         self._admission.check(min(PIECE_ROWS, self._request_limits.pending_texts), large=True)
 
     async def explain(
-        self, classifier: Classifier, text: str, label: str | None, filters: int, time_limit: float | None = None
-    ) -> tuple[Prediction, Explanation]:
-        """Return the prediction for a text and its explanation, by default for the predicted label.
+        self,
+        classifier: Classifier,
+        text: str,
+        label: str | None,
+        explain: Callable[[str, Encoding, str], Result],
+        time_limit: float | None = None,
+    ) -> tuple[Prediction, Result]:
+        """Return the prediction for a text, and what `explain`, a method of the explainer, returns for it.
 
-        Raises the errors of `predict`, `NotExplainable`, and `Invalid` for a label that the model does not have.
+        `explain` gets the text, its encoding, and the label or the predicted one. It runs on the event loop if the text
+        is short, one text per turn, otherwise on the thread. Raises the errors of `predict`, those of `explain`, and
+        `NotExplainable` before any work is done.
         """
-        prediction, encoding = await self._predict_and_encode(classifier, text, time_limit)
-        work = partial(classifier.explainer.explain, text, encoding, label or prediction.label, filters)
-        return prediction, await self._beside(text, work, time_limit)
+        _ = classifier.explainer.network  # raises
+        encodings: list[Encoding] = []
 
-    async def inspect(
-        self, classifier: Classifier, text: str, label: str | None, chosen: tuple[int, int] | None, feature_map: bool
-    ) -> tuple[Prediction, Explanation, Inspection]:
-        """Like `explain`, with all intermediate values; `chosen` is the width and index of the filter to show."""
-        prediction, encoding = await self._predict_and_encode(classifier, text)
-        inspect, label = classifier.explainer.inspect, label or prediction.label
-        work = partial(inspect, text, encoding, label, chosen, feature_map=feature_map)
-        explanation, inspection = await self._beside(text, work)
-        return prediction, explanation, inspection
+        def encode(texts: Sequence[str]) -> list[Encoding]:
+            encodings[:] = classifier.encode(texts)
+            return encodings
+
+        [prediction] = await self._answer(classifier, (text,), self._characters, encode, time_limit)
+        work = partial(explain, text, encodings[0], label or prediction.label)
+        if len(text) <= INLINE_CHARACTERS:
+            async with self._explaining:
+                await asyncio.sleep(0)
+                return prediction, work()
+        async with self._place(1, time_limit):
+            return prediction, await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def arrange(self, classifiers: Iterable[Classifier]) -> None:
         """Set the classifiers that are served from now on. Requests in progress keep theirs."""
@@ -286,29 +293,6 @@ class DataPlane:
     def _seconds(self, time_limit: float | None) -> float:
         limit = self._request_limits.seconds
         return limit if time_limit is None or time_limit > limit else time_limit
-
-    async def _predict_and_encode(
-        self, classifier: Classifier, text: str, time_limit: float | None = None
-    ) -> tuple[Prediction, Encoding]:
-        """Like `predict`, and return the encoding of the text too. Raises `NotExplainable` before any work is done."""
-        _ = classifier.explainer.network
-        encodings: list[Encoding] = []
-
-        def encode(texts: Sequence[str]) -> list[Encoding]:
-            encodings[:] = classifier.encode(texts)
-            return encodings
-
-        [prediction] = await self._answer(classifier, (text,), self._characters, encode, time_limit)
-        return prediction, encodings[0]
-
-    async def _beside(self, text: str, work: Callable[[], Result], time_limit: float | None = None) -> Result:
-        """Run `work` on one text: on the event loop if it is short, one text per turn, otherwise on the thread."""
-        if len(text) <= INLINE_CHARACTERS:
-            async with self._explaining:
-                await asyncio.sleep(0)
-                return work()
-        async with self._place(1, time_limit):
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _characters(self, texts: Sequence[str]) -> int:
         """Return the number of characters of all texts. Raises `TooLarge` if a text has too many."""
