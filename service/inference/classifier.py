@@ -12,7 +12,7 @@ from sentiment_conv1d.model.artifact import GRAPH_FILE, Artifact, ArtifactError
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.engine import Engine, GraphError
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer
-from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
+from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, cuda_buckets
 from sentiment_conv1d.service.prediction import Prediction, PredictionColumns
 from sentiment_conv1d.service.settings import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.service.telemetry.statistics import Statistics
@@ -31,8 +31,7 @@ class Classification(NamedTuple):
 class Classifier:
     """An artifact with its tokenizer and an ONNX Runtime session.
 
-    `batch_rows` is the number of texts per run on a GPU. `buckets` replaces the length buckets that suit the execution
-    provider.
+    `batch_rows` is the number of texts per run on a GPU.
 
     Raises `ArtifactError` if the graph does not match the manifest or does not give the golden answer, so every
     classifier that exists can be served.
@@ -46,7 +45,6 @@ class Classifier:
         threads: int = 1,
         device: int = 0,
         batch_rows: int = BATCH_ROWS,
-        buckets: LengthBuckets | None = None,
     ) -> None:
         self.manifest = artifact.manifest
         self.labels = artifact.manifest.labels
@@ -58,7 +56,7 @@ class Classifier:
         try:
             self.engine = Engine(artifact.graph, self.input_shape, provider=provider, threads=threads, device=device)
             on_gpu = self.engine.device == "cuda"
-            self.buckets = buckets or (cuda_buckets(batch_rows, self.input_shape.max_tokens) if on_gpu else CPU_BUCKETS)
+            self.buckets = cuda_buckets(batch_rows, self.input_shape.max_tokens) if on_gpu else CPU_BUCKETS
             self._warm_up(artifact)
         except GraphError as error:
             raise ArtifactError(f"{artifact.path / GRAPH_FILE}: {error}", "graph") from error
