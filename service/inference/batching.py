@@ -55,10 +55,13 @@ class Done(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The results of the jobs of a batch, and the number of runs of the graph."""
+    """The predictions of the jobs of a batch, one after the other. Times are in nanoseconds."""
 
-    done: list[Done]
-    runs: int
+    predictions: list[Prediction]
+    runs: int  # of the graph
+    started: int
+    tokenize: int
+    infer: int
 
 
 class Batcher(ABC):
@@ -108,10 +111,14 @@ class Batcher(ABC):
     def _deliver(self, jobs: list[Job], batch: Batch) -> None:
         if not jobs:
             return
-        self._classifier.statistics.ran(sum(len(done.predictions) for done in batch.done), batch.runs)
-        for job, done in zip(jobs, batch.done, strict=True):
+        self._classifier.statistics.ran(len(batch.predictions), batch.runs)
+        start = 0
+        for job in jobs:
+            end = start + len(job.rows)
             if not job.done.done():
-                job.done.set_result(done)
+                stages = Stages(batch.started - job.arrived, batch.tokenize, batch.infer)
+                job.done.set_result(Done(batch.predictions[start:end], stages))
+            start = end
 
 
 class TurnBatcher(Batcher):
@@ -269,8 +276,7 @@ def run(classifier: Classifier, jobs: Sequence[Job]) -> Batch:
     encodings = _encode(jobs)
     encoded = perf_counter_ns()
     predictions, runs = classifier.classify(encodings)
-    infer = perf_counter_ns() - encoded
-    return Batch(_share(jobs, predictions, started, encoded - started, infer), runs)
+    return Batch(predictions, runs, started, encoded - started, perf_counter_ns() - encoded)
 
 
 def steps(classifier: Classifier, jobs: Sequence[Job]) -> Generator[None, None, Batch]:
@@ -289,7 +295,7 @@ def steps(classifier: Classifier, jobs: Sequence[Job]) -> Generator[None, None, 
             breaks += perf_counter_ns() - left
     predictions = [by_place[place] for place in range(len(encodings))]
     infer = perf_counter_ns() - encoded - breaks
-    return Batch(_share(jobs, predictions, started + breaks, encoded - started, infer), runs)
+    return Batch(predictions, runs, started + breaks, encoded - started, infer)
 
 
 def _encode(jobs: Sequence[Job]) -> list[Encoding]:
@@ -298,17 +304,6 @@ def _encode(jobs: Sequence[Job]) -> list[Encoding]:
     for encode, alike in groupby(jobs, key=attrgetter("encode")):
         encodings += encode([row for job in alike for row in job.rows])
     return encodings
-
-
-def _share(jobs: Sequence[Job], predictions: list[Prediction], started: int, tokenize: int, infer: int) -> list[Done]:
-    """Split the predictions of a batch by job."""
-    done = []
-    first = 0
-    for job in jobs:
-        own = predictions[first : first + len(job.rows)]
-        done.append(Done(own, Stages(started - job.arrived, tokenize, infer)))
-        first += len(job.rows)
-    return done
 
 
 def fail(jobs: Sequence[Job], error: BaseException) -> None:

@@ -79,8 +79,10 @@ class Classifier:
 
     def classify(self, encodings: Sequence[Encoding]) -> Classification:
         """Return predictions in the order of the encodings, whose ids must be in the vocabulary."""
-        if self._is_one_row(encodings):
-            return Classification([self._predict_one(encodings[0])], 1)
+        if len(encodings) == 1 and not self.buckets.row_sizes:  # length bucketing has nothing to do
+            ids = encodings[0].ids
+            [output] = self.engine.run((ids,), self.input_shape.sequence_length(len(ids)))
+            return Classification([self._prediction(encodings[0], output)], 1)
         predictions: dict[int, Prediction] = {}
         runs = 0
         for some in self.runs(encodings):
@@ -90,9 +92,6 @@ class Classifier:
 
     def runs(self, encodings: Sequence[Encoding]) -> Iterator[dict[int, Prediction]]:
         """Like `classify`, but yield after each run of the graph: predictions by the index of the encoding."""
-        if self._is_one_row(encodings):
-            yield {0: self._predict_one(encodings[0])}
-            return
         for texts, outputs in self._runs(encodings):
             yield {text: self._prediction(encodings[text], output) for text, output in zip(texts, outputs, strict=True)}
 
@@ -109,14 +108,6 @@ class Classifier:
         for run in self.buckets.group([sequence_length(len(encoding.ids)) for encoding in encodings]):
             outputs = self.engine.run([encodings[text].ids for text in run.texts], run.sequence_length, run.rows)
             yield run.texts, outputs[: len(run.texts)]  # without padding rows
-
-    def _is_one_row(self, encodings: Sequence[Encoding]) -> bool:
-        """Return whether length bucketing has nothing to do."""
-        return len(encodings) == 1 and not self.buckets.row_sizes
-
-    def _predict_one(self, encoding: Encoding) -> Prediction:
-        output = self.engine.run((encoding.ids,), self.input_shape.sequence_length(len(encoding.ids)))[0]
-        return self._prediction(encoding, output)
 
     def _prediction(self, encoding: Encoding, output: npt.NDArray[np.float32]) -> Prediction:
         return Prediction.of(self.labels, encoding, output, self._threshold)
