@@ -1,11 +1,11 @@
 """Dynamic batching: requests that arrive together run together.
 
-There are three policies with one interface:
+There are two policies with one interface:
 
-- `TurnBatcher` runs small batches on a CPU. A batch is what arrived in one turn of the event loop, and it runs on the
-  event loop's thread, because handing it to another thread costs as much as running it. There is no batching delay. A
-  batch is faster than its texts one by one because code and tables stay in the processor's caches.
-- `StepBatcher` runs medium batches on the same thread, one run of the graph per turn of the event loop.
+- `LoopBatcher` runs small and medium batches on a CPU. A batch is what arrived in one turn of the event loop, and it
+  runs on the event loop's thread, because handing it to another thread costs as much as running it. There is no
+  batching delay. A batch is faster than its texts one by one because code and tables stay in the processor's caches. A
+  small batch runs in one turn of the event loop, and a medium one in steps: one run of the graph per turn.
 - `ThreadBatcher` runs large batches, and all batches on a GPU, on a separate thread, one at a time.
 
 A client that disconnects cancels its future. A job whose future is canceled, or whose deadline passes, before it begins
@@ -121,11 +121,18 @@ class Batcher(ABC):
             start = end
 
 
-class TurnBatcher(Batcher):
+class LoopBatcher(Batcher):
     """Runs the jobs of one turn of the event loop in the next turn, on the event loop's thread.
 
-    `max_size` limits the time for which the event loop is blocked.
+    If `stepwise`, every run of the graph has its own turn, so other requests wait for one run at most. A separate
+    thread would use more processor time for the same batch, because it shares the interpreter lock with the event loop.
+    Otherwise `max_size` limits the time for which the event loop is blocked.
     """
+
+    def __init__(self, classifier: Classifier, max_rows: int, max_size: float, *, stepwise: bool) -> None:
+        super().__init__(classifier, max_rows, max_size)
+        self._stepwise = stepwise
+        self._steps: Generator[None, None, None] | None = None  # the remaining runs of a batch
 
     def run_at_once(self, rows: Sequence[Any], encode: Encode) -> Done:
         """Run rows immediately, because no other request is in flight."""
@@ -138,49 +145,30 @@ class TurnBatcher(Batcher):
         return Done(predictions, Stages(0, encoded - started, ended - encoded))
 
     def _added(self, loop: asyncio.AbstractEventLoop) -> None:
-        if len(self._waiting) == 1:
-            loop.call_soon(self._run, loop)
-
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        jobs = self._take()
-        if self._waiting:
-            loop.call_soon(self._run, loop)
-        try:
-            self._deliver(jobs, run(self._classifier, jobs))
-        except Exception as error:
-            fail(jobs, error)
-
-
-class StepBatcher(Batcher):
-    """Runs batches on the event loop's thread, one run of the graph per turn.
-
-    Other requests wait for one run at most. A separate thread would use more processor time for the same batch, because
-    it shares the interpreter lock with the event loop.
-    """
-
-    def __init__(self, classifier: Classifier, max_rows: int, max_size: float) -> None:
-        super().__init__(classifier, max_rows, max_size)
-        self._jobs: list[Job] = []
-        self._steps: Generator[None, None, Batch] | None = None  # the remaining runs of these jobs
-
-    def _added(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._steps is None and len(self._waiting) == 1:
             loop.call_soon(self._step, loop)
 
     def _step(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._steps is None:
-            self._jobs = self._take()
-            self._steps = steps(self._classifier, self._jobs)
-        try:
-            next(self._steps)
-        except StopIteration as end:
+            self._steps = self._run()
+        for _ in self._steps:
+            break  # until the next turn
+        else:
             self._steps = None
-            self._deliver(self._jobs, end.value)
-        except Exception as error:
-            self._steps = None
-            fail(self._jobs, error)
         if self._steps is not None or self._waiting:
             loop.call_soon(self._step, loop)
+
+    def _run(self) -> Generator[None, None, None]:
+        """Run the next batch. If `stepwise`, yield after every run of the graph except the last."""
+        jobs = self._take()
+        try:
+            if self._stepwise:
+                batch = yield from steps(self._classifier, jobs)
+            else:
+                batch = run(self._classifier, jobs)
+            self._deliver(jobs, batch)
+        except Exception as error:
+            fail(jobs, error)
 
 
 #: Batches queued for the thread if there is no batching delay. The second one begins when the first one ends, even if

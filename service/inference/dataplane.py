@@ -21,7 +21,7 @@ import numpy.typing as npt
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
 from sentiment_conv1d.service.inference.admission import Admission
-from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, StepBatcher, ThreadBatcher, TurnBatcher
+from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, LoopBatcher, ThreadBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.inference.shadow import ShadowQueue
@@ -75,8 +75,8 @@ class Limits(NamedTuple):
 class _Batchers(NamedTuple):
     """The batchers of one classifier, by the size of the request."""
 
-    small: TurnBatcher | None  # None: use `large`
-    medium: StepBatcher | None
+    small: LoopBatcher | None  # None: use `large`
+    medium: LoopBatcher | None
     large: ThreadBatcher
 
 
@@ -206,8 +206,8 @@ class DataPlane:
         if mode == "on" or (mode == "auto" and classifier.engine.device == "cuda"):
             return _Batchers(None, None, ThreadBatcher(classifier, self._thread, rows, delay))
         return _Batchers(
-            TurnBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS),
-            StepBatcher(classifier, PIECE_ROWS, STEPPED_CHARACTERS),
+            LoopBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS, stepwise=False),
+            LoopBatcher(classifier, PIECE_ROWS, STEPPED_CHARACTERS, stepwise=True),
             ThreadBatcher(classifier, self._thread, PIECE_ROWS),
         )
 
@@ -260,7 +260,7 @@ class DataPlane:
         return done.predictions
 
     async def _in_turn(
-        self, batcher: TurnBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
+        self, batcher: LoopBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
     ) -> Done:
         self._admission.enter(len(rows), large=False)
         try:
