@@ -75,9 +75,9 @@ class Limits(NamedTuple):
 class _Batchers(NamedTuple):
     """The batchers of one classifier, by the size of the request."""
 
-    small: LoopBatcher | None  # None: use `large`
-    medium: LoopBatcher | None
-    large: ThreadBatcher
+    small: LoopBatcher | None  # None: use `medium`
+    medium: Batcher
+    large: Batcher
 
 
 class DataPlane:
@@ -204,7 +204,8 @@ class DataPlane:
     def _make_batchers(self, classifier: Classifier) -> _Batchers:
         mode, rows, delay = self._batching
         if mode == "on" or (mode == "auto" and classifier.engine.device == "cuda"):
-            return _Batchers(None, None, ThreadBatcher(classifier, self._thread, rows, delay))
+            dynamic = ThreadBatcher(classifier, self._thread, rows, delay)
+            return _Batchers(None, dynamic, dynamic)
         return _Batchers(
             LoopBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS, stepwise=False),
             LoopBatcher(classifier, PIECE_ROWS, STEPPED_CHARACTERS, stepwise=True),
@@ -233,20 +234,18 @@ class DataPlane:
             few = len(rows) <= PIECE_ROWS
             if batchers.small is not None and few and size <= INLINE_CHARACTERS:
                 if len(self._in_flight) == 1:
-                    pieces = [batchers.small.run_at_once(rows, encode)]
+                    done = batchers.small.run_at_once(rows, encode)
                 else:
-                    pieces = [await self._in_turn(batchers.small, rows, encode, size, time_limit)]
-            elif batchers.medium is not None and few and size <= STEPPED_CHARACTERS:
-                pieces = await self._in_pieces(batchers.medium, rows, encode, size, time_limit)
+                    done = await self._in_turn(batchers.small, rows, encode, size, time_limit)
             else:
-                pieces = await self._in_pieces(batchers.large, rows, encode, size, time_limit)
+                batcher = batchers.medium if few and size <= STEPPED_CHARACTERS else batchers.large
+                done = await self._in_pieces(batcher, rows, encode, size, time_limit)
         except RequestError:
             classifier.statistics.failed(perf_counter_ns() - began)
             raise
         finally:
             classifier.statistics.ended()
         ended = perf_counter_ns()
-        done = pieces[0] if len(pieces) == 1 else _join(pieces)
         if context is not None:
             context.predicted = ended
             context.stages = done.stages
@@ -270,12 +269,15 @@ class DataPlane:
 
     async def _in_pieces(
         self, batcher: Batcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
-    ) -> list[Done]:
-        pieces: list[Done] = []
+    ) -> Done:
+        predictions: list[Prediction] = []
+        times = []
         async with self._place(len(rows), time_limit):
             for start in range(0, len(rows), batcher.max_rows):
-                pieces.append(await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size)))
-        return pieces
+                piece = await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size))
+                predictions += piece.predictions
+                times.append(piece.stages)
+        return Done(predictions, Stages(*map(sum, zip(*times, strict=True))))
 
     @asynccontextmanager
     async def _place(self, texts: int, time_limit: float | None) -> AsyncIterator[None]:
@@ -309,9 +311,3 @@ def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
     if (context := current.get()) is not None:
         context.waiting = waiting
     return waiting
-
-
-def _join(pieces: Sequence[Done]) -> Done:
-    """Combine the results of a request that ran in pieces."""
-    predictions = [prediction for piece in pieces for prediction in piece.predictions]
-    return Done(predictions, Stages(*map(sum, zip(*(piece.stages for piece in pieces), strict=True))))
