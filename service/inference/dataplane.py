@@ -24,7 +24,7 @@ from sentiment_conv1d.service.inference.admission import Admission
 from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, LoopBatcher, ThreadBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.inference.shadow import ShadowQueue
+from sentiment_conv1d.service.inference.shadow import ShadowJob, ShadowQueue
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.settings import BATCH_ROWS
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -255,7 +255,7 @@ class DataPlane:
             self._request_log.add(context, classifier.manifest, rows, done.predictions)
         if shadow is not None:
             taken = done.stages.tokenize + done.stages.infer
-            self._shadow_queue.add(shadow, classifier.labels, rows, done.predictions, taken)
+            self._shadow_queue.add(ShadowJob(shadow, classifier.labels, rows, done.predictions, taken))
         return done.predictions
 
     async def _in_turn(
