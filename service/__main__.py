@@ -179,7 +179,7 @@ def _explain(options: argparse.Namespace) -> int:
     settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
     classifier = opener(settings)(default_artifact(settings))
     [encoding] = classifier.encode((text,))
-    [prediction] = classifier.classify((encoding,)).predictions
+    [prediction], _ = classifier.classify((encoding,))
     try:
         explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
     except RequestError as error:

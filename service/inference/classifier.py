@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +18,6 @@ from sentiment_conv1d.service.telemetry.statistics import Statistics
 
 #: The tolerance of the golden answer: processors differ in the order of additions.
 GOLDEN_TOLERANCE = 1e-4
-
-
-class Classification(NamedTuple):
-    """The predictions for several texts, and the number of runs of the graph."""
-
-    predictions: list[Prediction]
-    runs: int
 
 
 class Classifier:
@@ -63,7 +55,8 @@ class Classifier:
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return predictions in the order of the texts."""
-        return self.classify(self.encode(texts)).predictions
+        predictions, _ = self.classify(self.encode(texts))
+        return predictions
 
     def logits(self, prediction: Prediction) -> list[np.float32]:
         """Return a logit per label, see `Prediction.logits`."""
@@ -77,18 +70,21 @@ class Classifier:
         """Wrap ids from a client, which `input_shape` has checked, in encodings."""
         return [self.tokenizer.encoding(row) for row in rows]
 
-    def classify(self, encodings: Sequence[Encoding]) -> Classification:
-        """Return predictions in the order of the encodings, whose ids must be in the vocabulary."""
+    def classify(self, encodings: Sequence[Encoding]) -> tuple[list[Prediction], int]:
+        """Return predictions in the order of the encodings, and the number of runs of the graph.
+
+        The ids must be in the vocabulary.
+        """
         if len(encodings) == 1 and not self.buckets.row_sizes:  # length bucketing has nothing to do
             ids = encodings[0].ids
             [output] = self.engine.run((ids,), self.input_shape.sequence_length(len(ids)))
-            return Classification([self._prediction(encodings[0], output)], 1)
+            return [self._prediction(encodings[0], output)], 1
         predictions: dict[int, Prediction] = {}
         runs = 0
         for some in self.runs(encodings):
             predictions.update(some)
             runs += 1
-        return Classification([predictions[text] for text in range(len(encodings))], runs)
+        return [predictions[text] for text in range(len(encodings))], runs
 
     def runs(self, encodings: Sequence[Encoding]) -> Iterator[dict[int, Prediction]]:
         """Like `classify`, but yield after each run of the graph: predictions by the index of the encoding."""

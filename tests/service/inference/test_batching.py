@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.service.inference.batching import Batcher, Done, LoopBatcher, ThreadBatcher
-from sentiment_conv1d.service.inference.classifier import Classification, Classifier
+from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.processes import eventually
@@ -50,10 +50,10 @@ class Echo:
                 raise RuntimeError("broken")
             yield dict(enumerate(rows[first : first + self.rows_of_a_run], first))
 
-    def classify(self, encodings: Sequence[str]) -> Classification:
+    def classify(self, encodings: Sequence[str]) -> tuple[list[Prediction], int]:
         """Classify with all steps."""
         runs = list(self.runs(encodings))
-        return Classification([each for some in runs for each in some.values()], len(runs))
+        return [each for some in runs for each in some.values()], len(runs)
 
     async def until_entered(self) -> None:
         assert await asyncio.to_thread(self.entered.acquire, timeout=60)
