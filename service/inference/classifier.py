@@ -58,10 +58,6 @@ class Classifier:
         predictions, _ = self.classify(self.encode(texts))
         return predictions
 
-    def logits(self, prediction: Prediction) -> list[np.float32]:
-        """Return a logit per label, see `Prediction.logits`."""
-        return prediction.logits(sigmoid=self.manifest.activation == "sigmoid")
-
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Convert texts to ids."""
         return self.tokenizer.encode_batch(texts)
