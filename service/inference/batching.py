@@ -81,12 +81,12 @@ class Batcher(ABC):
         loop = asyncio.get_running_loop()
         job = Job(rows, encode, size, perf_counter_ns(), seconds, loop.create_future())
         self._waiting.append(job)
-        self._added(loop)
+        self._start(loop)
         return job.done
 
     @abstractmethod
-    def _added(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Called after a job has been queued."""
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the next batch if it is time. Called after a job has been queued."""
 
     def _take(self) -> list[Job]:
         """Remove and return the jobs of the next batch, oldest first, without those that are canceled or expired."""
@@ -144,7 +144,7 @@ class LoopBatcher(Batcher):
         self._classifier.statistics.ran(len(encodings), runs)
         return Done(predictions, Stages(0, encoded - started, ended - encoded))
 
-    def _added(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._steps is None and len(self._waiting) == 1:
             loop.call_soon(self._step, loop)
 
@@ -194,11 +194,7 @@ class ThreadBatcher(Batcher):
         self._last_rows = 0
         self._free_since = perf_counter_ns()
 
-    def _added(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._start(loop)
-
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start the next batch if it has waited long enough."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
