@@ -46,7 +46,6 @@ class RequestedOutput:
     """A requested output; if `classification` is not 0, as that many of the most probable classes."""
 
     name: str
-    binary: bool = False
     classification: int = 0
 
 
@@ -108,8 +107,6 @@ def _requested(outputs: Sequence[RequestedOutput]) -> Sequence[RequestedOutput]:
             raise Invalid(f"there is no output '{output.name}'; there are: {', '.join(OUTPUTS)}")
         if output.name in seen:
             raise Invalid(f"output '{output.name}' is asked for twice")
-        if output.classification < 0:
-            raise Invalid(f"output '{output.name}': classification must not be negative")
         if output.classification and output.name != PROBABILITIES:
             raise Invalid(f"output '{output.name}': classification is of '{PROBABILITIES}' only")
         seen.add(output.name)
