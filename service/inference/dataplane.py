@@ -263,7 +263,7 @@ class DataPlane:
     ) -> Done:
         self._admission.enter(len(rows), large=False)
         try:
-            return await _noted(batcher.submit(rows, encode, size, self._seconds(time_limit)))
+            return await batcher.submit(rows, encode, size, self._seconds(time_limit))
         finally:
             self._admission.leave(len(rows), large=False)
 
@@ -274,7 +274,7 @@ class DataPlane:
         times = []
         async with self._place(len(rows), time_limit):
             for start in range(0, len(rows), batcher.max_rows):
-                piece = await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size))
+                piece = await batcher.submit(rows[start : start + batcher.max_rows], encode, size)
                 predictions += piece.predictions
                 times.append(piece.stages)
         return Done(predictions, Stages(*map(sum, zip(*times, strict=True))))
@@ -304,10 +304,3 @@ class DataPlane:
             self.check_text(text, number)
             characters += len(text)
         return characters
-
-
-def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
-    """Record what the request waits for in its context."""
-    if (context := current.get()) is not None:
-        context.waiting = waiting
-    return waiting
