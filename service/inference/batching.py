@@ -142,13 +142,9 @@ class LoopBatcher(Batcher):
 
     def run_at_once(self, rows: Sequence[Any], encode: Encode) -> Done:
         """Run rows immediately, because no other request is in flight."""
-        started = perf_counter_ns()
-        encodings = encode(rows)
-        encoded = perf_counter_ns()
-        predictions, runs = self._classifier.classify(encodings)
-        ended = perf_counter_ns()
-        self._classifier.statistics.ran(len(encodings), runs)
-        return Done(predictions, Stages(0, encoded - started, ended - encoded))
+        batch = run(self._classifier, encode, rows)
+        self._classifier.statistics.ran(len(batch.predictions), batch.runs)
+        return Done(batch.predictions, Stages(0, batch.tokenize, batch.infer))
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._steps is None and len(self._waiting) == 1:
@@ -171,7 +167,7 @@ class LoopBatcher(Batcher):
             if self._stepwise:
                 batch = yield from steps(self._classifier, jobs)
             else:
-                batch = run(self._classifier, jobs)
+                batch = run(self._classifier, _encode, jobs)
             self._deliver(jobs, batch)
         except Exception as error:
             fail(jobs, error)
@@ -260,10 +256,10 @@ class ThreadBatcher(Batcher):
             self._start(loop)
 
 
-def run(classifier: Classifier, jobs: Sequence[Job]) -> Batch:
-    """Run the rows of all jobs together."""
+def run(classifier: Classifier, encode: Encode, work: Sequence[Any]) -> Batch:
+    """Run rows, or the rows of jobs, together. `encode` converts them to encodings."""
     started = perf_counter_ns()
-    encodings = _encode(jobs)
+    encodings = encode(work)
     encoded = perf_counter_ns()
     predictions, runs = classifier.classify(encodings)
     return Batch(predictions, runs, started, encoded - started, perf_counter_ns() - encoded)

@@ -73,8 +73,8 @@ class Classifier:
         """
         if len(encodings) == 1 and not self.buckets.row_sizes:  # length bucketing has nothing to do
             ids = encodings[0].ids
-            [output] = self.engine.run((ids,), self.input_shape.sequence_length(len(ids)))
-            return [self._prediction(encodings[0], output)], 1
+            output = self.engine.run((ids,), self.input_shape.sequence_length(len(ids)))[0]
+            return [Prediction.of(self.labels, encodings[0], output, self._threshold)], 1
         predictions: dict[int, Prediction] = {}
         runs = 0
         for some in self.runs(encodings):
@@ -85,7 +85,10 @@ class Classifier:
     def runs(self, encodings: Sequence[Encoding]) -> Iterator[dict[int, Prediction]]:
         """Like `classify`, but yield after each run of the graph: predictions by the index of the encoding."""
         for texts, outputs in self._runs(encodings):
-            yield {text: self._prediction(encodings[text], output) for text, output in zip(texts, outputs, strict=True)}
+            yield {
+                text: Prediction.of(self.labels, encodings[text], output, self._threshold)
+                for text, output in zip(texts, outputs, strict=True)
+            }
 
     def columns(self, encodings: Sequence[Encoding]) -> PredictionColumns:
         """Like `classify`, but return a column for each field of a prediction."""
@@ -100,9 +103,6 @@ class Classifier:
         for run in self.buckets.group([sequence_length(len(encoding.ids)) for encoding in encodings]):
             outputs = self.engine.run([encodings[text].ids for text in run.texts], run.sequence_length, run.rows)
             yield run.texts, outputs[: len(run.texts)]  # without padding rows
-
-    def _prediction(self, encoding: Encoding, output: npt.NDArray[np.float32]) -> Prediction:
-        return Prediction.of(self.labels, encoding, output, self._threshold)
 
     def _warm_up(self, artifact: Artifact) -> None:
         """Check the golden answer, then run the largest shapes and ids, so that requests do not allocate or fail."""
