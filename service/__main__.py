@@ -187,7 +187,7 @@ def _explain(options: argparse.Namespace) -> int:
         return 2
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     colour = {"auto": colour, "always": True, "never": False}[options.colour]
-    sys.stdout.write(render(text, classifier.manifest, prediction, explanation, colour=colour))
+    print(*render(text, classifier.manifest, prediction, explanation, colour=colour), sep="\n")
     return 0
 
 
