@@ -152,15 +152,7 @@ def _texts(dataplane: DataPlane, given: Input) -> list[str]:
         elements: list[Any] = unpack_bytes(given.name, given.raw, count)
     else:
         elements = flatten(given.name, given.data, count)
-    return [_text(given.name, element, number) for number, element in enumerate(elements)]
-
-
-def _text(name: str, element: Any, number: int) -> str:
-    if isinstance(element, str):
-        return element
-    if isinstance(element, bytes):
-        return decode_text(name, element, number)
-    raise Invalid(f"input '{name}': element {number} is not a string")
+    return [decode_text(given.name, element, number) for number, element in enumerate(elements)]
 
 
 def _ids(given: Input) -> npt.NDArray[np.int32]:

@@ -68,8 +68,12 @@ def unpack_int32(name: str, raw: bytes, count: int) -> npt.NDArray[np.int32]:
     return np.frombuffer(raw, "<i4").astype(np.int32, copy=False)
 
 
-def decode_text(name: str, element: bytes, number: int) -> str:
-    """Decode a BYTES element. Raises `Malformed` if it is not UTF-8."""
+def decode_text(name: str, element: Any, number: int) -> str:
+    """Return a BYTES element, which is a string in JSON. Raises `Malformed` if it is not UTF-8, and `Invalid`."""
+    if isinstance(element, str):
+        return element
+    if not isinstance(element, bytes):
+        raise Invalid(f"input '{name}': element {number} is not a string")
     try:
         return element.decode()
     except UnicodeDecodeError:
