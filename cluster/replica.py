@@ -146,16 +146,14 @@ class Replica:
     async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
         """Follow an order. The reconciler sees this replica as the only worker."""
         follow = self._reconciler.follow
-        if order.action != "load":
+        await follow(order)
+        refusal = None
+        if order.action == "load":
+            refusal = await follow(order._replace(action="prepare"), descriptor)
+            if refusal is None:
+                order = order._replace(action="serve")
+            else:
+                order = order._replace(action="refuse", fault=refusal.fault, reason=refusal.reason)
             await follow(order)
-            note(self.metrics, order)
-            return Outcome()
-        await follow(order)
-        refusal = await follow(order._replace(action="prepare"), descriptor)
-        if refusal is None:
-            order = order._replace(action="serve")
-        else:
-            order = order._replace(action="refuse", fault=refusal.fault, reason=refusal.reason)
-        await follow(order)
         note(self.metrics, order)
         return Outcome(None if refusal is None else order)
