@@ -19,7 +19,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from itertools import groupby
 from operator import attrgetter
@@ -138,7 +138,7 @@ class LoopBatcher(Batcher):
     def __init__(self, classifier: Classifier, max_rows: int, max_size: float, *, stepwise: bool) -> None:
         super().__init__(classifier, max_rows, max_size)
         self._stepwise = stepwise
-        self._steps: Generator[None, None, None] | None = None  # the remaining runs of a batch
+        self._steps: Iterator[None] | None = None  # the remaining runs of a batch
 
     def run_at_once(self, rows: Sequence[Any], encode: Encode) -> Done:
         """Run rows immediately, because no other request is in flight."""
@@ -160,7 +160,7 @@ class LoopBatcher(Batcher):
         if self._steps is not None or self._waiting:
             loop.call_soon(self._step, loop)
 
-    def _run(self) -> Generator[None, None, None]:
+    def _run(self) -> Iterator[None]:
         """Run the next batch. If `stepwise`, yield after every run of the graph except the last."""
         jobs = self._take()
         try:
