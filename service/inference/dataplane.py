@@ -172,7 +172,7 @@ class DataPlane:
         is short, one text per turn, otherwise on the thread. Raises the errors of `predict`, those of `explain`, and
         `NotExplainable` before any work is done.
         """
-        _ = classifier.explainer.network  # raises
+        _ = classifier.explainer.network  # raises `NotExplainable`
         encodings: list[Encoding] = []
 
         def encode(texts: Sequence[str]) -> list[Encoding]:

@@ -143,8 +143,7 @@ def _check(given: Input, datatype: str, shape: str, fits: bool) -> None:
 
 
 def _texts(dataplane: DataPlane, given: Input) -> list[str]:
-    fits = len(given.shape) == 1 or list(given.shape[1:]) == [1]
-    _check(given, "BYTES", "[batch, 1] or [batch]", fits)
+    _check(given, "BYTES", "[batch, 1] or [batch]", len(given.shape) == 1 or list(given.shape[1:]) == [1])
     count = element_count(given.name, given.shape)
     if given.raw is not None:
         if len(given.raw) > INLINE_CHARACTERS:
