@@ -63,7 +63,7 @@ logger = logging.getLogger(__name__)
 PROTOCOLS = (
     native.PROTOCOL,
     explain.PROTOCOL,
-    oip.PROTOCOL,
+    *oip.PROTOCOLS,
     tfserving.PROTOCOL,
     huggingface.PROTOCOL,
     vllm.PROTOCOL,
@@ -108,10 +108,9 @@ class Application(FastAPI):
         self._access_log = settings.access_log
         self._max_body_bytes, self._body_timeout = settings.max_body_bytes, settings.body_timeout
         self._fast_path_bytes = min(STEPPED_CHARACTERS, settings.max_body_bytes)
-        self._fast_path = Routes(self._protocols, state.dataplane, state.models)
+        self._fast_path = Routes(self._protocols)
         for protocol in self._protocols:
-            for router in protocol.routers:
-                self.include_router(router, tags=[protocol.tag])
+            self.include_router(protocol)
         self._routes = frozenset(routes(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,25 +146,24 @@ class Application(FastAPI):
     async def serve(self, match: Match, request: HttpRequest) -> None:
         """Answer a request of a fast-path route."""
         started = perf_counter()
-        context = self._begin(request, match.path)
+        context = self._begin(request, match.endpoint.path)
         status = CLIENT_CLOSED_REQUEST
         try:
             status = await self._answer(match, request, context)
         finally:
-            self._end(match.path, status, started, request)
+            self._end(match.endpoint.path, status, started, request)
 
     def route_of(self, scope: Scope) -> str:
         """Return the declared path of the route that answered a request, or `other` if there is none."""
         if (match := self._match(scope)) is not None:
-            return match.path
+            return match.endpoint.path
         route = getattr(scope.get("route"), "path", OTHER)
         return route if route in self._routes else OTHER
 
     def protocol_of(self, scope: Scope) -> RestProtocol:
         """Return the protocol of a request that FastAPI handles: by route, else by prefix, else the native protocol."""
         for protocol in self._protocols:
-            declared = (route for router in protocol.routers for route in router.routes)
-            if any(route.matches(scope)[0] is not RouteMatch.NONE for route in declared):
+            if any(route.matches(scope)[0] is not RouteMatch.NONE for route in protocol.routes):
                 return protocol
         prefixed = (each for each in self._protocols if each.prefix and scope["path"].startswith(each.prefix))
         return next(prefixed, native.PROTOCOL)
@@ -181,8 +179,8 @@ class Application(FastAPI):
 
     def _match(self, scope: Scope) -> Match | None:
         """Return the fast-path route of a request. FastAPI handles GET requests, such as the page at the root."""
-        match = self._fast_path.find(scope["path"])
-        return None if match is not None and match.path == "/" and scope["method"] in ("GET", "HEAD") else match
+        is_page = scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
+        return None if is_page else self._fast_path.find(scope["path"])
 
     def _begin(self, request: HttpRequest, route: str) -> RequestContext:
         given = request.headers.get(headers.REQUEST_ID)
@@ -208,10 +206,10 @@ class Application(FastAPI):
     async def _answer(self, match: Match, request: HttpRequest, context: RequestContext) -> int:
         protocol = match.protocol
         try:
-            if self._guarded and (refusal := self._denial(request, match.path)):
+            if self._guarded and (refusal := self._denial(request, match.endpoint.path)):
                 raise refusal
             if request.method != "POST":
-                allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
+                allowed = "GET, HEAD, POST" if match.endpoint.path == "/" else "POST"
                 raise MethodNotAllowed(f"{request.target.decode()} takes {allowed}, not {request.method}", allowed)
             request.admitted = True
             answer = await self._respond(match, request, context)
@@ -222,7 +220,7 @@ class Application(FastAPI):
         except RequestError as error:
             answer, status = _refusal(protocol, error, context.id)
         except Exception:
-            logger.exception("%s failed", match.path)
+            logger.exception("%s failed", match.endpoint.path)
             answer, status = _refusal(protocol, RequestError("internal error"), context.id)
         try:
             await request.send(status, answer, context.id)
@@ -237,14 +235,14 @@ class Application(FastAPI):
             body = await decompress(body, encoding, self._max_body_bytes, request.charge)
         endpoint_request = EndpointRequest(body, request.headers, match.parameters)
         if len(body) <= INLINE_CHARACTERS:
-            return await match.endpoint.respond(endpoint_request)
+            return await match.endpoint.respond(self.service_state, endpoint_request)
         self._dataplane.expect_large()
         # A large request waits for its turn, and the client may disconnect meanwhile.
         return await request.while_connected(self._respond_in_turn(match, endpoint_request))
 
     async def _respond_in_turn(self, match: Match, request: EndpointRequest) -> Answer:
         await self._dataplane.parsing_turn(len(request.body))
-        return await match.endpoint.respond(request)
+        return await match.endpoint.respond(self.service_state, request)
 
     def _denial(self, request: HttpRequest, path: str) -> RequestError | None:
         """Return the error of a request without access: its path is not open, and it lacks a certificate or a key."""
@@ -280,9 +278,8 @@ class Application(FastAPI):
 def routes(settings: Settings) -> dict[str, bool]:
     """Return the route labels of the metrics, and whether each route runs a model."""
     protocols = _protocols(settings)
-    declared = [route for protocol in protocols for router in protocol.routers for route in router.routes]
-    ordinary = [route.path for route in declared if isinstance(route, APIRoute)]
-    fast_path = [path for protocol in protocols for path in protocol.endpoints]
+    ordinary = [route.path for each in protocols for route in each.routes if isinstance(route, APIRoute)]
+    fast_path = [endpoint.path for each in protocols for endpoint in each.endpoints]
     return dict.fromkeys([*ordinary, OTHER], False) | dict.fromkeys(fast_path, True)
 
 

@@ -6,13 +6,14 @@ Source: vLLM's OpenAI-compatible server, "Classification API", and its protocol 
 from __future__ import annotations
 
 from time import time
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, TypeAdapter, WithJsonSchema
 
 from sentiment_conv1d.service.errors import Invalid, RequestError
-from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
-from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, model_headers, parse, to_json
+from sentiment_conv1d.service.rest.protocol import PlainProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.telemetry.request_context import current_id
 
@@ -71,45 +72,57 @@ class VllmErrorResponse(BaseModel):
     error: VllmError
 
 
-class Classify(Endpoint):
-    """Return the label of each text, and the probabilities of all labels."""
+class Vllm(PlainProtocol):
+    """The routes, whose errors are `{"error": {"message", "type", "param", "code"}}`."""
 
-    summary = "vLLM and SGLang: classify"
-    request_model = ClassifyRequest
-    response_model = ClassifyResponse
-    request_example: ClassVar[dict[str, Any]] = {
-        "model": "imdb-cnn",
-        "input": ["A gripping, beautifully acted film.", "Two dull hours."],
+    error_model = VllmErrorResponse
+
+    def error_body(self, error: RequestError, request_id: str) -> bytes:
+        status = self.status(error)
+        kind = f"{status.phrase.title().replace(' ', '')}Error"
+        return to_json({"error": {"message": error.message, "type": kind, "param": None, "code": status.value}})
+
+
+PROTOCOL = Vllm("vLLM and SGLang")
+
+_CLASSIFY = (
+    "vLLM and SGLang: classify",
+    ClassifyRequest,
+    ClassifyResponse,
+    {"model": "imdb-cnn", "input": [EXAMPLE, "Two dull hours."]},
+)
+
+
+@PROTOCOL.endpoint("/classify", *_CLASSIFY)
+@PROTOCOL.endpoint("/v1/classify", *_CLASSIFY)
+async def classify(state: ServiceState, request: EndpointRequest) -> Answer:
+    """Return the label of each text, and the probabilities of all labels.
+
+    SGLang and newer clients use `/v1/classify`.
+    """
+    body = parse(ClassifyRequest, request.body, state.dataplane)
+    texts = _texts(body.input)
+    classifier = state.models.get(body.model, texts=texts)
+    manifest = classifier.manifest
+    predictions = await state.dataplane.predict(classifier, texts)
+    tokens = sum(each.tokens for each in predictions)
+    document = {
+        "id": f"classify-{current_id()}",
+        "object": "list",
+        "created": int(time()),
+        "model": manifest.name,
+        "data": [
+            {
+                "index": index,
+                "label": each.label,
+                "probs": classifier.logits(each) if body.use_activation is False else each.probabilities,
+                "num_classes": len(manifest.labels),
+            }
+            for index, each in enumerate(predictions)
+        ],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
     }
-
-    async def respond(self, request: EndpointRequest) -> Answer:
-        body = parse(ClassifyRequest, request.body, self.dataplane)
-        texts = _texts(body.input)
-        classifier = self.models.get(body.model, texts=texts)
-        manifest = classifier.manifest
-        predictions = await self.dataplane.predict(classifier, texts)
-        tokens = sum(each.tokens for each in predictions)
-        document = {
-            "id": f"classify-{current_id()}",
-            "object": "list",
-            "created": int(time()),
-            "model": manifest.name,
-            "data": [
-                {
-                    "index": index,
-                    "label": each.label,
-                    "probs": classifier.logits(each) if body.use_activation is False else each.probabilities,
-                    "num_classes": len(manifest.labels),
-                }
-                for index, each in enumerate(predictions)
-            ],
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
-        }
-        return Answer(to_json(document), headers=model_headers(manifest))
-
-
-class ClassifyV1(Classify):
-    """Return the same as `/classify`, at the path that SGLang and newer clients use."""
+    return Answer(to_json(document), headers=model_headers(manifest))
 
 
 def _texts(given: Any) -> list[str]:
@@ -119,18 +132,3 @@ def _texts(given: Any) -> list[str]:
             place = f"input.{number}" if isinstance(given, list) else "input"
             raise Invalid(f"{place}: a text is needed; ids of another tokenizer are not read")
     return texts
-
-
-def error_body(error: RequestError, request_id: str) -> bytes:
-    """`{"error": {"message", "type", "param", "code"}}`."""
-    status = PROTOCOL.status(error)
-    kind = f"{status.phrase.title().replace(' ', '')}Error"
-    return to_json({"error": {"message": error.message, "type": kind, "param": None, "code": status.value}})
-
-
-PROTOCOL = RestProtocol(
-    "vLLM and SGLang",
-    {"/classify": Classify, "/v1/classify": ClassifyV1},
-    error_model=VllmErrorResponse,
-    error_body=error_body,
-)

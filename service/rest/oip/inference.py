@@ -6,17 +6,19 @@ Sources: the protocol's open_inference_rest.yaml; Triton's docs/protocol/extensi
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, FailFast, Field
 
 from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import inference
 from sentiment_conv1d.service.oip.inference import Input, Output, RequestedOutput
 from sentiment_conv1d.service.oip.tensors import pack_bytes
-from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, parse, to_json
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, parse, to_json
+from sentiment_conv1d.service.rest.protocol import PlainProtocol
 from sentiment_conv1d.service.rest.server.compression import compress
 from sentiment_conv1d.service.rest.server.request import Answer
 
@@ -71,47 +73,42 @@ class InferResponse(BaseModel):
     outputs: list[InferOutput]
 
 
-class Infer(Endpoint):
+PROTOCOL = PlainProtocol("Open Inference Protocol")
+
+_INFER = (
+    "Open Inference Protocol: infer",
+    InferRequest,
+    InferResponse,
+    {"id": "1", "inputs": [{"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": [EXAMPLE]}]},
+)
+
+
+@PROTOCOL.endpoint("/v2/models/{model}/infer", *_INFER)
+@PROTOCOL.endpoint("/v2/models/{model}/versions/{version}/infer", *_INFER)
+async def infer(state: ServiceState, request: EndpointRequest) -> Answer:
     """Return the probabilities for a batch of texts (`text`), or for ids from the client's tokenizer (`tokens`).
 
     Requests and responses can use JSON or the binary tensor extension, with gzip or deflate. `classification` is
     supported for `probabilities`.
     """
-
-    summary = "Open Inference Protocol: infer"
-    request_model = InferRequest
-    response_model = InferResponse
-    request_example: ClassVar[dict[str, Any]] = {
-        "id": "1",
-        "inputs": [
-            {
-                "name": "text",
-                "shape": [1, 1],
-                "datatype": "BYTES",
-                "data": ["A gripping, beautifully acted film."],
-            }
-        ],
+    body, inputs, binary = _read(request, state.dataplane)
+    parameters = body.parameters or {}
+    inference_request = inference.InferenceRequest(
+        model=request.parameters["model"],
+        version=request.parameters.get("version", ""),
+        inputs=inputs,
+        outputs=[_requested(each, binary) for each in body.outputs],
+        timeout=_whole_number(parameters, "timeout") * _MICROSECONDS or None,
+    )
+    classifier, outputs = await inference.infer(state.dataplane, state.models, inference_request)
+    wishes = {each.name: each.binary for each in inference_request.outputs}
+    head: dict[str, Any] = {
+        "model_name": classifier.manifest.name,
+        "model_version": str(classifier.manifest.version),
     }
-
-    async def respond(self, request: EndpointRequest) -> Answer:
-        body, inputs, binary = _read(request, self.dataplane)
-        parameters = body.parameters or {}
-        inference_request = inference.InferenceRequest(
-            model=request.parameters["model"],
-            version=request.parameters.get("version", ""),
-            inputs=inputs,
-            outputs=[_requested(each, binary) for each in body.outputs],
-            timeout=_whole_number(parameters, "timeout") * _MICROSECONDS or None,
-        )
-        classifier, outputs = await inference.infer(self.dataplane, self.models, inference_request)
-        wishes = {each.name: each.binary for each in inference_request.outputs}
-        head: dict[str, Any] = {
-            "model_name": classifier.manifest.name,
-            "model_version": str(classifier.manifest.version),
-        }
-        if body.id is not None:
-            head["id"] = body.id
-        return _compressed(_answer(head, outputs, wishes, binary), request)
+    if body.id is not None:
+        head["id"] = body.id
+    return _compressed(_answer(head, outputs, wishes, binary), request)
 
 
 def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:

@@ -5,19 +5,18 @@ Source: Triton's docs/protocol/extension_model_repository.md.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from sentiment_conv1d.service.errors import Forbidden
+from sentiment_conv1d.service.errors import Forbidden, NotFound, Unauthorized
 from sentiment_conv1d.service.models.index import Entry
 from sentiment_conv1d.service.rest.endpoint import LenientBody, parse
 from sentiment_conv1d.service.rest.middleware.cors import named_origins
-from sentiment_conv1d.service.rest.protocol import PlainError
+from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.rest.server.asgi import CHARGE, read_body
-from sentiment_conv1d.service.rest.state import state_of
 
-router = APIRouter(prefix="/v2/repository")
+PROTOCOL = PlainProtocol("Open Inference Protocol", prefix="/v2/repository")
 
 
 class IndexRequest(LenientBody):
@@ -26,7 +25,7 @@ class IndexRequest(LenientBody):
     ready: bool = False
 
 
-@router.post("/index", summary="List the versions in the repository")
+@PROTOCOL.post("/index", summary="List the versions in the repository")
 async def repository_index(request: Request) -> list[Entry]:
     """Return all versions in the repository, or with `{"ready": true}` those that are loaded."""
     body = await _body(request) or b"{}"  # clients send nothing at all for an empty object
@@ -69,29 +68,30 @@ class RoutingResponse(BaseModel):
     shadow: dict[str, int]
 
 
-administration = APIRouter(
+ADMINISTRATION = PlainProtocol(
+    "Open Inference Protocol",
     prefix="/v2/repository/models/{model}",
     dependencies=[Depends(check_administration)],
     default_response_class=Response,
-    responses={status: {"model": PlainError} for status in (401, 403, 404)},
+    responses=PROTOCOL.errors(Unauthorized, Forbidden, NotFound),
 )
 
 
-@administration.post("/load", summary="Load a model")
+@ADMINISTRATION.post("/load", summary="Load a model")
 async def load_model(request: Request, model: str) -> Response:
     """Load the versions that the policy chooses from the model's folder in the repository."""
     await state_of(request).reconciler.load(model)
     return Response()
 
 
-@administration.post("/unload", summary="Unload a model")
+@ADMINISTRATION.post("/unload", summary="Unload a model")
 async def unload_model(request: Request, model: str) -> Response:
     """Stop serving a model; running requests are finished."""
     await state_of(request).reconciler.unload(model)
     return Response()
 
 
-@administration.post(
+@ADMINISTRATION.post(
     "/routing",
     summary="Route the requests of a model",
     response_class=JSONResponse,
