@@ -172,7 +172,7 @@ class Application(FastAPI):
         """Return FastAPI's OpenAPI document with the fast-path routes and the API keys."""
         if self.openapi_schema is None:
             document = super().openapi()
-            openapi.complete(document, self._fast_path.declared.values())
+            openapi.complete(document, self._protocols, self._fast_path.declared.values())
             if self._access.takes_key:
                 openapi.declare_keys(document, self._open, optional=not self._access.needs_key)
         return self.openapi_schema or {}

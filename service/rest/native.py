@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck, Sample
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.service.errors import Invalid, NotFound, RequestError
+from sentiment_conv1d.service.errors import Invalid, RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
@@ -196,7 +196,7 @@ async def list_models(request: Request) -> ModelList:
     return ModelList(models=[_description(models, each) for each in models])
 
 
-@PROTOCOL.get("/v1/models/{name}", summary="Describe a loaded model", responses=PROTOCOL.errors(NotFound))
+@PROTOCOL.get("/v1/models/{name}", summary="Describe a loaded model")
 async def describe_model(request: Request, name: str) -> ModelDescription:
     """Return the version that answers requests which name no version, with the metrics of its manifest."""
     models = state_of(request).models

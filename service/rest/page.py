@@ -66,8 +66,6 @@ def _serves(protocol: RestProtocol, path: str, summary: str, *media_types: str) 
 
     def declare(route: Route) -> Route:
         responses: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in media_types}}}
-        if "{" in path:
-            responses |= protocol.errors(NotFound)
         protocol.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)
         protocol.add_api_route(path, route, summary=summary, response_class=Response, responses=responses)
         return route

@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel
 
-from sentiment_conv1d.service.errors import Invalid, NotFound
+from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, model_headers, parse, to_json
@@ -61,9 +61,7 @@ async def predict(state: ServiceState, request: EndpointRequest) -> Answer:
     return await classify(state, parse(TfServingRequest, request.body, state.dataplane), request.parameters)
 
 
-@PROTOCOL.get(
-    "/v1/models/{model}/metadata", summary="TensorFlow Serving: signatures", responses=PROTOCOL.errors(NotFound)
-)
+@PROTOCOL.get("/v1/models/{model}/metadata", summary="TensorFlow Serving: signatures")
 @PROTOCOL.get("/v1/models/{model}/versions/{version}/metadata", include_in_schema=False)
 @PROTOCOL.get("/v1/models/{model}/labels/{version}/metadata", include_in_schema=False)
 async def metadata(request: Request, model: str, version: str = "") -> dict[str, Any]:
@@ -75,11 +73,7 @@ async def metadata(request: Request, model: str, version: str = "") -> dict[str,
     }
 
 
-@PROTOCOL.get(
-    "/v1/models/{model}/versions/{version}",
-    summary="TensorFlow Serving: status of a version",
-    responses=PROTOCOL.errors(NotFound),
-)
+@PROTOCOL.get("/v1/models/{model}/versions/{version}", summary="TensorFlow Serving: status of a version")
 @PROTOCOL.get("/v1/models/{model}/labels/{version}", include_in_schema=False)
 async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
     """Return the state of a version."""

@@ -10,15 +10,13 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel
 
-from sentiment_conv1d.service.errors import NotFound, Unavailable
+from sentiment_conv1d.service.errors import Unavailable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.version import package_version
 
 PROTOCOL = PlainProtocol("Open Inference Protocol", prefix="/v2", health=("/v2/health/live", "/v2/health/ready"))
-
-_ERRORS = PROTOCOL.errors(NotFound)
 
 
 class ServerMetadata(BaseModel):
@@ -80,7 +78,7 @@ async def all_statistics(request: Request) -> dict[str, Any]:
     return _statistics(state_of(request).models.select())
 
 
-@PROTOCOL.get("/models/{model}", summary="A model's inputs and outputs", responses=_ERRORS)
+@PROTOCOL.get("/models/{model}", summary="A model's inputs and outputs")
 @PROTOCOL.get("/models/{model}/versions/{version}", include_in_schema=False)
 async def model_metadata(request: Request, model: str, version: str = "") -> ModelMetadata:
     """Return the inputs and outputs with their datatypes and shapes."""
@@ -89,7 +87,7 @@ async def model_metadata(request: Request, model: str, version: str = "") -> Mod
     return ModelMetadata(**description.model_metadata(classifier, models.versions(classifier.manifest.name)))
 
 
-@PROTOCOL.get("/models/{model}/ready", summary="Readiness of a model", responses=_ERRORS)
+@PROTOCOL.get("/models/{model}/ready", summary="Readiness of a model")
 @PROTOCOL.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
 async def model_ready(request: Request, model: str, version: str = "") -> ModelReady:
     """Return 200 if the model is ready, 404 if it is not loaded, and 503 during shutdown."""
@@ -98,7 +96,7 @@ async def model_ready(request: Request, model: str, version: str = "") -> ModelR
     return ModelReady(name=classifier.manifest.name, ready=True)
 
 
-@PROTOCOL.get("/models/{model}/config", summary="Triton's configuration of a model", responses=_ERRORS)
+@PROTOCOL.get("/models/{model}/config", summary="Triton's configuration of a model")
 @PROTOCOL.get("/models/{model}/versions/{version}/config", include_in_schema=False)
 async def model_config(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """Return the model configuration, which Triton's tools request."""
@@ -106,7 +104,7 @@ async def model_config(request: Request, model: str, version: str = "") -> dict[
     return description.model_config(state.models.get(model, version), state.settings.max_batch_texts)
 
 
-@PROTOCOL.get("/models/{model}/stats", summary="Statistics of a model", responses=_ERRORS)
+@PROTOCOL.get("/models/{model}/stats", summary="Statistics of a model")
 @PROTOCOL.get("/models/{model}/versions/{version}/stats", include_in_schema=False)
 async def model_statistics(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """Return counts and durations of all workers since the model was loaded."""

@@ -9,7 +9,7 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from sentiment_conv1d.service.errors import Forbidden, NotFound, Unauthorized
+from sentiment_conv1d.service.errors import Forbidden, Unauthorized
 from sentiment_conv1d.service.models.index import Entry
 from sentiment_conv1d.service.rest.endpoint import LenientBody, parse
 from sentiment_conv1d.service.rest.middleware.cors import named_origins
@@ -73,7 +73,7 @@ ADMINISTRATION = PlainProtocol(
     prefix="/v2/repository/models/{model}",
     dependencies=[Depends(check_administration)],
     default_response_class=Response,
-    responses=PROTOCOL.errors(Unauthorized, Forbidden, NotFound),
+    responses=PROTOCOL.errors(Unauthorized, Forbidden),
 )
 
 
