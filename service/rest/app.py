@@ -183,8 +183,7 @@ class Application(FastAPI):
         return None if is_page else self._fast_path.find(scope["path"])
 
     def _begin(self, request: HttpRequest, route: str) -> RequestContext:
-        given = request.headers.get(headers.REQUEST_ID)
-        identity = choose_id(None if given is None else given.decode("latin-1"))
+        identity = choose_id(request.headers.get(headers.REQUEST_ID))
         context = RequestContext(identity, "rest", route, request.headers)
         request.context = context
         current.set(context)
@@ -250,9 +249,7 @@ class Application(FastAPI):
             return None
         if self._needs_certificate and not request.certified:
             return Forbidden("a client certificate is needed")
-        authorization, key = (request.headers.get(name) for name in (b"authorization", b"x-api-key"))
-        presented = (None if each is None else each.decode("latin-1") for each in (authorization, key))
-        if self._access.admits(*presented):
+        if self._access.admits(request.headers):
             return None
         return Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
 

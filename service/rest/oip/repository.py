@@ -43,7 +43,7 @@ async def check_administration(request: Request) -> None:
     from_page = "origin" in headers or "sec-fetch-site" in headers
     if from_page and headers.get("origin") not in named_origins(state_of(request).settings.cors_origins):
         raise Forbidden("a web page may load, unload and route models only if --cors-origins names its origin")
-    state_of(request).access.check_administration(headers.get("authorization"), headers.get("x-api-key"))
+    state_of(request).access.check_administration(dict(request.scope["headers"]))
 
 
 class RoutingRequest(BaseModel):
