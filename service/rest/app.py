@@ -23,7 +23,6 @@ from starlette.types import Message, Receive, Scope, Send
 from sentiment_conv1d.service.errors import (
     ClientDisconnected,
     Forbidden,
-    Malformed,
     MethodNotAllowed,
     NotFound,
     RequestError,
@@ -124,15 +123,12 @@ class Application(FastAPI):
             return
         started = perf_counter()
         context = self._begin(request, "")
-        refusal = self._denial(request, scope["path"]) if self._guarded else None
-        if refusal is not None:
+        if self._guarded and (refusal := self._denial(request, scope["path"])):
             answer, status = _refusal(self.protocol_of(scope), refusal, context.id)
             await request.send(status, answer, context.id)
-            route = OTHER
         else:
             status = await self._handle(scope, receive, send, context.id)
-            route = self.route_of(scope)
-        self._end(route, status, started, request)
+        self._end(self.route_of(scope), status, started, request)
 
     def find_handler(self, target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
         """Return the fast-path handler of a request, or None if its body is large, compressed, or of unknown size."""
@@ -309,14 +305,12 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 
 def _as_request_error(request: Request, error: Exception) -> RequestError:
-    if isinstance(error, RequestError):
-        return error
-    if not isinstance(error, HTTPException):
-        return RequestError("internal error")
     path = request.url.path
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "")
-        return MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        return NotFound(f"there is no route {path}")
-    return Malformed(str(error.detail))
+    match error:
+        case RequestError():
+            return error
+        case HTTPException(status_code=HTTPStatus.NOT_FOUND):
+            return NotFound(f"there is no route {path}")
+        case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allowed}):
+            return MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
+    return RequestError("internal error")
