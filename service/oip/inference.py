@@ -46,7 +46,6 @@ class RequestedOutput:
     """A requested output; if `classification` is not 0, as that many of the most probable classes."""
 
     name: str
-    binary: bool = False
     classification: int = 0
 
 

@@ -93,15 +93,17 @@ async def infer(state: ServiceState, request: EndpointRequest) -> Answer:
     """
     body, inputs, binary = _read(request, state.dataplane)
     parameters = body.parameters or {}
+    wishes = {each.name: _flag(each.parameters or {}, "binary_data", binary) for each in body.outputs}
     inference_request = inference.InferenceRequest(
         model=request.parameters["model"],
         version=request.parameters.get("version", ""),
         inputs=inputs,
-        outputs=[_requested(each, binary) for each in body.outputs],
+        outputs=[
+            RequestedOutput(each.name, _whole_number(each.parameters or {}, "classification")) for each in body.outputs
+        ],
         timeout=_whole_number(parameters, "timeout") * _MICROSECONDS or None,
     )
     classifier, outputs = await inference.infer(state.dataplane, state.models, inference_request)
-    wishes = {each.name: each.binary for each in inference_request.outputs}
     head: dict[str, Any] = {
         "model_name": classifier.manifest.name,
         "model_version": str(classifier.manifest.version),
@@ -113,19 +115,18 @@ async def infer(state: ServiceState, request: EndpointRequest) -> Answer:
 
 def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:
     """Return the JSON, the inputs, and whether outputs are binary by default."""
-    header = request.headers.get(HEADER_LENGTH)
-    if header is None:
-        body = parse(InferRequest, request.body, dataplane)
-        return body, _inputs(body, b""), _binary_output(body)
+    size = len(request.body)
+    header = request.headers.get(HEADER_LENGTH, b"%d" % size)
     if not _DIGITS.fullmatch(header):
         raise Malformed("Inference-Header-Content-Length is not a number of bytes")
     length = int(header)
-    if length > len(request.body):
-        raise Malformed(f"Inference-Header-Content-Length is {length}, and the body has {len(request.body)} bytes")
-    if length == 0:
+    if length > size:
+        raise Malformed(f"Inference-Header-Content-Length is {length}, and the body has {size} bytes")
+    if length == 0 and HEADER_LENGTH in request.headers:
         return InferRequest(inputs=[]), [_raw_text(request.body)], True
     body = parse(InferRequest, request.body[:length], dataplane)
-    return body, _inputs(body, request.body[length:]), _binary_output(body)
+    binary = _flag(body.parameters or {}, "binary_data_output", False)
+    return body, _inputs(body, request.body[length:]), binary
 
 
 def _raw_text(body: bytes) -> Input:
@@ -154,19 +155,6 @@ def _inputs(body: InferRequest, binary: bytes) -> list[Input]:
     if position != len(binary):
         raise Malformed(f"{len(binary) - position} bytes of binary data belong to no input")
     return inputs
-
-
-def _binary_output(body: InferRequest) -> bool:
-    return _flag(body.parameters or {}, "binary_data_output", False)
-
-
-def _requested(output: InferRequestedOutput, binary: bool) -> RequestedOutput:
-    parameters = output.parameters or {}
-    return RequestedOutput(
-        output.name,
-        binary=_flag(parameters, "binary_data", binary),
-        classification=_whole_number(parameters, "classification"),
-    )
 
 
 def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
@@ -204,10 +192,7 @@ def _answer(head: dict[str, Any], outputs: list[Output], wishes: dict[str, bool]
 
 
 def _compressed(answer: Answer, request: EndpointRequest) -> Answer:
-    accepted = request.headers.get(b"accept-encoding")
-    if accepted is None:
-        return answer
-    body, encoding = compress(answer.body, accepted)
+    body, encoding = compress(answer.body, request.headers.get(b"accept-encoding", b""))
     if not encoding:
         return answer
     return Answer(body, answer.content_type, (*answer.headers, (b"content-encoding", encoding)))
