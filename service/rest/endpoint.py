@@ -41,6 +41,12 @@ class EndpointRequest(NamedTuple):
     parameters: Mapping[str, str]  # of the path
 
 
+class StrictBody(BaseModel):
+    """A JSON body without conversions and without unknown fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
 class LenientBody(BaseModel):
     """A JSON body without conversions, in which unknown fields are ignored."""
 

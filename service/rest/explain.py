@@ -12,8 +12,8 @@ from sentiment_conv1d.service.inference.explaining.explainer import FILTERS, Exp
 from sentiment_conv1d.service.inference.explaining.inspection import BankView, FilterView, LayerView
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.prediction import Prediction
-from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, parse, to_json
-from sentiment_conv1d.service.rest.native import ModelRequest, PredictionBody, StrictRequest, prediction_body
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
+from sentiment_conv1d.service.rest.native import ModelRequest, PredictionBody, prediction_body
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 
@@ -53,7 +53,7 @@ async def explain(state: ServiceState, request: EndpointRequest) -> Answer:
     return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
 
 
-class FilterChoice(StrictRequest):
+class FilterChoice(StrictBody):
     """A filter of the model."""
 
     width: int

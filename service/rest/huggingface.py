@@ -22,7 +22,7 @@ from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.version import package_version
 
-#: Checked by hand up to the first fault: pydantic would report all faults, and a million take seconds.
+#: Checked by `texts_of` up to the first fault: pydantic would report all faults, and a million take seconds.
 Texts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str]).json_schema())]
 _TeiTexts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str] | list[list[str]]).json_schema())]
 
@@ -179,7 +179,7 @@ async def classify(
     Raises `RequestError`.
     """
     parameters = parameters or ClassificationParameters()
-    texts = _texts(inputs)
+    texts = texts_of("inputs", inputs)
     classifier = state.models.get(texts=texts)
     # A sigmoid over two labels is a softmax as well; over more it would need other scores than ours.
     if parameters.function_to_apply == "sigmoid" and len(classifier.labels) > 2:
@@ -197,20 +197,19 @@ def scored(classifier: Classifier, prediction: Prediction, *, raw: bool = False)
     return [{"label": label, "score": score} for label, score in sorted(pairs, key=lambda pair: -pair[1])]
 
 
-def _texts(inputs: Any) -> list[str]:
-    texts = [inputs] if isinstance(inputs, str) else inputs
-    if not isinstance(texts, list):
-        raise Invalid("inputs: a text or a list of texts is needed")
+def texts_of(place: str, given: Any, reason: str = "a text is needed") -> list[str]:
+    """Return a text or a list of texts as a list. Raises `Invalid` with the place of the first fault."""
+    texts = given if isinstance(given, list) else [given]
     for number, text in enumerate(texts):
         if not isinstance(text, str):
-            raise Invalid(f"inputs.{number}: a text is needed")
+            raise Invalid(f"{place}.{number}: {reason}" if isinstance(given, list) else f"{place}: {reason}")
     return texts
 
 
 def _tei_texts(inputs: Any) -> tuple[list[str], bool]:
     """Return the texts, and whether the request has a single text instead of a list."""
     if not isinstance(inputs, list) or not inputs or isinstance(inputs[0], str):
-        texts = _texts(inputs)
+        texts = texts_of("inputs", inputs)
         if len(texts) > 1:
             raise Invalid("inputs: a list of texts is a pair, which this model does not read; a batch is [[text], …]")
         return texts, True

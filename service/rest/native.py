@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck, Sample
 from sentiment_conv1d.model.configuration import Configuration
@@ -18,19 +18,13 @@ from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, Data
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.prediction import Prediction
-from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, parse, to_json
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol, state_of
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.tfserving import model_status
 
 
-class StrictRequest(BaseModel):
-    """A body without unknown fields and without conversions."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class ModelRequest(StrictRequest):
+class ModelRequest(StrictBody):
     """A body that can name a model and its version."""
 
     model: str = Field("", description="A model by its name; without it, the default one.")

@@ -6,25 +6,22 @@ Source: vLLM's OpenAI-compatible server, "Classification API", and its protocol 
 from __future__ import annotations
 
 from time import time
-from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, TypeAdapter, WithJsonSchema
+from pydantic import BaseModel, Field
 
-from sentiment_conv1d.service.errors import Invalid, RequestError
+from sentiment_conv1d.service.errors import RequestError
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, model_headers, parse, to_json
+from sentiment_conv1d.service.rest.huggingface import Texts, texts_of
 from sentiment_conv1d.service.rest.protocol import PlainProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.telemetry.request_context import current_id
-
-#: Checked by hand up to the first fault: pydantic would report all faults, and a million take seconds.
-_Input = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str]).json_schema())]
 
 
 class ClassifyRequest(LenientBody):
     """One text or several."""
 
-    input: _Input
+    input: Texts
     model: str = ""
     use_activation: bool | None = Field(None, description="False: `probs` are logits.")
 
@@ -101,7 +98,7 @@ async def classify(state: ServiceState, request: EndpointRequest) -> Answer:
     SGLang and newer clients use `/v1/classify`.
     """
     body = parse(ClassifyRequest, request.body, state.dataplane)
-    texts = _texts(body.input)
+    texts = texts_of("input", body.input, "a text is needed; ids of another tokenizer are not read")
     classifier = state.models.get(body.model, texts=texts)
     manifest = classifier.manifest
     predictions = await state.dataplane.predict(classifier, texts)
@@ -123,12 +120,3 @@ async def classify(state: ServiceState, request: EndpointRequest) -> Answer:
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
     }
     return Answer(to_json(document), headers=model_headers(manifest))
-
-
-def _texts(given: Any) -> list[str]:
-    texts = given if isinstance(given, list) else [given]
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            place = f"input.{number}" if isinstance(given, list) else "input"
-            raise Invalid(f"{place}: a text is needed; ids of another tokenizer are not read")
-    return texts

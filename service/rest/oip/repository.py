@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from sentiment_conv1d.service.errors import Forbidden, Unauthorized
 from sentiment_conv1d.service.models.index import Entry
-from sentiment_conv1d.service.rest.endpoint import LenientBody, parse
+from sentiment_conv1d.service.rest.endpoint import LenientBody, StrictBody, parse
 from sentiment_conv1d.service.rest.middleware.cors import named_origins
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.rest.server.asgi import CHARGE, read_body
@@ -46,10 +46,8 @@ async def check_administration(request: Request) -> None:
     state_of(request).access.check_administration(dict(request.scope["headers"]))
 
 
-class RoutingRequest(BaseModel):
+class RoutingRequest(StrictBody):
     """The routing rules to replace. A rule that is left out remains, and an empty one is removed."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     labels: dict[str, int] | None = Field(None, description="Versions by label.")
     split: dict[str, int] | None = Field(
