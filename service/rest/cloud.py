@@ -5,7 +5,6 @@ Sources: SageMaker's "your own inference code", Vertex AI's "custom container re
 
 from __future__ import annotations
 
-from fastapi import Request, Response
 from pydantic import RootModel
 
 from sentiment_conv1d.service.errors import Invalid, Malformed, Unavailable
@@ -13,7 +12,7 @@ from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest import huggingface, operations, tfserving
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, parse
-from sentiment_conv1d.service.rest.protocol import PlainProtocol, RestProtocol, state_of
+from sentiment_conv1d.service.rest.protocol import PlainProtocol, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.settings import Settings
 
@@ -31,7 +30,8 @@ class InvocationResponse(
     """For `inputs` and plain text, the labels of each text. For `instances`, `predictions`."""
 
 
-SAGEMAKER = PlainProtocol("Clouds", health=("/ping",))
+SAGEMAKER = PlainProtocol("Clouds")
+SAGEMAKER.readiness("/ping", "SageMaker: readiness")
 
 
 @SAGEMAKER.endpoint(
@@ -46,26 +46,17 @@ async def invocations(state: ServiceState, request: EndpointRequest) -> Answer:
     """Classify a text or several in `inputs`, rows in `instances`, or a body of type `text/plain`."""
     body = _read(request, state.dataplane)
     if body.instances is not None:
-        return await tfserving.classify(state, body, {})
+        return await tfserving.classify(state, body)
     if body.inputs is None:
         raise Invalid("the body: inputs or instances is needed")
     return await huggingface.classify(state, body.inputs, body.parameters, flat=True)
-
-
-@SAGEMAKER.get(
-    "/ping", summary="SageMaker: readiness", response_class=Response, responses=SAGEMAKER.errors(Unavailable)
-)
-async def ping(request: Request) -> Response:
-    """Return 200 while the service answers requests, and 503 during shutdown."""
-    state_of(request).readiness.check()
-    return Response()
 
 
 def vertex_ai(settings: Settings) -> RestProtocol:
     """Return the routes that Vertex AI sets. They precede all other routes, because they may match the same paths."""
     protocol = PlainProtocol("Clouds")
     if settings.health_route:
-        protocol.health = (settings.health_route,)
+        protocol.health.add(settings.health_route)
         summary, errors = "Vertex AI: readiness", protocol.errors(Unavailable)
         protocol.add_api_route(settings.health_route, operations.readyz, summary=summary, responses=errors)
     if settings.predict_route:

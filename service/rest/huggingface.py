@@ -10,7 +10,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Annotated, Any, Literal
 
-from fastapi import Request, Response
+from fastapi import Request
 from pydantic import BaseModel, Field, RootModel, TypeAdapter, WithJsonSchema
 
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
@@ -90,7 +90,8 @@ class HuggingFace(PlainProtocol):
         return to_json({"error": error.message, "error_type": _ERROR_TYPES.get(error.code, "validation")})
 
 
-PROTOCOL = HuggingFace("Hugging Face", health=("/health",))
+PROTOCOL = HuggingFace("Hugging Face")
+PROTOCOL.readiness("/health", "text-embeddings-inference: readiness")
 
 
 @PROTOCOL.endpoint(
@@ -156,18 +157,6 @@ async def info(request: Request) -> dict[str, Any]:
         "tokenization_workers": 1,
         "version": package_version(),
     }
-
-
-@PROTOCOL.get(
-    "/health",
-    summary="text-embeddings-inference: readiness",
-    response_class=Response,
-    responses=PROTOCOL.errors(Unavailable),
-)
-async def health(request: Request) -> Response:
-    """Return 200 while the service answers requests, and 503 during shutdown."""
-    state_of(request).readiness.check()
-    return Response()
 
 
 async def classify(

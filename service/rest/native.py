@@ -275,6 +275,6 @@ def _description(models: LoadedModels, classifier: Classifier) -> ModelDescripti
         "execution_provider": classifier.engine.provider,
         "explainable": classifier.explainer.explainable,
         "ready": True,
-        **model_status(models.states(manifest.name)),
+        **model_status(models, manifest.name),
     }
     return ModelDescription.model_validate(dict(manifest) | beside)

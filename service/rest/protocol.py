@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from sentiment_conv1d.service.errors import Invalid, RequestError
+from sentiment_conv1d.service.errors import Invalid, RequestError, Unavailable
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import Endpoint, Respond, to_json
 from sentiment_conv1d.service.rest.server import refusal
@@ -51,7 +51,7 @@ class RestProtocol(APIRouter):
         Errors of all paths that begin with the prefix have the form of the protocol, including paths without a route.
         """
         super().__init__(prefix=prefix, tags=[tag], **options)
-        self.health = health
+        self.health = set(health)
         self.endpoints: list[Endpoint] = []
 
     def endpoint(
@@ -71,6 +71,11 @@ class RestProtocol(APIRouter):
             return respond
 
         return declare
+
+    def readiness(self, path: str, summary: str) -> None:
+        """Declare a health probe that returns 200 while the service answers requests, and 503 during shutdown."""
+        self.health.add(path)
+        self.add_api_route(path, ready, summary=summary, response_class=Response, responses=self.errors(Unavailable))
 
     def error_body(self, error: RequestError, request_id: str) -> bytes:
         """Return the body of an error, which has the form of `error_model`."""
@@ -99,3 +104,9 @@ def state_of(request: Request) -> ServiceState:
     """Return the parts of the worker that handles a request."""
     state: ServiceState = request.app.service_state
     return state
+
+
+async def ready(request: Request) -> Response:
+    """Return 200 while the service answers requests, and 503 during shutdown."""
+    state_of(request).readiness.check()
+    return Response()

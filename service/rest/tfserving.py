@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -15,11 +14,10 @@ from pydantic import BaseModel
 
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.rest.server.request import Answer
-from sentiment_conv1d.service.tfserving import check_signature, model_status, signature_map
+from sentiment_conv1d.service.tfserving import OUTPUTS, check_signature, model_status, signature_map
 
 
 class TfServingRequest(LenientBody):
@@ -58,7 +56,7 @@ _SUMMARY = "TensorFlow Serving, KServe v1 and Vertex AI: predict"
 @PROTOCOL.endpoint("/v1/models/{model}/labels/{version}:predict", _SUMMARY, *SHAPES)
 async def predict(state: ServiceState, request: EndpointRequest) -> Answer:
     """Rows or a column of texts; a text is a string, `{"text": …}` or `{"b64": …}`."""
-    return await classify(state, parse(TfServingRequest, request.body, state.dataplane), request.parameters)
+    return await classify(state, parse(TfServingRequest, request.body, state.dataplane), **request.parameters)
 
 
 @PROTOCOL.get("/v1/models/{model}/metadata", summary="TensorFlow Serving: signatures")
@@ -77,13 +75,11 @@ async def metadata(request: Request, model: str, version: str = "") -> dict[str,
 @PROTOCOL.get("/v1/models/{model}/labels/{version}", include_in_schema=False)
 async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
     """Return the state of a version."""
-    models = state_of(request).models
-    number = models.get(model, version).manifest.version
-    return model_status(each for each in models.states(model) if each.version == number)
+    return model_status(state_of(request).models, model, version)
 
 
-async def classify(state: ServiceState, body: TfServingRequest, parameters: Mapping[str, str]) -> Answer:
-    """Answer a `:predict` body; the model is that of the path, or the default one. Raises `RequestError`."""
+async def classify(state: ServiceState, body: TfServingRequest, model: str = "", version: str = "") -> Answer:
+    """Answer a `:predict` body. Raises `RequestError`."""
     rows = body.instances is not None
     if rows == (body.inputs is not None):
         raise Invalid("exactly one of instances and inputs is needed")
@@ -91,10 +87,14 @@ async def classify(state: ServiceState, body: TfServingRequest, parameters: Mapp
     place, elements = ("inputs", _column(body.inputs)) if body.instances is None else ("instances", body.instances)
     state.dataplane.check_count(len(elements))
     texts = [_text(place, each, number) for number, each in enumerate(elements)]
-    classifier = state.models.get(parameters.get("model", ""), parameters.get("version", ""), texts)
+    classifier = state.models.get(model, version, texts)
     predictions = await state.dataplane.predict(classifier, texts)
-    answer = {"predictions": _rows(predictions)} if rows else {"outputs": _columns(predictions)}
-    return Answer(to_json(answer), headers=model_headers(classifier.manifest))
+    document: dict[str, Any]
+    if rows:
+        document = {"predictions": [{name: getattr(each, name) for name in OUTPUTS} for each in predictions]}
+    else:
+        document = {"outputs": {name: [getattr(each, name) for each in predictions] for name in OUTPUTS}}
+    return Answer(to_json(document), headers=model_headers(classifier.manifest))
 
 
 def _column(inputs: Any) -> list[Any]:
@@ -120,15 +120,3 @@ def _text(place: str, element: Any, number: int) -> str:
     if not isinstance(element, str):
         raise Invalid(f'{place}.{number}: a row is a string or {{"text": string}}')
     return element
-
-
-def _rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    return [{"label": each.label, "score": each.score, "probabilities": each.probabilities} for each in predictions]
-
-
-def _columns(predictions: Sequence[Prediction]) -> dict[str, list[Any]]:
-    return {
-        "label": [each.label for each in predictions],
-        "score": [each.score for each in predictions],
-        "probabilities": [each.probabilities for each in predictions],
-    }

@@ -192,7 +192,8 @@ def _answer(head: dict[str, Any], outputs: list[Output], wishes: dict[str, bool]
 
 
 def _compressed(answer: Answer, request: EndpointRequest) -> Answer:
-    body, encoding = compress(answer.body, request.headers.get(b"accept-encoding", b""))
+    accepted = request.headers.get(b"accept-encoding")
+    body, encoding = compress(answer.body, accepted) if accepted else (answer.body, b"")
     if not encoding:
         return answer
     return Answer(body, answer.content_type, (*answer.headers, (b"content-encoding", encoding)))
