@@ -145,7 +145,11 @@ class Application(FastAPI):
         context = self._begin(request, match.endpoint.path)
         status = CLIENT_CLOSED_REQUEST
         try:
-            status = await self._answer(match, request, context)
+            answer, answered = await self._answer(match, request, context)
+            await request.send(answered, answer, context.id)
+            status = answered
+        except ClientDisconnected:
+            pass
         finally:
             self._end(match.endpoint.path, status, started, request)
 
@@ -198,8 +202,8 @@ class Application(FastAPI):
             line = f"{request.method} {request.target.decode()}"
             log_request(logger, line, status, seconds, request.client, failed=failed)
 
-    async def _answer(self, match: Match, request: HttpRequest, context: RequestContext) -> int:
-        protocol = match.protocol
+    async def _answer(self, match: Match, request: HttpRequest, context: RequestContext) -> tuple[Answer, int]:
+        """Return the answer or the error, and its status. Raises `ClientDisconnected`."""
         try:
             if self._guarded and (refusal := self._denial(request, match.endpoint.path)):
                 raise refusal
@@ -209,19 +213,14 @@ class Application(FastAPI):
             request.admitted = True
             answer = await self._respond(match, request, context)
             request.charge.add(len(answer.body))
-            status = 200
+            return answer, 200
         except ClientDisconnected:
-            return CLIENT_CLOSED_REQUEST
+            raise
         except RequestError as error:
-            answer, status = _refusal(protocol, error, context.id)
+            return _refusal(match.protocol, error, context.id)
         except Exception:
             logger.exception("%s failed", match.endpoint.path)
-            answer, status = _refusal(protocol, RequestError("internal error"), context.id)
-        try:
-            await request.send(status, answer, context.id)
-        except ClientDisconnected:
-            return CLIENT_CLOSED_REQUEST
-        return status
+            return _refusal(match.protocol, RequestError("internal error"), context.id)
 
     async def _respond(self, match: Match, request: HttpRequest, context: RequestContext) -> Answer:
         body = await request.body(self._max_body_bytes, self._body_timeout)

@@ -138,16 +138,13 @@ async def info(request: Request) -> dict[str, Any]:
     """Describe the model and the limits of a request."""
     classifier = state_of(request).models.get()
     manifest, settings = classifier.manifest, state_of(request).settings
-    labels = {label: number for number, label in enumerate(manifest.labels)}
+    labels = dict(enumerate(manifest.labels))
     return {
         "model_id": manifest.name,
         "model_sha": str(manifest.version),
         "model_dtype": "float32",
         "model_type": {
-            "classifier": {
-                "id2label": {str(number): label for label, number in labels.items()},
-                "label2id": labels,
-            }
+            "classifier": {"id2label": labels, "label2id": {label: number for number, label in labels.items()}}
         },
         "max_concurrent_requests": settings.max_concurrent_requests,
         "max_input_length": manifest.max_tokens,
