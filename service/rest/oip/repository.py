@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from sentiment_conv1d.service.errors import Forbidden, Unauthorized
 from sentiment_conv1d.service.models.index import Entry
-from sentiment_conv1d.service.rest.endpoint import LenientBody, StrictBody, parse
+from sentiment_conv1d.service.rest.endpoint import Body, LenientBody, StrictBody, parse
 from sentiment_conv1d.service.rest.middleware.cors import named_origins
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.rest.server.asgi import CHARGE, read_body
@@ -28,8 +28,7 @@ class IndexRequest(LenientBody):
 @PROTOCOL.post("/index", summary="List the versions in the repository")
 async def repository_index(request: Request) -> list[Entry]:
     """Return all versions in the repository, or with `{"ready": true}` those that are loaded."""
-    body = await _body(request) or b"{}"  # clients send nothing at all for an empty object
-    wanted = parse(IndexRequest, body, state_of(request).dataplane)
+    wanted = await _read(request, IndexRequest)
     return [each for each in await state_of(request).reconciler.index() if each.state == "READY" or not wanted.ready]
 
 
@@ -97,14 +96,15 @@ async def unload_model(request: Request, model: str) -> Response:
 )
 async def route_model(request: Request, model: str) -> RoutingResponse:
     """Set the labels of a model's versions, the split of its requests, and its shadow version, in all workers."""
-    state = state_of(request)
-    body = parse(RoutingRequest, await _body(request) or b"{}", state.dataplane)
-    rules = await state.reconciler.route(model, body.model_dump(exclude_none=True))
+    body = await _read(request, RoutingRequest)
+    rules = await state_of(request).reconciler.route(model, body.model_dump(exclude_none=True))
     return RoutingResponse(**rules._asdict())
 
 
-async def _body(request: Request) -> bytes:
-    settings = state_of(request).settings
+async def _read(request: Request, model: type[Body]) -> Body:
+    state = state_of(request)
+    settings = state.settings
     headers = dict(request.scope["headers"])
     charge = request.scope[CHARGE]
-    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
+    body = await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
+    return parse(model, body or b"{}", state.dataplane)  # clients send nothing at all for an empty object
