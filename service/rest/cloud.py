@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pydantic import RootModel
 
-from sentiment_conv1d.service.errors import Invalid, Malformed, Unavailable
+from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.rest import huggingface, operations, tfserving
+from sentiment_conv1d.service.rest import huggingface, tfserving
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, parse
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
@@ -56,9 +56,7 @@ def vertex_ai(settings: Settings) -> RestProtocol:
     """Return the routes that Vertex AI sets. They precede all other routes, because they may match the same paths."""
     protocol = PlainProtocol("Clouds")
     if settings.health_route:
-        protocol.health.add(settings.health_route)
-        summary, errors = "Vertex AI: readiness", protocol.errors(Unavailable)
-        protocol.add_api_route(settings.health_route, operations.readyz, summary=summary, responses=errors)
+        protocol.readiness(settings.health_route, "Vertex AI: readiness")
     if settings.predict_route:
         protocol.endpoint(settings.predict_route, "Vertex AI: predict", *tfserving.SHAPES)(tfserving.predict)
     return protocol
