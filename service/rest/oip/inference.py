@@ -93,7 +93,7 @@ async def infer(state: ServiceState, request: EndpointRequest) -> Answer:
     """
     body, inputs, binary = _read(request, state.dataplane)
     parameters = body.parameters or {}
-    wishes = {each.name: _flag(each.parameters or {}, "binary_data", binary) for each in body.outputs}
+    binary_outputs = {each.name: _flag(each.parameters or {}, "binary_data", binary) for each in body.outputs}
     inference_request = inference.InferenceRequest(
         model=request.parameters["model"],
         version=request.parameters.get("version", ""),
@@ -110,7 +110,7 @@ async def infer(state: ServiceState, request: EndpointRequest) -> Answer:
     }
     if body.id is not None:
         head["id"] = body.id
-    return _compressed(_answer(head, outputs, wishes, binary), request)
+    return _compressed(_answer(head, outputs, binary_outputs, binary), request)
 
 
 def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:
@@ -123,15 +123,12 @@ def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest,
     if length > size:
         raise Malformed(f"Inference-Header-Content-Length is {length}, and the body has {size} bytes")
     if length == 0 and HEADER_LENGTH in request.headers:
-        return InferRequest(inputs=[]), [_raw_text(request.body)], True
+        # A raw binary request: the body is one text, without the length of a BYTES element.
+        text = Input(inference.TEXT, "BYTES", [1], raw=pack_bytes((request.body,)))
+        return InferRequest(inputs=[]), [text], True
     body = parse(InferRequest, request.body[:length], dataplane)
     binary = _flag(body.parameters or {}, "binary_data_output", False)
     return body, _inputs(body, request.body[length:]), binary
-
-
-def _raw_text(body: bytes) -> Input:
-    """Read a raw binary request, whose body is one text without the length of a BYTES element."""
-    return Input(inference.TEXT, "BYTES", [1], raw=pack_bytes((body,)))
 
 
 def _inputs(body: InferRequest, binary: bytes) -> list[Input]:
@@ -171,12 +168,12 @@ def _whole_number(parameters: dict[str, Any], name: str) -> int:
     return value
 
 
-def _answer(head: dict[str, Any], outputs: list[Output], wishes: dict[str, bool], binary: bool) -> Answer:
+def _answer(head: dict[str, Any], outputs: list[Output], binary_outputs: dict[str, bool], binary: bool) -> Answer:
     described: list[dict[str, Any]] = []
     tail: list[bytes] = []
     for output in outputs:
         tensor: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
-        if wishes.get(output.name, binary):
+        if binary_outputs.get(output.name, binary):
             tail.append(output.raw())
             # Only a binary tensor may have parameters: Triton's C++ client takes any for the size.
             tensor["parameters"] = {"binary_data_size": len(tail[-1])}

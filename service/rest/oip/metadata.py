@@ -11,7 +11,6 @@ from fastapi import Request
 from pydantic import BaseModel
 
 from sentiment_conv1d.service.errors import Unavailable
-from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.version import package_version
@@ -75,7 +74,7 @@ async def ready(request: Request) -> dict[str, bool]:
 @PROTOCOL.get("/models/stats", summary="Statistics of every model")
 async def all_statistics(request: Request) -> dict[str, Any]:
     """Return counts and durations of all workers since each model was loaded."""
-    return _statistics(state_of(request).models.select())
+    return {"model_stats": [description.model_statistics(each) for each in state_of(request).models.select()]}
 
 
 @PROTOCOL.get("/models/{model}", summary="A model's inputs and outputs")
@@ -108,8 +107,5 @@ async def model_config(request: Request, model: str, version: str = "") -> dict[
 @PROTOCOL.get("/models/{model}/versions/{version}/stats", include_in_schema=False)
 async def model_statistics(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """Return counts and durations of all workers since the model was loaded."""
-    return _statistics(state_of(request).models.select(model, version))
-
-
-def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:
-    return {"model_stats": [description.model_statistics(each) for each in classifiers]}
+    chosen = state_of(request).models.select(model, version)
+    return {"model_stats": [description.model_statistics(each) for each in chosen]}
