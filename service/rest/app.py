@@ -58,20 +58,6 @@ from sentiment_conv1d.service.version import package_version
 
 logger = logging.getLogger(__name__)
 
-#: All protocols. If several have a route that matches a path, the first of them answers.
-PROTOCOLS = (
-    native.PROTOCOL,
-    explain.PROTOCOL,
-    *oip.PROTOCOLS,
-    tfserving.PROTOCOL,
-    huggingface.PROTOCOL,
-    vllm.PROTOCOL,
-    cloud.SAGEMAKER,
-    operations.PROTOCOL,
-    page.REFERENCE,
-    page.PROTOCOL,
-)
-
 _SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR.value
 
 #: The metrics label of paths without a route.
@@ -100,7 +86,7 @@ class Application(FastAPI):
         self._access = state.access
         self._needs_certificate = settings.tls_client_ca is not None
         self._guarded = self._access.needs_key or self._needs_certificate
-        self._protocols = _protocols(settings)
+        self._protocols = protocols(settings)
         health = {path for protocol in self._protocols for path in protocol.health}
         self.operational_paths = frozenset({*health, "/metrics"})
         self._open = _open_paths(settings, health)
@@ -269,14 +255,27 @@ class Application(FastAPI):
 
 def routes(settings: Settings) -> dict[str, bool]:
     """Return the route labels of the metrics, and whether each route runs a model."""
-    protocols = _protocols(settings)
-    ordinary = [route.path for each in protocols for route in each.routes if isinstance(route, APIRoute)]
-    fast_path = [endpoint.path for each in protocols for endpoint in each.endpoints]
+    declared = protocols(settings)
+    ordinary = [route.path for each in declared for route in each.routes if isinstance(route, APIRoute)]
+    fast_path = [endpoint.path for each in declared for endpoint in each.endpoints]
     return dict.fromkeys([*ordinary, OTHER], False) | dict.fromkeys(fast_path, True)
 
 
-def _protocols(settings: Settings) -> tuple[RestProtocol, ...]:
-    return (cloud.vertex_ai(settings), *PROTOCOLS)
+def protocols(settings: Settings) -> tuple[RestProtocol, ...]:
+    """Return all protocols. If several have a route that matches a path, the first of them answers."""
+    return (
+        cloud.vertex_ai(settings),
+        native.PROTOCOL,
+        explain.PROTOCOL,
+        *oip.PROTOCOLS,
+        tfserving.PROTOCOL,
+        huggingface.PROTOCOL,
+        vllm.PROTOCOL,
+        cloud.SAGEMAKER,
+        operations.PROTOCOL,
+        page.REFERENCE,
+        page.PROTOCOL,
+    )
 
 
 def _open_paths(settings: Settings, health: set[str]) -> frozenset[str]:

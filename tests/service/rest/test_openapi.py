@@ -8,7 +8,7 @@ import pytest
 
 from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.process.server import load
-from sentiment_conv1d.service.rest.app import OTHER, PROTOCOLS, routes
+from sentiment_conv1d.service.rest.app import OTHER, protocols, routes
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.settings import Settings
@@ -16,7 +16,7 @@ from tests.processes import ServerProcess
 from tests.service.security.test_api_keys import FIRST as KEY
 from tests.service.security.test_api_keys import HEALTH
 
-FAST_PATH = [(protocol, endpoint) for protocol in PROTOCOLS for endpoint in protocol.endpoints]
+FAST_PATH = [(protocol, endpoint) for protocol in protocols(Settings()) for endpoint in protocol.endpoints]
 
 
 @pytest.fixture(scope="module")
