@@ -147,12 +147,12 @@ class Application(FastAPI):
         return route if route in self._routes else OTHER
 
     def protocol_of(self, scope: Scope) -> RestProtocol:
-        """Return the protocol of a request that FastAPI handles: by route, else by prefix, else the native protocol."""
+        """Return the protocol of a request that FastAPI handles: by prefix or route, else the native protocol."""
         for protocol in self._protocols:
-            if any(route.matches(scope)[0] is not RouteMatch.NONE for route in protocol.routes):
+            prefixed = protocol.prefix and scope["path"].startswith(protocol.prefix)
+            if prefixed or any(route.matches(scope)[0] is not RouteMatch.NONE for route in protocol.routes):
                 return protocol
-        prefixed = (each for each in self._protocols if each.prefix and scope["path"].startswith(each.prefix))
-        return next(prefixed, native.PROTOCOL)
+        return native.PROTOCOL
 
     def openapi(self) -> dict[str, Any]:
         """Return FastAPI's OpenAPI document with the fast-path routes and the API keys."""
