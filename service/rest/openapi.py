@@ -28,7 +28,7 @@ def complete(document: dict[str, Any], protocols: Iterable[RestProtocol], routes
     """Add the fast-path routes to FastAPI's document, and the errors of routes with parameters."""
     schemas, ordinary, fast = document["components"]["schemas"], document["paths"], {}
     by_tag = {protocol.tags[0]: protocol for protocol in protocols}
-    models = {protocol.error_model for protocol in protocols}
+    models = [protocol.error_model for protocol in protocols]
     for operation in (each for path in ordinary.values() for each in path.values()):
         # FastAPI describes a 422 for every route with parameters, but ours are names: any string is valid.
         if operation["responses"].pop("422", None) is not None:
@@ -36,12 +36,9 @@ def complete(document: dict[str, Any], protocols: Iterable[RestProtocol], routes
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     for endpoint, protocol, _ in routes:
-        models |= {endpoint.request_model, endpoint.response_model}
+        models += [endpoint.request_model, endpoint.response_model]
         fast[endpoint.path] = ordinary.pop(endpoint.path, {}) | {"post": _describe(endpoint, protocol)}
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
-        ref_template=_SCHEMAS + "{model}",
-    )
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMAS + "{model}")
     schemas |= definitions["$defs"]
     document["paths"] = fast | ordinary
 
