@@ -181,7 +181,7 @@ def _explain(options: argparse.Namespace) -> int:
     settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
     classifier = opener(settings)(default_artifact(settings))
     [encoding] = classifier.encode((text,))
-    [prediction] = classifier.classify((encoding,)).predictions
+    [prediction], _ = classifier.classify((encoding,))
     try:
         explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
     except RequestError as error:
@@ -189,7 +189,7 @@ def _explain(options: argparse.Namespace) -> int:
         return 2
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     colour = {"auto": colour, "always": True, "never": False}[options.colour]
-    sys.stdout.write(render(text, classifier.manifest, prediction, explanation, colour=colour))
+    print(*render(text, classifier.manifest, prediction, explanation, colour=colour), sep="\n")
     return 0
 
 
