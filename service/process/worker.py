@@ -11,7 +11,6 @@ import secrets
 import signal
 import socket
 import sys
-from collections import Counter
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -132,13 +131,11 @@ class Worker(uvicorn.Server):
         self._tickets = itertools.count()
         self._results: dict[int, asyncio.Future[Outcome]] = {}
         self._background: list[asyncio.Task[None]] = []
-        self._closed: Counter[str] = Counter()  # connections by protocol, since the last report to the supervisor
-        self._leaving = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Follow the orders that the other workers have followed, listen to the supervisor, and report ready."""
         self._loop = asyncio.get_running_loop()
-        self._rest = self._make_listener()
+        self._listeners = {"rest": self._make_listener()}
         self._turns = Turns(self._loop)
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._access.refresh()  # the keys are those of the service's start
@@ -147,7 +144,15 @@ class Worker(uvicorn.Server):
             if descriptor is not None:
                 os.close(descriptor)
         if self._settings.grpc:
-            self._grpc = self._make_grpc_server()
+            self._grpc = GrpcServer(
+                self._state,
+                buffers=self._buffers,
+                turns=self._turns,
+                tasks=self._in_flight.new_set(),
+                certificates=self._certificates,
+                tracer=self._tracer,
+            )
+            self._listeners["grpc"] = self._grpc.listener
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._background.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
@@ -166,15 +171,14 @@ class Worker(uvicorn.Server):
             self._heap.trim(self._loop.time(), idle=not len(self._in_flight))
         if self._grpc is not None:
             self._grpc.tell(self._readiness.ready)
-        return await super().on_tick(counter) or self._leaving
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish the requests and calls that are running or being read."""
-        self.should_exit = True
         for task in self._background:
             task.cancel()
         grace = self._settings.shutdown_timeout
-        closing = [self._rest.close(grace)]
+        closing = [self._listeners["rest"].close(grace)]
         if self._grpc is not None:
             closing.append(self._grpc.stop(grace))
         await asyncio.gather(*closing)
@@ -212,9 +216,8 @@ class Worker(uvicorn.Server):
 
     def _watch(self) -> None:
         now = self._loop.time()
-        self._rest.watch(now)
-        if self._grpc is not None:
-            self._grpc.listener.watch(now)
+        for listener in self._listeners.values():
+            listener.watch(now)
         if self._certificates is not None:
             self._certificates.refresh()
         self._access.refresh()
@@ -223,7 +226,7 @@ class Worker(uvicorn.Server):
         """Read what the supervisor sent. Leave if the supervisor is gone."""
         try:
             for _ in range(_HANDOUT):
-                if self._rest.busy or (self._grpc is not None and self._grpc.listener.busy):
+                if any(listener.busy for listener in self._listeners.values()):
                     break
                 received = self._channel.receive()
                 if received is None:
@@ -231,8 +234,11 @@ class Worker(uvicorn.Server):
                 message, descriptor = received
                 match message["kind"]:
                     case "connection":
-                        connection = None if descriptor is None else socket.socket(fileno=descriptor)
-                        self._receive(message["protocol"], connection)
+                        listener = self._listeners[message["protocol"]]
+                        if descriptor is None:  # this process has no free file descriptor
+                            listener.closed += 1
+                        else:
+                            listener.accept(socket.socket(fileno=descriptor))
                     case "order":
                         self._orders.put_nowait((message, descriptor))
                     case "result":
@@ -248,25 +254,6 @@ class Worker(uvicorn.Server):
             self._loop.remove_reader(self._channel.fileno())
             self._leave()
         self._tell_closed()
-
-    def _receive(self, protocol: str, connection: socket.socket | None) -> None:
-        if connection is None:  # this process has no free file descriptor
-            self._closed[protocol] += 1
-        elif protocol == "grpc":
-            assert self._grpc is not None
-            self._grpc.listener.accept(connection)
-        else:
-            self._rest.accept(connection)
-
-    def _make_grpc_server(self) -> GrpcServer:
-        return GrpcServer(
-            self._state,
-            buffers=self._buffers,
-            turns=self._turns,
-            tasks=self._in_flight.new_set(),
-            certificates=self._certificates,
-            tracer=self._tracer,
-        )
 
     def _make_listener(self) -> Listener:
         settings, certificates = self._settings, self._certificates
@@ -320,12 +307,9 @@ class Worker(uvicorn.Server):
 
     def _tell_closed(self) -> None:
         """Tell the supervisor how many of the connections that it handed out are closed."""
-        self._closed["rest"] += self._rest.take_closed()
-        if self._grpc is not None:
-            self._closed["grpc"] += self._grpc.listener.take_closed()
-        for protocol, count in self._closed.items():
-            if count and self._tell("closed", protocol=protocol, count=count):
-                self._closed[protocol] = 0
+        for protocol, listener in self._listeners.items():
+            if listener.closed and self._tell("closed", protocol=protocol, count=listener.closed):
+                listener.closed = 0
 
     def _tell(self, kind: str, **fields: Any) -> bool:
         """Send a message to the supervisor; returns whether it was sent."""
@@ -345,7 +329,7 @@ class Worker(uvicorn.Server):
     def _leave(self) -> None:
         """Leave. The supervisor has handed out its last connection."""
         self._drain()
-        self._leaving = True
+        self.should_exit = True
 
 
 def make_request_log(settings: Settings, worker: int, metrics: Metrics) -> RequestLog | None:
