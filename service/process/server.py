@@ -81,11 +81,7 @@ def serve(settings: Settings) -> None:
 
         def work(number: int, channel: Channel, facts: list[Fact]) -> None:
             metrics.use(number)
-            worker = Worker(number, settings, repository, models, metrics, access, certificates, channel, facts)
-            try:
-                worker.run()
-            finally:
-                worker.close()
+            Worker(number, settings, repository, models, metrics, access, certificates, channel, facts).run()
 
         def ready() -> None:
             secure = "" if certificates is None else "s"

@@ -174,7 +174,7 @@ class Worker(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish the requests and calls that are running or being read."""
+        """Finish the requests and calls that are running or being read, and the running batch."""
         for task in self._background:
             task.cancel()
         grace = self._settings.shutdown_timeout
@@ -185,14 +185,11 @@ class Worker(uvicorn.Server):
         self._loop.remove_reader(self._channel.fileno())
         for running in self.server_state.tasks:
             running.cancel()
+        self._dataplane.close()
         if self._tracer is not None:
             self._tracer.close()
         if self._request_log is not None:
             self._request_log.close()
-
-    def close(self) -> None:
-        """Let the running batch finish, after the event loop has ended."""
-        self._dataplane.close()
 
     async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
         """Make all workers follow an order. Raises `Unavailable` while the service shuts down."""
