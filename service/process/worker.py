@@ -19,31 +19,22 @@ import uvicorn
 
 from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
 from sentiment_conv1d.service.grpc.server import GrpcServer
-from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane, RequestLimits
 from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Outcome, Reconciler
 from sentiment_conv1d.service.models.replay_log import Fact, Order
-from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import opener
-from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.listener import Connection, Listener
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.process.channel import Channel, ChannelClosed
+from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.heap import Heap
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.middleware.cors import allow_origins
 from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.protocol import Protocol
 from sentiment_conv1d.service.rest.server.refusal import refusal
-from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
-from sentiment_conv1d.service.settings import Settings
-from sentiment_conv1d.service.telemetry.metrics import Metrics
-from sentiment_conv1d.service.telemetry.request_log import RequestLog
-from sentiment_conv1d.service.telemetry.sinks import EventSink, LogFile, Sink
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -74,21 +65,17 @@ class Worker(uvicorn.Server):
     def __init__(
         self,
         number: int,
-        settings: Settings,
-        repository: Repository,
-        models: LoadedModels,
-        metrics: Metrics,
-        access: Access,
+        core: Core,
         certificates: Certificates | None,
         channel: Channel,
         facts: list[Fact],
     ) -> None:
+        settings = core.settings
         self._in_flight = InFlight()
-        self._request_log = make_request_log(settings, number, metrics)
-        self._dataplane = make_dataplane(settings, models, metrics, self._in_flight, self._request_log)
-        self._readiness = Readiness(models)
-        self._reconciler = Reconciler(repository, models, opener(settings), self._dataplane, metrics, self)
-        self._state = ServiceState(settings, self._dataplane, models, self._readiness, access, metrics)
+        self._state = core.start(number, self._in_flight)
+        self._reconciler = Reconciler(
+            core.repository, core.models, opener(settings), self._state.dataplane, core.metrics, self
+        )
         self._state.reconciler = self._reconciler
         application: Any = Application(self._state)
         #: For requests on the fast path, which skips ASGI; None if middleware has to see every request.
@@ -121,7 +108,6 @@ class Worker(uvicorn.Server):
         self.server_state.tasks = self._in_flight.new_set()
         self._number = number
         self._settings = settings
-        self._access = access
         self._buffers = Buffers(settings.max_buffered_bytes)
         self._channel = channel
         self._certificates = certificates
@@ -138,7 +124,7 @@ class Worker(uvicorn.Server):
         self._listeners = {"rest": self._make_listener()}
         self._turns = Turns(self._loop)
         sys.setswitchinterval(_SWITCH_SECONDS)
-        self._access.refresh()  # the keys are those of the service's start
+        self._state.access.refresh()  # the keys are those of the service's start
         await self._reconciler.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
@@ -170,7 +156,7 @@ class Worker(uvicorn.Server):
             self._watch()
             self._heap.trim(self._loop.time(), idle=not len(self._in_flight))
         if self._grpc is not None:
-            self._grpc.tell(self._readiness.ready)
+            self._grpc.tell(self._state.readiness.ready)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -185,18 +171,16 @@ class Worker(uvicorn.Server):
         self._loop.remove_reader(self._channel.fileno())
         for running in self.server_state.tasks:
             running.cancel()
-        self._dataplane.close()
+        self._state.dataplane.close()
         if self._tracer is not None:
             self._tracer.close()
-        if self._request_log is not None:
-            self._request_log.close()
 
     async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
         """Make all workers follow an order. Raises `Unavailable` while the service shuts down."""
         ticket = next(self._tickets)
         self._results[ticket] = self._loop.create_future()
         try:
-            self._readiness.check_draining()
+            self._state.readiness.check_draining()
             self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict())
             return await self._results[ticket]
         except (BlockingIOError, ChannelClosed):
@@ -217,7 +201,7 @@ class Worker(uvicorn.Server):
             listener.watch(now)
         if self._certificates is not None:
             self._certificates.refresh()
-        self._access.refresh()
+        self._state.access.refresh()
 
     def _hear(self) -> None:
         """Read what the supervisor sent. Leave if the supervisor is gone."""
@@ -276,7 +260,7 @@ class Worker(uvicorn.Server):
             find_handler=None if self._application is None else self._application.find_handler,
             buffers=self._buffers,
             turns=self._turns,
-            draining=lambda: self._readiness.draining,
+            draining=lambda: self._state.readiness.draining,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,
         )
@@ -318,7 +302,7 @@ class Worker(uvicorn.Server):
 
     def _drain(self) -> None:
         """Answer requests as before, but fail health checks and load no more models."""
-        self._readiness.draining = True
+        self._state.readiness.draining = True
         for result in self._results.values():
             if not result.done():
                 result.set_exception(Unavailable("shutting down"))
@@ -327,34 +311,3 @@ class Worker(uvicorn.Server):
         """Leave. The supervisor has handed out its last connection."""
         self._drain()
         self.should_exit = True
-
-
-def make_request_log(settings: Settings, worker: int, metrics: Metrics) -> RequestLog | None:
-    """Return the request log of a worker, or None if it is off."""
-    if settings.request_log is None:
-        return None
-    sink: Sink
-    if (folder := settings.request_log_folder) is None:
-        sink = EventSink(settings.request_log)
-    else:
-        sink = LogFile(folder / f"requests-{worker}.jsonl", settings.request_log_bytes)
-    return RequestLog(sink, settings.request_log_sample, texts=settings.request_log_texts, count=metrics.logged)
-
-
-def make_dataplane(
-    settings: Settings,
-    models: LoadedModels,
-    metrics: Metrics,
-    in_flight: InFlight,
-    request_log: RequestLog | None = None,
-) -> DataPlane:
-    """Return a data plane with the limits of the settings."""
-    limits = RequestLimits(
-        texts=settings.max_batch_texts,
-        characters=settings.max_text_characters,
-        requests=settings.max_concurrent_requests,
-        pending_texts=settings.max_pending_texts,
-        seconds=settings.request_timeout,
-    )
-    batching = Batching(settings.batching, settings.batching_rows, settings.batching_delay)
-    return DataPlane(limits, batching, metrics, in_flight, models, request_log)
