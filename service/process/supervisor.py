@@ -22,7 +22,7 @@ from typing import Literal
 
 from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
 from sentiment_conv1d.service.network.sockets import ListeningSocket
-from sentiment_conv1d.service.process.channel import Channel, ChannelClosed, pair
+from sentiment_conv1d.service.process.channel import Channel, pair
 from sentiment_conv1d.service.process.transactions import Transactions
 from sentiment_conv1d.service.process.worker_process import WorkerProcess, describe_end
 
@@ -193,28 +193,26 @@ class Supervisor:
         ready = [worker for worker in self._workers.values() if worker.ready]
         silent_since = monotonic() - _SILENT_SECONDS
         for worker in sorted(ready, key=lambda worker: (worker.heard < silent_since, worker.connections[protocol])):
-            if worker.send("connection", connection.fileno(), protocol=protocol):
+            if worker.channel.send("connection", connection.fileno(), protocol=protocol):
                 worker.connections[protocol] += 1
                 return True
         return False
 
     def _hear(self, worker: WorkerProcess) -> None:
-        try:
-            while (received := worker.channel.receive()) is not None:
-                message, descriptor = received
-                worker.heard = monotonic()
-                match message["kind"]:
-                    case "ready":
-                        worker.ready = True
-                        self._transactions.joined()
-                    case "closed":
-                        worker.connections[message["protocol"]] -= message["count"]
-                    case "ask":
-                        self._transactions.add(worker, message["ticket"], Order(**message["order"]), descriptor)
-                    case "done":
-                        self._transactions.answered(worker, message)
-        except ChannelClosed:
-            worker.end()
+        while (received := worker.channel.receive()) is not None:
+            message, descriptor = received
+            worker.heard = monotonic()
+            match message["kind"]:
+                case "ready":
+                    worker.joined = True
+                    self._transactions.joined()
+                case "closed":
+                    worker.connections[message["protocol"]] -= message["count"]
+                case "ask":
+                    self._transactions.add(worker, message["ticket"], Order(**message["order"]), descriptor)
+                case "done":
+                    self._transactions.answered(worker, message)
+        if worker.channel.closed:
             self._selector.unregister(worker.channel)
 
     def _handle_signals(self) -> None:
@@ -276,15 +274,14 @@ class Supervisor:
             for due, number in [fork for fork in self._forks if fork[0] <= now]:
                 self._forks.remove((due, number))
                 self._fork(number)
-            self._watch_start(now)
-            self._watch_life(now)
+            self._watch(now)
             self._transactions.watch(now)
         self._looked = now
         if self._phase == "drain" and now >= self._leave_at and (self._all_handed_over(now) or now >= self._kill_at):
             self._leave()
         if self._phase:
             for worker in self._workers.values():
-                if worker.told != self._phase and worker.send(self._phase):
+                if worker.told != self._phase and worker.channel.send(self._phase):
                     worker.told = self._phase
         if now >= self._kill_at:
             logger.error("killing %d workers that did not end", len(self._workers))
@@ -314,24 +311,20 @@ class Supervisor:
                 self._selector.unregister(acceptor.listener.socket)
             acceptor.close()
 
-    def _watch_start(self, now: float) -> None:
-        ready = [worker for worker in self._workers.values() if worker.ready]
-        if not self._was_ready and len(ready) == self.number_of_workers:
+    def _watch(self, now: float) -> None:
+        """Kill workers that hang or do not start. They are replaced like workers that died."""
+        if not self._was_ready and sum(worker.ready for worker in self._workers.values()) == self.number_of_workers:
             self._was_ready = True
             self.ready()
-        for worker in self._workers.values():
-            if worker.starting and now - worker.started > START_TIMEOUT:
-                logger.error("worker %d is not ready after %.0f s", worker.number, START_TIMEOUT)
-                worker.kill()
-
-    def _watch_life(self, now: float) -> None:
-        """Kill workers that hang. They are replaced like workers that died."""
         if now - self._looked > _STOPPED_SECONDS:
             for worker in self._workers.values():
                 worker.heard = now
         for worker in self._workers.values():
             if worker.ready and now - worker.heard > self.worker_seconds:
                 logger.error("worker %d gave no sign of life for %g s", worker.number, self.worker_seconds)
+                worker.kill()
+            elif worker.running and not worker.joined and now - worker.started > START_TIMEOUT:
+                logger.error("worker %d is not ready after %.0f s", worker.number, START_TIMEOUT)
                 worker.kill()
 
     def _listen_or_not(self, now: float) -> None:
@@ -355,7 +348,7 @@ class Supervisor:
         moments = [self._leave_at, self._kill_at, *(acceptor.paused_until for acceptor in self._acceptors)]
         moments += [] if self._settled_at is None else [self._settled_at]
         times += [moment for moment in moments if moment > now]
-        if any(worker.told != self._phase and not worker.ended for worker in self._workers.values()):
+        if any(worker.told != self._phase and not worker.channel.closed for worker in self._workers.values()):
             times.append(now + _FULL_SECONDS)
         times.append(now + _LOOK_SECONDS)
         return max(0.0, min(times) - monotonic())

@@ -151,9 +151,9 @@ class Transactions:
         """Send an order of this round. Before the first round, no answer is expected."""
         descriptor = None if order.action == "load" else transaction.descriptor
         for worker in workers:
-            if not worker.send("order", descriptor, round=transaction.round, order=order._asdict()):
+            if not worker.channel.send("order", descriptor, round=transaction.round, order=order._asdict()):
                 # The worker would serve other versions than the others. One that has ended is replaced anyway.
-                if not worker.ended:
+                if not worker.channel.closed:
                     logger.error("worker %d does not receive orders", worker.number)
                 worker.kill()
 
@@ -177,7 +177,7 @@ class Transactions:
             self._followed(announced)
         if transaction.asking.pid in self._workers:
             refusal = announced._asdict() if announced is not None and announced.action == "refuse" else None
-            if not transaction.asking.send(
+            if not transaction.asking.channel.send(
                 "result", ticket=transaction.ticket, refusal=refusal, declined=transaction.declined
             ):
                 logger.warning("worker %d did not receive the result of its order", transaction.asking.number)

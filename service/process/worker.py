@@ -26,7 +26,7 @@ from sentiment_conv1d.service.models.startup import opener
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.listener import Connection, Listener
 from sentiment_conv1d.service.network.turns import Turns
-from sentiment_conv1d.service.process.channel import Channel, ChannelClosed
+from sentiment_conv1d.service.process.channel import Channel
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.heap import Heap
 from sentiment_conv1d.service.rest.app import Application
@@ -151,7 +151,7 @@ class Worker(uvicorn.Server):
         """Called ten times a second; returns whether it is time to leave."""
         self._tell_closed()
         if counter % _LIFE_TICKS == 0:
-            self._tell("alive")
+            self._channel.send("alive")
         if counter % _WATCH_TICKS == 0:
             self._watch()
             self._heap.trim(self._loop.time(), idle=not len(self._in_flight))
@@ -181,10 +181,9 @@ class Worker(uvicorn.Server):
         self._results[ticket] = self._loop.create_future()
         try:
             self._state.readiness.check_draining()
-            self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict())
+            if not self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict()):
+                raise Unavailable("the supervisor does not accept orders")
             return await self._results[ticket]
-        except (BlockingIOError, ChannelClosed):
-            raise Unavailable("the supervisor does not accept orders") from None
         finally:
             del self._results[ticket]
 
@@ -205,35 +204,34 @@ class Worker(uvicorn.Server):
 
     def _hear(self) -> None:
         """Read what the supervisor sent. Leave if the supervisor is gone."""
-        try:
-            for _ in range(_HANDOUT):
-                if any(listener.busy for listener in self._listeners.values()):
-                    break
-                received = self._channel.receive()
-                if received is None:
-                    break
-                message, descriptor = received
-                match message["kind"]:
-                    case "connection":
-                        listener = self._listeners[message["protocol"]]
-                        if descriptor is None:  # this process has no free file descriptor
-                            listener.closed += 1
-                        else:
-                            listener.accept(socket.socket(fileno=descriptor))
-                    case "order":
-                        self._orders.put_nowait((message, descriptor))
-                    case "result":
-                        if (result := self._results.get(message["ticket"])) is not None and not result.done():
-                            refused = message["refusal"]
-                            result.set_result(Outcome(refused and Order(**refused), message["declined"]))
-                    case "drain":
-                        self._drain()
-                    case "leave":
-                        self._leave()
-        except ChannelClosed:
-            logger.error("worker %d: the supervisor is gone", self._number)
-            self._loop.remove_reader(self._channel.fileno())
-            self._leave()
+        for _ in range(_HANDOUT):
+            if any(listener.busy for listener in self._listeners.values()):
+                break
+            received = self._channel.receive()
+            if received is None:
+                if self._channel.closed:
+                    logger.error("worker %d: the supervisor is gone", self._number)
+                    self._loop.remove_reader(self._channel.fileno())
+                    self._leave()
+                break
+            message, descriptor = received
+            match message["kind"]:
+                case "connection":
+                    listener = self._listeners[message["protocol"]]
+                    if descriptor is None:  # this process has no free file descriptor
+                        listener.closed += 1
+                    else:
+                        listener.accept(socket.socket(fileno=descriptor))
+                case "order":
+                    self._orders.put_nowait((message, descriptor))
+                case "result":
+                    if (result := self._results.get(message["ticket"])) is not None and not result.done():
+                        refused = message["refusal"]
+                        result.set_result(Outcome(refused and Order(**refused), message["declined"]))
+                case "drain":
+                    self._drain()
+                case "leave":
+                    self._leave()
         self._tell_closed()
 
     def _make_listener(self) -> Listener:
@@ -289,16 +287,8 @@ class Worker(uvicorn.Server):
     def _tell_closed(self) -> None:
         """Tell the supervisor how many of the connections that it handed out are closed."""
         for protocol, listener in self._listeners.items():
-            if listener.closed and self._tell("closed", protocol=protocol, count=listener.closed):
+            if listener.closed and self._channel.send("closed", protocol=protocol, count=listener.closed):
                 listener.closed = 0
-
-    def _tell(self, kind: str, **fields: Any) -> bool:
-        """Send a message to the supervisor; returns whether it was sent."""
-        try:
-            self._channel.send(kind, **fields)
-        except (BlockingIOError, ChannelClosed):
-            return False
-        return True
 
     def _drain(self) -> None:
         """Answer requests as before, but fail health checks and load no more models."""
