@@ -44,8 +44,8 @@ _SILENT_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
 _STOPPED_SECONDS = 3.0
 
-#: Seconds until a message is sent again to a worker whose channel is full.
-_FULL_SECONDS = 0.01
+#: Seconds between two checks while a message, a connection or a replacement waits.
+_WAIT_SECONDS = 0.01
 
 #: Seconds between the end of listening and the end of accepting, for TCP handshakes in progress to complete.
 _SETTLE_SECONDS = 0.2
@@ -98,7 +98,7 @@ class Supervisor:
         self._workers: dict[int, WorkerProcess] = {}  # by process id
         self._transactions = Transactions(self._workers, self.replay_log, self.followed)
         self._selector = selectors.DefaultSelector()
-        self._forks: list[tuple[float, int]] = []  # when to start which worker
+        self._forks = dict.fromkeys(range(self.number_of_workers), 0.0)  # the workers to start, and when
         self._signals: list[int] = []
         self._phase: Literal["", "drain", "leave"] = ""
         self._leave_at = self._kill_at = float("inf")
@@ -119,10 +119,10 @@ class Supervisor:
         # Objects that exist now are never freed. The collector must not write to their pages, so that they stay shared.
         gc.collect()
         gc.freeze()
-        for worker in range(self.number_of_workers):
-            self._fork(worker)
-        now = monotonic()
         while self._workers or self._forks:
+            now = monotonic()
+            self._handle_time(now)
+            self._listen_or_not(now)
             for key, _ in self._selector.select(self._seconds_to_wait(now)):
                 if key.fileobj is wake_reader:
                     wake_reader.recv(4096)
@@ -131,9 +131,6 @@ class Supervisor:
                 else:
                     self._hear(key.data)
             self._handle_signals()
-            now = monotonic()
-            self._handle_time(now)
-            self._listen_or_not(now)
         return not self._failed
 
     def _fork(self, number: int) -> None:
@@ -182,7 +179,7 @@ class Supervisor:
                         return False
                     continue  # the caller disconnected before it was accepted
             if not self._hand_over(acceptor.protocol, acceptor.in_hand):
-                acceptor.paused_until = monotonic() + _FULL_SECONDS
+                acceptor.paused_until = monotonic() + _WAIT_SECONDS
                 return False
             acceptor.in_hand.close()
             acceptor.in_hand = None
@@ -255,7 +252,7 @@ class Supervisor:
             logger.error("worker %d %s and is replaced", worker.number, how, extra=extra)
             self.replaced(reason)
             stable = monotonic() - worker.started > _STABLE_SECONDS
-            self._forks.append((monotonic() + (0 if stable else _PAUSE_SECONDS), worker.number))
+            self._forks[worker.number] = monotonic() + (0 if stable else _PAUSE_SECONDS)
 
     def _shut_down(self, *, patient: bool) -> None:
         """Start the shutdown. A second call ends the drain delay, and a later one kills the workers."""
@@ -271,8 +268,8 @@ class Supervisor:
 
     def _handle_time(self, now: float) -> None:
         if self._phase != "leave":
-            for due, number in [fork for fork in self._forks if fork[0] <= now]:
-                self._forks.remove((due, number))
+            for number in [number for number, due in self._forks.items() if due <= now]:
+                del self._forks[number]
                 self._fork(number)
             self._watch(now)
             self._transactions.watch(now)
@@ -343,15 +340,9 @@ class Supervisor:
                 self._accept(acceptor)  # if no further connection arrives, no event triggers another try
 
     def _seconds_to_wait(self, now: float) -> float:
-        """Return the seconds until the next event that was not due at `now`."""
-        times = [due for due, _ in self._forks]
-        moments = [self._leave_at, self._kill_at, *(acceptor.paused_until for acceptor in self._acceptors)]
-        moments += [] if self._settled_at is None else [self._settled_at]
-        times += [moment for moment in moments if moment > now]
-        if any(worker.told != self._phase and not worker.channel.closed for worker in self._workers.values()):
-            times.append(now + _FULL_SECONDS)
-        times.append(now + _LOOK_SECONDS)
-        return max(0.0, min(times) - monotonic())
+        """Return the seconds until the next check if nothing happens before."""
+        waiting = self._phase or self._forks or any(acceptor.paused_until > now for acceptor in self._acceptors)
+        return _WAIT_SECONDS if waiting else _LOOK_SECONDS
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(number)
