@@ -78,10 +78,9 @@ def serve(settings: Settings) -> None:
 
         def ready() -> None:
             secure = "" if certificates is None else "s"
-            schemes = {"grpc": "grpc", "rest": "http"}
-            for protocol in sorted(listeners):
-                described = listeners[protocol].describe(schemes[protocol] + secure, settings.host)
-                logger.info("listening on %s", described)
+            for protocol, scheme in (("grpc", "grpc"), ("rest", "http")):
+                if protocol in listeners:
+                    logger.info("listening on %s", listeners[protocol].describe(scheme + secure, settings.host))
 
         for listener in listeners.values():
             listener.listen()

@@ -32,6 +32,7 @@ from sentiment_conv1d.service.process.heap import Heap
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.middleware.cors import allow_origins
 from sentiment_conv1d.service.rest.server import headers
+from sentiment_conv1d.service.rest.server.fast_path import FindHandler
 from sentiment_conv1d.service.rest.server.protocol import Protocol
 from sentiment_conv1d.service.rest.server.refusal import refusal
 from sentiment_conv1d.service.security.tls import Certificates
@@ -73,13 +74,12 @@ class Worker(uvicorn.Server):
         settings = core.settings
         self._in_flight = InFlight()
         self._state = core.start(number, self._in_flight)
-        self._reconciler = Reconciler(
+        self._state.reconciler = Reconciler(
             core.repository, core.models, opener(settings), self._state.dataplane, core.metrics, self
         )
-        self._state.reconciler = self._reconciler
         application: Any = Application(self._state)
-        #: For requests on the fast path, which skips ASGI; None if middleware has to see every request.
-        self._application: Application | None = application
+        #: Finds the handlers of the fast path, which skips ASGI. None if middleware has to see every request.
+        self._find_handler: FindHandler | None = application.find_handler
         self._tracer: Tracer | None = None
         if settings.tracing:
             from sentiment_conv1d.service.rest.middleware.traced import Traced
@@ -87,10 +87,10 @@ class Worker(uvicorn.Server):
 
             self._tracer = Tracer()
             application = Traced(application, self._tracer)
-            self._application = None
+            self._find_handler = None
         if settings.cors_origins is not None:
             application = allow_origins(application, settings.cors_origins)
-            self._application = None
+            self._find_handler = None
         super().__init__(
             uvicorn.Config(
                 application,
@@ -125,7 +125,7 @@ class Worker(uvicorn.Server):
         self._turns = Turns(self._loop)
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._state.access.refresh()  # the keys are those of the service's start
-        await self._reconciler.catch_up(self._facts)
+        await self._state.reconciler.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
                 os.close(descriptor)
@@ -142,7 +142,7 @@ class Worker(uvicorn.Server):
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._background.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
-            self._background.append(asyncio.create_task(self._reconciler.watch(self._settings.watch_interval)))
+            self._background.append(asyncio.create_task(self._state.reconciler.watch(self._settings.watch_interval)))
         self._heap = Heap()
         self._channel.send("ready")
         self.started = True
@@ -255,7 +255,7 @@ class Worker(uvicorn.Server):
             self.server_state,
             self._loop,
             lost,
-            find_handler=None if self._application is None else self._application.find_handler,
+            find_handler=self._find_handler,
             buffers=self._buffers,
             turns=self._turns,
             draining=lambda: self._state.readiness.draining,
@@ -272,7 +272,7 @@ class Worker(uvicorn.Server):
         while True:
             message, descriptor = await self._orders.get()
             try:
-                refusal = await self._reconciler.follow(Order(**message["order"]), descriptor)
+                refusal = await self._state.reconciler.follow(Order(**message["order"]), descriptor)
             except Exception:
                 # This worker would serve other versions than the others, so it has to be replaced.
                 logger.exception("worker %d failed to follow an order", self._number)
