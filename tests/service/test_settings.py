@@ -193,7 +193,8 @@ def table() -> str:
     for name, field in Settings.model_fields.items():
         default = f"`{shown(field.default)}`"
         names = ", ".join(f"`{each}`" for each in variables(name))
-        rows.append(f"| `{flag(name)}` | {names} | {default} | {field.description} |")
+        description = " ".join((field.description or "?").split())
+        rows.append(f"| `{flag(name)}` | {names} | {default} | {description} |")
     return "\n".join(rows) + "\n"
 
 
