@@ -63,7 +63,6 @@ class _Acceptor:
 
     protocol: str
     listener: ListeningSocket
-    registered: bool = False
     paused_until: float = 0.0
     in_hand: socket.socket | None = None
 
@@ -304,7 +303,7 @@ class Supervisor:
         self._phase = "leave"
         self._forks.clear()
         for acceptor in self._acceptors:
-            if acceptor.registered:
+            if acceptor.listener.socket in self._selector.get_map():
                 self._selector.unregister(acceptor.listener.socket)
             acceptor.close()
 
@@ -331,11 +330,11 @@ class Supervisor:
         able = self._was_ready and any(worker.ready for worker in self._workers.values())
         for acceptor in self._acceptors:
             wanted = able and now >= acceptor.paused_until
-            if wanted and not acceptor.registered:
+            registered = acceptor.listener.socket in self._selector.get_map()
+            if wanted and not registered:
                 self._selector.register(acceptor.listener.socket, selectors.EVENT_READ, acceptor)
-            elif acceptor.registered and not wanted:
+            elif registered and not wanted:
                 self._selector.unregister(acceptor.listener.socket)
-            acceptor.registered = wanted
             if wanted and acceptor.in_hand is not None:
                 self._accept(acceptor)  # if no further connection arrives, no event triggers another try
 
