@@ -211,7 +211,7 @@ def _copy(options: argparse.Namespace) -> int:
 
 
 def _drift(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.service.drift.command import drift
+    from sentiment_conv1d.drift.command import drift
 
     return drift(options)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
+from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.fields import limited
 from sentiment_conv1d.service.grpc.methods import Counted, uncounted
-from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.grpc.transport.status import as_refusal
 from sentiment_conv1d.service.models.state import ServiceState

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service import prediction as core
 from sentiment_conv1d.service.grpc.fields import limited
 from sentiment_conv1d.service.grpc.methods import Counted
-from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.inference.explaining.explainer import FILTERS

@@ -12,8 +12,8 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.protos.descriptors import message_class
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.grpc.descriptors import message_class
 from sentiment_conv1d.service.grpc.fields import limited
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.transport.call import Method

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sentiment_conv1d.model.tokenizer import Encoding
-from sentiment_conv1d.service.grpc.protos import sentiment_pb2
+from sentiment_conv1d.protos import sentiment_pb2
 from sentiment_conv1d.service.prediction import Prediction, PredictionColumns
 from sentiment_conv1d.service.rest.native import PredictionBody
 

@@ -22,8 +22,8 @@ import pytest
 
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
-from sentiment_conv1d.service.grpc.protos import inference_pb2 as oip
-from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
+from sentiment_conv1d.protos import inference_pb2 as oip
+from sentiment_conv1d.protos import sentiment_pb2 as pb
 from tests.proc import children, connections
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table

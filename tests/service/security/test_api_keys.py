@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
+from sentiment_conv1d.protos import inference_pb2 as pb
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.security.api_keys import ApiKeys
 from tests.proc import children
 from tests.processes import ServerProcess, eventually, run

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.telemetry.sinks import LogFile
 from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess, eventually, run
 from tests.service.grpc.channels import connect

@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from sentiment_conv1d.drift.comparison import Comparison, compare
+from sentiment_conv1d.drift.log import Log, LogError, LoggedTexts, Model, read_log
+from sentiment_conv1d.drift.page import HEAD, report, rows
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.text_statistics import TextStatistics
-from sentiment_conv1d.service.drift.comparison import Comparison, compare
-from sentiment_conv1d.service.drift.log import Log, LogError, LoggedTexts, Model, read_log
-from sentiment_conv1d.service.drift.page import HEAD, report, rows
 
 #: The characters of a record's time up to its minutes.
 _MINUTES = len("2026-11-02T09:30")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from sentiment_conv1d.drift.stability import chance_index, reading, stability_index
 from sentiment_conv1d.model.text_statistics import Distribution, TextStatistics
-from sentiment_conv1d.service.drift.stability import chance_index, reading, stability_index
 
 #: Numbers from this one on are shown without decimals.
 _LARGE = 1000
