@@ -68,8 +68,8 @@ def serve(settings: Settings) -> None:
         if settings.grpc:
             bound = inherited.get("grpc") or _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
-        # The last row of the metrics is the supervisor's.
-        core, replay_log = begin(settings, workers + 1, shared=not may_use_cuda(settings.execution_provider))
+        shared = not may_use_cuda(settings.execution_provider)
+        core, replay_log = begin(settings, processes=workers + 1, shared=shared)
         for remark in core.models.missing():
             logger.warning(remark)
 
@@ -123,9 +123,9 @@ def worker_count(settings: Settings) -> int:
 def begin(settings: Settings, processes: int = 1, *, shared: bool = True) -> tuple[Core, ReplayLog]:
     """Load the models. Returns the core and the log of the versions that all workers serve at their start.
 
-    `processes` is the number of those that count metrics; this one is the last. With `shared`, it opens the versions
-    before it forks the workers. A process cannot use a GPU that its parent has used, so on a GPU each worker opens the
-    files that this process has read. Raises the errors of `choose`, and `StartupError`.
+    `processes` is the number of processes that count metrics, including this one. With `shared`, this process opens the
+    versions before it forks the workers. A process cannot use a GPU that its parent has used, so on a GPU each worker
+    opens the files that this process has read. Raises the errors of `choose`, and `StartupError`.
     """
     repository = repository_of(settings)
     models = LoadedModels(settings.default_model, settings.routing_rules())
