@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -114,6 +115,7 @@ def _add_drift(drift: argparse.ArgumentParser) -> None:
     drift.add_argument(
         "--fail-above",
         type=float,
+        default=math.inf,
         metavar="PSI",
         help="exit with status 1 if a population stability index is above this value, and not by chance",
     )

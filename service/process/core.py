@@ -14,7 +14,7 @@ from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_log import RequestLog
-from sentiment_conv1d.service.telemetry.sinks import EventSink, LogFile, Sink
+from sentiment_conv1d.service.telemetry.sinks import EventSink, LogFile
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,9 @@ class Core:
         settings = self.settings
         if settings.request_log is None:
             return None
-        sink: Sink
         if (folder := settings.request_log_folder) is None:
-            sink = EventSink(settings.request_log)
+            sink = EventSink(settings.request_log).write
         else:
-            sink = LogFile(folder / f"requests-{worker}.jsonl", settings.request_log_bytes)
+            sink = LogFile(folder / f"requests-{worker}.jsonl", settings.request_log_bytes).write
         share, texts = settings.request_log_sample, settings.request_log_texts
         return RequestLog(sink, share, texts=texts, count=self.metrics.logged)

@@ -408,5 +408,4 @@ def test_statistics(build: Build, classifier: Classifier) -> None:
     statistics = model.statistics
     assert (statistics["texts"], statistics["runs"]) == (41, 3)
     assert (statistics.successes, statistics["failures"]) == (2, 1)
-    stages = sum(statistics.stage_time(stage) for stage in ("queue", "tokenize", "infer"))
-    assert stages + statistics.output_time == statistics["success_time"]
+    assert 0 < sum(statistics[stage] for stage in ("queue", "tokenize", "infer")) <= statistics["success_time"]
