@@ -70,8 +70,9 @@ def serve(settings: Settings) -> None:
             listeners["grpc"] = stack.enter_context(bound)
         shared = not may_use_cuda(settings.execution_provider)
         core, replay_log = begin(settings, processes=workers + 1, shared=shared)
-        for remark in core.models.missing():
-            logger.warning(remark)
+        if shared:  # otherwise this process has no models
+            for remark in core.models.missing():
+                logger.warning(remark)
 
         def work(number: int, channel: Channel, facts: list[Fact]) -> None:
             core.metrics.use(number)
