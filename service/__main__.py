@@ -179,11 +179,11 @@ def _explain(options: argparse.Namespace) -> int:
     settings = read_settings(vars(options))
     classifier = opener(settings)(default_artifact(settings))
     [encoding] = classifier.encode((text,))
-    [prediction] = classifier.classify((encoding,)).predictions
+    [prediction], _ = classifier.classify((encoding,))
     explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     colour = {"auto": colour, "always": True, "never": False}[options.colour]
-    sys.stdout.write(render(text, classifier.manifest, prediction, explanation, colour=colour))
+    print(*render(text, classifier.manifest, prediction, explanation, colour=colour), sep="\n")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
@@ -52,7 +53,8 @@ class Explain(Endpoint):
     async def respond(self, request: EndpointRequest) -> Answer:
         body = parse(ExplainRequest, request.body, self.dataplane)
         classifier = self.models.get(body.model, body.version, (body.text,))
-        prediction, explanation = await self.dataplane.explain(classifier, body.text, body.label, body.filters)
+        explain = partial(classifier.explainer.explain, filters=body.filters)
+        prediction, explanation = await self.dataplane.explain(classifier, body.text, body.label, explain)
         return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
 
 
@@ -104,9 +106,8 @@ class Inspect(Endpoint):
         body = parse(InspectRequest, request.body, self.dataplane)
         classifier = self.models.get(body.model, body.version, (body.text,))
         chosen = None if body.filter is None else (body.filter.width, body.filter.index)
-        prediction, explanation, inspection = await self.dataplane.inspect(
-            classifier, body.text, body.label, chosen, body.feature_map
-        )
+        inspect = partial(classifier.explainer.inspect, chosen=chosen, feature_map=body.feature_map)
+        prediction, (explanation, inspection) = await self.dataplane.explain(classifier, body.text, body.label, inspect)
         manifest = classifier.manifest
         document = {
             "explanation": _explanation(manifest, prediction, explanation),

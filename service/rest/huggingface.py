@@ -162,7 +162,7 @@ async def classify(
 
 def scored(classifier: Classifier, prediction: Prediction, *, raw: bool = False) -> list[dict[str, Any]]:
     """Return the labels of a text with their probabilities, or logits if `raw`, the most probable first."""
-    scores = classifier.logits(prediction) if raw else prediction.probabilities
+    scores = prediction.logits(classifier.manifest.activation) if raw else prediction.probabilities
     pairs = zip(classifier.labels, scores, strict=True)
     return [{"label": label, "score": score} for label, score in sorted(pairs, key=lambda pair: -pair[1])]
 

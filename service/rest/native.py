@@ -287,7 +287,7 @@ def _decided_body(classifier: Classifier, prediction: Prediction, body: Decision
         prediction = prediction.decided(manifest.labels, body.threshold)
     document = prediction_body(manifest, prediction)
     if body.logits:
-        logits = classifier.logits(prediction)
+        logits = prediction.logits(manifest.activation)
         document["logits"] = dict(zip(manifest.labels, logits, strict=True))
     if body.top_k is not None:
         probabilities: dict[str, Any] = document["probabilities"]

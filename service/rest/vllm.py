@@ -98,7 +98,7 @@ class Classify(Endpoint):
                 {
                     "index": index,
                     "label": each.label,
-                    "probs": classifier.logits(each) if body.use_activation is False else each.probabilities,
+                    "probs": each.logits(manifest.activation) if body.use_activation is False else each.probabilities,
                     "num_classes": len(manifest.labels),
                 }
                 for index, each in enumerate(predictions)

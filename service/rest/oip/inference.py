@@ -96,22 +96,25 @@ class Infer(Endpoint):
     async def respond(self, request: EndpointRequest) -> Answer:
         body, inputs, binary = _read(request, self.dataplane)
         parameters = body.parameters or {}
+        binary_outputs = {each.name: _flag(each.parameters or {}, "binary_data", binary) for each in body.outputs}
         inference_request = inference.InferenceRequest(
             model=request.parameters["model"],
             version=request.parameters.get("version", ""),
             inputs=inputs,
-            outputs=[_requested(each, binary) for each in body.outputs],
+            outputs=[
+                RequestedOutput(each.name, _whole_number(each.parameters or {}, "classification"))
+                for each in body.outputs
+            ],
             timeout=_whole_number(parameters, "timeout") * _MICROSECONDS or None,
         )
         classifier, outputs = await inference.infer(self.dataplane, self.models, inference_request)
-        wishes = {each.name: each.binary for each in inference_request.outputs}
         head: dict[str, Any] = {
             "model_name": classifier.manifest.name,
             "model_version": str(classifier.manifest.version),
         }
         if body.id is not None:
             head["id"] = body.id
-        return _compressed(_answer(head, outputs, wishes, binary), request)
+        return _compressed(_answer(head, outputs, binary_outputs, binary), request)
 
 
 def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:
@@ -163,15 +166,6 @@ def _binary_output(body: InferRequest) -> bool:
     return _flag(body.parameters or {}, "binary_data_output", False)
 
 
-def _requested(output: InferRequestedOutput, binary: bool) -> RequestedOutput:
-    parameters = output.parameters or {}
-    return RequestedOutput(
-        output.name,
-        binary=_flag(parameters, "binary_data", binary),
-        classification=_whole_number(parameters, "classification"),
-    )
-
-
 def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
     value = parameters.get(name, default)
     if not isinstance(value, bool):
@@ -186,12 +180,12 @@ def _whole_number(parameters: dict[str, Any], name: str) -> int:
     return value
 
 
-def _answer(head: dict[str, Any], outputs: list[Output], wishes: dict[str, bool], binary: bool) -> Answer:
+def _answer(head: dict[str, Any], outputs: list[Output], binary_outputs: dict[str, bool], binary: bool) -> Answer:
     described: list[dict[str, Any]] = []
     tail: list[bytes] = []
     for output in outputs:
         tensor: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
-        if wishes.get(output.name, binary):
+        if binary_outputs.get(output.name, binary):
             tail.append(output.raw())
             # Only a binary tensor may have parameters: Triton's C++ client takes any for the size.
             tensor["parameters"] = {"binary_data_size": len(tail[-1])}

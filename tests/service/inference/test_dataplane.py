@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
-from sentiment_conv1d.service.inference.classifier import Classification, Classifier
+from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import (
     INLINE_CHARACTERS,
     PIECE_ROWS,
@@ -105,7 +105,7 @@ def test_where_requests_run(build: Build, classifier: Classifier) -> None:
             threads.append(threading.current_thread())
             return super().runs(encodings)
 
-        def classify(self, encodings: Any) -> Classification:
+        def classify(self, encodings: Any) -> tuple[list[Prediction], int]:
             threads.append(threading.current_thread())
             return super().classify(encodings)
 
