@@ -45,154 +45,233 @@ _ORIGINS = r"^(\*|https?://[a-z0-9.:\[\]-]+( *, *https?://[a-z0-9.:\[\]-]+)*)$"
 class Settings(BaseModel):
     """The settings. A flag overrides the environment, and the environment overrides the default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model_repository: Annotated[str, BeforeValidator(os.fspath)] = Field(
-        "model_repository" if _SHIPPED.is_symlink() else str(_SHIPPED), min_length=1
+        "model_repository" if _SHIPPED.is_symlink() else str(_SHIPPED),
+        min_length=1,
+        description="Folder of the models, `<name>/<version>/`, or its URL, such as `s3://bucket/models`. URLs need "
+        "the `remote` extra.",
     )
-    """Folder of the models, `<name>/<version>/`, or its URL, such as `s3://bucket/models`. URLs need the `remote`
-    extra."""
-    model_cache: Path | None = None
-    """Folder for the copies of models from URLs. None: `sentiment-conv1d` in `$XDG_CACHE_HOME`, which is `~/.cache` by
-    default."""
-    default_model: str | None = None
-    """Model for requests that name no model. By default the only model, or `imdb-cnn` if there are several."""
-    versions: str = "newest:1"
-    """Versions of each model to serve: newest:N, all or only:A,B. Prefix NAME= for a single model, as in
-    `newest:2 imdb-cnn=only:3,4`."""
-    version_labels: str = ""
-    """Labels by which requests can name versions, as in `imdb-cnn=stable:3,canary:4`."""
-    split: str = ""
-    """Weights by which the requests that name no version are split between versions, as in `imdb-cnn=3:90,4:10` or
-    `imdb-cnn=stable:90,canary:10`."""
-    shadow: str = ""
-    """A version that also classifies a percentage of the requests that name no version, to compare it with the version
-    that answers, as in `imdb-cnn=4:20`."""
-    watch_interval: float = Field(2, ge=0, le=3600)
-    """Seconds between two scans of the model repository; 0 turns them off."""
-    store_interval: float = Field(10, gt=0, le=3600)
-    """Fewest seconds between two listings of a model repository at a URL, because stores charge for listings or limit
-    their rate."""
-    host: str = "0.0.0.0"  # noqa: S104 - a container must be reachable
-    """Address to listen on."""
-    port: int = Field(8000, ge=0, le=65535, json_schema_extra={"variables": ["AIP_HTTP_PORT", "PORT"]})
-    """REST port; 0 chooses a free port and logs it."""
-    uds: Path | None = None
-    """Path of a Unix domain socket on which REST listens instead of a port. Its owner and group can connect."""
-    grpc: bool = True
-    """Whether to serve gRPC."""
-    grpc_port: int = Field(8001, ge=0, le=65535)
-    """gRPC port; 0 chooses a free port and logs it."""
-    grpc_uds: Path | None = None
-    """Path of a Unix domain socket on which gRPC listens instead of a port. Its owner and group can connect."""
-    tls_certificate: Path | None = None
-    """A PEM file with the server's certificate chain. REST and gRPC then accept only TLS."""
-    tls_key: Path | None = None
-    """A PEM file with the certificate's private key."""
-    tls_client_ca: Path | None = None
-    """A PEM file with authorities. Callers must have a certificate signed by one of them."""
-    cors_origins: str | None = Field(None, pattern=_ORIGINS)
-    """Origins of web pages that can call the service, separated by commas; `*` for all. None: only the service's own
-    origin."""
-    predict_route: str | None = Field(None, pattern=_ROUTE, json_schema_extra={"variables": ["AIP_PREDICT_ROUTE"]})
-    """Additional path that accepts rows under `instances`, as Vertex AI requires."""
-    health_route: str | None = Field(None, pattern=_ROUTE, json_schema_extra={"variables": ["AIP_HEALTH_ROUTE"]})
-    """Additional path for readiness, as Vertex AI requires."""
-    execution_provider: ProviderChoice = "auto"
-    """auto: CUDA if it works, otherwise the CPU. cuda: CUDA; without it the service does not start. cpu: the CPU."""
-    device: int = Field(0, ge=0)
-    """Number of the CUDA device."""
-    workers: int = Field(0, ge=0, le=256)
-    """Worker processes; 0: one per processor within the container's limit, or one on a GPU."""
-    worker_timeout: float = Field(10, ge=3)
-    """Seconds without a sign of life until a worker is killed and replaced."""
-    threads: int = Field(1, ge=1, le=256)
-    """ONNX Runtime threads per run."""
-    batching: Literal["auto", "on", "off"] = "auto"
-    """Dynamic batching on a thread. auto: only on CUDA; on a CPU, requests that arrive together run together without a
-    delay."""
-    batching_rows: int = Field(BATCH_ROWS, ge=1, le=1024)
-    """Texts per batch, and per run on CUDA."""
-    batching_delay: float = Field(0.001, ge=0, le=1)
-    """Seconds that a text can wait for others under load. On an idle device it does not wait."""
-    api_keys: SecretStr | None = None
-    """API keys, separated by commas. Callers must send one as `Authorization: Bearer` or `X-API-Key`. Prefer the
-    environment or a file to the command line."""
-    api_key_file: Path | None = None
-    """A file with one API key per line, read again when it changes."""
-    admin: Literal["off", "key", "open"] = "off"
-    """Who can load, unload and route models. off: nobody. key: callers with an administration key. open: everyone who
-    can send requests."""
-    admin_keys: SecretStr | None = None
-    """Administration keys, sent like API keys and valid wherever API keys are."""
-    admin_key_file: Path | None = None
-    """A file with one administration key per line, read again when it changes."""
-    open_health: bool = True
-    """Whether health routes answer without an API key and, over REST, without a client certificate."""
-    open_metrics: bool = False
-    """Whether /metrics answers without an API key or a client certificate."""
-    open_page: bool = False
-    """Whether the page and the API reference are served without an API key; their requests need one."""
-    max_body_bytes: int = Field(8 * 1024 * 1024, ge=1)
-    """Bytes per request body; more is a 413."""
-    max_text_characters: int = Field(1_000_000, ge=1)
-    """Characters per text; more is a 413."""
-    max_batch_texts: int = Field(1024, ge=1)
-    """Texts per request; more is a 413."""
-    max_concurrent_requests: int = Field(256, ge=1)
-    """Requests that wait or run in one worker; more is a 429."""
-    max_pending_texts: int = Field(2048, ge=1)
-    """Texts of the requests that wait or run, counted separately for small and large requests; more is a 429."""
-    max_buffered_bytes: int = Field(256 * 1024 * 1024, ge=1)
-    """Bytes that requests hold in one worker until their answers are written; more is a 429. Over REST a byte of a body
-    counts as five, because its texts take as much memory."""
-    max_connections: int = Field(2048, ge=1)
-    """REST connections of one worker. New connections replace idle ones; if none is idle, they get a 503."""
-    max_connections_per_address: int = Field(0, ge=0)
-    """Connections of one address in one worker, separately for REST and gRPC; more are rejected. 0: no limit, because
-    callers behind a proxy share its address."""
-    handshake_timeout: float = Field(10, gt=0)
-    """Seconds for a TLS or HTTP/2 handshake."""
-    header_timeout: float = Field(10, gt=0)
-    """Seconds for the head of a request to arrive."""
-    body_timeout: float = Field(30, gt=0)
-    """Seconds for a body to arrive; more is a 408."""
-    write_timeout: float = Field(30, gt=0)
-    """Seconds for a caller to read an answer; after that its connection is cut."""
-    request_timeout: float = Field(30, gt=0)
-    """Seconds from the end of the body to the answer; more is a 504."""
-    keep_alive_timeout: int = Field(75, ge=1)
-    """Seconds that an idle REST connection stays open."""
-    grpc_max_connections: int = Field(1024, ge=1)
-    """gRPC connections of one worker; more are rejected."""
-    grpc_max_streams: int = Field(128, ge=1, le=128)
-    """Concurrent calls on one gRPC connection; more wait or are refused."""
-    grpc_idle_timeout: float = Field(300, gt=0)
-    """Seconds that a gRPC connection without a call stays open."""
-    grpc_max_age: float = Field(3600, gt=0)
-    """Seconds, plus or minus a tenth, until the service asks a gRPC caller to reconnect, so that callers also reach new
-    workers. Running calls get the same time again."""
-    drain_delay: float = Field(0, ge=0)
-    """Seconds between SIGTERM, when /readyz returns 503, and the end of listening."""
-    shutdown_timeout: int = Field(25, ge=0)
-    """Seconds for running requests to finish after SIGTERM."""
-    log_format: Literal["console", "json"] = "console"
-    """Format of log lines: for people or for machines."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Lowest level that is logged."""
-    access_log: bool = False
-    """Whether to log every request; failures are always logged."""
-    tracing: bool = False
-    """Whether to send OpenTelemetry traces. The standard `OTEL_` variables configure the endpoint and the sampling.
-    Needs the `tracing` extra."""
-    request_log: str | None = None
-    """Folder, or http:// or https:// URL, for a sample of the requests with their predictions. None: no request log."""
-    request_log_sample: float = Field(0.01, gt=0, le=1)
-    """Share of the requests in the request log."""
-    request_log_texts: bool = False
-    """Whether the request log contains the texts, which can be personal data."""
-    request_log_bytes: int = Field(16 * 1024 * 1024, ge=1)
-    """Bytes of a request log file until it is rotated. A worker has up to five files."""
+    model_cache: Path | None = Field(
+        None,
+        description="Folder for the copies of models from URLs. None: `sentiment-conv1d` in `$XDG_CACHE_HOME`, which "
+        "is `~/.cache` by default.",
+    )
+    default_model: str | None = Field(
+        None,
+        description="Model for requests that name no model. By default the only model, or `imdb-cnn` if there are "
+        "several.",
+    )
+    versions: str = Field(
+        "newest:1",
+        description="Versions of each model to serve: newest:N, all or only:A,B. Prefix NAME= for a single model, as "
+        "in `newest:2 imdb-cnn=only:3,4`.",
+    )
+    version_labels: str = Field(
+        "", description="Labels by which requests can name versions, as in `imdb-cnn=stable:3,canary:4`."
+    )
+    split: str = Field(
+        "",
+        description="Weights by which the requests that name no version are split between versions, as in "
+        "`imdb-cnn=3:90,4:10` or `imdb-cnn=stable:90,canary:10`.",
+    )
+    shadow: str = Field(
+        "",
+        description="A version that also classifies a percentage of the requests that name no version, to compare it "
+        "with the version that answers, as in `imdb-cnn=4:20`.",
+    )
+    watch_interval: float = Field(
+        2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
+    )
+    store_interval: float = Field(
+        10,
+        gt=0,
+        le=3600,
+        description="Fewest seconds between two listings of a model repository at a URL, because stores charge for "
+        "listings or limit their rate.",
+    )
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        description="REST port; 0 chooses a free port and logs it.",
+        json_schema_extra={"variables": ["AIP_HTTP_PORT", "PORT"]},
+    )
+    uds: Path | None = Field(
+        None,
+        description="Path of a Unix domain socket on which REST listens instead of a port. Its owner and group can "
+        "connect.",
+    )
+    grpc: bool = Field(True, description="Whether to serve gRPC.")
+    grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 chooses a free port and logs it.")
+    grpc_uds: Path | None = Field(
+        None,
+        description="Path of a Unix domain socket on which gRPC listens instead of a port. Its owner and group can "
+        "connect.",
+    )
+    tls_certificate: Path | None = Field(
+        None, description="A PEM file with the server's certificate chain. REST and gRPC then accept only TLS."
+    )
+    tls_key: Path | None = Field(None, description="A PEM file with the certificate's private key.")
+    tls_client_ca: Path | None = Field(
+        None, description="A PEM file with authorities. Callers must have a certificate signed by one of them."
+    )
+    cors_origins: str | None = Field(
+        None,
+        pattern=_ORIGINS,
+        description="Origins of web pages that can call the service, separated by commas; `*` for all. None: only "
+        "the service's own origin.",
+    )
+    predict_route: str | None = Field(
+        None,
+        pattern=_ROUTE,
+        description="Additional path that accepts rows under `instances`, as Vertex AI requires.",
+        json_schema_extra={"variables": ["AIP_PREDICT_ROUTE"]},
+    )
+    health_route: str | None = Field(
+        None,
+        pattern=_ROUTE,
+        description="Additional path for readiness, as Vertex AI requires.",
+        json_schema_extra={"variables": ["AIP_HEALTH_ROUTE"]},
+    )
+    execution_provider: ProviderChoice = Field(
+        "auto",
+        description="auto: CUDA if it works, otherwise the CPU. cuda: CUDA; without it the service does not start. "
+        "cpu: the CPU.",
+    )
+    device: int = Field(0, ge=0, description="Number of the CUDA device.")
+    workers: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Worker processes; 0: one per processor within the container's limit, or one on a GPU.",
+    )
+    worker_timeout: float = Field(
+        10, ge=3, description="Seconds without a sign of life until a worker is killed and replaced."
+    )
+    threads: int = Field(1, ge=1, le=256, description="ONNX Runtime threads per run.")
+    batching: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Dynamic batching on a thread. auto: only on CUDA; on a CPU, requests that arrive together run "
+        "together without a delay.",
+    )
+    batching_rows: int = Field(BATCH_ROWS, ge=1, le=1024, description="Texts per batch, and per run on CUDA.")
+    batching_delay: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="Seconds that a text can wait for others under load. On an idle device it does not wait.",
+    )
+    api_keys: SecretStr | None = Field(
+        None,
+        description="API keys, separated by commas. Callers must send one as `Authorization: Bearer` or `X-API-Key`. "
+        "Prefer the environment or a file to the command line.",
+    )
+    api_key_file: Path | None = Field(None, description="A file with one API key per line, read again when it changes.")
+    admin: Literal["off", "key", "open"] = Field(
+        "off",
+        description="Who can load, unload and route models. off: nobody. key: callers with an administration key. "
+        "open: everyone who can send requests.",
+    )
+    admin_keys: SecretStr | None = Field(
+        None, description="Administration keys, sent like API keys and valid wherever API keys are."
+    )
+    admin_key_file: Path | None = Field(
+        None, description="A file with one administration key per line, read again when it changes."
+    )
+    open_health: bool = Field(
+        True,
+        description="Whether health routes answer without an API key and, over REST, without a client certificate.",
+    )
+    open_metrics: bool = Field(
+        False, description="Whether /metrics answers without an API key or a client certificate."
+    )
+    open_page: bool = Field(
+        False,
+        description="Whether the page and the API reference are served without an API key; their requests need one.",
+    )
+    max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes per request body; more is a 413.")
+    max_text_characters: int = Field(1_000_000, ge=1, description="Characters per text; more is a 413.")
+    max_batch_texts: int = Field(1024, ge=1, description="Texts per request; more is a 413.")
+    max_concurrent_requests: int = Field(
+        256, ge=1, description="Requests that wait or run in one worker; more is a 429."
+    )
+    max_pending_texts: int = Field(
+        2048,
+        ge=1,
+        description="Texts of the requests that wait or run, counted separately for small and large requests; more "
+        "is a 429.",
+    )
+    max_buffered_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1,
+        description="Bytes that requests hold in one worker until their answers are written; more is a 429. Over "
+        "REST a byte of a body counts as five, because its texts take as much memory.",
+    )
+    max_connections: int = Field(
+        2048,
+        ge=1,
+        description="REST connections of one worker. New connections replace idle ones; if none is idle, they get a "
+        "503.",
+    )
+    max_connections_per_address: int = Field(
+        0,
+        ge=0,
+        description="Connections of one address in one worker, separately for REST and gRPC; more are rejected. 0: "
+        "no limit, because callers behind a proxy share its address.",
+    )
+    handshake_timeout: float = Field(10, gt=0, description="Seconds for a TLS or HTTP/2 handshake.")
+    header_timeout: float = Field(10, gt=0, description="Seconds for the head of a request to arrive.")
+    body_timeout: float = Field(30, gt=0, description="Seconds for a body to arrive; more is a 408.")
+    write_timeout: float = Field(
+        30, gt=0, description="Seconds for a caller to read an answer; after that its connection is cut."
+    )
+    request_timeout: float = Field(
+        30, gt=0, description="Seconds from the end of the body to the answer; more is a 504."
+    )
+    keep_alive_timeout: int = Field(75, ge=1, description="Seconds that an idle REST connection stays open.")
+    grpc_max_connections: int = Field(1024, ge=1, description="gRPC connections of one worker; more are rejected.")
+    grpc_max_streams: int = Field(
+        128, ge=1, le=128, description="Concurrent calls on one gRPC connection; more wait or are refused."
+    )
+    grpc_idle_timeout: float = Field(300, gt=0, description="Seconds that a gRPC connection without a call stays open.")
+    grpc_max_age: float = Field(
+        3600,
+        gt=0,
+        description="Seconds, plus or minus a tenth, until the service asks a gRPC caller to reconnect, so that "
+        "callers also reach new workers. Running calls get the same time again.",
+    )
+    drain_delay: float = Field(
+        0, ge=0, description="Seconds between SIGTERM, when /readyz returns 503, and the end of listening."
+    )
+    shutdown_timeout: int = Field(25, ge=0, description="Seconds for running requests to finish after SIGTERM.")
+    log_format: Literal["console", "json"] = Field(
+        "console", description="Format of log lines: for people or for machines."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
+    access_log: bool = Field(False, description="Whether to log every request; failures are always logged.")
+    tracing: bool = Field(
+        False,
+        description="Whether to send OpenTelemetry traces. The standard `OTEL_` variables configure the endpoint and "
+        "the sampling. Needs the `tracing` extra.",
+    )
+
+    request_log: str | None = Field(
+        None,
+        description="Folder, or http:// or https:// URL, for a sample of the requests with their predictions. None: no "
+        "request log.",
+    )
+    request_log_sample: float = Field(0.01, gt=0, le=1, description="Share of the requests in the request log.")
+    request_log_texts: bool = Field(
+        False, description="Whether the request log contains the texts, which can be personal data."
+    )
+    request_log_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=1,
+        description="Bytes of a request log file until it is rotated. A worker has up to five files.",
+    )
 
     @field_validator("versions")
     @classmethod

@@ -193,8 +193,7 @@ def table() -> str:
     for name, field in Settings.model_fields.items():
         default = f"`{shown(field.default)}`"
         names = ", ".join(f"`{each}`" for each in variables(name))
-        description = " ".join((field.description or "?").split())
-        rows.append(f"| `{flag(name)}` | {names} | {default} | {description} |")
+        rows.append(f"| `{flag(name)}` | {names} | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
