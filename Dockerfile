@@ -8,14 +8,16 @@ ARG PYTHON_IMAGE=python:3.13-slim
 FROM ${PYTHON_IMAGE} AS code
 WORKDIR /srv/sentiment
 COPY model model
+COPY protos protos
 COPY service service
 COPY scoring scoring
+COPY drift drift
 COPY sentiment_conv1d sentiment_conv1d
 COPY model_repository model_repository
 COPY pyproject.toml ./
 # The service cannot write bytecode, and compiling at every start would take a second. Python does not compare the
 # bytecode with its source, which does not change in an image.
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash model service scoring sentiment_conv1d
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash model protos service scoring drift sentiment_conv1d
 
 FROM ${PYTHON_IMAGE} AS environment
 RUN python3 -m venv /opt/venv

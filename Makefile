@@ -58,10 +58,10 @@ fuzz: $(VENV)/.dev  ## fuzz every parser of external data for some minutes
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)
 
 PROTOC := $(BIN)/python -m grpc_tools.protoc
-PROTOS := service/grpc/protos
-MESSAGES := $(wildcard $(PROTOS)/*.proto service/inference/explaining/*.proto)
+PROTOS := sentiment_conv1d/protos
+MESSAGES := $(wildcard $(PROTOS)/*.proto sentiment_conv1d/service/inference/explaining/*.proto)
 
-# The services of other projects. `make stubs` compiles only their descriptors, see service/grpc/descriptors.py.
+# The services of other projects. `make stubs` compiles only their descriptors, see protos/descriptors.py.
 EXTERNAL := $(wildcard $(PROTOS)/grpc/*/*/*.proto $(PROTOS)/tensorflow/*.proto)
 
 # The types of the generated messages. Only mypy reads them, so Git ignores them.
@@ -194,12 +194,8 @@ sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materi
 	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
 	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
 
-# protoc names modules after the paths of their .proto files, which do not have the prefix `sentiment_conv1d`.
-QUALIFY := sed -i -E "s/(from |DESCRIPTOR, ')service\./\1sentiment_conv1d.service./"
-
 stubs: $(VENV)/.dev  ## generate code from the .proto files
 	$(PROTOC) --proto_path=. --python_out=. $(MESSAGES)
-	$(QUALIFY) $(MESSAGES:.proto=_pb2.py)
 	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/external.binpb $(EXTERNAL)
 
 clean:  ## remove the environment and every cache

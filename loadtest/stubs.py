@@ -8,7 +8,7 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from sentiment_conv1d.service.grpc.protos import inference_pb2, sentiment_pb2
+from sentiment_conv1d.protos import inference_pb2, sentiment_pb2
 
 
 class _Stub:

@@ -27,7 +27,6 @@ LIGHT = {
     "text_statistics",
 }
 TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "jinja2"}
-PROTOS = "service.grpc.protos."
 WEB = {"grpc", "fastapi", "starlette", "uvicorn", "httptools"}
 CLIENTS = {"grpc", "grpc_health", "grpc_reflection", "prometheus_client"}
 
@@ -45,7 +44,7 @@ RUNNERS = {Path("service/process/server.py"), Path("service/process/worker.py")}
 
 #: The package of the distribution. Its subpackages are links to the project's folders.
 DISTRIBUTION = "sentiment_conv1d"
-FOLDERS = ("model", "export", "service", "scoring", "cluster")
+FOLDERS = ("protos", "model", "export", "service", "scoring", "drift", "cluster")
 
 
 def files_in(*folders: str) -> list[Path]:
@@ -139,9 +138,9 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
             or is_heavy(module)
         ),
     ),
-    "only the command line of service scores files": (
+    "only the command line of service runs offline commands": (
         lambda path: package_of(path) == "service" and path != Path("service/__main__.py"),
-        lambda module: package(module) == "scoring",
+        lambda module: package(module) in {"scoring", "drift"},
     ),
     "Ray is loaded only by what runs on it": (
         lambda path: path not in {Path("scoring/ray_data.py"), Path("cluster/application.py")},
@@ -155,11 +154,21 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda path: package_of(path) == "cluster",
         lambda module: package(module) in TRAINING | {"export", "scoring"} or is_heavy(module),
     ),
-    "loadtest knows of the service only its messages": (
+    "loadtest does not know the service": (
         lambda path: package_of(path) == "loadtest",
         lambda module: (
-            (package(module) == "service" and not f"{module}.".startswith(PROTOS))
-            or package(module) in TRAINING - {"jinja2", "matplotlib"} | {"export", "benchmarks"}
+            package(module) in TRAINING - {"jinja2", "matplotlib"} | {"service", "export", "benchmarks"}
+            or is_heavy(module)
+        ),
+    ),
+    "protos knows no other package": (
+        lambda path: package_of(path) == "protos",
+        lambda module: package(module) in {*FOLDERS, "loadtest", "benchmarks"} - {"protos"},
+    ),
+    "drift reads what the service writes, and does not know the service": (
+        lambda path: package_of(path) == "drift",
+        lambda module: (
+            package(module) in WEB | CLIENTS | TRAINING | {"export", "service", "scoring", "cluster"}
             or is_heavy(module)
         ),
     ),
@@ -233,7 +242,7 @@ LAYERS = (
     ("oip", "tfserving"),
     ("rest.server", "grpc.transport"),
     ("rest", "grpc"),
-    ("process", "drift"),
+    ("process",),
     ("__main__",),
 )
 

@@ -23,7 +23,7 @@ from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
 from tests.test_readme import REQUESTS, ask, rounded
 
 PACKAGE = "sentiment_conv1d"
-LINKED = ("service", "scoring", "cluster", "model", "export", "model_repository")
+LINKED = ("protos", "service", "scoring", "drift", "cluster", "model", "export", "model_repository")
 
 MISSING = 'sentiment-conv1d: training and export need TensorFlow: pip install "sentiment-conv1d[train]"\n'
 
@@ -123,7 +123,7 @@ def test_contents(wheel: Path) -> None:
     code = [path for folder in LINKED for path in (PROJECT / folder).rglob("*.py*") if path.suffix in {".py", ".pyi"}]
     data = [
         *(PROJECT / "service/page").iterdir(),
-        *(PROJECT / "service/grpc/protos").glob("*.binpb"),
+        *(PROJECT / "protos").glob("*.binpb"),
         PROJECT / "model/page.html",
         PROJECT / "model/evaluation/report.html.jinja",
         *(path for path in (PROJECT / "model_repository").rglob("*") if path.is_file()),
@@ -145,7 +145,7 @@ def test_one_program(wheel: Path) -> None:
 def test_importable_names(installed: Installed) -> None:
     """The wheel adds no other importable name."""
     assert (installed.packages / PACKAGE).is_dir()
-    others = {"service", "scoring", "cluster", "model", "export", "loadtest", "benchmarks", "tests", "model_repository"}
+    others = {*LINKED, "loadtest", "benchmarks", "tests"}
     assert not others & {path.name for path in installed.packages.iterdir()}
 
 

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
+from sentiment_conv1d.protos import sentiment_pb2 as pb
 
 _BODY = b'{"label":"positive","score":0.99773777,"probabilities":{"negative":0.0022622347,"positive":0.99773777}}'
 _HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(_BODY)).encode())]

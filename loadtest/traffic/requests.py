@@ -11,8 +11,8 @@ import orjson
 
 from loadtest.errors import LoadTestError
 from loadtest.traffic.target import Target
-from sentiment_conv1d.service.grpc.protos.inference_pb2 import ModelInferRequest
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.protos.inference_pb2 import ModelInferRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 
 
 class Transport(Enum):

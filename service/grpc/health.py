@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
+from sentiment_conv1d.protos.descriptors import message_class
 from sentiment_conv1d.service.errors import NotFound
-from sentiment_conv1d.service.grpc.descriptors import message_class
 from sentiment_conv1d.service.grpc.methods import uncounted
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
 

@@ -125,7 +125,7 @@ class Counted:
 
     def _identify(self, call: Call) -> str:
         """Choose the request id of a call, and return it to the client in the trailing metadata."""
-        call.request_id = choose_id(call.text(_REQUEST_ID))
+        call.request_id = choose_id(call.fields.get(_REQUEST_ID))
         call.trailing.append((_REQUEST_ID, call.request_id.encode()))
         return call.request_id
 

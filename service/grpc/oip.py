@@ -8,10 +8,10 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
+from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.fields import limited
 from sentiment_conv1d.service.grpc.methods import Counted, uncounted
-from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.grpc.transport.status import as_refusal
 from sentiment_conv1d.service.models.state import ServiceState
@@ -174,7 +174,7 @@ def _request(message: pb.ModelInferRequest, remaining: float | None) -> Inferenc
         version=message.model_version,
         inputs=_inputs(message),
         outputs=[
-            RequestedOutput(each.name, binary=True, classification=_whole_number(each.parameters, "classification"))
+            RequestedOutput(each.name, _whole_number(each.parameters, "classification"))
             for each in message.outputs[:_OUTPUTS]
         ],
         timeout=min((limit for limit in limits if limit is not None), default=None),

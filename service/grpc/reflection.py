@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.descriptor import FileDescriptor
 from google.rpc.code_pb2 import Code
 
-from sentiment_conv1d.service.grpc.descriptors import POOL, message_class
+from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
 
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")

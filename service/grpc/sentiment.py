@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service import prediction as core
 from sentiment_conv1d.service.grpc.fields import limited
 from sentiment_conv1d.service.grpc.methods import Counted
-from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.inference.explaining.explainer import FILTERS
 from sentiment_conv1d.service.models.loaded import LoadedModels
 
 SERVICE = "sentiment.v1.Sentiment"
@@ -57,7 +56,7 @@ class Sentiment:
         """Predict one text and return each word's share of the decision."""
         model = self._models.get(request.model, request.version, (request.text,))
         prediction, explanation = await self._dataplane.explain(
-            model, request.text, request.label or None, FILTERS, remaining
+            model, request.text, request.label or None, model.explainer.explain, remaining
         )
         return pb.Explanation(
             prediction=_fill(pb.Prediction(), model.manifest, prediction),

@@ -183,13 +183,12 @@ class GrpcServer:
         if head_bytes > _MAX_HEAD_BYTES:
             raise HeadTooLarge(f"the metadata have more than {_MAX_HEAD_BYTES} bytes, which is the limit")
         path = call.path.decode("latin-1")
-        presented = call.text(b"authorization"), call.text(b"x-api-key")
         if path not in self._open_methods:
-            if not self._access.admits(*presented):
+            if not self._access.admits(call.fields):
                 raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
             connection.admitted = True
         if path in oip.ADMINISTRATION:
-            self._access.check_administration(*presented)
+            self._access.check_administration(call.fields)
         if call.method is self._unknown:
             raise UnknownMethod(f"there is no method {path}")
         if call.method.watching and _watching(connection) >= _MAX_WATCHING:

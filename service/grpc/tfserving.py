@@ -12,8 +12,8 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.protos.descriptors import message_class
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.grpc.descriptors import message_class
 from sentiment_conv1d.service.grpc.fields import limited
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.transport.call import Method
@@ -21,7 +21,7 @@ from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.prediction import Prediction
-from sentiment_conv1d.service.tfserving import SIGNATURE, check_signature, model_status, signature_map
+from sentiment_conv1d.service.tfserving import OUTPUTS, SIGNATURE, check_signature, model_status, signature_map
 
 SERVICES = PREDICTION_SERVICE, MODEL_SERVICE = (
     "tensorflow.serving.PredictionService",
@@ -50,8 +50,6 @@ _STRING, _FLOAT = _TYPES["DT_STRING"].number, _TYPES["DT_FLOAT"].number
 #: The one input, the one feature of an example, and the one kind of metadata.
 _TEXT = "text"
 _SIGNATURE_DEF = "signature_def"
-
-_OUTPUTS = ("label", "score", "probabilities")
 
 
 class TfServing:
@@ -108,11 +106,7 @@ class TfServing:
     async def _status(self, request: Any, remaining: float | None) -> Any:
         """Return the states of one version, or of all versions of a model."""
         spec = request.model_spec
-        manifest = self._models.get(spec.name, _version(spec)).manifest
-        states = self._models.states(manifest.name)
-        if _version(spec):
-            states = [state for state in states if state.version == manifest.version]
-        return ParseDict(model_status(states), GetModelStatusResponse())
+        return ParseDict(model_status(self._models, spec.name, _version(spec)), GetModelStatusResponse())
 
     def _classifier(self, spec: Any, texts: Sequence[str] | None = None) -> Classifier:
         """Return the classifier that a request names. Raises `NotFound` or `Invalid`."""
@@ -130,9 +124,9 @@ def _chosen(output_filter: Sequence[str]) -> Sequence[str]:
     if len(output_filter) > len(set(output_filter)):
         raise Invalid("output_filter: an output is named twice")
     for name in output_filter:
-        if name not in _OUTPUTS:
-            raise Invalid(f"output_filter: there is no output {name!r}; there are: {', '.join(_OUTPUTS)}")
-    return output_filter or _OUTPUTS
+        if name not in OUTPUTS:
+            raise Invalid(f"output_filter: there is no output {name!r}; there are: {', '.join(OUTPUTS)}")
+    return output_filter or OUTPUTS
 
 
 def _check_only(field: str, names: Collection[str], name: str) -> None:

@@ -15,7 +15,7 @@ from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import Frame, PingFrame, PriorityFrame, RstStreamFrame, SettingsFrame
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.service.grpc.tfserving import CLASSIFY, ClassificationRequest
 from sentiment_conv1d.service.grpc.tfserving import PREDICT as PREDICT_TENSOR
 from tests.attacks.http1 import READERS_GONE, WRITE_TIMEOUT

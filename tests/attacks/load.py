@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.service.rest.server.protocol import MAX_PIPELINED
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, OPEN, Scenarios, Setup
 from tests.attacks.wire import (

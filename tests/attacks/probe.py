@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 import grpc
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment
 
 #: Seconds between two requests of one protocol.

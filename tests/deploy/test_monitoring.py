@@ -15,7 +15,7 @@ import yaml
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.model.artifact import copy
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from tests.deploy.prometheus import MONITORING, Labels, Prometheus
 from tests.processes import PROJECT, ServerProcess
 from tests.programs import output

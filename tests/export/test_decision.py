@@ -19,8 +19,8 @@ from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training import network, trainer
-from sentiment_conv1d.service.grpc.protos.inference_pb2 import InferTensorContents, ModelInferRequest
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import ExplainRequest, PredictRequest
+from sentiment_conv1d.protos.inference_pb2 import InferTensorContents, ModelInferRequest
+from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictRequest
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.chromium import browser
 from tests.processes import ServerProcess

@@ -14,7 +14,7 @@ import grpc
 import orjson
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.request_ids import HEADER
 from tests.faults.http import Connection, Reply, post

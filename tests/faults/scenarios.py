@@ -20,7 +20,7 @@ import orjson
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.model.artifact import GRAPH_FILE
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from tests.faults.http import Connection, post
 from tests.faults.load import Answers, Load
 from tests.faults.overload import closed_loop, open_loop

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from tests.attacks.wire import PREFACE, frames, message
 from tests.proc import anonymous_megabytes, children
 from tests.processes import PATIENCE, ServerProcess

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.service.grpc.protos import inference_pb2, sentiment_pb2
+from sentiment_conv1d.protos import inference_pb2, sentiment_pb2
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc.channels import connect
 

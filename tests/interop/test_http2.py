@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictBatchResponse, PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictBatchResponse, PredictRequest
 from tests.interop.answers import SENTIMENT, TEXTS, answered, predictions
 from tests.interop.client import Messages
 from tests.processes import PATIENCE, ServerProcess, eventually

@@ -14,7 +14,7 @@ from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.export.__main__ import main
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import ExplainRequest, PredictBatchRequest, PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictBatchRequest, PredictRequest
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect
 

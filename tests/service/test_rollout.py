@@ -16,7 +16,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
+from sentiment_conv1d.protos import sentiment_pb2 as pb
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually
 from tests.service.artifacts import probabilities, publish_strength
 from tests.service.callers import Callers

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import InferenceClient
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, Prediction, PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, Prediction, PredictRequest
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect

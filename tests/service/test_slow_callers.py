@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.grpc.sentiment import PREDICT
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.rest.server.parsing import MAX_HEAD_BYTES

@@ -12,8 +12,8 @@ from tensorflow_serving.apis import classification_pb2
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
-from sentiment_conv1d.service.grpc.protos import inference_pb2 as oip
-from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
+from sentiment_conv1d.protos import inference_pb2 as oip
+from sentiment_conv1d.protos import sentiment_pb2 as pb
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_strength
 from tests.service.grpc.channels import connect

@@ -27,9 +27,9 @@ from ray.serve.schema import ServeDeploySchema
 
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.model.artifact import copy
+from sentiment_conv1d.protos import inference_pb2
+from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictBatchRequest, PredictRequest
 from sentiment_conv1d.scoring.session import Session
-from sentiment_conv1d.service.grpc.protos import inference_pb2
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import ExplainRequest, PredictBatchRequest, PredictRequest
 from tests.cluster.on_ray.conftest import OnRay
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 from tests.service import test_same_answers as ways

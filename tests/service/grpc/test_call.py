@@ -11,13 +11,13 @@ import grpc
 import pytest
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import (
+from sentiment_conv1d.protos.sentiment_pb2 import (
     PredictBatchRequest,
     PredictBatchResponse,
     Prediction,
     PredictRequest,
 )
+from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
 from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc import wire

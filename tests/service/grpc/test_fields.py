@@ -9,10 +9,10 @@ from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sentiment_conv1d.protos import inference_pb2 as pb
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
 from sentiment_conv1d.service.errors import TooLarge
 from sentiment_conv1d.service.grpc.fields import check
-from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest
 from sentiment_conv1d.service.inference.dataplane import Limits
 
 LIMITS = Limits(16_384, 425_984)

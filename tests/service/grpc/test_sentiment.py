@@ -12,13 +12,13 @@ import grpc
 import pytest
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service import prediction as core
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import (
+from sentiment_conv1d.protos.sentiment_pb2 import (
     ExplainRequest,
     PredictBatchRequest,
     Prediction,
     PredictRequest,
 )
+from sentiment_conv1d.service import prediction as core
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service import artifacts
@@ -125,7 +125,7 @@ def test_explain(stub: SentimentStub, classifier: Classifier) -> None:
     for text in (*TEXTS, "word " * 500):
         answer = stub.Explain(ExplainRequest(text=text, model="imdb-cnn", version="1"))
         [encoding] = classifier.encode((text,))
-        [prediction] = classifier.classify((encoding,)).predictions
+        [prediction], _ = classifier.classify((encoding,))
         expected = classifier.explainer.explain(text, encoding, prediction.label)
         assert_answers_one(prediction, answer.prediction)
         assert answer.label == prediction.label

@@ -16,8 +16,8 @@ from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from loadtest.stubs import SentimentStub
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER, SERVER_READY
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.grpc import wire

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from loadtest.stubs import SentimentStub
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.network.activation import inherit
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment
 from tests.service.network.activation import command

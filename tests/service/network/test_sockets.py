@@ -13,8 +13,8 @@ import grpc
 import pytest
 
 from loadtest.stubs import SentimentStub
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.network.sockets import bind, bind_unix, drop_syn
 from tests.proc import children, sockets
 from tests.processes import PATIENCE, ServerProcess, eventually, run

@@ -8,7 +8,7 @@ from http.client import HTTPConnection
 import pytest
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from tests.proc import children
 from tests.processes import PATIENCE, PATIENT, ServerProcess, pause, run
 from tests.service.grpc.channels import connect

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.telemetry import logs
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from tests.processes import ServerProcess

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sentiment_conv1d.service.drift.log import LogError, Model, read_log
+from sentiment_conv1d.drift.log import LogError, Model, read_log
 
 
 def record(time: str, *tokens: int, **fields: Any) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.model.artifact import Artifact, publish
+from sentiment_conv1d.model.artifact import Artifact, publish, read_artifact
 from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.service.inference.classifier import Classifier
-from tests.processes import ServerProcess, run
+from tests.processes import MODEL_REPOSITORY, ServerProcess, run
 from tests.service.reviews import reviews
 
 BEFORE = reviews(400, 1)
@@ -20,9 +20,15 @@ SHORT = [" ".join(text.split()[:20]) for text in reviews(400, 2)]
 
 
 @pytest.fixture(scope="module")
-def measured(classifier: Classifier, artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def artifact() -> Artifact:
+    """Return the artifact of the shipped model."""
+    return read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1")
+
+
+@pytest.fixture(scope="module")
+def measured(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """Copy the shipped model, with the statistics of `BEFORE`."""
-    predictions = classifier.predict(BEFORE)
+    predictions = Classifier(artifact).predict(BEFORE)
     statistics = TextStatistics.of(
         "made-up reviews",
         labels=[each.label for each in predictions],

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sentiment_conv1d.service.drift.stability import chance_index, reading, stability_index
+from sentiment_conv1d.drift.stability import chance_index, reading, stability_index
 
 
 def test_definition() -> None:

@@ -14,10 +14,10 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from sentiment_conv1d.service.grpc.protos import inference_pb2, sentiment_pb2
+from sentiment_conv1d.protos import inference_pb2, sentiment_pb2
 
 #: The descriptors of gRPC's health and reflection services and of TensorFlow Serving, compiled by `make stubs`.
-COMPILED = Path(__file__).with_name("protos") / "external.binpb"
+COMPILED = Path(__file__).with_name("external.binpb")
 
 
 def _pool() -> DescriptorPool:

@@ -1,1 +1,0 @@
-"""The .proto files, and the stubs that `make stubs` makes of them."""
