@@ -31,6 +31,7 @@ function ask(milliseconds = TYPING) {
   const request = { text: byId("text").value, ...chosen() };
   byId("verdict").classList.add("waiting");
   byId("comparison").classList.add("waiting");
+  byId("reads").ariaBusy = "true"; // until all intermediate values of this text are shown
   inspecting.stop();
   comparing.stop();
   explaining.run(milliseconds, (signal) => explain(request, signal), ({ prediction, explanation }) => {
@@ -138,9 +139,11 @@ function inspect(milliseconds = 0) {
   const { request } = latest;
   const banks = inspected?.request === request ? inspected.banks : null;
   inspecting.run(milliseconds, (signal) => post("v1/inspect", { ...request, filter, feature_map: !banks }, signal), (inspection) => {
+    hideTrouble();
     inspected = { ...inspection, banks: banks ?? inspection.banks, request };
     const { explanation } = inspection;
     show(inspected, explained(explanation), modelOf(explanation.prediction).tokenizer);
+    byId("reads").ariaBusy = "false";
   }, (trouble) => showTrouble(trouble, () => inspect()));
 }
 

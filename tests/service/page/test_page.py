@@ -38,7 +38,7 @@ def api(server: ServerProcess, route: str, **body: Any) -> dict[str, Any]:
 def show_reading(page: Page) -> None:
     """Scroll to "How it works", and wait until it is drawn."""
     page.locator("#reads").scroll_into_view_if_needed()
-    page.locator("#rail li").first.wait_for()
+    expect(page.locator("#reads")).to_have_attribute("aria-busy", "false")
     expect(page.locator("#curve-line")).to_have_attribute("points", re.compile(r"\d"))
 
 
@@ -423,7 +423,15 @@ def test_error_messages(open_page: Open) -> None:
         page.context.set_offline(False)
         page.get_by_role("button", name="Try again").click()
         expect(page.locator("#label")).to_have_text("positive")
-        assert len(opened.errors) == 4 and all("Failed to load resource" in error for error in opened.errors)
+
+        page.route("**/v1/inspect", lambda route: route.fulfill(status=503, json=refusal))
+        page.locator("#reads").scroll_into_view_if_needed()
+        expect(trouble).to_contain_text("The service is busy at the moment.")
+        page.unroute_all()
+        page.get_by_role("button", name="Try again").click()
+        show_reading(page)
+        expect(page.locator("#trouble")).to_be_hidden()
+        assert len(opened.errors) == 5 and all("Failed to load resource" in error for error in opened.errors)
         opened.errors.clear()
         page.context.close()
 
