@@ -31,8 +31,8 @@ class Health:
     def methods(self) -> dict[str, Method]:
         """Return the methods by path."""
         return {
-            f"/{SERVICE}/Check": uncounted(HealthCheckRequest.FromString, self._check),
-            f"/{SERVICE}/List": uncounted(HealthListRequest.FromString, self._list),
+            f"/{SERVICE}/Check": uncounted(HealthCheckRequest, self._check),
+            f"/{SERVICE}/List": uncounted(HealthListRequest, self._list),
             f"/{SERVICE}/Watch": Method(self._watch, response_streaming=True, watching=True),
         }
 

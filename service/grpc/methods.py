@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 
 from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Overloaded, Unavailable
+from sentiment_conv1d.service.grpc.fields import check
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
 from sentiment_conv1d.service.grpc.transport.status import as_refusal, status_of
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
@@ -61,8 +62,9 @@ class Counted:
         for timeout in self._reading:
             timeout.reschedule(now + _IDLE_SECONDS)
 
-    def unary(self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]) -> Method:
-        """Build a unary method. A `RequestError` becomes the status of the call."""
+    def unary(self, route: str, kind: type[Request], answer: Respond[Request]) -> Method:
+        """Build a unary method for requests of this class. A `RequestError` becomes the status of the call."""
+        parse = kind.FromString
 
         async def converse(call: Call, context: RequestContext) -> None:
             remaining = call.remaining()
@@ -72,21 +74,23 @@ class Counted:
             context.received = perf_counter_ns()
             if len(content) > INLINE_CHARACTERS:
                 self._dataplane.expect_large()
-                await self._dataplane.parsing_turn(len(content))
+                await self._parsing_turn(content, kind)
             await call.answer((await answer(parse(content), remaining)).SerializeToString())
 
         return self._method(route, converse, streaming=False)
 
-    def stream(self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]) -> Method:
+    def stream(self, route: str, kind: type[Request], answer: Respond[Request]) -> Method:
         """Build a bidirectional stream that answers every request in order. A `RequestError` ends the call.
 
         Small requests that have already arrived run together. Later requests are read only after the client has read
         the earlier answers.
         """
 
+        parse = kind.FromString
+
         async def one(content: bytes, call: Call) -> bytes:
             if len(content) > INLINE_CHARACTERS:
-                await self._dataplane.parsing_turn(len(content))
+                await self._parsing_turn(content, kind)
             return (await answer(parse(content), call.remaining())).SerializeToString()
 
         async def several(contents: Sequence[bytes], call: Call) -> None:
@@ -122,6 +126,11 @@ class Counted:
             raise call.failure
 
         return Method(run)
+
+    async def _parsing_turn(self, content: bytes, kind: type[Message]) -> None:
+        """Wait until a large message may be parsed. Raises `TooLarge` if it has too many fields or numbers."""
+        await self._dataplane.parsing_turn(len(content))
+        check(content, kind, self._dataplane.limits)
 
     def _identify(self, call: Call) -> str:
         """Choose the request id of a call, and return it to the client in the trailing metadata."""
@@ -188,10 +197,10 @@ def _refuse(call: Call, error: Exception, route: str) -> str:
     return status
 
 
-def uncounted(parse: Callable[[bytes], Request], answer: Callable[[Request], Awaitable[Message]]) -> Method:
+def uncounted(kind: type[Request], answer: Callable[[Request], Awaitable[Message]]) -> Method:
     """Build a method without metrics, for what platforms poll all the time."""
 
     async def run(call: Call) -> None:
-        await call.answer((await answer(parse(await call.message()))).SerializeToString())
+        await call.answer((await answer(kind.FromString(await call.message()))).SerializeToString())
 
     return Method(run)

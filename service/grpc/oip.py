@@ -10,7 +10,6 @@ from google.protobuf.json_format import ParseDict
 
 from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.grpc.fields import limited
 from sentiment_conv1d.service.grpc.methods import Counted, uncounted
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.grpc.transport.status import as_refusal
@@ -58,21 +57,20 @@ class OpenInference:
 
     def methods(self, counted: Counted) -> dict[str, Method]:
         """Return the methods by path."""
-        unary, infer_request = counted.unary, limited(pb.ModelInferRequest, self._state.dataplane)
-        load, unload = pb.RepositoryModelLoadRequest.FromString, pb.RepositoryModelUnloadRequest.FromString
+        unary, load, unload = counted.unary, pb.RepositoryModelLoadRequest, pb.RepositoryModelUnloadRequest
         return {
-            SERVER_LIVE: uncounted(pb.ServerLiveRequest.FromString, self._server_live),
-            SERVER_READY: uncounted(pb.ServerReadyRequest.FromString, self._server_ready),
-            MODEL_READY: uncounted(pb.ModelReadyRequest.FromString, self._model_ready),
-            SERVER_METADATA: uncounted(pb.ServerMetadataRequest.FromString, self._server_metadata),
-            MODEL_METADATA: unary(MODEL_METADATA, pb.ModelMetadataRequest.FromString, self._model_metadata),
-            MODEL_CONFIG: unary(MODEL_CONFIG, pb.ModelConfigRequest.FromString, self._model_config),
-            MODEL_STATISTICS: unary(MODEL_STATISTICS, pb.ModelStatisticsRequest.FromString, self._model_statistics),
-            REPOSITORY_INDEX: unary(REPOSITORY_INDEX, pb.RepositoryIndexRequest.FromString, self._repository_index),
+            SERVER_LIVE: uncounted(pb.ServerLiveRequest, self._server_live),
+            SERVER_READY: uncounted(pb.ServerReadyRequest, self._server_ready),
+            MODEL_READY: uncounted(pb.ModelReadyRequest, self._model_ready),
+            SERVER_METADATA: uncounted(pb.ServerMetadataRequest, self._server_metadata),
+            MODEL_METADATA: unary(MODEL_METADATA, pb.ModelMetadataRequest, self._model_metadata),
+            MODEL_CONFIG: unary(MODEL_CONFIG, pb.ModelConfigRequest, self._model_config),
+            MODEL_STATISTICS: unary(MODEL_STATISTICS, pb.ModelStatisticsRequest, self._model_statistics),
+            REPOSITORY_INDEX: unary(REPOSITORY_INDEX, pb.RepositoryIndexRequest, self._repository_index),
             REPOSITORY_MODEL_LOAD: unary(REPOSITORY_MODEL_LOAD, load, self._repository_model_load),
             REPOSITORY_MODEL_UNLOAD: unary(REPOSITORY_MODEL_UNLOAD, unload, self._repository_model_unload),
-            MODEL_INFER: unary(MODEL_INFER, infer_request, self._infer),
-            MODEL_STREAM_INFER: counted.stream(MODEL_STREAM_INFER, infer_request, self._stream_infer),
+            MODEL_INFER: unary(MODEL_INFER, pb.ModelInferRequest, self._infer),
+            MODEL_STREAM_INFER: counted.stream(MODEL_STREAM_INFER, pb.ModelInferRequest, self._stream_infer),
         }
 
     async def _server_live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service import prediction as core
-from sentiment_conv1d.service.grpc.fields import limited
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference.dataplane import DataPlane
@@ -30,12 +29,10 @@ class Sentiment:
     def methods(self, counted: Counted) -> dict[str, Method]:
         """Return the methods by path."""
         return {
-            PREDICT: counted.unary(PREDICT, limited(pb.PredictRequest, self._dataplane), self._predict),
-            PREDICT_BATCH: counted.unary(
-                PREDICT_BATCH, limited(pb.PredictBatchRequest, self._dataplane), self._predict_batch
-            ),
-            PREDICT_STREAM: counted.stream(PREDICT_STREAM, limited(pb.PredictRequest, self._dataplane), self._predict),
-            EXPLAIN: counted.unary(EXPLAIN, limited(pb.ExplainRequest, self._dataplane), self._explain),
+            PREDICT: counted.unary(PREDICT, pb.PredictRequest, self._predict),
+            PREDICT_BATCH: counted.unary(PREDICT_BATCH, pb.PredictBatchRequest, self._predict_batch),
+            PREDICT_STREAM: counted.stream(PREDICT_STREAM, pb.PredictRequest, self._predict),
+            EXPLAIN: counted.unary(EXPLAIN, pb.ExplainRequest, self._explain),
         }
 
     async def _predict(self, request: pb.PredictRequest, remaining: float | None) -> pb.Prediction:

@@ -14,7 +14,6 @@ from google.protobuf.json_format import ParseDict
 from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.protos.descriptors import message_class
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.grpc.fields import limited
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference.classifier import Classifier
@@ -63,12 +62,12 @@ class TfServing:
 
     def methods(self, counted: Counted) -> dict[str, Method]:
         """Return the methods by path."""
-        unary, dataplane = counted.unary, self._dataplane
+        unary = counted.unary
         return {
-            PREDICT: unary(PREDICT, limited(PredictRequest, dataplane), self._predict),
-            CLASSIFY: unary(CLASSIFY, limited(ClassificationRequest, dataplane), self._classify),
-            GET_MODEL_METADATA: unary(GET_MODEL_METADATA, limited(GetModelMetadataRequest, dataplane), self._metadata),
-            GET_MODEL_STATUS: unary(GET_MODEL_STATUS, limited(GetModelStatusRequest, dataplane), self._status),
+            PREDICT: unary(PREDICT, PredictRequest, self._predict),
+            CLASSIFY: unary(CLASSIFY, ClassificationRequest, self._classify),
+            GET_MODEL_METADATA: unary(GET_MODEL_METADATA, GetModelMetadataRequest, self._metadata),
+            GET_MODEL_STATUS: unary(GET_MODEL_STATUS, GetModelStatusRequest, self._status),
         }
 
     async def _predict(self, request: Any, remaining: float | None) -> Any:

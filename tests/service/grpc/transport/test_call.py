@@ -426,7 +426,7 @@ def test_no_memory_for_the_first_answer(caller: Caller) -> None:
     async def large(request: HealthCheckRequest) -> HealthCheckRequest:
         return HealthCheckRequest(service="s" * 20_000)
 
-    caller.methods["/unary"] = uncounted(HealthCheckRequest.FromString, large)
+    caller.methods["/unary"] = uncounted(HealthCheckRequest, large)
     caller.buffers.hold(BUFFERED - 10_000)
     caller.say(wire.request(1, ended=False, head=UNARY) + wire.data(1, bytes(5), ended=True))
     found = fields(caller.hear())
@@ -440,7 +440,7 @@ def test_methods_without_metrics(caller: Caller) -> None:
     async def unreachable(request: HealthCheckRequest) -> HealthCheckRequest:
         pytest.fail("the request was answered")
 
-    caller.methods["/unary"] = uncounted(HealthCheckRequest.FromString, unreachable)
+    caller.methods["/unary"] = uncounted(HealthCheckRequest, unreachable)
     caller.say(wire.request(1, ended=False, head=UNARY) + wire.data(1, b"\0\0\0\0\x01\xff", ended=True))
     assert refusal(caller.hear()) == ("3", "the message is not valid protobuf")
 
