@@ -7,11 +7,13 @@ an invalid message is rejected like any other invalid request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, TypeVar
 
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc.code_pb2 import Code
 
 from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Overloaded, Unavailable
@@ -45,6 +47,11 @@ _TOGETHER = 16
 _TOGETHER_BYTES = 4096
 
 
+def paths(service: ServiceDescriptor, *names: str) -> tuple[str, ...]:
+    """Return the paths of some methods of a service. Without names, returns those of all methods."""
+    return tuple(f"/{service.full_name}/{name}" for name in names or service.methods_by_name)
+
+
 class Counted:
     """Builds methods that are counted in the metrics and, with a tracer, traced."""
 
@@ -61,6 +68,22 @@ class Counted:
         self._linger_until = now + _LINGER_SECONDS
         for timeout in self._reading:
             timeout.reschedule(now + _IDLE_SECONDS)
+
+    def methods(self, service: ServiceDescriptor, servicer: object, polled: Collection[str] = ()) -> dict[str, Method]:
+        """Build the methods of a service by path, the `polled` ones without metrics.
+
+        `servicer` has a function `Respond` for every method, with the method's name in the .proto file.
+        """
+        methods: dict[str, Method] = {}
+        for method in service.methods:
+            [path] = paths(service, method.name)
+            kind, answer = GetMessageClass(method.input_type), getattr(servicer, method.name)
+            if path in polled:
+                methods[path] = uncounted(kind, answer)
+            else:
+                build = self.stream if method.client_streaming else self.unary
+                methods[path] = build(path, kind, answer)
+        return methods
 
     def unary(self, route: str, kind: type[Request], answer: Respond[Request]) -> Method:
         """Build a unary method for requests of this class. A `RequestError` becomes the status of the call."""
@@ -197,10 +220,11 @@ def _refuse(call: Call, error: Exception, route: str) -> str:
     return status
 
 
-def uncounted(kind: type[Request], answer: Callable[[Request], Awaitable[Message]]) -> Method:
-    """Build a method without metrics, for what platforms poll all the time."""
+def uncounted(kind: type[Request], answer: Respond[Request]) -> Method:
+    """Build a unary method without metrics, for what platforms poll all the time."""
 
     async def run(call: Call) -> None:
-        await call.answer((await answer(kind.FromString(await call.message()))).SerializeToString())
+        request = kind.FromString(await call.message())
+        await call.answer((await answer(request, call.remaining())).SerializeToString())
 
     return Method(run)

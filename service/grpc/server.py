@@ -20,7 +20,7 @@ from google.rpc.code_pb2 import Code
 
 from sentiment_conv1d.service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
-from sentiment_conv1d.service.grpc.methods import Counted
+from sentiment_conv1d.service.grpc.methods import Counted, paths
 from sentiment_conv1d.service.grpc.transport.call import Call
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
@@ -39,8 +39,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SERVICES = tuple(
+    service.full_name
+    for service in (oip.SERVICE, sentiment.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE)
+)
+
 #: Services of which the health service reports the status. The empty name stands for the whole server.
-HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES)
+HEALTH_NAMES = ("", *_SERVICES)
 
 #: Methods with separate metrics, and whether they run a model.
 ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
@@ -49,13 +54,7 @@ ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
 
 
 #: Methods that need no API key with `--open-health`.
-HEALTH_METHODS = frozenset(
-    {
-        *(f"/{health.SERVICE}/{method}" for method in ("Check", "Watch", "List")),
-        oip.SERVER_LIVE,
-        oip.SERVER_READY,
-    }
-)
+HEALTH_METHODS = frozenset({*paths(health.SERVICE), *paths(oip.SERVICE, "ServerLive", "ServerReady")})
 
 #: Bytes of a call's header fields, counted as in RFC 9113, section 6.5.2.
 _MAX_HEAD_BYTES = 16_384
@@ -100,14 +99,15 @@ class GrpcServer:
         self._access = state.access
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self._health = health.Health(HEALTH_NAMES)
-        self._counted = Counted(dataplane, state.metrics, tracer)
-        services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES)
+        self._counted = counted = Counted(dataplane, state.metrics, tracer)
+        tensors = tfserving.TfServing(dataplane, models)
         methods = {
             **self._health.methods(),
-            **oip.OpenInference(state).methods(self._counted),
-            **sentiment.Sentiment(dataplane, models).methods(self._counted),
-            **tfserving.TfServing(dataplane, models).methods(self._counted),
-            **reflection.Reflection(services).methods(),
+            **counted.methods(oip.SERVICE, oip.OpenInference(state), oip.POLLED),
+            **counted.methods(sentiment.SERVICE, sentiment.Sentiment(dataplane, models)),
+            **counted.methods(tfserving.PREDICTION_SERVICE, tensors),
+            **counted.methods(tfserving.MODEL_SERVICE, tensors),
+            **reflection.Reflection((*_SERVICES, health.SERVICE.full_name)).methods(),
         }
         self._unknown = self._counted.unknown()
         self._methods = {path.encode(): method for path, method in methods.items()}

@@ -17,7 +17,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER, SERVER_READY
+from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
 from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.grpc import wire
@@ -25,6 +25,7 @@ from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
 from tests.service.telemetry.test_metrics import metric
 
+SERVER_READY = "/inference.GRPCInferenceService/ServerReady"
 HEALTH_CHECK, HEALTH_WATCH = (f"/grpc.health.v1.Health/{method}" for method in ("Check", "Watch"))
 ONE = PredictRequest(text="one").SerializeToString()
 

@@ -423,7 +423,7 @@ def test_details_of_a_refusal(caller: Caller, error: RequestError) -> None:
 def test_no_memory_for_the_first_answer(caller: Caller) -> None:
     """If there is no memory for the first answer, the call is refused with a complete head."""
 
-    async def large(request: HealthCheckRequest) -> HealthCheckRequest:
+    async def large(request: HealthCheckRequest, remaining: float | None) -> HealthCheckRequest:
         return HealthCheckRequest(service="s" * 20_000)
 
     caller.methods["/unary"] = uncounted(HealthCheckRequest, large)
@@ -437,7 +437,7 @@ def test_no_memory_for_the_first_answer(caller: Caller) -> None:
 def test_methods_without_metrics(caller: Caller) -> None:
     """A method without metrics also refuses invalid messages."""
 
-    async def unreachable(request: HealthCheckRequest) -> HealthCheckRequest:
+    async def unreachable(request: HealthCheckRequest, remaining: float | None) -> HealthCheckRequest:
         pytest.fail("the request was answered")
 
     caller.methods["/unary"] = uncounted(HealthCheckRequest, unreachable)
