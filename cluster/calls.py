@@ -7,13 +7,11 @@ from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
-from google.rpc.code_pb2 import Code
-
 from sentiment_conv1d.cluster.replica import Replica
 from sentiment_conv1d.cluster.servicers import Message
 from sentiment_conv1d.service.errors import MessageTooLarge, RequestError, Unauthorized
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
-from sentiment_conv1d.service.grpc.transport.status import details, status_of
+from sentiment_conv1d.service.grpc.transport.status import as_refusal, details
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -33,6 +31,7 @@ class ServeCall:
         self.path = path.encode()
         self.failure: RequestError | None = None
         self.refusal: RequestError | None = None
+        self.status: str | None = None
         self.request_id = ""
         self.trailing: list[tuple[bytes, bytes]] = []
         self.answers: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
@@ -72,13 +71,16 @@ class ServeCall:
     async def answer(self, message: bytes) -> None:
         """Send the only message."""
         await self.answers.put(message)
+        self.end()
 
     def end(self) -> None:
-        """End the call."""
+        """End the call with status OK."""
+        self.status = "OK"
 
-    def refuse(self, error: RequestError) -> None:
+    def refuse(self, error: Exception) -> None:
         """End the call with the status of an error."""
-        self.refusal = error
+        self.refusal = as_refusal(error, self.path.decode())
+        self.status = self.refusal.grpc_status
 
 
 async def run_unary(replica: Replica, path: str, request: Message, context: Any) -> Message:
@@ -133,7 +135,7 @@ def _finish(call: ServeCall, context: Any) -> None:
     if (error := call.refusal) is not None:
         from grpc import StatusCode
 
-        context.set_code(StatusCode[Code.Name(status_of(error))])
+        context.set_code(StatusCode[error.grpc_status])
         context.set_details(error.message)
         # Ray's server encodes binary fields itself.
         trailing.append(("grpc-status-details-bin", b64decode(details(error, call.request_id) + b"==")))

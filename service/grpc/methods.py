@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc.code_pb2 import Code
 
 from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Overloaded, Unavailable
 from sentiment_conv1d.service.grpc.fields import check
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
-from sentiment_conv1d.service.grpc.transport.status import as_refusal, status_of
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
@@ -185,7 +183,6 @@ class Counted:
 
         async def run(call: Call) -> None:
             started = perf_counter()
-            status = "OK"
             context = RequestContext(self._identify(call), "grpc", route, call.fields)
             current.set(context)
             metrics.began("grpc")
@@ -193,31 +190,18 @@ class Counted:
                 await converse(call, context)
             except (asyncio.CancelledError, ClientDisconnected):
                 if call.failure is None:
-                    status = "CANCELLED"
                     raise
-                status = _refuse(call, call.failure, route)
+                call.refuse(call.failure)
             except Exception as error:
-                status = _refuse(call, error, route)
+                call.refuse(error)
             finally:
-                metrics.ended("grpc", route, status, perf_counter() - started, context)
+                metrics.ended("grpc", route, call.status or "CANCELLED", perf_counter() - started, context)
 
         if self._tracer is None:
             return Method(run, streaming, streaming)
         from sentiment_conv1d.service.grpc.traced import traced
 
         return Method(traced(self._tracer, route, run), streaming, streaming)
-
-
-def _refuse(call: Call, error: Exception, route: str) -> str:
-    """End a call with the status of an error, and return the name of the status.
-
-    This is a separate function so that no frame in the error's traceback refers to the error. Such a reference cycle
-    would keep the request in memory until the garbage collector runs.
-    """
-    refusal = as_refusal(error, route)
-    call.refuse(refusal)
-    status: str = Code.Name(status_of(refusal))
-    return status
 
 
 def uncounted(kind: type[Request], answer: Respond[Request]) -> Method:

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from google.rpc import code_pb2
-
 from sentiment_conv1d.service.errors import (
     ClientDisconnected,
     DeadlineExceeded,
@@ -26,7 +24,7 @@ from sentiment_conv1d.service.errors import (
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
 from sentiment_conv1d.service.grpc.transport.messages import Message, Messages, only_message
 from sentiment_conv1d.service.grpc.transport.response import Response, Trailers
-from sentiment_conv1d.service.grpc.transport.status import as_refusal, error_fields, status_of
+from sentiment_conv1d.service.grpc.transport.status import as_refusal, error_fields
 from sentiment_conv1d.service.grpc.transport.stream import Stream
 from sentiment_conv1d.service.grpc.transport.terms import Terms
 from sentiment_conv1d.service.grpc.transport.timeout import seconds_of
@@ -68,7 +66,7 @@ class Call(Stream):
     started: float = field(default_factory=perf_counter)
     request_id: str = ""
     trailing: Trailers = field(default_factory=list)  # fields to send with the status
-    status: int | None = None  # a number of `google.rpc.Code`, once it is known
+    status: str | None = None  # a name of `google.rpc.Code`, once it is known
     begun: bool = False  # whether its task runs
     failure: RequestError | None = None  # why no more messages are read
     _task: asyncio.Task[None] | None = None
@@ -102,7 +100,7 @@ class Call(Stream):
                 raise
             self.refuse(self.failure)  # the deadline has passed
         except Exception as error:
-            self.refuse(as_refusal(error, "a call"))
+            self.refuse(error)
         finally:
             self.release()
             self._terms.ended(self)
@@ -168,19 +166,20 @@ class Call(Stream):
     async def answer(self, message: bytes) -> None:
         """Send the only message and status OK. Raises `ClientDisconnected`."""
         await self._response.send((message,), [_OK, *self.trailing])
-        self.status = code_pb2.OK
+        self.status = "OK"
 
     def end(self) -> None:
         """End the call with status OK. Raises `ClientDisconnected`."""
         self._response.finish([_OK, *self.trailing])
-        self.status = code_pb2.OK
+        self.status = "OK"
 
-    def refuse(self, error: RequestError) -> None:
+    def refuse(self, error: Exception) -> None:
         """End the call with the status of an error, unless the client has disconnected."""
-        self.status = status_of(error)
+        refusal = as_refusal(error, self.path.decode("latin-1"))
+        self.status = refusal.grpc_status
         if not self.cut:
             with contextlib.suppress(ClientDisconnected):
-                self._response.finish([*error_fields(error, self.request_id), *self.trailing])
+                self._response.finish([*error_fields(refusal, self.request_id), *self.trailing])
 
     # Called by the connection.
 

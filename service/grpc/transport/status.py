@@ -34,12 +34,6 @@ _MAX_BYTES = 1500
 _PUSHBACK = b"grpc-retry-pushback-ms"
 
 
-def status_of(error: RequestError) -> int:
-    """Return the status of an error, a number of `google.rpc.Code`."""
-    status: int = Code.Value(error.grpc_status)
-    return status
-
-
 def as_refusal(error: Exception, failed: str) -> RequestError:
     """Return the error to send to the client. An unexpected error is logged and hidden behind "internal error"."""
     if isinstance(error, RequestError):
@@ -76,21 +70,20 @@ def details(error: RequestError, request_id: str) -> bytes:
     ]
     if error.retry_after is not None:
         found.append(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
-    status = Status(code=status_of(error), message=_shorten(error.message), details=map(_pack, found))
+    status = Status(code=Code.Value(error.grpc_status), message=_shorten(error.message), details=map(_pack, found))
     return b64encode(status.SerializeToString()).rstrip(b"=")
 
 
 def error_fields(error: RequestError, request_id: str) -> list[tuple[bytes, bytes]]:
     """Return the trailing fields that end a call with an error."""
-    status = status_of(error)
     fields = [
-        (b"grpc-status", str(status).encode()),
+        (b"grpc-status", b"%d" % Code.Value(error.grpc_status)),
         (b"grpc-message", quote(error.message)),
         (b"grpc-status-details-bin", details(error, request_id)),
     ]
     if error.retry_after is not None:
         fields.append((_PUSHBACK, str(error.retry_after * 1000).encode()))
-    if status == Code.UNIMPLEMENTED:
+    if error.grpc_status == "UNIMPLEMENTED":
         fields.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
     return fields
 

@@ -12,6 +12,7 @@ from sentiment_conv1d.protos.sentiment_pb2 import Prediction, PredictRequest
 from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Invalid, Overloaded, RequestError
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.transport.call import Call
+from sentiment_conv1d.service.grpc.transport.status import as_refusal
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.telemetry.test_metrics import series
@@ -25,6 +26,7 @@ class FakeCall:
         self.trailing: list[tuple[bytes, bytes]] = []
         self.request_id = ""
         self.failure: RequestError | None = None
+        self.status: str | None = None
         self.refusals: list[RequestError] = []
         self.answers: list[bytes] = []
         self._messages = list(messages)
@@ -56,13 +58,16 @@ class FakeCall:
             raise ClientDisconnected
         self.answers += messages
 
-    answer = write
+    async def answer(self, message: bytes) -> None:
+        await self.write(message)
+        self.end()
 
     def end(self) -> None:
-        pass
+        self.status = "OK"
 
-    def refuse(self, error: RequestError) -> None:
-        self.refusals.append(error)
+    def refuse(self, error: Exception) -> None:
+        self.refusals.append(as_refusal(error, "/method"))
+        self.status = self.refusals[-1].grpc_status
 
 
 def fail(content: bytes) -> PredictRequest:

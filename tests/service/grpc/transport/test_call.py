@@ -282,7 +282,7 @@ def test_large_answer_that_is_not_taken(caller: Caller) -> None:
     caller.loop.now += 31
     caller.hear()
     assert caller.held == 0
-    assert [call.status for call in caller.ended] == [Code.OK, None]
+    assert [call.status for call in caller.ended] == ["OK", None]
 
 
 @pytest.mark.parametrize("kind", FIELDS)
@@ -334,7 +334,7 @@ def test_status_of_an_answer(caller: Caller) -> None:
         "grpc-status": "0",
         "x-request-id": "mine",
     }
-    assert caller.ended == [caller.calls[1]] and caller.calls[1].status == Code.OK
+    assert caller.ended == [caller.calls[1]] and caller.calls[1].status == "OK"
 
 
 def ask(caller: Caller, kind: str, accepted: str, message: bytes) -> list[wire.Frame]:
@@ -466,7 +466,7 @@ def test_method_that_raises(
     caller.say(wire.request(1, ended=False, head=UNARY) + wire.data(1, bytes(5), ended=True))
     assert refusal(caller.hear()) == (status, message)
     assert ("secret" in caplog.text) == (message == "internal error")
-    assert caller.ended == [caller.calls[1]] and caller.calls[1].status == int(status)
+    assert caller.ended == [caller.calls[1]] and caller.calls[1].status == Code.Name(int(status))
 
 
 @pytest.mark.parametrize("end", ["aborted", "reset", "lost"])
