@@ -169,7 +169,7 @@ class GrpcServer:
             return None
         path = request.path
         method = self._methods.get(path, self._unknown)
-        call = Call(stream, connection, path, fields, method, self._terms, self._start, self._loop)
+        call = Call(stream, connection, path, fields, method, self._terms, self._loop)
         try:
             self._check(connection, call, size)
         except RequestError as error:
@@ -194,13 +194,6 @@ class GrpcServer:
             raise Overloaded(f"{_MAX_WATCHING} calls of this connection are watching, which is the limit")
         if (encoding := call.fields.get(b"grpc-encoding")) is not None:
             check_encoding(encoding)
-
-    def _start(self, call: Call) -> asyncio.Task[None]:
-        task = self._loop.create_task(call.run())
-        tasks = self._terms.waiting if call.method.watching else self._terms.running
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        return task
 
     def _ended(self, call: Call) -> None:
         """Write the access log, which contains failures even if it is off."""

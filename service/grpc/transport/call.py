@@ -54,14 +54,13 @@ class Method(NamedTuple):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Call(Stream):
-    """A call of a method. `_start` creates the task that runs it, as soon as there is something to run."""
+    """A call of a method."""
 
     _connection: GrpcConnection
     path: bytes
     fields: Mapping[bytes, bytes]
     method: Method
     _terms: Terms
-    _start: Callable[[Call], asyncio.Task[None]]
     _loop: asyncio.AbstractEventLoop
     started: float = field(default_factory=perf_counter)
     request_id: str = ""
@@ -339,8 +338,12 @@ class Call(Stream):
             self._connection.fall_behind(self, behind=self._behind)
 
     def _run(self) -> None:
+        """Start the method."""
         if self._task is None:
-            self._task = self._start(self)
+            self._task = self._loop.create_task(self.run())
+            tasks = self._terms.waiting if self.method.watching else self._terms.running
+            tasks.add(self._task)
+            self._task.add_done_callback(tasks.discard)
 
     def _fail(self, error: RequestError) -> None:
         """Stop reading messages because of an error."""

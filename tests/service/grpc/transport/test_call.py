@@ -54,7 +54,6 @@ class Caller:
         self.ended: list[Call] = []
         self.methods = {"/unary": Method(self._unary), "/stream": Method(self._stream, True, True)}
         self.buffers = Buffers(BUFFERED)
-        self.tasks: list[asyncio.Task[None]] = []
         self.connection = GrpcConnection(loop, LIMITS, Turns(loop), self.buffers, self._opened, lambda connection: None)
         self.transport = Transport(self.connection)
         self.connection.connection_made(self.transport)
@@ -65,12 +64,15 @@ class Caller:
         path, fields = request.path, dict(request.fields)
         terms = Terms(MESSAGE, 30, self.buffers, Decompression(MESSAGE), self.ended.append, set(), set())
         method = self.methods[path.decode()]
-        self.calls[number] = Call(number, connection, path, fields, method, terms, self._start, self.loop)
+        self.calls[number] = Call(number, connection, path, fields, method, terms, self.loop)
         return self.calls[number]
 
-    def _start(self, call: Call) -> asyncio.Task[None]:
-        self.tasks.append(self.loop.create_task(call.run()))
-        return self.tasks[-1]
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """Return the task of the first call."""
+        task = self.calls[1]._task
+        assert task is not None
+        return task
 
     async def _unary(self, call: Call) -> None:
         await call.answer(await call.message())
@@ -205,7 +207,7 @@ def test_memory_of_methods(caller: Caller, error: Exception | None) -> None:
     caller.hear()
     if error is None:
         assert caller.held > CALL_BYTES
-        caller.tasks[0].cancel()
+        caller.task.cancel()
         caller.hear()
     assert caller.held == 0
 
@@ -493,7 +495,7 @@ def test_method_that_raises_without_a_client(caller: Caller, end: str) -> None:
         caller.transport.abort()
         caller.connection.connection_lost(None)
     assert caller.hear() == []
-    assert caller.tasks[0].done() and caller.tasks[0].exception() is None
+    assert caller.task.done() and caller.task.exception() is None
 
 
 # Deadlines and slow clients.
