@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -22,15 +22,18 @@ from sentiment_conv1d.service.errors import (
     RequestTimeout,
 )
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
-from sentiment_conv1d.service.grpc.transport.messages import Message, Messages, only_message
-from sentiment_conv1d.service.grpc.transport.response import Response, Trailers
+from sentiment_conv1d.service.grpc.transport.messages import Message, Messages, encode, only_message
 from sentiment_conv1d.service.grpc.transport.status import as_refusal, error_fields
-from sentiment_conv1d.service.grpc.transport.stream import Stream
+from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
 from sentiment_conv1d.service.grpc.transport.terms import Terms
 from sentiment_conv1d.service.grpc.transport.timeout import seconds_of
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 
+Trailers = list[tuple[bytes, bytes]]
+
 _OK = (b"grpc-status", b"0")
+_HEAD = Head(200, [(b"content-type", b"application/grpc")])
+_GZIP_HEAD = Head(200, [*_HEAD.fields, (b"grpc-encoding", b"gzip")])
 
 #: Memory of an open call without its header fields and messages, and of a queued message without its content.
 CALL_BYTES = 8192
@@ -38,6 +41,9 @@ _MESSAGE_BYTES = 128
 
 #: Bytes of queued messages from which on the client must wait before it sends more.
 _AHEAD_BYTES = 32_768
+
+#: Answers of up to this many bytes are not charged while they wait to be sent.
+_UNCOUNTED_BYTES = 16_384
 
 
 class Method(NamedTuple):
@@ -78,14 +84,12 @@ class Call(Stream):
     _held: int = 0  # bytes charged to the buffers
     _behind: bool = False  # whether the client must wait
     _waiting: asyncio.Future[None] | None = None  # done when a message arrives
-    _response: Response = field(init=False)
+    _head_sent: bool = False
     _until: float | None = None  # the deadline as the event loop's time
     _timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
         self._kept = CALL_BYTES + sum(map(len, self.fields.values()))
-        accepted = self.fields.get(b"grpc-accept-encoding", b"")
-        self._response = Response(self, self._connection.sender, self._terms.buffers, accepted)
 
     async def run(self) -> None:
         """Run the method. An exception becomes the status of the call."""
@@ -160,16 +164,16 @@ class Call(Stream):
 
     async def write(self, *messages: bytes) -> None:
         """Send messages. More can follow. Raises `ClientDisconnected`."""
-        await self._response.send(messages)
+        await self._send(messages)
 
     async def answer(self, message: bytes) -> None:
         """Send the only message and status OK. Raises `ClientDisconnected`."""
-        await self._response.send((message,), [_OK, *self.trailing])
+        await self._send((message,), [_OK, *self.trailing])
         self.status = "OK"
 
     def end(self) -> None:
         """End the call with status OK. Raises `ClientDisconnected`."""
-        self._response.finish([_OK, *self.trailing])
+        self._finish([_OK, *self.trailing])
         self.status = "OK"
 
     def refuse(self, error: Exception) -> None:
@@ -178,7 +182,7 @@ class Call(Stream):
         self.status = refusal.grpc_status
         if not self.cut:
             with contextlib.suppress(ClientDisconnected):
-                self._response.finish([*error_fields(refusal, self.request_id), *self.trailing])
+                self._finish([*error_fields(refusal, self.request_id), *self.trailing])
 
     # Called by the connection.
 
@@ -243,6 +247,31 @@ class Call(Stream):
             self.failure.__traceback__ = None  # its frames refer to this call: a reference cycle
         self._terms.buffers.release(self._held)
         self._held = 0
+
+    async def _send(self, messages: Sequence[bytes], trailers: Trailers | None = None) -> None:
+        """Send messages, and end the response if `trailers` are given. Raises `ClientDisconnected`."""
+        accepted = self.fields.get(b"grpc-accept-encoding", b"")
+        encoded = [await encode(message, accepted) for message in messages]
+        data = encoded[0] if len(encoded) == 1 else b"".join(encoded)
+        buffers = self._terms.buffers
+        held = buffers.hold(len(data)) if len(data) > _UNCOUNTED_BYTES else 0
+        head = None
+        if not self._head_sent:
+            more = trailers is None and b"gzip" in accepted  # so that later messages can be compressed
+            head = _GZIP_HEAD if more or data[0] else _HEAD
+            self._head_sent = True
+        try:
+            await self._connection.sender.send(self, data, head=head, trailers=trailers)
+        finally:
+            buffers.release(held)
+
+    def _finish(self, trailers: Trailers) -> None:
+        """End the response without a further message. Raises `ClientDisconnected`."""
+        sender = self._connection.sender
+        if self._head_sent:
+            sender.finish(self, trailers)
+        else:
+            sender.refuse(self, Head(_HEAD.status, [*_HEAD.fields, *trailers]))
 
     def _take_timeout(self, timeout: bytes) -> None:
         try:
