@@ -21,8 +21,8 @@ from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tf
 from sentiment_conv1d.service.grpc.methods import Counted, paths
 from sentiment_conv1d.service.grpc.transport.call import Call
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
+from sentiment_conv1d.service.grpc.transport.http2 import Fields
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
-from sentiment_conv1d.service.grpc.transport.stream import RequestHead
 from sentiment_conv1d.service.grpc.transport.terms import Terms
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.buffers import Buffers
@@ -156,18 +156,19 @@ class GrpcServer:
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
         return GrpcConnection(self._loop, limits, self._turns, self._buffers, self._opened, lost)
 
-    def _opened(self, connection: GrpcConnection, stream: int, request: RequestHead) -> Call | None:
+    def _opened(
+        self, connection: GrpcConnection, stream: int, verb: bytes, path: bytes, received: Fields
+    ) -> Call | None:
         """Return the call that a request begins, or None if it is not a gRPC request."""
-        kept = [field for field in request.fields if field[0] in _KEPT]
+        kept = [field for field in received if field[0] in _KEPT]
         fields = dict(kept)
         if len(fields) < len(kept):
             fields = {name: b",".join(value for other, value in kept if other == name) for name in fields}
         # RFC 9113, section 6.5.2.
-        size = len(request.path) + 32 * len(request.fields) + sum(map(len, chain.from_iterable(request.fields)))
+        size = len(path) + 32 * len(received) + sum(map(len, chain.from_iterable(received)))
         content_type = fields.pop(b"content-type", b"").partition(b";")[0].strip()
-        if request.method != b"POST" or content_type not in _CONTENT_TYPES:
+        if verb != b"POST" or content_type not in _CONTENT_TYPES:
             return None
-        path = request.path
         method = self._methods.get(path, self._unknown)
         call = Call(stream, connection, path, fields, method, self._terms, self._loop)
         try:

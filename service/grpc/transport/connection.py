@@ -20,7 +20,7 @@ from sentiment_conv1d.service.grpc.transport.http2 import (
     Http2,
 )
 from sentiment_conv1d.service.grpc.transport.sender import Sender
-from sentiment_conv1d.service.grpc.transport.stream import RequestHead, Stream
+from sentiment_conv1d.service.grpc.transport.stream import Stream
 from sentiment_conv1d.service.grpc.transport.unsupported import HTTP1_REFUSAL, Unsupported, is_http1
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
@@ -65,7 +65,8 @@ class Limits(NamedTuple):
 class GrpcConnection(asyncio.Protocol):
     """Reads a client's frames and passes them to its streams.
 
-    It calls `opened` for every request. If that returns None, the request is not a gRPC call and gets HTTP status 415.
+    It calls `opened` for every request, with the stream's id and the request's method, path and header fields, whose
+    names are in lower case. If that returns None, the request is not a gRPC call and gets HTTP status 415.
     A client that closes its half of the connection counts as disconnected, because it can no longer open windows.
     """
 
@@ -77,7 +78,7 @@ class GrpcConnection(asyncio.Protocol):
         limits: Limits,
         turns: Turns,
         buffers: Buffers,
-        opened: Callable[[GrpcConnection, int, RequestHead], Stream | None],
+        opened: Callable[[GrpcConnection, int, bytes, bytes, Fields], Stream | None],
         lost: Callable[[GrpcConnection], None],
     ) -> None:
         self._loop = loop
@@ -216,7 +217,7 @@ class GrpcConnection(asyncio.Protocol):
         self._requests += 1
         if self._requests == MAX_REQUESTS:
             self.shutdown()
-        opened = self._opened(self, stream, RequestHead(method, path, fields))
+        opened = self._opened(self, stream, method, path, fields)
         if opened is None:
             opened = Unsupported(stream, self.sender, self._loop)
         opened.ended = ended

@@ -17,14 +17,6 @@ class Head(NamedTuple):
     fields: Fields
 
 
-class RequestHead(NamedTuple):
-    """The method, path and header fields of a request. Field names are in lower case."""
-
-    method: bytes
-    path: bytes
-    fields: Fields
-
-
 @dataclass(slots=True, eq=False, repr=False)
 class Stream(ABC):
     """The interface between a connection and one of its streams."""

@@ -19,8 +19,8 @@ from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import uncounted
 from sentiment_conv1d.service.grpc.transport.call import CALL_BYTES, Call, Method
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
+from sentiment_conv1d.service.grpc.transport.http2 import Fields
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, wrap
-from sentiment_conv1d.service.grpc.transport.stream import RequestHead
 from sentiment_conv1d.service.grpc.transport.terms import Terms
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.service.network.turns import Turns
@@ -60,11 +60,10 @@ class Caller:
         self.say(wire.PREFACE + wire.settings())
         self.transport.take()
 
-    def _opened(self, connection: GrpcConnection, number: int, request: RequestHead) -> Call:
-        path, fields = request.path, dict(request.fields)
+    def _opened(self, connection: GrpcConnection, number: int, verb: bytes, path: bytes, fields: Fields) -> Call:
         terms = Terms(MESSAGE, 30, self.buffers, Decompression(MESSAGE), self.ended.append, set(), set())
         method = self.methods[path.decode()]
-        self.calls[number] = Call(number, connection, path, fields, method, terms, self.loop)
+        self.calls[number] = Call(number, connection, path, dict(fields), method, terms, self.loop)
         return self.calls[number]
 
     @property
