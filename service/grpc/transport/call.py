@@ -22,9 +22,10 @@ from sentiment_conv1d.service.errors import (
     RequestTimeout,
 )
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
+from sentiment_conv1d.service.grpc.transport.http2 import Head
 from sentiment_conv1d.service.grpc.transport.messages import Message, Messages, encode, only_message
 from sentiment_conv1d.service.grpc.transport.status import as_refusal, error_fields
-from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
+from sentiment_conv1d.service.grpc.transport.stream import Stream
 from sentiment_conv1d.service.grpc.transport.terms import Terms
 from sentiment_conv1d.service.grpc.transport.timeout import seconds_of
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR
@@ -269,9 +270,9 @@ class Call(Stream):
         """End the response without a further message. Raises `ClientDisconnected`."""
         sender = self._connection.sender
         if self._head_sent:
-            sender.finish(self, trailers)
+            sender.finish(self, None, trailers)
         else:
-            sender.refuse(self, Head(_HEAD.status, [*_HEAD.fields, *trailers]))
+            sender.finish(self, Head(_HEAD.status, [*_HEAD.fields, *trailers]), ())
 
     def _take_timeout(self, timeout: bytes) -> None:
         try:

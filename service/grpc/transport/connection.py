@@ -15,6 +15,7 @@ from sentiment_conv1d.service.grpc.transport.http2 import (
     LARGEST_STREAM,
     MAX_REQUESTS,
     MAX_RESETS,
+    REFUSED,
     ConnectionFailed,
     Fields,
     Http2,
@@ -97,7 +98,6 @@ class GrpcConnection(asyncio.Protocol):
         self._waiting = False  # whether it waits for its turn to read
         self.admitted = False  # whether an earlier call had access
         self._reading = False  # while frames are read; responses are written afterwards
-        self._paused = False  # whether writing is paused because the client does not read
         self._goaway_at: float | None = None  # when the first GOAWAY was sent
         self._accepting = True  # new streams, until the second GOAWAY
         self._client_leaves = False
@@ -137,16 +137,15 @@ class GrpcConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop reading from a client that does not read its answers."""
-        self._paused = True
-        self.sender.pause()
+        self.sender.paused = True
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Resume reading and sending."""
-        self._paused = False
+        self.sender.paused = False
         self._heard = self._loop.time()  # reading was paused, so the silence was not the client's
         self._resume_reading()
-        self.sender.resume()
+        self.sender.wake_next()
 
     # Called by the server.
 
@@ -175,7 +174,7 @@ class GrpcConnection(asyncio.Protocol):
             self.transport.abort()
         elif not self.transport.is_closing():
             self._watch_age(now)
-            if not self._paused:
+            if not self.sender.paused:
                 self._watch_silence(now)
         for stream in list(self._streams.values()):
             stream.watch(now)
@@ -211,7 +210,7 @@ class GrpcConnection(asyncio.Protocol):
         self._busy = self._heard
         self._last = stream
         if not self._accepting or len(self._streams) >= self._limits.streams:
-            self._http2.refuse(stream)
+            self._http2.reset(stream, REFUSED)
             self._count_noise()
             return
         self._requests += 1
@@ -366,7 +365,7 @@ class GrpcConnection(asyncio.Protocol):
             self.transport.write(data)
 
     def _resume_reading(self) -> None:
-        if not (self._paused or self._waiting or self.transport.is_closing()):
+        if not (self.sender.paused or self._waiting or self.transport.is_closing()):
             self.transport.resume_reading()
 
     def _overdue(self, now: float) -> bool:

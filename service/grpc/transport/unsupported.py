@@ -7,8 +7,9 @@ import contextlib
 from dataclasses import dataclass, field
 
 from sentiment_conv1d.service.errors import ClientDisconnected
+from sentiment_conv1d.service.grpc.transport.http2 import Head
 from sentiment_conv1d.service.grpc.transport.sender import Sender
-from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
+from sentiment_conv1d.service.grpc.transport.stream import Stream
 
 _WRONG_PROTOCOL = b"this port serves gRPC over HTTP/2 only\n"
 _HTTP1 = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC")

@@ -9,8 +9,8 @@ import hpack
 
 from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
-from sentiment_conv1d.service.grpc.transport.http2 import Fields
-from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
+from sentiment_conv1d.service.grpc.transport.http2 import Fields, Head
+from sentiment_conv1d.service.grpc.transport.stream import Stream
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from tests.service.grpc import wire
