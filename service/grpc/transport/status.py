@@ -7,7 +7,9 @@ Source: "Status codes and their use in gRPC" and "gRPC over HTTP2" in the gRPC d
 from __future__ import annotations
 
 import logging
+import re
 from base64 import b64encode
+from urllib import parse
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -21,7 +23,6 @@ from sentiment_conv1d.service.grpc.transport.messages import ENCODINGS
 
 logger = logging.getLogger(__name__)
 
-
 #: The `domain` of `ErrorInfo`.
 DOMAIN = "sentiment-conv1d"
 
@@ -29,6 +30,8 @@ DOMAIN = "sentiment-conv1d"
 #: clients accept up to 8 KiB of header fields.
 _MAX_BYTES = 1500
 
+#: The characters that are not percent-encoded.
+_PLAIN = bytes(range(0x20, 0x7F)).decode().replace("%", "")
 
 #: The field that tells clients with a retry policy when to retry, in milliseconds.
 _PUSHBACK = b"grpc-retry-pushback-ms"
@@ -46,16 +49,10 @@ def as_refusal(error: Exception, failed: str) -> RequestError:
 
 def quote(message: str) -> bytes:
     """Return the value of `grpc-message`: UTF-8, percent-encoded except for printable ASCII, and truncated if long."""
-    message = _shorten(message)
-    content = message.encode()
-    plain = content.isascii() and message.isprintable() and b"%" not in content
-    if plain and content.strip(b" ") == content:
-        return content
-    # A field value must not begin or end with a space (RFC 9113, section 8.2.1).
-    quoted = b"".join(b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in content)
-    inner = quoted.strip(b" ")
-    before = len(quoted) - len(quoted.lstrip(b" "))
-    return b"%20" * before + inner + b"%20" * (len(quoted) - before - len(inner))
+    quoted = parse.quote(_shorten(message), safe=_PLAIN)
+    if quoted != quoted.strip(" "):  # a field value must not begin or end with a space (RFC 9113, section 8.2.1)
+        quoted = re.sub("^ +| +$", lambda spaces: "%20" * len(spaces[0]), quoted)
+    return quoted.encode()
 
 
 def details(error: RequestError, request_id: str) -> bytes:
