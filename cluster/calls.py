@@ -22,7 +22,6 @@ _AHEAD = 16
 class ServeCall:
     """A call. Ray cancels its task when the client disconnects or the deadline passes."""
 
-    has_message = False
     started = 0.0
 
     def __init__(

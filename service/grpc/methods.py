@@ -1,4 +1,4 @@
-"""What all methods share: request ids, metrics, errors as statuses, and the end of streams at shutdown.
+"""What all methods share: request ids, metrics, and errors as statuses.
 
 Methods receive and return bytes. A large request that exceeds the limits is therefore rejected before it is parsed, and
 an invalid message is rejected like any other invalid request.
@@ -15,7 +15,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Overloaded, Unavailable
+from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Overloaded
 from sentiment_conv1d.service.grpc.fields import check
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
@@ -33,11 +33,6 @@ Respond = Callable[[Request, float | None], Awaitable[Message]]
 
 #: The metadata key of the request id.
 _REQUEST_ID = HEADER.encode()
-
-#: Seconds during shutdown that a stream may wait for its next message, and that a stream whose messages never stop may
-#: continue.
-_IDLE_SECONDS = 0.2
-_LINGER_SECONDS = 5.0
 
 #: The most requests of a stream that run together, and their bytes. This is about as much work as one long text, so
 #: unary calls wait no longer behind a stream than behind another unary call.
@@ -57,15 +52,6 @@ class Counted:
         self._dataplane = dataplane
         self._metrics = metrics
         self._tracer = tracer
-        self._reading: set[asyncio.Timeout] = set()  # timeouts of the streams that wait for a message
-        self._linger_until: float | None = None  # the event loop's time, set at shutdown
-
-    def leave(self) -> None:
-        """Answer the messages that streams have already sent, then end the streams. Called once, at shutdown."""
-        now = asyncio.get_running_loop().time()
-        self._linger_until = now + _LINGER_SECONDS
-        for timeout in self._reading:
-            timeout.reschedule(now + _IDLE_SECONDS)
 
     def methods(self, service: ServiceDescriptor, servicer: object, polled: Collection[str] = ()) -> dict[str, Method]:
         """Build the methods of a service by path, the `polled` ones without metrics.
@@ -129,7 +115,7 @@ class Counted:
                     await call.write(*answers)
 
         async def converse(call: Call, context: RequestContext) -> None:
-            while (content := await self._read(call)) is not None:
+            while (content := await call.read()) is not None:
                 if contents := call.more(content, _TOGETHER, _TOGETHER_BYTES):
                     await several((content, *contents), call)
                 else:
@@ -158,23 +144,6 @@ class Counted:
         call.request_id = choose_id(call.text(_REQUEST_ID))
         call.trailing.append((_REQUEST_ID, call.request_id.encode()))
         return call.request_id
-
-    async def _read(self, call: Call) -> bytes | None:
-        """Return the next message of a stream. Raises `Unavailable` during shutdown if none arrives."""
-        if call.has_message and self._linger_until is None:
-            return await call.read()
-        when = None
-        if self._linger_until is not None:
-            when = min(self._linger_until, asyncio.get_running_loop().time() + _IDLE_SECONDS)
-        timeout = asyncio.Timeout(when)
-        self._reading.add(timeout)
-        try:
-            async with timeout:
-                return await call.read()
-        except TimeoutError:
-            raise Unavailable("the server is shutting down; every message before was answered") from None
-        finally:
-            self._reading.discard(timeout)
 
     def _method(
         self, route: str, converse: Callable[[Call, RequestContext], Awaitable[None]], *, streaming: bool

@@ -97,7 +97,7 @@ class GrpcServer:
         self._access = state.access
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self._health = health.Health(HEALTH_NAMES)
-        self._counted = counted = Counted(dataplane, state.metrics, tracer)
+        counted = Counted(dataplane, state.metrics, tracer)
         tensors = tfserving.TfServing(dataplane, models)
         methods = {
             **self._health.methods(),
@@ -107,7 +107,7 @@ class GrpcServer:
             **counted.methods(tfserving.MODEL_SERVICE, tensors),
             **reflection.Reflection((*_SERVICES, health.SERVICE.full_name)).methods(),
         }
-        self._unknown = self._counted.unknown()
+        self._unknown = counted.unknown()
         self._methods = {path.encode(): method for path, method in methods.items()}
         self._terms = Terms(
             settings.max_body_bytes,
@@ -144,7 +144,7 @@ class GrpcServer:
     async def stop(self, grace: float) -> None:
         """Reject new calls, end idle streams, and give the calls in progress `grace` seconds to finish."""
         self._health.leave()
-        self._counted.leave()
+        self._terms.left_at = self._loop.time()
         await self.listener.close(grace)
         tasks = [*self._terms.running, *self._terms.waiting]
         for task in tasks:

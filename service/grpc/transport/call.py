@@ -20,6 +20,7 @@ from sentiment_conv1d.service.errors import (
     Malformed,
     RequestError,
     RequestTimeout,
+    Unavailable,
 )
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
 from sentiment_conv1d.service.grpc.transport.http2 import Head
@@ -42,6 +43,11 @@ _MESSAGE_BYTES = 128
 
 #: Bytes of queued messages from which on the client must wait before it sends more.
 _AHEAD_BYTES = 32_768
+
+#: Seconds during shutdown that a stream may wait for its next message, and that a stream whose messages never stop may
+#: continue.
+_IDLE_SECONDS = 0.2
+_LINGER_SECONDS = 5.0
 
 #: Answers of up to this many bytes are not charged while they wait to be sent.
 _UNCOUNTED_BYTES = 16_384
@@ -85,6 +91,7 @@ class Call(Stream):
     _held: int = 0  # bytes charged to the buffers
     _behind: bool = False  # whether the client must wait
     _waiting: asyncio.Future[None] | None = None  # done when a message arrives
+    _waiting_since: float = 0.0
     _head_sent: bool = False
     _until: float | None = None  # the deadline as the event loop's time
     _timer: asyncio.TimerHandle | None = None
@@ -133,11 +140,6 @@ class Call(Stream):
         if not self._complete:
             raise Malformed("the method takes one message, and there is none")
         return await self._pop()
-
-    @property
-    def has_message(self) -> bool:
-        """Whether `read` returns a message without waiting."""
-        return bool(self._complete)
 
     async def read(self) -> bytes | None:
         """Return the next message of a stream, or None after the last one. Raises `RequestError`."""
@@ -224,9 +226,11 @@ class Call(Stream):
         self.release()  # a task that has not begun does not call it
 
     def watch(self, now: float) -> None:
-        """Enforce the time limit of an incomplete message, and the deadline of a unary call that has not begun."""
+        """Enforce the time limits of incomplete messages, of calls before they begin, and of streams at shutdown."""
         if self.failure is not None or self.status is not None:
             return
+        if self.method.request_streaming and self._terms.left_at is not None:
+            self._watch_shutdown(now, self._terms.left_at)
         if self._messages is None and self._task is not None:
             return
         if not self._incomplete_since:
@@ -236,6 +240,12 @@ class Call(Stream):
             self._fail(RequestTimeout(f"a message was not complete after {seconds:g} s"))
         elif self._task is None and self._until is not None and now > self._until:
             self._expire()
+
+    def _watch_shutdown(self, now: float, left_at: float) -> None:
+        """End a stream if no message arrives for a while. The messages that have arrived are still answered."""
+        idle = self._waiting is not None and now - max(left_at, self._waiting_since) > _IDLE_SECONDS
+        if idle or now - left_at > _LINGER_SECONDS:
+            self._fail(Unavailable("the server is shutting down; every message before was answered"))
 
     def release(self) -> None:
         """Drop the messages and release the memory."""
@@ -288,6 +298,7 @@ class Call(Stream):
         running, waiting, task = self._terms.running, self._terms.waiting, self._task
         assert task is not None
         self._waiting = self._loop.create_future()
+        self._waiting_since = self._loop.time()
         running.discard(task)
         waiting.add(task)
         try:

@@ -33,10 +33,6 @@ class FakeCall:
         self._remaining = remaining
         self._gone = gone
 
-    @property
-    def has_message(self) -> bool:
-        return bool(self._messages)
-
     def text(self, name: bytes) -> None:
         return None
 

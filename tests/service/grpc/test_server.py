@@ -25,6 +25,7 @@ from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
 from tests.service.telemetry.test_metrics import metric
 
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 SERVER_READY = "/inference.GRPCInferenceService/ServerReady"
 HEALTH_CHECK, HEALTH_WATCH = (f"/grpc.health.v1.Health/{method}" for method in ("Check", "Watch"))
 ONE = PredictRequest(text="one").SerializeToString()
@@ -101,7 +102,7 @@ def test_running_calls_are_finished() -> None:
         assert refused(lambda: stub.Predict(PredictRequest(text="x"))).code is grpc.StatusCode.UNAVAILABLE
 
 
-@pytest.mark.parametrize("method", [PREDICT_STREAM, MODEL_STREAM_INFER])
+@pytest.mark.parametrize("method", [PREDICT_STREAM, MODEL_STREAM_INFER, REFLECTION])
 def test_idle_stream_is_ended(method: str) -> None:
     """At shutdown, the server ends a stream that only waits for its caller."""
     with ServerProcess("--shutdown-timeout", str(2 * int(PATIENCE))) as server, connect(server) as channel:

@@ -563,6 +563,28 @@ def test_stream_that_is_not_taken(caller: Caller) -> None:
     assert caller.held == 0 and caller.calls[1].status is None
 
 
+def test_streams_at_shutdown(caller: Caller) -> None:
+    """At shutdown, a stream ends if no message arrives for a while, or after some seconds with messages."""
+    for number in (1, 3):
+        caller.say(wire.request(number, ended=False, head=STREAM))
+    caller.hear()
+    started = caller.loop.now
+    for call in caller.calls.values():
+        call._terms.left_at = started
+    statuses: dict[int, float] = {}
+    while len(statuses) < 2:
+        if 3 not in statuses:
+            caller.say(wire.data(3, bytes(5)))
+        caller.loop.now += 0.1
+        frames = caller.hear()
+        caller.connection.watch(caller.loop.now)
+        for each in frames + caller.hear():
+            if each.kind == "HEADERS" and each.flags & wire.END_STREAM:
+                assert dict(wire.fields(each.payload))["grpc-status"] == "14"
+                statuses[each.stream] = caller.loop.now - started
+    assert 0.2 < statuses[1] < 0.4 and 5 < statuses[3] < 5.2
+
+
 # Which calls let their connection be evicted.
 
 
