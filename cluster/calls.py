@@ -12,6 +12,10 @@ from sentiment_conv1d.cluster.servicers import Message
 from sentiment_conv1d.service.errors import MessageTooLarge, RequestError, Unauthorized
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
 from sentiment_conv1d.service.grpc.transport.status import as_refusal, details
+from sentiment_conv1d.service.telemetry.request_ids import HEADER, choose_id
+
+#: The metadata key of the request id.
+_REQUEST_ID = HEADER.encode()
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -31,13 +35,13 @@ class ServeCall:
         self.failure: RequestError | None = None
         self.refusal: RequestError | None = None
         self.status: str | None = None
-        self.request_id = ""
-        self.trailing: list[tuple[bytes, bytes]] = []
         self.answers: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
         self.fields = {
             name.lower().encode(): value if isinstance(value, bytes) else value.encode("latin-1")
             for name, value in metadata
         }
+        self.request_id = choose_id(self.text(_REQUEST_ID))
+        self.trailing = [(_REQUEST_ID, self.request_id.encode())]
         self._messages = messages
 
     def text(self, name: bytes) -> str | None:

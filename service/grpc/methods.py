@@ -1,4 +1,4 @@
-"""What all methods share: request ids, metrics, and errors as statuses.
+"""What all methods share: metrics, and errors as statuses.
 
 Methods receive and return bytes. A large request that exceeds the limits is therefore rejected before it is parsed, and
 an invalid message is rejected like any other invalid request.
@@ -21,7 +21,6 @@ from sentiment_conv1d.service.grpc.transport.call import Call, Method
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
-from sentiment_conv1d.service.telemetry.request_ids import HEADER, choose_id
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -30,9 +29,6 @@ Request = TypeVar("Request", bound=Message)
 
 #: Answers a request. The second argument is the number of seconds until the client's deadline, if it set one.
 Respond = Callable[[Request, float | None], Awaitable[Message]]
-
-#: The metadata key of the request id.
-_REQUEST_ID = HEADER.encode()
 
 #: The most requests of a stream that run together, and their bytes. This is about as much work as one long text, so
 #: unary calls wait no longer behind a stream than behind another unary call.
@@ -92,7 +88,6 @@ class Counted:
         Small requests that have already arrived run together. Later requests are read only after the client has read
         the earlier answers.
         """
-
         parse = kind.FromString
 
         async def one(content: bytes, call: Call) -> bytes:
@@ -124,26 +119,10 @@ class Counted:
 
         return self._method(route, converse, streaming=True)
 
-    def unknown(self) -> Method:
-        """Build the method that answers calls of unknown methods."""
-
-        async def run(call: Call) -> None:
-            assert call.failure is not None
-            self._identify(call)
-            raise call.failure
-
-        return Method(run)
-
     async def _parsing_turn(self, content: bytes, kind: type[Message]) -> None:
         """Wait until a large message may be parsed. Raises `TooLarge` if it has too many fields or numbers."""
         await self._dataplane.parsing_turn(len(content))
         check(content, kind, self._dataplane.limits)
-
-    def _identify(self, call: Call) -> str:
-        """Choose the request id of a call, and return it to the client in the trailing metadata."""
-        call.request_id = choose_id(call.text(_REQUEST_ID))
-        call.trailing.append((_REQUEST_ID, call.request_id.encode()))
-        return call.request_id
 
     def _method(
         self, route: str, converse: Callable[[Call, RequestContext], Awaitable[None]], *, streaming: bool
@@ -152,7 +131,7 @@ class Counted:
 
         async def run(call: Call) -> None:
             started = perf_counter()
-            context = RequestContext(self._identify(call), "grpc", route, call.fields)
+            context = RequestContext(call.request_id, "grpc", route, call.fields)
             current.set(context)
             metrics.began("grpc")
             try:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from sentiment_conv1d.service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
 from sentiment_conv1d.service.grpc.methods import Counted, paths
-from sentiment_conv1d.service.grpc.transport.call import Call
+from sentiment_conv1d.service.grpc.transport.call import Call, Method
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
 from sentiment_conv1d.service.grpc.transport.http2 import Fields
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
@@ -30,7 +30,7 @@ from sentiment_conv1d.service.network.listener import Connection, Listener
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.telemetry.logs import log_request
-from sentiment_conv1d.service.telemetry.request_ids import HEADER
+from sentiment_conv1d.service.telemetry.request_ids import HEADER, choose_id
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -50,17 +50,19 @@ ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
     (*sentiment.ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
 )
 
-
 #: Methods that need no API key with `--open-health`.
 HEALTH_METHODS = frozenset({*paths(health.SERVICE), *paths(oip.SERVICE, "ServerLive", "ServerReady")})
 
 #: Bytes of a call's header fields, counted as in RFC 9113, section 6.5.2.
 _MAX_HEAD_BYTES = 16_384
 
+#: The metadata key of the request id.
+_REQUEST_ID = HEADER.encode()
+
 #: Header fields that are read. A call keeps only these, because clients can send long ones of their own.
 _KEPT = frozenset(
     {
-        *(b"content-type", b"authorization", b"x-api-key", b"x-routing-key", HEADER.encode()),
+        *(b"content-type", b"authorization", b"x-api-key", b"x-routing-key", _REQUEST_ID),
         *(b"traceparent", b"tracestate", b"baggage", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
     }
 )
@@ -107,7 +109,7 @@ class GrpcServer:
             **counted.methods(tfserving.MODEL_SERVICE, tensors),
             **reflection.Reflection((*_SERVICES, health.SERVICE.full_name)).methods(),
         }
-        self._unknown = counted.unknown()
+        self._unknown = Method(_refuse)
         self._methods = {path.encode(): method for path, method in methods.items()}
         self._terms = Terms(
             settings.max_body_bytes,
@@ -171,6 +173,8 @@ class GrpcServer:
             return None
         method = self._methods.get(path, self._unknown)
         call = Call(stream, connection, path, fields, method, self._terms, self._loop)
+        call.request_id = choose_id(call.text(_REQUEST_ID))
+        call.trailing.append((_REQUEST_ID, call.request_id.encode()))
         try:
             self._check(connection, call, size)
         except RequestError as error:
@@ -203,6 +207,11 @@ class GrpcServer:
         if self._access_log or failed:
             line = f"gRPC {quote(call.path)}"  # quoted, because a path can contain a line break and forge another line
             log_request(logger, line, status, perf_counter() - call.started, call.client, failed=failed)
+
+
+async def _refuse(call: Call) -> None:
+    """Run a call of an unknown method, which has failed."""
+    await call.message()
 
 
 def _watching(connection: GrpcConnection) -> int:

@@ -69,6 +69,14 @@ def test_no_grpc() -> None:
             socket.create_connection(("127.0.0.1", port), PATIENCE)
 
 
+@pytest.mark.parametrize("path", [HEALTH_CHECK, SERVER_READY, REFLECTION])
+def test_request_ids(server: ServerProcess, path: str) -> None:
+    """Calls without metrics return a request id too, the caller's own if it sends one."""
+    with Caller(server.grpc_port) as caller:
+        assert caller.call(path, b"", {"x-request-id": "mine"}).fields["x-request-id"] == "mine"
+        assert len(caller.call(path, b"").fields["x-request-id"]) == 16
+
+
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_ipv6() -> None:
     """Both protocols can listen on an IPv6 address."""
