@@ -11,9 +11,8 @@ import re
 from base64 import b64encode
 from urllib import parse
 
-from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
@@ -61,13 +60,11 @@ def details(error: RequestError, request_id: str) -> bytes:
     Its details are an `ErrorInfo` with the error's code as the reason, a `RequestInfo`, and a `RetryInfo` if a retry
     can succeed.
     """
-    found: list[Message] = [
-        ErrorInfo(reason=error.code.upper(), domain=DOMAIN),
-        RequestInfo(request_id=request_id),
-    ]
+    status = Status(code=Code.Value(error.grpc_status), message=_shorten(error.message))
+    status.details.add().Pack(ErrorInfo(reason=error.code.upper(), domain=DOMAIN))
+    status.details.add().Pack(RequestInfo(request_id=request_id))
     if error.retry_after is not None:
-        found.append(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
-    status = Status(code=Code.Value(error.grpc_status), message=_shorten(error.message), details=map(_pack, found))
+        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
     return b64encode(status.SerializeToString()).rstrip(b"=")
 
 
@@ -83,12 +80,6 @@ def error_fields(error: RequestError, request_id: str) -> list[tuple[bytes, byte
     if error.grpc_status == "UNIMPLEMENTED":
         fields.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
     return fields
-
-
-def _pack(message: Message) -> Any:
-    packed = Any()
-    packed.Pack(message)
-    return packed
 
 
 def _shorten(message: str) -> str:
