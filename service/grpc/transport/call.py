@@ -87,7 +87,7 @@ class Call(Stream):
     _working: int = 0  # bytes of the messages that are being answered
     _messages: Messages | None = None  # while a message is incomplete
     _incomplete_since: float = 0.0
-    _kept: int = field(init=False)  # bytes held until the end of the call
+    _kept: int = 0  # bytes held until the end of the call
     _held: int = 0  # bytes charged to the buffers
     _behind: bool = False  # whether the client must wait
     _waiting: asyncio.Future[None] | None = None  # done when a message arrives
@@ -95,9 +95,6 @@ class Call(Stream):
     _head_sent: bool = False
     _until: float | None = None  # the deadline as the event loop's time
     _timer: asyncio.TimerHandle | None = None
-
-    def __post_init__(self) -> None:
-        self._kept = CALL_BYTES + sum(map(len, self.fields.values()))
 
     async def run(self) -> None:
         """Run the method. An exception becomes the status of the call."""
@@ -196,6 +193,7 @@ class Call(Stream):
 
     def began(self) -> None:
         """Read the deadline, and start the method if it need not wait for the message."""
+        self._kept = CALL_BYTES + sum(map(len, self.fields.values()))
         if (timeout := self.fields.get(b"grpc-timeout")) is not None:
             self._take_timeout(timeout)
         self._count()
@@ -353,11 +351,8 @@ class Call(Stream):
 
     def _work_on(self, size: int) -> None:
         """Charge more bytes of the message that is being decompressed. Raises `Overloaded`."""
-        failure = self.failure
+        self._held += self._terms.buffers.hold(BODY_FACTOR * size)
         self._working += size
-        self._count()
-        if self.failure is not failure and self.failure is not None:
-            raise self.failure
 
     def _count(self) -> None:
         """Update the charged memory, and let the client wait if many messages are queued."""
