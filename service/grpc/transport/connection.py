@@ -22,7 +22,7 @@ from sentiment_conv1d.service.grpc.transport.http2 import (
 )
 from sentiment_conv1d.service.grpc.transport.sender import Sender
 from sentiment_conv1d.service.grpc.transport.stream import Stream
-from sentiment_conv1d.service.grpc.transport.unsupported import HTTP1_REFUSAL, Unsupported, is_http1
+from sentiment_conv1d.service.grpc.transport.unsupported import HTTP1_METHODS, HTTP1_REFUSAL, Unsupported
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
 
@@ -126,7 +126,7 @@ class GrpcConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read the complete frames, now or when it is this connection's turn."""
         self._heard = self._loop.time()
-        if not self._written and is_http1(data):
+        if not self._written and data.startswith(HTTP1_METHODS):
             self._write(HTTP1_REFUSAL)
             self.transport.close()
             return
