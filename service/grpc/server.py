@@ -78,8 +78,8 @@ _FAILURES = ("DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE")
 class GrpcServer:
     """Accepts connections through its `listener` and runs their calls. Create it on the event loop.
 
-    `tasks` contains the tasks of the calls in flight. A call counts as soon as it has been read, but not while it waits
-    for a message or watches the health status.
+    `health` is the health service, which has to be told the status. `tasks` contains the tasks of the calls in flight.
+    A call counts as soon as it has been read, but not while it waits for a message or watches the health status.
     """
 
     def __init__(
@@ -98,11 +98,11 @@ class GrpcServer:
         self._buffers = buffers
         self._access = state.access
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
-        self._health = health.Health(HEALTH_NAMES)
+        self.health = health.Health(HEALTH_NAMES)
         counted = Counted(dataplane, state.metrics, tracer)
         tensors = tfserving.TfServing(dataplane, models)
         methods = {
-            **self._health.methods(),
+            **self.health.methods(),
             **counted.methods(oip.SERVICE, oip.OpenInference(state), oip.POLLED),
             **counted.methods(sentiment.SERVICE, sentiment.Sentiment(dataplane, models)),
             **counted.methods(tfserving.PREDICTION_SERVICE, tensors),
@@ -139,13 +139,9 @@ class GrpcServer:
             write_timeout=settings.write_timeout,
         )
 
-    def tell(self, serving: bool) -> None:
-        """Set whether the health service reports SERVING."""
-        self._health.tell(serving)
-
     async def stop(self, grace: float) -> None:
         """Reject new calls, end idle streams, and give the calls in progress `grace` seconds to finish."""
-        self._health.leave()
+        self.health.leave()
         self._terms.left_at = self._loop.time()
         await self.listener.close(grace)
         tasks = [*self._terms.running, *self._terms.waiting]
