@@ -135,6 +135,17 @@ def test_versions_of_reflection() -> None:
     assert old.replace("v1alpha", "v1") == new != old
 
 
+def test_no_extensions() -> None:
+    """No message has extensions, so reflection finds none."""
+    services = [oip.SERVICE, sentiment.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE, health.SERVICE]
+    files = {POOL.FindFileContainingSymbol(service.full_name) for service in services}
+    files |= {POOL.FindFileContainingSymbol(service) for service in reflection.SERVICES}
+    for file in files:
+        for each in (file, *file.dependencies):
+            assert not each.extensions_by_name
+            assert not [message.full_name for message in each.message_types_by_name.values() if message.is_extendable]
+
+
 @pytest.mark.parametrize("modules", [(SERVER, *THEIRS), (*THEIRS, SERVER)])
 def test_grpc_packages_in_one_process(modules: tuple[str, ...]) -> None:
     """A process can load gRPC's packages beside the service, in either order."""
