@@ -34,7 +34,7 @@ class Health:
         return {
             CHECK: uncounted(HealthCheckRequest, self._check),
             LIST: uncounted(HealthListRequest, self._list),
-            WATCH: Method(self._watch, response_streaming=True, watching=True),
+            WATCH: Method(self._watch, watching=True),
         }
 
     def tell(self, serving: bool) -> None:

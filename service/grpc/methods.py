@@ -146,10 +146,10 @@ class Counted:
                 metrics.ended("grpc", route, call.status or "CANCELLED", perf_counter() - started, context)
 
         if self._tracer is None:
-            return Method(run, streaming, streaming)
+            return Method(run, streaming)
         from sentiment_conv1d.service.grpc.traced import traced
 
-        return Method(traced(self._tracer, route, run), streaming, streaming)
+        return Method(traced(self._tracer, route, run), streaming)
 
 
 def uncounted(kind: type[Request], answer: Respond[Request]) -> Method:

@@ -30,7 +30,7 @@ class Reflection:
 
     def methods(self) -> dict[str, Method]:
         """Return the methods by path."""
-        method = Method(self._converse, request_streaming=True, response_streaming=True)
+        method = Method(self._converse, streaming=True)
         return {f"/{service}/ServerReflectionInfo": method for service in SERVICES}
 
     async def _converse(self, call: Call) -> None:

@@ -56,12 +56,11 @@ _UNCOUNTED_BYTES = 16_384
 class Method(NamedTuple):
     """A method: the coroutine that a call runs, and whether its request and its response are streams.
 
-    `watching` means that a call only waits for changes of the server's state.
+    `watching` means that a call takes one message and then only sends changes of the server's state.
     """
 
     run: Callable[[Call], Coroutine[Any, Any, None]]
-    request_streaming: bool = False
-    response_streaming: bool = False
+    streaming: bool = False
     watching: bool = False
 
 
@@ -197,7 +196,7 @@ class Call(Stream):
         if (timeout := self.fields.get(b"grpc-timeout")) is not None:
             self._take_timeout(timeout)
         self._count()
-        if self.method.request_streaming or self.ended or self.failure is not None:
+        if self.method.streaming or self.ended or self.failure is not None:
             self._run()
 
     def received(self, data: bytes) -> None:
@@ -212,7 +211,7 @@ class Call(Stream):
             self._fail(Malformed("the last message is not complete"))
         if data:
             self._count()
-        if self.method.request_streaming:
+        if self.method.streaming:
             self._wake()
         elif self.ended:
             self._run()
@@ -227,7 +226,7 @@ class Call(Stream):
         """Enforce the time limits of incomplete messages, of calls before they begin, and of streams at shutdown."""
         if self.failure is not None or self.status is not None:
             return
-        if self.method.request_streaming and self._terms.left_at is not None:
+        if self.method.streaming and self._terms.left_at is not None:
             self._watch_shutdown(now, self._terms.left_at)
         if self._messages is None and self._task is not None:
             return
@@ -288,7 +287,7 @@ class Call(Stream):
         except Malformed as error:
             self._fail(error)
             return
-        if self.method.request_streaming or self.method.response_streaming:
+        if self.method.streaming or self.method.watching:
             self._timer = self._loop.call_at(self._until, self._expire)
 
     async def _wait(self) -> None:
@@ -328,7 +327,7 @@ class Call(Stream):
             self._messages = None
 
     def _push(self, message: Message) -> None:
-        if self._complete and not self.method.request_streaming:
+        if self._complete and not self.method.streaming:
             self._fail(Malformed("the method takes one message, and there are more"))
             return
         self._complete.append(message)
@@ -387,7 +386,7 @@ class Call(Stream):
             self.failure = error
             self._messages = None
             self._wake()
-            if not self.method.request_streaming:
+            if not self.method.streaming:
                 self._run()
 
     def _wake(self) -> None:

@@ -52,7 +52,7 @@ class Caller:
         self.loop = loop
         self.calls: dict[int, Call] = {}
         self.ended: list[Call] = []
-        self.methods = {"/unary": Method(self._unary), "/stream": Method(self._stream, True, True)}
+        self.methods = {"/unary": Method(self._unary), "/stream": Method(self._stream, streaming=True)}
         self.buffers = Buffers(BUFFERED)
         self.connection = GrpcConnection(loop, LIMITS, Turns(loop), self.buffers, self._opened, lambda connection: None)
         self.transport = Transport(self.connection)
@@ -236,7 +236,7 @@ def test_messages_that_wait(caller: Caller) -> None:
             pass
         call.end()
 
-    caller.methods["/stream"] = Method(run, True, True)
+    caller.methods["/stream"] = Method(run, streaming=True)
     caller.say(wire.request(1, ended=False, head=STREAM))
     message = wrap(bytes(8187))
     left, number = 65_535, 0
@@ -260,7 +260,7 @@ def test_many_small_messages(caller: Caller) -> None:
     async def run(call: Call) -> None:
         await asyncio.Event().wait()
 
-    caller.methods["/stream"] = Method(run, True, True)
+    caller.methods["/stream"] = Method(run, streaming=True)
     caller.say(wire.request(1, ended=False, head=STREAM) + wire.data(1, bytes(500)))
     assert caller.held >= CALL_BYTES + 100 * 128
 
@@ -602,8 +602,8 @@ def test_parked_calls(caller: Caller) -> None:
         call.end()
 
     caller.methods |= {
-        "/stream": Method(run, True, True),
-        "/watch": Method(watch, response_streaming=True, watching=True),
+        "/stream": Method(run, streaming=True),
+        "/watch": Method(watch, watching=True),
     }
     caller.say(wire.request(1, ended=False, head=UNARY) + wire.data(1, HALF))
     caller.say(wire.request(3, ended=False, head=STREAM) + wire.request(5, head=head("/watch")))
