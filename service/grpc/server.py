@@ -95,7 +95,6 @@ class GrpcServer:
         settings, dataplane, models = state.settings, state.dataplane, state.models
         self._loop = asyncio.get_running_loop()
         self._access_log = settings.access_log
-        self._buffers = buffers
         self._access = state.access
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self.health = health.Health(HEALTH_NAMES)
@@ -152,7 +151,7 @@ class GrpcServer:
     def _connect(self, lost: Callable[[Connection], None]) -> GrpcConnection:
         # Clients that connected at the same time reconnect at different times.
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
-        return GrpcConnection(self._loop, limits, self._turns, self._buffers, self._opened, lost)
+        return GrpcConnection(self._loop, limits, self._turns, self._terms.buffers, self._opened, lost)
 
     def _opened(
         self, connection: GrpcConnection, stream: int, verb: bytes, path: bytes, received: Fields
@@ -191,8 +190,10 @@ class GrpcServer:
             self._access.check_administration(*presented)
         if call.method is self._unknown:
             raise UnknownMethod(f"there is no method {path}")
-        if call.method.watching and _watching(connection) >= _MAX_WATCHING:
-            raise Overloaded(f"{_MAX_WATCHING} calls of this connection are watching, which is the limit")
+        if call.method.watching:
+            watching = sum(isinstance(stream, Call) and stream.method.watching for stream in connection.streams)
+            if watching >= _MAX_WATCHING:
+                raise Overloaded(f"{_MAX_WATCHING} calls of this connection are watching, which is the limit")
         if (encoding := call.fields.get(b"grpc-encoding")) is not None:
             check_encoding(encoding)
 
@@ -208,7 +209,3 @@ class GrpcServer:
 async def _refuse(call: Call) -> None:
     """Run a call of an unknown method, which has failed."""
     await call.message()
-
-
-def _watching(connection: GrpcConnection) -> int:
-    return sum(isinstance(stream, Call) and stream.method.watching for stream in connection.streams)

@@ -259,8 +259,7 @@ class Call(Stream):
     async def _send(self, messages: Sequence[bytes], trailers: Trailers | None = None) -> None:
         """Send messages, and end the response if `trailers` are given. Raises `ClientDisconnected`."""
         accepted = self.fields.get(b"grpc-accept-encoding", b"")
-        encoded = [await encode(message, accepted) for message in messages]
-        data = encoded[0] if len(encoded) == 1 else b"".join(encoded)
+        data = b"".join([await encode(message, accepted) for message in messages])
         buffers = self._terms.buffers
         held = buffers.hold(len(data)) if len(data) > _UNCOUNTED_BYTES else 0
         head = None

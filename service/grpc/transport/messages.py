@@ -119,7 +119,7 @@ class Decompression:
                     pieces.append(piece)
             except (zlib.error, compression.NotOneStream):
                 raise Malformed(f"a message is no {encoding.decode()}") from None
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
 
 
 def only_message(data: bytes, limit: int) -> bytes | None:
