@@ -22,9 +22,9 @@ from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference.classifier import GOLDEN_TOLERANCE
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.readiness import Readiness
-from sentiment_conv1d.service.models.reconciler import Outcome, Reconciler
-from sentiment_conv1d.service.models.replay_log import Order
+from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.models.startup import opener, repository_of
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
@@ -142,19 +142,16 @@ class Replica:
         if not np.isclose(float(prediction.probabilities[-1]), expected, rtol=0, atol=GOLDEN_TOLERANCE):
             raise Unavailable(f"the golden text gets {prediction.probabilities[-1]} instead of {expected}")
 
-    async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
-        """Follow an order. The reconciler sees this replica as the only worker."""
+    async def ask(self, order: Order, descriptor: int | None = None) -> str:
+        """Follow an order, and return why it was not carried out, if so.
+
+        The reconciler sees this replica as the only worker.
+        """
         follow = self._reconciler.follow
-        if order.action != "load":
+        await follow(order)
+        if order.action == "load":
+            refusal = await follow(order._replace(action="prepare"), descriptor)
+            order = refusal or order._replace(action="serve")
             await follow(order)
-            note(self.metrics, order)
-            return Outcome()
-        await follow(order)
-        refusal = await follow(order._replace(action="prepare"), descriptor)
-        if refusal is None:
-            order = order._replace(action="serve")
-        else:
-            order = order._replace(action="refuse", fault=refusal.fault, reason=refusal.reason)
-        await follow(order)
         note(self.metrics, order)
-        return Outcome(None if refusal is None else order)
+        return order.reason

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.artifact import ArtifactError, Sample
-from sentiment_conv1d.model.configuration import NAME_PATTERN
+from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.data import BadDataError, DataError
 from sentiment_conv1d.model.data.flags import (
     SOURCES,
@@ -167,7 +166,7 @@ def _export(options: argparse.Namespace) -> int:
     from sentiment_conv1d.export.sources.trained import renamed
 
     name = options.name or (trained.configuration.name if trained.configuration else "")
-    if not re.fullmatch(NAME_PATTERN, name):
+    if not is_name(name):
         raise ExportError(
             f"--name: {name!r} is not a valid model name",
             "use lower-case letters, digits, '.', '_' and '-', at most 64 characters",

@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from sentiment_conv1d.model.configuration import NAME_PATTERN, Configuration, Label, Name
+from sentiment_conv1d.model.configuration import Configuration, Label, Name, is_name
 from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.input_shape import InputShape
@@ -290,7 +290,7 @@ def copy(source: Path, target: Path) -> Artifact:
     artifact = read_artifact(source)
     target = target.absolute()
     home, version = target.parent, target.name
-    if not re.fullmatch(NAME_PATTERN, home.name) or not is_version(version):
+    if not is_name(home.name) or not is_version(version):
         raise ArtifactError(f"{target}: not a folder <repository>/<name>/<version>")
     moved = artifact.manifest.model_copy(update={"name": home.name, "version": int(version)})
     with _staging(home) as temporary:

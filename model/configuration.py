@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -19,6 +20,11 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _TOKENIZERS = r"^(words|words:unicode|characters:[1-9]-[1-9])$"
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+def is_name(name: str) -> bool:
+    """Return whether a text can be the name of a model."""
+    return re.fullmatch(NAME_PATTERN, name) is not None
 
 
 class Convolution(BaseModel):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
-from sentiment_conv1d.model.configuration import NAME_PATTERN
+from sentiment_conv1d.model.configuration import is_name
 
-_NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _LABEL = re.compile(r"(?!\d+$)[a-z0-9_-]{1,64}")
 
@@ -24,7 +22,7 @@ _MAX_ENTRIES = 32
 #: A rule: numbers by label or version.
 Rule = Mapping[str, int]
 
-_EMPTY: Rule = MappingProxyType({})
+_EMPTY: Rule = {}
 
 
 class RoutingRules(NamedTuple):
@@ -44,14 +42,15 @@ class RoutingRules(NamedTuple):
                 raise ValueError(f"{label!r} is not a label: a-z, 0-9, _ and -, and not a number")
             if not _VERSION.fullmatch(str(version)):
                 raise ValueError(f"label {label!r}: {version} is not a version")
+        for target in (*self.split, *self.shadow):
+            if target not in self.labels and not _VERSION.fullmatch(target):
+                raise ValueError(f"{target!r} is neither a version nor a label")
         for target, weight in self.split.items():
-            self._check_target(target)
             if not 0 <= weight <= _MAX_WEIGHT:
                 raise ValueError(f"split: {target!r} has the weight {weight}, which is not between 0 and {_MAX_WEIGHT}")
         if self.split and not any(self.split.values()):
             raise ValueError("split: a weight must not be 0 in every version")
         for target, percent in self.shadow.items():
-            self._check_target(target)
             if not 1 <= percent <= 100:
                 raise ValueError(f"shadow: {target!r} has {percent} %, which is not between 1 and 100")
         if len(self.shadow) > 1:
@@ -70,17 +69,13 @@ class RoutingRules(NamedTuple):
         chosen = self._fields if rules is None else rules
         return {target: self.version_of(target) for rule in chosen for target in getattr(self, rule)}
 
-    def _check_target(self, target: str) -> None:
-        if target not in self.labels and not _VERSION.fullmatch(target):
-            raise ValueError(f"{target!r} is neither a version nor a label")
-
 
 def parse_rules(text: str) -> dict[str, Rule]:
     """Return rules by model of a setting like `imdb-cnn=stable:3,canary:4 tickets=stable:1`. Raises `ValueError`."""
     rules: dict[str, Rule] = {}
     for part in text.split():
         name, _, numbers = part.partition("=")
-        if not _NAME.fullmatch(name) or not _NUMBERS.fullmatch(numbers):
+        if not is_name(name) or not _NUMBERS.fullmatch(numbers):
             raise ValueError(f"{part!r} does not have the form NAME=A:NUMBER,B:NUMBER")
         if name in rules:
             raise ValueError(f"two rules for {name}")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from sentiment_conv1d.model.configuration import NAME_PATTERN
+from sentiment_conv1d.model.configuration import is_name
 
 _RULE = re.compile(r"newest:([1-9]\d{0,3})|all|only:([1-9]\d{0,17}(?:,[1-9]\d{0,17})*)")
-_NAME = re.compile(NAME_PATTERN)
 
 
 class VersionPolicy:
@@ -17,16 +16,15 @@ class VersionPolicy:
     """
 
     def __init__(self, text: str) -> None:
-        self._rules: dict[str, str] = {"": "newest:1"}
-        given: set[str] = set()
+        rules: dict[str, str] = {}
         for part in text.split():
             name, equals, rule = part.rpartition("=")
-            if not _RULE.fullmatch(rule) or (equals and not _NAME.fullmatch(name)):
+            if not _RULE.fullmatch(rule) or (equals and not is_name(name)):
                 raise ValueError(f"{part!r} is none of newest:N, all, only:A,B, or NAME= and one of them")
-            if name in given:
+            if name in rules:
                 raise ValueError(f"two rules for {name or 'all models'}")
-            given.add(name)
-            self._rules[name] = rule
+            rules[name] = rule
+        self._rules = {"": "newest:1"} | rules
 
     def rule(self, name: str) -> str:
         """Return the rule for a model."""

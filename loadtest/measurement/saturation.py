@@ -42,14 +42,15 @@ class Script:
         key = "" if api_key is None else f', ["Authorization"] = "Bearer {api_key}"'
         quoted = ",\n".join(f"[========[{body.decode()}]========]" for body in bodies)
         self._file.write(
-            f"local bodies = {{{quoted}}}\nlocal turn = 0\n"
+            f"local bodies = {{{quoted}}}\nlocal requests, turn = {{}}, 0\n"
             f'local headers = {{["Content-Type"] = "application/json"{key}}}\n'
             f"local ports, threads = {{}}, 0\nfor port in (os.getenv('{_PORTS}') or ''):gmatch('%d+') do "
             "ports[#ports + 1] = port end\n"
             "function setup(thread)\n  threads = threads + 1\n"
             "  if #ports > 0 then thread.addr = wrk.lookup(wrk.host, ports[threads])[1] end\nend\n"
-            "function request()\n  turn = turn % #bodies + 1\n"
-            f'  return wrk.format("POST", "{path}", headers, bodies[turn])\nend\n'
+            "function init()\n  for place, body in ipairs(bodies) do\n"
+            f'    requests[place] = wrk.format("POST", "{path}", headers, body)\n  end\nend\n'
+            "function request()\n  turn = turn % #requests + 1\n  return requests[turn]\nend\n"
             "function done(summary, latency)\n  local e = summary.errors\n"
             "  io.write(('[%d, %d, %d, %d, %d, %d]\\n'):format(summary.requests, summary.duration, e.status,"
             " e.connect + e.read + e.write + e.timeout, latency:percentile(50), latency:percentile(99)))\nend\n"

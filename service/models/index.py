@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Scan
+from sentiment_conv1d.service.telemetry.metrics import ModelState
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 
@@ -25,33 +26,30 @@ def index(
 ) -> list[Entry]:
     """Return every version that a scan found, and every other version that is served, was rejected or is `in_use`."""
     versions = {(name, version) for name, present in scan.items() for version in present}
-    known = {(state.name, state.version) for state in models.states()}
+    known = {(each.name, each.version): each for each in models.states()}
     entries = []
-    for name, version in sorted(versions | known | set(in_use)):
+    for name, version in sorted(versions | known.keys() | set(in_use)):
         present = scan.get(name, {})
-        if version in models.served(name):
-            state, reason = "READY", _remark(models, name, version, present)
+        loaded = known.get((name, version)) or ModelState(name, version, served=False)
+        if loaded.served:
+            state, reason = "READY", _remark(loaded, present)
         elif (name, version) == models.loading:
             state, reason = "LOADING", ""
         elif (name, version) in in_use:
             state, reason = "UNLOADING", "requests for it still run"
         else:
-            state, reason = "UNAVAILABLE", _why_not(models, policy, name, version, present)
+            state, reason = "UNAVAILABLE", loaded.reason or _why_not(models, policy, name, version, present)
         entries.append(Entry(name, str(version), state, reason))
     return entries
 
 
-def _remark(models: LoadedModels, name: str, version: int, present: Mapping[int, str]) -> str:
-    refusal = models.refusal(name, version)
-    if refusal is not None:
-        return f"what lies in its place now was refused: {refusal.reason}"
-    return "" if version in present else "its folder is gone"
+def _remark(loaded: ModelState, present: Mapping[int, str]) -> str:
+    if loaded.fault:
+        return f"what lies in its place now was refused: {loaded.reason}"
+    return "" if loaded.version in present else "its folder is gone"
 
 
 def _why_not(models: LoadedModels, policy: VersionPolicy, name: str, version: int, present: Mapping[int, str]) -> str:
-    refusal = models.refusal(name, version)
-    if refusal is not None:
-        return refusal.reason
     if name in models.unloaded:
         return "unloaded"
     refused = models.refused(name)

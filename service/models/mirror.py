@@ -11,16 +11,15 @@ import hashlib
 import json
 import logging
 import shutil
-import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from sentiment_conv1d.model.artifact import ArtifactError, Fault, check_place, is_version, read_artifact
 from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.service.models.order import Key
 from sentiment_conv1d.service.models.store import Store, StoreError
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
@@ -29,9 +28,6 @@ logger = logging.getLogger(__name__)
 _RECORDS = ".mirror.json"
 _LOCK = ".mirror.lock"
 _STAGING = ".mirroring-"
-
-#: A name and a version.
-Key = tuple[str, int]
 
 
 class Record(NamedTuple):
@@ -81,10 +77,7 @@ class Mirror:
         return {(path.parent.name, int(path.name)) for path in found if is_version(path.name)}
 
     def follow(self, interval: float) -> None:
-        """Update every `interval` seconds on a thread of this process."""
-        threading.Thread(target=self._follow, args=(interval,), name="mirror", daemon=True).start()
-
-    def _follow(self, interval: float) -> None:
+        """Update every `interval` seconds, and never return."""
         problem = ""
         while True:
             time.sleep(interval)
@@ -139,13 +132,13 @@ class Mirror:
     def _copy(self, key: Key) -> None:
         """Download a version and rename it into place. Raises `ArtifactError`."""
         with self._staging() as staging:
-            folder = staging / key[0] / str(key[1])
+            folder = Path(staging, key[0], str(key[1]))
             folder.mkdir(parents=True)
             self.store.download(*key, folder)
             try:
                 check_place(read_artifact(folder))
             except ArtifactError as error:
-                raise ArtifactError(str(error).replace(str(staging), self.store.name), error.fault) from error
+                raise ArtifactError(str(error).replace(staging, self.store.name), error.fault) from error
             self._take_away(key, staging)
             self._path(key).parent.mkdir(exist_ok=True)
             folder.rename(self._path(key))
@@ -157,7 +150,8 @@ class Mirror:
                 self._take_away(key, staging)
             with suppress(OSError):  # it contains other versions
                 self._path(key).parent.rmdir()
-            self._record(key, None)
+            self._records.pop(key, None)
+            self._write_records()
             logger.info("removed the copy of a version of %s", key[0], extra={"version": key[1]})
         self._missing = missing
 
@@ -171,29 +165,25 @@ class Mirror:
     def _path(self, key: Key) -> Path:
         return self.folder / key[0] / str(key[1])
 
-    def _take_away(self, key: Key, staging: Path) -> None:
+    def _take_away(self, key: Key, staging: str) -> None:
         """Move a copy, if there is one, into a hidden folder, so that nobody reads it while it is removed."""
         with suppress(FileNotFoundError):
-            self._path(key).rename(staging / "old")
+            self._path(key).rename(Path(staging, "old"))
 
-    def _record(self, key: Key, record: Record | None) -> None:
-        if record is None:
-            self._records.pop(key, None)
-        else:
-            self._records[key] = record
+    def _record(self, key: Key, record: Record) -> None:
+        self._records[key] = record
+        self._write_records()
+
+    def _write_records(self) -> None:
+        document = [[*key, *record] for key, record in sorted(self._records.items())]
         with self._staging() as staging:
-            document = [[*each, *known] for each, known in sorted(self._records.items())]
-            (staging / _RECORDS).write_text(json.dumps(document))
-            (staging / _RECORDS).replace(self.folder / _RECORDS)
+            file = Path(staging, _RECORDS)
+            file.write_text(json.dumps(document))
+            file.replace(self.folder / _RECORDS)
 
-    @contextmanager
-    def _staging(self) -> Iterator[Path]:
-        """Yield a hidden folder, which is removed at the end."""
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.folder))
-        try:
-            yield staging
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    def _staging(self) -> TemporaryDirectory[str]:
+        """Return the context of a hidden folder, which is removed at the end."""
+        return TemporaryDirectory(prefix=_STAGING, dir=self.folder, ignore_cleanup_errors=True)
 
 
 def read_records(folder: Path) -> dict[Key, Record]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
+import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.models.mirror import Mirror, Record, read_records
+from sentiment_conv1d.service.models.order import Key
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.store import StoreError
 from sentiment_conv1d.service.version_policy import VersionPolicy
@@ -35,42 +37,43 @@ class MirroredRepository(Repository):
         self._store_interval = store_interval
         self._mirror = Mirror(url, cache, policy)
         super().__init__(self._mirror.folder, policy)
-        if problem := _update(self._mirror):
+        try:
+            _update(self._mirror)
+        except StoreError as error:
             if not self._mirror.copies():
-                raise StartupError(f"{problem}, and {self.path} contains no copy of a model")
-            logger.warning("%s; serving the copies in %s", problem, self.path)
+                raise StartupError(f"{error}, and {self.path} contains no copy of a model") from None
+            logger.warning("%s; serving the copies in %s", error, self.path)
 
     def follow(self, interval: float) -> None:
         """Copy new versions every `interval` seconds or less often, on a thread of this process."""
-        self._mirror.follow(max(interval, self._store_interval))
+        interval = max(interval, self._store_interval)
+        threading.Thread(target=self._mirror.follow, args=(interval,), name="mirror", daemon=True).start()
 
     def scan(self) -> Scan:
         """Return the copied and the bad versions. Raises `OSError` if the folder cannot be listed."""
         found = super().scan()
-        for (name, version), record in read_records(self.path).items():
-            if record.fault:
-                found.setdefault(name, {})[version] = record.fingerprint
+        for (name, version), bad in self._bad().items():
+            found.setdefault(name, {})[version] = bad.fingerprint
         return found
 
     def fingerprint(self, name: str, version: int) -> str:
         """Return a string that changes with the files of the copy or, for a bad version, with those of the store."""
-        bad = self._bad(name, version)
+        bad = self._bad().get((name, version))
         return super().fingerprint(name, version) if bad is None else bad.fingerprint
 
     def read(self, name: str, version: int) -> Artifact:
         """Read and verify a version. Raises `ArtifactError`."""
-        bad = self._bad(name, version)
+        bad = self._bad().get((name, version))
         if bad is not None and bad.fault is not None:
             raise ArtifactError(bad.reason, bad.fault)
         return super().read(name, version)
 
-    def _bad(self, name: str, version: int) -> Record | None:
-        record = read_records(self.path).get((name, version))
-        return record if record is not None and record.fault else None
+    def _bad(self) -> dict[Key, Record]:
+        return {key: record for key, record in read_records(self.path).items() if record.fault}
 
 
-def _update(mirror: Mirror) -> str:
-    """Update a mirror for the first time, and return why the store cannot be read. Raises `StartupError`.
+def _update(mirror: Mirror) -> None:
+    """Update a mirror for the first time. Raises `StoreError` if that takes long, and the errors of `Mirror.update`.
 
     That happens in a child process: the libraries of stores start threads, and only a process without threads can fork
     workers safely.
@@ -82,17 +85,16 @@ def _update(mirror: Mirror) -> str:
     sender.close()
     try:
         if not receiver.poll(_UPDATE_SECONDS) and mirror.copies():
-            return f"{mirror.store.name}: copying the models takes more than {_UPDATE_SECONDS:g} s"
-        outcome: StoreError | StartupError | None = receiver.recv()
+            raise StoreError(f"{mirror.store.name}: copying the models takes more than {_UPDATE_SECONDS:g} s")
+        problem: SentimentError | None = receiver.recv()
     except EOFError:
         raise StartupError(f"{mirror.store.name}: copying the models failed; the log says why") from None
     finally:
         child.kill()
         child.join()
         receiver.close()
-    if isinstance(outcome, StartupError):
-        raise outcome
-    return "" if outcome is None else str(outcome)
+    if problem is not None:
+        raise problem
 
 
 def _update_and_report(mirror: Mirror, sender: Connection) -> None:

@@ -10,26 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.service.errors import (
-    MAX_MESSAGE_CHARACTERS,
-    Invalid,
-    NotFound,
-    Overloaded,
-    StartupError,
-    Unavailable,
-)
+from sentiment_conv1d.service.errors import Invalid, NotFound, Overloaded, Unavailable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.index import Entry, index
-from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
-from sentiment_conv1d.service.models.replay_log import Fact, Order
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.models.replay_log import Fact
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.startup import Open
 from sentiment_conv1d.service.models.steps import next_step, settle
@@ -42,18 +36,11 @@ logger = logging.getLogger(__name__)
 _MAX_INDEXING = 4
 
 
-class Outcome(NamedTuple):
-    """Why an order was not carried out, if it was not."""
-
-    refusal: Order | None = None  # the order that all workers carry out instead
-    declined: str = ""  # why the order came too late
-
-
 class Workers(Protocol):
     """The interface to all workers of the service."""
 
-    async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
-        """Let all workers carry out an order. Raises `Unavailable` during shutdown."""
+    async def ask(self, order: Order, descriptor: int | None = None) -> str:
+        """Let all workers carry out an order, and return why they did not, if so. Raises `Unavailable` at shutdown."""
 
 
 class _Observation(NamedTuple):
@@ -61,11 +48,6 @@ class _Observation(NamedTuple):
 
     served: dict[str, dict[int, str]]
     present: Scan
-
-    def settled(self, now: _Observation, name: str, served: Mapping[int, str]) -> dict[int, str]:
-        """Return the versions of a model that count as present after this scan and the next one."""
-        before = self.present.get(name, {})
-        return settle(before, now.present.get(name, {}), served, self.served.get(name, {}))
 
 
 @dataclass(eq=False)
@@ -80,7 +62,7 @@ class Reconciler:
     _workers: Workers
     _prepared: Classifier | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _indexing: int = 0  # calls of `index`
+    _indexing: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _MAX_INDEXING))
     _told: set[str] = field(default_factory=set)
 
     async def load(self, name: str) -> None:
@@ -92,11 +74,7 @@ class Reconciler:
         if name not in observed.present:
             raise NotFound(f"there is no model {name!r} in the repository")
         await self._workers.ask(Order("release", name))
-
-        def present(served: Mapping[int, str]) -> dict[int, str]:
-            return observed.settled(observed, name, served)
-
-        if problems := await self._adjust(name, present, again=True):
+        if problems := await self._adjust(name, observed, observed, again=True):
             raise Invalid(f"model {name!r} cannot be loaded: {'; '.join(problems)}")
 
     async def unload(self, name: str) -> None:
@@ -122,14 +100,11 @@ class Reconciler:
 
     async def index(self) -> list[Entry]:
         """Return every version in the repository, loaded or not. Raises `Overloaded` if many calls wait for it."""
-        if self._indexing >= _MAX_INDEXING:
-            raise Overloaded(f"{self._indexing} calls already list the repository")
-        self._indexing += 1
-        try:
+        if self._indexing.locked():
+            raise Overloaded(f"{_MAX_INDEXING} calls already list the repository")
+        async with self._indexing:
             present = (await self._scan()).present
             return index(present, self._models, self._repository.policy, self._metrics.in_use())
-        finally:
-            self._indexing -= 1
 
     async def watch(self, interval: float) -> None:
         """Scan the repository every `interval` seconds and apply its changes."""
@@ -140,74 +115,49 @@ class Reconciler:
             try:
                 before = await self._watch(before)
             except Unavailable as error:
-                self._tell({error.message})
+                self._tell({f"{error.message}; what is served stays"})
             except Exception:
                 logger.exception("scanning the model repository failed")
 
-    async def follow(self, order: Order, descriptor: int | None = None) -> Refusal | None:
+    async def follow(self, order: Order, descriptor: int | None = None) -> Order | None:
         """Carry out an order in this worker. The descriptor refers to the files of its version.
 
-        Returns why the version is rejected, or an empty string.
+        Returns None, or the order to refuse the version if it cannot be served.
         """
-        name, version = order.name, order.version
+        self._models.follow(order)
         match order.action:
-            case "load":
-                self._models.loading = (name, version)
             case "prepare":
-                assert descriptor is not None
-                self._models.loading = (name, version)  # even if this worker is too new to know the version
                 try:
-                    prepared = self._prepared = await asyncio.to_thread(self._open, order, descriptor)
-                    prepared.statistics = self._metrics.add_model(prepared.manifest, self._models.keys())
+                    assert descriptor is not None
+                    self._prepared = await self._open(order, descriptor)
                 except ArtifactError as error:
-                    return Refusal(order.fingerprint, error.fault, str(error))
-                except TooManyModels as error:
-                    return Refusal(order.fingerprint, "invalid", str(error))
+                    return order.refusal(error.fault, str(error))
             case "serve":
                 assert self._prepared is not None
                 self._models.put(self._prepared, order.fingerprint)
                 self._prepared = None
             case "refuse":
                 self._prepared = None
-                self._models.refuse(name, version, Refusal(order.fingerprint, order.fault, order.reason))
-            case "forget":
-                self._models.forget(name, version)
-            case "drop":
-                self._models.drop(name, version)
-            case "unload":
-                self._models.unload(name)
-            case "release":
-                self._models.unloaded.discard(name)
-            case "route":
-                self._models.route(name, order.rules or {})
         self._dataplane.arrange(self._models)
         return None
 
     async def catch_up(self, facts: Iterable[Fact]) -> None:
-        """Carry out the orders since the first fork. Raises `StartupError` if a version cannot be opened."""
+        """Serve the versions that were loaded before the fork. Raises `ArtifactError` if one cannot be opened."""
         for order, descriptor in facts:
-            if order.action == "serve":
-                refusal = await self.follow(order._replace(action="prepare"), descriptor)
-                if refusal is not None:
-                    raise StartupError(f"version {order.version} of {order.name} cannot be opened: {refusal.reason}")
-            await self.follow(order)
+            self._models.put(await self._open(order, descriptor), order.fingerprint)
+        self._dataplane.arrange(self._models)
 
-    async def _watch(self, before: _Observation | None) -> _Observation | None:
-        """Scan once, and apply what this scan and the one before agree on."""
-        try:
-            now = await self._scan()
-        except Unavailable as error:
-            self._tell({f"{error.message}; what is served stays"})
-            return before
+    async def _watch(self, before: _Observation | None) -> _Observation:
+        """Scan once, and apply what this scan and the one before agree on. Raises `Unavailable`."""
+        now = await self._scan()
         if not now.present:
-            self._tell({f"{self._repository.path}: no model in it any more; what is served stays"})
-            return before
+            raise Unavailable(f"{self._repository.path}: no model in it any more")
         remarks = self._models.missing()
         if before is not None:
             default = self._models.default
             for name in sorted(now.present.keys() | before.present.keys() | self._models.names()):
                 if name not in self._models.unloaded:
-                    await self._adjust(name, partial(before.settled, now, name))
+                    await self._adjust(name, before, now)
                 if name == default and name not in now.present:
                     remarks.add(f"{self._repository.path} holds no model {name!r} any more; what is served stays")
         self._tell(remarks)
@@ -220,61 +170,66 @@ class Reconciler:
         except OSError as error:
             raise Unavailable(f"{error.filename}: cannot be read ({error.strerror})") from error
 
-    async def _adjust(
-        self, name: str, present: Callable[[Mapping[int, str]], Mapping[int, str]], *, again: bool = False
-    ) -> list[str]:
-        """Take steps until the right versions of a model are served. Returns the error, if any.
+    async def _adjust(self, name: str, before: _Observation, now: _Observation, *, again: bool = False) -> list[str]:
+        """Take steps until the versions of a model that two scans agree on are served. Returns the errors.
 
-        `present` returns the versions on disk, given those that are served. With `again`, rejected versions are tried
-        once more.
+        With `again`, rejected versions are tried once more.
         """
         models = self._models
+        scans = before.present.get(name, {}), now.present.get(name, {})
+        held = before.served.get(name, {})
         problems: list[str] = []
         tried: set[Order] = set()
         async with self._turn:
             while True:
                 served, refused = models.served(name), models.refused(name)
-                there = present(served)
+                present = settle(*scans, served, held)
                 if again:
-                    untried = {version for version in there if Order("load", name, version) not in tried}
-                    refused = {version: each for version, each in refused.items() if version not in untried}
+                    loads = {step.version for step in tried if step.action == "load"}
+                    refused = {each: refused[each] for each in refused if each in loads or each not in present}
                 keep = name == models.default
-                step = next_step(self._repository.policy, name, there, served, refused, keep=keep)
+                step = next_step(self._repository.policy, name, present, served, refused, keep=keep)
                 if step is None or step in tried:
                     return problems
                 tried.add(step)
                 if step.action == "load":
-                    problem = await self._load(name, step.version, there[step.version])
-                    problems += [problem] if problem else []
+                    if problem := await self._load(step):
+                        problems.append(problem)
                 else:
                     await self._workers.ask(step)
 
-    async def _load(self, name: str, version: int, fingerprint: str) -> str:
+    async def _load(self, order: Order) -> str:
         """Read a version and let all workers serve it, or reject it. Returns the error, or an empty string."""
         try:
-            digest, descriptor = await asyncio.to_thread(self._read, name, version)
+            digest, descriptor = await asyncio.to_thread(self._read, *order.key)
         except ArtifactError as error:
-            problem = str(error)
-            now = await asyncio.to_thread(self._repository.fingerprint, name, version)
-            if now == fingerprint:  # otherwise it is being written
-                reason = problem[:MAX_MESSAGE_CHARACTERS]
-                await self._workers.ask(Order("refuse", name, version, fingerprint, fault=error.fault, reason=reason))
-            return problem
+            now = await asyncio.to_thread(self._repository.fingerprint, *order.key)
+            if now == order.fingerprint:  # otherwise it is being written
+                await self._workers.ask(order.refusal(error.fault, str(error)))
+            return str(error)
         try:
-            if digest == self._models.digest(name, version):
-                self._models.update_fingerprint(name, version, fingerprint)
+            if digest == self._models.digest(*order.key):
+                self._models.put(self._models.get(order.name, str(order.version)), order.fingerprint)
                 return ""
-            outcome = await self._workers.ask(Order("load", name, version, fingerprint, digest), descriptor)
+            return await self._workers.ask(order._replace(digest=digest), descriptor)
         finally:
             os.close(descriptor)
-        return outcome.declined if outcome.refusal is None else outcome.refusal.reason
 
     def _read(self, name: str, version: int) -> tuple[str, int]:
         """Return the digest of a version's manifest, and a descriptor of its files. Raises `ArtifactError`."""
         artifact = self._repository.read(name, version)
         return artifact.manifest.manifest_sha256, snapshot.take(artifact.contents)
 
-    def _open(self, order: Order, descriptor: int) -> Classifier:
+    async def _open(self, order: Order, descriptor: int) -> Classifier:
+        """Open the version in the files of a descriptor. Raises `ArtifactError`."""
+        classifier = await asyncio.to_thread(self._open_files, order, descriptor)
+        try:
+            classifier.statistics = self._metrics.add_model(classifier.manifest, self._models.keys())
+        except TooManyModels as error:
+            raise ArtifactError(str(error)) from error
+        return classifier
+
+    def _open_files(self, order: Order, descriptor: int) -> Classifier:
         artifact = self._repository.verify(order.name, order.version, snapshot.contents(descriptor))
         return self._open_artifact(artifact)
 

@@ -1,121 +1,68 @@
-"""Orders about models, and their outcome: the versions that every worker serves.
+"""The outcome of all orders: the versions that every worker serves.
 
 The supervisor owns the replay log. It forwards orders one after the other, so all workers receive the same orders in
-the same sequence. A worker that is forked later replays the log.
+the same sequence.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from sentiment_conv1d.service.routing_rules import Rule
-
-Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload", "release", "route"]
-
-
-class Order(NamedTuple):
-    """An instruction to all workers.
-
-    A `load` has several parts. All workers are informed of it, then each in turn has to `prepare`, which opens the
-    version without serving it, and finally all workers `serve` it or all `refuse` it.
-    """
-
-    action: Action
-    name: str
-    version: int = 0
-    fingerprint: str = ""  # of the files
-    digest: str = ""  # of the manifest, which contains those of the other files
-    fault: str = ""  # the reason of a refusal in one word
-    reason: str = ""
-    last: bool = False  # whether a drop may remove the only version of the model
-    rules: Mapping[str, Rule] | None = None  # the routing rules that a `route` replaces, by field of `RoutingRules`
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Key, Order
 
 
 class Fact(NamedTuple):
-    """An order for a worker that has not received the earlier ones, with the files of the version to serve."""
+    """An order to serve a version, and the files of the version."""
 
     order: Order
-    descriptor: int | None = None
+    descriptor: int
 
 
 class ReplayLog:
-    """What is served, rejected, unloaded and routed, starting from what every worker inherits at its fork.
+    """What a worker that is forked later needs to serve the same versions as the others.
 
-    It owns the descriptors that it receives.
+    The supervisor follows the orders in its own models, which the worker inherits. It opens no version, so the worker
+    opens those that were loaded since the start. The log owns the descriptors of their files.
     """
 
-    def __init__(self, served: Iterable[tuple[str, int, str]] = (), refused: Iterable[tuple[str, int]] = ()) -> None:
-        """Start from the versions that workers inherit: names, versions and, for `served`, digests of the manifests."""
-        self._served: dict[tuple[str, int], Fact] = {}
-        self._refused: dict[tuple[str, int], Order] = {}
-        self._unloaded: set[str] = set()
-        self._routes: dict[str, Order] = {}
-        for name, version, digest in served:
-            self._served[name, version] = Fact(Order("serve", name, version, digest=digest))
-        # What workers inherit. The log contains orders that undo parts of it.
-        self._inherited_served, self._inherited_refused = frozenset(self._served), frozenset(refused)
-        self._past: set[Order] = set()
+    def __init__(self, models: LoadedModels) -> None:
+        self._models = models
+        self._facts: dict[Key, Fact] = {}
 
     def needless(self, order: Order) -> bool:
         """Return whether an order changes nothing, such as the second of two loads at the same time."""
-        fact = self._served.get((order.name, order.version))
-        return order.action == "load" and fact is not None and fact.order.digest == order.digest
+        fact = self._facts.get(order.key)
+        served = self._models.digest(*order.key) if fact is None else fact.order.digest
+        return order.action == "load" and order.digest == served
 
     def objection(self, order: Order) -> str:
         """Return why an order must not be carried out, which its sender could not know; empty if it may be."""
-        if order.action == "load" and order.name in self._unloaded:  # a `release` has to come first
+        if order.action == "load" and order.name in self._models.unloaded:  # a `release` has to come first
             return f"model {order.name!r} was unloaded"
         if order.action == "drop" and not order.last:
-            others = {version for name, version in self._served if name == order.name} - {order.version}
-            if not others:
+            others = (self._models.keys() | self._facts.keys()) - {order.key}
+            if not any(name == order.name for name, _ in others):
                 return f"nothing else of model {order.name!r} is served"
         return ""
 
     def record(self, order: Order, descriptor: int | None = None) -> None:
-        """Record an order that all workers carry out."""
-        key = (order.name, order.version)
+        """Record an order that all workers carry out. A descriptor refers to the files of the version to serve."""
+        self._models.follow(order)
         match order.action:
-            case "serve":
-                self._drop(key)
-                self._forget(key)
-                self._served[key] = Fact(order, descriptor)
-            case "refuse":
-                self._refused[key] = order
-            case "forget":
-                self._forget(key)
-            case "drop":
-                self._drop(key)
+            case "serve" | "drop":
+                self._discard(order.key)
             case "unload":
-                self._unloaded.add(order.name)
-                for each in [each for each in self._served if each[0] == order.name]:
-                    self._drop(each)
-            case "release":
-                self._unloaded.discard(order.name)
-            case "route":
-                past = self._routes.get(order.name)
-                changes = {**((past and past.rules) or {}), **(order.rules or {})}
-                self._routes[order.name] = order._replace(rules=changes)
+                for key in [key for key in self._facts if key[0] == order.name]:
+                    self._discard(key)
+        if descriptor is not None:
+            self._facts[order.key] = Fact(order, descriptor)
 
     def facts(self) -> list[Fact]:
-        """Return the orders that bring a worker from the state at the first fork to the current one."""
-        return [
-            *(Fact(order) for order in sorted(self._past)),
-            *(Fact(Order("unload", name)) for name in sorted(self._unloaded)),
-            *(fact for fact in self._served.values() if fact.descriptor is not None),
-            *(Fact(order) for order in self._refused.values()),
-            *(Fact(order) for order in self._routes.values()),
-        ]
+        """Return the versions that a new worker has to open."""
+        return list(self._facts.values())
 
-    def _drop(self, key: tuple[str, int]) -> None:
-        fact = self._served.pop(key, None)
-        if fact is not None and fact.descriptor is not None:
-            os.close(fact.descriptor)
-        if key in self._inherited_served:
-            self._past.add(Order("drop", *key))
-
-    def _forget(self, key: tuple[str, int]) -> None:
-        self._refused.pop(key, None)
-        if key in self._inherited_refused:
-            self._past.add(Order("forget", *key))
+    def _discard(self, key: Key) -> None:
+        if key in self._facts:
+            os.close(self._facts.pop(key).descriptor)

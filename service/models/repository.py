@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,13 +17,11 @@ from sentiment_conv1d.model.artifact import (
     read_contents,
     verify,
 )
-from sentiment_conv1d.model.configuration import NAME_PATTERN
+from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.service.fingerprint import fingerprint
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 logger = logging.getLogger(__name__)
-
-_NAME = re.compile(NAME_PATTERN)
 
 #: The versions of each model, with their fingerprints.
 Scan = dict[str, dict[int, str]]
@@ -46,7 +43,7 @@ class Repository:
 
     def scan(self) -> Scan:
         """Return all versions, with a few system calls each. Raises `OSError` if the folder cannot be listed."""
-        names = self._folders(self.path, _NAME.fullmatch, "name of a model")
+        names = self._folders(self.path, is_name, "name of a model")
         return {name: found for name in names if (found := self._versions(name))}
 
     def fingerprint(self, name: str, version: int) -> str:
@@ -74,7 +71,7 @@ class Repository:
         found = self._folders(self.path / name, is_version, "version, which is a positive integer")
         return {int(version): self.fingerprint(name, int(version)) for version in found}
 
-    def _folders(self, path: Path, fits: Callable[[str], object], what: str) -> list[str]:
+    def _folders(self, path: Path, fits: Callable[[str], bool], what: str) -> list[str]:
         """Return the names of folders that match. Other names, unless hidden, are ignored with a remark."""
         fitting = []
         with os.scandir(path) as entries:

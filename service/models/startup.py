@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.steps import next_step
 from sentiment_conv1d.service.settings import Settings
@@ -35,31 +35,26 @@ def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifa
     If the settings name no default model, it is the only model or `imdb-cnn`. Raises `StartupError` if there is no
     model or no default model, and `ArtifactError` if no version of the default model can be served.
     """
-    scan = _first_scan(repository, models.default)
     chosen = models.default
-    models.default = chosen or _default(scan, repository)
+    scan, models.default = _first_scan(repository, chosen)
     for name, present in scan.items():
         served: dict[int, str] = {}
+        problem: SentimentError | None = None
         # Nothing has been removed or replaced yet, so every step is a load.
         while step := next_step(repository.policy, name, present, served, models.refused(name), keep=False):
-            version, fingerprint = step.version, present[step.version]
             try:
-                admit(repository.read(name, version), fingerprint)
+                admit(repository.read(name, step.version), step.fingerprint)
             except ArtifactError as error:
-                models.refuse(name, version, Refusal(fingerprint, error.fault, str(error)))
-                extra = {"version": version, "fault": error.fault}
+                problem = problem or error
+                models.follow(step.refusal(error.fault, str(error)))
+                extra = {"version": step.version, "fault": error.fault}
                 logger.error("refused a version of %s: %s", name, error, extra=extra)
             else:
-                served[version] = fingerprint
+                served[step.version] = step.fingerprint
         if name == models.default and not served:
-            _raise_for(name, present, repository, models)
+            raise problem or _no_version(name, present, repository)
     if chosen is None and len(scan) > 1:
         logger.info("the default model is %s; %s chooses another of: %s", models.default, _CHOICE, ", ".join(scan))
-
-
-def open_all(repository: Repository, models: LoadedModels, open: Open) -> None:
-    """Load the versions that the policy chooses. Raises as `choose` does."""
-    choose(repository, models, lambda artifact, fingerprint: models.put(open(artifact), fingerprint))
 
 
 def default_artifact(settings: Settings) -> Artifact:
@@ -68,8 +63,7 @@ def default_artifact(settings: Settings) -> Artifact:
     Raises `StartupError` if there is none, and `ArtifactError` if it is damaged.
     """
     repository = repository_of(settings)
-    scan = _first_scan(repository, settings.default_model)
-    name = settings.default_model or _default(scan, repository)
+    scan, name = _first_scan(repository, settings.default_model)
     versions = repository.policy.choose(name, scan[name])
     if not versions:
         raise _no_version(name, scan[name], repository)
@@ -97,7 +91,8 @@ def opener(settings: Settings) -> Open:
     )
 
 
-def _first_scan(repository: Repository, default: str | None) -> Scan:
+def _first_scan(repository: Repository, default: str | None) -> tuple[Scan, str]:
+    """Return what is in a repository, and the default model: the chosen one, the only one or the shipped one."""
     path = repository.path
     if not path.is_dir():
         raise StartupError(f"{path}: there is no such model repository")
@@ -108,27 +103,13 @@ def _first_scan(repository: Repository, default: str | None) -> Scan:
     names = ", ".join(scan)
     if not scan:
         raise StartupError(f"{path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)")
-    if default is not None and default not in scan:
+    if default is None:
+        default = next(iter(scan)) if len(scan) == 1 else _SHIPPED
+        if default not in scan:
+            raise StartupError(f"{path} holds several models ({names}): choose the default one with {_CHOICE}")
+    elif default not in scan:
         raise StartupError(f"{path} holds no model {default!r}; {_CHOICE} chooses one of: {names}")
-    return scan
-
-
-def _default(scan: Scan, repository: Repository) -> str:
-    """Return the only model, or the shipped one. Raises `StartupError` if there are several others."""
-    if len(scan) == 1:
-        return next(iter(scan))
-    if _SHIPPED in scan:
-        return _SHIPPED
-    names = ", ".join(scan)
-    raise StartupError(f"{repository.path} holds several models ({names}): choose the default one with {_CHOICE}")
-
-
-def _raise_for(name: str, present: Iterable[int], repository: Repository, models: LoadedModels) -> NoReturn:
-    if refused := models.refused(name):
-        newest = models.refusal(name, max(refused))
-        assert newest is not None
-        raise ArtifactError(newest.reason)
-    raise _no_version(name, present, repository)
+    return scan, default
 
 
 def _no_version(name: str, present: Iterable[int], repository: Repository) -> StartupError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sentiment_conv1d.service.models.replay_log import Order
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 
@@ -35,7 +35,7 @@ def next_step(
     for version in chosen:
         fingerprint = present[version]
         if served.get(version) != fingerprint and refused.get(version) != fingerprint:
-            return Order("load", name, version)
+            return Order("load", name, version, fingerprint)
     surplus = sorted(served.keys() - set(chosen))
     if keep and not chosen:
         surplus = surplus[:-1]

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_conv1d.model.artifact import FILES, is_version
-from sentiment_conv1d.model.configuration import NAME_PATTERN
+from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.service.errors import StartupError
 
-_NAME = re.compile(NAME_PATTERN)
 _PASSWORD = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*@")
 
 #: What stores call the properties of a file that change when it is written.
@@ -44,7 +43,7 @@ class Store:
         """Return the versions of every model. It is an error if there are none."""
         with self._reading() as (system, root):
             system.invalidate_cache()
-            names = filter(_NAME.fullmatch, _folders(system, root))
+            names = filter(is_name, _folders(system, root))
             found = {name: set(map(int, filter(is_version, _folders(system, f"{root}/{name}")))) for name in names}
         found = {name: versions for name, versions in found.items() if versions}
         if not found:

@@ -19,10 +19,11 @@ from sentiment_conv1d.service.inference.engine import may_use_cuda
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.readiness import Readiness
-from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
+from sentiment_conv1d.service.models.replay_log import Fact, ReplayLog
 from sentiment_conv1d.service.models.repository import Repository
-from sentiment_conv1d.service.models.startup import choose, open_all, opener, repository_of
+from sentiment_conv1d.service.models.startup import choose, opener, repository_of
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.activation import inherit
 from sentiment_conv1d.service.network.sockets import ListeningSocket, bind, bind_unix
@@ -142,20 +143,22 @@ def begin(settings: Settings, repository: Repository, models: LoadedModels, *, s
     With `shared`, this process opens the versions before it forks the workers. A process cannot use a GPU that its
     parent has used, so on a GPU each worker opens the files that this process has read. Raises the errors of `choose`.
     """
-    facts: list[Fact] = []
-    if shared:
-        open_all(repository, models, opener(settings))
-    else:
-        choose(repository, models, lambda artifact, fingerprint: facts.append(fact_of(artifact, fingerprint)))
+    replay_log = ReplayLog(models)
+    open_version = opener(settings)
+
+    def admit(artifact: Artifact, fingerprint: str) -> None:
+        if shared:
+            models.put(open_version(artifact), fingerprint)
+            return
+        manifest = artifact.manifest
+        order = Order("serve", manifest.name, manifest.version, fingerprint, manifest.manifest_sha256)
+        replay_log.record(order, snapshot.take(artifact.contents))
+
+    choose(repository, models, admit)
     for classifier in models:
         manifest = classifier.manifest
         extra = {"version": manifest.version, "execution_provider": classifier.engine.provider}
         logger.info("serving %s", manifest.name, extra=extra)
-    opened = [(each.manifest.name, each.manifest.version, each.manifest.manifest_sha256) for each in models]
-    refused = [(each.name, each.version) for each in models.states() if each.fault]
-    replay_log = ReplayLog(opened, refused)
-    for fact in facts:
-        replay_log.record(*fact)
     return replay_log
 
 
@@ -181,13 +184,6 @@ def note(metrics: Metrics, order: Order) -> None:
             logger.info("unloaded %s", order.name)
         case "route":
             logger.info("changed the routing of %s", order.name, extra=dict(order.rules or {}))
-
-
-def fact_of(artifact: Artifact, fingerprint: str) -> Fact:
-    """Return the replay log's entry for a served artifact."""
-    manifest = artifact.manifest
-    order = Order("serve", manifest.name, manifest.version, fingerprint, manifest.manifest_sha256)
-    return Fact(order, snapshot.take(artifact.contents))
 
 
 def load(settings: Settings) -> app.Application:

@@ -20,7 +20,8 @@ from time import monotonic
 from types import FrameType
 from typing import Literal
 
-from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
+from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.models.replay_log import Fact, ReplayLog
 from sentiment_conv1d.service.network.sockets import ListeningSocket
 from sentiment_conv1d.service.process.channel import Channel, ChannelClosed, pair
 from sentiment_conv1d.service.process.transactions import Transactions
@@ -206,7 +207,7 @@ class Supervisor:
                 match message["kind"]:
                     case "ready":
                         worker.ready = True
-                        self._transactions.joined()
+                        self._transactions.go_on()
                     case "closed":
                         worker.connections[message["protocol"]] -= message["count"]
                     case "ask":

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
+from sentiment_conv1d.service.errors import Unavailable
 from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane, RequestLimits
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.readiness import Readiness
-from sentiment_conv1d.service.models.reconciler import Outcome, Reconciler
-from sentiment_conv1d.service.models.replay_log import Fact, Order
+from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.models.replay_log import Fact
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import opener
 from sentiment_conv1d.service.models.state import ServiceState
@@ -130,7 +131,7 @@ class Worker(uvicorn.Server):
         self._facts = facts
         self._orders: asyncio.Queue[tuple[dict[str, Any], int | None]] = asyncio.Queue()
         self._tickets = itertools.count()
-        self._results: dict[int, asyncio.Future[Outcome]] = {}
+        self._results: dict[int, asyncio.Future[str]] = {}
         self._background: list[asyncio.Task[None]] = []
         self._closed: Counter[str] = Counter()  # connections by protocol, since the last report to the supervisor
         self._leaving = False
@@ -144,8 +145,7 @@ class Worker(uvicorn.Server):
         self._access.refresh()  # the keys are those of the service's start
         await self._reconciler.catch_up(self._facts)
         for _, descriptor in self._facts:
-            if descriptor is not None:
-                os.close(descriptor)
+            os.close(descriptor)
         if self._settings.grpc:
             self._grpc = self._make_grpc_server()
         self._loop.add_reader(self._channel.fileno(), self._hear)
@@ -190,8 +190,8 @@ class Worker(uvicorn.Server):
         """Let the running batch finish, after the event loop has ended."""
         self._dataplane.close()
 
-    async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
-        """Make all workers follow an order. Raises `Unavailable` while the service shuts down."""
+    async def ask(self, order: Order, descriptor: int | None = None) -> str:
+        """Make all workers follow an order, and return why they did not, if so. Raises `Unavailable` at shutdown."""
         ticket = next(self._tickets)
         self._results[ticket] = self._loop.create_future()
         try:
@@ -237,8 +237,7 @@ class Worker(uvicorn.Server):
                         self._orders.put_nowait((message, descriptor))
                     case "result":
                         if (result := self._results.get(message["ticket"])) is not None and not result.done():
-                            refused = message["refusal"]
-                            result.set_result(Outcome(refused and Order(**refused), message["declined"]))
+                            result.set_result(message["problem"])
                     case "drain":
                         self._drain()
                     case "leave":
@@ -315,8 +314,8 @@ class Worker(uvicorn.Server):
             finally:
                 if descriptor is not None:
                     os.close(descriptor)
-            fault, reason = ("", "") if refusal is None else (refusal.fault, refusal.reason)
-            self._channel.send("done", round=message["round"], fault=fault, reason=reason[:MAX_MESSAGE_CHARACTERS])
+            answer = None if refusal is None else refusal._asdict()
+            self._channel.send("done", round=message["round"], refusal=answer)
 
     def _tell_closed(self) -> None:
         """Tell the supervisor how many of the connections that it handed out are closed."""

@@ -7,7 +7,7 @@ import pytest
 
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.models.loaded import Refusal
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.version_policy import VersionPolicy
 from tests.service.artifacts import publish_table
@@ -19,20 +19,21 @@ def test_put_and_drop(tmp_path: Path) -> None:
     publish_table(tmp_path)
     models = load(tmp_path)
     second = publish_table(tmp_path)
-    models.refuse("tickets", 2, Refusal("fingerprint", "damaged", "broken"))
+    models.follow(Order("refuse", "tickets", 2, "fingerprint", fault="damaged", reason="broken"))
     assert states(models, tmp_path)[1] == ("2", "UNAVAILABLE", "broken")
+    models.follow(Order("serve", "tickets", 2))
     models.put(Classifier(Repository(tmp_path, VersionPolicy("")).read("tickets", 2)))
     assert models.get().manifest.version == 2
     assert [state for _, state, _ in states(models, tmp_path)] == ["READY", "READY"]
     shutil.rmtree(second.path)
     assert states(models, tmp_path)[1] == ("2", "READY", "its folder is gone")
-    models.drop("tickets", 2)
+    models.follow(Order("drop", "tickets", 2))
     assert models.get().manifest.version == 1
     assert [version for version, _, _ in states(models, tmp_path)] == ["1"]
-    models.refuse("tickets", 1, Refusal("fingerprint", "damaged", "broken"))
+    models.follow(Order("refuse", "tickets", 1, "fingerprint", fault="damaged", reason="broken"))
     assert states(models, tmp_path) == [("1", "READY", "what lies in its place now was refused: broken")]
-    models.forget("tickets", 1)
-    models.unload("tickets")
+    models.follow(Order("forget", "tickets", 1))
+    models.follow(Order("unload", "tickets"))
     assert not models.holds()
     assert states(models, tmp_path) == [("1", "UNAVAILABLE", "unloaded")]
     with pytest.raises(NotFound, match=r"model 'tickets' was unloaded; POST .* serves it again"):

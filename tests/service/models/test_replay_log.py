@@ -1,58 +1,59 @@
-"""The replay log: a worker that replays it serves the same versions as the others."""
+"""The replay log: a worker that is forked later serves the same versions as the others."""
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Key, Order
+from sentiment_conv1d.service.models.replay_log import ReplayLog
 from sentiment_conv1d.service.routing_rules import RoutingRules
 
 NAMES = st.sampled_from(["tickets", "calls"])
 VERSIONS = st.integers(1, 3)
 DIGESTS = st.sampled_from("abc")
 
-#: The state of every worker when it is forked.
-SERVED = {("tickets", 1): "a", ("calls", 1): "a"}
-REFUSED = {("tickets", 2)}
+
+class Version:
+    """A version that is served, of which only the description matters here."""
+
+    def __init__(self, name: str, version: int, digest: str) -> None:
+        self.manifest = SimpleNamespace(name=name, version=version, manifest_sha256=digest)
 
 
-class Worker:
-    """The state of a worker that follows orders."""
+def put(models: LoadedModels, name: str, version: int, digest: str) -> None:
+    """Serve a version."""
+    classifier: Any = Version(name, version, digest)
+    models.put(classifier)
 
-    def __init__(self) -> None:
-        self.served = dict(SERVED)
-        self.refused = dict.fromkeys(REFUSED, "at the start")
-        self.unloaded: set[str] = set()
-        self.rules: dict[str, RoutingRules] = {}
 
-    def follow(self, order: Order) -> None:
-        key = (order.name, order.version)
-        match order.action:
-            case "serve":
-                self.served[key] = order.digest
-                self.refused.pop(key, None)
-            case "refuse":
-                self.refused[key] = order.reason
-            case "forget":
-                self.refused.pop(key, None)
-            case "drop":
-                self.served.pop(key, None)
-            case "unload":
-                self.unloaded.add(order.name)
-                self.served = {other: digest for other, digest in self.served.items() if other[0] != order.name}
-            case "release":
-                self.unloaded.discard(order.name)
-            case "route":
-                rules = self.rules.get(order.name, RoutingRules())
-                self.rules[order.name] = rules._replace(**(order.rules or {}))
+def at_start() -> LoadedModels:
+    """Return the models that the first workers inherit."""
+    models = LoadedModels()
+    put(models, "tickets", 1, "a")
+    put(models, "calls", 1, "a")
+    models.follow(Order("refuse", "tickets", 2, reason="at the start"))
+    return models
 
-    def state(self) -> tuple[object, ...]:
-        return (self.served, self.refused, self.unloaded, self.rules)
+
+def state(models: LoadedModels) -> tuple[object, ...]:
+    """Return what is served, rejected, unloaded and routed."""
+    states = [(*each, models.digest(each.name, each.version)) for each in models.states()]
+    return (states, models.unloaded, {name: models.rules(name) for name in ("tickets", "calls")})
+
+
+def served(models: LoadedModels) -> dict[Key, str]:
+    """Return the versions that are served, with their digests."""
+    keys = models.keys()
+    return {key: models.digest(*key) for key in keys}
 
 
 class Course(RuleBasedStateMachine):
@@ -60,8 +61,9 @@ class Course(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.replay_log = ReplayLog([(*key, digest) for key, digest in SERVED.items()], REFUSED)
-        self.old = Worker()
+        self.inherited = at_start()
+        self.replay_log = ReplayLog(self.inherited)
+        self.old = at_start()
         self.open: set[int] = set()
 
     def give(self, order: Order) -> None:
@@ -72,6 +74,7 @@ class Course(RuleBasedStateMachine):
             descriptor = os.open(os.devnull, os.O_RDONLY)
             self.open.add(descriptor)
             self.replay_log.record(order, descriptor)
+            put(self.old, order.name, order.version, order.digest)
         else:
             self.replay_log.record(order)
         self.old.follow(order)
@@ -79,10 +82,10 @@ class Course(RuleBasedStateMachine):
     @rule(name=NAMES, version=VERSIONS, digest=DIGESTS)
     def load(self, name: str, version: int, digest: str) -> None:
         order = Order("load", name, version, digest=digest)
-        assert self.replay_log.needless(order) == (self.old.served.get((name, version)) == digest)
-        was = dict(self.old.served)
+        was = served(self.old)
+        assert self.replay_log.needless(order) == (was.get(order.key) == digest)
         self.give(order)
-        assert (self.old.served == was) or name not in self.old.unloaded
+        assert served(self.old) == was or name not in self.old.unloaded
 
     @rule(name=NAMES, version=VERSIONS, reason=DIGESTS)
     def refuse(self, name: str, version: int, reason: str) -> None:
@@ -94,10 +97,10 @@ class Course(RuleBasedStateMachine):
 
     @rule(name=NAMES, version=VERSIONS, last=st.booleans())
     def drop(self, name: str, version: int, last: bool) -> None:
-        had = {each for each in self.old.served if each[0] == name}
+        had = self.old.served(name)
         self.give(Order("drop", name, version, last=last))
         if had and not last:
-            assert {each for each in self.old.served if each[0] == name}, "a drop left nothing of the model"
+            assert self.old.served(name), "a drop left nothing of the model"
 
     @rule(name=NAMES)
     def unload(self, name: str) -> None:
@@ -113,23 +116,20 @@ class Course(RuleBasedStateMachine):
 
     @invariant()
     def a_new_worker_knows_the_same(self) -> None:
-        new = Worker()
+        new = copy.deepcopy(self.inherited)
         for order, descriptor in self.replay_log.facts():
-            if order.action == "serve":
-                assert descriptor is not None
-                os.fstat(descriptor)
-            new.follow(order)
-        assert new.state() == self.old.state()
+            os.fstat(descriptor)
+            put(new, order.name, order.version, order.digest)
+        assert state(new) == state(self.old)
 
     @invariant()
     def no_descriptor_is_kept_in_vain(self) -> None:
-        needed = {fact.descriptor for fact in self.replay_log.facts() if fact.descriptor is not None}
+        needed = {fact.descriptor for fact in self.replay_log.facts()}
         assert needed == {each for each in self.open if _is_open(each)}
 
     def teardown(self) -> None:
         for fact in self.replay_log.facts():
-            if fact.descriptor is not None:
-                os.close(fact.descriptor)
+            os.close(fact.descriptor)
 
 
 def _is_open(descriptor: int) -> bool:
@@ -142,13 +142,15 @@ TestCourse.settings = settings(deadline=None, max_examples=100, stateful_step_co
 
 def test_size_of_the_log() -> None:
     """The log contains the current state, not the whole history, however long the service runs."""
-    replay_log = ReplayLog([("tickets", 1, "a")])
+    models = at_start()
+    replay_log = ReplayLog(models)
     for version in range(2, 100):
-        replay_log.record(Order("serve", "tickets", version, digest="b"), os.open(os.devnull, os.O_RDONLY))
+        order = Order("serve", "tickets", version, digest="b")
+        replay_log.record(order, os.open(os.devnull, os.O_RDONLY))
         replay_log.record(Order("refuse", "tickets", version, reason="bad"))
         replay_log.record(Order("forget", "tickets", version))
         replay_log.record(Order("drop", "tickets", version - 1))
-    facts = replay_log.facts()
-    assert [fact.order.action for fact in facts] == ["drop", "serve"]
-    assert isinstance(facts[-1], Fact) and facts[-1].descriptor is not None
-    os.close(facts[-1].descriptor)
+    [fact] = replay_log.facts()
+    assert fact.order == order
+    assert [(each.name, each.version) for each in models.states()] == [("calls", 1)]
+    os.close(fact.descriptor)

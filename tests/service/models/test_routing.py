@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.startup import open_all, opener, repository_of
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from tests.processes import PROJECT
 from tests.service.artifacts import publish_strength
+from tests.service.models.test_startup import begin
 
 TEXTS = [f"praise {number}" for number in range(2000)]
 
@@ -31,10 +32,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load(repository: Path) -> LoadedModels:
     """Load all versions."""
-    models = LoadedModels()
-    settings = Settings(model_repository=repository, versions="all", execution_provider="cpu")
-    open_all(repository_of(settings), models, opener(settings))
-    return models
+    return begin(Settings(model_repository=repository, versions="all", execution_provider="cpu"))
 
 
 @pytest.fixture
@@ -51,6 +49,10 @@ def routing_key() -> Iterator[RequestContext]:
     current.reset(token)
 
 
+def route(models: LoadedModels, rules: dict[str, dict[str, int]], name: str = "tickets") -> None:
+    models.follow(Order("route", name, rules=rules))
+
+
 def chosen(models: LoadedModels, text: str = "praise", version: str = "") -> int:
     return models.get("", version, (text,)).manifest.version
 
@@ -62,15 +64,15 @@ def shares(models: LoadedModels) -> Counter[int]:
 def test_newest_version_without_a_split(models: LoadedModels) -> None:
     """Without a split, or after the removal of its rule, the newest version answers."""
     assert shares(models) == {3: len(TEXTS)}
-    models.route("tickets", {"split": {"1": 1}})
+    route(models, {"split": {"1": 1}})
     assert shares(models) == {1: len(TEXTS)}
-    models.route("tickets", {"split": {}})
+    route(models, {"split": {}})
     assert shares(models) == {3: len(TEXTS)}
 
 
 def test_weights(models: LoadedModels) -> None:
     """The shares match the weights, whose sum need not be 100, of versions and of labels."""
-    models.route("tickets", {"labels": {"stable": 1}, "split": {"stable": 6, "2": 3, "3": 1}})
+    route(models, {"labels": {"stable": 1}, "split": {"stable": 6, "2": 3, "3": 1}})
     found = shares(models)
     assert [found[version] / len(TEXTS) for version in (1, 2, 3)] == pytest.approx([0.6, 0.3, 0.1], abs=0.04)
 
@@ -79,14 +81,14 @@ def test_more_weight(models: LoadedModels) -> None:
     """A version whose weight increases keeps the requests that it had."""
     got: list[set[str]] = []
     for weight in (0, 10, 50, 100):
-        models.route("tickets", {"split": {"1": 100 - weight, "2": weight}})
+        route(models, {"split": {"1": 100 - weight, "2": weight}})
         got.append({text for text in TEXTS if chosen(models, text) == 2})
     assert got[0] < got[1] < got[2] < got[3]
 
 
 def test_routing_key(models: LoadedModels, routing_key: RequestContext) -> None:
     """Requests with the same key get the same version for any texts. An empty key has no effect."""
-    models.route("tickets", {"split": {"1": 1, "2": 1, "3": 1}})
+    route(models, {"split": {"1": 1, "2": 1, "3": 1}})
     assert len(shares(models)) == 1
     versions = set()
     for number in range(30):
@@ -99,47 +101,47 @@ def test_routing_key(models: LoadedModels, routing_key: RequestContext) -> None:
 
 def test_named_version(models: LoadedModels) -> None:
     """A split does not apply to requests that name a version, and descriptions use the largest weight."""
-    models.route("tickets", {"labels": {"new": 3}, "split": {"1": 40, "2": 60}})
+    route(models, {"labels": {"new": 3}, "split": {"1": 40, "2": 60}})
     assert {chosen(models, text, "new") for text in TEXTS[:50]} == {3}
     assert models.get().manifest.version == models.get("tickets").manifest.version == 2
 
 
 def test_version_that_is_not_served(models: LoadedModels) -> None:
     """The share of a version that is not served goes to the others, or to the newest version if no other is served."""
-    models.route("tickets", {"split": {"1": 50, "9": 50}})
+    route(models, {"split": {"1": 50, "9": 50}})
     assert shares(models) == {1: len(TEXTS)}
     assert models.missing() == {"the routing of tickets names 9, which is not served"}
-    models.drop("tickets", 1)
+    models.follow(Order("drop", "tickets", 1))
     assert shares(models) == {3: len(TEXTS)}
-    models.route("tickets", {"split": {"removed": 1}, "shadow": {"removed": 1}})
+    route(models, {"split": {"removed": 1}, "shadow": {"removed": 1}})
     assert shares(models) == {3: len(TEXTS)}
     assert models.missing() == {"the routing of tickets names removed, which is not served"}
 
 
 def test_model_that_is_not_served(models: LoadedModels) -> None:
     """A rule for a model that does not exist is reported, because its name may be a typo."""
-    models.route("tikets", {"split": {"1": 1}})
+    route(models, {"split": {"1": 1}}, "tikets")
     assert models.missing() == {"the routing of tikets names 1, which is not served"}
 
 
 def test_rows(models: LoadedModels) -> None:
     """One version, which depends on the texts, answers a batch. A request without texts is not split."""
-    models.route("tickets", {"split": {"1": 1, "2": 1}})
+    route(models, {"split": {"1": 1, "2": 1}})
     batches = [[f"text {number}", "more"] for number in range(50)]
     assert {models.get(texts=batch).manifest.version for batch in batches} == {1, 2}
     assert models.get(texts=[]).manifest.version in (1, 2)
     assert models.get(texts=["\ud800"]).manifest.version in (1, 2)
-    models.route("tickets", {"split": {"1": 1, "2": 3}})
+    route(models, {"split": {"1": 1, "2": 3}})
     assert models.get().manifest.version == 2
 
 
 def test_same_in_every_process(models: LoadedModels, repository: Path) -> None:
     """Another process with another hash seed chooses the same versions."""
-    models.route("tickets", {"split": {"1": 1, "2": 1}})
+    route(models, {"split": {"1": 1, "2": 1}})
     program = f"""
 from tests.service.models.test_routing import *
 models = load(Path({str(repository)!r}))
-models.route("tickets", {{"split": {{"1": 1, "2": 1}}}})
+route(models, {{"split": {{"1": 1, "2": 1}}}})
 print([chosen(models, text) for text in TEXTS[:100]])
 """
     for seed in ("1", "2"):
@@ -167,10 +169,10 @@ def test_shadow(models: LoadedModels, routing_key: RequestContext) -> None:
         return count
 
     assert sampled() == 0
-    models.route("tickets", {"shadow": {"2": 20}})
+    route(models, {"shadow": {"2": 20}})
     assert sampled() / len(TEXTS) == pytest.approx(0.2, abs=0.06)
     assert sampled("1") == sampled("2") == 0
-    models.route("tickets", {"split": {"2": 1}, "shadow": {"2": 100}})
+    route(models, {"split": {"2": 1}, "shadow": {"2": 100}})
     assert sampled() == 0
-    models.route("tickets", {"split": {}, "shadow": {"9": 100}})
+    route(models, {"split": {}, "shadow": {"9": 100}})
     assert sampled() == 0

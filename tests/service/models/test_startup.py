@@ -9,7 +9,7 @@ from sentiment_conv1d.service.errors import NotFound, StartupError
 from sentiment_conv1d.service.models.index import index
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository
-from sentiment_conv1d.service.models.startup import default_artifact, open_all, opener, repository_of
+from sentiment_conv1d.service.models.startup import choose, default_artifact, opener, repository_of
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version_policy import VersionPolicy
 from tests.service.artifacts import publish_table, shipped_copy
@@ -22,7 +22,8 @@ def load(path: Path, default: str | None = None) -> LoadedModels:
 def begin(settings: Settings) -> LoadedModels:
     """Load the models of a starting service."""
     models = LoadedModels(settings.default_model)
-    open_all(repository_of(settings), models, opener(settings))
+    open_version = opener(settings)
+    choose(repository_of(settings), models, lambda artifact, _: models.put(open_version(artifact)))
     return models
 
 
@@ -56,8 +57,8 @@ def test_broken_newest_version(tmp_path: Path) -> None:
     assert str(broken) in str(error.value)
     models = load(tmp_path)
     assert models.get().manifest.version == 1
-    refusal = models.refusal("tickets", 2)
-    assert refusal is not None and refusal.fault == "incomplete" and str(broken) in refusal.reason
+    [_, refusal] = models.states()
+    assert refusal.fault == "incomplete" and str(broken) in refusal.reason
     assert states(models, tmp_path) == [("1", "READY", ""), ("2", "UNAVAILABLE", refusal.reason)]
 
 

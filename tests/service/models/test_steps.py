@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.service.models.replay_log import Order
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.steps import next_step, settle
 from sentiment_conv1d.service.version_policy import VersionPolicy
 

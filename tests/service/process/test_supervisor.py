@@ -101,6 +101,7 @@ def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
 _KILLED = """
 import os, select, signal
 from sentiment_conv1d.service.process import supervisor
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.replay_log import ReplayLog
 
 supervisor._PAUSE_SECONDS = 60  # nobody takes their places
@@ -122,7 +123,7 @@ def replaced(reason):
 
 reasons = []
 service = supervisor.Supervisor(
-    work, 16, {}, ReplayLog(), ready=ready, followed=print, replaced=replaced,
+    work, 16, {}, ReplayLog(LoadedModels()), ready=ready, followed=print, replaced=replaced,
     worker_seconds=60, shutdown_seconds=5, drain_seconds=0,
 )
 assert service.run()

@@ -1,0 +1,41 @@
+"""Orders: instructions about models that all workers carry out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS
+from sentiment_conv1d.service.routing_rules import Rule
+
+Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload", "release", "route"]
+
+#: A name and a version.
+Key = tuple[str, int]
+
+
+class Order(NamedTuple):
+    """An instruction to all workers.
+
+    A `load` has several parts. All workers are informed of it, then each in turn has to `prepare`, which opens the
+    version without serving it, and finally all workers `serve` it or all `refuse` it.
+    """
+
+    action: Action
+    name: str
+    version: int = 0
+    fingerprint: str = ""  # of the files
+    digest: str = ""  # of the manifest, which contains those of the other files
+    fault: str = ""  # the reason of a refusal in one word
+    reason: str = ""
+    last: bool = False  # whether a drop may remove the only version of the model
+    rules: Mapping[str, Rule] | None = None  # the routing rules that a `route` replaces, by field of `RoutingRules`
+
+    @property
+    def key(self) -> Key:
+        """The name and the version."""
+        return self.name, self.version
+
+    def refusal(self, fault: str, reason: str) -> Order:
+        """Return the order to refuse this version."""
+        return self._replace(action="refuse", fault=fault, reason=reason[:MAX_MESSAGE_CHARACTERS])
