@@ -50,7 +50,8 @@ def main() -> None:
 
     def predict(text: str) -> tuple[Encoding, str]:
         [encoding] = classifier.encode((text,))
-        return encoding, classifier.classify((encoding,)).predictions[0].label
+        [prediction], _ = classifier.classify((encoding,))
+        return encoding, prediction.label
 
     in_process: dict[str, Callable[[str], object]] = {
         "predict": predict,

@@ -40,7 +40,7 @@ class ServeCall:
             name.lower().encode(): value if isinstance(value, bytes) else value.encode("latin-1")
             for name, value in metadata
         }
-        self.request_id = choose_id(self.text(_REQUEST_ID))
+        self.request_id = choose_id(self.fields.get(_REQUEST_ID))
         self.trailing = [(_REQUEST_ID, self.request_id.encode())]
         self._messages = messages
 
@@ -118,8 +118,7 @@ async def run_stream(
 
 async def _run(replica: Replica, path: str, call: ServeCall, size: int) -> None:
     method: Method = replica.methods[path]
-    presented = call.text(b"authorization"), call.text(b"x-api-key")
-    if path not in replica.open_methods and not replica.access.admits(*presented):
+    if path not in replica.open_methods and not replica.access.admits(call.fields):
         call.refuse(Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY"))
     elif size > replica.max_message_bytes:
         limit = replica.max_message_bytes

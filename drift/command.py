@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,8 +40,8 @@ def drift(options: argparse.Namespace) -> int:
         other = read_log(options.against)
         name = options.model or _only_name(log)
         texts, before = _find(log, name), _find(other, name)
-        reference = _statistics(_words(options.against, before, other), before)
-    observed = _statistics(_words(options.logs, texts, log), texts, reference)
+        reference = _statistics(options.against, other, before)
+    observed = _statistics(options.logs, log, texts, reference)
     comparisons = compare(reference, observed)
     facts = [
         ("Before", f"{reference.texts:,} texts of {reference.source}"),
@@ -51,8 +50,8 @@ def drift(options: argparse.Namespace) -> int:
     _print(name, facts, comparisons)
     if options.out is not None:
         _write(options.out, report(f"Drift of {name}", facts, comparisons))
-    limit = math.inf if options.fail_above is None else options.fail_above
-    return _DRIFTED if any(each.exceeds(limit) for each in comparisons) else 0
+    drifted = any(each.psi > max(options.fail_above, each.chance) for each in comparisons)
+    return _DRIFTED if drifted else 0
 
 
 def _find(log: Log, name: str, version: int | None = None) -> LoggedTexts:
@@ -63,7 +62,7 @@ def _find(log: Log, name: str, version: int | None = None) -> LoggedTexts:
             found.extend(texts)
     if not found.labels:
         wanted = name if version is None else f"{name} {version}"
-        raise LogError(f"the log contains no texts of {wanted}, but of: {_names(log.texts) or 'no model'}")
+        raise LogError(f"the log contains no texts of {wanted}, but of: {_names(log.texts)}")
     return found
 
 
@@ -71,30 +70,28 @@ def _only_name(log: Log) -> str:
     names = {model.name for model in log.texts}
     if len(names) == 1:
         return names.pop()
-    raise LogError(f"choose a model with --model; the log contains texts of: {_names(log.texts) or 'no model'}")
+    raise LogError(f"choose a model with --model; the log contains texts of: {_names(log.texts)}")
 
 
 def _names(models: dict[Model, LoggedTexts]) -> str:
-    return ", ".join(f"{model.name} {model.version}" for model in sorted(models))
+    return ", ".join(f"{model.name} {model.version}" for model in sorted(models)) or "no model"
 
 
-def _statistics(source: str, texts: LoggedTexts, like: TextStatistics | None = None) -> TextStatistics:
+def _statistics(
+    paths: Sequence[Path], log: Log, texts: LoggedTexts, like: TextStatistics | None = None
+) -> TextStatistics:
+    """Return the statistics of texts in a log. Their source says in words what the log is."""
+    names = paths[0].name if len(paths) == 1 else f"{len(paths)} files"
+    skipped = f", without {log.unreadable:,} lines that are not records" if log.unreadable else ""
+    first, last = (time[:_MINUTES].replace("T", " ") for time in texts.times)
     return TextStatistics.of(
-        source,
+        f"{names}, {first} to {last} UTC{skipped}",
         labels=texts.labels,
         scores=texts.scores,
         tokens=texts.tokens,
         unknown_tokens=texts.unknown_tokens,
         like=like,
     )
-
-
-def _words(paths: Sequence[Path], texts: LoggedTexts, log: Log) -> str:
-    """Return in words what a log is."""
-    names = paths[0].name if len(paths) == 1 else f"{len(paths)} files"
-    skipped = f", without {log.unreadable:,} lines that are not records" if log.unreadable else ""
-    first, last = (time[:_MINUTES].replace("T", " ") for time in texts.times)
-    return f"{names}, {first} to {last} UTC{skipped}"
 
 
 def _print(name: str, facts: Sequence[tuple[str, str]], comparisons: Sequence[Comparison]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from sentiment_conv1d.drift.stability import chance_index, reading, stability_index
+from sentiment_conv1d.drift.stability import chance_index, stability_index
 from sentiment_conv1d.model.text_statistics import Distribution, TextStatistics
 
 #: Numbers from this one on are shown without decimals.
@@ -29,15 +29,6 @@ class Comparison(NamedTuple):
     chance: float  # without drift, one in twenty comparisons exceeds this index
     bins: Sequence[Bin]
     means: tuple[float, float] | None  # of the reference and the log; None for labels
-
-    @property
-    def reading(self) -> str:
-        """The usual reading of the index."""
-        return reading(self.psi)
-
-    def exceeds(self, limit: float) -> bool:
-        """Return whether the index is above a limit, and not by chance."""
-        return self.psi > max(limit, self.chance)
 
 
 def compare(reference: TextStatistics, observed: TextStatistics) -> list[Comparison]:

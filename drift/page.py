@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from sentiment_conv1d.drift.comparison import Bin, Comparison
+from sentiment_conv1d.drift.stability import reading
 from sentiment_conv1d.model.page import page, table
 
 _WIDTH, _BAR, _GAP, _FONT = 480, 16, 10, 13  # pixels; each bin has two bars and a gap
@@ -47,7 +48,7 @@ def rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
     return [
         [
             each.name,
-            each.reading,
+            reading(each.psi),
             f"{each.psi:.4f}",
             f"{each.chance:.4f}",
             *(("", "") if each.means is None else (f"{mean:,.3f}" for mean in each.means)),

@@ -15,18 +15,22 @@ from sentiment_conv1d.model.tables.text import header_lines
 from sentiment_conv1d.scoring.columns import Column
 
 
-class Writer(ABC):
-    """An output file being written."""
+class OutputFile:
+    """An output file being written. JSONL needs neither method."""
+
+    def finish(self) -> None:
+        """Write the rest, so that the file is complete."""
+
+    def abort(self) -> None:
+        """Release the file, which is about to be deleted. Never raises."""
+
+
+class Writer(OutputFile, ABC):
+    """A file that gets rows."""
 
     @abstractmethod
     def write(self, chunk: Chunk, added: Sequence[Column]) -> None:
         """Write rows with their added columns. Raises `DataError` at a row that the format cannot hold."""
-
-    def finish(self) -> None:  # noqa: B027 - JSONL needs neither
-        """Write the rest, so that the file is complete."""
-
-    def abort(self) -> None:  # noqa: B027
-        """Release the file, which is about to be deleted. Never raises."""
 
 
 def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
@@ -83,7 +87,7 @@ class CsvWriter(Writer):
             self._headed = True
 
 
-class Concatenation(ABC):
+class Concatenation(OutputFile, ABC):
     """A file that gets the rows of other files of its format."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -92,12 +96,6 @@ class Concatenation(ABC):
     @abstractmethod
     def add(self, part: BinaryIO, rows: int) -> None:
         """Append a file with this number of rows. Raises `DataError` if its columns differ from those before."""
-
-    def finish(self) -> None:  # noqa: B027 - JSONL needs neither
-        """Write the rest, so that the file is complete."""
-
-    def abort(self) -> None:  # noqa: B027
-        """Release the file, which is about to be deleted. Never raises."""
 
 
 class JsonlConcatenation(Concatenation):

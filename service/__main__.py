@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -107,6 +108,7 @@ def _add_drift(drift: argparse.ArgumentParser) -> None:
     drift.add_argument(
         "--fail-above",
         type=float,
+        default=math.inf,
         metavar="PSI",
         help="exit with status 1 if a population stability index is above this value, and not by chance",
     )
@@ -179,7 +181,7 @@ def _explain(options: argparse.Namespace) -> int:
     settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
     classifier = opener(settings)(default_artifact(settings))
     [encoding] = classifier.encode((text,))
-    [prediction] = classifier.classify((encoding,)).predictions
+    [prediction], _ = classifier.classify((encoding,))
     try:
         explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
     except RequestError as error:
@@ -187,7 +189,7 @@ def _explain(options: argparse.Namespace) -> int:
         return 2
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     colour = {"auto": colour, "always": True, "never": False}[options.colour]
-    sys.stdout.write(render(text, classifier.manifest, prediction, explanation, colour=colour))
+    print(*render(text, classifier.manifest, prediction, explanation, colour=colour), sep="\n")
     return 0
 
 

@@ -58,13 +58,13 @@ class Prediction(NamedTuple):
             "truncated": self.truncated,
         }
 
-    def logits(self, *, sigmoid: bool) -> list[np.float32]:
-        """Return a logit per label, computed from the probabilities.
+    def logits(self, activation: str) -> list[np.float32]:
+        """Return a logit per label, computed from the probabilities. `activation` is that of the model's manifest.
 
         The sigmoid of each logit, or the softmax of all of them, is the probability. Float32 has few digits near 1, so
         the error of a sigmoid's logits is up to 7e-4 at 10 and up to 0.1 at 15; they end at 17.3.
         """
-        if sigmoid:
+        if activation == "sigmoid":
             negative, positive = (max(float(each), _SIGMOID_LEAST) for each in self.probabilities)
             logit = math.log(positive) - math.log(negative)
             return [np.float32(-logit), np.float32(logit)]

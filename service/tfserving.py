@@ -5,15 +5,16 @@ The documents have protobuf's JSON form. Source: TensorFlow Serving's api_rest.m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.telemetry.metrics import ModelState
 
-#: The only signature of every model.
+#: The only signature of every model, and its outputs, which are fields of a prediction.
 SIGNATURE = "serving_default"
+OUTPUTS = ("label", "score", "probabilities")
 
 
 def check_signature(name: str | None) -> None:
@@ -36,8 +37,13 @@ def signature_map(manifest: Manifest) -> dict[str, Any]:
     return {"signature_def": {SIGNATURE: signature}}
 
 
-def model_status(states: Iterable[ModelState]) -> dict[str, Any]:
-    """Return the states of versions that are served or were rejected, newest first, as a `GetModelStatusResponse`."""
+def model_status(models: LoadedModels, name: str, version: str = "") -> dict[str, Any]:
+    """Return the states of a version, or of all versions that are served or were rejected, newest first.
+
+    The document is a `GetModelStatusResponse`. `version` can be a label. Raises `NotFound`.
+    """
+    manifest = models.get(name, version).manifest
+    states = [each for each in models.states(manifest.name) if not version or each.version == manifest.version]
     return {
         "model_version_status": [
             _status(each, "AVAILABLE", "OK", "")

@@ -142,7 +142,7 @@ def _request(message: pb.ModelInferRequest, remaining: float | None) -> Inferenc
         version=message.model_version,
         inputs=_inputs(message),
         outputs=[
-            RequestedOutput(each.name, binary=True, classification=_whole_number(each.parameters, "classification"))
+            RequestedOutput(each.name, _whole_number(each.parameters, "classification"))
             for each in message.outputs[:_OUTPUTS]
         ],
         timeout=min((limit for limit in limits if limit is not None), default=None),

@@ -9,7 +9,6 @@ from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service import prediction as core
 from sentiment_conv1d.service.grpc.methods import paths
 from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.inference.explaining.explainer import FILTERS
 from sentiment_conv1d.service.models.loaded import LoadedModels
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Sentiment"]
@@ -44,7 +43,7 @@ class Sentiment:
         """Predict one text and return each word's share of the decision."""
         model = self._models.get(request.model, request.version, (request.text,))
         prediction, explanation = await self._dataplane.explain(
-            model, request.text, request.label or None, FILTERS, remaining
+            model, request.text, request.label or None, model.explainer.explain, remaining
         )
         return pb.Explanation(
             prediction=_fill(pb.Prediction(), model.manifest, prediction),

@@ -168,7 +168,7 @@ class GrpcServer:
             return None
         method = self._methods.get(path, self._unknown)
         call = Call(stream, connection, path, fields, method, self._terms, self._loop)
-        call.request_id = choose_id(call.text(_REQUEST_ID))
+        call.request_id = choose_id(fields.get(_REQUEST_ID))
         call.trailing.append((_REQUEST_ID, call.request_id.encode()))
         try:
             self._check(connection, call, size)
@@ -181,13 +181,12 @@ class GrpcServer:
         if head_bytes > _MAX_HEAD_BYTES:
             raise HeadTooLarge(f"the metadata have more than {_MAX_HEAD_BYTES} bytes, which is the limit")
         path = call.path.decode("latin-1")
-        presented = call.text(b"authorization"), call.text(b"x-api-key")
         if path not in self._open_methods:
-            if not self._access.admits(*presented):
+            if not self._access.admits(call.fields):
                 raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
             connection.admitted = True
         if path in oip.ADMINISTRATION:
-            self._access.check_administration(*presented)
+            self._access.check_administration(call.fields)
         if call.method is self._unknown:
             raise UnknownMethod(f"there is no method {path}")
         if call.method.watching:

@@ -19,7 +19,7 @@ from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.prediction import Prediction
-from sentiment_conv1d.service.tfserving import SIGNATURE, check_signature, model_status, signature_map
+from sentiment_conv1d.service.tfserving import OUTPUTS, SIGNATURE, check_signature, model_status, signature_map
 
 PREDICTION_SERVICE = POOL.FindServiceByName("tensorflow.serving.PredictionService")
 MODEL_SERVICE = POOL.FindServiceByName("tensorflow.serving.ModelService")
@@ -40,8 +40,6 @@ _STRING, _FLOAT = _TYPES["DT_STRING"].number, _TYPES["DT_FLOAT"].number
 #: The one input, the one feature of an example, and the one kind of metadata.
 _TEXT = "text"
 _SIGNATURE_DEF = "signature_def"
-
-_OUTPUTS = ("label", "score", "probabilities")
 
 
 class TfServing:
@@ -88,11 +86,7 @@ class TfServing:
     async def GetModelStatus(self, request: Any, remaining: float | None) -> Any:
         """Return the states of one version, or of all versions of a model."""
         spec = request.model_spec
-        manifest = self._models.get(spec.name, _version(spec)).manifest
-        states = self._models.states(manifest.name)
-        if _version(spec):
-            states = [state for state in states if state.version == manifest.version]
-        return ParseDict(model_status(states), GetModelStatusResponse())
+        return ParseDict(model_status(self._models, spec.name, _version(spec)), GetModelStatusResponse())
 
     def _classifier(self, spec: Any, texts: Sequence[str] | None = None) -> Classifier:
         """Return the classifier that a request names. Raises `NotFound` or `Invalid`."""
@@ -110,9 +104,9 @@ def _chosen(output_filter: Sequence[str]) -> Sequence[str]:
     if len(output_filter) > len(set(output_filter)):
         raise Invalid("output_filter: an output is named twice")
     for name in output_filter:
-        if name not in _OUTPUTS:
-            raise Invalid(f"output_filter: there is no output {name!r}; there are: {', '.join(_OUTPUTS)}")
-    return output_filter or _OUTPUTS
+        if name not in OUTPUTS:
+            raise Invalid(f"output_filter: there is no output {name!r}; there are: {', '.join(OUTPUTS)}")
+    return output_filter or OUTPUTS
 
 
 def _check_only(field: str, names: Collection[str], name: str) -> None:

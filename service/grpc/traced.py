@@ -9,7 +9,7 @@ from google.rpc.code_pb2 import Code
 
 from sentiment_conv1d.service.grpc.transport.call import Call
 from sentiment_conv1d.service.telemetry.request_context import current
-from sentiment_conv1d.service.telemetry.tracing import FIELDS, Trace, Tracer
+from sentiment_conv1d.service.telemetry.tracing import Trace, Tracer
 
 _Run = Callable[[Call], Coroutine[Any, Any, None]]
 
@@ -24,9 +24,8 @@ def traced(tracer: Tracer, route: str, run: _Run) -> _Run:
     attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
 
     async def run_in_span(call: Call) -> None:
-        given = {field: call.text(field.encode()) for field in FIELDS}
-        trace = Trace(tracer, name, {field: value for field, value in given.items() if value is not None}, attributes)
-        call.trailing += [(field.encode(), value.encode()) for field, value in trace.fields]
+        trace = Trace(tracer, name, call.fields, attributes)
+        call.trailing += trace.fields
         try:
             await run(call)
         finally:

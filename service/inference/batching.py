@@ -1,11 +1,11 @@
 """Dynamic batching: requests that arrive together run together.
 
-There are three policies with one interface:
+There are two policies with one interface:
 
-- `TurnBatcher` runs small batches on a CPU. A batch is what arrived in one turn of the event loop, and it runs on the
-  event loop's thread, because handing it to another thread costs as much as running it. There is no batching delay. A
-  batch is faster than its texts one by one because code and tables stay in the processor's caches.
-- `StepBatcher` runs medium batches on the same thread, one run of the graph per turn of the event loop.
+- `LoopBatcher` runs small and medium batches on a CPU. A batch is what arrived in one turn of the event loop, and it
+  runs on the event loop's thread, because handing it to another thread costs as much as running it. There is no
+  batching delay. A batch is faster than its texts one by one because code and tables stay in the processor's caches. A
+  small batch runs in one turn of the event loop, and a medium one in steps: one run of the graph per turn.
 - `ThreadBatcher` runs large batches, and all batches on a GPU, on a separate thread, one at a time.
 
 A client that disconnects cancels its future. A job whose future is canceled, or whose deadline passes, before it begins
@@ -19,7 +19,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from itertools import groupby
 from operator import attrgetter
@@ -30,6 +30,7 @@ from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import DeadlineExceeded
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.prediction import Prediction
+from sentiment_conv1d.service.telemetry.request_context import current
 from sentiment_conv1d.service.telemetry.statistics import Stages
 
 #: Converts the rows of a job, texts or ids, to encodings.
@@ -55,10 +56,13 @@ class Done(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The results of the jobs of a batch, and the number of runs of the graph."""
+    """The predictions of the jobs of a batch, one after the other. Times are in nanoseconds."""
 
-    done: list[Done]
-    runs: int
+    predictions: list[Prediction]
+    runs: int  # of the graph
+    started: int
+    tokenize: int
+    infer: int
 
 
 class Batcher(ABC):
@@ -74,16 +78,21 @@ class Batcher(ABC):
         self._waiting: deque[Job] = deque()
 
     def submit(self, rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf) -> asyncio.Future[Done]:
-        """Queue rows for a batch. The future fails with `DeadlineExceeded` if they wait longer than `seconds`."""
+        """Queue rows for a batch. The future fails with `DeadlineExceeded` if they wait longer than `seconds`.
+
+        The request context gets the future, so that the transport can end the wait.
+        """
         loop = asyncio.get_running_loop()
         job = Job(rows, encode, size, perf_counter_ns(), seconds, loop.create_future())
+        if (context := current.get()) is not None:
+            context.waiting = job.done
         self._waiting.append(job)
-        self._added(loop)
+        self._start(loop)
         return job.done
 
     @abstractmethod
-    def _added(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Called after a job has been queued."""
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the next batch if it is time. Called after a job has been queued."""
 
     def _take(self) -> list[Job]:
         """Remove and return the jobs of the next batch, oldest first, without those that are canceled or expired."""
@@ -108,72 +117,60 @@ class Batcher(ABC):
     def _deliver(self, jobs: list[Job], batch: Batch) -> None:
         if not jobs:
             return
-        self._classifier.statistics.ran(sum(len(done.predictions) for done in batch.done), batch.runs)
-        for job, done in zip(jobs, batch.done, strict=True):
+        self._classifier.statistics.ran(len(batch.predictions), batch.runs)
+        start = 0
+        for job in jobs:
+            end = start + len(job.rows)
             if not job.done.done():
-                job.done.set_result(done)
+                stages = Stages(batch.started - job.arrived, batch.tokenize, batch.infer)
+                job.done.set_result(Done(batch.predictions[start:end], stages))
+            start = end
 
 
-class TurnBatcher(Batcher):
+class LoopBatcher(Batcher):
     """Runs the jobs of one turn of the event loop in the next turn, on the event loop's thread.
 
-    `max_size` limits the time for which the event loop is blocked.
+    If `stepwise`, every run of the graph has its own turn, so other requests wait for one run at most. A separate
+    thread would use more processor time for the same batch, because it shares the interpreter lock with the event loop.
+    Otherwise `max_size` limits the time for which the event loop is blocked.
     """
+
+    def __init__(self, classifier: Classifier, max_rows: int, max_size: float, *, stepwise: bool) -> None:
+        super().__init__(classifier, max_rows, max_size)
+        self._stepwise = stepwise
+        self._steps: Iterator[None] | None = None  # the remaining runs of a batch
 
     def run_at_once(self, rows: Sequence[Any], encode: Encode) -> Done:
         """Run rows immediately, because no other request is in flight."""
-        started = perf_counter_ns()
-        encodings = encode(rows)
-        encoded = perf_counter_ns()
-        predictions, runs = self._classifier.classify(encodings)
-        ended = perf_counter_ns()
-        self._classifier.statistics.ran(len(encodings), runs)
-        return Done(predictions, Stages(0, encoded - started, ended - encoded))
+        batch = run(self._classifier, encode, rows)
+        self._classifier.statistics.ran(len(batch.predictions), batch.runs)
+        return Done(batch.predictions, Stages(0, batch.tokenize, batch.infer))
 
-    def _added(self, loop: asyncio.AbstractEventLoop) -> None:
-        if len(self._waiting) == 1:
-            loop.call_soon(self._run, loop)
-
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        jobs = self._take()
-        if self._waiting:
-            loop.call_soon(self._run, loop)
-        try:
-            self._deliver(jobs, run(self._classifier, jobs))
-        except Exception as error:
-            fail(jobs, error)
-
-
-class StepBatcher(Batcher):
-    """Runs batches on the event loop's thread, one run of the graph per turn.
-
-    Other requests wait for one run at most. A separate thread would use more processor time for the same batch, because
-    it shares the interpreter lock with the event loop.
-    """
-
-    def __init__(self, classifier: Classifier, max_rows: int, max_size: float) -> None:
-        super().__init__(classifier, max_rows, max_size)
-        self._jobs: list[Job] = []
-        self._steps: Generator[None, None, Batch] | None = None  # the remaining runs of these jobs
-
-    def _added(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._steps is None and len(self._waiting) == 1:
             loop.call_soon(self._step, loop)
 
     def _step(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._steps is None:
-            self._jobs = self._take()
-            self._steps = steps(self._classifier, self._jobs)
-        try:
-            next(self._steps)
-        except StopIteration as end:
+            self._steps = self._run()
+        for _ in self._steps:
+            break  # until the next turn
+        else:
             self._steps = None
-            self._deliver(self._jobs, end.value)
-        except Exception as error:
-            self._steps = None
-            fail(self._jobs, error)
         if self._steps is not None or self._waiting:
             loop.call_soon(self._step, loop)
+
+    def _run(self) -> Iterator[None]:
+        """Run the next batch. If `stepwise`, yield after every run of the graph except the last."""
+        jobs = self._take()
+        try:
+            if self._stepwise:
+                batch = yield from steps(self._classifier, jobs)
+            else:
+                batch = run(self._classifier, _encode, jobs)
+            self._deliver(jobs, batch)
+        except Exception as error:
+            fail(jobs, error)
 
 
 #: Batches queued for the thread if there is no batching delay. The second one begins when the first one ends, even if
@@ -199,11 +196,7 @@ class ThreadBatcher(Batcher):
         self._last_rows = 0
         self._free_since = perf_counter_ns()
 
-    def _added(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._start(loop)
-
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start the next batch if it has waited long enough."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -263,14 +256,13 @@ class ThreadBatcher(Batcher):
             self._start(loop)
 
 
-def run(classifier: Classifier, jobs: Sequence[Job]) -> Batch:
-    """Run the rows of all jobs together."""
+def run(classifier: Classifier, encode: Encode, work: Sequence[Any]) -> Batch:
+    """Run rows, or the rows of jobs, together. `encode` converts them to encodings."""
     started = perf_counter_ns()
-    encodings = _encode(jobs)
+    encodings = encode(work)
     encoded = perf_counter_ns()
     predictions, runs = classifier.classify(encodings)
-    infer = perf_counter_ns() - encoded
-    return Batch(_share(jobs, predictions, started, encoded - started, infer), runs)
+    return Batch(predictions, runs, started, encoded - started, perf_counter_ns() - encoded)
 
 
 def steps(classifier: Classifier, jobs: Sequence[Job]) -> Generator[None, None, Batch]:
@@ -289,7 +281,7 @@ def steps(classifier: Classifier, jobs: Sequence[Job]) -> Generator[None, None, 
             breaks += perf_counter_ns() - left
     predictions = [by_place[place] for place in range(len(encodings))]
     infer = perf_counter_ns() - encoded - breaks
-    return Batch(_share(jobs, predictions, started + breaks, encoded - started, infer), runs)
+    return Batch(predictions, runs, started + breaks, encoded - started, infer)
 
 
 def _encode(jobs: Sequence[Job]) -> list[Encoding]:
@@ -298,17 +290,6 @@ def _encode(jobs: Sequence[Job]) -> list[Encoding]:
     for encode, alike in groupby(jobs, key=attrgetter("encode")):
         encodings += encode([row for job in alike for row in job.rows])
     return encodings
-
-
-def _share(jobs: Sequence[Job], predictions: list[Prediction], started: int, tokenize: int, infer: int) -> list[Done]:
-    """Split the predictions of a batch by job."""
-    done = []
-    first = 0
-    for job in jobs:
-        own = predictions[first : first + len(job.rows)]
-        done.append(Done(own, Stages(started - job.arrived, tokenize, infer)))
-        first += len(job.rows)
-    return done
 
 
 def fail(jobs: Sequence[Job], error: BaseException) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ from sentiment_conv1d.model.artifact import GRAPH_FILE, Artifact, ArtifactError
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.engine import Engine, GraphError
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer
-from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
+from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, cuda_buckets
 from sentiment_conv1d.service.prediction import Prediction, PredictionColumns
 from sentiment_conv1d.service.settings import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.service.telemetry.statistics import Statistics
@@ -21,18 +20,10 @@ from sentiment_conv1d.service.telemetry.statistics import Statistics
 GOLDEN_TOLERANCE = 1e-4
 
 
-class Classification(NamedTuple):
-    """The predictions for several texts, and the number of runs of the graph."""
-
-    predictions: list[Prediction]
-    runs: int
-
-
 class Classifier:
     """An artifact with its tokenizer and an ONNX Runtime session.
 
-    `batch_rows` is the number of texts per run on a GPU. `buckets` replaces the length buckets that suit the execution
-    provider.
+    `batch_rows` is the number of texts per run on a GPU.
 
     Raises `ArtifactError` if the graph does not match the manifest or does not give the golden answer, so every
     classifier that exists can be served.
@@ -46,7 +37,6 @@ class Classifier:
         threads: int = 1,
         device: int = 0,
         batch_rows: int = BATCH_ROWS,
-        buckets: LengthBuckets | None = None,
     ) -> None:
         self.manifest = artifact.manifest
         self.labels = artifact.manifest.labels
@@ -58,18 +48,15 @@ class Classifier:
         try:
             self.engine = Engine(artifact.graph, self.input_shape, provider=provider, threads=threads, device=device)
             on_gpu = self.engine.device == "cuda"
-            self.buckets = buckets or (cuda_buckets(batch_rows, self.input_shape.max_tokens) if on_gpu else CPU_BUCKETS)
+            self.buckets = cuda_buckets(batch_rows, self.input_shape.max_tokens) if on_gpu else CPU_BUCKETS
             self._warm_up(artifact)
         except GraphError as error:
             raise ArtifactError(f"{artifact.path / GRAPH_FILE}: {error}", "graph") from error
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return predictions in the order of the texts."""
-        return self.classify(self.encode(texts)).predictions
-
-    def logits(self, prediction: Prediction) -> list[np.float32]:
-        """Return a logit per label, see `Prediction.logits`."""
-        return prediction.logits(sigmoid=self.manifest.activation == "sigmoid")
+        predictions, _ = self.classify(self.encode(texts))
+        return predictions
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Convert texts to ids."""
@@ -79,24 +66,29 @@ class Classifier:
         """Wrap ids from a client, which `input_shape` has checked, in encodings."""
         return [self.tokenizer.encoding(row) for row in rows]
 
-    def classify(self, encodings: Sequence[Encoding]) -> Classification:
-        """Return predictions in the order of the encodings, whose ids must be in the vocabulary."""
-        if self._is_one_row(encodings):
-            return Classification([self._predict_one(encodings[0])], 1)
+    def classify(self, encodings: Sequence[Encoding]) -> tuple[list[Prediction], int]:
+        """Return predictions in the order of the encodings, and the number of runs of the graph.
+
+        The ids must be in the vocabulary.
+        """
+        if len(encodings) == 1 and not self.buckets.row_sizes:  # length bucketing has nothing to do
+            ids = encodings[0].ids
+            output = self.engine.run((ids,), self.input_shape.sequence_length(len(ids)))[0]
+            return [Prediction.of(self.labels, encodings[0], output, self._threshold)], 1
         predictions: dict[int, Prediction] = {}
         runs = 0
         for some in self.runs(encodings):
             predictions.update(some)
             runs += 1
-        return Classification([predictions[text] for text in range(len(encodings))], runs)
+        return [predictions[text] for text in range(len(encodings))], runs
 
     def runs(self, encodings: Sequence[Encoding]) -> Iterator[dict[int, Prediction]]:
         """Like `classify`, but yield after each run of the graph: predictions by the index of the encoding."""
-        if self._is_one_row(encodings):
-            yield {0: self._predict_one(encodings[0])}
-            return
         for texts, outputs in self._runs(encodings):
-            yield {text: self._prediction(encodings[text], output) for text, output in zip(texts, outputs, strict=True)}
+            yield {
+                text: Prediction.of(self.labels, encodings[text], output, self._threshold)
+                for text, output in zip(texts, outputs, strict=True)
+            }
 
     def columns(self, encodings: Sequence[Encoding]) -> PredictionColumns:
         """Like `classify`, but return a column for each field of a prediction."""
@@ -111,17 +103,6 @@ class Classifier:
         for run in self.buckets.group([sequence_length(len(encoding.ids)) for encoding in encodings]):
             outputs = self.engine.run([encodings[text].ids for text in run.texts], run.sequence_length, run.rows)
             yield run.texts, outputs[: len(run.texts)]  # without padding rows
-
-    def _is_one_row(self, encodings: Sequence[Encoding]) -> bool:
-        """Return whether length bucketing has nothing to do."""
-        return len(encodings) == 1 and not self.buckets.row_sizes
-
-    def _predict_one(self, encoding: Encoding) -> Prediction:
-        output = self.engine.run((encoding.ids,), self.input_shape.sequence_length(len(encoding.ids)))[0]
-        return self._prediction(encoding, output)
-
-    def _prediction(self, encoding: Encoding, output: npt.NDArray[np.float32]) -> Prediction:
-        return Prediction.of(self.labels, encoding, output, self._threshold)
 
     def _warm_up(self, artifact: Artifact) -> None:
         """Check the golden answer, then run the largest shapes and ids, so that requests do not allocate or fail."""

@@ -21,12 +21,10 @@ import numpy.typing as npt
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
 from sentiment_conv1d.service.inference.admission import Admission
-from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, StepBatcher, ThreadBatcher, TurnBatcher
+from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, LoopBatcher, ThreadBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.explaining.explainer import Explanation
-from sentiment_conv1d.service.inference.explaining.inspection import Inspection
 from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.inference.shadow import ShadowQueue
+from sentiment_conv1d.service.inference.shadow import ShadowJob, ShadowQueue
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.settings import BATCH_ROWS
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -77,9 +75,9 @@ class Limits(NamedTuple):
 class _Batchers(NamedTuple):
     """The batchers of one classifier, by the size of the request."""
 
-    small: TurnBatcher | None  # None: use `large`
-    medium: StepBatcher | None
-    large: ThreadBatcher
+    small: LoopBatcher | None  # None: use `medium`
+    medium: Batcher
+    large: Batcher
 
 
 class DataPlane:
@@ -161,25 +159,34 @@ class DataPlane:
         self._admission.check(min(PIECE_ROWS, self._request_limits.pending_texts), large=True)
 
     async def explain(
-        self, classifier: Classifier, text: str, label: str | None, filters: int, time_limit: float | None = None
-    ) -> tuple[Prediction, Explanation]:
-        """Return the prediction for a text and its explanation, by default for the predicted label.
+        self,
+        classifier: Classifier,
+        text: str,
+        label: str | None,
+        explain: Callable[[str, Encoding, str], Result],
+        time_limit: float | None = None,
+    ) -> tuple[Prediction, Result]:
+        """Return the prediction for a text, and what `explain`, a method of the explainer, returns for it.
 
-        Raises the errors of `predict`, `NotExplainable`, and `Invalid` for a label that the model does not have.
+        `explain` gets the text, its encoding, and the label or the predicted one. It runs on the event loop if the text
+        is short, one text per turn, otherwise on the thread. Raises the errors of `predict`, those of `explain`, and
+        `NotExplainable` before any work is done.
         """
-        prediction, encoding = await self._predict_and_encode(classifier, text, time_limit)
-        work = partial(classifier.explainer.explain, text, encoding, label or prediction.label, filters)
-        return prediction, await self._beside(text, work, time_limit)
+        _ = classifier.explainer.network  # raises `NotExplainable`
+        encodings: list[Encoding] = []
 
-    async def inspect(
-        self, classifier: Classifier, text: str, label: str | None, chosen: tuple[int, int] | None, feature_map: bool
-    ) -> tuple[Prediction, Explanation, Inspection]:
-        """Like `explain`, with all intermediate values; `chosen` is the width and index of the filter to show."""
-        prediction, encoding = await self._predict_and_encode(classifier, text)
-        inspect, label = classifier.explainer.inspect, label or prediction.label
-        work = partial(inspect, text, encoding, label, chosen, feature_map=feature_map)
-        explanation, inspection = await self._beside(text, work)
-        return prediction, explanation, inspection
+        def encode(texts: Sequence[str]) -> list[Encoding]:
+            encodings[:] = classifier.encode(texts)
+            return encodings
+
+        [prediction] = await self._answer(classifier, (text,), self._characters, encode, time_limit)
+        work = partial(explain, text, encodings[0], label or prediction.label)
+        if len(text) <= INLINE_CHARACTERS:
+            async with self._explaining:
+                await asyncio.sleep(0)
+                return prediction, work()
+        async with self._place(1, time_limit):
+            return prediction, await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def arrange(self, classifiers: Iterable[Classifier]) -> None:
         """Set the classifiers that are served from now on. Requests in progress keep theirs."""
@@ -197,10 +204,11 @@ class DataPlane:
     def _make_batchers(self, classifier: Classifier) -> _Batchers:
         mode, rows, delay = self._batching
         if mode == "on" or (mode == "auto" and classifier.engine.device == "cuda"):
-            return _Batchers(None, None, ThreadBatcher(classifier, self._thread, rows, delay))
+            dynamic = ThreadBatcher(classifier, self._thread, rows, delay)
+            return _Batchers(None, dynamic, dynamic)
         return _Batchers(
-            TurnBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS),
-            StepBatcher(classifier, PIECE_ROWS, STEPPED_CHARACTERS),
+            LoopBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS, stepwise=False),
+            LoopBatcher(classifier, PIECE_ROWS, STEPPED_CHARACTERS, stepwise=True),
             ThreadBatcher(classifier, self._thread, PIECE_ROWS),
         )
 
@@ -226,20 +234,18 @@ class DataPlane:
             few = len(rows) <= PIECE_ROWS
             if batchers.small is not None and few and size <= INLINE_CHARACTERS:
                 if len(self._in_flight) == 1:
-                    pieces = [batchers.small.run_at_once(rows, encode)]
+                    done = batchers.small.run_at_once(rows, encode)
                 else:
-                    pieces = [await self._in_turn(batchers.small, rows, encode, size, time_limit)]
-            elif batchers.medium is not None and few and size <= STEPPED_CHARACTERS:
-                pieces = await self._in_pieces(batchers.medium, rows, encode, size, time_limit)
+                    done = await self._in_turn(batchers.small, rows, encode, size, time_limit)
             else:
-                pieces = await self._in_pieces(batchers.large, rows, encode, size, time_limit)
+                batcher = batchers.medium if few and size <= STEPPED_CHARACTERS else batchers.large
+                done = await self._in_pieces(batcher, rows, encode, size, time_limit)
         except RequestError:
             classifier.statistics.failed(perf_counter_ns() - began)
             raise
         finally:
             classifier.statistics.ended()
         ended = perf_counter_ns()
-        done = pieces[0] if len(pieces) == 1 else _join(pieces)
         if context is not None:
             context.predicted = ended
             context.stages = done.stages
@@ -249,26 +255,29 @@ class DataPlane:
             self._request_log.add(context, classifier.manifest, rows, done.predictions)
         if shadow is not None:
             taken = done.stages.tokenize + done.stages.infer
-            self._shadow_queue.add(shadow, classifier.labels, rows, done.predictions, taken)
+            self._shadow_queue.add(ShadowJob(shadow, classifier.labels, rows, done.predictions, taken))
         return done.predictions
 
     async def _in_turn(
-        self, batcher: TurnBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
+        self, batcher: LoopBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
     ) -> Done:
         self._admission.enter(len(rows), large=False)
         try:
-            return await _noted(batcher.submit(rows, encode, size, self._seconds(time_limit)))
+            return await batcher.submit(rows, encode, size, self._seconds(time_limit))
         finally:
             self._admission.leave(len(rows), large=False)
 
     async def _in_pieces(
         self, batcher: Batcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
-    ) -> list[Done]:
-        pieces: list[Done] = []
+    ) -> Done:
+        predictions: list[Prediction] = []
+        times = []
         async with self._place(len(rows), time_limit):
             for start in range(0, len(rows), batcher.max_rows):
-                pieces.append(await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size)))
-        return pieces
+                piece = await batcher.submit(rows[start : start + batcher.max_rows], encode, size)
+                predictions += piece.predictions
+                times.append(piece.stages)
+        return Done(predictions, Stages(*map(sum, zip(*times, strict=True))))
 
     @asynccontextmanager
     async def _place(self, texts: int, time_limit: float | None) -> AsyncIterator[None]:
@@ -287,29 +296,6 @@ class DataPlane:
         limit = self._request_limits.seconds
         return limit if time_limit is None or time_limit > limit else time_limit
 
-    async def _predict_and_encode(
-        self, classifier: Classifier, text: str, time_limit: float | None = None
-    ) -> tuple[Prediction, Encoding]:
-        """Like `predict`, and return the encoding of the text too. Raises `NotExplainable` before any work is done."""
-        _ = classifier.explainer.network
-        encodings: list[Encoding] = []
-
-        def encode(texts: Sequence[str]) -> list[Encoding]:
-            encodings[:] = classifier.encode(texts)
-            return encodings
-
-        [prediction] = await self._answer(classifier, (text,), self._characters, encode, time_limit)
-        return prediction, encodings[0]
-
-    async def _beside(self, text: str, work: Callable[[], Result], time_limit: float | None = None) -> Result:
-        """Run `work` on one text: on the event loop if it is short, one text per turn, otherwise on the thread."""
-        if len(text) <= INLINE_CHARACTERS:
-            async with self._explaining:
-                await asyncio.sleep(0)
-                return work()
-        async with self._place(1, time_limit):
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
     def _characters(self, texts: Sequence[str]) -> int:
         """Return the number of characters of all texts. Raises `TooLarge` if a text has too many."""
         self.check_count(len(texts))
@@ -318,16 +304,3 @@ class DataPlane:
             self.check_text(text, number)
             characters += len(text)
         return characters
-
-
-def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
-    """Record what the request waits for in its context."""
-    if (context := current.get()) is not None:
-        context.waiting = waiting
-    return waiting
-
-
-def _join(pieces: Sequence[Done]) -> Done:
-    """Combine the results of a request that ran in pieces."""
-    predictions = [prediction for piece in pieces for prediction in piece.predictions]
-    return Done(predictions, Stages(*map(sum, zip(*(piece.stages for piece in pieces), strict=True))))

@@ -61,11 +61,8 @@ class Engine:
         self._device_number = device
         self._slots: dict[tuple[int, int], list[_Slot | _DeviceSlot]] = {}
         self.provider, self._session = _choose(graph, provider, threads, device)
-
-    @property
-    def device(self) -> str:
-        """The device of the session: cpu or cuda."""
-        return "cuda" if self.provider == CUDA else "cpu"
+        #: The device of the session: cpu or cuda.
+        self.device = "cuda" if self.provider == CUDA else "cpu"
 
     @property
     def sequence_length(self) -> int | None:
@@ -152,12 +149,14 @@ def may_use_cuda(provider: ProviderChoice) -> bool:
 def _choose(graph: bytes, provider: ProviderChoice, threads: int, device: int) -> tuple[str, Any]:
     """Open a session on the requested execution provider. `auto` falls back to the CPU if CUDA does not work."""
     if provider != "cpu":
-        session, problem = _cuda_session(graph, threads, device)
-        if session is not None:
-            return CUDA, session
-        if provider == "cuda":
-            raise StartupError(f"the CUDA execution provider was requested but does not work here: {problem}")
-        report(problem)
+        try:
+            return CUDA, _open_on_cuda(graph, threads, device)
+        except GraphError as problem:
+            if provider == "cuda":
+                raise StartupError(
+                    f"the CUDA execution provider was requested but does not work here: {problem}"
+                ) from problem
+            report(str(problem))
     return CPU, _open(graph, [CPU], threads)
 
 
@@ -167,12 +166,10 @@ def report(problem: str) -> None:
     logger.info("running on the CPU: %s", problem)
 
 
-def _open(graph: bytes, providers: list[Any], threads: int, severity: int | None = None) -> Any:
+def _open(graph: bytes, providers: list[Any], threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    if severity is not None:
-        options.log_severity_level = severity
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:
@@ -190,25 +187,23 @@ def _open(graph: bytes, providers: list[Any], threads: int, severity: int | None
     return session
 
 
-def _cuda_session(graph: bytes, threads: int, device: int) -> tuple[Any, str]:
-    """Return a session on the GPU, or None with the reason."""
+def _open_on_cuda(graph: bytes, threads: int, device: int) -> Any:
+    """Open a session on the GPU. Raises `GraphError` with the reason if it does not work."""
     if CUDA not in onnxruntime.get_available_providers():
-        return None, "this onnxruntime was built without CUDA; install onnxruntime-gpu instead"
+        raise GraphError("this onnxruntime was built without CUDA; install onnxruntime-gpu instead")
     _preload_cuda()
     # If CUDA cannot be loaded, the session logs a long error and falls back to the CPU, so the code checks which
     # execution provider the session uses.
     onnxruntime.set_default_logger_severity(_FATAL_ONLY)
     try:
-        session = _open(graph, [(CUDA, {"device_id": str(device), **_CUDA_OPTIONS}), CPU], threads, _FATAL_ONLY)
-    except GraphError as error:
-        return None, str(error)
+        session = _open(graph, [(CUDA, {"device_id": str(device), **_CUDA_OPTIONS}), CPU], threads)
     finally:
         onnxruntime.set_default_logger_severity(2)
     if session.get_providers()[0] == CUDA:
-        return session, ""
+        return session
     if not os.path.exists("/dev/nvidia0"):  # noqa: PTH110 - one look at a device node
-        return None, "onnxruntime-gpu is installed, but there is no NVIDIA GPU or its driver is not loaded"
-    return None, "onnxruntime-gpu is installed, but the CUDA or cuDNN libraries it needs could not be loaded"
+        raise GraphError("onnxruntime-gpu is installed, but there is no NVIDIA GPU or its driver is not loaded")
+    raise GraphError("onnxruntime-gpu is installed, but the CUDA or cuDNN libraries it needs could not be loaded")
 
 
 def _preload_cuda() -> None:

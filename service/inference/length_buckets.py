@@ -7,13 +7,11 @@ every new shape costs a plan and memory, so runs are large and have few differen
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-
-#: Positions of padding per row from which on a separate run is cheaper.
-_WASTE = 48
 
 
 class Run(NamedTuple):
@@ -29,7 +27,8 @@ class LengthBuckets:
     """The rule for texts to share a run, for one execution provider."""
 
     max_rows: int
-    max_positions: int | None = None  # rows times sequence length; a run of a single row can have more
+    max_positions: int = sys.maxsize  # rows times sequence length; a run of a single row can have more
+    max_padding: int = sys.maxsize  # positions that a text may add to the rows before it
     row_sizes: tuple[int, ...] = ()  # the allowed numbers of rows, ascending, up to max_rows; empty: any number
     sequence_lengths: tuple[int, ...] = ()  # the allowed sequence lengths, ascending; empty: any
 
@@ -50,22 +49,21 @@ class LengthBuckets:
 
     def largest(self, shortest: int, longest: int) -> list[tuple[int, int]]:
         """Return the shape with the most rows and the longest shape, for texts of these sequence lengths."""
-        sequence_length = max(shortest, (self.max_positions or 0) // self.max_rows)
+        sequence_length = max(shortest, self.max_positions // self.max_rows)
         return [(self.max_rows, min(sequence_length, longest)), (1, longest)]
 
     def _joins(self, rows: int, sequence_length: int, length: int) -> bool:
         """Return whether a text joins a run of so many rows that are no longer than the text."""
-        if rows == self.max_rows:
-            return False
-        if self.max_positions is None:
-            return True
-        return (rows + 1) * length <= self.max_positions and rows * (length - sequence_length) <= _WASTE
+        padding = rows * (length - sequence_length)
+        positions = (rows + 1) * length
+        return rows < self.max_rows and positions <= self.max_positions and padding <= self.max_padding
 
     def _run(self, texts: list[int], lengths: Sequence[int]) -> Run:
         return Run(texts, _up(len(texts), self.row_sizes), _up(lengths[texts[-1]], self.sequence_lengths))
 
 
-CPU_BUCKETS = LengthBuckets(max_rows=32, max_positions=1024)
+#: With more padding, a separate run is cheaper.
+CPU_BUCKETS = LengthBuckets(max_rows=32, max_positions=1024, max_padding=48)
 
 
 def cuda_buckets(max_rows: int, max_tokens: int) -> LengthBuckets:

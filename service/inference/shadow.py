@@ -27,8 +27,8 @@ MAX_CHARACTERS = 16_384
 _PAUSE_SECONDS = 0.005
 
 
-class _Job(NamedTuple):
-    """A request that was answered."""
+class ShadowJob(NamedTuple):
+    """A request that was answered, and that a shadow version classifies too."""
 
     classifier: Classifier  # the shadow version
     labels: Sequence[str]  # of the version that answered
@@ -46,23 +46,16 @@ class ShadowQueue:
 
     def __init__(self, in_flight: InFlight) -> None:
         self._in_flight = in_flight
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[ShadowJob] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    def add(
-        self,
-        classifier: Classifier,
-        labels: Sequence[str],
-        texts: Sequence[str],
-        answer: Sequence[Prediction],
-        nanoseconds: int,
-    ) -> None:
-        """Add a request, with the labels of the version that answered, its predictions and the time that they took."""
-        large = len(texts) > MAX_TEXTS or max(map(len, texts)) > MAX_CHARACTERS
+    def add(self, job: ShadowJob) -> None:
+        """Add a request."""
+        large = len(job.texts) > MAX_TEXTS or max(map(len, job.texts)) > MAX_CHARACTERS
         if large or len(self._jobs) >= MAX_WAITING:
-            classifier.statistics.shadow_dropped()
+            job.classifier.statistics.shadow_dropped()
             return
-        self._jobs.append(_Job(classifier, labels, texts, answer, nanoseconds))
+        self._jobs.append(job)
         if self._task is None or self._task.done():
             # An empty context: the task must not keep that of the request.
             self._task = asyncio.get_running_loop().create_task(self._work(), context=Context())
@@ -80,7 +73,7 @@ class ShadowQueue:
             if self._jobs:
                 await self._compare(self._jobs.popleft())
 
-    async def _compare(self, job: _Job) -> None:
+    async def _compare(self, job: ShadowJob) -> None:
         nanoseconds = 0
         predictions: list[Prediction] = []
         try:

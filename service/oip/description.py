@@ -89,15 +89,16 @@ def _inference_stats(statistics: Statistics) -> dict[str, dict[str, int]]:
     # Every answered request passes every stage, so one count serves for all. Separate reads could differ while another
     # worker counts, and clients would take that for an error.
     answered = statistics.successes
+    success, queue, tokenize, infer = (statistics[name] for name in ("success_time", "queue", "tokenize", "infer"))
     return {
         name: {"count": count, "ns": nanoseconds}
         for name, count, nanoseconds in (
-            ("success", answered, statistics["success_time"]),
+            ("success", answered, success),
             ("fail", statistics["failures"], statistics["failure_time"]),
-            ("queue", answered, statistics.stage_time("queue")),
-            ("compute_input", answered, statistics.stage_time("tokenize")),
-            ("compute_infer", answered, statistics.stage_time("infer")),
-            ("compute_output", answered, statistics.output_time),
+            ("queue", answered, queue),
+            ("compute_input", answered, tokenize),
+            ("compute_infer", answered, infer),
+            ("compute_output", answered, max(0, success - queue - tokenize - infer)),
             # There is no response cache, but clients read these two entries without checking whether they exist.
             ("cache_hit", 0, 0),
             ("cache_miss", 0, 0),

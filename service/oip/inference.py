@@ -46,7 +46,6 @@ class RequestedOutput:
     """A requested output; if `classification` is not 0, as that many of the most probable classes."""
 
     name: str
-    binary: bool = False
     classification: int = 0
 
 
@@ -88,13 +87,11 @@ async def infer(
     requested = _requested(request.outputs)
     given = _leading_input(request.inputs)
     if given.name == TEXT:
-        _check_rank(given, (1, 2))
         texts = _texts(dataplane, given)
         classifier = models.get(request.model, request.version, texts)
         predictions = await dataplane.predict(classifier, texts, request.timeout)
         shape = list(given.shape)
     else:
-        _check_rank(given, (2,))
         # Ids are not split between versions, because they belong to the vocabulary of one version.
         predictions = await dataplane.predict_ids(classifier, _ids(given), request.timeout)
         shape = [given.shape[0], 1]
@@ -110,8 +107,6 @@ def _requested(outputs: Sequence[RequestedOutput]) -> Sequence[RequestedOutput]:
             raise Invalid(f"there is no output '{output.name}'; there are: {', '.join(OUTPUTS)}")
         if output.name in seen:
             raise Invalid(f"output '{output.name}' is asked for twice")
-        if output.classification < 0:
-            raise Invalid(f"output '{output.name}': classification must not be negative")
         if output.classification and output.name != PROBABILITIES:
             raise Invalid(f"output '{output.name}': classification is of '{PROBABILITIES}' only")
         seen.add(output.name)
@@ -134,23 +129,21 @@ def _leading_input(inputs: Sequence[Input]) -> Input:
     if not named:
         raise Invalid(f"one of the inputs {TEXT} and {TOKENS} is needed")
     if len(named) == 2:
-        _check_rank(named[TOKENS], (2,))
         _ids(named[TOKENS])
         if list(named[TEXT].shape[:1]) != list(named[TOKENS].shape[:1]):
             raise Invalid(f"inputs {TEXT} and {TOKENS} have different numbers of rows")
     return named.get(TEXT) or named[TOKENS]
 
 
-def _check_rank(given: Input, ranks: tuple[int, ...]) -> None:
-    expected = {TEXT: ("BYTES", "[batch, 1] or [batch]"), TOKENS: ("INT32", "[batch, sequence length]")}[given.name]
-    if given.datatype != expected[0]:
-        raise Invalid(f"input '{given.name}' has datatype {expected[0]}, not {given.datatype}")
-    unfit = len(given.shape) not in ranks or (given.name == TEXT and len(given.shape) == 2 and given.shape[1] != 1)
-    if unfit:
-        raise Invalid(f"input '{given.name}' has shape {expected[1]}, not {list(given.shape[:8])}")
+def _check(given: Input, datatype: str, shape: str, fits: bool) -> None:
+    if given.datatype != datatype:
+        raise Invalid(f"input '{given.name}' has datatype {datatype}, not {given.datatype}")
+    if not fits:
+        raise Invalid(f"input '{given.name}' has shape {shape}, not {list(given.shape[:8])}")
 
 
 def _texts(dataplane: DataPlane, given: Input) -> list[str]:
+    _check(given, "BYTES", "[batch, 1] or [batch]", len(given.shape) == 1 or list(given.shape[1:]) == [1])
     count = element_count(given.name, given.shape)
     if given.raw is not None:
         if len(given.raw) > INLINE_CHARACTERS:
@@ -158,18 +151,11 @@ def _texts(dataplane: DataPlane, given: Input) -> list[str]:
         elements: list[Any] = unpack_bytes(given.name, given.raw, count)
     else:
         elements = flatten(given.name, given.data, count)
-    return [_text(given.name, element, number) for number, element in enumerate(elements)]
-
-
-def _text(name: str, element: Any, number: int) -> str:
-    if isinstance(element, str):
-        return element
-    if isinstance(element, bytes):
-        return decode_text(name, element, number)
-    raise Invalid(f"input '{name}': element {number} is not a string")
+    return [decode_text(given.name, element, number) for number, element in enumerate(elements)]
 
 
 def _ids(given: Input) -> npt.NDArray[np.int32]:
+    _check(given, "INT32", "[batch, sequence length]", len(given.shape) == 2)
     count = element_count(given.name, given.shape)
     if given.raw is not None:
         flat = unpack_int32(given.name, given.raw, count)

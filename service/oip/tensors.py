@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -20,6 +21,9 @@ _LENGTH = struct.Struct("<I")
 
 #: The largest INT64, as in gRPC. Numbers in JSON have no limit.
 _MAX_DIMENSION = 2**63 - 1
+
+#: The most lists around an element.
+_MAX_DEPTH = 9
 
 
 def element_count(name: str, shape: Sequence[int]) -> int:
@@ -64,8 +68,12 @@ def unpack_int32(name: str, raw: bytes, count: int) -> npt.NDArray[np.int32]:
     return np.frombuffer(raw, "<i4").astype(np.int32, copy=False)
 
 
-def decode_text(name: str, element: bytes, number: int) -> str:
-    """Decode a BYTES element. Raises `Malformed` if it is not UTF-8."""
+def decode_text(name: str, element: Any, number: int) -> str:
+    """Return a BYTES element, which is a string in JSON. Raises `Malformed` if it is not UTF-8, and `Invalid`."""
+    if isinstance(element, str):
+        return element
+    if not isinstance(element, bytes):
+        raise Invalid(f"input '{name}': element {number} is not a string")
     try:
         return element.decode()
     except UnicodeDecodeError:
@@ -74,23 +82,15 @@ def decode_text(name: str, element: bytes, number: int) -> str:
 
 def flatten(name: str, data: Any, count: int) -> list[Any]:
     """Return JSON data, nested or flat, as a flat list of exactly `count` elements. Raises `Invalid`."""
-    flat: list[Any] = []
-    _flatten_into(flat, name, data, 0)
+    if not isinstance(data, list):
+        raise Invalid(f"input '{name}': data must be a list")
+    flat: list[Any] = data
+    for _ in range(_MAX_DEPTH):
+        if list not in set(map(type, flat)):
+            break
+        flat = list(chain.from_iterable(part if isinstance(part, list) else (part,) for part in flat))
+    else:
+        raise Invalid(f"input '{name}': data is nested too deeply")
     if len(flat) != count:
         raise Invalid(f"input '{name}': {len(flat)} elements in its data, {count} in its shape")
     return flat
-
-
-def _flatten_into(flat: list[Any], name: str, data: Any, depth: int) -> None:
-    if not isinstance(data, list):
-        raise Invalid(f"input '{name}': data must be a list")
-    if depth > 8:
-        raise Invalid(f"input '{name}': data is nested too deeply")
-    if list not in set(map(type, data)):
-        flat += data
-        return
-    for element in data:
-        if isinstance(element, list):
-            _flatten_into(flat, name, element, depth + 1)
-        else:
-            flat.append(element)

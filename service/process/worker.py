@@ -353,9 +353,9 @@ def make_request_log(settings: Settings, worker: int, metrics: Metrics) -> Reque
         return None
     sink: Sink
     if (folder := settings.request_log_folder) is None:
-        sink = EventSink(settings.request_log)
+        sink = EventSink(settings.request_log).write
     else:
-        sink = LogFile(folder / f"requests-{worker}.jsonl", settings.request_log_bytes)
+        sink = LogFile(folder / f"requests-{worker}.jsonl", settings.request_log_bytes).write
     return RequestLog(sink, settings.request_log_sample, texts=settings.request_log_texts, count=metrics.logged)
 
 

@@ -23,7 +23,6 @@ from starlette.types import Message, Receive, Scope, Send
 from sentiment_conv1d.service.errors import (
     ClientDisconnected,
     Forbidden,
-    Malformed,
     MethodNotAllowed,
     NotFound,
     RequestError,
@@ -59,20 +58,6 @@ from sentiment_conv1d.service.version import package_version
 
 logger = logging.getLogger(__name__)
 
-#: All protocols. If several have a route that matches a path, the first of them answers.
-PROTOCOLS = (
-    native.PROTOCOL,
-    explain.PROTOCOL,
-    oip.PROTOCOL,
-    tfserving.PROTOCOL,
-    huggingface.PROTOCOL,
-    vllm.PROTOCOL,
-    cloud.SAGEMAKER,
-    operations.PROTOCOL,
-    page.REFERENCE,
-    page.PROTOCOL,
-)
-
 _SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR.value
 
 #: The metrics label of paths without a route.
@@ -101,17 +86,16 @@ class Application(FastAPI):
         self._access = state.access
         self._needs_certificate = settings.tls_client_ca is not None
         self._guarded = self._access.needs_key or self._needs_certificate
-        self._protocols = _protocols(settings)
+        self._protocols = protocols(settings)
         health = {path for protocol in self._protocols for path in protocol.health}
         self.operational_paths = frozenset({*health, "/metrics"})
         self._open = _open_paths(settings, health)
         self._access_log = settings.access_log
         self._max_body_bytes, self._body_timeout = settings.max_body_bytes, settings.body_timeout
         self._fast_path_bytes = min(STEPPED_CHARACTERS, settings.max_body_bytes)
-        self._fast_path = Routes(self._protocols, state.dataplane, state.models)
+        self._fast_path = Routes(self._protocols)
         for protocol in self._protocols:
-            for router in protocol.routers:
-                self.include_router(router, tags=[protocol.tag])
+            self.include_router(protocol)
         self._routes = frozenset(routes(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,15 +109,12 @@ class Application(FastAPI):
             return
         started = perf_counter()
         context = self._begin(request, "")
-        refusal = self._denial(request, scope["path"]) if self._guarded else None
-        if refusal is not None:
+        if self._guarded and (refusal := self._denial(request, scope["path"])):
             answer, status = _refusal(self.protocol_of(scope), refusal, context.id)
             await request.send(status, answer, context.id)
-            route = OTHER
         else:
             status = await self._handle(scope, receive, send, context.id)
-            route = self.route_of(scope)
-        self._end(route, status, started, request)
+        self._end(self.route_of(scope), status, started, request)
 
     def find_handler(self, target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
         """Return the fast-path handler of a request, or None if its body is large, compressed, or of unknown size."""
@@ -147,46 +128,48 @@ class Application(FastAPI):
     async def serve(self, match: Match, request: HttpRequest) -> None:
         """Answer a request of a fast-path route."""
         started = perf_counter()
-        context = self._begin(request, match.path)
+        context = self._begin(request, match.endpoint.path)
         status = CLIENT_CLOSED_REQUEST
         try:
-            status = await self._answer(match, request, context)
+            answer, answered = await self._answer(match, request, context)
+            await request.send(answered, answer, context.id)
+            status = answered
+        except ClientDisconnected:
+            pass
         finally:
-            self._end(match.path, status, started, request)
+            self._end(match.endpoint.path, status, started, request)
 
     def route_of(self, scope: Scope) -> str:
         """Return the declared path of the route that answered a request, or `other` if there is none."""
         if (match := self._match(scope)) is not None:
-            return match.path
+            return match.endpoint.path
         route = getattr(scope.get("route"), "path", OTHER)
         return route if route in self._routes else OTHER
 
     def protocol_of(self, scope: Scope) -> RestProtocol:
-        """Return the protocol of a request that FastAPI handles: by route, else by prefix, else the native protocol."""
+        """Return the protocol of a request that FastAPI handles: by prefix or route, else the native protocol."""
         for protocol in self._protocols:
-            declared = (route for router in protocol.routers for route in router.routes)
-            if any(route.matches(scope)[0] is not RouteMatch.NONE for route in declared):
+            prefixed = protocol.prefix and scope["path"].startswith(protocol.prefix)
+            if prefixed or any(route.matches(scope)[0] is not RouteMatch.NONE for route in protocol.routes):
                 return protocol
-        prefixed = (each for each in self._protocols if each.prefix and scope["path"].startswith(each.prefix))
-        return next(prefixed, native.PROTOCOL)
+        return native.PROTOCOL
 
     def openapi(self) -> dict[str, Any]:
         """Return FastAPI's OpenAPI document with the fast-path routes and the API keys."""
         if self.openapi_schema is None:
             document = super().openapi()
-            openapi.complete(document, self._fast_path.declared.values())
+            openapi.complete(document, self._protocols, self._fast_path.declared.values())
             if self._access.takes_key:
                 openapi.declare_keys(document, self._open, optional=not self._access.needs_key)
         return self.openapi_schema or {}
 
     def _match(self, scope: Scope) -> Match | None:
         """Return the fast-path route of a request. FastAPI handles GET requests, such as the page at the root."""
-        match = self._fast_path.find(scope["path"])
-        return None if match is not None and match.path == "/" and scope["method"] in ("GET", "HEAD") else match
+        is_page = scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
+        return None if is_page else self._fast_path.find(scope["path"])
 
     def _begin(self, request: HttpRequest, route: str) -> RequestContext:
-        given = request.headers.get(headers.REQUEST_ID)
-        identity = choose_id(None if given is None else given.decode("latin-1"))
+        identity = choose_id(request.headers.get(headers.REQUEST_ID))
         context = RequestContext(identity, "rest", route, request.headers)
         request.context = context
         current.set(context)
@@ -205,30 +188,25 @@ class Application(FastAPI):
             line = f"{request.method} {request.target.decode()}"
             log_request(logger, line, status, seconds, request.client, failed=failed)
 
-    async def _answer(self, match: Match, request: HttpRequest, context: RequestContext) -> int:
-        protocol = match.protocol
+    async def _answer(self, match: Match, request: HttpRequest, context: RequestContext) -> tuple[Answer, int]:
+        """Return the answer or the error, and its status. Raises `ClientDisconnected`."""
         try:
-            if self._guarded and (refusal := self._denial(request, match.path)):
+            if self._guarded and (refusal := self._denial(request, match.endpoint.path)):
                 raise refusal
             if request.method != "POST":
-                allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
+                allowed = "GET, HEAD, POST" if match.endpoint.path == "/" else "POST"
                 raise MethodNotAllowed(f"{request.target.decode()} takes {allowed}, not {request.method}", allowed)
             request.admitted = True
             answer = await self._respond(match, request, context)
             request.charge.add(len(answer.body))
-            status = 200
+            return answer, 200
         except ClientDisconnected:
-            return CLIENT_CLOSED_REQUEST
+            raise
         except RequestError as error:
-            answer, status = _refusal(protocol, error, context.id)
+            return _refusal(match.protocol, error, context.id)
         except Exception:
-            logger.exception("%s failed", match.path)
-            answer, status = _refusal(protocol, RequestError("internal error"), context.id)
-        try:
-            await request.send(status, answer, context.id)
-        except ClientDisconnected:
-            return CLIENT_CLOSED_REQUEST
-        return status
+            logger.exception("%s failed", match.endpoint.path)
+            return _refusal(match.protocol, RequestError("internal error"), context.id)
 
     async def _respond(self, match: Match, request: HttpRequest, context: RequestContext) -> Answer:
         body = await request.body(self._max_body_bytes, self._body_timeout)
@@ -237,14 +215,14 @@ class Application(FastAPI):
             body = await decompress(body, encoding, self._max_body_bytes, request.charge)
         endpoint_request = EndpointRequest(body, request.headers, match.parameters)
         if len(body) <= INLINE_CHARACTERS:
-            return await match.endpoint.respond(endpoint_request)
+            return await match.endpoint.respond(self.service_state, endpoint_request)
         self._dataplane.expect_large()
         # A large request waits for its turn, and the client may disconnect meanwhile.
         return await request.while_connected(self._respond_in_turn(match, endpoint_request))
 
     async def _respond_in_turn(self, match: Match, request: EndpointRequest) -> Answer:
         await self._dataplane.parsing_turn(len(request.body))
-        return await match.endpoint.respond(request)
+        return await match.endpoint.respond(self.service_state, request)
 
     def _denial(self, request: HttpRequest, path: str) -> RequestError | None:
         """Return the error of a request without access: its path is not open, and it lacks a certificate or a key."""
@@ -252,9 +230,7 @@ class Application(FastAPI):
             return None
         if self._needs_certificate and not request.certified:
             return Forbidden("a client certificate is needed")
-        authorization, key = (request.headers.get(name) for name in (b"authorization", b"x-api-key"))
-        presented = (None if each is None else each.decode("latin-1") for each in (authorization, key))
-        if self._access.admits(*presented):
+        if self._access.admits(request.headers):
             return None
         return Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
 
@@ -279,15 +255,27 @@ class Application(FastAPI):
 
 def routes(settings: Settings) -> dict[str, bool]:
     """Return the route labels of the metrics, and whether each route runs a model."""
-    protocols = _protocols(settings)
-    declared = [route for protocol in protocols for router in protocol.routers for route in router.routes]
-    ordinary = [route.path for route in declared if isinstance(route, APIRoute)]
-    fast_path = [path for protocol in protocols for path in protocol.endpoints]
+    declared = protocols(settings)
+    ordinary = [route.path for each in declared for route in each.routes if isinstance(route, APIRoute)]
+    fast_path = [endpoint.path for each in declared for endpoint in each.endpoints]
     return dict.fromkeys([*ordinary, OTHER], False) | dict.fromkeys(fast_path, True)
 
 
-def _protocols(settings: Settings) -> tuple[RestProtocol, ...]:
-    return (cloud.vertex_ai(settings), *PROTOCOLS)
+def protocols(settings: Settings) -> tuple[RestProtocol, ...]:
+    """Return all protocols. If several have a route that matches a path, the first of them answers."""
+    return (
+        cloud.vertex_ai(settings),
+        native.PROTOCOL,
+        explain.PROTOCOL,
+        *oip.PROTOCOLS,
+        tfserving.PROTOCOL,
+        huggingface.PROTOCOL,
+        vllm.PROTOCOL,
+        cloud.SAGEMAKER,
+        operations.PROTOCOL,
+        page.REFERENCE,
+        page.PROTOCOL,
+    )
 
 
 def _open_paths(settings: Settings, health: set[str]) -> frozenset[str]:
@@ -315,14 +303,12 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 
 def _as_request_error(request: Request, error: Exception) -> RequestError:
-    if isinstance(error, RequestError):
-        return error
-    if not isinstance(error, HTTPException):
-        return RequestError("internal error")
     path = request.url.path
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "")
-        return MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        return NotFound(f"there is no route {path}")
-    return Malformed(str(error.detail))
+    match error:
+        case RequestError():
+            return error
+        case HTTPException(status_code=HTTPStatus.NOT_FOUND):
+            return NotFound(f"there is no route {path}")
+        case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allowed}):
+            return MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
+    return RequestError("internal error")

@@ -1,14 +1,13 @@
 """Fast-path routes, which bypass FastAPI: bytes in, bytes out.
 
 FastAPI's request handling costs about a hundred microseconds, as much as the model. The application passes the body of
-these requests directly to `respond`.
+these requests directly to a function.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,10 +15,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.service.errors import Invalid, Malformed, RequestError, TooLarge
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane, Limits
-from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.server.request import Answer
 
 Body = TypeVar("Body", bound=BaseModel)
+
+#: The text of the example requests in the OpenAPI document.
+EXAMPLE = "A gripping, beautifully acted film."
 
 #: The most errors in one body of which the first is named. Pydantic reports all or none, and a million take seconds.
 MAX_ERRORS = 100
@@ -39,28 +41,32 @@ class EndpointRequest(NamedTuple):
     parameters: Mapping[str, str]  # of the path
 
 
+class StrictBody(BaseModel):
+    """A JSON body without conversions and without unknown fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
 class LenientBody(BaseModel):
     """A JSON body without conversions, in which unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
-class Endpoint(ABC):
-    """A POST route at one or several paths."""
+#: Answers a request. Raises `RequestError`.
+Respond = Callable[[ServiceState, EndpointRequest], Awaitable[Answer]]
 
-    summary: ClassVar[str]
-    request_model: ClassVar[type[BaseModel]]
-    response_model: ClassVar[type[BaseModel]]
-    request_example: ClassVar[dict[str, Any]]
-    takes_text: ClassVar[bool] = False  # whether it also accepts text/plain
 
-    def __init__(self, dataplane: DataPlane, models: LoadedModels) -> None:
-        self.dataplane = dataplane
-        self.models = models
+class Endpoint(NamedTuple):
+    """A POST route, and its description in the OpenAPI document."""
 
-    @abstractmethod
-    async def respond(self, request: EndpointRequest) -> Answer:
-        """Answer a request. Raises `RequestError`."""
+    path: str
+    respond: Respond
+    summary: str
+    request_model: type[BaseModel]
+    response_model: type[BaseModel]
+    example: dict[str, Any]  # a request
+    takes_text: bool  # whether it also accepts text/plain
 
 
 def parse(model: type[Body], body: bytes, dataplane: DataPlane) -> Body:

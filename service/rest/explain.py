@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -11,10 +11,11 @@ from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.model.explaining.reading import Word
 from sentiment_conv1d.service.inference.explaining.explainer import FILTERS, Explanation, Filter
 from sentiment_conv1d.service.inference.explaining.inspection import BankView, FilterView, LayerView
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.prediction import Prediction
-from sentiment_conv1d.service.rest import native
-from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, parse, to_json
-from sentiment_conv1d.service.rest.native import ModelRequest, PredictionBody, StrictRequest, prediction_body
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
+from sentiment_conv1d.service.rest.native import ModelRequest, PredictionBody, prediction_body
+from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 
 
@@ -38,25 +39,23 @@ class ExplanationBody(BaseModel):
     filters: list[Filter]
 
 
-class Explain(Endpoint):
+PROTOCOL = RestProtocol("native")
+
+
+@PROTOCOL.endpoint("/v1/explain", "Explain one decision", ExplainRequest, ExplanationBody, {"text": EXAMPLE})
+async def explain(state: ServiceState, request: EndpointRequest) -> Answer:
     """Return the exact share of each word in the logit, and the filters that changed it most, with their words.
 
     A text longer than the model reads has shares for its last words only, the ones the model read.
     """
-
-    summary = "Explain one decision"
-    request_model = ExplainRequest
-    response_model = ExplanationBody
-    request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
-
-    async def respond(self, request: EndpointRequest) -> Answer:
-        body = parse(ExplainRequest, request.body, self.dataplane)
-        classifier = self.models.get(body.model, body.version, (body.text,))
-        prediction, explanation = await self.dataplane.explain(classifier, body.text, body.label, body.filters)
-        return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
+    body = parse(ExplainRequest, request.body, state.dataplane)
+    classifier = state.models.get(body.model, body.version, (body.text,))
+    work = partial(classifier.explainer.explain, filters=body.filters)
+    prediction, explanation = await state.dataplane.explain(classifier, body.text, body.label, work)
+    return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
 
 
-class FilterChoice(StrictRequest):
+class FilterChoice(StrictBody):
     """A filter of the model."""
 
     width: int
@@ -92,32 +91,24 @@ class InspectionBody(BaseModel):
     final: str = Field(description="The ONNX operator that makes probabilities of the logits.")
 
 
-class Inspect(Endpoint):
+@PROTOCOL.endpoint(
+    "/v1/inspect", "Show how the model reads one review", InspectRequest, InspectionBody, {"text": EXAMPLE}
+)
+async def inspect(state: ServiceState, request: EndpointRequest) -> Answer:
     """Return all values between a text and its prediction: ids, embeddings, activations, pooled and dense values."""
-
-    summary = "Show how the model reads one review"
-    request_model = InspectRequest
-    response_model = InspectionBody
-    request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
-
-    async def respond(self, request: EndpointRequest) -> Answer:
-        body = parse(InspectRequest, request.body, self.dataplane)
-        classifier = self.models.get(body.model, body.version, (body.text,))
-        chosen = None if body.filter is None else (body.filter.width, body.filter.index)
-        prediction, explanation, inspection = await self.dataplane.inspect(
-            classifier, body.text, body.label, chosen, body.feature_map
-        )
-        manifest = classifier.manifest
-        document = {
-            "explanation": _explanation(manifest, prediction, explanation),
-            "labels": manifest.labels,
-            "vocabulary_size": manifest.vocabulary_size,
-            **{name: getattr(inspection, name) for name in type(inspection).__dataclass_fields__},
-        }
-        return Answer(to_json(document))
-
-
-PROTOCOL = replace(native.PROTOCOL, endpoints={"/v1/explain": Explain, "/v1/inspect": Inspect}, routers=())
+    body = parse(InspectRequest, request.body, state.dataplane)
+    classifier = state.models.get(body.model, body.version, (body.text,))
+    chosen = None if body.filter is None else (body.filter.width, body.filter.index)
+    work = partial(classifier.explainer.inspect, chosen=chosen, feature_map=body.feature_map)
+    prediction, (explanation, inspection) = await state.dataplane.explain(classifier, body.text, body.label, work)
+    manifest = classifier.manifest
+    document = {
+        "explanation": _explanation(manifest, prediction, explanation),
+        "labels": manifest.labels,
+        "vocabulary_size": manifest.vocabulary_size,
+        **{name: getattr(inspection, name) for name in type(inspection).__dataclass_fields__},
+    }
+    return Answer(to_json(document))
 
 
 def _explanation(manifest: Manifest, prediction: Prediction, explanation: Explanation) -> dict[str, Any]:

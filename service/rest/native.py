@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from fastapi import Request
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck, Sample
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.service.errors import Invalid, RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.prediction import Prediction
-from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, parse, to_json
-from sentiment_conv1d.service.rest.protocol import RestProtocol
-from sentiment_conv1d.service.rest.server.refusal import error_body
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
+from sentiment_conv1d.service.rest.protocol import RestProtocol, state_of
 from sentiment_conv1d.service.rest.server.request import Answer
-from sentiment_conv1d.service.rest.state import state_of
 from sentiment_conv1d.service.tfserving import model_status
 
 
-class StrictRequest(BaseModel):
-    """A body without unknown fields and without conversions."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class ModelRequest(StrictRequest):
+class ModelRequest(StrictBody):
     """A body that can name a model and its version."""
 
     model: str = Field("", description="A model by its name; without it, the default one.")
@@ -104,20 +97,6 @@ class PredictBatchResponse(BaseModel):
     errors: list[TextError] = Field([], description='With `"on_error": "report"`, the texts whose prediction is null.')
 
 
-class ErrorDetail(BaseModel):
-    """The code and the message of an error, and the id of the request."""
-
-    code: str
-    message: str
-    request_id: str
-
-
-class ErrorResponse(BaseModel):
-    """An error of a native route."""
-
-    error: ErrorDetail
-
-
 class TokenizerDescription(BaseModel):
     """How texts become the ids that a model reads."""
 
@@ -160,67 +139,69 @@ class ModelList(BaseModel):
     models: list[ModelDescription]
 
 
-class Predict(Endpoint):
+PROTOCOL = RestProtocol("native")
+
+
+@PROTOCOL.endpoint("/v1/predict", "Classify one review", PredictRequest, PredictionBody, {"text": EXAMPLE})
+async def predict(state: ServiceState, request: EndpointRequest) -> Answer:
     """Return the label of a review, the probability of each label, and whether the review was truncated."""
-
-    summary = "Classify one review"
-    request_model = PredictRequest
-    response_model = PredictionBody
-    request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
-
-    async def respond(self, request: EndpointRequest) -> Answer:
-        if (text := _only_text(request.body)) is not None:
-            classifier = self.models.get(texts=(text,))
-            [prediction] = await self.dataplane.predict(classifier, (text,))
-            return Answer(to_json(prediction_body(classifier.manifest, prediction)))
-        body = parse(PredictRequest, request.body, self.dataplane)
-        classifier = _classifier(self.models, body, (body.text,))
-        [prediction] = await self.dataplane.predict(classifier, (body.text,))
-        return Answer(to_json(_decided_body(classifier, prediction, body)))
+    if (text := _only_text(request.body)) is not None:
+        classifier = state.models.get(texts=(text,))
+        [prediction] = await state.dataplane.predict(classifier, (text,))
+        return Answer(to_json(prediction_body(classifier.manifest, prediction)))
+    body = parse(PredictRequest, request.body, state.dataplane)
+    classifier = _classifier(state.models, body, (body.text,))
+    [prediction] = await state.dataplane.predict(classifier, (body.text,))
+    return Answer(to_json(_decided_body(classifier, prediction, body)))
 
 
-class PredictBatch(Endpoint):
+@PROTOCOL.endpoint(
+    "/v1/predict_batch",
+    "Classify several reviews",
+    PredictBatchRequest,
+    PredictBatchResponse,
+    {"texts": [EXAMPLE, "Two dull hours that I will never get back."]},
+)
+async def predict_batch(state: ServiceState, request: EndpointRequest) -> Answer:
     """Return the predictions for several reviews, in their order.
 
     A bad text fails the request, unless `on_error` is `report`: then its prediction is null and `errors` names it.
     """
+    body = parse(PredictBatchRequest, request.body, state.dataplane)
+    if body.on_error == "report":
+        state.dataplane.check_count(len(body.texts))  # before every bad text gets an error
+    errors = _errors(body, state.dataplane)
+    good = [text for index, text in enumerate(body.texts) if index not in errors]
+    classifier = _classifier(state.models, body, good)
+    predictions = [] if errors and not good else await state.dataplane.predict(classifier, good)
+    answers: list[Any] = [_decided_body(classifier, each, body) for each in predictions]
+    for index in errors:
+        answers.insert(index, None)
+    if body.on_error == "fail":
+        return Answer(to_json({"predictions": answers}))
+    named = [{"index": index, "code": error.code, "message": error.message} for index, error in errors.items()]
+    return Answer(to_json({"predictions": answers, "errors": named}))
 
-    summary = "Classify several reviews"
-    request_model = PredictBatchRequest
-    response_model = PredictBatchResponse
-    request_example: ClassVar[dict[str, Any]] = {
-        "texts": ["A gripping, beautifully acted film.", "Two dull hours that I will never get back."]
-    }
 
-    async def respond(self, request: EndpointRequest) -> Answer:
-        body = parse(PredictBatchRequest, request.body, self.dataplane)
-        if body.on_error == "report":
-            self.dataplane.check_count(len(body.texts))  # before every bad text gets an error
-        errors = self._errors(body)
-        good = [text for index, text in enumerate(body.texts) if index not in errors]
-        classifier = _classifier(self.models, body, good)
-        predictions = [] if errors and not good else await self.dataplane.predict(classifier, good)
-        answers: list[Any] = [_decided_body(classifier, each, body) for each in predictions]
-        for index in errors:
-            answers.insert(index, None)
-        if body.on_error == "fail":
-            return Answer(to_json({"predictions": answers}))
-        named = [{"index": index, "code": error.code, "message": error.message} for index, error in errors.items()]
-        return Answer(to_json({"predictions": answers, "errors": named}))
+@PROTOCOL.get("/v1/models", summary="List the loaded models")
+async def list_models(request: Request) -> ModelList:
+    """Return all loaded versions, with the metrics of their manifests."""
+    models = state_of(request).models
+    return ModelList(models=[_description(models, each) for each in models])
 
-    def _errors(self, body: PredictBatchRequest) -> dict[int, RequestError]:
-        """Return the errors of bad texts by index. Raises the first one unless the request asks for a report."""
-        errors: dict[int, RequestError] = {}
-        for index, text in enumerate(body.texts):
-            try:
-                if not isinstance(text, str):
-                    raise Invalid(f"texts.{index}: a text is needed")
-                self.dataplane.check_text(text, index)
-            except RequestError as error:
-                if body.on_error == "fail":
-                    raise
-                errors[index] = error.with_traceback(None)  # a traceback would keep the texts in memory
-        return errors
+
+@PROTOCOL.get("/v1/models/{name}", summary="Describe a loaded model")
+async def describe_model(request: Request, name: str) -> ModelDescription:
+    """Return the version that answers requests which name no version, with the metrics of its manifest."""
+    models = state_of(request).models
+    return _description(models, models.get(name))
+
+
+def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
+    """Return the answer for one review, in the form of `PredictionBody`."""
+    document = prediction.document(manifest.labels)
+    document["model"] = {"name": manifest.name, "version": str(manifest.version)}
+    return document
 
 
 def _only_text(body: bytes) -> str | None:
@@ -238,38 +219,19 @@ def _only_text(body: bytes) -> str | None:
     return text if isinstance(text, str) else None
 
 
-router = APIRouter()
-
-
-@router.get("/v1/models", summary="List the loaded models")
-async def list_models(request: Request) -> ModelList:
-    """Return all loaded versions, with the metrics of their manifests."""
-    models = state_of(request).models
-    return ModelList(models=[_description(models, each) for each in models])
-
-
-@router.get("/v1/models/{name}", summary="Describe a loaded model", responses={404: {"model": ErrorResponse}})
-async def describe_model(request: Request, name: str) -> ModelDescription:
-    """Return the version that answers requests which name no version, with the metrics of its manifest."""
-    models = state_of(request).models
-    return _description(models, models.get(name))
-
-
-PROTOCOL = RestProtocol(
-    "native",
-    {"/v1/predict": Predict, "/v1/predict_batch": PredictBatch},
-    (router,),
-    error_model=ErrorResponse,
-    error_body=error_body,
-    invalid_status=Invalid.http_status,
-)
-
-
-def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
-    """Return the answer for one review, in the form of `PredictionBody`."""
-    document = prediction.document(manifest.labels)
-    document["model"] = {"name": manifest.name, "version": str(manifest.version)}
-    return document
+def _errors(body: PredictBatchRequest, dataplane: DataPlane) -> dict[int, RequestError]:
+    """Return the errors of bad texts by index. Raises the first one unless the request asks for a report."""
+    errors: dict[int, RequestError] = {}
+    for index, text in enumerate(body.texts):
+        try:
+            if not isinstance(text, str):
+                raise Invalid(f"texts.{index}: a text is needed")
+            dataplane.check_text(text, index)
+        except RequestError as error:
+            if body.on_error == "fail":
+                raise
+            errors[index] = error.with_traceback(None)  # a traceback would keep the texts in memory
+    return errors
 
 
 def _classifier(models: LoadedModels, body: DecisionRequest, texts: Sequence[str]) -> Classifier:
@@ -287,7 +249,7 @@ def _decided_body(classifier: Classifier, prediction: Prediction, body: Decision
         prediction = prediction.decided(manifest.labels, body.threshold)
     document = prediction_body(manifest, prediction)
     if body.logits:
-        logits = classifier.logits(prediction)
+        logits = prediction.logits(manifest.activation)
         document["logits"] = dict(zip(manifest.labels, logits, strict=True))
     if body.top_k is not None:
         probabilities: dict[str, Any] = document["probabilities"]
@@ -313,6 +275,6 @@ def _description(models: LoadedModels, classifier: Classifier) -> ModelDescripti
         "execution_provider": classifier.engine.provider,
         "explainable": classifier.explainer.explainable,
         "ready": True,
-        **model_status(models.states(manifest.name)),
+        **model_status(models, manifest.name),
     }
     return ModelDescription.model_validate(dict(manifest) | beside)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from inspect import getdoc
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,22 +24,21 @@ _REFUSALS: tuple[type[errors.RequestError], ...] = (
 )
 
 
-def complete(document: dict[str, Any], routes: Iterable[Match]) -> None:
-    """Add the fast-path routes to FastAPI's document."""
+def complete(document: dict[str, Any], protocols: Iterable[RestProtocol], routes: Iterable[Match]) -> None:
+    """Add the fast-path routes to FastAPI's document, and the errors of routes with parameters."""
     schemas, ordinary, fast = document["components"]["schemas"], document["paths"], {}
-    # FastAPI describes a 422 for every route with parameters, but ours are strings and any string is valid.
+    by_tag = {protocol.tags[0]: protocol for protocol in protocols}
+    models = [protocol.error_model for protocol in protocols]
     for operation in (each for path in ordinary.values() for each in path.values()):
-        operation["responses"].pop("422", None)
+        # FastAPI describes a 422 for every route with parameters, but ours are names: any string is valid.
+        if operation["responses"].pop("422", None) is not None:
+            operation["responses"]["404"] = _error(errors.NotFound, by_tag[operation["tags"][0]])
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    models: set[type[BaseModel]] = set()
-    for endpoint, protocol, path, _ in routes:
-        models |= {endpoint.request_model, endpoint.response_model, protocol.error_model}
-        fast[path] = ordinary.pop(path, {}) | {"post": _describe(endpoint, protocol, path)}
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
-        ref_template=_SCHEMAS + "{model}",
-    )
+    for endpoint, protocol, _ in routes:
+        models += [endpoint.request_model, endpoint.response_model]
+        fast[endpoint.path] = ordinary.pop(endpoint.path, {}) | {"post": _describe(endpoint, protocol)}
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMAS + "{model}")
     schemas |= definitions["$defs"]
     document["paths"] = fast | ordinary
 
@@ -54,31 +55,33 @@ def declare_keys(document: dict[str, Any], open_paths: Iterable[str], *, optiona
             operation["security"] = []
 
 
-def _describe(endpoint: Endpoint, protocol: RestProtocol, path: str) -> dict[str, Any]:
-    """Return the operation of an endpoint at one of its paths."""
+def _describe(endpoint: Endpoint, protocol: RestProtocol) -> dict[str, Any]:
+    """Return the operation of an endpoint."""
     responses: dict[str, Any] = {"200": {"description": "The answer.", "content": _content(endpoint.response_model)}}
     for refusal in _REFUSALS:
-        description = {"description": refusal.__doc__, "content": _content(protocol.error_model)}
-        responses.setdefault(str(protocol.status(refusal).value), description)
+        responses.setdefault(str(protocol.status(refusal).value), _error(refusal, protocol))
     content = _content(endpoint.request_model)
-    content["application/json"]["example"] = endpoint.request_example
+    content["application/json"]["example"] = endpoint.example
     if endpoint.takes_text:
         content["text/plain"] = {"schema": {"type": "string"}}
-    module = type(endpoint).__module__.partition(".rest.")[2].partition(".")[0]
-    versioned = next((f"_{each}" for each in ("version", "label") if f"/{each}s/" in path), "")
+    name = endpoint.respond.__name__
     return {
         "summary": endpoint.summary,
-        "description": endpoint.__doc__,
-        "tags": [protocol.tag],
-        "operationId": f"{module}_{type(endpoint).__name__}{versioned}",
+        "description": getdoc(endpoint.respond),
+        "tags": protocol.tags,
+        "operationId": re.sub(r"\W", "_", f"{name}{endpoint.path}_post"),  # as FastAPI does
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in ("model", "version")
-            if f"{{{name}}}" in path
+            if f"{{{name}}}" in endpoint.path
         ],
         "requestBody": {"required": True, "content": content},
         "responses": responses,
     }
+
+
+def _error(error: type[errors.RequestError], protocol: RestProtocol) -> dict[str, Any]:
+    return {"description": error.__doc__, "content": _content(protocol.error_model)}
 
 
 def _content(model: type[BaseModel]) -> dict[str, Any]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from starlette.staticfiles import StaticFiles
 
 from sentiment_conv1d.service.errors import NotFound
-from sentiment_conv1d.service.rest import native
+from sentiment_conv1d.service.rest.protocol import RestProtocol
 
 Route = TypeVar("Route", bound=Callable[..., Any])
 
@@ -59,30 +58,28 @@ PATHS = (
     *(f"/page/{path.name}" for path in sorted(FOLDER.iterdir()) if path.suffix != ".html"),
 )
 
-router, reference_router = APIRouter(), APIRouter()
+PROTOCOL, REFERENCE = RestProtocol("page"), RestProtocol("operations")
 
 
-def _serves(router: APIRouter, path: str, summary: str, *media_types: str) -> Callable[[Route], Route]:
+def _serves(protocol: RestProtocol, path: str, summary: str, *media_types: str) -> Callable[[Route], Route]:
     """Declare the route of a file, or of several if the path has a parameter, for GET and HEAD."""
 
     def declare(route: Route) -> Route:
         responses: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in media_types}}}
-        if "{" in path:
-            responses[404] = {"model": native.ErrorResponse}
-        router.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)
-        router.add_api_route(path, route, summary=summary, response_class=Response, responses=responses)
+        protocol.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)
+        protocol.add_api_route(path, route, summary=summary, response_class=Response, responses=responses)
         return route
 
     return declare
 
 
-@_serves(router, "/", "The page", "text/html")
+@_serves(PROTOCOL, "/", "The page", "text/html")
 async def page(request: Request) -> Response:
     """Return the page, which classifies a text and shows how the convolution reads it."""
     return await _send(request, _FILES, "index.html")
 
 
-@_serves(router, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
+@_serves(PROTOCOL, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
 async def file(request: Request, name: str) -> Response:
     """Return a style sheet, script or icon of the page."""
     if name.endswith(".html"):
@@ -90,7 +87,7 @@ async def file(request: Request, name: str) -> Response:
     return await _send(request, _FILES, name)
 
 
-@_serves(reference_router, "/docs", "Every route, for people", "text/html")
+@_serves(REFERENCE, "/docs", "Every route, for people", "text/html")
 async def documentation(request: Request) -> Response:
     """Return the API reference."""
     response = await _send(request, _FILES, "reference.html")
@@ -98,14 +95,10 @@ async def documentation(request: Request) -> Response:
     return response
 
 
-@_serves(reference_router, "/docs/{name}", "A file of that page", "text/css", "text/javascript")
+@_serves(REFERENCE, "/docs/{name}", "A file of that page", "text/css", "text/javascript")
 async def documentation_file(request: Request, name: str) -> Response:
     """Return the script or the style sheet of Swagger UI."""
     return await _send(request, _SWAGGER_UI, name)
-
-
-PROTOCOL = replace(native.PROTOCOL, tag="page", endpoints={}, routers=(router,))
-REFERENCE = replace(PROTOCOL, tag="operations", routers=(reference_router,))
 
 
 async def _send(request: Request, files: StaticFiles, name: str) -> Response:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
 from http import HTTPStatus
+from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from sentiment_conv1d.service.errors import Invalid, RequestError
-from sentiment_conv1d.service.rest.endpoint import Endpoint, to_json
+from sentiment_conv1d.service.errors import Invalid, RequestError, Unavailable
+from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.rest.endpoint import Endpoint, Respond, to_json
+from sentiment_conv1d.service.rest.server import refusal
+
+
+class ErrorDetail(BaseModel):
+    """The code and the message of an error, and the id of the request."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class ErrorResponse(BaseModel):
+    """An error of a native route."""
+
+    error: ErrorDetail
 
 
 class PlainError(BaseModel):
@@ -19,28 +35,78 @@ class PlainError(BaseModel):
     error: str
 
 
-def plain_error_body(error: RequestError, request_id: str) -> bytes:
-    """`{"error": "..."}`."""
-    return to_json({"error": error.message})
+class RestProtocol(APIRouter):
+    """The routes that share an OpenAPI tag and a form of errors.
 
-
-@dataclass(frozen=True)
-class RestProtocol:
-    """A group of routes that share an OpenAPI tag and a form of errors.
-
-    An endpoint decodes the body of a POST request and encodes the answer. `{name}` in its path is a parameter. The
-    routers contain the routes that FastAPI handles.
+    `endpoint` declares a fast-path route. FastAPI handles the other routes, which are declared as in every router.
+    Errors have the native form; subclasses have other forms.
     """
 
-    tag: str
-    endpoints: Mapping[str, type[Endpoint]] = field(default_factory=dict)  # by path
-    routers: tuple[APIRouter, ...] = ()
-    health: tuple[str, ...] = ()  # the paths of the health probes
-    prefix: str | None = None  # of all paths whose errors have this form, including paths without a route
-    error_model: type[BaseModel] = PlainError
-    error_body: Callable[[RequestError, str], bytes] = plain_error_body  # with the request id
-    invalid_status: HTTPStatus = HTTPStatus.BAD_REQUEST  # of `Invalid`; most protocols have no status 422
+    error_model: type[BaseModel] = ErrorResponse
+    invalid_status = Invalid.http_status
+
+    def __init__(self, tag: str, *, prefix: str = "", health: Collection[str] = (), **options: Any) -> None:
+        """Create a protocol without routes. `health` contains the paths of its health probes.
+
+        Errors of all paths that begin with the prefix have the form of the protocol, including paths without a route.
+        """
+        super().__init__(prefix=prefix, tags=[tag], **options)
+        self.health = set(health)
+        self.endpoints: list[Endpoint] = []
+
+    def endpoint(
+        self,
+        path: str,
+        summary: str,
+        request_model: type[BaseModel],
+        response_model: type[BaseModel],
+        example: dict[str, Any],
+        *,
+        takes_text: bool = False,
+    ) -> Callable[[Respond], Respond]:
+        """Declare a fast-path route, which the decorated function answers. The other values describe it in OpenAPI."""
+
+        def declare(respond: Respond) -> Respond:
+            self.endpoints.append(Endpoint(path, respond, summary, request_model, response_model, example, takes_text))
+            return respond
+
+        return declare
+
+    def readiness(self, path: str, summary: str) -> None:
+        """Declare a health probe that returns 200 while the service answers requests, and 503 during shutdown."""
+        self.health.add(path)
+        self.add_api_route(path, ready, summary=summary, response_class=Response, responses=self.errors(Unavailable))
+
+    def error_body(self, error: RequestError, request_id: str) -> bytes:
+        """Return the body of an error, which has the form of `error_model`."""
+        return refusal.error_body(error, request_id)
 
     def status(self, error: RequestError | type[RequestError]) -> HTTPStatus:
         """Return the status of an error."""
         return self.invalid_status if error.code == Invalid.code else error.http_status
+
+    def errors(self, *errors: type[RequestError]) -> dict[int | str, dict[str, Any]]:
+        """Return the OpenAPI responses for errors of a route."""
+        return {self.status(error).value: {"model": self.error_model} for error in errors}
+
+
+class PlainProtocol(RestProtocol):
+    """A protocol whose errors are `{"error": "..."}`, without the status 422."""
+
+    error_model: type[BaseModel] = PlainError
+    invalid_status = HTTPStatus.BAD_REQUEST
+
+    def error_body(self, error: RequestError, request_id: str) -> bytes:
+        return to_json({"error": error.message})
+
+
+def state_of(request: Request) -> ServiceState:
+    """Return the parts of the worker that handles a request."""
+    state: ServiceState = request.app.service_state
+    return state
+
+
+async def ready(request: Request) -> Response:
+    """Return 200 while the service answers requests, and 503 during shutdown."""
+    state_of(request).readiness.check()
+    return Response()

@@ -8,18 +8,15 @@ from typing import NamedTuple
 
 from starlette.routing import compile_path
 
-from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 
 
 class Match(NamedTuple):
-    """An endpoint, its protocol, its declared path, and the parameters of the path."""
+    """An endpoint, its protocol, and the parameters of the path."""
 
     endpoint: Endpoint
     protocol: RestProtocol
-    path: str
     parameters: Mapping[str, str]
 
 
@@ -29,12 +26,11 @@ class Routes:
     The results are cached, because clients request the same few paths repeatedly.
     """
 
-    def __init__(self, protocols: Iterable[RestProtocol], dataplane: DataPlane, models: LoadedModels) -> None:
+    def __init__(self, protocols: Iterable[RestProtocol]) -> None:
         self.declared: dict[str, Match] = {}
         for protocol in protocols:
-            endpoints = {kind: kind(dataplane, models) for kind in protocol.endpoints.values()}
-            for path, kind in protocol.endpoints.items():
-                self.declared.setdefault(path, Match(endpoints[kind], protocol, path, {}))
+            for endpoint in protocol.endpoints:
+                self.declared.setdefault(endpoint.path, Match(endpoint, protocol, {}))
         self._patterns = [(compile_path(path)[0], match) for path, match in self.declared.items()]
         self.find = lru_cache(maxsize=1024)(self._find)
         self.find_target = lru_cache(maxsize=1024)(self._find_target)

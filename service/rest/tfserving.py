@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel
 
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.prediction import Prediction
-from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
-from sentiment_conv1d.service.rest.protocol import PlainError, RestProtocol
+from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, model_headers, parse, to_json
+from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.rest.server.request import Answer
-from sentiment_conv1d.service.rest.state import state_of
-from sentiment_conv1d.service.tfserving import check_signature, model_status, signature_map
+from sentiment_conv1d.service.tfserving import OUTPUTS, check_signature, model_status, signature_map
 
 
 class TfServingRequest(LenientBody):
@@ -47,32 +43,58 @@ class TfServingResponse(BaseModel):
     outputs: dict[str, list[Any]] | None = None
 
 
-class Predict(Endpoint):
+PROTOCOL = PlainProtocol("TensorFlow Serving")
+
+#: The description of `predict` in the OpenAPI document, without the summary.
+SHAPES = (TfServingRequest, TfServingResponse, {"instances": [EXAMPLE]})
+
+_SUMMARY = "TensorFlow Serving, KServe v1 and Vertex AI: predict"
+
+
+@PROTOCOL.endpoint("/v1/models/{model}:predict", _SUMMARY, *SHAPES)
+@PROTOCOL.endpoint("/v1/models/{model}/versions/{version}:predict", _SUMMARY, *SHAPES)
+@PROTOCOL.endpoint("/v1/models/{model}/labels/{version}:predict", _SUMMARY, *SHAPES)
+async def predict(state: ServiceState, request: EndpointRequest) -> Answer:
     """Rows or a column of texts; a text is a string, `{"text": …}` or `{"b64": …}`."""
-
-    summary = "TensorFlow Serving, KServe v1 and Vertex AI: predict"
-    request_model = TfServingRequest
-    response_model = TfServingResponse
-    request_example: ClassVar[dict[str, Any]] = {"instances": ["A gripping, beautifully acted film."]}
-
-    async def respond(self, request: EndpointRequest) -> Answer:
-        return await predict(self.dataplane, self.models, request)
+    return await classify(state, parse(TfServingRequest, request.body, state.dataplane), **request.parameters)
 
 
-async def predict(dataplane: DataPlane, models: LoadedModels, request: EndpointRequest) -> Answer:
-    """Answer a `:predict` body; the model is that of the path, or the default one. Raises `RequestError`."""
-    body = parse(TfServingRequest, request.body, dataplane)
+@PROTOCOL.get("/v1/models/{model}/metadata", summary="TensorFlow Serving: signatures")
+@PROTOCOL.get("/v1/models/{model}/versions/{version}/metadata", include_in_schema=False)
+@PROTOCOL.get("/v1/models/{model}/labels/{version}/metadata", include_in_schema=False)
+async def metadata(request: Request, model: str, version: str = "") -> dict[str, Any]:
+    """Return the signature of the model in the form of TensorFlow Serving."""
+    manifest = state_of(request).models.get(model, version).manifest
+    return {
+        "model_spec": {"name": manifest.name, "signature_name": "", "version": str(manifest.version)},
+        "metadata": {"signature_def": signature_map(manifest)},
+    }
+
+
+@PROTOCOL.get("/v1/models/{model}/versions/{version}", summary="TensorFlow Serving: status of a version")
+@PROTOCOL.get("/v1/models/{model}/labels/{version}", include_in_schema=False)
+async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
+    """Return the state of a version."""
+    return model_status(state_of(request).models, model, version)
+
+
+async def classify(state: ServiceState, body: TfServingRequest, model: str = "", version: str = "") -> Answer:
+    """Answer a `:predict` body. Raises `RequestError`."""
     rows = body.instances is not None
     if rows == (body.inputs is not None):
         raise Invalid("exactly one of instances and inputs is needed")
     check_signature(body.signature_name)
     place, elements = ("inputs", _column(body.inputs)) if body.instances is None else ("instances", body.instances)
-    dataplane.check_count(len(elements))
+    state.dataplane.check_count(len(elements))
     texts = [_text(place, each, number) for number, each in enumerate(elements)]
-    classifier = models.get(request.parameters.get("model", ""), request.parameters.get("version", ""), texts)
-    predictions = await dataplane.predict(classifier, texts)
-    answer = {"predictions": _rows(predictions)} if rows else {"outputs": _columns(predictions)}
-    return Answer(to_json(answer), headers=model_headers(classifier.manifest))
+    classifier = state.models.get(model, version, texts)
+    predictions = await state.dataplane.predict(classifier, texts)
+    document: dict[str, Any]
+    if rows:
+        document = {"predictions": [{name: getattr(each, name) for name in OUTPUTS} for each in predictions]}
+    else:
+        document = {"outputs": {name: [getattr(each, name) for each in predictions] for name in OUTPUTS}}
+    return Answer(to_json(document), headers=model_headers(classifier.manifest))
 
 
 def _column(inputs: Any) -> list[Any]:
@@ -98,55 +120,3 @@ def _text(place: str, element: Any, number: int) -> str:
     if not isinstance(element, str):
         raise Invalid(f'{place}.{number}: a row is a string or {{"text": string}}')
     return element
-
-
-def _rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    return [{"label": each.label, "score": each.score, "probabilities": each.probabilities} for each in predictions]
-
-
-def _columns(predictions: Sequence[Prediction]) -> dict[str, list[Any]]:
-    return {
-        "label": [each.label for each in predictions],
-        "score": [each.score for each in predictions],
-        "probabilities": [each.probabilities for each in predictions],
-    }
-
-
-_REFUSED: dict[int | str, dict[str, Any]] = {404: {"model": PlainError}}
-
-router = APIRouter(prefix="/v1/models")
-
-
-@router.get("/{model}/metadata", summary="TensorFlow Serving: signatures", responses=_REFUSED)
-@router.get("/{model}/versions/{version}/metadata", include_in_schema=False)
-@router.get("/{model}/labels/{version}/metadata", include_in_schema=False)
-async def metadata(request: Request, model: str, version: str = "") -> dict[str, Any]:
-    """Return the signature of the model in the form of TensorFlow Serving."""
-    manifest = state_of(request).models.get(model, version).manifest
-    return {
-        "model_spec": {"name": manifest.name, "signature_name": "", "version": str(manifest.version)},
-        "metadata": {"signature_def": signature_map(manifest)},
-    }
-
-
-@router.get("/{model}/versions/{version}", summary="TensorFlow Serving: status of a version", responses=_REFUSED)
-@router.get("/{model}/labels/{version}", include_in_schema=False)
-async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
-    """Return the state of a version."""
-    models = state_of(request).models
-    number = models.get(model, version).manifest.version
-    return model_status(each for each in models.states(model) if each.version == number)
-
-
-PROTOCOL = RestProtocol(
-    "TensorFlow Serving",
-    dict.fromkeys(
-        (
-            "/v1/models/{model}:predict",
-            "/v1/models/{model}/versions/{version}:predict",
-            "/v1/models/{model}/labels/{version}:predict",
-        ),
-        Predict,
-    ),
-    (router,),
-)

@@ -6,24 +6,22 @@ Source: vLLM's OpenAI-compatible server, "Classification API", and its protocol 
 from __future__ import annotations
 
 from time import time
-from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, Field, TypeAdapter, WithJsonSchema
+from pydantic import BaseModel, Field
 
-from sentiment_conv1d.service.errors import Invalid, RequestError
-from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
-from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.errors import RequestError
+from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, model_headers, parse, to_json
+from sentiment_conv1d.service.rest.huggingface import Texts, texts_of
+from sentiment_conv1d.service.rest.protocol import PlainProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.telemetry.request_context import current_id
-
-#: Checked by hand up to the first fault: pydantic would report all faults, and a million take seconds.
-_Input = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str]).json_schema())]
 
 
 class ClassifyRequest(LenientBody):
     """One text or several."""
 
-    input: _Input
+    input: Texts
     model: str = ""
     use_activation: bool | None = Field(None, description="False: `probs` are logits.")
 
@@ -71,66 +69,54 @@ class VllmErrorResponse(BaseModel):
     error: VllmError
 
 
-class Classify(Endpoint):
-    """Return the label of each text, and the probabilities of all labels."""
+class Vllm(PlainProtocol):
+    """The routes, whose errors are `{"error": {"message", "type", "param", "code"}}`."""
 
-    summary = "vLLM and SGLang: classify"
-    request_model = ClassifyRequest
-    response_model = ClassifyResponse
-    request_example: ClassVar[dict[str, Any]] = {
-        "model": "imdb-cnn",
-        "input": ["A gripping, beautifully acted film.", "Two dull hours."],
-    }
+    error_model = VllmErrorResponse
 
-    async def respond(self, request: EndpointRequest) -> Answer:
-        body = parse(ClassifyRequest, request.body, self.dataplane)
-        texts = _texts(body.input)
-        classifier = self.models.get(body.model, texts=texts)
-        manifest = classifier.manifest
-        predictions = await self.dataplane.predict(classifier, texts)
-        tokens = sum(each.tokens for each in predictions)
-        document = {
-            "id": f"classify-{current_id()}",
-            "object": "list",
-            "created": int(time()),
-            "model": manifest.name,
-            "data": [
-                {
-                    "index": index,
-                    "label": each.label,
-                    "probs": classifier.logits(each) if body.use_activation is False else each.probabilities,
-                    "num_classes": len(manifest.labels),
-                }
-                for index, each in enumerate(predictions)
-            ],
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
-        }
-        return Answer(to_json(document), headers=model_headers(manifest))
+    def error_body(self, error: RequestError, request_id: str) -> bytes:
+        status = self.status(error)
+        kind = f"{status.phrase.title().replace(' ', '')}Error"
+        return to_json({"error": {"message": error.message, "type": kind, "param": None, "code": status.value}})
 
 
-class ClassifyV1(Classify):
-    """Return the same as `/classify`, at the path that SGLang and newer clients use."""
+PROTOCOL = Vllm("vLLM and SGLang")
 
-
-def _texts(given: Any) -> list[str]:
-    texts = given if isinstance(given, list) else [given]
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            place = f"input.{number}" if isinstance(given, list) else "input"
-            raise Invalid(f"{place}: a text is needed; ids of another tokenizer are not read")
-    return texts
-
-
-def error_body(error: RequestError, request_id: str) -> bytes:
-    """`{"error": {"message", "type", "param", "code"}}`."""
-    status = PROTOCOL.status(error)
-    kind = f"{status.phrase.title().replace(' ', '')}Error"
-    return to_json({"error": {"message": error.message, "type": kind, "param": None, "code": status.value}})
-
-
-PROTOCOL = RestProtocol(
-    "vLLM and SGLang",
-    {"/classify": Classify, "/v1/classify": ClassifyV1},
-    error_model=VllmErrorResponse,
-    error_body=error_body,
+_CLASSIFY = (
+    "vLLM and SGLang: classify",
+    ClassifyRequest,
+    ClassifyResponse,
+    {"model": "imdb-cnn", "input": [EXAMPLE, "Two dull hours."]},
 )
+
+
+@PROTOCOL.endpoint("/classify", *_CLASSIFY)
+@PROTOCOL.endpoint("/v1/classify", *_CLASSIFY)
+async def classify(state: ServiceState, request: EndpointRequest) -> Answer:
+    """Return the label of each text, and the probabilities of all labels.
+
+    SGLang and newer clients use `/v1/classify`.
+    """
+    body = parse(ClassifyRequest, request.body, state.dataplane)
+    texts = texts_of("input", body.input, "a text is needed; ids of another tokenizer are not read")
+    classifier = state.models.get(body.model, texts=texts)
+    manifest = classifier.manifest
+    predictions = await state.dataplane.predict(classifier, texts)
+    tokens = sum(each.tokens for each in predictions)
+    document = {
+        "id": f"classify-{current_id()}",
+        "object": "list",
+        "created": int(time()),
+        "model": manifest.name,
+        "data": [
+            {
+                "index": index,
+                "label": each.label,
+                "probs": each.logits(manifest.activation) if body.use_activation is False else each.probabilities,
+                "num_classes": len(manifest.labels),
+            }
+            for index, each in enumerate(predictions)
+        ],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
+    }
+    return Answer(to_json(document), headers=model_headers(manifest))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -15,13 +16,13 @@ from sentiment_conv1d.service.settings import Settings
 #: Shorter keys could be guessed.
 MIN_CHARACTERS = 16
 
-_BEARER = "bearer "
+_BEARER = b"bearer "
 
 
 class Access:
     """Checks keys against the settings. Callers send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
 
-    Raises `StartupError`, whose message never contains a key.
+    Headers are given by lower-case name. Raises `StartupError`, whose message never contains a key.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,17 +40,17 @@ class Access:
         """Whether some requests need an API key or an administration key."""
         return self.needs_key or self._admin_keys is not None
 
-    def admits(self, authorization: str | None, key: str | None) -> bool:
+    def admits(self, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether a caller can send requests. An administration key is valid wherever an API key is."""
-        if self._api_keys is None or self._api_keys.admit(authorization, key):
+        if self._api_keys is None or self._api_keys.admit(headers):
             return True
-        return self._admin_keys is not None and self._admin_keys.admit(authorization, key)
+        return self._admin_keys is not None and self._admin_keys.admit(headers)
 
-    def check_administration(self, authorization: str | None, key: str | None) -> None:
+    def check_administration(self, headers: Mapping[bytes, bytes]) -> None:
         """Raise `Forbidden` or `Unauthorized` unless a caller that `admits` accepts can load and unload models."""
         if self._administration == "off":
             raise Forbidden("loading and unloading models is off; the setting --admin turns it on")
-        if self._admin_keys is None or self._admin_keys.admit(authorization, key):
+        if self._admin_keys is None or self._admin_keys.admit(headers):
             return
         if self.needs_key:
             raise Forbidden("an API key cannot load or unload models; use an administration key")
@@ -81,10 +82,11 @@ class ApiKeys(Reloaded):
             return None
         return cls("" if listed is None else listed.get_secret_value(), file, kind)
 
-    def admit(self, authorization: str | None, key: str | None) -> bool:
-        """Return whether these headers contain a valid key."""
-        presented = key
-        if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
+    def admit(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether the headers of a request, or the metadata of a call, contain a valid key."""
+        presented = headers.get(b"x-api-key")
+        authorization = headers.get(b"authorization", b"")
+        if authorization[: len(_BEARER)].lower() == _BEARER:
             presented = authorization[len(_BEARER) :].strip()
         return presented is not None and _hash(presented) in self._hashes
 
@@ -108,8 +110,8 @@ class ApiKeys(Reloaded):
                     f"{self._kind} key {number} must be at least {MIN_CHARACTERS} printable ASCII characters "
                     "without a space"
                 )
-        self._hashes = frozenset(map(_hash, keys))
+        self._hashes = frozenset(_hash(key.encode()) for key in keys)
 
 
-def _hash(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+def _hash(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

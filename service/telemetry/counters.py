@@ -9,69 +9,47 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 
-_BYTES = 8
-
 
 class Counters:
-    """A table of zeros, float64 [workers, slots]. Create it before the fork. Integers are exact up to 2^53."""
+    """A table of zeros, float64 [workers, slots]. Create it before the fork. Integers are exact up to 2^53.
+
+    `row` is the row of this worker, to which it adds. It is a memoryview, because adding one number to an array takes
+    longer.
+    """
 
     def __init__(self, workers: int, slots: int) -> None:
-        memory = mmap.mmap(-1, workers * slots * _BYTES)
-        self._table = np.frombuffer(memory, np.float64).reshape(workers, slots)
-        self._rows = [
-            memoryview(memory)[n * slots * _BYTES : (n + 1) * slots * _BYTES].cast("d") for n in range(workers)
-        ]
-        self.row = self._rows[0]
+        self._cells = memoryview(mmap.mmap(-1, workers * slots * 8)).cast("d")
+        self.table: npt.NDArray[np.float64] = np.asarray(self._cells).reshape(workers, slots)
+        self.use(0)
 
     def use(self, worker: int) -> None:
         """Use the row of a worker from now on. No other process may write to it."""
-        self.row = self._rows[worker]
-
-    def clear(self, first: int, count: int) -> None:
-        """Set `count` slots from `first` on to zero for all workers. No worker may be adding to them."""
-        self._table[:, first : first + count] = 0
-
-    def totals(self) -> npt.NDArray[np.float64]:
-        """Return every slot summed over the workers, float64 [slots]."""
-        totals: npt.NDArray[np.float64] = self._table.sum(axis=0)
-        return totals
-
-    def total(self, slots: int | slice) -> int:
-        """Return the sum of one or several slots over the workers, as an integer."""
-        return int(self._table[:, slots].sum())
-
-    def largest(self, slot: int) -> int:
-        """Return the largest value of a slot among the workers, as an integer."""
-        return int(self._table[:, slot].max())
+        slots = self.table.shape[1]
+        self.row = self._cells[worker * slots : (worker + 1) * slots]
 
 
 class Directory:
     """Assigns numbers to names, consistently in all processes. Create it before the fork.
 
-    A name has at most `LENGTH` bytes of UTF-8.
+    A name has at most `LENGTH` bytes of UTF-8, and no NUL.
     """
 
     LENGTH = 2040
 
-    #: Stored before every name: the position, from 1, in the sequence in which names got numbers.
-    _AGE = struct.Struct("<Q")
+    #: `age` is the position, from 1, in the sequence in which names got numbers, or 0 if the number is not assigned.
+    _ENTRY = np.dtype([("age", np.int64), ("name", f"S{LENGTH}")])
 
     def __init__(self, capacity: int, spare: int) -> None:
         """Create a directory for `capacity` names, of which up to `spare` can be free, that is, no longer in use."""
-        self._capacity = capacity
         self._spare = spare
-        self._entry = self._AGE.size + self.LENGTH
-        # The kernel releases a file lock if its holder dies. The file is in memory.
-        self._file = os.memfd_create("directory")
-        os.ftruncate(self._file, capacity * self._entry)
-        self._memory = mmap.mmap(self._file, capacity * self._entry)
+        self._entries = np.frombuffer(mmap.mmap(-1, capacity * self._ENTRY.itemsize), self._ENTRY)
+        self._file = os.memfd_create("directory")  # the kernel releases a file lock if its holder dies
 
     def index(self, name: str, free: Callable[[str], bool], clear: Callable[[int], None]) -> int:
         """Return the number of a name.
@@ -80,30 +58,27 @@ class Directory:
         oldest free name, which is passed to `clear` before any process sees the new name. Raises `IndexError` if no
         number is left.
         """
-        wanted = name.encode()
-        if len(wanted) > self.LENGTH:
+        encoded = name.encode()
+        if len(encoded) > self.LENGTH:
             raise IndexError(f"{name!r} is too long")
         with self._locked():
-            entries = self._entries()
-            for number, (_, entry) in enumerate(entries):
-                if entry == wanted:
-                    return number
-            number = len(entries)
-            past = [(age, number) for number, (age, entry) in enumerate(entries) if free(entry.decode())]
-            if past and (len(past) >= self._spare or number == self._capacity):
-                _, number = min(past)
+            names = self._names()
+            if name in names:
+                return names.index(name)
+            number, ages = len(names), self._entries["age"]
+            past = [number for number, other in enumerate(names) if free(other)]
+            if past and (len(past) >= self._spare or number == len(ages)):
+                number = min(past, key=ages.__getitem__)
                 clear(number)
-            elif number == self._capacity:
+            elif number == len(ages):
                 raise IndexError("no place is left")
-            age = 1 + max((age for age, _ in entries), default=0)
-            start = number * self._entry
-            self._memory[start : start + self._entry] = self._AGE.pack(age) + wanted.ljust(self.LENGTH, b"\0")
+            self._entries["name"][number] = encoded  # before its age, so that a process killed here leaves no entry
+            ages[number] = ages.max() + 1
             return number
 
     def __iter__(self) -> Iterator[str]:
         with self._locked():
-            entries = self._entries()
-        return iter([entry.decode() for _, entry in entries])
+            return iter(self._names())
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -113,12 +88,6 @@ class Directory:
         finally:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
-    def _entries(self) -> list[tuple[int, bytes]]:
-        """Return the age and the name of every assigned number."""
-        entries = []
-        for start in range(0, self._capacity * self._entry, self._entry):
-            entry = self._memory[start : start + self._entry]
-            if not any(entry[: self._AGE.size]):
-                break
-            entries.append((self._AGE.unpack_from(entry)[0], entry[self._AGE.size :].rstrip(b"\0")))
-        return entries
+    def _names(self) -> list[str]:
+        assigned = self._entries[self._entries["age"] > 0]
+        return [name.decode() for name in assigned["name"]]

@@ -7,8 +7,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +28,7 @@ class Exposition(NamedTuple):
     slots: npt.NDArray[np.int64]
     units: npt.NDArray[np.float64]
     buckets: list[slice]
+    left_out: npt.NDArray[np.int64]  # slots of the rare series that are zero and not in the text
 
     def fill_in(self, totals: npt.NDArray[np.float64]) -> bytes:
         """Fill in the numbers, float64 [slots], in which the slots of histograms are cumulative."""
@@ -38,50 +38,49 @@ class Exposition(NamedTuple):
         return (self.template % tuple(numbers.tolist())).encode()
 
 
-def compose(metrics: Iterable[Metric], layouts: Iterable[Layout], left_out: Container[int] = ()) -> Exposition:
-    """Compose the text of the metrics with their series in all layouts, except those whose slot is in `left_out`."""
+def compose(metrics: Iterable[Metric], layouts: Sequence[Layout], totals: npt.NDArray[np.float64]) -> Exposition:
+    """Compose the text of the metrics with their series in all layouts. `totals` say which rare series are zero."""
     lines: list[str] = []
     slots: list[int] = []  # of the numbers in the lines
     units: list[float] = []
     buckets: list[slice] = []
-    layouts = tuple(layouts)
+    left_out: list[int] = []
     for metric in metrics:
         lines.append(_literal(f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n"))
         for series in (each for layout in layouts for each in layout.series.get(metric, ())):
-            pairs = _pairs(metric.labels, series.values)
+            named = zip(metric.labels, series.values, strict=True)
+            pairs = [f'{label}="{value.translate(_ESCAPES)}"' for label, value in named]
             if series.slot is None:
                 lines.append(_literal(f"{metric.name}{_braced(pairs)} 1.0\n"))
-            elif series.slot not in left_out:
-                for name, labels, slot, unit in _numbers(metric, pairs, series.slot):
-                    lines.append(_literal(f"{name}{_braced(labels)} ") + "%r\n")
+            elif series.values[-1:] == (metric.rare,) and not totals[series.slot]:
+                left_out.append(series.slot)
+            else:
+                for name, slot, unit in _numbers(metric, pairs, series.slot):
+                    lines.append(_literal(name) + " %r\n")
                     slots.append(slot)
                     units.append(unit)
                 if metric.kind == "histogram":
                     buckets.append(Histogram(series.slot, metric.bounds).cells)
-    return Exposition("".join(lines), np.array(slots), np.array(units), buckets)
+    return Exposition("".join(lines), np.array(slots), np.array(units), buckets, np.array(left_out, np.int64))
 
 
-def _numbers(metric: Metric, pairs: str, slot: int) -> Iterator[tuple[str, str, int, float]]:
-    """Yield the name and the labels of every line of a series, and the slot and the unit of its number."""
+def _numbers(metric: Metric, pairs: Sequence[str], slot: int) -> Iterator[tuple[str, int, float]]:
+    """Yield the name with the labels of every line of a series, and the slot and the unit of its number."""
+    labels = _braced(pairs)
     if metric.kind != "histogram":
-        yield metric.name, pairs, slot, 1.0
+        yield metric.name + labels, slot, metric.unit
         return
     histogram = Histogram(slot, metric.bounds)
     cells = histogram.cells
-    for bound, cell in zip((*metric.bounds, math.inf), range(cells.start, cells.stop), strict=True):
-        le = "+Inf" if bound == math.inf else f"{bound * metric.unit:.12g}"
-        yield f"{metric.name}_bucket", f'{pairs},le="{le}"'.lstrip(","), cell, 1.0
-    yield f"{metric.name}_count", pairs, cells.stop - 1, 1.0
-    yield f"{metric.name}_sum", pairs, histogram.sum_slot, metric.unit
+    bounds = (*(f"{bound * metric.unit:.12g}" for bound in metric.bounds), "+Inf")
+    for bound, cell in zip(bounds, range(cells.start, cells.stop), strict=True):
+        yield f"{metric.name}_bucket" + _braced((*pairs, f'le="{bound}"')), cell, 1.0
+    yield f"{metric.name}_count{labels}", cells.stop - 1, 1.0
+    yield f"{metric.name}_sum{labels}", histogram.sum_slot, metric.unit
 
 
-def _pairs(labels: tuple[str, ...], values: tuple[str, ...]) -> str:
-    named = zip(labels, values, strict=True)
-    return ",".join(f'{label}="{value.translate(_ESCAPES)}"' for label, value in named)
-
-
-def _braced(pairs: str) -> str:
-    return f"{{{pairs}}}" if pairs else ""
+def _braced(pairs: Sequence[str]) -> str:
+    return f"{{{','.join(pairs)}}}" if pairs else ""
 
 
 def _literal(text: str) -> str:

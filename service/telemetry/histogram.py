@@ -16,16 +16,8 @@ class Histogram:
         self.bounds = bounds
         self._first = first
         self.sum_slot = first + len(bounds) + 1
-
-    @staticmethod
-    def slots(bounds: tuple[float, ...]) -> int:
-        """Return the number of slots: one per bound, one for larger numbers, and one for the sum."""
-        return len(bounds) + 2
-
-    @property
-    def cells(self) -> slice:
-        """The slots that count the numbers up to each bound and above the one before; the last counts all others."""
-        return slice(self._first, self.sum_slot)
+        #: The slots that count the numbers up to each bound and above the one before; the last counts all others.
+        self.cells = slice(first, self.sum_slot)
 
     def observe(self, row: Row, value: float) -> None:
         """Add a number in the row of a worker."""

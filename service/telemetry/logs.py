@@ -26,21 +26,27 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without a newline."""
-        return orjson.dumps(_fields(self, record), default=str).decode()
+        fields = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(fields, default=str).decode()
 
 
 class ConsoleFormatter(logging.Formatter):
-    """`12:00:00.123 INFO sentiment_conv1d.service.process.server: message key=value`."""
+    """`12:00:00.123 INFO sentiment_conv1d.service.process.server: message key=value`, then the exception."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line. An exception follows on separate lines."""
-        fields = _fields(self, record)
-        exception = fields.pop("exception", None)
-        clock = time.strftime("%H:%M:%S", time.localtime(record.created)) + f".{int(record.msecs):03d}"
-        head = f"{clock} {fields.pop('level')} {fields.pop('logger')}: {fields.pop('message')}"
-        del fields["time"]
-        line = " ".join([head, *(f"{key}={value}" for key, value in fields.items())])
-        return line if exception is None else f"{line}\n{exception}"
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the first line."""
+        return " ".join([super().formatMessage(record), *(f"{key}={value}" for key, value in _fields(record).items())])
 
 
 class Descriptor(logging.Handler):
@@ -100,18 +106,11 @@ def configure(style: Literal["console", "json"], level: str) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
-def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
-        "level": record.levelname,
-        "logger": record.name,
-        "message": record.getMessage(),
-    }
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the ids of the request and the trace, and the fields from `extra`."""
+    fields: dict[str, Any] = {}
     if identity := current_id():
         fields["request_id"] = identity
     if (trace := current_trace.get()) is not None:
         fields["trace_id"], fields["span_id"] = trace
-    fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
-    if record.exc_info:
-        fields["exception"] = formatter.formatException(record.exc_info)
-    return fields
+    return fields | {key: value for key, value in vars(record).items() if key not in _STANDARD}

@@ -7,25 +7,33 @@ version of a model has it), and count it. The exposition follows from the declar
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from time import perf_counter_ns
 from typing import Literal, NamedTuple, get_args
 
-import numpy as np
 import orjson
 
 from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.service.errors import RequestError, StartupError
 from sentiment_conv1d.service.telemetry.counters import Counters, Directory
-from sentiment_conv1d.service.telemetry.exposition import compose
-from sentiment_conv1d.service.telemetry.layout import Layout, Metric, Values
+from sentiment_conv1d.service.telemetry.exposition import Exposition, compose
+from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 from sentiment_conv1d.service.telemetry.processes import expose_processes
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.request_log import LogOutcome
 from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, MODEL, Statistics
 
-_REQUESTS = Metric("sentiment_requests_total", "counter", "Requests answered.", ("protocol", "route", *MODEL, "status"))
+#: Counts the statuses that are not in `_STATUSES`.
+_OTHER = "other"
+
+_REQUESTS = Metric(
+    "sentiment_requests_total",
+    "counter",
+    "Requests answered.",
+    ("protocol", "route", *MODEL, "status"),
+    rare=_OTHER,
+)
 _SECONDS = Metric(
     "sentiment_request_seconds",
     "histogram",
@@ -55,13 +63,11 @@ _STATE = Metric(
     (*MODEL, "state", "reason"),
 )
 
-#: Statuses whose series exist from the start, by protocol. Other statuses are counted as `other`, whose series is
-#: exposed only if it is not zero.
-_OTHER = "other"
+#: Statuses whose series exist from the start, by protocol.
 _ERRORS: tuple[type[RequestError], ...] = (RequestError, *RequestError.kinds)
 _STATUSES = {
-    "rest": sorted({"200", "499", *(str(error.http_status.value) for error in _ERRORS)}),
-    "grpc": sorted({"OK", "CANCELLED", *(error.grpc_status for error in _ERRORS)}),
+    "rest": [*sorted({"200", "499", *(str(error.http_status.value) for error in _ERRORS)}), _OTHER],
+    "grpc": [*sorted({"OK", "CANCELLED", *(error.grpc_status for error in _ERRORS)}), _OTHER],
 }
 
 #: The most versions that have series, and how many of them can be versions that are no longer served. Each version has
@@ -95,23 +101,6 @@ class ModelState(NamedTuple):
     reason: str = ""
 
 
-class _Version(NamedTuple):
-    """The series of one version."""
-
-    key: tuple[str, int]
-    layout: Layout
-    requests: dict[Values, int]
-    statistics: Statistics
-
-
-class _Contents(NamedTuple):
-    """What determines the exposition except for the numbers."""
-
-    directory: tuple[str, ...]
-    states: tuple[ModelState, ...]
-    left_out: frozenset[int]  # slots of the rare series that are zero
-
-
 class Metrics:
     """The metrics of all workers. Create it before the fork, and call `use` in each worker.
 
@@ -120,14 +109,13 @@ class Metrics:
     """
 
     def __init__(self, routes: Mapping[str, Mapping[str, bool]], workers: int = 1) -> None:
-        asking = [(protocol, route, asks) for protocol, names in routes.items() for route, asks in names.items()]
-        keys = [(protocol, route, status) for protocol, route, _ in asking for status in (*_STATUSES[protocol], _OTHER)]
-        self._rare = {key for key in keys if key[2] == _OTHER}
+        route_keys = [(protocol, route) for protocol, names in routes.items() for route in names]
+        keys = [(*key, status) for key in route_keys for status in _STATUSES[key[0]]]
         self._model_keys = [key for key in keys if routes[key[0]][key[1]]]
 
         layout = self._layout = Layout(model="", version="")
-        self._requests = layout.numbers(_REQUESTS, keys, self._rare)
-        self._seconds = layout.histograms(_SECONDS, [(protocol, route) for protocol, route, _ in asking])
+        self._requests = layout.numbers(_REQUESTS, keys)
+        self._seconds = {key: layout.histogram(_SECONDS, *key) for key in route_keys}
         self._in_flight = layout.numbers(_IN_FLIGHT, product(routes))
         self._rejected = layout.numbers(_REJECTED, product(routes, get_args(Rejection)))
         self._requests_waiting = layout.number(_REQUESTS_WAITING)
@@ -136,46 +124,37 @@ class Metrics:
         self._replaced = layout.numbers(_REPLACED, product(get_args(Reason)))
         self._logged = layout.numbers(_LOGGED, product(get_args(LogOutcome)))
 
-        largest = self._lay_out_version(Layout(model="", version=""), ("", 0), [str(n) for n in range(MAX_LABELS)])
-        self._version_slots = largest.layout.end
-        self._metrics = tuple(dict.fromkeys((*layout.series, *largest.layout.series, _INFO, _STATE)))
+        largest = self._lay_out_version(Layout(model="", version=""), [str(n) for n in range(MAX_LABELS)]).layout
+        self._version_slots = largest.end
+        declared = dict.fromkeys((*layout.series, *largest.series, _INFO, _STATE))
+        self._metrics = [metric for metric in declared if metric.help]
         self._counters = Counters(workers, layout.end + MAX_MODELS * self._version_slots)
         self._directory = Directory(MAX_MODELS, MAX_PAST_MODELS)
-        self._versions: dict[tuple[str, int], _Version] = {}  # the versions that this worker counts
-        self._known: tuple[tuple[str, ...], list[_Version]] = ((), [])  # by entry of the directory
+        self._versions: dict[tuple[int, str], Statistics] = {}  # by number and name in the directory
         self._supervisor = os.getpid()  # which creates the metrics before it forks workers
-        self._contents: _Contents | None = None
+        self._contents: tuple[object, ...] = ()  # of this exposition, except for the numbers
+        self._exposition: Exposition
 
     def use(self, worker: int) -> None:
         """Count as this worker from now on. The requests in flight of a dead worker in its place are reset."""
         self._counters.use(worker)
-        for slot in self._layout.slots_of("gauge"):
-            self._counters.row[slot] = 0
-        for version in self._known_versions(tuple(self._directory)):
-            version.statistics.reset_running()
+        for layout in (self._layout, *(version.layout for version in self._known_versions().values())):
+            for slot in layout.gauges:
+                self._counters.row[slot] = 0
 
     def add_model(self, manifest: Manifest, served: Collection[tuple[str, int]] = ()) -> Statistics:
         """Add the series of a version that is about to be served, and return its statistics.
 
         `served` are the names and versions whose series must remain. Raises `TooManyModels`.
         """
-        key = (manifest.name, manifest.version)
-        labels = manifest.labels[:MAX_LABELS]
+        entry = orjson.dumps([manifest.name, manifest.version, manifest.labels[:MAX_LABELS]]).decode()
         try:
-            index = self._directory.index(
-                orjson.dumps([*key, labels]).decode(),
-                free=lambda entry: tuple(orjson.loads(entry)[:2]) not in served,
-                clear=lambda index: self._counters.clear(self._first_of(index), self._version_slots),
-            )
+            number = self._directory.index(entry, free=lambda entry: _model_of(entry) not in served, clear=self._clear)
         except IndexError:
             raise TooManyModels(
                 f"{MAX_MODELS} versions are served at once, or the labels are too long to be counted"
             ) from None
-        version = self._version(index, key, labels)
-        first = version.layout.first
-        self._versions = {other: each for other, each in self._versions.items() if each.layout.first != first}
-        self._versions[key] = version
-        return version.statistics
+        return self._known_versions()[number, entry]
 
     def loaded(self, outcome: Outcome) -> None:
         """Count a version that was loaded at run time, or rejected."""
@@ -201,24 +180,18 @@ class Metrics:
         """Count the end of a request."""
         row = self._counters.row
         row[self._in_flight[protocol,]] -= 1
-        key = (protocol, route, status)
-        if key not in self._requests:
-            key = (protocol, route, _OTHER)
         self._seconds[protocol, route].observe(row, seconds)
-        manifest, statistics = context.manifest, context.statistics
-        # None if the version was removed so long ago that another one uses its slots.
-        version = None if manifest is None else self._versions.get((manifest.name, manifest.version))
-        if version is None or statistics is None or key not in version.requests:
-            row[self._requests[key]] += 1
-            return
-        row[version.requests[key]] += 1
-        if context.received and context.predicted:
+        statistics = context.statistics
+        requests = self._requests if statistics is None else statistics.requests
+        slot = requests.get((protocol, route, status))
+        row[requests[protocol, route, _OTHER] if slot is None else slot] += 1
+        if statistics is not None and context.received and context.predicted:
             statistics.transferred(context.decoded - context.received, perf_counter_ns() - context.predicted)
 
     def in_use(self) -> set[tuple[str, int]]:
         """Return the versions that requests in progress use in any worker, even if they are no longer served."""
-        known = self._known_versions(tuple(self._directory))
-        return {version.key for version in known if version.statistics["running"] > 0}
+        versions = self._known_versions().items()
+        return {_model_of(entry) for (_, entry), statistics in versions if statistics["running"] > 0}
 
     def waiting(self, requests: int, texts: int) -> None:
         """Add to the number of requests that wait or run, and to the number of their texts. Both can be negative."""
@@ -226,53 +199,56 @@ class Metrics:
         row[self._requests_waiting] += requests
         row[self._texts_waiting] += texts
 
-    def expose(self, states: Iterable[ModelState] = ()) -> bytes:
+    def expose(self, states: Sequence[ModelState] = ()) -> bytes:
         """Return all series in the Prometheus text format, summed over the workers, with the states of all versions."""
-        totals = self._counters.totals()
-        directory = tuple(self._directory)
-        layouts = [self._layout, *(version.layout for version in self._known_versions(directory))]
-        rare = np.array([slot for layout in layouts for slot in layout.rare], np.int64)
-        contents = _Contents(directory, tuple(states), frozenset(rare[totals[rare] == 0].tolist()))
-        if contents != self._contents:
-            layouts.append(_lay_out_states(contents.states))
-            self._exposition = compose(self._metrics, layouts, contents.left_out)
+        totals = self._counters.table.sum(axis=0)
+        versions = self._known_versions()
+        contents = (tuple(versions), tuple(states))
+        if contents != self._contents or totals[self._exposition.left_out].any():
+            layouts = [self._layout, *(version.layout for version in versions.values()), _lay_out_states(states)]
+            self._exposition = compose(self._metrics, layouts, totals)
             self._contents = contents
         return self._exposition.fill_in(totals) + expose_processes(self._supervisor)
 
-    def _known_versions(self, directory: tuple[str, ...]) -> list[_Version]:
-        """Return the versions that any worker has loaded since the start."""
-        if directory != self._known[0]:
-            entries = map(orjson.loads, directory)
-            versions = [
-                self._version(index, (name, version), labels) for index, (name, version, labels) in enumerate(entries)
-            ]
-            self._known = (directory, versions)
-        return self._known[1]
+    def _known_versions(self) -> dict[tuple[int, str], Statistics]:
+        """Return the versions that any worker has loaded, by their number and name in the directory."""
+        before = self._versions
+        self._versions = {key: before.get(key) or self._version(*key) for key in enumerate(self._directory)}
+        for key in before.keys() - self._versions.keys():
+            before[key].detach(self._requests)
+        return self._versions
 
-    def _first_of(self, index: int) -> int:
-        return self._layout.end + index * self._version_slots
+    def _clear(self, number: int) -> None:
+        """Set the counts of a version to zero for all workers."""
+        first = self._first_slot(number)
+        self._counters.table[:, first : first + self._version_slots] = 0
 
-    def _version(self, index: int, key: tuple[str, int], labels: Sequence[str]) -> _Version:
-        layout = Layout(self._first_of(index), model=key[0], version=str(key[1]))
-        return self._lay_out_version(layout, key, labels, self._counters)
+    def _first_slot(self, number: int) -> int:
+        return self._layout.end + number * self._version_slots
 
-    def _lay_out_version(
-        self, layout: Layout, key: tuple[str, int], labels: Sequence[str], counters: Counters | None = None
-    ) -> _Version:
-        requests = layout.numbers(_REQUESTS, self._model_keys, self._rare)
-        return _Version(key, layout, requests, Statistics(labels, counters, layout))
+    def _version(self, number: int, entry: str) -> Statistics:
+        name, version, labels = orjson.loads(entry)
+        layout = Layout(self._first_slot(number), model=name, version=str(version))
+        return self._lay_out_version(layout, labels, self._counters)
+
+    def _lay_out_version(self, layout: Layout, labels: Sequence[str], counters: Counters | None = None) -> Statistics:
+        requests = layout.numbers(_REQUESTS, self._model_keys)
+        return Statistics(labels, counters, layout, self._requests | requests)
 
 
-def _lay_out_states(states: Iterable[ModelState]) -> Layout:
+def _model_of(entry: str) -> tuple[str, int]:
+    """Return the name and the version in an entry of the directory."""
+    name, version, _ = orjson.loads(entry)
+    return name, version
+
+
+def _lay_out_states(states: Sequence[ModelState]) -> Layout:
     layout = Layout()
-    info, state = [], []
     for each in states:
         key = (each.name, str(each.version))
         if each.served:
-            info.append(key)
-            state.append((*key, "ready", ""))
+            layout.one(_INFO, *key)
+            layout.one(_STATE, *key, "ready", "")
         if each.fault:
-            state.append((*key, "refused", each.fault))
-    layout.ones(_INFO, info)
-    layout.ones(_STATE, state)
+            layout.one(_STATE, *key, "refused", each.fault)
     return layout

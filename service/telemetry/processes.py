@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
 
 _PROC = Path("/proc")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-
 
 _TEXT = """\
 # HELP sentiment_workers Worker processes.
@@ -30,27 +28,23 @@ def expose_processes(supervisor: int) -> bytes:
     The processor time of a dead worker is added to that of the supervisor, so the sum never decreases.
     """
     try:
-        workers = _children(supervisor)
+        workers = (_PROC / f"{supervisor}/task/{supervisor}/children").read_text().split()
         own, reaped = _cpu_seconds(supervisor)
         cpu = own + reaped + sum(_cpu_seconds(worker)[0] for worker in workers)
-        memory = sum(map(resident_bytes, (supervisor, *workers)))
+        memory = resident_bytes(supervisor) + sum(map(resident_bytes, workers))
     except (OSError, ValueError):
         return b""  # there is no /proc, or the worker has just ended
     return _TEXT.format(workers=len(workers), cpu=cpu, memory=memory).encode()
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in (_PROC / f"{pid}/task/{pid}/children").read_text().split()]
-
-
-def _cpu_seconds(pid: int) -> tuple[float, float]:
+def _cpu_seconds(pid: int | str) -> tuple[float, float]:
     """Return the processor time of a process and of the children that it has waited for. See proc_pid_stat(5)."""
     fields = (_PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
     user, system, waited_user, waited_system = map(int, fields[11:15])
     return (user + system) * _TICK, (waited_user + waited_system) * _TICK
 
 
-def resident_bytes(pid: int | Literal["self"] = "self") -> int:
+def resident_bytes(pid: int | str = "self") -> int:
     """Return the resident memory of a process, by default of the current one. See proc_pid_statm(5)."""
     # The proportional set size of `smaps_rollup` would take milliseconds per process.
     return int((_PROC / f"{pid}/statm").read_text().split()[1]) * _PAGE

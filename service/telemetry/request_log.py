@@ -115,16 +115,15 @@ class RequestLog:
     def _write_all(self) -> None:
         failing = False
         while (record := self._queue.get()) is not None:
-            outcome: LogOutcome = "written"
             try:
-                self._sink.write(record.fields())
+                self._sink(record.fields())
             except Exception as error:  # the thread goes on, whatever the sink raises
-                outcome = "failed"
                 if not failing:
                     logger.warning("the request log cannot be written: %s", error)
-            if failing and outcome == "written":
-                logger.info("the request log is written again")
-            failing = outcome == "failed"
+                failing = True
+            else:
+                if failing:
+                    logger.info("the request log is written again")
+                failing = False
             self._left += record.size
-            self._count(outcome)
-        self._sink.close()
+            self._count("failed" if failing else "written")

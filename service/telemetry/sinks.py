@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPSConnection
-from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, NoReturn, Protocol
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -33,29 +30,36 @@ _ANSWER_BYTES = 65_536
 _EVENT_TYPE = "org.kubeflow.serving.inference.response"
 
 
-class Sink(Protocol):
-    """Takes records, all on one thread."""
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Write a record. Raises an exception if it cannot be written."""
-
-    def close(self) -> None:
-        """Release the file or the connection."""
+#: Writes a record. Called on one thread. Raises an exception if the record cannot be written.
+Sink: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
 class LogFile:
-    """A file of JSON lines, which is rotated before it has more than `max_bytes`."""
+    """A file of JSON lines, which is rotated before it has more than `max_bytes`. Only its user can read it.
+
+    The file is opened for each record. If another program has moved or deleted it, the next record goes to a new one.
+    """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
-        self._handler = _Handler(path, maxBytes=max_bytes, backupCount=_BACKUPS, encoding="utf-8", delay=True)
+        self._path = path
+        self._max_bytes = max_bytes
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write a line, so that other programs see it. Raises `OSError`."""
-        self._handler.handle(logging.makeLogRecord({"msg": _json(record).decode()}))
+        line = _json(record) + b"\n"
+        with open(self._path, "ab", opener=_open_private) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0 or size + len(line) <= self._max_bytes:
+                file.write(line)
+                return
+        self._rotate()
+        self.write(record)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._handler.close()
+    def _rotate(self) -> None:
+        backups = [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, _BACKUPS + 1)]
+        for older, newer in pairwise([*reversed(backups), self._path]):
+            if newer.exists():
+                newer.replace(older)
 
 
 class EventSink:
@@ -89,10 +93,6 @@ class EventSink:
         except ConnectionError:  # the server has closed the idle connection
             self._post(content, fields)
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
     def _post(self, content: bytes, fields: Mapping[str, str]) -> None:
         try:
             self._connection.request("POST", self._target, content, fields)
@@ -105,40 +105,6 @@ class EventSink:
             self._connection.close()
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise OSError(f"the server answers {response.status} {response.reason}")
-
-
-class _Handler(RotatingFileHandler):
-    """Raises the errors of writing, after which it opens the file again. Only its user can read new files.
-
-    If another program has moved or deleted the file, the next record goes to a new one.
-    """
-
-    def shouldRollover(self, record: logging.LogRecord) -> bool:
-        """Return whether the file would have too many bytes. `RotatingFileHandler` counts characters."""
-        if self.stream is not None and not self._is_in_place(self.stream):
-            self.stream.close()
-            self.stream = None
-        if self.stream is None:
-            self.stream = self._open()
-        size = os.fstat(self.stream.fileno()).st_size
-        return size > 0 and size + len(f"{record.msg}\n".encode()) > self.maxBytes
-
-    def _is_in_place(self, stream: TextIOWrapper) -> bool:
-        try:
-            return os.path.samestat(os.fstat(stream.fileno()), os.stat(self.baseFilename))  # noqa: PTH116
-        except FileNotFoundError:
-            return False
-
-    def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, "a", encoding=self.encoding, opener=_open_private)
-
-    def handleError(self, record: logging.LogRecord) -> NoReturn:
-        """Raise the error that is being handled. Unwritten content of the stream must not follow later."""
-        if self.stream:
-            with suppress(OSError):
-                self.stream.close()
-            self.stream = None
-        raise
 
 
 def prepare_folder(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import time
 from typing import NamedTuple, TypeAlias
 
@@ -17,23 +17,21 @@ MODEL = ("model", "version")
 #: The most labels whose scores have a histogram.
 MAX_LABELS = 16
 
-#: Counts by their names in `Statistics`. Counts without a metric are only used for Triton's statistics.
-_COUNTS: dict[str, Metric | None] = {
+#: Counts by their names in `Statistics`. Those without a help text are not exposed.
+_COUNTS = {
     "texts": Metric("sentiment_texts_total", "counter", "Texts answered.", MODEL),
     "tokens": Metric("sentiment_tokens_total", "counter", "Ids before truncation.", MODEL),
     "unknown_tokens": Metric("sentiment_unknown_tokens_total", "counter", "Ids of unknown words.", MODEL),
     "truncated_texts": Metric(
         "sentiment_truncated_texts_total", "counter", "Texts longer than the model reads.", MODEL
     ),
-    "runs": None,
-    "last_inference": None,
-    "success_time": None,
-    "failures": None,
-    "failure_time": None,
-    "running": None,
+    "runs": Metric("runs", "counter"),
+    "last_inference": Metric("last_inference", "counter"),
+    "success_time": Metric("success_time", "counter"),
+    "failures": Metric("failures", "counter"),
+    "failure_time": Metric("failure_time", "counter"),
+    "running": Metric("running", "gauge"),
 }
-
-_STAGE_NAMES = ("decode", "queue", "tokenize", "infer", "encode")
 
 _STAGES = Metric(
     "sentiment_stage_seconds",
@@ -64,7 +62,6 @@ _SCORES = Metric(
     (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0),
 )
 
-
 _SHADOW_REQUESTS = Metric(
     "sentiment_shadow_requests_total",
     "counter",
@@ -88,6 +85,7 @@ _SHADOW_SECONDS = Metric(
     "counter",
     "Tokenization and inference of these requests, by the shadow version and by the version that answered.",
     (*MODEL, "by"),
+    unit=1e-9,
 )
 
 #: The counts of a shadow version by their names in `Statistics`.
@@ -117,41 +115,46 @@ Answered: TypeAlias = tuple[Sequence[Prediction], int, Stages]
 class Statistics:
     """The statistics of one version of a model. Times are in nanoseconds.
 
-    `labels` are the model's labels. Without `counters`, the counts are those of this process only.
+    `labels` are the model's labels. Without `counters`, the counts are those of this process only. `requests` are the
+    slots of the requests, which `Metrics` counts.
     """
 
-    def __init__(self, labels: Sequence[str], counters: Counters | None = None, layout: Layout | None = None) -> None:
-        layout = layout or Layout(model="", version="")
-        self._slots = {
-            name: layout.unexposed() if metric is None else layout.number(metric) for name, metric in _COUNTS.items()
-        }
-        self._stages = {stage: layout.histogram(_STAGES, stage) for stage in _STAGE_NAMES}
+    def __init__(
+        self,
+        labels: Sequence[str],
+        counters: Counters | None = None,
+        layout: Layout | None = None,
+        requests: Mapping[Values, int] | None = None,
+    ) -> None:
+        layout = self.layout = layout or Layout(model="", version="")
+        self.requests = requests or {}
+        self._slots = {name: layout.number(metric) for name, metric in _COUNTS.items()}
+        self._slots |= {name: layout.number(metric, *values) for name, (metric, values) in _SHADOW.items()}
+        self._stages = {stage: layout.histogram(_STAGES, stage) for stage in ("decode", *Stages._fields, "encode")}
+        self._slots |= {stage: histogram.sum_slot for stage, histogram in self._stages.items()}
         self._queue, self._tokenize, self._infer = (self._stages[stage] for stage in Stages._fields)
         self._batches = layout.histogram(_BATCHES)
         self._scores = {label: layout.histogram(_SCORES, label) for label in labels[:MAX_LABELS]}
-        self._shadow = {name: layout.number(metric, *values) for name, (metric, values) in _SHADOW.items()}
         self._counters = counters or Counters(1, layout.end)
         self._answered: list[Answered] = []  # requests of this turn of the event loop that are not counted yet
 
     def __getitem__(self, name: str) -> int:
-        """Return a count summed over the workers. `last_inference` is the latest, in milliseconds since 1970."""
-        slot = self._slots[name]
-        return self._counters.largest(slot) if name == "last_inference" else self._counters.total(slot)
+        """Return a count, or the nanoseconds of a stage, summed over the workers.
+
+        `last_inference` is the latest, in milliseconds since 1970.
+        """
+        counts = self._counters.table[:, self._slots[name]]
+        return int(counts.max() if name == "last_inference" else counts.sum())
 
     @property
     def successes(self) -> int:
         """Return the number of answered requests."""
-        return self._counters.total(self._queue.cells)
+        return int(self._counters.table[:, self._queue.cells].sum())
 
-    @property
-    def output_time(self) -> int:
-        """Return the nanoseconds that answered requests spent outside the stages."""
-        stages = sum(map(self.stage_time, ("queue", "tokenize", "infer")))
-        return max(0, self["success_time"] - stages)
-
-    def stage_time(self, stage: str) -> int:
-        """Return the nanoseconds of a stage, summed over requests and workers."""
-        return self._counters.total(self._stages[stage].sum_slot)
+    def detach(self, requests: Mapping[Values, int]) -> None:
+        """Count in memory of this process from now on, because another version uses the slots."""
+        self._counters = Counters(1, self.layout.end)
+        self.requests = requests
 
     def began(self) -> None:
         """Count the start of a request that uses the model."""
@@ -160,10 +163,6 @@ class Statistics:
     def ended(self) -> None:
         """Count the end of a request that uses the model."""
         self._counters.row[self._slots["running"]] -= 1
-
-    def reset_running(self) -> None:
-        """Reset the requests in progress, because this worker replaces one that died."""
-        self._counters.row[self._slots["running"]] = 0
 
     def ran(self, texts: int, runs: int) -> None:
         """Count a batch: its texts and its runs of the graph."""
@@ -212,9 +211,7 @@ class Statistics:
 
     def failed(self, whole: int) -> None:
         """Count a request that was rejected or failed, and its duration in nanoseconds."""
-        row = self._counters.row
-        row[self._slots["failures"]] += 1
-        row[self._slots["failure_time"]] += whole
+        self._add(failures=1, failure_time=whole)
 
     def shadowed(self, same: int, other: int, difference: float, shadow: int, answer: int) -> None:
         """Count a request that this version classified as a shadow version.
@@ -222,14 +219,13 @@ class Statistics:
         `same` and `other` are the numbers of texts with the label of the answer and with another one, `difference` is
         the sum of their differences, and `shadow` and `answer` are the nanoseconds of both versions.
         """
-        row, slots = self._counters.row, self._shadow
-        row[slots["classified"]] += 1
-        row[slots["same"]] += same
-        row[slots["other"]] += other
-        row[slots["difference"]] += difference
-        row[slots["shadow"]] += shadow * 1e-9
-        row[slots["answer"]] += answer * 1e-9
+        self._add(classified=1, same=same, other=other, difference=difference, shadow=shadow, answer=answer)
 
     def shadow_dropped(self) -> None:
         """Count a request that this version did not classify as a shadow version."""
-        self._counters.row[self._shadow["dropped"]] += 1
+        self._add(dropped=1)
+
+    def _add(self, **amounts: float) -> None:
+        row = self._counters.row
+        for name, amount in amounts.items():
+            row[self._slots[name]] += amount

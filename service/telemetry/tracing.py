@@ -30,7 +30,7 @@ from sentiment_conv1d.service.telemetry.request_context import RequestContext, c
 from sentiment_conv1d.service.version import package_version
 
 #: HTTP headers and gRPC metadata keys that carry the trace context.
-FIELDS = frozenset({"traceparent", "tracestate", "baggage"})
+_FIELDS = ("traceparent", "tracestate", "baggage")
 
 #: Seconds for the last spans at shutdown, so that a collector that does not answer does not block it.
 _FLUSH_SECONDS = 3.0
@@ -58,18 +58,19 @@ class Tracer:
 class Trace:
     """The span of one request. `fields` are the headers or metadata that tell the client about it."""
 
-    def __init__(self, tracer: Tracer, name: str, fields: Mapping[str, str], attributes: Attributes) -> None:
-        """Start the span of a request with these `FIELDS`. Log lines contain the trace id until it ends."""
+    def __init__(self, tracer: Tracer, name: str, headers: Mapping[bytes, bytes], attributes: Attributes) -> None:
+        """Start the span of a request with these headers. Log lines contain the trace id until it ends."""
+        given = {field: headers[field.encode()].decode("latin-1") for field in _FIELDS if field.encode() in headers}
         self._tracer = tracer._tracer
         self._clock = time_ns() - perf_counter_ns()
         self._span = self._tracer.start_span(
-            name, context=extract(fields), kind=SpanKind.SERVER, attributes=attributes, start_time=time_ns()
+            name, context=extract(given), kind=SpanKind.SERVER, attributes=attributes, start_time=time_ns()
         )
         context = self._span.get_span_context()
         trace_id, span_id = f"{context.trace_id:032x}", f"{context.span_id:016x}"
-        parent = f"00-{trace_id}-{span_id}-{context.trace_flags:02x}"
+        parent = f"00-{trace_id}-{span_id}-{context.trace_flags:02x}".encode()
         # Most programs read the first field. The second is the response header in the W3C draft.
-        self.fields = (("traceparent", parent), ("traceresponse", parent))
+        self.fields = ((b"traceparent", parent), (b"traceresponse", parent))
         current_trace.set((trace_id, span_id))
 
     def end(self, name: str, attributes: Attributes, context: RequestContext | None, *, failed: bool) -> None:
@@ -95,13 +96,12 @@ class Trace:
         self._span.set_attribute("sentiment.texts", context.texts)
         queue, tokenize, infer = context.stages
         began = context.decoded
-        self._stage("decode", context.received, began)
-        self._stage("queue", began, began + queue)
-        self._stage("tokenize", began + queue, began + queue + tokenize)
-        self._stage("infer", began + queue + tokenize, began + queue + tokenize + infer)
-        self._stage("encode", context.predicted, ended)
-
-    def _stage(self, name: str, began: int, ended: int) -> None:
-        context = set_span_in_context(self._span)
-        span = self._tracer.start_span(name, context=context, start_time=began + self._clock)
-        span.end(ended + self._clock)
+        parent = set_span_in_context(self._span)
+        for name, start, end in (
+            ("decode", context.received, began),
+            ("queue", began, began + queue),
+            ("tokenize", began + queue, began + queue + tokenize),
+            ("infer", began + queue + tokenize, began + queue + tokenize + infer),
+            ("encode", context.predicted, ended),
+        ):
+            self._tracer.start_span(name, parent, start_time=start + self._clock).end(end + self._clock)

@@ -58,7 +58,7 @@ def test_schemas() -> None:
 def test_sigmoid_logits(logit: float) -> None:
     """The logits of a sigmoid are opposite, and the sigmoid of each is its label's probability."""
     answer = prediction(1 / (1 + math.exp(-logit)))
-    negative, positive = answer.logits(sigmoid=True)
+    negative, positive = answer.logits("sigmoid")
     assert negative == -positive
     assert positive == pytest.approx(logit, abs=2**-24 * math.exp(abs(logit)) + 1e-6)
     for value, probability in zip((negative, positive), answer.probabilities, strict=True):
@@ -70,15 +70,15 @@ def test_softmax_logits(values: list[float]) -> None:
     """The softmax of a model's logits are its probabilities."""
     weights = np.exp(np.array(values) - max(values))
     answer = prediction(*weights / weights.sum(), labels=tuple("abcde"[: len(values)]))
-    again = np.exp(np.array(answer.logits(sigmoid=False), np.float64))
+    again = np.exp(np.array(answer.logits("softmax"), np.float64))
     assert again / again.sum() == pytest.approx(np.array(answer.probabilities), abs=1e-6)
 
 
 @pytest.mark.parametrize("probability", [0, 1])
 def test_logits_are_finite(probability: float) -> None:
     """A probability of 0 or 1 has finite logits."""
-    assert abs(prediction(probability).logits(sigmoid=True)[1]) == pytest.approx(25 * math.log(2))
-    assert all(map(math.isfinite, prediction(1 - probability, probability).logits(sigmoid=False)))
+    assert abs(prediction(probability).logits("sigmoid")[1]) == pytest.approx(25 * math.log(2))
+    assert all(map(math.isfinite, prediction(1 - probability, probability).logits("softmax")))
 
 
 def test_decided() -> None:

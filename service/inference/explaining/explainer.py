@@ -78,10 +78,8 @@ class Explainer:
 
         Raises `NotExplainable`, or `Invalid` for a label that the model does not have.
         """
-        unit = self._unit(label)
-        reading = self._read(text, encoding)
-        taken = forward(self.network, reading.row)
-        return self._explanation(text, label, reading, taken, attribute(self.network, taken, unit), filters)
+        explanation, *_ = self._analyze(text, encoding, label, filters, whole=False)
+        return explanation
 
     def inspect(
         self,
@@ -97,15 +95,33 @@ class Explainer:
         `chosen` is the width and the index of the filter that is shown in full. By default, it is the filter that moved
         the logit most. Raises the errors of `explain`, and `Invalid` for a filter that the model does not have.
         """
-        unit = self._unit(label)
         number = None if chosen is None else self._number(*chosen)
-        reading = self._read(text, encoding, whole=True)
-        taken = forward(self.network, reading.row)
-        attribution = attribute(self.network, taken, unit)
-        explanation = self._explanation(text, label, reading, taken, attribution, FILTERS)
+        explanation, reading, taken, attribution = self._analyze(text, encoding, label, FILTERS, whole=True)
         if number is None:
             number = next(iter(strongest(taken, attribution, 1).tolist()), 0)
         return explanation, inspect(self.network, taken, attribution, number, reading.first, feature_map=feature_map)
+
+    def _analyze(
+        self, text: str, encoding: Encoding, label: str, filters: int, *, whole: bool
+    ) -> tuple[Explanation, Reading, Pass, Attribution]:
+        """Return the explanation and what it is computed from.
+
+        The model reads the text with the least padding that gives the same answer, or with all of it if `whole`.
+        """
+        unit = self._unit(label)
+        network = self.network
+        reading = read(text, encoding, self._tokenizer, self._input_shape, whole=whole or network.averages)
+        taken = forward(network, reading.row)
+        attribution = attribute(network, taken, unit)
+        explanation = Explanation(
+            label,
+            attribution.logit,
+            attribution.bias,
+            reading.rest(attribution.shares),
+            reading.words(text, attribution.shares, self._tokenizer.unknown_id),
+            self._filters(taken, attribution, filters, reading),
+        )
+        return explanation, reading, taken, attribution
 
     def _unit(self, label: str) -> int:
         """Return the unit of the last layer that computes the logit of a label."""
@@ -116,44 +132,20 @@ class Explainer:
 
     def _number(self, width: int, index: int) -> int:
         """Return the number of a filter over all banks. `index` counts the filters of the same width."""
-        first, remaining = 0, index
-        for bank in self.network.banks:
-            filters = len(bank.bias)
-            if bank.width == width:
-                if 0 <= remaining < filters:
-                    return first + remaining
-                remaining -= filters
-            first += filters
-        shapes = ", ".join(f"{len(bank.bias)} of width {bank.width}" for bank in self.network.banks)
+        banks = self.network.banks
+        for number in range(sum(len(bank.bias) for bank in banks)):
+            bank, place = self.network.locate(number)
+            if (bank.width, place) == (width, index):
+                return number
+        shapes = ", ".join(f"{len(bank.bias)} of width {bank.width}" for bank in banks)
         raise Invalid(f"filter: there is no filter {index} of width {width}; there are {shapes}")
 
-    def _explanation(
-        self, text: str, label: str, reading: Reading, taken: Pass, attribution: Attribution, filters: int
-    ) -> Explanation:
-        shares = attribution.shares
-        return Explanation(
-            label,
-            attribution.logit,
-            attribution.bias,
-            reading.rest(shares),
-            reading.words(text, shares, self._tokenizer.unknown_id),
-            self._filters(taken, attribution, filters, reading),
-        )
-
-    def _read(self, text: str, encoding: Encoding, *, whole: bool = False) -> Reading:
-        """Return the ids that the model reads, with the least padding that gives the same answer, or with all of it."""
-        whole = whole or self.network.averages
-        return read(text, encoding, self._tokenizer, self._input_shape, whole=whole)
-
     def _filters(self, taken: Pass, attribution: Attribution, count: int, reading: Reading) -> list[Filter]:
-        numbers = strongest(taken, attribution, count)
-        places = [self.network.locate(number) for number in numbers.tolist()]
-        spans = [
-            reading.span(position, bank.span)
-            for (bank, _), position in zip(places, taken.positions[numbers].tolist(), strict=True)
-        ]
-        activations, weights = taken.features[numbers].tolist(), attribution.weights[numbers].tolist()
-        return [
-            Filter(bank.width, index, activation, weight, start, end)
-            for (bank, index), activation, weight, (start, end) in zip(places, activations, weights, spans, strict=True)
-        ]
+        filters = []
+        positions = taken.positions
+        for number in strongest(taken, attribution, count).tolist():
+            bank, index = self.network.locate(number)
+            activation, weight = float(taken.features[number]), float(attribution.weights[number])
+            start, end = reading.span(int(positions[number]), bank.span)
+            filters.append(Filter(bank.width, index, activation, weight, start, end))
+        return filters

@@ -20,14 +20,10 @@ _ROWS = 10
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-def render(text: str, manifest: Manifest, prediction: Prediction, explanation: Explanation, *, colour: bool) -> str:
-    """Return the explanation as text. Without `colour`, it contains no escape sequences."""
-    return "\n".join(_lines(text, manifest, prediction, explanation, colour)) + "\n"
-
-
-def _lines(
-    text: str, manifest: Manifest, prediction: Prediction, explanation: Explanation, colour: bool
+def render(
+    text: str, manifest: Manifest, prediction: Prediction, explanation: Explanation, *, colour: bool
 ) -> Iterator[str]:
+    """Yield the lines of the explanation. Without `colour`, they contain no escape sequences."""
     shares = sum(word.share for word in explanation.words)
     explained = manifest.labels[1] if manifest.activation == "sigmoid" else explanation.label
     yield f"{prediction.label} {prediction.score:.4f}"

@@ -8,9 +8,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from sentiment_conv1d.service.rest.app import CLIENT_CLOSED_REQUEST, Application
 from sentiment_conv1d.service.telemetry.request_context import current
-from sentiment_conv1d.service.telemetry.tracing import FIELDS, Trace, Tracer
-
-_FIELDS = frozenset(name.encode() for name in FIELDS)
+from sentiment_conv1d.service.telemetry.tracing import Trace, Tracer
 
 
 class Traced:
@@ -26,14 +24,13 @@ class Traced:
             await self._application(scope, receive, send)
             return
         trace = self._begin(scope)
-        fields = [(name.encode(), value.encode()) for name, value in trace.fields]
         status = CLIENT_CLOSED_REQUEST
 
         async def send_with_fields(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *fields]
+                message["headers"] = [*message["headers"], *trace.fields]
             await send(message)
 
         try:
@@ -42,7 +39,6 @@ class Traced:
             self._end(trace, scope, status)
 
     def _begin(self, scope: Scope) -> Trace:
-        given = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _FIELDS}
         attributes = {
             "http.request.method": scope["method"],
             "url.scheme": scope["scheme"],
@@ -51,7 +47,7 @@ class Traced:
         }
         if client := scope.get("client"):
             attributes["client.address"] = client[0]
-        return Trace(self._tracer, scope["method"], given, attributes)
+        return Trace(self._tracer, scope["method"], dict(scope["headers"]), attributes)
 
     def _end(self, trace: Trace, scope: Scope, status: int) -> None:
         route = self._application.route_of(scope)

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-from sentiment_conv1d.service.rest.oip import metadata, repository
-from sentiment_conv1d.service.rest.oip.inference import Infer
-from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.rest.oip import inference, metadata, repository
 
-PROTOCOL = RestProtocol(
-    "Open Inference Protocol",
-    dict.fromkeys(("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"), Infer),
-    (metadata.router, repository.router, repository.administration),
-    health=("/v2/health/live", "/v2/health/ready"),
-    prefix="/v2",
-)
+PROTOCOLS = (inference.PROTOCOL, metadata.PROTOCOL, repository.PROTOCOL, repository.ADMINISTRATION)

@@ -6,17 +6,19 @@ Sources: the protocol's open_inference_rest.yaml; Triton's docs/protocol/extensi
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, FailFast, Field
 
 from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import inference
 from sentiment_conv1d.service.oip.inference import Input, Output, RequestedOutput
 from sentiment_conv1d.service.oip.tensors import pack_bytes
-from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, parse, to_json
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, parse, to_json
+from sentiment_conv1d.service.rest.protocol import PlainProtocol
 from sentiment_conv1d.service.rest.server.compression import compress
 from sentiment_conv1d.service.rest.server.request import Answer
 
@@ -71,69 +73,62 @@ class InferResponse(BaseModel):
     outputs: list[InferOutput]
 
 
-class Infer(Endpoint):
+PROTOCOL = PlainProtocol("Open Inference Protocol")
+
+_INFER = (
+    "Open Inference Protocol: infer",
+    InferRequest,
+    InferResponse,
+    {"id": "1", "inputs": [{"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": [EXAMPLE]}]},
+)
+
+
+@PROTOCOL.endpoint("/v2/models/{model}/infer", *_INFER)
+@PROTOCOL.endpoint("/v2/models/{model}/versions/{version}/infer", *_INFER)
+async def infer(state: ServiceState, request: EndpointRequest) -> Answer:
     """Return the probabilities for a batch of texts (`text`), or for ids from the client's tokenizer (`tokens`).
 
     Requests and responses can use JSON or the binary tensor extension, with gzip or deflate. `classification` is
     supported for `probabilities`.
     """
-
-    summary = "Open Inference Protocol: infer"
-    request_model = InferRequest
-    response_model = InferResponse
-    request_example: ClassVar[dict[str, Any]] = {
-        "id": "1",
-        "inputs": [
-            {
-                "name": "text",
-                "shape": [1, 1],
-                "datatype": "BYTES",
-                "data": ["A gripping, beautifully acted film."],
-            }
+    body, inputs, binary = _read(request, state.dataplane)
+    parameters = body.parameters or {}
+    binary_outputs = {each.name: _flag(each.parameters or {}, "binary_data", binary) for each in body.outputs}
+    inference_request = inference.InferenceRequest(
+        model=request.parameters["model"],
+        version=request.parameters.get("version", ""),
+        inputs=inputs,
+        outputs=[
+            RequestedOutput(each.name, _whole_number(each.parameters or {}, "classification")) for each in body.outputs
         ],
+        timeout=_whole_number(parameters, "timeout") * _MICROSECONDS or None,
+    )
+    classifier, outputs = await inference.infer(state.dataplane, state.models, inference_request)
+    head: dict[str, Any] = {
+        "model_name": classifier.manifest.name,
+        "model_version": str(classifier.manifest.version),
     }
-
-    async def respond(self, request: EndpointRequest) -> Answer:
-        body, inputs, binary = _read(request, self.dataplane)
-        parameters = body.parameters or {}
-        inference_request = inference.InferenceRequest(
-            model=request.parameters["model"],
-            version=request.parameters.get("version", ""),
-            inputs=inputs,
-            outputs=[_requested(each, binary) for each in body.outputs],
-            timeout=_whole_number(parameters, "timeout") * _MICROSECONDS or None,
-        )
-        classifier, outputs = await inference.infer(self.dataplane, self.models, inference_request)
-        wishes = {each.name: each.binary for each in inference_request.outputs}
-        head: dict[str, Any] = {
-            "model_name": classifier.manifest.name,
-            "model_version": str(classifier.manifest.version),
-        }
-        if body.id is not None:
-            head["id"] = body.id
-        return _compressed(_answer(head, outputs, wishes, binary), request)
+    if body.id is not None:
+        head["id"] = body.id
+    return _compressed(_answer(head, outputs, binary_outputs, binary), request)
 
 
 def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:
     """Return the JSON, the inputs, and whether outputs are binary by default."""
-    header = request.headers.get(HEADER_LENGTH)
-    if header is None:
-        body = parse(InferRequest, request.body, dataplane)
-        return body, _inputs(body, b""), _binary_output(body)
+    size = len(request.body)
+    header = request.headers.get(HEADER_LENGTH, b"%d" % size)
     if not _DIGITS.fullmatch(header):
         raise Malformed("Inference-Header-Content-Length is not a number of bytes")
     length = int(header)
-    if length > len(request.body):
-        raise Malformed(f"Inference-Header-Content-Length is {length}, and the body has {len(request.body)} bytes")
-    if length == 0:
-        return InferRequest(inputs=[]), [_raw_text(request.body)], True
+    if length > size:
+        raise Malformed(f"Inference-Header-Content-Length is {length}, and the body has {size} bytes")
+    if length == 0 and HEADER_LENGTH in request.headers:
+        # A raw binary request: the body is one text, without the length of a BYTES element.
+        text = Input(inference.TEXT, "BYTES", [1], raw=pack_bytes((request.body,)))
+        return InferRequest(inputs=[]), [text], True
     body = parse(InferRequest, request.body[:length], dataplane)
-    return body, _inputs(body, request.body[length:]), _binary_output(body)
-
-
-def _raw_text(body: bytes) -> Input:
-    """Read a raw binary request, whose body is one text without the length of a BYTES element."""
-    return Input(inference.TEXT, "BYTES", [1], raw=pack_bytes((body,)))
+    binary = _flag(body.parameters or {}, "binary_data_output", False)
+    return body, _inputs(body, request.body[length:]), binary
 
 
 def _inputs(body: InferRequest, binary: bytes) -> list[Input]:
@@ -159,19 +154,6 @@ def _inputs(body: InferRequest, binary: bytes) -> list[Input]:
     return inputs
 
 
-def _binary_output(body: InferRequest) -> bool:
-    return _flag(body.parameters or {}, "binary_data_output", False)
-
-
-def _requested(output: InferRequestedOutput, binary: bool) -> RequestedOutput:
-    parameters = output.parameters or {}
-    return RequestedOutput(
-        output.name,
-        binary=_flag(parameters, "binary_data", binary),
-        classification=_whole_number(parameters, "classification"),
-    )
-
-
 def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
     value = parameters.get(name, default)
     if not isinstance(value, bool):
@@ -186,12 +168,12 @@ def _whole_number(parameters: dict[str, Any], name: str) -> int:
     return value
 
 
-def _answer(head: dict[str, Any], outputs: list[Output], wishes: dict[str, bool], binary: bool) -> Answer:
+def _answer(head: dict[str, Any], outputs: list[Output], binary_outputs: dict[str, bool], binary: bool) -> Answer:
     described: list[dict[str, Any]] = []
     tail: list[bytes] = []
     for output in outputs:
         tensor: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
-        if wishes.get(output.name, binary):
+        if binary_outputs.get(output.name, binary):
             tail.append(output.raw())
             # Only a binary tensor may have parameters: Triton's C++ client takes any for the size.
             tensor["parameters"] = {"binary_data_size": len(tail[-1])}
@@ -208,9 +190,7 @@ def _answer(head: dict[str, Any], outputs: list[Output], wishes: dict[str, bool]
 
 def _compressed(answer: Answer, request: EndpointRequest) -> Answer:
     accepted = request.headers.get(b"accept-encoding")
-    if accepted is None:
-        return answer
-    body, encoding = compress(answer.body, accepted)
+    body, encoding = compress(answer.body, accepted) if accepted else (answer.body, b"")
     if not encoding:
         return answer
     return Answer(body, answer.content_type, (*answer.headers, (b"content-encoding", encoding)))

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel
 
-from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.errors import Unavailable
 from sentiment_conv1d.service.oip import description
-from sentiment_conv1d.service.rest.protocol import PlainError
-from sentiment_conv1d.service.rest.state import state_of
+from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.version import package_version
 
-router = APIRouter(prefix="/v2")
-
-_REFUSED: dict[int | str, dict[str, Any]] = {404: {"model": PlainError}}
+PROTOCOL = PlainProtocol("Open Inference Protocol", prefix="/v2", health=("/v2/health/live", "/v2/health/ready"))
 
 
 class ServerMetadata(BaseModel):
@@ -54,34 +51,34 @@ class ModelReady(BaseModel):
     ready: bool
 
 
-@router.get("", summary="Describe the server")
-@router.get("/", include_in_schema=False)
+@PROTOCOL.get("", summary="Describe the server")
+@PROTOCOL.get("/", include_in_schema=False)
 async def server_metadata() -> ServerMetadata:
     """Return the name, the version and the extensions of the server."""
     return ServerMetadata(**description.server_metadata(package_version()))
 
 
-@router.get("/health/live", summary="Liveness")
+@PROTOCOL.get("/health/live", summary="Liveness")
 async def live() -> dict[str, bool]:
     """Return 200 if the process can answer."""
     return {"live": True}
 
 
-@router.get("/health/ready", summary="Readiness", responses={503: {"model": PlainError}})
+@PROTOCOL.get("/health/ready", summary="Readiness", responses=PROTOCOL.errors(Unavailable))
 async def ready(request: Request) -> dict[str, bool]:
     """Return 200 while the service answers requests, and 503 during shutdown."""
     state_of(request).readiness.check()
     return {"ready": True}
 
 
-@router.get("/models/stats", summary="Statistics of every model")
+@PROTOCOL.get("/models/stats", summary="Statistics of every model")
 async def all_statistics(request: Request) -> dict[str, Any]:
     """Return counts and durations of all workers since each model was loaded."""
-    return _statistics(state_of(request).models.select())
+    return {"model_stats": [description.model_statistics(each) for each in state_of(request).models.select()]}
 
 
-@router.get("/models/{model}", summary="A model's inputs and outputs", responses=_REFUSED)
-@router.get("/models/{model}/versions/{version}", include_in_schema=False)
+@PROTOCOL.get("/models/{model}", summary="A model's inputs and outputs")
+@PROTOCOL.get("/models/{model}/versions/{version}", include_in_schema=False)
 async def model_metadata(request: Request, model: str, version: str = "") -> ModelMetadata:
     """Return the inputs and outputs with their datatypes and shapes."""
     models = state_of(request).models
@@ -89,8 +86,8 @@ async def model_metadata(request: Request, model: str, version: str = "") -> Mod
     return ModelMetadata(**description.model_metadata(classifier, models.versions(classifier.manifest.name)))
 
 
-@router.get("/models/{model}/ready", summary="Readiness of a model", responses=_REFUSED)
-@router.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
+@PROTOCOL.get("/models/{model}/ready", summary="Readiness of a model")
+@PROTOCOL.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
 async def model_ready(request: Request, model: str, version: str = "") -> ModelReady:
     """Return 200 if the model is ready, 404 if it is not loaded, and 503 during shutdown."""
     classifier = state_of(request).models.get(model, version)
@@ -98,20 +95,17 @@ async def model_ready(request: Request, model: str, version: str = "") -> ModelR
     return ModelReady(name=classifier.manifest.name, ready=True)
 
 
-@router.get("/models/{model}/config", summary="Triton's configuration of a model", responses=_REFUSED)
-@router.get("/models/{model}/versions/{version}/config", include_in_schema=False)
+@PROTOCOL.get("/models/{model}/config", summary="Triton's configuration of a model")
+@PROTOCOL.get("/models/{model}/versions/{version}/config", include_in_schema=False)
 async def model_config(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """Return the model configuration, which Triton's tools request."""
     state = state_of(request)
     return description.model_config(state.models.get(model, version), state.settings.max_batch_texts)
 
 
-@router.get("/models/{model}/stats", summary="Statistics of a model", responses=_REFUSED)
-@router.get("/models/{model}/versions/{version}/stats", include_in_schema=False)
+@PROTOCOL.get("/models/{model}/stats", summary="Statistics of a model")
+@PROTOCOL.get("/models/{model}/versions/{version}/stats", include_in_schema=False)
 async def model_statistics(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """Return counts and durations of all workers since the model was loaded."""
-    return _statistics(state_of(request).models.select(model, version))
-
-
-def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:
-    return {"model_stats": [description.model_statistics(each) for each in classifiers]}
+    chosen = state_of(request).models.select(model, version)
+    return {"model_stats": [description.model_statistics(each) for each in chosen]}

@@ -5,19 +5,18 @@ Source: Triton's docs/protocol/extension_model_repository.md.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from sentiment_conv1d.service.errors import Forbidden
+from sentiment_conv1d.service.errors import Forbidden, Unauthorized
 from sentiment_conv1d.service.models.index import Entry
-from sentiment_conv1d.service.rest.endpoint import LenientBody, parse
+from sentiment_conv1d.service.rest.endpoint import Body, LenientBody, StrictBody, parse
 from sentiment_conv1d.service.rest.middleware.cors import named_origins
-from sentiment_conv1d.service.rest.protocol import PlainError
+from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.rest.server.asgi import CHARGE, read_body
-from sentiment_conv1d.service.rest.state import state_of
 
-router = APIRouter(prefix="/v2/repository")
+PROTOCOL = PlainProtocol("Open Inference Protocol", prefix="/v2/repository")
 
 
 class IndexRequest(LenientBody):
@@ -26,11 +25,10 @@ class IndexRequest(LenientBody):
     ready: bool = False
 
 
-@router.post("/index", summary="List the versions in the repository")
+@PROTOCOL.post("/index", summary="List the versions in the repository")
 async def repository_index(request: Request) -> list[Entry]:
     """Return all versions in the repository, or with `{"ready": true}` those that are loaded."""
-    body = await _body(request) or b"{}"  # clients send nothing at all for an empty object
-    wanted = parse(IndexRequest, body, state_of(request).dataplane)
+    wanted = await _read(request, IndexRequest)
     return [each for each in await state_of(request).reconciler.index() if each.state == "READY" or not wanted.ready]
 
 
@@ -44,13 +42,11 @@ async def check_administration(request: Request) -> None:
     from_page = "origin" in headers or "sec-fetch-site" in headers
     if from_page and headers.get("origin") not in named_origins(state_of(request).settings.cors_origins):
         raise Forbidden("a web page may load, unload and route models only if --cors-origins names its origin")
-    state_of(request).access.check_administration(headers.get("authorization"), headers.get("x-api-key"))
+    state_of(request).access.check_administration(dict(request.scope["headers"]))
 
 
-class RoutingRequest(BaseModel):
+class RoutingRequest(StrictBody):
     """The routing rules to replace. A rule that is left out remains, and an empty one is removed."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     labels: dict[str, int] | None = Field(None, description="Versions by label.")
     split: dict[str, int] | None = Field(
@@ -69,29 +65,30 @@ class RoutingResponse(BaseModel):
     shadow: dict[str, int]
 
 
-administration = APIRouter(
+ADMINISTRATION = PlainProtocol(
+    "Open Inference Protocol",
     prefix="/v2/repository/models/{model}",
     dependencies=[Depends(check_administration)],
     default_response_class=Response,
-    responses={status: {"model": PlainError} for status in (401, 403, 404)},
+    responses=PROTOCOL.errors(Unauthorized, Forbidden),
 )
 
 
-@administration.post("/load", summary="Load a model")
+@ADMINISTRATION.post("/load", summary="Load a model")
 async def load_model(request: Request, model: str) -> Response:
     """Load the versions that the policy chooses from the model's folder in the repository."""
     await state_of(request).reconciler.load(model)
     return Response()
 
 
-@administration.post("/unload", summary="Unload a model")
+@ADMINISTRATION.post("/unload", summary="Unload a model")
 async def unload_model(request: Request, model: str) -> Response:
     """Stop serving a model; running requests are finished."""
     await state_of(request).reconciler.unload(model)
     return Response()
 
 
-@administration.post(
+@ADMINISTRATION.post(
     "/routing",
     summary="Route the requests of a model",
     response_class=JSONResponse,
@@ -99,14 +96,15 @@ async def unload_model(request: Request, model: str) -> Response:
 )
 async def route_model(request: Request, model: str) -> RoutingResponse:
     """Set the labels of a model's versions, the split of its requests, and its shadow version, in all workers."""
-    state = state_of(request)
-    body = parse(RoutingRequest, await _body(request) or b"{}", state.dataplane)
-    rules = await state.reconciler.route(model, body.model_dump(exclude_none=True))
+    body = await _read(request, RoutingRequest)
+    rules = await state_of(request).reconciler.route(model, body.model_dump(exclude_none=True))
     return RoutingResponse(**rules._asdict())
 
 
-async def _body(request: Request) -> bytes:
-    settings = state_of(request).settings
+async def _read(request: Request, model: type[Body]) -> Body:
+    state = state_of(request)
+    settings = state.settings
     headers = dict(request.scope["headers"])
     charge = request.scope[CHARGE]
-    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
+    body = await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
+    return parse(model, body or b"{}", state.dataplane)  # clients send nothing at all for an empty object

@@ -125,7 +125,7 @@ def test_explain(stub: SentimentStub, classifier: Classifier) -> None:
     for text in (*TEXTS, "word " * 500):
         answer = stub.Explain(ExplainRequest(text=text, model="imdb-cnn", version="1"))
         [encoding] = classifier.encode((text,))
-        [prediction] = classifier.classify((encoding,)).predictions
+        [prediction], _ = classifier.classify((encoding,))
         expected = classifier.explainer.explain(text, encoding, prediction.label)
         assert_answers_one(prediction, answer.prediction)
         assert answer.label == prediction.label

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.service.inference.batching import Batcher, Done, StepBatcher, ThreadBatcher, TurnBatcher
-from sentiment_conv1d.service.inference.classifier import Classification, Classifier
+from sentiment_conv1d.service.inference.batching import Batcher, Done, LoopBatcher, ThreadBatcher
+from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.processes import eventually
@@ -50,10 +50,10 @@ class Echo:
                 raise RuntimeError("broken")
             yield dict(enumerate(rows[first : first + self.rows_of_a_run], first))
 
-    def classify(self, encodings: Sequence[str]) -> Classification:
+    def classify(self, encodings: Sequence[str]) -> tuple[list[Prediction], int]:
         """Classify with all steps."""
         runs = list(self.runs(encodings))
-        return Classification([each for some in runs for each in some.values()], len(runs))
+        return [each for some in runs for each in some.values()], len(runs)
 
     async def until_entered(self) -> None:
         assert await asyncio.to_thread(self.entered.acquire, timeout=60)
@@ -74,12 +74,12 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
-def in_turn(echo: Echo, max_rows: int = 32, max_size: int = 100) -> TurnBatcher:
-    return TurnBatcher(cast(Classifier, echo), max_rows, max_size)
+def in_turn(echo: Echo, max_rows: int = 32, max_size: int = 100) -> LoopBatcher:
+    return LoopBatcher(cast(Classifier, echo), max_rows, max_size, stepwise=False)
 
 
-def in_steps(echo: Echo, max_rows: int = 32, max_size: int = 100) -> StepBatcher:
-    return StepBatcher(cast(Classifier, echo), max_rows, max_size)
+def in_steps(echo: Echo, max_rows: int = 32, max_size: int = 100) -> LoopBatcher:
+    return LoopBatcher(cast(Classifier, echo), max_rows, max_size, stepwise=True)
 
 
 def on_thread(echo: Echo, executor: ThreadPoolExecutor, max_rows: int = 32, max_delay: float = 0.0) -> ThreadBatcher:

@@ -132,7 +132,9 @@ def test_graph_of_one_length(tmp_path: Path, shapes: list[tuple[int, int]]) -> N
 @pytest.fixture(scope="module")
 def padded(artifact: Artifact) -> Classifier:
     """Return the shipped model with the length buckets of a GPU."""
-    return Classifier(artifact, buckets=cuda_buckets(4, artifact.manifest.max_tokens))
+    classifier = Classifier(artifact)
+    classifier.buckets = cuda_buckets(4, artifact.manifest.max_tokens)
+    return classifier
 
 
 @given(texts=st.lists(TEXTS, max_size=20))
@@ -142,10 +144,13 @@ def test_length_buckets_of_a_gpu(padded: Classifier, classifier: Classifier, tex
         assert_same(prediction, expected)
 
 
-def test_shapes_of_a_gpu_are_warm(artifact: Artifact, shapes: list[tuple[int, int]]) -> None:
+def test_shapes_of_a_gpu_are_warm(
+    artifact: Artifact, shapes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If an execution provider needs fixed shapes, each is warmed up before the first request, and no other runs."""
     buckets = cuda_buckets(4, artifact.manifest.max_tokens)
-    classifier = Classifier(artifact, buckets=buckets)
+    monkeypatch.setattr("sentiment_conv1d.service.inference.classifier.CPU_BUCKETS", buckets)
+    classifier = Classifier(artifact)
     assert set(shapes[1:]) == set(buckets.shapes())
     shapes.clear()
     classifier.predict(["word " * number for number in range(0, 500, 30)])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
-from sentiment_conv1d.service.inference.classifier import Classification, Classifier
+from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import (
     INLINE_CHARACTERS,
     PIECE_ROWS,
@@ -105,7 +105,7 @@ def test_where_requests_run(build: Build, classifier: Classifier) -> None:
             threads.append(threading.current_thread())
             return super().runs(encodings)
 
-        def classify(self, encodings: Any) -> Classification:
+        def classify(self, encodings: Any) -> tuple[list[Prediction], int]:
             threads.append(threading.current_thread())
             return super().classify(encodings)
 
@@ -408,5 +408,4 @@ def test_statistics(build: Build, classifier: Classifier) -> None:
     statistics = model.statistics
     assert (statistics["texts"], statistics["runs"]) == (41, 3)
     assert (statistics.successes, statistics["failures"]) == (2, 1)
-    stages = sum(statistics.stage_time(stage) for stage in ("queue", "tokenize", "infer"))
-    assert stages + statistics.output_time == statistics["success_time"]
+    assert 0 < sum(statistics[stage] for stage in ("queue", "tokenize", "infer")) <= statistics["success_time"]

@@ -82,4 +82,5 @@ def test_no_run_is_larger_than_the_largest(lengths: list[int]) -> None:
 def test_the_largest_runs_of_short_texts() -> None:
     """The runs of a model with a short sequence length are no longer than that."""
     assert CPU_BUCKETS.largest(4, 9) == [(32, 9), (1, 9)]
-    assert LengthBuckets(max_rows=8).largest(4, 9) == [(8, 4), (1, 9)]
+    assert LengthBuckets(max_rows=8, max_positions=24).largest(4, 9) == [(8, 4), (1, 9)]
+    assert LengthBuckets(max_rows=8).largest(4, 9) == [(8, 9), (1, 9)]

@@ -9,7 +9,7 @@ import pytest
 
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.inference.shadow import MAX_CHARACTERS, MAX_TEXTS, MAX_WAITING, ShadowQueue
+from sentiment_conv1d.service.inference.shadow import MAX_CHARACTERS, MAX_TEXTS, MAX_WAITING, ShadowJob, ShadowQueue
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.processes import PATIENCE
 from tests.service.artifacts import LABELS, publish_strength, publish_table
@@ -34,7 +34,8 @@ class Scene:
         self._tasks.clear()
 
     def add(self, texts: list[str]) -> None:
-        self.queue.add(self.shadow, self.answering.labels, texts, self.answering.predict(texts), 1_000_000)
+        answer = self.answering.predict(texts)
+        self.queue.add(ShadowJob(self.shadow, self.answering.labels, texts, answer, 1_000_000))
 
     def count(self, name: str, **labels: str) -> float:
         """A count of the shadow version; 0 if it is not exposed."""

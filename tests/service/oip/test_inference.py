@@ -111,7 +111,6 @@ def test_order_of_outputs(ask: Ask, wished: list[str]) -> None:
         ([RequestedOutput("label"), RequestedOutput("score"), RequestedOutput("label")], "'label' is asked for twice"),
         ([RequestedOutput("label", classification=1)], "classification is of 'probabilities' only"),
         ([RequestedOutput("score", classification=2)], "classification is of 'probabilities' only"),
-        ([RequestedOutput("probabilities", classification=-1)], "classification must not be negative"),
     ],
 )
 def test_invalid_outputs(ask: Ask, outputs: list[RequestedOutput], reason: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from sentiment_conv1d.service.rest.native import ErrorDetail, ErrorResponse
+from sentiment_conv1d.service.rest.protocol import ErrorDetail, ErrorResponse
 from tests.processes import PATIENCE, eventually
 
 

@@ -403,6 +403,10 @@ HUGE = 10**3000
             request(text_input("x"), outputs=[{"name": "probabilities", "parameters": {"classification": HUGE}}]),
             "'classification' must be a whole number",
         ),
+        (
+            request(text_input("x"), outputs=[{"name": "probabilities", "parameters": {"classification": -1}}]),
+            "'classification' must be a whole number",
+        ),
         (request(binary_input(b"")), "0 elements in the binary data, 1 in its shape"),
         (request(binary_input(b"abc")), "binary_data_size is 3, and 0 bytes are left"),
         (

@@ -8,7 +8,7 @@ import pytest
 
 from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.process.server import load
-from sentiment_conv1d.service.rest.app import OTHER, PROTOCOLS, routes
+from sentiment_conv1d.service.rest.app import OTHER, protocols, routes
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.settings import Settings
@@ -16,7 +16,7 @@ from tests.processes import ServerProcess
 from tests.service.security.test_api_keys import FIRST as KEY
 from tests.service.security.test_api_keys import HEALTH
 
-FAST_PATH = [(protocol, path, kind) for protocol in PROTOCOLS for path, kind in protocol.endpoints.items()]
+FAST_PATH = [(protocol, endpoint) for protocol in protocols(Settings()) for endpoint in protocol.endpoints]
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +90,12 @@ def test_routes(document: dict[str, Any]) -> None:
     assert document["paths"].keys() >= {*routes(Settings())} - {OTHER} - hidden
 
 
-@pytest.mark.parametrize(("protocol", "path", "endpoint"), FAST_PATH)
-def test_example(
-    server: ServerProcess, document: dict[str, Any], protocol: RestProtocol, path: str, endpoint: type[Endpoint]
-) -> None:
+@pytest.mark.parametrize(("protocol", "endpoint"), FAST_PATH)
+def test_example(server: ServerProcess, document: dict[str, Any], protocol: RestProtocol, endpoint: Endpoint) -> None:
     """The example of a fast-path route gets an answer that matches its schema."""
-    operation = document["paths"][path]["post"]
+    operation = document["paths"][endpoint.path]["post"]
     content = operation["requestBody"]["content"]["application/json"]
-    response = server.client.post(path.format(model="imdb-cnn", version="1"), json=content["example"])
+    response = server.client.post(endpoint.path.format(model="imdb-cnn", version="1"), json=content["example"])
     assert response.status_code == 200
     endpoint.response_model.model_validate_json(response.content, strict=True)
     assert resolve(document, schema(operation["responses"]["200"]))["title"] == endpoint.response_model.__name__
@@ -105,30 +103,28 @@ def test_example(
     assert content["example"].keys() <= request["properties"].keys()
 
 
-@pytest.mark.parametrize(("protocol", "path", "endpoint"), [each for each in FAST_PATH if each[0].tag == "native"])
+@pytest.mark.parametrize(("protocol", "endpoint"), [each for each in FAST_PATH if each[0].tags == ["native"]])
 def test_native_shapes(
-    server: ServerProcess, document: dict[str, Any], protocol: RestProtocol, path: str, endpoint: type[Endpoint]
+    server: ServerProcess, document: dict[str, Any], protocol: RestProtocol, endpoint: Endpoint
 ) -> None:
     """A native answer has the required fields, and other fields only if a request asks for them."""
-    operation = document["paths"][path]["post"]
-    answer = server.client.post(path, json=endpoint.request_example).json()
+    operation = document["paths"][endpoint.path]["post"]
+    answer = server.client.post(endpoint.path, json=endpoint.example).json()
     described = resolve(document, schema(operation["responses"]["200"]))
     assert answer.keys() == set(described["required"])
     optional = described["properties"].keys() - answer.keys()
-    assert optional == {"/v1/predict": {"logits"}, "/v1/predict_batch": {"errors"}}.get(path, set())
+    assert optional == {"/v1/predict": {"logits"}, "/v1/predict_batch": {"errors"}}.get(endpoint.path, set())
     assert resolve(document, schema(operation["requestBody"]))["additionalProperties"] is False
 
 
-@pytest.mark.parametrize(("protocol", "path", "endpoint"), FAST_PATH)
-def test_refusals(
-    server: ServerProcess, document: dict[str, Any], protocol: RestProtocol, path: str, endpoint: type[Endpoint]
-) -> None:
+@pytest.mark.parametrize(("protocol", "endpoint"), FAST_PATH)
+def test_refusals(server: ServerProcess, document: dict[str, Any], protocol: RestProtocol, endpoint: Endpoint) -> None:
     """The errors of a fast-path route are documented, and an error matches its schema."""
-    responses = document["paths"][path]["post"]["responses"]
+    responses = document["paths"][endpoint.path]["post"]["responses"]
     assert responses.keys() > {"200", "400", "404", "413", "429", "503", "504"}
     for error, body in ((Malformed, b"{"), (Invalid, b"{}")):
         status = str(protocol.status(error).value)
-        response = server.client.post(path.format(model="imdb-cnn", version="1"), content=body)
+        response = server.client.post(endpoint.path.format(model="imdb-cnn", version="1"), content=body)
         assert str(response.status_code) == status
         protocol.error_model.model_validate(response.json(), strict=True, extra="forbid")
         assert resolve(document, schema(responses[status]))["title"] == protocol.error_model.__name__

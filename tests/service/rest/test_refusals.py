@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from sentiment_conv1d.service.rest.huggingface import HuggingFaceError
-from sentiment_conv1d.service.rest.native import ErrorResponse
-from sentiment_conv1d.service.rest.protocol import PlainError
+from sentiment_conv1d.service.rest.protocol import ErrorResponse, PlainError
 from sentiment_conv1d.service.rest.server.parsing import MAX_HEAD_BYTES
 from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess

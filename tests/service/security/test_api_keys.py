@@ -52,9 +52,9 @@ def test_reading(tmp_path: Path) -> None:
     file.write_text(f"# of the nightly job\n{SECOND}\n\n")
     keys = ApiKeys(FIRST, file)
     for key in (FIRST, SECOND):
-        assert keys.admit(None, key)
-        assert keys.admit(f"Bearer {key}", None)
-        assert keys.admit(f"bearer  {key} ", "another")
+        assert keys.admit({b"x-api-key": key.encode()})
+        assert keys.admit({b"authorization": f"Bearer {key}".encode()})
+        assert keys.admit({b"authorization": f"bearer  {key} ".encode(), b"x-api-key": b"another"})
     assert ApiKeys.read(None, None) is None
 
 
@@ -82,10 +82,10 @@ def test_bad_file(tmp_path: Path) -> None:
     assert "missing: the API keys cannot be read" in result.stderr and "Traceback" not in result.stderr
 
 
-@given(st.one_of(st.none(), st.text()), st.one_of(st.none(), st.text()))
-def test_other_keys(authorization: str | None, key: str | None) -> None:
+@given(st.dictionaries(st.sampled_from([b"authorization", b"x-api-key"]), st.binary()))
+def test_other_keys(headers: dict[bytes, bytes]) -> None:
     """Anything but a valid key is refused."""
-    assert not ApiKeys(f"{FIRST},{SECOND}").admit(authorization, key)
+    assert not ApiKeys(f"{FIRST},{SECOND}").admit(headers)
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": f"Basic {FIRST}"}])

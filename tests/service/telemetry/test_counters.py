@@ -31,8 +31,7 @@ def test_rows_are_summed() -> None:
 
     for worker in range(3):
         in_child(lambda worker=worker: work(worker))
-    assert counters.totals().tolist() == [0, 0, 3000, 3]
-    assert (counters.total(2), counters.largest(3)) == (3000, 2)
+    assert counters.table.sum(axis=0).tolist() == [0, 0, 3000, 3]
 
 
 def test_counts_of_a_replaced_worker() -> None:
@@ -45,7 +44,7 @@ def test_counts_of_a_replaced_worker() -> None:
 
     in_child(work)
     in_child(work)
-    assert counters.total(0) == 10
+    assert counters.table.tolist() == [[0], [10]]
 
 
 def number(directory: Directory, name: str, free: str = "") -> int:
@@ -100,14 +99,3 @@ def test_full_directory() -> None:
     with pytest.raises(IndexError):
         number(directory, "a" * 2041, free="a")
     assert number(directory, "a" * 2040, free="a") == 0
-
-
-def test_cleared_slots() -> None:
-    """Slots are cleared for every worker, and others are not."""
-    counters = Counters(workers=2, slots=4)
-    for worker in range(2):
-        counters.use(worker)
-        for slot in range(4):
-            counters.row[slot] = slot + 1
-    counters.clear(1, 2)
-    assert counters.totals().tolist() == [2, 0, 0, 8]

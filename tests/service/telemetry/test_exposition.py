@@ -22,8 +22,8 @@ def test_counters() -> None:
     layout = Layout()
     layout.numbers(Metric("things_total", "counter", "Things.", ("kind",)), [("a",), ("b",)])
     layout.number(Metric("more", "gauge", "More."))
-    layout.numbers(Metric("none_total", "counter", "None.", ("kind",)), [])
-    exposition = compose(layout.series, [layout])
+    none = Metric("none_total", "counter", "None.", ("kind",))
+    exposition = compose((*layout.series, none), [layout], np.zeros(3))
     assert "# HELP none_total None.\n# TYPE none_total counter\n" in exposition.template
     for first in (3.0, 2.0**53, 0.25):
         found = samples(exposition.fill_in(np.array([first, 1.0, 0.0])))
@@ -36,20 +36,21 @@ def test_any_label() -> None:
     counted, always = (Metric(name, "gauge", "100 % of them.", ("a", "b", "c", "d")) for name in ("things", "more"))
     layout = Layout()
     layout.number(counted, *strange)
-    layout.ones(always, [strange])
-    exposition = compose(layout.series, [layout])
+    layout.one(always, *strange)
+    exposition = compose(layout.series, [layout], np.zeros(1))
     assert samples(exposition.fill_in(np.array([7.0]))) == {("things", strange): 7, ("more", strange): 1}
 
 
 def test_several_layouts() -> None:
-    """The series of a metric are adjacent, for all layouts, and excluded ones do not appear."""
-    metric = Metric("things_total", "counter", "Things.", ("model", "kind"))
+    """The series of a metric are adjacent, for all layouts, and rare ones appear only if they are not zero."""
+    metric = Metric("things_total", "counter", "Things.", ("model", "kind"), rare="b")
     layouts = [Layout(0, model=""), Layout(2, model="second")]
     for layout in layouts:
-        layout.numbers(metric, [("a",), ("b",)], rare=[("b",)])
-    assert [layout.rare for layout in layouts] == [[1], [3]]
-    found = samples(compose([metric], layouts, left_out={3}).fill_in(np.array([1.0, 2.0, 3.0, 0.0])))
-    assert found == {
+        layout.numbers(metric, [("a",), ("b",)])
+    totals = np.array([1.0, 2.0, 3.0, 0.0])
+    exposition = compose([metric], layouts, totals)
+    assert exposition.left_out.tolist() == [3]
+    assert samples(exposition.fill_in(totals)) == {
         ("things_total", ("", "a")): 1,
         ("things_total", ("", "b")): 2,
         ("things_total", ("second", "a")): 3,
@@ -60,15 +61,16 @@ def test_histograms() -> None:
     """Buckets are cumulative, use the requested unit, and are independent of each other."""
     bounds = (1000, 2000)
     layout = Layout()
-    layout.unexposed()
+    layout.number(Metric("more", "gauge", "More."))
     first = layout.histogram(Metric("seconds", "histogram", "Seconds.", ("stage",), bounds, 1e-3), "first")
     second = layout.histogram(Metric("bytes", "histogram", "Bytes.", ("stage",), bounds), "second")
     counters = Counters(1, layout.end)
     for number in (500, 1000, 1500, 9000):
         first.observe(counters.row, number)
     second.observe(counters.row, 1)
-    found = samples(compose(layout.series, [layout]).fill_in(counters.totals()))
-    assert found == {
+    totals = counters.table.sum(axis=0)
+    assert samples(compose(layout.series, [layout], totals).fill_in(totals)) == {
+        ("more", ()): 0,
         ("seconds_bucket", ("first", "1")): 2,
         ("seconds_bucket", ("first", "2")): 3,
         ("seconds_bucket", ("first", "+Inf")): 4,

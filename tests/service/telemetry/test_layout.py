@@ -12,7 +12,7 @@ GAUGE = Metric("gauge", "gauge", "A gauge.", ("kind",))
 HISTOGRAM = Metric("histogram", "histogram", "A histogram.", ("kind",), (1, 2, 3))
 
 
-@given(st.lists(st.sampled_from(["counter", "gauge", "histogram", "unexposed"])), st.integers(0, 100))
+@given(st.lists(st.sampled_from(["counter", "gauge", "histogram"])), st.integers(0, 100))
 def test_no_slot_is_given_twice(declared: list[str], first: int) -> None:
     """Every series has its own slots, for any declarations in any order."""
     layout = Layout(first, model="a")
@@ -23,8 +23,6 @@ def test_no_slot_is_given_twice(declared: list[str], first: int) -> None:
                 taken.append(layout.number(COUNTER, str(number)))
             case "gauge":
                 taken.append(layout.number(GAUGE, str(number)))
-            case "unexposed":
-                taken.append(layout.unexposed())
             case _:
                 histogram = layout.histogram(HISTOGRAM, str(number))
                 taken += range(histogram.cells.start, histogram.cells.stop)
@@ -35,14 +33,13 @@ def test_no_slot_is_given_twice(declared: list[str], first: int) -> None:
 def test_series_by_values() -> None:
     """A series has its declared labels and the labels of the layout."""
     layout = Layout(model="imdb-cnn")
-    slots = layout.numbers(COUNTER, [("a",), ("b",)], rare={("b",)})
+    slots = layout.numbers(COUNTER, [("a",), ("b",)])
     assert [(each.values, each.slot) for each in layout.series[COUNTER]] == [
         (("imdb-cnn", "a"), slots["a",]),
         (("imdb-cnn", "b"), slots["b",]),
     ]
-    assert layout.rare == [slots["b",]]
-    assert layout.slots_of("gauge") == []
-    assert layout.slots_of("counter") == list(slots.values())
+    gauge = layout.number(GAUGE, "a")
+    assert layout.gauges == [gauge]
 
 
 @pytest.mark.parametrize("values", [(), ("a", "b")])
@@ -59,5 +56,5 @@ def test_histogram() -> None:
     counters = Counters(1, layout.end)
     for number in (0.5, 1, 1.5, 3, 10):
         histogram.observe(counters.row, number)
-    assert counters.totals()[histogram.cells].tolist() == [2, 1, 1, 1]
-    assert counters.totals()[histogram.sum_slot] == 16
+    assert counters.table.sum(axis=0)[histogram.cells].tolist() == [2, 1, 1, 1]
+    assert counters.table.sum(axis=0)[histogram.sum_slot] == 16

@@ -1,8 +1,8 @@
 """Metrics: every series exists from the start, counts are exact, and the number of series is limited."""
 
 import re
-from collections.abc import Iterable
-from time import perf_counter_ns
+from collections.abc import Sequence
+from time import perf_counter_ns, time
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def metric(server: ServerProcess, name: str, **labels: str) -> float:
     return value(series("".join(line for line in exposition.splitlines(True) if line.startswith(name))), name, **labels)
 
 
-def read(metrics: Metrics, states: Iterable[ModelState] = ()) -> Series:
+def read(metrics: Metrics, states: Sequence[ModelState] = ()) -> Series:
     return series(metrics.expose(states).decode())
 
 
@@ -79,7 +79,7 @@ def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0
 @pytest.fixture
 def metrics(classifier: Classifier) -> Metrics:
     """Create metrics with one route that uses a model and one that does not, and the shipped model."""
-    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}})
+    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, workers=2)
     classifier.statistics = metrics.add_model(classifier.manifest)
     return metrics
 
@@ -165,6 +165,17 @@ def test_texts(metrics: Metrics, classifier: Classifier) -> None:
     assert value(samples, "sentiment_score_count", label="negative") == 0
 
 
+def test_statistics_of_all_workers(metrics: Metrics, classifier: Classifier) -> None:
+    """Counts are summed over the workers, and the last inference is the latest one of any worker."""
+    began = int(time() * 1000)
+    for worker in (0, 1):
+        metrics.use(worker)
+        count(classifier.statistics, prediction(7, 1, False), nanoseconds=50)
+    assert (classifier.statistics["texts"], classifier.statistics["success_time"]) == (2, 100)
+    assert classifier.statistics.successes == 2
+    assert began <= classifier.statistics["last_inference"] <= time() * 1000
+
+
 def test_stages(metrics: Metrics, classifier: Classifier) -> None:
     """The stages of a request are observed in seconds, and a refused request has none."""
     count(classifier.statistics, nanoseconds=9_000_000)
@@ -196,7 +207,8 @@ def test_gauges(metrics: Metrics) -> None:
 
 
 def test_unforeseen_status(metrics: Metrics, classifier: Classifier) -> None:
-    """An unexpected status is counted."""
+    """An unexpected status is counted, and has series only then."""
+    assert not [labels for _, labels in read(metrics) if ("status", "other") in labels]
     answer(metrics, "299", 0.1)
     answer(metrics, "299", 0.1, classifier)
     samples = read(metrics)
@@ -223,19 +235,28 @@ def test_states(metrics: Metrics) -> None:
 
 
 def test_unloaded_versions(metrics: Metrics, classifier: Classifier) -> None:
-    """Only the last unloaded versions keep their series, and served ones always do."""
+    """Only the last unloaded versions keep their series, and served ones always do.
+
+    A request that a version without series still answers counts as a request without a model.
+    """
     manifest = classifier.manifest
     count(classifier.statistics, prediction(3, 0, False))
+    statistics = {}
     for number in range(2, 100):
-        statistics = metrics.add_model(manifest.model_copy(update={"version": number}), SERVED)
-        count(statistics, prediction(number, 0, False))
+        metrics.use(number % 2)
+        statistics[number] = metrics.add_model(manifest.model_copy(update={"version": number}), SERVED)
+        count(statistics[number], prediction(number, 0, False))
     samples = read(metrics)
     key = "sentiment_tokens_total"
     tokens = {int(dict(labels)["version"]): count for (name, labels), count in samples.items() if name == key}
     assert tokens == {1: 3} | {number: number for number in range(100 - MAX_PAST_MODELS, 100)}
     assert value(samples, "sentiment_requests_total", version="99") == 0
-    answer(metrics, "200", 0.1, Old(classifier))
+    classifier.statistics = statistics[2]
+    answer(metrics, "200", 0.1, classifier)
+    count(classifier.statistics, prediction(5, 0, False))
+    assert value(read(metrics), "sentiment_requests_total", status="200") == 1
     assert value(read(metrics), "sentiment_requests_total", status="200", model="") == 1
+    assert value(read(metrics), key) == value(samples, key)
 
 
 def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: Classifier) -> None:
@@ -245,13 +266,6 @@ def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: Classif
         metrics.add_model(classifier.manifest.model_copy(update={"version": number}), served)
     with pytest.raises(TooManyModels, match="64 versions are served at once"):
         metrics.add_model(classifier.manifest.model_copy(update={"version": MAX_MODELS + 1}), served)
-
-
-class Old(Classifier):
-    """A classifier that still answers a request after another version has taken its slot."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        vars(self).update(vars(classifier), manifest=classifier.manifest.model_copy(update={"version": 2}))
 
 
 def test_sets_of_counters_do_not_share(classifier: Classifier) -> None:

@@ -178,7 +178,6 @@ def test_bytes_of_a_file(tmp_path: Path) -> None:
     file = LogFile(tmp_path / "log", 1000)
     for text in ("\N{EURO SIGN}" * 200, "\N{EURO SIGN}" * 200, "a" * 2000, "b"):
         file.write({"text": text})
-    file.close()
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes == {"log.3": 612, "log.2": 612, "log.1": 2012, "log": 13}
 
@@ -191,7 +190,6 @@ def test_file_that_is_moved(tmp_path: Path) -> None:
     file.write({"number": 1})
     path.unlink()
     file.write({"number": 2})
-    file.close()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "moved": '{"number":0}\n',
         "log": '{"number":2}\n',

@@ -47,7 +47,7 @@ TEXTS = [
 
 def explained(classifier: Classifier, text: str, label: str | None = None) -> tuple[Prediction, Explanation]:
     [encoding] = classifier.encode((text,))
-    [prediction] = classifier.classify((encoding,)).predictions
+    [prediction], _ = classifier.classify((encoding,))
     return prediction, classifier.explainer.explain(text, encoding, label or prediction.label)
 
 

@@ -27,7 +27,7 @@ def quantized() -> Classifier:
 def assert_explains(classifier: Classifier, text: str) -> None:
     """Assert that the logit gives the prediction, and that bias, padding and shares add up to the logit."""
     [encoding] = classifier.encode((text,))
-    [prediction] = classifier.classify((encoding,)).predictions
+    [prediction], _ = classifier.classify((encoding,))
     explanation = classifier.explainer.explain(text, encoding, "positive")
     parts = [explanation.bias, explanation.padding, *(word.share for word in explanation.words)]
     assert sum(parts) == pytest.approx(explanation.logit, abs=1e-4, rel=0)
