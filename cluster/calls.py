@@ -44,11 +44,6 @@ class ServeCall:
         self.trailing = [(_REQUEST_ID, self.request_id.encode())]
         self._messages = messages
 
-    def text(self, name: bytes) -> str | None:
-        """Return a field of the metadata."""
-        value = self.fields.get(name)
-        return None if value is None else value.decode("latin-1")
-
     def remaining(self) -> float | None:
         """Return None, because the proxy enforces the client's deadline."""
         return None

@@ -114,11 +114,6 @@ class Call(Stream):
 
     # Called by the method.
 
-    def text(self, name: bytes) -> str | None:
-        """Return a header field of the request, or None."""
-        value = self.fields.get(name)
-        return None if value is None else value.decode("latin-1")
-
     def remaining(self) -> float | None:
         """Return the seconds until the client's deadline, or None if it set none."""
         return None if self._until is None else self._until - self._loop.time()
