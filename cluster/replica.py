@@ -21,19 +21,14 @@ from sentiment_conv1d.service.grpc.server import HEALTH_METHODS, HEALTH_NAMES
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference.classifier import GOLDEN_TOLERANCE
 from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
-from sentiment_conv1d.service.models.startup import opener, repository_of
-from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.models.startup import opener
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
-from sentiment_conv1d.service.process.server import begin, count, make_metrics, note
-from sentiment_conv1d.service.process.worker import make_dataplane, make_request_log
+from sentiment_conv1d.service.process.server import begin, note
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.asgi import CHARGE
-from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 
 _EVERY_RESPONSE = [(name.encode(), value.encode()) for name, value in headers.EVERY_RESPONSE]
@@ -50,26 +45,21 @@ class Replica:
         settings = settings.model_copy(update={"admin": "off", "workers": 1})
         if settings.request_log_folder is not None:
             raise StartupError("--request-log: replicas on Ray share no folder; use a URL")
-        repository = repository_of(settings)
-        self._models = LoadedModels(settings.default_model, settings.routing_rules())
-        begin(settings, repository, self._models, shared=True)
-        self.metrics = make_metrics(settings, 1)
-        self.metrics.use(0)
-        count(self._models, self.metrics)
+        core, _ = begin(settings)
+        self._models, self.metrics, self.access = core.models, core.metrics, core.access
         in_flight = InFlight()
         self._requests = in_flight.new_set()
         self._buffers = Buffers(settings.max_buffered_bytes)
-        self._request_log = make_request_log(settings, 0, self.metrics)
-        self._dataplane = make_dataplane(settings, self._models, self.metrics, in_flight, self._request_log)
-        self._readiness = Readiness(self._models)
-        self._reconciler = Reconciler(repository, self._models, opener(settings), self._dataplane, self.metrics, self)
+        self._state = core.start(0, in_flight)
+        self._dataplane, self._readiness = self._state.dataplane, self._state.readiness
+        self._reconciler = Reconciler(
+            core.repository, self._models, opener(settings), self._dataplane, self.metrics, self
+        )
+        self._state.reconciler = self._reconciler
         self._watch_interval = settings.watch_interval
-        self.access = Access(settings)
         #: The gRPC methods that need no API key.
         self.open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self.max_message_bytes = settings.max_body_bytes
-        self._state = ServiceState(settings, self._dataplane, self._models, self._readiness, self.access, self.metrics)
-        self._state.reconciler = self._reconciler
         self._application = Application(self._state)
         counted = Counted(self._dataplane, self.metrics)
         self.methods: dict[str, Method] = {
@@ -92,8 +82,6 @@ class Replica:
         if self._watching is not None:
             self._watching.cancel()
         self._dataplane.close()
-        if self._request_log is not None:
-            self._request_log.close()
 
     def expose(self) -> str:
         """Return the metrics of this replica in Prometheus' text format."""

@@ -7,17 +7,19 @@ import gc
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tables.format import add_format_flags
+from sentiment_conv1d.service.errors import RequestError
 from sentiment_conv1d.service.settings import ProviderChoice, add_flags, read_settings
 from sentiment_conv1d.service.telemetry import logs
 
 #: Settings of the commands that start no server.
 _OFFLINE_SETTINGS = ("model_repository", "model_cache", "default_model", "execution_provider", "device", "threads")
+_SCORING_SETTINGS = (*_OFFLINE_SETTINGS, "max_text_characters")
 
 
 def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
@@ -27,6 +29,7 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="serve the models over REST and gRPC")
     add_flags(serve)
+    serve.set_defaults(run=_serve)
 
     _add_predict(commands.add_parser("predict", help="score files offline"))
 
@@ -40,14 +43,17 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
         help="auto: in a terminal, unless NO_COLOR is set (default: auto)",
     )
     add_flags(explain, _OFFLINE_SETTINGS)
+    explain.set_defaults(run=_explain)
 
     check = commands.add_parser("check", help="verify an artifact: digests, shapes, golden answer")
     check.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
     check.add_argument("--execution-provider", choices=get_args(ProviderChoice), default="cpu")
+    check.set_defaults(run=_check)
 
     copy = commands.add_parser("copy", help="copy an artifact to another name or version")
     copy.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
     copy.add_argument("target", type=Path, metavar="new_artifact", help="a folder of that form that does not exist")
+    copy.set_defaults(run=_copy)
 
     _add_drift(commands.add_parser("drift", help="compare a request log with the training, or with another log"))
     return top
@@ -70,7 +76,7 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     add_format_flags(predict)
     predict.add_argument("--columns", metavar="A,B", help="columns of the input to pass through (default: all)")
     predict.add_argument(
-        "--explain", type=_number, nargs="?", const=5, default=0, metavar="N", help="add the N strongest words (5)"
+        "--explain", type=_at_least(0), nargs="?", const=5, default=0, metavar="N", help="add the N strongest words (5)"
     )
     predict.add_argument(
         "--on-bad-rows",
@@ -87,11 +93,12 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     )
     predict.add_argument("--engine", choices=("local", "ray"), default="local", help="where to score (default: local)")
     predict.add_argument(
-        "--workers", type=_number, default=0, help="processes, or Ray actors; 0: one per processor (default: 0)"
+        "--workers", type=_at_least(0), default=0, help="processes, or Ray actors; 0: one per processor (default: 0)"
     )
-    predict.add_argument("--part-rows", type=_positive, default=8192, help="the most rows per part (default: 8192)")
+    predict.add_argument("--part-rows", type=_at_least(1), default=8192, help="the most rows per part (default: 8192)")
     predict.add_argument("--overwrite", action="store_true", help="replace an existing output and start again")
-    add_flags(predict, (*_OFFLINE_SETTINGS, "max_text_characters"))
+    add_flags(predict, _SCORING_SETTINGS)
+    predict.set_defaults(run=_predict)
 
 
 def _add_drift(drift: argparse.ArgumentParser) -> None:
@@ -112,19 +119,18 @@ def _add_drift(drift: argparse.ArgumentParser) -> None:
         metavar="PSI",
         help="exit with status 1 if a population stability index is above this value, and not by chance",
     )
+    drift.set_defaults(run=_drift)
 
 
-def _number(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+def _at_least(least: int) -> Callable[[str], int]:
+    """Return a function that parses a number, for the parser of the command line."""
 
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise ValueError
+        return value
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
     return number
 
 
@@ -135,21 +141,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
     """
     options = parser(prog).parse_args(arguments)
     try:
-        commands = {
-            "serve": _serve,
-            "predict": _predict,
-            "explain": _explain,
-            "check": _check,
-            "copy": _copy,
-            "drift": _drift,
-        }
-        return commands[options.command](options)
-    except SentimentError as error:
+        status: int = options.run(options)
+    except (SentimentError, RequestError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    return status
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -168,25 +167,20 @@ def _serve(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from sentiment_conv1d.scoring.command import predict
 
-    names = (*_OFFLINE_SETTINGS, "max_text_characters")
-    return predict(options, read_settings({name: getattr(options, name) for name in names}))
+    # `--workers` of this command is not the setting of the same name.
+    return predict(options, read_settings({name: getattr(options, name) for name in _SCORING_SETTINGS}))
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.service.errors import RequestError
     from sentiment_conv1d.service.inference.explaining.terminal import render
     from sentiment_conv1d.service.models.startup import default_artifact, opener
 
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if options.text == "-" else options.text
-    settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
+    settings = read_settings(vars(options))
     classifier = opener(settings)(default_artifact(settings))
     [encoding] = classifier.encode((text,))
     [prediction], _ = classifier.classify((encoding,))
-    try:
-        explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
-    except RequestError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     colour = {"auto": colour, "always": True, "never": False}[options.colour]
     print(*render(text, classifier.manifest, prediction, explanation, colour=colour), sep="\n")

@@ -198,8 +198,10 @@ class DataPlane:
         self.limits = Limits(fields, fields + texts * tokens)
 
     def close(self) -> None:
-        """Finish the running batch and cancel the queued jobs."""
+        """Finish the running batch, cancel the queued jobs, and write the request log's last records."""
         self._thread.shutdown(cancel_futures=True)
+        if self._request_log is not None:
+            self._request_log.close()
 
     def _make_batchers(self, classifier: Classifier) -> _Batchers:
         mode, rows, delay = self._batching

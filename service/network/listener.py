@@ -77,7 +77,7 @@ class Listener:
         self._handshakes: dict[Connection, tuple[socket.socket, asyncio.Task[None]]] = {}  # the longest first
         self._addresses: Counter[str] = Counter()
         self._deferred = 0  # accepted connections that wait for a place
-        self._closed = 0
+        self.closed = 0  # connections that were accepted and have closed, until the owner sets it to 0
         self._reasons: Counter[str] = Counter()  # since they were last logged
         self._shutting_down = False
 
@@ -103,7 +103,7 @@ class Listener:
             address = self._address(accepted)
         except OSError:  # the peer has disconnected
             accepted.close()
-            self._closed += 1
+            self.closed += 1
             return
         if address and self._addresses[address] >= self.max_connections_per_address:
             self._reject(accepted, "address")
@@ -122,11 +122,6 @@ class Listener:
         if self._reasons:
             logger.warning("there are too many connections", extra={"protocol": self.protocol, **self._reasons})
             self._reasons.clear()
-
-    def take_closed(self) -> int:
-        """Return the number of connections that have closed since the last call."""
-        closed, self._closed = self._closed, 0
-        return closed
 
     async def close(self, grace: float) -> None:
         """Shut down every connection, including new ones. Abort those that remain after `grace` seconds."""
@@ -182,7 +177,7 @@ class Listener:
                 accepted.send(refusal)
                 accepted.shutdown(socket.SHUT_WR)
                 accepted.recv(_REJECTED_BYTES)
-        self._closed += 1
+        self.closed += 1
         self._count_rejected(reason)
 
     def _count_rejected(self, reason: str) -> None:
@@ -222,7 +217,7 @@ class Listener:
         address = self._connections.pop(connection, None)
         if address is None:
             return
-        self._closed += 1
+        self.closed += 1
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]

@@ -15,49 +15,43 @@ import orjson
 _MAX_BYTES = 64 * 1024
 
 
-class ChannelClosed(Exception):
-    """The other process has closed its end."""
-
-
 class Channel:
-    """One end of a channel."""
+    """One end of a channel. `closed` says whether the other end is known to be closed."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._end.setblocking(False)
+        self.closed = False
 
     def fileno(self) -> int:
         """Return the descriptor, for selectors and event loops."""
         return self._end.fileno()
 
-    def send(self, kind: str, descriptor: int | None = None, **fields: Any) -> None:
-        """Send a message, optionally with a descriptor. Raises `ChannelClosed`, or `BlockingIOError` if it is full.
+    def send(self, kind: str, descriptor: int | None = None, **fields: Any) -> bool:
+        """Send a message, optionally with a descriptor. Returns False if the channel is full or closed.
 
         The channel is also full while as many descriptors are in transit as this process can have open files.
         """
         packet = orjson.dumps({"kind": kind} | fields)
         try:
             socket.send_fds(self._end, [packet], [] if descriptor is None else [descriptor])
-        except BlockingIOError:
-            raise
         except OSError as error:
-            if error.errno == errno.ETOOMANYREFS:
-                raise BlockingIOError from error
-            raise ChannelClosed from error
+            if error.errno not in (errno.EAGAIN, errno.ETOOMANYREFS):
+                self.closed = True
+            return False
+        return True
 
     def receive(self) -> tuple[dict[str, Any], int | None] | None:
-        """Return the next message and its descriptor, which the caller must close, or None if no message has arrived.
-
-        Raises `ChannelClosed`.
-        """
+        """Return the next message and its descriptor, which the caller must close, or None if there is none."""
         try:
             packet, descriptors, _, _ = socket.recv_fds(self._end, _MAX_BYTES, 1)
         except BlockingIOError:
             return None
-        except OSError as error:
-            raise ChannelClosed from error
+        except OSError:
+            packet = b""
         if not packet:
-            raise ChannelClosed
+            self.closed = True
+            return None
         message: dict[str, Any] = orjson.loads(packet)
         return message, descriptors[0] if descriptors else None
 

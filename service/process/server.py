@@ -20,18 +20,16 @@ from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.replay_log import Fact, ReplayLog
-from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import choose, opener, repository_of
-from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.activation import inherit
 from sentiment_conv1d.service.network.sockets import ListeningSocket, bind, bind_unix
 from sentiment_conv1d.service.process.channel import Channel
+from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.open_files import make_room
 from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.process.supervisor import Supervisor
-from sentiment_conv1d.service.process.worker import Worker, make_dataplane
+from sentiment_conv1d.service.process.worker import Worker
 from sentiment_conv1d.service.rest import app
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
@@ -70,30 +68,21 @@ def serve(settings: Settings) -> None:
         if settings.grpc:
             bound = inherited.get("grpc") or _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
-        metrics = make_metrics(settings, workers + 1)
-        metrics.use(workers)  # the last row is the supervisor's
-        repository = repository_of(settings)
-        models = LoadedModels(settings.default_model, settings.routing_rules())
-        replay_log = begin(settings, repository, models, shared=not may_use_cuda(settings.execution_provider))
-        count(models, metrics)
-        for remark in models.missing():
-            logger.warning(remark)
-        access = Access(settings)
+        shared = not may_use_cuda(settings.execution_provider)
+        core, replay_log = begin(settings, processes=workers + 1, shared=shared)
+        if shared:  # otherwise this process has no models
+            for remark in core.models.missing():
+                logger.warning(remark)
 
         def work(number: int, channel: Channel, facts: list[Fact]) -> None:
-            metrics.use(number)
-            worker = Worker(number, settings, repository, models, metrics, access, certificates, channel, facts)
-            try:
-                worker.run()
-            finally:
-                worker.close()
+            core.metrics.use(number)
+            Worker(number, core, certificates, channel, facts).run()
 
         def ready() -> None:
             secure = "" if certificates is None else "s"
-            schemes = {"grpc": "grpc", "rest": "http"}
-            for protocol in sorted(listeners):
-                described = listeners[protocol].describe(schemes[protocol] + secure, settings.host)
-                logger.info("listening on %s", described)
+            for protocol, scheme in (("grpc", "grpc"), ("rest", "http")):
+                if protocol in listeners:
+                    logger.info("listening on %s", listeners[protocol].describe(scheme + secure, settings.host))
 
         for listener in listeners.values():
             listener.listen()
@@ -103,8 +92,8 @@ def serve(settings: Settings) -> None:
             listeners,
             replay_log,
             ready=ready,
-            followed=partial(note, metrics),
-            replaced=metrics.replaced,
+            followed=partial(note, core.metrics),
+            replaced=core.metrics.replaced,
             worker_seconds=settings.worker_timeout,
             shutdown_seconds=settings.shutdown_timeout,
             drain_seconds=settings.drain_delay,
@@ -132,17 +121,15 @@ def worker_count(settings: Settings) -> int:
     return 1 if may_use_cuda(settings.execution_provider) else processors()
 
 
-def make_metrics(settings: Settings, workers: int) -> Metrics:
-    """Create counters for every route of the service."""
-    return Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers)
+def begin(settings: Settings, processes: int = 1, *, shared: bool = True) -> tuple[Core, ReplayLog]:
+    """Load the models. Returns the core and the log of the versions that all workers serve at their start.
 
-
-def begin(settings: Settings, repository: Repository, models: LoadedModels, *, shared: bool) -> ReplayLog:
-    """Return the log of the versions that all workers serve at their start.
-
-    With `shared`, this process opens the versions before it forks the workers. A process cannot use a GPU that its
-    parent has used, so on a GPU each worker opens the files that this process has read. Raises the errors of `choose`.
+    `processes` is the number of processes that count metrics, including this one. With `shared`, this process opens the
+    versions before it forks the workers. A process cannot use a GPU that its parent has used, so on a GPU each worker
+    opens the files that this process has read. Raises the errors of `choose`, and `StartupError`.
     """
+    repository = repository_of(settings)
+    models = LoadedModels(settings.default_model, settings.routing_rules())
     replay_log = ReplayLog(models)
     open_version = opener(settings)
 
@@ -155,17 +142,14 @@ def begin(settings: Settings, repository: Repository, models: LoadedModels, *, s
         replay_log.record(order, snapshot.take(artifact.contents))
 
     choose(repository, models, admit)
+    metrics = Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=processes)
+    metrics.use(processes - 1)
     for classifier in models:
         manifest = classifier.manifest
+        classifier.statistics = metrics.add_model(manifest, models.keys())
         extra = {"version": manifest.version, "execution_provider": classifier.engine.provider}
         logger.info("serving %s", manifest.name, extra=extra)
-    return replay_log
-
-
-def count(models: LoadedModels, metrics: Metrics) -> None:
-    """Give every model its statistics. Raises `TooManyModels`."""
-    for classifier in models:
-        classifier.statistics = metrics.add_model(classifier.manifest, models.keys())
+    return Core(settings, repository, models, metrics, Access(settings)), replay_log
 
 
 def note(metrics: Metrics, order: Order) -> None:
@@ -188,9 +172,5 @@ def note(metrics: Metrics, order: Order) -> None:
 
 def load(settings: Settings) -> app.Application:
     """Return the REST application with its models loaded, for a program with a single process."""
-    models = LoadedModels(settings.default_model, settings.routing_rules())
-    begin(settings, repository_of(settings), models, shared=True)
-    metrics = make_metrics(settings, 1)
-    count(models, metrics)
-    dataplane = make_dataplane(settings, models, metrics, InFlight())
-    return app.Application(ServiceState(settings, dataplane, models, Readiness(models), Access(settings), metrics))
+    core, _ = begin(settings)
+    return app.Application(core.start(0, InFlight()))

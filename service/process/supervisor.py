@@ -23,7 +23,7 @@ from typing import Literal
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.replay_log import Fact, ReplayLog
 from sentiment_conv1d.service.network.sockets import ListeningSocket
-from sentiment_conv1d.service.process.channel import Channel, ChannelClosed, pair
+from sentiment_conv1d.service.process.channel import Channel, pair
 from sentiment_conv1d.service.process.transactions import Transactions
 from sentiment_conv1d.service.process.worker_process import WorkerProcess, describe_end
 
@@ -45,8 +45,8 @@ _SILENT_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
 _STOPPED_SECONDS = 3.0
 
-#: Seconds until a message is sent again to a worker whose channel is full.
-_FULL_SECONDS = 0.01
+#: Seconds between two checks while a message, a connection or a replacement waits.
+_WAIT_SECONDS = 0.01
 
 #: Seconds between the end of listening and the end of accepting, for TCP handshakes in progress to complete.
 _SETTLE_SECONDS = 0.2
@@ -64,7 +64,6 @@ class _Acceptor:
 
     protocol: str
     listener: ListeningSocket
-    registered: bool = False
     paused_until: float = 0.0
     in_hand: socket.socket | None = None
 
@@ -99,7 +98,7 @@ class Supervisor:
         self._workers: dict[int, WorkerProcess] = {}  # by process id
         self._transactions = Transactions(self._workers, self.replay_log, self.followed)
         self._selector = selectors.DefaultSelector()
-        self._forks: list[tuple[float, int]] = []  # when to start which worker
+        self._forks = dict.fromkeys(range(self.number_of_workers), 0.0)  # the workers to start, and when
         self._signals: list[int] = []
         self._phase: Literal["", "drain", "leave"] = ""
         self._leave_at = self._kill_at = float("inf")
@@ -120,10 +119,10 @@ class Supervisor:
         # Objects that exist now are never freed. The collector must not write to their pages, so that they stay shared.
         gc.collect()
         gc.freeze()
-        for worker in range(self.number_of_workers):
-            self._fork(worker)
-        now = monotonic()
         while self._workers or self._forks:
+            now = monotonic()
+            self._handle_time(now)
+            self._listen_or_not(now)
             for key, _ in self._selector.select(self._seconds_to_wait(now)):
                 if key.fileobj is wake_reader:
                     wake_reader.recv(4096)
@@ -132,9 +131,6 @@ class Supervisor:
                 else:
                     self._hear(key.data)
             self._handle_signals()
-            now = monotonic()
-            self._handle_time(now)
-            self._listen_or_not(now)
         return not self._failed
 
     def _fork(self, number: int) -> None:
@@ -183,7 +179,7 @@ class Supervisor:
                         return False
                     continue  # the caller disconnected before it was accepted
             if not self._hand_over(acceptor.protocol, acceptor.in_hand):
-                acceptor.paused_until = monotonic() + _FULL_SECONDS
+                acceptor.paused_until = monotonic() + _WAIT_SECONDS
                 return False
             acceptor.in_hand.close()
             acceptor.in_hand = None
@@ -194,28 +190,26 @@ class Supervisor:
         ready = [worker for worker in self._workers.values() if worker.ready]
         silent_since = monotonic() - _SILENT_SECONDS
         for worker in sorted(ready, key=lambda worker: (worker.heard < silent_since, worker.connections[protocol])):
-            if worker.send("connection", connection.fileno(), protocol=protocol):
+            if worker.channel.send("connection", connection.fileno(), protocol=protocol):
                 worker.connections[protocol] += 1
                 return True
         return False
 
     def _hear(self, worker: WorkerProcess) -> None:
-        try:
-            while (received := worker.channel.receive()) is not None:
-                message, descriptor = received
-                worker.heard = monotonic()
-                match message["kind"]:
-                    case "ready":
-                        worker.ready = True
-                        self._transactions.go_on()
-                    case "closed":
-                        worker.connections[message["protocol"]] -= message["count"]
-                    case "ask":
-                        self._transactions.add(worker, message["ticket"], Order(**message["order"]), descriptor)
-                    case "done":
-                        self._transactions.answered(worker, message)
-        except ChannelClosed:
-            worker.end()
+        while (received := worker.channel.receive()) is not None:
+            message, descriptor = received
+            worker.heard = monotonic()
+            match message["kind"]:
+                case "ready":
+                    worker.joined = True
+                    self._transactions.go_on()
+                case "closed":
+                    worker.connections[message["protocol"]] -= message["count"]
+                case "ask":
+                    self._transactions.add(worker, message["ticket"], Order(**message["order"]), descriptor)
+                case "done":
+                    self._transactions.answered(worker, message)
+        if worker.channel.closed:
             self._selector.unregister(worker.channel)
 
     def _handle_signals(self) -> None:
@@ -258,7 +252,7 @@ class Supervisor:
             logger.error("worker %d %s and is replaced", worker.number, how, extra=extra)
             self.replaced(reason)
             stable = monotonic() - worker.started > _STABLE_SECONDS
-            self._forks.append((monotonic() + (0 if stable else _PAUSE_SECONDS), worker.number))
+            self._forks[worker.number] = monotonic() + (0 if stable else _PAUSE_SECONDS)
 
     def _shut_down(self, *, patient: bool) -> None:
         """Start the shutdown. A second call ends the drain delay, and a later one kills the workers."""
@@ -274,18 +268,17 @@ class Supervisor:
 
     def _handle_time(self, now: float) -> None:
         if self._phase != "leave":
-            for due, number in [fork for fork in self._forks if fork[0] <= now]:
-                self._forks.remove((due, number))
+            for number in [number for number, due in self._forks.items() if due <= now]:
+                del self._forks[number]
                 self._fork(number)
-            self._watch_start(now)
-            self._watch_life(now)
+            self._watch(now)
             self._transactions.watch(now)
         self._looked = now
         if self._phase == "drain" and now >= self._leave_at and (self._all_handed_over(now) or now >= self._kill_at):
             self._leave()
         if self._phase:
             for worker in self._workers.values():
-                if worker.told != self._phase and worker.send(self._phase):
+                if worker.told != self._phase and worker.channel.send(self._phase):
                     worker.told = self._phase
         if now >= self._kill_at:
             logger.error("killing %d workers that did not end", len(self._workers))
@@ -311,28 +304,24 @@ class Supervisor:
         self._phase = "leave"
         self._forks.clear()
         for acceptor in self._acceptors:
-            if acceptor.registered:
+            if acceptor.listener.socket in self._selector.get_map():
                 self._selector.unregister(acceptor.listener.socket)
             acceptor.close()
 
-    def _watch_start(self, now: float) -> None:
-        ready = [worker for worker in self._workers.values() if worker.ready]
-        if not self._was_ready and len(ready) == self.number_of_workers:
+    def _watch(self, now: float) -> None:
+        """Kill workers that hang or do not start. They are replaced like workers that died."""
+        if not self._was_ready and sum(worker.ready for worker in self._workers.values()) == self.number_of_workers:
             self._was_ready = True
             self.ready()
-        for worker in self._workers.values():
-            if worker.starting and now - worker.started > START_TIMEOUT:
-                logger.error("worker %d is not ready after %.0f s", worker.number, START_TIMEOUT)
-                worker.kill()
-
-    def _watch_life(self, now: float) -> None:
-        """Kill workers that hang. They are replaced like workers that died."""
         if now - self._looked > _STOPPED_SECONDS:
             for worker in self._workers.values():
                 worker.heard = now
         for worker in self._workers.values():
             if worker.ready and now - worker.heard > self.worker_seconds:
                 logger.error("worker %d gave no sign of life for %g s", worker.number, self.worker_seconds)
+                worker.kill()
+            elif worker.running and not worker.joined and now - worker.started > START_TIMEOUT:
+                logger.error("worker %d is not ready after %.0f s", worker.number, START_TIMEOUT)
                 worker.kill()
 
     def _listen_or_not(self, now: float) -> None:
@@ -342,24 +331,18 @@ class Supervisor:
         able = self._was_ready and any(worker.ready for worker in self._workers.values())
         for acceptor in self._acceptors:
             wanted = able and now >= acceptor.paused_until
-            if wanted and not acceptor.registered:
+            registered = acceptor.listener.socket in self._selector.get_map()
+            if wanted and not registered:
                 self._selector.register(acceptor.listener.socket, selectors.EVENT_READ, acceptor)
-            elif acceptor.registered and not wanted:
+            elif registered and not wanted:
                 self._selector.unregister(acceptor.listener.socket)
-            acceptor.registered = wanted
             if wanted and acceptor.in_hand is not None:
                 self._accept(acceptor)  # if no further connection arrives, no event triggers another try
 
     def _seconds_to_wait(self, now: float) -> float:
-        """Return the seconds until the next event that was not due at `now`."""
-        times = [due for due, _ in self._forks]
-        moments = [self._leave_at, self._kill_at, *(acceptor.paused_until for acceptor in self._acceptors)]
-        moments += [] if self._settled_at is None else [self._settled_at]
-        times += [moment for moment in moments if moment > now]
-        if any(worker.told != self._phase and not worker.ended for worker in self._workers.values()):
-            times.append(now + _FULL_SECONDS)
-        times.append(now + _LOOK_SECONDS)
-        return max(0.0, min(times) - monotonic())
+        """Return the seconds until the next check if nothing happens before."""
+        waiting = self._phase or self._forks or any(acceptor.paused_until > now for acceptor in self._acceptors)
+        return _WAIT_SECONDS if waiting else _LOOK_SECONDS
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(number)

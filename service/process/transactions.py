@@ -148,9 +148,9 @@ class Transactions:
         current.round = next(self._rounds)
         current.missing = {worker.pid for worker in workers}
         for worker in workers:
-            if not worker.send("order", descriptor, round=current.round, order=order._asdict()):
+            if not worker.channel.send("order", descriptor, round=current.round, order=order._asdict()):
                 # The worker would serve other versions than the others. One that has ended is replaced anyway.
-                if not worker.ended:
+                if not worker.channel.closed:
                     logger.error("worker %d does not receive orders", worker.number)
                 worker.kill()
 
@@ -158,7 +158,8 @@ class Transactions:
         """Report the result of the first order to the worker that sent it."""
         finished = self._queue.popleft()
         asking = finished.asking
-        if asking.pid in self._workers and not asking.send("result", ticket=finished.ticket, problem=problem):
+        running = asking.pid in self._workers
+        if running and not asking.channel.send("result", ticket=finished.ticket, problem=problem):
             logger.warning("worker %d did not receive the result of its order", asking.number)
         if finished.descriptor is not None:
             os.close(finished.descriptor)

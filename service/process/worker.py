@@ -11,7 +11,6 @@ import secrets
 import signal
 import socket
 import sys
-from collections import Counter
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,32 +19,24 @@ import uvicorn
 
 from sentiment_conv1d.service.errors import Unavailable
 from sentiment_conv1d.service.grpc.server import GrpcServer
-from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane, RequestLimits
 from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.models.replay_log import Fact
-from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import opener
-from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.listener import Connection, Listener
 from sentiment_conv1d.service.network.turns import Turns
-from sentiment_conv1d.service.process.channel import Channel, ChannelClosed
+from sentiment_conv1d.service.process.channel import Channel
+from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.heap import Heap
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.middleware.cors import allow_origins
 from sentiment_conv1d.service.rest.server import headers
+from sentiment_conv1d.service.rest.server.fast_path import FindHandler
 from sentiment_conv1d.service.rest.server.protocol import Protocol
 from sentiment_conv1d.service.rest.server.refusal import refusal
-from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
-from sentiment_conv1d.service.settings import Settings
-from sentiment_conv1d.service.telemetry.metrics import Metrics
-from sentiment_conv1d.service.telemetry.request_log import RequestLog
-from sentiment_conv1d.service.telemetry.sinks import EventSink, LogFile, Sink
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -76,25 +67,20 @@ class Worker(uvicorn.Server):
     def __init__(
         self,
         number: int,
-        settings: Settings,
-        repository: Repository,
-        models: LoadedModels,
-        metrics: Metrics,
-        access: Access,
+        core: Core,
         certificates: Certificates | None,
         channel: Channel,
         facts: list[Fact],
     ) -> None:
+        settings = core.settings
         self._in_flight = InFlight()
-        self._request_log = make_request_log(settings, number, metrics)
-        self._dataplane = make_dataplane(settings, models, metrics, self._in_flight, self._request_log)
-        self._readiness = Readiness(models)
-        self._reconciler = Reconciler(repository, models, opener(settings), self._dataplane, metrics, self)
-        self._state = ServiceState(settings, self._dataplane, models, self._readiness, access, metrics)
-        self._state.reconciler = self._reconciler
+        self._state = core.start(number, self._in_flight)
+        self._state.reconciler = Reconciler(
+            core.repository, core.models, opener(settings), self._state.dataplane, core.metrics, self
+        )
         application: Any = Application(self._state)
-        #: For requests on the fast path, which skips ASGI; None if middleware has to see every request.
-        self._application: Application | None = application
+        #: Finds the handlers of the fast path, which skips ASGI. None if middleware has to see every request.
+        self._find_handler: FindHandler | None = application.find_handler
         self._tracer: Tracer | None = None
         if settings.tracing:
             from sentiment_conv1d.service.rest.middleware.traced import Traced
@@ -102,10 +88,10 @@ class Worker(uvicorn.Server):
 
             self._tracer = Tracer()
             application = Traced(application, self._tracer)
-            self._application = None
+            self._find_handler = None
         if settings.cors_origins is not None:
             application = allow_origins(application, settings.cors_origins)
-            self._application = None
+            self._find_handler = None
         super().__init__(
             uvicorn.Config(
                 application,
@@ -123,7 +109,6 @@ class Worker(uvicorn.Server):
         self.server_state.tasks = self._in_flight.new_set()
         self._number = number
         self._settings = settings
-        self._access = access
         self._buffers = Buffers(settings.max_buffered_bytes)
         self._channel = channel
         self._certificates = certificates
@@ -133,25 +118,31 @@ class Worker(uvicorn.Server):
         self._tickets = itertools.count()
         self._results: dict[int, asyncio.Future[str]] = {}
         self._background: list[asyncio.Task[None]] = []
-        self._closed: Counter[str] = Counter()  # connections by protocol, since the last report to the supervisor
-        self._leaving = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Follow the orders that the other workers have followed, listen to the supervisor, and report ready."""
         self._loop = asyncio.get_running_loop()
-        self._rest = self._make_listener()
+        self._listeners = {"rest": self._make_listener()}
         self._turns = Turns(self._loop)
         sys.setswitchinterval(_SWITCH_SECONDS)
-        self._access.refresh()  # the keys are those of the service's start
-        await self._reconciler.catch_up(self._facts)
+        self._state.access.refresh()  # the keys are those of the service's start
+        await self._state.reconciler.catch_up(self._facts)
         for _, descriptor in self._facts:
             os.close(descriptor)
         if self._settings.grpc:
-            self._grpc = self._make_grpc_server()
+            self._grpc = GrpcServer(
+                self._state,
+                buffers=self._buffers,
+                turns=self._turns,
+                tasks=self._in_flight.new_set(),
+                certificates=self._certificates,
+                tracer=self._tracer,
+            )
+            self._listeners["grpc"] = self._grpc.listener
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._background.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
-            self._background.append(asyncio.create_task(self._reconciler.watch(self._settings.watch_interval)))
+            self._background.append(asyncio.create_task(self._state.reconciler.watch(self._settings.watch_interval)))
         self._heap = Heap()
         self._channel.send("ready")
         self.started = True
@@ -160,46 +151,39 @@ class Worker(uvicorn.Server):
         """Called ten times a second; returns whether it is time to leave."""
         self._tell_closed()
         if counter % _LIFE_TICKS == 0:
-            self._tell("alive")
+            self._channel.send("alive")
         if counter % _WATCH_TICKS == 0:
             self._watch()
             self._heap.trim(self._loop.time(), idle=not len(self._in_flight))
         if self._grpc is not None:
-            self._grpc.health.tell(self._readiness.ready)
-        return await super().on_tick(counter) or self._leaving
+            self._grpc.health.tell(self._state.readiness.ready)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish the requests and calls that are running or being read."""
-        self.should_exit = True
+        """Finish the requests and calls that are running or being read, and the running batch."""
         for task in self._background:
             task.cancel()
         grace = self._settings.shutdown_timeout
-        closing = [self._rest.close(grace)]
+        closing = [self._listeners["rest"].close(grace)]
         if self._grpc is not None:
             closing.append(self._grpc.stop(grace))
         await asyncio.gather(*closing)
         self._loop.remove_reader(self._channel.fileno())
         for running in self.server_state.tasks:
             running.cancel()
+        self._state.dataplane.close()
         if self._tracer is not None:
             self._tracer.close()
-        if self._request_log is not None:
-            self._request_log.close()
-
-    def close(self) -> None:
-        """Let the running batch finish, after the event loop has ended."""
-        self._dataplane.close()
 
     async def ask(self, order: Order, descriptor: int | None = None) -> str:
         """Make all workers follow an order, and return why they did not, if so. Raises `Unavailable` at shutdown."""
         ticket = next(self._tickets)
         self._results[ticket] = self._loop.create_future()
         try:
-            self._readiness.check_draining()
-            self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict())
+            self._state.readiness.check_draining()
+            if not self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict()):
+                raise Unavailable("the supervisor does not accept orders")
             return await self._results[ticket]
-        except (BlockingIOError, ChannelClosed):
-            raise Unavailable("the supervisor does not accept orders") from None
         finally:
             del self._results[ticket]
 
@@ -212,60 +196,42 @@ class Worker(uvicorn.Server):
 
     def _watch(self) -> None:
         now = self._loop.time()
-        self._rest.watch(now)
-        if self._grpc is not None:
-            self._grpc.listener.watch(now)
+        for listener in self._listeners.values():
+            listener.watch(now)
         if self._certificates is not None:
             self._certificates.refresh()
-        self._access.refresh()
+        self._state.access.refresh()
 
     def _hear(self) -> None:
         """Read what the supervisor sent. Leave if the supervisor is gone."""
-        try:
-            for _ in range(_HANDOUT):
-                if self._rest.busy or (self._grpc is not None and self._grpc.listener.busy):
-                    break
-                received = self._channel.receive()
-                if received is None:
-                    break
-                message, descriptor = received
-                match message["kind"]:
-                    case "connection":
-                        connection = None if descriptor is None else socket.socket(fileno=descriptor)
-                        self._receive(message["protocol"], connection)
-                    case "order":
-                        self._orders.put_nowait((message, descriptor))
-                    case "result":
-                        if (result := self._results.get(message["ticket"])) is not None and not result.done():
-                            result.set_result(message["problem"])
-                    case "drain":
-                        self._drain()
-                    case "leave":
-                        self._leave()
-        except ChannelClosed:
-            logger.error("worker %d: the supervisor is gone", self._number)
-            self._loop.remove_reader(self._channel.fileno())
-            self._leave()
+        for _ in range(_HANDOUT):
+            if any(listener.busy for listener in self._listeners.values()):
+                break
+            received = self._channel.receive()
+            if received is None:
+                if self._channel.closed:
+                    logger.error("worker %d: the supervisor is gone", self._number)
+                    self._loop.remove_reader(self._channel.fileno())
+                    self._leave()
+                break
+            message, descriptor = received
+            match message["kind"]:
+                case "connection":
+                    listener = self._listeners[message["protocol"]]
+                    if descriptor is None:  # this process has no free file descriptor
+                        listener.closed += 1
+                    else:
+                        listener.accept(socket.socket(fileno=descriptor))
+                case "order":
+                    self._orders.put_nowait((message, descriptor))
+                case "result":
+                    if (result := self._results.get(message["ticket"])) is not None and not result.done():
+                        result.set_result(message["problem"])
+                case "drain":
+                    self._drain()
+                case "leave":
+                    self._leave()
         self._tell_closed()
-
-    def _receive(self, protocol: str, connection: socket.socket | None) -> None:
-        if connection is None:  # this process has no free file descriptor
-            self._closed[protocol] += 1
-        elif protocol == "grpc":
-            assert self._grpc is not None
-            self._grpc.listener.accept(connection)
-        else:
-            self._rest.accept(connection)
-
-    def _make_grpc_server(self) -> GrpcServer:
-        return GrpcServer(
-            self._state,
-            buffers=self._buffers,
-            turns=self._turns,
-            tasks=self._in_flight.new_set(),
-            certificates=self._certificates,
-            tracer=self._tracer,
-        )
 
     def _make_listener(self) -> Listener:
         settings, certificates = self._settings, self._certificates
@@ -288,10 +254,10 @@ class Worker(uvicorn.Server):
             self.server_state,
             self._loop,
             lost,
-            find_handler=None if self._application is None else self._application.find_handler,
+            find_handler=self._find_handler,
             buffers=self._buffers,
             turns=self._turns,
-            draining=lambda: self._readiness.draining,
+            draining=lambda: self._state.readiness.draining,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,
         )
@@ -305,7 +271,7 @@ class Worker(uvicorn.Server):
         while True:
             message, descriptor = await self._orders.get()
             try:
-                refusal = await self._reconciler.follow(Order(**message["order"]), descriptor)
+                refusal = await self._state.reconciler.follow(Order(**message["order"]), descriptor)
             except Exception:
                 # This worker would serve other versions than the others, so it has to be replaced.
                 logger.exception("worker %d failed to follow an order", self._number)
@@ -319,24 +285,13 @@ class Worker(uvicorn.Server):
 
     def _tell_closed(self) -> None:
         """Tell the supervisor how many of the connections that it handed out are closed."""
-        self._closed["rest"] += self._rest.take_closed()
-        if self._grpc is not None:
-            self._closed["grpc"] += self._grpc.listener.take_closed()
-        for protocol, count in self._closed.items():
-            if count and self._tell("closed", protocol=protocol, count=count):
-                self._closed[protocol] = 0
-
-    def _tell(self, kind: str, **fields: Any) -> bool:
-        """Send a message to the supervisor; returns whether it was sent."""
-        try:
-            self._channel.send(kind, **fields)
-        except (BlockingIOError, ChannelClosed):
-            return False
-        return True
+        for protocol, listener in self._listeners.items():
+            if listener.closed and self._channel.send("closed", protocol=protocol, count=listener.closed):
+                listener.closed = 0
 
     def _drain(self) -> None:
         """Answer requests as before, but fail health checks and load no more models."""
-        self._readiness.draining = True
+        self._state.readiness.draining = True
         for result in self._results.values():
             if not result.done():
                 result.set_exception(Unavailable("shutting down"))
@@ -344,35 +299,4 @@ class Worker(uvicorn.Server):
     def _leave(self) -> None:
         """Leave. The supervisor has handed out its last connection."""
         self._drain()
-        self._leaving = True
-
-
-def make_request_log(settings: Settings, worker: int, metrics: Metrics) -> RequestLog | None:
-    """Return the request log of a worker, or None if it is off."""
-    if settings.request_log is None:
-        return None
-    sink: Sink
-    if (folder := settings.request_log_folder) is None:
-        sink = EventSink(settings.request_log).write
-    else:
-        sink = LogFile(folder / f"requests-{worker}.jsonl", settings.request_log_bytes).write
-    return RequestLog(sink, settings.request_log_sample, texts=settings.request_log_texts, count=metrics.logged)
-
-
-def make_dataplane(
-    settings: Settings,
-    models: LoadedModels,
-    metrics: Metrics,
-    in_flight: InFlight,
-    request_log: RequestLog | None = None,
-) -> DataPlane:
-    """Return a data plane with the limits of the settings."""
-    limits = RequestLimits(
-        texts=settings.max_batch_texts,
-        characters=settings.max_text_characters,
-        requests=settings.max_concurrent_requests,
-        pending_texts=settings.max_pending_texts,
-        seconds=settings.request_timeout,
-    )
-    batching = Batching(settings.batching, settings.batching_rows, settings.batching_delay)
-    return DataPlane(limits, batching, metrics, in_flight, models, request_log)
+        self.should_exit = True

@@ -7,9 +7,8 @@ import signal
 from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
 
-from sentiment_conv1d.service.process.channel import Channel, ChannelClosed
+from sentiment_conv1d.service.process.channel import Channel
 
 _SIGNAL_NAMES = {each.value: each.name for each in signal.Signals}
 
@@ -23,38 +22,25 @@ class WorkerProcess:
     channel: Channel
     started: float = field(default_factory=monotonic)
     heard: float = field(default_factory=monotonic)
-    ready: bool = False  # accepts connections
-    ended: bool = False
+    joined: bool = False  # has reported that it accepts connections
     killed: bool = False  # by the supervisor
     told: str = ""  # the last shutdown phase that was sent to it
     connections: Counter[str] = field(default_factory=Counter)  # by protocol
 
     @property
-    def starting(self) -> bool:
-        """Whether it can still become ready."""
-        return not (self.ready or self.ended or self.killed)
+    def running(self) -> bool:
+        """Whether it has neither been killed nor closed its end of the channel, which it does when it ends."""
+        return not (self.killed or self.channel.closed)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it accepts connections."""
+        return self.joined and self.running
 
     def kill(self) -> None:
         """Kill it with SIGKILL."""
-        self.ready = False
         self.killed = True
         os.kill(self.pid, signal.SIGKILL)
-
-    def end(self) -> None:
-        """Note that its end of the channel is closed: it has ended, or is about to."""
-        self.ready = False
-        self.ended = True
-
-    def send(self, kind: str, descriptor: int | None = None, **fields: Any) -> bool:
-        """Send a message. Returns False if the channel is full or closed."""
-        try:
-            self.channel.send(kind, descriptor, **fields)
-        except BlockingIOError:
-            return False
-        except ChannelClosed:
-            self.end()
-            return False
-        return True
 
 
 def describe_end(status: int) -> str:

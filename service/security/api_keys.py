@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 from pydantic import SecretStr
 
@@ -27,30 +26,24 @@ class Access:
 
     def __init__(self, settings: Settings) -> None:
         self._administration = settings.admin
-        self._api_keys = ApiKeys.read(settings.api_keys, settings.api_key_file)
-        self._admin_keys = ApiKeys.read(settings.admin_keys, settings.admin_key_file, "administration")
-
-    @property
-    def needs_key(self) -> bool:
-        """Whether requests need a key."""
-        return self._api_keys is not None
-
-    @property
-    def takes_key(self) -> bool:
-        """Whether some requests need an API key or an administration key."""
-        return self.needs_key or self._admin_keys is not None
+        self._api_keys = ApiKeys(settings.api_keys, settings.api_key_file)
+        self._admin_keys = ApiKeys(settings.admin_keys, settings.admin_key_file, "administration")
+        #: Whether requests need a key.
+        self.needs_key = self._api_keys.configured
+        #: Whether some requests need an API key or an administration key.
+        self.takes_key = self.needs_key or self._admin_keys.configured
 
     def admits(self, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether a caller can send requests. An administration key is valid wherever an API key is."""
-        if self._api_keys is None or self._api_keys.admit(headers):
+        if not self.needs_key or self._api_keys.admit(headers):
             return True
-        return self._admin_keys is not None and self._admin_keys.admit(headers)
+        return self._admin_keys.admit(headers)
 
     def check_administration(self, headers: Mapping[bytes, bytes]) -> None:
         """Raise `Forbidden` or `Unauthorized` unless a caller that `admits` accepts can load and unload models."""
         if self._administration == "off":
             raise Forbidden("loading and unloading models is off; the setting --admin turns it on")
-        if self._admin_keys is None or self._admin_keys.admit(headers):
+        if not self._admin_keys.configured or self._admin_keys.admit(headers):
             return
         if self.needs_key:
             raise Forbidden("an API key cannot load or unload models; use an administration key")
@@ -58,29 +51,23 @@ class Access:
 
     def refresh(self) -> None:
         """Read the key files again if they have changed."""
-        for keys in (self._api_keys, self._admin_keys):
-            if keys is not None:
-                keys.refresh()
+        self._api_keys.refresh()
+        self._admin_keys.refresh()
 
 
 class ApiKeys(Reloaded):
     """Keys from a comma-separated list and from a file with one key per line and comments that begin with #.
 
-    Only SHA-256 hashes are stored and compared, so neither memory nor response times reveal a key.
+    Only SHA-256 hashes are stored and compared, so neither memory nor response times reveal a key. `configured` says
+    whether there is a list or a file. Without them, no key is valid.
 
     Raises `StartupError`, whose message never contains a key.
     """
 
-    def __init__(self, listed: str = "", file: Path | None = None, kind: str = "API") -> None:
+    def __init__(self, listed: SecretStr | None, file: Path | None = None, kind: str = "API") -> None:
         self._listed, self._file, self._kind = listed, file, kind
+        self.configured = listed is not None or file is not None
         super().__init__(f"{kind} keys", () if file is None else (file,))
-
-    @classmethod
-    def read(cls, listed: SecretStr | None, file: Path | None, kind: str = "API") -> Self | None:
-        """Return the keys of two settings, or None if neither is set. Raises `StartupError`."""
-        if listed is None and file is None:
-            return None
-        return cls("" if listed is None else listed.get_secret_value(), file, kind)
 
     def admit(self, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether the headers of a request, or the metadata of a call, contain a valid key."""
@@ -91,7 +78,7 @@ class ApiKeys(Reloaded):
         return presented is not None and _hash(presented) in self._hashes
 
     def _load(self) -> None:
-        keys = self._listed.split(",")
+        keys = [] if self._listed is None else self._listed.get_secret_value().split(",")
         if self._file is not None:
             try:
                 lines = self._file.read_text("utf-8").splitlines()
@@ -102,7 +89,7 @@ class ApiKeys(Reloaded):
                 raise StartupError(f"{self._file}: the {self._kind} keys cannot be read: they are not UTF-8") from None
             keys += [line for line in lines if not line.lstrip().startswith("#")]
         keys = [key.strip() for key in keys if key.strip()]
-        if not keys:
+        if self.configured and not keys:
             raise StartupError(f"{self._kind} keys are configured, but the list is empty")
         for number, key in enumerate(keys, start=1):
             if len(key) < MIN_CHARACTERS or not key.isascii() or not key.isprintable() or " " in key:

@@ -35,19 +35,15 @@ class Certificates(Reloaded):
         return cls(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, optional=optional)
 
     def _load(self) -> None:
-        _check_certificate(self._certificate, _read(self._certificate, "certificate"))
+        _read_certificates(self._certificate, "certificate")
         _read(self._key, "key")
         authorities = None
         if self._client_ca is not None:
-            authorities = _read(self._client_ca, "certificate authority of clients")
-            _check_certificate(self._client_ca, authorities)
-        demand = ssl.CERT_OPTIONAL if self._optional else ssl.CERT_REQUIRED
-        self.rest, self.grpc = (
-            self._context("http/1.1", authorities, demand),
-            self._context("h2", authorities, ssl.CERT_REQUIRED),
-        )
+            authorities = _read_certificates(self._client_ca, "certificate authority of clients")
+        self.rest = self._context("http/1.1", authorities, ssl.CERT_OPTIONAL if self._optional else ssl.CERT_REQUIRED)
+        self.grpc = self._context("h2", authorities, ssl.CERT_REQUIRED)
 
-    def _context(self, protocol: str, authorities: bytes | None, demand: ssl.VerifyMode) -> ssl.SSLContext:
+    def _context(self, protocol: str, authorities: str | None, demand: ssl.VerifyMode) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols([protocol])
@@ -60,7 +56,7 @@ class Certificates(Reloaded):
         except (OSError, ValueError) as error:
             raise StartupError(f"{self._key}: {error}") from error
         if authorities is not None:
-            context.load_verify_locations(cadata=authorities.decode("ascii", "replace"))
+            context.load_verify_locations(cadata=authorities)
             context.verify_mode = demand
         return context
 
@@ -72,11 +68,13 @@ def _read(file: Path, what: str) -> bytes:
         raise StartupError(f"{file}: the {what} cannot be read: {error.strerror}") from error
 
 
-def _check_certificate(file: Path, content: bytes) -> None:
+def _read_certificates(file: Path, what: str) -> str:
+    certificates = _read(file, what).decode("ascii", "replace")
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=content.decode("ascii", "replace"))
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=certificates)
     except (ssl.SSLError, ValueError) as error:
         raise StartupError(f"{file}: the file contains no PEM certificate") from error
+    return certificates
 
 
 def _no_password() -> NoReturn:

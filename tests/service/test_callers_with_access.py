@@ -13,18 +13,18 @@ import uvloop
 from pydantic import SecretStr
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.service.grpc.server import GrpcServer
+from sentiment_conv1d.service.grpc.server import ROUTES, GrpcServer
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Reader, Turns
-from sentiment_conv1d.service.process.server import make_metrics
-from sentiment_conv1d.service.rest.app import Application
+from sentiment_conv1d.service.rest.app import Application, routes
 from sentiment_conv1d.service.rest.server.protocol import Protocol
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.attacks.wire import CHECK, HELLO, PREDICT, block, data, headers, literal, message
 from tests.service.rest.raw import request
 
@@ -36,7 +36,8 @@ def state() -> ServiceState:
     """Return a service without models. It answers 404 to callers with access."""
     models = LoadedModels()
     dataplane = cast(DataPlane, None)
-    return ServiceState(SETTINGS, dataplane, models, Readiness(models), Access(SETTINGS), make_metrics(SETTINGS, 1))
+    metrics = Metrics({"rest": routes(SETTINGS), "grpc": ROUTES})
+    return ServiceState(SETTINGS, dataplane, models, Readiness(models), Access(SETTINGS), metrics)
 
 
 def rest() -> Protocol:

@@ -551,8 +551,9 @@ def test_version_that_crashes_workers(repository: Path, tmp_path: Path, workers:
 def test_workers_that_open_for_themselves(repository: Path, tmp_path: Path) -> None:
     """A worker that cannot share the parent's session, as on a GPU, opens the files that the parent read."""
     variables = patched(tmp_path / "patch", APART="1")
-    flags = ("--workers", "2", "--default-model", "tickets", *WATCH)
+    flags = ("--workers", "2", "--default-model", "tickets", "--version-labels", "tickets=stable:1", *WATCH)
     with ServerProcess(*flags, repository=repository, **variables) as server:
+        assert not [line for line in server.log if "which is not served" in line]
         shutil.rmtree(repository / "tickets")
         replace_workers(server)
         assert versions(server, 4) == {"1": 4}

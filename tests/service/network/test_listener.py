@@ -107,7 +107,7 @@ def test_limit() -> None:
             fourth = await bench.connect()
             assert await loop.sock_recv(fourth, 100) == b"no"
             assert bench.rejected == {"evicted": 1, "limit": 1}
-            assert bench.listener.take_closed() == 2
+            assert bench.listener.closed == 2
             assert await say(second, b".") == b"."
 
     run(check)
@@ -141,7 +141,7 @@ def test_close() -> None:
             assert await loop.sock_recv(late, 100) == b""
             assert await say(busy, b".") == b"."
             await closing
-            assert bench.listener.take_closed() == 3
+            assert bench.listener.closed == 3
 
     run(check)
 
@@ -155,7 +155,7 @@ def test_close_without_grace() -> None:
             busy = await bench.connect()
             assert await say(busy, b"a") == b"a"
             await bench.listener.close(grace=0)
-            assert bench.listener.take_closed() == 1
+            assert bench.listener.closed == 1
             assert await asyncio.get_running_loop().sock_recv(busy, 100) == b""
 
     run(check)
