@@ -10,7 +10,7 @@ import asyncio
 import gzip
 import json
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -30,7 +30,7 @@ from sentiment_conv1d.service.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.process.server import load
 from sentiment_conv1d.service.rest import app
 from sentiment_conv1d.service.rest.app import Application
-from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest, Result
+from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry import logs
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -82,10 +82,6 @@ class Asked(HttpRequest):
     async def body(self, limit: int, seconds: float) -> bytes:
         """Return the whole body."""
         return self._body
-
-    async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Return the result."""
-        return await work
 
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
         """Discard the response."""

@@ -30,7 +30,6 @@ from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import DeadlineExceeded
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.prediction import Prediction
-from sentiment_conv1d.service.telemetry.request_context import current
 from sentiment_conv1d.service.telemetry.statistics import Stages
 
 #: Converts the rows of a job, texts or ids, to encodings.
@@ -78,14 +77,9 @@ class Batcher(ABC):
         self._waiting: deque[Job] = deque()
 
     def submit(self, rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf) -> asyncio.Future[Done]:
-        """Queue rows for a batch. The future fails with `DeadlineExceeded` if they wait longer than `seconds`.
-
-        The request context gets the future, so that the transport can end the wait.
-        """
+        """Queue rows for a batch. The future fails with `DeadlineExceeded` if they wait longer than `seconds`."""
         loop = asyncio.get_running_loop()
         job = Job(rows, encode, size, perf_counter_ns(), seconds, loop.create_future())
-        if (context := current.get()) is not None:
-            context.waiting = job.done
         self._waiting.append(job)
         self._start(loop)
         return job.done

@@ -43,12 +43,10 @@ def _listening(descriptor: int, name: str) -> ListeningSocket:
     if not listens:
         raise StartupError(f"systemd passed {name!r}, which is not a listening stream socket: use ListenStream=")
     address = bound.getsockname()
-    if bound.family in (socket.AF_INET, socket.AF_INET6):
-        return ListeningSocket(bound, inherited=True)
-    # The name of an abstract socket is bytes.
-    if bound.family == socket.AF_UNIX and isinstance(address, str):
-        return ListeningSocket(bound, Path(address), inherited=True)
-    raise StartupError(
-        f"systemd passed {name!r}, which listens on {address!r}: use ListenStream= with a port or the path of a Unix "
-        "domain socket"
-    )
+    path = Path(address) if isinstance(address, str) else None  # the name of an abstract socket is bytes
+    if path is None and bound.family not in (socket.AF_INET, socket.AF_INET6):
+        raise StartupError(
+            f"systemd passed {name!r}, which listens on {address!r}: use ListenStream= with a port or the path of a "
+            "Unix domain socket"
+        )
+    return ListeningSocket(bound, path, inherited=True)

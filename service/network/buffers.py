@@ -41,20 +41,11 @@ class Charge:
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
         self._held = 0
-        self.refusal: Overloaded | None = None  # from then on, the body is incomplete
+        self.refusal: Overloaded | None = None  # why the rest of the body was not read
 
     def add(self, count: int) -> None:
         """Charge `count` more bytes. Raises `Overloaded` beyond the limit."""
-        try:
-            self._held += self._buffers.hold(count)
-        except Overloaded as error:
-            self.refusal = error
-            raise
-
-    def check(self) -> None:
-        """Raise `Overloaded` if the request exceeded the limit."""
-        if self.refusal is not None:
-            raise self.refusal
+        self._held += self._buffers.hold(count)
 
     def release(self) -> None:
         """Release all bytes."""

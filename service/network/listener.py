@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import select
 import socket
 import ssl
 from collections import Counter
@@ -13,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Protocol, cast
 
-from sentiment_conv1d.service.network.receiver import Receiver
+from sentiment_conv1d.service.network.receiver import Receiver, has_unread
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Listener:
 
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._connections: dict[Connection, str] = {}  # to the peer's address
+        self._connections: dict[Connection, str] = {}  # to the peer's address; empty if it is not limited
         self._handshakes: dict[Connection, tuple[socket.socket, asyncio.Task[None]]] = {}  # the longest first
         self._addresses: Counter[str] = Counter()
         self._deferred = 0  # accepted connections that wait for a place
@@ -100,7 +100,8 @@ class Listener:
         self._deferred -= turns < _ROOM_TURNS
         accepted.setblocking(False)
         try:
-            address = self._address(accepted)
+            limited = self.max_connections_per_address and accepted.family != socket.AF_UNIX
+            address = accepted.getpeername()[0] if limited else ""
         except OSError:  # the peer has disconnected
             accepted.close()
             self.closed += 1
@@ -145,13 +146,6 @@ class Listener:
     def _established(self) -> list[Connection]:
         return [connection for connection in self._connections if connection not in self._handshakes]
 
-    def _address(self, accepted: socket.socket) -> str:
-        """Return the peer's address, or an empty string for Unix sockets and without a limit. Raises `OSError`."""
-        if not self.max_connections_per_address or accepted.family == socket.AF_UNIX:
-            return ""
-        address: str = accepted.getpeername()[0]
-        return address
-
     def _has_room(self) -> bool:
         """Whether one more connection fits. At the limit, evicts idle connections, or else the longest handshake."""
         if len(self._connections) < self.max_connections:
@@ -164,12 +158,9 @@ class Listener:
 
     def _longest_idle(self, count: int) -> list[Connection]:
         """Return up to `count` idle connections, the next to time out first. Unread bytes can be a request."""
-        idle = [
-            (until, number, connection)
-            for number, connection in enumerate(self._established())
-            if (until := connection.idle_until) is not None
-        ]
-        return list(islice((each for *_, each in sorted(idle) if not _has_unread(each)), count))
+        idle = [(until, each) for each in self._established() if (until := each.idle_until) is not None]
+        idle.sort(key=itemgetter(0))
+        return list(islice((each for _, each in idle if not has_unread(each.transport)), count))
 
     def _reject(self, accepted: socket.socket, reason: str) -> None:
         with accepted, contextlib.suppress(OSError):
@@ -193,7 +184,7 @@ class Listener:
                 "ssl_shutdown_timeout": self.write_timeout,
             }
         try:
-            receiver = Receiver(cast(asyncio.Protocol, connection))
+            receiver = cast(asyncio.BaseProtocol, Receiver(cast(asyncio.Protocol, connection)))
             await self._loop.connect_accepted_socket(lambda: receiver, accepted, **options)
         except OSError:  # includes TLS errors: the handshake failed or timed out
             accepted.close()
@@ -221,9 +212,3 @@ class Listener:
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
-
-
-def _has_unread(connection: Connection) -> bool:
-    poll = select.poll()
-    poll.register(connection.transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(poll.poll(0))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import select
+from typing import Any
 
 #: The most bytes that are received at a time. Many connections can receive in the same turn of the event loop, and each
 #: piece is copied into new memory, whose pages the kernel first has to provide.
@@ -12,15 +14,19 @@ PIECE_BYTES = 16_384
 _PIECE = memoryview(bytearray(PIECE_BYTES))
 
 
-class Receiver(asyncio.BufferedProtocol):
-    """Passes the events of a transport to a connection, with at most `PIECE_BYTES` per `data_received`.
+class Receiver:
+    """The buffered protocol of a connection. It passes on at most `PIECE_BYTES` at a time, and all other events.
 
     uvloop would receive up to 256 kB from every connection in one turn, however many of them have sent bytes.
     """
 
+    __slots__ = ("_connection",)
+
     def __init__(self, connection: asyncio.Protocol) -> None:
-        self._data_received = connection.data_received
         self._connection = connection
+
+    def __getattr__(self, event: str) -> Any:
+        return getattr(self._connection, event)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the memory for the next piece."""
@@ -28,24 +34,11 @@ class Receiver(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass a piece to the connection."""
-        self._data_received(bytes(_PIECE[:nbytes]))
+        self._connection.data_received(bytes(_PIECE[:nbytes]))
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Pass the transport to the connection."""
-        self._connection.connection_made(transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the connection that it is closed."""
-        self._connection.connection_lost(exc)
-
-    def eof_received(self) -> bool | None:
-        """Tell the connection that the peer sends nothing more."""
-        return self._connection.eof_received()
-
-    def pause_writing(self) -> None:
-        """Tell the connection that the peer does not read."""
-        self._connection.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Tell the connection that the peer reads again."""
-        self._connection.resume_writing()
+def has_unread(transport: asyncio.Transport) -> bool:
+    """Return whether the socket of a transport has bytes that have not been received."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -6,11 +6,9 @@ import ctypes
 import errno
 import os
 import socket
-import stat
 import struct
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sentiment_conv1d.service.errors import StartupError
@@ -43,9 +41,7 @@ class ListeningSocket:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._remove()
         self.socket.close()
 
@@ -127,11 +123,10 @@ def bind_unix(path: Path) -> ListeningSocket:
 
 def _is_stale(path: Path) -> bool:
     """Whether the path is the socket of a server that no longer runs. Raises `OSError` if it is anything else."""
-    try:
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            raise OSError(errno.ENOTSOCK, "it exists and is not a socket")
-    except FileNotFoundError:
+    if not path.exists():
         return False
+    if not path.is_socket():
+        raise OSError(errno.ENOTSOCK, "it exists and is not a socket")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:

@@ -6,6 +6,7 @@ unexpected error. Fast-path routes (`endpoint.Endpoint`) are answered here; Fast
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from functools import partial
@@ -46,7 +47,7 @@ from sentiment_conv1d.service.rest.endpoint import EndpointRequest
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.routing import Match, Routes
 from sentiment_conv1d.service.rest.server import headers
-from sentiment_conv1d.service.rest.server.asgi import AsgiRequest
+from sentiment_conv1d.service.rest.server.asgi import TASK, AsgiRequest
 from sentiment_conv1d.service.rest.server.compression import decompress
 from sentiment_conv1d.service.rest.server.fast_path import Handler
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
@@ -105,6 +106,7 @@ class Application(FastAPI):
             return
         request = AsgiRequest(scope, receive, send)
         if (match := self._match(scope)) is not None:
+            scope[TASK] = asyncio.current_task()
             await self.serve(match, request)
             return
         started = perf_counter()
@@ -114,7 +116,7 @@ class Application(FastAPI):
             await request.send(status, answer, context.id)
         else:
             status = await self._handle(scope, receive, send, context.id)
-        self._end(self.route_of(scope), status, started, request)
+        self._end(self.route_of(scope), status, started, request, context)
 
     def find_handler(self, target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
         """Return the fast-path handler of a request, or None if its body is large, compressed, or of unknown size."""
@@ -137,7 +139,7 @@ class Application(FastAPI):
         except ClientDisconnected:
             pass
         finally:
-            self._end(match.endpoint.path, status, started, request)
+            self._end(match.endpoint.path, status, started, request, context)
 
     def route_of(self, scope: Scope) -> str:
         """Return the declared path of the route that answered a request, or `other` if there is none."""
@@ -171,16 +173,13 @@ class Application(FastAPI):
     def _begin(self, request: HttpRequest, route: str) -> RequestContext:
         identity = choose_id(request.headers.get(headers.REQUEST_ID))
         context = RequestContext(identity, "rest", route, request.headers)
-        request.context = context
         current.set(context)
         self._metrics.began("rest")
         return context
 
-    def _end(self, route: str, status: int, started: float, request: HttpRequest) -> None:
+    def _end(self, route: str, status: int, started: float, request: HttpRequest, context: RequestContext) -> None:
         """Count a request, and write the access log. Failures are logged even if it is off."""
         seconds = perf_counter() - started
-        context, request.context = request.context, None  # or an unloaded model stays in memory
-        assert context is not None
         self._metrics.ended("rest", route, str(status), seconds, context)
         failed = status >= _SERVER_ERROR
         if self._access_log or failed:
@@ -214,15 +213,10 @@ class Application(FastAPI):
         if (encoding := request.headers.get(b"content-encoding")) is not None:
             body = await decompress(body, encoding, self._max_body_bytes, request.charge)
         endpoint_request = EndpointRequest(body, request.headers, match.parameters)
-        if len(body) <= INLINE_CHARACTERS:
-            return await match.endpoint.respond(self.service_state, endpoint_request)
-        self._dataplane.expect_large()
-        # A large request waits for its turn, and the client may disconnect meanwhile.
-        return await request.while_connected(self._respond_in_turn(match, endpoint_request))
-
-    async def _respond_in_turn(self, match: Match, request: EndpointRequest) -> Answer:
-        await self._dataplane.parsing_turn(len(request.body))
-        return await match.endpoint.respond(self.service_state, request)
+        if len(body) > INLINE_CHARACTERS:
+            self._dataplane.expect_large()
+            await self._dataplane.parsing_turn(len(body))
+        return await match.endpoint.respond(self.service_state, endpoint_request)
 
     def _denial(self, request: HttpRequest, path: str) -> RequestError | None:
         """Return the error of a request without access: its path is not open, and it lacks a certificate or a key."""

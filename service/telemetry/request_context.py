@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -29,7 +28,6 @@ class RequestContext:
     stages: Stages | None = None  # durations of queueing, tokenization and inference
     texts: int = 0
     shadow: Any = None  # the classifier of the shadow version if it has to classify the request too
-    waiting: asyncio.Future[Any] | None = None  # the batch that the request waits for
 
 
 #: The context of the current request, or None.

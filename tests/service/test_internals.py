@@ -107,6 +107,19 @@ def test_parser() -> None:
     assert Heard.versions == ["4.2"], f"httptools {httptools.__version__} changed how it reads versions"
 
 
+def test_errors_in_callbacks_of_the_parser() -> None:
+    """The parser's error has the exception that a callback raised as its context."""
+    raised = ValueError()
+
+    class Raising:
+        def on_headers_complete(self) -> None:
+            raise raised
+
+    with pytest.raises(httptools.HttpParserError) as caught:
+        httptools.HttpRequestParser(Raising()).feed_data(b"GET / HTTP/1.1\r\n\r\n")
+    assert caught.value.__context__ is raised, f"httptools {httptools.__version__} hides errors in callbacks"
+
+
 def test_session_of_onnx_runtime() -> None:
     """`service/inference/engine.py` runs a session below its Python class, in the same way as that class."""
     source = inspect.getsource(onnxruntime.InferenceSession.run_with_iobinding)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from sentiment_conv1d.service.errors import ClientDisconnected, Malformed, RequestTimeout, TooLarge
+from sentiment_conv1d.service.errors import ClientDisconnected, RequestTimeout, TooLarge
 from sentiment_conv1d.service.network.buffers import Charge
 from sentiment_conv1d.service.rest.server import headers as response_headers
-from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest, Result
-from sentiment_conv1d.service.telemetry.request_context import RequestContext
+from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 
 #: Seconds and bytes for which the rest of a rejected body is read and discarded. Otherwise a client that writes before
 #: it reads would get a connection reset instead of the error.
@@ -24,8 +22,8 @@ DISCARD_BYTES = 64 * 1024 * 1024
 #: Bytes per piece of a large response, which limits what a slow reader keeps in the send buffer.
 PIECE_BYTES = HIGH_WATER_LIMIT
 
-#: The scope key of the request context, set by the application, so that the server can stop the work.
-CONTEXT = "sentiment.context"
+#: The scope key of a task that the server cancels if the client disconnects. The application sets it.
+TASK = "sentiment.task"
 #: The key of the connection state that says whether the client has presented a certificate.
 CERTIFIED = "sentiment.certified"
 #: The scope key of the memory charge of the request, set by the server.
@@ -35,10 +33,9 @@ CHARGE = "sentiment.charge"
 class AsgiRequest(HttpRequest):
     """A request over ASGI that is answered without FastAPI."""
 
-    __slots__ = ("_receive", "_scope", "_send")
+    __slots__ = ("_receive", "_send")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._scope = scope
         self._receive = receive
         self._send = send
         self.method = scope["method"]
@@ -49,31 +46,8 @@ class AsgiRequest(HttpRequest):
         self.certified = bool(scope["state"].get(CERTIFIED))
         self.charge = scope[CHARGE]
 
-    @property
-    def context(self) -> RequestContext | None:
-        return self._scope.get(CONTEXT)
-
-    @context.setter
-    def context(self, context: RequestContext | None) -> None:
-        self._scope[CONTEXT] = context
-
     async def body(self, limit: int, seconds: float) -> bytes:
         return await read_body(self.headers, self._receive, limit, seconds, self.charge)
-
-    async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
-        working = asyncio.ensure_future(work)
-        leaving = asyncio.ensure_future(_disconnect(self._receive))
-        try:
-            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                return working.result()
-            raise ClientDisconnected
-        finally:
-            working.cancel()
-            leaving.cancel()
-            await asyncio.gather(working, leaving, return_exceptions=True)
-            # Break the reference cycle of the failed task, its exception and this frame, which contains the body.
-            del working, leaving
 
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
         fields = response_headers.of_answer(answer, request_id)
@@ -93,7 +67,7 @@ async def read_body(
     Raises `TooLarge` beyond `limit` bytes, `Overloaded` if `charge` exceeds its limit, `RequestTimeout` after
     `seconds`, and `ClientDisconnected`.
     """
-    announced = _announcement(headers)
+    announced = int(headers.get(b"content-length", 0))
     if announced > limit:
         if headers.get(b"expect", b"").lower() != b"100-continue":  # the client has sent nothing yet
             await _discard(receive)
@@ -105,26 +79,18 @@ async def read_body(
         raise RequestTimeout(f"the body was not complete after {seconds:g} s") from None
 
 
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _read(receive: Receive, limit: int, charge: Charge) -> bytes:
-    body, more = await _chunk(receive)
-    charge.check()
-    if more:
-        buffer = bytearray(body)
-        while more and len(buffer) <= limit:
-            body, more = await _chunk(receive)
-            charge.check()
-            buffer += body
-        body = bytes(buffer)
+    body, more = bytearray(), True
+    while more and len(body) <= limit:
+        piece, more = await _chunk(receive)
+        if charge.refusal is not None:
+            raise charge.refusal
+        body += piece
     if len(body) > limit:
         if more:
             await _discard(receive)
         raise TooLarge(f"the body has more than {limit} bytes, which is the limit")
-    return body
+    return bytes(body)
 
 
 async def _discard(receive: Receive) -> None:
@@ -141,11 +107,3 @@ async def _chunk(receive: Receive) -> tuple[bytes, bool]:
     if message["type"] == "http.disconnect":
         raise ClientDisconnected
     return message.get("body", b""), message.get("more_body", False)
-
-
-def _announcement(headers: Mapping[bytes, bytes]) -> int:
-    """Return the value of Content-Length, or 0 if there is none."""
-    announced = headers.get(b"content-length", b"0")
-    if not announced.isdigit():
-        raise Malformed("Content-Length is not a number")
-    return int(announced)

@@ -13,9 +13,9 @@ from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.asgi import PIECE_BYTES
-from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest, Result
+from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 
-#: Answers a request. It raises no error that the client caused.
+#: Answers a request. It raises no error that the client caused. It is canceled if the client disconnects.
 Handler = Callable[[HttpRequest], Coroutine[Any, Any, None]]
 
 #: Returns the handler of a POST request with this target and these headers, or None if it has to go through ASGI.
@@ -40,9 +40,7 @@ class FastRequest(HttpRequest):
     handler: Handler
     _wire: Wire
     _keep_alive: bool
-    disconnected: bool = field(default=False, init=False)
     _body: bytearray = field(default_factory=bytearray, init=False)
-    _working: asyncio.Task[Any] | None = field(default=None, init=False)
 
     def add(self, body: bytes) -> None:
         """Append to the body. Raises `Overloaded`."""
@@ -54,26 +52,8 @@ class FastRequest(HttpRequest):
         body, self._body = bytes(self._body), bytearray()
         return body
 
-    def disconnect(self) -> None:
-        """Stop work that is waiting, because the client has disconnected."""
-        self.disconnected = True
-        if self._working is not None:
-            self._working.cancel()
-
     async def body(self, limit: int, seconds: float) -> bytes:
         return self.take_body()
-
-    async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
-        self._working = task = asyncio.current_task()
-        try:
-            return await work
-        except asyncio.CancelledError:
-            if task is None or not self.disconnected:
-                raise
-            task.uncancel()
-            raise ClientDisconnected from None
-        finally:
-            self._working = None
 
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
         wire, body = self._wire, answer.body

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 
-from sentiment_conv1d.service.errors import Malformed, RequestError, UnsupportedCoding, UnsupportedVersion
+from sentiment_conv1d.service.errors import Malformed, UnsupportedCoding, UnsupportedVersion
 
 #: The characters of uri-host [":" port] (RFC 9110, section 7.2), which can be empty.
 _HOST = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=%:[]").encode()
@@ -16,25 +16,26 @@ Headers = Sequence[tuple[bytes, bytes]]
 _UPGRADE = {b"connection", b"upgrade", b"http2-settings"}
 
 
-def violation(version: str, headers: Headers) -> RequestError | None:
-    """Return the error of a request with this version and these headers (names in lower case), or None."""
+def check(version: str, headers: Headers) -> None:
+    """Raise `RequestError` if a request must not have this version or these headers (names in lower case)."""
     if version != "1.1":
         if version == "0.9":  # the parser's version of a request line without one
-            return Malformed("the request line has no version")
+            raise Malformed("the request line has no version")
         if not version.startswith("1."):  # other minor versions are treated as HTTP/1.1 (RFC 9110, section 2.5)
-            return UnsupportedVersion(f"HTTP/{version} is not HTTP/1.1")
+            raise UnsupportedVersion(f"HTTP/{version} is not HTTP/1.1")
     host = None
     codings = []
     for name, value in headers:
         if name == b"host":
             if host is not None or value.translate(None, _HOST):
-                return Malformed("there are two Host headers, or one that is not a host")
+                raise Malformed("there are two Host headers, or one that is not a host")
             host = value
         elif name == b"transfer-encoding":
             codings.append(value)
     if host is None and version != "1.0":
-        return Malformed("there is no Host header")
-    return _coding_violation(version, codings, headers) if codings else None
+        raise Malformed("there is no Host header")
+    if codings:
+        _check_codings(version, codings)
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
@@ -44,13 +45,12 @@ def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -
     return b"\r\n".join([*lines, b"", b""])
 
 
-def _coding_violation(version: str, values: Sequence[bytes], headers: Headers) -> RequestError | None:
-    """Check Transfer-Encoding and Content-Length (RFC 9112, sections 6.1 and 6.3)."""
+def _check_codings(version: str, values: Sequence[bytes]) -> None:
+    """Check Transfer-Encoding (RFC 9112, section 6.1). The parser refuses it if there is a Content-Length too."""
     codings = [coding.strip().lower() for value in values for coding in value.split(b",")]
     if version == "1.0":
-        return Malformed("HTTP/1.0 has no Transfer-Encoding")
-    if any(name == b"content-length" for name, _ in headers):
-        return Malformed("there are both Transfer-Encoding and Content-Length")
-    if codings[-1] != b"chunked" or codings.count(b"chunked") > 1:
-        return Malformed("the last transfer coding, and only the last, has to be chunked")
-    return None if len(codings) == 1 else UnsupportedCoding("chunked is the only transfer coding")
+        raise Malformed("HTTP/1.0 has no Transfer-Encoding")
+    if codings[-1] != b"chunked":
+        raise Malformed("the last transfer coding, and only the last, has to be chunked")
+    if len(codings) > 1:
+        raise UnsupportedCoding("chunked is the only transfer coding")

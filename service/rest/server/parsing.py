@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import select
 from abc import ABC, abstractmethod
 from time import perf_counter
 
@@ -14,6 +13,7 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.service.errors import HeadTooLarge, Malformed, RequestError
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.network.receiver import has_unread
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.server import framing
 from sentiment_conv1d.service.rest.server.asgi import DISCARD_BYTES
@@ -49,10 +49,8 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._received = b""  # bytes that are not parsed yet
         self._waiting = False  # whether it waits for its turn to parse them
         self.admitted = False  # whether an earlier request had access
-        self._steps = 0  # the number of requests that were read
-        self._undone = 0  # bytes since the parser's last callback
+        self._undone = 0  # bytes of the pieces since the last one with a callback, or 0 after a callback
         self._discarded = 0  # discarded bytes of a body whose response is complete
-        self._violation: RequestError | None = None  # why the parser is stopped
         self._refusal: RequestError | None = None  # whether nothing more is read
 
     @abstractmethod
@@ -99,7 +97,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._charge = Charge(self._buffers)
         self._reading = self._in_head = True
         self._begun = False
-        self._steps += 1
+        self._undone = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Handle a header or a trailer: uvicorn's method with a limit."""
@@ -108,7 +106,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
             self.expect_100_continue = True
         self.headers.append((name, value))
         if len(self.headers) > MAX_HEADERS:
-            self._stop_parser(HeadTooLarge(f"there are more than {MAX_HEADERS} headers, which is the limit"))
+            raise HeadTooLarge(f"there are more than {MAX_HEADERS} headers, which is the limit")
 
     def _make_parser(self) -> None:
         """Create a parser that does not check the version, or the bytes after the last request: this class does."""
@@ -119,20 +117,20 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         if self._refusal is not None or self.transport.is_closing():
             self._discard(len(data))
             return
-        steps = self._steps
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._decline_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self._refuse_unparsed()
+        except httptools.HttpParserError as error:
+            self._refuse_unparsed(error.__context__)  # what a callback raised
         else:
             if self._reading:
-                self._check_undone(len(data), stepped=steps != self._steps)
+                self._check_undone(len(data))
 
-    def _check_undone(self, count: int, *, stepped: bool) -> None:
+    def _check_undone(self, count: int) -> None:
         """Limit and charge the memory that the parser holds: an incomplete head or incomplete trailers."""
-        self._undone = count if stepped else self._undone + count
+        stepped = not self._undone
+        self._undone += count
         if stepped and self._in_head:
             self._began_head()
         try:
@@ -142,11 +140,6 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
                 raise HeadTooLarge(f"the headers have more than {MAX_HEAD_BYTES} bytes, which is the limit")
         except RequestError as error:
             self._refuse(error)
-
-    def _stop_parser(self, error: RequestError) -> None:
-        """Stop the parser with an exception, so that the request is rejected with `error`."""
-        self._violation = error
-        raise httptools.HttpParserError
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Parse the request again without its upgrade, because the parser treats its body as the new protocol."""
@@ -164,17 +157,11 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         if self._discarded > DISCARD_BYTES:
             self.transport.abort()
 
-    def _refuse_unparsed(self) -> None:
+    def _refuse_unparsed(self, error: BaseException | None) -> None:
         """Reject the request at which the parser stopped, unless the connection is closed."""
         if not self.transport.is_closing():
-            self._refuse(self._violation or Malformed("what arrived is not HTTP/1.1"))
+            self._refuse(error if isinstance(error, RequestError) else Malformed("what arrived is not HTTP/1.1"))
 
     def _has_unread(self) -> bool:
         """Return whether there are bytes that are not parsed, here or in the socket."""
-        if self.transport.is_closing():
-            return False
-        if self._received:
-            return True
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return not self.transport.is_closing() and (bool(self._received) or has_unread(self.transport))

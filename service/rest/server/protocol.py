@@ -14,22 +14,21 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import httptools
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.service.errors import ClientDisconnected, Overloaded, RequestError
+from sentiment_conv1d.service.errors import Overloaded, RequestError
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.server import framing, headers
-from sentiment_conv1d.service.rest.server.asgi import CERTIFIED, CHARGE, CONTEXT, DISCARD_SECONDS
+from sentiment_conv1d.service.rest.server.asgi import CERTIFIED, CHARGE, DISCARD_SECONDS, TASK
 from sentiment_conv1d.service.rest.server.fast_path import FastRequest, FindHandler, Wire
 from sentiment_conv1d.service.rest.server.parsing import FREE_HEAD_BYTES, ParsingProtocol
 from sentiment_conv1d.service.rest.server.refusal import refusal
-from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ class Protocol(ParsingProtocol):
         self._write_timeout = write_timeout
         self._wire: Wire | None = None
         self._incoming: FastRequest | None = None  # the request that is being read, if it is on the fast path
-        self._running: FastRequest | None = None  # the request that is being answered
+        self._running: asyncio.Task[None] | None = None  # the task of such a request, until it is answered
         self._served: RequestResponseCycle | None = None  # the last request that went through ASGI
         self._refused = self._ending = False
         self._until: float | None = None
@@ -97,10 +96,13 @@ class Protocol(ParsingProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the requests that wait or are incomplete."""
-        served, self._served = self._served, None
+        running, served = self._running, self._served
         if served is not None:  # uvicorn informs only the latest request
             served.disconnected = True
             served.message_event.set()
+            running = running or served.scope.get(TASK)  # type: ignore[assignment]
+        if running is not None:
+            running.cancel()
         super().connection_lost(exc)
         self._lost(self)
         self._buffers.release(self._unsent)
@@ -109,13 +111,7 @@ class Protocol(ParsingProtocol):
         for waiting, _ in self.pipeline:
             waiting.scope[CHARGE].release()  # type: ignore[literal-required]
         self.pipeline.clear()
-        self.cycle = None  # type: ignore[assignment]  # a reference cycle
-        context = None if served is None else cast(RequestContext | None, served.scope.get(CONTEXT))
-        if self._running is not None:
-            self._running.disconnect()
-            context = self._running.context
-        if context is not None and context.waiting is not None and not context.waiting.done():
-            context.waiting.set_exception(ClientDisconnected())
+        self.cycle = self._served = None  # type: ignore[assignment]  # a reference cycle
 
     # Called by the parser.
 
@@ -123,12 +119,11 @@ class Protocol(ParsingProtocol):
         """Start the request, unless it is parsed again without its upgrade, or is on the fast path."""
         self._in_head = False
         self._until = None
-        self._steps += 1
+        self._undone = 0
         if self.parser.should_upgrade():
             return
         version = self.parser.get_http_version()
-        if (violation := framing.violation(version, self.headers)) is not None:
-            self._stop_parser(violation)
+        framing.check(version, self.headers)
         if self._find_handler is not None and self._idle and self.parser.get_method() == b"POST":
             fields = dict(self.headers)
             if not self.expect_100_continue and (handler := self._find_handler(self.url, fields)) is not None:
@@ -144,37 +139,36 @@ class Protocol(ParsingProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Handle a piece of a body."""
-        self._steps += 1
+        self._undone = 0
         try:
             if self._incoming is not None:
                 self._incoming.add(body)
-                return
-            if self.cycle.response_complete:
+            elif self.cycle.response_complete:
                 self._discard(len(body))
-                return
-            if self._charge.refusal is not None:
-                return
-            self._charge.add(BODY_FACTOR * len(body))
-        except Overloaded:  # the application waits for the body, and rejects the request
+            elif self._charge.refusal is None:
+                self._charge.add(BODY_FACTOR * len(body))
+                super().on_body(body)
+        except Overloaded as error:  # the application waits for the body, and rejects the request
+            self._charge.refusal = error
             self._leave_fast_path()
             self.cycle.message_event.set()
-        else:
-            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Handle the last byte of a request."""
         self._reading = False
-        self._steps += 1
+        self._undone = 0
         if self.parser.should_upgrade():
             return
         if self._incoming is None:
             super().on_message_complete()
+            if not self.pipeline:  # a large body pauses reading, but a disconnection has to be noticed
+                self.flow.resume_reading()
             if self._idle:  # it was answered before it was complete
                 self._wait(self.timeout_keep_alive)
             return
         self._begun = True
-        self._running, self._incoming = self._incoming, None
-        task = self.loop.create_task(self._serve(self._running))
+        request, self._incoming = self._incoming, None
+        self._running = task = self.loop.create_task(self._serve(request))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
@@ -201,7 +195,6 @@ class Protocol(ParsingProtocol):
     def shutdown(self) -> None:
         """Finish the requests that have arrived or are on their way, then close."""
         self._ending = True
-        self._expire_fast_path()
         if self._refused:
             self.transport.close()
         elif self._idle and self._until is not None:
@@ -226,7 +219,11 @@ class Protocol(ParsingProtocol):
 
             try:
                 await app(scope, receive, send_last)
+            except asyncio.CancelledError:
+                if not cycle.disconnected:
+                    raise
             finally:
+                scope.pop(TASK, None)  # the task refers to the model that it has used
                 scope[CHARGE].release()
                 cycle.body = bytearray()  # the bytes that the client has not read
 
@@ -249,7 +246,10 @@ class Protocol(ParsingProtocol):
 
         A slow reader is disconnected even if the connection is closing, because unsent bytes keep it open.
         """
-        self._expire_fast_path()
+        try:
+            self._leave_fast_path()
+        except (httptools.HttpParserError, RequestError) as error:
+            self._refuse_unparsed(error)
         overdue = self._until is not None and now >= self._until and not self._waiting
         if overdue and (self._reading or self._refused or not self._has_unread()):
             self.transport.close()
@@ -258,7 +258,7 @@ class Protocol(ParsingProtocol):
         self._unsent = unsent
         request = self._running or self.cycle
         if not unsent:
-            self._unread_since = None
+            self._unread = self._unread_since = None
         elif self._unread_since is None or self._unread is not request:
             self._unread, self._unread_since = request, now
         elif now - self._unread_since > self._write_timeout:
@@ -310,25 +310,15 @@ class Protocol(ParsingProtocol):
             raise httptools.HttpParserError
         size = sum(len(name) + len(value) for name, value in fields)
         if self.pipeline or size > FREE_HEAD_BYTES:
-            try:
-                # The slices were charged, except for the first and the last one of a head.
-                self._charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
-            except Overloaded as error:
-                self._stop_parser(error)
+            # The slices were charged, except for the first and the last one of a head.
+            self._charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
 
     def _leave_fast_path(self) -> None:
         """Pass a request whose body arrives slowly to ASGI, which limits the time for it."""
         request, self._incoming = self._incoming, None
         if request is not None:
             self._start()
-            if body := request.take_body():
-                super().on_body(body)
-
-    def _expire_fast_path(self) -> None:
-        try:
-            self._leave_fast_path()
-        except httptools.HttpParserError:
-            self._refuse_unparsed()
+            super().on_body(request.take_body())
 
     def _is_last(self) -> bool:
         """Return whether the connection closes after the next response, because no request follows."""
@@ -349,7 +339,7 @@ class Protocol(ParsingProtocol):
         if self._reading and self._begun and not self._break_off():
             self.transport.close()
             return
-        self._refusal = error
+        self._refusal = error.with_traceback(None)  # its frames refer to this connection: a reference cycle
         self._reading = False
         self.headers = []
         if self._idle:

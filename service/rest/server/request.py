@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from sentiment_conv1d.service.network.buffers import Charge
-from sentiment_conv1d.service.telemetry.request_context import RequestContext
-
-Result = TypeVar("Result")
 
 
 class Answer(NamedTuple):
@@ -31,17 +28,11 @@ class HttpRequest(ABC):
     client: str | None  # the client's address, None on a Unix domain socket
     certified: bool  # whether the client has presented a certificate
     charge: Charge  # the memory that the request holds
-    #: Set so that the server can stop the work if the client disconnects.
-    context: RequestContext | None = field(default=None, init=False)
     admitted: bool = field(default=False, init=False)  # whether the client has access, which open routes do not need
 
     @abstractmethod
     async def body(self, limit: int, seconds: float) -> bytes:
         """Return the whole body. Raises the errors of `read_body`."""
-
-    @abstractmethod
-    async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Return the result of the work. Raises `ClientDisconnected` if the client disconnects first."""
 
     @abstractmethod
     async def send(self, status: int, answer: Answer, request_id: str) -> None:

@@ -52,6 +52,7 @@ CASES: dict[str, tuple[str, list[str], bytes, int]] = {
     "chunked in HTTP/1.0": ("POST /v1/predict HTTP/1.0", [HOST, f"{TE}chunked"], CHUNKED, 400),
     "two lengths": (POST, [HOST, LENGTH, "Content-Length: 5"], GOOD, 400),
     "a signed length": (POST, [HOST, f"Content-Length: +{len(GOOD)}"], GOOD, 400),
+    "a space after a length": (POST, [HOST, f"{LENGTH} ", "Content-Encoding: identity"], GOOD, 200),
     "a list of lengths": (POST, [HOST, f"{LENGTH}, {len(GOOD)}"], GOOD, 400),
     "a space before the colon": (POST, [HOST, LENGTH.replace(":", " :")], GOOD, 400),
     "a folded header": (GET, [HOST, "X: a", " b"], b"", 400),

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from sentiment_conv1d.service.errors import ClientDisconnected, Overloaded
-from sentiment_conv1d.service.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Reader, Turns
-from sentiment_conv1d.service.rest.server.fast_path import FastRequest, Handler, Wire
+from sentiment_conv1d.service.rest.server.asgi import TASK
+from sentiment_conv1d.service.rest.server.fast_path import FindHandler, Handler
 from sentiment_conv1d.service.rest.server.protocol import Protocol
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 from tests.processes import ServerProcess, eventually
@@ -42,14 +43,15 @@ ROUTES = {
 }
 
 
-def make_protocol(application: Any, turns: Turns) -> Protocol:
-    """Return a connection to an ASGI application, without memory for requests."""
+def make_protocol(application: Any, turns: Turns, memory: int = 0, find_handler: FindHandler | None = None) -> Protocol:
+    """Return a connection to an ASGI application, with bytes of memory for requests."""
     return Protocol(
         uvicorn.Config(application, interface="asgi3", log_config=None),
         ServerState(),
         asyncio.get_running_loop(),
         lambda lost: None,
-        buffers=Buffers(0),
+        find_handler=find_handler,
+        buffers=Buffers(memory),
         turns=turns,
         header_timeout=1,
         write_timeout=1,
@@ -89,30 +91,41 @@ def test_connection_with_an_unread_answer_is_not_idle() -> None:
     uvloop.run(check())
 
 
-def test_work_for_a_client_that_disconnects() -> None:
-    """Work stops with `ClientDisconnected` if the client disconnects, and other cancellations pass through."""
-    wire = Wire(cast(Any, None), cast(Any, None), None, False, bytes, bool)
+@pytest.mark.parametrize("path", ["/fast", "/slow"])
+@pytest.mark.parametrize("size", [5, 1_000_000])
+def test_client_that_disconnects(path: str, size: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Work stops if the client disconnects, however large the body was, and logs no error."""
 
     async def check() -> None:
-        for gone, raised in ((True, ClientDisconnected), (False, asyncio.CancelledError)):
-            request = FastRequest("POST", b"/", {}, None, False, Charge(Buffers(0)), handle, wire, True)
-            never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        started, stopped = asyncio.Event(), asyncio.Event()
 
-            async def forever(never: asyncio.Future[None] = never) -> None:
-                await never
+        async def work(request: object) -> None:
+            started.set()
+            try:
+                await loop.create_future()
+            finally:
+                stopped.set()
 
-            task = asyncio.create_task(request.while_connected(forever()))
-            await asyncio.sleep(0)
-            if gone:
-                request.disconnect()
-            else:
-                task.cancel()
-            with pytest.raises(raised):
-                await task
-            assert never.cancelled()
-            request.disconnect()  # there is nothing to stop any more
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            scope[TASK] = asyncio.current_task()
+            while (await receive())["more_body"]:
+                pass
+            await work(scope)
 
-    asyncio.run(check())
+        def find(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
+            return work if target == b"/fast" else None
+
+        protocol = make_protocol(application, Turns(loop), 10 * size, find)
+        async with connected(protocol) as theirs:
+            await loop.sock_sendall(theirs, request(path, f"Content-Length: {size}") + bytes(size))
+            await started.wait()
+            assert not stopped.is_set()
+        await stopped.wait()
+        await asyncio.gather(*protocol.tasks, return_exceptions=True)
+
+    uvloop.run(check())
+    assert not caplog.records
 
 
 def find_handler(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
@@ -186,8 +199,8 @@ def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> Non
                     await asyncio.sleep(0)
                     protocol.watch(loop.time())
         await lost.wait()
-        await asyncio.gather(*state.tasks)
-        assert not errors
+        ends = await asyncio.gather(*state.tasks, return_exceptions=True)
+        assert not errors and not any(isinstance(end, Exception) for end in ends)
         buffers.hold(limit)
         with pytest.raises(Overloaded):
             buffers.hold(1)
