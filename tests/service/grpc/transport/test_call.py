@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 from base64 import b64decode
 from collections.abc import Callable, Iterator
@@ -209,6 +210,33 @@ def test_memory_of_methods(caller: Caller, error: Exception | None) -> None:
         caller.task.cancel()
         caller.hear()
     assert caller.held == 0
+
+
+@pytest.mark.parametrize("error", [NotFound("no"), None], ids=["refused", "answered"])
+def test_ended_calls_are_in_no_reference_cycle(caller: Caller, error: Exception | None) -> None:
+    """A call that has ended is freed at once, without the garbage collector."""
+
+    async def run(call: Call) -> None:
+        message = await call.message()
+        if error is not None:
+            raise type(error)("no")
+        await call.answer(message)
+
+    def open_calls() -> int:
+        return sum(isinstance(each, Call) for each in gc.get_objects())
+
+    caller.methods["/unary"] = Method(run)
+    gc.collect()
+    before = open_calls()
+    gc.disable()
+    try:
+        caller.say(wire.request(1, ended=False, head=UNARY) + wire.data(1, WHOLE, ended=True))
+        caller.hear()
+        caller.calls.clear()
+        caller.ended.clear()
+        assert open_calls() == before
+    finally:
+        gc.enable()
 
 
 def test_no_memory_for_a_call(caller: Caller) -> None:
