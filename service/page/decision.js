@@ -1,8 +1,12 @@
 // The last step of "How it works": from the pooled values of the filters to a probability.
 
-import { byId, draw, fillTable, formula, make } from "./dom.js";
+import { byId, draw, fillTable, make, sizes, sub, sup } from "./dom.js";
 import { count, percent, plain, signed } from "./format.js";
-import { bars, css } from "./heat.js";
+import { bars, css, keepDrawn } from "./heat.js";
+
+let inner = []; // the dense layers before the last one
+
+keepDrawn(byId("layers"), drawLayers);
 
 /** Show how the pooled values of an inspection become the probability of its target. */
 export function showDecision(shown) {
@@ -10,21 +14,19 @@ export function showDecision(shown) {
   const { label, prediction, logit } = shown.explanation;
   const features = shown.banks.flatMap((each) => each.pooled);
   const featureWeights = shown.banks.flatMap((each) => each.weights);
-  const steps = [{ values: features, weights: featureWeights }, ...shown.layers.slice(0, -1)];
-  const inner = shown.layers.slice(0, -1);
+  inner = shown.layers.slice(0, -1);
+  const steps = [{ values: features, weights: featureWeights }, ...inner];
   byId("decide-text").textContent =
     (inner.length ? `A dense layer computes ${inner.map((layer) => count(layer.units)).join(", then ")} new values from the ${count(features.length)} values. Each new value is a sum of all of them, with learned weights. ` : "") +
     `The last layer adds up its inputs, with its own weights, to ${last.units === 1 ? "one number, the logit" : `one number for each of the ${last.units} labels, the logits`}. ` +
     (shown.final === "Sigmoid" ? "The sigmoid maps the logit to a probability between 0 and 1." : "The softmax turns the logits into probabilities that add up to 1.");
   byId("layers").replaceChildren(...inner.map((layer, index) => {
-    const moves = layer.values.map((value, unit) => value * layer.weights[unit]);
     const canvas = make("canvas", { class: "bars", role: "img", "aria-label": `Bars of the part that each of the ${count(layer.units)} units adds to the logit.` });
-    const figure = make("figure", { class: "layer" }, canvas, make("figcaption", {},
+    return make("figure", { class: "layer" }, canvas, make("figcaption", {},
       `Dense layer, ${count(steps[index].values.length)} \u2192 ${count(layer.units)}${layer.activations.length ? `, ${layer.activations.map((each) => each.toLowerCase()).join(", ")}` : ""}: each unit times its weight, which is the part that it adds to the logit.`));
-    requestAnimationFrame(() => drawLayer(canvas, moves));
-    canvas.redraw = () => drawLayer(canvas, moves);
-    return figure;
   }));
+  drawLayers();
+  const units = sizes([features, ...shown.layers.map((layer) => layer.values)].map((values) => count(values.length)).join(" \u2192 "));
   const before = steps.at(-1);
   const sum = before.values.reduce((total, value, unit) => total + value * before.weights[unit], 0);
   const exact = [
@@ -37,22 +39,24 @@ export function showDecision(shown) {
     const probability = prediction.probabilities[shown.target];
     drawSigmoid(logit, probability);
     exact.push(make("p", { class: "big" }, `${percent(probability)} ${shown.target}`));
-    formula(byId("decide-formula"), "p = 1 / (1 + e", { sup: "\u2212logit" }, ") = 1 / (1 + e", { sup: plain(-logit) }, `) = ${probability.toFixed(6)}`,
-      { size: `${count(features.length)} \u2192 ${shown.layers.map((layer) => count(layer.units)).join(" \u2192 ")}` });
+    byId("decide-formula").replaceChildren("p = 1 / (1 + e", sup("\u2212logit"), ") = 1 / (1 + e", sup(plain(-logit)), `) = ${probability.toFixed(6)}`, units);
   } else {
     const table = make("table");
     const total = last.values.reduce((all, value) => all + Math.exp(value), 0);
     fillTable(table, ["label", "logit", "e to the logit", "probability"], shown.labels.map((each, index) => [
       each === label ? `${each} (explained)` : each, signed(last.values[index]), Math.exp(last.values[index]).toPrecision(5), percent(Math.exp(last.values[index]) / total)]), [1, 2, 3]);
     exact.push(table);
-    formula(byId("decide-formula"), "p", { sub: "i" }, " = e", { sup: "logit i" }, " / \u03a3", { sub: "j" }, " e", { sup: "logit j" },
-      { size: `${count(features.length)} \u2192 ${shown.layers.map((layer) => count(layer.units)).join(" \u2192 ")}` });
+    byId("decide-formula").replaceChildren("p", sub("i"), " = e", sup("logit i"), " / \u03a3", sub("j"), " e", sup("logit j"), units);
   }
   byId("final-numbers").replaceChildren(...exact);
 }
 
-function drawLayer(canvas, moves) {
-  bars(canvas, moves, (index, colours) => css(moves[index] < 0 ? colours.negative : colours.positive));
+function drawLayers() {
+  document.querySelectorAll("#layers canvas").forEach((canvas, index) => {
+    const { values, weights } = inner[index];
+    const moves = values.map((value, unit) => value * weights[unit]);
+    bars(canvas, moves, (unit, colours) => css(moves[unit] < 0 ? colours.against : colours.for));
+  });
 }
 
 function drawSigmoid(logit, probability) {

@@ -20,13 +20,24 @@ function dress(element, attributes, children) {
   return element;
 }
 
-/** Fill a table with a head and rows. The columns at `quantities` are aligned as numbers. */
+/** Create a name and a number above a bar, which is filled up to `part`, from 0 to 1. */
+export function meter(name, text, part) {
+  const bar = make("i");
+  bar.style.setProperty("--part", part);
+  return make("div", { class: "measure" }, make("span", {}, name), make("b", {}, text),
+    make("div", { class: "meter", "aria-hidden": "true" }, bar));
+}
+
+/**
+ * Fill a table with a head and rows. The columns at `quantities` are aligned as numbers. Each cell has the title of its
+ * column, for layouts without a table head.
+ */
 export function fillTable(table, head, rows, quantities = []) {
   const kind = (column) => (quantities.includes(column) ? { class: "quantity" } : {});
   table.replaceChildren(
     make("thead", {}, make("tr", {}, ...head.map((title, column) => make("th", { scope: "col", ...kind(column) }, title)))),
     make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((cell, column) =>
-      titled(cell instanceof HTMLTableCellElement ? cell : make("td", kind(column), cell), head[column]))))),
+      make("td", { "data-title": head[column], ...kind(column) }, cell))))),
   );
 }
 
@@ -35,17 +46,7 @@ export function fillSelect(select, options, chosen) {
   select.replaceChildren(...options.map(([value, text]) => make("option", { value, ...(value === chosen ? { selected: "" } : {}) }, text)));
 }
 
-/** Keep the title of its column in a cell, for layouts without a table head. */
-function titled(cell, title) {
-  cell.dataset.title = title;
-  return cell;
-}
-
-/** Fill a formula with strings, { sub: "…" } for subscripts, { sup: "…" } for superscripts and { size: "…" } for sizes. */
-export function formula(element, ...parts) {
-  element.replaceChildren(...parts.map((part) => {
-    if (typeof part === "string") return part;
-    const [[kind, text]] = Object.entries(part);
-    return kind === "size" ? make("span", { class: "size" }, text) : make(kind, {}, text);
-  }));
-}
+// The parts of a formula: subscripts, superscripts, and the sizes of what it computes.
+export const sub = (text) => make("sub", {}, text);
+export const sup = (text) => make("sup", {}, text);
+export const sizes = (text) => make("span", { class: "size" }, text);

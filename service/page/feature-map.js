@@ -1,13 +1,12 @@
 // Two steps of "How it works": the feature map of the filters of one convolution, and the pooled value of each filter.
 
-import { byId, fillSelect, formula, make } from "./dom.js";
+import { byId, fillSelect, make, sizes, sub } from "./dom.js";
 import { count, plain, side, signed } from "./format.js";
-import { bars, colour, css, frame, palette, picture, prepare, scaleOf, showScale } from "./heat.js";
+import { bars, colour, css, frame, keepDrawn, paint, palette, prepare, scaleOf, showScale } from "./heat.js";
 import { dimensionsOf, spanOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
 
 let shown = null; // an inspection
 let bank = 0; // index of the convolution that is shown
-let image = null; // picture of the feature map
 
 /** Wire the controls. Calls `chosen({width, index})` when a filter is chosen. */
 export function startMap(chosen) {
@@ -25,6 +24,8 @@ export function startMap(chosen) {
     const place = event.target.getBoundingClientRect();
     choose((event.clientX - place.left) / place.width);
   });
+  keepDrawn(byId("map"), drawMap);
+  keepDrawn(byId("pooled"), drawPooled);
 }
 
 /** Show the feature map with the filter of an inspection, and its pooled values. */
@@ -38,39 +39,31 @@ export function showBank(inspection) {
   showPooled();
 }
 
-/** Draw both pictures again, for example in other colours. */
-export function redrawBank() {
-  image = null;
-  drawMap();
-  drawPooled();
-}
-
 function showMap() {
   const { width, filters, pooling, feature_map: map } = shown.banks[bank];
   byId("map-dots").hidden = pooling === "mean";
-  for (const element of document.querySelectorAll(".filters-count")) element.textContent = shown.banks.map((each) => count(each.filters)).join(" + ");
+  byId("filters-count").textContent = shown.banks.map((each) => count(each.filters)).join(" + ");
   shown.mapScale = scaleOf(map.flat());
-  image = null;
   const rows = `${count(map.length)}${TIMES}${count(filters)}`;
   byId("map").setAttribute("aria-label", `Heat map of the feature map: ${count(map.length)} places across, ${count(filters)} filters down.`);
   byId("map-caption").textContent = `${count(map.length)} places across, ${count(filters)} filters down: ${count(map.length * filters)} numbers.`;
   showScale("map-scale", shown.mapScale);
-  formula(byId("map-formula"), "F = E[x] \u2217 W", { size: `${count(timeOf(shown))}${TIMES}${dimensionsOf(shown)} and ${count(filters)} filters of ${width}${TIMES}${dimensionsOf(shown)} \u2192 ${rows}` });
+  byId("map-formula").replaceChildren("F = E[x] \u2217 W", sizes(`${count(timeOf(shown))}${TIMES}${dimensionsOf(shown)} and ${count(filters)} filters of ${width}${TIMES}${dimensionsOf(shown)} \u2192 ${rows}`));
   drawMap();
 }
 
 function drawMap() {
+  if (!shown) return;
   const { context, width, height } = prepare(byId("map"));
   const colours = palette();
   const each = shown.banks[bank];
-  image ??= picture(each.feature_map.length, each.filters, (column, row) => each.feature_map[column][row], shown.mapScale, colours);
   const places = each.feature_map.length;
   const cropped = byId("crop").checked;
   const first = cropped ? Math.min(Math.max(0, shown.first_word - spanOf(each) + each.padding[0]), places - 1) : 0;
   const end = shown.first_word + shown.explanation.words.length + each.padding[0];
   const columns = (cropped ? Math.min(places, Math.max(first + 1, end)) : places) - first;
   context.imageSmoothingEnabled = columns > width || each.filters > height;
-  context.drawImage(image, first, 0, columns, each.filters, 0, 0, width, height);
+  context.drawImage(paint(each.feature_map, shown.mapScale), first, 0, columns, each.filters, 0, 0, width, height);
   const row = height / each.filters;
   const column = width / columns;
   each.positions.forEach((position, index) => {
@@ -101,8 +94,8 @@ function showPooled() {
     `Filter no. ${index} is highest over ${wordsUnder(shown, filterBank, position)}: `, make("b", {}, plain(curve[position])), ` ${bias < 0 ? "\u2212" : "+"} ${Math.abs(bias).toFixed(4)} (its bias)${filterBank.pooling === "mean" ? "; the average over all places is " : ", which counts as "}`,
     make("b", { id: "kept" }, plain(activation)), `. Its weight in the logit is ${signed(weight)}, so it moves the logit by `, make("b", { class: side(activation * weight) }, signed(activation * weight)), ".");
   const { before, after } = activationOf(each.activations);
-  formula(byId("pool-formula"), "m", { sub: "f" }, averages ? " = mean" : ` = ${before}max`, { sub: "t" }, ` ${averages ? before : ""}F[t, f] + b`, { sub: "f" }, after,
-    { size: `${count(each.feature_map.length)}${TIMES}${count(each.filters)} \u2192 ${count(each.filters)}` });
+  byId("pool-formula").replaceChildren("m", sub("f"), averages ? " = mean" : ` = ${before}max`, sub("t"), ` ${averages ? before : ""}F[t, f] + b`, sub("f"), after,
+    sizes(`${count(each.feature_map.length)}${TIMES}${count(each.filters)} \u2192 ${count(each.filters)}`));
   drawPooled();
 }
 
@@ -113,6 +106,7 @@ function activationOf(operators) {
 }
 
 function drawPooled() {
+  if (!shown) return;
   const each = shown.banks[bank];
   const moves = each.pooled.map((value, index) => value * each.weights[index]);
   const scale = scaleOf(moves);

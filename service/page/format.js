@@ -23,5 +23,5 @@ export function percent(probability) {
 /** 1 word, 2 words. */
 export const several = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
-/** The CSS class of a number, by its sign. */
-export const side = (number) => (number < 0 ? "negative-number" : "positive-number");
+/** Whether a number speaks for a label or against it, which is also its CSS class. */
+export const side = (number) => (number < 0 ? "against" : "for");

@@ -3,15 +3,17 @@
 import { byId, make } from "./dom.js";
 import { plain, signed } from "./format.js";
 
+const SHADES = 255; // of each sign
+
+const COLOURS = ["ink", "muted", "line", "card", "for", "against", "neutral", "frame", "halo"];
+
+// The browser computes the value of a custom property only if its type is registered.
+for (const name of COLOURS) CSS.registerProperty({ name: `--${name}`, syntax: "<color>", inherits: true, initialValue: "transparent" });
+
 /** The current colours, as [red, green, blue]. */
 export function palette() {
   const style = getComputedStyle(document.documentElement);
-  const read = (name) => {
-    const digits = style.getPropertyValue(name).trim().slice(1);
-    return [0, 2, 4].map((place) => parseInt(digits.slice(place, place + 2), 16));
-  };
-  const names = { ink: "--ink", muted: "--muted", line: "--line", card: "--card", positive: "--for", negative: "--against", neutral: "--neutral", frame: "--frame", halo: "--halo" };
-  return Object.fromEntries(Object.entries(names).map(([name, property]) => [name, read(property)]));
+  return Object.fromEntries(COLOURS.map((name) => [name, style.getPropertyValue(`--${name}`).match(/\d+/g).map(Number)]));
 }
 
 export const css = ([red, green, blue], alpha = 1) => `rgb(${red} ${green} ${blue} / ${alpha})`;
@@ -19,7 +21,7 @@ export const css = ([red, green, blue], alpha = 1) => `rgb(${red} ${green} ${blu
 /** Prepare a canvas for its size on the screen. Coordinates are CSS pixels. */
 export function prepare(canvas) {
   const { width, height } = canvas.getBoundingClientRect();
-  const ratio = window.devicePixelRatio || 1;
+  const ratio = window.devicePixelRatio;
   canvas.width = Math.max(1, Math.round(width * ratio));
   canvas.height = Math.max(1, Math.round(height * ratio));
   const context = canvas.getContext("2d");
@@ -37,31 +39,22 @@ export function scaleOf(values) {
 /** Interpolate between the colour of zero and the colour of the sign. */
 export function colour(colours, value, scale) {
   const strength = Math.min(1, Math.abs(value) / scale) ** 0.75;
-  const end = value < 0 ? colours.negative : colours.positive;
+  const end = value < 0 ? colours.against : colours.for;
   return colours.neutral.map((channel, place) => Math.round(channel + (end[place] - channel) * strength));
 }
 
-/** Draw a matrix with one pixel per number, which `at(column, row)` returns. */
-export function picture(columns, rows, at, scale, colours) {
-  const canvas = document.createElement("canvas");
-  canvas.width = columns;
-  canvas.height = rows;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(columns, rows);
-  const steps = 255;
-  const shades = new Uint8Array((2 * steps + 1) * 3);
-  for (let step = -steps; step <= steps; step++) shades.set(colour(colours, step, steps), (step + steps) * 3);
-  let place = 0;
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++, place += 4) {
-      const step = Math.round(Math.max(-1, Math.min(1, at(column, row) / scale)) * steps) + steps;
-      image.data[place] = shades[step * 3];
-      image.data[place + 1] = shades[step * 3 + 1];
-      image.data[place + 2] = shades[step * 3 + 2];
-      image.data[place + 3] = 255;
-    }
-  }
-  context.putImageData(image, 0, 0);
+/** Draw a matrix, which is an array of columns, with one pixel per number. */
+export function paint(matrix, scale, canvas = make("canvas")) {
+  const image = new ImageData(matrix.length, matrix[0].length);
+  const colours = palette();
+  const shades = Array.from({ length: 2 * SHADES + 1 }, (_, shade) => [...colour(colours, shade - SHADES, SHADES), 255]);
+  matrix.forEach((column, x) => column.forEach((value, y) => {
+    const shade = Math.round(SHADES * Math.max(-1, Math.min(1, value / scale)));
+    image.data.set(shades[shade + SHADES], 4 * (y * image.width + x));
+  }));
+  canvas.width = image.width;
+  canvas.height = image.height;
+  canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }
 
@@ -107,9 +100,8 @@ export function showScale(id, scale) {
   byId(id).replaceChildren(plain(-scale, 2), make("i", { "aria-hidden": "true" }), signed(scale, 2));
 }
 
-/** Call `render` when a canvas changes its size or the colour scheme changes. */
-export function keepDrawn(elements, render) {
-  const observer = new ResizeObserver(() => render());
-  elements.forEach((element) => observer.observe(element));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => render());
+/** Call `draw` when an element changes its size or the colour scheme changes. */
+export function keepDrawn(element, draw) {
+  new ResizeObserver(draw).observe(element);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 }

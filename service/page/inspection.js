@@ -24,20 +24,22 @@ export const startOf = (bank, place) => place - bank.padding[0];
 export const positionsUnder = (bank, place) =>
   Array.from({ length: bank.width }, (_, tap) => startOf(bank, place) + tap * bank.dilation);
 
-/** The word at a position, or the name of the padding or start id. */
+/** The word at a position; undefined for padding, the start id and zeros. */
+export const wordAt = (inspection, position) => inspection.explanation.words[position - inspection.first_word];
+
+/** Whether the start id is at a position. */
+export const isStart = (inspection, position) =>
+  !wordAt(inspection, position) && inspection.ids[position] === inspection.tokenizer.start_id;
+
+/** The name of what is at a position. */
 export function nameAt(inspection, position) {
-  const word = inspection.explanation.words[position - inspection.first_word];
-  if (word) return word.text;
-  const id = inspection.ids[position];
-  if (id === undefined) return "zeros";
-  return id === inspection.tokenizer.start_id ? "start" : "pad";
+  if (isStart(inspection, position)) return "start";
+  return wordAt(inspection, position)?.text ?? (position in inspection.ids ? "pad" : "zeros");
 }
 
 /** The words under a filter at a place. */
 export function wordsUnder(inspection, bank, place) {
   const positions = positionsUnder(bank, place);
-  const isWord = (position) => inspection.explanation.words[position - inspection.first_word];
-  const names = positions.map((position) => nameAt(inspection, position));
-  if (names.every((name, tap) => ["pad", "zeros"].includes(name) && !isWord(positions[tap]))) return "padding";
-  return `\u201c${names.join(" ")}\u201d`;
+  if (!positions.some((position) => wordAt(inspection, position) || isStart(inspection, position))) return "padding";
+  return `\u201c${positions.map((position) => nameAt(inspection, position)).join(" ")}\u201d`;
 }

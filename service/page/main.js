@@ -5,40 +5,38 @@ import { byId, make } from "./dom.js";
 import { percent } from "./format.js";
 import { showModels } from "./model.js";
 import { chosen, chosenComparison, offerLabels, offerModels } from "./picker.js";
-import { goToWord, show, showAnother, start } from "./reading.js";
+import { goToWord, show, start } from "./reading.js";
 import { markWords, showExplanation, showFilters, showPrediction, walkWithKeys } from "./review.js";
 import { SAMPLES } from "./samples.js";
-import { get, Newest, post, rememberKey, Trouble } from "./service.js";
+import { get, Newest, post, rememberKey } from "./service.js";
 
 const TYPING = 140; // milliseconds after the last key press until the page requests an explanation
 const SETTLED = 450; // until it requests all intermediate values
 const SPOKEN = 1000; // until a screen reader announces the label and the comparison
 
-const NO_EXPLANATION =
-  "There is no exact explanation for this model, because it does not consist of an embedding, convolutions directly after it, global pooling and dense layers. Its label and probability are above.";
-
 const explaining = new Newest();
 const comparing = new Newest();
 const inspecting = new Newest();
-const filtering = new Newest();
 
 let models = null; // the loaded models
 let latest = null; // the request that the page shows, with its answer
-let answered = null; // the request explained on the page
-let inspected = null; // the request whose steps are shown
-let spoken = 0;
+let filter; // the filter that is chosen for the latest request; undefined for the strongest
+let inspected = null; // the inspection that is shown, with its request
+let nearReading = false;
+let spoken = 0; // the timers of an announcement and of another try
+let waiting = 0;
 let offered = null; // the samples on the page
 
 function ask(milliseconds = TYPING) {
   const request = { text: byId("text").value, ...chosen() };
-  const { text } = request;
   byId("verdict").classList.add("waiting");
   byId("comparison").classList.add("waiting");
   inspecting.stop();
   comparing.stop();
   explaining.run(milliseconds, (signal) => explain(request, signal), ({ prediction, explanation }) => {
     hideTrouble();
-    latest = { text, prediction, explanation };
+    latest = { request, prediction, explanation };
+    filter = undefined;
     const model = modelOf(prediction);
     const { tokenizer } = model;
     showPrediction(prediction, tokenizer);
@@ -48,9 +46,9 @@ function ask(milliseconds = TYPING) {
     compare();
     byId("why").hidden = !explanation;
     byId("steps").hidden = !explanation;
-    note(explanation ? "" : NO_EXPLANATION);
+    byId("reads-note").hidden = Boolean(explanation);
     if (!explanation) return;
-    answered = request;
+    const { text } = request;
     const target = explained(explanation);
     showExplanation(text, explanation, target, tokenizer, (index) => { goToWord(index); scrollToSlide(); });
     showFilters(text, explanation, (filter) => { watch(filter); scrollToSlide(); });
@@ -83,7 +81,7 @@ async function answerTo(request, signal) {
       const explanation = await post("v1/explain", request, signal);
       return { prediction: explanation.prediction, explanation };
     } catch (error) {
-      if (!(error instanceof Trouble) || error.code !== "not_explainable") throw error;
+      if (error.code !== "not_explainable") throw error;
     }
   }
   return predict(request, signal);
@@ -101,7 +99,7 @@ function compare() {
   if (!other || !latest) return;
   const first = latest;
   const target = first.explanation && explained(first.explanation);
-  const request = { text: first.text, model: other.name, version: other.version, ...(other.labels.includes(target) ? { label: target } : {}) };
+  const request = { text: first.request.text, model: other.name, version: other.version, ...(other.labels.includes(target) ? { label: target } : {}) };
   byId("comparison").classList.add("waiting");
   comparing.run(0, (signal) => (first.explanation ? answerTo(request, signal) : predict(request, signal)), (second) => {
     showComparison(first, second, sameLogit(first, second) ? target : null);
@@ -130,30 +128,25 @@ function explained({ label, prediction }) {
   return modelOf(prediction).activation === "softmax" ? label : Object.keys(prediction.probabilities)[1];
 }
 
-/** Request all intermediate values, about a megabyte, when the section is near the viewport. */
+/** Request all intermediate values if the section is near the viewport and shows those of an older text. */
 function inspectSoon(milliseconds = 0) {
-  if (!answered || !nearReading || inspected === answered) return;
-  const request = answered;
-  inspecting.run(milliseconds, (signal) => post("v1/inspect", { ...request, feature_map: true }, signal), (inspection) => {
-    inspected = request;
-    byId("reads").removeAttribute("aria-busy");
-    showAll(inspection);
-  }, (trouble) => showTrouble(trouble, () => inspectSoon()));
+  if (latest?.explanation && nearReading && inspected?.request !== latest.request) inspect(milliseconds);
 }
 
-function showAll(inspection) {
-  show(inspection, explained(inspection.explanation), modelOf(inspection.explanation.prediction).tokenizer);
+/** Request all intermediate values; the feature maps, about a megabyte, only once for a text. */
+function inspect(milliseconds = 0) {
+  const { request } = latest;
+  const banks = inspected?.request === request ? inspected.banks : null;
+  inspecting.run(milliseconds, (signal) => post("v1/inspect", { ...request, filter, feature_map: !banks }, signal), (inspection) => {
+    inspected = { ...inspection, banks: banks ?? inspection.banks, request };
+    const { explanation } = inspection;
+    show(inspected, explained(explanation), modelOf(explanation.prediction).tokenizer);
+  }, (trouble) => showTrouble(trouble, () => inspect()));
 }
 
 function watch({ width, index }) {
-  const filter = { width, index };
-  const ready = inspected === answered;
-  filtering.run(0, (signal) => post("v1/inspect", { ...answered, filter, feature_map: !ready }, signal), (inspection) => {
-    if (ready && inspected === answered) return showAnother(inspection);
-    inspecting.stop();
-    inspected = answered;
-    return showAll(inspection);
-  }, (trouble) => showTrouble(trouble, () => watch(filter)));
+  filter = { width, index };
+  inspect();
 }
 
 const describePrediction = ({ label, score }) => `${label}, ${percent(score)}`;
@@ -162,13 +155,6 @@ function announce(message) {
   clearTimeout(spoken);
   spoken = setTimeout(() => { byId("announcement").textContent = message; }, SPOKEN);
 }
-
-function note(text) {
-  byId("reads-note").hidden = !text;
-  byId("reads-note").textContent = text;
-}
-
-let waiting = 0;
 
 function showTrouble(trouble, again) {
   clearTimeout(waiting);
@@ -207,21 +193,15 @@ function offerSamples(model) {
   }));
 }
 
-let nearReading = false;
 new IntersectionObserver(([{ isIntersecting }]) => {
   nearReading = isIntersecting;
   inspectSoon();
 }, { rootMargin: "400px" }).observe(byId("reads"));
 
-const links = [...document.querySelectorAll("nav a")];
 const current = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    for (const link of links) {
-      if (link.hash === `#${target.id}`) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
-    }
-  }
+  const section = entries.findLast(({ isIntersecting }) => isIntersecting)?.target;
+  if (!section) return;
+  for (const link of document.querySelectorAll("nav a")) link.ariaCurrent = link.hash === `#${section.id}` ? "true" : null;
 }, { rootMargin: "-30% 0px -65% 0px" });
 for (const section of document.querySelectorAll("main > section")) current.observe(section);
 

@@ -1,23 +1,14 @@
 // "The model": the loaded models, and the contents of their manifests.
 
-import { byId, draw, make } from "./dom.js";
+import { byId, make, meter } from "./dom.js";
 import { count, several } from "./format.js";
 
-const NAMES = {
-  accuracy: "Accuracy",
-  roc_auc: "Area under the ROC curve",
-  macro_f1: "Macro F1",
-  log_loss: "Log loss",
-  brier: "Brier score",
-  expected_calibration_error: "Calibration error",
-};
-
-// Metrics for which lower is better.
-const COSTS = new Set(["log_loss", "brier", "expected_calibration_error"]);
+// The names of metrics for which higher is better, and of those for which lower is better.
+const QUALITIES = { accuracy: "Accuracy", roc_auc: "Area under the ROC curve", macro_f1: "Macro F1" };
+const COSTS = { log_loss: "Log loss", brier: "Brier score", expected_calibration_error: "Calibration error" };
 
 /** Show every loaded model. */
 export function showModels(models) {
-  byId("model-note").hidden = true;
   byId("models").replaceChildren(...models.flatMap((model) => [
     make("h2", {}, `${model.name}, version ${model.version}`),
     facts(model),
@@ -47,26 +38,21 @@ function measured(metrics) {
 }
 
 function plots(model) {
-  const all = [];
-  if (model.metrics) {
-    const values = Object.entries(model.metrics.values);
-    const good = values.filter(([name]) => !COSTS.has(name));
-    const bad = values.filter(([name]) => COSTS.has(name));
-    if (good.length) all.push(plot("Higher is better", good.map(([name, value]) => [NAMES[name] ?? name, value, value.toFixed(4)]), 1));
-    if (bad.length) all.push(plot("Lower is better", bad.map(([name, value]) => [NAMES[name] ?? name, value, value.toFixed(4)]), Math.max(1, ...bad.map(([, value]) => value))));
+  const metrics = Object.entries(model.metrics?.values ?? {});
+  const qualities = metrics.filter(([name]) => !(name in COSTS)).map(([name, value]) => [QUALITIES[name] ?? name, value]);
+  const costs = metrics.filter(([name]) => name in COSTS).map(([name, value]) => [COSTS[name], value]);
+  const parts = model.configuration ? parameters(model) : [];
+  const differences = {};
+  for (const { against, largest_difference: difference } of model.parity) {
+    const name = `against ${against}`;
+    differences[name] = Math.max(differences[name] ?? 0, difference);
   }
-  if (model.configuration) {
-    const parts = parameters(model);
-    const total = parts.reduce((sum, [, value]) => sum + value, 0);
-    all.push(plot(`${count(total)} learned numbers`, parts.map(([name, value]) => [name, value, count(value)]), Math.max(...parts.map(([, value]) => value))));
-  }
-  if (model.parity.length) {
-    const worst = new Map();
-    for (const { against, largest_difference: difference } of model.parity) worst.set(against, Math.max(worst.get(against) ?? 0, difference));
-    const rows = [...worst].map(([against, value]) => [`against ${against}`, value, value.toExponential(1)]);
-    all.push(plot("Largest difference between answers, checked before publication", rows, Math.max(...worst.values()) || 1));
-  }
-  return all;
+  return [
+    ["Higher is better", qualities, (value) => value.toFixed(4), 1],
+    ["Lower is better", costs, (value) => value.toFixed(4), 1],
+    [`${count(parts.reduce((sum, [, value]) => sum + value, 0))} learned numbers`, parts, count],
+    ["Largest difference between answers, checked before publication", Object.entries(differences), (value) => value.toExponential(1)],
+  ].filter(([, values]) => values.length).map((each) => plot(...each));
 }
 
 /** The numbers of weights and biases of a network that `model.training.network` builds. */
@@ -77,23 +63,14 @@ function parameters(model) {
   return [
     ["Embedding", model.vocabulary_size * size],
     ...convolutions.map(({ width, filters: number }) => [`Filters ${width} wide`, width * size * number + number]),
-    ["Dense", filters * hidden + hidden],
-    ["Last layer", hidden * outputs + outputs],
+    ...(hidden ? [["Dense", filters * hidden + hidden]] : []),
+    ["Last layer", (hidden || filters) * outputs + outputs],
   ];
 }
 
-/** Draw rows of [name, value, shown value] as bars from 0 to `full`. */
-function plot(title, rows, full) {
-  const height = 30 + rows.length * 44;
-  const picture = draw("svg", { class: "plot", viewBox: `0 0 400 ${height}`, role: "img", "aria-label": `${title}. ${rows.map(([name, , text]) => `${name}: ${text}`).join("; ")}.` });
-  picture.append(draw("text", { x: 0, y: 16, class: "quiet" }, title));
-  rows.forEach(([name, value, text], index) => {
-    const y = 30 + index * 44;
-    picture.append(
-      draw("text", { x: 0, y: y + 15 }, name),
-      draw("text", { x: 400, y: y + 15, "text-anchor": "end" }, text),
-      draw("rect", { x: 0, y: y + 22, width: 400, height: 7, rx: 3, class: "back" }),
-      draw("rect", { x: 0, y: y + 22, width: Math.max(1.5, (400 * Math.min(value, full)) / full), height: 7, rx: 3, class: "fore" }));
-  });
-  return picture;
+/** Show values by name as bars. A full bar is the largest value, but at least `full`. */
+function plot(title, values, format, full = 0) {
+  const largest = Math.max(full, ...values.map(([, value]) => value)) || 1;
+  return make("figure", { class: "plot" }, make("figcaption", {}, title),
+    ...values.map(([name, value]) => meter(name, format(value), value / largest)));
 }

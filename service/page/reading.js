@@ -1,11 +1,11 @@
 // "How it works": the six steps from words to a decision, drawn from the answer of `/v1/inspect`.
 
 import { showDecision } from "./decision.js";
-import { byId, fillSelect, fillTable, formula, make } from "./dom.js";
-import { redrawBank, showBank, startMap } from "./feature-map.js";
+import { byId, fillSelect, fillTable, make, sizes, sub } from "./dom.js";
+import { showBank, startMap } from "./feature-map.js";
 import { count, percent, plain, several, signed } from "./format.js";
-import { css, frame, keepDrawn, palette, picture, prepare, scaleOf, showScale } from "./heat.js";
-import { bankOf, dimensionsOf, nameAt, placesOf, positionsUnder, spanOf, startOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
+import { css, frame, keepDrawn, paint, palette, prepare, scaleOf, showScale } from "./heat.js";
+import { bankOf, dimensionsOf, isStart, nameAt, placesOf, positionsUnder, spanOf, startOf, TIMES, timeOf, wordAt, wordsUnder } from "./inspection.js";
 import { Slide } from "./slide.js";
 
 const CHIPS = 40; // number of words that are shown with their ids
@@ -19,7 +19,6 @@ const MARGIN = 36; // at the right, for the last word
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 let shown = null; // an inspection
-let pictures = {};
 let points = []; // points of the curve
 let seen = -1; // the position of the numbers that are shown
 let furthest = -1; // how far the curve has been drawn for this filter
@@ -35,10 +34,10 @@ export function start(chosen, placed) {
   onFilter = chosen;
   onPlace = placed;
   byId("play").addEventListener("click", play);
-  byId("back").addEventListener("click", () => slide.step(-1));
-  byId("forward").addEventListener("click", () => slide.step(1));
-  byId("peak").addEventListener("click", () => { slide.pause(); slide.seek(shown.filter.position); });
-  byId("scrub").addEventListener("input", (event) => { slide.pause(); slide.seek(Number(event.target.value)); });
+  byId("back").addEventListener("click", () => slide.seek(Math.round(slide.place) - 1));
+  byId("forward").addEventListener("click", () => slide.seek(Math.round(slide.place) + 1));
+  byId("peak").addEventListener("click", () => slide.seek(shown.filter.position));
+  byId("scrub").addEventListener("input", (event) => slide.seek(Number(event.target.value)));
   byId("filter-choice").addEventListener("change", (event) => {
     const [width, index] = event.target.value.split("/").map(Number);
     onFilter({ width, index });
@@ -54,23 +53,16 @@ export function start(chosen, placed) {
   startMap(chosen);
   byId("curve").addEventListener("click", (event) => {
     const place = event.currentTarget.getBoundingClientRect();
-    slide.pause();
     const bank = bankOf(shown);
     slide.seek(Math.round(((event.clientX - place.left) / place.width) * timeOf(shown) - spanOf(bank) / 2 + bank.padding[0]));
   });
   byId("curve-details").addEventListener("toggle", showCurveTable);
-  const tellOfMotion = () => { byId("motion-note").hidden = !still.matches; };
-  still.addEventListener("change", tellOfMotion);
-  tellOfMotion();
-  keepDrawn(["matrix", "close", "overview", "map", "pooled"].map(byId), redraw);
+  keepDrawn(byId("matrix"), redraw);
 }
 
 /** Show all steps for a text. `target` is the label of the logit, and `tokenizer` is the tokenizer of the model. */
 export function show(inspection, target, tokenizer) {
-  shown = inspection;
-  shown.tokenizer = tokenizer;
-  shown.target = target;
-  pictures = {};
+  shown = { ...inspection, target, tokenizer };
   showRail();
   showIds();
   showMatrix();
@@ -79,33 +71,22 @@ export function show(inspection, target, tokenizer) {
   showDecision(shown);
 }
 
-/** Show another filter for the same text: an inspection without feature maps. */
-export function showAnother(inspection) {
-  shown.filter = inspection.filter;
-  showChoices();
-  showFilter();
-}
-
 /** Move the filter so that a word of the text is under it. */
 export function goToWord(index) {
   if (!shown) return;
-  slide.pause();
   const bank = bankOf(shown);
   slide.seek(shown.first_word + index + bank.padding[0] - Math.floor(bank.width / 2) * bank.dilation);
 }
 
 function play() {
-  if (slide.playing) slide.pause();
-  else if (still.matches) {
-    furthest = slide.last;
-    seen = -1;
-    slide.seek(shown.filter.position);
-  } else {
-    furthest = -1; // start to draw the curve again
-    seen = -1;
-    slide.seek(slide.place >= slide.last || slide.place === shown.filter.position ? slide.first : slide.place);
-    slide.play();
+  if (slide.playing) {
+    slide.pause();
+    return;
   }
+  seen = -1;
+  furthest = still.matches ? slide.last : -1; // show the whole curve, or start to draw it again
+  if (still.matches) slide.seek(shown.filter.position);
+  else slide.play(slide.place === shown.filter.position ? slide.first : slide.place);
 }
 
 function showRail() {
@@ -126,8 +107,7 @@ function showRail() {
 function showIds() {
   const time = timeOf(shown);
   const words = shown.explanation.words;
-  const names = shown.ids.map((_, place) => nameAt(shown, place));
-  const start = names.indexOf("start") < 0 ? 0 : 1;
+  const start = isStart(shown, shown.first_word - 1) ? 1 : 0;
   const pads = time - words.length - start;
   const behind = pads > 0 && shown.first_word === start;
   byId("ids-text").textContent =
@@ -135,22 +115,20 @@ function showIds() {
     (shown.explanation.prediction.truncated
       ? "This text is longer, so a part of it is cut off."
       : `This text has ${several(words.length, "word")}${start ? " and the start id" : ""}, so ${several(pads, "pad id")} ${pads === 1 ? "is" : "are"} added ${behind ? "after" : "before"} it.`);
-  const chips = words.slice(0, CHIPS).map((word) =>
-    make("span", { class: `chip${word.known ? "" : " unknown"}` }, word.text.toLowerCase(), make("b", {}, count(word.id))));
-  if (words.length > CHIPS) chips.push(make("span", { class: "chip filler" }, `${several(words.length - CHIPS, "more word")}`, make("b", {}, "\u2026")));
-  if (start) chips.unshift(make("span", { class: "chip filler" }, "start", make("b", {}, count(shown.ids[names.indexOf("start")]))));
-  if (pads) {
-    const filler = make("span", { class: "chip filler" }, `pad \u00d7 ${count(pads)}`, make("b", {}, count(shown.ids[names.indexOf("pad")])));
-    if (behind) chips.push(filler);
-    else chips.unshift(filler);
-  }
-  byId("chips").replaceChildren(...chips);
-  formula(byId("ids-formula"), "x = (x", { sub: "0" }, ", x", { sub: "1" }, ", \u2026, x", { sub: String(time - 1) }, ")",
-    { size: `${count(time)} whole numbers from 0 to ${count(shown.vocabulary_size - 1)}` });
+  const chip = (kind, name, id) => make("span", { class: `chip ${kind}` }, name, make("b", {}, id));
+  const padding = pads ? [chip("filler", `pad \u00d7 ${count(pads)}`, count(behind ? shown.ids.at(-1) : shown.ids[0]))] : [];
+  byId("chips").replaceChildren(
+    ...(behind ? [] : padding),
+    ...(start ? [chip("filler", "start", count(shown.tokenizer.start_id))] : []),
+    ...words.slice(0, CHIPS).map((word) => chip(word.known ? "" : "unknown", word.text.toLowerCase(), count(word.id))),
+    ...(words.length > CHIPS ? [chip("filler", several(words.length - CHIPS, "more word"), "\u2026")] : []),
+    ...(behind ? padding : []));
+  byId("ids-formula").replaceChildren("x = (x", sub("0"), ", x", sub("1"), ", \u2026, x", sub(String(time - 1)), ")",
+    sizes(`${count(time)} whole numbers from 0 to ${count(shown.vocabulary_size - 1)}`));
 }
 
 function showMatrix() {
-  for (const element of document.querySelectorAll(".embedding-size")) element.textContent = count(dimensionsOf(shown));
+  byId("embedding-size").textContent = count(dimensionsOf(shown));
   const time = timeOf(shown);
   shown.embeddingScale = scaleOf(shown.embedding.flat());
   byId("matrix").setAttribute("aria-label",
@@ -160,18 +138,12 @@ function showMatrix() {
     `${count(time)} words across, ${dimensionsOf(shown)} numbers down: ${count(time * dimensionsOf(shown))} numbers.` +
     (shown.explanation.words.length + 1 < time ? ` The area of equal columns is padding. The words begin at column ${count(shown.first_word + 1)}.` : "");
   showScale("matrix-scale", shown.embeddingScale);
-  formula(byId("matrix-formula"), "E[x]", { size: `row x of a table of ${count(shown.vocabulary_size)}${TIMES}${dimensionsOf(shown)} learned numbers, looked up ${count(time)} times \u2192 ${count(time)}${TIMES}${dimensionsOf(shown)}` });
-  drawMatrix();
+  byId("matrix-formula").replaceChildren("E[x]", sizes(`row x of a table of ${count(shown.vocabulary_size)}${TIMES}${dimensionsOf(shown)} learned numbers, looked up ${count(time)} times \u2192 ${count(time)}${TIMES}${dimensionsOf(shown)}`));
+  paintMatrix();
 }
 
-function matrixPicture() {
-  pictures.matrix ??= picture(timeOf(shown), dimensionsOf(shown), (column, row) => shown.embedding[column][row], shown.embeddingScale, palette());
-  return pictures.matrix;
-}
-
-function drawMatrix() {
-  const { context, width, height } = prepare(byId("matrix"));
-  context.drawImage(matrixPicture(), 0, 0, width, height);
+function paintMatrix() {
+  for (const id of ["matrix", "overview"]) paint(shown.embedding, shown.embeddingScale, byId(id));
 }
 
 function showChoices() {
@@ -198,14 +170,12 @@ function showFilter() {
   byId("patch-size").textContent = `${width}${TIMES}${size}`;
   byId("patch-numbers").textContent = count(width * size);
   shown.kernelScale = scaleOf(shown.filter.kernel.flat());
-  pictures.filter = null;
   const low = Math.min(0, ...curve);
   const high = Math.max(0, ...curve);
   const room = (high - low || 1) * 0.08;
   points = curve.map((value, place) => `${startOf(bank, place) + span / 2},${-value}`);
   const svg = byId("curve");
   svg.setAttribute("viewBox", `0 ${-high - room} ${timeOf(shown)} ${high - low + 2 * room}`);
-  byId("curve-zero").setAttribute("x2", timeOf(shown));
   svg.setAttribute("aria-label",
     `The filter's curve over ${count(curve.length)} places, from ${plain(Math.min(...curve))} to ${plain(Math.max(...curve))}, highest over ${wordsUnder(shown, bank, position)}.`);
   const skips = bank.dilation > 1 ? `, which reads one word in ${bank.dilation} and spans ${span},` : "";
@@ -213,10 +183,10 @@ function showFilter() {
   byId("curve-caption").textContent =
     `The upper picture shows the whole matrix with the filter on it, the lower one its curve. The curve has ${count(curve.length)} places, because a filter ${several(width, "word")} wide${skips} fits ${count(timeOf(shown))}${zeros} \u2212 ${span} + 1 times.` +
     (zeros ? ` The convolution adds ${several(before, "column")} of zeros before the matrix and ${count(behind)} after it.` : "");
-  formula(byId("slide-formula"), "F[t, f] = \u03a3", { sub: `k < ${width}` }, " \u03a3", { sub: `d < ${size}` }, " E[x", { sub: `t+${bank.dilation > 1 ? bank.dilation : ""}k${before ? `\u2212${before}` : ""}` }, "]", { sub: "d" }, " \u00b7 W[k, d, f]",
-    { size: `${width}${TIMES}${size} numbers of the text, ${width}${TIMES}${size} of the filter \u2192 1 number` });
-  const scrub = byId("scrub");
-  scrub.max = curve.length - 1;
+  byId("slide-formula").replaceChildren("F[t, f] = \u03a3", sub(`k < ${width}`), " \u03a3", sub(`d < ${size}`), " E[x", sub(`t+${bank.dilation > 1 ? bank.dilation : ""}k${before ? `\u2212${before}` : ""}`), "]", sub("d"), " \u00b7 W[k, d, f]",
+    sizes(`${width}${TIMES}${size} numbers of the text, ${width}${TIMES}${size} of the filter \u2192 1 number`));
+  byId("window").style.width = `${(100 * span) / timeOf(shown)}%`;
+  byId("scrub").max = curve.length - 1;
   furthest = curve.length - 1;
   seen = -1;
   slide.reset(curve.length - 1, Math.max(0, shown.first_word - span + before), position);
@@ -248,56 +218,40 @@ function showPlace(place) {
     onPlace(positionsUnder(bank, at).map((position) => position - shown.first_word));
   }
   drawClose(place);
-  drawOverview(place);
-  const here = byId("curve-here");
-  const box = byId("curve").viewBox.baseVal;
-  here.setAttribute("x1", middle);
-  here.setAttribute("x2", middle);
-  here.setAttribute("y1", box.y);
-  here.setAttribute("y2", box.y + box.height);
+  byId("window").style.left = `${(100 * startOf(bank, place)) / timeOf(shown)}%`;
+  const { y, height } = byId("curve").viewBox.baseVal;
+  byId("curve-here").setAttribute("d", `M${middle} ${y}v${height}`);
 }
 
 function showProduct(at) {
-  const { width, kernel, curve, bias, position, activation } = shown.filter;
+  const { kernel, curve, bias, position, activation } = shown.filter;
   const bank = bankOf(shown);
   const zeros = new Array(dimensionsOf(shown)).fill(0);
   const positions = positionsUnder(bank, at);
   const numbersAt = positions.map((position) => shown.embedding[position] ?? zeros);
   byId("dot-place").replaceChildren("At place ", make("b", {}, count(at)), `, over ${wordsUnder(shown, bank, at)}`);
-  const taps = byId("taps");
-  if (taps.childElementCount !== 5 * (width + 1)) {
-    taps.replaceChildren(
-      make("span", { class: "head word-head" }, "word"), ...["its numbers", "\u00d7 the filter\u2019s", "= products"].map((head) => make("span", { class: "head" }, head)),
-      make("span", { class: "head part" }, "added up"),
-      ...Array.from({ length: width }, () => [
-        make("span", { class: "name" }), ...[0, 1, 2].map(() => make("canvas", { "aria-hidden": "true" })), make("span", { class: "part" }),
-      ]).flat());
-  }
-  const cells = Array.from(taps.children).slice(5);
   const products = kernel.map((row, tap) => row.map((weight, place) => weight * numbersAt[tap][place]));
   const scale = Math.max(...products.flat().map(Math.abs)) || 1;
   const parts = products.map((row) => row.reduce((sum, product) => sum + product, 0));
-  products.forEach((row, tap) => {
-    const [title, numbers, pattern, multiplied, part] = cells.slice(5 * tap, 5 * tap + 5);
-    title.textContent = nameAt(shown, positions[tap]);
-    strip(numbers, numbersAt[tap], shown.embeddingScale);
-    strip(pattern, kernel[tap], shown.kernelScale);
-    strip(multiplied, row, scale);
-    part.textContent = signed(parts[tap]);
-  });
+  byId("taps").replaceChildren(
+    make("span", { class: "head word-head" }, "word"), ...["its numbers", "\u00d7 the filter\u2019s", "= products"].map((head) => make("span", { class: "head" }, head)),
+    make("span", { class: "head part" }, "added up"),
+    ...positions.flatMap((position, tap) => [
+      make("span", { class: "name" }, nameAt(shown, position)),
+      strip(numbersAt[tap], shown.embeddingScale), strip(kernel[tap], shown.kernelScale), strip(products[tap], scale),
+      make("span", { class: "part" }, signed(parts[tap])),
+    ]));
   const sum = byId("dot-sum");
   sum.replaceChildren(parts.map((part, tap) => (tap ? `${part < 0 ? " \u2212 " : " + "}${Math.abs(part).toFixed(4)}` : plain(part))).join(""), " = ",
     make("b", { id: "dot" }, plain(curve[at])));
-  if (at === position && bank.pooling === "mean") {
-    sum.append(`, the peak. After the bias ${signed(bias)} and the activation, the average over all places is `, make("b", {}, plain(activation)), ".");
-  } else if (at === position) {
-    sum.append(`, the peak. After the bias ${signed(bias)} and the activation, its value is `, make("b", {}, plain(activation)), ".");
+  if (at === position) {
+    const kept = bank.pooling === "mean" ? "the average over all places" : "its value";
+    sum.append(`, the peak. After the bias ${signed(bias)} and the activation, ${kept} is `, make("b", {}, plain(activation)), ".");
   }
 }
 
-function strip(canvas, values, scale) {
-  const { context, width, height } = prepare(canvas);
-  context.drawImage(picture(values.length, 1, (column) => values[column], scale, palette()), 0, 0, width, height);
+function strip(values, scale) {
+  return paint(values.map((value) => [value]), scale, make("canvas", { "aria-hidden": "true" }));
 }
 
 function drawClose(place) {
@@ -319,7 +273,7 @@ function drawClose(place) {
   const patch = LABELS + heat + GAP;
   const first = Math.max(0, start); // the picture has no columns for the zeros around the ids
   const last = Math.min(time, start + columns);
-  context.drawImage(matrixPicture(), first, 0, last - first, dimensionsOf(shown), x(first), LABELS, (last - first) * column, heat);
+  context.drawImage(byId("matrix"), first, 0, last - first, dimensionsOf(shown), x(first), LABELS, (last - first) * column, heat);
   context.fillStyle = css(colours.card);
   for (let at = Math.ceil(start); at < start + columns; at++) context.fillRect(x(at) - 0.75, LABELS, 1.5, heat);
 
@@ -328,11 +282,10 @@ function drawClose(place) {
   const under = positionsUnder(bank, Math.round(place));
   for (let at = Math.floor(start); at < Math.min(time + behind, start + columns); at++) {
     const covered = under.includes(at);
-    const isWord = shown.explanation.words[at - shown.first_word];
     context.save();
     context.translate(x(at + 0.5) - 6, LABELS - 8);
     context.rotate(-0.75);
-    context.fillStyle = css(covered ? colours.ink : colours.muted, isWord ? 1 : 0.7);
+    context.fillStyle = css(covered ? colours.ink : colours.muted, wordAt(shown, at) ? 1 : 0.7);
     context.fillText(shorten(nameAt(shown, at)), 0, 0);
     context.restore();
   }
@@ -343,7 +296,7 @@ function drawClose(place) {
   const y = (value) => bottom - ((value - low) / (high - low || 1)) * (CURVE - 26);
   context.fillStyle = css(colours.line);
   context.fillRect(0, y(0), width, 1);
-  context.strokeStyle = css(colours.positive);
+  context.strokeStyle = css(colours.for);
   context.lineWidth = 2;
   context.beginPath();
   const reached = Math.max(furthest, Math.floor(place + 1e-6));
@@ -353,14 +306,14 @@ function drawClose(place) {
   for (let at = from; at <= to; at++) context.lineTo(middle(at), y(curve[at]));
   context.stroke();
   for (let at = from; at <= to; at++) {
-    context.fillStyle = css(at === position ? colours.ink : colours.positive);
+    context.fillStyle = css(at === position ? colours.ink : colours.for);
     context.beginPath();
     context.arc(middle(at), y(curve[at]), at === position ? 5 : 3, 0, 7);
     context.fill();
   }
-  pictures.filter ??= picture(taps, dimensionsOf(shown), (tap, row) => shown.filter.kernel[tap][row], shown.kernelScale, colours);
+  const pattern = paint(shown.filter.kernel, shown.kernelScale);
   for (let tap = 0; tap < taps; tap++) {
-    context.drawImage(pictures.filter, tap, 0, 1, dimensionsOf(shown), x(left + tap * bank.dilation), patch, column, heat);
+    context.drawImage(pattern, tap, 0, 1, dimensionsOf(shown), x(left + tap * bank.dilation), patch, column, heat);
   }
   context.font = `14px ${getComputedStyle(document.body).getPropertyValue("--sans")}`;
   const title = `filter no. ${shown.filter.index}`;
@@ -377,20 +330,9 @@ function drawClose(place) {
 
 const shorten = (word) => (word.length > 13 ? `${word.slice(0, 12)}\u2026` : word);
 
-function drawOverview(place) {
-  const { context, width, height } = prepare(byId("overview"));
-  context.drawImage(matrixPicture(), 0, 0, width, height);
-  const column = width / timeOf(shown);
-  const bank = bankOf(shown);
-  frame(context, palette(), startOf(bank, place) * column, 1, Math.max(4, spanOf(bank) * column), height - 2);
-}
-
 function redraw() {
   if (!shown) return;
-  pictures = {};
-  drawMatrix();
+  paintMatrix();
   seen = -1;
   showPlace(slide.place);
-  redrawBank();
-  for (const canvas of document.querySelectorAll("#layers canvas")) canvas.redraw();
 }

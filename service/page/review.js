@@ -1,13 +1,12 @@
 // "Try it": the prediction, the words with their shares, and their sum.
 
-import { byId, fillTable, make } from "./dom.js";
+import { byId, fillTable, make, meter } from "./dom.js";
 import { count, percent, plain, several, side, signed } from "./format.js";
 
 // The number of characters shown of the part that the model did not read.
 const UNREAD = 400;
 
-let words = [];
-let taken = 0;
+let words = []; // the buttons
 
 /** The ids of a prediction that stand for words. */
 const wordCount = (prediction, tokenizer) => prediction.tokens - (tokenizer.start_id === null ? 0 : 1);
@@ -16,12 +15,7 @@ const wordCount = (prediction, tokenizer) => prediction.tokens - (tokenizer.star
 export function showPrediction(prediction, tokenizer) {
   byId("verdict").classList.remove("waiting");
   byId("label").textContent = prediction.label;
-  byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([label, probability]) => {
-    const bar = make("i");
-    bar.style.setProperty("--part", probability);
-    return make("div", { class: "probability" }, make("span", {}, label), make("b", {}, percent(probability)),
-      make("div", { class: "meter", "aria-hidden": "true" }, bar));
-  }));
+  byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([label, probability]) => meter(label, percent(probability), probability)));
   byId("answered-by").textContent = `${prediction.model.name}, version ${prediction.model.version}`;
   byId("counts").textContent = [
     several(Math.max(0, wordCount(prediction, tokenizer)), "word"),
@@ -33,7 +27,7 @@ export function showPrediction(prediction, tokenizer) {
 /** Show the text, with each word coloured by its share of the logit of `target`. Calls `onTake(index)` when a word is chosen. */
 export function showExplanation(text, explanation, target, tokenizer, onTake) {
   const characters = Array.from(text); // offsets count code points, and JavaScript's strings count UTF-16 units
-  const largest = Math.max(...explanation.words.map((word) => Math.abs(word.share)), 1e-12);
+  const [strongest] = explanation.words.toSorted((one, other) => Math.abs(other.share) - Math.abs(one.share));
   byId("legend-for").textContent = `for ${target}`;
   byId("legend-against").textContent = `against ${target}`;
   const parts = [];
@@ -50,13 +44,13 @@ export function showExplanation(text, explanation, target, tokenizer, onTake) {
     parts.push(characters.slice(end, word.start).join(""));
     const button = make("button", {
       type: "button",
-      class: `word ${word.share < 0 ? "against" : "for"}${word.known ? "" : " unknown"}`,
-      tabindex: -1,
+      class: `word ${side(word.share)}${word.known ? "" : " unknown"}`,
+      tabindex: index ? -1 : 0,
       "aria-label": `${word.text}${word.known ? "" : ", unknown"}: ${plain(word.share)}`,
     }, word.text);
-    button.style.setProperty("--strength", (Math.abs(word.share) / largest).toFixed(4));
+    button.style.setProperty("--strength", Math.abs(word.share / (strongest.share || 1)).toFixed(4));
     button.addEventListener("pointerenter", () => read(word, target));
-    button.addEventListener("focus", () => { take(index); read(word, target); });
+    button.addEventListener("focus", () => { stopAt(button); read(word, target); });
     button.addEventListener("click", () => onTake(index));
     parts.push(button);
     end = word.end;
@@ -70,9 +64,6 @@ export function showExplanation(text, explanation, target, tokenizer, onTake) {
   }
   const nothing = `The text has no words. The model reads only ${tokenizer.start_id === null ? "padding" : "the start id"}.`;
   byId("words").replaceChildren(...(words.length ? parts : [nothing]));
-  taken = 0;
-  words[0]?.setAttribute("tabindex", 0);
-  const strongest = explanation.words.reduce((best, word) => (Math.abs(word.share) > Math.abs(best?.share ?? 0) ? word : best), null);
   if (strongest) read(strongest, target); else byId("readout").replaceChildren();
   showSum(explanation, target, tokenizer);
   fillTable(byId("words-table"), ["word", "id", `share of the logit of ${target}`],
@@ -84,10 +75,9 @@ function notRead(count, text) {
 }
 
 function read(word, target) {
-  const direction = word.share < 0 ? "against" : "for";
   byId("readout").replaceChildren(
     make("b", {}, `\u201c${word.text}\u201d`), " adds ", make("b", { class: side(word.share) }, signed(word.share)),
-    `, ${direction} ${target}. ${word.known ? `Its id is ${count(word.id)}.` : "The model does not know this word. All unknown words have the same id."}`);
+    `, ${side(word.share)} ${target}. ${word.known ? `Its id is ${count(word.id)}.` : "The model does not know this word. All unknown words have the same id."}`);
 }
 
 function showSum(explanation, target, tokenizer) {
@@ -106,10 +96,9 @@ export function showFilters(text, explanation, onWatch) {
       const watch = make("button", { type: "button", "aria-label": `Watch filter ${each.index} of width ${each.width} slide` }, `${each.width} wide, no. ${each.index}`);
       watch.addEventListener("click", () => onWatch(each));
       const move = each.activation * each.weight;
-      const cell = make("td", { class: "quantity" }, make("span", { class: side(move) }, signed(move)));
       return [
-        make("td", { class: "quote" }, each.end ? characters.slice(each.start, each.end).join("").replace(/\s+/g, " ") : "(outside the words)"),
-        plain(each.activation), plain(each.weight), cell, make("td", {}, watch),
+        each.end ? characters.slice(each.start, each.end).join("").replace(/\s+/g, " ") : "(outside the words)",
+        plain(each.activation), plain(each.weight), make("span", { class: side(move) }, signed(move)), watch,
       ];
     }), [1, 2, 3]);
 }
@@ -119,18 +108,18 @@ export function markWords(marked) {
   words.forEach((word, index) => word.classList.toggle("marked", marked.includes(index)));
 }
 
-function take(index) {
-  words[taken]?.setAttribute("tabindex", -1);
-  taken = index;
-  words[taken]?.setAttribute("tabindex", 0);
+/** Make a word the one that the tab key reaches. */
+function stopAt(button) {
+  for (const each of words) each.tabIndex = each === button ? 0 : -1;
 }
 
 /** Make the words one tab stop. Arrow keys, Home and End move between them. */
 export function walkWithKeys() {
   byId("words").addEventListener("keydown", (event) => {
-    const step = { ArrowRight: taken + 1, ArrowDown: taken + 1, ArrowLeft: taken - 1, ArrowUp: taken - 1, Home: 0, End: words.length - 1 }[event.key];
-    if (step === undefined || !words[step]) return;
+    const at = words.indexOf(event.target);
+    const next = words[{ ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: words.length - 1 }[event.key]];
+    if (!next) return;
     event.preventDefault();
-    words[step].focus();
+    next.focus();
   });
 }

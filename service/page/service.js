@@ -2,13 +2,11 @@
 
 const KEY = "api-key";
 
-/** A request that failed. `retryAfter` is in seconds, or null. */
+/** A request that failed, with the `status` and `code` of the answer and `retryAfter` in seconds, if there are any. */
 export class Trouble extends Error {
-  constructor(message, { status = 0, code = "", retryAfter = null } = {}) {
+  constructor(message, answer) {
     super(message);
-    this.status = status;
-    this.code = code;
-    this.retryAfter = retryAfter;
+    Object.assign(this, answer);
   }
 }
 
@@ -36,7 +34,7 @@ async function ask(path, { headers = {}, ...request }) {
   throw new Trouble(explain(response.status, message), {
     status: response.status,
     code,
-    retryAfter: Number(response.headers.get("retry-after")) || null,
+    retryAfter: Number(response.headers.get("retry-after")),
   });
 }
 

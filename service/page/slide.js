@@ -6,63 +6,60 @@ const SLOWEST = 2.5;
 const FASTEST = 45;
 
 export class Slide {
-  #playing = false;
-  #before = 0;
+  place = 0; // can be between two positions while it plays
+  first = 0;
+  last = 0;
+  #frame = 0; // the next frame of the animation, or 0
 
   /** Calls `moved(place)` at every move, and `changed(playing)` at every start and stop. */
   constructor(moved, changed) {
-    this.place = 0; // can be between two positions while it plays
-    this.last = 0;
-    this.first = 0;
     this.moved = moved;
     this.changed = changed;
   }
 
   get playing() {
-    return this.#playing;
+    return this.#frame !== 0;
   }
 
   /** Set the positions to 0 … `last`. Playing starts at `first`, where the words begin. */
   reset(last, first, place) {
-    this.pause();
     this.last = last;
     this.first = Math.min(first, last);
     this.seek(place);
   }
 
-  play() {
-    if (this.#playing) return;
-    if (this.place >= this.last || this.place < this.first) this.seek(this.first);
-    this.#playing = true;
-    this.#before = 0;
+  /** Play from a place, or from the first one if that is the last or before the words. */
+  play(place) {
+    this.#move(place >= this.last || place < this.first ? this.first : place);
     this.changed(true);
-    requestAnimationFrame((now) => this.#tick(now));
+    const rate = Math.max(SLOWEST, Math.min(FASTEST, (this.last - this.first) / SECONDS));
+    let before;
+    const tick = (now) => {
+      const passed = Math.min(0.1, (now - (before ?? now)) / 1000);
+      before = now;
+      this.#move(this.place + passed * rate);
+      if (this.place >= this.last) this.pause();
+      else this.#frame = requestAnimationFrame(tick);
+    };
+    this.#frame = requestAnimationFrame(tick);
   }
 
   pause() {
-    if (!this.#playing) return;
-    this.#playing = false;
+    if (!this.playing) return;
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
     this.changed(false);
-    this.seek(Math.round(this.place));
+    this.#move(Math.round(this.place));
   }
 
-  step(by) {
-    this.pause();
-    this.seek(Math.round(this.place) + by);
-  }
-
+  /** Pause, and go to a position. */
   seek(place) {
+    this.pause();
+    this.#move(place);
+  }
+
+  #move(place) {
     this.place = Math.max(0, Math.min(this.last, place));
     this.moved(this.place);
-  }
-
-  #tick(now) {
-    if (!this.#playing) return;
-    const rate = Math.max(SLOWEST, Math.min(FASTEST, (this.last - this.first) / SECONDS));
-    const passed = this.#before ? Math.min(0.1, (now - this.#before) / 1000) : 0;
-    this.#before = now;
-    this.seek(this.place + passed * rate);
-    if (this.place >= this.last) this.pause();
-    else requestAnimationFrame((next) => this.#tick(next));
   }
 }

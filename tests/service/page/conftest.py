@@ -50,7 +50,7 @@ def open_page(browser: Browser, server: ServerProcess) -> Iterator[Open]:
         opened.append((of.url, watched))
         page.goto(of.url + path)
         if answer:
-            page.locator("#probabilities .probability").first.wait_for()
+            page.locator("#probabilities .measure").first.wait_for()
         return watched
 
     yield open_

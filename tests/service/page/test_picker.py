@@ -98,10 +98,19 @@ def test_steps_are_printed(open_page: Open) -> None:
     assert page.locator("#words").evaluate("element => getComputedStyle(element).overflowY") == "visible"
 
 
+def test_the_dark_scheme_is_printed_light(open_page: Open) -> None:
+    """In the print layout every colour is that of the light scheme, whatever the system prefers."""
+    page = open_page(color_scheme="dark").page
+    colour = "element => getComputedStyle(element).backgroundColor"
+    assert page.locator("#verdict").evaluate(colour) != "rgb(255, 255, 255)"
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.locator("#verdict").evaluate(colour) == "rgb(255, 255, 255)"
+
+
 def test_the_page_and_the_reference_link_to_each_other(open_page: Open) -> None:
     """Links lead from the page to /docs and back."""
     page = open_page().page
     page.get_by_role("link", name="API").click()
     expect(page).to_have_url(re.compile(r"/docs$"))
     page.get_by_role("link", name="Try a text").click()
-    expect(page.locator("#probabilities .probability").first).to_be_visible()
+    expect(page.locator("#probabilities .measure").first).to_be_visible()
