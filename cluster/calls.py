@@ -7,13 +7,15 @@ from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
-from google.rpc.code_pb2 import Code
-
 from sentiment_conv1d.cluster.replica import Replica
 from sentiment_conv1d.cluster.servicers import Message
 from sentiment_conv1d.service.errors import MessageTooLarge, RequestError, Unauthorized
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
-from sentiment_conv1d.service.grpc.transport.status import details, status_of
+from sentiment_conv1d.service.grpc.transport.status import as_refusal, details
+from sentiment_conv1d.service.telemetry.request_ids import HEADER, choose_id
+
+#: The metadata key of the request id.
+_REQUEST_ID = HEADER.encode()
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -24,7 +26,6 @@ _AHEAD = 16
 class ServeCall:
     """A call. Ray cancels its task when the client disconnects or the deadline passes."""
 
-    has_message = False
     started = 0.0
 
     def __init__(
@@ -33,19 +34,15 @@ class ServeCall:
         self.path = path.encode()
         self.failure: RequestError | None = None
         self.refusal: RequestError | None = None
-        self.request_id = ""
-        self.trailing: list[tuple[bytes, bytes]] = []
+        self.status: str | None = None
         self.answers: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
         self.fields = {
             name.lower().encode(): value if isinstance(value, bytes) else value.encode("latin-1")
             for name, value in metadata
         }
+        self.request_id = choose_id(self.fields.get(_REQUEST_ID))
+        self.trailing = [(_REQUEST_ID, self.request_id.encode())]
         self._messages = messages
-
-    def text(self, name: bytes) -> str | None:
-        """Return a field of the metadata."""
-        value = self.fields.get(name)
-        return None if value is None else value.decode("latin-1")
 
     def remaining(self) -> float | None:
         """Return None, because the proxy enforces the client's deadline."""
@@ -72,13 +69,16 @@ class ServeCall:
     async def answer(self, message: bytes) -> None:
         """Send the only message."""
         await self.answers.put(message)
+        self.end()
 
     def end(self) -> None:
-        """End the call."""
+        """End the call with status OK."""
+        self.status = "OK"
 
-    def refuse(self, error: RequestError) -> None:
+    def refuse(self, error: Exception) -> None:
         """End the call with the status of an error."""
-        self.refusal = error
+        self.refusal = as_refusal(error, self.path.decode())
+        self.status = self.refusal.grpc_status
 
 
 async def run_unary(replica: Replica, path: str, request: Message, context: Any) -> Message:
@@ -132,7 +132,7 @@ def _finish(call: ServeCall, context: Any) -> None:
     if (error := call.refusal) is not None:
         from grpc import StatusCode
 
-        context.set_code(StatusCode[Code.Name(status_of(error))])
+        context.set_code(StatusCode[error.grpc_status])
         context.set_details(error.message)
         # Ray's server encodes binary fields itself.
         trailing.append(("grpc-status-details-bin", b64decode(details(error, call.request_id) + b"==")))

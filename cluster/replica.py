@@ -64,10 +64,9 @@ class Replica:
         counted = Counted(self._dataplane, self.metrics)
         self.methods: dict[str, Method] = {
             **Health(HEALTH_NAMES).methods(),
-            **oip.OpenInference(self._state).methods(counted),
-            **sentiment.Sentiment(self._dataplane, self._models).methods(counted),
+            **counted.methods(oip.SERVICE, oip.OpenInference(self._state), oip.POLLED),
+            **counted.methods(sentiment.SERVICE, sentiment.Sentiment(self._dataplane, self._models)),
         }
-        self._counted = counted
         #: Returns the id that a proxy has given to the current request and adds to its response.
         self.request_id: Callable[[], str] | None = None
         self._watching: asyncio.Task[None] | None = None

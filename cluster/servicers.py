@@ -13,8 +13,7 @@ from sentiment_conv1d.service.grpc import health, oip, sentiment
 METHODS = {
     **dict.fromkeys(sentiment.ROUTES, False),
     **dict.fromkeys(oip.ROUTES, False),
-    **dict.fromkeys((oip.SERVER_LIVE, oip.SERVER_READY, oip.MODEL_READY, oip.SERVER_METADATA), False),
-    f"/{health.SERVICE}/Check": False,
+    **dict.fromkeys((*oip.POLLED, health.CHECK), False),
     sentiment.PREDICT_STREAM: True,
     oip.MODEL_STREAM_INFER: True,
 }

@@ -1,6 +1,6 @@
 """The gRPC server and its services.
 
 `server` owns the listener and the table of methods. `sentiment` is this project's own service, `oip` the Open Inference
-Protocol, and `health` and `reflection` are gRPC's standard services. `methods` contains what all methods share, and
-`transport` the protocol itself. `protos/` contains the .proto files and what `make stubs` generates from them.
+Protocol, `tfserving` that of TensorFlow Serving, and `health` and `reflection` are gRPC's standard services. `methods`
+contains what all methods share, and `transport` the protocol itself.
 """

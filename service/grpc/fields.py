@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from google.protobuf.message import Message
 
 from sentiment_conv1d.service.errors import TooLarge
-from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane, Limits
-
-Request = TypeVar("Request", bound=Message)
+from sentiment_conv1d.service.inference.dataplane import Limits
 
 #: Every byte of a varint except its last has the high bit set.
 _CONTINUED = bytes(range(128, 256))
-
-
-def limited(kind: type[Request], dataplane: DataPlane) -> Callable[[bytes], Request]:
-    """Return a parser that raises `TooLarge` before it parses a message that exceeds the limits."""
-    parse = kind.FromString
-
-    def parse_limited(content: bytes) -> Request:
-        if len(content) > INLINE_CHARACTERS:
-            check(content, kind, dataplane.limits)
-        return parse(content)
-
-    return parse_limited
 
 
 def check(content: bytes, kind: type[Message], limits: Limits) -> None:

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-from sentiment_conv1d.protos.descriptors import message_class
+from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.service.errors import NotFound
-from sentiment_conv1d.service.grpc.methods import uncounted
+from sentiment_conv1d.service.grpc.methods import paths, uncounted
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
 
-SERVICE = "grpc.health.v1.Health"
+SERVICE = POOL.FindServiceByName("grpc.health.v1.Health")
+CHECK, LIST, WATCH = paths(SERVICE, "Check", "List", "Watch")
 
 HealthCheckRequest = message_class("grpc.health.v1.HealthCheckRequest")
 HealthCheckResponse = message_class("grpc.health.v1.HealthCheckResponse")
@@ -31,9 +32,9 @@ class Health:
     def methods(self) -> dict[str, Method]:
         """Return the methods by path."""
         return {
-            f"/{SERVICE}/Check": uncounted(HealthCheckRequest.FromString, self._check),
-            f"/{SERVICE}/List": uncounted(HealthListRequest.FromString, self._list),
-            f"/{SERVICE}/Watch": Method(self._watch, response_streaming=True, watching=True),
+            CHECK: uncounted(HealthCheckRequest, self._check),
+            LIST: uncounted(HealthListRequest, self._list),
+            WATCH: Method(self._watch, watching=True),
         }
 
     def tell(self, serving: bool) -> None:
@@ -47,13 +48,13 @@ class Health:
         self._serving, self._leaving = False, True
         self._wake()
 
-    async def _check(self, request: Any) -> Any:
+    async def _check(self, request: Any, remaining: float | None) -> Any:
         """Return the current status of one service."""
         if request.service not in self._services:
             raise NotFound(f"there is no service {request.service!r}")
         return self._status()
 
-    async def _list(self, _: Any) -> Any:
+    async def _list(self, request: Any, remaining: float | None) -> Any:
         """Return the current status of every service."""
         status = self._status()
         return HealthListResponse(statuses=dict.fromkeys(self._services, status))

@@ -1,4 +1,4 @@
-"""What all methods share: request ids, metrics, errors as statuses, and the end of streams at shutdown.
+"""What all methods share: metrics, and errors as statuses.
 
 Methods receive and return bytes. A large request that exceeds the limits is therefore rejected before it is parsed, and
 an invalid message is rejected like any other invalid request.
@@ -7,20 +7,20 @@ an invalid message is rejected like any other invalid request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, TypeVar
 
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
-from google.rpc.code_pb2 import Code
+from google.protobuf.message_factory import GetMessageClass
 
-from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Overloaded, Unavailable
+from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Overloaded
+from sentiment_conv1d.service.grpc.fields import check
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
-from sentiment_conv1d.service.grpc.transport.status import as_refusal, status_of
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
-from sentiment_conv1d.service.telemetry.request_ids import HEADER, choose_id
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -30,18 +30,15 @@ Request = TypeVar("Request", bound=Message)
 #: Answers a request. The second argument is the number of seconds until the client's deadline, if it set one.
 Respond = Callable[[Request, float | None], Awaitable[Message]]
 
-#: The metadata key of the request id.
-_REQUEST_ID = HEADER.encode()
-
-#: Seconds during shutdown that a stream may wait for its next message, and that a stream whose messages never stop may
-#: continue.
-_IDLE_SECONDS = 0.2
-_LINGER_SECONDS = 5.0
-
 #: The most requests of a stream that run together, and their bytes. This is about as much work as one long text, so
 #: unary calls wait no longer behind a stream than behind another unary call.
 _TOGETHER = 16
 _TOGETHER_BYTES = 4096
+
+
+def paths(service: ServiceDescriptor, *names: str) -> tuple[str, ...]:
+    """Return the paths of some methods of a service. Without names, returns those of all methods."""
+    return tuple(f"/{service.full_name}/{name}" for name in names or service.methods_by_name)
 
 
 class Counted:
@@ -51,18 +48,26 @@ class Counted:
         self._dataplane = dataplane
         self._metrics = metrics
         self._tracer = tracer
-        self._reading: set[asyncio.Timeout] = set()  # timeouts of the streams that wait for a message
-        self._linger_until: float | None = None  # the event loop's time, set at shutdown
 
-    def leave(self) -> None:
-        """Answer the messages that streams have already sent, then end the streams. Called once, at shutdown."""
-        now = asyncio.get_running_loop().time()
-        self._linger_until = now + _LINGER_SECONDS
-        for timeout in self._reading:
-            timeout.reschedule(now + _IDLE_SECONDS)
+    def methods(self, service: ServiceDescriptor, servicer: object, polled: Collection[str] = ()) -> dict[str, Method]:
+        """Build the methods of a service by path, the `polled` ones without metrics.
 
-    def unary(self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]) -> Method:
-        """Build a unary method. A `RequestError` becomes the status of the call."""
+        `servicer` has a function `Respond` for every method, with the method's name in the .proto file.
+        """
+        methods: dict[str, Method] = {}
+        for method in service.methods:
+            [path] = paths(service, method.name)
+            kind, answer = GetMessageClass(method.input_type), getattr(servicer, method.name)
+            if path in polled:
+                methods[path] = uncounted(kind, answer)
+            else:
+                build = self.stream if method.client_streaming else self.unary
+                methods[path] = build(path, kind, answer)
+        return methods
+
+    def unary(self, route: str, kind: type[Request], answer: Respond[Request]) -> Method:
+        """Build a unary method for requests of this class. A `RequestError` becomes the status of the call."""
+        parse = kind.FromString
 
         async def converse(call: Call, context: RequestContext) -> None:
             remaining = call.remaining()
@@ -72,21 +77,22 @@ class Counted:
             context.received = perf_counter_ns()
             if len(content) > INLINE_CHARACTERS:
                 self._dataplane.expect_large()
-                await self._dataplane.parsing_turn(len(content))
+                await self._parsing_turn(content, kind)
             await call.answer((await answer(parse(content), remaining)).SerializeToString())
 
         return self._method(route, converse, streaming=False)
 
-    def stream(self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]) -> Method:
+    def stream(self, route: str, kind: type[Request], answer: Respond[Request]) -> Method:
         """Build a bidirectional stream that answers every request in order. A `RequestError` ends the call.
 
         Small requests that have already arrived run together. Later requests are read only after the client has read
         the earlier answers.
         """
+        parse = kind.FromString
 
         async def one(content: bytes, call: Call) -> bytes:
             if len(content) > INLINE_CHARACTERS:
-                await self._dataplane.parsing_turn(len(content))
+                await self._parsing_turn(content, kind)
             return (await answer(parse(content), call.remaining())).SerializeToString()
 
         async def several(contents: Sequence[bytes], call: Call) -> None:
@@ -104,7 +110,7 @@ class Counted:
                     await call.write(*answers)
 
         async def converse(call: Call, context: RequestContext) -> None:
-            while (content := await self._read(call)) is not None:
+            while (content := await call.read()) is not None:
                 if contents := call.more(content, _TOGETHER, _TOGETHER_BYTES):
                     await several((content, *contents), call)
                 else:
@@ -113,38 +119,10 @@ class Counted:
 
         return self._method(route, converse, streaming=True)
 
-    def unknown(self) -> Method:
-        """Build the method that answers calls of unknown methods."""
-
-        async def run(call: Call) -> None:
-            assert call.failure is not None
-            self._identify(call)
-            raise call.failure
-
-        return Method(run)
-
-    def _identify(self, call: Call) -> str:
-        """Choose the request id of a call, and return it to the client in the trailing metadata."""
-        call.request_id = choose_id(call.fields.get(_REQUEST_ID))
-        call.trailing.append((_REQUEST_ID, call.request_id.encode()))
-        return call.request_id
-
-    async def _read(self, call: Call) -> bytes | None:
-        """Return the next message of a stream. Raises `Unavailable` during shutdown if none arrives."""
-        if call.has_message and self._linger_until is None:
-            return await call.read()
-        when = None
-        if self._linger_until is not None:
-            when = min(self._linger_until, asyncio.get_running_loop().time() + _IDLE_SECONDS)
-        timeout = asyncio.Timeout(when)
-        self._reading.add(timeout)
-        try:
-            async with timeout:
-                return await call.read()
-        except TimeoutError:
-            raise Unavailable("the server is shutting down; every message before was answered") from None
-        finally:
-            self._reading.discard(timeout)
+    async def _parsing_turn(self, content: bytes, kind: type[Message]) -> None:
+        """Wait until a large message may be parsed. Raises `TooLarge` if it has too many fields or numbers."""
+        await self._dataplane.parsing_turn(len(content))
+        check(content, kind, self._dataplane.limits)
 
     def _method(
         self, route: str, converse: Callable[[Call, RequestContext], Awaitable[None]], *, streaming: bool
@@ -153,45 +131,32 @@ class Counted:
 
         async def run(call: Call) -> None:
             started = perf_counter()
-            status = "OK"
-            context = RequestContext(self._identify(call), "grpc", route, call.fields)
+            context = RequestContext(call.request_id, "grpc", route, call.fields)
             current.set(context)
             metrics.began("grpc")
             try:
                 await converse(call, context)
             except (asyncio.CancelledError, ClientDisconnected):
                 if call.failure is None:
-                    status = "CANCELLED"
                     raise
-                status = _refuse(call, call.failure, route)
+                call.refuse(call.failure)
             except Exception as error:
-                status = _refuse(call, error, route)
+                call.refuse(error)
             finally:
-                metrics.ended("grpc", route, status, perf_counter() - started, context)
+                metrics.ended("grpc", route, call.status or "CANCELLED", perf_counter() - started, context)
 
         if self._tracer is None:
-            return Method(run, streaming, streaming)
+            return Method(run, streaming)
         from sentiment_conv1d.service.grpc.traced import traced
 
-        return Method(traced(self._tracer, route, run), streaming, streaming)
+        return Method(traced(self._tracer, route, run), streaming)
 
 
-def _refuse(call: Call, error: Exception, route: str) -> str:
-    """End a call with the status of an error, and return the name of the status.
-
-    This is a separate function so that no frame in the error's traceback refers to the error. Such a reference cycle
-    would keep the request in memory until the garbage collector runs.
-    """
-    refusal = as_refusal(error, route)
-    call.refuse(refusal)
-    status: str = Code.Name(status_of(refusal))
-    return status
-
-
-def uncounted(parse: Callable[[bytes], Request], answer: Callable[[Request], Awaitable[Message]]) -> Method:
-    """Build a method without metrics, for what platforms poll all the time."""
+def uncounted(kind: type[Request], answer: Respond[Request]) -> Method:
+    """Build a unary method without metrics, for what platforms poll all the time."""
 
     async def run(call: Call) -> None:
-        await call.answer((await answer(parse(await call.message()))).SerializeToString())
+        request = kind.FromString(await call.message())
+        await call.answer((await answer(request, call.remaining())).SerializeToString())
 
     return Method(run)

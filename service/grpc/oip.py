@@ -10,39 +10,24 @@ from google.protobuf.json_format import ParseDict
 
 from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.grpc.fields import limited
-from sentiment_conv1d.service.grpc.methods import Counted, uncounted
-from sentiment_conv1d.service.grpc.transport.call import Method
+from sentiment_conv1d.service.grpc.methods import paths
 from sentiment_conv1d.service.grpc.transport.status import as_refusal
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.oip.inference import OUTPUTS, InferenceRequest, Input, RequestedOutput, infer
 from sentiment_conv1d.service.version import package_version
 
-SERVICE = "inference.GRPCInferenceService"
-
-
-def _routes(*methods: str) -> tuple[str, ...]:
-    return tuple(f"/{SERVICE}/{method}" for method in methods)
-
+SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
 #: Methods that run a model.
-MODEL_INFER, MODEL_STREAM_INFER = MODEL_ROUTES = _routes("ModelInfer", "ModelStreamInfer")
+MODEL_INFER, MODEL_STREAM_INFER = MODEL_ROUTES = paths(SERVICE, "ModelInfer", "ModelStreamInfer")
 
 #: Methods that change which models are served.
-REPOSITORY_MODEL_LOAD, REPOSITORY_MODEL_UNLOAD = ADMINISTRATION = _routes(
-    "RepositoryModelLoad", "RepositoryModelUnload"
-)
+ADMINISTRATION = paths(SERVICE, "RepositoryModelLoad", "RepositoryModelUnload")
 
-#: Methods that describe models, which are counted, and methods that platforms poll, which are not.
-MODEL_METADATA, MODEL_CONFIG, MODEL_STATISTICS, REPOSITORY_INDEX = _QUESTIONS = _routes(
-    "ModelMetadata", "ModelConfig", "ModelStatistics", "RepositoryIndex"
-)
-SERVER_LIVE, SERVER_READY, MODEL_READY, SERVER_METADATA = _routes(
-    "ServerLive", "ServerReady", "ModelReady", "ServerMetadata"
-)
-
-ROUTES = (*MODEL_ROUTES, *_QUESTIONS, *ADMINISTRATION)
+#: Methods that platforms poll, which are not counted, and methods that are counted.
+POLLED = paths(SERVICE, "ServerLive", "ServerReady", "ModelReady", "ServerMetadata")
+ROUTES = tuple(path for path in paths(SERVICE) if path not in POLLED)
 
 _MICROSECONDS = 1e-6
 
@@ -56,43 +41,26 @@ class OpenInference:
 
     _state: ServiceState
 
-    def methods(self, counted: Counted) -> dict[str, Method]:
-        """Return the methods by path."""
-        unary, infer_request = counted.unary, limited(pb.ModelInferRequest, self._state.dataplane)
-        load, unload = pb.RepositoryModelLoadRequest.FromString, pb.RepositoryModelUnloadRequest.FromString
-        return {
-            SERVER_LIVE: uncounted(pb.ServerLiveRequest.FromString, self._server_live),
-            SERVER_READY: uncounted(pb.ServerReadyRequest.FromString, self._server_ready),
-            MODEL_READY: uncounted(pb.ModelReadyRequest.FromString, self._model_ready),
-            SERVER_METADATA: uncounted(pb.ServerMetadataRequest.FromString, self._server_metadata),
-            MODEL_METADATA: unary(MODEL_METADATA, pb.ModelMetadataRequest.FromString, self._model_metadata),
-            MODEL_CONFIG: unary(MODEL_CONFIG, pb.ModelConfigRequest.FromString, self._model_config),
-            MODEL_STATISTICS: unary(MODEL_STATISTICS, pb.ModelStatisticsRequest.FromString, self._model_statistics),
-            REPOSITORY_INDEX: unary(REPOSITORY_INDEX, pb.RepositoryIndexRequest.FromString, self._repository_index),
-            REPOSITORY_MODEL_LOAD: unary(REPOSITORY_MODEL_LOAD, load, self._repository_model_load),
-            REPOSITORY_MODEL_UNLOAD: unary(REPOSITORY_MODEL_UNLOAD, unload, self._repository_model_unload),
-            MODEL_INFER: unary(MODEL_INFER, infer_request, self._infer),
-            MODEL_STREAM_INFER: counted.stream(MODEL_STREAM_INFER, infer_request, self._stream_infer),
-        }
-
-    async def _server_live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
+    async def ServerLive(self, request: pb.ServerLiveRequest, remaining: float | None) -> pb.ServerLiveResponse:
         """Return true: the process answers."""
         return pb.ServerLiveResponse(live=True)
 
-    async def _server_ready(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
+    async def ServerReady(self, request: pb.ServerReadyRequest, remaining: float | None) -> pb.ServerReadyResponse:
         """Return whether the service accepts traffic."""
         return pb.ServerReadyResponse(ready=self._state.readiness.ready)
 
-    async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
+    async def ModelReady(self, request: pb.ModelReadyRequest, remaining: float | None) -> pb.ModelReadyResponse:
         """Return whether a model, or one version of it, is served."""
         ready = self._state.readiness.ready and self._state.models.holds(request.name, request.version)
         return pb.ModelReadyResponse(ready=ready)
 
-    async def _server_metadata(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
+    async def ServerMetadata(
+        self, request: pb.ServerMetadataRequest, remaining: float | None
+    ) -> pb.ServerMetadataResponse:
         """Return the server's name, version and extensions."""
         return pb.ServerMetadataResponse(**description.server_metadata(package_version()))
 
-    async def _model_metadata(
+    async def ModelMetadata(
         self, request: pb.ModelMetadataRequest, remaining: float | None
     ) -> pb.ModelMetadataResponse:
         """Return a model's inputs and outputs."""
@@ -100,13 +68,13 @@ class OpenInference:
         document = description.model_metadata(classifier, self._state.models.versions(classifier.manifest.name))
         return ParseDict(document, pb.ModelMetadataResponse())
 
-    async def _model_config(self, request: pb.ModelConfigRequest, remaining: float | None) -> pb.ModelConfigResponse:
+    async def ModelConfig(self, request: pb.ModelConfigRequest, remaining: float | None) -> pb.ModelConfigResponse:
         """Return a model's configuration in Triton's form."""
         classifier = self._state.models.get(request.name, request.version)
         document = description.model_config(classifier, self._state.settings.max_batch_texts)
         return ParseDict({"config": document}, pb.ModelConfigResponse())
 
-    async def _model_statistics(
+    async def ModelStatistics(
         self, request: pb.ModelStatisticsRequest, remaining: float | None
     ) -> pb.ModelStatisticsResponse:
         """Return the counts and durations of one model, or of all models."""
@@ -114,7 +82,7 @@ class OpenInference:
         document = {"model_stats": [description.model_statistics(each) for each in chosen]}
         return ParseDict(document, pb.ModelStatisticsResponse())
 
-    async def _repository_index(
+    async def RepositoryIndex(
         self, request: pb.RepositoryIndexRequest, remaining: float | None
     ) -> pb.RepositoryIndexResponse:
         """List every version in the repository, loaded or not."""
@@ -123,33 +91,33 @@ class OpenInference:
             models=[pb.RepositoryIndexResponse.ModelIndex(**asdict(each)) for each in entries]
         )
 
-    async def _repository_model_load(
+    async def RepositoryModelLoad(
         self, request: pb.RepositoryModelLoadRequest, remaining: float | None
     ) -> pb.RepositoryModelLoadResponse:
         """Load the versions in the model's folder that the version policy selects."""
         await self._state.reconciler.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
-    async def _repository_model_unload(
+    async def RepositoryModelUnload(
         self, request: pb.RepositoryModelUnloadRequest, remaining: float | None
     ) -> pb.RepositoryModelUnloadResponse:
         """Stop serving a model."""
         await self._state.reconciler.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
-    async def _stream_infer(
+    async def ModelStreamInfer(
         self, request: pb.ModelInferRequest, remaining: float | None
     ) -> pb.ModelStreamInferResponse:
         """Answer one request of a stream. A failed request gets an error message, and the stream continues."""
         try:
-            return pb.ModelStreamInferResponse(infer_response=await self._infer(request, remaining))
+            return pb.ModelStreamInferResponse(infer_response=await self.ModelInfer(request, remaining))
         except Exception as error:
             refusal = as_refusal(error, MODEL_STREAM_INFER)
             # Clients match answers to requests by id, including failed ones.
             nothing = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             return pb.ModelStreamInferResponse(error_message=refusal.message, infer_response=nothing)
 
-    async def _infer(self, message: pb.ModelInferRequest, remaining: float | None) -> pb.ModelInferResponse:
+    async def ModelInfer(self, message: pb.ModelInferRequest, remaining: float | None) -> pb.ModelInferResponse:
         """Answer one inference request."""
         classifier, outputs = await infer(self._state.dataplane, self._state.models, _request(message, remaining))
         manifest = classifier.manifest

@@ -30,7 +30,7 @@ class Reflection:
 
     def methods(self) -> dict[str, Method]:
         """Return the methods by path."""
-        method = Method(self._converse, request_streaming=True, response_streaming=True)
+        method = Method(self._converse, streaming=True)
         return {f"/{service}/ServerReflectionInfo": method for service in SERVICES}
 
     async def _converse(self, call: Call) -> None:
@@ -59,17 +59,11 @@ class Reflection:
                 _describe(answer, POOL.FindFileByName(request.file_by_filename))
             case "file_containing_symbol":
                 _describe(answer, _file_of(request.file_containing_symbol))
-            case "file_containing_extension":
-                asked = request.file_containing_extension
-                message = POOL.FindMessageTypeByName(asked.containing_type)
-                extension = POOL.FindExtensionByNumber(message, asked.extension_number)
-                _describe(answer, POOL.FindFileContainingSymbol(extension.full_name))
+            case "file_containing_extension":  # proto3 has no extensions of messages
+                raise KeyError
             case "all_extension_numbers_of_type":
-                name = request.all_extension_numbers_of_type
-                extensions = POOL.FindAllExtensions(POOL.FindMessageTypeByName(name))
-                answer.all_extension_numbers_response.base_type_name = name
-                numbers = sorted(extension.number for extension in extensions)
-                answer.all_extension_numbers_response.extension_number.extend(numbers)
+                message = POOL.FindMessageTypeByName(request.all_extension_numbers_of_type)
+                answer.all_extension_numbers_response.base_type_name = message.full_name
             case _:
                 answer.error_response.error_code = Code.INVALID_ARGUMENT
                 answer.error_response.error_message = "the request is empty"

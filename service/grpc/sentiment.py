@@ -7,16 +7,12 @@ from dataclasses import asdict
 from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service import prediction as core
-from sentiment_conv1d.service.grpc.fields import limited
-from sentiment_conv1d.service.grpc.methods import Counted
-from sentiment_conv1d.service.grpc.transport.call import Method
+from sentiment_conv1d.service.grpc.methods import paths
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 
-SERVICE = "sentiment.v1.Sentiment"
-PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = ROUTES = tuple(
-    f"/{SERVICE}/{method}" for method in ("Predict", "PredictBatch", "PredictStream", "Explain")
-)
+SERVICE = pb.DESCRIPTOR.services_by_name["Sentiment"]
+PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = ROUTES = paths(SERVICE)
 
 
 class Sentiment:
@@ -26,24 +22,15 @@ class Sentiment:
         self._dataplane = dataplane
         self._models = models
 
-    def methods(self, counted: Counted) -> dict[str, Method]:
-        """Return the methods by path."""
-        return {
-            PREDICT: counted.unary(PREDICT, limited(pb.PredictRequest, self._dataplane), self._predict),
-            PREDICT_BATCH: counted.unary(
-                PREDICT_BATCH, limited(pb.PredictBatchRequest, self._dataplane), self._predict_batch
-            ),
-            PREDICT_STREAM: counted.stream(PREDICT_STREAM, limited(pb.PredictRequest, self._dataplane), self._predict),
-            EXPLAIN: counted.unary(EXPLAIN, limited(pb.ExplainRequest, self._dataplane), self._explain),
-        }
-
-    async def _predict(self, request: pb.PredictRequest, remaining: float | None) -> pb.Prediction:
+    async def Predict(self, request: pb.PredictRequest, remaining: float | None) -> pb.Prediction:
         """Predict one text."""
         model = self._models.get(request.model, request.version, (request.text,))
         [prediction] = await self._dataplane.predict(model, (request.text,), remaining)
         return _fill(pb.Prediction(), model.manifest, prediction)
 
-    async def _predict_batch(self, request: pb.PredictBatchRequest, remaining: float | None) -> pb.PredictBatchResponse:
+    PredictStream = Predict
+
+    async def PredictBatch(self, request: pb.PredictBatchRequest, remaining: float | None) -> pb.PredictBatchResponse:
         """Predict several texts, in their order."""
         texts = list(request.texts)  # every access to the field decodes the texts again
         model = self._models.get(request.model, request.version, texts)
@@ -52,7 +39,7 @@ class Sentiment:
             _fill(answer.predictions.add(), model.manifest, prediction)
         return answer
 
-    async def _explain(self, request: pb.ExplainRequest, remaining: float | None) -> pb.Explanation:
+    async def Explain(self, request: pb.ExplainRequest, remaining: float | None) -> pb.Explanation:
         """Predict one text and return each word's share of the decision."""
         model = self._models.get(request.model, request.version, (request.text,))
         prediction, explanation = await self._dataplane.explain(

@@ -16,15 +16,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from google.rpc.code_pb2 import Code
-
 from sentiment_conv1d.service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
-from sentiment_conv1d.service.grpc.methods import Counted
-from sentiment_conv1d.service.grpc.transport.call import Call
+from sentiment_conv1d.service.grpc.methods import Counted, paths
+from sentiment_conv1d.service.grpc.transport.call import Call, Method
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
+from sentiment_conv1d.service.grpc.transport.http2 import Fields
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
-from sentiment_conv1d.service.grpc.transport.stream import RequestHead
 from sentiment_conv1d.service.grpc.transport.terms import Terms
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.buffers import Buffers
@@ -32,38 +30,39 @@ from sentiment_conv1d.service.network.listener import Connection, Listener
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.telemetry.logs import log_request
-from sentiment_conv1d.service.telemetry.request_ids import HEADER
+from sentiment_conv1d.service.telemetry.request_ids import HEADER, choose_id
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 
+_SERVICES = tuple(
+    service.full_name
+    for service in (oip.SERVICE, sentiment.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE)
+)
+
 #: Services of which the health service reports the status. The empty name stands for the whole server.
-HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES)
+HEALTH_NAMES = ("", *_SERVICES)
 
 #: Methods with separate metrics, and whether they run a model.
 ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
     (*sentiment.ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
 )
 
-
 #: Methods that need no API key with `--open-health`.
-HEALTH_METHODS = frozenset(
-    {
-        *(f"/{health.SERVICE}/{method}" for method in ("Check", "Watch", "List")),
-        oip.SERVER_LIVE,
-        oip.SERVER_READY,
-    }
-)
+HEALTH_METHODS = frozenset({*paths(health.SERVICE), *paths(oip.SERVICE, "ServerLive", "ServerReady")})
 
 #: Bytes of a call's header fields, counted as in RFC 9113, section 6.5.2.
 _MAX_HEAD_BYTES = 16_384
 
+#: The metadata key of the request id.
+_REQUEST_ID = HEADER.encode()
+
 #: Header fields that are read. A call keeps only these, because clients can send long ones of their own.
 _KEPT = frozenset(
     {
-        *(b"content-type", b"authorization", b"x-api-key", b"x-routing-key", HEADER.encode()),
+        *(b"content-type", b"authorization", b"x-api-key", b"x-routing-key", _REQUEST_ID),
         *(b"traceparent", b"tracestate", b"baggage", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
     }
 )
@@ -73,14 +72,14 @@ _CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
 _MAX_WATCHING = 16
 
 #: Statuses that are logged even without an access log, like statuses from 500 over REST.
-_FAILURES = frozenset({Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS})
+_FAILURES = ("DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE")
 
 
 class GrpcServer:
     """Accepts connections through its `listener` and runs their calls. Create it on the event loop.
 
-    `tasks` contains the tasks of the calls in flight. A call counts as soon as it has been read, but not while it waits
-    for a message or watches the health status.
+    `health` is the health service, which has to be told the status. `tasks` contains the tasks of the calls in flight.
+    A call counts as soon as it has been read, but not while it waits for a message or watches the health status.
     """
 
     def __init__(
@@ -96,20 +95,20 @@ class GrpcServer:
         settings, dataplane, models = state.settings, state.dataplane, state.models
         self._loop = asyncio.get_running_loop()
         self._access_log = settings.access_log
-        self._buffers = buffers
         self._access = state.access
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
-        self._health = health.Health(HEALTH_NAMES)
-        self._counted = Counted(dataplane, state.metrics, tracer)
-        services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES)
+        self.health = health.Health(HEALTH_NAMES)
+        counted = Counted(dataplane, state.metrics, tracer)
+        tensors = tfserving.TfServing(dataplane, models)
         methods = {
-            **self._health.methods(),
-            **oip.OpenInference(state).methods(self._counted),
-            **sentiment.Sentiment(dataplane, models).methods(self._counted),
-            **tfserving.TfServing(dataplane, models).methods(self._counted),
-            **reflection.Reflection(services).methods(),
+            **self.health.methods(),
+            **counted.methods(oip.SERVICE, oip.OpenInference(state), oip.POLLED),
+            **counted.methods(sentiment.SERVICE, sentiment.Sentiment(dataplane, models)),
+            **counted.methods(tfserving.PREDICTION_SERVICE, tensors),
+            **counted.methods(tfserving.MODEL_SERVICE, tensors),
+            **reflection.Reflection((*_SERVICES, health.SERVICE.full_name)).methods(),
         }
-        self._unknown = self._counted.unknown()
+        self._unknown = Method(_refuse)
         self._methods = {path.encode(): method for path, method in methods.items()}
         self._terms = Terms(
             settings.max_body_bytes,
@@ -139,14 +138,10 @@ class GrpcServer:
             write_timeout=settings.write_timeout,
         )
 
-    def tell(self, serving: bool) -> None:
-        """Set whether the health service reports SERVING."""
-        self._health.tell(serving)
-
     async def stop(self, grace: float) -> None:
         """Reject new calls, end idle streams, and give the calls in progress `grace` seconds to finish."""
-        self._health.leave()
-        self._counted.leave()
+        self.health.leave()
+        self._terms.left_at = self._loop.time()
         await self.listener.close(grace)
         tasks = [*self._terms.running, *self._terms.waiting]
         for task in tasks:
@@ -156,22 +151,25 @@ class GrpcServer:
     def _connect(self, lost: Callable[[Connection], None]) -> GrpcConnection:
         # Clients that connected at the same time reconnect at different times.
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
-        return GrpcConnection(self._loop, limits, self._turns, self._buffers, self._opened, lost)
+        return GrpcConnection(self._loop, limits, self._turns, self._terms.buffers, self._opened, lost)
 
-    def _opened(self, connection: GrpcConnection, stream: int, request: RequestHead) -> Call | None:
+    def _opened(
+        self, connection: GrpcConnection, stream: int, verb: bytes, path: bytes, received: Fields
+    ) -> Call | None:
         """Return the call that a request begins, or None if it is not a gRPC request."""
-        kept = [field for field in request.fields if field[0] in _KEPT]
+        kept = [field for field in received if field[0] in _KEPT]
         fields = dict(kept)
         if len(fields) < len(kept):
             fields = {name: b",".join(value for other, value in kept if other == name) for name in fields}
         # RFC 9113, section 6.5.2.
-        size = len(request.path) + 32 * len(request.fields) + sum(map(len, chain.from_iterable(request.fields)))
+        size = len(path) + 32 * len(received) + sum(map(len, chain.from_iterable(received)))
         content_type = fields.pop(b"content-type", b"").partition(b";")[0].strip()
-        if request.method != b"POST" or content_type not in _CONTENT_TYPES:
+        if verb != b"POST" or content_type not in _CONTENT_TYPES:
             return None
-        path = request.path
         method = self._methods.get(path, self._unknown)
-        call = Call(stream, connection, path, fields, method, self._terms, self._start, self._loop)
+        call = Call(stream, connection, path, fields, method, self._terms, self._loop)
+        call.request_id = choose_id(fields.get(_REQUEST_ID))
+        call.trailing.append((_REQUEST_ID, call.request_id.encode()))
         try:
             self._check(connection, call, size)
         except RequestError as error:
@@ -191,26 +189,22 @@ class GrpcServer:
             self._access.check_administration(call.fields)
         if call.method is self._unknown:
             raise UnknownMethod(f"there is no method {path}")
-        if call.method.watching and _watching(connection) >= _MAX_WATCHING:
-            raise Overloaded(f"{_MAX_WATCHING} calls of this connection are watching, which is the limit")
+        if call.method.watching:
+            watching = sum(isinstance(stream, Call) and stream.method.watching for stream in connection.streams)
+            if watching >= _MAX_WATCHING:
+                raise Overloaded(f"{_MAX_WATCHING} calls of this connection are watching, which is the limit")
         if (encoding := call.fields.get(b"grpc-encoding")) is not None:
             check_encoding(encoding)
 
-    def _start(self, call: Call) -> asyncio.Task[None]:
-        task = self._loop.create_task(call.run())
-        tasks = self._terms.waiting if call.method.watching else self._terms.running
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        return task
-
     def _ended(self, call: Call) -> None:
         """Write the access log, which contains failures even if it is off."""
-        status = Code.CANCELLED if call.status is None else call.status
+        status = call.status or "CANCELLED"
         failed = status in _FAILURES
         if self._access_log or failed:
             line = f"gRPC {quote(call.path)}"  # quoted, because a path can contain a line break and forge another line
-            log_request(logger, line, Code.Name(status), perf_counter() - call.started, call.client, failed=failed)
+            log_request(logger, line, status, perf_counter() - call.started, call.client, failed=failed)
 
 
-def _watching(connection: GrpcConnection) -> int:
-    return sum(isinstance(stream, Call) and stream.method.watching for stream in connection.streams)
+async def _refuse(call: Call) -> None:
+    """Run a call of an unknown method, which has failed."""
+    await call.message()

@@ -12,39 +12,29 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from sentiment_conv1d.model.artifact import Manifest
-from sentiment_conv1d.protos.descriptors import message_class
+from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.grpc.fields import limited
-from sentiment_conv1d.service.grpc.methods import Counted
-from sentiment_conv1d.service.grpc.transport.call import Method
+from sentiment_conv1d.service.grpc.methods import paths
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.tfserving import OUTPUTS, SIGNATURE, check_signature, model_status, signature_map
 
-SERVICES = PREDICTION_SERVICE, MODEL_SERVICE = (
-    "tensorflow.serving.PredictionService",
-    "tensorflow.serving.ModelService",
-)
+PREDICTION_SERVICE = POOL.FindServiceByName("tensorflow.serving.PredictionService")
+MODEL_SERVICE = POOL.FindServiceByName("tensorflow.serving.ModelService")
 
 #: Methods that run a model, and all methods.
-PREDICT, CLASSIFY = f"/{PREDICTION_SERVICE}/Predict", f"/{PREDICTION_SERVICE}/Classify"
-GET_MODEL_METADATA, GET_MODEL_STATUS = f"/{PREDICTION_SERVICE}/GetModelMetadata", f"/{MODEL_SERVICE}/GetModelStatus"
-MODEL_ROUTES = (PREDICT, CLASSIFY)
-ROUTES = (*MODEL_ROUTES, GET_MODEL_METADATA, GET_MODEL_STATUS)
+MODEL_ROUTES = PREDICT, CLASSIFY = paths(PREDICTION_SERVICE, "Predict", "Classify")
+ROUTES = (*paths(PREDICTION_SERVICE), *paths(MODEL_SERVICE))
 
-PredictRequest = message_class("tensorflow.serving.PredictRequest")
 PredictResponse = message_class("tensorflow.serving.PredictResponse")
-ClassificationRequest = message_class("tensorflow.serving.ClassificationRequest")
 ClassificationResponse = message_class("tensorflow.serving.ClassificationResponse")
-GetModelMetadataRequest = message_class("tensorflow.serving.GetModelMetadataRequest")
 GetModelMetadataResponse = message_class("tensorflow.serving.GetModelMetadataResponse")
-GetModelStatusRequest = message_class("tensorflow.serving.GetModelStatusRequest")
 GetModelStatusResponse = message_class("tensorflow.serving.GetModelStatusResponse")
 SignatureDefMap = message_class("tensorflow.serving.SignatureDefMap")
 
-_TYPES = PredictRequest.DESCRIPTOR.file.pool.FindEnumTypeByName("tensorflow.DataType").values_by_name
+_TYPES = POOL.FindEnumTypeByName("tensorflow.DataType").values_by_name
 _STRING, _FLOAT = _TYPES["DT_STRING"].number, _TYPES["DT_FLOAT"].number
 
 #: The one input, the one feature of an example, and the one kind of metadata.
@@ -59,17 +49,7 @@ class TfServing:
         self._dataplane = dataplane
         self._models = models
 
-    def methods(self, counted: Counted) -> dict[str, Method]:
-        """Return the methods by path."""
-        unary, dataplane = counted.unary, self._dataplane
-        return {
-            PREDICT: unary(PREDICT, limited(PredictRequest, dataplane), self._predict),
-            CLASSIFY: unary(CLASSIFY, limited(ClassificationRequest, dataplane), self._classify),
-            GET_MODEL_METADATA: unary(GET_MODEL_METADATA, limited(GetModelMetadataRequest, dataplane), self._metadata),
-            GET_MODEL_STATUS: unary(GET_MODEL_STATUS, limited(GetModelStatusRequest, dataplane), self._status),
-        }
-
-    async def _predict(self, request: Any, remaining: float | None) -> Any:
+    async def Predict(self, request: Any, remaining: float | None) -> Any:
         """Predict a tensor of texts, and return the outputs of `output_filter`, by default all of them."""
         outputs = _chosen(request.output_filter)
         _check_only("inputs", request.inputs, _TEXT)
@@ -82,7 +62,7 @@ class TfServing:
             _fill(response.outputs[name], name, predictions)
         return response
 
-    async def _classify(self, request: Any, remaining: float | None) -> Any:
+    async def Classify(self, request: Any, remaining: float | None) -> Any:
         """Classify examples with the feature `text`, and return the probability of every label."""
         texts = _example_texts(request.input)
         classifier = self._classifier(request.model_spec, texts)
@@ -94,7 +74,7 @@ class TfServing:
                 classes.add(label=label, score=float(probability))
         return response
 
-    async def _metadata(self, request: Any, remaining: float | None) -> Any:
+    async def GetModelMetadata(self, request: Any, remaining: float | None) -> Any:
         """Return the signature of a model."""
         manifest = self._classifier(request.model_spec).manifest
         _check_only("metadata_field", request.metadata_field, _SIGNATURE_DEF)
@@ -103,7 +83,7 @@ class TfServing:
         response.metadata[_SIGNATURE_DEF].Pack(ParseDict(signature_map(manifest), SignatureDefMap()))
         return response
 
-    async def _status(self, request: Any, remaining: float | None) -> Any:
+    async def GetModelStatus(self, request: Any, remaining: float | None) -> Any:
         """Return the states of one version, or of all versions of a model."""
         spec = request.model_spec
         return ParseDict(model_status(self._models, spec.name, _version(spec)), GetModelStatusResponse())

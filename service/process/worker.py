@@ -156,7 +156,7 @@ class Worker(uvicorn.Server):
             self._watch()
             self._heap.trim(self._loop.time(), idle=not len(self._in_flight))
         if self._grpc is not None:
-            self._grpc.tell(self._state.readiness.ready)
+            self._grpc.health.tell(self._state.readiness.ready)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -15,8 +15,9 @@ from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import Frame, PingFrame, PriorityFrame, RstStreamFrame, SettingsFrame
 
 from loadtest.stubs import SentimentStub
+from sentiment_conv1d.protos.descriptors import message_class
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from sentiment_conv1d.service.grpc.tfserving import CLASSIFY, ClassificationRequest
+from sentiment_conv1d.service.grpc.tfserving import CLASSIFY
 from sentiment_conv1d.service.grpc.tfserving import PREDICT as PREDICT_TENSOR
 from tests.attacks.http1 import READERS_GONE, WRITE_TIMEOUT
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEY, LEFTOVER_MEGABYTES, OPEN, Attack, Scenarios, Setup
@@ -199,7 +200,7 @@ def _messages() -> Iterator[tuple[bytes, bytes]]:
 
 def _repeated_context() -> Any:
     """A thousand empty examples with a context that has a text for all of them."""
-    request = ClassificationRequest()
+    request = message_class("tensorflow.serving.ClassificationRequest")()
     examples = request.input.example_list_with_context
     examples.context.features.feature["text"].bytes_list.value.append(b"a" * 8_380_000)
     for _ in range(1000):

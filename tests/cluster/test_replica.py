@@ -20,4 +20,4 @@ def test_methods() -> None:
     """A replica answers the gRPC methods that Ray's proxies pass on, whose names are unique."""
     assert len({path.rpartition("/")[2] for path in METHODS}) == len(METHODS)
     methods = Replica(Settings()).methods
-    assert {path: method.request_streaming for path, method in methods.items() if path in METHODS} == METHODS
+    assert {path: method.streaming for path, method in methods.items() if path in METHODS} == METHODS

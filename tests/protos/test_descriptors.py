@@ -1,5 +1,6 @@
 """Messages, descriptors and methods match the .proto files and gRPC's own packages."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -15,11 +16,13 @@ from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
 from sentiment_conv1d.protos.descriptors import COMPILED, POOL
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
-from sentiment_conv1d.service.grpc.methods import Counted
+from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.network.buffers import Buffers
+from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -92,16 +95,17 @@ def test_same_as_the_grpc_packages(theirs: FileDescriptor) -> None:
     assert methods(services).items() <= ours.items()
 
 
-@pytest.mark.parametrize("service", tfserving.SERVICES)
-def test_same_as_the_tensorflow_serving_stubs(service: str) -> None:
+@pytest.mark.parametrize(
+    ("ours", "file"),
+    [
+        (tfserving.PREDICTION_SERVICE, prediction_service_pb2.DESCRIPTOR),
+        (tfserving.MODEL_SERVICE, model_service_pb2.DESCRIPTOR),
+    ],
+    ids=["PredictionService", "ModelService"],
+)
+def test_same_as_the_tensorflow_serving_stubs(ours: ServiceDescriptor, file: FileDescriptor) -> None:
     """Every field and method that is declared here is the same in TensorFlow Serving's own stubs."""
-    theirs = {
-        prediction_service_pb2.DESCRIPTOR: tfserving.PREDICTION_SERVICE,
-        model_service_pb2.DESCRIPTOR: tfserving.MODEL_SERVICE,
-    }
-    [file] = [file for file, name in theirs.items() if name == service]
-    original = file.services_by_name[service.rpartition(".")[2]]
-    ours = POOL.FindServiceByName(service)
+    original = file.services_by_name[ours.name]
     assert methods([ours]).items() <= methods([original]).items()
     for method in ours.methods:
         for kind in ("input_type", "output_type"):
@@ -131,6 +135,17 @@ def test_versions_of_reflection() -> None:
     assert old.replace("v1alpha", "v1") == new != old
 
 
+def test_no_extensions() -> None:
+    """No message has extensions, so reflection finds none."""
+    services = [oip.SERVICE, sentiment.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE, health.SERVICE]
+    files = {POOL.FindFileContainingSymbol(service.full_name) for service in services}
+    files |= {POOL.FindFileContainingSymbol(service) for service in reflection.SERVICES}
+    for file in files:
+        for each in (file, *file.dependencies):
+            assert not each.extensions_by_name
+            assert not [message.full_name for message in each.message_types_by_name.values() if message.is_extendable]
+
+
 @pytest.mark.parametrize("modules", [(SERVER, *THEIRS), (*THEIRS, SERVER)])
 def test_grpc_packages_in_one_process(modules: tuple[str, ...]) -> None:
     """A process can load gRPC's packages beside the service, in either order."""
@@ -142,15 +157,14 @@ def test_every_method_is_answered() -> None:
     """The methods of the .proto files are served, with the same streams."""
     dataplane, models = cast(DataPlane, None), LoadedModels()
     state = ServiceState(Settings(), dataplane, models, Readiness(models), Access(Settings()), Metrics({}))
-    counted = Counted(dataplane, state.metrics)
-    answered = {
-        **oip.OpenInference(state).methods(counted),
-        **sentiment.Sentiment(dataplane, models).methods(counted),
-        **tfserving.TfServing(dataplane, models).methods(counted),
-        **health.Health(()).methods(),
-        **reflection.Reflection(()).methods(),
-    }
-    services = (oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES, health.SERVICE, *reflection.SERVICES)
-    assert {
-        path: (method.request_streaming, method.response_streaming) for path, method in answered.items()
-    } == methods(map(POOL.FindServiceByName, services))
+
+    async def answered() -> dict[str, tuple[bool, bool]]:
+        turns = Turns(asyncio.get_running_loop())
+        served = GrpcServer(state, buffers=Buffers(0), turns=turns, tasks=set())._methods
+        return {path.decode(): (each.streaming, each.streaming or each.watching) for path, each in served.items()}
+
+    services = [
+        *(oip.SERVICE, sentiment.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE, health.SERVICE),
+        *map(POOL.FindServiceByName, reflection.SERVICES),
+    ]
+    assert asyncio.run(answered()) == methods(services)

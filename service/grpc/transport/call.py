@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple
-
-from google.rpc import code_pb2
 
 from sentiment_conv1d.service.errors import (
     ClientDisconnected,
@@ -22,17 +20,22 @@ from sentiment_conv1d.service.errors import (
     Malformed,
     RequestError,
     RequestTimeout,
+    Unavailable,
 )
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
-from sentiment_conv1d.service.grpc.transport.messages import Message, Messages, only_message
-from sentiment_conv1d.service.grpc.transport.response import Response, Trailers
-from sentiment_conv1d.service.grpc.transport.status import as_refusal, error_fields, status_of
+from sentiment_conv1d.service.grpc.transport.http2 import Head
+from sentiment_conv1d.service.grpc.transport.messages import Message, Messages, encode, only_message
+from sentiment_conv1d.service.grpc.transport.status import as_refusal, error_fields
 from sentiment_conv1d.service.grpc.transport.stream import Stream
 from sentiment_conv1d.service.grpc.transport.terms import Terms
 from sentiment_conv1d.service.grpc.transport.timeout import seconds_of
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 
+Trailers = list[tuple[bytes, bytes]]
+
 _OK = (b"grpc-status", b"0")
+_HEAD = Head(200, [(b"content-type", b"application/grpc")])
+_GZIP_HEAD = Head(200, [*_HEAD.fields, (b"grpc-encoding", b"gzip")])
 
 #: Memory of an open call without its header fields and messages, and of a queued message without its content.
 CALL_BYTES = 8192
@@ -41,34 +44,40 @@ _MESSAGE_BYTES = 128
 #: Bytes of queued messages from which on the client must wait before it sends more.
 _AHEAD_BYTES = 32_768
 
+#: Seconds during shutdown that a stream may wait for its next message, and that a stream whose messages never stop may
+#: continue.
+_IDLE_SECONDS = 0.2
+_LINGER_SECONDS = 5.0
+
+#: Answers of up to this many bytes are not charged while they wait to be sent.
+_UNCOUNTED_BYTES = 16_384
+
 
 class Method(NamedTuple):
     """A method: the coroutine that a call runs, and whether its request and its response are streams.
 
-    `watching` means that a call only waits for changes of the server's state.
+    `watching` means that a call takes one message and then only sends changes of the server's state.
     """
 
     run: Callable[[Call], Coroutine[Any, Any, None]]
-    request_streaming: bool = False
-    response_streaming: bool = False
+    streaming: bool = False
     watching: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Call(Stream):
-    """A call of a method. `_start` creates the task that runs it, as soon as there is something to run."""
+    """A call of a method."""
 
     _connection: GrpcConnection
     path: bytes
     fields: Mapping[bytes, bytes]
     method: Method
     _terms: Terms
-    _start: Callable[[Call], asyncio.Task[None]]
     _loop: asyncio.AbstractEventLoop
     started: float = field(default_factory=perf_counter)
     request_id: str = ""
     trailing: Trailers = field(default_factory=list)  # fields to send with the status
-    status: int | None = None  # a number of `google.rpc.Code`, once it is known
+    status: str | None = None  # a name of `google.rpc.Code`, once it is known
     begun: bool = False  # whether its task runs
     failure: RequestError | None = None  # why no more messages are read
     _task: asyncio.Task[None] | None = None
@@ -77,18 +86,14 @@ class Call(Stream):
     _working: int = 0  # bytes of the messages that are being answered
     _messages: Messages | None = None  # while a message is incomplete
     _incomplete_since: float = 0.0
-    _kept: int = field(init=False)  # bytes held until the end of the call
+    _kept: int = 0  # bytes held until the end of the call
     _held: int = 0  # bytes charged to the buffers
     _behind: bool = False  # whether the client must wait
     _waiting: asyncio.Future[None] | None = None  # done when a message arrives
-    _response: Response = field(init=False)
+    _waiting_since: float = 0.0
+    _head_sent: bool = False
     _until: float | None = None  # the deadline as the event loop's time
     _timer: asyncio.TimerHandle | None = None
-
-    def __post_init__(self) -> None:
-        self._kept = CALL_BYTES + sum(map(len, self.fields.values()))
-        accepted = self.fields.get(b"grpc-accept-encoding", b"")
-        self._response = Response(self, self._connection.sender, self._terms.buffers, accepted)
 
     async def run(self) -> None:
         """Run the method. An exception becomes the status of the call."""
@@ -102,17 +107,12 @@ class Call(Stream):
                 raise
             self.refuse(self.failure)  # the deadline has passed
         except Exception as error:
-            self.refuse(as_refusal(error, "a call"))
+            self.refuse(error)
         finally:
             self.release()
             self._terms.ended(self)
 
     # Called by the method.
-
-    def text(self, name: bytes) -> str | None:
-        """Return a header field of the request, or None."""
-        value = self.fields.get(name)
-        return None if value is None else value.decode("latin-1")
 
     def remaining(self) -> float | None:
         """Return the seconds until the client's deadline, or None if it set none."""
@@ -131,11 +131,6 @@ class Call(Stream):
         if not self._complete:
             raise Malformed("the method takes one message, and there is none")
         return await self._pop()
-
-    @property
-    def has_message(self) -> bool:
-        """Whether `read` returns a message without waiting."""
-        return bool(self._complete)
 
     async def read(self) -> bytes | None:
         """Return the next message of a stream, or None after the last one. Raises `RequestError`."""
@@ -163,24 +158,25 @@ class Call(Stream):
 
     async def write(self, *messages: bytes) -> None:
         """Send messages. More can follow. Raises `ClientDisconnected`."""
-        await self._response.send(messages)
+        await self._send(messages)
 
     async def answer(self, message: bytes) -> None:
         """Send the only message and status OK. Raises `ClientDisconnected`."""
-        await self._response.send((message,), [_OK, *self.trailing])
-        self.status = code_pb2.OK
+        await self._send((message,), [_OK, *self.trailing])
+        self.status = "OK"
 
     def end(self) -> None:
         """End the call with status OK. Raises `ClientDisconnected`."""
-        self._response.finish([_OK, *self.trailing])
-        self.status = code_pb2.OK
+        self._finish([_OK, *self.trailing])
+        self.status = "OK"
 
-    def refuse(self, error: RequestError) -> None:
+    def refuse(self, error: Exception) -> None:
         """End the call with the status of an error, unless the client has disconnected."""
-        self.status = status_of(error)
+        refusal = as_refusal(error, self.path.decode("latin-1"))
+        self.status = refusal.grpc_status
         if not self.cut:
             with contextlib.suppress(ClientDisconnected):
-                self._response.finish([*error_fields(error, self.request_id), *self.trailing])
+                self._finish([*error_fields(refusal, self.request_id), *self.trailing])
 
     # Called by the connection.
 
@@ -191,10 +187,11 @@ class Call(Stream):
 
     def began(self) -> None:
         """Read the deadline, and start the method if it need not wait for the message."""
+        self._kept = CALL_BYTES + sum(map(len, self.fields.values()))
         if (timeout := self.fields.get(b"grpc-timeout")) is not None:
             self._take_timeout(timeout)
         self._count()
-        if self.method.request_streaming or self.ended or self.failure is not None:
+        if self.method.streaming or self.ended or self.failure is not None:
             self._run()
 
     def received(self, data: bytes) -> None:
@@ -209,7 +206,7 @@ class Call(Stream):
             self._fail(Malformed("the last message is not complete"))
         if data:
             self._count()
-        if self.method.request_streaming:
+        if self.method.streaming:
             self._wake()
         elif self.ended:
             self._run()
@@ -221,9 +218,11 @@ class Call(Stream):
         self.release()  # a task that has not begun does not call it
 
     def watch(self, now: float) -> None:
-        """Enforce the time limit of an incomplete message, and the deadline of a unary call that has not begun."""
+        """Enforce the time limits of incomplete messages, of calls before they begin, and of streams at shutdown."""
         if self.failure is not None or self.status is not None:
             return
+        if self.method.streaming and self._terms.left_at is not None:
+            self._watch_shutdown(now, self._terms.left_at)
         if self._messages is None and self._task is not None:
             return
         if not self._incomplete_since:
@@ -233,6 +232,12 @@ class Call(Stream):
             self._fail(RequestTimeout(f"a message was not complete after {seconds:g} s"))
         elif self._task is None and self._until is not None and now > self._until:
             self._expire()
+
+    def _watch_shutdown(self, now: float, left_at: float) -> None:
+        """End a stream if no message arrives for a while. The messages that have arrived are still answered."""
+        idle = self._waiting is not None and now - max(left_at, self._waiting_since) > _IDLE_SECONDS
+        if idle or now - left_at > _LINGER_SECONDS:
+            self._fail(Unavailable("the server is shutting down; every message before was answered"))
 
     def release(self) -> None:
         """Drop the messages and release the memory."""
@@ -246,13 +251,37 @@ class Call(Stream):
         self._terms.buffers.release(self._held)
         self._held = 0
 
+    async def _send(self, messages: Sequence[bytes], trailers: Trailers | None = None) -> None:
+        """Send messages, and end the response if `trailers` are given. Raises `ClientDisconnected`."""
+        accepted = self.fields.get(b"grpc-accept-encoding", b"")
+        data = b"".join([await encode(message, accepted) for message in messages])
+        buffers = self._terms.buffers
+        held = buffers.hold(len(data)) if len(data) > _UNCOUNTED_BYTES else 0
+        head = None
+        if not self._head_sent:
+            more = trailers is None and b"gzip" in accepted  # so that later messages can be compressed
+            head = _GZIP_HEAD if more or data[0] else _HEAD
+            self._head_sent = True
+        try:
+            await self._connection.sender.send(self, data, head=head, trailers=trailers)
+        finally:
+            buffers.release(held)
+
+    def _finish(self, trailers: Trailers) -> None:
+        """End the response without a further message. Raises `ClientDisconnected`."""
+        sender = self._connection.sender
+        if self._head_sent:
+            sender.finish(self, None, trailers)
+        else:
+            sender.finish(self, Head(_HEAD.status, [*_HEAD.fields, *trailers]), ())
+
     def _take_timeout(self, timeout: bytes) -> None:
         try:
             self._until = self._loop.time() + seconds_of(timeout)
         except Malformed as error:
             self._fail(error)
             return
-        if self.method.request_streaming or self.method.response_streaming:
+        if self.method.streaming or self.method.watching:
             self._timer = self._loop.call_at(self._until, self._expire)
 
     async def _wait(self) -> None:
@@ -260,6 +289,7 @@ class Call(Stream):
         running, waiting, task = self._terms.running, self._terms.waiting, self._task
         assert task is not None
         self._waiting = self._loop.create_future()
+        self._waiting_since = self._loop.time()
         running.discard(task)
         waiting.add(task)
         try:
@@ -291,7 +321,7 @@ class Call(Stream):
             self._messages = None
 
     def _push(self, message: Message) -> None:
-        if self._complete and not self.method.request_streaming:
+        if self._complete and not self.method.streaming:
             self._fail(Malformed("the method takes one message, and there are more"))
             return
         self._complete.append(message)
@@ -314,11 +344,8 @@ class Call(Stream):
 
     def _work_on(self, size: int) -> None:
         """Charge more bytes of the message that is being decompressed. Raises `Overloaded`."""
-        failure = self.failure
+        self._held += self._terms.buffers.hold(BODY_FACTOR * size)
         self._working += size
-        self._count()
-        if self.failure is not failure and self.failure is not None:
-            raise self.failure
 
     def _count(self) -> None:
         """Update the charged memory, and let the client wait if many messages are queued."""
@@ -340,8 +367,12 @@ class Call(Stream):
             self._connection.fall_behind(self, behind=self._behind)
 
     def _run(self) -> None:
+        """Start the method."""
         if self._task is None:
-            self._task = self._start(self)
+            self._task = self._loop.create_task(self.run())
+            tasks = self._terms.waiting if self.method.watching else self._terms.running
+            tasks.add(self._task)
+            self._task.add_done_callback(tasks.discard)
 
     def _fail(self, error: RequestError) -> None:
         """Stop reading messages because of an error."""
@@ -349,7 +380,7 @@ class Call(Stream):
             self.failure = error
             self._messages = None
             self._wake()
-            if not self.method.request_streaming:
+            if not self.method.streaming:
                 self._run()
 
     def _wake(self) -> None:

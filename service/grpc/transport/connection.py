@@ -15,13 +15,14 @@ from sentiment_conv1d.service.grpc.transport.http2 import (
     LARGEST_STREAM,
     MAX_REQUESTS,
     MAX_RESETS,
+    REFUSED,
     ConnectionFailed,
     Fields,
     Http2,
 )
 from sentiment_conv1d.service.grpc.transport.sender import Sender
-from sentiment_conv1d.service.grpc.transport.stream import RequestHead, Stream
-from sentiment_conv1d.service.grpc.transport.unsupported import HTTP1_REFUSAL, Unsupported, is_http1
+from sentiment_conv1d.service.grpc.transport.stream import Stream
+from sentiment_conv1d.service.grpc.transport.unsupported import HTTP1_METHODS, HTTP1_REFUSAL, Unsupported
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
 
@@ -65,7 +66,8 @@ class Limits(NamedTuple):
 class GrpcConnection(asyncio.Protocol):
     """Reads a client's frames and passes them to its streams.
 
-    It calls `opened` for every request. If that returns None, the request is not a gRPC call and gets HTTP status 415.
+    It calls `opened` for every request, with the stream's id and the request's method, path and header fields, whose
+    names are in lower case. If that returns None, the request is not a gRPC call and gets HTTP status 415.
     A client that closes its half of the connection counts as disconnected, because it can no longer open windows.
     """
 
@@ -77,7 +79,7 @@ class GrpcConnection(asyncio.Protocol):
         limits: Limits,
         turns: Turns,
         buffers: Buffers,
-        opened: Callable[[GrpcConnection, int, RequestHead], Stream | None],
+        opened: Callable[[GrpcConnection, int, bytes, bytes, Fields], Stream | None],
         lost: Callable[[GrpcConnection], None],
     ) -> None:
         self._loop = loop
@@ -96,7 +98,6 @@ class GrpcConnection(asyncio.Protocol):
         self._waiting = False  # whether it waits for its turn to read
         self.admitted = False  # whether an earlier call had access
         self._reading = False  # while frames are read; responses are written afterwards
-        self._paused = False  # whether writing is paused because the client does not read
         self._goaway_at: float | None = None  # when the first GOAWAY was sent
         self._accepting = True  # new streams, until the second GOAWAY
         self._client_leaves = False
@@ -125,7 +126,7 @@ class GrpcConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read the complete frames, now or when it is this connection's turn."""
         self._heard = self._loop.time()
-        if not self._written and is_http1(data):
+        if not self._written and data.startswith(HTTP1_METHODS):
             self._write(HTTP1_REFUSAL)
             self.transport.close()
             return
@@ -136,16 +137,15 @@ class GrpcConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop reading from a client that does not read its answers."""
-        self._paused = True
-        self.sender.pause()
+        self.sender.paused = True
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Resume reading and sending."""
-        self._paused = False
+        self.sender.paused = False
         self._heard = self._loop.time()  # reading was paused, so the silence was not the client's
         self._resume_reading()
-        self.sender.resume()
+        self.sender.wake_next()
 
     # Called by the server.
 
@@ -174,7 +174,7 @@ class GrpcConnection(asyncio.Protocol):
             self.transport.abort()
         elif not self.transport.is_closing():
             self._watch_age(now)
-            if not self._paused:
+            if not self.sender.paused:
                 self._watch_silence(now)
         for stream in list(self._streams.values()):
             stream.watch(now)
@@ -210,13 +210,13 @@ class GrpcConnection(asyncio.Protocol):
         self._busy = self._heard
         self._last = stream
         if not self._accepting or len(self._streams) >= self._limits.streams:
-            self._http2.refuse(stream)
+            self._http2.reset(stream, REFUSED)
             self._count_noise()
             return
         self._requests += 1
         if self._requests == MAX_REQUESTS:
             self.shutdown()
-        opened = self._opened(self, stream, RequestHead(method, path, fields))
+        opened = self._opened(self, stream, method, path, fields)
         if opened is None:
             opened = Unsupported(stream, self.sender, self._loop)
         opened.ended = ended
@@ -365,7 +365,7 @@ class GrpcConnection(asyncio.Protocol):
             self.transport.write(data)
 
     def _resume_reading(self) -> None:
-        if not (self._paused or self._waiting or self.transport.is_closing()):
+        if not (self.sender.paused or self._waiting or self.transport.is_closing()):
             self.transport.resume_reading()
 
     def _overdue(self, now: float) -> bool:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from struct import Struct
 from time import perf_counter
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import zttp
 
@@ -57,11 +57,20 @@ _HEADERS, _PING, _WINDOW_UPDATE = 1, 6, 8
 _TABLE_SIZE, _USUAL_TABLE = zttp.H2Settings.HEADER_TABLE_SIZE, 4096
 _NO_TABLE = b"\x20"
 
-_CANCEL, _REFUSED, _CALM = (
+#: Codes of resets: the response is incomplete; the request was not processed, so that the client can retry; and the
+#: response is complete although the request is not (RFC 9113, section 8.1).
+CANCELLED, REFUSED, ANSWERED = (
     zttp.H2ErrorCode.CANCEL,
     zttp.H2ErrorCode.REFUSED_STREAM,
-    zttp.H2ErrorCode.ENHANCE_YOUR_CALM,
+    zttp.H2ErrorCode.NO_ERROR,
 )
+
+
+class Head(NamedTuple):
+    """The HTTP status and the header fields of a response."""
+
+    status: int
+    fields: Fields
 
 
 class ConnectionFailed(Exception):
@@ -96,7 +105,7 @@ class Handler(Protocol):
 class Http2:
     """Parses the bytes that a client sends, and builds the bytes to send to it.
 
-    `take` returns the bytes to send. Methods that send raise `ClientDisconnected` if the stream is not open.
+    `take` returns the bytes to send.
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -187,50 +196,40 @@ class Http2:
 
     def fail(self, reason: str) -> None:
         """End the connection of a client that exceeds a limit. Raises `ConnectionFailed`."""
-        self._connection.close(_CALM)
+        self._connection.close(zttp.H2ErrorCode.ENHANCE_YOUR_CALM)
         raise ConnectionFailed(reason)
 
-    def send_head(self, stream: int, status: int, fields: Fields, *, ended: bool = False) -> None:
-        """Send the header of a response; `ended` means that nothing follows."""
+    def send(self, stream: int, *, head: Head | None = None, data: bytes = b"", trailers: Fields | None = None) -> None:
+        """Send the next parts of a response: its head, content, and the trailers that end it, which can be empty.
+
+        `data` has up to `MAX_CONTENT` bytes, and no more than `window` returns. Raises `ClientDisconnected` if the
+        stream is not open.
+        """
         opened = self._connection.stream(stream)
-        if opened.send_window is None:  # the library would send it regardless
+        if opened.send_window is None:  # the library would send a head regardless
             raise ClientDisconnected
         try:
-            opened.send_response(status, list(fields), ended)
-        except zttp.LocalProtocolError as error:
-            _give_up(opened, error)
-
-    def send_content(self, stream: int, data: bytes) -> None:
-        """Send content of a response: up to `MAX_CONTENT` bytes, and no more than `window` returns."""
-        opened = self._connection.stream(stream)
-        try:
-            opened.send_data(data)
-        except zttp.LocalProtocolError as error:
-            _give_up(opened, error)
-
-    def send_end(self, stream: int, trailers: Fields = ()) -> None:
-        """End a response that has content, with or without trailers."""
-        opened = self._connection.stream(stream)
-        try:
-            opened.end_message(list(trailers))
-        except zttp.LocalProtocolError as error:
-            _give_up(opened, error)
+            if head is not None:
+                head_only = trailers is not None and not (data or trailers)
+                opened.send_response(head.status, list(head.fields), head_only)
+                if head_only:
+                    return
+            if data:
+                opened.send_data(data)
+            if trailers is not None:
+                opened.end_message(list(trailers))
+        except zttp.LocalProtocolError as error:  # a defect of the service
+            logger.error("a response could not be sent: %s", error)
+            opened.reset(zttp.H2ErrorCode.INTERNAL_ERROR)
+            raise ClientDisconnected from None
 
     def window(self, stream: int) -> int:
         """Return the number of bytes that can be sent on a stream now; 0 if it is not open."""
         return min(self._connection.stream(stream).send_window or 0, self._connection.send_window)
 
-    def cancel(self, stream: int) -> None:
-        """Reset a stream whose response is incomplete."""
-        self._connection.stream(stream).reset(_CANCEL)
-
-    def refuse(self, stream: int) -> None:
-        """Reset a stream that was not processed, so that the client can retry."""
-        self._connection.stream(stream).reset(_REFUSED)
-
-    def stop_request(self, stream: int) -> None:
-        """Reset a stream that is answered although its request is incomplete (RFC 9113, section 8.1)."""
-        self._connection.stream(stream).reset(zttp.H2ErrorCode.NO_ERROR)
+    def reset(self, stream: int, code: int) -> None:
+        """Reset a stream with `CANCELLED`, `REFUSED` or `ANSWERED`."""
+        self._connection.stream(stream).reset(code)
 
     def withhold(self, stream: int) -> None:
         """Hold back the window of a stream until `grant`."""
@@ -282,11 +281,3 @@ class Http2:
     def release(self) -> None:
         """Drop the handler, which refers to this object."""
         self._handle.clear()
-
-
-def _give_up(stream: zttp.Stream, error: zttp.LocalProtocolError) -> NoReturn:
-    """Raise `ClientDisconnected` because the library refuses to send."""
-    if stream.send_window is not None:  # the stream is open, so this is a defect of the service
-        logger.error("a response could not be sent: %s", error)
-        stream.reset(zttp.H2ErrorCode.INTERNAL_ERROR)
-    raise ClientDisconnected

@@ -10,6 +10,7 @@ import gzip
 import zlib
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from struct import Struct
 
 from sentiment_conv1d.service.errors import Malformed, MessageTooLarge, UnsupportedEncoding
@@ -118,7 +119,7 @@ class Decompression:
                     pieces.append(piece)
             except (zlib.error, compression.NotOneStream):
                 raise Malformed(f"a message is no {encoding.decode()}") from None
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
 
 
 def only_message(data: bytes, limit: int) -> bytes | None:
@@ -135,22 +136,14 @@ def check_encoding(encoding: bytes) -> None:
         raise UnsupportedEncoding(f"grpc-encoding is {encoding.decode('latin-1')}; what is understood is {known}")
 
 
-def worth_compressing(size: int, accepted: bytes) -> bool:
-    """Return whether to compress an answer of `size` bytes for a client with this `grpc-accept-encoding`."""
-    return size >= _WORTHWHILE_BYTES and b"gzip" in (each.strip() for each in accepted.split(b","))
-
-
 async def encode(message: bytes, accepted: bytes) -> bytes:
-    """Return a message with its prefix, compressed if the client accepts it and the result is smaller."""
-    if worth_compressing(len(message), accepted):
-        compressed = await compress(message)
+    """Return an answer as a message with its prefix.
+
+    A large answer is compressed if the client's `grpc-accept-encoding` contains gzip and the result is smaller.
+    """
+    if len(message) >= _WORTHWHILE_BYTES and b"gzip" in map(bytes.strip, accepted.split(b",")):
+        compress = partial(gzip.compress, message, compression.LEVEL, mtime=0)
+        compressed = compress() if len(message) <= _THREAD_BYTES else await asyncio.to_thread(compress)
         if len(compressed) < len(message):
             return wrap(compressed, compressed=True)
     return wrap(message)
-
-
-async def compress(message: bytes) -> bytes:
-    """Compress a message with gzip, in a thread if it is large."""
-    if len(message) <= _THREAD_BYTES:
-        return gzip.compress(message, compression.LEVEL, mtime=0)
-    return await asyncio.to_thread(gzip.compress, message, compression.LEVEL, mtime=0)

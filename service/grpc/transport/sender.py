@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sentiment_conv1d.service.errors import ClientDisconnected
-from sentiment_conv1d.service.grpc.transport.http2 import MAX_CONTENT, Fields, Http2
-from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
+from sentiment_conv1d.service.grpc.transport.http2 import ANSWERED, CANCELLED, MAX_CONTENT, Fields, Head, Http2
+from sentiment_conv1d.service.grpc.transport.stream import Stream
 
 #: A client has `write_seconds` for every so many bytes of an answer.
 _TIMED_BYTES = 1024 * 1024
@@ -25,16 +25,7 @@ class Sender:
     _ended: Callable[[Stream], None]  # called when a response is complete or canceled
     #: Streams that wait to send, in the order in which they began to wait.
     _blocked: dict[Stream, None] = field(default_factory=dict)
-    _paused: bool = False
-
-    def pause(self) -> None:
-        """Stop sending: the client does not read."""
-        self._paused = True
-
-    def resume(self) -> None:
-        """Resume sending."""
-        self._paused = False
-        self.wake_next()
+    paused: bool = False  # whether the client does not read
 
     async def send(
         self, stream: Stream, data: bytes, *, head: Head | None = None, trailers: Fields | None = None
@@ -45,37 +36,29 @@ class Sender:
         until the flow-control windows have room. Raises `ClientDisconnected`.
         """
         _check(stream)
-        if head is not None:
-            self._http2.send_head(stream.id, *head)
-        if len(data) <= self._room(stream):
-            self._http2.send_content(stream.id, data)
-            if trailers is None:
-                self._sent()
-            else:
-                self._end(stream, trailers)
-            return
-        self._sent()
-        await self._send_in_pieces(stream, data)
-        if trailers is not None:
-            self._end(stream, trailers)
+        if len(data) > self._room(stream):
+            self._http2.send(stream.id, head=head)
+            self._sent()
+            await self._send_in_pieces(stream, data)
+            head, data = None, b""
+        self._http2.send(stream.id, head=head, data=data, trailers=trailers)
+        if trailers is None:
+            self._sent()
+        else:
+            self._end(stream, stop_request=bool(trailers))
 
-    def finish(self, stream: Stream, trailers: Fields) -> None:
-        """End a response. Raises `ClientDisconnected`."""
+    def finish(self, stream: Stream, head: Head | None, trailers: Fields) -> None:
+        """End a response without further content, after the head if it is given. Raises `ClientDisconnected`."""
         _check(stream)
-        self._end(stream, trailers)
-
-    def refuse(self, stream: Stream, head: Head) -> None:
-        """Send a response that consists of its head only. Raises `ClientDisconnected`."""
-        _check(stream)
-        self._http2.send_head(stream.id, *head, ended=True)
-        self._stop_request(stream)
+        self._http2.send(stream.id, head=head, trailers=trailers)
+        self._end(stream, stop_request=True)
 
     def wake_next(self) -> None:
         """Resume the first waiting stream that can send.
 
         It resumes the next one when it has sent, because a client can open a window by a single byte.
         """
-        if not self._paused:
+        if not self.paused:
             for stream in self._blocked:
                 if self._http2.window(stream.id) > 0:
                     stream.wake()
@@ -83,7 +66,7 @@ class Sender:
 
     def _room(self, stream: Stream) -> int:
         """Return the number of bytes that a stream can send now."""
-        return 0 if self._paused else min(self._http2.window(stream.id), MAX_CONTENT)
+        return 0 if self.paused else min(self._http2.window(stream.id), MAX_CONTENT)
 
     async def _send_in_pieces(self, stream: Stream, data: bytes) -> None:
         until = self._loop.time() + self._write_seconds * (1 + len(data) // _TIMED_BYTES)
@@ -93,7 +76,7 @@ class Sender:
                 if (room := self._room(stream)) <= 0:
                     await self._wait(stream, until)
                     continue
-                self._http2.send_content(stream.id, data[start : start + room])
+                self._http2.send(stream.id, data=data[start : start + room])
                 self._sent()
                 start += room
         finally:
@@ -110,7 +93,7 @@ class Sender:
         except TimeoutError:
             if not stream.cut:
                 stream.cut = True
-                self._http2.cancel(stream.id)
+                self._http2.reset(stream.id, CANCELLED)
                 self._sent()
                 self._ended(stream)
         finally:
@@ -118,19 +101,11 @@ class Sender:
             stream.blocked = None
         _check(stream)
 
-    def _end(self, stream: Stream, trailers: Fields) -> None:
-        self._http2.send_end(stream.id, trailers)
-        if trailers:
-            self._stop_request(stream)
-        else:
-            self._sent()
-            self._ended(stream)
-
-    def _stop_request(self, stream: Stream) -> None:
-        """End a stream whose response is complete, even if its request is not."""
-        if not stream.ended:
+    def _end(self, stream: Stream, *, stop_request: bool) -> None:
+        """Forget a stream whose response is complete. Reset it if its request is not complete and should stop."""
+        if stop_request and not stream.ended:
             stream.cut = True
-            self._http2.stop_request(stream.id)
+            self._http2.reset(stream.id, ANSWERED)
         self._sent()
         self._ended(stream)
 

@@ -7,11 +7,12 @@ Source: "Status codes and their use in gRPC" and "gRPC over HTTP2" in the gRPC d
 from __future__ import annotations
 
 import logging
+import re
 from base64 import b64encode
+from urllib import parse
 
-from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
@@ -21,7 +22,6 @@ from sentiment_conv1d.service.grpc.transport.messages import ENCODINGS
 
 logger = logging.getLogger(__name__)
 
-
 #: The `domain` of `ErrorInfo`.
 DOMAIN = "sentiment-conv1d"
 
@@ -29,15 +29,11 @@ DOMAIN = "sentiment-conv1d"
 #: clients accept up to 8 KiB of header fields.
 _MAX_BYTES = 1500
 
+#: The characters that are not percent-encoded.
+_PLAIN = bytes(range(0x20, 0x7F)).decode().replace("%", "")
 
 #: The field that tells clients with a retry policy when to retry, in milliseconds.
 _PUSHBACK = b"grpc-retry-pushback-ms"
-
-
-def status_of(error: RequestError) -> int:
-    """Return the status of an error, a number of `google.rpc.Code`."""
-    status: int = Code.Value(error.grpc_status)
-    return status
 
 
 def as_refusal(error: Exception, failed: str) -> RequestError:
@@ -52,16 +48,10 @@ def as_refusal(error: Exception, failed: str) -> RequestError:
 
 def quote(message: str) -> bytes:
     """Return the value of `grpc-message`: UTF-8, percent-encoded except for printable ASCII, and truncated if long."""
-    message = _shorten(message)
-    content = message.encode()
-    plain = content.isascii() and message.isprintable() and b"%" not in content
-    if plain and content.strip(b" ") == content:
-        return content
-    # A field value must not begin or end with a space (RFC 9113, section 8.2.1).
-    quoted = b"".join(b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in content)
-    inner = quoted.strip(b" ")
-    before = len(quoted) - len(quoted.lstrip(b" "))
-    return b"%20" * before + inner + b"%20" * (len(quoted) - before - len(inner))
+    quoted = parse.quote(_shorten(message), safe=_PLAIN)
+    if quoted != quoted.strip(" "):  # a field value must not begin or end with a space (RFC 9113, section 8.2.1)
+        quoted = re.sub("^ +| +$", lambda spaces: "%20" * len(spaces[0]), quoted)
+    return quoted.encode()
 
 
 def details(error: RequestError, request_id: str) -> bytes:
@@ -70,35 +60,26 @@ def details(error: RequestError, request_id: str) -> bytes:
     Its details are an `ErrorInfo` with the error's code as the reason, a `RequestInfo`, and a `RetryInfo` if a retry
     can succeed.
     """
-    found: list[Message] = [
-        ErrorInfo(reason=error.code.upper(), domain=DOMAIN),
-        RequestInfo(request_id=request_id),
-    ]
+    status = Status(code=Code.Value(error.grpc_status), message=_shorten(error.message))
+    status.details.add().Pack(ErrorInfo(reason=error.code.upper(), domain=DOMAIN))
+    status.details.add().Pack(RequestInfo(request_id=request_id))
     if error.retry_after is not None:
-        found.append(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
-    status = Status(code=status_of(error), message=_shorten(error.message), details=map(_pack, found))
+        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
     return b64encode(status.SerializeToString()).rstrip(b"=")
 
 
 def error_fields(error: RequestError, request_id: str) -> list[tuple[bytes, bytes]]:
     """Return the trailing fields that end a call with an error."""
-    status = status_of(error)
     fields = [
-        (b"grpc-status", str(status).encode()),
+        (b"grpc-status", b"%d" % Code.Value(error.grpc_status)),
         (b"grpc-message", quote(error.message)),
         (b"grpc-status-details-bin", details(error, request_id)),
     ]
     if error.retry_after is not None:
         fields.append((_PUSHBACK, str(error.retry_after * 1000).encode()))
-    if status == Code.UNIMPLEMENTED:
+    if error.grpc_status == "UNIMPLEMENTED":
         fields.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
     return fields
-
-
-def _pack(message: Message) -> Any:
-    packed = Any()
-    packed.Pack(message)
-    return packed
 
 
 def _shorten(message: str) -> str:

@@ -5,24 +5,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import NamedTuple
-
-from sentiment_conv1d.service.grpc.transport.http2 import Fields
-
-
-class Head(NamedTuple):
-    """The HTTP status and the header fields of a response."""
-
-    status: int
-    fields: Fields
-
-
-class RequestHead(NamedTuple):
-    """The method, path and header fields of a request. Field names are in lower case."""
-
-    method: bytes
-    path: bytes
-    fields: Fields
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from sentiment_conv1d.service.grpc.transport.messages import Decompression
 from sentiment_conv1d.service.network.buffers import Buffers
 
 
-class Terms(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Terms:
     """The limits of calls, and the objects that calls share."""
 
     message_bytes: int
@@ -20,3 +22,4 @@ class Terms(NamedTuple):
     ended: Callable[[Any], None]  # called with every call that has begun, at its end
     running: set[asyncio.Task[None]]  # the tasks of calls
     waiting: set[asyncio.Task[None]]  # those that wait for a message, or only watch
+    left_at: float | None = None  # the event loop's time at which shutdown began

@@ -7,13 +7,14 @@ import contextlib
 from dataclasses import dataclass, field
 
 from sentiment_conv1d.service.errors import ClientDisconnected
+from sentiment_conv1d.service.grpc.transport.http2 import Head
 from sentiment_conv1d.service.grpc.transport.sender import Sender
-from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
+from sentiment_conv1d.service.grpc.transport.stream import Stream
 
 _WRONG_PROTOCOL = b"this port serves gRPC over HTTP/2 only\n"
-_HTTP1 = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC")
 
-#: The answer to an HTTP/1.1 request, see `is_http1`.
+#: The first bytes of HTTP/1.1 requests, and the answer to them.
+HTTP1_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC")
 HTTP1_REFUSAL = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\n"
     b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
@@ -21,11 +22,6 @@ HTTP1_REFUSAL = (
 
 _HEAD = Head(415, [(b"content-type", b"text/plain")])
 _CONTENT = b"this port serves gRPC only\n"
-
-
-def is_http1(data: bytes) -> bool:
-    """Return whether a connection begins with an HTTP/1.1 request."""
-    return data.startswith(_HTTP1)
 
 
 @dataclass(slots=True, eq=False, repr=False)

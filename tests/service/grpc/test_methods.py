@@ -12,6 +12,7 @@ from sentiment_conv1d.protos.sentiment_pb2 import Prediction, PredictRequest
 from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Invalid, Overloaded, RequestError
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.transport.call import Call
+from sentiment_conv1d.service.grpc.transport.status import as_refusal
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.telemetry.test_metrics import series
@@ -22,21 +23,14 @@ class FakeCall:
 
     def __init__(self, *messages: bytes, remaining: float | None = None, gone: bool = True) -> None:
         self.fields: dict[bytes, bytes] = {}
-        self.trailing: list[tuple[bytes, bytes]] = []
         self.request_id = ""
         self.failure: RequestError | None = None
+        self.status: str | None = None
         self.refusals: list[RequestError] = []
         self.answers: list[bytes] = []
         self._messages = list(messages)
         self._remaining = remaining
         self._gone = gone
-
-    @property
-    def has_message(self) -> bool:
-        return bool(self._messages)
-
-    def text(self, name: bytes) -> None:
-        return None
 
     def remaining(self) -> float | None:
         return self._remaining
@@ -56,17 +50,24 @@ class FakeCall:
             raise ClientDisconnected
         self.answers += messages
 
-    answer = write
+    async def answer(self, message: bytes) -> None:
+        await self.write(message)
+        self.end()
 
     def end(self) -> None:
-        pass
+        self.status = "OK"
 
-    def refuse(self, error: RequestError) -> None:
-        self.refusals.append(error)
+    def refuse(self, error: Exception) -> None:
+        self.refusals.append(as_refusal(error, "/method"))
+        self.status = self.refusals[-1].grpc_status
 
 
-def unread(content: bytes) -> PredictRequest:
+def fail(content: bytes) -> PredictRequest:
     pytest.fail("the message was read")
+
+
+#: A class of messages that must not be read.
+UNREAD: Any = SimpleNamespace(FromString=fail)
 
 
 async def unanswered(request: PredictRequest, remaining: float | None) -> Prediction:
@@ -98,19 +99,18 @@ def metrics() -> Metrics:
 
 
 def test_answer(metrics: Metrics) -> None:
-    """A unary call is answered and counted, and its status carries the request id."""
+    """A unary call is answered and counted."""
     call = FakeCall(PredictRequest(text="x").SerializeToString(), gone=False)
-    method = counted(metrics).unary("/method", PredictRequest.FromString, answered)
+    method = counted(metrics).unary("/method", PredictRequest, answered)
     asyncio.run(method.run(cast(Call, call)))
     assert [Prediction.FromString(answer).label for answer in call.answers] == ["x"]
-    assert call.request_id and call.trailing == [(b"x-request-id", call.request_id.encode())]
     assert calls_ended(metrics) == {"OK": 1}
 
 
 def test_deadline_had_passed_on_arrival(metrics: Metrics) -> None:
     """A call that arrives after its deadline is refused and counted before its message is read."""
     call = FakeCall(b"", remaining=0.0)
-    asyncio.run(counted(metrics).unary("/method", unread, unanswered).run(cast(Call, call)))
+    asyncio.run(counted(metrics).unary("/method", UNREAD, unanswered).run(cast(Call, call)))
     [refusal] = call.refusals
     assert refusal.message == "the deadline had passed before the request was read"
     assert calls_ended(metrics) == {"DEADLINE_EXCEEDED": 1}
@@ -124,8 +124,8 @@ def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
 
     large, small = FakeCall(b"\xff" * (INLINE_CHARACTERS + 1)), FakeCall(b"\xff" * INLINE_CHARACTERS)
     maker = counted(metrics, expect_large=full)
-    asyncio.run(maker.unary("/method", unread, unanswered).run(cast(Call, large)))
-    asyncio.run(maker.unary("/method", PredictRequest.FromString, unanswered).run(cast(Call, small)))
+    asyncio.run(maker.unary("/method", UNREAD, unanswered).run(cast(Call, large)))
+    asyncio.run(maker.unary("/method", PredictRequest, unanswered).run(cast(Call, small)))
     assert [refusal.code for refusal in (*large.refusals, *small.refusals)] == ["overloaded", "malformed"]
     assert calls_ended(metrics) == {"RESOURCE_EXHAUSTED": 1, "INVALID_ARGUMENT": 1}
 
@@ -133,7 +133,7 @@ def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
 @pytest.mark.parametrize("kind", ["unary", "stream"])
 def test_answer_after_a_disconnection(metrics: Metrics, kind: str) -> None:
     """A call counts as cancelled if its caller has disconnected before the answer."""
-    method = getattr(counted(metrics), kind)("/method", PredictRequest.FromString, answered)
+    method = getattr(counted(metrics), kind)("/method", PredictRequest, answered)
     with pytest.raises(ClientDisconnected):
         asyncio.run(method.run(FakeCall(b"")))
     assert calls_ended(metrics) == {"CANCELLED": 1}
@@ -147,7 +147,7 @@ def test_deadline_of_a_stream(metrics: Metrics) -> None:
         raise asyncio.CancelledError
 
     call = FakeCall(b"")
-    asyncio.run(counted(metrics).stream("/method", PredictRequest.FromString, cancelled).run(cast(Call, call)))
+    asyncio.run(counted(metrics).stream("/method", PredictRequest, cancelled).run(cast(Call, call)))
     assert [refusal.message for refusal in call.refusals] == ["the deadline has passed"]
     assert calls_ended(metrics) == {"DEADLINE_EXCEEDED": 1}
 
@@ -159,7 +159,7 @@ def test_defects_are_not_shown(metrics: Metrics, caplog: pytest.LogCaptureFixtur
         raise ValueError("secret")
 
     call = FakeCall(b"")
-    asyncio.run(counted(metrics).unary("/method", PredictRequest.FromString, broken).run(cast(Call, call)))
+    asyncio.run(counted(metrics).unary("/method", PredictRequest, broken).run(cast(Call, call)))
     assert [refusal.message for refusal in call.refusals] == ["internal error"]
     assert "secret" in caplog.text
     assert calls_ended(metrics) == {"INTERNAL": 1}
@@ -187,7 +187,7 @@ def test_requests_of_a_stream_run_together(metrics: Metrics) -> None:
         return Prediction(label=request.text)
 
     call = FakeCall(*texts(*map(str, range(40))), gone=False)
-    asyncio.run(counted(metrics).stream("/method", PredictRequest.FromString, slowest_first).run(cast(Call, call)))
+    asyncio.run(counted(metrics).stream("/method", PredictRequest, slowest_first).run(cast(Call, call)))
     assert labels(call.answers) == [str(number) for number in range(40)]
     assert max(together) == 16
     assert calls_ended(metrics) == {"OK": 1}
@@ -202,7 +202,7 @@ def test_a_bad_request_among_others_of_a_stream(metrics: Metrics) -> None:
         return Prediction(label=request.text)
 
     call = FakeCall(*texts("a", "b", "bad", "c"), gone=False)
-    asyncio.run(counted(metrics).stream("/method", PredictRequest.FromString, picky).run(cast(Call, call)))
+    asyncio.run(counted(metrics).stream("/method", PredictRequest, picky).run(cast(Call, call)))
     assert labels(call.answers) == ["a", "b"]
     assert [refusal.code for refusal in call.refusals] == ["invalid"]
     assert calls_ended(metrics) == {"INVALID_ARGUMENT": 1}
@@ -225,6 +225,6 @@ def test_a_stream_does_not_crowd_itself_out() -> None:
         places = free
         metrics = Metrics({"grpc": {"/method": False}})
         call = FakeCall(*texts("a", "b", "c", "d", "e"), gone=False)
-        asyncio.run(counted(metrics).stream("/method", PredictRequest.FromString, crowded).run(cast(Call, call)))
+        asyncio.run(counted(metrics).stream("/method", PredictRequest, crowded).run(cast(Call, call)))
         assert labels(call.answers) == answers
         assert calls_ended(metrics) == statuses

@@ -17,7 +17,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER, SERVER_READY
+from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
 from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.grpc import wire
@@ -25,6 +25,8 @@ from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
 from tests.service.telemetry.test_metrics import metric
 
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+SERVER_READY = "/inference.GRPCInferenceService/ServerReady"
 HEALTH_CHECK, HEALTH_WATCH = (f"/grpc.health.v1.Health/{method}" for method in ("Check", "Watch"))
 ONE = PredictRequest(text="one").SerializeToString()
 
@@ -67,6 +69,14 @@ def test_no_grpc() -> None:
             socket.create_connection(("127.0.0.1", port), PATIENCE)
 
 
+@pytest.mark.parametrize("path", [HEALTH_CHECK, SERVER_READY, REFLECTION])
+def test_request_ids(server: ServerProcess, path: str) -> None:
+    """Calls without metrics return a request id too, the caller's own if it sends one."""
+    with Caller(server.grpc_port) as caller:
+        assert caller.call(path, b"", {"x-request-id": "mine"}).fields["x-request-id"] == "mine"
+        assert len(caller.call(path, b"").fields["x-request-id"]) == 16
+
+
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_ipv6() -> None:
     """Both protocols can listen on an IPv6 address."""
@@ -100,7 +110,7 @@ def test_running_calls_are_finished() -> None:
         assert refused(lambda: stub.Predict(PredictRequest(text="x"))).code is grpc.StatusCode.UNAVAILABLE
 
 
-@pytest.mark.parametrize("method", [PREDICT_STREAM, MODEL_STREAM_INFER])
+@pytest.mark.parametrize("method", [PREDICT_STREAM, MODEL_STREAM_INFER, REFLECTION])
 def test_idle_stream_is_ended(method: str) -> None:
     """At shutdown, the server ends a stream that only waits for its caller."""
     with ServerProcess("--shutdown-timeout", str(2 * int(PATIENCE))) as server, connect(server) as channel:

@@ -8,10 +8,9 @@ from typing import Any
 import hpack
 
 from sentiment_conv1d.service.errors import ClientDisconnected
-from sentiment_conv1d.service.grpc.transport import stream as streams
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
-from sentiment_conv1d.service.grpc.transport.http2 import Fields
-from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
+from sentiment_conv1d.service.grpc.transport.http2 import Fields, Head
+from sentiment_conv1d.service.grpc.transport.stream import Stream
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from tests.service.grpc import wire
@@ -204,11 +203,13 @@ class Caller:
         self._rest = b""
         self.connection.connection_made(self.transport)
 
-    def _opened(self, connection: GrpcConnection, number: int, request: streams.RequestHead) -> Stream | None:
+    def _opened(
+        self, connection: GrpcConnection, number: int, method: bytes, path: bytes, fields: Fields
+    ) -> Stream | None:
         assert number not in self.requests
-        if request.path == b"/unsupported":
+        if path == b"/unsupported":
             return None
-        self.requests[number] = self._kind(connection, number, dict(request.fields), self.loop)
+        self.requests[number] = self._kind(connection, number, dict(fields), self.loop)
         return self.requests[number]
 
     def _closed(self, connection: GrpcConnection) -> None:

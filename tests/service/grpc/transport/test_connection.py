@@ -109,7 +109,7 @@ def test_several_sends(asker: Caller) -> None:
     each = asker.requests[1]
     run(asker, asker.connection.sender.send(each, b"a", head=HEAD))
     run(asker, asker.connection.sender.send(each, b"b"))
-    asker.connection.sender.finish(each, TAIL)
+    asker.connection.sender.finish(each, None, TAIL)
     frames = asker.hear()
     assert shape(frames) == [("HEADERS", False), ("DATA", False), ("DATA", False), ("HEADERS", True)]
     assert asker.answers(frames) == {1: b"ab"}
@@ -143,7 +143,7 @@ def test_reset_by_the_client(asker: Caller) -> None:
     with pytest.raises(ClientDisconnected):
         run(asker, asker.connection.sender.send(each, b"x"))
     with pytest.raises(ClientDisconnected):
-        asker.connection.sender.finish(each, TAIL)
+        asker.connection.sender.finish(each, None, TAIL)
     assert asker.hear() == []
 
 
@@ -199,7 +199,7 @@ def test_sender_that_is_cancelled(asker: Caller) -> None:
     assert first.task is not None
     first.task.cancel()
     assert asker.answers(frames + asker.hear()) == {3: b"second"}
-    asker.connection.sender.finish(first, TAIL)
+    asker.connection.sender.finish(first, None, TAIL)
     assert [each.stream for each in asker.hear()] == [1]
 
 

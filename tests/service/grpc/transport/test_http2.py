@@ -14,12 +14,16 @@ from hypothesis import strategies as st
 from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport import http2 as module
 from sentiment_conv1d.service.grpc.transport.http2 import (
+    ANSWERED,
+    CANCELLED,
     LARGEST_STREAM,
     MAX_REQUESTS,
     MAX_RESETS,
     MAX_STREAMS,
+    REFUSED,
     ConnectionFailed,
     Fields,
+    Head,
     Http2,
 )
 from tests.service.grpc import wire
@@ -28,6 +32,9 @@ from tests.service.grpc.wire import ACK, END_HEADERS, END_STREAM, PREFACE, Frame
 
 #: The fields of the shortest request, all in HPACK's static table: POST, http, /, and an empty authority.
 SHORT = b"\x83\x86\x84\x81"
+
+#: The shortest head of a response.
+HEAD = Head(200, [])
 
 
 def headers(stream: int, block: bytes = SHORT, *, ended: bool = True) -> bytes:
@@ -185,9 +192,8 @@ def test_response() -> None:
         for number in range(1, 401, 2):
             peer.ask(request(number))
             identity = b"%d" % number * 20
-            peer.http2.send_head(number, 200, [(b"content-type", b"text/plain")])
-            peer.http2.send_content(number, b"content")
-            peer.http2.send_end(number, [(b"x-request-id", identity)])
+            peer.http2.send(number, head=Head(200, [(b"content-type", b"text/plain")]))
+            peer.http2.send(number, data=b"content", trailers=[(b"x-request-id", identity)])
             head, content, end = peer.hear()
             assert wire.fields(head.payload, decoder) == [(":status", "200"), ("content-type", "text/plain")]
             assert content.payload == b"content"
@@ -199,25 +205,25 @@ def test_response() -> None:
 def act(peer: Peer, action: str, stream: int) -> None:
     """Send something on a stream."""
     {
-        "head": lambda: peer.http2.send_head(stream, 200, []),
-        "content": lambda: peer.http2.send_content(stream, b"x"),
-        "end": lambda: peer.http2.send_end(stream),
-        "trailers": lambda: peer.http2.send_end(stream, [(b"a", b"b")]),
+        "head": lambda: peer.http2.send(stream, head=HEAD),
+        "content": lambda: peer.http2.send(stream, data=b"x"),
+        "end": lambda: peer.http2.send(stream, trailers=()),
+        "trailers": lambda: peer.http2.send(stream, trailers=[(b"a", b"b")]),
     }[action]()
 
 
 def end(peer: Peer) -> None:
     """Answer before the request is complete."""
-    peer.http2.send_head(1, 200, [], ended=True)
-    peer.http2.stop_request(1)
+    peer.http2.send(1, head=HEAD, trailers=())
+    peer.http2.reset(1, ANSWERED)
 
 
 GONE: dict[str, Callable[[Peer], object]] = {
     "reset": lambda peer: peer.ask(wire.reset(1)),
     "broken": lambda peer: peer.ask(window(1, 2**31 - 1)),
     "ended": end,
-    "cancelled": lambda peer: peer.http2.cancel(1),
-    "refused": lambda peer: peer.http2.refuse(1),
+    "cancelled": lambda peer: peer.http2.reset(1, CANCELLED),
+    "refused": lambda peer: peer.http2.reset(1, REFUSED),
     "forgotten": lambda peer: peer.ask(wire.reset(1) + b"".join(headers(n) + wire.reset(n) for n in range(3, 203, 2))),
     "failed": lambda peer: peer.ask(data(0, b"x")),
 }
@@ -235,8 +241,10 @@ def test_ended_streams(how: str, action: str) -> None:
         with pytest.raises(ClientDisconnected):
             act(peer, action, 1)
         assert peer.http2.window(1) == 0
-    for end in (peer.http2.cancel, peer.http2.refuse, peer.http2.stop_request, peer.http2.grant, peer.http2.forget):
-        end(1)
+    for code in (CANCELLED, REFUSED, ANSWERED):
+        peer.http2.reset(1, code)
+    peer.http2.grant(1)
+    peer.http2.forget(1)
     assert {each.kind for each in peer.hear()} <= {"RST_STREAM"}
 
 
@@ -247,8 +255,7 @@ def test_windows() -> None:
     assert peer.http2.window(1) == 105
     peer.ask(window(1, 10**6))
     assert peer.http2.window(1) == 65_535
-    peer.http2.send_head(1, 200, [])
-    peer.http2.send_content(1, bytes(10_000))
+    peer.http2.send(1, head=HEAD, data=bytes(10_000))
     assert peer.http2.window(1) == 55_535
 
 
@@ -265,9 +272,7 @@ def test_own_frames() -> None:
     peer.http2.go_away(3)
     assert fate(peer.hear()) == ["GOAWAY NO_ERROR"]
     for number in (1, 3):
-        peer.http2.send_head(number, 200, [])
-        peer.http2.send_content(number, b"x")
-        peer.http2.send_end(number)
+        peer.http2.send(number, head=HEAD, data=b"x", trailers=())
     assert len(peer.hear()) == 6
     assert peer.failed is None
 
@@ -307,7 +312,7 @@ def most(frames: Callable[[int], bytes], *, answered: bool = False) -> int:
     while peer.failed is None and count < 10_000:
         peer.ask(frames(2 * count + 1))
         if answered and peer.failed is None:
-            peer.http2.send_head(2 * count + 1, 200, [], ended=True)
+            peer.http2.send(2 * count + 1, head=HEAD, trailers=())
         peer.events.clear()
         count += 1
     return count
