@@ -31,7 +31,7 @@ def generate(plugin: str, folder: Path) -> None:
     find("protoc")
     [command] = re.findall(rf"^protoc [^`]*{plugin}[^`]*", PAGE, re.MULTILINE)
     folder.mkdir(exist_ok=True)
-    (folder / "service").symlink_to(PROJECT / "service")
+    (folder / "protos").symlink_to(PROJECT / "protos")
     subprocess.run(command, shell=True, cwd=folder, check=True)
 
 
