@@ -26,8 +26,6 @@ _AHEAD = 16
 class ServeCall:
     """A call. Ray cancels its task when the client disconnects or the deadline passes."""
 
-    started = 0.0
-
     def __init__(
         self, path: str, metadata: Iterable[tuple[str, str | bytes]], messages: AsyncIterator[Message]
     ) -> None:
@@ -119,7 +117,10 @@ async def _run(replica: Replica, path: str, call: ServeCall, size: int) -> None:
         limit = replica.max_message_bytes
         call.refuse(MessageTooLarge(f"a message has {size} bytes; the limit is {limit}"))
     else:
-        await method.run(cast(Call, call))
+        try:
+            await method.run(cast(Call, call))
+        except Exception as error:
+            call.refuse(error)
 
 
 async def _only(message: Message) -> AsyncIterator[Message]:
