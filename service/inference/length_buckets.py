@@ -62,7 +62,7 @@ class LengthBuckets:
         return Run(texts, _up(len(texts), self.row_sizes), _up(lengths[texts[-1]], self.sequence_lengths))
 
 
-#: With more padding, a separate run is cheaper.
+#: A separate run is cheaper for a text that would get more than 48 positions of padding.
 CPU_BUCKETS = LengthBuckets(max_rows=32, max_positions=1024, max_padding=48)
 
 

@@ -57,6 +57,7 @@ class ReplayLog:
                 for key in [key for key in self._facts if key[0] == order.name]:
                     self._discard(key)
         if descriptor is not None:
+            self._models.follow(Order("drop", *order.key))  # its files were replaced
             self._facts[order.key] = Fact(order, descriptor)
 
     def facts(self) -> list[Fact]:

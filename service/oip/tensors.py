@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from math import prod
 from typing import Any
 
@@ -82,15 +81,24 @@ def decode_text(name: str, element: Any, number: int) -> str:
 
 def flatten(name: str, data: Any, count: int) -> list[Any]:
     """Return JSON data, nested or flat, as a flat list of exactly `count` elements. Raises `Invalid`."""
-    if not isinstance(data, list):
-        raise Invalid(f"input '{name}': data must be a list")
-    flat: list[Any] = data
-    for _ in range(_MAX_DEPTH):
-        if list not in set(map(type, flat)):
-            break
-        flat = list(chain.from_iterable(part if isinstance(part, list) else (part,) for part in flat))
-    else:
-        raise Invalid(f"input '{name}': data is nested too deeply")
+    flat: list[Any] = []
+    _flatten_into(flat, name, data, 0)
     if len(flat) != count:
         raise Invalid(f"input '{name}': {len(flat)} elements in its data, {count} in its shape")
     return flat
+
+
+def _flatten_into(flat: list[Any], name: str, data: Any, depth: int) -> None:
+    """Append the elements of nested data. A deep element among many others must not cause copies of the others."""
+    if not isinstance(data, list):
+        raise Invalid(f"input '{name}': data must be a list")
+    if depth == _MAX_DEPTH:
+        raise Invalid(f"input '{name}': data is nested too deeply")
+    if list not in set(map(type, data)):
+        flat += data
+        return
+    for element in data:
+        if isinstance(element, list):
+            _flatten_into(flat, name, element, depth + 1)
+        else:
+            flat.append(element)

@@ -48,6 +48,7 @@ function ask(milliseconds = TYPING) {
     byId("why").hidden = !explanation;
     byId("steps").hidden = !explanation;
     byId("reads-note").hidden = Boolean(explanation);
+    byId("reads").ariaBusy = String(Boolean(explanation));
     if (!explanation) return;
     const { text } = request;
     const target = explained(explanation);
@@ -139,12 +140,11 @@ function inspect(milliseconds = 0) {
   const { request } = latest;
   const banks = inspected?.request === request ? inspected.banks : null;
   inspecting.run(milliseconds, (signal) => post("v1/inspect", { ...request, filter, feature_map: !banks }, signal), (inspection) => {
-    hideTrouble();
     inspected = { ...inspection, banks: banks ?? inspection.banks, request };
     const { explanation } = inspection;
     show(inspected, explained(explanation), modelOf(explanation.prediction).tokenizer);
     byId("reads").ariaBusy = "false";
-  }, (trouble) => showTrouble(trouble, () => inspect()));
+  }, (trouble) => showTrouble(trouble, () => { hideTrouble(); inspect(); }));
 }
 
 function watch({ width, index }) {

@@ -36,7 +36,7 @@ class Channel:
         try:
             socket.send_fds(self._end, [packet], [] if descriptor is None else [descriptor])
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.ETOOMANYREFS):
+            if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
                 self.closed = True
             return False
         return True

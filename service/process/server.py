@@ -122,7 +122,7 @@ def worker_count(settings: Settings) -> int:
 
 
 def begin(settings: Settings, processes: int = 1, *, shared: bool = True) -> tuple[Core, ReplayLog]:
-    """Load the models. Returns the core and the log of the versions that all workers serve at their start.
+    """Load the models. Returns the core and the log of the versions that a new worker has to open.
 
     `processes` is the number of processes that count metrics, including this one. With `shared`, this process opens the
     versions before it forks the workers. A process cannot use a GPU that its parent has used, so on a GPU each worker

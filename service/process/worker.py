@@ -120,7 +120,7 @@ class Worker(uvicorn.Server):
         self._background: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Follow the orders that the other workers have followed, listen to the supervisor, and report ready."""
+        """Open the versions that were loaded since the start, listen to the supervisor, and report ready."""
         self._loop = asyncio.get_running_loop()
         self._listeners = {"rest": self._make_listener()}
         self._turns = Turns(self._loop)

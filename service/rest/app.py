@@ -118,13 +118,13 @@ class Application(FastAPI):
             status = await self._handle(scope, receive, send, context.id)
         self._end(self.route_of(scope), status, started, request, context)
 
-    def find_handler(self, target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
+    def find_handler(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
         """Return the fast-path handler of a request, or None if its body is large, compressed, or of unknown size."""
         match = self._fast_path.find_target(target)
-        if match is None or b"content-encoding" in headers:
+        if match is None or b"content-encoding" in fields:
             return None
-        length = headers.get(b"content-length")
-        small = length is not None and int(length) <= self._fast_path_bytes
+        length = headers.content_length(fields)
+        small = length is not None and length <= self._fast_path_bytes
         return partial(self.serve, match) if small else None
 
     async def serve(self, match: Match, request: HttpRequest) -> None:

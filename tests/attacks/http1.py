@@ -190,6 +190,7 @@ def _documents() -> Iterator[tuple[str, bytes]]:
     yield "/v2/models/imdb-cnn/infer", b'{"inputs":[' + b"{}," * 2_700_000 + b"{}]}"
     yield "/v2/models/imdb-cnn/infer", tensor % (b"[]," * 2_700_000 + b"[]")
     yield "/v2/models/imdb-cnn/infer", tensor % (b"1," * 4_100_000 + b"1")
+    yield "/v2/models/imdb-cnn/infer", tensor % (b"1," * 1_000_000 + b"[" * 8 + b"1" + b"]" * 8)
     yield "/v2/models/imdb-cnn/infer", b'{"inputs":[{"shape":[' + b"1," * 4_100_000 + b"1]}]}"
     yield "/v1/models/imdb-cnn:predict", b'{"instances":[' + b"{}," * 2_700_000 + b"{}]}"
     yield "/predict", b'{"inputs":[' + b"[]," * 2_700_000 + b"[]]}"

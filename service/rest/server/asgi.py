@@ -67,8 +67,8 @@ async def read_body(
     Raises `TooLarge` beyond `limit` bytes, `Overloaded` if `charge` exceeds its limit, `RequestTimeout` after
     `seconds`, and `ClientDisconnected`.
     """
-    announced = int(headers.get(b"content-length", 0))
-    if announced > limit:
+    announced = response_headers.content_length(headers)
+    if announced is not None and announced > limit:
         if headers.get(b"expect", b"").lower() != b"100-continue":  # the client has sent nothing yet
             await _discard(receive)
         raise TooLarge(f"the body has {announced} bytes; the limit is {limit}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -20,6 +20,13 @@ CLOSE = (b"connection", b"close")
 EVERY_RESPONSE = [("x-content-type-options", "nosniff")]
 
 _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+
+
+def content_length(fields: Mapping[bytes, bytes]) -> int | None:
+    """Return the Content-Length of a request, which the parser has checked, or None if it has none."""
+    length = fields.get(b"content-length")
+    # Python refuses to convert more than 4,300 digits, and leading zeros are allowed.
+    return None if length is None else int(length.lstrip(b"0") or b"0")
 
 
 def of_answer(answer: Answer, request_id: str) -> Headers:

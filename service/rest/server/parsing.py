@@ -147,6 +147,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         if method == b"CONNECT":
             self._refuse(Malformed("CONNECT is for proxies"))
             return
+        self._charge.release()  # its head is charged again
         head = framing.without_upgrade(method, self.url, self.parser.get_http_version(), self.headers)
         self._make_parser()
         self._received = head + rest + self._received

@@ -123,6 +123,10 @@ class Course(RuleBasedStateMachine):
         assert state(new) == state(self.old)
 
     @invariant()
+    def no_classifier_is_kept_in_vain(self) -> None:
+        assert not self.inherited.keys() & {fact.order.key for fact in self.replay_log.facts()}
+
+    @invariant()
     def no_descriptor_is_kept_in_vain(self) -> None:
         needed = {fact.descriptor for fact in self.replay_log.facts()}
         assert needed == {each for each in self.open if _is_open(each)}

@@ -161,6 +161,8 @@ def test_new_callers_during_the_shutdown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["port", "path"])
 def test_connections_during_the_shutdown(kind: str, paths: tuple[str, ...]) -> None:
     """Callers that reconnect for every request get an answer or cannot connect, until none can connect."""
+    if kind == "port" and not allows_filters():
+        pytest.skip("this system forbids the filter without which the last connections can be reset")
     flags = ("--workers", "2", *(paths if kind == "path" else ()))
 
     def ask(process: ServerProcess) -> int:

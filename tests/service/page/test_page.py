@@ -348,6 +348,7 @@ def test_model_without_explanation(open_page: Open, tmp_path: Path) -> None:
         expect(page.locator("#reads-note")).to_contain_text("no exact explanation for this model")
         expect(page.locator("#steps")).to_be_hidden()
         expect(page.locator("#why")).to_be_hidden()
+        expect(page.locator("#reads")).to_have_attribute("aria-busy", "false")
         page.context.close()
 
 

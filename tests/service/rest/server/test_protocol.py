@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 import uvicorn
 import uvloop
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
@@ -151,6 +151,7 @@ async def stub(scope: Any, receive: Any, send: Any) -> None:
 
 
 LENGTH, CHUNKS = "Content-Length: 5", "Transfer-Encoding: chunked"
+LARGE_UPGRADE = request("/slow", "Connection: Upgrade", "Upgrade: h2c", f"X: {'a' * 9000}", LENGTH)
 PIECES = st.sampled_from(
     [
         *(request(path, field) for path in ("/fast", "/slow", "/early") for field in (LENGTH, CHUNKS)),
@@ -159,6 +160,7 @@ PIECES = st.sampled_from(
         request("/slow", CHUNKS) + b"5\r\nhello\r\n0\r\n\r\n",
         request("/slow", "Connection: close", LENGTH) + b"hello",
         request("/slow", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: ", LENGTH) + b"hello",
+        LARGE_UPGRADE,
         *(
             b"hello",
             b"5\r\nhello\r\n",
@@ -174,6 +176,7 @@ PIECES = st.sampled_from(
 )
 
 
+@example(pieces=[LARGE_UPGRADE, b"hello"], together=True, limit=1_000_000)
 @given(pieces=st.lists(PIECES, max_size=12), together=st.booleans(), limit=st.sampled_from([0, 30_000, 1_000_000]))
 def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> None:
     """For any bytes and any end of the connection, no error is raised and no bytes stay charged."""
