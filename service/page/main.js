@@ -53,7 +53,7 @@ function ask(milliseconds = TYPING) {
     const { text } = request;
     const target = explained(explanation);
     showExplanation(text, explanation, target, tokenizer, (index) => { goToWord(index); scrollToSlide(); });
-    showFilters(text, explanation, (filter) => { watch(filter); scrollToSlide(); });
+    showFilters(text, explanation, (choice) => { watch(choice); scrollToSlide(); });
     inspectSoon(SETTLED);
   }, (trouble) => showTrouble(trouble, () => ask(0)));
 }

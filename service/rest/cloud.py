@@ -11,7 +11,7 @@ from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest import huggingface, tfserving
-from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, parse
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, Texts, parse
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.settings import Settings
@@ -20,7 +20,7 @@ from sentiment_conv1d.service.settings import Settings
 class InvocationRequest(tfserving.TfServingRequest):
     """Texts in `inputs`, as for Hugging Face's containers, or in `instances`, as for TensorFlow's."""
 
-    inputs: huggingface.Texts = None
+    inputs: Texts = None
     parameters: huggingface.ClassificationParameters | None = None
 
 

@@ -7,10 +7,10 @@ these requests directly to a function.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, WithJsonSchema
 
 from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.service.errors import Invalid, Malformed, RequestError, TooLarge
@@ -31,6 +31,9 @@ _NO_MARKS = bytes(set(range(256)) - set(b'[{:,"'))
 
 #: Characters of the path of an error: a field name can be as long as the body.
 MAX_PLACE_CHARACTERS = 200
+
+#: Checked by `texts_of` up to the first fault: pydantic would report all faults, and a million take seconds.
+Texts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str]).json_schema())]
 
 
 class EndpointRequest(NamedTuple):
@@ -77,6 +80,15 @@ def parse(model: type[Body], body: bytes, dataplane: DataPlane) -> Body:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise _explain(error) from None
+
+
+def texts_of(place: str, given: Any, reason: str = "a text is needed") -> list[str]:
+    """Return a text or a list of texts as a list. Raises `Invalid` with the place of the first fault."""
+    texts = given if isinstance(given, list) else [given]
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise Invalid(f"{place}.{number}: {reason}" if isinstance(given, list) else f"{place}: {reason}")
+    return texts
 
 
 def to_json(document: Any) -> bytes:

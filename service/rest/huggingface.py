@@ -17,13 +17,21 @@ from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloade
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.prediction import Prediction
-from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, model_headers, parse, to_json
+from sentiment_conv1d.service.rest.endpoint import (
+    EXAMPLE,
+    EndpointRequest,
+    LenientBody,
+    Texts,
+    model_headers,
+    parse,
+    texts_of,
+    to_json,
+)
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.version import package_version
 
-#: Checked by `texts_of` up to the first fault: pydantic would report all faults, and a million take seconds.
-Texts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str]).json_schema())]
+#: Checked by `_tei_texts` for the same reason as `Texts`.
 _TeiTexts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str] | list[list[str]]).json_schema())]
 
 
@@ -181,15 +189,6 @@ def scored(classifier: Classifier, prediction: Prediction, *, raw: bool = False)
     scores = prediction.logits(classifier.manifest.activation) if raw else prediction.probabilities
     pairs = zip(classifier.labels, scores, strict=True)
     return [{"label": label, "score": score} for label, score in sorted(pairs, key=lambda pair: -pair[1])]
-
-
-def texts_of(place: str, given: Any, reason: str = "a text is needed") -> list[str]:
-    """Return a text or a list of texts as a list. Raises `Invalid` with the place of the first fault."""
-    texts = given if isinstance(given, list) else [given]
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise Invalid(f"{place}.{number}: {reason}" if isinstance(given, list) else f"{place}: {reason}")
-    return texts
 
 
 def _tei_texts(inputs: Any) -> tuple[list[str], bool]:

@@ -11,8 +11,16 @@ from pydantic import BaseModel, Field
 
 from sentiment_conv1d.service.errors import RequestError
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, model_headers, parse, to_json
-from sentiment_conv1d.service.rest.huggingface import Texts, texts_of
+from sentiment_conv1d.service.rest.endpoint import (
+    EXAMPLE,
+    EndpointRequest,
+    LenientBody,
+    Texts,
+    model_headers,
+    parse,
+    texts_of,
+    to_json,
+)
 from sentiment_conv1d.service.rest.protocol import PlainProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.telemetry.request_context import current_id
