@@ -75,6 +75,7 @@ class Worker(uvicorn.Server):
         settings = core.settings
         self._in_flight = InFlight()
         self._state = core.start(number, self._in_flight)
+        self._state.certificates = certificates
         self._state.reconciler = Reconciler(
             core.repository, core.models, opener(settings), self._state.dataplane, core.metrics, self
         )

@@ -35,4 +35,5 @@ async def readyz(request: Request) -> ProbeStatus:
 async def metrics(request: Request) -> Response:
     """Return the metrics of the service in the Prometheus text format."""
     state = state_of(request)
-    return Response(state.metrics.expose(state.models.states()), media_type=CONTENT_TYPE)
+    expiry = None if state.certificates is None else state.certificates.expiry
+    return Response(state.metrics.expose(state.models.states(), expiry), media_type=CONTENT_TYPE)

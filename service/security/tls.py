@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn, Self
 
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.fingerprint import Reloaded
+from sentiment_conv1d.service.security.expiry import expiry
 from sentiment_conv1d.service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 class Certificates(Reloaded):
     """A certificate chain with its key and, optionally, the authorities of client certificates.
 
     `rest` and `grpc` are the SSL contexts for new connections. With `optional`, REST completes the handshake with
-    callers that have no certificate, and the application decides which routes they can use.
+    callers that have no certificate, and the application decides which routes they can use. `expiry` is when the
+    certificate expires, in seconds since 1970. An expired one is served with a warning, because some clients do not
+    verify it.
 
     Raises `StartupError`, which names the invalid file.
     """
@@ -35,13 +42,17 @@ class Certificates(Reloaded):
         return cls(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, optional=optional)
 
     def _load(self) -> None:
-        _read_certificates(self._certificate, "certificate")
+        certificate = _read_certificates(self._certificate, "certificate")
         _read(self._key, "key")
         authorities = None
         if self._client_ca is not None:
             authorities = _read_certificates(self._client_ca, "certificate authority of clients")
         self.rest = self._context("http/1.1", authorities, ssl.CERT_OPTIONAL if self._optional else ssl.CERT_REQUIRED)
         self.grpc = self._context("h2", authorities, ssl.CERT_REQUIRED)
+        self.expiry = expiry(certificate)
+        end = datetime.fromtimestamp(self.expiry, UTC)
+        if end <= datetime.now(UTC):
+            logger.warning("%s: the certificate has expired on %s; clients reject it", self._certificate, end)
 
     def _context(self, protocol: str, authorities: str | None, demand: ssl.VerifyMode) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -51,7 +51,7 @@ def compose(metrics: Iterable[Metric], layouts: Sequence[Layout], totals: npt.ND
             named = zip(metric.labels, series.values, strict=True)
             pairs = [f'{label}="{value.translate(_ESCAPES)}"' for label, value in named]
             if series.slot is None:
-                lines.append(_literal(f"{metric.name}{_braced(pairs)} 1.0\n"))
+                lines.append(_literal(f"{metric.name}{_braced(pairs)} {series.constant!r}\n"))
             elif series.values[-1:] == (metric.rare,) and not totals[series.slot]:
                 left_out.append(series.slot)
             else:

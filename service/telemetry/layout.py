@@ -34,10 +34,11 @@ class Metric(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One series of a metric: its first slot, or None if its number is always 1."""
+    """One series of a metric: its first slot, or None if it has a constant instead."""
 
     values: Values
     slot: int | None
+    constant: float = 1.0
 
 
 class Layout:
@@ -72,9 +73,9 @@ class Layout:
         self.end = histogram.sum_slot + 1
         return histogram
 
-    def one(self, metric: Metric, *values: str) -> None:
-        """Add a series whose number is always 1."""
-        self.series[metric].append(Series(self._complete(metric, values), None))
+    def constant(self, metric: Metric, *values: str, number: float = 1.0) -> None:
+        """Add a series whose number is known and needs no slot."""
+        self.series[metric].append(Series(self._complete(metric, values), None, number))
 
     def _complete(self, metric: Metric, values: Values) -> Values:
         own = [label for label in metric.labels if label not in self._shared]

@@ -62,6 +62,9 @@ _STATE = Metric(
     "1 for a version that is ready, and for one that was refused.",
     (*MODEL, "state", "reason"),
 )
+_EXPIRY = Metric(
+    "sentiment_certificate_expiry_timestamp_seconds", "gauge", "When the TLS certificate expires, in Unix time."
+)
 
 #: Statuses whose series exist from the start, by protocol.
 _ERRORS: tuple[type[RequestError], ...] = (RequestError, *RequestError.kinds)
@@ -126,7 +129,7 @@ class Metrics:
 
         largest = self._lay_out_version(Layout(model="", version=""), [str(n) for n in range(MAX_LABELS)]).layout
         self._version_slots = largest.end
-        declared = dict.fromkeys((*layout.series, *largest.series, _INFO, _STATE))
+        declared = dict.fromkeys((*layout.series, *largest.series, _INFO, _STATE, _EXPIRY))
         self._metrics = [metric for metric in declared if metric.help]
         self._counters = Counters(workers, layout.end + MAX_MODELS * self._version_slots)
         self._directory = Directory(MAX_MODELS, MAX_PAST_MODELS)
@@ -199,13 +202,17 @@ class Metrics:
         row[self._requests_waiting] += requests
         row[self._texts_waiting] += texts
 
-    def expose(self, states: Sequence[ModelState] = ()) -> bytes:
-        """Return all series in the Prometheus text format, summed over the workers, with the states of all versions."""
+    def expose(self, states: Sequence[ModelState] = (), expiry: float | None = None) -> bytes:
+        """Return all series in the Prometheus text format, summed over the workers, with the states of all versions.
+
+        `expiry` is when the TLS certificate expires, in seconds since 1970.
+        """
         totals = self._counters.table.sum(axis=0)
         versions = self._known_versions()
-        contents = (tuple(versions), tuple(states))
+        contents = (tuple(versions), tuple(states), expiry)
         if contents != self._contents or totals[self._exposition.left_out].any():
-            layouts = [self._layout, *(version.layout for version in versions.values()), _lay_out_states(states)]
+            constants = _lay_out_constants(states, expiry)
+            layouts = [self._layout, *(version.layout for version in versions.values()), constants]
             self._exposition = compose(self._metrics, layouts, totals)
             self._contents = contents
         return self._exposition.fill_in(totals) + expose_processes(self._supervisor)
@@ -242,13 +249,15 @@ def _model_of(entry: str) -> tuple[str, int]:
     return name, version
 
 
-def _lay_out_states(states: Sequence[ModelState]) -> Layout:
+def _lay_out_constants(states: Sequence[ModelState], expiry: float | None) -> Layout:
     layout = Layout()
+    if expiry is not None:
+        layout.constant(_EXPIRY, number=expiry)
     for each in states:
         key = (each.name, str(each.version))
         if each.served:
-            layout.one(_INFO, *key)
-            layout.one(_STATE, *key, "ready", "")
+            layout.constant(_INFO, *key)
+            layout.constant(_STATE, *key, "ready", "")
         if each.fault:
-            layout.one(_STATE, *key, "refused", each.fault)
+            layout.constant(_STATE, *key, "refused", each.fault)
     return layout

@@ -28,7 +28,7 @@ Labels = frozenset[tuple[str, str]]
 
 
 def configuration(port: int) -> dict[str, Any]:
-    """Return deploy/monitoring/prometheus.yml for a server on this machine, with shorter intervals."""
+    """Return deploy/monitoring/prometheus.yml for a server with TLS on this machine, with shorter intervals."""
     document: dict[str, Any] = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     interval = f"{INTERVAL * 1000:.0f}ms"
     document["global"] = dict.fromkeys(document["global"], interval)
@@ -36,6 +36,7 @@ def configuration(port: int) -> dict[str, Any]:
     [job] = document["scrape_configs"]
     del job["dns_sd_configs"]
     job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
+    job |= {"scheme": "https", "tls_config": {"insecure_skip_verify": True}}
     return document
 
 
@@ -103,5 +104,5 @@ class Prometheus:
         return samples
 
     def scraped(self) -> None:
-        """Wait until the current values have been scraped."""
-        self.eventually(f"timestamp(up) > {time.time()}")
+        """Wait until the current values have been scraped successfully."""
+        self.eventually(f"timestamp(up) > {time.time()} and up == 1")

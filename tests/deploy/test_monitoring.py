@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 import yaml
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.model.artifact import copy
+from sentiment_conv1d.model.artifact import TOKENIZER_FILE, copy
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from tests.deploy.prometheus import MONITORING, Labels, Prometheus
 from tests.processes import PROJECT, ServerProcess
 from tests.programs import output
 from tests.service.artifacts import shipped_copy
-from tests.service.grpc.channels import connect
+from tests.service.certificates import Authority, authority
 
 DASHBOARD = json.loads((MONITORING / "grafana" / "dashboards" / "sentiment.json").read_text())
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
@@ -34,6 +36,19 @@ RULES: list[dict[str, Any]] = [
 ]
 RECORDED: list[str] = [rule["record"] for rule in RULES if "record" in rule]
 ALERTS: dict[str, str] = {rule["alert"]: rule["expr"] for rule in RULES if "alert" in rule}
+
+#: The sections of the runbook by their alerts.
+RUNBOOK: dict[str, str] = dict(
+    re.findall(r"^## (\w+)\n(.+?)(?=^## |\Z)", (PROJECT / "docs" / "runbook.md").read_text(), re.MULTILINE | re.DOTALL)
+)
+RUNBOOK_QUERIES: list[str] = [
+    query
+    for section in RUNBOOK.values()
+    for block in re.findall(r"^```promql\n(.+?)^```", section, re.MULTILINE | re.DOTALL)
+    for query in block.splitlines()
+]
+
+__all__ = ["authority"]
 
 #: Every series of the service. Histograms have their common name.
 DOCUMENTED: list[str] = re.findall(
@@ -49,8 +64,9 @@ CONNECTIONS, REST_REQUESTS, REST_BATCHES, GRPC_REQUESTS, WRONG_REQUESTS = 4, 31,
 class Watched:
     """A server with two workers, its Prometheus, and the samples before the first request."""
 
-    def __init__(self, server: ServerProcess, prometheus: Prometheus) -> None:
+    def __init__(self, server: ServerProcess, authority: Authority, prometheus: Prometheus) -> None:
         self.server = server
+        self.authority = authority
         self.prometheus = prometheus
         prometheus.scraped()
         self.series_at_first = self.series()
@@ -61,32 +77,45 @@ class Watched:
 
     def send(self) -> None:
         """Send requests of every kind, over several connections of each protocol."""
+        trusted = self.authority.certificate
+        rest = f"https://127.0.0.1:{self.server.port}"
+        credentials = grpc.ssl_channel_credentials(trusted.read_bytes())
+        options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
         with ExitStack() as stack:
             for _ in range(CONNECTIONS):
-                client = stack.enter_context(httpx.Client(base_url=self.server.url, trust_env=False))
+                verify = ssl.create_default_context(cafile=str(trusted))
+                client = stack.enter_context(httpx.Client(base_url=rest, verify=verify, trust_env=False))
                 for number in range(REST_REQUESTS):
                     client.post("/v1/predict", json={"text": TEXTS[number % len(TEXTS)]}).raise_for_status()
                 for _ in range(REST_BATCHES):
                     client.post("/v1/predict_batch", json={"texts": TEXTS}).raise_for_status()
                 for _ in range(WRONG_REQUESTS):
                     assert client.post("/v1/predict", json={"txt": ""}).status_code == 422
-                stub = SentimentStub(stack.enter_context(connect(self.server, use_local_subchannel_pool=1)))
+                channel = grpc.secure_channel(f"127.0.0.1:{self.server.grpc_port}", credentials, options)
+                stub = SentimentStub(stack.enter_context(channel))
                 for number in range(GRPC_REQUESTS):
                     stub.Predict(PredictRequest(text=TEXTS[number % len(TEXTS)]))
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """Run everything and send the requests. Version 1 answers them, and version 2 is the shadow version."""
+def watched(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Watched]:
+    """Run everything and send the requests.
+
+    Version 1 answers them, version 2 is the shadow version, and version 3 is refused at the start.
+    """
     folder: Path = tmp_path_factory.mktemp("prometheus")
     repository: Path = tmp_path_factory.mktemp("repository")
     copy(shipped_copy(repository), repository / "imdb-cnn" / "2")
-    flags = ("--workers", "2", "--versions", "all", "--split", "imdb-cnn=1:1", "--shadow", "imdb-cnn=2:100")
+    copy(repository / "imdb-cnn" / "2", repository / "imdb-cnn" / "3")
+    (repository / "imdb-cnn" / "3" / TOKENIZER_FILE).write_text("{}")
+    flags = ["--workers", "2", "--versions", "all", "--split", "imdb-cnn=1:1", "--shadow", "imdb-cnn=2:100"]
+    certificate, key = authority.issue("server").pair
+    flags += ["--tls-certificate", certificate, "--tls-key", key]
     with (
         ServerProcess(*flags, repository=repository) as server,
         Prometheus(server.port, folder) as prometheus,
     ):
-        watched = Watched(server, prometheus)
+        watched = Watched(server, authority, prometheus)
         watched.send()
         yield watched
 
@@ -148,6 +177,12 @@ def test_rules(watched: Watched) -> None:
     assert [rule["name"] for rule in rules if rule.get("state") == "firing"] == []
 
 
+@pytest.mark.parametrize("query", RUNBOOK_QUERIES)
+def test_queries_of_the_runbook(watched: Watched, query: str) -> None:
+    """Prometheus answers every query of the runbook, and there is data without its threshold."""
+    assert watched.prometheus.eventually(query.removesuffix(" > 0"))
+
+
 @pytest.mark.parametrize("query", QUERIES)
 def test_dashboard_has_data(watched: Watched, query: str) -> None:
     """Every query of the dashboard returns data."""
@@ -193,12 +228,22 @@ def test_promtool() -> None:
 
 
 def test_tests_of_alerts() -> None:
-    """The rules' tests pass, and every alert has one."""
+    """The rules' tests pass, and every alert has one in which it fires and one in which it does not."""
     files = sorted((MONITORING / "tests").glob("*.yml"))
     output("promtool", "test", "rules", *map(str, files))
     tests = [test for file in files for test in yaml.safe_load(file.read_text())["tests"]]
-    fired = {case["alertname"] for test in tests for case in test.get("alert_rule_test", ()) if case.get("exp_alerts")}
-    assert fired == set(ALERTS)
+    cases = [case for test in tests for case in test.get("alert_rule_test", ())]
+    for fires in (True, False):
+        assert {case["alertname"] for case in cases if bool(case.get("exp_alerts")) == fires} == set(ALERTS)
+
+
+def test_runbook() -> None:
+    """Every alert links to its section of the runbook, every section belongs to an alert, and says what to look at."""
+    links = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in RULES if "alert" in rule}
+    assert links == {alert: f"https://runbooks.example/runbook.md#{alert.lower()}" for alert in RUNBOOK}
+    assert [
+        alert for alert, section in RUNBOOK.items() if not re.search("First look.*Action", section, re.DOTALL)
+    ] == []
 
 
 def test_grafana() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -16,6 +17,7 @@ import httpx
 import pytest
 import tritonclient.grpc
 import tritonclient.http
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -279,9 +281,11 @@ def test_other_client_certificates(mutual: ServerProcess, authority: Authority, 
 
 
 def test_expired_server_certificate(authority: Authority) -> None:
-    """Clients and the health check reject a server with an expired certificate."""
+    """Clients and the health check reject a server with an expired certificate, and its log warns of it once."""
     expired = authority.issue("expired", expired=True)
-    with ServerProcess("--workers", "1", *flags(expired)) as server:
+    with ServerProcess("--workers", "2", *flags(expired)) as server:
+        warning = f"WARNING .*{expired.certificate}: the certificate has expired on "
+        assert len(re.findall(warning, "".join(server.log))) == 1
         is_turned_away(server, authority)
         assert "certificate has expired" in probe(server, expired)
 
@@ -346,6 +350,24 @@ def test_new_certificate(tmp_path: Path) -> None:
         is_turned_away(server, before)
         assert old.post("/v1/predict", json=TEXT).status_code == 200
         assert stub.Predict(PredictRequest(**TEXT)).label == "positive"
+
+
+def test_expiry(tmp_path: Path) -> None:
+    """The metrics say when the served certificate expires, and the log warns of a new one that has expired already."""
+    authority = Authority(tmp_path)
+    served = authority.issue("served")
+
+    def check_metric(server: ServerProcess) -> None:
+        expiry = x509.load_pem_x509_certificate(served.certificate.read_bytes()).not_valid_after_utc.timestamp()
+        url = f"https://127.0.0.1:{server.port}/metrics"
+        metrics = httpx.get(url, verify=False, timeout=PATIENCE, trust_env=False).text
+        assert f"\nsentiment_certificate_expiry_timestamp_seconds {expiry!r}\n" in metrics
+
+    with ServerProcess("--workers", "1", *flags(served)) as server:
+        check_metric(server)
+        authority.issue("served", expired=True)
+        server.wait_for_log("WARNING .*the certificate has expired on ")
+        check_metric(server)
 
 
 def test_bad_files(tmp_path: Path, authority: Authority, own: Issued) -> None:

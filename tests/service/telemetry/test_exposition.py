@@ -36,7 +36,7 @@ def test_any_label() -> None:
     counted, always = (Metric(name, "gauge", "100 % of them.", ("a", "b", "c", "d")) for name in ("things", "more"))
     layout = Layout()
     layout.number(counted, *strange)
-    layout.one(always, *strange)
+    layout.constant(always, *strange)
     exposition = compose(layout.series, [layout], np.zeros(1))
     assert samples(exposition.fill_in(np.array([7.0]))) == {("things", strange): 7, ("more", strange): 1}
 

@@ -283,7 +283,7 @@ def test_documentation(metrics: Metrics) -> None:
     rows = re.findall(r"^\| `((?:sentiment|process)_\w+)` \| (.*?) \|", page, re.MULTILINE)
     documented = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     exposed = {}
-    for family in text_string_to_metric_families(metrics.expose([FIRST]).decode()):
+    for family in text_string_to_metric_families(metrics.expose([FIRST], expiry=1.0).decode()):
         suffix = "_total" if family.type == "counter" else ""
         exposed[family.name + suffix] = set(family.samples[0].labels) - {"le"}
     assert documented == exposed
