@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.model.artifact import ArtifactError, Sample
+from sentiment_conv1d.model.artifact import NOT_COMPARED, ArtifactError, Sample
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.data import BadDataError, DataError
 from sentiment_conv1d.model.data.flags import (
@@ -24,11 +24,13 @@ from sentiment_conv1d.model.data.flags import (
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.quiet import quiet_tensorflow
 from sentiment_conv1d.model.run import RunError
+from sentiment_conv1d.model.tables.format import read_format
 
 if TYPE_CHECKING:
     from sentiment_conv1d.export.checks.parity import Reviews
     from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
     from sentiment_conv1d.export.exporter import Exported
+    from sentiment_conv1d.export.sources.expected import Expected
     from sentiment_conv1d.export.sources.trained import Trained
     from sentiment_conv1d.export.sources.vocabularies import Statements
     from sentiment_conv1d.model.artifact import Manifest
@@ -38,9 +40,6 @@ _UNSTATED = object()
 
 #: The largest number of characters of a published sample.
 MAX_SAMPLE = 1000
-
-#: The largest number of real reviews that parity is checked on.
-MAX_REVIEWS = 1000
 
 
 def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
@@ -65,6 +64,12 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
     )
     add_sources(top, "--data", f"labelled texts, to check parity and measure accuracy: {SOURCES}", default=[])
     add_reading_flags(top)
+    top.add_argument(
+        "--expected",
+        type=Path,
+        metavar="FILE",
+        help="texts and the probabilities that the original model returns for them, which the artifact must return too",
+    )
     top.add_argument(
         "--allow-poor-accuracy",
         action="store_true",
@@ -97,13 +102,23 @@ def _add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
         "words",
     )
     foreign.add_argument("--max-tokens", type=_positive, help="sequence length, for a model that takes any")
-    foreign.add_argument("--index-from", type=int, default=3, help="id of rank 0 in a word index (default: 3)")
+    foreign.add_argument(
+        "--index-from",
+        type=int,
+        help="what is added to the ranks of a word index: 3 for `keras.datasets.imdb`, 0 for the word_index of a "
+        "Tokenizer (default: 3 for the index of keras.datasets.imdb, and no default for others)",
+    )
     foreign.add_argument("--num-words", type=_positive, help="words with this id or a higher id are unknown")
     foreign.add_argument("--first-id", type=_id, help="id of the first word in a list of words")
     for name, meaning in (("pad", "padding"), ("start", "the start of a text"), ("unknown", "unknown words")):
         kind = _id if name == "pad" else _id_or_none
         none = "" if name == "pad" else ", or none"
         foreign.add_argument(f"--{name}-id", type=kind, default=_UNSTATED, metavar="ID", help=f"id of {meaning}{none}")
+    foreign.add_argument(
+        "--lowercase", choices=("unicode", "ascii", "none"), help="which letters the tokenizer lower-cases"
+    )
+    foreign.add_argument("--removed", metavar="CHARACTERS", help="characters that the tokenizer removes from a text")
+    foreign.add_argument("--separators", metavar="CHARACTERS", help="characters that separate words, besides the space")
     foreign.add_argument("--padding-side", choices=("left", "right"), help="the side where short texts are padded")
     foreign.add_argument("--truncation-side", choices=("left", "right"), help="the side where long texts are truncated")
 
@@ -183,12 +198,15 @@ def _export(options: argparse.Namespace) -> int:
         reviews,
         quantize=options.quantize,
         labelled=labelled,
+        expected=None if options.expected is None else _expected(options, trained),
         allow_poor_accuracy=options.allow_poor_accuracy,
         samples=() if labelled is None else tuple(_samples(labelled, trained.labels, options.samples)),
     )
     if trained.configuration is None:
         _print_import(trained)
     _print_result(exported)
+    for note in exported.notes:
+        print(f"note: {note}")
     _print_accuracy(exported, trained, measured=labelled is not None)
     print(f"wrote {exported.artifact.path}")
     return 0
@@ -224,6 +242,9 @@ def _statements(options: argparse.Namespace) -> Statements:
         "padding_id": options.pad_id,
         "start_id": options.start_id,
         "unknown_id": options.unknown_id,
+        "lowercase": _UNSTATED if options.lowercase is None else options.lowercase,
+        "removed": _UNSTATED if options.removed is None else options.removed,
+        "separators": _UNSTATED if options.separators is None else options.separators.replace(" ", ""),
         "pads_behind": _UNSTATED if options.padding_side is None else options.padding_side == "right",
         "keeps_first": _UNSTATED if options.truncation_side is None else options.truncation_side == "right",
     }
@@ -247,6 +268,13 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
     return LabelledReviews(measured_on, rows, examples.labels, examples.texts)
 
 
+def _expected(options: argparse.Namespace, trained: Trained) -> Expected:
+    from sentiment_conv1d.export.sources.expected import read_expected
+
+    outputs = trained.model.outputs[0].shape[-1]
+    return read_expected(options.expected, trained.labels, outputs, options.text_column, read_format(options))
+
+
 def _samples(reviews: LabelledReviews, labels: Sequence[str], number: int) -> Iterator[Sample]:
     """Yield the first texts of each label that are short enough for the page."""
     for place, label in enumerate(labels):
@@ -259,9 +287,9 @@ def _is_short(text: str) -> bool:
 
 
 def _thinned(reviews: Reviews, name: str) -> Reviews:
-    from sentiment_conv1d.export.checks.parity import Reviews
+    from sentiment_conv1d.export.checks.parity import MAX_TEXTS, Reviews, every_nth
 
-    rows = reviews.rows[:: max(1, -(-len(reviews.rows) // MAX_REVIEWS))]
+    rows = list(every_nth(reviews.rows, MAX_TEXTS))
     return Reviews(f"{len(rows):,} reviews of {name}", rows)
 
 
@@ -293,7 +321,8 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
         metrics = manifest.metrics
         print(f"accuracy: {metrics.values['accuracy']:.4f} on {metrics.measured_on}")
     elif trained.configuration is None:
-        print("the vocabulary was not checked; --data measures the accuracy on labelled texts")
+        if manifest.text_parity == NOT_COMPARED:
+            print("warning: not compared with the original on texts; --expected compares, and --data measures accuracy")
         unknown, words = trained.tokenizer.count_words(manifest.golden.text)
         warning = "warning: " if 2 * unknown > words else ""
         print(f"{warning}{unknown} of {words} words of the golden text are not in the vocabulary")

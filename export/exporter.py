@@ -18,11 +18,13 @@ import tensorflow
 from sentiment_conv1d.export.checks.accuracy import check_accuracy, check_shift, measure
 from sentiment_conv1d.export.checks.classifier import check_classifier
 from sentiment_conv1d.export.checks.parity import (
+    MAX_TEXTS,
     Predict,
     Reviews,
     answers_in_batches,
     compare,
     compare_forms,
+    every_nth,
     generated,
     session,
 )
@@ -32,11 +34,18 @@ from sentiment_conv1d.export.checks.quantization_error import (
     measure_accuracy,
     measure_difference,
 )
+from sentiment_conv1d.export.checks.text_parity import (
+    Served,
+    compare_with_expected,
+    compare_with_original,
+    generated_texts,
+)
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import recognize
+from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, Sample, publish
 from sentiment_conv1d.model.input_shape import InputShape
@@ -56,6 +65,7 @@ class Exported:
 
     artifact: Artifact
     unfolded: str
+    notes: tuple[str, ...] = ()  # on the comparison of texts
     warnings: tuple[str, ...] = ()
 
 
@@ -85,14 +95,17 @@ def export(
     *,
     quantize: bool = False,
     labelled: LabelledReviews | None = None,
+    expected: Expected | None = None,
     allow_poor_accuracy: bool = False,
     samples: tuple[Sample, ...] = (),
 ) -> Exported:
     """Write the graphs, check that they return what Keras returns, and publish the next version of the artifact.
 
     With `quantize`, the 8-bit form of the graph is published if it is close enough to the float32 form: see
-    `export.checks.quantization_error`. The accuracy of the published graph, and statistics for detecting drift, are
-    measured on `labelled`. `samples` are texts that anyone may see.
+    `export.checks.quantization_error`. If the original model reads texts, or the answers to some texts are `expected`,
+    the tokenizer and the float32 form must return the same answers: see `export.checks.text_parity`. The accuracy of
+    the published graph, and statistics for detecting drift, are measured on `labelled`. `samples` are texts that anyone
+    may see.
 
     Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
     on `labelled` than the most frequent label, unless `allow_poor_accuracy`; `ParityError` if an answer differs;
@@ -107,6 +120,7 @@ def export(
             f"only a model of the Conv1D family has an 8-bit form: {unfolded}", "export it without --quantize"
         )
     checked = _float32(trained, family, reviews, None if quantize else labelled)
+    on_texts, notes = _compare_texts(trained, checked, [] if labelled is None else labelled.texts, expected)
     if quantize:
         assert family is not None
         checked = _quantized(trained, family, checked, reviews, labelled)
@@ -126,11 +140,12 @@ def export(
         "statistics": checked.statistics,
         "libraries": _libraries(),
         "metrics": checked.metrics,
-        "parity": checked.parity,
+        "parity": (*checked.parity, *on_texts),
         "golden": checked.golden,
         **checked.fields,
     }
-    return Exported(publish(repository, manifest, checked.graph, trained.tokenizer), unfolded, warnings)
+    artifact = publish(repository, manifest, checked.graph, trained.tokenizer)
+    return Exported(artifact, unfolded, tuple(notes), warnings)
 
 
 def _float32(
@@ -151,6 +166,20 @@ def _float32(
         trained.statistics if labelled is None else _statistics(trained, session(graph), labelled, shape),
         {},
     )
+
+
+def _compare_texts(
+    trained: Trained, float32: _Checked, labelled: Sequence[str], expected: Expected | None
+) -> tuple[list[ParityCheck], list[str]]:
+    """Compare answers to texts with those of the original model, and with those that its owner expects."""
+    served = Served(trained.tokenizer, float32.predict, float32.shape, trained.decision.threshold)
+    compared = []
+    if trained.original is not None:
+        texts = [*generated_texts(trained.tokenizer), *every_nth(labelled, MAX_TEXTS)]
+        compared.append(compare_with_original(trained.original, served, texts))
+    if expected is not None:
+        compared.append(compare_with_expected(expected, served))
+    return [check for check, _ in compared], [note for _, notes in compared for note in notes]
 
 
 def _quantized(

@@ -92,6 +92,14 @@ class Sample(_Record):
     text: str = Field(max_length=2000)
 
 
+#: `ParityCheck.against` of comparisons that begin with texts: with the model before its export, and with the answers
+#: that its owner stated.
+ORIGINAL_MODEL, EXPECTED_ANSWERS = "original model", "expected answers"
+
+#: `Manifest.text_parity` of a model from elsewhere without such a comparison.
+NOT_COMPARED = "not compared with the original on texts"
+
+
 class ParityCheck(_Record):
     """One comparison, made before the artifact was written."""
 
@@ -137,7 +145,8 @@ class Manifest(_Record):
     )
     metrics: Metrics | None = Field(description="Of the served graph; null if it was not measured.")
     parity: tuple[ParityCheck, ...] = Field(
-        description="Comparisons of the float32 graph with Keras, and of an 8-bit graph with itself."
+        description="Comparisons of the float32 graph with Keras, of the tokenizer and the graph with the original "
+        "model, and of an 8-bit graph with itself."
     )
     rounding: tuple[QuantizationCheck, ...] = Field(
         (), exclude_if=lambda value: not value, description="The quantization error of an 8-bit graph."
@@ -180,6 +189,16 @@ class Manifest(_Record):
     def outputs(self) -> int:
         """The number of columns of `probabilities`: one for a sigmoid, one per label for a softmax."""
         return 1 if self.activation == "sigmoid" else len(self.labels)
+
+    @property
+    def text_parity(self) -> str:
+        """What shows that a text gets the ids that the model was trained with, in one phrase."""
+        if self.configuration is not None:
+            return "trained with its tokenizer"
+        compared = [check for check in self.parity if check.against in (ORIGINAL_MODEL, EXPECTED_ANSWERS)]
+        if not compared:
+            return NOT_COMPARED
+        return " and ".join(f"compared with the {check.against} on {check.examples:,} texts" for check in compared)
 
     def to_bytes(self) -> bytes:
         """Return the content of the file, including its own digest."""

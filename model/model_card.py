@@ -61,6 +61,7 @@ def _body(manifest: Manifest) -> Iterator[str]:
         )
     yield from ("", "## Evaluation", "")
     yield from ["The model was not evaluated."] if manifest.metrics is None else _scores(manifest.metrics)
+    yield from ("", f"Text to ids: {manifest.text_parity}.")
     if manifest.configuration is not None:
         yield from ("", "## Training", "", "| setting | value |", "|---|---|")
         for name, value in manifest.configuration.model_dump(mode="json").items():

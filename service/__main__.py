@@ -188,7 +188,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model.artifact import check_place, read_artifact
+    from sentiment_conv1d.model.artifact import NOT_COMPARED, check_place, read_artifact
     from sentiment_conv1d.service.inference.classifier import Classifier
 
     artifact = read_artifact(options.artifact.absolute())
@@ -198,6 +198,7 @@ def _check(options: argparse.Namespace) -> int:
     for name, file in manifest.files.items():
         print(f"  ok  {name}: {file.bytes:,} bytes, SHA-256 {file.sha256}")
     print(f"  ok  tokenizer: {manifest.vocabulary_size:,} ids, at most {manifest.max_tokens} per review")
+    print(f"  {'--' if manifest.text_parity == NOT_COMPARED else 'ok'}  text to ids: {manifest.text_parity}")
     classifier = Classifier(artifact, provider=options.execution_provider)
     answer = classifier.predict((manifest.golden.text,))[0]
     print(f"  ok  golden answer on {classifier.engine.provider}: {answer.label}, {answer.score}")

@@ -18,6 +18,12 @@ def check_classifier(trained: Trained, reviews: Reviews) -> Literal["sigmoid", "
     """Run the model on generated ids; returns the activation that its outputs are those of. Raises `ExportError`."""
     _check_input(trained)
     answers = _answers(trained, reviews)
+    without_words = trained.predict(trained.input_shape.pad([trained.tokenizer.encode("").ids]))
+    if np.isnan(without_words).any():
+        raise ExportError(
+            "the model returns NaN for a text without words: it masks all ids, and averages over none",
+            "train it without mask_zero, or with a token that begins every text",
+        )
     labels = len(trained.labels)
     columns = 1 if labels == 2 and answers.ndim == 2 and answers.shape[1] == 1 else labels
     if answers.ndim != 2 or answers.shape[1] != columns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from sentiment_conv1d.model.input_shape import InputShape
 
 TOLERANCE = 1e-5
 
+#: The largest number of real texts that answers are compared on.
+MAX_TEXTS = 1000
+
 #: The largest number of rows that the service runs together on a CPU.
 _BATCH_ROWS = 32
 
@@ -25,6 +29,7 @@ _OPERATORS = "replace the operation that the message names with layers that ONNX
 Ids = npt.NDArray[np.int32]
 Answers = npt.NDArray[np.float32]
 Predict = Callable[[Ids], Answers]
+T = TypeVar("T")
 
 
 class ParityError(ExportError):
@@ -42,6 +47,11 @@ class Reviews:
 
     source: str
     rows: list[Ids]
+
+
+def every_nth(values: Sequence[T], most: int) -> Sequence[T]:
+    """Return at most `most` of the values, evenly spaced."""
+    return values[:: max(1, -(-len(values) // most))]
 
 
 def generated(shape: InputShape, seed: int = 0, count: int = 256) -> Reviews:

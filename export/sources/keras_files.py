@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow
 
 from sentiment_conv1d.export.errors import ExportError, quoted
+from sentiment_conv1d.export.sources.original import Original, reading_ids, reading_texts
 
 _FLOATS = re.compile(r"^b?float\d+$")
 
@@ -32,7 +33,9 @@ class Imported:
     """A model over ids, the layer that made ids from text if there was one, and what the import changed."""
 
     model: keras.Model
+    any_length: keras.Model  # the same model, over ids of every length that the model in the file takes
     vectorization: Any  # keras.layers.TextVectorization or None
+    original: Original | None  # the model in the file, if it reads text
     notes: tuple[str, ...]
 
     @property
@@ -52,16 +55,16 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
 
     Raises `ExportError` if the file is not a model with one input and one output.
     """
-    model = _saved_model(path) if is_saved_model(path) else load(path)
-    _check_ends(path, model)
-    model, vectorization = _without_vectorization(path, model)
+    whole = _saved_model(path) if is_saved_model(path) else load(path)
+    _check_ends(path, whole)
+    model, vectorization = _without_vectorization(path, whole)
     notes = []
     if vectorization is not None:
         notes.append(f"layer {vectorization.name} is removed; the tokenizer takes its place")
     sequence_length = _sequence_length(path, model, max_tokens)
     types = sorted(_other_types(model))
-    if types or model.inputs[0].shape[1] is None:
-        model = _clone(path, model, sequence_length)
+    any_length = _clone(path, model, model.inputs[0].shape[1]) if types else model
+    model = _clone(path, any_length, sequence_length) if any_length.inputs[0].shape[1] is None else any_length
     if types:
         notes.append(f"cast from {', '.join(types)} to float32")
     if str(model.outputs[0].dtype) != "float32":
@@ -69,7 +72,10 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
             f"{path}: the output of the model is {model.outputs[0].dtype}",
             "save the model as .keras: its weights are then cast to float32",
         )
-    return Imported(model, vectorization, tuple(notes))
+    original = None
+    if vectorization is not None:
+        original = reading_ids(any_length, vectorization) if types else reading_texts(whole, vectorization)
+    return Imported(model, any_length, vectorization, original, tuple(notes))
 
 
 def _sequence_length(path: Path, model: Any, max_tokens: int | None) -> int:
@@ -283,11 +289,13 @@ def _other_types(model: Any) -> set[str]:
     return {name for name in types if _FLOATS.match(name) and name != "float32"}
 
 
-def _clone(path: Path, model: Any, sequence_length: int) -> Any:
-    """Rebuild a model in float32 over int32 [batch, sequence_length]."""
+def _clone(path: Path, model: Any, sequence_length: int | None) -> Any:
+    """Rebuild a model in float32 over int32 [batch, sequence_length]; None keeps any sequence length."""
 
     def in_float32(layer: Any) -> Any:
-        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+        # The operations that compute a mask have no data type.
+        dtype = {"dtype": "float32"} if isinstance(layer, keras.layers.Layer) else {}
+        return type(layer).from_config(layer.get_config() | dtype)
 
     try:
         clone = keras.models.clone_model(
@@ -299,7 +307,7 @@ def _clone(path: Path, model: Any, sequence_length: int) -> Any:
         clone.set_weights([np.asarray(weight, np.float32) for weight in model.get_weights()])
     except Exception as error:
         raise ExportError(
-            f"{path}: the model cannot be rebuilt in float32 over {sequence_length} ids",
+            f"{path}: the model cannot be rebuilt in float32 over {sequence_length or 'any number of'} ids",
             "save it in float32 with a fixed sequence length",
         ) from error
     return clone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,11 +12,15 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.sources.keras_files import import_model, load
+from sentiment_conv1d.export.sources.keras_files import Imported, import_model, load
+from sentiment_conv1d.export.sources.original import Original, output_length, reading_ids
 from sentiment_conv1d.export.sources.vocabularies import (
     NOTHING_STATED,
     Asked,
     Statements,
+    check_rows,
+    is_keras_file,
+    read_vectorization,
     read_vocabulary,
     vectorization_tokenizer,
 )
@@ -42,6 +47,7 @@ class Trained:
     notes: tuple[str, ...] = ()  # what the import changed in the model
     decision: DecisionRule = field(default_factory=DecisionRule)
     statistics: TextStatistics | None = None  # of the texts of `metrics`
+    original: Original | None = None  # the model before the import, if it reads texts
 
     @property
     def input_shape(self) -> InputShape:
@@ -79,22 +85,47 @@ def from_keras_file(
         Configuration(labels=labels)
     except ValidationError as error:
         raise ExportError(f"--labels: {first_fault(error)}", "state two labels or more, separated by commas") from error
-    imported = import_model(path, statements.max_tokens)
-    asked = Asked(imported.max_tokens, imported.embedding_rows, statements)
+    layer = None if vocabulary is None or not is_keras_file(vocabulary) else read_vectorization(vocabulary)
+    imported = import_model(path, _max_tokens(statements, layer))
     if imported.vectorization is not None and vocabulary is not None:
         raise ExportError(
             f"{path}: the model's vocabulary is in its layer {imported.vectorization.name}", "leave --vocabulary out"
         )
-    if imported.vectorization is not None:
-        tokenizer = vectorization_tokenizer(imported.vectorization, asked)
-    elif vocabulary is not None:
-        tokenizer = read_vocabulary(vocabulary, asked)
-    else:
+    if imported.vectorization is None and vocabulary is None:
         raise ExportError(
             f"{path}: the model reads ids, and no file says which word has which id",
             "pass the vocabulary with --vocabulary; docs/own-models.md lists the forms it can have",
         )
-    return Trained(imported.model, tokenizer, labels, notes=imported.notes)
+    asked = Asked(imported.max_tokens, imported.embedding_rows, statements)
+    original = imported.original
+    if imported.vectorization is not None:
+        tokenizer = vectorization_tokenizer(imported.vectorization, asked)
+    elif layer is not None:
+        tokenizer = vectorization_tokenizer(layer, asked)
+        original = _separate(imported, layer, statements)
+    else:
+        assert vocabulary is not None
+        tokenizer = read_vocabulary(vocabulary, asked)
+    check_rows(vocabulary or path, tokenizer, asked)
+    return Trained(imported.model, tokenizer, labels, notes=imported.notes, original=original)
+
+
+def _max_tokens(statements: Statements, layer: Any) -> int | None:
+    """Return the sequence length that the user or a separate `TextVectorization` layer states."""
+    stated, own = statements.max_tokens, None if layer is None else output_length(layer)
+    if stated is not None and own is not None and stated != own:
+        raise ExportError(
+            f"--max-tokens: layer {layer.name} returns {own} ids, not {stated}",
+            "leave the flag out: the layer states the sequence length",
+        )
+    return own or stated
+
+
+def _separate(imported: Imported, layer: Any, statements: Statements) -> Original | None:
+    """Return what the model answers to the ids of a separate layer; None if something between them is not known."""
+    if output_length(layer) is None and (statements.changes or imported.any_length.inputs[0].shape[1] is not None):
+        return None
+    return reading_ids(imported.any_length, layer)
 
 
 def renamed(trained: Trained, labels: tuple[str, ...]) -> Trained:

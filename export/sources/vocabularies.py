@@ -31,6 +31,13 @@ _UNICODE_SPACES = (
 #: The first bytes of files that Keras writes: zip and HDF5.
 _KERAS = (b"PK\x03\x04", b"\x89HDF")
 
+#: The number of words in `keras.datasets.imdb.get_word_index()`, and the default `index_from` of its `load_data`.
+_IMDB_WORDS, _IMDB_INDEX_FROM = 88_584, 3
+
+#: The largest share of words that an assumed rule may never find in a text, and the share of single characters from
+#: which a vocabulary is one of characters.
+_UNREACHABLE, _CHARACTERS = 0.01, 0.9
+
 #: The names of the padding token in vocabularies of Hugging Face.
 _PAD_NAMES = ("[PAD]", "<pad>", "<PAD>")
 
@@ -40,7 +47,7 @@ class Statements:
     """What the user states because no file contains it. `changes` replace fields of the form's `Rule`."""
 
     max_tokens: int | None = None
-    index_from: int = 3
+    index_from: int | None = None
     num_words: int | None = None
     first_id: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -59,21 +66,43 @@ class Asked:
 
 
 def read_vocabulary(path: Path, asked: Asked) -> Tokenizer:
-    """Read a vocabulary file. Raises `ExportError` if its form is unknown, or it does not fit the model."""
+    """Read a vocabulary file that is not a Keras file. Raises `ExportError` if its form is unknown."""
     try:
-        tokenizer = _tokenizer(path, asked)
+        return _tokenizer(path, asked)
     except TokenizerError as error:
         raise ExportError(
             f"{path}: {error}",
             "docs/own-models.md lists the forms of --vocabulary; --pad-id, --start-id and --unknown-id change ids",
         ) from error
+
+
+def check_rows(path: Path, tokenizer: Tokenizer, asked: Asked) -> None:
+    """Raise `ExportError` if the model has no embedding for an id of the tokenizer, which was read from `path`."""
     rows = asked.embedding_rows
     if rows is not None and tokenizer.vocabulary_size > rows:
         raise ExportError(
             f"{path}: its highest id is {tokenizer.vocabulary_size - 1}, but the model's embedding has {rows} rows",
             "use the vocabulary that the model was trained with, or --num-words to leave out rare words",
         )
-    return tokenizer
+
+
+def is_keras_file(path: Path) -> bool:
+    """Return whether a file has one of the formats of Keras. Raises `ExportError` if it does not exist."""
+    if not path.is_file():
+        raise ExportError(f"{path}: there is no such file", "check the path of --vocabulary")
+    with path.open("rb") as file:
+        return file.read(max(map(len, _KERAS))).startswith(_KERAS)
+
+
+def read_vectorization(path: Path) -> Any:
+    """Return the `TextVectorization` layer in a Keras file. Raises `ExportError` if there is not exactly one."""
+    found = [each for each in layers(load(path)) if isinstance(each, keras.layers.TextVectorization)]
+    if len(found) != 1:
+        raise ExportError(
+            f"{path}: the file contains {len(found)} TextVectorization layers instead of one",
+            "save the layer that the model was trained with in a separate model",
+        )
+    return found[0]
 
 
 def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
@@ -100,11 +129,7 @@ def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
 
 
 def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
-    if not path.is_file():
-        raise ExportError(f"{path}: there is no such file", "check the path of --vocabulary")
     content = path.read_bytes()
-    if content.startswith(_KERAS):
-        return _keras_file(path, asked)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -140,8 +165,26 @@ def _word_index(path: Path, ranks: Mapping[str, int], asked: Asked) -> Tokenizer
         asked.max_tokens, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False
     )
     limit = asked.statements.num_words or asked.embedding_rows
-    ids = {word: rank + asked.statements.index_from for word, rank in ranks.items()}
-    return _settled({word: number for word, number in ids.items() if limit is None or number < limit}, rule, asked)
+    first = _index_from(path, ranks, asked)
+    ids = {word: rank + first for word, rank in ranks.items()}
+    known = {word: number for word, number in ids.items() if limit is None or number < limit}
+    return _assumed(path, known, rule, asked)
+
+
+def _index_from(path: Path, ranks: Mapping[str, int], asked: Asked) -> int:
+    """Return what is added to ranks. The word index itself does not contain it."""
+    if asked.statements.index_from is not None:
+        return asked.statements.index_from
+    if len(ranks) == _IMDB_WORDS and ranks.get("the") == 1:
+        return _IMDB_INDEX_FROM
+    rows, highest = asked.embedding_rows, max(ranks.values())
+    fitting = [first for first in (0, _IMDB_INDEX_FROM) if rows == highest + first + 1]
+    shown = f"; with {fitting[0]} the highest id fits the {rows} rows of the embedding" if fitting else ""
+    raise ExportError(
+        f"{path}: a word index does not say whether its numbers are ids or ranks",
+        "state --index-from: 0 for the word_index of a Tokenizer (with --start-id none, and --unknown-id none without "
+        f"oov_token), 3 if the texts were prepared as keras.datasets.imdb{shown}",
+    )
 
 
 def _legacy(path: Path, configuration: Mapping[str, Any], asked: Asked) -> Tokenizer:
@@ -179,7 +222,7 @@ def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
     """`TextVectorization.get_vocabulary()`, which starts with an empty word, or any other list."""
     if words[:2] == ["", "[UNK]"]:
         rule = replace(_vectorization_rule(asked), lowercase="ascii", removed=string.punctuation)
-        return _settled(_numbered(words[2:], 2), rule, asked)
+        return _assumed(path, _numbered(words[2:], 2), rule, asked)
     if asked.statements.first_id is None or "unknown_id" not in asked.statements.changes:
         raise ExportError(
             f"{path}: a list of words does not contain their ids",
@@ -191,17 +234,7 @@ def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
     known = [word for word in words if word]
     if len(set(known)) < len(known):
         raise ExportError(f"{path}: a word occurs twice", "list every word once, in the order of the ids")
-    return _settled(_numbered(known, asked.statements.first_id), rule, asked)
-
-
-def _keras_file(path: Path, asked: Asked) -> Tokenizer:
-    found = [each for each in layers(load(path)) if isinstance(each, keras.layers.TextVectorization)]
-    if len(found) != 1:
-        raise ExportError(
-            f"{path}: the file contains {len(found)} TextVectorization layers instead of one",
-            "save the layer that the model was trained with in a separate model",
-        )
-    return vectorization_tokenizer(found[0], asked)
+    return _assumed(path, _numbered(known, asked.statements.first_id), rule, asked)
 
 
 def _hugging_face(content: bytes, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
@@ -237,6 +270,26 @@ def _vectorization_rule(asked: Asked) -> Rule:
 
 def _numbered(words: Sequence[str], first: int) -> dict[str, int]:
     return {word: number for number, word in enumerate(words, start=first)}
+
+
+def _assumed(path: Path, ids: Mapping[str, int], rule: Rule, asked: Asked) -> Tokenizer:
+    """Return the tokenizer by a rule that the file does not state. Raises `ExportError` if the words contradict it."""
+    characters = sum(len(word) == 1 for word in ids)
+    if len(ids) > 1 and characters >= _CHARACTERS * len(ids):
+        raise ExportError(
+            f"{path}: {characters} of {len(ids)} words are single characters, and the service splits texts into words",
+            "train the model on words; a vocabulary of characters is not supported",
+        )
+    unreachable = WordLevelTokenizer(ids, replace(rule, **asked.statements.changes)).unreachable
+    if len(unreachable) > _UNREACHABLE * len(ids):
+        shown = ", ".join(map(repr, unreachable[:3]))
+        raise ExportError(
+            f"{path}: {len(unreachable):,} of {len(ids):,} words can never be found in a text that is lower-cased and "
+            f"split at punctuation: {shown}",
+            "state how the texts were prepared, with --lowercase, --removed and --separators, or pass the "
+            "TextVectorization layer itself",
+        )
+    return _settled(ids, rule, asked)
 
 
 def _settled(ids: Mapping[str, int], rule: Rule, asked: Asked) -> Tokenizer:

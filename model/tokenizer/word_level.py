@@ -128,6 +128,7 @@ class WordLevelTokenizer(Tokenizer):
         self._size = numbers[-1] + 1
         # A word with a character that the rule changes cannot occur in a text.
         found = {word: number for word, number in ids.items() if rule.words(word) == [word]}
+        self.unreachable = tuple(word for word in self.words if word not in found)
         known = {word.encode("utf-8", "surrogatepass").translate(_TO_STAND_INS): id for word, id in found.items()}
         if rule.start_id is not None:
             known[_START_WORD] = rule.start_id

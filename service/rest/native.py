@@ -127,6 +127,7 @@ class ModelDescription(BaseModel):
     decision: DecisionRule = Field(description="How the label follows from the probabilities.")
     samples: list[Sample] = Field(description="Texts to try, which its trainer published.")
     parity: list[ParityCheck] = Field(description="Comparisons made before it was published.")
+    text_parity: str = Field(description="What shows that texts get the ids that the model was trained with.")
     explainable: bool = Field(description="Whether `/v1/explain` and `/v1/inspect` can explain what it decides.")
     libraries: dict[str, str] = Field(description="The libraries that made the model, with their versions.")
     ready: bool = Field(description="KServe's field.")

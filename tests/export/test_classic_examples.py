@@ -229,7 +229,8 @@ def save(example: Example, model: keras.Model, vocabulary: Any, folder: Path) ->
     else:
         model.save(source)
     length = [] if model.inputs[0].shape[1] else ["--max-tokens", str(example.sequence_length)]
-    return [str(source), "--vocabulary", str(vocabulary.save(folder)), *length]
+    ranks = ["--index-from", "3"] if isinstance(vocabulary, WordIndex) else []
+    return [str(source), "--vocabulary", str(vocabulary.save(folder)), *length, *ranks]
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)

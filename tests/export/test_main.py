@@ -116,7 +116,7 @@ def test_long_data(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Parity is checked on a limited number of reviews, spread over the whole file."""
-    monkeypatch.setattr("sentiment_conv1d.export.__main__.MAX_REVIEWS", 5)
+    monkeypatch.setattr("sentiment_conv1d.export.checks.parity.MAX_TEXTS", 5)
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
     assert "4 reviews of reviews.csv, padded, batches" in capsys.readouterr().out
 

@@ -87,7 +87,8 @@ def test_a_word_index_of_keras(tmp_path: Path, exported: Export) -> None:
     (tmp_path / "imdb_word_index.json").write_text(json.dumps(ranks))
     model = network()
     model.save(tmp_path / "model.keras")
-    artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "imdb_word_index.json"))
+    vocabulary = ("--vocabulary", str(tmp_path / "imdb_word_index.json"), "--index-from", "3")
+    artifact = exported(tmp_path / "model.keras", *vocabulary)
     rows = []
     for text in TEXTS:
         ids = [ranks.get(word, ROWS) + 3 for word in text_to_word_sequence(text)]
@@ -353,7 +354,8 @@ def test_invalid_vocabularies(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (json.dumps({"a": "b"}), "neither a word index"),
         (json.dumps([1, 2]), "neither a word index"),
         (json.dumps({"a": 0, "b": 1}), "counts from 1, and this one counts from 0"),
-        (json.dumps({"a": 1, "b": 1}), "stands for two words"),
+        (json.dumps({"good": 1, "bad": 2}), "does not say whether its numbers are ids or ranks"),
+        (json.dumps(["a", "b"]), "does not contain their ids"),
         (json.dumps(legacy), "not a complete Tokenizer"),
         (json.dumps(legacy | {"config": whole}), "every character"),
         (json.dumps(hugging_face), "not a tokenizer in the format|not a rule of this project"),
@@ -439,5 +441,5 @@ def test_export_without_data(words: Path, tmp_path: Path, exported: Export, caps
     network().save(tmp_path / "model.keras")
     exported(tmp_path / "model.keras", "--vocabulary", str(words))
     printed = capsys.readouterr().out
-    assert "the vocabulary was not checked; --data measures the accuracy on labelled texts" in printed
+    assert "not compared with the original on texts; --expected compares, and --data measures accuracy" in printed
     assert "warning: 22 of 27 words of the golden text are not in the vocabulary" in printed

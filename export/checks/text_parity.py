@@ -1,0 +1,178 @@
+"""Parity on texts: the tokenizer and the graph together return what the original model returns.
+
+Parity on ids cannot detect a tokenizer that returns other ids than the preprocessing that the model was trained with,
+or padding that the model never saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sentiment_conv1d.export.checks.parity import TOLERANCE, Answers, ParityError, Predict, answers_in_batches
+from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.export.sources.expected import Expected
+from sentiment_conv1d.export.sources.original import Original
+from sentiment_conv1d.model.artifact import EXPECTED_ANSWERS, ORIGINAL_MODEL, ParityCheck
+from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.tokenizer import Tokenizer
+
+#: The largest accepted difference from expected answers: their owner may have rounded them to four digits.
+EXPECTED_TOLERANCE = 1e-4
+
+#: The most characters of a text in a message.
+_SHOWN = 40
+
+#: Characters at which tokenizers disagree: case without a counterpart, combining marks, signs beyond ASCII, scripts
+#: without spaces, and white space of Unicode and of ASCII.
+_ODD = (
+    "\u0130stanbul \u0131 STRASSE stra\u00dfe \u039f\u0394\u039f\u03a3 \u03bf\u03b4\u03bf\u03c2",
+    "e\u0301t\u00e9 na\u00efve \ufb01lm \u212b",
+    "\u201cquoted\u201d \u2014 l\u2019\u00e9t\u00e9 \u2026 \u00bfqu\u00e9? \u00a1s\u00ed!",
+    "\u597d\u770b \u3044\u3044\u3067\u3059 \uc88b\uc544\uc694 \u05d8\u05d5\u05d1 \u062c\u064a\u062f",
+    "\U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f",
+    "\u00a0\u2003\u2028\u2029\u3000\u200b\ufeff\x85",
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f",
+)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A graph with its tokenizer, its input shape and the threshold by which it decides."""
+
+    tokenizer: Tokenizer
+    predict: Predict
+    shape: InputShape
+    threshold: float
+
+    def answers(self, texts: Sequence[str]) -> Answers:
+        """Return the probabilities float32 [texts, outputs]."""
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+        return answers_in_batches(self.predict, rows, self.shape)
+
+
+def generated_texts(tokenizer: Tokenizer, seed: int = 0, count: int = 100) -> list[str]:
+    """Generate texts of every length and kind: empty, short, longer than the model reads, and with odd characters."""
+    random = np.random.default_rng(seed)
+    words = np.array([*tokenizer.words, "unheard", "of"], dtype=object)
+    limit = tokenizer.max_tokens
+    lengths = [1, 2, 3, 4, limit - 1, limit, limit + 1, 2 * limit]
+    lengths += random.integers(1, limit + limit // 4 + 2, count - len(lengths)).tolist()
+    texts = ["", " ", "?!", "<br />", "100 %", *_ODD]
+    for number, length in enumerate(lengths):
+        text = " ".join(random.choice(words, max(1, length)))
+        texts.append(_varied(text, number, random))
+    return [*texts, *(f"{odd} {text}" for odd, text in zip(_ODD, texts[-len(_ODD) :], strict=True))]
+
+
+def _varied(text: str, number: int, random: np.random.Generator) -> str:
+    """Return a text as it is, or with capitals, punctuation and line breaks as people write them."""
+    match number % 4:
+        case 0:
+            return text
+        case 1:
+            return text.upper()
+        case 2:
+            return f"{text.capitalize()}!"
+        case _:
+            marks = (" ", ", ", "...", "-", "'", "<br /><br />", "\n", " \u2013 ", "\u00a0")
+            return "".join(f"{word}{random.choice(marks)}" for word in text.split(" "))
+
+
+def compare_with_original(original: Original, served: Served, texts: Sequence[str]) -> tuple[ParityCheck, list[str]]:
+    """Compare answers to texts with those of the original model. Returns the check, and notes for the user.
+
+    Texts that the original model cannot answer are left out. So are texts that it does not truncate, but the tokenizer
+    does. Raises `ParityError` if an answer differs, or the original model answers no text.
+    """
+    compared: list[tuple[str, Answers]] = []
+    longer: list[tuple[str, Answers]] = []
+    failed = 0
+    for text, answer in zip(texts, original.answers(texts), strict=True):
+        if answer is None or not np.isfinite(answer).all():
+            failed += 1
+        elif original.limit is None and served.tokenizer.encode(text).tokens > served.tokenizer.max_tokens:
+            longer.append((text, answer))
+        else:
+            compared.append((text, answer))
+    notes = [f"the original model fails on {failed} of {len(texts)} texts; the service does not"] if failed else []
+    if longer:
+        notes.append(_truncation(served, longer))
+    if not compared:
+        raise ExportError("the original model answers none of the texts that it is compared on", "check the model")
+    truth = np.stack([answer for _, answer in compared])
+    return _check(ORIGINAL_MODEL, [text for text, _ in compared], truth, served, TOLERANCE, _hint(original)), notes
+
+
+def compare_with_expected(expected: Expected, served: Served) -> tuple[ParityCheck, list[str]]:
+    """Compare answers to texts with those that the owner of the model states. Returns the check, and notes.
+
+    Raises `ParityError` if an answer differs.
+    """
+    check = _check(
+        EXPECTED_ANSWERS,
+        expected.texts,
+        expected.answers,
+        served,
+        EXPECTED_TOLERANCE,
+        "state the preprocessing that the model was trained with; docs/own-models.md lists the flags",
+    )
+    return check, list(_unproven(expected, served.tokenizer))
+
+
+def _unproven(expected: Expected, tokenizer: Tokenizer) -> Iterator[str]:
+    tokens = [encoding.tokens for encoding in tokenizer.encode_batch(expected.texts)]
+    if max(tokens) <= tokenizer.max_tokens:
+        yield f"no expected answer is for a text of more than {tokenizer.max_tokens} ids, so truncation is not compared"
+    if min(tokens) >= tokenizer.max_tokens:
+        yield f"no expected answer is for a text of less than {tokenizer.max_tokens} ids, so padding is not compared"
+
+
+def _truncation(served: Served, longer: Sequence[tuple[str, Answers]]) -> str:
+    answers = served.answers([text for text, _ in longer])
+    difference = np.abs(answers - np.stack([answer for _, answer in longer])).max()
+    return (
+        f"the original model reads texts of any length, and the service the {served.tokenizer.max_tokens} ids of "
+        f"--max-tokens: its answers to {len(longer)} longer texts differ by up to {difference:.2f}, and say truncated"
+    )
+
+
+def _check(
+    against: str, texts: Sequence[str], truth: Answers, served: Served, tolerance: float, hint: str
+) -> ParityCheck:
+    answers = served.answers(texts)
+    if answers.shape != truth.shape:
+        raise ParityError(f"texts: {answers.shape} answers instead of {truth.shape}", hint)
+    difference = np.abs(truth - answers).max(axis=1)
+    labels = decide_all(truth, served.threshold) != decide_all(answers, served.threshold)
+    # Negated, so that NaN fails. A label may differ only at the threshold itself.
+    wrong = ~(difference <= tolerance)
+    if wrong.any():
+        shortest = min(np.flatnonzero(wrong).tolist(), key=lambda number: len(texts[number]))
+        raise ParityError(
+            f"{wrong.sum()} of {len(texts)} answers to texts differ from those of the {against}, by up to "
+            f"{difference.max():.2g}, and {(labels & wrong).sum()} labels change: {_shown(texts[shortest])} gets "
+            f"{_numbers(answers[shortest])} instead of {_numbers(truth[shortest])}",
+            hint,
+        )
+    return ParityCheck(against=against, inputs="texts", examples=len(texts), largest_difference=float(difference.max()))
+
+
+def _hint(original: Original) -> str:
+    if original.limit is None:
+        return (
+            f"layer {original.layer} has no output_sequence_length, so Keras pads a text only to the longest of its "
+            "batch, and the answer depends on the padding: set output_sequence_length and save the model again"
+        )
+    return "leave out flags that contradict the model's own layer, or report a bug in the export with the model"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
+def _numbers(answer: Answers) -> str:
+    return ", ".join(f"{value:.4f}" for value in answer[:3]) + (", …" if len(answer) > 3 else "")

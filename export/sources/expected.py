@@ -1,0 +1,68 @@
+"""Expected answers: texts with the probabilities that the owner of a model got for them, from a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.model.tables import Chunk, DataError, Format, open_table
+
+#: The column with the output of a sigmoid, the probability of the second label.
+PROBABILITY = "probability"
+
+#: How far the sum of a row may be from 1: probabilities may be rounded.
+_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Texts, and the answers float32 [texts, outputs] that a model must give to them."""
+
+    texts: Sequence[str]
+    answers: npt.NDArray[np.float32]
+
+
+def read_expected(
+    path: Path,
+    labels: Sequence[str],
+    outputs: int,
+    text_column: str = "text",
+    form: Format = Format(),  # noqa: B008
+) -> Expected:
+    """Read expected answers from a file: a column of texts, and a column of probabilities for each label.
+
+    For a model with one output, one column `probability` may replace those of the two labels. Raises `DataError`,
+    which names the file and the row.
+    """
+    texts: list[str] = []
+    answers: list[list[float]] = []
+    with open_table(path, form) as table:
+        single = outputs == 1 and table.columns is not None and PROBABILITY in table.columns
+        columns = [PROBABILITY] if single else list(labels)
+        for column in (text_column, *columns):
+            table.require(column)
+        for chunk in table.chunks([text_column, *columns]):
+            rows = zip(*(chunk.values(column) for column in columns), strict=True)
+            for number, text, row in zip(chunk.numbers, chunk.strings(text_column), rows, strict=True):
+                texts.append(text or "")
+                answers.append([_probability(chunk, number, each) for each in row])
+                if not single and abs(sum(answers[-1]) - 1) > _TOLERANCE:
+                    raise DataError(f"{chunk.place(number)}: the probabilities sum to {sum(answers[-1]):.4g}, not 1")
+    if not texts:
+        raise DataError(f"{path}: there are no expected answers in it")
+    return Expected(texts, np.array(answers, np.float32)[:, -outputs:])
+
+
+def _probability(chunk: Chunk, number: int, value: Any) -> float:
+    try:
+        probability = float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{chunk.place(number)}: {value!r} is not a probability") from None
+    if not 0 <= probability <= 1:
+        raise DataError(f"{chunk.place(number)}: {value!r} is not a probability")
+    return probability

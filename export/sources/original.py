@@ -1,0 +1,62 @@
+"""The original model on texts: its own answers, to compare the tokenizer and the graph with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow
+
+#: Texts that a model answers together, if the answer to one does not depend on the others.
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Original:
+    """A Keras model that reads texts.
+
+    `limit` is the number of ids to which its `TextVectorization` layer pads and truncates every text. Without a limit,
+    Keras pads a text to the longest of its batch and truncates none, so every text is answered alone.
+    """
+
+    run: Callable[[Any], Any]  # a string tensor [batch] -> probabilities [batch, outputs]
+    layer: str
+    limit: int | None
+
+    def answers(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
+        """Return the probabilities float32 [outputs] of each text, or None if the model fails on the text alone."""
+        size = 1 if self.limit is None else _BATCH
+        blocks = (texts[start : start + size] for start in range(0, len(texts), size))
+        return [answer for block in blocks for answer in self._block(block)]
+
+    def _block(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
+        try:
+            return list(np.asarray(self.run(tensorflow.constant(texts)), np.float32))
+        except Exception:
+            # TensorFlow raises errors of many classes, for example for a text shorter than a filter.
+            if len(texts) == 1:
+                return [None]
+        return [answer for text in texts for answer in self._block([text])]
+
+
+def reading_texts(model: keras.Model, layer: Any) -> Original:
+    """Return the original of a model that contains its `TextVectorization` layer."""
+    flat = len(model.inputs[0].shape) == 1
+    return Original(
+        lambda texts: model(texts if flat else texts[:, None], training=False), layer.name, output_length(layer)
+    )
+
+
+def reading_ids(model: keras.Model, layer: Any) -> Original:
+    """Return the original of a model that is applied to the ids of a separate `TextVectorization` layer."""
+    return Original(lambda texts: model(layer(texts), training=False), layer.name, output_length(layer))
+
+
+def output_length(layer: Any) -> int | None:
+    """Return the number of ids that a `TextVectorization` layer returns for every text; None if it differs."""
+    length = layer.get_config()["output_sequence_length"]
+    return None if length is None else int(length)
