@@ -41,7 +41,6 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _NO_DIGEST = "0" * 64
 _SELF_DIGEST = re.compile(rb'"manifest_sha256": "([0-9a-f]{64})"')
 
-
 #: What can be wrong with an artifact. `incomplete`: a file is missing, or its size is not the one in the manifest.
 #: `damaged`: a file does not match its digest. `unreadable`: a file cannot be read. `invalid`: the artifact contradicts
 #: itself or is not supported. `graph`: ONNX Runtime cannot open the graph, or gets another golden answer.
@@ -92,11 +91,8 @@ class Sample(_Record):
     text: str = Field(max_length=2000)
 
 
-#: `ParityCheck.against` of comparisons that begin with texts: with the model before its export, and with the answers
-#: that its owner stated.
+#: `ParityCheck.against` of comparisons that begin with texts, and `Manifest.text_parity` without such a comparison.
 ORIGINAL_MODEL, EXPECTED_ANSWERS = "original model", "expected answers"
-
-#: `Manifest.text_parity` of a model from elsewhere without such a comparison.
 NOT_COMPARED = "not compared with the original on texts"
 
 
@@ -144,10 +140,7 @@ class Manifest(_Record):
         description="The data type of the convolutions. Exports no longer write int8.",
     )
     metrics: Metrics | None = Field(description="Of the served graph; null if it was not measured.")
-    parity: tuple[ParityCheck, ...] = Field(
-        description="Comparisons of the float32 graph with Keras, of the tokenizer and the graph with the original "
-        "model, and of an 8-bit graph with itself."
-    )
+    parity: tuple[ParityCheck, ...] = Field(description="Comparisons that were made before it was published.")
     rounding: tuple[QuantizationCheck, ...] = Field(
         (), exclude_if=lambda value: not value, description="The quantization error of an 8-bit graph."
     )

@@ -275,6 +275,7 @@ def _description(models: LoadedModels, classifier: Classifier) -> ModelDescripti
         "version_labels": models.labels(manifest.name, manifest.version),
         "execution_provider": classifier.engine.provider,
         "explainable": classifier.explainer.explainable,
+        "text_parity": manifest.text_parity,
         "ready": True,
         **model_status(models, manifest.name),
     }
