@@ -246,7 +246,9 @@ class Settings(BaseModel):
     drain_delay: float = Field(
         0, ge=0, description="Seconds between SIGTERM, when /readyz returns 503, and the end of listening."
     )
-    shutdown_timeout: int = Field(25, ge=0, description="Seconds for running requests to finish after SIGTERM.")
+    shutdown_timeout: int = Field(
+        25, ge=0, description="Seconds for running requests to finish after SIGTERM; the rest get a 503."
+    )
     log_format: Literal["console", "json"] = Field(
         "console", description="Format of log lines: for people or for machines."
     )

@@ -138,11 +138,17 @@ class GrpcServer:
             write_timeout=settings.write_timeout,
         )
 
-    async def stop(self, grace: float) -> None:
-        """Reject new calls, end idle streams, and give the calls in progress `grace` seconds to finish."""
+    def leave(self) -> None:
+        """End the calls that watch the health status, and idle streams. Close the listener after that."""
         self.health.leave()
         self._terms.left_at = self._loop.time()
-        await self.listener.close(grace)
+
+    def reject_unfinished(self) -> None:
+        """End all calls, including new ones, with UNAVAILABLE, when the listener watches their connections."""
+        self._terms.expired = True
+
+    async def stop(self) -> None:
+        """Cancel the calls that remain."""
         tasks = [*self._terms.running, *self._terms.waiting]
         for task in tasks:
             task.cancel()

@@ -124,19 +124,18 @@ class Listener:
             logger.warning("there are too many connections", extra={"protocol": self.protocol, **self._reasons})
             self._reasons.clear()
 
-    async def close(self, grace: float) -> None:
-        """Shut down every connection, including new ones. Abort those that remain after `grace` seconds."""
+    async def close(self, seconds: float) -> None:
+        """Shut down every connection, including new ones, and wait up to `seconds` until all are closed."""
         self._shutting_down = True
         for connection in self._established():
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(seconds):
                 while self._connections:
                     await asyncio.sleep(_CLOSE_SECONDS)
                     self.watch(self._loop.time())
         if self._connections:
             logger.error("%d %s connections did not finish in time", len(self._connections), self.protocol)
-        self.abort()
 
     def abort(self) -> None:
         """Close every connection at once, including those in a handshake."""

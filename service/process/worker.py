@@ -50,6 +50,9 @@ _HANDOUT = 64
 #: happen in every turn. Python's default is 5 ms.
 _SWITCH_SECONDS = 0.0005
 
+#: Seconds after the shutdown timeout for the errors of unfinished requests to be sent. The supervisor waits longer.
+_REJECTION_SECONDS = 2.0
+
 #: Ticks of a tenth of a second between two signs of life.
 _LIFE_TICKS = 5
 
@@ -79,9 +82,10 @@ class Worker(uvicorn.Server):
         self._state.reconciler = Reconciler(
             core.repository, core.models, opener(settings), self._state.dataplane, core.metrics, self
         )
-        application: Any = Application(self._state)
+        self._application = Application(self._state)
+        application: Any = self._application
         #: Finds the handlers of the fast path, which skips ASGI. None if middleware has to see every request.
-        self._find_handler: FindHandler | None = application.find_handler
+        self._find_handler: FindHandler | None = self._application.find_handler
         self._tracer: Tracer | None = None
         if settings.tracing:
             from sentiment_conv1d.service.rest.middleware.traced import Traced
@@ -161,14 +165,23 @@ class Worker(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish the requests and calls that are running or being read, and the running batch."""
+        """Finish the requests and calls that are running or being read, and the running batch.
+
+        After the shutdown timeout, requests and calls that have not ended get an error.
+        """
         for task in self._background:
             task.cancel()
-        grace = self._settings.shutdown_timeout
-        closing = [self._listeners["rest"].close(grace)]
         if self._grpc is not None:
-            closing.append(self._grpc.stop(grace))
-        await asyncio.gather(*closing)
+            self._grpc.leave()
+        await self._close(self._settings.shutdown_timeout)
+        self._application.reject_unfinished()
+        if self._grpc is not None:
+            self._grpc.reject_unfinished()
+        await self._close(_REJECTION_SECONDS)
+        for listener in self._listeners.values():
+            listener.abort()
+        if self._grpc is not None:
+            await self._grpc.stop()
         self._loop.remove_reader(self._channel.fileno())
         for running in self.server_state.tasks:
             running.cancel()
@@ -283,6 +296,9 @@ class Worker(uvicorn.Server):
                     os.close(descriptor)
             answer = None if refusal is None else refusal._asdict()
             self._channel.send("done", round=message["round"], refusal=answer)
+
+    async def _close(self, seconds: float) -> None:
+        await asyncio.gather(*(listener.close(seconds) for listener in self._listeners.values()))
 
     def _tell_closed(self) -> None:
         """Tell the supervisor how many of the connections that it handed out are closed."""

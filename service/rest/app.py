@@ -28,6 +28,7 @@ from sentiment_conv1d.service.errors import (
     NotFound,
     RequestError,
     Unauthorized,
+    Unavailable,
 )
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
 from sentiment_conv1d.service.models.state import ServiceState
@@ -98,6 +99,8 @@ class Application(FastAPI):
         for protocol in self._protocols:
             self.include_router(protocol)
         self._routes = frozenset(routes(settings))
+        self._unanswered: set[asyncio.Task[Any] | None] = set()
+        self._expired = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -115,7 +118,7 @@ class Application(FastAPI):
             answer, status = _refusal(self.protocol_of(scope), refusal, context.id)
             await request.send(status, answer, context.id)
         else:
-            status = await self._handle(scope, receive, send, context.id)
+            status = await self._handle(request, scope, receive, send, context.id)
         self._end(self.route_of(scope), status, started, request, context)
 
     def find_handler(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
@@ -140,6 +143,16 @@ class Application(FastAPI):
             pass
         finally:
             self._end(match.endpoint.path, status, started, request, context)
+
+    def reject_unfinished(self) -> None:
+        """Answer requests whose response has not begun, and later ones that run a model, with 503.
+
+        Called when the time for shutdown is over. A client that is reading its answer can finish reading.
+        """
+        self._expired = True
+        for task in self._unanswered:
+            if task is not None:
+                task.cancel()
 
     def route_of(self, scope: Scope) -> str:
         """Return the declared path of the route that answered a request, or `other` if there is none."""
@@ -189,6 +202,8 @@ class Application(FastAPI):
 
     async def _answer(self, match: Match, request: HttpRequest, context: RequestContext) -> tuple[Answer, int]:
         """Return the answer or the error, and its status. Raises `ClientDisconnected`."""
+        task = asyncio.current_task()
+        self._unanswered.add(task)
         try:
             if self._guarded and (refusal := self._denial(request, match.endpoint.path)):
                 raise refusal
@@ -196,6 +211,8 @@ class Application(FastAPI):
                 allowed = "GET, HEAD, POST" if match.endpoint.path == "/" else "POST"
                 raise MethodNotAllowed(f"{request.target.decode()} takes {allowed}, not {request.method}", allowed)
             request.admitted = True
+            if self._expired:
+                raise _out_of_time()
             answer = await self._respond(match, request, context)
             request.charge.add(len(answer.body))
             return answer, 200
@@ -203,9 +220,15 @@ class Application(FastAPI):
             raise
         except RequestError as error:
             return _refusal(match.protocol, error, context.id)
+        except asyncio.CancelledError:
+            if not self._expired:
+                raise
+            return _refusal(match.protocol, _out_of_time(), context.id)
         except Exception:
             logger.exception("%s failed", match.endpoint.path)
             return _refusal(match.protocol, RequestError("internal error"), context.id)
+        finally:
+            self._unanswered.discard(task)
 
     async def _respond(self, match: Match, request: HttpRequest, context: RequestContext) -> Answer:
         body = await request.body(self._max_body_bytes, self._body_timeout)
@@ -228,22 +251,32 @@ class Application(FastAPI):
             return None
         return Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+    async def _handle(self, request: AsgiRequest, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         """Let FastAPI answer a request, and return the status."""
         status = CLIENT_CLOSED_REQUEST
+        task = asyncio.current_task()
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                self._unanswered.discard(task)
                 message["headers"] = headers.of_page(message["headers"], request_id, scope["scheme"])
             await send(message)
 
+        self._unanswered.add(task)
         try:
             await super().__call__(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if not self._expired or status != CLIENT_CLOSED_REQUEST:
+                raise
+            answer, status = _refusal(self.protocol_of(scope), _out_of_time(), request_id)
+            await request.send(status, answer, request_id)
         except Exception:
             # FastAPI has sent the answer of `_on_error`, and raises the exception again so that the server logs it.
             logger.exception("%s failed", scope["raw_path"].decode())
+        finally:
+            self._unanswered.discard(task)
         return status
 
 
@@ -286,6 +319,10 @@ def _refusal(protocol: RestProtocol, error: RequestError, request_id: str) -> tu
     """Return an error in a protocol's form, and its status."""
     answer = Answer(protocol.error_body(error, request_id), headers=headers.of_error(error))
     return answer, protocol.status(error).value
+
+
+def _out_of_time() -> Unavailable:
+    return Unavailable("the server is shutting down, and the request did not end in time")
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -159,7 +159,7 @@ class Load:
         try:
             answer = await call
         except grpc.aio.AioRpcError as error:
-            return _ended(error.code(), error.trailing_metadata())
+            return call_outcome(error.code(), error.trailing_metadata())
         return self._answers.verdict(numbers, [(each.version, each.label, each.score) for each in answer.predictions])
 
     async def _streams(self) -> None:
@@ -180,16 +180,16 @@ class Load:
                         each = await stream.read()
                         outcome = self._answers.verdict([number], [(each.version, each.label, each.score)])
                     except grpc.aio.AioRpcError as error:
-                        outcome = _ended(error.code(), error.trailing_metadata())
+                        outcome = call_outcome(error.code(), error.trailing_metadata())
                     except asyncio.InvalidStateError:  # the stream has ended; reading reports how
-                        outcome = _ended(await stream.code(), await stream.trailing_metadata())
+                        outcome = call_outcome(await stream.code(), await stream.trailing_metadata())
                     await self._note("gRPC message", outcome, started)
                     if outcome != RIGHT or self._ending:
                         break
                 stream.cancel()
 
 
-def _ended(code: grpc.StatusCode, metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+def call_outcome(code: grpc.StatusCode, metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
     """Return the outcome of a call without an answer. Errors of the service have a request id."""
     if HEADER not in dict(metadata or ()):
         return LOST

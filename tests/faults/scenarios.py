@@ -11,8 +11,7 @@ import statistics
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 import httpx
@@ -20,12 +19,14 @@ import orjson
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.model.artifact import GRAPH_FILE
-from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
 from tests.faults.http import Connection, post
 from tests.faults.load import Answers, Load
 from tests.faults.overload import closed_loop, open_loop
+from tests.faults.report import Report, check, counted, until_in_flight
 from tests.faults.services import deaf_service, publish, shipped_answers
-from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, WRONG, Tally, quantile
+from tests.faults.shutdown import rejected, terminated
+from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, Tally, quantile
 from tests.proc import children, proportional_megabytes
 from tests.processes import PATIENCE, ServerProcess
 
@@ -34,13 +35,6 @@ _CALLERS = 14
 
 #: Reviews of a request under overload.
 _BATCH = 32
-
-
-class Report(NamedTuple):
-    """The outcomes of the requests of a scenario, and other observations."""
-
-    tally: Tally
-    notes: list[str]
 
 
 Scenario = Callable[[bool], Coroutine[Any, Any, Report]]
@@ -59,7 +53,7 @@ async def killed_worker(short: bool) -> Report:
                 os.kill(victim, signal.SIGKILL)
                 await _until_replaced(server, victim)
                 await load.go_on(400)
-        _check(load.tally, lost=_CALLERS * len(kills))
+        check(load.tally, lost=_CALLERS * len(kills))
         for name in load.tally.names:
             sent, gone = map(float, re.findall(r"at ([\d.]+) s", name))
             assert any(sent <= moment + 0.1 and gone >= moment for moment in kills), f"not in a killed worker: {name}"
@@ -83,7 +77,7 @@ async def stopped_worker(short: bool) -> Report:
             finally:
                 os.kill(victim, signal.SIGCONT)
             await load.go_on(400)
-        _check(load.tally)
+        check(load.tally)
         assert meanwhile >= 20, "the other worker did not answer"
         return Report(load.tally, [f"{meanwhile} requests were answered while the worker stood still for {seconds} s"])
 
@@ -98,7 +92,7 @@ async def hanging_worker(short: bool) -> Report:
             os.kill(victim, signal.SIGSTOP)
             await _until_replaced(server, victim)
             await load.go_on(400)
-        _check(load.tally, lost=_CALLERS)
+        check(load.tally, lost=_CALLERS)
         return Report(load.tally, [])
 
 
@@ -115,7 +109,7 @@ async def new_version(short: bool) -> Report:
                     await load.go_on(200)
                     await _ask_to_load(server, 200)
                     await load.go_on(400)
-                _check(load.tally)
+                check(load.tally)
                 tallies.append(load.tally)
             now = server.client.get("/v1/models/tickets").json()["version"]
             assert now == str(1 + len(tallies))
@@ -139,63 +133,8 @@ async def corrupt_version(short: bool) -> Report:
                     refusal = await _ask_to_load(server, 400)
                     assert str(graph) in refusal.json()["error"]
                 await load.go_on(400)
-            _check(load.tally)
+            check(load.tally)
         return Report(load.tally, [f"refused: {refusal.json()['error']}"])
-
-
-async def terminated(short: bool) -> Report:
-    """(e) SIGTERM with 64 requests in flight over REST, gRPC and streams: all are answered, then exit 0."""
-    tally = Tally()
-    answers = shipped_answers()
-    # Large requests share the thread, so all of these end at about the same time, a second or more after the first.
-    many = [number % 64 for number in range(1024)]
-    few = many[:50]
-    texts = [answers.texts[number] for number in many]
-    request = post("/v1/predict_batch", orjson.dumps({"texts": texts}))
-    room = ["--max-batch-texts", str(len(many)), "--max-pending-texts", str(64 * len(many))]
-    room += ["--max-buffered-bytes", str(2**31)]
-    with ServerProcess("--workers", "2", *room) as server:
-
-        async def rest() -> str:
-            connection = await Connection.to(server.port)
-            reply = await connection.ask(request)
-            given = orjson.loads(reply.body).get("predictions", ())
-            return answers.verdict(many, [(e["model"]["version"], e["label"], e["score"]) for e in given])
-
-        async def call() -> str:
-            given = (await stub.PredictBatch(PredictBatchRequest(texts=texts))).predictions
-            return answers.verdict(many, [(each.version, each.label, each.score) for each in given])
-
-        async def stream() -> str:
-            messages = stub.PredictStream()
-            for number in few:
-                await messages.write(PredictRequest(text=answers.texts[number]))
-            given = [await messages.read() for _ in few]
-            outcome = answers.verdict(few, [(each.version, each.label, each.score) for each in given])
-            # It stays open until the server ends it.
-            assert await messages.code() is grpc.StatusCode.UNAVAILABLE, await messages.details()
-            return outcome
-
-        async def timed(work: Awaitable[str]) -> None:
-            started = perf_counter()
-            tally.add(await work, perf_counter() - started)
-
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-            stub: Any = SentimentStub(channel)
-            await channel.channel_ready()
-            async with asyncio.TaskGroup() as group:
-                for kind in (rest, call, rest, stream) * 16:
-                    group.create_task(timed(kind()))
-                flying = await _until_in_flight(server, 64)
-                server.process.send_signal(signal.SIGTERM)
-                told = perf_counter()
-        status = await asyncio.to_thread(server.process.wait, PATIENCE)
-        took = perf_counter() - told
-        assert status == 0
-        assert took < 25, "longer than the time to shut down"
-    _check(tally)
-    assert tally.counts[RIGHT] == 64
-    return Report(tally, [f"{flying:.0f} in flight at SIGTERM, exit {status} after {took:.2f} s"])
 
 
 async def overload(short: bool) -> Report:
@@ -210,11 +149,11 @@ async def overload(short: bool) -> Report:
             rate = most.counts[RIGHT] / measured
             at_capacity = await open_loop(ask, rate, 0.5 if short else 30)
             over = await open_loop(ask, 10 * rate, 1 if short else 30)
-            texts = await _counted(server, series="sentiment_texts_total")
+            texts = await counted(server, series="sentiment_texts_total")
             await close()
         for tally in (most, at_capacity, over):
             assert not tally.counts[LOST], "".join(server.log)
-            _check(tally, refused=True)
+            check(tally, refused=True)
         p99, p99_over = (quantile(tally.seconds[RIGHT], 0.99) for tally in (at_capacity, over))
         notes.append(
             f"{kind.__name__.strip('_')}: capacity {rate:.0f}/s; at capacity p99 {1000 * p99:.0f} ms; "
@@ -246,7 +185,7 @@ async def slowloris(short: bool) -> Report:
                     await load.go_on(100)
             closed = load.moment
             await load.go_on(100 if short else 10_000)
-        _check(load.tally)
+        check(load.tally)
         return Report(load.tally, [f"the server had closed all {count} slow connections after {closed:.1f} s"])
 
 
@@ -256,9 +195,9 @@ async def leaving_callers(short: bool) -> Report:
         load = _load(server, leaving=0.3, pause=0.005)
         async with load.running(rest=16, calls=16, streams=8):
             await load.go_on(1000 if short else 30_000)
-        _check(load.tally)
-        await _until_in_flight(server, 0, exactly=True)
-        gone = await _counted(server, 'status="(499|CANCELLED)"')
+        check(load.tally)
+        await until_in_flight(server, 0)
+        gone = await counted(server, 'status="(499|CANCELLED)"')
         # Some leave when their answer is on its way, and most messages of streams are not counted by themselves.
         assert 0 < gone <= load.tally.counts[LEFT]
         return Report(load.tally, [f"counted as 499 or CANCELLED: {gone:.0f}; in flight afterwards: 0"])
@@ -276,7 +215,7 @@ async def full_disk(short: bool) -> Report:
                 load = Load(port, grpc_port, answers, pause=0.002)
                 async with load.running(rest=28, calls=1, streams=1):
                     await load.go_on(800 if short else 20_000)  # the pipe holds some 600 lines
-            _check(load.tally)
+            check(load.tally)
             tallies.append(load.tally)
     finally:
         for descriptor in (reader, unread, full):
@@ -295,7 +234,7 @@ async def soak(short: bool, minutes: float = 10) -> Report:
             while load.moment < end:
                 await load.go_on(500)
             after = await _memory(server, load)
-        _check(load.tally)
+        check(load.tally)
         memory = f"memory {before:.1f} MB after the warm-up, {after:.1f} MB at the end"
         assert after < (1.25 if short else 1.05) * before, memory  # a short warm-up is not enough
         return Report(load.tally, [memory])
@@ -310,6 +249,7 @@ SCENARIOS: dict[str, Scenario] = {
         new_version,
         corrupt_version,
         terminated,
+        rejected,
         overload,
         slowloris,
         leaving_callers,
@@ -321,14 +261,6 @@ SCENARIOS: dict[str, Scenario] = {
 
 def _load(server: ServerProcess, answers: Answers | None = None, *, pause: float = 0.02, leaving: float = 0) -> Load:
     return Load(server.port, server.grpc_port, answers or shipped_answers(), pause=pause, leaving=leaving)
-
-
-def _check(tally: Tally, *, lost: int = 0, refused: bool = False) -> None:
-    """Assert that every request got the right answer or an allowed outcome."""
-    assert not tally.counts[WRONG], "\n".join(tally.lines())
-    assert tally.counts[LOST] <= lost, "\n".join(tally.lines())
-    assert refused or not tally.refused, "\n".join(tally.lines())
-    assert tally.counts[RIGHT]
 
 
 def _together(tallies: list[Tally]) -> Tally:
@@ -356,30 +288,6 @@ async def _until_replaced(server: ServerProcess, victim: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while len(set(children(server.process.pid)) - {victim}) < 2:  # noqa: ASYNC110 - nothing tells of another's child
             await asyncio.sleep(0.01)
-
-
-async def _metrics(server: ServerProcess) -> str:
-    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=PATIENCE) as client:
-        return (await client.get("/metrics")).text
-
-
-async def _counted(server: ServerProcess, labels: str = "", series: str = "sentiment_requests_total") -> float:
-    """Return the number of requests, or the sum of another series, whose labels match a pattern."""
-    lines = (await _metrics(server)).splitlines()
-    found = [line for line in lines if line.startswith(series) and re.search(labels, line)]
-    return sum(float(line.rpartition(" ")[2]) for line in found)
-
-
-async def _until_in_flight(server: ServerProcess, wanted: int, *, exactly: bool = False) -> float:
-    """Wait until `wanted` other requests are in flight, and return their number."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            lines = (await _metrics(server)).splitlines()
-            flying = (
-                sum(float(line.split()[1]) for line in lines if line.startswith("sentiment_requests_in_flight")) - 1
-            )
-            if flying == wanted or (flying > wanted and not exactly):
-                return flying
 
 
 async def _ask_to_load(server: ServerProcess, status: int) -> httpx.Response:

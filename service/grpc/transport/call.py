@@ -105,7 +105,7 @@ class Call(Stream):
         except asyncio.CancelledError:
             if self.failure is None:
                 raise
-            self.refuse(self.failure)  # the deadline has passed
+            self.refuse(self.failure)  # the deadline, or the time for shutdown, has passed
         except Exception as error:
             self.refuse(error)
         finally:
@@ -218,7 +218,14 @@ class Call(Stream):
         self.release()  # a task that has not begun does not call it
 
     def watch(self, now: float) -> None:
-        """Enforce the time limits of incomplete messages, of calls before they begin, and of streams at shutdown."""
+        """Enforce the time limits of incomplete messages, of calls before they begin, and of all calls at shutdown.
+
+        A client that is reading its answer when the time for shutdown is over can finish reading.
+        """
+        if self._terms.expired and self.status is None and self.blocked is None:
+            self.failure = None  # of a stream whose last messages are still being answered
+            self._stop(Unavailable("the server is shutting down, and the call did not end in time"))
+            return
         if self.failure is not None or self.status is not None:
             return
         if self.method.streaming and self._terms.left_at is not None:
@@ -301,7 +308,11 @@ class Call(Stream):
 
     def _expire(self) -> None:
         """Fail the call: the client's deadline has passed."""
-        self._fail(DeadlineExceeded("the deadline has passed"))
+        self._stop(DeadlineExceeded("the deadline has passed"))
+
+    def _stop(self, error: RequestError) -> None:
+        """Fail the call without answering the messages that have arrived."""
+        self._fail(error)
         if self._task is not None and self.begun:  # a task that is cancelled before it begins sends no status
             self._task.cancel()
 

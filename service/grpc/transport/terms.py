@@ -23,3 +23,4 @@ class Terms:
     running: set[asyncio.Task[None]]  # the tasks of calls
     waiting: set[asyncio.Task[None]]  # those that wait for a message, or only watch
     left_at: float | None = None  # the event loop's time at which shutdown began
+    expired: bool = False  # whether the time for shutdown is over

@@ -135,7 +135,7 @@ def test_close() -> None:
         async with bench:
             idle, busy = [await bench.connect() for _ in range(2)]
             assert await say(busy, b"a") == b"a"
-            closing = asyncio.create_task(bench.listener.close(grace=60))
+            closing = asyncio.create_task(bench.listener.close(60))
             assert await loop.sock_recv(idle, 100) == b""
             late = await bench.connect()
             assert await loop.sock_recv(late, 100) == b""
@@ -154,7 +154,8 @@ def test_close_without_grace() -> None:
         async with bench:
             busy = await bench.connect()
             assert await say(busy, b"a") == b"a"
-            await bench.listener.close(grace=0)
+            await bench.listener.close(0)
+            bench.listener.abort()
             assert bench.listener.closed == 1
             assert await asyncio.get_running_loop().sock_recv(busy, 100) == b""
 

@@ -1,0 +1,64 @@
+"""The report of a scenario, and what it reads from the metrics of a service."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import NamedTuple
+
+import httpx
+
+from tests.faults.tally import LOST, RIGHT, WRONG, Tally
+from tests.processes import PATIENCE, ServerProcess
+
+
+class Report(NamedTuple):
+    """The outcomes of the requests of a scenario, and other observations."""
+
+    tally: Tally
+    notes: list[str]
+
+
+def check(tally: Tally, *, lost: int = 0, refused: bool = False, answered: bool = True) -> None:
+    """Assert that every request got the right answer or an allowed outcome."""
+    assert not tally.counts[WRONG], "\n".join(tally.lines())
+    assert tally.counts[LOST] <= lost, "\n".join(tally.lines())
+    assert refused or not tally.refused, "\n".join(tally.lines())
+    assert tally.counts[RIGHT] or not answered
+
+
+async def _metrics(server: ServerProcess) -> str:
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=PATIENCE) as client:
+        return (await client.get("/metrics")).text
+
+
+async def counted(server: ServerProcess, labels: str = "", series: str = "sentiment_requests_total") -> float:
+    """Return the number of requests, or the sum of another series, whose labels match a pattern."""
+    return _sum(await _metrics(server), series, labels)
+
+
+async def until_in_flight(server: ServerProcess, wanted: int) -> None:
+    """Wait until `wanted` other requests are in flight."""
+    async with asyncio.timeout(PATIENCE):
+        while _flying(await _metrics(server)) != wanted:
+            pass
+
+
+async def until_begun(server: ServerProcess, wanted: int) -> float:
+    """Wait until `wanted` predictions have begun, and return how many of them have not ended."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            metrics = await _metrics(server)
+            flying = _flying(metrics)
+            if flying + _sum(metrics, "sentiment_requests_total", "redict") >= wanted:
+                return flying
+
+
+def _flying(metrics: str) -> float:
+    """Return the number of requests in flight without the one for the metrics."""
+    return _sum(metrics, "sentiment_requests_in_flight") - 1
+
+
+def _sum(metrics: str, series: str, labels: str = "") -> float:
+    found = [line for line in metrics.splitlines() if line.startswith(series) and re.search(labels, line)]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
