@@ -15,15 +15,18 @@ NODE_MODULES := tests/interop/node/node_modules
 serve: $(VENV)/.runtime  ## start the service with the shipped models
 	@exec $(BIN)/python -m service serve $(ARGS)
 
-# Most tests wait for servers, so three processes keep two cores busy. The attack tests compare latencies, so they run
-# alone, and without coverage, because they only run code in servers. pyproject.toml sets the minimum coverage.
+# Most tests wait for servers, so three processes keep two cores busy. The attack tests fill the machine, so they run
+# alone, even if other tests failed, and without coverage, because they only run code in servers. pyproject.toml sets the
+# minimum coverage.
 PARALLEL := --numprocesses 3 --dist loadfile
 
 test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
 	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/remote-test/.installed || echo 'Tests that need moto_server are skipped.'
-	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks)
-	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks)
+	@failed=; \
+	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks) || failed=' tests'; \
+	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks || failed="$$failed tests/attacks";) \
+	[ -z "$$failed" ] || { echo "make test: FAILED:$$failed (pytest lists the failures at the end of each run)"; exit 1; }
 
 # Ray has a separate environment. Without it, the tests are skipped, and pytest lists them.
 RAY_VENV ?= .venv-ray

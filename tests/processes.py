@@ -21,11 +21,12 @@ import httpx
 PROJECT = Path(__file__).parent.parent
 MODEL_REPOSITORY = PROJECT / "model_repository"
 
-#: Seconds to wait for a process to start, stop or log something.
-PATIENCE = 60.0
+#: Seconds to wait for a process to start, stop or log something. It only ends tests that would never end, so it is far
+#: longer than a slow machine beside other programs needs.
+PATIENCE = 300.0
 
-#: Flags of a service that does not kill a worker while a test has stopped it.
-PATIENT = ("--worker-timeout", "600")
+#: Time limits of a service that also hold for a slow machine, and for workers that a test has stopped.
+_UNHURRIED = {"SENTIMENT_REQUEST_TIMEOUT": "600", "SENTIMENT_WORKER_TIMEOUT": "600"}
 
 _LISTENING_GRPC = re.compile(r"listening on grpcs?://[^ ]*:(\d+)")
 _LISTENING = re.compile(r"listening on https?://[^ ]*:(\d+)")
@@ -98,7 +99,7 @@ class ServerProcess:
                 *flags,
             ],
             cwd=PROJECT,
-            env=environment(**variables),
+            env=environment(**_UNHURRIED | variables),
             stderr=subprocess.PIPE,
             text=True,
             close_fds=False,  # a test can make a socket inheritable

@@ -32,9 +32,8 @@ _ANSWERED_EARLY = (
     b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
 )
 
-#: `--write-timeout` for slow readers, and the seconds after which the last of them must be disconnected.
+#: `--write-timeout` for slow readers.
 WRITE_TIMEOUT = 3
-READERS_GONE = 10 * WRITE_TIMEOUT
 
 
 def _endless(server: ServerProcess, starts: Iterable[bytes], piece: bytes, times: int) -> int:
@@ -143,7 +142,7 @@ def occupied_by_unwanted_bodies(server: ServerProcess, times: int) -> int:
     with connections(server.port, 2100 * times) as opened:
         sent = send_all(((each, [_ANSWERED_EARLY[number % 2]]) for number, each in enumerate(opened)), times).sent
         for _ in range(3):
-            health = httpx.get(f"{server.url}/livez", trust_env=False, timeout=5)
+            health = httpx.get(f"{server.url}/livez", trust_env=False, timeout=PATIENCE)
             assert health.status_code == 200, f"a new caller was answered with {health.status_code}"
         return sent
 
@@ -234,8 +233,9 @@ def slow_readers(server: ServerProcess, times: int) -> int:
     others = established(worker, server.port)
     with connections(server.port, 4 * times, receive_buffer=4096) as opened:
         for connection in opened:
-            connection.sendall(ask * 110)  # the answers exceed the kernel's buffers of a connection
-        deadline = time.monotonic() + READERS_GONE
+            with suppress(ConnectionError):  # on a busy machine, it is disconnected before it has sent everything
+                connection.sendall(ask * 110)  # the answers exceed the kernel's buffers of a connection
+        deadline = time.monotonic() + PATIENCE
         # The kernel's buffers can still be read after the worker has closed a connection.
         while (left := established(worker, server.port)) > others:
             assert time.monotonic() < deadline, f"{left - others} slow readers are still connected"
@@ -256,8 +256,12 @@ def unload_from_a_web_page(server: ServerProcess, times: int) -> int:
     fields = {"Origin": "https://evil.example", "Content-Type": "text/plain"}
     for _ in range(times):
         unload = httpx.post(
-            f"{server.url}/v2/repository/models/imdb-cnn/unload", content=b"{}", headers=fields, trust_env=False
+            f"{server.url}/v2/repository/models/imdb-cnn/unload",
+            content=b"{}",
+            headers=fields,
+            timeout=PATIENCE,
+            trust_env=False,
         )
         assert unload.status_code in (403, 404, 415), f"unloading was answered with {unload.status_code}"
-    assert httpx.get(f"{server.url}/readyz", trust_env=False).status_code == 200
+    assert httpx.get(f"{server.url}/readyz", timeout=PATIENCE, trust_env=False).status_code == 200
     return 0

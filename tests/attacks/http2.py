@@ -19,7 +19,7 @@ from sentiment_conv1d.protos.descriptors import message_class
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.service.grpc.tfserving import CLASSIFY
 from sentiment_conv1d.service.grpc.tfserving import PREDICT as PREDICT_TENSOR
-from tests.attacks.http1 import READERS_GONE, WRITE_TIMEOUT
+from tests.attacks.http1 import WRITE_TIMEOUT
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEY, LEFTOVER_MEGABYTES, OPEN, Attack, Scenarios, Setup
 from tests.attacks.wire import (
     CHECK,
@@ -49,9 +49,6 @@ SCENARIOS = Scenarios()
 
 #: Seconds for the bytes of an attacker, at the normal size.
 _LONGEST = 10.0
-
-#: Seconds within which a new caller must get an answer.
-_NEWCOMER = 5.0
 
 _EMPTY_MESSAGE = message(b"")
 
@@ -320,7 +317,7 @@ def _assert_newcomer_is_served(server: ServerProcess) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options) as channel:
         try:
             SentimentStub(channel).Predict(
-                PredictRequest(text="x"), timeout=_NEWCOMER, wait_for_ready=True, metadata=(("x-api-key", KEY),)
+                PredictRequest(text="x"), timeout=PATIENCE, wait_for_ready=True, metadata=(("x-api-key", KEY),)
             )
         except grpc.RpcError as error:
             raise AssertionError(f"a new caller over gRPC was not served: {error.code().name}") from None
@@ -394,7 +391,7 @@ def slow_windows(server: ServerProcess, times: int) -> int:
         crumbs |= dict.fromkeys(by_connection, window(0, 1))
         received = {connection: bytearray() for connection in opened}
         waiting = {connection: set(streams(8)) for connection in opened}
-        deadline = time.monotonic() + READERS_GONE
+        deadline = time.monotonic() + PATIENCE
         while waiting:
             assert time.monotonic() < deadline, f"{len(waiting)} slow readers still have calls"
             for connection in list(waiting):

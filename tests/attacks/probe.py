@@ -24,9 +24,6 @@ from tests.processes import PATIENCE, PROJECT, ServerProcess, environment
 #: Seconds between two requests of one protocol.
 PACE = 0.02
 
-#: Seconds until a request counts as failed.
-TIMEOUT = 30.0
-
 PROTOCOLS = ("REST", "gRPC")
 
 
@@ -130,7 +127,7 @@ def _call_steadily(protocol: str, ask: Callable[[], str], stopped: threading.Eve
 
 
 def _rest(port: int, headers: dict[str, str]) -> Callable[[], str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
 
     def once() -> str:
         connection.request("POST", "/v1/predict", b'{"text": "A great film."}', headers)
@@ -159,7 +156,7 @@ def _grpc(port: int, headers: dict[str, str]) -> Callable[[], str]:
 
     def ask() -> str:
         try:
-            stub.Predict(request, timeout=TIMEOUT, wait_for_ready=True, metadata=tuple(headers.items()))
+            stub.Predict(request, timeout=PATIENCE, wait_for_ready=True, metadata=tuple(headers.items()))
         except grpc.RpcError as error:
             return str(error.code().name)
         return "200"

@@ -1,4 +1,7 @@
-"""Every attack at its normal size. `make attacks` measures them one by one, at any size."""
+"""Every attack at its normal size. `make attacks` measures them one by one, at any size.
+
+These tests must pass beside other programs, so they do not compare how long another caller waits. `make attacks` does.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,6 @@ from tests.attacks.catalogue import SCENARIOS
 from tests.attacks.measure import Attacked
 from tests.attacks.probe import Probe
 from tests.attacks.scenarios import LEFTOVER_MEGABYTES, Setup
-
-#: Seconds by which another caller's p99 may grow. Other programs can slow the machine down, so this is more than the
-#: service promises, and only a failure in every attempt counts.
-WAITS = 0.5
-ATTEMPTS = 3
 
 #: Attacks of one setup are adjacent.
 NAMES: list[str] = sorted(SCENARIOS, key=lambda name: repr(SCENARIOS[name].setup))
@@ -62,15 +60,12 @@ def servers(probe: Probe) -> Iterator[Servers]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_attack(servers: Servers, name: str) -> None:
-    """An attack does not raise a worker's memory, and other callers still get answers."""
+    """An attack does not raise a worker's memory, and other callers still get right answers from the same worker."""
     attacked = servers.server_of(SCENARIOS[name].setup)
-    for _ in range(ATTEMPTS):
-        result = attacked.measure(name, SCENARIOS[name], 1, waits=WAITS)
-        print(result.row())
-        if result.failures or not result.slow:
-            break
-    if failures := (*result.failures, *result.slow):
+    result = attacked.measure(name, SCENARIOS[name], 1, waits=float("inf"))
+    print(result.row())
+    if result.failures:
         servers.stop()
-        pytest.fail("; ".join(failures))
+        pytest.fail("; ".join(result.failures))
     if result.after > result.idle.megabytes + LEFTOVER_MEGABYTES / 2:
         servers.stop()  # so much memory may remain, but it must not add up

@@ -19,7 +19,7 @@ from loadtest.stubs import SentimentStub
 from sentiment_conv1d.model.artifact import TOKENIZER_FILE, copy
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from tests.deploy.prometheus import MONITORING, Labels, Prometheus
-from tests.processes import PROJECT, ServerProcess
+from tests.processes import PATIENCE, PROJECT, ServerProcess
 from tests.programs import output
 from tests.service.artifacts import shipped_copy
 from tests.service.certificates import Authority, authority
@@ -84,7 +84,9 @@ class Watched:
         with ExitStack() as stack:
             for _ in range(CONNECTIONS):
                 verify = ssl.create_default_context(cafile=str(trusted))
-                client = stack.enter_context(httpx.Client(base_url=rest, verify=verify, trust_env=False))
+                client = stack.enter_context(
+                    httpx.Client(base_url=rest, verify=verify, timeout=PATIENCE, trust_env=False)
+                )
                 for number in range(REST_REQUESTS):
                     client.post("/v1/predict", json={"text": TEXTS[number % len(TEXTS)]}).raise_for_status()
                 for _ in range(REST_BATCHES):

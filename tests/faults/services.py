@@ -71,7 +71,7 @@ def deaf_service(log: int) -> Iterator[tuple[int, int]]:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                if httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200:
+                if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=PATIENCE, trust_env=False).status_code == 200:
                     break
             except httpx.TransportError:
                 assert process.poll() is None and time.monotonic() < deadline, "the service did not start"

@@ -24,7 +24,7 @@ from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc.channels import connect
 
 #: Seconds within which another caller must get an answer, and a half-closed connection must end.
-PROMPT = 10.0
+PROMPT = 60.0
 
 #: Seconds of silence before a caller closes its half of a connection.
 QUIET = 0.02

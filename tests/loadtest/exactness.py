@@ -43,7 +43,7 @@ def _worst() -> float:
     with TemporaryDirectory() as folder, stub.running(**DELAYS) as url:
         flags = ("--only", "open", "--rates", f"{RATE:g}", "--seconds", f"{SECONDS:g}")
         [step] = report(url, Path(folder), *flags)["open"]
-        record = httpx.get(f"{url}/record", trust_env=False).json()
+        record = httpx.get(f"{url}/record", timeout=60, trust_env=False).json()
     true = stub.true_latencies(RATE, SECONDS, **DELAYS)
     due, gone = np.sort(np.array(record[-len(true) :]), axis=0).T
     late = gone - due

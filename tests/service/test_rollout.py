@@ -17,7 +17,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos import sentiment_pb2 as pb
-from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually
+from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.artifacts import probabilities, publish_strength
 from tests.service.callers import Callers
 from tests.service.grpc.channels import connect
@@ -146,7 +146,7 @@ def repository(tmp_path: Path) -> Path:
 def server(repository: Path) -> Iterator[ServerProcess]:
     """Serve all versions with two workers. Version 1 answers."""
     flags = ("--workers", "2", "--versions", "all", "--split", "tickets=1:1", "--admin", "open")
-    with ServerProcess(*flags, "--watch-interval", "0.1", *PATIENT, repository=repository) as process:
+    with ServerProcess(*flags, "--watch-interval", "0.1", repository=repository) as process:
         yield process
 
 

@@ -23,7 +23,7 @@ from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.rest.server.parsing import MAX_HEAD_BYTES
 from sentiment_conv1d.service.rest.server.protocol import MAX_PIPELINED
 from tests.proc import children, connections
-from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
+from tests.processes import PATIENCE, ServerProcess, eventually, pause
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
@@ -103,7 +103,7 @@ def test_idle_connections_make_room() -> None:
 @pytest.mark.parametrize("first", ["further", "requests"])
 def test_unread_request_is_not_idle(first: str) -> None:
     """A connection with a request that a busy worker has not read is not evicted."""
-    with ServerProcess("--max-connections", "3", "--workers", "1", *PATIENT) as server, ExitStack() as stack:
+    with ServerProcess("--max-connections", "3", "--workers", "1") as server, ExitStack() as stack:
         asking = [stack.enter_context(Connection(server.port)) for _ in range(3)]
 
         def ask() -> None:
@@ -207,7 +207,7 @@ def test_unread_answers(ask: bytes) -> None:
     """A client that sends many requests and reads no response is disconnected."""
     with ServerProcess("--write-timeout", "1", "--workers", "1") as server, reader(server.port) as connection:
         connection.setblocking(False)
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # its buffer is full, or it is already disconnected
             for _ in range(1 + MAX_PIPELINED):
                 connection.sendall(ask)
         assert_works(server)

@@ -51,7 +51,7 @@ def test_ports() -> None:
     with stub.running(delay=0.02) as one, stub.running(delay=0.02) as other:
         ports = [int(url.rpartition(":")[2]) for url in (one, other)]
         answers = Script("/v1/predict", [b'{"text": "One film."}']).run(one, 8, 1, ports)
-        counts = [len(httpx.get(f"{url}/record", trust_env=False).json()) for url in (one, other)]
+        counts = [len(httpx.get(f"{url}/record", timeout=60, trust_env=False).json()) for url in (one, other)]
     assert answers is not None and answers.failed == 0
     assert counts[0] == pytest.approx(counts[1], rel=0.5)
 

@@ -16,7 +16,7 @@ from sentiment_conv1d.service.inference.batching import Batcher, Done, LoopBatch
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.statistics import Statistics
-from tests.processes import eventually
+from tests.processes import PATIENCE, eventually
 
 #: A delay that is longer than any test.
 NEVER = 3600.0
@@ -41,7 +41,7 @@ class Echo:
         self.threads.add(threading.current_thread())
         if self.gated:
             self.entered.release()
-            assert self.open.acquire(timeout=60)
+            assert self.open.acquire(timeout=PATIENCE)
         rows = cast(list[Prediction], list(encodings))
         for first in range(0, len(rows), self.rows_of_a_run):
             ran = list(encodings[first : first + self.rows_of_a_run])
@@ -56,7 +56,7 @@ class Echo:
         return [each for some in runs for each in some.values()], len(runs)
 
     async def until_entered(self) -> None:
-        assert await asyncio.to_thread(self.entered.acquire, timeout=60)
+        assert await asyncio.to_thread(self.entered.acquire, timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def play(story: Coroutine[Any, Any, None]) -> None:
     """Run a scenario with a time limit."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await story
 
     asyncio.run(bounded())
@@ -269,7 +269,7 @@ def test_the_next_batch_is_on_the_thread_already(echo: Echo, executor: ThreadPoo
         futures = [submit(batcher, "first"), submit(batcher, "second"), submit(batcher, "a"), submit(batcher, "b")]
         echo.open.release(10)
         for _ in range(2):  # without a turn of the event loop
-            assert echo.entered.acquire(timeout=60)
+            assert echo.entered.acquire(timeout=PATIENCE)
         assert await answers(*futures) == [["first"], ["second"], ["a"], ["b"]]
         assert echo.batches == [["first"], ["second"], ["a", "b"]]
 

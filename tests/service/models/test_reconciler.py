@@ -25,7 +25,7 @@ from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from tests.proc import children, connections
-from tests.processes import MODEL_REPOSITORY, PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
 from tests.service.callers import Callers
 from tests.service.grpc.channels import connect
@@ -155,7 +155,7 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(repository: Path) -> Iterator[ServerProcess]:
     """Serve the repository with two workers that follow it."""
-    flags = ("--workers", "2", "--default-model", "tickets", "--admin", "open", *WATCH, *PATIENT)
+    flags = ("--workers", "2", "--default-model", "tickets", "--admin", "open", *WATCH)
     with ServerProcess(*flags, repository=repository) as process:
         yield process
 
@@ -380,7 +380,9 @@ def asked(server: ServerProcess, model: str, version: str = "") -> Counter[str]:
     """Return the version that answers on each of eight connections, or the status of the error."""
     found: Counter[str] = Counter()
     with ExitStack() as stack:
-        clients = [stack.enter_context(httpx.Client(base_url=server.url, trust_env=False)) for _ in range(8)]
+        clients = [
+            stack.enter_context(httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False)) for _ in range(8)
+        ]
         for client in clients:
             answer = client.post("/v1/predict", json={"text": "x", "model": model, "version": version})
             found[answer.json()["model"]["version"] if answer.status_code == 200 else str(answer.status_code)] += 1
@@ -561,7 +563,7 @@ def test_workers_that_open_for_themselves(repository: Path, tmp_path: Path) -> N
 
 def test_loading(repository: Path) -> None:
     """While workers open a version one after the other, every worker reports that it is loading."""
-    flags = ("--workers", "3", "--default-model", "tickets", *WATCH, *PATIENT)
+    flags = ("--workers", "3", "--default-model", "tickets", *WATCH)
     with ServerProcess(*flags, repository=repository) as server:
         _, second, third = children(server.process.pid)
         with client_of(server, third) as looking:

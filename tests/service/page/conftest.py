@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.chromium import browser
+from tests.chromium import MILLISECONDS, browser
 from tests.processes import ServerProcess
 
 __all__ = ["browser"]
@@ -42,7 +42,7 @@ def open_page(browser: Browser, server: ServerProcess) -> Iterator[Open]:
     def open_(of: ServerProcess = server, *, path: str = "/", answer: bool = True, **options: Any) -> Opened:
         context = browser.new_context(**options)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(MILLISECONDS)
         watched = Opened(page)
         page.on("console", lambda message: watched.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: watched.errors.append(str(error)))

@@ -241,7 +241,7 @@ def test_sliding_draws_the_row_of_the_feature_map(open_page: Open, server: Serve
     )
     page.get_by_role("button", name="Play").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
     lengths = page.evaluate("window.lengths")
     growing = lengths[lengths.index(min(lengths)) :]
     assert growing == sorted(growing) and growing[-1] == len(row) and len(set(growing)) >= 4

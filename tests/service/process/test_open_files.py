@@ -10,7 +10,7 @@ import pytest
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from tests.proc import children
-from tests.processes import PATIENCE, PATIENT, ServerProcess, pause, run
+from tests.processes import PATIENCE, ServerProcess, pause, run
 from tests.service.grpc.channels import connect
 
 LIMITED = "sh -c 'ulimit -n 64; exec \"$@\"' sh"
@@ -50,7 +50,7 @@ def test_low_limit() -> None:
 def test_low_limit_with_waiting_connections() -> None:
     """The limit also applies to connections in a worker's channel, except for root, and the others wait."""
     prefix = f"setpriv --inh-caps=-all --bounding-set=-all {LIMITED}" if os.geteuid() == 0 else LIMITED
-    with ServerProcess("--workers", "1", *PATIENT, prefix=prefix) as process, ExitStack() as stack:
+    with ServerProcess("--workers", "1", prefix=prefix) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         pause(worker)
         waiting = open_connections(process, stack, 150)

@@ -125,7 +125,8 @@ def test_drain_delay() -> None:
         assert (ready.status_code, ready.json()["error"]["code"]) == (503, "unavailable")
         assert int(ready.headers["retry-after"]) > 0
         assert process.client.get("/livez").status_code == 200
-        assert httpx.post(f"{process.url}/v1/predict", json={"text": "New here."}, trust_env=False).status_code == 200
+        answer = httpx.post(f"{process.url}/v1/predict", json={"text": "New here."}, timeout=PATIENCE, trust_env=False)
+        assert answer.status_code == 200
         # The signal at the end of this block is the second one, which ends the drain delay.
 
 

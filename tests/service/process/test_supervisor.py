@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.proc import children, connections, established, sockets
-from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause, run
+from tests.processes import PATIENCE, ServerProcess, eventually, pause, run
 from tests.service.artifacts import publish_table
 from tests.service.telemetry.test_metrics import series, value
 
@@ -39,7 +39,10 @@ def versions(process: ServerProcess, count: int) -> Counter[str]:
     """Return the versions that answer on a number of connections, which all workers share."""
     found: Counter[str] = Counter()
     with ExitStack() as stack:
-        clients = [stack.enter_context(httpx.Client(base_url=process.url, trust_env=False)) for _ in range(count)]
+        clients = [
+            stack.enter_context(httpx.Client(base_url=process.url, timeout=PATIENCE, trust_env=False))
+            for _ in range(count)
+        ]
         for client in clients:
             answer = client.post("/v1/predict", json={"text": "praise"})
             found[answer.json()["model"]["version"] if answer.status_code == 200 else str(answer.status_code)] += 1
@@ -64,14 +67,14 @@ def test_counts_of_all_workers(four: ServerProcess) -> None:
     """Any worker returns the sum of the metrics, which is exact after requests over many connections."""
 
     def work(number: int) -> None:
-        with httpx.Client(base_url=four.url, trust_env=False) as client:
+        with httpx.Client(base_url=four.url, timeout=PATIENCE, trust_env=False) as client:
             for _ in range(25):
                 assert client.post("/v1/predict", json={"text": f"review {number}"}).status_code == 200
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(work, range(16)))
     for _ in range(8):
-        with httpx.Client(base_url=four.url, trust_env=False) as client:
+        with httpx.Client(base_url=four.url, timeout=PATIENCE, trust_env=False) as client:
             samples = series(client.get("/metrics").text)
         key = {"protocol": "rest", "route": "/v1/predict"}
         assert value(samples, "sentiment_requests_total", **key, status="200") == 400
@@ -138,7 +141,7 @@ def test_worker_killed_by_another_process() -> None:
 
 def test_killed_workers_that_are_stopped_or_starting() -> None:
     """A stopped worker or a starting worker that is killed counts as died."""
-    with ServerProcess("--workers", "2", *PATIENT) as process:
+    with ServerProcess("--workers", "2") as process:
         before = children(process.process.pid)
         pause(before[0])
         os.kill(before[0], signal.SIGKILL)
@@ -184,7 +187,7 @@ def request_livez(port: int) -> socket.socket:
 
 def test_more_connections_than_a_channel_can_hold() -> None:
     """While no worker accepts connections, they wait, and none is dropped."""
-    with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
+    with ServerProcess("--workers", "1") as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         pause(worker)
         held = [stack.enter_context(request_livez(process.port)) for _ in range(1000)]
@@ -194,7 +197,7 @@ def test_more_connections_than_a_channel_can_hold() -> None:
 
 def test_last_connection_beyond_a_full_channel() -> None:
     """A waiting connection is handed over when the worker responds again, even without another connection."""
-    with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
+    with ServerProcess("--workers", "1") as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         before = sockets(process.process.pid)
         pause(worker)
@@ -218,7 +221,7 @@ def test_last_connection_beyond_a_full_channel() -> None:
 @pytest.mark.parametrize("delay", ["0", "1"])
 def test_connections_that_wait_at_sigterm(delay: str) -> None:
     """Connections in a worker's channel, in the supervisor and in the kernel's queue are all answered."""
-    with ServerProcess("--workers", "1", "--drain-delay", delay, *PATIENT) as process, ExitStack() as stack:
+    with ServerProcess("--workers", "1", "--drain-delay", delay) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         pause(worker)
         held = [stack.enter_context(request_livez(process.port)) for _ in range(1000)]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.model.artifact import Artifact
-from tests.processes import ServerProcess
+from tests.processes import PATIENCE, ServerProcess
 from tests.service.artifacts import publish_table
 
 #: JSON carries any text but lone surrogates.
@@ -196,7 +196,11 @@ def test_unknown_model(server: ServerProcess, name: str) -> None:
 def test_compressed_answers_are_not_needed(server: ServerProcess) -> None:
     """For any Accept header, the answer is JSON with a Content-Length."""
     response = httpx.post(
-        f"{server.url}/v1/predict", json={"text": "x"}, headers={"accept": "text/html"}, trust_env=False
+        f"{server.url}/v1/predict",
+        json={"text": "x"},
+        headers={"accept": "text/html"},
+        timeout=PATIENCE,
+        trust_env=False,
     )
     assert response.headers["content-type"] == "application/json"
     assert int(response.headers["content-length"]) == len(response.content)

@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -15,7 +14,7 @@ from sentiment_conv1d.service.rest.huggingface import HuggingFaceError
 from sentiment_conv1d.service.rest.protocol import ErrorResponse, PlainError
 from sentiment_conv1d.service.rest.server.parsing import MAX_HEAD_BYTES
 from sentiment_conv1d.service.settings import Settings
-from tests.processes import ServerProcess
+from tests.processes import ServerProcess, eventually
 from tests.service.rest.raw import Answer, Connection, chunked, error, request
 from tests.service.telemetry.test_metrics import metric
 
@@ -439,19 +438,27 @@ def test_head(server: ServerProcess, path: str) -> None:
         assert connection.answer().status == 200
 
 
-def test_overload_and_deadline() -> None:
+@pytest.mark.parametrize(("timeout", "status"), [("600", 200), ("0.1", 504)])
+def test_overload_and_deadline(timeout: str, status: int) -> None:
     """A request over the limit on waiting texts gets a 429 with Retry-After, and one after its deadline a 504."""
     body = json.dumps({"texts": ["a " * 400] * 10_000}).encode()  # as much work as a body can hold
-    flags = "--max-batch-texts 10000 --max-pending-texts 10000 --request-timeout 0.1"
-    with ServerProcess(*flags.split()) as process:
-        with ThreadPoolExecutor(8) as pool:
-            responses = list(pool.map(lambda _: process.client.post("/v1/predict_batch", content=body), range(16)))
-        by_status = {response.status_code: response for response in responses}
-        assert by_status.keys() == {429, 504}
-        for status, code in {429: "overloaded", 504: "deadline_exceeded"}.items():
-            response = by_status[status]
-            assert error(Answer(status, dict(response.headers), response.content)).code == code
-        assert int(by_status[429].headers["retry-after"]) > 0
+    flags = ("--workers", "1", "--max-batch-texts", "10000", "--max-pending-texts", "10000")
+    with (
+        ServerProcess(*flags, "--request-timeout", timeout) as process,
+        Connection(process.port) as first,
+        Connection(process.port) as second,
+    ):
+        first.post("/v1/predict_batch", body)
+        if status == 200:
+            eventually(lambda: metric(process, "sentiment_texts_waiting") > 0)
+            second.post("/v1/predict_batch", body)
+            refusal = second.answer()
+            assert (refusal.status, error(refusal).code) == (429, "overloaded")
+            assert int(refusal.headers["retry-after"]) > 0
+        answer = first.answer()
+        assert answer.status == status
+        assert status == 200 or error(answer).code == "deadline_exceeded"
+        eventually(lambda: metric(process, "sentiment_texts_waiting") == 0)
         assert_works(process)
 
 

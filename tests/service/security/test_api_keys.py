@@ -26,7 +26,7 @@ from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.security.api_keys import ApiKeys
 from tests.proc import children
-from tests.processes import ServerProcess, eventually, run
+from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.grpc.channels import connect, refused
 from tests.service.rest.raw import Connection, request
 
@@ -145,7 +145,7 @@ def test_odd_targets(guarded: ServerProcess, target: str) -> None:
 def test_rest_with_a_key(guarded: ServerProcess) -> None:
     """Each key opens every route in both headers, and the connection stays open after an error."""
     for headers in ({"x-api-key": FIRST}, {"authorization": f"Bearer {SECOND}"}):
-        with httpx.Client(base_url=guarded.url, trust_env=False) as client:
+        with httpx.Client(base_url=guarded.url, timeout=PATIENCE, trust_env=False) as client:
             assert client.post("/v1/predict", json={"text": "great " * 1000}).status_code == 401
             assert client.post("/v1/predict", json={"text": "great"}, headers=headers).status_code == 200
             assert client.get("/metrics", headers=headers).status_code == 200
@@ -275,7 +275,7 @@ def statuses(server: ServerProcess, key: str) -> set[int]:
     """Return the statuses for a key from all workers, on separate connections."""
     found = set()
     for _ in range(8):
-        with httpx.Client(base_url=server.url, trust_env=False) as client:
+        with httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as client:
             found.add(client.get("/v1/models", headers={"x-api-key": key}).status_code)
     return found
 

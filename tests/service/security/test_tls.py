@@ -8,7 +8,7 @@ import shutil
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def own(authority: Authority) -> Issued:
 @pytest.fixture(scope="module")
 def secure(own: Issued) -> Iterator[ServerProcess]:
     """Serve with TLS and without client certificates."""
-    with ServerProcess("--workers", "1", "--handshake-timeout", "1", *flags(own)) as server:
+    with ServerProcess("--workers", "1", *flags(own)) as server:
         yield server
 
 
@@ -161,7 +161,7 @@ def test_versions(secure: ServerProcess, authority: Authority, version: ssl.TLSV
     """TLS 1.2 and 1.3 are accepted."""
     exact = context(authority)
     exact.minimum_version = exact.maximum_version = version
-    with httpx.Client(verify=exact, trust_env=False) as rest:
+    with httpx.Client(verify=exact, timeout=PATIENCE, trust_env=False) as rest:
         assert rest.get(f"https://127.0.0.1:{secure.port}/livez").status_code == 200
 
 
@@ -175,19 +175,19 @@ def test_old_version(secure: ServerProcess, authority: Authority) -> None:
         old.wrap_socket(connection, server_hostname="127.0.0.1")
 
 
-def test_handshake_that_never_ends(secure: ServerProcess, authority: Authority) -> None:
+def test_handshake_that_never_ends(own: Issued, authority: Authority) -> None:
     """Callers that do not complete the handshake are disconnected, and do not delay others."""
     beginning = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
-    half_open = [socket.create_connection(("127.0.0.1", port), PATIENCE) for port in (secure.port, secure.grpc_port)]
-    try:
-        half_open[0].sendall(beginning)
-        half_open[1].sendall(beginning)
-        predicts(secure, authority)
+    with ServerProcess("--workers", "1", "--handshake-timeout", "3", *flags(own)) as server, ExitStack() as stack:
+        half_open = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+            for port in (server.port, server.grpc_port)
+        ]
+        for connection in half_open:
+            connection.sendall(beginning)
+        predicts(server, authority)
         for connection in half_open:
             assert connection.recv(100) == b""
-    finally:
-        for connection in half_open:
-            connection.close()
 
 
 def test_limits(own: Issued, authority: Authority) -> None:
@@ -208,8 +208,9 @@ def test_limits(own: Issued, authority: Authority) -> None:
         assert {connection.recv(1) for connection in (half[0], idle[0])} == {b""}
         reader = connect(context(authority))
         batch = json.dumps({"texts": ["a"] * 1024}).encode()
-        for _ in range(1 + MAX_PIPELINED):
-            reader.sendall(request("/v1/predict_batch", f"Content-Length: {len(batch)}") + batch)
+        with suppress(OSError):  # on a busy machine, it is disconnected before it has sent all of them
+            for _ in range(1 + MAX_PIPELINED):
+                reader.sendall(request("/v1/predict_batch", f"Content-Length: {len(batch)}") + batch)
         server.wait_for_log("a caller did not read its answer")
         predicts(server, authority)
 
