@@ -27,6 +27,7 @@ from sentiment_conv1d.model.run import RunError
 from sentiment_conv1d.model.tables.format import read_format
 
 if TYPE_CHECKING:
+    from sentiment_conv1d.export.checks.assumptions import Measured
     from sentiment_conv1d.export.checks.parity import Reviews
     from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
     from sentiment_conv1d.export.exporter import Exported
@@ -73,7 +74,8 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
     top.add_argument(
         "--allow-poor-accuracy",
         action="store_true",
-        help="publish a model that is no better on --data than the most frequent label",
+        help="publish a model although --data shows that it is no better than the most frequent label, or than with "
+        "other labels or another tokenizer",
     )
     top.add_argument(
         "--labels",
@@ -326,8 +328,16 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
         unknown, words = trained.tokenizer.count_words(manifest.golden.text)
         warning = "warning: " if 2 * unknown > words else ""
         print(f"{warning}{unknown} of {words} words of the golden text are not in the vocabulary")
-    for line in exported.warnings:
-        print(line)
+    if exported.assumptions is not None:
+        _print_assumptions(exported.assumptions)
+
+
+def _print_assumptions(measured: Measured) -> None:
+    print(f"accuracy  on {measured.texts:,} texts")
+    print(f"{measured.accuracy:.4f}    as stated")
+    for each in measured.alternatives:
+        warning = f": warning: this is significantly better; check {each.flags}" if each.better else ""
+        print(f"{each.accuracy:.4f}    if {each.assumption}{warning}")
 
 
 def _print_quantization_error(manifest: Manifest) -> None:

@@ -15,7 +15,8 @@ import onnx
 import onnxruntime
 import tensorflow
 
-from sentiment_conv1d.export.checks.accuracy import check_accuracy, check_shift, measure
+from sentiment_conv1d.export.checks.accuracy import check_accuracy, measure
+from sentiment_conv1d.export.checks.assumptions import Measured, measure_assumptions
 from sentiment_conv1d.export.checks.classifier import check_classifier
 from sentiment_conv1d.export.checks.parity import (
     MAX_TEXTS,
@@ -66,7 +67,7 @@ class Exported:
     artifact: Artifact
     unfolded: str
     notes: tuple[str, ...] = ()  # on the comparison of texts
-    warnings: tuple[str, ...] = ()
+    assumptions: Measured | None = None
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,9 @@ def export(
     may see.
 
     Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
-    on `labelled` than the most frequent label, unless `allow_poor_accuracy`; `ParityError` if an answer differs;
-    `QuantizationError` if the 8-bit graph is not close enough; and `ArtifactError` if the repository cannot be written
-    to. After an error, nothing is left behind.
+    on `labelled` than the most frequent label or than under another assumption, unless `allow_poor_accuracy`;
+    `ParityError` if an answer differs; `QuantizationError` if the 8-bit graph is not close enough; and `ArtifactError`
+    if the repository cannot be written to. After an error, nothing is left behind.
     """
     reviews = [*reviews, generated(trained.input_shape)]
     activation = check_classifier(trained, reviews[-1])
@@ -124,7 +125,9 @@ def export(
     if quantize:
         assert family is not None
         checked = _quantized(trained, family, checked, reviews, labelled)
-    warnings = () if labelled is None else _accuracy_warnings(trained, checked, labelled, allow_poor_accuracy)
+    assumptions = None
+    if labelled is not None:
+        assumptions = _check_on_labelled(trained, checked, labelled, on_texts, allow_poor_accuracy)
     manifest = {
         "name": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -145,7 +148,7 @@ def export(
         **checked.fields,
     }
     artifact = publish(repository, manifest, checked.graph, trained.tokenizer)
-    return Exported(artifact, unfolded, tuple(notes), warnings)
+    return Exported(artifact, unfolded, tuple(notes), assumptions)
 
 
 def _float32(
@@ -227,16 +230,25 @@ def _golden(trained: Trained, predict: Predict, shape: InputShape) -> Golden:
     return Golden(text=GOLDEN_TEXT, probabilities=tuple(answers[0].tolist()))
 
 
-def _accuracy_warnings(
-    trained: Trained, checked: _Checked, labelled: LabelledReviews, allow_poor_accuracy: bool
-) -> tuple[str, ...]:
-    """Check the measured accuracy; returns warnings for a model from elsewhere. Raises `ExportError`."""
+def _check_on_labelled(
+    trained: Trained,
+    checked: _Checked,
+    labelled: LabelledReviews,
+    on_texts: Sequence[ParityCheck],
+    allow_poor_accuracy: bool,
+) -> Measured | None:
+    """Check the measured accuracy, and the assumptions of a model from elsewhere. Raises `ExportError`."""
     assert checked.metrics is not None
+    measured = None
+    if trained.configuration is None:
+        measured = measure_assumptions(
+            checked.predict, labelled, trained.labels, trained.tokenizer, ids_are_proven=bool(on_texts)
+        )
+        if not allow_poor_accuracy:
+            measured.check()
     if not allow_poor_accuracy:
         check_accuracy(checked.metrics, labelled)
-    if trained.configuration is not None:
-        return ()
-    return tuple(check_shift(checked.predict, labelled, trained.labels, checked.shape, checked.metrics))
+    return measured
 
 
 def _libraries() -> dict[str, str]:

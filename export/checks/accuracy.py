@@ -5,16 +5,12 @@ Parity compares graphs on the same ids, so it cannot detect a vocabulary that gi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-
 import numpy as np
 
-from sentiment_conv1d.export.checks.parity import Ids, Predict, answers_in_batches
+from sentiment_conv1d.export.checks.parity import Predict, answers_in_batches
 from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.artifact import Metrics
-from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
 
@@ -44,23 +40,3 @@ def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:
             f"{reviews.source}: the vocabulary, the order of the labels or the model is wrong",
             "check --vocabulary, --index-from and --labels, or publish it with --allow-poor-accuracy",
         )
-
-
-def check_shift(
-    served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape, metrics: Metrics
-) -> Iterator[str]:
-    """Warn if the accuracy is higher when all word ids are one higher or lower.
-
-    This is for models from elsewhere, which have the default threshold.
-    """
-    reserved = 3  # no vocabulary reserves more ids before its words
-    for step, direction in ((1, "higher"), (-1, "lower")):
-        rows = [_shifted(row, step, reserved, shape.vocabulary_size) for row in reviews.rows]
-        moved = replace(reviews, rows=rows)
-        accuracy = measure(served, moved, labels, shape, THRESHOLD).values["accuracy"]
-        if accuracy > metrics.values["accuracy"]:
-            yield f"warning: the accuracy is {accuracy:.3f} if all word ids are one {direction}: check the first id"
-
-
-def _shifted(row: Ids, step: int, reserved: int, size: int) -> Ids:
-    return np.where(row >= reserved, np.clip(row + step, reserved, size - 1), row).astype(np.int32)

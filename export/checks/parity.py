@@ -105,10 +105,10 @@ def compare(
     checks = []
     for each in reviews:
         padded = shape.pad(each.rows, shape.max_tokens)
-        truth = _in_blocks(keras_predict, padded)
+        truth = in_blocks(keras_predict, padded)
         checks += [
-            _check("Keras' ONNX graph", each, "padded, batches", truth, _in_blocks(reference, padded), threshold),
-            _check("Keras", each, "padded, batches", truth, _in_blocks(served, padded), threshold),
+            _check("Keras' ONNX graph", each, "padded, batches", truth, in_blocks(reference, padded), threshold),
+            _check("Keras", each, "padded, batches", truth, in_blocks(served, padded), threshold),
             *_other_forms("Keras", each, truth, served, shape, threshold),
         ]
     return checks
@@ -123,7 +123,7 @@ def compare_forms(
     """
     checks = []
     for each in reviews:
-        truth = _in_blocks(served, shape.pad(each.rows, shape.max_tokens))
+        truth = in_blocks(served, shape.pad(each.rows, shape.max_tokens))
         checks += _other_forms("itself", each, truth, served, shape, threshold)
     return checks
 
@@ -147,7 +147,7 @@ def _other_forms(
 ) -> list[ParityCheck]:
     rows = reviews.rows
     single = shape.pad(rows[:64], shape.max_tokens)
-    alone = _in_blocks(served, single, 1)
+    alone = in_blocks(served, single, 1)
     checks = [_check(against, reviews, "padded, one by one", truth[: len(single)], alone, threshold)]
     if shape.leading_padding is not None:
         one_by_one = np.concatenate([served(shape.pad([row])) for row in rows])
@@ -179,5 +179,6 @@ def _check(
     return ParityCheck(against=against, inputs=inputs, examples=len(truth), largest_difference=float(difference.max()))
 
 
-def _in_blocks(predict: Predict, tokens: Ids, size: int = 64) -> Answers:
+def in_blocks(predict: Predict, tokens: Ids, size: int = 64) -> Answers:
+    """Run a graph on ids int32 [rows, sequence_length], `size` rows at a time."""
     return np.concatenate([predict(tokens[start : start + size]) for start in range(0, len(tokens), size)])

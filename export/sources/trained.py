@@ -31,7 +31,7 @@ from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.run import first_fault, read_run
 from sentiment_conv1d.model.text_statistics import TextStatistics
-from sentiment_conv1d.model.tokenizer import Tokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer, WordLevelTokenizer
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,11 @@ def from_keras_file(
         assert vocabulary is not None
         tokenizer = read_vocabulary(vocabulary, asked)
     check_rows(vocabulary or path, tokenizer, asked)
-    return Trained(imported.model, tokenizer, labels, notes=imported.notes, original=original)
+    notes = list(imported.notes)
+    if isinstance(tokenizer, WordLevelTokenizer) and tokenizer.unreachable:
+        shown = ", ".join(map(repr, tokenizer.unreachable[:3]))
+        notes.append(f"{len(tokenizer.unreachable):,} words of the vocabulary can never be found in a text: {shown}")
+    return Trained(imported.model, tokenizer, labels, notes=tuple(notes), original=original)
 
 
 def _max_tokens(statements: Statements, layer: Any) -> int | None:

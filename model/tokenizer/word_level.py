@@ -114,7 +114,7 @@ class WordLevelTokenizer(Tokenizer):
         self.padding_id, self.start_id, self.unknown_id = rule.padding_id, rule.start_id, rule.unknown_id
         self.pads_behind, self.keeps_first = rule.pads_behind, rule.keeps_first
         self.words = tuple(sorted(ids, key=ids.__getitem__))
-        self._ids = dict(ids)
+        self.ids = dict(ids)
         self._empty = np.array([self.padding_id], np.int32)
         reserved = [number for number in (rule.padding_id, rule.start_id, rule.unknown_id) if number is not None]
         numbers = sorted([*reserved, *ids.values()])
@@ -161,7 +161,7 @@ class WordLevelTokenizer(Tokenizer):
         spans = []
         for match in re.finditer(f"[^ {re.escape(self.rule.separators)}]+", text):
             read = self.rule.words(match.group())
-            if read and (self.unknown_id is not None or read[0] in self._ids):
+            if read and (self.unknown_id is not None or read[0] in self.ids):
                 stripped = match.group().lstrip(self.rule.stripped)
                 start = match.end() - len(stripped)
                 spans.append((start, start + len(stripped.rstrip(self.rule.stripped))))
@@ -169,7 +169,7 @@ class WordLevelTokenizer(Tokenizer):
 
     def count_words(self, text: str) -> tuple[int, int]:
         words = self.rule.words(text)
-        return sum(word not in self._ids for word in words), len(words)
+        return sum(word not in self.ids for word in words), len(words)
 
     def to_json(self) -> str:
         return json.dumps(self._document(), ensure_ascii=False, indent=1) + "\n"
@@ -263,7 +263,7 @@ class WordLevelTokenizer(Tokenizer):
         mark = " " if rule.unknown_id is None else ""
         reserved = {_PADDING: rule.padding_id, mark + _START: rule.start_id, _UNKNOWN: rule.unknown_id}
         named = {name: number for name, number in reserved.items() if number is not None}
-        named |= {mark + word: self._ids[word] for word in self.words}
+        named |= {mark + word: self.ids[word] for word in self.words}
         vocabulary = dict(sorted(named.items(), key=lambda item: item[1]))
         if rule.unknown_id is not None:
             return {"type": "WordLevel", "vocab": vocabulary, "unk_token": _UNKNOWN}

@@ -1,0 +1,154 @@
+"""The assumptions of an import, tested on labelled texts: the order of the labels, and how texts become ids.
+
+No file of a model states all of them. If one is wrong, the accuracy is usually higher under another assumption.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from sentiment_conv1d.export.checks.parity import Ids, Predict, in_blocks
+from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
+from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
+
+#: A difference in accuracy is significant from this number of standard deviations of the texts that differ (McNemar's
+#: test). About ten alternatives are tried, so that two would happen by chance.
+_DEVIATIONS = 3
+
+#: No vocabulary reserves more ids before its words.
+_RESERVED = 3
+
+_SIDES = {False: "left", True: "right"}
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another assumption, the flags that state it, and the accuracy under it."""
+
+    assumption: str
+    flags: str
+    accuracy: float
+    better: bool  # significantly
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The accuracy as stated, and under every other assumption that was tried."""
+
+    accuracy: float
+    texts: int
+    alternatives: tuple[Alternative, ...]
+
+    def check(self) -> None:
+        """Raise `ExportError` if an alternative is significantly better."""
+        better = [each for each in self.alternatives if each.better]
+        if better:
+            best = max(better, key=lambda each: each.accuracy)
+            raise ExportError(
+                f"on {self.texts:,} texts, the accuracy is {self.accuracy:.3f} as stated, and {best.accuracy:.3f} if "
+                f"{best.assumption}",
+                f"state {best.flags}, or publish it as it is with --allow-poor-accuracy",
+            )
+
+
+def measure_assumptions(
+    predict: Predict, reviews: LabelledReviews, labels: Sequence[str], tokenizer: Tokenizer, *, ids_are_proven: bool
+) -> Measured:
+    """Measure the accuracy of a graph under other assumptions.
+
+    `predict` takes ids int32 [batch, max_tokens]. If `ids_are_proven`, only the order of the labels is in question.
+    """
+    found = _decided(predict, reviews.rows, InputShape.of(tokenizer))
+    right = found == reviews.labels
+    alternatives = [_exchange(found, reviews.labels, labels)]
+    if not ids_are_proven:
+        for assumption, flags, rows, shape in _other_ids(tokenizer, reviews):
+            other = _decided(predict, rows, shape) == reviews.labels
+            alternatives.append(_alternative(assumption, flags, right, other))
+    known = tuple(each for each in alternatives if each is not None)
+    return Measured(float(right.mean()), len(right), known)
+
+
+def _decided(predict: Predict, rows: list[Ids], shape: InputShape) -> npt.NDArray[np.int64]:
+    # A model from elsewhere has the default threshold.
+    return decide_all(in_blocks(predict, shape.pad(rows, shape.max_tokens)))
+
+
+def _alternative(
+    assumption: str, flags: str, right: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]
+) -> Alternative:
+    gained, lost = int(np.sum(other & ~right)), int(np.sum(right & ~other))
+    return Alternative(assumption, flags, float(other.mean()), gained - lost > _DEVIATIONS * np.sqrt(gained + lost))
+
+
+def _exchange(found: npt.NDArray[np.int64], truth: npt.NDArray[np.int64], labels: Sequence[str]) -> Alternative | None:
+    """Return the order of the labels with the highest accuracy, unless it is the stated one."""
+    confusion = np.zeros((len(labels), len(labels)), np.int64)
+    np.add.at(confusion, (found, truth), 1)
+    meant = linear_sum_assignment(confusion, maximize=True)[1]  # the label that each output means
+    exchanged = [label for number, label in enumerate(labels) if meant[number] != number]
+    if confusion[np.arange(len(labels)), meant].sum() == confusion.trace():
+        return None
+    order = ",".join(labels[number] for number in meant)
+    assumption = f"the labels {' and '.join(map(repr, exchanged))} are exchanged"
+    return _alternative(assumption, f"--labels {order!r}", found == truth, meant[found] == truth)
+
+
+def _other_ids(tokenizer: Tokenizer, reviews: LabelledReviews) -> Iterator[tuple[str, str, list[Ids], InputShape]]:
+    """Yield other ways from the texts to ids: the assumption, its flags, the ids, and how they are padded."""
+    shape = InputShape.of(tokenizer)
+    for step, direction in ((1, "higher"), (-1, "lower")):
+        rows = [_shifted(row, step, shape.vocabulary_size) for row in reviews.rows]
+        yield f"all word ids are one {direction}", "another --index-from or --first-id", rows, shape
+    if (stated := _stated(tokenizer)) is None:
+        return
+    ids, rule = stated
+    for assumption, flags, other in _other_rules(rule):
+        varied = WordLevelTokenizer(ids, other)
+        rows = [encoding.ids for encoding in varied.encode_batch(reviews.texts)]
+        yield assumption, flags, rows, InputShape.of(varied)
+
+
+def _other_rules(rule: Rule) -> Iterator[tuple[str, str, Rule]]:
+    for pads_behind, keeps_first in ((False, False), (False, True), (True, False), (True, True)):
+        if (pads_behind, keeps_first) != (rule.pads_behind, rule.keeps_first):
+            padding, truncation = _SIDES[pads_behind], _SIDES[keeps_first]
+            yield (
+                f"texts are padded on the {padding} and truncated on the {truncation}",
+                f"--padding-side {padding} --truncation-side {truncation}",
+                replace(rule, pads_behind=pads_behind, keeps_first=keeps_first),
+            )
+    if rule.lowercase == "none":
+        yield "texts are lower-cased", "--lowercase unicode", replace(rule, lowercase="unicode")
+    else:
+        yield "case is kept", "--lowercase none", replace(rule, lowercase="none")
+    marks = set(string.punctuation) & {*rule.removed, *rule.separators}
+    if marks:
+        spaces = "".join(each for each in rule.separators if each not in marks)
+        kept = replace(rule, removed="", separators=spaces)
+        yield "punctuation is kept", "--removed '' --separators ''", kept
+
+
+def _stated(tokenizer: Tokenizer) -> tuple[dict[str, int], Rule] | None:
+    """Return the ids and the rule of a tokenizer of words; None for another tokenizer."""
+    if isinstance(tokenizer, WordLevelTokenizer):
+        return tokenizer.ids, tokenizer.rule
+    if not isinstance(tokenizer, WordTokenizer):
+        return None
+    ids = {word: number for number, word in enumerate(tokenizer.words, start=_RESERVED)}
+    return ids, Rule(
+        tokenizer.max_tokens, "unicode", "", tokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False
+    )
+
+
+def _shifted(row: Ids, step: int, size: int) -> Ids:
+    return np.where(row >= _RESERVED, np.clip(row + step, _RESERVED, size - 1), row).astype(np.int32)
