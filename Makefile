@@ -62,7 +62,7 @@ fuzz: $(VENV)/.dev  ## fuzz every parser of external data for some minutes
 
 PROTOC := $(BIN)/python -m grpc_tools.protoc
 PROTOS := sentiment_conv1d/protos
-MESSAGES := $(wildcard $(PROTOS)/*.proto sentiment_conv1d/service/inference/explaining/*.proto)
+MESSAGES := $(wildcard $(PROTOS)/*.proto sentiment_conv1d/service/inference/*.proto)
 
 # The services of other projects. `make stubs` compiles only their descriptors, see protos/descriptors.py.
 EXTERNAL := $(wildcard $(PROTOS)/grpc/*/*/*.proto $(PROTOS)/tensorflow/*.proto)

@@ -15,6 +15,7 @@ import onnxruntime
 
 from sentiment_conv1d.model.input_shape import InputShape, Rows
 from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.inference.graph_file import GraphFileError, check_self_contained
 from sentiment_conv1d.service.settings import ProviderChoice
 
 logger = logging.getLogger(__name__)
@@ -170,6 +171,12 @@ def _open(graph: bytes, providers: list[Any], threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # By default, ONNX Runtime also opens its own format, whose references to other files nothing here checks.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        check_self_contained(graph)
+    except GraphFileError as error:
+        raise GraphError(str(error)) from error
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:

@@ -6,12 +6,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from sentiment_conv1d.model.explaining.network import Network
 from sentiment_conv1d.model.graphs import network
 from sentiment_conv1d.model.graphs.graph import Graph
-from sentiment_conv1d.service.inference.explaining import onnx_subset_pb2 as onnx
+from sentiment_conv1d.service.inference.graph_file import GraphFileError, parse
 
 #: NumPy's types of the values of `TensorProto.DataType` that a folded graph contains.
 _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("u1"), 7: np.dtype("<i8")}
@@ -20,9 +19,12 @@ _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("u1"), 7: np
 def read_network(content: bytes) -> Network | None:
     """Return the network of a `model.onnx`, or None if the graph is not a folded network."""
     try:
-        parsed = onnx.Model.FromString(content).graph
-    except DecodeError:
+        model = parse(content)
+    except GraphFileError:
         return None
+    if model.functions:  # which can give the name of an operator another meaning
+        return None
+    parsed = model.graph
     graph = Graph()
     for node in parsed.node:
         attributes = {attribute.name: attribute.f for attribute in node.attribute}

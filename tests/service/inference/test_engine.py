@@ -92,7 +92,7 @@ def test_more_shapes_than_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     ("graph", "reason"),
     [
         (b"", "cannot open"),
-        (b"no graph at all", "cannot open"),
+        (b"no graph at all", "not an ONNX model"),
         (table_graph(names=("ids", "probabilities")), "must map tokens to probabilities"),
         (table_graph(names=("tokens", "scores")), "must map tokens to probabilities"),
         (table_graph(shape=("batch",)), "int32 [batch, sequence_length]"),
