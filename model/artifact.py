@@ -43,8 +43,9 @@ _SELF_DIGEST = re.compile(rb'"manifest_sha256": "([0-9a-f]{64})"')
 
 #: What can be wrong with an artifact. `incomplete`: a file is missing, or its size is not the one in the manifest.
 #: `damaged`: a file does not match its digest. `unreadable`: a file cannot be read. `invalid`: the artifact contradicts
-#: itself or is not supported. `graph`: ONNX Runtime cannot open the graph, or gets another golden answer.
-Fault = Literal["incomplete", "damaged", "unreadable", "invalid", "graph"]
+#: itself or is not supported. `graph`: ONNX Runtime cannot open the graph, or gets another golden answer. `crashed` and
+#: `timeout`: opening it crashes the process, or takes too long.
+Fault = Literal["incomplete", "damaged", "unreadable", "invalid", "graph", "crashed", "timeout"]
 
 
 class ArtifactError(SentimentError):

@@ -84,6 +84,13 @@ class Settings(BaseModel):
     watch_interval: float = Field(
         2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
     )
+    load_timeout: float = Field(
+        60,
+        gt=0,
+        le=3600,
+        description="Seconds in which a version must open and answer its golden text. A version that takes longer is "
+        "refused.",
+    )
     store_interval: float = Field(
         10,
         gt=0,

@@ -64,6 +64,30 @@ class Batch(NamedTuple):
     infer: int
 
 
+class Pulse:
+    """Shows whether a thread gets on.
+
+    The thread calls `begin` and `end` for every step, and another thread calls `stalled` from time to time.
+    """
+
+    def __init__(self) -> None:
+        self._beats = 0  # odd during a step
+        self._seen = 0
+
+    def begin(self) -> None:
+        """Begin a step."""
+        self._beats += 1
+
+    def end(self) -> None:
+        """End a step."""
+        self._beats += 1
+
+    def stalled(self) -> bool:
+        """Return whether the thread is in the step in which it was at the last call."""
+        before, self._seen = self._seen, self._beats
+        return before == self._seen and before % 2 == 1
+
+
 class Batcher(ABC):
     """Queues the jobs of one classifier. Belongs to one event loop.
 
@@ -180,9 +204,12 @@ class ThreadBatcher(Batcher):
     at once.
     """
 
-    def __init__(self, classifier: Classifier, executor: Executor, max_rows: int, max_delay: float = 0.0) -> None:
+    def __init__(
+        self, classifier: Classifier, executor: Executor, pulse: Pulse, max_rows: int, max_delay: float = 0.0
+    ) -> None:
         super().__init__(classifier, max_rows)
         self._executor = executor
+        self._pulse = pulse
         self._max_delay = int(max_delay * 1e9)
         self._running = 0
         self._most_running = 1 if max_delay else _AHEAD
@@ -219,12 +246,14 @@ class ThreadBatcher(Batcher):
         # the event loops of this worker and the other workers as often as possible.
         work = steps(self._classifier, jobs)
         while True:
+            self._pulse.begin()
             try:
                 next(work)
             except StopIteration as end:
                 batch: Batch = end.value
                 return batch
             finally:
+                self._pulse.end()
                 os.sched_yield()
 
     def _delay(self) -> int:

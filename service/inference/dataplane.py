@@ -21,7 +21,7 @@ import numpy.typing as npt
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
 from sentiment_conv1d.service.inference.admission import Admission
-from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, LoopBatcher, ThreadBatcher
+from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, LoopBatcher, Pulse, ThreadBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.inference.shadow import ShadowJob, ShadowQueue
@@ -104,6 +104,8 @@ class DataPlane:
         self._admission = Admission(limits.requests, limits.pending_texts, metrics)
         self._parsing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
+        #: Shows whether that thread gets on.
+        self.pulse = Pulse()
         self._explaining = asyncio.Lock()
         self._shadow_queue = ShadowQueue(in_flight)
         self.arrange(classifiers)
@@ -206,12 +208,12 @@ class DataPlane:
     def _make_batchers(self, classifier: Classifier) -> _Batchers:
         mode, rows, delay = self._batching
         if mode == "on" or (mode == "auto" and classifier.engine.device == "cuda"):
-            dynamic = ThreadBatcher(classifier, self._thread, rows, delay)
+            dynamic = ThreadBatcher(classifier, self._thread, self.pulse, rows, delay)
             return _Batchers(None, dynamic, dynamic)
         return _Batchers(
             LoopBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS, stepwise=False),
             LoopBatcher(classifier, PIECE_ROWS, STEPPED_CHARACTERS, stepwise=True),
-            ThreadBatcher(classifier, self._thread, PIECE_ROWS),
+            ThreadBatcher(classifier, self._thread, self.pulse, PIECE_ROWS),
         )
 
     async def _answer(

@@ -15,6 +15,7 @@ from typing import NoReturn
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc import server as grpc
+from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.engine import may_use_cuda
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models import snapshot
@@ -24,6 +25,7 @@ from sentiment_conv1d.service.models.replay_log import Fact, ReplayLog
 from sentiment_conv1d.service.models.startup import choose, opener, repository_of
 from sentiment_conv1d.service.network.activation import inherit
 from sentiment_conv1d.service.network.sockets import ListeningSocket, bind, bind_unix
+from sentiment_conv1d.service.process import trial
 from sentiment_conv1d.service.process.channel import Channel
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.open_files import make_room
@@ -69,7 +71,8 @@ def serve(settings: Settings) -> None:
             bound = inherited.get("grpc") or _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
         shared = not may_use_cuda(settings.execution_provider)
-        core, replay_log = begin(settings, processes=workers + 1, shared=shared)
+        core, replay_log = begin(settings, processes=workers + 1, shared=shared, forks=True)
+        open_version = opener(settings)
         if shared:  # otherwise this process has no models
             for remark in core.models.missing():
                 logger.warning(remark)
@@ -77,6 +80,13 @@ def serve(settings: Settings) -> None:
         def work(number: int, channel: Channel, facts: list[Fact]) -> None:
             core.metrics.use(number)
             Worker(number, core, certificates, channel, facts).run()
+
+        def attempt(order: Order, descriptor: int) -> int:
+            def open_files() -> Classifier:
+                artifact = core.repository.verify(order.name, order.version, snapshot.contents(descriptor))
+                return open_version(artifact)
+
+            return trial.start(open_files, settings.load_timeout, descriptor)
 
         def ready() -> None:
             secure = "" if certificates is None else "s"
@@ -94,6 +104,8 @@ def serve(settings: Settings) -> None:
             ready=ready,
             followed=partial(note, core.metrics),
             replaced=core.metrics.replaced,
+            attempt=attempt,
+            load_seconds=settings.load_timeout,
             worker_seconds=settings.worker_timeout,
             shutdown_seconds=settings.shutdown_timeout,
             drain_seconds=settings.drain_delay,
@@ -121,12 +133,15 @@ def worker_count(settings: Settings) -> int:
     return 1 if may_use_cuda(settings.execution_provider) else processors()
 
 
-def begin(settings: Settings, processes: int = 1, *, shared: bool = True) -> tuple[Core, ReplayLog]:
+def begin(
+    settings: Settings, processes: int = 1, *, shared: bool = True, forks: bool = False
+) -> tuple[Core, ReplayLog]:
     """Load the models. Returns the core and the log of the versions that a new worker has to open.
 
     `processes` is the number of processes that count metrics, including this one. With `shared`, this process opens the
     versions before it forks the workers. A process cannot use a GPU that its parent has used, so on a GPU each worker
-    opens the files that this process has read. Raises the errors of `choose`, and `StartupError`.
+    opens the files that this process has read. With `forks`, which needs a process without threads, a child process
+    opens each version first. Raises the errors of `choose`, and `StartupError`.
     """
     repository = repository_of(settings)
     models = LoadedModels(settings.default_model, settings.routing_rules())
@@ -134,6 +149,8 @@ def begin(settings: Settings, processes: int = 1, *, shared: bool = True) -> tup
     open_version = opener(settings)
 
     def admit(artifact: Artifact, fingerprint: str) -> None:
+        if forks:
+            trial.run(artifact, open_version, settings.load_timeout)
         if shared:
             models.put(open_version(artifact), fingerprint)
             return

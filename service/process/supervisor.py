@@ -89,6 +89,8 @@ class Supervisor:
     ready: Callable[[], None]
     followed: Callable[[Order], None]
     replaced: Callable[[Literal["died", "hung"]], None]
+    attempt: Callable[[Order, int], int]
+    load_seconds: float
     worker_seconds: float
     shutdown_seconds: float
     drain_seconds: float
@@ -96,7 +98,9 @@ class Supervisor:
     def __post_init__(self) -> None:
         self._acceptors = [_Acceptor(protocol, listener) for protocol, listener in self.listeners.items()]
         self._workers: dict[int, WorkerProcess] = {}  # by process id
-        self._transactions = Transactions(self._workers, self.replay_log, self.followed)
+        self._transactions = Transactions(
+            self._workers, self.replay_log, self.followed, self.attempt, self.load_seconds
+        )
         self._selector = selectors.DefaultSelector()
         self._forks = dict.fromkeys(range(self.number_of_workers), 0.0)  # the workers to start, and when
         self._signals: list[int] = []
@@ -198,9 +202,11 @@ class Supervisor:
     def _hear(self, worker: WorkerProcess) -> None:
         while (received := worker.channel.receive()) is not None:
             message, descriptor = received
-            worker.heard = monotonic()
             match message["kind"]:
+                case "alive":
+                    worker.heard = monotonic()
                 case "ready":
+                    worker.heard = monotonic()
                     worker.joined = True
                     self._transactions.go_on()
                 case "closed":
@@ -232,7 +238,8 @@ class Supervisor:
     def _buried(self, pid: int, status: int) -> None:
         worker = self._workers.pop(pid, None)
         if worker is None:
-            return  # the first process of a container adopts all orphans
+            self._transactions.tried(pid, status)
+            return
         if worker.channel in self._selector.get_map():
             self._selector.unregister(worker.channel)
         worker.channel.close()
@@ -303,6 +310,7 @@ class Supervisor:
     def _leave(self) -> None:
         self._phase = "leave"
         self._forks.clear()
+        self._transactions.stop()
         for acceptor in self._acceptors:
             if acceptor.listener.socket in self._selector.get_map():
                 self._selector.unregister(acceptor.listener.socket)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +14,13 @@ from typing import Any
 
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.replay_log import ReplayLog
+from sentiment_conv1d.service.process import trial
 from sentiment_conv1d.service.process.worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 
-#: Seconds a worker may take to open a new version.
-_PREPARE_TIMEOUT = 60.0
+#: A worker, which also answers requests, may take this many times as long to open a version as a process of its own.
+_WORKER_FACTOR = 2
 
 #: A version is refused after this many workers ended while they opened it. A single one can have another cause.
 _MAX_LOST = 2
@@ -32,6 +34,8 @@ class _Transaction:
     ticket: int
     order: Order
     descriptor: int | None
+    trial: int | None = None  # the process that opens the version first
+    proven: bool = False  # it has ended in time
     round: int = -1
     missing: set[int] = field(default_factory=set)  # workers that have not answered in this round
     prepared: set[int] = field(default_factory=set)
@@ -47,6 +51,8 @@ class Transactions:
     _workers: Mapping[int, WorkerProcess]  # the supervisor's, by process id
     _replay_log: ReplayLog
     _followed: Callable[[Order], None]  # called with every order that all workers have followed
+    _attempt: Callable[[Order, int], int]  # starts a trial of the version in a descriptor, and returns its process id
+    _load_seconds: float
     _queue: deque[_Transaction] = field(default_factory=deque)  # the first one is being carried out
     _rounds: Iterator[int] = field(default_factory=itertools.count)
 
@@ -78,11 +84,32 @@ class Transactions:
                 self._refuse(current, "crashed", f"{_MAX_LOST} workers ended while they opened it")
         self.go_on()
 
+    def tried(self, pid: int, status: int) -> None:
+        """Handle the end of a process that is no worker, with its status: refuse the version if its trial failed."""
+        if not self._queue or self._queue[0].trial != pid:
+            return  # the first process of a container adopts all orphans
+        current = self._queue[0]
+        current.trial = None
+        current.proven = True
+        current.missing.clear()
+        if problem := trial.failure(status, self._load_seconds):
+            self._refuse(current, *problem)
+        self.go_on()
+
     def watch(self, now: float) -> None:
-        """Refuse the current order if a worker takes too long."""
+        """Refuse the current order, and kill the worker, if a worker takes too long."""
         if self._queue and now > self._queue[0].give_up_at:
-            self._refuse(self._queue[0], "timeout", f"a worker took more than {_PREPARE_TIMEOUT:.0f} s to open it")
+            current = self._queue[0]
+            for pid in current.missing:
+                self._workers[pid].kill()
+            seconds = _WORKER_FACTOR * self._load_seconds
+            self._refuse(current, "timeout", f"a worker took more than {seconds:g} s to open it")
             self.go_on()
+
+    def stop(self) -> None:
+        """Kill the trial, if there is one."""
+        if self._queue and (pid := self._queue[0].trial) is not None:
+            os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Close the descriptors. A worker calls this after its fork."""
@@ -93,8 +120,8 @@ class Transactions:
     def go_on(self) -> None:
         """Carry out orders until one has to wait for workers. Call it when a new worker is ready, too.
 
-        Workers open a version one at a time, so that the others keep answering, and a graph that crashes a process
-        crashes only one.
+        A separate process opens a version first. Then workers open it one at a time, so that the others keep
+        answering.
         """
         while self._queue and not self._queue[0].missing:
             current = self._queue[0]
@@ -110,6 +137,8 @@ class Transactions:
                 self._finish("")
             elif order.action != "load":
                 self._announce(current, order)
+            elif not current.proven:
+                self._try(current)
             elif unprepared:
                 self._prepare(current, unprepared[0])
             elif current.prepared:
@@ -117,11 +146,17 @@ class Transactions:
             else:
                 return  # the only worker ended: its replacement opens the version when it is ready
 
+    def _try(self, current: _Transaction) -> None:
+        """Let a separate process open the version. All workers report from now on that it is loading."""
+        self._ask(current, self._able(), current.order)
+        current.round = next(self._rounds)  # nothing waits for their answers
+        assert current.descriptor is not None
+        current.trial = self._attempt(current.order, current.descriptor)
+        current.missing = {current.trial}
+
     def _prepare(self, current: _Transaction, worker: WorkerProcess) -> None:
         """Let a worker open the version without serving it."""
-        if current.round < 0:  # the first of them: all workers report from now on that the version is loading
-            self._ask(current, self._able(), current.order)
-        current.give_up_at = monotonic() + _PREPARE_TIMEOUT
+        current.give_up_at = monotonic() + _WORKER_FACTOR * self._load_seconds
         self._ask(current, [worker], current.order._replace(action="prepare"), current.descriptor)
 
     def _refuse(self, current: _Transaction, fault: str, reason: str) -> None:

@@ -155,7 +155,8 @@ class Worker(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; returns whether it is time to leave."""
         self._tell_closed()
-        if counter % _LIFE_TICKS == 0:
+        # A run of a graph that never ends is fatal even on the thread: all large requests would wait for it.
+        if counter % _LIFE_TICKS == 0 and not self._state.dataplane.pulse.stalled():
             self._channel.send("alive")
         if counter % _WATCH_TICKS == 0:
             self._watch()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from sentiment_conv1d.model.artifact import Artifact, publish
@@ -46,6 +47,38 @@ def table_graph(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     content: bytes = model.SerializeToString()
     return content
+
+
+def endless_graph(questions: int = 0) -> bytes:
+    """Return the graph of such a model that never ends for reviews with so many questions, or more."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", [each], [f"{each}_after"]) for each in ("goes_on", "shares")],
+        "body",
+        [helper.make_tensor_value_info("round", TensorProto.INT64, []), *_state("")],
+        _state("_after"),
+    )
+    nodes = [
+        helper.make_node("Equal", ["tokens", "question"], ["is_question"]),
+        helper.make_node("Cast", ["is_question"], ["ones"], to=TensorProto.INT32),
+        helper.make_node("ReduceSum", ["ones"], ["count"], keepdims=0),
+        helper.make_node("GreaterOrEqual", ["count", "questions"], ["many"]),
+        helper.make_node("Loop", ["", "many", "answer"], ["probabilities"], body=body),
+    ]
+    model = onnx.load_from_string(table_graph(names=("tokens", "answer")))
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(4, np.int32), "question"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(questions, np.int32), "questions"))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 3]))
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _state(suffix: str) -> list[onnx.ValueInfoProto]:
+    """Return the values that a round of the loop passes on."""
+    return [
+        helper.make_tensor_value_info(f"goes_on{suffix}", TensorProto.BOOL, []),
+        helper.make_tensor_value_info(f"shares{suffix}", TensorProto.FLOAT, ["batch", 3]),
+    ]
 
 
 def probabilities(words: Sequence[str], strength: float = 2) -> npt.NDArray[np.float32]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.service.inference.batching import Batcher, Done, LoopBatcher, ThreadBatcher
+from sentiment_conv1d.service.inference.batching import Batcher, Done, LoopBatcher, Pulse, ThreadBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.statistics import Statistics
@@ -83,7 +83,7 @@ def in_steps(echo: Echo, max_rows: int = 32, max_size: int = 100) -> LoopBatcher
 
 
 def on_thread(echo: Echo, executor: ThreadPoolExecutor, max_rows: int = 32, max_delay: float = 0.0) -> ThreadBatcher:
-    return ThreadBatcher(cast(Classifier, echo), executor, max_rows, max_delay)
+    return ThreadBatcher(cast(Classifier, echo), executor, Pulse(), max_rows, max_delay)
 
 
 def submit(batcher: Batcher, *rows: str) -> asyncio.Future[Done]:

@@ -26,7 +26,7 @@ from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from tests.proc import children, connections
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, eventually, pause
-from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
+from tests.service.artifacts import GOLDEN, endless_graph, probabilities, publish_strength, publish_table
 from tests.service.callers import Callers
 from tests.service.grpc.channels import connect
 from tests.service.process.test_supervisor import versions
@@ -513,16 +513,18 @@ def test_mounts_of_kubernetes(tmp_path: Path) -> None:
         assert "refused" not in "".join(server.log) and "ignored" not in "".join(server.log)
 
 
-#: Read by every Python at its start.
+#: Read by every Python at its start. Workers open versions on another thread than the main one, other processes on the
+#: main thread.
 PATCH = """
 import os
-import re
+import threading
+import time
 import sentiment_conv1d.service.inference.classifier, sentiment_conv1d.service.inference.engine
 Classifier = sentiment_conv1d.service.inference.classifier.Classifier
 opened = Classifier.__init__
 def open(self, artifact, **keywords):
-    if artifact.manifest.version == 2:
-        os.abort()
+    if artifact.manifest.version == 2 and (threading.current_thread() is threading.main_thread()) == ON_MAIN_THREAD:
+        FAULT()
     opened(self, artifact, **keywords)
 Classifier.__init__ = open
 if os.environ.get("APART"):
@@ -530,18 +532,59 @@ if os.environ.get("APART"):
 """
 
 
-def patched(folder: Path, **variables: str) -> dict[str, str]:
-    """Return the environment of a server that version 2 of any model crashes."""
+def patched(folder: Path, fault: str, *, on_main_thread: bool = False, **variables: str) -> dict[str, str]:
+    """Return the environment of a server in which opening version 2 of any model ends in a call."""
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(PATCH)
+    patch = PATCH.replace("ON_MAIN_THREAD", str(on_main_thread)).replace("FAULT()", fault)
+    (folder / "sitecustomize.py").write_text(patch)
     return {"PYTHONPATH": f"{folder}{os.pathsep}{PROJECT}"} | variables
+
+
+def test_version_that_never_ends(repository: Path) -> None:
+    """A version that does not open in time is refused, no request fails, no worker ends, and later versions load."""
+    flags = ("--workers", "2", "--default-model", "tickets", "--load-timeout", "5", *WATCH)
+    with ServerProcess(*flags, repository=repository) as server, Traffic(server) as traffic:
+        before = children(server.process.pid)
+        publish_table(repository, endless_graph())
+        eventually(lambda: state(server, 2) == ("LOADING", ""))
+        traffic.flow()
+        server.wait_for_log(r"refused a version of tickets: it did not open .* within 5 s .*version=2 fault=timeout")
+        assert ("tickets", "2", "refused", "timeout") in gauge(server)
+        publish(repository, 3)
+        traffic.until(3)
+        assert children(server.process.pid) == before
+
+
+def test_version_that_crashes_its_process(repository: Path, tmp_path: Path) -> None:
+    """A version that crashes the process that opens it is refused, and no worker ends."""
+    variables = patched(tmp_path / "patch", "os.abort()", on_main_thread=True)
+    flags = ("--workers", "2", "--default-model", "tickets", *WATCH)
+    with ServerProcess(*flags, repository=repository, **variables) as server:
+        before = children(server.process.pid)
+        publish(repository, 2)
+        server.wait_for_log(r"refused .*: the process that opened it was killed by signal 6 .*fault=crashed")
+        assert versions(server, 4) == {"1": 4}
+        assert children(server.process.pid) == before
+
+
+def test_version_that_never_ends_in_a_worker(repository: Path, tmp_path: Path) -> None:
+    """A worker that alone does not open a version in time is replaced, the version refused, and later ones load."""
+    variables = patched(tmp_path / "patch", "time.sleep(3600)")
+    flags = ("--workers", "2", "--default-model", "tickets", "--load-timeout", "3", *WATCH)
+    with ServerProcess(*flags, repository=repository, **variables) as server:
+        publish(repository, 2)
+        server.wait_for_log(r"refused a version of tickets: a worker took more than 6 s to open it .*fault=timeout")
+        server.wait_for_log(r"worker \d hung and is replaced")
+        publish(repository, 3)
+        eventually(lambda: versions(server, 4) == {"3": 4})
+        assert len([line for line in server.log if "is replaced" in line]) == 1
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_version_that_crashes_workers(repository: Path, tmp_path: Path, workers: int) -> None:
     """The version is refused after it has crashed two workers in turn, and the other workers answer."""
     flags = ("--workers", str(workers), "--default-model", "tickets", *WATCH)
-    with ServerProcess(*flags, repository=repository, **patched(tmp_path / "patch")) as server:
+    with ServerProcess(*flags, repository=repository, **patched(tmp_path / "patch", "os.abort()")) as server:
         publish(repository, 2)
         server.wait_for_log(r"refused a version of tickets: 2 workers ended while they opened it .*fault=crashed")
         eventually(lambda: len(children(server.process.pid)) == workers)
@@ -552,7 +595,7 @@ def test_version_that_crashes_workers(repository: Path, tmp_path: Path, workers:
 
 def test_workers_that_open_for_themselves(repository: Path, tmp_path: Path) -> None:
     """A worker that cannot share the parent's session, as on a GPU, opens the files that the parent read."""
-    variables = patched(tmp_path / "patch", APART="1")
+    variables = patched(tmp_path / "patch", "pass", APART="1")
     flags = ("--workers", "2", "--default-model", "tickets", "--version-labels", "tickets=stable:1", *WATCH)
     with ServerProcess(*flags, repository=repository, **variables) as server:
         assert not [line for line in server.log if "which is not served" in line]

@@ -22,8 +22,8 @@ from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
 from tests.proc import children
-from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
-from tests.service.artifacts import publish_table, shipped_copy
+from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, run
+from tests.service.artifacts import endless_graph, publish_table, shipped_copy
 
 FILES = (GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE)
 
@@ -157,18 +157,31 @@ def test_shutdown_timeout() -> None:
         assert process.stop() == 0
 
 
-def test_signal_while_loading() -> None:
-    """A server that gets SIGTERM before it listens exits with status 0."""
-    command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--port", "0", "--device", "63"]
+def test_signal_while_loading(tmp_path: Path) -> None:
+    """A server that gets SIGTERM before it listens exits with status 0, and so does the process that opens a model."""
+    publish_table(tmp_path, endless_graph())
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--model-repository", str(tmp_path)]
     with subprocess.Popen(command, cwd=PROJECT, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            assert "running on the CPU" in process.stderr.readline()
+            eventually(lambda: len(children(process.pid)) == 1)
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0
+            # The end of the stream is the end of both processes.
             assert process.stderr.read().endswith("received SIGTERM before the service was ready\n")
         finally:
             process.kill()
+
+
+def test_version_that_never_ends_at_the_start(tmp_path: Path) -> None:
+    """A service refuses a version that does not open in time, serves the next one, and needs at least one."""
+    publish_table(tmp_path)
+    publish_table(tmp_path, endless_graph())
+    with ServerProcess("--load-timeout", "5", repository=tmp_path) as process:
+        process.wait_for_log(r"refused a version of tickets: .*tickets/2: it did not open .* version=2 fault=timeout")
+        assert process.client.post("/v1/predict", json={"text": "praise"}).json()["model"]["version"] == "1"
+    refusal = refused("--model-repository", str(tmp_path), "--versions", "only:2", "--load-timeout", "1")
+    assert f"{tmp_path}/tickets/2: it did not open and answer its golden text within 1 s (--load-timeout)" in refusal
 
 
 def test_port_taken(server: ServerProcess) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.proc import children, connections, established, sockets
 from tests.processes import PATIENCE, ServerProcess, eventually, pause, run
-from tests.service.artifacts import publish_table
+from tests.service.artifacts import endless_graph, publish_table
 from tests.service.telemetry.test_metrics import series, value
 
 
@@ -127,7 +127,7 @@ def replaced(reason):
 reasons = []
 service = supervisor.Supervisor(
     work, 16, {}, ReplayLog(LoadedModels()), ready=ready, followed=print, replaced=replaced,
-    worker_seconds=60, shutdown_seconds=5, drain_seconds=0,
+    attempt=print, load_seconds=60, worker_seconds=60, shutdown_seconds=5, drain_seconds=0,
 )
 assert service.run()
 print({reason: reasons.count(reason) for reason in set(reasons)})
@@ -176,6 +176,22 @@ def test_a_worker_that_hangs_is_replaced() -> None:
         samples = series(process.client.get("/metrics").text)
         assert value(samples, "sentiment_workers_replaced_total", reason="died") == 0
         assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 1
+
+
+@pytest.mark.parametrize("texts", [1, 100], ids=["event loop", "thread"])
+def test_a_run_that_never_ends(tmp_path: Path, texts: int) -> None:
+    """A worker whose model never ends for some texts is replaced, whichever thread runs them, and others answer."""
+    publish_table(tmp_path, endless_graph(questions=2))
+    flags = ("--workers", "2", "--worker-timeout", "3", "--request-timeout", "600")
+    with ServerProcess(*flags, repository=tmp_path) as process:
+        assert versions(process, 4) == {"1": 4}
+        with pytest.raises(httpx.TransportError):
+            process.client.post("/v1/predict_batch", json={"texts": ["question question"] * texts})
+        [hung] = process.wait_for_log(r"worker (\d) hung and is replaced").groups()
+        eventually(lambda: len(children(process.process.pid)) == 2)
+        assert versions(process, 4) == {"1": 4}
+        samples = series(process.client.get("/metrics").text)
+        assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 1, hung
 
 
 def request_livez(port: int) -> socket.socket:
