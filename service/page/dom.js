@@ -9,6 +9,9 @@ export function make(name, attributes = {}, ...children) {
   return dress(document.createElement(name), attributes, children);
 }
 
+/** Isolate a text, which can be written from right to left, from the text around it. */
+export const isolate = (text) => make("bdi", {}, text);
+
 /** Create an SVG element. */
 export function draw(name, attributes = {}, ...children) {
   return dress(document.createElementNS(SVG, name), attributes, children);
@@ -37,7 +40,7 @@ export function fillTable(table, head, rows, quantities = []) {
   table.replaceChildren(
     make("thead", {}, make("tr", {}, ...head.map((title, column) => make("th", { scope: "col", ...kind(column) }, title)))),
     make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((cell, column) =>
-      make("td", { "data-title": head[column], ...kind(column) }, cell))))),
+      make("td", { "data-title": head[column], ...kind(column) }, typeof cell === "string" ? isolate(cell) : cell))))),
   );
 }
 

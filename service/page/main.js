@@ -1,14 +1,18 @@
 // The page: sends the typed text to the service and shows the answers.
 
+import { showRows, startBatch } from "./batch.js";
 import { describeAgreement, showComparison, showComparisonTrouble } from "./comparison.js";
 import { byId, make } from "./dom.js";
-import { percent } from "./format.js";
-import { showModels } from "./model.js";
-import { chosen, chosenComparison, offerLabels, offerModels } from "./picker.js";
+import { openModel, showModels } from "./model.js";
+import { choose, chosen, chosenComparison, chosenVersion, offerLabels, offerModels } from "./picker.js";
 import { goToWord, show, start } from "./reading.js";
-import { markWords, showExplanation, showFilters, showPrediction, walkWithKeys } from "./review.js";
-import { SAMPLES } from "./samples.js";
-import { get, Newest, post, rememberKey } from "./service.js";
+import { describePrediction, knowsAny, showExplanation, showFilters, showPrediction } from "./review.js";
+import { get, hasKey, Newest, post, rememberKey } from "./service.js";
+import { asCurl, asPython, copy, linkTo, sharedIn } from "./share.js";
+import { knownOf } from "./shipped.js";
+import { chosenThreshold, decide, offerThreshold, startThreshold, thresholdMoved } from "./threshold.js";
+import { goTo, showView, walkTabs } from "./views.js";
+import { startWords } from "./words.js";
 
 const TYPING = 140; // milliseconds after the last key press until the page requests an explanation
 const SETTLED = 450; // until it requests all intermediate values
@@ -25,7 +29,9 @@ let inspected = null; // the inspection that is shown, with its request
 let nearReading = false;
 let spoken = 0; // the timers of an announcement and of another try
 let waiting = 0;
-let offered = null; // the samples on the page
+let offered = []; // the samples on the page
+let shared = null; // what a link contains, until the models are known
+let awaited = null; // the word that a filter shall read as soon as all intermediate values are there
 
 function ask(milliseconds = TYPING) {
   const request = { text: byId("text").value, ...chosen() };
@@ -34,33 +40,59 @@ function ask(milliseconds = TYPING) {
   byId("reads").ariaBusy = "true"; // until all intermediate values of this text are shown
   inspecting.stop();
   comparing.stop();
+  awaited = null;
   explaining.run(milliseconds, (signal) => explain(request, signal), ({ prediction, explanation }) => {
     hideTrouble();
     latest = { request, prediction, explanation };
     filter = undefined;
     const model = modelOf(prediction);
     const { tokenizer } = model;
-    showPrediction(prediction, tokenizer);
+    offerThreshold(model);
     offerLabels(explanation ? model : null);
-    offerSamples(model);
-    announce(describePrediction(prediction));
+    showVerdict();
+    openModel(model);
     compare();
-    byId("why").hidden = !explanation;
+    byId("why").hidden = byId("details").hidden = !explanation;
     byId("steps").hidden = !explanation;
     byId("reads-note").hidden = Boolean(explanation);
     byId("reads").ariaBusy = String(Boolean(explanation));
-    if (!explanation) return;
-    const { text } = request;
-    const target = explained(explanation);
-    showExplanation(text, explanation, target, tokenizer, (index) => { goToWord(index); scrollToSlide(); });
-    showFilters(text, explanation, (choice) => { watch(choice); scrollToSlide(); });
-    inspectSoon(SETTLED);
+    if (explanation) {
+      const { text } = request;
+      showExplanation(text, explanation, explained(explanation), tokenizer, watchWord);
+      showFilters(text, explanation, (choice) => { watch(choice); goToSlide(); });
+      inspectSoon(SETTLED);
+    }
+    offerSamples(model);
   }, (trouble) => showTrouble(trouble, () => ask(0)));
 }
 
-function scrollToSlide() {
-  byId("step-slide").scrollIntoView();
+function showVerdict() {
+  const { request, prediction, explanation } = latest;
+  const { tokenizer } = modelOf(prediction);
+  showPrediction(prediction, tokenizer, explanation);
+  const said = describe(latest);
+  byId("reads-text").textContent = request.text;
+  byId("reads-label").textContent = said;
+  announce(said);
+}
+
+function goToSlide() {
+  goTo("step-slide");
   byId("play").focus({ preventScroll: true });
+}
+
+/** Go to the filter, and place it on a word of the text. */
+function watchWord(index) {
+  awaited = index;
+  goToSlide();
+  if (inspected?.request === latest.request) placeFilter();
+}
+
+function placeFilter() {
+  if (awaited === null) return;
+  goToWord(awaited);
+  awaited = null;
+  byId("step-slide").scrollIntoView();
 }
 
 /** The explanation, or only the prediction if the model has no explanation. */
@@ -72,7 +104,7 @@ async function explain(request, signal) {
 }
 
 async function listModels(signal) {
-  showModels(models = (await get("v1/models", signal)).models);
+  showModels(models = (await get("v1/models", signal)).models, tryWith);
   offerModels(models, () => ask(0), compare);
 }
 
@@ -105,7 +137,7 @@ function compare() {
   byId("comparison").classList.add("waiting");
   comparing.run(0, (signal) => (first.explanation ? answerTo(request, signal) : predict(request, signal)), (second) => {
     showComparison(first, second, sameLogit(first, second) ? target : null);
-    announce(`${describePrediction(first.prediction)}. ${describeAgreement(first.prediction, second.prediction)}`);
+    announce(`${describe(first)}. ${describeAgreement(first.prediction, second.prediction)}`);
   }, (trouble) => showComparisonTrouble(trouble, compare));
 }
 
@@ -144,6 +176,7 @@ function inspect(milliseconds = 0) {
     const { explanation } = inspection;
     show(inspected, explained(explanation), modelOf(explanation.prediction).tokenizer);
     byId("reads").ariaBusy = "false";
+    placeFilter();
   }, (trouble) => showTrouble(trouble, () => { hideTrouble(); inspect(); }));
 }
 
@@ -152,7 +185,7 @@ function watch({ width, index }) {
   inspect();
 }
 
-const describePrediction = ({ label, score }) => `${label}, ${percent(score)}`;
+const describe = ({ prediction, explanation }) => describePrediction(prediction, modelOf(prediction).tokenizer, explanation);
 
 function announce(message) {
   clearTimeout(spoken);
@@ -175,41 +208,97 @@ function hideTrouble() {
   byId("trouble").hidden = true;
 }
 
+/** Learn which model answers, and begin with the text of a link or with a sample of this model. */
+function begin() {
+  explaining.run(0, async (signal) => {
+    await listModels(signal);
+    return shared ? null : post("v1/predict", { text: "", ...chosenVersion() }, signal);
+  }, (prediction) => {
+    if (shared) return takeShared();
+    offerSamples(modelOf(prediction));
+    if (!byId("text").value) byId("text").value = offered[0]?.text ?? "";
+    return ask(0);
+  }, (trouble) => showTrouble(trouble, begin));
+}
+
+/** Show the view that the address names, or the text of a link. */
+function followAddress() {
+  shared = sharedIn(location.hash);
+  showView(location.hash.slice(1));
+  if (shared && models) takeShared();
+}
+
+function takeShared() {
+  const { text, model, version } = shared;
+  shared = null;
+  tryWith({ name: model, version }, text);
+}
+
+/** Classify a text with a model, or with the default one if the model is not loaded. */
+function tryWith(model, text) {
+  byId("text").value = text;
+  const found = !model.name || choose(model);
+  byId("shared-note").hidden = found;
+  byId("shared-note").textContent = found ? "" : `The link names ${model.name}, version ${model.version}, which is not loaded here. The default model answers.`;
+  if (byId("try").hidden) goTo("try");
+  ask(0);
+}
+
+/** Offer the texts of the model's manifest, or those known for it. A sample of another model gives way to them. */
+function offerSamples(model) {
+  const samples = model.samples.length ? model.samples : knownOf(model)?.samples ?? [];
+  if (samples === offered) return;
+  const field = byId("text");
+  const stale = offered.some(({ text }) => text === field.value);
+  offered = samples;
+  byId("samples").replaceChildren(...samples.map(({ name, label, text }) => {
+    const button = make("button", { type: "button", title: text.slice(0, 100) }, name ?? label);
+    button.addEventListener("click", () => { field.value = text; changed(0); });
+    return button;
+  }));
+  if (!stale || samples.some(({ text }) => text === field.value)) return;
+  field.value = samples[0]?.text ?? "";
+  ask(0);
+}
+
+/** Ask for the text that the reader changed. The address does not claim the text of a link any more. */
+function changed(milliseconds) {
+  if (sharedIn(location.hash)) history.replaceState(null, "", "#try");
+  byId("shared-note").hidden = true;
+  ask(milliseconds);
+}
+
 byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   rememberKey(byId("key").value.trim());
   byId("key").value = "";
-  ask(0);
+  if (latest) ask(0); else begin();
 });
 
-byId("text").addEventListener("input", () => ask());
-
-/** Offer the texts of the model's manifest, or some reviews if it has none. */
-function offerSamples(model) {
-  const samples = model?.samples.length ? model.samples : SAMPLES;
-  if (samples === offered) return;
-  offered = samples;
-  byId("samples").replaceChildren(...samples.map(({ name, label, text }) => {
-    const button = make("button", { type: "button", title: text.slice(0, 100) }, name ?? label);
-    button.addEventListener("click", () => { byId("text").value = text; ask(0); });
-    return button;
-  }));
-}
+byId("text").addEventListener("input", () => changed());
 
 new IntersectionObserver(([{ isIntersecting }]) => {
   nearReading = isIntersecting;
   inspectSoon();
 }, { rootMargin: "400px" }).observe(byId("reads"));
 
-const current = new IntersectionObserver((entries) => {
-  const section = entries.findLast(({ isIntersecting }) => isIntersecting)?.target;
-  if (!section) return;
-  for (const link of document.querySelectorAll("nav a")) link.ariaCurrent = link.hash === `#${section.id}` ? "true" : null;
-}, { rootMargin: "-30% 0px -65% 0px" });
-for (const section of document.querySelectorAll("main > section")) current.observe(section);
+const request = () => ({ text: byId("text").value, ...chosenVersion(), ...chosenThreshold() });
+byId("copy-curl").addEventListener("click", () => copy(asCurl(request(), hasKey()), "The command is copied."));
+byId("copy-python").addEventListener("click", () => copy(asPython(request(), hasKey()), "The program is copied."));
+byId("copy-link").addEventListener("click", () => {
+  if (latest) copy(linkTo(byId("text").value, latest.prediction.model), "The link is copied. It contains the text, after a # sign: browsers do not send that part to a server.");
+});
 
-start(watch, markWords);
-walkWithKeys();
-offerSamples(null);
-if (!byId("text").value) byId("text").value = SAMPLES[0].text;
-ask(0);
+start(watch);
+startWords();
+startThreshold(() => { showVerdict(); showRows(); });
+startBatch({
+  request: chosenVersion,
+  read: (prediction) => ({ ...decide(prediction), known: knowsAny(prediction, modelOf(prediction).tokenizer) }),
+  note: () => (thresholdMoved() ? "The labels follow the threshold that is set under Try it." : ""),
+  trouble: showTrouble,
+});
+walkTabs();
+addEventListener("hashchange", followAddress);
+followAddress();
+begin();

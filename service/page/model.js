@@ -1,21 +1,32 @@
-// "The model": the loaded models, and the contents of their manifests.
+// "The model": the loaded models, what they are for, and the contents of their manifests.
 
 import { byId, make, meter } from "./dom.js";
 import { count, several } from "./format.js";
+import { purposeOf } from "./purpose.js";
 
 // The names of metrics for which higher is better, and of those for which lower is better.
 const QUALITIES = { accuracy: "Accuracy", roc_auc: "Area under the ROC curve", macro_f1: "Macro F1" };
 const COSTS = { log_loss: "Log loss", brier: "Brier score", expected_calibration_error: "Calibration error" };
 
-/** Show every loaded model. */
-export function showModels(models) {
-  byId("models").replaceChildren(...models.flatMap((model) => [
-    make("h2", {}, `${model.name}, version ${model.version}`),
+/** Show every loaded model. Calls `onTry(model, text)` for a text that a model gets wrong. */
+export function showModels(models, onTry) {
+  byId("models").replaceChildren(...models.map((model) => make("details", { class: "model", "data-model": keyOf(model) },
+    make("summary", {}, make("h2", {}, `${model.name}, version ${model.version}`)),
+    make("h3", {}, "What this model is for"),
+    purposeOf(model, (text) => onTry(model, text)),
+    make("h3", {}, "Facts"),
     facts(model),
     ...(model.metrics ? [measured(model.metrics)] : [make("p", {}, "Its manifest has no metrics.")]),
     make("div", { class: "plots" }, ...plots(model)),
-  ]));
+  )));
 }
+
+/** Open the description of a model, and close the others. */
+export function openModel(model) {
+  for (const each of byId("models").children) each.open = each.dataset.model === keyOf(model);
+}
+
+const keyOf = ({ name, version }) => `${name}/${version}`;
 
 function facts(model) {
   const how = model.configuration;
@@ -34,7 +45,7 @@ function facts(model) {
 }
 
 function measured(metrics) {
-  return make("p", {}, `Measured on ${metrics.measured_on}${metrics.measured_on.includes(count(metrics.examples)) ? "" : `, ${several(metrics.examples, "example")}`}, with the network that this service runs.`);
+  return make("p", {}, `Measured on ${metrics.measured_on}${metrics.measured_on.includes(count(metrics.examples)) ? "" : `, ${several(metrics.examples, "example")}`}, on the network that this service runs.`);
 }
 
 function plots(model) {

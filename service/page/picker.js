@@ -28,9 +28,23 @@ export function offerLabels(model) {
 
 /** The fields of a request for a text; only explanations take a label. */
 export function chosen() {
-  const model = chosenModel("model-choice");
   const label = byId("label-choice").value;
-  return { ...(model ? { model: model.name, version: model.version } : {}), ...(label ? { label } : {}) };
+  return { ...chosenVersion(), ...(label ? { label } : {}) };
+}
+
+/** The fields of a request that name the chosen model and version; none for the default model. */
+export function chosenVersion() {
+  const model = chosenModel("model-choice");
+  return model ? { model: model.name, version: model.version } : {};
+}
+
+/** Choose a model. Returns whether it is offered; if not, the default model is chosen. */
+export function choose(model) {
+  byId("model-choice").value = keyOf(model);
+  byId("label-choice").value = AUTOMATIC;
+  if (chosenModel("model-choice")) return true;
+  byId("model-choice").value = AUTOMATIC;
+  return false;
 }
 
 /** The model to compare with; undefined for none. */

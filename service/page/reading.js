@@ -1,7 +1,7 @@
 // "How it works": the six steps from words to a decision, drawn from the answer of `/v1/inspect`.
 
 import { showDecision } from "./decision.js";
-import { byId, fillSelect, fillTable, make, sizes, sub } from "./dom.js";
+import { byId, fillSelect, fillTable, isolate, make, sizes, sub } from "./dom.js";
 import { showBank, startMap } from "./feature-map.js";
 import { count, percent, plain, several, signed } from "./format.js";
 import { css, frame, keepDrawn, paint, palette, prepare, scaleOf, showScale } from "./heat.js";
@@ -23,16 +23,14 @@ let points = []; // points of the curve
 let seen = -1; // the position of the numbers that are shown
 let furthest = -1; // how far the curve has been drawn for this filter
 let onFilter = () => {};
-let onPlace = () => {};
 
 const slide = new Slide(showPlace, (playing) => {
   byId("play").textContent = playing ? "Pause" : "Play";
 });
 
-/** Wire the controls. Calls `chosen({width, index})` when a filter is chosen, and `placed(words)` with the indices of the words beneath it. */
-export function start(chosen, placed) {
+/** Wire the controls. Calls `chosen({width, index})` when a filter is chosen. */
+export function start(chosen) {
   onFilter = chosen;
-  onPlace = placed;
   byId("play").addEventListener("click", play);
   byId("back").addEventListener("click", () => slide.seek(Math.round(slide.place) - 1));
   byId("forward").addEventListener("click", () => slide.seek(Math.round(slide.place) + 1));
@@ -115,7 +113,7 @@ function showIds() {
     (shown.explanation.prediction.truncated
       ? "This text is longer, so a part of it is cut off."
       : `This text has ${several(words.length, "word")}${start ? " and the start id" : ""}, so ${several(pads, "pad id")} ${pads === 1 ? "is" : "are"} added ${behind ? "after" : "before"} it.`);
-  const chip = (kind, name, id) => make("span", { class: `chip ${kind}` }, name, make("b", {}, id));
+  const chip = (kind, name, id) => make("span", { class: `chip ${kind}` }, isolate(name), make("b", {}, id));
   const padding = pads ? [chip("filler", `pad \u00d7 ${count(pads)}`, count(behind ? shown.ids.at(-1) : shown.ids[0]))] : [];
   byId("chips").replaceChildren(
     ...(behind ? [] : padding),
@@ -215,7 +213,6 @@ function showPlace(place) {
     byId("scrub").value = at;
     byId("scrub").setAttribute("aria-valuetext", `place ${at} of ${curve.length - 1}, over ${wordsUnder(shown, bank, at)}: ${plain(curve[at])}`);
     showProduct(at);
-    onPlace(positionsUnder(bank, at).map((position) => position - shown.first_word));
   }
   drawClose(place);
   byId("window").style.left = `${(100 * startOf(bank, place)) / timeOf(shown)}%`;
@@ -237,7 +234,7 @@ function showProduct(at) {
     make("span", { class: "head word-head" }, "word"), ...["its numbers", "\u00d7 the filter\u2019s", "= products"].map((head) => make("span", { class: "head" }, head)),
     make("span", { class: "head part" }, "added up"),
     ...positions.flatMap((position, tap) => [
-      make("span", { class: "name" }, nameAt(shown, position)),
+      make("span", { class: "name" }, isolate(nameAt(shown, position))),
       strip(numbersAt[tap], shown.embeddingScale), strip(kernel[tap], shown.kernelScale), strip(products[tap], scale),
       make("span", { class: "part" }, signed(parts[tap])),
     ]));

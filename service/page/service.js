@@ -13,6 +13,9 @@ export class Trouble extends Error {
 /** Keep an API key until the tab is closed. */
 export const rememberKey = (key) => sessionStorage.setItem(KEY, key);
 
+/** Whether requests carry an API key. */
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+
 export const get = (path, signal) => ask(path, { signal });
 
 export const post = (path, body, signal) =>

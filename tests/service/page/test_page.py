@@ -18,14 +18,30 @@ from tests.service.page.conftest import Open
 TEXTS = [
     "Two dull hours that I will never get back.",
     "A gripping \U0001f600, beautifully acted film; not bad, flumberous.",
-    "",
 ]
 PHONE = {"width": 390, "height": 844}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+VIEWS = ("Try it", "Many texts", "How it works", "The model")
+
+
+def show_view(page: Page, name: str) -> None:
+    """Select a tab."""
+    tab = page.get_by_role("tab", name=name)
+    tab.click()
+    expect(tab).to_have_attribute("aria-selected", "true")
+
+
+def accessible(page: Page) -> None:
+    """Fail if axe-core finds a serious problem in the view that is shown, in either colour scheme."""
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        for broken in Axe().run(page).response["violations"]:
+            assert broken["impact"] not in ("serious", "critical"), [broken["id"], broken["nodes"][0]["html"]]
 
 
 def type_text(page: Page, text: str) -> None:
     """Type a text and wait for its answer."""
+    show_view(page, "Try it")
     page.get_by_label("Your text").fill(text)
     expect(page.locator("#verdict")).not_to_have_class(re.compile("waiting"))
 
@@ -36,8 +52,8 @@ def api(server: ServerProcess, route: str, **body: Any) -> dict[str, Any]:
 
 
 def show_reading(page: Page) -> None:
-    """Scroll to "How it works", and wait until it is drawn."""
-    page.locator("#reads").scroll_into_view_if_needed()
+    """Show "How it works", and wait until it is drawn."""
+    show_view(page, "How it works")
     expect(page.locator("#reads")).to_have_attribute("aria-busy", "false")
     expect(page.locator("#curve-line")).to_have_attribute("points", re.compile(r"\d"))
 
@@ -99,7 +115,7 @@ def test_tints_agree_with_the_explanation(open_page: Open, server: ServerProcess
     type_text(page, text)
     explanation = api(server, "explain", text=text)
     largest = max(abs(word["share"]) for word in explanation["words"])
-    buttons = page.locator("#words button")
+    buttons = page.locator("#words .word")
     expect(buttons).to_have_count(len(explanation["words"]))
     strengths = []
     for button, word in zip(buttons.all(), explanation["words"], strict=True):
@@ -125,6 +141,7 @@ def test_filters_agree_with_the_explanation(open_page: Open, server: ServerProce
     page = open_page().page
     type_text(page, TEXTS[1])
     explanation = api(server, "explain", text=TEXTS[1])
+    page.get_by_text("The filters that mattered most").click()
     rows = page.locator("#filters tbody tr")
     expect(rows).to_have_count(10)
     for row, each in zip(rows.all(), explanation["filters"], strict=True):
@@ -137,31 +154,6 @@ def test_filters_agree_with_the_explanation(open_page: Open, server: ServerProce
     expect(page.locator("#filter-number")).to_have_value(str(explanation["filters"][4]["index"]))
 
 
-def test_exact_numbers_on_hover_and_focus(open_page: Open, server: ServerProcess) -> None:
-    """Hovering or focusing a word shows its exact share, and Enter moves the filter to it."""
-    page = open_page().page
-    type_text(page, "A superb but flumberous film")
-    words = api(server, "explain", text="A superb but flumberous film")["words"]
-    readout = page.locator("#readout")
-
-    def number(share: float) -> str:
-        return f"{share:+.4f}".replace("-", "\u2212")
-
-    page.locator("#words button").nth(1).hover()
-    expect(readout).to_contain_text(f"\u201csuperb\u201d adds {number(words[1]['share'])}")
-    page.locator("#words button").first.focus()
-    for key, place in (("ArrowRight", 1), ("End", 4), ("ArrowLeft", 3), ("Home", 0)):
-        page.keyboard.press(key)
-        expect(page.locator("#words button").nth(place)).to_be_focused()
-        expect(readout).to_contain_text(f"\u201c{words[place]['text']}\u201d adds {number(words[place]['share'])}")
-    assert page.locator("#words button[tabindex='0']").count() == 1
-    show_reading(page)
-    page.locator("#words button").nth(2).focus()
-    page.keyboard.press("Enter")
-    expect(page.locator("#play")).to_be_focused()
-    assert "but" in page.locator("#taps .name").all_inner_texts()
-
-
 def test_unknown_and_unread_words_are_seen(open_page: Open) -> None:
     """Unknown words are underlined, and the text that is not read is struck through and counted."""
     page = open_page().page
@@ -170,7 +162,7 @@ def test_unknown_and_unread_words_are_seen(open_page: Open) -> None:
     assert unread.inner_text().endswith("unread unread")
     assert "line-through" in unread.evaluate("element => getComputedStyle(element).textDecorationLine")
     expect(page.locator("#words")).to_contain_text("Not read, 50 words")
-    expect(page.locator("#words button")).to_have_count(400)
+    expect(page.locator("#words .word")).to_have_count(400)
     type_text(page, "flumberous film")
     unknown = page.locator("#words .unknown")
     assert unknown.inner_text() == "flumberous"
@@ -356,7 +348,11 @@ def test_model_section(open_page: Open, server: ServerProcess) -> None:
     """The name, the version and every metric of the manifest are shown as numbers and as plots."""
     page = open_page().page
     _, model, _ = server.client.get("/v1/models").json()["models"]  # the first one has no dense layer before the last
+    show_view(page, "The model")
     section = page.locator("#models")
+    for heading in section.locator("summary").all():
+        if heading.locator("..").get_attribute("open") is None:
+            heading.click()
     expect(section).to_contain_text(f"{model['name']}, version {model['version']}")
     expect(section).to_contain_text(model["metrics"]["measured_on"])
     plots = section.locator("figure")
@@ -426,7 +422,7 @@ def test_error_messages(open_page: Open) -> None:
         expect(page.locator("#label")).to_have_text("positive")
 
         page.route("**/v1/inspect", lambda route: route.fulfill(status=503, json=refusal))
-        page.locator("#reads").scroll_into_view_if_needed()
+        show_view(page, "How it works")
         expect(trouble).to_contain_text("The service is busy at the moment.")
         page.unroute_all()
         page.get_by_role("button", name="Try again").click()
@@ -454,8 +450,7 @@ def test_reduced_motion(open_page: Open) -> None:
 def test_keyboard_reaches_everything(open_page: Open) -> None:
     """The tab key reaches every control in the order of the page, with a visible focus."""
     page = open_page().page
-    show_reading(page)
-    page.evaluate("window.scrollTo(0, 0)")
+    page.keyboard.press("Tab")
     reached = []
     for _ in range(60):
         page.keyboard.press("Tab")
@@ -468,25 +463,37 @@ def test_keyboard_reaches_everything(open_page: Open) -> None:
         )
         assert outline != "none", name
         reached.append(name)
+        if name == "copy-python":  # go on in another view
+            page.locator("#tab-try").focus()
+            page.keyboard.press("End")
+            page.keyboard.press("ArrowLeft")
+            page.keyboard.press("Space")
+            expect(page.locator("#curve-line")).to_have_attribute("points", re.compile(r"\d"))
         if name == "crop":
             break
-    order = ["skip", "text", "filter-choice", "filter-number", "back", "play", "forward", "peak", "scrub", "crop"]
-    assert [name for name in reached if name in order] == order
+    before = ["tab-try", "text", "model-choice", "comparison-choice", "threshold-choice", "copy-link", "copy-curl"]
+    behind = ["copy-python", "filter-choice", "filter-number", "back", "play", "forward", "peak", "scrub", "crop"]
+    assert [name for name in reached if name in (*before, *behind)] == [*before, *behind]
 
 
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 1280, "height": 900}], ids=["phone", "desktop"])
 def test_accessibility(
     open_page: Open, several: ServerProcess, server: ServerProcess, viewport: dict[str, int]
 ) -> None:
-    """axe-core finds no serious problem in the light and the dark scheme, with both models and all kinds of words."""
+    """axe-core finds no serious problem in any view, with both models and all kinds of words."""
     page = open_page(several if viewport == PHONE else server, viewport=viewport).page
     type_text(page, "unread praise " * 4 + "A superb but flumberous film with an awful, boring question.")
-    show_reading(page)
     page.get_by_text("All words as a table").click()
-    for scheme in SCHEMES:
-        page.emulate_media(color_scheme=scheme)
-        for broken in Axe().run(page).response["violations"]:
-            assert broken["impact"] not in ("serious", "critical"), [broken["id"], broken["nodes"][0]["html"]]
+    page.get_by_text("The filters that mattered most").click()
+    page.locator("#words .word").first.click()
+    show_view(page, "Many texts")
+    page.get_by_label("Texts", exact=True).fill("A superb film.\nflumberous\n")
+    page.get_by_role("button", name="Classify").click()
+    expect(page.locator("#predictions tbody tr")).to_have_count(2)
+    show_reading(page)
+    for view in VIEWS:
+        show_view(page, view)
+        accessible(page)
 
 
 def test_fits(open_page: Open) -> None:
@@ -494,9 +501,11 @@ def test_fits(open_page: Open) -> None:
     page = open_page(viewport={"width": 320, "height": 800}).page
     type_text(page, "unbreakable" * 20 + " A superb, superb film, but an awful, boring ending. " * 30)
     show_reading(page)
-    for width in (320, 390, 768, 1280):
-        page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for view in VIEWS:
+        show_view(page, view)
+        for width in (320, 390, 768, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, view
 
 
 def test_colours_follow_the_system(open_page: Open) -> None:

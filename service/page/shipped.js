@@ -1,4 +1,4 @@
-// Sample texts for models without samples.
+// What is known of the shipped models beyond their manifests: their purpose, sample texts, and texts that they get wrong.
 
 const LONG = `I went in knowing nothing, and for the first quarter of an hour I was sure that I had made a mistake. The
 camera sits in a kitchen and watches a woman peel potatoes. Nobody speaks. A clock ticks, a dog barks somewhere down the
@@ -22,10 +22,37 @@ handkerchief, a couple held hands, and somewhere at the back someone began to cl
 go and see it, take your brother along, and do not talk about it until you are home. It is beautiful, sad and honest,
 and one of the best things I have seen this year.`.replaceAll("\n", " ");
 
-export const SAMPLES = [
+const SAMPLES = [
   { name: "Praise", text: "A quiet, beautifully acted film. The first hour takes its time, but the ending is one of the best I've seen, and I'd gladly watch it again!" },
   { name: "Complaint", text: "Two dull hours that I will never get back. The plot is a mess, the jokes are awful, and not even the wonderful photography can save it." },
   { name: "Both", text: "It is not bad, and the music is lovely, but the story never comes to life and the ending is a disappointment." },
   { name: "Unknown words", text: "Flumberously zorptastic! The kwisatz plot wambles, yet the acting is superb." },
   { name: "Too long", text: LONG },
 ];
+
+// Kinds of texts that the shipped models get wrong, each with an example and the label that all of them give it.
+const FAILURES = [
+  ["Negation", "Not bad at all.", "negative"],
+  ["Irony", "What a masterpiece of boredom. Bravo.", "positive"],
+  ["Conditions", "If you want a good night's sleep, this is the perfect film.", "positive"],
+  ["Other languages", "Ein wunderbarer, bewegender Film.", "negative"],
+  ["Other subjects", "The hotel room was dirty and the staff rude.", "positive"],
+];
+
+const REVIEWS = {
+  purpose: "To tell whether an English film review is positive or negative.",
+  training: "The 25,000 labelled training reviews of the Large Movie Review Dataset, which are from IMDb.",
+  failures: FAILURES,
+  samples: SAMPLES,
+};
+
+const SHIPPED = {
+  "imdb-cnn": REVIEWS,
+  "imdb-cnn-8bit": REVIEWS,
+  accurate: { ...REVIEWS, training: "The labelled training reviews of the Large Movie Review Dataset, which are from IMDb, and its 50,000 unlabelled reviews." },
+};
+
+/** What is known of a model; undefined if it is not a shipped one. */
+export function knownOf({ name, labels }) {
+  return labels.join() === "negative,positive" ? SHIPPED[name] : undefined;
+}

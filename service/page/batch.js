@@ -1,0 +1,207 @@
+// "Many texts": classifies lines or a column of a CSV file in several requests, and shows the predictions as a table.
+
+import { parseCsv, writeCsv } from "./csv.js";
+import { byId, fillSelect, isolate, make } from "./dom.js";
+import { count, percent, several } from "./format.js";
+import { post, Trouble } from "./service.js";
+
+// Limits of one request. A service with lower limits refuses it, and then the page halves the number of texts.
+const TEXTS = 256;
+const CHARACTERS = 200_000;
+
+const MOST_TEXTS = 10_000;
+const MOST_BYTES = 16 * 2 ** 20; // of a file
+const MOST_ROWS = 200; // in the table
+const RETRY = 2; // seconds until the page asks a busy service again, unless the service says how long
+
+let opened = null; // the file, with its name and content
+let texts = [];
+let rows = []; // the texts that are classified, with their predictions or errors
+let order = { by: "number", down: false };
+let running = null; // an AbortController
+let decision = null; // what `startBatch` was given
+
+/**
+ * Wire the view. `parts` is what it asks the page for: `request()` returns the fields that name the model, `read(prediction)`
+ * the displayed label, its score, and whether the model knows a word, and `note()` what the labels follow from.
+ */
+export function startBatch(parts) {
+  decision = parts;
+  byId("texts").addEventListener("input", () => { opened = null; byId("texts-file").value = ""; guessFormat(); readTexts(); });
+  byId("texts-file").addEventListener("change", open);
+  byId("texts-format").addEventListener("change", readTexts);
+  byId("texts-column").addEventListener("change", readTexts);
+  byId("batch").addEventListener("submit", (event) => { event.preventDefault(); classify(); });
+  byId("stop").addEventListener("click", () => running.abort());
+  byId("download").addEventListener("click", download);
+  for (const head of document.querySelectorAll("#predictions th[data-sort]")) {
+    head.firstElementChild.addEventListener("click", () => {
+      const by = head.dataset.sort;
+      order = { by, down: order.by === by ? !order.down : by !== "number" && by !== "label" };
+      showRows();
+    });
+  }
+  readTexts();
+}
+
+async function open() {
+  const [file] = byId("texts-file").files;
+  if (!file) return;
+  byId("texts").value = "";
+  try {
+    if (file.size > MOST_BYTES) throw new RangeError(`${file.name} is larger than ${MOST_BYTES / 2 ** 20} MiB.`);
+    opened = { name: file.name, content: new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer()) };
+  } catch (error) {
+    opened = { name: file.name, content: "", problem: error instanceof RangeError ? error.message : `${file.name} is not a text in UTF-8.` };
+  }
+  guessFormat();
+  readTexts();
+}
+
+const content = () => (opened ? opened.content : byId("texts").value);
+
+/** A file with the ending of CSV is CSV, and so is a text with a field `text` in its first line. */
+function guessFormat() {
+  const header = content().split(/[\r\n]/, 1)[0].toLowerCase().split(/[,;\t]/).map((each) => each.replaceAll('"', "").trim());
+  byId("texts-format").value = /\.[ct]sv$/i.test(opened?.name ?? "") || header.includes("text") ? "csv" : "lines";
+}
+
+function readTexts() {
+  let problem = opened?.problem ?? "";
+  const csv = byId("texts-format").value === "csv";
+  try {
+    texts = csv ? column(parseCsv(content())) : content().split(/\r\n|\r|\n/).filter((line) => line.trim());
+  } catch (error) {
+    texts = [];
+    problem ||= error.message;
+  }
+  byId("column-field").hidden = !csv;
+  if (texts.length > MOST_TEXTS) problem = `These are ${count(texts.length)} texts, and the page classifies at most ${count(MOST_TEXTS)}. For more, use the command sentiment-conv1d predict.`;
+  byId("texts-note").textContent = problem || `${opened ? `${opened.name}: ` : ""}${several(texts.length, "text")}`;
+  byId("texts-note").classList.toggle("problem", Boolean(problem));
+  byId("classify").disabled = Boolean(problem) || !texts.length || running !== null;
+}
+
+/** The texts of the chosen column, by default the one named `text`. */
+function column([header = [""], ...records]) {
+  const select = byId("texts-column");
+  const names = header.map((name) => name.trim() || "(no name)");
+  if (names.join("\n") !== [...select.options].map(({ text }) => text).join("\n")) {
+    const named = names.findIndex((name) => name.toLowerCase() === "text");
+    fillSelect(select, names.map((name, index) => [index, name]), Math.max(0, named));
+  }
+  return records.map((record) => record[select.selectedIndex]);
+}
+
+async function classify() {
+  running = new AbortController();
+  const { signal } = running;
+  const asked = texts;
+  let model = decision.request();
+  let most = TEXTS;
+  rows = [];
+  showRunning(true, asked.length);
+  try {
+    while (rows.length < asked.length && !signal.aborted) {
+      const part = take(asked, rows.length, most);
+      try {
+        const { predictions, errors } = await post("v1/predict_batch", { texts: part, on_error: "report", ...model }, signal);
+        const failed = new Map(errors?.map(({ index, message }) => [index, message]));
+        predictions.forEach((prediction, index) => add(part[index], prediction, failed.get(index)));
+        // One version answers all requests.
+        const answered = predictions.find(Boolean)?.model;
+        if (answered) model = { model: answered.name, version: answered.version };
+      } catch (error) {
+        if (!(error instanceof Trouble)) throw error;
+        if (error.status === 413 && part.length > 1) most = Math.ceil(part.length / 2);
+        else if (error.status === 413) add(part[0], null, error.message);
+        else if (error.status === 429 || error.status === 503) await waitFor(error.retryAfter || RETRY, error.message, signal);
+        else throw error;
+      }
+      showProgress(asked.length);
+    }
+  } catch (error) {
+    if (error instanceof Trouble) decision.trouble(error, classify);
+    else if (error.name !== "AbortError") throw error;
+  } finally {
+    running = null;
+    showRunning(false, asked.length);
+  }
+}
+
+/** The next texts that fit into a request, at least one. */
+function take(all, start, most) {
+  let end = start + 1;
+  let characters = all[start].length;
+  while (end < all.length && end - start < most && (characters += all[end].length) <= CHARACTERS) end += 1;
+  return all.slice(start, end);
+}
+
+function waitFor(seconds, message, signal) {
+  byId("batch-status").textContent = `${message} Trying again in ${seconds} s.`;
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, 1000 * seconds);
+    signal.addEventListener("abort", () => { clearTimeout(timer); resolve(); });
+  });
+}
+
+function add(text, prediction, error) {
+  rows.push({ number: rows.length + 1, text, prediction, error, tokens: prediction?.tokens });
+}
+
+function showRunning(now, total) {
+  byId("classify").disabled = now;
+  byId("stop").hidden = byId("progress").hidden = !now;
+  byId("progress").max = total;
+  showProgress(total, now);
+  if (now) return;
+  readTexts();
+  showRows();
+}
+
+function showProgress(total, now = true) {
+  byId("progress").value = rows.length;
+  byId("batch-status").textContent = now || rows.length < total ? `${count(rows.length)} of ${count(total)} classified` : "";
+}
+
+/** Show the predictions in the chosen order, for example after the threshold has changed. */
+export function showRows() {
+  byId("batch-result").hidden = !rows.length;
+  if (!rows.length) return;
+  for (const row of rows) Object.assign(row, row.prediction ? decision.read(row.prediction) : {});
+  const tally = new Map();
+  for (const { label } of rows) tally.set(label ?? "failed", (tally.get(label ?? "failed") ?? 0) + 1);
+  byId("batch-summary").textContent = `${several(rows.length, "text")}: ${[...tally].map(([label, number]) => `${count(number)} ${label}`).join(", ")}`;
+  byId("batch-note").textContent = [
+    decision.note(),
+    rows.length > MOST_ROWS ? `The table shows ${MOST_ROWS} rows.` : "",
+  ].filter(Boolean).join(" ");
+  for (const head of document.querySelectorAll("#predictions th[data-sort]")) {
+    head.ariaSort = head.dataset.sort !== order.by ? "none" : order.down ? "descending" : "ascending";
+  }
+  document.querySelector("#predictions tbody").replaceChildren(...sorted().slice(0, MOST_ROWS).map(rowOf));
+}
+
+/** The rows in the chosen order; those without a value come last. */
+function sorted() {
+  const { by, down } = order;
+  const compare = (one, other) => (one < other ? -1 : Number(one > other));
+  return rows.toSorted(({ [by]: one }, { [by]: other }) =>
+    one === undefined || other === undefined ? (one === undefined) - (other === undefined) : (down ? -1 : 1) * compare(one, other));
+}
+
+function rowOf({ number, text, label, score, known, tokens, error }) {
+  const quantity = (value) => make("td", { class: "quantity" }, value);
+  const answer = error ? make("span", { class: "problem" }, error) : known ? label : make("span", { class: "small" }, `${label}, but no word is known`);
+  return make("tr", {}, make("td", {}, count(number)), make("td", { class: "text" }, isolate(text)), make("td", {}, answer),
+    quantity(error ? "" : percent(score)), quantity(error ? "" : count(tokens)));
+}
+
+function download() {
+  const records = sorted().map(({ text, number, label, score, tokens, error }) => [text, number, label ?? "", score ?? "", tokens ?? "", error ?? ""]);
+  // Spreadsheets recognize UTF-8 by a byte order mark.
+  const file = new Blob(["\ufeff", writeCsv([["text", "number", "label", "score", "tokens", "error"], ...records])], { type: "text/csv" });
+  const link = make("a", { href: URL.createObjectURL(file), download: "predictions.csv" });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}

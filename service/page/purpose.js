@@ -1,0 +1,42 @@
+// The card of a model: what it is for, where it fails, what it was trained on and how accurate it is.
+
+import { make } from "./dom.js";
+import { count, percent, several } from "./format.js";
+import { knownOf } from "./shipped.js";
+
+/** Create the card of a model. Calls `onTry(text)` for a text that the model gets wrong. */
+export function purposeOf(model, onTry) {
+  const known = knownOf(model);
+  const rows = [
+    ["For", [known?.purpose ?? `Its manifest does not say. It gives each text one of the labels ${listed(model.labels)}.`]],
+    ["Trained on", [known?.training ?? "Its manifest does not say."]],
+    ["Accuracy", [accuracyOf(model)]],
+    ["Limits", limitsOf(model)],
+    ["Gets wrong", known ? known.failures.map((each) => failure(...each, onTry)) : ["Nothing is known. Try texts of your own, and compare its labels with yours before you rely on them."]],
+  ];
+  return make("dl", { class: "purpose" }, ...rows.flatMap(([title, lines]) => [make("dt", {}, title), make("dd", {}, ...lines.map((line) => make("p", {}, line)))]));
+}
+
+function accuracyOf({ metrics }) {
+  if (!metrics) return "It was not measured.";
+  const { accuracy } = metrics.values;
+  const measured = `${metrics.measured_on}${metrics.measured_on.includes(count(metrics.examples)) ? "" : `, ${several(metrics.examples, "example")}`}`;
+  return accuracy === undefined ? `Measured on ${measured}, but not as accuracy: the metrics are below.` : `${percent(accuracy)} of the labels were right, measured on ${measured}. Expect less on other texts.`;
+}
+
+function limitsOf(model) {
+  const end = model.tokenizer.truncation_side === "right" ? "first" : "last";
+  const others = model.tokenizer.unknown_id === null ? "It skips all other words." : "All other words are the same to it.";
+  return [
+    `It reads the ${end} ${several(model.max_tokens, "id")} of a text. Its vocabulary has ${several(model.vocabulary_size, "id")}. ${others}`,
+    "It gives every text a label, even if none fits.",
+  ];
+}
+
+function failure(kind, text, label, onTry) {
+  const button = make("button", { type: "button", class: "plain" }, `\u201c${text}\u201d`);
+  button.addEventListener("click", () => onTry(text));
+  return make("span", {}, `${kind}: `, button, ` gets ${label}.`);
+}
+
+const listed = (labels) => new Intl.ListFormat("en").format(labels);

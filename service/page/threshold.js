@@ -1,0 +1,56 @@
+// The threshold: which label the page displays for the probabilities of a prediction. Requests do not depend on it.
+
+import { byId } from "./dom.js";
+import { percent } from "./format.js";
+
+const UNSURE = "unsure";
+
+let model = null; // the model that the threshold is for
+let moved = null; // the threshold that the reader set; null for the model's own
+
+/** Call `changed()` after each move of the slider. */
+export function startThreshold(changed) {
+  const slider = byId("threshold-choice");
+  const set = (value) => { moved = value; show(); changed(); };
+  slider.addEventListener("input", () => set(slider.valueAsNumber));
+  byId("threshold-reset").addEventListener("click", () => { set(null); slider.focus(); });
+}
+
+/** Offer the threshold of the model that answered. A move lasts until another model answers. */
+export function offerThreshold(answering) {
+  if (model?.name !== answering.name || model.version !== answering.version) moved = null;
+  model = answering;
+  show();
+}
+
+/** The threshold in a request, if the reader moved it and the model has one. */
+export const chosenThreshold = () => (moved !== null && isSigmoid() ? { threshold: moved } : {});
+
+/** Whether labels follow a threshold that the reader set. */
+export const thresholdMoved = () => moved !== null;
+
+/** The label that a prediction gets, and its score. `unsure` has the score of the most probable label. */
+export function decide({ label, score, probabilities, model: { name, version } }) {
+  if (moved === null || name !== model.name || version !== model.version) return { label, score };
+  if (!isSigmoid()) return { label: score < moved ? UNSURE : label, score, unsure: score < moved ? label : null };
+  const [first, second] = Object.keys(probabilities);
+  const decided = probabilities[second] >= moved ? second : first;
+  return { label: decided, score: probabilities[decided] };
+}
+
+const isSigmoid = () => model.activation === "sigmoid";
+
+function show() {
+  const slider = byId("threshold-choice");
+  const sigmoid = isSigmoid();
+  const value = moved ?? (sigmoid ? model.decision.threshold : 0);
+  byId("threshold").hidden = false;
+  byId("threshold-name").replaceChildren(...(sigmoid ? ["Threshold for ", model.labels[1]] : ["Unsure below"]));
+  // 0 and 1 are no thresholds of a sigmoid.
+  slider.min = sigmoid ? 0.01 : 0;
+  slider.max = 0.99;
+  slider.value = value;
+  byId("threshold-value").textContent = slider.ariaValueText = percent(value);
+  byId("threshold-note").textContent = `Changes only what this page displays.${sigmoid ? " In a request, \u201cthreshold\u201d does the same." : ""}`;
+  byId("threshold-reset").hidden = moved === null;
+}
