@@ -41,6 +41,9 @@ from sentiment_conv1d.service.telemetry.sinks import prepare_folder
 
 logger = logging.getLogger(__name__)
 
+#: Signals that the service has no use for. By default they would end a process without a drain. Workers inherit this.
+_IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+
 
 def serve(settings: Settings) -> None:
     """Load the models, answer requests until SIGTERM or SIGINT, and finish the running requests.
@@ -49,7 +52,8 @@ def serve(settings: Settings) -> None:
     """
     # Signals while loading: by default, the first process of a container ignores SIGTERM.
     signal.signal(signal.SIGTERM, _stop_loading)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, *_IGNORED):
+        signal.signal(number, signal.SIG_IGN)
     certificates = Certificates.read_settings(settings)
     workers = worker_count(settings)
     settings = make_room(settings, workers)

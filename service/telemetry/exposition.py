@@ -52,7 +52,7 @@ def compose(metrics: Iterable[Metric], layouts: Sequence[Layout], totals: npt.ND
             pairs = [f'{label}="{value.translate(_ESCAPES)}"' for label, value in named]
             if series.slot is None:
                 lines.append(_literal(f"{metric.name}{_braced(pairs)} {series.constant!r}\n"))
-            elif series.values[-1:] == (metric.rare,) and not totals[series.slot]:
+            elif series.rare and not totals[series.slot]:
                 left_out.append(series.slot)
             else:
                 for name, slot, unit in _numbers(metric, pairs, series.slot):

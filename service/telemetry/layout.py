@@ -10,7 +10,7 @@ and a `Counter.inc` and a `Histogram.observe` take 3.4 µs instead of 0.35 µs.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Literal, NamedTuple, TypeAlias
 
 from sentiment_conv1d.service.telemetry.histogram import Histogram
@@ -30,15 +30,18 @@ class Metric(NamedTuple):
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()  # ascending
     unit: float = 1.0
-    rare: str | None = None  # a series whose last label has this value is exposed only if it is not zero
 
 
 class Series(NamedTuple):
-    """One series of a metric: its first slot, or None if it has a constant instead."""
+    """One series of a metric: its first slot, or None if it has a constant instead.
+
+    A `rare` series is exposed only if it is not zero.
+    """
 
     values: Values
     slot: int | None
     constant: float = 1.0
+    rare: bool = False
 
 
 class Layout:
@@ -54,18 +57,21 @@ class Layout:
         self.gauges: list[int] = []  # their slots
         self._shared = shared
 
-    def number(self, metric: Metric, *values: str) -> int:
+    def number(self, metric: Metric, *values: str, rare: bool = False) -> int:
         """Add one series of a counter or gauge and return its slot."""
         slot = self.end
-        self.series[metric].append(Series(self._complete(metric, values), slot))
+        self.series[metric].append(Series(self._complete(metric, values), slot, rare=rare))
         if metric.kind == "gauge":
             self.gauges.append(slot)
         self.end += 1
         return slot
 
-    def numbers(self, metric: Metric, keys: Iterable[Values]) -> dict[Values, int]:
-        """Add several series of a counter or gauge and return their slots by label values."""
-        return {values: self.number(metric, *values) for values in keys}
+    def numbers(self, metric: Metric, keys: Iterable[Values], rare: Container[str] = ()) -> dict[Values, int]:
+        """Add several series of a counter or gauge and return their slots by label values.
+
+        Those whose last label is in `rare` are rare.
+        """
+        return {values: self.number(metric, *values, rare=values[-1] in rare) for values in keys}
 
     def histogram(self, metric: Metric, *values: str) -> Histogram:
         """Add one series of a histogram."""

@@ -39,14 +39,22 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """`12:00:00.123 INFO sentiment_conv1d.service.process.server: message key=value`, then the exception."""
+    """`12:00:00.123 INFO sentiment_conv1d.service.process.server: message key=value`, then the exception, indented.
+
+    Control characters are escaped, so that no value, such as a name in a model's files, can forge a line.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the first line."""
-        return " ".join([super().formatMessage(record), *(f"{key}={value}" for key, value in _fields(record).items())])
+        fields = (f"{key}={value}" for key, value in _fields(record).items())
+        return _escape(" ".join([super().formatMessage(record), *fields]))
+
+    def formatException(self, ei: Any) -> str:
+        """Return the lines of a traceback."""
+        return "\n".join(f"    {_escape(line)}" for line in super().formatException(ei).split("\n"))
 
 
 class Descriptor(logging.Handler):
@@ -104,6 +112,12 @@ def configure(style: Literal["console", "json"], level: str) -> None:
     logging.getLogger("sentiment_conv1d.service").setLevel(level.upper())
     # Its lines about starting and stopping repeat what the server logs.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+def _escape(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

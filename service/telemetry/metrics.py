@@ -1,4 +1,4 @@
-"""The metrics of the service, counted by all workers together. Every series exists from the start.
+"""The metrics of the service, counted by all workers together. Every series exists from the start, except rare ones.
 
 To add a metric, declare it as a `Metric`, give its series slots in `Metrics.__init__` (or in `Statistics`, if every
 version of a model has it), and count it. The exposition follows from the declaration.
@@ -32,7 +32,6 @@ _REQUESTS = Metric(
     "counter",
     "Requests answered.",
     ("protocol", "route", *MODEL, "status"),
-    rare=_OTHER,
 )
 _SECONDS = Metric(
     "sentiment_request_seconds",
@@ -72,6 +71,13 @@ _STATUSES = {
     "rest": [*sorted({"200", "499", *(str(error.http_status.value) for error in _ERRORS)}), _OTHER],
     "grpc": [*sorted({"OK", "CANCELLED", *(error.grpc_status for error in _ERRORS)}), _OTHER],
 }
+
+#: The usual statuses of requests for which a version has been chosen. Errors of access, format and protocol are mostly
+#: found before. A version has series of the others only after the first one, which saves a third of its series.
+_COMMON = {"200", "422", "429", "499", "500", "503", "504", "OK", "CANCELLED", "INVALID_ARGUMENT"} | {
+    *("RESOURCE_EXHAUSTED", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+}
+_RARE_IN_VERSIONS = {status for statuses in _STATUSES.values() for status in statuses} - _COMMON
 
 #: The most versions that have series, and how many of them can be versions that are no longer served. Each version has
 #: hundreds of series.
@@ -117,7 +123,7 @@ class Metrics:
         self._model_keys = [key for key in keys if routes[key[0]][key[1]]]
 
         layout = self._layout = Layout(model="", version="")
-        self._requests = layout.numbers(_REQUESTS, keys)
+        self._requests = layout.numbers(_REQUESTS, keys, rare=(_OTHER,))
         self._seconds = {key: layout.histogram(_SECONDS, *key) for key in route_keys}
         self._in_flight = layout.numbers(_IN_FLIGHT, product(routes))
         self._rejected = layout.numbers(_REJECTED, product(routes, get_args(Rejection)))
@@ -239,7 +245,7 @@ class Metrics:
         return self._lay_out_version(layout, labels, self._counters)
 
     def _lay_out_version(self, layout: Layout, labels: Sequence[str], counters: Counters | None = None) -> Statistics:
-        requests = layout.numbers(_REQUESTS, self._model_keys)
+        requests = layout.numbers(_REQUESTS, self._model_keys, rare=_RARE_IN_VERSIONS)
         return Statistics(labels, counters, layout, self._requests | requests)
 
 

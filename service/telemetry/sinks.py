@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from io import BufferedReader, FileIO, RawIOBase
 from itertools import pairwise
 from pathlib import Path
+from socket import socket
 from tempfile import TemporaryFile
+from time import monotonic
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -20,7 +25,7 @@ from sentiment_conv1d.service.errors import StartupError
 #: Rotated files that are kept beside the current one.
 _BACKUPS = 4
 
-#: Seconds that an HTTP server has to accept a connection, and to answer.
+#: Seconds that an HTTP server has for an event, from the connection to the end of the answer.
 _SECONDS = 5.0
 
 #: The most bytes of an answer that are read. Its status is all that counts.
@@ -47,10 +52,10 @@ class LogFile:
     def write(self, record: Mapping[str, Any]) -> None:
         """Write a line, so that other programs see it. Raises `OSError`."""
         line = _json(record) + b"\n"
-        with open(self._path, "ab", opener=_open_private) as file:
+        with open(self._path, "ab", buffering=0, opener=_open_private) as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0 or size + len(line) <= self._max_bytes:
-                file.write(line)
+                _append(file, line, size)
                 return
         self._rotate()
         self.write(record)
@@ -88,23 +93,61 @@ class EventSink:
             "ce-component": "predictor",
         }
         content = _json(record)
+        until = monotonic() + _SECONDS
         try:
-            self._post(content, fields)
+            self._post(content, fields, until)
         except ConnectionError:  # the server has closed the idle connection
-            self._post(content, fields)
+            self._post(content, fields, until)
 
-    def _post(self, content: bytes, fields: Mapping[str, str]) -> None:
+    def _post(self, content: bytes, fields: Mapping[str, str], until: float) -> None:
+        connection = self._connection
+        connection.timeout = _seconds_until(until)
+        if connection.sock is not None:
+            connection.sock.settimeout(connection.timeout)
         try:
-            self._connection.request("POST", self._target, content, fields)
-            response = self._connection.getresponse()
+            connection.request("POST", self._target, content, fields)
+            connection.response_class = partial(_Response, until=until)  # type: ignore[assignment]
+            response = connection.getresponse()
             response.read(_ANSWER_BYTES)
         except BaseException:
-            self._connection.close()  # the next request opens another one
+            connection.close()  # the next request opens another one
             raise
         if not response.isclosed():  # there is more to read
             self._connection.close()
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise OSError(f"the server answers {response.status} {response.reason}")
+
+
+class _Response(HTTPResponse):
+    """An answer that is complete before a point in time of the monotonic clock. Raises `TimeoutError` otherwise.
+
+    The time limit of a socket begins anew with each byte, so a server could send an answer that takes hours.
+    """
+
+    def __init__(self, source: socket, *arguments: Any, until: float, **options: Any) -> None:
+        super().__init__(source, *arguments, **options)
+        self.fp.close()
+        self.fp = BufferedReader(_Received(source, until))
+
+
+class _Received(RawIOBase):
+    """What a socket receives until a point in time. Reading later raises `TimeoutError`."""
+
+    def __init__(self, source: socket, until: float) -> None:
+        self._socket = source
+        self._received = source.makefile("rb", buffering=0)  # it keeps the socket open
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._socket.settimeout(_seconds_until(self._until))
+        return self._received.readinto(buffer)
+
+    def close(self) -> None:
+        self._received.close()
+        super().close()
 
 
 def prepare_folder(folder: Path) -> None:
@@ -115,6 +158,23 @@ def prepare_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise StartupError(f"--request-log: {folder} cannot be written to ({error.strerror})") from error
+
+
+def _seconds_until(time: float) -> float:
+    if (seconds := time - monotonic()) <= 0:
+        raise TimeoutError(f"the server did not answer within {_SECONDS:g} s")
+    return seconds
+
+
+def _append(file: FileIO, line: bytes, size: int) -> None:
+    """Append a line to a file of `size` bytes. If the disk is full, the part that was written is removed again."""
+    try:
+        while line:
+            line = line[file.write(line) :]
+    except OSError:
+        with suppress(OSError):  # it may not be a regular file
+            file.truncate(size)
+        raise
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -388,15 +388,32 @@ def test_many_connections_at_once(server: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "workers"), [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None), ("900000000 100000", None)]
+    ("groups", "limits", "workers"),
+    [
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/", {"cpu.max": "100000 100000"}, 1),
+        ("0::/", {"cpu.max": "max 100000"}, None),
+        ("0::/", {"cpu.max": "900000000 100000"}, None),
+        ("0::/", {}, None),
+        # Groups around the own one have limits too.
+        ("0::/pods/one", {"pods/cpu.max": "100000 100000", "pods/one/cpu.max": "max 100000"}, 1),
+        # Version 1, as a container sees it, with the name of its group on the host.
+        ("5:cpuset:/\n4:cpu,cpuacct:/docker/1\n0::/", {"cpu/cpu.cfs_quota_us": "100000"}, 1),
+        ("4:cpuacct,cpu:/one", {"cpu/one/cpu.cfs_quota_us": "50000"}, 1),
+        ("4:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "-1"}, None),
+    ],
 )
-def test_workers_of_a_container(tmp_path: Path, limit: str, workers: int | None) -> None:
-    """A container gets as many workers as its CPU limit allows, but no more than there are processors."""
-    file = tmp_path / "cpu.max"
-    file.write_text(limit + "\n")
-    bound = len(os.sched_getaffinity(0))
-    assert processors(file) == (workers or bound)
-    assert processors(tmp_path / "version 1") == bound
+def test_workers_of_a_container(tmp_path: Path, groups: str, limits: dict[str, str], workers: int | None) -> None:
+    """A container gets as many workers as its CPU limits allow, but no more than there are processors."""
+    membership = tmp_path / "membership"
+    membership.write_text(groups + "\n")
+    for name, limit in limits.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(limit + "\n")
+        if "cfs" in name:
+            file.with_name("cpu.cfs_period_us").write_text("100000\n")
+    assert processors(tmp_path, membership) == (workers or len(os.sched_getaffinity(0)))
 
 
 def test_version() -> None:

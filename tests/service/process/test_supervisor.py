@@ -49,6 +49,16 @@ def versions(process: ServerProcess, count: int) -> Counter[str]:
     return found
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM])
+def test_signals_without_a_meaning(four: ServerProcess, number: signal.Signals) -> None:
+    """A signal that the service has no use for ends neither the supervisor nor a worker."""
+    workers = children(four.process.pid)
+    for pid in (four.process.pid, *workers):
+        os.kill(pid, number)
+    assert sum(versions(four, 8).values()) == 8
+    assert children(four.process.pid) == workers
+
+
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_connections_are_spread_evenly(four: ServerProcess, protocol: str) -> None:
     """Each of four workers gets eight of 32 connections, and closed connections are replaced evenly."""

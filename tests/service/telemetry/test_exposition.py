@@ -43,10 +43,10 @@ def test_any_label() -> None:
 
 def test_several_layouts() -> None:
     """The series of a metric are adjacent, for all layouts, and rare ones appear only if they are not zero."""
-    metric = Metric("things_total", "counter", "Things.", ("model", "kind"), rare="b")
+    metric = Metric("things_total", "counter", "Things.", ("model", "kind"))
     layouts = [Layout(0, model=""), Layout(2, model="second")]
     for layout in layouts:
-        layout.numbers(metric, [("a",), ("b",)])
+        layout.numbers(metric, [("a",), ("b",)], rare=("b",))
     totals = np.array([1.0, 2.0, 3.0, 0.0])
     exposition = compose([metric], layouts, totals)
     assert exposition.left_out.tolist() == [3]

@@ -87,6 +87,28 @@ def test_json_is_one_line(message: str, value: str) -> None:
     assert (fields["message"], fields["value"]) == (message, value)
 
 
+FORGED = "a\n12:00:00.000 INFO a.logger: forged\r\x1b[2K\u2028\x85\u202e"
+
+
+def test_console_is_one_line() -> None:
+    """In the message and in the values of a console line, control characters are escaped, and other text is not."""
+    line = logs.ConsoleFormatter().format(record("naïve %s", FORGED, value=FORGED))
+    escaped = r"a\n12:00:00.000 INFO a.logger: forged\r\x1b[2K\u2028\x85\u202e"
+    assert line[12:] == f" INFO a.logger: naïve {escaped} value={escaped}"
+
+
+def test_console_exception_is_indented() -> None:
+    """No line of a traceback can look like a line of the log, whatever the message of the exception contains."""
+    failed = record("it failed")
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        failed.exc_info = sys.exc_info()
+    first, *others = logs.ConsoleFormatter().format(failed).splitlines()
+    assert first.endswith("it failed") and len(others) > 3
+    assert all(line.startswith("    ") and line.isprintable() for line in others)
+
+
 def test_json_of_anything() -> None:
     """Values that JSON does not support are written as text."""
     assert json.loads(logs.JsonFormatter().format(record("x", path=sys)))["path"] == str(sys)

@@ -9,8 +9,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiment_conv1d.service.errors import RequestError
+from sentiment_conv1d.service.grpc import server as grpc
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.prediction import Prediction
+from sentiment_conv1d.service.rest import app
+from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import (
     MAX_MODELS,
     MAX_PAST_MODELS,
@@ -90,9 +93,11 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
     model = {"model": "imdb-cnn", "version": "1"}
     for status in (200, 500, *(kind.http_status for kind in RequestError.kinds)):
         key = {"protocol": "rest", "status": str(int(status))}
-        assert value(samples, "sentiment_requests_total", **key, route="/a", **model) == 0
         assert value(samples, "sentiment_requests_total", **key, route="/a", model="", version="") == 0
         assert value(samples, "sentiment_requests_total", **key, route="other", model="", version="") == 0
+    for status in (200, 422, 429, 499, 500, 503, 504):
+        key = {"protocol": "rest", "status": str(status)}
+        assert value(samples, "sentiment_requests_total", **key, route="/a", **model) == 0
     for route in ("/a", "other"):
         assert value(samples, "sentiment_request_seconds_count", protocol="rest", route=route) == 0
     for name in ("texts", "tokens", "unknown_tokens", "truncated_texts"):
@@ -116,6 +121,27 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
     assert value(samples, "sentiment_model_info", **model) == 1
     assert value(samples, "sentiment_model_state", **model, state="ready", reason="") == 1
     assert value(samples, "sentiment_model_state", **model, state="refused", reason="damaged") == 1
+
+
+def test_series_of_a_version(classifier: Classifier) -> None:
+    """docs/metrics.md tells how many series a version has before the first request, and after all kinds of errors."""
+    routes = {"rest": app.routes(Settings()), "grpc": grpc.ROUTES}
+    metrics = Metrics(routes)
+    context = RequestContext("id")
+    classifier.statistics = context.statistics = metrics.add_model(classifier.manifest)
+    page = (PROJECT / "docs" / "metrics.md").read_text()
+    least, most = re.findall(r"has (\d+) series without them, and (\d+) with", page)[0]
+
+    def check_number(number: str) -> None:
+        assert metrics.expose([ModelState("imdb-cnn", 1, True)]).count(b'model="imdb-cnn"') == int(number)
+
+    check_number(least)
+    for protocol, names in routes.items():
+        for route in (name for name, runs_model in names.items() if runs_model):
+            for kind in RequestError.kinds:
+                status = str(kind.http_status.value) if protocol == "rest" else kind.grpc_status
+                metrics.ended(protocol, route, status, 0.1, context)
+    check_number(most)
 
 
 def test_requests(metrics: Metrics, classifier: Classifier) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -26,10 +27,11 @@ ALL = ("--workers", "1", "--request-log-sample", "1")
 class HttpSink:
     """A server that receives CloudEvents and answers with a status. Without a status it answers only when closed.
 
-    With `endless`, the body of the answer ends only when the client closes the connection.
+    With `endless`, the body of the answer ends only when the client closes the connection. With `slow`, the head of the
+    answer does not end either, and arrives byte by byte.
     """
 
-    def __init__(self, status: int | None, *, keep: bool = True, endless: bool = False) -> None:
+    def __init__(self, status: int | None, *, keep: bool = True, endless: bool = False, slow: bool = False) -> None:
         self.events: list[tuple[dict[str, str], Any]] = []
         self.grown = threading.Condition()
         self._closed = threading.Event()
@@ -47,6 +49,10 @@ class HttpSink:
                     sink._closed.wait(PATIENCE)
                     return
                 self.send_response(status)
+                with suppress(ConnectionError):
+                    while slow and not sink._closed.wait(0.1):
+                        self.flush_headers()
+                        self.wfile.write(b"x")
                 self.send_header("content-length", str(10**12 if endless else 0))
                 self.end_headers()
                 self.close_connection = not keep
@@ -182,6 +188,21 @@ def test_bytes_of_a_file(tmp_path: Path) -> None:
     assert sizes == {"log.3": 612, "log.2": 612, "log.1": 2012, "log": 13}
 
 
+def test_disk_that_is_full_within_a_line(tmp_path: Path) -> None:
+    """A line that the disk has no room for leaves no part of itself, so that the next line is complete."""
+    file, path = LogFile(tmp_path / "log", 1000), tmp_path / "log"
+    file.write({"number": 1})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))  # bytes of a file, of which the kernel writes what fits
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            file.write({"text": "too long"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    file.write({"number": 2})
+    assert path.read_text() == '{"number":1}\n{"number":2}\n'
+
+
 def test_file_that_is_moved(tmp_path: Path) -> None:
     """If another program moves or deletes the file, the next record goes to a new file."""
     file, path = LogFile(tmp_path / "log", 1000), tmp_path / "log"
@@ -254,6 +275,17 @@ def test_sink_with_an_endless_answer(sink: Callable[..., HttpSink]) -> None:
         for _ in range(2):
             assert server.client.post("/v1/predict", json={"text": "good"}).status_code == 200
         eventually(lambda: logged(server, "written") == 2)
+
+
+def test_sink_with_a_slow_answer(sink: Callable[..., HttpSink]) -> None:
+    """The time limit is for the whole answer, so a server that sends byte after byte does not block the log."""
+    target = sink(200, slow=True)
+    with ServerProcess(*ALL, "--request-log", target.url) as server:
+        for _ in range(2):
+            assert server.client.post("/v1/predict", json={"text": "good"}).status_code == 200
+        target.wait_for(2)
+        assert logged(server, "failed") >= 1
+        server.wait_for_log("the request log cannot be written: the server did not answer within 5 s|timed out")
 
 
 def test_sink_that_hangs(sink: Callable[..., HttpSink]) -> None:
