@@ -71,7 +71,8 @@ _CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
 #: Calls of one connection that may watch the health status at the same time.
 _MAX_WATCHING = 16
 
-#: Statuses that are logged even without an access log, like statuses from 500 over REST.
+#: Statuses that are logged even without an access log, like statuses from 500 over REST. A deadline that the client set
+#: is no failure of the service.
 _FAILURES = ("DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE")
 
 
@@ -205,7 +206,7 @@ class GrpcServer:
     def _ended(self, call: Call) -> None:
         """Write the access log, which contains failures even if it is off."""
         status = call.status or "CANCELLED"
-        failed = status in _FAILURES
+        failed = status in _FAILURES and not (status == "DEADLINE_EXCEEDED" and call.overdue)
         if self._access_log or failed:
             line = f"gRPC {quote(call.path)}"  # quoted, because a path can contain a line break and forge another line
             log_request(logger, line, status, perf_counter() - call.started, call.client, failed=failed)

@@ -34,6 +34,11 @@ SAME: dict[str, Manifest] = {
     },
 }
 
+#: The rules for outgoing connections in docs/deployment.md.
+[EGRESS] = re.findall(
+    r"^```yaml\n(egress:\n.+?)^```", (PROJECT / "docs" / "deployment.md").read_text(), re.MULTILINE | re.DOTALL
+)
+
 #: Values that enable every optional part.
 EVERYTHING = {
     "imagePullSecrets": [{"name": "registry"}],
@@ -44,7 +49,7 @@ EVERYTHING = {
     "volumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": True}],
     "service": {"type": "LoadBalancer", "annotations": {"example": "yes"}},
     "serviceAccount": {"annotations": {"example": "yes"}},
-    "networkPolicy": {"from": [{"namespaceSelector": {}}], "egress": [{"ports": [{"port": 4318}]}]},
+    "networkPolicy": {"from": [{"namespaceSelector": {}}], **yaml.safe_load(EGRESS)},
     "serviceMonitor": {"enabled": True},
     "podAnnotations": {"example": "yes"},
     "priorityClassName": "high",

@@ -49,6 +49,9 @@ _AHEAD_BYTES = 32_768
 _IDLE_SECONDS = 0.2
 _LINGER_SECONDS = 5.0
 
+#: Timers of the event loop can be early by a few milliseconds.
+_PRECISION_SECONDS = 0.01
+
 #: Answers of up to this many bytes are not charged while they wait to be sent.
 _UNCOUNTED_BYTES = 16_384
 
@@ -117,6 +120,12 @@ class Call(Stream):
     def remaining(self) -> float | None:
         """Return the seconds until the client's deadline, or None if it set none."""
         return None if self._until is None else self._until - self._loop.time()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the client's deadline has passed, within the precision of timers."""
+        remaining = self.remaining()
+        return remaining is not None and remaining < _PRECISION_SECONDS
 
     @property
     def client(self) -> str | None:

@@ -29,6 +29,7 @@ REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 SERVER_READY = "/inference.GRPCInferenceService/ServerReady"
 HEALTH_CHECK, HEALTH_WATCH = (f"/grpc.health.v1.Health/{method}" for method in ("Check", "Watch"))
 ONE = PredictRequest(text="one").SerializeToString()
+MANY = PredictBatchRequest(texts=["word " * 5] * 512).SerializeToString()
 
 
 def has_ipv6() -> bool:
@@ -174,13 +175,23 @@ def test_access_log() -> None:
 
 
 def test_failures_are_logged() -> None:
-    """Without an access log, only failed calls are logged, not answered or refused ones."""
-    with ServerProcess("--workers", "1") as server, Caller(server.grpc_port) as caller:
-        assert caller.call(PREDICT, ONE).status == 0
+    """Without an access log, only failures of the service are logged, such as its own timeout."""
+    with ServerProcess("--workers", "1", "--request-timeout", "0.0001") as server, Caller(server.grpc_port) as caller:
         assert caller.call(PREDICT, b"\xff").status == 3
         assert caller.call(PREDICT, ONE, {"grpc-timeout": "0S"}).status == 4
-        server.wait_for_log(rf".*ERROR.*gRPC {PREDICT} .*status=DEADLINE_EXCEEDED.*")
+        assert caller.call(PREDICT_BATCH, MANY, {"grpc-timeout": "1H"}).status == 4
+        server.wait_for_log(rf".*ERROR.*gRPC {PREDICT_BATCH} .*status=DEADLINE_EXCEEDED.*")
         assert len([line for line in server.log if "gRPC /" in line]) == 1
+
+
+def test_deadlines_of_clients_are_no_errors() -> None:
+    """A deadline that the client set, and a cancelled call, are in the access log, and not as errors."""
+    with ServerProcess("--workers", "1", "--access-log") as server, Caller(server.grpc_port) as caller:
+        assert caller.call(PREDICT, ONE, {"grpc-timeout": "0S"}).status == 4
+        assert caller.call(PREDICT_BATCH, MANY, {"grpc-timeout": "100u"}).status == 4
+        for path in (PREDICT, PREDICT_BATCH):
+            server.wait_for_log(rf".*INFO.*gRPC {path} .*status=DEADLINE_EXCEEDED.*")
+        assert not any("ERROR" in line for line in server.log)
 
 
 def test_limit_of_watches(server: ServerProcess) -> None:
