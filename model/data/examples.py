@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,20 +55,38 @@ class Dataset:
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
     """Hold out a fraction of each label. Returns the rest and the held-out examples, both in their original order.
 
-    The same seed gives the same split. Raises `DataError` if the fraction is not between 0 and 1, or if a label has
-    a single example, which cannot be on both sides.
+    Equal texts stay on one side, so a label's share is not exact if its texts repeat. The same seed gives the same
+    split. Raises `DataError` if the fraction is not between 0 and 1, or if a label has a single text, which cannot be
+    on both sides.
     """
     if not 0 < fraction < 1:
         raise DataError(f"the fraction to hold out must be between 0 and 1, not {fraction}")
     generator = np.random.default_rng(seed)
+    copies: dict[str, list[int]] = defaultdict(list)
+    for index, text in enumerate(examples.texts):
+        copies[text].append(index)
     is_held_out = np.zeros(len(examples), bool)
     for label in np.unique(examples.labels):
         members = np.flatnonzero(examples.labels == label)
-        if len(members) < 2:
-            text = examples.texts[members[0]]
+        texts = list(dict.fromkeys(examples.texts[index] for index in generator.permutation(members)))
+        if len(texts) < 2:
             raise DataError(
-                f"label number {label} has a single example ({text[:40]!r}), which cannot be both held out and kept"
+                f"label number {label} has a single text ({texts[0][:40]!r}), which cannot be both held out and kept"
             )
-        size = min(max(round(len(members) * fraction), 1), len(members) - 1)
-        is_held_out[generator.permutation(members)[:size]] = True
+        size = min(max(round(len(members) * fraction), 1), len(members) - 1) - int(is_held_out[members].sum())
+        free = [text for text in texts if not is_held_out[copies[text][0]]]  # of other labels' texts, some are held out
+        for text in _held_out(free, copies, size):
+            is_held_out[copies[text]] = True
     return examples.take(np.flatnonzero(~is_held_out)), examples.take(np.flatnonzero(is_held_out))
+
+
+def _held_out(texts: Sequence[str], copies: Mapping[str, Sequence[int]], size: int) -> Iterator[str]:
+    """Yield texts with at most `size` copies together, or the text with the fewest copies if all have more."""
+    found = False
+    for text in texts:
+        if len(copies[text]) <= size:
+            size -= len(copies[text])
+            found = True
+            yield text
+    if size > 0 and not found:
+        yield min(texts, key=lambda text: len(copies[text]))

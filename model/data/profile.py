@@ -30,6 +30,9 @@ _SAMPLE = 1000
 #: The shares of letters, tokens and texts above which there is a warning.
 _MANY_LETTERS, _MANY_UNKNOWN, _MANY_TRUNCATED, _MOSTLY = 0.2, 0.25, 0.25, 0.8
 
+#: A label with fewer training texts is hardly learned, and measured on one or two texts.
+_FEW_TEXTS = 10
+
 #: The quantiles of the length of a text.
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
@@ -82,6 +85,12 @@ class Profile:
             yield (
                 f"the texts are written in {' and '.join(self.unseparated)}, without spaces between words, so this "
                 "tokenizer finds no words in them: pass --tokenizer characters:1-3"
+            )
+        rare = [f"{each.label!r} ({each.train})" for each in self.labels if each.train < _FEW_TEXTS]
+        if rare:
+            yield (
+                f"labels with fewer than {_FEW_TEXTS} texts to train on: {', '.join(rare)}; the model hardly learns "
+                "them, and their scores mean little"
             )
         if self.leaked:
             yield f"{self.leaked:,} texts to measure on are also training texts, so the metrics are too good"

@@ -744,6 +744,21 @@ def test_split(counts: list[int], fraction: float, seed: int) -> None:
         assert abs(size - fraction * count) <= 1
 
 
+@given(
+    rows=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 1)), min_size=2, max_size=60),
+    fraction=st.floats(0.05, 0.95),
+    seed=st.integers(0, 99),
+)
+def test_split_of_repeated_texts(rows: list[tuple[str, int]], fraction: float, seed: int) -> None:
+    """Equal texts are on the same side, also if their labels differ, and no row is lost."""
+    rows += [("only bad", 0), ("also bad", 0), ("only good", 1), ("also good", 1)]
+    examples = Examples([text for text, _ in rows], np.array([label for _, label in rows], np.int64))
+    rest, held_out = split(examples, fraction, seed)
+    assert not set(rest.texts) & set(held_out.texts)
+    assert Counter(rest.texts) + Counter(held_out.texts) == Counter(examples.texts)
+    assert set(held_out.labels.tolist()) == {0, 1}
+
+
 def test_split_with_a_seed() -> None:
     """The same seed gives the same split, and another seed gives another one."""
     examples = some_examples(50, 50)
@@ -761,6 +776,8 @@ def test_invalid_fraction(fraction: float) -> None:
 
 
 def test_label_with_one_example() -> None:
-    """A label with a single example cannot be split."""
-    with pytest.raises(DataError, match="label number 1 has a single example"):
+    """A label with a single text, however often it occurs, cannot be split."""
+    with pytest.raises(DataError, match="label number 1 has a single text"):
         split(some_examples(5, 1), 0.5, 0)
+    with pytest.raises(DataError, match="label number 1 has a single text"):
+        split(Examples(["a", "b", "c", "c"], np.array([0, 0, 1, 1], np.int64)), 0.5, 0)

@@ -43,6 +43,12 @@ def test_profile_without_test_texts() -> None:
     assert any("--class-weights balanced" in warning for warning in found.warnings())
 
 
+def test_rare_labels() -> None:
+    """A warning names labels with few training texts, and their numbers."""
+    said = "\n".join(profiled(examples(*[(f"text {number}", int(number > 2)) for number in range(20)])).warnings())
+    assert "labels with fewer than 10 texts to train on: 'bad' (3);" in said
+
+
 @pytest.mark.parametrize(
     ("text", "script"),
     [
@@ -64,7 +70,7 @@ def test_scripts_without_spaces(text: str, script: str) -> None:
 def test_check_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`check-data` reads and refuses data as training does, and lists the rows that it leaves out."""
     path = tmp_path / "tickets.csv"
-    path.write_text("text,label\n" + "a b,x\nc d,y\n" * 10 + ",x\n,y\n")
+    path.write_text("text,label\n" + "".join(f"a {n},x\nb {n},y\n" for n in range(10)) + ",x\n,y\n")
     assert main(["check-data", str(path)]) == 2
     assert "lines 22, 23 (2 rows): the column 'text' is empty" in capsys.readouterr().err
     assert main(["check-data", str(path), "--on-bad-rows", "skip"]) == 0
