@@ -45,7 +45,7 @@ class Replica:
         settings = settings.model_copy(update={"admin": "off", "workers": 1})
         if settings.request_log_folder is not None:
             raise StartupError("--request-log: replicas on Ray share no folder; use a URL")
-        core, _ = begin(settings)
+        core = begin(settings).core
         self._models, self.metrics, self.access = core.models, core.metrics, core.access
         in_flight = InFlight()
         self._requests = in_flight.new_set()

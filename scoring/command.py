@@ -20,7 +20,6 @@ from sentiment_conv1d.scoring.run import Engine, Output, Summary, score_sources
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import STANDARD, Source, find_sources, is_remote
 from sentiment_conv1d.scoring.writers import WRITABLE
-from sentiment_conv1d.service.inference.engine import may_use_cuda
 from sentiment_conv1d.service.models.startup import default_artifact
 from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.settings import Settings
@@ -96,8 +95,7 @@ def _engine(options: Namespace, settings: Settings, session: Session) -> Abstrac
 
         return nullcontext(partial(score_on_ray, workers=options.workers))
     # Several processes would share the GPU.
-    one = may_use_cuda(settings.execution_provider)
-    return LocalEngine(session, options.workers or (1 if one else processors()))
+    return LocalEngine(session, options.workers or (1 if session.uses_gpu() else processors()))
 
 
 def _output(files: list[str], sources: list[Source], out: str | None) -> Output:

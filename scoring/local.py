@@ -18,7 +18,6 @@ from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.scoring.part import Job, Result, read_ahead, score_part
 from sentiment_conv1d.scoring.plan import Part
 from sentiment_conv1d.scoring.session import Session
-from sentiment_conv1d.service.inference.engine import may_use_cuda
 
 #: Parts per process that run or wait.
 _AHEAD = 2
@@ -88,7 +87,7 @@ def _context(session: Session) -> multiprocessing.context.BaseContext:
     A lock that another thread holds stays locked in a forked process. The threads of a session and the state of a GPU
     do not exist in it.
     """
-    safe = threading.active_count() == 1 and session.threads == 1 and not may_use_cuda(session.provider)
+    safe = threading.active_count() == 1 and session.threads == 1 and not session.uses_gpu()
     forks = safe and "fork" in multiprocessing.get_all_start_methods()
     return multiprocessing.get_context("fork" if forks else "spawn")
 

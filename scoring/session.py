@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.provider import CUDA, choose, may_choose_cuda
 from sentiment_conv1d.service.settings import ProviderChoice
 
 
@@ -25,6 +26,12 @@ class Session(NamedTuple):
         Raises `ArtifactError` if the artifact is damaged, and `StartupError` if the execution provider does not work.
         """
         return _open(self)
+
+    def uses_gpu(self) -> bool:
+        """Return whether the classifier will use a GPU. This opens no graph. Raises `ArtifactError`."""
+        if not may_choose_cuda(self.provider):
+            return False
+        return choose(self.provider, read_artifact(Path(self.artifact)), self.device).provider == CUDA
 
 
 @lru_cache(maxsize=4)

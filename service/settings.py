@@ -26,7 +26,7 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
 
 ENVIRONMENT_PREFIX = "SENTIMENT_"
 
-#: The choices of a user. `auto` uses CUDA if it works, and otherwise the CPU.
+#: The choices of a user. `auto` chooses for each model.
 ProviderChoice = Literal["auto", "cpu", "cuda"]
 
 #: Default number of rows per run on a GPU.
@@ -145,15 +145,16 @@ class Settings(BaseModel):
     )
     execution_provider: ProviderChoice = Field(
         "auto",
-        description="auto: CUDA if it works, otherwise the CPU. cuda: CUDA; without it the service does not start. "
-        "cpu: the CPU.",
+        description="auto: CUDA for models that are not folded, if a GPU works, otherwise the CPU. cuda: CUDA; without "
+        "it the service does not start. cpu: the CPU.",
     )
     device: int = Field(0, ge=0, description="Number of the CUDA device.")
     workers: int = Field(
         0,
         ge=0,
         le=256,
-        description="Worker processes; 0: one per processor within the container's limit, or one on a GPU.",
+        description="Worker processes; 0: one per processor within the container's limit, or one if all models "
+        "use a GPU.",
     )
     worker_timeout: float = Field(
         10, ge=3, description="Seconds without a sign of life until a worker is killed and replaced."

@@ -12,6 +12,7 @@ from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.engine import Engine, GraphError
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer
 from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, cuda_buckets
+from sentiment_conv1d.service.inference.provider import CPU, choose
 from sentiment_conv1d.service.prediction import Prediction, PredictionColumns
 from sentiment_conv1d.service.settings import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.service.telemetry.statistics import Statistics
@@ -45,6 +46,10 @@ class Classifier:
         self._threshold = artifact.manifest.decision.threshold
         self.statistics = Statistics(self.labels)
         self.explainer = Explainer(artifact)
+        #: The chosen execution provider, and why. That of the engine can be another.
+        self.choice = choose(provider, artifact, device)
+        if provider == "auto" and self.choice.provider == CPU:
+            provider = "cpu"
         try:
             self.engine = Engine(artifact.graph, self.input_shape, provider=provider, threads=threads, device=device)
             on_gpu = self.engine.device == "cuda"

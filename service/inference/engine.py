@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 from functools import cache, partial
 from typing import Any
 
@@ -16,11 +15,10 @@ import onnxruntime
 from sentiment_conv1d.model.input_shape import InputShape, Rows
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.inference.graph_file import GraphFileError, check_self_contained
+from sentiment_conv1d.service.inference.provider import CPU, CUDA, missing_gpu
 from sentiment_conv1d.service.settings import ProviderChoice
 
 logger = logging.getLogger(__name__)
-
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 #: TF32 would round factors to 10 bits, and the answers would differ from those of the CPU in the third digit. The arena
 #: option limits the memory to what the shapes need. The heuristic search of algorithms shortens the start.
@@ -142,11 +140,6 @@ class _DeviceSlot:
         return probabilities
 
 
-def may_use_cuda(provider: ProviderChoice) -> bool:
-    """Return whether an engine would try CUDA. This does not initialize the GPU."""
-    return provider != "cpu" and CUDA in onnxruntime.get_available_providers()
-
-
 def _choose(graph: bytes, provider: ProviderChoice, threads: int, device: int) -> tuple[str, Any]:
     """Open a session on the requested execution provider. `auto` falls back to the CPU if CUDA does not work."""
     if provider != "cpu":
@@ -208,9 +201,8 @@ def _open_on_cuda(graph: bytes, threads: int, device: int) -> Any:
         onnxruntime.set_default_logger_severity(2)
     if session.get_providers()[0] == CUDA:
         return session
-    if not os.path.exists("/dev/nvidia0"):  # noqa: PTH110 - one look at a device node
-        raise GraphError("onnxruntime-gpu is installed, but there is no NVIDIA GPU or its driver is not loaded")
-    raise GraphError("onnxruntime-gpu is installed, but the CUDA or cuDNN libraries it needs could not be loaded")
+    libraries = "onnxruntime-gpu is installed, but the CUDA or cuDNN libraries it needs could not be loaded"
+    raise GraphError(missing_gpu(device) or libraries)
 
 
 def _preload_cuda() -> None:

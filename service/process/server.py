@@ -10,14 +10,15 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.artifact import Artifact, Manifest
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc import server as grpc
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.engine import may_use_cuda
 from sentiment_conv1d.service.inference.in_flight import InFlight
+from sentiment_conv1d.service.inference.provider import CUDA
+from sentiment_conv1d.service.inference.provider import choose as choose_provider
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
@@ -55,8 +56,8 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGHUP, *_IGNORED):
         signal.signal(number, signal.SIG_IGN)
     certificates = Certificates.read_settings(settings)
-    workers = worker_count(settings)
-    settings = make_room(settings, workers)
+    most_workers = worker_count(settings)
+    settings = make_room(settings, most_workers)
     if settings.tracing:
         import_module("sentiment_conv1d.service.telemetry.tracing")  # fails now if a package is missing
     if settings.request_log_folder is not None:
@@ -74,10 +75,9 @@ def serve(settings: Settings) -> None:
         if settings.grpc:
             bound = inherited.get("grpc") or _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
-        shared = not may_use_cuda(settings.execution_provider)
-        core, replay_log = begin(settings, processes=workers + 1, shared=shared, forks=True)
+        core, replay_log, workers = begin(settings, most_workers)
         open_version = opener(settings)
-        if shared:  # otherwise this process has no models
+        if not replay_log.facts():  # otherwise only the workers know all models
             for remark in core.models.missing():
                 logger.warning(remark)
 
@@ -131,21 +131,25 @@ def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> Listeni
 
 
 def worker_count(settings: Settings) -> int:
-    """Return the configured number of workers, or one per available processor, or one on a GPU."""
-    if settings.workers:
-        return settings.workers
-    return 1 if may_use_cuda(settings.execution_provider) else processors()
+    """Return the configured number of workers, or one per available processor. It is lower if all models use a GPU."""
+    return settings.workers or processors()
 
 
-def begin(
-    settings: Settings, processes: int = 1, *, shared: bool = True, forks: bool = False
-) -> tuple[Core, ReplayLog]:
-    """Load the models. Returns the core and the log of the versions that a new worker has to open.
+class Beginning(NamedTuple):
+    """The core, the log of the versions that a new worker has to open, and the number of workers."""
 
-    `processes` is the number of processes that count metrics, including this one. With `shared`, this process opens the
-    versions before it forks the workers. A process cannot use a GPU that its parent has used, so on a GPU each worker
-    opens the files that this process has read. With `forks`, which needs a process without threads, a child process
-    opens each version first. Raises the errors of `choose`, and `StartupError`.
+    core: Core
+    replay_log: ReplayLog
+    workers: int
+
+
+def begin(settings: Settings, most_workers: int = 0) -> Beginning:
+    """Load the models, for at most so many workers, or for this process alone.
+
+    This process opens the versions before it forks the workers. A process cannot use a GPU that its parent has used, so
+    each worker opens the versions on a GPU itself, from the files that this process has read. If there are workers,
+    this process must have no threads, and a child process opens each version first. Raises the errors of `choose`, and
+    `StartupError`.
     """
     repository = repository_of(settings)
     models = LoadedModels(settings.default_model, settings.routing_rules())
@@ -153,24 +157,33 @@ def begin(
     open_version = opener(settings)
 
     def admit(artifact: Artifact, fingerprint: str) -> None:
-        if forks:
-            trial.run(artifact, open_version, settings.load_timeout)
-        if shared:
-            models.put(open_version(artifact), fingerprint)
-            return
         manifest = artifact.manifest
-        order = Order("serve", manifest.name, manifest.version, fingerprint, manifest.manifest_sha256)
-        replay_log.record(order, snapshot.take(artifact.contents))
+        if most_workers:
+            trial.run(artifact, open_version, settings.load_timeout)
+            choice = choose_provider(settings.execution_provider, artifact, settings.device)
+            if choice.provider == CUDA:
+                order = Order("serve", manifest.name, manifest.version, fingerprint, manifest.manifest_sha256)
+                replay_log.record(order, snapshot.take(artifact.contents))
+                log_model(manifest, *choice)
+                return
+        models.put(open_version(artifact), fingerprint)
 
     choose(repository, models, admit)
-    metrics = Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=processes)
-    metrics.use(processes - 1)
+    workers = most_workers
+    if not settings.workers and not models.keys():  # processes that share a GPU only take its memory
+        workers = min(1, most_workers)
+    metrics = Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers + 1)
+    metrics.use(workers)
     for classifier in models:
-        manifest = classifier.manifest
-        classifier.statistics = metrics.add_model(manifest, models.keys())
-        extra = {"version": manifest.version, "execution_provider": classifier.engine.provider}
-        logger.info("serving %s", manifest.name, extra=extra)
-    return Core(settings, repository, models, metrics, Access(settings)), replay_log
+        classifier.statistics = metrics.add_model(classifier.manifest, models.keys())
+        log_model(classifier.manifest, classifier.engine.provider, classifier.choice.reason)
+    return Beginning(Core(settings, repository, models, metrics, Access(settings)), replay_log, workers)
+
+
+def log_model(manifest: Manifest, provider: str, reason: str) -> None:
+    """Log a model that is served from the start, its execution provider, and why `auto` chose it."""
+    extra = {"version": manifest.version, "execution_provider": provider}
+    logger.info("serving %s", manifest.name, extra=extra | ({"reason": reason} if reason else {}))
 
 
 def note(metrics: Metrics, order: Order) -> None:
@@ -193,5 +206,5 @@ def note(metrics: Metrics, order: Order) -> None:
 
 def load(settings: Settings) -> app.Application:
     """Return the REST application with its models loaded, for a program with a single process."""
-    core, _ = begin(settings)
+    core = begin(settings).core
     return app.Application(core.start(0, InFlight()))

@@ -11,7 +11,8 @@ import pytest
 
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.inference.engine import CPU, Engine, GraphError, report
+from sentiment_conv1d.service.inference.engine import Engine, GraphError, report
+from sentiment_conv1d.service.inference.provider import CPU
 from tests.ids import shape
 from tests.service.artifacts import WEIGHTS, WORDS, probabilities, table_graph
 

@@ -271,12 +271,11 @@ def test_cuda_asked_for() -> None:
     assert re.search("the CUDA execution provider was requested but does not work here: .", refusal)
 
 
-def test_automatic_provider_says_why_not_cuda() -> None:
-    """`auto` serves on the CPU if CUDA does not work, and one log line says why."""
-    with ServerProcess("--execution-provider", "auto", "--device", "63") as process:
+def test_automatic_provider_without_cuda() -> None:
+    """Without a CUDA build of ONNX Runtime, `auto` serves on the CPU and does not mention CUDA."""
+    with ServerProcess("--execution-provider", "auto") as process:
         assert process.client.get("/v1/models").json()["models"][0]["execution_provider"] == "CPUExecutionProvider"
-        lines = [line for line in process.log if "CUDA" in line]
-        assert len(lines) == 1 and "running on the CPU: " in lines[0]
+        assert not [line for line in process.log if "CUDA" in line]
 
 
 def test_cpu_asked_for_needs_no_reason() -> None:
