@@ -73,8 +73,9 @@ def _megabytes(pid: int, file: str, *fields: str) -> float:
 class Peak:
     """Records the largest memory in a `with` block, in megabytes."""
 
-    def __init__(self, measure: Callable[[], float]) -> None:
+    def __init__(self, measure: Callable[[], float], *, seconds: float = 0.01) -> None:
         self._measure = measure
+        self._seconds = seconds  # between two measurements
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.before = self.megabytes = measure()
@@ -90,5 +91,5 @@ class Peak:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(0.01):
+        while not self._ended.wait(self._seconds):
             self.megabytes = max(self.megabytes, self._measure())

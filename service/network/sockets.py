@@ -15,6 +15,21 @@ from sentiment_conv1d.service.errors import StartupError
 
 _BACKLOG = 2048
 
+#: Bytes that the kernel holds for one TCP connection: received ones that the service has not read, and sent ones that
+#: the peer has not acknowledged. The kernel doubles these limits to make room for its own overhead. Without them it
+#: raises the limits of a fast connection to several megabytes, which a peer that stops reading then occupies.
+_RECEIVE_BYTES = 65_536
+_SEND_BYTES = 131_072
+
+#: Bytes above which the kernel takes no more from the service until the peer can receive them.
+_UNSENT_BYTES = 32_768
+
+#: Seconds after the write timeout at which the kernel ends a connection, so that the service does so first and logs it.
+_WRITE_GRACE_SECONDS = 5
+
+#: The largest value of a socket option.
+_MAX_OPTION = 2**31 - 1
+
 #: The mode of a Unix domain socket, whatever the umask: owner and group can connect.
 _MODE = 0o660
 
@@ -45,9 +60,14 @@ class ListeningSocket:
         self._remove()
         self.socket.close()
 
-    def listen(self) -> None:
-        """Start to listen. Raises `StartupError` if another process listened first."""
+    def listen(self, write_timeout: float) -> None:
+        """Start to listen. Raises `StartupError` if another process listened first.
+
+        The kernel ends a connection whose peer receives nothing for about `write_timeout` seconds, even after the
+        service has closed it.
+        """
         try:
+            self._limit_kernel(write_timeout)
             self.socket.listen(_BACKLOG)
         except OSError as error:
             raise StartupError(f"cannot listen: {error.strerror}") from error
@@ -72,6 +92,19 @@ class ListeningSocket:
             host = self.socket.getsockname()[0]
         shown = f"[{host}]" if ":" in host else host
         return f"{scheme}://{shown}:{self.socket.getsockname()[1]}"
+
+    def _limit_kernel(self, write_timeout: float) -> None:
+        """Limit what the kernel holds for each connection, which inherits these options when it is accepted.
+
+        For a Unix domain socket, the kernel has a fixed limit.
+        """
+        if self.socket.family == socket.AF_UNIX:
+            return
+        milliseconds = min(int(1000 * (write_timeout + _WRITE_GRACE_SECONDS)), _MAX_OPTION)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def _remove(self) -> None:
         if self._path is not None and self._file is not None:

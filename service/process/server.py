@@ -99,7 +99,7 @@ def serve(settings: Settings) -> None:
                     logger.info("listening on %s", listeners[protocol].describe(scheme + secure, settings.host))
 
         for listener in listeners.values():
-            listener.listen()
+            listener.listen(settings.write_timeout)
         supervisor = Supervisor(
             work,
             workers,

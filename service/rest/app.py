@@ -26,6 +26,7 @@ from sentiment_conv1d.service.errors import (
     Forbidden,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     RequestError,
     Unauthorized,
     Unavailable,
@@ -48,7 +49,7 @@ from sentiment_conv1d.service.rest.endpoint import EndpointRequest
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.routing import Match, Routes
 from sentiment_conv1d.service.rest.server import headers
-from sentiment_conv1d.service.rest.server.asgi import TASK, AsgiRequest
+from sentiment_conv1d.service.rest.server.asgi import PIECE_BYTES, TASK, AsgiRequest, send_body
 from sentiment_conv1d.service.rest.server.compression import decompress
 from sentiment_conv1d.service.rest.server.fast_path import Handler
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
@@ -251,22 +252,35 @@ class Application(FastAPI):
             return None
         return Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
 
-    async def _handle(self, request: AsgiRequest, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
-        """Let FastAPI answer a request, and return the status."""
+    async def _handle(self, request: HttpRequest, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+        """Let FastAPI answer a request, and return the status. A body that exceeds the memory limit is refused."""
         status = CLIENT_CLOSED_REQUEST
         task = asyncio.current_task()
+        start: Message | None = None  # until the body is charged
 
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
+        async def send_charged(message: Message) -> None:
+            nonlocal start, status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                start = message
+                return
+            body = message.get("body", b"")
+            if start is not None:
                 self._unanswered.discard(task)
-                message["headers"] = headers.of_page(message["headers"], request_id, scope["scheme"])
-            await send(message)
+                try:
+                    request.charge.add(len(body) if len(body) > PIECE_BYTES else 0)
+                except Overloaded as error:
+                    answer, status = _refusal(self.protocol_of(scope), error, request_id)
+                    await request.send(status, answer, request_id)
+                    return
+                status = start["status"]
+                start["headers"] = headers.of_page(start["headers"], request_id, scope["scheme"])
+                await send(start)
+                start = None
+            await send_body(send, body, more=message.get("more_body", False))
 
         self._unanswered.add(task)
         try:
-            await super().__call__(scope, receive, send_with_id)
+            await super().__call__(scope, receive, send_charged)
         except asyncio.CancelledError:
             if not self._expired or status != CLIENT_CLOSED_REQUEST:
                 raise

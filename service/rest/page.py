@@ -7,15 +7,21 @@ Content-Security-Policy that allows them to load only these files and to call on
 from __future__ import annotations
 
 import mimetypes
+import os
+import stat
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
+from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.rest.server.asgi import send_body
 
 Route = TypeVar("Route", bound=Callable[..., Any])
 
@@ -49,8 +55,47 @@ _HEADERS = {
 #: The style sheet of Swagger UI contains icons as data URLs.
 _REFERENCE_POLICY = _POLICY.replace("img-src 'self'", "img-src 'self' data:")
 
-_FILES = StaticFiles(directory=FOLDER)
-_SWAGGER_UI = StaticFiles(packages=[("fastapi_offline", "static")])
+
+class _Files(StaticFiles):
+    """Files in memory. An answer that nobody reads keeps neither an open file nor a copy."""
+
+    def get(self, name: str, scope: Scope) -> Response:
+        """Return the response to a request for a file. Raises `NotFound`.
+
+        This is `get_response` without a thread for each request, which would take longer than the look-up.
+        """
+        try:
+            path, status = self.lookup_path(name)
+        except (OSError, ValueError):  # not the name of a file
+            status = None
+        if status is None or not stat.S_ISREG(status.st_mode):
+            raise NotFound(f"there is no file {name!r}")
+        return self.file_response(path, status, scope)
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        if not isinstance(response, FileResponse):  # the browser has the file
+            return response
+        del response.headers["accept-ranges"]
+        return _File(_read(Path(full_path), stat_result.st_mtime_ns), status_code, response.headers)
+
+
+class _File(Response):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send_body(send, bytes(self.body))
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, modified: int) -> bytes:
+    """Return the content of a file that was modified at this time."""
+    return path.read_bytes()
+
+
+_FILES = _Files(directory=FOLDER)
+_SWAGGER_UI = _Files(packages=[("fastapi_offline", "static")])
 
 #: All paths of the page and of the API reference.
 PATHS = (
@@ -76,7 +121,7 @@ def _serves(protocol: RestProtocol, path: str, summary: str, *media_types: str) 
 @_serves(PROTOCOL, "/", "The page", "text/html")
 async def page(request: Request) -> Response:
     """Return the page, which classifies a text and shows how the convolution reads it."""
-    return await _send(request, _FILES, "index.html")
+    return _send(request, _FILES, "index.html")
 
 
 @_serves(PROTOCOL, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
@@ -84,13 +129,13 @@ async def file(request: Request, name: str) -> Response:
     """Return a style sheet, script or icon of the page."""
     if name.endswith(".html"):
         raise NotFound(f"the page has no file {name!r}")
-    return await _send(request, _FILES, name)
+    return _send(request, _FILES, name)
 
 
 @_serves(REFERENCE, "/docs", "Every route, for people", "text/html")
 async def documentation(request: Request) -> Response:
     """Return the API reference."""
-    response = await _send(request, _FILES, "reference.html")
+    response = _send(request, _FILES, "reference.html")
     response.headers["content-security-policy"] = _REFERENCE_POLICY
     return response
 
@@ -98,10 +143,10 @@ async def documentation(request: Request) -> Response:
 @_serves(REFERENCE, "/docs/{name}", "A file of that page", "text/css", "text/javascript")
 async def documentation_file(request: Request, name: str) -> Response:
     """Return the script or the style sheet of Swagger UI."""
-    return await _send(request, _SWAGGER_UI, name)
+    return _send(request, _SWAGGER_UI, name)
 
 
-async def _send(request: Request, files: StaticFiles, name: str) -> Response:
-    response = await files.get_response(name, request.scope)
+def _send(request: Request, files: _Files, name: str) -> Response:
+    response = files.get(name, request.scope)
     response.headers.update(_HEADERS)
     return response

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
+import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import grpc
 
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.service.rest.server.protocol import MAX_PIPELINED
-from tests.attacks.scenarios import BUFFERED_MEGABYTES, OPEN, Scenarios, Setup
+from tests.attacks.http1 import WRITE_TIMEOUT
+from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEY, OPEN, PAGE, Scenarios, Setup
 from tests.attacks.wire import (
     HELLO,
     PREDICT_BATCH,
@@ -31,7 +35,8 @@ from tests.attacks.wire import (
     streams,
     window,
 )
-from tests.processes import PATIENCE, ServerProcess
+from tests.kernel_memory import kernel_megabytes
+from tests.processes import PATIENCE, ServerProcess, eventually
 
 SCENARIOS = Scenarios()
 
@@ -70,12 +75,16 @@ def unread_streams(server: ServerProcess, times: int) -> int:
     return _call(server, HELLO + settings(INITIAL_WINDOW_SIZE=0) + calls, times, 4)
 
 
+_SYMBOL = b"inference.GRPCInferenceService"
+
+#: A request of 35 bytes whose answer has some kB.
+_QUESTION = message(b"\x22" + bytes((len(_SYMBOL),)) + _SYMBOL)
+
+
 @SCENARIOS.add(OPEN)
 def reflection(server: ServerProcess, times: int) -> int:
     """Send thousands of requests of 35 bytes whose answers have some kB."""
-    symbol = b"inference.GRPCInferenceService"
-    question = message(b"\x22" + bytes((len(symbol),)) + symbol)
-    return _call(server, _WIDE + headers(1, block(REFLECTION)) + data(1, question * 5000), times, 8)
+    return _call(server, _WIDE + headers(1, block(REFLECTION)) + data(1, _QUESTION * 5000), times, 8)
 
 
 @SCENARIOS.add(OPEN)
@@ -96,6 +105,58 @@ def unread_answers(server: ServerProcess, times: int) -> int:
             connection.sendall(ask * (1 + MAX_PIPELINED))
         time.sleep(2)
     return 30 * times * (1 + MAX_PIPELINED) * len(ask)
+
+
+def _leave_unread(opened: Sequence[socket.socket], ask: bytes) -> int:
+    """Send the same bytes on every connection, each when the previous one has an answer, and read nothing."""
+    for connection in opened:
+        with suppress(OSError):  # the server can reject it
+            connection.sendall(ask)
+        assert select.select([connection], [], [], PATIENCE)[0], "there is no answer"
+    return len(opened) * len(ask)
+
+
+def _unread(port: int, ask: bytes, count: int) -> int:
+    """Leave answers unread until they do not grow any more."""
+    with connections(port, count, receive_buffer=4096) as opened:
+        sent = _leave_unread(opened, ask)
+        held, deadline = 0.0, time.monotonic() + _LONGEST
+        while (now := kernel_megabytes([port])) > held and time.monotonic() < deadline:
+            held = now
+            time.sleep(1)
+        return sent
+
+
+#: The largest file that needs no key.
+_LARGEST_FILE = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n%b\r\n"
+
+
+@SCENARIOS.add(PAGE)
+def unread_files(server: ServerProcess, times: int) -> int:
+    """Pipeline eight requests for a file of 1.5 MB on each of 400 connections, and read no answers."""
+    return _unread(server.port, 8 * (_LARGEST_FILE % b""), 400 * times)
+
+
+@SCENARIOS.add(OPEN)
+def unread_calls(server: ServerProcess, times: int) -> int:
+    """Send a call with answers of 200 kB on each of 400 connections with open windows, and read no answers."""
+    ask = _WIDE + headers(1, block(REFLECTION)) + data(1, _QUESTION * 60)
+    return _unread(server.grpc_port, ask, 400 * times)
+
+
+@SCENARIOS.add(Setup(("--workers", "1", "--open-page", "--write-timeout", str(WRITE_TIMEOUT)), KEY))
+def abandoned_answers(server: ServerProcess, times: int) -> int:
+    """The kernel ends connections that the worker has closed and whose callers do not read the rest."""
+    ask = _LARGEST_FILE % b"Connection: close\r\n"
+    before = kernel_megabytes([server.port])
+    with connections(server.port, 200 * times, receive_buffer=4096) as opened:
+        sent = _leave_unread(opened, ask)
+        eventually(lambda: kernel_megabytes([server.port]) > before + 2)
+        deadline = time.monotonic() + PATIENCE
+        while (held := kernel_megabytes([server.port]) - before) > 1:
+            assert time.monotonic() < deadline, f"the kernel still holds {held:.0f} MB"
+            time.sleep(0.5)
+        return sent
 
 
 @SCENARIOS.add(Setup(("--workers", "2")), peak_megabytes=_ALL_PROCESSES, total=True, refusals=True)

@@ -1,4 +1,4 @@
-"""Measures the cost of an attack: the memory of the workers and the latency of another caller."""
+"""Measures the cost of an attack: the memory of the workers and of the kernel, and the latency of another caller."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import httpx
 
 from tests.attacks.probe import PROTOCOLS, Probe, percentile
 from tests.attacks.scenarios import LEFTOVER_MEGABYTES, Scenario, Setup
+from tests.kernel_memory import kernel_megabytes
 from tests.proc import Peak, anonymous_megabytes, children, proportional_megabytes
 from tests.processes import ServerProcess
 
@@ -20,6 +21,8 @@ _LEAST = 0.5
 #: Seconds for a worker to release its memory after the attackers have disconnected.
 _SETTLE = 60.0
 
+#: Seconds between two measurements of the kernel's memory, which take milliseconds for thousands of connections.
+_KERNEL_SECONDS = 0.1
 
 #: Statuses of requests over a limit of the worker.
 _REFUSALS = ("429", "RESOURCE_EXHAUSTED")
@@ -28,7 +31,7 @@ _REFUSALS = ("429", "RESOURCE_EXHAUSTED")
 class Idle(NamedTuple):
     """A server without attackers."""
 
-    megabytes: float
+    megabytes: float  # of the workers and the kernel
     waits: tuple[float, ...]  # p99 in seconds, per protocol
 
 
@@ -39,7 +42,8 @@ class Result(NamedTuple):
     sent: int
     idle: Idle
     waits: tuple[float, ...]  # p99 in seconds, per protocol
-    peak: float  # megabytes
+    peak: float  # megabytes, including the kernel's
+    kernel: float  # the kernel's peak
     after: float
     failures: list[str]
     slow: list[str]  # waits of another caller that are too long
@@ -49,12 +53,14 @@ class Result(NamedTuple):
         idle, during = (" / ".join(f"{1000 * wait:.0f}" for wait in waits) for waits in (self.idle.waits, self.waits))
         memory = " → ".join(f"{each:.0f}" for each in (self.idle.megabytes, self.peak, self.after))
         verdict = "; ".join((*self.failures, *self.slow)) or "held"
-        return f"| {self.name} | {self.sent / 1e6:.2f} MB | {idle} | {during} | {memory} | {verdict} |"
+        sent = f"{self.sent / 1e6:.2f} MB"
+        return f"| {self.name} | {sent} | {idle} | {during} | {memory} | {self.kernel:.0f} | {verdict} |"
 
 
 HEAD = (
-    "| attack | sent | idle p99, REST / gRPC, ms | p99 meanwhile, ms | memory idle → peak → after, MB | outcome |\n"
-    "|---|---|---|---|---|---|"
+    "| attack | sent | idle p99, REST / gRPC, ms | p99 meanwhile, ms | memory idle → peak → after, MB "
+    "| kernel's part of the peak, MB | outcome |\n"
+    "|---|---|---|---|---|---|---|"
 )
 
 
@@ -69,7 +75,7 @@ class Attacked:
         started = time.monotonic()
         time.sleep(idle_seconds)
         waits = [probe.between(started, time.monotonic(), protocol) for protocol in PROTOCOLS]
-        self.idle = Idle(self.megabytes(), tuple(percentile(each, 0.99) for each in waits))
+        self.idle = Idle(self.megabytes() + self.kernel(), tuple(percentile(each, 0.99) for each in waits))
         processes = [server.process.pid, *self.workers]
         proportional = proportional_megabytes(server.process.pid, "Pss_Anon:", "Pss_Shmem:")
         self._shared = anonymous_megabytes(processes) - proportional
@@ -93,12 +99,17 @@ class Attacked:
             return anonymous_megabytes(children(server))
         return anonymous_megabytes([server, *children(server)]) - self._shared
 
+    def kernel(self) -> float:
+        """Return the memory that the kernel holds for the server's connections, which the container is charged for."""
+        return kernel_megabytes([self.server.port, self.server.grpc_port])
+
     def measure(self, name: str, scenario: Scenario, times: int, *, waits: float) -> Result:
         """Attack the server and return the cost. The p99 of another caller may grow by `waits` seconds."""
         idle = self.idle
         failures: list[str] = []
         slow: list[str] = []
-        with Peak(lambda: self.megabytes(total=scenario.total)) as peak:
+        processes = Peak(lambda: self.megabytes(total=scenario.total))
+        with processes, Peak(self.kernel, seconds=_KERNEL_SECONDS) as kernel:
             started = time.monotonic()
             try:
                 sent = scenario.attack(self.server, times)
@@ -108,13 +119,15 @@ class Attacked:
             ended = max(time.monotonic(), started + _LEAST)
             self.probe.catch_up(ended)
         during = [self.probe.between(started, ended, protocol) for protocol in PROTOCOLS]
+        peak = processes.megabytes + kernel.megabytes
         after = self._settled(idle.megabytes)
         result = Result(
             name,
             sent,
             idle,
             tuple(percentile(each, 0.99) for each in during),
-            peak.megabytes,
+            peak,
+            kernel.megabytes,
             after,
             failures,
             slow,
@@ -124,8 +137,8 @@ class Attacked:
         # Many attackers with a key fill the request buffers, and then other callers are rejected.
         refusals = scenario.refusals or (times > 1 and scenario.setup.key is None)
         bound = scenario.peak_megabytes + (0 if scenario.total else idle.megabytes)
-        if peak.megabytes > bound:
-            failures.append(f"the peak is {peak.megabytes - bound:.0f} MB too high")
+        if peak > bound:
+            failures.append(f"the peak is {peak - bound:.0f} MB too high")
         for protocol, wait, usual in zip(PROTOCOLS, result.waits, idle.waits, strict=True):
             if wait > usual + waits:
                 slow.append(f"{protocol} waits {1000 * (wait - usual):.0f} ms longer")
@@ -139,6 +152,6 @@ class Attacked:
     def _settled(self, idle: float) -> float:
         """Return the memory when it is back at its level, or after a time limit."""
         deadline = time.monotonic() + _SETTLE
-        while (now := self.megabytes()) > idle + LEFTOVER_MEGABYTES and time.monotonic() < deadline:
+        while (now := self.megabytes() + self.kernel()) > idle + LEFTOVER_MEGABYTES and time.monotonic() < deadline:
             time.sleep(0.1)
         return now

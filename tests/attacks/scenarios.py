@@ -31,6 +31,9 @@ class Setup(NamedTuple):
 #: Attackers have no key.
 KEYED = Setup(key=KEY)
 
+#: Attackers have no key, and can load the page.
+PAGE = Setup(("--workers", "1", "--open-page"), KEY)
+
 #: Attackers can call every method.
 OPEN = Setup()
 
@@ -40,7 +43,7 @@ class Scenario(NamedTuple):
 
     attack: Attack
     setup: Setup
-    peak_megabytes: float  # memory of the workers above an idle worker's, during the attack
+    peak_megabytes: float  # memory of the workers and the kernel above that of an idle server, during the attack
     total: bool = False  # whether the peak is the total of all processes
     refusals: bool = False  # whether other callers may be rejected meanwhile, as in any overload
 

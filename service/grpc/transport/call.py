@@ -52,8 +52,8 @@ _LINGER_SECONDS = 5.0
 #: Timers of the event loop can be early by a few milliseconds.
 _PRECISION_SECONDS = 0.01
 
-#: Answers of up to this many bytes are not charged while they wait to be sent.
-_UNCOUNTED_BYTES = 16_384
+#: Answers of up to this many bytes are not charged while they wait to be sent. `CALL_BYTES` covers them.
+_UNCOUNTED_BYTES = 4096
 
 
 class Method(NamedTuple):

@@ -44,7 +44,7 @@ _LAST = b"the last"
 _GOAWAY_SECONDS = 1.0
 
 #: Unsent bytes above which a connection neither reads nor writes.
-_HIGH_WATER = 32_768
+_HIGH_WATER = 24_576
 
 #: Unread bytes that are not charged: every connection can have an incomplete frame.
 _UNCOUNTED = 16_384 + 9
@@ -93,7 +93,8 @@ class GrpcConnection(asyncio.Protocol):
         self._streams: dict[int, Stream] = {}
         self._last = 0  # the id of the latest stream
         self._requests = self._resets = 0
-        self._held = 0  # bytes charged to the buffers
+        self._held = 0  # bytes charged to the buffers, for what is read
+        self._unsent = 0  # and for what is written
         self._ready = False  # whether the first SETTINGS have arrived
         self._waiting = False  # whether it waits for its turn to read
         self.admitted = False  # whether an earlier call had access
@@ -119,6 +120,8 @@ class GrpcConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all streams."""
         self._hold(0)
+        self._buffers.release(self._unsent)
+        self._unsent = 0
         self._cut_all()
         self._http2.release()
         self._lost(self)
@@ -170,7 +173,10 @@ class GrpcConnection(asyncio.Protocol):
         self._noise = max(0, self._noise - _FORGIVEN_NOISE)
         if not self._parked:
             self._busy = now
-        if self._overdue(now):
+        unsent = self.transport.get_write_buffer_size()
+        self._buffers.add(unsent - self._unsent)
+        self._unsent = unsent
+        if self._overdue(now, unsent):
             self.transport.abort()
         elif not self.transport.is_closing():
             self._watch_age(now)
@@ -368,10 +374,9 @@ class GrpcConnection(asyncio.Protocol):
         if not (self.sender.paused or self._waiting or self.transport.is_closing()):
             self.transport.resume_reading()
 
-    def _overdue(self, now: float) -> bool:
+    def _overdue(self, now: float, unsent: int) -> bool:
         """Whether the client has exceeded the time to read what was written, or the time for the handshake."""
-        unread = self.transport.get_write_buffer_size()
-        if not unread or self._written - unread >= self._unread_mark:
+        if not unsent or self._written - unsent >= self._unread_mark:
             self._unread_mark, self._read_at = self._written, now
         handshake = not self._ready and now - self._born > self._limits.handshake_seconds
         return handshake or now - self._read_at > self._limits.write_seconds

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from sentiment_conv1d.service.errors import ClientDisconnected, RequestTimeout, TooLarge
 from sentiment_conv1d.service.network.buffers import Charge
@@ -19,8 +18,9 @@ from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 DISCARD_SECONDS = 5.0
 DISCARD_BYTES = 64 * 1024 * 1024
 
-#: Bytes per piece of a large response, which limits what a slow reader keeps in the send buffer.
-PIECE_BYTES = HIGH_WATER_LIMIT
+#: Bytes per piece of a large response, and unsent bytes above which the next piece waits. They limit what a slow reader
+#: keeps in the send buffer.
+PIECE_BYTES = 32_768
 
 #: The scope key of a task that the server cancels if the client disconnects. The application sets it.
 TASK = "sentiment.task"
@@ -52,11 +52,16 @@ class AsgiRequest(HttpRequest):
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
         fields = response_headers.of_answer(answer, request_id)
         await self._send({"type": "http.response.start", "status": status, "headers": fields})
-        # Send the next piece when the client has read most of the previous one.
-        for start in range(0, len(answer.body) or 1, PIECE_BYTES):
-            end = start + PIECE_BYTES
-            piece = {"body": answer.body[start:end], "more_body": end < len(answer.body)}
-            await self._send({"type": "http.response.body", **piece})
+        await send_body(self._send, answer.body)
+
+
+async def send_body(send: Send, body: bytes, *, more: bool = False) -> None:
+    """Send a body in pieces without copying it, each when the client has read most of the previous one."""
+    view = memoryview(body)
+    for start in range(0, len(body) or 1, PIECE_BYTES):
+        end = start + PIECE_BYTES
+        piece = {"body": view[start:end], "more_body": more or end < len(body)}
+        await send({"type": "http.response.body", **piece})
 
 
 async def read_body(

@@ -66,11 +66,12 @@ class FastRequest(HttpRequest):
             transport.write(head + body)
         else:
             transport.write(head)
+            view = memoryview(body)
             # Send the next piece when the client has read most of the previous one.
             for start in range(0, len(body), PIECE_BYTES):
                 await wire.flow.drain()
                 if transport.is_closing():
                     raise ClientDisconnected
-                transport.write(body[start : start + PIECE_BYTES])
+                transport.write(view[start : start + PIECE_BYTES])
         if close:
             transport.close()

@@ -25,7 +25,7 @@ from sentiment_conv1d.service.errors import Overloaded, RequestError
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.server import framing, headers
-from sentiment_conv1d.service.rest.server.asgi import CERTIFIED, CHARGE, DISCARD_SECONDS, TASK
+from sentiment_conv1d.service.rest.server.asgi import CERTIFIED, CHARGE, DISCARD_SECONDS, PIECE_BYTES, TASK
 from sentiment_conv1d.service.rest.server.fast_path import FastRequest, FindHandler, Wire
 from sentiment_conv1d.service.rest.server.parsing import FREE_HEAD_BYTES, ParsingProtocol
 from sentiment_conv1d.service.rest.server.refusal import refusal
@@ -90,6 +90,7 @@ class Protocol(ParsingProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the idle timeout for the first request."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(PIECE_BYTES)
         self._wait(self.timeout_keep_alive)
         if self.scheme == "https":
             self.app_state[CERTIFIED] = bool(transport.get_extra_info("peercert"))

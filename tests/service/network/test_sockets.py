@@ -16,9 +16,14 @@ from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.network.sockets import bind, bind_unix, drop_syn
+from tests.kernel_memory import kernel_megabytes
 from tests.proc import children, sockets
 from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.certificates import Authority
+
+#: Bytes after which the kernel has raised the limits of a connection, if it may, and the most that it holds otherwise.
+FAST_BYTES = 64_000_000
+KERNEL_MEGABYTES = 0.5
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a" * 70])
@@ -31,9 +36,30 @@ def test_invalid_addresses(host: str) -> None:
 def test_port_taken_at_the_last_moment() -> None:
     """Two servers can bind the same port, and the second one that listens is refused with one sentence."""
     with bind("127.0.0.1", 0) as first, bind("127.0.0.1", first.socket.getsockname()[1]) as second:
-        first.listen()
+        first.listen(30)
         with pytest.raises(StartupError, match="cannot listen: Address already in use"):
-            second.listen()
+            second.listen(30)
+
+
+@pytest.mark.parametrize("direction", ["received", "sent"])
+def test_memory_of_a_connection(direction: str) -> None:
+    """The kernel holds little for a connection that was fast before one side stopped reading."""
+    with bind("127.0.0.1", 0) as listener, socket.socket() as caller:
+        listener.listen(30)
+        caller.connect(listener.socket.getsockname())
+        with listener.socket.accept()[0] as accepted:
+            sender, receiver = (caller, accepted) if direction == "received" else (accepted, caller)
+            with ThreadPoolExecutor(1) as pool:
+                sending = pool.submit(sender.sendall, bytes(FAST_BYTES))
+                left = FAST_BYTES
+                while left:
+                    left -= len(receiver.recv(1_000_000))
+                sending.result(PATIENCE)
+            sender.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    sender.send(bytes(65_536))
+            assert 0 < kernel_megabytes([listener.socket.getsockname()[1]]) < KERNEL_MEGABYTES
 
 
 def test_ipv6() -> None:
@@ -139,7 +165,7 @@ def test_new_callers_during_the_shutdown(tmp_path: Path) -> None:
     """Earlier connections can still be accepted, and new callers wait on a port and fail on a path."""
     with bind("127.0.0.1", 0) as port, bind_unix(tmp_path / "rest.sock") as path, ExitStack() as stack:
         for listener in (port, path):
-            listener.listen()
+            listener.listen(30)
             address = listener.socket.getsockname()
             early = [stack.enter_context(socket.socket(listener.socket.family)) for _ in range(3)]
             for caller in early:

@@ -217,8 +217,8 @@ class Caller:
 
     @property
     def held(self) -> int:
-        """Return the counted bytes."""
-        return self.buffers._held
+        """Return the counted bytes of what the client has sent."""
+        return self.buffers._held - self.connection._unsent
 
     @property
     def unread(self) -> int:

@@ -84,8 +84,8 @@ class Caller:
 
     @property
     def held(self) -> int:
-        """Return the counted bytes."""
-        return self.buffers._held
+        """Return the counted bytes of what the client has sent."""
+        return self.buffers._held - self.connection._unsent
 
     def say(self, data: bytes) -> None:
         """Send bytes."""

@@ -250,7 +250,7 @@ def test_no_memory_for_incomplete_blocks(caller: Caller) -> None:
 
 
 def test_unread_answers(loop: Loop) -> None:
-    """The server stops reading from a client that sends requests and reads nothing."""
+    """The server stops reading from a client that sends requests and reads nothing, and counts the unsent bytes."""
     caller = Caller(loop)
     caller.greet()
     number = 1
@@ -259,6 +259,8 @@ def test_unread_answers(loop: Loop) -> None:
         caller.settle()
         number += 2
     assert len(caller.transport.unread) < 40_000
+    caller.wait(1)
+    assert caller.buffers._held == len(caller.transport.unread)
     frames = caller.hear()
     assert caller.answers(frames) == {each: bytes(1000) for each in range(1, number, 2)}
     caller.leave()
