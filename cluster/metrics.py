@@ -21,7 +21,7 @@ _GONE = 6 * INTERVAL
 _COUNTED = ("_total", "_count", "_sum", "_bucket")
 
 #: Samples that have the same value in all replicas, so they are not added up.
-_FACTS = ("sentiment_model_info", "sentiment_model_state")
+_FACTS = ("sentiment_model_info", "sentiment_model_state", "sentiment_routing_missing_versions")
 
 Samples = dict[str, float]
 
@@ -67,11 +67,11 @@ class SummedMetrics:
         self._metrics = metrics
         self.others: Samples = {}
 
-    def expose(self, states: Any) -> bytes:
+    def expose(self, *facts: Any) -> bytes:
         """Return the exposition of all replicas."""
         left = dict(self.others)
         lines = []
-        for line in self._metrics.expose(states).decode().splitlines():
+        for line in self._metrics.expose(*facts).decode().splitlines():
             if line and not line.startswith("#"):
                 name, _, number = line.rpartition(" ")
                 other = left.pop(name, 0.0)

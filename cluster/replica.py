@@ -85,7 +85,7 @@ class Replica:
 
     def expose(self) -> str:
         """Return the metrics of this replica in Prometheus' text format."""
-        return self.metrics.expose(self._models.states()).decode()
+        return self.metrics.expose(self._models.states(), self._models.missing()).decode()
 
     def use_metrics(self, metrics: Any) -> None:
         """Answer `/metrics` from these metrics."""

@@ -114,7 +114,7 @@ class Overloaded(RequestError, code="overloaded", http=429, grpc="RESOURCE_EXHAU
 
 
 class Unavailable(RequestError, code="unavailable", http=503, grpc="UNAVAILABLE", retry_after=1):
-    """The service is starting or shutting down."""
+    """The service is starting or shutting down, or lacks a version of the model's split."""
 
 
 class DeadlineExceeded(RequestError, code="deadline_exceeded", http=504, grpc="DEADLINE_EXCEEDED"):

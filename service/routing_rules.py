@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from sentiment_conv1d.model.configuration import is_name
@@ -57,17 +57,39 @@ class RoutingRules(NamedTuple):
             raise ValueError("shadow: a model has one shadow version")
 
     def version_of(self, target: str) -> int:
-        """Return the version that a rule names by number or by label.
+        """Return the version that a rule names by number or by label. Raises `KeyError` if there is no such label."""
+        return int(target) if target.isdecimal() else self.labels[target]
 
-        It is 0 for a label that does not exist: of two changes at the same time, one can remove a label that the other
-        one uses.
+    def targets(self, rules: Iterable[str]) -> dict[str, int]:
+        """Return the versions that some rules name, by number or label."""
+        return {target: self.version_of(target) for rule in rules for target in getattr(self, rule)}
+
+    def answering(self) -> set[int]:
+        """Return the versions that the split sends requests to. Without a split there are none."""
+        return {self.version_of(target) for target, weight in self.split.items() if weight}
+
+    def missing(self, model: str, served: Container[tuple[str, int]]) -> Iterator[MissingVersion]:
+        """Yield the versions that the rules name and that are not served. A label that another rule uses counts there.
+
+        `served` are names of models with their versions.
         """
-        return self.labels.get(target, int(target) if target.isdecimal() else 0)
+        for rule in self._fields:
+            for target, version in self.targets([rule]).items():
+                if (model, version) not in served and (rule != "labels" or target not in {*self.split, *self.shadow}):
+                    yield MissingVersion(model, version, rule, target)
 
-    def targets(self, rules: Iterable[str] | None = None) -> dict[str, int]:
-        """Return the versions that some rules name, or all rules, by number or label."""
-        chosen = self._fields if rules is None else rules
-        return {target: self.version_of(target) for rule in chosen for target in getattr(self, rule)}
+
+class MissingVersion(NamedTuple):
+    """A version that a rule of a model names, as `target`, and that is not served."""
+
+    model: str
+    version: int
+    rule: str
+    target: str
+
+    def __str__(self) -> str:
+        label = "" if self.target.isdecimal() else f", labelled {self.target!r},"
+        return f"{self.rule} of {self.model}: version {self.version}{label} is not served"
 
 
 def parse_rules(text: str) -> dict[str, Rule]:

@@ -81,6 +81,11 @@ class Settings(BaseModel):
         description="A version that also classifies a percentage of the requests that name no version, to compare it "
         "with the version that answers, as in `imdb-cnn=4:20`.",
     )
+    strict: bool = Field(
+        False,
+        description="Whether the service does not start if a label, split or shadow names a version that is not "
+        "served. Without it, the service starts and is not ready until the versions of every split are served.",
+    )
     watch_interval: float = Field(
         2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
     )

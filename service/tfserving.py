@@ -42,8 +42,11 @@ def model_status(models: LoadedModels, name: str, version: str = "") -> dict[str
 
     The document is a `GetModelStatusResponse`. `version` can be a label. Raises `NotFound`.
     """
-    manifest = models.get(name, version).manifest
-    states = [each for each in models.states(manifest.name) if not version or each.version == manifest.version]
+    if version:
+        manifest = models.get(name, version).manifest
+        states = [each for each in models.states(manifest.name) if each.version == manifest.version]
+    else:
+        states = models.states(models.name_of(name))
     return {
         "model_version_status": [
             _status(each, "AVAILABLE", "OK", "")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sentiment_conv1d.service.errors import NotFound
+from sentiment_conv1d.service.errors import NotFound, RequestError, Unavailable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.order import Key, Order
 from sentiment_conv1d.service.models.routing import Route, Shadow
-from sentiment_conv1d.service.routing_rules import RoutingRules
+from sentiment_conv1d.service.routing_rules import MissingVersion, RoutingRules
 from sentiment_conv1d.service.telemetry.metrics import ModelState
 
 
@@ -23,6 +23,9 @@ class LoadedModels:
 
     An empty name stands for the default model. An empty version stands for the version with the largest weight if the
     model has a split, otherwise for the newest version that is served. A version is named by its number or by a label.
+
+    Routing fails closed: while a version that the split sends requests to is not served, an empty version stands for
+    none.
     """
 
     def __init__(self, default: str | None = None, rules: Mapping[str, RoutingRules] | None = None) -> None:
@@ -34,16 +37,18 @@ class LoadedModels:
         self._rules = dict(rules or {})
         self._table: dict[tuple[str, str], Classifier] = {}  # by all names and versions that a request can contain
         self._routes: dict[str, Route] | None = None  # by the names in requests that name no version; None if empty
+        self._unroutable: dict[str, MissingVersion] = {}  # by models whose split is incomplete
+        self._index_names()
 
     def get(self, name: str = "", version: str = "", texts: Sequence[str] | None = None) -> Classifier:
-        """Return the classifier of a version. Raises `NotFound`.
+        """Return the classifier of a version. Raises `NotFound`, or `Unavailable` if the split names a missing version.
 
         `texts` are those of a request that the classifier is to answer. If the request names no version, the split of
         the model chooses one by its routing key or by the texts.
         """
         classifier = self._table.get((name, version))
         if classifier is None:
-            raise self._not_found(name or self.default or "", version)
+            raise self._absence(name or self.default or "", version)
         if self._routes is not None and texts is not None and not version and name in self._routes:
             return self._routes[name].choose(texts)
         return classifier
@@ -56,8 +61,17 @@ class LoadedModels:
         """Return one version, all versions of a model, or all versions of all models. Raises `NotFound`."""
         if not name:
             return list(self)
-        chosen = self.get(name, version)
-        return [chosen] if version else [each for each in self if each.manifest.name == name]
+        if version:
+            return [self.get(name, version)]
+        name = self.name_of(name)
+        return [each for each in self if each.manifest.name == name]
+
+    def name_of(self, name: str) -> str:
+        """Return the name of a model of which any version is served. Raises `NotFound`."""
+        name = name or self.default or ""
+        if not self.served(name):
+            raise self._not_found(name)
+        return name
 
     def __iter__(self) -> Iterator[Classifier]:
         """Iterate over the classifiers by name, the newest version first."""
@@ -93,14 +107,16 @@ class LoadedModels:
         """Return the routing rules of a model."""
         return self._rules.get(name, RoutingRules())
 
-    def missing(self) -> set[str]:
-        """Describe the versions and labels that the rules name and that are not served."""
-        return {
-            f"the routing of {name} names {target}, which is not served"
-            for name, rules in self._rules.items()
-            for target, version in rules.targets().items()
-            if (name, version) not in self._served
-        }
+    def missing(self, others: Collection[Key] = ()) -> list[MissingVersion]:
+        """Return the versions that the rules name, and that are neither served nor among `others`."""
+        served = self._served.keys() | set(others)
+        return [each for name, rules in self._rules.items() for each in rules.missing(name, served)]
+
+    def check_routing(self) -> None:
+        """Raise `Unavailable` if the split of a model names a version that is not served, unless it was unloaded."""
+        for name, missing in self._unroutable.items():
+            if name not in self.unloaded:
+                raise Unavailable(str(missing))
 
     def labels(self, name: str, version: int) -> list[str]:
         """Return the labels of a version."""
@@ -144,14 +160,17 @@ class LoadedModels:
     def _index_names(self) -> None:
         table: dict[tuple[str, str], Classifier] = {}
         routes: dict[str, Route] = {}
+        splits = (each for each in self.missing() if each.rule == "split")
+        self._unroutable = {each.model: each for each in splits if each.version in self.rules(each.model).answering()}
         for name in {name for name, _ in self._served}:
             versions = {version: each.classifier for (model, version), each in self._served.items() if model == name}
             rules = self.rules(name)
-            weights, shadow = _weights(versions, rules), _shadow(versions, rules)
             for key in (name, "") if name == self.default else (name,):
-                table[key, ""] = max(weights, key=weights.__getitem__)
-                if len(weights) > 1 or shadow is not None:
-                    routes[key] = Route(name, weights, shadow)
+                if name not in self._unroutable:
+                    weights, shadow = _weights(versions, rules), _shadow(versions, rules)
+                    table[key, ""] = max(weights, key=weights.__getitem__)
+                    if len(weights) > 1 or shadow is not None:
+                        routes[key] = Route(name, weights, shadow)
                 table |= {(key, str(version)): classifier for version, classifier in versions.items()}
                 table |= {
                     (key, label): versions[version] for label, version in rules.labels.items() if version in versions
@@ -159,7 +178,13 @@ class LoadedModels:
         self._table = table
         self._routes = routes or None
 
-    def _not_found(self, name: str, version: str) -> NotFound:
+    def _absence(self, name: str, version: str) -> RequestError:
+        """Return the error of a request for a model or a version that cannot answer it."""
+        if not version and name in self._unroutable and self.served(name):
+            return Unavailable(f"{self._unroutable[name]}; requests that name a version are answered")
+        return self._not_found(name, version)
+
+    def _not_found(self, name: str, version: str = "") -> NotFound:
         versions = self.versions(name)
         if name in self.unloaded:
             load = f"POST /v2/repository/models/{name}/load or gRPC's RepositoryModelLoad serves it again"
@@ -178,10 +203,11 @@ class LoadedModels:
 
 
 def _weights(versions: Mapping[int, Classifier], rules: RoutingRules) -> dict[Classifier, int]:
-    """Return the weights of the served versions of a model; without a split, the newest version."""
+    """Return the weights of the versions of a model; without a split, the newest version."""
     weights: dict[Classifier, int] = {}
     for target, weight in rules.split.items():
-        if weight and (classifier := versions.get(rules.version_of(target))) is not None:
+        if weight:
+            classifier = versions[rules.version_of(target)]
             weights[classifier] = weights.get(classifier, 0) + weight
     return weights or {versions[max(versions)]: 1}
 

@@ -79,15 +79,15 @@ class Reconciler:
 
     async def unload(self, name: str) -> None:
         """Stop serving a model in all workers. Requests in progress are finished. Raises `NotFound`."""
-        name = self._models.get(name).manifest.name
-        await self._workers.ask(Order("unload", name))
+        await self._workers.ask(Order("unload", self._models.name_of(name)))
 
     async def route(self, name: str, changes: Mapping[str, Rule]) -> RoutingRules:
         """Replace some routing rules of a model in all workers, and return all its rules.
 
-        Raises `NotFound`, or `Invalid` if a rule is wrong or names a version that is not served.
+        Raises `NotFound`, or `Invalid` if a rule is wrong, names a version that is not served, or does not fit to a
+        change at the same time that came first.
         """
-        name = self._models.get(name).manifest.name
+        name = self._models.name_of(name)
         rules = self._models.rules(name)._replace(**changes)
         try:
             rules.check()
@@ -95,7 +95,8 @@ class Reconciler:
             raise Invalid(str(error)) from None
         for version in rules.targets(changes).values():
             self._models.get(name, str(version))
-        await self._workers.ask(Order("route", name, rules=changes))
+        if problem := await self._workers.ask(Order("route", name, rules=changes)):
+            raise Invalid(problem)
         return self._models.rules(name)
 
     async def index(self) -> list[Entry]:
@@ -152,16 +153,22 @@ class Reconciler:
         now = await self._scan()
         if not now.present:
             raise Unavailable(f"{self._repository.path}: no model in it any more")
-        remarks = self._models.missing()
+        remarks = set(map(str, self._models.missing()))
         if before is not None:
-            default = self._models.default
             for name in sorted(now.present.keys() | before.present.keys() | self._models.names()):
                 if name not in self._models.unloaded:
                     await self._adjust(name, before, now)
-                if name == default and name not in now.present:
-                    remarks.add(f"{self._repository.path} holds no model {name!r} any more; what is served stays")
+                remarks |= self._kept(name, now)
         self._tell(remarks)
         return now
+
+    def _kept(self, name: str, now: _Observation) -> set[str]:
+        """Describe what stays served although it is not in the repository any more."""
+        models, path, present = self._models, self._repository.path, now.present.get(name, {})
+        if name == models.default and not present:
+            return {f"{path} holds no model {name!r} any more; what is served stays"}
+        gone = models.rules(name).answering() & (models.served(name).keys() - present.keys())
+        return {f"{path} holds no version {each} of {name!r} any more; it stays for the split" for each in gone}
 
     async def _scan(self) -> _Observation:
         served = {name: self._models.served(name) for name in self._models.names()}
@@ -188,7 +195,9 @@ class Reconciler:
                     loads = {step.version for step in tried if step.action == "load"}
                     refused = {each: refused[each] for each in refused if each in loads or each not in present}
                 keep = name == models.default
-                step = next_step(self._repository.policy, name, present, served, refused, keep=keep)
+                step = next_step(
+                    self._repository.policy, name, present, served, refused, models.rules(name).answering(), keep=keep
+                )
                 if step is None or step in tried:
                     return problems
                 tried.add(step)

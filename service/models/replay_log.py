@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Key, Order
+from sentiment_conv1d.service.routing_rules import MissingVersion
 
 
 class Fact(NamedTuple):
@@ -39,13 +40,22 @@ class ReplayLog:
 
     def objection(self, order: Order) -> str:
         """Return why an order must not be carried out, which its sender could not know; empty if it may be."""
-        if order.action == "load" and order.name in self._models.unloaded:  # a `release` has to come first
-            return f"model {order.name!r} was unloaded"
-        if order.action == "drop" and not order.last:
-            others = (self._models.keys() | self._facts.keys()) - {order.key}
-            if not any(name == order.name for name, _ in others):
-                return f"nothing else of model {order.name!r} is served"
+        match order.action:
+            case "load" if order.name in self._models.unloaded:  # a `release` has to come first
+                return f"model {order.name!r} was unloaded"
+            case "drop":
+                if order.version in self._models.rules(order.name).answering():
+                    return f"the split of {order.name} sends requests to version {order.version}"
+                others = (self._models.keys() | self._facts.keys()) - {order.key}
+                if not order.last and not any(name == order.name for name, _ in others):
+                    return f"nothing else of model {order.name!r} is served"
+            case "route":
+                return self._objection_to_rules(order)
         return ""
+
+    def missing(self) -> list[MissingVersion]:
+        """Return the versions that the routing rules name and that are not served."""
+        return self._models.missing(self._facts)
 
     def record(self, order: Order, descriptor: int | None = None) -> None:
         """Record an order that all workers carry out. A descriptor refers to the files of the version to serve."""
@@ -63,6 +73,20 @@ class ReplayLog:
     def facts(self) -> list[Fact]:
         """Return the versions that a new worker has to open."""
         return list(self._facts.values())
+
+    def _objection_to_rules(self, order: Order) -> str:
+        """Return why the rules of an order do not fit to those that the orders before it have left."""
+        changes = order.rules or {}
+        rules = self._models.rules(order.name)._replace(**changes)
+        try:
+            rules.check()
+        except ValueError as error:
+            return str(error)
+        served = self._models.keys() | self._facts.keys()
+        for version in rules.targets(changes).values():
+            if (order.name, version) not in served:
+                return f"version {version} of model {order.name!r} is not loaded"
+        return ""
 
     def _discard(self, key: Key) -> None:
         if key in self._facts:

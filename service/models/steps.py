@@ -5,7 +5,7 @@ These functions have no side effects, so tests can try every course of events.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.version_policy import VersionPolicy
@@ -17,6 +17,7 @@ def next_step(
     present: Mapping[int, str],
     served: Mapping[int, str],
     refused: Mapping[int, str],
+    answering: Collection[int] = (),
     *,
     keep: bool,
 ) -> Order | None:
@@ -27,8 +28,8 @@ def next_step(
 
     `present`, `served` and `refused` are versions with the fingerprints of their files: what is in the repository, what
     is served, and what was rejected. The policy selects from the versions that are served or were not rejected, so a
-    bad version makes way for the next one. New versions are loaded before old ones are dropped, and with `keep` the
-    last version is never dropped.
+    bad version makes way for the next one. New versions are loaded before old ones are dropped. Versions in
+    `answering`, which a split sends requests to, are never dropped, and with `keep` the last version is not either.
     """
     usable = (version for version in present if version in served or refused.get(version) != present[version])
     chosen = policy.choose(name, usable)
@@ -36,8 +37,8 @@ def next_step(
         fingerprint = present[version]
         if served.get(version) != fingerprint and refused.get(version) != fingerprint:
             return Order("load", name, version, fingerprint)
-    surplus = sorted(served.keys() - set(chosen))
-    if keep and not chosen:
+    surplus = sorted(served.keys() - {*chosen, *answering})
+    if keep and len(surplus) == len(served):
         surplus = surplus[:-1]
     if surplus:
         return Order("drop", name, surplus[0], last=len(served) == 1)

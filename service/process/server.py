@@ -77,9 +77,6 @@ def serve(settings: Settings) -> None:
             listeners["grpc"] = stack.enter_context(bound)
         core, replay_log, workers = begin(settings, most_workers)
         open_version = opener(settings)
-        if not replay_log.facts():  # otherwise only the workers know all models
-            for remark in core.models.missing():
-                logger.warning(remark)
 
         def work(number: int, channel: Channel, facts: list[Fact]) -> None:
             core.metrics.use(number)
@@ -177,6 +174,11 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
     for classifier in models:
         classifier.statistics = metrics.add_model(classifier.manifest, models.keys())
         log_model(classifier.manifest, classifier.engine.provider, classifier.choice.reason)
+    if missing := replay_log.missing():
+        if settings.strict:
+            raise StartupError(f"--strict: {'; '.join(map(str, missing))}")
+        for each in missing:
+            logger.warning("%s", each)
     return Beginning(Core(settings, repository, models, metrics, Access(settings)), replay_log, workers)
 
 

@@ -26,7 +26,7 @@ async def livez() -> ProbeStatus:
 
 @PROTOCOL.get("/readyz", summary="Readiness", responses=PROTOCOL.errors(Unavailable))
 async def readyz(request: Request) -> ProbeStatus:
-    """Return 200 while the default model is loaded, and 503 otherwise or during shutdown."""
+    """Return 200 while the default model and the versions of every split are loaded, otherwise or at shutdown 503."""
     state_of(request).readiness.check()
     return ProbeStatus(status="ready")
 
@@ -35,5 +35,6 @@ async def readyz(request: Request) -> ProbeStatus:
 async def metrics(request: Request) -> Response:
     """Return the metrics of the service in the Prometheus text format."""
     state = state_of(request)
+    models = state.models
     expiry = None if state.certificates is None else state.certificates.expiry
-    return Response(state.metrics.expose(state.models.states(), expiry), media_type=CONTENT_TYPE)
+    return Response(state.metrics.expose(models.states(), models.missing(), expiry), media_type=CONTENT_TYPE)

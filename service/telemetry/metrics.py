@@ -16,6 +16,7 @@ import orjson
 
 from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.service.errors import RequestError, StartupError
+from sentiment_conv1d.service.routing_rules import MissingVersion, RoutingRules
 from sentiment_conv1d.service.telemetry.counters import Counters, Directory
 from sentiment_conv1d.service.telemetry.exposition import Exposition, compose
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric
@@ -63,6 +64,12 @@ _STATE = Metric(
 )
 _EXPIRY = Metric(
     "sentiment_certificate_expiry_timestamp_seconds", "gauge", "When the TLS certificate expires, in Unix time."
+)
+_MISSING = Metric(
+    "sentiment_routing_missing_versions",
+    "gauge",
+    "1 for a version that a routing rule names and that is not served, 0 for one that is served.",
+    (*MODEL, "rule"),
 )
 
 #: Statuses whose series exist from the start, by protocol.
@@ -135,7 +142,7 @@ class Metrics:
 
         largest = self._lay_out_version(Layout(model="", version=""), [str(n) for n in range(MAX_LABELS)]).layout
         self._version_slots = largest.end
-        declared = dict.fromkeys((*layout.series, *largest.series, _INFO, _STATE, _EXPIRY))
+        declared = dict.fromkeys((*layout.series, *largest.series, _INFO, _STATE, _EXPIRY, _MISSING))
         self._metrics = [metric for metric in declared if metric.help]
         self._counters = Counters(workers, layout.end + MAX_MODELS * self._version_slots)
         self._directory = Directory(MAX_MODELS, MAX_PAST_MODELS)
@@ -208,16 +215,19 @@ class Metrics:
         row[self._requests_waiting] += requests
         row[self._texts_waiting] += texts
 
-    def expose(self, states: Sequence[ModelState] = (), expiry: float | None = None) -> bytes:
+    def expose(
+        self, states: Sequence[ModelState] = (), missing: Sequence[MissingVersion] = (), expiry: float | None = None
+    ) -> bytes:
         """Return all series in the Prometheus text format, summed over the workers, with the states of all versions.
 
-        `expiry` is when the TLS certificate expires, in seconds since 1970.
+        `missing` are the versions that routing rules name and that are not served. `expiry` is when the TLS certificate
+        expires, in seconds since 1970.
         """
         totals = self._counters.table.sum(axis=0)
         versions = self._known_versions()
-        contents = (tuple(versions), tuple(states), expiry)
+        contents = (tuple(versions), tuple(states), tuple(missing), expiry)
         if contents != self._contents or totals[self._exposition.left_out].any():
-            constants = _lay_out_constants(states, expiry)
+            constants = _lay_out_constants(states, missing, expiry)
             layouts = [self._layout, *(version.layout for version in versions.values()), constants]
             self._exposition = compose(self._metrics, layouts, totals)
             self._contents = contents
@@ -255,7 +265,7 @@ def _model_of(entry: str) -> tuple[str, int]:
     return name, version
 
 
-def _lay_out_constants(states: Sequence[ModelState], expiry: float | None) -> Layout:
+def _lay_out_constants(states: Sequence[ModelState], missing: Sequence[MissingVersion], expiry: float | None) -> Layout:
     layout = Layout()
     if expiry is not None:
         layout.constant(_EXPIRY, number=expiry)
@@ -266,4 +276,8 @@ def _lay_out_constants(states: Sequence[ModelState], expiry: float | None) -> La
             layout.constant(_STATE, *key, "ready", "")
         if each.fault:
             layout.constant(_STATE, *key, "refused", each.fault)
+    named = {(each.name, each.version, rule): 0 for each in states if each.served for rule in RoutingRules._fields}
+    named |= {(each.model, each.version, each.rule): 1 for each in missing}
+    for (name, version, rule), number in named.items():
+        layout.constant(_MISSING, name, str(version), rule, number=number)
     return layout

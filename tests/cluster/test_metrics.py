@@ -18,7 +18,7 @@ sentiment_model_info{version="1"} 1.0
 class OneReplica:
     """The metrics of one replica."""
 
-    def expose(self, states: object) -> bytes:
+    def expose(self, *facts: object) -> bytes:
         """Return the same metrics every time."""
         return TEXT
 
@@ -41,7 +41,7 @@ def test_sum() -> None:
     assert board.report("b", own | {'sentiment_model_info{version="2"}': 1.0}) == own
     summed = SummedMetrics(OneReplica())
     summed.others = board.report("c", own)
-    assert summed.expose(None).decode() == (
+    assert summed.expose().decode() == (
         "# TYPE sentiment_requests_total counter\n"
         'sentiment_requests_total{status="200"} 9.0\n'
         'sentiment_requests_total{status="429"} 0.0\n'

@@ -125,7 +125,7 @@ def test_probes(pod: Manifest) -> None:
     """Liveness and readiness differ, so that a draining pod is not killed."""
     [container] = pod["containers"]
     paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
-    assert paths == {"startup": "/readyz", "readiness": "/readyz", "liveness": "/livez"}
+    assert paths == {"startup": "/livez", "readiness": "/readyz", "liveness": "/livez"}
 
 
 def test_least_privilege(resources: dict[tuple[str, str], Manifest], pod: Manifest) -> None:

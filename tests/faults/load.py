@@ -23,6 +23,10 @@ from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, WRONG, Tally
 _OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
 
 
+#: The callers of a load by default. Each has one request in flight.
+CALLERS = 14
+
+
 class Answers(NamedTuple):
     """Texts, and the expected answers by version."""
 

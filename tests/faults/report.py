@@ -1,14 +1,17 @@
-"""The report of a scenario, and what it reads from the metrics of a service."""
+"""The report of a scenario, and what it observes of a service."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 from typing import NamedTuple
 
 import httpx
 
 from tests.faults.tally import LOST, RIGHT, WRONG, Tally
+from tests.proc import children
 from tests.processes import PATIENCE, ServerProcess
 
 
@@ -52,6 +55,20 @@ async def until_begun(server: ServerProcess, wanted: int) -> float:
             flying = _flying(metrics)
             if flying + _sum(metrics, "sentiment_requests_total", "redict") >= wanted:
                 return flying
+
+
+async def replace_worker(server: ServerProcess) -> None:
+    """Kill one of two workers, and wait until another one has taken its place."""
+    [victim, _] = children(server.process.pid)
+    os.kill(victim, signal.SIGKILL)
+    await until_replaced(server, victim)
+
+
+async def until_replaced(server: ServerProcess, victim: int) -> None:
+    """Wait until a service has two workers without the victim."""
+    async with asyncio.timeout(PATIENCE):
+        while len(set(children(server.process.pid)) - {victim}) < 2:  # noqa: ASYNC110 - nothing tells of another's child
+            await asyncio.sleep(0.01)
 
 
 def _flying(metrics: str) -> float:

@@ -21,17 +21,15 @@ from loadtest.stubs import SentimentStub
 from sentiment_conv1d.model.artifact import GRAPH_FILE
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
 from tests.faults.http import Connection, post
-from tests.faults.load import Answers, Load
+from tests.faults.load import CALLERS, Answers, Load
 from tests.faults.overload import closed_loop, open_loop
-from tests.faults.report import Report, check, counted, until_in_flight
+from tests.faults.report import Report, check, counted, until_in_flight, until_replaced
+from tests.faults.routing import missing_version, routing_race
 from tests.faults.services import deaf_service, publish, shipped_answers
 from tests.faults.shutdown import rejected, terminated
 from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, Tally, quantile
 from tests.proc import children, proportional_megabytes
 from tests.processes import PATIENCE, ServerProcess
-
-#: Each caller of the load has one request in flight.
-_CALLERS = 14
 
 #: Reviews of a request under overload.
 _BATCH = 32
@@ -51,9 +49,9 @@ async def killed_worker(short: bool) -> Report:
                 [victim, _] = children(server.process.pid)
                 kills.append(load.moment)
                 os.kill(victim, signal.SIGKILL)
-                await _until_replaced(server, victim)
+                await until_replaced(server, victim)
                 await load.go_on(400)
-        check(load.tally, lost=_CALLERS * len(kills))
+        check(load.tally, lost=CALLERS * len(kills))
         for name in load.tally.names:
             sent, gone = map(float, re.findall(r"at ([\d.]+) s", name))
             assert any(sent <= moment + 0.1 and gone >= moment for moment in kills), f"not in a killed worker: {name}"
@@ -90,9 +88,9 @@ async def hanging_worker(short: bool) -> Report:
             await load.go_on(200)
             [victim, _] = children(server.process.pid)
             os.kill(victim, signal.SIGSTOP)
-            await _until_replaced(server, victim)
+            await until_replaced(server, victim)
             await load.go_on(400)
-        check(load.tally, lost=_CALLERS)
+        check(load.tally, lost=CALLERS)
         return Report(load.tally, [])
 
 
@@ -255,6 +253,8 @@ SCENARIOS: dict[str, Scenario] = {
         leaving_callers,
         full_disk,
         soak,
+        missing_version,
+        routing_race,
     )
 }
 
@@ -282,12 +282,6 @@ async def _memory(server: ServerProcess, load: Load) -> float:
         samples.append(proportional_megabytes(server.process.pid, "Pss_Anon:", "Pss_Shmem:"))
         await load.go_on(100)
     return statistics.median(samples)
-
-
-async def _until_replaced(server: ServerProcess, victim: int) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while len(set(children(server.process.pid)) - {victim}) < 2:  # noqa: ASYNC110 - nothing tells of another's child
-            await asyncio.sleep(0.01)
 
 
 async def _ask_to_load(server: ServerProcess, status: int) -> httpx.Response:

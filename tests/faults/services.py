@@ -46,6 +46,13 @@ def publish(repository: Path) -> Answers:
     return table_answers(repository)
 
 
+def damage(file: Path) -> bytes:
+    """Change the last byte of a file. Returns the original content."""
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    return whole
+
+
 def table_answers(repository: Path) -> Answers:
     """Return the expected answers of every version of the small model."""
     words = ("praise", "question", "complaint")

@@ -45,7 +45,7 @@ def test_invalid_labels(labels: str) -> None:
 def test_targets() -> None:
     """A split names versions by number or by label."""
     rules = read_rules(labels="tickets=stable:3,canary:4", split="tickets=stable:90,5:10")["tickets"]
-    assert rules.targets() == {"stable": 3, "canary": 4, "5": 5}
+    assert rules.targets(["labels", "split"]) == {"stable": 3, "canary": 4, "5": 5}
     assert rules.targets(["split"]) == {"stable": 3, "5": 5}
 
 

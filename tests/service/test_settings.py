@@ -46,6 +46,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "version_labels": "tickets=stable:3",
         "split": "tickets=3:90,4:10",
         "shadow": "tickets=4:20",
+        "strict": "true",
         "host": "127.0.0.1",
         "execution_provider": "cpu",
         "body_timeout": "2.5",
@@ -77,6 +78,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
     }.get(name, {})
     switches = {
         "access_log": "--access-log",
+        "strict": "--strict",
         "grpc": "--no-grpc",
         "open_health": "--no-open-health",
         "open_metrics": "--open-metrics",

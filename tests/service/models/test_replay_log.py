@@ -15,21 +15,22 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Key, Order
 from sentiment_conv1d.service.models.replay_log import ReplayLog
-from sentiment_conv1d.service.routing_rules import RoutingRules
 
 NAMES = st.sampled_from(["tickets", "calls"])
 VERSIONS = st.integers(1, 3)
 DIGESTS = st.sampled_from("abc")
+LABELS = st.dictionaries(st.sampled_from(["stable", "next"]), VERSIONS)
+SPLITS = st.dictionaries(st.sampled_from(["stable", "next", "1", "2"]), st.integers(0, 2), max_size=2)
 
 
 class Version:
     """A version that is served, of which only the description matters here."""
 
-    def __init__(self, name: str, version: int, digest: str) -> None:
+    def __init__(self, name: str, version: int, digest: str = "") -> None:
         self.manifest = SimpleNamespace(name=name, version=version, manifest_sha256=digest)
 
 
-def put(models: LoadedModels, name: str, version: int, digest: str) -> None:
+def put(models: LoadedModels, name: str, version: int, digest: str = "") -> None:
     """Serve a version."""
     classifier: Any = Version(name, version, digest)
     models.put(classifier)
@@ -65,6 +66,7 @@ class Course(RuleBasedStateMachine):
         self.replay_log = ReplayLog(self.inherited)
         self.old = at_start()
         self.open: set[int] = set()
+        self.ever_unloaded: set[str] = set()
 
     def give(self, order: Order) -> None:
         if self.replay_log.objection(order):
@@ -104,15 +106,22 @@ class Course(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def unload(self, name: str) -> None:
+        self.ever_unloaded.add(name)
         self.give(Order("unload", name))
 
     @rule(name=NAMES)
     def release(self, name: str) -> None:
         self.give(Order("release", name))
 
-    @rule(name=NAMES, version=VERSIONS, field=st.sampled_from(RoutingRules._fields))
-    def route(self, name: str, version: int, field: str) -> None:
-        self.give(Order("route", name, rules={field: {"a": version}}))
+    @rule(name=NAMES, changes=st.fixed_dictionaries({}, optional={"labels": LABELS, "split": SPLITS, "shadow": SPLITS}))
+    def route(self, name: str, changes: dict[str, dict[str, int]]) -> None:
+        self.give(Order("route", name, rules=changes))
+        self.old.rules(name).check()
+
+    @invariant()
+    def versions_of_a_split_stay(self) -> None:
+        for name in {"tickets", "calls"} - self.ever_unloaded:
+            assert self.old.rules(name).answering() <= self.old.served(name).keys()
 
     @invariant()
     def a_new_worker_knows_the_same(self) -> None:

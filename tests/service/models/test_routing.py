@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from sentiment_conv1d.service.errors import NotFound, Unavailable
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from tests.processes import PROJECT
 from tests.service.artifacts import publish_strength
+from tests.service.models.test_replay_log import put
 from tests.service.models.test_startup import begin
 
 TEXTS = [f"praise {number}" for number in range(2000)]
@@ -107,21 +110,44 @@ def test_named_version(models: LoadedModels) -> None:
 
 
 def test_version_that_is_not_served(models: LoadedModels) -> None:
-    """The share of a version that is not served goes to the others, or to the newest version if no other is served."""
-    route(models, {"split": {"1": 50, "9": 50}})
-    assert shares(models) == {1: len(TEXTS)}
-    assert models.missing() == {"the routing of tickets names 9, which is not served"}
-    models.follow(Order("drop", "tickets", 1))
-    assert shares(models) == {3: len(TEXTS)}
-    route(models, {"split": {"removed": 1}, "shadow": {"removed": 1}})
-    assert shares(models) == {3: len(TEXTS)}
-    assert models.missing() == {"the routing of tickets names removed, which is not served"}
+    """While a version of the split is not served, none answers requests that name no version."""
+    readiness = Readiness(models)
+    route(models, {"labels": {"new": 9}, "split": {"1": 50, "new": 50}})
+    for texts in (None, ["praise"]):
+        for name in ("", "tickets"):
+            with pytest.raises(Unavailable, match="split of tickets: version 9, labelled 'new', is not served"):
+                models.get(name, "", texts)
+    assert not models.holds() and not readiness.ready
+    assert chosen(models, version="2") == 2
+    assert models.name_of("") == "tickets"
+    assert [each.manifest.version for each in models.select("tickets")] == [3, 2, 1]
+    put(models, "tickets", 9)
+    assert set(shares(models)) == {1, 9} and readiness.ready
+    models.follow(Order("unload", "tickets"))
+    with pytest.raises(NotFound, match="model 'tickets' was unloaded"):
+        models.get()
+
+
+def test_rules_without_requests(models: LoadedModels) -> None:
+    """A missing version that gets no requests is reported. The others answer."""
+    route(models, {"labels": {"old": 7, "other": 8}, "split": {"1": 50, "old": 0}, "shadow": {"9": 20}})
+    assert shares(models) == {1: len(TEXTS)} and Readiness(models).ready
+    assert list(map(str, models.missing())) == [
+        "labels of tickets: version 8, labelled 'other', is not served",
+        "split of tickets: version 7, labelled 'old', is not served",
+        "shadow of tickets: version 9 is not served",
+    ]
+    assert [each.rule for each in models.missing({("tickets", 7), ("tickets", 8)})] == ["shadow"]
 
 
 def test_model_that_is_not_served(models: LoadedModels) -> None:
-    """A rule for a model that does not exist is reported, because its name may be a typo."""
+    """The service is not ready if a split is for a model that does not exist, because its name may be a typo."""
     route(models, {"split": {"1": 1}}, "tikets")
-    assert models.missing() == {"the routing of tikets names 1, which is not served"}
+    assert shares(models) == {3: len(TEXTS)}
+    with pytest.raises(Unavailable, match="split of tikets: version 1 is not served"):
+        Readiness(models).check()
+    models.follow(Order("unload", "tikets"))
+    assert Readiness(models).ready
 
 
 def test_rows(models: LoadedModels) -> None:
