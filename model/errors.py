@@ -2,7 +2,10 @@
 
 
 class SentimentError(Exception):
-    """An error that the caller can fix. Commands print its message without a traceback and exit with status 2."""
+    """An error that the caller can fix. Commands print its message without a traceback, and exit with status 2.
+
+    The commands of the service exit with another status if the cause can pass by itself.
+    """
 
 
 def one_line(error: SentimentError) -> str:

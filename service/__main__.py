@@ -13,7 +13,7 @@ from typing import get_args
 
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tables.format import add_format_flags
-from sentiment_conv1d.service.errors import RequestError
+from sentiment_conv1d.service.errors import RequestError, exit_status
 from sentiment_conv1d.service.settings import ProviderChoice, add_flags, read_settings
 from sentiment_conv1d.service.telemetry import logs
 
@@ -135,8 +135,9 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m service") -> int:
-    """Run a command and return its exit status: 0 for success, 2 for an error of the user, 130 if interrupted.
+    """Run a command and return its exit status.
 
+    It is 0 for success, 2 for an error of the user, 75 for an error that can pass by itself, and 130 if interrupted.
     `drift` can also end with 1, see `--fail-above`.
     """
     options = parser(prog).parse_args(arguments)
@@ -144,7 +145,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
         status: int = options.run(options)
     except (SentimentError, RequestError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return exit_status(error)
+    except MemoryError as error:
+        print("error: there is not enough memory", file=sys.stderr)
+        return exit_status(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

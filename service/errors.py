@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
+import ssl
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -12,8 +16,39 @@ from sentiment_conv1d.model.errors import SentimentError
 MAX_MESSAGE_CHARACTERS = 500
 
 
+#: Errors of the system that can pass by themselves: an address that another process uses or that the network does not
+#: have yet, a name server that does not answer, and memory, files, processes or disk space that are used up.
+_TRANSIENT = {
+    *(errno.EADDRINUSE, errno.EADDRNOTAVAIL, socket.EAI_AGAIN),
+    *(errno.ENOMEM, errno.ENOBUFS, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EIO),
+}
+
+
 class StartupError(SentimentError):
     """The service cannot start with these settings."""
+
+
+class TransientError(StartupError):
+    """The service cannot start now, but another start with the same settings can succeed."""
+
+
+def exit_status(error: BaseException) -> int:
+    """Return the exit status of a command that fails with an error.
+
+    It is 75 (`EX_TEMPFAIL`) if the error, or one that caused it, can pass by itself, otherwise 2.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if _can_pass(cause):
+            return os.EX_TEMPFAIL
+        cause = cause.__cause__
+    return 2
+
+
+def _can_pass(error: BaseException) -> bool:
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):  # which has numbers of OpenSSL
+        return error.errno in _TRANSIENT
+    return isinstance(error, TransientError | MemoryError)
 
 
 class RequestError(Exception):

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _RECORDS = ".mirror.json"
 _LOCK = ".mirror.lock"
+_COMPLETE = ".mirror.complete"
 _STAGING = ".mirroring-"
 
 
@@ -68,6 +69,7 @@ class Mirror:
                 self._remove_missing({(name, version) for name in listing for version in listing[name]}, first)
                 for name, versions in listing.items():
                     self._copy_chosen(name, versions, first)
+                (self.folder / _COMPLETE).touch()
         except OSError as error:
             raise StoreError(f"{error.filename or self.folder}: cannot be written ({error.strerror})") from error
 
@@ -76,17 +78,26 @@ class Mirror:
         found = self.folder.glob("[!.]*/[!.]*")
         return {(path.parent.name, int(path.name)) for path in found if is_version(path.name)}
 
-    def follow(self, interval: float) -> None:
-        """Update every `interval` seconds, and never return."""
-        problem = ""
-        while True:
-            time.sleep(interval)
-            problem = self._try_to_update(problem)
+    @property
+    def complete(self) -> bool:
+        """Whether an update has ever finished, so that the folder contains all models."""
+        return (self.folder / _COMPLETE).exists()
 
-    def _try_to_update(self, before: str) -> str:
+    def follow(self, interval: float, problem: str = "") -> None:
+        """Update every `interval` seconds, and never return.
+
+        `problem` is why the first update failed, if it did. Then it is tried again at once, until it succeeds.
+        """
+        first, pause = bool(problem), 0.0 if problem else interval
+        while True:
+            time.sleep(pause)
+            problem = self._try_to_update(problem, first=first)
+            first, pause = first and bool(problem), interval
+
+    def _try_to_update(self, before: str, *, first: bool = False) -> str:
         """Update, and return why that failed. A failure that is the same as the one before is not logged again."""
         try:
-            self.update()
+            self.update(first=first)
         except SentimentError as error:
             if (problem := str(error)) != before:
                 logger.warning("%s; the copies in %s stay", problem, self.folder)

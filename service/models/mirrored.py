@@ -11,17 +11,19 @@ from pathlib import Path
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.errors import StartupError, TransientError
 from sentiment_conv1d.service.models.mirror import Mirror, Record, read_records
 from sentiment_conv1d.service.models.order import Key
 from sentiment_conv1d.service.models.repository import Repository, Scan
-from sentiment_conv1d.service.models.store import StoreError
+from sentiment_conv1d.service.models.store import StoreError, StoreUnreachable
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for the first update, after which the service starts with the copies that it has.
-_UPDATE_SECONDS = 60.0
+#: Seconds for the first update, after which the service starts with the copies that it has. It starts sooner if the
+#: copies are complete, and further updates follow. Kubernetes kills a container that takes long to start.
+_UPDATE_SECONDS = 30.0
+_COMPLETE_SECONDS = 5.0
 
 
 class MirroredRepository(Repository):
@@ -29,25 +31,35 @@ class MirroredRepository(Repository):
 
     At least `store_interval` seconds pass between two listings of the store.
 
-    Creating it updates the mirror. If the store cannot be read, or not in time, the folder is used as it is. Raises
-    `StartupError` if it contains no model either.
+    Creating it updates the mirror. If the store cannot be read, or not in time, the folder is used as it is. That time
+    is short if it is `watched`, which means that `follow` will be called. Raises `StartupError` if the folder contains
+    no model either.
     """
 
-    def __init__(self, url: str, cache: Path, policy: VersionPolicy, store_interval: float) -> None:
+    def __init__(
+        self, url: str, cache: Path, policy: VersionPolicy, store_interval: float, *, watched: bool = False
+    ) -> None:
         self._store_interval = store_interval
         self._mirror = Mirror(url, cache, policy)
         super().__init__(self._mirror.folder, policy)
+        self._problem = ""  # why the first update failed
         try:
-            _update(self._mirror)
+            _update(self._mirror, _COMPLETE_SECONDS if watched and self._mirror.complete else _UPDATE_SECONDS)
         except StoreError as error:
             if not self._mirror.copies():
-                raise StartupError(f"{error}, and {self.path} contains no copy of a model") from None
-            logger.warning("%s; serving the copies in %s", error, self.path)
+                kind = TransientError if isinstance(error, StoreUnreachable) else StartupError
+                raise kind(f"{error}, and {self.path} contains no copy of a model") from None
+            self._problem = str(error)
+            later = ", which are updated as soon as it answers" if watched else ""
+            logger.warning("%s; serving the copies in %s%s", error, self.path, later)
 
     def follow(self, interval: float) -> None:
-        """Copy new versions every `interval` seconds or less often, on a thread of this process."""
-        interval = max(interval, self._store_interval)
-        threading.Thread(target=self._mirror.follow, args=(interval,), name="mirror", daemon=True).start()
+        """Copy new versions every `interval` seconds or less often, on a thread of this process.
+
+        The first update continues there if it failed.
+        """
+        arguments = (max(interval, self._store_interval), self._problem)
+        threading.Thread(target=self._mirror.follow, args=arguments, name="mirror", daemon=True).start()
 
     def scan(self) -> Scan:
         """Return the copied and the bad versions. Raises `OSError` if the folder cannot be listed."""
@@ -72,8 +84,10 @@ class MirroredRepository(Repository):
         return {key: record for key, record in read_records(self.path).items() if record.fault}
 
 
-def _update(mirror: Mirror) -> None:
-    """Update a mirror for the first time. Raises `StoreError` if that takes long, and the errors of `Mirror.update`.
+def _update(mirror: Mirror, seconds: float) -> None:
+    """Update a mirror for the first time. Raises `StoreError` if there are copies and that takes more than `seconds`.
+
+    Raises the errors of `Mirror.update`, and `TransientError` if the process that updates is killed.
 
     That happens in a child process: the libraries of stores start threads, and only a process without threads can fork
     workers safely.
@@ -84,11 +98,14 @@ def _update(mirror: Mirror) -> None:
     child.start()
     sender.close()
     try:
-        if not receiver.poll(_UPDATE_SECONDS) and mirror.copies():
-            raise StoreError(f"{mirror.store.name}: copying the models takes more than {_UPDATE_SECONDS:g} s")
+        if not receiver.poll(seconds):
+            slow = f"{mirror.store.name}: copying the models takes more than {seconds:g} s"
+            if mirror.copies():
+                raise StoreUnreachable(slow)
+            logger.warning("%s, and %s contains no copy of a model to start with", slow, mirror.folder)
         problem: SentimentError | None = receiver.recv()
     except EOFError:
-        raise StartupError(f"{mirror.store.name}: copying the models failed; the log says why") from None
+        raise TransientError(f"{mirror.store.name}: copying the models failed; the log says why") from None
     finally:
         child.kill()
         child.join()

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
-from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.errors import StartupError, TransientError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository, Scan
@@ -33,13 +32,14 @@ def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifa
 
     If a version is damaged, or `admit` raises `ArtifactError`, the version is refused and the policy chooses another.
     If the settings name no default model, it is the only model or `imdb-cnn`. Raises `StartupError` if there is no
-    model or no default model, and `ArtifactError` if no version of the default model can be served.
+    model or no default model, `TransientError` if a process crashed while it opened the default model, and
+    `ArtifactError` if no version of the default model can be served for another reason.
     """
     chosen = models.default
     scan, models.default = _first_scan(repository, chosen)
     for name, present in scan.items():
         served: dict[int, str] = {}
-        problem: SentimentError | None = None
+        problem: ArtifactError | None = None
         # Nothing has been removed or replaced yet, so every step is a load.
         while step := next_step(repository.policy, name, present, served, models.refused(name), keep=False):
             try:
@@ -52,6 +52,8 @@ def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifa
             else:
                 served[step.version] = step.fingerprint
         if name == models.default and not served:
+            if problem is not None and problem.fault == "crashed":  # perhaps for lack of memory
+                raise TransientError(str(problem)) from problem
             raise problem or _no_version(name, present, repository)
     if chosen is None and len(scan) > 1:
         logger.info("the default model is %s; %s chooses another of: %s", models.default, _CHOICE, ", ".join(scan))
@@ -70,14 +72,18 @@ def default_artifact(settings: Settings) -> Artifact:
     return repository.read(name, versions[0])
 
 
-def repository_of(settings: Settings) -> Repository:
-    """Return the repository of the settings. Raises `StartupError` if a URL cannot be read and has no copy."""
+def repository_of(settings: Settings, *, watched: bool = False) -> Repository:
+    """Return the repository of the settings, which the caller follows if it is `watched`.
+
+    Raises `StartupError` if a URL cannot be read and has no copy.
+    """
     policy = VersionPolicy(settings.versions)
     if "://" not in settings.model_repository:
         return Repository(Path(settings.model_repository), policy)
     from sentiment_conv1d.service.models.mirrored import MirroredRepository
 
-    return MirroredRepository(settings.model_repository, settings.cache_folder(), policy, settings.store_interval)
+    cache, interval = settings.cache_folder(), settings.store_interval
+    return MirroredRepository(settings.model_repository, cache, policy, interval, watched=watched)
 
 
 def opener(settings: Settings) -> Open:

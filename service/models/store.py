@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from sentiment_conv1d.service.errors import StartupError
 
 _PASSWORD = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*@")
 
+#: The statuses of web servers that do not accept the credentials.
+_REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
 #: What stores call the properties of a file that change when it is written.
 _PROPERTIES = (
     *("size", "ETag", "etag", "generation", "md5Hash", "blob_id", "Content-MD5"),
@@ -26,6 +30,10 @@ _PROPERTIES = (
 
 class StoreError(SentimentError):
     """The store cannot be read. The message names its URL."""
+
+
+class StoreUnreachable(StoreError):
+    """The store does not answer, or fails. That can pass by itself, unlike a wrong URL or wrong credentials."""
 
 
 class Store:
@@ -78,7 +86,9 @@ class Store:
             raise
         except Exception as error:  # stores raise their own errors, not only `OSError`
             reason = _PASSWORD.sub("", str(error)) or type(error).__name__
-            raise StoreError(f"{self.name}: cannot be read ({reason})") from error
+            refused = isinstance(error, FileNotFoundError | PermissionError) or getattr(error, "status", 0) in _REFUSALS
+            kind = StoreError if refused else StoreUnreachable
+            raise kind(f"{self.name}: cannot be read ({reason})") from error
 
     def _open(self) -> tuple[Any, str]:
         try:

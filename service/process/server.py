@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NamedTuple, NoReturn
 
 from sentiment_conv1d.model.artifact import Artifact, Manifest
-from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.errors import StartupError, TransientError
 from sentiment_conv1d.service.grpc import server as grpc
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.in_flight import InFlight
@@ -112,7 +112,8 @@ def serve(settings: Settings) -> None:
             drain_seconds=settings.drain_delay,
         )
         if not supervisor.run():
-            raise StartupError("the service could not start; the log says why")
+            # The settings were checked before the fork, so a worker lacked memory, files or time, or was killed.
+            raise TransientError("the service could not start; the log says why")
     # A late signal must not change the exit status.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logger.info("stopped")
@@ -148,7 +149,7 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
     this process must have no threads, and a child process opens each version first. Raises the errors of `choose`, and
     `StartupError`.
     """
-    repository = repository_of(settings)
+    repository = repository_of(settings, watched=settings.watch_interval > 0)
     models = LoadedModels(settings.default_model, settings.routing_rules())
     replay_log = ReplayLog(models)
     open_version = opener(settings)

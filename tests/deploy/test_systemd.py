@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.service.__main__ import parser
+from sentiment_conv1d.service.errors import StartupError, TransientError, exit_status
 from sentiment_conv1d.service.settings import Settings, variable
 from tests.deploy import sandbox
 from tests.processes import PATIENCE, PROJECT, ServerProcess
@@ -137,6 +138,14 @@ def test_command() -> None:
     program, *arguments = shlex.split(value(SERVICE, "ExecStart"))
     assert program == "/opt/sentiment-conv1d/bin/sentiment-conv1d"
     assert parser("").parse_args(arguments).command == "serve"
+
+
+def test_further_starts() -> None:
+    """systemd starts the service again, without a limit, unless its exit status is that of a mistake."""
+    assert value(SERVICE, "Restart") == "on-failure"
+    final = {int(status) for status in value(SERVICE, "RestartPreventExitStatus").split()}
+    assert final == {exit_status(StartupError(""))} and exit_status(TransientError("")) not in final
+    assert value(SERVICE, "StartLimitIntervalSec") == "0"
 
 
 def test_time_to_stop() -> None:

@@ -27,6 +27,7 @@ from tests.faults.report import Report, check, counted, until_in_flight, until_r
 from tests.faults.routing import missing_version, routing_race
 from tests.faults.services import deaf_service, publish, shipped_answers
 from tests.faults.shutdown import rejected, terminated
+from tests.faults.starts import hanging_store, transient_failure
 from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, Tally, quantile
 from tests.proc import children, proportional_megabytes
 from tests.processes import PATIENCE, ServerProcess
@@ -255,6 +256,8 @@ SCENARIOS: dict[str, Scenario] = {
         soak,
         missing_version,
         routing_race,
+        hanging_store,
+        transient_failure,
     )
 }
 

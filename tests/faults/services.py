@@ -6,9 +6,11 @@ import functools
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -17,7 +19,7 @@ import numpy as np
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.faults.load import Answers
-from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, free_port
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, free_port, run
 from tests.service.artifacts import WEIGHTS, publish_table, table_graph
 from tests.service.reviews import reviews
 
@@ -65,6 +67,31 @@ def table_answers(repository: Path) -> Answers:
             if path.name.isdigit()
         },
     )
+
+
+@contextmanager
+def web_server(folder: Path, port: int) -> Iterator[None]:
+    """Serve a folder over HTTP on a port of this machine."""
+    with ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_QuietHandler, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Log nothing."""
+
+
+def start_status(*flags: str) -> int:
+    """Return the exit status of a service that does not start."""
+    result = run("-m", "service", "serve", "--host", "127.0.0.1", *flags, SENTIMENT_PORT="0")
+    assert result.stderr.splitlines()[-1].startswith("error: "), result.stderr
+    return result.returncode
 
 
 @contextmanager

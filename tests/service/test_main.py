@@ -1,8 +1,13 @@
 """The commands that manage artifacts."""
 
+import errno
 import shutil
+import ssl
 from pathlib import Path
 
+import pytest
+
+from sentiment_conv1d.service.errors import StartupError, TransientError, exit_status
 from tests.processes import ServerProcess, run
 from tests.service.artifacts import publish_table, shipped_copy
 
@@ -45,6 +50,26 @@ assert not {{"tensorflow", "keras", "onnx"}} & sys.modules.keys()
 """
     result = run("-c", program)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (OSError(errno.EADDRINUSE, "Address already in use"), 75),
+        (OSError(errno.EMFILE, "Too many open files"), 75),
+        (MemoryError(), 75),
+        (TransientError("the store does not answer"), 75),
+        (OSError(errno.EACCES, "Permission denied"), 2),
+        (ssl.SSLError(errno.EMFILE, "a number of OpenSSL"), 2),
+        (None, 2),
+    ],
+)
+def test_exit_status(cause: BaseException | None, status: int) -> None:
+    """The status tells whether the cause of an error can pass by itself, however often the error was wrapped."""
+    error = StartupError("the service cannot start")
+    error.__cause__ = ValueError("wrapped")
+    error.__cause__.__cause__ = cause
+    assert exit_status(error) == status
 
 
 def test_help_is_quick() -> None:

@@ -188,5 +188,5 @@ def test_service(store: Store, tmp_path: Path) -> None:
         timeout=PATIENCE,
         check=False,
     )
-    assert finished.returncode == 2
+    assert finished.returncode == 75
     assert re.match(f"error: {re.escape(store.url)}: cannot be read .*contains no copy of a model", finished.stderr)

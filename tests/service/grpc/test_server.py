@@ -41,12 +41,12 @@ def has_ipv6() -> bool:
 
 
 def test_port_taken() -> None:
-    """If the gRPC port is in use, the service does not start and exits with status 2 and one sentence."""
+    """If the gRPC port is in use, the service does not start and exits with status 75 and one sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         flags = ("--host", "127.0.0.1", "--port", "0", "--grpc-port", str(port))
         result = run("-m", "service", "serve", *flags)
-    assert result.returncode == 2
+    assert result.returncode == 75
     assert result.stderr.splitlines()[-1].startswith(f"error: cannot listen on 127.0.0.1:{port} for gRPC")
     assert "Traceback" not in result.stderr
 
@@ -55,7 +55,7 @@ def test_port_of_another_server(server: ServerProcess) -> None:
     """A second server cannot share the gRPC port of the first."""
     flags = ("--host", "127.0.0.1", "--port", "0", "--grpc-port", str(server.grpc_port))
     result = run("-m", "service", "serve", *flags)
-    assert result.returncode == 2
+    assert result.returncode == 75
     assert f"cannot listen on 127.0.0.1:{server.grpc_port} for gRPC" in result.stderr
 
 

@@ -13,7 +13,7 @@ import fsspec
 import pytest
 
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
-from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.errors import StartupError, TransientError
 from sentiment_conv1d.service.models import mirrored
 from sentiment_conv1d.service.models.mirror import Mirror
 from sentiment_conv1d.service.models.mirrored import MirroredRepository
@@ -197,19 +197,56 @@ def test_unreachable_store_without_copies(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(StartupError, match=message) as error:
             MirroredRepository(url, tmp_path, ALL, 10)
         assert "secret" not in str(error.value)
+        assert isinstance(error.value, TransientError) == ("127.0.0.1" in url)
+
+
+def test_store_that_refuses(contents: Contents, tmp_path: Path) -> None:
+    """A store that has no such folder is a mistake in the URL, not a failure that can pass by itself."""
+    with pytest.raises(StartupError, match=r"memory://model: cannot be read .*no copy of a model") as error:
+        MirroredRepository("memory://model", tmp_path, ALL, 10)
+    assert not isinstance(error.value, TransientError)
 
 
 def test_store_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If there are copies, the service does not wait for a store that does not answer."""
-    monkeypatch.setattr(mirrored, "_UPDATE_SECONDS", 0.1)
+    """If there are copies, the service does not wait for a store that does not answer.
+
+    It waits less if the copies are complete and updates follow.
+    """
+    monkeypatch.setattr(mirrored, "_UPDATE_SECONDS", 0.2)
+    monkeypatch.setattr(mirrored, "_COMPLETE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/models"
-        publish_table(Mirror(url, tmp_path, ALL).folder)
-        repository = MirroredRepository(url, tmp_path, ALL, 10)
-    assert list(repository.scan()) == ["tickets"]
-    assert f"{url}: copying the models takes more than 0.1 s; serving the copies" in caplog.text
+        folder = Mirror(url, tmp_path, ALL).folder
+        publish_table(folder)
+        for complete, watched, seconds in ((False, True, "0.2"), (True, False, "0.2"), (True, True, "0.1")):
+            if complete:
+                (folder / ".mirror.complete").touch()
+            repository = MirroredRepository(url, tmp_path, ALL, 10, watched=watched)
+            assert list(repository.scan()) == ["tickets"]
+            assert f"{url}: copying the models takes more than {seconds} s; serving the copies" in caplog.text
+            caplog.clear()
+
+
+def test_update_after_the_start(contents: Contents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the first update fails, the next one follows at once and also replaces damaged copies."""
+    mirror = Mirror(URL, tmp_path / "cache", NEWEST)
+    mirror.update(first=True)
+    assert mirror.complete
+    (mirror.folder / "tickets" / "2" / "model.onnx").write_bytes(b"?")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise StopIteration
+
+    monkeypatch.setattr("sentiment_conv1d.service.models.mirror.time.sleep", pause)
+    with pytest.raises(StopIteration):
+        mirror.follow(7, "the store did not answer")
+    assert pauses == [0, 7, 7]
+    assert read_artifact(mirror.folder / "tickets" / "2").manifest.version == 2
 
 
 def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.service.errors import NotFound, StartupError
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError, Fault
+from sentiment_conv1d.service.errors import NotFound, StartupError, TransientError
 from sentiment_conv1d.service.models.index import index
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository
@@ -192,3 +192,15 @@ def test_several_versions(tmp_path: Path, versions: str, served: list[int]) -> N
     unserved = f"not among the versions to serve: {VersionPolicy(versions).rule('tickets')}"
     for number, state, reason in states(models, tmp_path, versions):
         assert (state, reason) == (("READY", "") if int(number) in served else ("UNAVAILABLE", unserved))
+
+
+@pytest.mark.parametrize(("fault", "kind"), [("crashed", TransientError), ("graph", ArtifactError)])
+def test_crash_of_the_only_version(tmp_path: Path, fault: Fault, kind: type[Exception]) -> None:
+    """A crash while the default model is opened can pass by itself, because the system may have lacked memory."""
+    publish_table(tmp_path)
+
+    def admit(artifact: Artifact, fingerprint: str) -> None:
+        raise ArtifactError("it crashed", fault)
+
+    with pytest.raises(kind, match=r"^it crashed$"):
+        choose(repository_of(Settings(model_repository=tmp_path)), LoadedModels(), admit)
