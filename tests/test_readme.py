@@ -117,7 +117,9 @@ def test_own_keras_model_is_served(tmp_path: Path) -> None:
         ]
     )
     model.save(tmp_path / "model.keras")
-    (tmp_path / "imdb_word_index.json").write_text(json.dumps({"the": 1, "film": 2, "lovely": 3, "a": 4}))
+    # The size of the index of `keras.datasets.imdb`, by which the export recognizes it.
+    ranks = {"the": 1, "film": 2, "lovely": 3, "a": 4} | {f"word{rank}": rank for rank in range(5, 88_585)}
+    (tmp_path / "imdb_word_index.json").write_text(json.dumps(ranks))
 
     commands = README.split("## Serve your own Keras model")[1].split("```sh\n")[1].split("```")[0].splitlines()
     export, serve, request = map(shlex.split, commands)
