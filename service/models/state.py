@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import monotonic
 
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
@@ -12,6 +13,9 @@ from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
+
+#: Seconds for which all scrapes get the same exposition, which takes milliseconds of the event loop to compute.
+SHARED_SECONDS = 0.2
 
 
 @dataclass
@@ -26,3 +30,14 @@ class ServiceState:
     metrics: Metrics
     certificates: Certificates | None = None
     reconciler: Reconciler = field(init=False)
+    _exposition: bytes = field(default=b"", init=False)
+    _exposed_at: float = field(default=float("-inf"), init=False)
+
+    def exposition(self) -> bytes:
+        """Return the metrics in the Prometheus text format, at most `SHARED_SECONDS` old."""
+        now = monotonic()
+        if now - self._exposed_at >= SHARED_SECONDS:
+            expiry = None if self.certificates is None else self.certificates.expiry
+            self._exposition = self.metrics.expose(self.models.states(), self.models.missing(), expiry)
+            self._exposed_at = now
+        return self._exposition

@@ -8,7 +8,7 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import Protocol
 
-#: Seconds of parsing per turn of the event loop.
+#: Seconds of work per turn of the event loop: parsing, and what it starts.
 _TURN_SECONDS = 0.002
 
 #: Seconds of these per connection, by queue: its first share, which is enough for some calls, with access and without,
@@ -16,12 +16,15 @@ _TURN_SECONDS = 0.002
 _SHARES = (0.0001, 0.0001, 0.001)
 _ADMITTED, _UNKNOWN, _LATER = range(3)
 
+#: Seconds that the task of a call or a request takes, without the model.
+_TASK_SECONDS = 0.00003
+
 #: A connection that has received more bytes waits for its second share at once.
 _FEW_BYTES = 4096
 
 
 class Reader(Protocol):
-    """A connection that has received bytes.
+    """A connection that has received bytes, or has more to do for those that it received before.
 
     `admitted` says whether an earlier request on it had access, which open routes do not need.
     """
@@ -29,22 +32,26 @@ class Reader(Protocol):
     admitted: bool
 
     def read(self, until: float) -> bool:
-        """Parse bytes until `until`, a time of `perf_counter`. Returns whether there may be more."""
+        """Work until `until`, a time of `perf_counter`. Returns whether there may be more to do."""
 
 
 class Turns:
-    """Bounds the time that parsing takes per turn, whatever arrives and however many connections send it.
+    """Bounds the time that a turn takes, whatever arrives and however many connections send it.
 
     A connection is read at once if this turn has time left. A connection that exceeds its share, or has received many
     bytes, waits behind the others, so that a caller with a single request does not wait for everything that other
     connections have sent. Callers with access alternate with all others, so that they do not wait for thousands of
     strangers.
+
+    The tasks of requests run after the parsing that starts them, so their time is not measured but estimated: a
+    connection calls `spend`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: tuple[deque[Reader], ...] = tuple(deque() for _ in _SHARES)
-        self._until: float | None = None  # the end of this turn's time, once a connection was read in it
+        self._begun = False  # whether a connection was read in this turn
+        self._until = 0.0  # the end of this turn's time
         self._context = copy_context()  # so that a call does not start in the context of another call
 
     def read(self, reader: Reader, received: int) -> bool:
@@ -53,39 +60,44 @@ class Turns:
         Returns whether it has parsed all of them.
         """
         now = perf_counter()
-        until = self._begin(now) if self._until is None else self._until
+        if not self._begun:
+            self._begin(now)
         first = _ADMITTED if reader.admitted else _UNKNOWN
         queue = first if received <= _FEW_BYTES else _LATER
-        if now >= until:
+        if now >= self._until:
             self._waiting[queue].append(reader)
             return False
-        return not self._give(queue, reader, until)
+        return not self._give(queue, reader)
 
-    def _begin(self, now: float) -> float:
+    def spend(self, seconds: float = _TASK_SECONDS) -> None:
+        """Shorten this turn by the time that work which was started in it takes after it."""
+        self._until -= seconds
+
+    def _begin(self, now: float) -> None:
+        self._begun = True
         self._until = now + _TURN_SECONDS
         self._loop.call_soon(self._next_turn, context=self._context)
-        return self._until
 
     def _next_turn(self) -> None:
-        self._until = None
+        self._begun = False
         if not any(self._waiting):
             return
-        until = self._begin(perf_counter())
+        self._begin(perf_counter())
         first, later = self._waiting[:_LATER], self._waiting[_LATER]
         while True:  # at least once, so that every connection makes progress, however long the others take
             for queue, readers in enumerate(first):
                 if readers:
-                    self._give(queue, readers.popleft(), until)
-            if perf_counter() >= until or not any(first):
+                    self._give(queue, readers.popleft())
+            if perf_counter() >= self._until or not any(first):
                 break
         if later:
-            self._give(_LATER, later.popleft(), until)
-        while later and perf_counter() < until:
-            self._give(_LATER, later.popleft(), until)
+            self._give(_LATER, later.popleft())
+        while later and perf_counter() < self._until:
+            self._give(_LATER, later.popleft())
 
-    def _give(self, queue: int, reader: Reader, until: float) -> bool:
+    def _give(self, queue: int, reader: Reader) -> bool:
         """Give a connection one share. Returns whether it has more to read."""
-        more = reader.read(min(until, perf_counter() + _SHARES[queue]))
+        more = reader.read(min(self._until, perf_counter() + _SHARES[queue]))
         if more:
             self._waiting[_LATER].append(reader)
         return more

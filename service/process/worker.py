@@ -30,10 +30,11 @@ from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.process.channel import Channel
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.heap import Heap
+from sentiment_conv1d.service.process.heartbeat import Heartbeat
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.middleware.cors import allow_origins
 from sentiment_conv1d.service.rest.server import headers
-from sentiment_conv1d.service.rest.server.fast_path import FindHandler
+from sentiment_conv1d.service.rest.server.fast_path import FindDocument, FindHandler
 from sentiment_conv1d.service.rest.server.protocol import Protocol
 from sentiment_conv1d.service.rest.server.refusal import refusal
 from sentiment_conv1d.service.security.tls import Certificates
@@ -53,10 +54,7 @@ _SWITCH_SECONDS = 0.0005
 #: Seconds after the shutdown timeout for the errors of unfinished requests to be sent. The supervisor waits longer.
 _REJECTION_SECONDS = 2.0
 
-#: Ticks of a tenth of a second between two signs of life.
-_LIFE_TICKS = 5
-
-#: Ticks between two checks of the connections, certificates and key files.
+#: Ticks of a tenth of a second between two checks of the connections, certificates and key files.
 _WATCH_TICKS = 10
 
 
@@ -83,9 +81,11 @@ class Worker(uvicorn.Server):
             core.repository, core.models, opener(settings), self._state.dataplane, core.metrics, self
         )
         self._application = Application(self._state)
+        self._application.document  # noqa: B018 - computed now, so that no request waits for it
         application: Any = self._application
-        #: Finds the handlers of the fast path, which skips ASGI. None if middleware has to see every request.
+        #: Find the handlers of the fast path, which skips ASGI. None if middleware has to see every request.
         self._find_handler: FindHandler | None = self._application.find_handler
+        self._find_document: FindDocument | None = self._application.find_document
         self._tracer: Tracer | None = None
         if settings.tracing:
             from sentiment_conv1d.service.rest.middleware.traced import Traced
@@ -93,10 +93,10 @@ class Worker(uvicorn.Server):
 
             self._tracer = Tracer()
             application = Traced(application, self._tracer)
-            self._find_handler = None
+            self._find_handler = self._find_document = None
         if settings.cors_origins is not None:
             application = allow_origins(application, settings.cors_origins)
-            self._find_handler = None
+            self._find_handler = self._find_document = None
         super().__init__(
             uvicorn.Config(
                 application,
@@ -150,14 +150,12 @@ class Worker(uvicorn.Server):
             self._background.append(asyncio.create_task(self._state.reconciler.watch(self._settings.watch_interval)))
         self._heap = Heap()
         self._channel.send("ready")
+        self._heartbeat = Heartbeat(self._loop, self._show_life)
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; returns whether it is time to leave."""
         self._tell_closed()
-        # A run of a graph that never ends is fatal even on the thread: all large requests would wait for it.
-        if counter % _LIFE_TICKS == 0 and not self._state.dataplane.pulse.stalled():
-            self._channel.send("alive")
         if counter % _WATCH_TICKS == 0:
             self._watch()
             self._heap.trim(self._loop.time(), idle=not len(self._in_flight))
@@ -184,6 +182,7 @@ class Worker(uvicorn.Server):
         if self._grpc is not None:
             await self._grpc.stop()
         self._loop.remove_reader(self._channel.fileno())
+        self._heartbeat.stop()
         for running in self.server_state.tasks:
             running.cancel()
         self._state.dataplane.close()
@@ -208,6 +207,11 @@ class Worker(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         yield
+
+    def _show_life(self) -> None:
+        # A run of a graph that never ends is fatal even on the thread: all large requests would wait for it.
+        if not self._state.dataplane.pulse.stalled():
+            self._channel.send("alive")
 
     def _watch(self) -> None:
         now = self._loop.time()
@@ -270,6 +274,7 @@ class Worker(uvicorn.Server):
             self._loop,
             lost,
             find_handler=self._find_handler,
+            find_document=self._find_document,
             buffers=self._buffers,
             turns=self._turns,
             draining=lambda: self._state.readiness.draining,

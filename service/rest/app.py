@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from http import HTTPStatus
 from time import perf_counter, perf_counter_ns
 from typing import Any
@@ -45,13 +45,13 @@ from sentiment_conv1d.service.rest import (
     tfserving,
     vllm,
 )
-from sentiment_conv1d.service.rest.endpoint import EndpointRequest
-from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.rest.endpoint import EndpointRequest, to_json
+from sentiment_conv1d.service.rest.protocol import Document, RestProtocol, to_response
 from sentiment_conv1d.service.rest.routing import Match, Routes
 from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.asgi import PIECE_BYTES, TASK, AsgiRequest, send_body
 from sentiment_conv1d.service.rest.server.compression import decompress
-from sentiment_conv1d.service.rest.server.fast_path import Handler
+from sentiment_conv1d.service.rest.server.fast_path import AtOnce, FastRequest, Handler
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.logs import log_request
@@ -62,6 +62,11 @@ from sentiment_conv1d.service.version import package_version
 logger = logging.getLogger(__name__)
 
 _SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR.value
+
+OPENAPI = "/openapi.json"
+
+#: Headers on which the answer of a document depends, or with which a GET request has a body.
+_DEPENDENT = {b"if-none-match", b"if-modified-since", b"content-length", b"transfer-encoding"}
 
 #: The metrics label of paths without a route.
 OTHER = "other"
@@ -79,6 +84,7 @@ class Application(FastAPI):
             version=package_version(),
             description="The classic Conv1D text classifier: reviews in, labels and probabilities out.",
             exception_handlers=dict.fromkeys((RequestError, HTTPException, Exception), _on_error),
+            openapi_url=None,  # see `document`
             docs_url=None,  # the page in page.py needs no network
             redoc_url=None,
             redirect_slashes=False,
@@ -99,6 +105,9 @@ class Application(FastAPI):
         self._fast_path = Routes(self._protocols)
         for protocol in self._protocols:
             self.include_router(protocol)
+        self.add_route(OPENAPI, lambda request: to_response(self.document), include_in_schema=False)
+        self._documents = self._find_documents()
+        self._secure = settings.tls_certificate is not None
         self._routes = frozenset(routes(settings))
         self._unanswered: set[asyncio.Task[Any] | None] = set()
         self._expired = False
@@ -122,6 +131,10 @@ class Application(FastAPI):
             status = await self._handle(request, scope, receive, send, context.id)
         self._end(self.route_of(scope), status, started, request, context)
 
+    def find_document(self, target: bytes, fields: Mapping[bytes, bytes]) -> AtOnce | None:
+        """Return the fast-path handler of a GET request, or None if no document answers it whatever its headers are."""
+        return None if _DEPENDENT & fields.keys() else self._documents.get(target)
+
     def find_handler(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
         """Return the fast-path handler of a request, or None if its body is large, compressed, or of unknown size."""
         match = self._fast_path.find_target(target)
@@ -130,6 +143,25 @@ class Application(FastAPI):
         length = headers.content_length(fields)
         small = length is not None and length <= self._fast_path_bytes
         return partial(self.serve, match) if small else None
+
+    def reply(self, document: Document, protocol: RestProtocol, request: FastRequest) -> None:
+        """Answer a GET request for a document."""
+        started = perf_counter()
+        context = self._begin(request, document.route)
+        try:
+            if self._guarded and (refusal := self._denial(request, request.target.decode())):
+                raise refusal
+            answer, status = document.answer(self.service_state), 200
+            if self._secure:
+                answer = answer._replace(headers=(*answer.headers, headers.STRICT_TRANSPORT))
+        except RequestError as error:
+            answer, status = _refusal(protocol, error, context.id)
+        except Exception:
+            logger.exception("%s failed", document.route)
+            answer, status = _refusal(protocol, RequestError("internal error"), context.id)
+        request.reply(status, answer, context.id)
+        self._end(document.route, status, started, request, context)
+        current.set(None)  # this is not the context of a task, which would end with the request
 
     async def serve(self, match: Match, request: HttpRequest) -> None:
         """Answer a request of a fast-path route."""
@@ -178,6 +210,19 @@ class Application(FastAPI):
             if self._access.takes_key:
                 openapi.declare_keys(document, self._open, optional=not self._access.needs_key)
         return self.openapi_schema or {}
+
+    @cached_property
+    def document(self) -> Answer:
+        """The OpenAPI document in JSON. It takes a tenth of a second, once."""
+        return Answer(to_json(self.openapi()))
+
+    def _find_documents(self) -> dict[bytes, AtOnce]:
+        """Return the handlers of all documents, by target. If several have the same path, the first of them answers."""
+        found = {OPENAPI: (Document(OTHER, lambda state: self.document), native.PROTOCOL)}
+        for protocol in self._protocols:
+            for path, document in protocol.documents.items():
+                found.setdefault(path, (document, protocol))
+        return {path.encode(): AtOnce(partial(self.reply, *document)) for path, document in found.items()}
 
     def _match(self, scope: Scope) -> Match | None:
         """Return the fast-path route of a request. FastAPI handles GET requests, such as the page at the root."""

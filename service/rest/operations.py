@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import Request, Response
+from fastapi import Response
 from pydantic import BaseModel
 
 from sentiment_conv1d.service.errors import Unavailable
-from sentiment_conv1d.service.rest.protocol import RestProtocol, state_of
+from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.rest.endpoint import to_json
+from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.telemetry.exposition import CONTENT_TYPE
 
 PROTOCOL = RestProtocol("operations", health=("/livez", "/readyz"))
@@ -18,23 +21,23 @@ class ProbeStatus(BaseModel):
     status: str
 
 
-@PROTOCOL.get("/livez", summary="Liveness")
-async def livez() -> ProbeStatus:
+_ALIVE, _READY = (Answer(to_json({"status": status})) for status in ("alive", "ready"))
+
+
+@PROTOCOL.document("/livez", "Liveness", response_model=ProbeStatus)
+def livez(state: ServiceState) -> Answer:
     """Return 200 if the process can answer."""
-    return ProbeStatus(status="alive")
+    return _ALIVE
 
 
-@PROTOCOL.get("/readyz", summary="Readiness", responses=PROTOCOL.errors(Unavailable))
-async def readyz(request: Request) -> ProbeStatus:
+@PROTOCOL.document("/readyz", "Readiness", response_model=ProbeStatus, responses=PROTOCOL.errors(Unavailable))
+def readyz(state: ServiceState) -> Answer:
     """Return 200 while the default model and the versions of every split are loaded, otherwise or at shutdown 503."""
-    state_of(request).readiness.check()
-    return ProbeStatus(status="ready")
+    state.readiness.check()
+    return _READY
 
 
-@PROTOCOL.get("/metrics", summary="Prometheus metrics", response_class=Response)
-async def metrics(request: Request) -> Response:
+@PROTOCOL.document("/metrics", "Prometheus metrics", response_class=Response)
+def metrics(state: ServiceState) -> Answer:
     """Return the metrics of the service in the Prometheus text format."""
-    state = state_of(request)
-    models = state.models
-    expiry = None if state.certificates is None else state.certificates.expiry
-    return Response(state.metrics.expose(models.states(), models.missing(), expiry), media_type=CONTENT_TYPE)
+    return Answer(state.exposition(), CONTENT_TYPE.encode())

@@ -1,4 +1,4 @@
-"""The page at `/` and the API reference at `/docs`: serves the files of `service/page` and of Swagger UI unchanged.
+"""The page at `/` and the API reference at `/docs`: serves the files of `service/page` and of Swagger UI from memory.
 
 Swagger UI comes from fastapi-offline, because FastAPI's own page loads it from another host. The pages have a
 Content-Security-Policy that allows them to load only these files and to call only this service.
@@ -7,21 +7,18 @@ Content-Security-Policy that allows them to load only these files and to call on
 from __future__ import annotations
 
 import mimetypes
-import os
-import stat
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from starlette.responses import FileResponse
-from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
+from starlette.routing import compile_path
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from sentiment_conv1d.service.errors import NotFound
-from sentiment_conv1d.service.rest.protocol import RestProtocol
-from sentiment_conv1d.service.rest.server.asgi import send_body
+from sentiment_conv1d.service.rest.protocol import Document, RestProtocol, to_response
+from sentiment_conv1d.service.rest.server.request import Answer
 
 Route = TypeVar("Route", bound=Callable[..., Any])
 
@@ -55,98 +52,82 @@ _HEADERS = {
 #: The style sheet of Swagger UI contains icons as data URLs.
 _REFERENCE_POLICY = _POLICY.replace("img-src 'self'", "img-src 'self' data:")
 
-
-class _Files(StaticFiles):
-    """Files in memory. An answer that nobody reads keeps neither an open file nor a copy."""
-
-    def get(self, name: str, scope: Scope) -> Response:
-        """Return the response to a request for a file. Raises `NotFound`.
-
-        This is `get_response` without a thread for each request, which would take longer than the look-up.
-        """
-        try:
-            path, status = self.lookup_path(name)
-        except (OSError, ValueError):  # not the name of a file
-            status = None
-        if status is None or not stat.S_ISREG(status.st_mode):
-            raise NotFound(f"there is no file {name!r}")
-        return self.file_response(path, status, scope)
-
-    def file_response(
-        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
-    ) -> Response:
-        response = super().file_response(full_path, stat_result, scope, status_code)
-        if not isinstance(response, FileResponse):  # the browser has the file
-            return response
-        del response.headers["accept-ranges"]
-        return _File(_read(Path(full_path), stat_result.st_mtime_ns), status_code, response.headers)
+_FILES = StaticFiles(directory=FOLDER)
+_SWAGGER_UI = StaticFiles(packages=[("fastapi_offline", "static")])
 
 
-class _File(Response):
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send_body(send, bytes(self.body))
+def _read(files: StaticFiles, name: str, **headers: str) -> Answer:
+    """Read a file. Its type, its tag and the time of its last change are those that Starlette serves."""
+    path, status = files.lookup_path(name)
+    response = FileResponse(path, stat_result=status, headers=_HEADERS | headers)
+    content_type = response.headers["content-type"].encode()
+    left_out = (b"content-type", b"content-length", b"accept-ranges")
+    fields = tuple(field for field in response.raw_headers if field[0] not in left_out)
+    return Answer(Path(path).read_bytes(), content_type, fields)
 
 
-@lru_cache(maxsize=64)
-def _read(path: Path, modified: int) -> bytes:
-    """Return the content of a file that was modified at this time."""
-    return path.read_bytes()
-
-
-_FILES = _Files(directory=FOLDER)
-_SWAGGER_UI = _Files(packages=[("fastapi_offline", "static")])
+#: The files by path. Workers share their memory.
+_PAGE = {"/": _read(_FILES, "index.html")} | {
+    f"/page/{path.name}": _read(_FILES, path.name) for path in sorted(FOLDER.iterdir()) if path.suffix != ".html"
+}
+_REFERENCE = {
+    "/docs": _read(_FILES, "reference.html", **{"content-security-policy": _REFERENCE_POLICY}),
+    **{f"/docs/{name}": _read(_SWAGGER_UI, name) for name in ("swagger-ui.css", "swagger-ui-bundle.js")},
+}
 
 #: All paths of the page and of the API reference.
-PATHS = (
-    *("/", "/docs", "/openapi.json", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"),
-    *(f"/page/{path.name}" for path in sorted(FOLDER.iterdir()) if path.suffix != ".html"),
-)
+PATHS = (*_PAGE, *_REFERENCE, "/openapi.json")
 
 PROTOCOL, REFERENCE = RestProtocol("page"), RestProtocol("operations")
 
 
-def _serves(protocol: RestProtocol, path: str, summary: str, *media_types: str) -> Callable[[Route], Route]:
-    """Declare the route of a file, or of several if the path has a parameter, for GET and HEAD."""
+def _serves(
+    protocol: RestProtocol, path: str, files: Mapping[str, Answer], summary: str, *media_types: str
+) -> Callable[[Route], Route]:
+    """Declare the route of files, of one or of several if the path has a parameter, for GET and HEAD."""
 
     def declare(route: Route) -> Route:
         responses: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in media_types}}}
         protocol.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)
         protocol.add_api_route(path, route, summary=summary, response_class=Response, responses=responses)
+        pattern = compile_path(path)[0]
+        for each, answer in files.items():
+            if pattern.fullmatch(each):
+                protocol.documents[each] = Document(path, lambda state, answer=answer: answer)  # type: ignore[misc]
         return route
 
     return declare
 
 
-@_serves(PROTOCOL, "/", "The page", "text/html")
+@_serves(PROTOCOL, "/", _PAGE, "The page", "text/html")
 async def page(request: Request) -> Response:
     """Return the page, which classifies a text and shows how the convolution reads it."""
-    return _send(request, _FILES, "index.html")
+    return _send(request, _PAGE)
 
 
-@_serves(PROTOCOL, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
+@_serves(PROTOCOL, "/page/{name}", _PAGE, "A file of the page", "text/css", "text/javascript", "image/svg+xml")
 async def file(request: Request, name: str) -> Response:
     """Return a style sheet, script or icon of the page."""
-    if name.endswith(".html"):
-        raise NotFound(f"the page has no file {name!r}")
-    return _send(request, _FILES, name)
+    return _send(request, _PAGE)
 
 
-@_serves(REFERENCE, "/docs", "Every route, for people", "text/html")
+@_serves(REFERENCE, "/docs", _REFERENCE, "Every route, for people", "text/html")
 async def documentation(request: Request) -> Response:
     """Return the API reference."""
-    response = _send(request, _FILES, "reference.html")
-    response.headers["content-security-policy"] = _REFERENCE_POLICY
-    return response
+    return _send(request, _REFERENCE)
 
 
-@_serves(REFERENCE, "/docs/{name}", "A file of that page", "text/css", "text/javascript")
+@_serves(REFERENCE, "/docs/{name}", _REFERENCE, "A file of that page", "text/css", "text/javascript")
 async def documentation_file(request: Request, name: str) -> Response:
     """Return the script or the style sheet of Swagger UI."""
-    return _send(request, _SWAGGER_UI, name)
+    return _send(request, _REFERENCE)
 
 
-def _send(request: Request, files: _Files, name: str) -> Response:
-    response = files.get(name, request.scope)
-    response.headers.update(_HEADERS)
+def _send(request: Request, files: Mapping[str, Answer]) -> Response:
+    """Return a file, or that it has not changed since the client received it. Raises `NotFound`."""
+    if (answer := files.get(request.url.path)) is None:
+        raise NotFound(f"there is no file {request.url.path}")
+    response = to_response(answer)
+    if _FILES.is_not_modified(response.headers, request.headers):
+        return NotModifiedResponse(response.headers)
     return response

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from http import HTTPStatus
-from typing import Any
+from inspect import getdoc
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
 
 from sentiment_conv1d.service.errors import Invalid, RequestError, Unavailable
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import Endpoint, Respond, to_json
 from sentiment_conv1d.service.rest.server import refusal
+from sentiment_conv1d.service.rest.server.asgi import send_body
+from sentiment_conv1d.service.rest.server.request import Answer
+
+_EMPTY = Answer(b"")
 
 
 class ErrorDetail(BaseModel):
@@ -35,10 +41,22 @@ class PlainError(BaseModel):
     error: str
 
 
+class Document(NamedTuple):
+    """An answer to GET requests that exists already, or that takes no longer than finding it: a file, or health.
+
+    `answer` returns it, or raises `RequestError`. `route` is the declared path of the FastAPI route that returns the
+    same to requests which are not on the fast path.
+    """
+
+    route: str
+    answer: Callable[[ServiceState], Answer]
+
+
 class RestProtocol(APIRouter):
     """The routes that share an OpenAPI tag and a form of errors.
 
-    `endpoint` declares a fast-path route. FastAPI handles the other routes, which are declared as in every router.
+    `endpoint` declares a fast-path route, and `document` one of GET requests. FastAPI handles the other routes, which
+    are declared as in every router.
     Errors have the native form; subclasses have other forms.
     """
 
@@ -53,6 +71,7 @@ class RestProtocol(APIRouter):
         super().__init__(prefix=prefix, tags=[tag], **options)
         self.health = set(health)
         self.endpoints: list[Endpoint] = []
+        self.documents: dict[str, Document] = {}  # by path
 
     def endpoint(
         self,
@@ -72,10 +91,26 @@ class RestProtocol(APIRouter):
 
         return declare
 
+    def document(
+        self, path: str, summary: str, **options: Any
+    ) -> Callable[[Callable[[ServiceState], Answer]], Callable[[ServiceState], Answer]]:
+        """Declare the route of a document, which the decorated function returns. `options` are those of FastAPI."""
+
+        def declare(answer: Callable[[ServiceState], Answer]) -> Callable[[ServiceState], Answer]:
+            async def respond(request: Request) -> Response:
+                return to_response(answer(state_of(request)))
+
+            self.documents[self.prefix + path] = Document(self.prefix + path, answer)
+            options.setdefault("description", getdoc(answer))
+            self.add_api_route(path, respond, summary=summary, name=answer.__name__, **options)
+            return answer
+
+        return declare
+
     def readiness(self, path: str, summary: str) -> None:
         """Declare a health probe that returns 200 while the service answers requests, and 503 during shutdown."""
         self.health.add(path)
-        self.add_api_route(path, ready, summary=summary, response_class=Response, responses=self.errors(Unavailable))
+        self.document(path, summary, response_class=Response, responses=self.errors(Unavailable))(ready)
 
     def error_body(self, error: RequestError, request_id: str) -> bytes:
         """Return the body of an error, which has the form of `error_model`."""
@@ -106,7 +141,21 @@ def state_of(request: Request) -> ServiceState:
     return state
 
 
-async def ready(request: Request) -> Response:
+class _InPieces(Response):
+    """A response whose body is sent without copying it, as its reader reads it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send_body(send, bytes(self.body))
+
+
+def to_response(answer: Answer) -> Response:
+    """Return a response of FastAPI with an answer."""
+    fields = {name.decode(): value.decode() for name, value in answer.headers}
+    return _InPieces(answer.body, headers={"content-type": answer.content_type.decode(), **fields})
+
+
+def ready(state: ServiceState) -> Answer:
     """Return 200 while the service answers requests, and 503 during shutdown."""
-    state_of(request).readiness.check()
-    return Response()
+    state.readiness.check()
+    return _EMPTY

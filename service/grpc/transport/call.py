@@ -389,6 +389,7 @@ class Call(Stream):
     def _run(self) -> None:
         """Start the method."""
         if self._task is None:
+            self._connection.turns.spend()
             self._task = self._loop.create_task(self.run())
             tasks = self._terms.waiting if self.method.watching else self._terms.running
             tasks.add(self._task)

@@ -84,7 +84,7 @@ class GrpcConnection(asyncio.Protocol):
     ) -> None:
         self._loop = loop
         self._limits = limits
-        self._turns = turns
+        self.turns = turns
         self._buffers = buffers
         self._opened = opened
         self._lost = lost
@@ -134,7 +134,7 @@ class GrpcConnection(asyncio.Protocol):
             self.transport.close()
             return
         self._http2.receive(data)
-        if not self._waiting and not self._turns.read(self, len(data)):
+        if not self._waiting and not self.turns.read(self, len(data)):
             self._waiting = True
             self.transport.pause_reading()
 

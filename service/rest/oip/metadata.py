@@ -11,11 +11,16 @@ from fastapi import Request
 from pydantic import BaseModel
 
 from sentiment_conv1d.service.errors import Unavailable
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
+from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.version import package_version
 
 PROTOCOL = PlainProtocol("Open Inference Protocol", prefix="/v2", health=("/v2/health/live", "/v2/health/ready"))
+
+
+_LIVE, _READY = Answer(b'{"live":true}'), Answer(b'{"ready":true}')
 
 
 class ServerMetadata(BaseModel):
@@ -58,17 +63,17 @@ async def server_metadata() -> ServerMetadata:
     return ServerMetadata(**description.server_metadata(package_version()))
 
 
-@PROTOCOL.get("/health/live", summary="Liveness")
-async def live() -> dict[str, bool]:
+@PROTOCOL.document("/health/live", "Liveness", response_model=dict[str, bool])
+def live(state: ServiceState) -> Answer:
     """Return 200 if the process can answer."""
-    return {"live": True}
+    return _LIVE
 
 
-@PROTOCOL.get("/health/ready", summary="Readiness", responses=PROTOCOL.errors(Unavailable))
-async def ready(request: Request) -> dict[str, bool]:
+@PROTOCOL.document("/health/ready", "Readiness", response_model=dict[str, bool], responses=PROTOCOL.errors(Unavailable))
+def ready(state: ServiceState) -> Answer:
     """Return 200 while the service answers requests, and 503 during shutdown."""
-    state_of(request).readiness.check()
-    return {"ready": True}
+    state.readiness.check()
+    return _READY
 
 
 @PROTOCOL.get("/models/stats", summary="Statistics of every model")

@@ -18,8 +18,18 @@ from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 #: Answers a request. It raises no error that the client caused. It is canceled if the client disconnects.
 Handler = Callable[[HttpRequest], Coroutine[Any, Any, None]]
 
+
+class AtOnce(NamedTuple):
+    """Answers a request without a task: `answer` calls `FastRequest.reply`, and raises no error."""
+
+    answer: Callable[[FastRequest], None]
+
+
 #: Returns the handler of a POST request with this target and these headers, or None if it has to go through ASGI.
 FindHandler = Callable[[bytes, Mapping[bytes, bytes]], Handler | None]
+
+#: Returns the handler of a GET request in the same way.
+FindDocument = Callable[[bytes, Mapping[bytes, bytes]], AtOnce | None]
 
 
 class Wire(NamedTuple):
@@ -33,14 +43,19 @@ class Wire(NamedTuple):
     last: Callable[[], bool]  # whether the connection closes after this response, even if the client wants to keep it
 
 
+_NOTHING = memoryview(b"")
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class FastRequest(HttpRequest):
     """A request that collects its body with `add`. `handler` answers it when the body is complete."""
 
-    handler: Handler
+    handler: Handler | AtOnce
     _wire: Wire
     _keep_alive: bool
     _body: bytearray = field(default_factory=bytearray, init=False)
+    unsent: memoryview = field(default=_NOTHING, init=False)  # the rest of the answer's body, after `reply`
+    _close: bool = field(default=False, init=False)  # after the answer
 
     def add(self, body: bytes) -> None:
         """Append to the body. Raises `Overloaded`."""
@@ -56,22 +71,33 @@ class FastRequest(HttpRequest):
         return self.take_body()
 
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
-        wire, body = self._wire, answer.body
-        transport = wire.transport
-        if transport.is_closing():
+        if self._wire.transport.is_closing():
             raise ClientDisconnected
-        close = not self._keep_alive or wire.last() or headers.CLOSE in answer.headers
+        self.reply(status, answer, request_id)
+        while self.unsent:  # the next piece, when the client has read most of the previous one
+            await self._wire.flow.drain()
+            if self._wire.transport.is_closing():
+                raise ClientDisconnected
+            self.send_piece()
+
+    def reply(self, status: int, answer: Answer, request_id: str) -> None:
+        """Write the response, or its head and leave the body in `unsent` for `send_piece`, which shares its memory."""
+        wire, body = self._wire, answer.body
+        if wire.transport.is_closing():
+            return
+        self._close = close = not self._keep_alive or wire.last() or headers.CLOSE in answer.headers
         head = headers.head(status, wire.common(), answer, request_id, close=close)
-        if len(body) <= PIECE_BYTES and not wire.flow.write_paused:
-            transport.write(head + body)
+        if body and (len(body) > PIECE_BYTES or wire.flow.write_paused):
+            wire.transport.write(head)
+            self.unsent = memoryview(body)
         else:
-            transport.write(head)
-            view = memoryview(body)
-            # Send the next piece when the client has read most of the previous one.
-            for start in range(0, len(body), PIECE_BYTES):
-                await wire.flow.drain()
-                if transport.is_closing():
-                    raise ClientDisconnected
-                transport.write(view[start : start + PIECE_BYTES])
-        if close:
-            transport.close()
+            wire.transport.write(head + body)
+            if close:
+                wire.transport.close()
+
+    def send_piece(self) -> None:
+        """Write the next piece of the body. The connection must be open."""
+        self._wire.transport.write(self.unsent[:PIECE_BYTES])
+        self.unsent = self.unsent[PIECE_BYTES:]
+        if self._close and not self.unsent:
+            self._wire.transport.close()

@@ -19,7 +19,7 @@ CLOSE = (b"connection", b"close")
 #: Added by uvicorn to every response: browsers must not guess another content type.
 EVERY_RESPONSE = [("x-content-type-options", "nosniff")]
 
-_STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
 def content_length(fields: Mapping[bytes, bytes]) -> int | None:
@@ -41,7 +41,7 @@ def of_answer(answer: Answer, request_id: str) -> Headers:
 
 def of_page(given: Iterable[tuple[bytes, bytes]], request_id: str, scheme: str) -> Headers:
     """Return the headers to add to a response of FastAPI."""
-    strict = (_STRICT_TRANSPORT,) if scheme == "https" else ()
+    strict = (STRICT_TRANSPORT,) if scheme == "https" else ()
     return (*given, (REQUEST_ID, request_id.encode()), *strict)
 
 

@@ -47,7 +47,8 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._charge = Charge(buffers)  # the charge of the request that is being read
         self._reading = self._in_head = self._begun = False  # its state
         self._received = b""  # bytes that are not parsed yet
-        self._waiting = False  # whether it waits for its turn to parse them
+        self._waiting = False  # whether it waits for its turn to parse them, or to go on with an answer
+        self._in_turn = False  # whether it does so
         self.admitted = False  # whether an earlier request had access
         self._undone = 0  # bytes of the pieces since the last one with a callback, or 0 after a callback
         self._discarded = 0  # discarded bytes of a body whose response is complete
@@ -61,6 +62,15 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
     def _began_head(self) -> None:
         """Called when the first bytes of a head have arrived."""
 
+    @property
+    @abstractmethod
+    def _pending(self) -> bool:
+        """Whether the next request can start, or the next piece of an answer can be sent."""
+
+    @abstractmethod
+    def _go_on(self) -> None:
+        """Start that request, or send that piece."""
+
     # Called by the event loop.
 
     def data_received(self, data: bytes) -> None:
@@ -69,25 +79,37 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
             self._discard(len(data))
             return
         self._received += data
-        if self._waiting or not self._turns.read(self, len(data)):
-            self._waiting = True
-            self.transport.pause_reading()
+        self._take_turn(len(data))
 
     # Called by `Turns`.
 
     def read(self, until: float) -> bool:
-        """Parse slices until `until`, a time of `perf_counter`. Returns whether there is more."""
-        while self._received and not self.transport.is_closing():
+        """Answer and parse until `until`, a time of `perf_counter`. Returns whether there is more to do."""
+        self._in_turn = True
+        while (self._received or self._pending) and not self.transport.is_closing():
+            if self._pending:
+                self._go_on()
             data, self._received = self._received[:_SLICE_BYTES], self._received[_SLICE_BYTES:]
-            self._parse(data)
-            if self._received and perf_counter() >= until:
+            if data:
+                self._parse(data)
+            if (self._received or self._pending) and perf_counter() >= until:
+                self._in_turn = False
                 return True
+        self._in_turn = False
         self._received = b""
         if self._waiting:
             self._waiting = False
             if not self.flow.read_paused and not self.transport.is_closing():
                 self.transport.resume_reading()
         return False
+
+    def _take_turn(self, size: int) -> None:
+        """Work now or when it is this connection's turn; `size` is the number of bytes to parse or to send."""
+        if self._in_turn:
+            return
+        if self._waiting or not self._turns.read(self, size):
+            self._waiting = True
+            self.transport.pause_reading()
 
     # Called by the parser.
 

@@ -5,7 +5,9 @@ are limited in size and time. All memory of a request is charged. Slow readers a
 HTTP/2, which Java's client and `curl --http2` send with a body, is declined without losing the body.
 
 The fast path bypasses ASGI, whose messages and tasks cost as much as a short text. The handler of a request is called
-with the complete body and writes the response to the connection. It is used for batches of up to a few dozen reviews.
+with the complete body and writes the response to the connection. It is used for batches of up to a few dozen reviews,
+and for answers that exist already, such as health and documents, which need no task. Large ones of these are sent piece
+by piece in the turns of the connection.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from sentiment_conv1d.service.errors import Overloaded, RequestError
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.server import framing, headers
+from sentiment_conv1d.service.rest.server.answering import ASGI_SECONDS, AnsweringProtocol
 from sentiment_conv1d.service.rest.server.asgi import CERTIFIED, CHARGE, DISCARD_SECONDS, PIECE_BYTES, TASK
-from sentiment_conv1d.service.rest.server.fast_path import FastRequest, FindHandler, Wire
-from sentiment_conv1d.service.rest.server.parsing import FREE_HEAD_BYTES, ParsingProtocol
+from sentiment_conv1d.service.rest.server.fast_path import FastRequest, FindDocument, FindHandler, Wire
+from sentiment_conv1d.service.rest.server.parsing import FREE_HEAD_BYTES
 from sentiment_conv1d.service.rest.server.refusal import refusal
 
 logger = logging.getLogger(__name__)
@@ -44,10 +47,11 @@ _HEADER_BYTES = 144
 _FAREWELL_SECONDS = 0.5
 
 
-class Protocol(ParsingProtocol):
+class Protocol(AnsweringProtocol):
     """One connection. It calls `lost` with itself when the connection is lost.
 
-    `find_handler` finds the handlers of the fast path; without it, all requests go through ASGI. `draining` returns
+    `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.
+    `draining` returns
     whether the service is shutting down, so that responses ask clients to close the connection. `header_timeout` and
     `write_timeout` are seconds for the head of a request and for reading a response. `watch` enforces them and the idle
     timeout.
@@ -61,6 +65,7 @@ class Protocol(ParsingProtocol):
         lost: Callable[[Protocol], None],
         *,
         find_handler: FindHandler | None = None,
+        find_document: FindDocument | None = None,
         buffers: Buffers,
         turns: Turns,
         draining: Callable[[], bool] = lambda: False,
@@ -70,12 +75,12 @@ class Protocol(ParsingProtocol):
         super().__init__(config, server_state, loop, buffers, turns)
         self._lost = lost
         self._find_handler = find_handler
+        self._find_document = find_document
         self._draining = draining
         self._header_timeout = header_timeout
         self._write_timeout = write_timeout
         self._wire: Wire | None = None
         self._incoming: FastRequest | None = None  # the request that is being read, if it is on the fast path
-        self._running: asyncio.Task[None] | None = None  # the task of such a request, until it is answered
         self._served: RequestResponseCycle | None = None  # the last request that went through ASGI
         self._refused = self._ending = False
         self._until: float | None = None
@@ -112,6 +117,7 @@ class Protocol(ParsingProtocol):
         for waiting, _ in self.pipeline:
             waiting.scope[CHARGE].release()  # type: ignore[literal-required]
         self.pipeline.clear()
+        self._stop_sending()
         self.cycle = self._served = None  # type: ignore[assignment]  # a reference cycle
 
     # Called by the parser.
@@ -125,14 +131,16 @@ class Protocol(ParsingProtocol):
             return
         version = self.parser.get_http_version()
         framing.check(version, self.headers)
-        if self._find_handler is not None and self._idle and self.parser.get_method() == b"POST":
+        method = self.parser.get_method()
+        find = {b"POST": self._find_handler, b"GET": self._find_document}.get(method)
+        if find is not None and self._idle and not self.expect_100_continue:
             fields = dict(self.headers)
-            if not self.expect_100_continue and (handler := self._find_handler(self.url, fields)) is not None:
+            if (handler := find(self.url, fields)) is not None:
                 keep_alive = version != "1.0" and self.parser.should_keep_alive()
                 wire = self._wire or self._make_wire()
                 client, certified = wire.client, wire.certified
                 self._incoming = FastRequest(
-                    "POST", self.url, fields, client, certified, self._charge, handler, wire, keep_alive
+                    method.decode(), self.url, fields, client, certified, self._charge, handler, wire, keep_alive
                 )
                 return
         self._start()
@@ -169,9 +177,7 @@ class Protocol(ParsingProtocol):
             return
         self._begun = True
         request, self._incoming = self._incoming, None
-        self._running = task = self.loop.create_task(self._serve(request))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        self._answer(request)
 
     # Called by uvicorn.
 
@@ -182,8 +188,13 @@ class Protocol(ParsingProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-        elif self._refusal is not None:
+            self._start_next()
+        else:
+            self._await_request()
+
+    def _await_request(self) -> None:
+        """Wait for a request, or reject what has arrived instead."""
+        if self._refusal is not None:
             self._write_refusal(self._refusal)
         elif not self._reading:
             self._wait(self.timeout_keep_alive)
@@ -203,11 +214,12 @@ class Protocol(ParsingProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start a request, unless a request on the fast path, which uvicorn does not know, runs before it."""
-        if self._running is not None:
+        if self._running is not None or self._sending is not None:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
             return
 
+        self._turns.spend(ASGI_SECONDS)
         self._served = cycle
 
         async def run(scope: Any, receive: Any, send: Any) -> None:
@@ -257,21 +269,16 @@ class Protocol(ParsingProtocol):
         unsent = self.transport.get_write_buffer_size()
         self._buffers.add(unsent - self._unsent)
         self._unsent = unsent
-        request = self._running or self.cycle
+        request = (self._running or self.cycle, self._sent)
         if not unsent:
             self._unread = self._unread_since = None
-        elif self._unread_since is None or self._unread is not request:
+        elif self._unread_since is None or self._unread != request:
             self._unread, self._unread_since = request, now
         elif now - self._unread_since > self._write_timeout:
             logger.info("a caller did not read its answer", extra={"client": self.client and self.client[0]})
             self.transport.abort()
 
     # Running requests.
-
-    @property
-    def _idle(self) -> bool:
-        """Return whether no request is being answered."""
-        return self._running is None and (self.cycle is None or self.cycle.response_complete)
 
     def _make_wire(self) -> Wire:
         client = None if self.client is None else self.client[0]
@@ -284,18 +291,6 @@ class Protocol(ParsingProtocol):
         if fields is not self._common_of:
             self._common_of, self._common = fields, headers.lines(fields)
         return self._common
-
-    async def _serve(self, request: FastRequest) -> None:
-        try:
-            await request.handler(request)
-        except Exception:
-            logger.exception("%s failed", request.target.decode())
-            self.transport.abort()
-        finally:
-            request.charge.release()
-            self.admitted = self.admitted or request.admitted
-            self._running = None
-            self.on_response_complete()
 
     def _start(self) -> None:
         """Pass the request to ASGI, as uvicorn does, or queue it behind the previous one."""

@@ -62,7 +62,7 @@ def test_little_to_read(loop: Loop, turns: Turns) -> None:
         assert turns.read(Reader(loop, 1), 100)
     loop.turn()
     loop.turn()
-    assert turns._until is None and not loop._ready  # type: ignore[attr-defined]
+    assert not turns._begun and not loop._ready  # type: ignore[attr-defined]
 
 
 def test_much_to_read(loop: Loop, turns: Turns) -> None:
@@ -79,7 +79,7 @@ def test_much_to_read(loop: Loop, turns: Turns) -> None:
     assert len(log) >= 20
     loop.turn()
     loop.turn()
-    assert turns._until is None
+    assert not turns._begun
 
 
 def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
@@ -93,6 +93,20 @@ def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
         before = loop.counter
         loop.turn()
         assert loop.counter - before <= _TURN_SECONDS + 0.001
+
+
+def test_work_after_a_turn(loop: Loop, turns: Turns) -> None:
+    """A turn ends early if the work that it starts, and that runs after it, takes its time."""
+
+    class Starter(Reader):
+        def read(self, until: float) -> bool:
+            turns.spend(_TURN_SECONDS / 4)
+            return super().read(until)
+
+    readers = [Starter(loop, 1, seconds=0) for _ in range(20)]
+    assert [turns.read(reader, 100) for reader in readers] == [True] * 4 + [False] * 16
+    loop.turn()
+    assert [reader.frames for reader in readers] == [0] * 8 + [1] * 12
 
 
 def test_fairness(loop: Loop, turns: Turns) -> None:

@@ -342,7 +342,7 @@ def test_lost_between_turns(ticking: Loop) -> None:
     assert any(turns._waiting)
     caller.leave()
     assert caller.requests == {}
-    assert not any(turns._waiting) and turns._until is None
+    assert not any(turns._waiting) and not turns._begun
 
 
 def test_defect_in_a_turn(ticking: Loop, caplog: pytest.LogCaptureFixture) -> None:

@@ -141,9 +141,9 @@ def test_any_frames(
         assert said.kind not in ("HEADERS", "DATA") or said.stream not in ended
         if said.kind == "RST_STREAM" or (said.kind in ("HEADERS", "DATA") and said.flags & END_STREAM):
             ended.add(said.stream)
-    turns = caller.connection._turns
+    turns = caller.connection.turns
     caller.leave()
-    assert not any(turns._waiting) and turns._until is None and not caller.connection.sender._blocked
+    assert not any(turns._waiting) and not turns._begun and not caller.connection.sender._blocked
     for each in caller.requests.values():
         assert each.task is None or each.task.done()
         assert each.gone or each.cut or each.task is not None

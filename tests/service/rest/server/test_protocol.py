@@ -5,8 +5,9 @@ import json
 import signal
 import socket
 import struct
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, cast
 
 import pytest
@@ -19,8 +20,9 @@ from uvicorn.server import ServerState
 from sentiment_conv1d.service.errors import ClientDisconnected, Overloaded
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Reader, Turns
+from sentiment_conv1d.service.rest import page
 from sentiment_conv1d.service.rest.server.asgi import TASK
-from sentiment_conv1d.service.rest.server.fast_path import FindHandler, Handler
+from sentiment_conv1d.service.rest.server.fast_path import AtOnce, FastRequest, FindHandler, Handler
 from sentiment_conv1d.service.rest.server.protocol import Protocol
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 from tests.processes import ServerProcess, eventually
@@ -133,6 +135,19 @@ def find_handler(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | Non
     return handle if target == b"/fast" and b"content-length" in headers else None
 
 
+#: Documents by target: one that is written at once, and one that is sent in pieces.
+DOCUMENTS = {b"/short": b"short", b"/long": bytes(300_000)}
+
+
+def find_document(target: bytes, headers: Mapping[bytes, bytes]) -> AtOnce | None:
+    """Return documents without a task."""
+
+    def answer(request: FastRequest) -> None:
+        request.reply(200, Answer(DOCUMENTS[request.target]), "id")
+
+    return AtOnce(answer) if target in DOCUMENTS else None
+
+
 async def handle(request: HttpRequest) -> None:
     """Answer after a turn of the event loop."""
     await request.body(1000, 1)
@@ -161,6 +176,8 @@ PIECES = st.sampled_from(
         request("/slow", "Connection: close", LENGTH) + b"hello",
         request("/slow", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: ", LENGTH) + b"hello",
         LARGE_UPGRADE,
+        *(request(path, method="GET") for path in ("/short", "/long")),
+        request("/long", f"X: {'a' * 9000}", method="GET"),
         *(
             b"hello",
             b"5\r\nhello\r\n",
@@ -189,6 +206,7 @@ def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> Non
         buffers, state, lost = Buffers(limit), ServerState(), asyncio.Event()
         options = {
             "find_handler": find_handler,
+            "find_document": find_document,
             "buffers": buffers,
             "turns": Turns(loop),
             "header_timeout": 1.0,
@@ -209,6 +227,63 @@ def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> Non
             buffers.hold(1)
 
     uvloop.run(check())
+
+
+def test_started_requests_count_against_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one turn of the event loop only a few requests start, of many connections and of many pipelined requests."""
+    for module in ("network.turns", "rest.server.parsing"):  # parsing takes no time
+        monkeypatch.setattr(f"sentiment_conv1d.service.{module}.perf_counter", lambda: 0.0)
+    starts: Counter[int] = Counter()
+    turn = 0
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        starts[turn] += 1
+        await stub(scope, receive, send)
+
+    async def check() -> None:
+        nonlocal turn
+        loop = asyncio.get_running_loop()
+        turns = Turns(loop)
+        async with AsyncExitStack() as stack:
+            callers = [
+                await stack.enter_async_context(connected(make_protocol(application, turns, 1_000_000)))
+                for _ in range(30)
+            ]
+            for caller in callers:
+                await loop.sock_sendall(caller, request("/early", method="GET") * 5)
+            while starts.total() < 150:
+                turn += 1
+                await asyncio.sleep(0)
+            assert max(starts.values()) <= 8
+            for caller in callers:
+                caller.close()
+
+    uvloop.run(check())
+
+
+def test_order_of_documents(server: ServerProcess) -> None:
+    """Pipelined requests are answered in order, with and without tasks, and however large the answers are."""
+    paths = ["/livez", "/docs/swagger-ui-bundle.js", "/v1/models", "/metrics", "/nothing", "/docs", "/livez?a=b"] * 3
+    with Connection(server.port) as connection:
+        connection.send(b"".join(request(path, method="GET") for path in paths))
+        answers = [connection.answer() for _ in paths]
+    kinds = [answer.headers["content-type"].partition(";")[0] for answer in answers]
+    json, script, text, page = "application/json", "text/javascript", "text/plain", "text/html"
+    assert kinds == [json, script, json, text, json, page, json] * 3
+    assert [answer.status for answer in answers] == [200, 200, 200, 200, 404, 200, 200] * 3
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/ping", "/v2/health/ready", *page.PATHS])
+def test_same_document_on_every_path(server: ServerProcess, path: str) -> None:
+    """A document and its headers are the same with and without the fast path."""
+    with Connection(server.port) as connection:
+        answers = []
+        for target in (path, f"{path}?a=b"):
+            connection.send(request(target, method="GET"))
+            answer = connection.answer()
+            assert answer.status == 200
+            answers.append((answer.body, {**answer.headers, "date": "", "x-request-id": ""}))
+    assert answers[0] == answers[1]
 
 
 def test_the_rest_of_a_rejected_request() -> None:

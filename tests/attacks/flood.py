@@ -1,0 +1,81 @@
+"""Cheap requests in large numbers, and small requests for much work."""
+
+from __future__ import annotations
+
+from tests.attacks.scenarios import KEYED, Scenarios, Setup
+from tests.attacks.wire import (
+    CHECK,
+    HELLO,
+    block,
+    connections,
+    data,
+    headers,
+    message,
+    send_all,
+    settings,
+    streams,
+)
+from tests.processes import ServerProcess
+from tests.service.rest.raw import request
+
+SCENARIOS = Scenarios()
+
+#: The routes of the service that need no model are open, as in many clusters.
+PUBLIC = Setup(("--workers", "2", "--open-metrics", "--open-page"), KEYED.key)
+
+#: Seconds for the bytes of an attacker, at the normal size.
+_LONGEST = 30.0
+
+
+def _send(server: ServerProcess, content: bytes, count: int, times: int) -> int:
+    """Send the same bytes on `count` connections at once, `times` times in a row."""
+    sent = 0
+    for _ in range(times):
+        with connections(server.port, count) as opened:
+            sent += send_all(((connection, [content]) for connection in opened), _LONGEST, linger=1).sent
+    return sent
+
+
+@SCENARIOS.add(PUBLIC)
+def scrapes(server: ServerProcess, times: int) -> int:
+    """Request the metrics once on each of thousands of connections."""
+    return _send(server, request("/metrics", method="GET"), 3000, times)
+
+
+@SCENARIOS.add(PUBLIC)
+def documents(server: ServerProcess, times: int) -> int:
+    """Request the OpenAPI document once on each of thousands of connections."""
+    return _send(server, request("/openapi.json", method="GET"), 2000, times)
+
+
+@SCENARIOS.add(PUBLIC)
+def scripts(server: ServerProcess, times: int) -> int:
+    """Request the largest file of the API reference once on each of thousands of connections."""
+    return _send(server, request("/docs/swagger-ui-bundle.js", method="GET"), 1000, times)
+
+
+@SCENARIOS.add(PUBLIC)
+def revalidations(server: ServerProcess, times: int) -> int:
+    """Revalidate a file of the page once on each of thousands of connections, which takes a thread."""
+    return _send(server, request("/docs/swagger-ui.css", "If-None-Match: x", method="GET"), 1000, times)
+
+
+@SCENARIOS.add(KEYED)
+def pipelined_probes(server: ServerProcess, times: int) -> int:
+    """Pipeline as many health checks as a connection can have, again and again."""
+    return _send(server, request("/livez", method="GET") * 32, 60, 10 * times)
+
+
+@SCENARIOS.add(KEYED)
+def pipelined_refusals(server: ServerProcess, times: int) -> int:
+    """Pipeline as many requests without a route or a key as a connection can have, on a thousand connections."""
+    return _send(server, request("/v1/models", method="GET") * 32, 1000, times)
+
+
+@SCENARIOS.add(KEYED)
+def checks(server: ServerProcess, times: int) -> int:
+    """Check the health over gRPC on hundreds of connections, in as many calls as each can have."""
+    head = block(CHECK)
+    calls = b"".join(headers(stream, head) + data(stream, message(b""), ended=True) for stream in streams(100))
+    with connections(server.grpc_port, 200 * times) as opened:
+        return send_all(((each, [HELLO + settings() + calls]) for each in opened), _LONGEST, linger=1).sent
