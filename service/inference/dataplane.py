@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
-from sentiment_conv1d.service.inference.admission import Admission
+from sentiment_conv1d.service.inference.admission import Admission, weigh
 from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, LoopBatcher, Pulse, ThreadBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.in_flight import InFlight
@@ -187,7 +187,7 @@ class DataPlane:
             async with self._explaining:
                 await asyncio.sleep(0)
                 return prediction, work()
-        async with self._place(1, time_limit):
+        async with self._place(weigh(1, len(text)), time_limit):
             return prediction, await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def arrange(self, classifiers: Iterable[Classifier]) -> None:
@@ -276,7 +276,7 @@ class DataPlane:
     ) -> Done:
         predictions: list[Prediction] = []
         times = []
-        async with self._place(len(rows), time_limit):
+        async with self._place(weigh(len(rows), size), time_limit):
             for start in range(0, len(rows), batcher.max_rows):
                 piece = await batcher.submit(rows[start : start + batcher.max_rows], encode, size)
                 predictions += piece.predictions
@@ -285,7 +285,7 @@ class DataPlane:
 
     @asynccontextmanager
     async def _place(self, texts: int, time_limit: float | None) -> AsyncIterator[None]:
-        """Count a large request in admission control, and enforce its time limit."""
+        """Count a large request in admission control as so many texts, and enforce its time limit."""
         seconds = self._seconds(time_limit)
         self._admission.enter(texts, large=True)
         try:

@@ -8,6 +8,11 @@ from collections.abc import Iterator
 #: zlib's window bits by encoding. HTTP and gRPC call a zlib stream deflate (RFC 9110, section 8.4.1.2).
 WINDOW_BITS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
 
+#: Content may be larger than this by `MAX_RATIO` times the bytes of the stream. JSON with reviews is 3 to 10 times as
+#: large as its stream, and batches of one repeated review up to 180 times; a stream of one repeated byte, 1,000 times.
+FREE_BYTES = 65_536
+MAX_RATIO = 200
+
 #: A low compression level saves most of the bytes in a fraction of the time.
 LEVEL = 1
 
@@ -17,6 +22,11 @@ _PIECE_BYTES = 8192
 
 class NotOneStream(ValueError):
     """The data end before the stream does, or continue after it."""
+
+
+def most_bytes(compressed: int) -> int:
+    """Return the most bytes to which a stream of `compressed` bytes may expand."""
+    return FREE_BYTES + MAX_RATIO * compressed
 
 
 def decompress(data: bytes | bytearray, window_bits: int, step: int) -> Iterator[bytes]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from tests.attacks.scenarios import KEYED, Scenarios, Setup
+import gzip
+import json
+
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
+from tests.attacks.scenarios import KEYED, OPEN, Scenarios, Setup
 from tests.attacks.wire import (
     CHECK,
     HELLO,
+    PREDICT_BATCH,
     block,
     connections,
     data,
     headers,
+    literal,
     message,
     send_all,
     settings,
@@ -79,3 +85,27 @@ def checks(server: ServerProcess, times: int) -> int:
     calls = b"".join(headers(stream, head) + data(stream, message(b""), ended=True) for stream in streams(100))
     with connections(server.grpc_port, 200 * times) as opened:
         return send_all(((each, [HELLO + settings() + calls]) for each in opened), _LONGEST, linger=1).sent
+
+
+def _small_bodies(server: ServerProcess, texts: list[str], times: int) -> int:
+    """Send a compressed batch in one request on each of a hundred connections, and over gRPC."""
+    body = gzip.compress(json.dumps({"texts": texts}).encode())
+    ask = request("/v1/predict_batch", "Content-Encoding: gzip", f"Content-Length: {len(body)}") + body
+    batch = gzip.compress(PredictBatchRequest(texts=texts).SerializeToString())
+    head = block(PREDICT_BATCH, literal(b"grpc-encoding", b"gzip"))
+    call = headers(1, head) + data(1, message(batch, compressed=True), ended=True)
+    with connections(server.port, 100 * times) as rest, connections(server.grpc_port, 100 * times) as rpc:
+        targets = [*((each, [ask]) for each in rest), *((each, [HELLO + call]) for each in rpc)]
+        return send_all(targets, _LONGEST, linger=2).sent
+
+
+@SCENARIOS.add(OPEN, refusals=True)
+def compressed_short_texts(server: ServerProcess, times: int) -> int:
+    """Send a hundred bytes of gzip that are the largest batch of texts of one letter."""
+    return _small_bodies(server, ["a"] * 1024, times)
+
+
+@SCENARIOS.add(OPEN, refusals=True)
+def compressed_long_texts(server: ServerProcess, times: int) -> int:
+    """Send some kilobytes of gzip that are eight megabytes of text."""
+    return _small_bodies(server, ["a " * 499_000] * 8, times)

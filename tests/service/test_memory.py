@@ -73,9 +73,11 @@ def test_very_many_parts() -> None:
             for content, encoding in ((body, "identity"), (gzip.compress(body), "gzip")):
                 answer = server.client.post(path, content=content, headers={"Content-Encoding": encoding})
                 assert answer.status_code in (400, 413, 422)
-                if path != "/v2/repository/index" or encoding == "identity":
+                if encoding == "identity":
                     assert "more than 16384" in answer.text
-        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", compression=grpc.Compression.Gzip) as channel:
+                elif path != "/v2/repository/index":
+                    assert "expand to more than" in answer.text or "more than 16384" in answer.text
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
             for path, content in messages.items():
                 method: Any = channel.unary_unary(path)
                 # Repeated, so that memory that a refusal keeps would add up.

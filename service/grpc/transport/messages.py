@@ -102,7 +102,7 @@ class Decompression:
         Raises `MessageTooLarge`, `Malformed`, and what `hold` raises.
         """
         pieces: list[bytes] = []
-        size = 0
+        size, most = 0, compression.most_bytes(len(message))
         async with AsyncExitStack() as stack:
             try:
                 for piece in compression.decompress(message, compression.WINDOW_BITS[encoding], _STEP_BYTES):
@@ -114,6 +114,10 @@ class Decompression:
                     if size > self._limit:
                         raise MessageTooLarge(
                             f"a message is larger than max_body_bytes, {self._limit}, when it is expanded"
+                        )
+                    if size > most:
+                        raise MessageTooLarge(
+                            f"{len(message)} compressed bytes expand to more than {most}, the limit for so few"
                         )
                     hold(len(piece))
                     pieces.append(piece)

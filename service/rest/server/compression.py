@@ -20,7 +20,8 @@ _STEP_BYTES = 262_144
 async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -> bytes:
     """Decompress a body to at most `limit` bytes, which are added to the request's charge.
 
-    Raises `UnsupportedEncoding`, `TooLarge` before it produces more than the limit, `Overloaded` or `Malformed`.
+    Raises `UnsupportedEncoding`, `TooLarge` before it produces more than the limit, or more than such a short body may
+    expand to, `Overloaded` or `Malformed`.
     """
     encoding = encoding.strip().lower()
     if encoding in (b"", b"identity"):
@@ -28,6 +29,7 @@ async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -
     if encoding not in _WINDOW_BITS:
         raise UnsupportedEncoding(f"Content-Encoding {encoding.decode('latin-1')!r} is not one of gzip and deflate")
     plain = bytearray()
+    most = compression.most_bytes(len(body))
     rested = 0  # bytes in this turn of the event loop
     try:
         for piece in compression.decompress(body, _WINDOW_BITS[encoding], _STEP_BYTES):
@@ -35,6 +37,10 @@ async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -
             plain += piece
             if len(plain) > limit:
                 raise TooLarge(f"the decompressed body has more than {limit} bytes, which is the limit")
+            if len(plain) > most:
+                raise TooLarge(
+                    f"{len(body)} compressed bytes expand to more than {most} bytes, which is the limit for so few"
+                )
             if len(plain) - rested >= _STEP_BYTES:
                 rested = len(plain)
                 await asyncio.sleep(0)

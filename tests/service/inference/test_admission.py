@@ -3,7 +3,7 @@
 import pytest
 
 from sentiment_conv1d.service.errors import Overloaded
-from sentiment_conv1d.service.inference.admission import Admission
+from sentiment_conv1d.service.inference.admission import Admission, weigh
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.telemetry.test_metrics import read, value
 
@@ -38,6 +38,24 @@ def test_texts(metrics: Metrics) -> None:
     admission.enter(10, large=False)
     with pytest.raises(Overloaded):
         admission.enter(1, large=False)
+
+
+def test_weight_of_texts() -> None:
+    """A long text counts as several, and ordinary ones as one each."""
+    assert weigh(3, 3 * 1300) == 3
+    assert weigh(1, 1_000_000) > 200
+
+
+def test_request_that_is_alone(metrics: Metrics) -> None:
+    """A request that counts as more texts than the limit runs if no other one waits."""
+    admission = Admission(100, 10, metrics)
+    admission.enter(11, large=True)
+    with pytest.raises(Overloaded):
+        admission.enter(1, large=True)
+    admission.leave(11, large=True)
+    admission.enter(1, large=True)
+    with pytest.raises(Overloaded):
+        admission.enter(11, large=True)
 
 
 def test_checking_the_capacity(metrics: Metrics) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
+from sentiment_conv1d.service.inference.admission import weigh
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import (
     INLINE_CHARACTERS,
@@ -221,12 +222,15 @@ def test_overload(build: Build, gate: Gate) -> None:
     """Large requests over the limit on waiting texts are refused at once, and small and later ones are not."""
 
     async def story() -> None:
-        dataplane = build(gate, texts=4, pending_texts=6)
+        of_two, of_one = weigh(2, 2 * len(LONG)), weigh(1, len(LONG))
+        room = weigh(4, 4 * len(LONG)) + of_two
+        dataplane = build(gate, texts=4, pending_texts=room)
         first = asyncio.create_task(ask(dataplane, [LONG] * 4))
         await gate.until_entered()
         second = asyncio.create_task(ask(dataplane, [LONG] * 2))
         await asyncio.sleep(0)
-        with pytest.raises(Overloaded, match="6 texts are waiting and 1 more would pass the limit of 6"):
+        message = f"{room} texts are waiting and {of_one} more would pass the limit of {room}"
+        with pytest.raises(Overloaded, match=message):
             await ask(dataplane, [LONG])
         with pytest.raises(Overloaded):
             await ask(dataplane, [MEDIUM])

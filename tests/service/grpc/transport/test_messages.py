@@ -7,6 +7,7 @@ import gc
 import gzip
 import itertools
 import os
+import random
 import zlib
 from collections.abc import Callable
 
@@ -23,12 +24,16 @@ from sentiment_conv1d.service.grpc.transport.messages import (
     encode,
     wrap,
 )
+from sentiment_conv1d.service.network.compression import most_bytes
 
 LIMIT = 100
 
 #: The arguments of `Decompression`: the largest decompressed size, and the size per turn of the event loop.
 EXPANDED = 1_000_000
 STEP = 65_536
+
+#: Content that compresses to about a hundredth, which is less than the largest ratio.
+LARGE = random.Random(1).randbytes(EXPANDED // 100) * 100
 
 COMPRESS: dict[bytes, Callable[[bytes], bytes]] = {b"gzip": gzip.compress, b"deflate": zlib.compress}
 ENCODINGS = [b"identity", *COMPRESS]
@@ -144,13 +149,23 @@ def test_arbitrary_bytes(data: bytes, encoding: bytes) -> None:
 def test_limit_of_the_decompressed_size(encoding: bytes) -> None:
     """The limit applies to the decompressed size, and bytes beyond it are neither counted nor stored."""
     for size in (0, 1, STEP - 1, STEP, STEP + 1, EXPANDED):
-        assert len(asyncio.run(expand(COMPRESS[encoding](bytes(size)), encoding))[0]) == size
+        assert len(asyncio.run(expand(COMPRESS[encoding](LARGE[:size]), encoding))[0]) == size
     held: list[int] = []
     for size in (EXPANDED + 1, 100 * EXPANDED):
         held.clear()
         with pytest.raises(MessageTooLarge, match="larger than max_body_bytes, 1000000, when it is expanded"):
-            asyncio.run(Decompression(EXPANDED).expand(COMPRESS[encoding](bytes(size)), encoding, held.append))
+            asyncio.run(Decompression(EXPANDED).expand(COMPRESS[encoding]((LARGE * 101)[:size]), encoding, held.append))
         assert sum(held) <= EXPANDED
+
+
+@pytest.mark.parametrize("encoding", sorted(COMPRESS))
+def test_limit_of_the_ratio(encoding: bytes) -> None:
+    """A short message expands to at most 64 KiB and 200 times its size, and nothing beyond is counted."""
+    message = COMPRESS[encoding](bytes(EXPANDED))
+    held: list[int] = []
+    with pytest.raises(MessageTooLarge, match=f"{len(message)} compressed bytes expand to more than"):
+        asyncio.run(Decompression(EXPANDED).expand(message, encoding, held.append))
+    assert sum(held) <= most_bytes(len(message)) < EXPANDED
 
 
 def test_others_get_their_turn() -> None:
@@ -158,7 +173,7 @@ def test_others_get_their_turn() -> None:
 
     async def steps() -> int:
         turns = 0
-        expanding = asyncio.ensure_future(expand(gzip.compress(bytes(EXPANDED)), b"gzip"))
+        expanding = asyncio.ensure_future(expand(gzip.compress(LARGE), b"gzip"))
         while not expanding.done():
             turns += 1
             await asyncio.sleep(0)
@@ -173,7 +188,7 @@ def test_one_large_message_at_a_time() -> None:
 
     async def several() -> list[bytes]:
         decompression = Decompression(EXPANDED)
-        contents = [bytes(EXPANDED), bytes(EXPANDED - 1), b"small", bytes(EXPANDED - 2)]
+        contents = [LARGE, LARGE[1:], b"small", LARGE[2:]]
         return await asyncio.gather(
             *(
                 decompression.expand(gzip.compress(content), b"gzip", lambda size, number=number: order.append(number))  # type: ignore[misc]
@@ -202,7 +217,7 @@ def test_large_messages_that_are_given_up(end: str) -> None:
             if end == "refused" and held > EXPANDED // 2:
                 raise Overloaded("full")
 
-        data = gzip.compress(bytes(EXPANDED))
+        data = gzip.compress(LARGE)
         first = asyncio.ensure_future(decompression.expand(data[:-4] if end == "broken" else data, b"gzip", hold))
         for _ in range(6):
             await asyncio.sleep(0)
