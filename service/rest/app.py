@@ -63,11 +63,6 @@ logger = logging.getLogger(__name__)
 
 _SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR.value
 
-OPENAPI = "/openapi.json"
-
-#: Headers on which the answer of a document depends, or with which a GET request has a body.
-_DEPENDENT = {b"if-none-match", b"if-modified-since", b"content-length", b"transfer-encoding"}
-
 #: The metrics label of paths without a route.
 OTHER = "other"
 
@@ -105,7 +100,7 @@ class Application(FastAPI):
         self._fast_path = Routes(self._protocols)
         for protocol in self._protocols:
             self.include_router(protocol)
-        self.add_route(OPENAPI, lambda request: to_response(self.document), include_in_schema=False)
+        self.add_route(page.OPENAPI, lambda request: to_response(self.document), include_in_schema=False)
         self._documents = self._find_documents()
         self._secure = settings.tls_certificate is not None
         self._routes = frozenset(routes(settings))
@@ -133,7 +128,7 @@ class Application(FastAPI):
 
     def find_document(self, target: bytes, fields: Mapping[bytes, bytes]) -> AtOnce | None:
         """Return the fast-path handler of a GET request, or None if no document answers it whatever its headers are."""
-        return None if _DEPENDENT & fields.keys() else self._documents.get(target)
+        return None if headers.VARYING & fields.keys() else self._documents.get(target)
 
     def find_handler(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
         """Return the fast-path handler of a request, or None if its body is large, compressed, or of unknown size."""
@@ -218,7 +213,7 @@ class Application(FastAPI):
 
     def _find_documents(self) -> dict[bytes, AtOnce]:
         """Return the handlers of all documents, by target. If several have the same path, the first of them answers."""
-        found = {OPENAPI: (Document(OTHER, lambda state: self.document), native.PROTOCOL)}
+        found = {page.OPENAPI: (Document(OTHER, lambda state: self.document), native.PROTOCOL)}
         for protocol in self._protocols:
             for path, document in protocol.documents.items():
                 found.setdefault(path, (document, protocol))

@@ -22,6 +22,8 @@ from sentiment_conv1d.service.rest.server.request import Answer
 
 Route = TypeVar("Route", bound=Callable[..., Any])
 
+OPENAPI = "/openapi.json"
+
 FOLDER = Path(__file__).parent.parent / "page"
 
 mimetypes.add_type("text/javascript", ".js")  # the system's type can differ
@@ -76,7 +78,7 @@ _REFERENCE = {
 }
 
 #: All paths of the page and of the API reference.
-PATHS = (*_PAGE, *_REFERENCE, "/openapi.json")
+PATHS = (*_PAGE, *_REFERENCE, OPENAPI)
 
 PROTOCOL, REFERENCE = RestProtocol("page"), RestProtocol("operations")
 

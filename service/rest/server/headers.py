@@ -16,6 +16,9 @@ REQUEST_ID = HEADER.lower().encode()
 
 CLOSE = (b"connection", b"close")
 
+#: Headers on which the answer of a document depends, or with which a GET request has a body.
+VARYING = {b"if-none-match", b"if-modified-since", b"content-length", b"transfer-encoding"}
+
 #: Added by uvicorn to every response: browsers must not guess another content type.
 EVERY_RESPONSE = [("x-content-type-options", "nosniff")]
 
