@@ -167,3 +167,18 @@ def test_size_of_the_log() -> None:
     assert fact.order == order
     assert [(each.name, each.version) for each in models.states()] == [("calls", 1)]
     os.close(fact.descriptor)
+
+
+def test_rules_and_drops_in_sequence() -> None:
+    """A drop is judged by the rules before it, and a change of the rules by the drops and the changes before it."""
+    replay_log = ReplayLog(at_start())
+    drop = Order("drop", "tickets", 1, last=True)
+    split = Order("route", "tickets", rules={"split": {"1": 1}})
+    assert replay_log.objection(split) == ""
+    replay_log.record(split)
+    assert replay_log.objection(drop) == "the split of tickets sends requests to version 1"
+    replay_log.record(Order("route", "tickets", rules={"split": {}}))
+    replay_log.record(drop)
+    assert replay_log.objection(split) == "version 1 of model 'tickets' is not loaded"
+    unknown = Order("route", "tickets", rules={"split": {"next": 1}})
+    assert replay_log.objection(unknown) == "'next' is neither a version nor a label"
