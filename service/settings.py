@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
@@ -34,6 +35,9 @@ BATCH_ROWS = 64
 
 #: The models next to the code. An installed package contains them; in a checkout and in an image this is a link.
 _SHIPPED = Path(__file__).parents[1] / "model_repository"
+
+#: The least that a request holds besides its body. An ordinary one holds less.
+_REQUEST_BYTES = 10 * 1024
 
 #: A path of literal segments.
 _ROUTE = r"^(/[A-Za-z0-9._~:-]+)+$"
@@ -205,7 +209,7 @@ class Settings(BaseModel):
         False,
         description="Whether the page and the API reference are served without an API key; their requests need one.",
     )
-    max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes per request body; more is a 413.")
+    max_body_bytes: int = Field(8 * 1024 * 1024, ge=256, description="Bytes per request body; more is a 413.")
     max_text_characters: int = Field(1_000_000, ge=1, description="Characters per text; more is a 413.")
     max_batch_texts: int = Field(1024, ge=1, description="Texts per request; more is a 413.")
     max_concurrent_requests: int = Field(
@@ -321,7 +325,23 @@ class Settings(BaseModel):
         if (self.admin == "key") != (self.admin_keys is not None or self.admin_key_file is not None):
             raise ValueError("admin=key and admin_keys or admin_key_file go together")
         if self.max_pending_texts < self.max_batch_texts:
-            raise ValueError("max_pending_texts must not be below max_batch_texts: such a batch could never run")
+            raise ValueError(
+                f"{named('max_pending_texts')} must not be below max_batch_texts, {self.max_batch_texts}: such a batch "
+                "could never run"
+            )
+        least = BODY_FACTOR * self.max_body_bytes + _REQUEST_BYTES
+        if self.max_buffered_bytes < least:
+            raise ValueError(
+                f"{named('max_buffered_bytes')} must be at least {least}: a body of max_body_bytes, "
+                f"{self.max_body_bytes}, counts as {BODY_FACTOR} times as many bytes"
+            )
+        if self.grpc:
+            if self.grpc_uds is None and self.uds is None and self.port == self.grpc_port != 0:
+                raise ValueError(f"{named('grpc_port')} must not be {self.grpc_port}, the port of REST")
+            if self.grpc_uds is not None and self.grpc_uds == self.uds:
+                raise ValueError(f"{named('grpc_uds')} must not be {self.grpc_uds}, the socket of REST")
+        if self.predict_route is not None and self.predict_route == self.health_route:
+            raise ValueError(f"{named('predict_route')} must not be {self.predict_route}, which is health_route")
         self.routing_rules()
         return self
 
@@ -347,6 +367,11 @@ class Settings(BaseModel):
 def flag(name: str) -> str:
     """Return the command line flag of a setting."""
     return "--" + name.replace("_", "-")
+
+
+def named(name: str) -> str:
+    """Return the flag of a setting, and its variable in parentheses, for messages."""
+    return f"{flag(name)} ({variable(name)})"
 
 
 def variable(name: str) -> str:

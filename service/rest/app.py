@@ -343,9 +343,11 @@ def routes(settings: Settings) -> dict[str, bool]:
 
 
 def protocols(settings: Settings) -> tuple[RestProtocol, ...]:
-    """Return all protocols. If several have a route that matches a path, the first of them answers."""
-    return (
-        cloud.vertex_ai(settings),
+    """Return all protocols. If several have a route that matches a path, the first of them answers.
+
+    Raises `StartupError` if the settings give a path of the service to Vertex AI.
+    """
+    own = (
         native.PROTOCOL,
         explain.PROTOCOL,
         *oip.PROTOCOLS,
@@ -357,6 +359,8 @@ def protocols(settings: Settings) -> tuple[RestProtocol, ...]:
         page.REFERENCE,
         page.PROTOCOL,
     )
+    cloud.check_routes(settings, own)
+    return (cloud.vertex_ai(settings), *own)
 
 
 def _open_paths(settings: Settings, health: set[str]) -> frozenset[str]:

@@ -5,16 +5,25 @@ Sources: SageMaker's "your own inference code", Vertex AI's "custom container re
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from fastapi.routing import APIRoute
 from pydantic import RootModel
 
-from sentiment_conv1d.service.errors import Invalid, Malformed
+from sentiment_conv1d.service.errors import Invalid, Malformed, StartupError
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest import huggingface, tfserving
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, Texts, parse
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.settings import Settings, named
+
+#: FastAPI declares it itself.
+OPENAPI_ROUTE = "/openapi.json"
+
+#: Hugging Face's route, which is also what most users of Vertex AI choose. No other route can be replaced.
+REPLACED_ROUTE = "/predict"
 
 
 class InvocationRequest(tfserving.TfServingRequest):
@@ -50,6 +59,19 @@ async def invocations(state: ServiceState, request: EndpointRequest) -> Answer:
     if body.inputs is None:
         raise Invalid("the body: inputs or instances is needed")
     return await huggingface.classify(state, body.inputs, body.parameters, flat=True)
+
+
+def check_routes(settings: Settings, others: Iterable[RestProtocol]) -> None:
+    """Raise `StartupError` if a route that Vertex AI sets would replace one of the service's own routes."""
+    paths = {OPENAPI_ROUTE}
+    health: set[str] = set()
+    for protocol in others:
+        paths |= {route.path for route in protocol.routes if isinstance(route, APIRoute)}
+        paths |= {endpoint.path for endpoint in protocol.endpoints}
+        health |= protocol.health
+    for name, taken in (("predict_route", paths - {REPLACED_ROUTE}), ("health_route", paths - health)):
+        if (route := getattr(settings, name)) in taken:
+            raise StartupError(f"{named(name)} must not be {route}, which is a route of the service")
 
 
 def vertex_ai(settings: Settings) -> RestProtocol:

@@ -54,6 +54,8 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "log_level": "error",
         "access_log": "true",
         "max_pending_texts": "5000",
+        "max_body_bytes": "5000",
+        "max_buffered_bytes": "50000000",
         "grpc": "false",
         "batching": "on",
         "open_health": "false",
@@ -133,6 +135,7 @@ def test_variables_of_clouds() -> None:
         ("body_timeout", "nan"),
         ("header_timeout", "0"),
         ("max_connections", "0"),
+        ("max_body_bytes", "255"),
         ("cors_origins", "example.org"),
         ("cors_origins", "https://example.org/"),
         ("cors_origins", "*, https://example.org"),
@@ -170,8 +173,43 @@ def test_credentials_in_the_url_of_the_request_log() -> None:
 
 def test_batches_that_could_never_run() -> None:
     """A limit on waiting texts below the limit of one batch is refused with a message."""
-    with pytest.raises(StartupError, match=r"^max_pending_texts must not be below max_batch_texts"):
+    reason = r"^--max-pending-texts \(SENTIMENT_MAX_PENDING_TEXTS\) must not be below max_batch_texts, 1024"
+    with pytest.raises(StartupError, match=reason):
         read_settings(flags("--max-pending-texts", "5"), {})
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (
+            ("--max-buffered-bytes", "41953279"),
+            "--max-buffered-bytes (SENTIMENT_MAX_BUFFERED_BYTES) must be at least 41953280: a body of max_body_bytes, "
+            "8388608, counts as 5 times as many bytes",
+        ),
+        (
+            ("--port", "9000", "--grpc-port", "9000"),
+            "--grpc-port (SENTIMENT_GRPC_PORT) must not be 9000, the port of REST",
+        ),
+        (("--uds", "a", "--grpc-uds", "a"), "--grpc-uds (SENTIMENT_GRPC_UDS) must not be a, the socket of REST"),
+        (
+            ("--predict-route", "/a", "--health-route", "/a"),
+            "--predict-route (SENTIMENT_PREDICT_ROUTE) must not be /a, which is health_route",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other(given: tuple[str, ...], reason: str) -> None:
+    """Settings with which some requests could never be answered are refused."""
+    with pytest.raises(StartupError) as error:
+        read_settings(flags(*given), {})
+    assert str(error.value) == reason
+
+
+def test_settings_that_just_fit() -> None:
+    """Memory for the largest body, and random or unused ports that are equal, are accepted."""
+    read_settings(flags("--max-buffered-bytes", "41953280"), {})
+    read_settings(flags("--port", "0", "--grpc-port", "0"), {})
+    read_settings(flags("--port", "9000", "--grpc-port", "9000", "--no-grpc"), {})
+    read_settings(flags("--port", "9000", "--grpc-port", "9000", "--uds", "a"), {})
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,8 @@ def test_answer_that_is_read_slowly(server: ServerProcess) -> None:
 def test_memory_for_slow_bodies(size: int) -> None:
     """The memory of unfinished bodies is limited: requests over the limit are refused, and others continue."""
     limit = str(BODY_FACTOR * size * 5 // 2)
-    with ServerProcess("--max-buffered-bytes", limit, "--workers", "1") as server, ExitStack() as stack:
+    limits = ("--max-buffered-bytes", limit, "--max-body-bytes", str(2 * size))
+    with ServerProcess(*limits, "--workers", "1") as server, ExitStack() as stack:
         [worker] = children(server.process.pid)
         slow = [stack.enter_context(Connection(server.port)) for _ in range(2)]
         for connection in slow:
@@ -254,10 +255,13 @@ def test_memory_for_decompressed_bodies(size: int) -> None:
     """The decompressed bytes of a body count, and it is refused before all of them are in memory."""
     limit = str(BODY_FACTOR * size)
     with (
-        ServerProcess("--max-buffered-bytes", limit, "--workers", "1") as server,
+        ServerProcess("--max-buffered-bytes", limit, "--max-body-bytes", str(size - 4000), "--workers", "1") as server,
+        Connection(server.port) as slow,
         Connection(server.port) as connection,
     ):
-        for bodies, status in ((GOOD + b" " * (size // 2), 200), (GOOD + b" " * size, 429)) * 2:
+        slow.post("/v1/predict", b" " * (size // 2), length=size // 2 + len(GOOD))
+        slow.wait_until_read(*children(server.process.pid))
+        for bodies, status in ((GOOD + b" " * (size // 4), 200), (GOOD + b" " * (size * 3 // 4), 429)) * 2:
             connection.post("/v1/predict", gzip.compress(bodies), "Content-Encoding: gzip")
             assert connection.answer().status == status
 
@@ -274,7 +278,8 @@ def test_memory_for_answers() -> None:
 
 def test_memory_for_heads() -> None:
     """A large head counts like a body, and the small head of a health check is never refused for memory."""
-    with ServerProcess("--max-buffered-bytes", "20000", "--workers", "1") as server, ExitStack() as stack:
+    limits = ("--max-buffered-bytes", "28500", "--max-body-bytes", "3600")
+    with ServerProcess(*limits, "--workers", "1") as server, ExitStack() as stack:
         slow = stack.enter_context(Connection(server.port))
         slow.post("/v1/predict", b" " * 3500, length=3500 + len(GOOD))
         for path, body in (("/v1/predict", b"{"), ("/livez", b"")):

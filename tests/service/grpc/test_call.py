@@ -265,7 +265,8 @@ def test_slow_messages() -> None:
 def test_memory_for_slow_messages() -> None:
     """The memory of unfinished messages is limited: calls over the limit are refused, and the others continue."""
     text = PredictRequest(text="x" * 400_000).SerializeToString()
-    with ServerProcess("--max-buffered-bytes", "5000000", "--workers", "1") as server, connect(server) as channel:
+    limits = ("--max-buffered-bytes", "5000000", "--max-body-bytes", "500000")
+    with ServerProcess(*limits, "--workers", "1") as server, connect(server) as channel:
         stub = SentimentStub(channel)
         with Caller(server.grpc_port) as slow:
             streams = [slow.begin(PREDICT) for _ in range(2)]

@@ -12,8 +12,9 @@ import pytest
 from sentiment_conv1d.service.__main__ import parser
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.rest import cloud, huggingface
+from sentiment_conv1d.service.rest.app import protocols
 from sentiment_conv1d.service.rest.routing import Routes
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.settings import Settings, flag, named
 from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, run
 from tests.service.rest.test_huggingface import scored
 from tests.service.rest.test_tfserving import assert_rows, refusal, rows
@@ -176,6 +177,23 @@ def test_invalid_routes(name: str, route: str) -> None:
     result = run("-m", "service", "serve", "--port", "0", "--no-grpc", **{name: route})
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: {name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "route"),
+    [("predict_route", "/v1/predict"), ("health_route", "/metrics"), ("health_route", "/openapi.json")],
+)
+def test_routes_of_the_service(name: str, route: str) -> None:
+    """A route that would replace one of the service's own is refused before the service listens."""
+    result = run("-m", "service", "serve", "--port", "0", "--no-grpc", flag(name), route)
+    assert result.returncode == 2
+    reason = f"error: {named(name)} must not be {route}, which is a route of the service"
+    assert result.stderr.splitlines()[-1] == reason
+
+
+def test_routes_that_stay_the_same() -> None:
+    """Vertex AI can have the usual `/predict`, and a route that is a health probe anyway."""
+    assert protocols(Settings(predict_route="/predict", health_route="/ping"))
 
 
 @pytest.mark.parametrize("name", ["PORT", "AIP_HTTP_PORT", "SENTIMENT_PORT"])
