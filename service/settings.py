@@ -23,9 +23,8 @@ from pydantic import (
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
+from sentiment_conv1d.service.setting_names import ENVIRONMENT_PREFIX, flag, named, shown, variable
 from sentiment_conv1d.service.version_policy import VersionPolicy
-
-ENVIRONMENT_PREFIX = "SENTIMENT_"
 
 #: The choices of a user. `auto` chooses for each model.
 ProviderChoice = Literal["auto", "cpu", "cuda"]
@@ -94,11 +93,7 @@ class Settings(BaseModel):
         2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
     )
     load_timeout: float = Field(
-        60,
-        gt=0,
-        le=3600,
-        description="Seconds in which a version must open and answer its golden text. A version that takes longer is "
-        "refused.",
+        60, gt=0, le=3600, description="Seconds in which a version must open and answer its golden text, or be refused."
     )
     store_interval: float = Field(
         10,
@@ -325,21 +320,12 @@ class Settings(BaseModel):
         if (self.admin == "key") != (self.admin_keys is not None or self.admin_key_file is not None):
             raise ValueError("admin=key and admin_keys or admin_key_file go together")
         if self.max_pending_texts < self.max_batch_texts:
-            raise ValueError(
-                f"{named('max_pending_texts')} must not be below max_batch_texts, {self.max_batch_texts}: such a batch "
-                "could never run"
-            )
+            raise ValueError(f"{named('max_pending_texts')} must not be below max_batch_texts, {self.max_batch_texts}")
         least = BODY_FACTOR * self.max_body_bytes + _REQUEST_BYTES
         if self.max_buffered_bytes < least:
-            raise ValueError(
-                f"{named('max_buffered_bytes')} must be at least {least}: a body of max_body_bytes, "
-                f"{self.max_body_bytes}, counts as {BODY_FACTOR} times as many bytes"
-            )
-        if self.grpc:
-            if self.grpc_uds is None and self.uds is None and self.port == self.grpc_port != 0:
-                raise ValueError(f"{named('grpc_port')} must not be {self.grpc_port}, the port of REST")
-            if self.grpc_uds is not None and self.grpc_uds == self.uds:
-                raise ValueError(f"{named('grpc_uds')} must not be {self.grpc_uds}, the socket of REST")
+            raise ValueError(f"{named('max_buffered_bytes')} must be at least {least}, for one body of max_body_bytes")
+        if self.grpc and self.uds == self.grpc_uds and (self.uds is not None or self.port == self.grpc_port != 0):
+            raise ValueError(f"{named('grpc_port' if self.uds is None else 'grpc_uds')} must not be that of REST")
         if self.predict_route is not None and self.predict_route == self.health_route:
             raise ValueError(f"{named('predict_route')} must not be {self.predict_route}, which is health_route")
         self.routing_rules()
@@ -362,21 +348,6 @@ class Settings(BaseModel):
     def routing_rules(self) -> dict[str, RoutingRules]:
         """Return the routing rules by model. Raises `ValueError`."""
         return read_rules(labels=self.version_labels, split=self.split, shadow=self.shadow)
-
-
-def flag(name: str) -> str:
-    """Return the command line flag of a setting."""
-    return "--" + name.replace("_", "-")
-
-
-def named(name: str) -> str:
-    """Return the flag of a setting, and its variable in parentheses, for messages."""
-    return f"{flag(name)} ({variable(name)})"
-
-
-def variable(name: str) -> str:
-    """Return the environment variable of a setting."""
-    return ENVIRONMENT_PREFIX + name.upper()
 
 
 def variables(name: str) -> tuple[str, ...]:
@@ -424,10 +395,3 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
         first = error.errors()[0]
         origin = origins[str(first["loc"][0])] + ": " if first["loc"] else ""
         raise StartupError(f"{origin}{first['msg'].removeprefix('Value error, ')}") from error
-
-
-def shown(default: object) -> str:
-    """Return a default as the documentation writes it."""
-    if default in (None, ""):
-        return "none"
-    return str(default).lower() if isinstance(default, bool) else str(default)

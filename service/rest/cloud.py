@@ -17,7 +17,8 @@ from sentiment_conv1d.service.rest import huggingface, tfserving
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, Texts, parse
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
-from sentiment_conv1d.service.settings import Settings, named
+from sentiment_conv1d.service.setting_names import named
+from sentiment_conv1d.service.settings import Settings
 
 #: FastAPI declares it itself.
 OPENAPI_ROUTE = "/openapi.json"

@@ -30,7 +30,8 @@ from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.explaining.graph import read_network
 from sentiment_conv1d.service.security.api_keys import ApiKeys
-from sentiment_conv1d.service.settings import Settings, read_settings, variable
+from sentiment_conv1d.service.setting_names import variable
+from sentiment_conv1d.service.settings import Settings, read_settings
 from tests.fuzz.documents import JSON, spoilt
 from tests.scoring.one_file import score_file
 from tests.service.artifacts import publish_table

@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.setting_names import flag, shown, variable
 from sentiment_conv1d.service.settings import (
     Settings,
     add_flags,
-    flag,
     read_settings,
-    shown,
-    variable,
     variables,
 )
 from tests.processes import PROJECT
@@ -183,14 +181,14 @@ def test_batches_that_could_never_run() -> None:
     [
         (
             ("--max-buffered-bytes", "41953279"),
-            "--max-buffered-bytes (SENTIMENT_MAX_BUFFERED_BYTES) must be at least 41953280: a body of max_body_bytes, "
-            "8388608, counts as 5 times as many bytes",
+            "--max-buffered-bytes (SENTIMENT_MAX_BUFFERED_BYTES) must be at least 41953280, for one body of "
+            "max_body_bytes",
         ),
         (
             ("--port", "9000", "--grpc-port", "9000"),
-            "--grpc-port (SENTIMENT_GRPC_PORT) must not be 9000, the port of REST",
+            "--grpc-port (SENTIMENT_GRPC_PORT) must not be that of REST",
         ),
-        (("--uds", "a", "--grpc-uds", "a"), "--grpc-uds (SENTIMENT_GRPC_UDS) must not be a, the socket of REST"),
+        (("--uds", "a", "--grpc-uds", "a"), "--grpc-uds (SENTIMENT_GRPC_UDS) must not be that of REST"),
         (
             ("--predict-route", "/a", "--health-route", "/a"),
             "--predict-route (SENTIMENT_PREDICT_ROUTE) must not be /a, which is health_route",

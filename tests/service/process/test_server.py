@@ -16,7 +16,9 @@ from typing import Self
 import httpx
 import pytest
 
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.model.artifact import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, ArtifactError
+from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.process import server
 from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.settings import Settings
@@ -24,6 +26,7 @@ from sentiment_conv1d.service.version import package_version
 from tests.proc import children
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, run
 from tests.service.artifacts import endless_graph, publish_table, shipped_copy
+from tests.service.grpc.channels import connect
 
 FILES = (GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE)
 
@@ -419,3 +422,20 @@ def test_version() -> None:
     """A server that is not installed, as in the container, reports the version of its project."""
     [version] = re.findall(r'^version = "(.+)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
     assert package_version() == version
+
+
+def test_least_sizes() -> None:
+    """With the least sizes that are accepted, an ordinary request is answered over REST and gRPC."""
+    sizes = {
+        "max-body-bytes": 256,
+        "max-buffered-bytes": 5 * 256 + 10 * 1024,
+        "max-text-characters": 20,
+        **dict.fromkeys(("max-batch-texts", "max-pending-texts", "max-concurrent-requests"), 1),
+        **dict.fromkeys(("max-connections", "grpc-max-connections", "grpc-max-streams"), 1),
+        **dict.fromkeys(("batching-rows", "workers"), 1),
+    }
+    flags = [part for name, size in sizes.items() for part in (f"--{name}", str(size))]
+    with ServerProcess(*flags) as process, connect(process) as channel:
+        answer = process.client.post("/v1/predict", json={"text": "A wonderful film."})
+        assert (answer.status_code, answer.json()["label"]) == (200, "positive")
+        assert SentimentStub(channel).Predict(PredictRequest(text="A wonderful film.")).label == "positive"

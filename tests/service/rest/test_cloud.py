@@ -14,7 +14,8 @@ from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.rest import cloud, huggingface
 from sentiment_conv1d.service.rest.app import protocols
 from sentiment_conv1d.service.rest.routing import Routes
-from sentiment_conv1d.service.settings import Settings, flag, named
+from sentiment_conv1d.service.setting_names import flag, named
+from sentiment_conv1d.service.settings import Settings
 from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, run
 from tests.service.rest.test_huggingface import scored
 from tests.service.rest.test_tfserving import assert_rows, refusal, rows
