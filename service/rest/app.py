@@ -343,10 +343,7 @@ def routes(settings: Settings) -> dict[str, bool]:
 
 
 def protocols(settings: Settings) -> tuple[RestProtocol, ...]:
-    """Return all protocols. If several have a route that matches a path, the first of them answers.
-
-    Raises `StartupError` if the settings give a path of the service to Vertex AI.
-    """
+    """Return all protocols. If several have a route that matches a path, the first of them answers."""
     own = (
         native.PROTOCOL,
         explain.PROTOCOL,
@@ -359,8 +356,7 @@ def protocols(settings: Settings) -> tuple[RestProtocol, ...]:
         page.REFERENCE,
         page.PROTOCOL,
     )
-    cloud.check_routes(settings, own)
-    return (cloud.vertex_ai(settings), *own)
+    return (cloud.vertex_ai(settings, own), *own)
 
 
 def _open_paths(settings: Settings, health: set[str]) -> frozenset[str]:

@@ -62,7 +62,7 @@ async def invocations(state: ServiceState, request: EndpointRequest) -> Answer:
     return await huggingface.classify(state, body.inputs, body.parameters, flat=True)
 
 
-def check_routes(settings: Settings, others: Iterable[RestProtocol]) -> None:
+def _check_routes(settings: Settings, others: Iterable[RestProtocol]) -> None:
     """Raise `StartupError` if a route that Vertex AI sets would replace one of the service's own routes."""
     paths = {OPENAPI_ROUTE}
     health: set[str] = set()
@@ -75,8 +75,12 @@ def check_routes(settings: Settings, others: Iterable[RestProtocol]) -> None:
             raise StartupError(f"{named(name)} must not be {route}, which is a route of the service")
 
 
-def vertex_ai(settings: Settings) -> RestProtocol:
-    """Return the routes that Vertex AI sets. They precede all other routes, because they may match the same paths."""
+def vertex_ai(settings: Settings, others: Iterable[RestProtocol] = ()) -> RestProtocol:
+    """Return the routes that Vertex AI sets. They precede all other routes, because they may match the same paths.
+
+    Raises `StartupError` if one of them is a route of the other protocols.
+    """
+    _check_routes(settings, others)
     protocol = PlainProtocol("Clouds")
     if settings.health_route:
         protocol.readiness(settings.health_route, "Vertex AI: readiness")
