@@ -170,7 +170,7 @@ export function showRows() {
   if (!rows.length) return;
   for (const row of rows) Object.assign(row, row.prediction ? decision.read(row.prediction) : {});
   const tally = new Map();
-  for (const { label } of rows) tally.set(label ?? "failed", (tally.get(label ?? "failed") ?? 0) + 1);
+  for (const row of rows) tally.set(kindOf(row), (tally.get(kindOf(row)) ?? 0) + 1);
   byId("batch-summary").textContent = `${several(rows.length, "text")}: ${[...tally].map(([label, number]) => `${count(number)} ${label}`).join(", ")}`;
   byId("batch-note").textContent = [
     decision.note(),
@@ -190,17 +190,24 @@ function sorted() {
     one === undefined || other === undefined ? (one === undefined) - (other === undefined) : (down ? -1 : 1) * compare(one, other));
 }
 
+/** The label of a row, or why it has none that means something. */
+function kindOf({ label, known, error }) {
+  if (error) return "failed";
+  return known ? label : "without a known word";
+}
+
 function rowOf({ number, text, label, score, known, tokens, error }) {
   const quantity = (value) => make("td", { class: "quantity" }, value);
-  const answer = error ? make("span", { class: "problem" }, error) : known ? label : make("span", { class: "small" }, `${label}, but no word is known`);
+  const answer = error ? make("span", { class: "problem" }, error) : known ? label : make("span", { class: "small" }, "no known word");
   return make("tr", {}, make("td", {}, count(number)), make("td", { class: "text" }, isolate(text)), make("td", {}, answer),
     quantity(error ? "" : percent(score)), quantity(error ? "" : count(tokens)));
 }
 
 function download() {
-  const records = sorted().map(({ text, number, label, score, tokens, error }) => [text, number, label ?? "", score ?? "", tokens ?? "", error ?? ""]);
+  const records = sorted().map(({ text, number, label, score, known, tokens, error }) =>
+    [text, number, label ?? "", score ?? "", tokens ?? "", error ?? (known ? "" : "no known word")]);
   // Spreadsheets recognize UTF-8 by a byte order mark.
-  const file = new Blob(["\ufeff", writeCsv([["text", "number", "label", "score", "tokens", "error"], ...records])], { type: "text/csv" });
+  const file = new Blob(["\ufeff", writeCsv([["text", "number", "label", "score", "tokens", "note"], ...records])], { type: "text/csv" });
   const link = make("a", { href: URL.createObjectURL(file), download: "predictions.csv" });
   link.click();
   URL.revokeObjectURL(link.href);

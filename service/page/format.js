@@ -15,9 +15,9 @@ export const plain = (number, digits = 4) => (number < 0 ? "\u2212" : "") + Math
 export function percent(probability) {
   for (let digits = 1; digits < 7; digits++) {
     const text = (100 * probability).toFixed(digits);
-    if (probability === 0 || probability === 1 || (Number(text) !== 0 && Number(text) !== 100)) return `${text}\u2009%`;
+    if (probability === 0 || probability === 1 || (Number(text) !== 0 && Number(text) !== 100)) return `${text}\u202f%`;
   }
-  return `${(100 * probability).toPrecision(3)}\u2009%`;
+  return `${(100 * probability).toPrecision(3)}\u202f%`;
 }
 
 /** 1 word, 2 words. */

@@ -44,6 +44,7 @@ function ask(milliseconds = TYPING) {
   explaining.run(milliseconds, (signal) => explain(request, signal), ({ prediction, explanation }) => {
     hideTrouble();
     latest = { request, prediction, explanation };
+    byId("try").classList.toggle("blank", !request.text.trim());
     filter = undefined;
     const model = modelOf(prediction);
     const { tokenizer } = model;
@@ -105,7 +106,7 @@ async function explain(request, signal) {
 
 async function listModels(signal) {
   showModels(models = (await get("v1/models", signal)).models, tryWith);
-  offerModels(models, () => ask(0), compare);
+  offerModels(models, () => changed(0), compare);
 }
 
 async function answerTo(request, signal) {

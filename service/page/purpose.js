@@ -11,6 +11,7 @@ export function purposeOf(model, onTry) {
     ["For", [known?.purpose ?? `Its manifest does not say. It gives each text one of the labels ${listed(model.labels)}.`]],
     ["Trained on", [known?.training ?? "Its manifest does not say."]],
     ["Accuracy", [accuracyOf(model)]],
+    ["Text to ids", [`${model.text_parity[0].toUpperCase()}${model.text_parity.slice(1)}.`]],
     ["Limits", limitsOf(model)],
     ["Gets wrong", known ? known.failures.map((each) => failure(...each, onTry)) : ["Nothing is known. Try texts of your own, and compare its labels with yours before you rely on them."]],
   ];

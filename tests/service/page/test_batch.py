@@ -49,7 +49,7 @@ def download(page: Page) -> list[list[str]]:
         page.get_by_role("button", name="Download as CSV").click()
     content = Path(event.value.path()).read_bytes().decode("utf-8-sig")
     header, *rows = csv.reader(io.StringIO(content, newline=""), strict=True)
-    assert header == ["text", "number", "label", "score", "tokens", "error"]
+    assert header == ["text", "number", "label", "score", "tokens", "note"]
     return rows
 
 

@@ -538,7 +538,7 @@ def test_under_a_path(open_page: Open, server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_reference(open_page: Open, server: ServerProcess, scheme: str) -> None:
-    """The API reference loads nothing from other hosts, fits a phone and is accessible, even when it is expanded."""
+    """The API reference has the colours of the page, loads nothing from other hosts, fits a phone and is accessible."""
     page = open_page(path="/docs", answer=False, viewport=PHONE, color_scheme=scheme).page
     document = server.client.get("/openapi.json").json()
     expect(page.locator(".opblock")).to_have_count(sum(map(len, document["paths"].values())))
@@ -546,6 +546,9 @@ def test_reference(open_page: Open, server: ServerProcess, scheme: str) -> None:
     page.get_by_text("Classify one review").click()
     expect(page.get_by_text("Return the label of a review, the probability of each label")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    background = "element => getComputedStyle(element).backgroundColor"
+    text = open_page(color_scheme=scheme).page.locator("body").evaluate(background)
+    assert page.locator(".swagger-ui").first.evaluate(background) == text
     for broken in Axe().run(page).response["violations"]:
         assert broken["impact"] not in ("serious", "critical"), [broken["id"], broken["nodes"][0]["html"]]
 
