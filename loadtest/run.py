@@ -15,6 +15,7 @@ from loadtest.generation.pool import GeneratorPool
 from loadtest.measurement import machine, saturation
 from loadtest.measurement.metrics import Snapshot, between, cost
 from loadtest.measurement.objective import Objective
+from loadtest.measurement.processors import ProcessorTime, is_here, others
 from loadtest.measurement.step import Step, knee, measure
 from loadtest.plan import Plan, next_rate
 from loadtest.progress import Progress
@@ -30,6 +31,9 @@ _CALLERS = 16
 
 #: If the service answers a smaller share of a rate, the rate exceeds its capacity. Two such rates end the open loop.
 _KEPT_UP = 0.95
+
+#: The share of the machine from which on other programs change the numbers.
+_DISTURBED = 0.1
 
 
 class Interrupted(Exception):
@@ -73,6 +77,7 @@ class Run:
         snapshot = Snapshot.take(self.target)
         self.document |= {"workers": snapshot.workers, "models": snapshot.models}
         self._overhead = cost(self.target)
+        self._is_here = is_here(self.target.rest.host)
         try:
             self._closed_loop()
             self._open_loop()
@@ -154,17 +159,32 @@ class Run:
         self._progress.begin(title)
         before = Snapshot.take(self.target)
         psutil.cpu_percent()  # the next call returns the use of all processors since this one
+        began = ProcessorTime.read()
         found = self.pool.run(load, lambda passed, over: self._progress.watch(passed, load.seconds, over))
         busy = psutil.cpu_percent() / 100
+        ended = ProcessorTime.read()
         server = between(before, Snapshot.take(self.target), self._overhead)
         if server is not None and self.memory is not None:
             server["memory_bytes"] = self.memory()
-        step = measure(load, found) | {"title": title, "server": server, "machine_busy": busy}
+        seconds = self._service_seconds(server)
+        elsewhere = None if seconds is None else round(others(began, ended, seconds, psutil.cpu_count() or 1), 4)
+        step = measure(load, found) | {
+            "title": title,
+            "server": server,
+            "machine_busy": busy,
+            "other_programs": elsewhere,
+        }
         self.document[kind].append(step)
         self._progress.end(step)
         if found.interrupted:
             raise Interrupted("interrupted")
         return step
+
+    def _service_seconds(self, server: dict[str, Any] | None) -> float | None:
+        """Return the processor time of a service on this machine beside that of this test. None if it is unknown."""
+        if self.memory is not None or not self._is_here:
+            return 0.0
+        return None if server is None else server["cpu_seconds"]
 
     def _check_time(self, seconds: float) -> None:
         if monotonic() + seconds > self._deadline:
@@ -218,7 +238,25 @@ def warnings(steps: Sequence[Step]) -> list[str]:
             f"The generator, not the server, was the bottleneck in {len(limited)} of {len(steps)} steps ({titles}). "
             "The server can do more than these numbers say: use more --processes, or send from another machine."
         )
-    late = [step for step in steps if step["generator"]["tail_late"] and not step["generator"]["bottleneck"]]
+    disturbed = [step for step in steps if (step["other_programs"] or 0.0) >= _DISTURBED]
+    if disturbed:
+        titles = "; ".join(f"{step['title']}: {step['other_programs']:.0%}" for step in disturbed)
+        found.append(
+            f"Other programs used {max(step['other_programs'] for step in disturbed):.0%} of the machine: discard this "
+            f"run ({titles})."
+        )
+    behind = [step for step in steps if step["generator"]["late"] and not step["generator"]["bottleneck"]]
+    if behind:
+        titles = ", ".join(f"{step['title']} by {duration(step['generator']['lag_p50'])}" for step in behind)
+        found.append(
+            f"The machine kept the generator from sending on time: half of the requests were late ({titles}). Give the "
+            "generator processors of its own, or send from another machine."
+        )
+    late = [
+        step
+        for step in steps
+        if step["generator"]["tail_late"] and not (step["generator"]["late"] or step["generator"]["bottleneck"])
+    ]
     if late:
         titles = ", ".join(f"{step['title']} by {duration(step['generator']['lag_p99'])}" for step in late)
         found.append(

@@ -85,7 +85,8 @@ def between(before: Snapshot, after: Snapshot, overhead: float = 0.0) -> dict[st
     """Return what the service did between two snapshots, or None if it has no metrics.
 
     `overhead` is the cost of a snapshot. `stages` contains the mean duration per request, and `cpu_per_text` the
-    processor time of all processes per text, both in seconds and over all requests between the snapshots.
+    processor time of all processes per text, both in seconds and over all requests between the snapshots. `cpu_seconds`
+    is the processor time of all processes, with that of the snapshots.
     """
     statuses = _increase(before, after, "sentiment_requests_total", "status")
     if not statuses or before.total("sentiment_requests_total") is None:
@@ -98,6 +99,7 @@ def between(before: Snapshot, after: Snapshot, overhead: float = 0.0) -> dict[st
         "texts": int(texts),
         "statuses": {status: int(count) for status, count in sorted(statuses.items()) if count},
         "stages": {name: round(times[name] / counts[name], 9) for name in times if counts[name]},
+        "cpu_seconds": cpu if after.total(_CPU) is not None else None,
         "cpu_per_text": round(max(0.0, cpu - overhead) / texts, 9) if cpu and texts else None,
         "memory_bytes": after.total("process_resident_memory_bytes"),
         "workers": after.workers,

@@ -151,6 +151,7 @@ def _generator(found: Found, latency: Floats) -> Step:
         "busiest_cpu": round(max(found.cpu, default=0.0), 4),
         "lag_p50": round(lag[0], 7),
         "lag_p99": round(lag[1], 7),
-        "bottleneck": saturated or late,
+        "bottleneck": saturated,
+        "late": late,
         "tail_late": lag[1] > max(_LATE_SECONDS, _TAIL_SHARE * p99),
     }

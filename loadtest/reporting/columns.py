@@ -77,5 +77,6 @@ _COLUMNS: dict[str, Callable[[Step], str]] = {
     "late by, p99": _lag("lag_p99"),
     "connections": lambda step: str(step["connections"] or NONE),
     "machine busy": lambda step: _optional(step["machine_busy"], lambda value: f"{value:.0%}"),
+    "other programs": lambda step: _optional(step.get("other_programs"), lambda value: f"{value:.0%}"),
     "bottleneck": lambda step: "yes" if step["generator"]["bottleneck"] else "no",
 }

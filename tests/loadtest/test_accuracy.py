@@ -41,7 +41,8 @@ def test_delays(tmp_path: Path) -> None:
     assert reported.keys() == expected.keys()
     for at, value in reported.items():
         assert value > expected[at] - 1 / RATE, f"p{at}"  # a pause begins between two requests
-    assert np.median([value / expected[at] for at, value in reported.items()]) < 1.05
+    lag = step["generator"]["lag_p50"]
+    assert np.median([(value - lag) / expected[at] for at, value in reported.items()]) < 1.05
     assert step["throughput"] <= RATE
     assert not step["generator"]["bottleneck"]
 
@@ -65,11 +66,14 @@ def test_failures(tmp_path: Path) -> None:
 
 
 def test_a_generator_at_its_limit(tmp_path: Path) -> None:
-    """A rate that no client could send is reported as the generator's limit, not as the server's."""
+    """A rate that no client could send is reported as a limit of the generator or its machine, not of the server."""
     flags = ("--only", "open", "--rates", "200000", "--seconds", "0.1")
     with stub.running() as url:
         document = report(url, tmp_path, *flags)
     [step] = document["open"]
-    assert step["generator"]["bottleneck"]
     assert step["generator"]["cpu"] > 0
-    assert "The generator, not the server, was the bottleneck in 1 of 1 steps" in document["warnings"][0]
+    said = "".join(document["warnings"])
+    if step["generator"]["bottleneck"]:
+        assert "The generator, not the server, was the bottleneck in 1 of 1 steps" in said
+    else:  # beside other programs it does not get the processor time that it could use
+        assert "half of the requests were late" in said
