@@ -16,10 +16,10 @@ from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, Prediction, PredictRequest
 from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
 from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
-from tests.processes import PATIENCE, ServerProcess, run
+from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
@@ -90,22 +90,18 @@ def test_ipv6() -> None:
 
 def test_running_calls_are_finished() -> None:
     """Calls in progress at SIGTERM are answered completely, later calls are rejected, and the exit status is 0."""
-    with ServerProcess() as server, connect(server) as channel:
+    with ServerProcess() as server, connect(server) as channel, Caller(server.grpc_port) as caller:
         stub = SentimentStub(channel)
         assert stub.Predict(PredictRequest(text="x")).tokens == 2
-        texts: queue.SimpleQueue[PredictRequest | None] = queue.SimpleQueue()
-        answers = stub.PredictStream(iter(texts.get, None), timeout=PATIENCE)
-        texts.put(PredictRequest(text="x"))
-        assert next(answers).tokens == 2
+        assert caller.call(PREDICT, ONE).status == 0
         batch = stub.PredictBatch.future(PredictBatchRequest(texts=["word " * 1600] * 1000), timeout=PATIENCE)
-        texts.put(PredictRequest(text="x y"))
-        assert next(answers).tokens == 3
-        for number in range(3, 9):
-            texts.put(PredictRequest(text="x " * number))
+        eventually(lambda: metric(server, "sentiment_texts_waiting") > 0)
+        stream = caller.begin(PREDICT_STREAM)
+        texts = [PredictRequest(text="x " * count).SerializeToString() for count in range(1, 9)]
+        caller.data(stream, b"".join(map(message, texts)), ended=False)
         server.process.send_signal(signal.SIGTERM)
-        assert [next(answers).tokens for _ in range(3, 9)] == list(range(4, 10))
-        texts.put(None)
-        assert list(answers) == []
+        answers = caller.answer(stream).messages
+        assert [Prediction.FromString(each).tokens for each in answers] == list(range(2, 10))
         assert [each.tokens for each in batch.result().predictions] == [1601] * 1000
         assert server.process.wait(PATIENCE) == 0
         assert refused(lambda: stub.Predict(PredictRequest(text="x"))).code is grpc.StatusCode.UNAVAILABLE
