@@ -18,7 +18,8 @@ serve: $(VENV)/.runtime  ## start the service with the shipped models
 # Most tests wait for servers, so three processes keep two cores busy. The attack tests fill the machine, so they run
 # alone, even if other tests failed, and without coverage, because they only run code in servers. pyproject.toml sets the
 # minimum coverage.
-PARALLEL := --numprocesses 3 --dist loadfile
+# tests/conftest.py sorts the files.
+PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
 	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'

@@ -19,6 +19,27 @@ _UNMEASURED = (
     "service/test_oip_property.py",
 )
 
+#: Files that take longest, the longest first. They start first, because a parallel run would otherwise end with one
+#: process that still works on one of them.
+_LONGEST = (
+    "faults/test_scenarios.py",
+    "export/test_own_models.py",
+    "service/test_memory.py",
+    "service/rest/test_schemathesis.py",
+    "model/training/test_trainer.py",
+    "service/test_remote_repository.py",
+    "service/models/test_reconciler.py",
+    "service/process/test_heap.py",
+    "service/test_perf_analyzer.py",
+    "service/test_oip_property.py",
+    "loadtest/test_accuracy.py",
+    "service/page/test_own_models.py",
+    "loadtest/test_locustfile.py",
+    "service/process/test_supervisor.py",
+    "service/test_concurrency.py",
+    "loadtest/test_tls.py",
+)
+
 # A deadline would assert on time, and any machine can be slow.
 settings.register_profile("project", deadline=None)
 # For `make fuzz`: enough random examples for some minutes.
@@ -27,7 +48,9 @@ settings.load_profile("project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Exclude tests from the coverage."""
+    """Sort the longest files to the front, and exclude tests from the coverage."""
+    ranks = {str(Path(__file__).parent / path): rank for rank, path in enumerate(_LONGEST)}
+    items.sort(key=lambda item: ranks.get(str(item.path), len(ranks)))
     for item in items:
         path = item.path.relative_to(Path(__file__).parent)
         if any(path.is_relative_to(each) for each in _UNMEASURED):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.reporting.plots import Series, lines
@@ -13,6 +13,7 @@ from loadtest.units import COUNT, SECONDS
 POSITIVE = st.one_of(st.sampled_from([0.001, 0.01, 1.0, 2.0, 5.0, 10.0, 64.0]), st.floats(1e-6, 1e6))
 
 
+@settings(max_examples=50)  # drawing takes long
 @given(points=st.lists(st.tuples(POSITIVE, POSITIVE), max_size=4), log=st.booleans())
 def test_lines(points: list[tuple[float, float]], log: bool) -> None:
     """Every point is within the plot, with linear and logarithmic axes, even if it is the only one or repeated."""
