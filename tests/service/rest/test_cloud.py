@@ -16,7 +16,7 @@ from sentiment_conv1d.service.rest.app import protocols
 from sentiment_conv1d.service.rest.routing import Routes
 from sentiment_conv1d.service.setting_names import flag, named
 from sentiment_conv1d.service.settings import Settings
-from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, run
+from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, eventually, run
 from tests.service.rest.test_huggingface import scored
 from tests.service.rest.test_tfserving import assert_rows, refusal, rows
 from tests.service.telemetry.test_metrics import series, value
@@ -161,7 +161,7 @@ def test_health_routes_say_when_to_leave(vertex: ServerProcess) -> None:
     for path in (HEALTH_ROUTE, "/ping", "/health", "/readyz"):
         assert vertex.client.get(path).status_code == 200
     vertex.process.send_signal(signal.SIGTERM)
-    vertex.wait_for_log("shutting down")
+    eventually(lambda: vertex.client.get("/ping").status_code == 503)
     for path in (HEALTH_ROUTE, "/ping"):
         response = vertex.client.get(path)
         assert refusal(response, 503)
