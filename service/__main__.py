@@ -14,7 +14,8 @@ from typing import get_args
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tables.format import add_format_flags
 from sentiment_conv1d.service.errors import RequestError, exit_status
-from sentiment_conv1d.service.settings import ProviderChoice, add_flags, read_settings
+from sentiment_conv1d.service.flags import add_flags
+from sentiment_conv1d.service.settings import ProviderChoice, read_settings
 from sentiment_conv1d.service.telemetry import logs
 
 #: Settings of the commands that start no server.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -23,7 +23,7 @@ from pydantic import (
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
-from sentiment_conv1d.service.setting_names import ENVIRONMENT_PREFIX, flag, named, shown, variable
+from sentiment_conv1d.service.setting_names import ENVIRONMENT_PREFIX, flag, named, variable
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 #: The choices of a user. `auto` chooses for each model.
@@ -43,6 +43,14 @@ _ROUTE = r"^(/[A-Za-z0-9._~:-]+)+$"
 
 #: A star, or origins as browsers write them.
 _ORIGINS = r"^(\*|https?://[a-z0-9.:\[\]-]+( *, *https?://[a-z0-9.:\[\]-]+)*)$"
+
+
+def _as_choice(value: object) -> object:
+    """Return `on` or `off` for the values of a setting that was a switch in earlier versions, such as `true`."""
+    try:
+        return "on" if TypeAdapter(bool).validate_python(value) else "off"
+    except ValidationError:
+        return value
 
 
 class Settings(BaseModel):
@@ -278,8 +286,15 @@ class Settings(BaseModel):
         "request log.",
     )
     request_log_sample: float = Field(0.01, gt=0, le=1, description="Share of the requests in the request log.")
-    request_log_texts: bool = Field(
-        False, description="Whether the request log contains the texts, which can be personal data."
+    request_log_texts: Annotated[Literal["off", "mask", "on"], BeforeValidator(_as_choice)] = Field(
+        "off",
+        description="Whether the request log contains the texts, which can be personal data. mask: with placeholders "
+        "for numbers, e-mail addresses, URLs with user information, and the names of `--request-log-names`. The flag "
+        "without a value means on.",
+        json_schema_extra={"bare": "on"},
+    )
+    request_log_names: Path | None = Field(
+        None, description="A file with one name per line, which `--request-log-texts mask` replaces."
     )
     request_log_bytes: int = Field(
         16 * 1024 * 1024,
@@ -319,6 +334,8 @@ class Settings(BaseModel):
             raise ValueError("tls_client_ca needs tls_certificate and tls_key: without TLS callers have no certificate")
         if (self.admin == "key") != (self.admin_keys is not None or self.admin_key_file is not None):
             raise ValueError("admin=key and admin_keys or admin_key_file go together")
+        if self.request_log_names is not None and self.request_log_texts != "mask":
+            raise ValueError("request_log_names needs request_log_texts=mask")
         if self.max_pending_texts < self.max_batch_texts:
             raise ValueError(f"{named('max_pending_texts')} must not be below max_batch_texts, {self.max_batch_texts}")
         least = BODY_FACTOR * self.max_body_bytes + _REQUEST_BYTES
@@ -356,19 +373,6 @@ def variables(name: str) -> tuple[str, ...]:
     others = extra.get("variables", ()) if isinstance(extra, dict) else ()
     assert isinstance(others, list | tuple)
     return (variable(name), *map(str, others))
-
-
-def add_flags(parser: argparse.ArgumentParser, names: tuple[str, ...] = tuple(Settings.model_fields)) -> None:
-    """Add flags for settings. A flag that is not given is None, so that the environment applies."""
-    for name in names:
-        field = Settings.model_fields[name]
-        boolean = {"action": argparse.BooleanOptionalAction} if field.annotation is bool else {"metavar": "VALUE"}
-        parser.add_argument(
-            flag(name),
-            default=None,
-            help=f"{field.description} [{variable(name)}, default: {shown(field.default)}]",
-            **boolean,
-        )
 
 
 def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:

@@ -233,7 +233,7 @@ def test_links(folder: str) -> None:
 #: Packages and modules of `service` in layers, from the bottom. A module imports from its own package and from lower
 #: layers. Modules of the lowest layer, which has no packages, can import each other.
 LAYERS = (
-    ("errors", "version", "version_policy", "routing_rules", "fingerprint", "prediction", "settings"),
+    ("errors", "version", "version_policy", "routing_rules", "fingerprint", "prediction", "settings", "flags"),
     ("telemetry",),
     ("security",),
     ("network",),

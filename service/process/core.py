@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane, RequestLimits
@@ -26,6 +27,8 @@ class Core:
     models: LoadedModels
     metrics: Metrics
     access: Access
+    #: How the request log writes a text; None if it contains no texts.
+    written: Callable[[str], str] | None
 
     def start(self, worker: int, in_flight: InFlight) -> ServiceState:
         """Return the parts of a worker. Call it after the fork, because the request log has a thread."""
@@ -49,5 +52,4 @@ class Core:
             sink = EventSink(settings.request_log).write
         else:
             sink = LogFile(folder / f"requests-{worker}.jsonl", settings.request_log_bytes).write
-        share, texts = settings.request_log_sample, settings.request_log_texts
-        return RequestLog(sink, share, texts=texts, count=self.metrics.logged)
+        return RequestLog(sink, settings.request_log_sample, written=self.written, count=self.metrics.logged)

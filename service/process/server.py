@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
@@ -149,6 +150,7 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
     this process must have no threads, and a child process opens each version first. Raises the errors of `choose`, and
     `StartupError`.
     """
+    written = _written(settings)
     repository = repository_of(settings, watched=settings.watch_interval > 0)
     models = LoadedModels(settings.default_model, settings.routing_rules())
     replay_log = ReplayLog(models)
@@ -180,13 +182,25 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
             raise StartupError(f"--strict: {'; '.join(map(str, missing))}")
         for each in missing:
             logger.warning("%s", each)
-    return Beginning(Core(settings, repository, models, metrics, Access(settings)), replay_log, workers)
+    return Beginning(Core(settings, repository, models, metrics, Access(settings), written), replay_log, workers)
 
 
 def log_model(manifest: Manifest, provider: str, reason: str) -> None:
     """Log a model that is served from the start, its execution provider, and why `auto` chose it."""
     extra = {"version": manifest.version, "execution_provider": provider}
     logger.info("serving %s", manifest.name, extra=extra | ({"reason": reason} if reason else {}))
+
+
+def _written(settings: Settings) -> Callable[[str], str] | None:
+    """Return how the request log writes a text, or None. Raises `StartupError` if the file of names is invalid."""
+    if settings.request_log is None or settings.request_log_texts == "off":
+        return None
+    if settings.request_log_texts == "on":
+        return str
+    from sentiment_conv1d.service.telemetry.masking import Mask, read_names
+
+    path = settings.request_log_names
+    return Mask(() if path is None else read_names(path))
 
 
 def note(metrics: Metrics, order: Order) -> None:

@@ -1,5 +1,7 @@
 """The page at `/` and the API reference at `/docs`: serves the files of `service/page` and of Swagger UI from memory.
 
+The page says what this service logs of the texts. All other files are served unchanged.
+
 Swagger UI comes from fastapi-offline, because FastAPI's own page loads it from another host. The pages have a
 Content-Security-Policy that allows them to load only these files and to call only this service.
 """
@@ -8,6 +10,9 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from hashlib import sha256
+from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,8 +22,10 @@ from starlette.routing import compile_path
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from sentiment_conv1d.service.errors import NotFound
-from sentiment_conv1d.service.rest.protocol import Document, RestProtocol, to_response
+from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.rest.protocol import Document, RestProtocol, state_of, to_response
 from sentiment_conv1d.service.rest.server.request import Answer
+from sentiment_conv1d.service.settings import Settings
 
 Route = TypeVar("Route", bound=Callable[..., Any])
 
@@ -104,7 +111,7 @@ def _serves(
 @_serves(PROTOCOL, "/", _PAGE, "The page", "text/html")
 async def page(request: Request) -> Response:
     """Return the page, which classifies a text and shows how the convolution reads it."""
-    return _send(request, _PAGE)
+    return _send(request, {"/": _index(state_of(request))})
 
 
 @_serves(PROTOCOL, "/page/{name}", _PAGE, "A file of the page", "text/css", "text/javascript", "image/svg+xml")
@@ -123,6 +130,39 @@ async def documentation(request: Request) -> Response:
 async def documentation_file(request: Request, name: str) -> Response:
     """Return the script or the style sheet of Swagger UI."""
     return _send(request, _REFERENCE)
+
+
+def privacy(settings: Settings) -> str:
+    """Return what happens to the texts of requests, in sentences for the people who write them."""
+    if settings.request_log is None:
+        return "The page sends what you type only to this service, which does not log it."
+    percent = f"{100 * settings.request_log_sample:g}"
+    requests = "all requests" if percent == "100" else f"{percent} % of the requests, which it chooses at random"
+    replaced = "numbers, e-mail addresses and URLs with user information"
+    if settings.request_log_names is not None:
+        replaced += ", and some names"
+    contents = {
+        "off": "Its log contains the predictions, but not what you type.",
+        "mask": f"Its log contains what you type, with placeholders for {replaced}.",
+        "on": "Its log contains what you type.",
+    }[settings.request_log_texts]
+    return f"The page sends what you type only to this service, which logs {requests}. {contents}"
+
+
+def _index(state: ServiceState) -> Answer:
+    return _index_with(privacy(state.settings))
+
+
+@lru_cache(maxsize=1)
+def _index_with(sentence: str) -> Answer:
+    """Return the page with this sentence about privacy."""
+    file = _PAGE["/"]
+    body = file.body.replace(b"{{ privacy }}", escape(sentence).encode())
+    fields = tuple(field for field in file.headers if field[0] not in (b"etag", b"last-modified"))
+    return Answer(body, file.content_type, (*fields, (b"etag", f'"{sha256(body).hexdigest()}"'.encode())))
+
+
+PROTOCOL.documents["/"] = Document("/", _index)
 
 
 def _send(request: Request, files: Mapping[str, Answer]) -> Response:

@@ -53,11 +53,12 @@ class _Record(NamedTuple):
     texts: Sequence[str]
     size: int  # an estimate of its memory, in bytes
 
-    def fields(self) -> dict[str, Any]:
-        """Return the record as it is written."""
+    def fields(self, written: Callable[[str], str] | None) -> dict[str, Any]:
+        """Return the record as it is written, with the texts in the form that `written` returns."""
         predictions = [each.document(self.manifest.labels) for each in self.predictions]
-        for prediction, text in zip(predictions, self.texts, strict=False):
-            prediction["text"] = text
+        if written is not None:
+            for prediction, text in zip(predictions, self.texts, strict=False):
+                prediction["text"] = written(text)
         return {
             "time": datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds"),
             "request_id": self.request_id,
@@ -72,14 +73,21 @@ class _Record(NamedTuple):
 class RequestLog:
     """Writes a share of the requests to a sink, on a thread. Create it after the fork.
 
-    `texts` says whether records contain the texts. `count` counts the outcome of a record, on any thread, but each
-    outcome always on the same one.
+    `written` returns how a text is written; without it, records contain no texts. It runs on the log's thread. `count`
+    counts the outcome of a record, on any thread, but each outcome always on the same one.
     """
 
-    def __init__(self, sink: Sink, share: float, *, texts: bool, count: Callable[[LogOutcome], None]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        share: float,
+        *,
+        written: Callable[[str], str] | None,
+        count: Callable[[LogOutcome], None],
+    ) -> None:
         self._sink = sink
         self._share = share
-        self._texts = texts
+        self._written = written
         self._count = count
         self._queue: SimpleQueue[_Record | None] = SimpleQueue()
         # The bytes of all records that entered and left the queue. Each number has one thread that writes it.
@@ -93,7 +101,7 @@ class RequestLog:
         """Log a request if it is in the sample. `rows` are its texts, or ids, which are not logged. Never waits."""
         if random() >= self._share:  # noqa: S311 - a sample is no secret
             return
-        texts = rows if self._texts and isinstance(rows[0], str) else ()
+        texts = rows if self._written is not None and isinstance(rows[0], str) else ()
         if (text_bytes := sum(map(getsizeof, texts))) > _MAX_TEXTS:
             texts, text_bytes = (), 0
         size = len(predictions) * (_PREDICTION_BYTES + _LABEL_BYTES * len(manifest.labels)) + text_bytes
@@ -116,7 +124,7 @@ class RequestLog:
         failing = False
         while (record := self._queue.get()) is not None:
             try:
-                self._sink(record.fields())
+                self._sink(record.fields(self._written))
             except Exception as error:  # the thread goes on, whatever the sink raises
                 if not failing:
                     logger.warning("the request log cannot be written: %s", error)

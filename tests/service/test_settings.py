@@ -6,13 +6,9 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.flags import _GROUPS, add_flags, metavar
 from sentiment_conv1d.service.setting_names import flag, shown, variable
-from sentiment_conv1d.service.settings import (
-    Settings,
-    add_flags,
-    read_settings,
-    variables,
-)
+from sentiment_conv1d.service.settings import Settings, read_settings, variables
 from tests.processes import PROJECT
 
 
@@ -66,7 +62,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "health_route": "/health/of/mine",
         "admin": "open",
         "request_log_sample": "0.5",
-        "request_log_texts": "true",
+        "request_log_texts": "mask",
     }
     value = examples.get(name, "7")
     together = {
@@ -75,6 +71,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "tls_client_ca": {"SENTIMENT_TLS_CERTIFICATE": "certificate.pem", "SENTIMENT_TLS_KEY": "key.pem"},
         "admin_keys": {"SENTIMENT_ADMIN": "key"},
         "admin_key_file": {"SENTIMENT_ADMIN": "key"},
+        "request_log_names": {"SENTIMENT_REQUEST_LOG_TEXTS": "mask"},
     }.get(name, {})
     switches = {
         "access_log": "--access-log",
@@ -84,7 +81,6 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "open_metrics": "--open-metrics",
         "open_page": "--open-page",
         "tracing": "--tracing",
-        "request_log_texts": "--request-log-texts",
     }
     by_flag = flags(switches[name]) if name in switches else flags(flag(name), value)
     settings = read_settings(by_flag, together)
@@ -95,6 +91,29 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
 def test_boolean_flag() -> None:
     """A flag can turn a switch off again."""
     assert not read_settings(flags("--no-access-log"), {"SENTIMENT_ACCESS_LOG": "1"}).access_log
+
+
+@pytest.mark.parametrize(
+    ("given", "texts"),
+    [
+        (["--request-log-texts"], "on"),
+        (["--request-log-texts", "mask"], "mask"),
+        (["--no-request-log-texts"], "off"),
+        (["--request-log-texts", "true"], "on"),
+    ],
+)
+def test_texts_of_the_request_log(given: list[str], texts: str) -> None:
+    """The flag and the values of the switch that this setting was still work, and can be turned off again."""
+    variables = {"true": "on", "false": "off", "1": "on", "0": "off", "mask": "mask"}
+    for value, meaning in variables.items():
+        assert read_settings(flags(), {"SENTIMENT_REQUEST_LOG_TEXTS": value}).request_log_texts == meaning
+        assert read_settings(flags(*given), {"SENTIMENT_REQUEST_LOG_TEXTS": value}).request_log_texts == texts
+
+
+def test_names_without_masks() -> None:
+    """A file of names without masks is refused, because its names would be logged."""
+    with pytest.raises(StartupError, match=r"^request_log_names needs request_log_texts=mask"):
+        read_settings(flags("--request-log-names", "names", "--request-log-texts"), {})
 
 
 def test_empty_variable() -> None:
@@ -150,6 +169,7 @@ def test_variables_of_clouds() -> None:
         ("request_log", "http://sink:port/"),
         ("request_log_sample", "0"),
         ("request_log_sample", "1.5"),
+        ("request_log_texts", "some"),
     ],
 )
 def test_bad_value(name: str, value: str) -> None:
@@ -243,13 +263,17 @@ def test_documentation() -> None:
     assert table() in page
 
 
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """--help lists every flag with its variable and default."""
+def test_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--help lists every flag with its variable and default, in groups."""
+    monkeypatch.setenv("COLUMNS", "10000")
     parser = argparse.ArgumentParser(prog="serve")
     add_flags(parser)
-    text = " ".join(parser.format_help().split())
+    _, *groups = parser.format_help().split("\n\n")
+    assert [each.partition(":")[0] for each in groups[1:]] == [*dict.fromkeys(_GROUPS.values())]
+    text = " ".join(" ".join(groups).split())
     for name, field in Settings.model_fields.items():
         assert flag(name) in text
+        assert field.annotation is bool or metavar(name, field) != "VALUE"
         assert f"[{variable(name)}, default: " in text
         assert " ".join((field.description or "?").split()) in text
     assert Settings().model_repository == "model_repository"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.service.rest import page
+from sentiment_conv1d.service.settings import Settings
 from tests.processes import PROJECT, ServerProcess
 
 FOLDER = PROJECT / "service" / "page"
@@ -20,9 +21,42 @@ def test_index(server: ServerProcess) -> None:
     response = server.client.get("/")
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
-    assert response.content == (FOLDER / "index.html").read_bytes()
+    markup = (FOLDER / "index.html").read_text()
+    assert response.text == markup.replace("{{ privacy }}", page.privacy(Settings()))
+    for known, status in ((response.headers["etag"], 304), ('"other"', 200)):
+        assert server.client.get("/", headers={"if-none-match": known}).status_code == status
     head = server.client.head("/")
     assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", response.headers["etag"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ((), "The page sends what you type only to this service, which does not log it."),
+        (
+            ("--request-log", "{folder}"),
+            "The page sends what you type only to this service, which logs 1 % of the requests, which it chooses at "
+            "random. Its log contains the predictions, but not what you type.",
+        ),
+        (
+            ("--request-log", "{folder}", "--request-log-texts", "mask"),
+            "The page sends what you type only to this service, which logs 1 % of the requests, which it chooses at "
+            "random. Its log contains what you type, with placeholders for numbers, e-mail addresses and URLs with "
+            "user information.",
+        ),
+        (
+            ("--request-log", "{folder}", "--request-log-sample", "1", "--request-log-texts"),
+            "The page sends what you type only to this service, which logs all requests. Its log contains what you "
+            "type.",
+        ),
+    ],
+    ids=["no log", "predictions", "masked", "texts"],
+)
+def test_privacy(tmp_path: Path, flags: tuple[str, ...], sentence: str) -> None:
+    """The page says what this service logs of a text."""
+    settings = [flag.format(folder=tmp_path) for flag in flags]
+    with ServerProcess("--workers", "1", *settings) as server:
+        assert f'id="privacy">{sentence}</p>' in server.client.get("/").text
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.suffix != ".html"], ids=lambda path: path.name)

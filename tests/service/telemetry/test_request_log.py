@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from loadtest.stubs import SentimentStub
+from sentiment_conv1d.drift.log import Model, read_log
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.telemetry.sinks import LogFile
 from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess, eventually, run
@@ -141,6 +142,27 @@ def test_texts(tmp_path: Path) -> None:
         server.client.post("/v1/predict_batch", json={"texts": texts})
     [record] = read(tmp_path)
     assert [each["text"] for each in record["predictions"]] == texts
+
+
+def test_masks(tmp_path: Path) -> None:
+    """The log contains masked texts on request. The predictions, which `drift` reads, are those of the texts sent."""
+    (tmp_path / "names").write_text("Anna\n")
+    log, flags = tmp_path / "log", ("--request-log-texts", "mask", "--request-log-names", str(tmp_path / "names"))
+    text = "Anna rated it 10/10, see anna@mail.example"
+    with ServerProcess(*ALL, "--request-log", str(log), *flags) as server:
+        answer = server.client.post("/v1/predict", json={"text": text}).json()
+    [record] = read(log)
+    del answer["model"]
+    assert record["predictions"] == [answer | {"text": "[name] rated it [number], see [email]"}]
+    assert read_log([log]).texts[Model("imdb-cnn", 1)].tokens.tolist() == [answer["tokens"]]
+
+
+def test_missing_names(tmp_path: Path) -> None:
+    """Without the file of names, the service does not start."""
+    flags = ("--request-log", str(tmp_path), "--request-log-texts", "mask", "--request-log-names", str(tmp_path / "no"))
+    result = run("-m", "service", "serve", "--model-repository", str(MODEL_REPOSITORY), "--port", "0", *flags)
+    assert result.returncode == 2
+    assert f"error: --request-log-names: {tmp_path}/no cannot be read (No such file or directory)" in result.stderr
 
 
 def test_large_texts(tmp_path: Path) -> None:

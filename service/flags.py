@@ -1,0 +1,86 @@
+"""The flags of the settings: their groups in the help, and the names of their values."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from sentiment_conv1d.service.setting_names import flag, shown, variable
+from sentiment_conv1d.service.settings import Settings
+
+#: The first setting of each group. The settings up to the next one belong to the same group.
+_GROUPS = {
+    "model_repository": "models",
+    "host": "addresses and TLS",
+    "cors_origins": "web pages and clouds",
+    "execution_provider": "execution",
+    "api_keys": "access",
+    "max_body_bytes": "limits",
+    "handshake_timeout": "timeouts",
+    "grpc_max_connections": "limits of gRPC",
+    "drain_delay": "shutdown",
+    "log_format": "logs and traces",
+    "request_log": "request log",
+}
+
+#: What the value of a setting is, by the end of the setting's name.
+_METAVARS = {
+    "model_repository": "FOLDER_OR_URL",
+    "model_cache": "FOLDER",
+    "default_model": "NAME",
+    "versions": "POLICY",
+    "version_labels": "LABELS",
+    "split": "WEIGHTS",
+    "shadow": "VERSION",
+    "host": "ADDRESS",
+    "port": "PORT",
+    "uds": "SOCKET",
+    "cors_origins": "ORIGINS",
+    "_route": "PATH",
+    "device": "NUMBER",
+    "_keys": "KEYS",
+    "_bytes": "BYTES",
+    "_timeout": "SECONDS",
+    "_interval": "SECONDS",
+    "_delay": "SECONDS",
+    "_age": "SECONDS",
+    "request_log": "FOLDER_OR_URL",
+    "_sample": "SHARE",
+}
+
+
+def add_flags(parser: argparse.ArgumentParser, names: tuple[str, ...] = tuple(Settings.model_fields)) -> None:
+    """Add flags for settings, in groups. A flag that is not given is None, so that the environment applies."""
+    title = ""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for name, field in Settings.model_fields.items():
+        title = _GROUPS.get(name, title)
+        if name in names:
+            group = groups[title] = groups.get(title) or parser.add_argument_group(title)
+            _add_flag(group, name, field)
+
+
+def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    meaning = f"{field.description} [{variable(name)}, default: {shown(field.default)}]".replace("%", "%%")
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    if field.annotation is bool:
+        group.add_argument(flag(name), default=None, help=meaning, action=argparse.BooleanOptionalAction)
+    elif "bare" in extra:  # a switch in earlier versions
+        group.add_argument(flag(name), metavar=metavar(name, field), nargs="?", const=extra["bare"], help=meaning)
+        off: Any = {"action": "store_const", "const": "off", "dest": name}
+        group.add_argument(f"--no-{flag(name)[2:]}", default=None, help=argparse.SUPPRESS, **off)
+    else:
+        group.add_argument(flag(name), metavar=metavar(name, field), help=meaning)
+
+
+def metavar(name: str, field: FieldInfo) -> str:
+    """Return what the help calls the value of a setting: its choices, its unit or its kind."""
+    if get_origin(field.annotation) is Literal:
+        return f"{{{','.join(get_args(field.annotation))}}}"
+    kinds = [kind for end, kind in _METAVARS.items() if name.endswith(end)]
+    if kinds or field.annotation is int:
+        return kinds[0] if kinds else "N"
+    return "FILE" if Path in (field.annotation, *get_args(field.annotation)) else "VALUE"
