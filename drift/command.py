@@ -10,6 +10,8 @@ from sentiment_conv1d.drift.comparison import Comparison, compare
 from sentiment_conv1d.drift.log import Log, LogError, LoggedTexts, Model, read_log
 from sentiment_conv1d.drift.page import HEAD, report, rows
 from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.default_repository import find_artifact
 from sentiment_conv1d.model.text_statistics import TextStatistics
 
 #: The characters of a record's time up to its minutes.
@@ -28,7 +30,7 @@ def drift(options: argparse.Namespace) -> int:
         raise LogError("--model goes with --against; with --artifact, the artifact says which model is compared")
     log = read_log(options.logs)
     if options.artifact is not None:
-        manifest = read_artifact(options.artifact).manifest
+        manifest = read_artifact(find_artifact(options.artifact)).manifest
         if manifest.statistics is None:
             raise LogError(
                 f"{options.artifact}: the manifest has no statistics; export the model with --data, or compare two "
@@ -44,8 +46,8 @@ def drift(options: argparse.Namespace) -> int:
     observed = _statistics(options.logs, log, texts, reference)
     comparisons = compare(reference, observed)
     facts = [
-        ("Before", f"{reference.texts:,} texts of {reference.source}"),
-        ("Now", f"{observed.texts:,} texts of {observed.source}"),
+        ("Before", f"{counted(reference.texts, 'text')} of {reference.source}"),
+        ("Now", f"{counted(observed.texts, 'text')} of {observed.source}"),
     ]
     _print(name, facts, comparisons)
     if options.out is not None:
@@ -82,7 +84,7 @@ def _statistics(
 ) -> TextStatistics:
     """Return the statistics of texts in a log. Their source says in words what the log is."""
     names = paths[0].name if len(paths) == 1 else f"{len(paths)} files"
-    skipped = f", without {log.unreadable:,} lines that are not records" if log.unreadable else ""
+    skipped = f", without {counted(log.unreadable, 'unreadable line')}" if log.unreadable else ""
     first, last = (time[:_MINUTES].replace("T", " ") for time in texts.times)
     return TextStatistics.of(
         f"{names}, {first} to {last} UTC{skipped}",

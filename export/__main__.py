@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING
 
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.artifact import NOT_COMPARED, ArtifactError, Sample
+from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.default_repository import FOLDER
+from sentiment_conv1d.model.commands.parser import Parser, next_command
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.data import BadDataError, DataError
 from sentiment_conv1d.model.data.flags import (
@@ -45,18 +49,20 @@ MAX_SAMPLE = 1000
 
 def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog=prog,
         description="Export a trained model as the next version of an ONNX artifact, after checking that both return "
         "the same probabilities.",
     )
     top.add_argument("source", type=Path, metavar="RUN", help="a run folder, a .keras or .h5 file, or a SavedModel")
-    top.add_argument("--name", help="name of the model (default: that of the run's configuration)")
+    top.add_argument("--name", metavar="NAME", help="name of the model (default: that of the run's configuration)")
     top.add_argument(
         "--repository",
+        "--model-repository",
         type=Path,
-        default=Path("model_repository"),
-        help="the model repository to write to (default: model_repository)",
+        default=FOLDER,
+        metavar="FOLDER",
+        help="the model repository to write to (default: model_repository in the working directory)",
     )
     top.add_argument(
         "--quantize",
@@ -79,6 +85,7 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
     )
     top.add_argument(
         "--labels",
+        metavar="A,B",
         help="labels in the order of the model's outputs, separated by commas (default: those of the run folder; a "
         "model from elsewhere needs them)",
     )
@@ -103,15 +110,20 @@ def _add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
         help="the vocabulary: a word index, a Tokenizer or TextVectorization of Keras, a tokenizer.json, or a list of "
         "words",
     )
-    foreign.add_argument("--max-tokens", type=_positive, help="sequence length, for a model that takes any")
+    foreign.add_argument(
+        "--max-tokens", type=_positive, metavar="N", help="sequence length, for a model that takes any"
+    )
     foreign.add_argument(
         "--index-from",
         type=int,
+        metavar="ID",
         help="what is added to the ranks of a word index: 3 for `keras.datasets.imdb`, 0 for the word_index of a "
         "Tokenizer (default: 3 for the index of keras.datasets.imdb, and no default for others)",
     )
-    foreign.add_argument("--num-words", type=_positive, help="words with this id or a higher id are unknown")
-    foreign.add_argument("--first-id", type=_id, help="id of the first word in a list of words")
+    foreign.add_argument(
+        "--num-words", type=_positive, metavar="ID", help="words with this id or a higher id are unknown"
+    )
+    foreign.add_argument("--first-id", type=_id, metavar="ID", help="id of the first word in a list of words")
     for name, meaning in (("pad", "padding"), ("start", "the start of a text"), ("unknown", "unknown words")):
         kind = _id if name == "pad" else _id_or_none
         none = "" if name == "pad" else ", or none"
@@ -211,7 +223,16 @@ def _export(options: argparse.Namespace) -> int:
         print(f"note: {note}")
     _print_accuracy(exported, trained, measured=labelled is not None)
     print(f"wrote {exported.artifact.path}")
+    print(f"serve it with: {_serving(options.repository, name)}")
     return 0
+
+
+def _serving(repository: Path, name: str) -> str:
+    """Return the command that serves a model, with its repository if that is not the default one of the command."""
+    is_default = repository.absolute() == FOLDER.absolute() and not os.environ.get("SENTIMENT_MODEL_REPOSITORY")
+    return next_command(
+        "serve", *([] if is_default else ["--model-repository", str(repository)]), "--default-model", name
+    )
 
 
 def _trained(options: argparse.Namespace) -> Trained:
@@ -292,7 +313,7 @@ def _thinned(reviews: Reviews, name: str) -> Reviews:
     from sentiment_conv1d.export.checks.parity import MAX_TEXTS, Reviews, every_nth
 
     rows = list(every_nth(reviews.rows, MAX_TEXTS))
-    return Reviews(f"{len(rows):,} reviews of {name}", rows)
+    return Reviews(f"{counted(len(rows), 'review')} of {name}", rows)
 
 
 def _print_result(exported: Exported) -> None:

@@ -8,11 +8,13 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from sentiment_conv1d.model import data
+from sentiment_conv1d.model.commands.parser import Parser, next_command
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data import BadDataError, Plan
 from sentiment_conv1d.model.data.flags import (
@@ -39,13 +41,13 @@ _VALIDATION_FRACTION = 0.1
 
 def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    top = argparse.ArgumentParser(prog=prog, description="Train and evaluate the Conv1D text classifier.")
+    top = Parser(prog=prog, description="Train and evaluate the Conv1D text classifier.")
     commands = top.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train on labelled texts and write a run folder")
     add_sources(train, "--data", f"training data: {SOURCES}", required=True)
     _add_plan_flags(train)
-    train.add_argument("--out", type=Path, required=True, help="the run folder to write")
+    train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the run folder to write")
     train.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
     train.add_argument("--resume", action="store_true", help="continue an interrupted training of the same run folder")
     train.add_argument(
@@ -60,10 +62,12 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     _add_plan_flags(check)
 
     evaluate = commands.add_parser("evaluate", help="measure a run on labelled texts")
-    evaluate.add_argument("run", type=Path, help="a run folder")
+    evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     add_sources(evaluate, "--data", f"data to measure on: {SOURCES}", required=True)
     add_reading_flags(evaluate)
-    evaluate.add_argument("--out", type=Path, help="folder for metrics and plots (default: RUN/evaluation)")
+    evaluate.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="folder for metrics and plots (default: RUN/evaluation)"
+    )
     return top
 
 
@@ -84,22 +88,46 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--test-fraction",
         type=_fraction,
+        metavar="SHARE",
         default=0.2,
         help="share of the texts held out to measure on, if the data has no test part (default: 0.2)",
     )
     command.add_argument(
         "--validation-fraction",
         type=_fraction,
+        metavar="SHARE",
         help="share of the training texts held out for early stopping, calibration and learning curves (default: 0.1 "
         "if the configuration needs them, else 0)",
     )
     numbers = command.add_argument_group("configuration", "each flag replaces a value of the preset")
     for name, field in Configuration.model_fields.items():
         if name not in _NO_FLAG:
-            numbers.add_argument(_flag(name), metavar="VALUE", help=field.description)
+            meaning = f"{field.description} ({_presets(name)})".replace("%", "%%")
+            numbers.add_argument(_flag(name), metavar=_metavar(field), help=meaning)
     numbers.add_argument(
-        "--convolutions", metavar="WIDTH:FILTERS,...", help="banks of filters, for example 3:100,4:100,5:100"
+        "--convolutions",
+        metavar="WIDTH:FILTERS,...",
+        help=f"banks of filters, for example 3:100,4:100,5:100 ({_presets('convolutions')})",
     )
+
+
+def _metavar(field: FieldInfo) -> str:
+    """Return what the help calls the value of a field: its choices or its kind."""
+    if get_origin(field.annotation) is Literal:
+        return f"{{{','.join(get_args(field.annotation))}}}"
+    return {int: "N", str: "NAME"}.get(field.annotation, "NUMBER") if isinstance(field.annotation, type) else "NUMBER"
+
+
+def _presets(name: str) -> str:
+    """Return the value of a field in the default preset, and in the presets where it differs."""
+    values = {preset: _shown(getattr(configuration, name)) for preset, configuration in PRESETS.items()}
+    default = values["text-cnn"]
+    others = [f"{preset}: {value}" for preset, value in values.items() if value != default]
+    return "; ".join([f"default: {default}", *others])
+
+
+def _shown(value: Any) -> str:
+    return ",".join(f"{each.width}:{each.filters}" for each in value) if isinstance(value, tuple) else str(value)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") -> int:
@@ -159,6 +187,7 @@ def _train(options: argparse.Namespace) -> int:
         print(f"measured on {work.test_source}:")
         _print_values(evaluation.values())
     print(f"wrote {options.out} (open {options.out / 'report.html'})")
+    print(f"export it with: {next_command('export', str(options.out))}")
     return 0
 
 

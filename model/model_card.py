@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from sentiment_conv1d.model.commands.counting import counted
+
 if TYPE_CHECKING:
     from sentiment_conv1d.model.artifact import Manifest, Metrics
 
@@ -72,7 +74,7 @@ def _body(manifest: Manifest) -> Iterator[str]:
 
 def _scores(metrics: Metrics) -> Iterator[str]:
     yield from (
-        f"Measured on {metrics.measured_on} ({metrics.examples:,} texts):",
+        f"Measured on {metrics.measured_on} ({counted(metrics.examples, 'text')}):",
         "",
         "| metric | value |",
         "|---|---|",

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from glob import has_magic
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 
+from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.parser import next_command
 from sentiment_conv1d.model.tables import READABLE, DataError, Format, extension, open_table
 from sentiment_conv1d.model.tables.files import is_compressed
 from sentiment_conv1d.model.tables.format import read_format
@@ -24,9 +29,13 @@ from sentiment_conv1d.service.models.startup import default_artifact
 from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.settings import Settings
 
+#: The most characters of a text that an error repeats.
+_SHOWN_CHARACTERS = 60
+
 
 def predict(options: Namespace, settings: Settings) -> int:
     """Score the files that the command line names, and return the exit status. Raises `DataError`."""
+    _check_no_text(options.files)
     sources = find_sources(options.files)
     if STANDARD in options.files:
         if len(sources) > 1:
@@ -62,6 +71,14 @@ def predict(options: Namespace, settings: Settings) -> int:
         )
     _report(output, summary)
     return 0
+
+
+def _check_no_text(files: Sequence[str]) -> None:
+    """Raise `DataError` if an argument is not a file, but probably a text to classify."""
+    for place in files:
+        if any(map(str.isspace, place)) and not is_remote(place) and not has_magic(place) and not os.path.exists(place):  # noqa: PTH110 - `Path.exists` raises if the name is too long
+            command = next_command("explain", shorten(place, _SHOWN_CHARACTERS, placeholder=" ..."))
+            raise DataError(f"there is no file of this name; predict takes files. To classify one text, run: {command}")
 
 
 def default_output(source: Path) -> Path:
@@ -143,13 +160,13 @@ def _schema(source: Source, form: Format, job: Job) -> object:
 def _report(output: Output, summary: Summary) -> None:
     to_file = output.place != STANDARD
     where = f" into {_printable(output.place)}" if to_file else ""
-    print(f"{summary.rows:,} reviews scored{where}", file=sys.stdout if to_file else sys.stderr)
+    print(f"{counted(summary.rows, 'review')} scored{where}", file=sys.stdout if to_file else sys.stderr)
     if summary.bad_rows:
         errors = summary.errors
         if errors is not None and not output.single:
             errors = os.path.join(output.place, errors)  # noqa: PTH118 - it can be a URL
         listed = "" if errors is None else f"; {errors} says why"
-        print(f"{summary.bad_rows:,} rows cannot be scored{listed}", file=sys.stderr)
+        print(f"{counted(summary.bad_rows, 'row')} cannot be scored{listed}", file=sys.stderr)
 
 
 def _printable(place: str) -> str:

@@ -137,7 +137,8 @@ def _write(job: Job, part: Part, chunks: Iterator[Chunk], file: BinaryIO) -> tup
 
 def _open_writer(job: Job, part: Part, file: BinaryIO, added: Mapping[str, Any]) -> Writer:
     table = _table(part)
-    for column in (text_column(job, part.source), *(job.columns or ())):
+    table.require(text_column(job, part.source), "--text-column")
+    for column in job.columns or ():
         table.require(column)
     columns = table.columns if job.columns is None or table.columns is None else job.columns
     check_free(table.place, columns or (), added)

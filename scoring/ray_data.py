@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.scoring.part import Job, Result, score_part
 from sentiment_conv1d.scoring.plan import Part
@@ -26,9 +27,7 @@ try:
     import ray
     import ray.data as ray_data
 except ImportError as error:
-    raise DataError(
-        "the engine `ray` needs Ray, install the `ray` extra (`pip install --require-hashes -r requirements/ray.txt`)"
-    ) from error
+    raise DataError(f"the engine `ray` needs Ray, {install_hint('ray')}") from error
 
 logger = logging.getLogger(__name__)
 

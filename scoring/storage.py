@@ -19,6 +19,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
+from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.tables import READABLE, DataError, extension
 from sentiment_conv1d.model.tables.files import decoded, is_compressed, open_utf8
 
@@ -392,7 +393,8 @@ def _remote(place: str) -> tuple[Any, str]:
 
         system, path = url_to_fs(place)
     except ImportError as error:
-        raise DataError(f"{place}: needs a package that is not installed ({error})") from error
+        hint = f"for S3, Google Cloud Storage, Hugging Face and HTTP, {install_hint('remote')}"
+        raise DataError(f"{place}: needs a package that is not installed ({error}); {hint}") from error
     except ValueError as error:
         raise DataError(f"{place}: {error}") from error
     return system, path.rstrip("/")

@@ -8,21 +8,32 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
-PROG = "sentiment-conv1d"
+from sentiment_conv1d.model.commands.installation import NAME, install_hint
+from sentiment_conv1d.model.commands.parser import Parser
 
-#: Every command and its line in the help.
-COMMANDS = {
-    "serve": "answer REST and gRPC requests",
-    "predict": "score a file offline",
-    "explain": "show what every word of one text adds to the decision",
-    "check": "verify an artifact: digests, shapes, golden answer",
-    "copy": "write an artifact under another name or version",
-    "drift": "compare a request log with the training, or with another log",
-    "train": "train on labelled texts and write a run folder",
-    "check-data": "say what is in labelled texts and what is wrong with them",
-    "evaluate": "measure a run on labelled texts",
-    "export": "write a run as the next version of an artifact",
+PROG = NAME
+
+#: Every command and its line in the help, by what users do.
+GROUPS = {
+    "use a model": {
+        "serve": "answer REST and gRPC requests",
+        "predict": "score files offline",
+        "explain": "show what every word of one text adds to the decision",
+    },
+    "make a model": {
+        "train": "train on labelled texts and write a run folder",
+        "check-data": "say what is in labelled texts and what is wrong with them",
+        "evaluate": "measure a run on labelled texts",
+        "export": "write a run as the next version of an artifact",
+    },
+    "operate": {
+        "check": "verify an artifact: digests, shapes, golden answer",
+        "copy": "write an artifact under another name or version",
+        "drift": "compare a request log with the training, or with another log",
+    },
 }
+
+COMMANDS = {command: line for group in GROUPS.values() for command, line in group.items()}
 
 #: The commands that need the extra `train`, and the packages that it installs.
 TRAINING = {"train", "check-data", "evaluate", "export"}
@@ -41,16 +52,22 @@ class _Version(argparse.Action):
 
 def parser() -> argparse.ArgumentParser:
     """The command line up to the name of the command; what follows is the command's own."""
-    top = argparse.ArgumentParser(
+    listed = [
+        f"{title}:\n" + "\n".join(f"    {each:12}{line}" for each, line in group.items())
+        for title, group in GROUPS.items()
+    ]
+    top = Parser(
         prog=PROG,
-        description="Train, export and serve the Conv1D text classifier.",
-        epilog=f"`{PROG} COMMAND --help` lists the flags of a command. train, evaluate and export need TensorFlow: "
-        f'pip install "{PROG}[train]"',
+        usage="%(prog)s [-h] [--version] COMMAND ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Train, export and serve the Conv1D text classifier.\n\n" + "\n\n".join(listed),
+        epilog=f"`{PROG} COMMAND --help` lists the flags of a command.\n{', '.join(sorted(TRAINING))} need TensorFlow: "
+        f"{install_hint('train')}",
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, line in COMMANDS.items():
-        commands.add_parser(name, help=line, add_help=False)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
+    for name in COMMANDS:
+        commands.add_parser(name, add_help=False)
     return top
 
 
@@ -80,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _training_is_missing() -> int:
-    print(f'{PROG}: training and export need TensorFlow: pip install "{PROG}[train]"', file=sys.stderr)
+    print(f"{PROG}: training and export need TensorFlow: {install_hint('train')}", file=sys.stderr)
     return 2
 
 

@@ -11,12 +11,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
+from sentiment_conv1d.model.commands.default_repository import find_artifact
+from sentiment_conv1d.model.commands.parser import Parser
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tables.format import add_format_flags
 from sentiment_conv1d.service.errors import RequestError, exit_status
 from sentiment_conv1d.service.flags import add_flags
 from sentiment_conv1d.service.settings import ProviderChoice, read_settings
 from sentiment_conv1d.service.telemetry import logs
+
+#: What the help says about the default model repository.
+RULE = (
+    "Models come from the folder model_repository in the working directory if it exists, and otherwise from the "
+    "package, which contains the shipped models. --model-repository names another folder or a URL."
+)
+
+_ARTIFACT = "a folder REPOSITORY/NAME/VERSION, or NAME/VERSION in the default model repository"
 
 #: Settings of the commands that start no server.
 _OFFLINE_SETTINGS = ("model_repository", "model_cache", "default_model", "execution_provider", "device", "threads")
@@ -25,18 +35,24 @@ _SCORING_SETTINGS = (*_OFFLINE_SETTINGS, "max_text_characters")
 
 def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    top = argparse.ArgumentParser(prog=prog, description="Serve the Conv1D text classifier.")
+    top = Parser(prog=prog, description="Serve the Conv1D text classifier.", epilog=RULE)
     commands = top.add_subparsers(dest="command", required=True)
 
-    serve = commands.add_parser("serve", help="serve the models over REST and gRPC")
+    serve = commands.add_parser(
+        "serve",
+        help="serve the models over REST and gRPC",
+        usage=f"{prog} serve [-h] [FLAG ...]",
+        description="Serve the models over REST and gRPC. The variable in brackets sets the same as the flag.",
+        epilog=RULE,
+    )
     add_flags(serve)
     serve.set_defaults(run=_serve)
 
-    _add_predict(commands.add_parser("predict", help="score files offline"))
+    _add_predict(commands.add_parser("predict", help="score files offline", epilog=RULE))
 
-    explain = commands.add_parser("explain", help="show what every word of one text adds to the decision")
+    explain = commands.add_parser("explain", help="show what every word of one text adds to the decision", epilog=RULE)
     explain.add_argument("text", help="the text; - reads it from standard input")
-    explain.add_argument("--label", help="label to explain (default: the predicted one)")
+    explain.add_argument("--label", metavar="LABEL", help="label to explain (default: the predicted one)")
     explain.add_argument(
         "--colour",
         choices=("auto", "always", "never"),
@@ -47,13 +63,20 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     explain.set_defaults(run=_explain)
 
     check = commands.add_parser("check", help="verify an artifact: digests, shapes, golden answer")
-    check.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
-    check.add_argument("--execution-provider", choices=get_args(ProviderChoice), default="cpu")
+    check.add_argument("artifact", type=Path, metavar="ARTIFACT", help=_ARTIFACT)
+    check.add_argument(
+        "--execution-provider",
+        choices=get_args(ProviderChoice),
+        default="cpu",
+        help="what computes the golden answer (default: cpu)",
+    )
     check.set_defaults(run=_check)
 
     copy = commands.add_parser("copy", help="copy an artifact to another name or version")
-    copy.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
-    copy.add_argument("target", type=Path, metavar="new_artifact", help="a folder of that form that does not exist")
+    copy.add_argument("artifact", type=Path, metavar="ARTIFACT", help=_ARTIFACT)
+    copy.add_argument(
+        "target", type=Path, metavar="NEW_ARTIFACT", help="a folder REPOSITORY/NAME/VERSION that does not exist"
+    )
     copy.set_defaults(run=_copy)
 
     _add_drift(commands.add_parser("drift", help="compare a request log with the training, or with another log"))
@@ -70,10 +93,13 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     )
     predict.add_argument(
         "--out",
+        metavar="FILE_OR_FOLDER",
         help="a .jsonl, .csv or .parquet file, a folder for parts, or - for standard output (default: FILE.predictions "
         "beside the only FILE, or standard output for standard input)",
     )
-    predict.add_argument("--text-column", default="text", help="column that contains the texts (default: text)")
+    predict.add_argument(
+        "--text-column", metavar="COLUMN", default="text", help="column that contains the texts (default: text)"
+    )
     add_format_flags(predict)
     predict.add_argument("--columns", metavar="A,B", help="columns of the input to pass through (default: all)")
     predict.add_argument(
@@ -94,9 +120,15 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     )
     predict.add_argument("--engine", choices=("local", "ray"), default="local", help="where to score (default: local)")
     predict.add_argument(
-        "--workers", type=_at_least(0), default=0, help="processes, or Ray actors; 0: one per processor (default: 0)"
+        "--workers",
+        type=_at_least(0),
+        default=0,
+        metavar="N",
+        help="processes, or Ray actors; 0: one per processor (default: 0)",
     )
-    predict.add_argument("--part-rows", type=_at_least(1), default=8192, help="the most rows per part (default: 8192)")
+    predict.add_argument(
+        "--part-rows", type=_at_least(1), metavar="ROWS", default=8192, help="the most rows per part (default: 8192)"
+    )
     predict.add_argument("--overwrite", action="store_true", help="replace an existing output and start again")
     add_flags(predict, _SCORING_SETTINGS)
     predict.set_defaults(run=_predict)
@@ -108,7 +140,7 @@ def _add_drift(drift: argparse.ArgumentParser) -> None:
     )
     reference = drift.add_mutually_exclusive_group(required=True)
     reference.add_argument(
-        "--artifact", type=Path, metavar="FOLDER", help="compare with the statistics of <repository>/<name>/<version>"
+        "--artifact", type=Path, metavar="ARTIFACT", help=f"compare with the statistics of {_ARTIFACT}"
     )
     reference.add_argument("--against", nargs="+", type=Path, metavar="LOG", help="compare with an earlier log")
     drift.add_argument("--model", metavar="NAME", help="with --against: the model, if the logs contain several")
@@ -196,7 +228,7 @@ def _check(options: argparse.Namespace) -> int:
     from sentiment_conv1d.model.artifact import NOT_COMPARED, check_place, read_artifact
     from sentiment_conv1d.service.inference.classifier import Classifier
 
-    artifact = read_artifact(options.artifact.absolute())
+    artifact = read_artifact(find_artifact(options.artifact).absolute())
     check_place(artifact)
     manifest = artifact.manifest
     print(f"{options.artifact}: {manifest.name}, version {manifest.version}, labels {', '.join(manifest.labels)}")
@@ -213,7 +245,7 @@ def _check(options: argparse.Namespace) -> int:
 def _copy(options: argparse.Namespace) -> int:
     from sentiment_conv1d.model.artifact import copy
 
-    manifest = copy(options.artifact, options.target).manifest
+    manifest = copy(find_artifact(options.artifact), options.target).manifest
     print(f"{options.target}: {manifest.name}, version {manifest.version}")
     return 0
 

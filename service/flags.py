@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from sentiment_conv1d.model.commands.default_repository import FOLDER
 from sentiment_conv1d.service.setting_names import flag, shown, variable
 from sentiment_conv1d.service.settings import Settings
 
@@ -64,7 +65,7 @@ def add_flags(parser: argparse.ArgumentParser, names: tuple[str, ...] = tuple(Se
 
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
-    meaning = f"{field.description} [{variable(name)}, default: {shown(field.default)}]".replace("%", "%%")
+    meaning = f"{field.description} [{variable(name)}, default: {default_of(field)}]".replace("%", "%%")
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     if field.annotation is bool:
         group.add_argument(flag(name), default=None, help=meaning, action=argparse.BooleanOptionalAction)
@@ -84,3 +85,8 @@ def metavar(name: str, field: FieldInfo) -> str:
     if kinds or field.annotation is int:
         return kinds[0] if kinds else "N"
     return "FILE" if Path in (field.annotation, *get_args(field.annotation)) else "VALUE"
+
+
+def default_of(field: FieldInfo) -> str:
+    """Return the default of a setting as the documentation writes it."""
+    return shown(field.default if field.default_factory is None else FOLDER)

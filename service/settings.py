@@ -14,12 +14,13 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from sentiment_conv1d.model.commands.default_repository import readable_repository
+from sentiment_conv1d.model.commands.parser import suggestion
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
@@ -32,8 +33,9 @@ ProviderChoice = Literal["auto", "cpu", "cuda"]
 #: Default number of rows per run on a GPU.
 BATCH_ROWS = 64
 
-#: The models next to the code. An installed package contains them; in a checkout and in an image this is a link.
-_SHIPPED = Path(__file__).parents[1] / "model_repository"
+#: The values of a setting that was a switch in earlier versions, in small letters.
+_SWITCH = dict.fromkeys(("true", "1", "yes", "y", "t", "on"), "on")
+_SWITCH |= dict.fromkeys(("false", "0", "no", "n", "f", "off"), "off")
 
 #: The least that a request holds besides its body. An ordinary one holds less.
 _REQUEST_BYTES = 10 * 1024
@@ -45,24 +47,17 @@ _ROUTE = r"^(/[A-Za-z0-9._~:-]+)+$"
 _ORIGINS = r"^(\*|https?://[a-z0-9.:\[\]-]+( *, *https?://[a-z0-9.:\[\]-]+)*)$"
 
 
-def _as_choice(value: object) -> object:
-    """Return `on` or `off` for the values of a setting that was a switch in earlier versions, such as `true`."""
-    try:
-        return "on" if TypeAdapter(bool).validate_python(value) else "off"
-    except ValidationError:
-        return value
-
-
 class Settings(BaseModel):
     """The settings. A flag overrides the environment, and the environment overrides the default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model_repository: Annotated[str, BeforeValidator(os.fspath)] = Field(
-        "model_repository" if _SHIPPED.is_symlink() else str(_SHIPPED),
+        default_factory=lambda: str(readable_repository()),
         min_length=1,
         description="Folder of the models, `<name>/<version>/`, or its URL, such as `s3://bucket/models`. URLs need "
-        "the `remote` extra.",
+        "the `remote` extra. If the working directory has no folder `model_repository`, the default is the shipped "
+        "models.",
     )
     model_cache: Path | None = Field(
         None,
@@ -71,8 +66,7 @@ class Settings(BaseModel):
     )
     default_model: str | None = Field(
         None,
-        description="Model for requests that name no model. By default the only model, or `imdb-cnn` if there are "
-        "several.",
+        description="Model for requests that name no model. None: the only model, or `imdb-cnn` if there are several.",
     )
     versions: str = Field(
         "newest:1",
@@ -80,17 +74,17 @@ class Settings(BaseModel):
         "in `newest:2 imdb-cnn=only:3,4`.",
     )
     version_labels: str = Field(
-        "", description="Labels by which requests can name versions, as in `imdb-cnn=stable:3,canary:4`."
+        "", description="Labels that name versions in requests, as in `imdb-cnn=stable:3,canary:4`. None: no labels."
     )
     split: str = Field(
         "",
         description="Weights by which the requests that name no version are split between versions, as in "
-        "`imdb-cnn=3:90,4:10` or `imdb-cnn=stable:90,canary:10`.",
+        "`imdb-cnn=3:90,4:10` or `imdb-cnn=stable:90,canary:10`. None: the newest version answers.",
     )
     shadow: str = Field(
         "",
         description="A version that also classifies a percentage of the requests that name no version, to compare it "
-        "with the version that answers, as in `imdb-cnn=4:20`.",
+        "with the version that answers, as in `imdb-cnn=4:20`. None: no comparison.",
     )
     strict: bool = Field(
         False,
@@ -120,22 +114,23 @@ class Settings(BaseModel):
     )
     uds: Path | None = Field(
         None,
-        description="Path of a Unix domain socket on which REST listens instead of a port. Its owner and group can "
-        "connect.",
+        description="Path of a Unix domain socket for REST, for its owner and group. None: the port.",
     )
     grpc: bool = Field(True, description="Whether to serve gRPC.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 chooses a free port and logs it.")
     grpc_uds: Path | None = Field(
         None,
-        description="Path of a Unix domain socket on which gRPC listens instead of a port. Its owner and group can "
-        "connect.",
+        description="Path of a Unix domain socket for gRPC, for its owner and group. None: the port.",
     )
     tls_certificate: Path | None = Field(
-        None, description="A PEM file with the server's certificate chain. REST and gRPC then accept only TLS."
+        None,
+        description="A PEM file with the server's certificate chain. REST and gRPC then accept only TLS. None: no TLS.",
     )
-    tls_key: Path | None = Field(None, description="A PEM file with the certificate's private key.")
+    tls_key: Path | None = Field(None, description="A PEM file with the certificate's private key. None: no TLS.")
     tls_client_ca: Path | None = Field(
-        None, description="A PEM file with authorities. Callers must have a certificate signed by one of them."
+        None,
+        description="A PEM file with authorities, one of which must have signed a caller's certificate. None: callers "
+        "need no certificate.",
     )
     cors_origins: str | None = Field(
         None,
@@ -146,13 +141,13 @@ class Settings(BaseModel):
     predict_route: str | None = Field(
         None,
         pattern=_ROUTE,
-        description="Additional path that accepts rows under `instances`, as Vertex AI requires.",
+        description="Additional path that accepts rows under `instances`, as Vertex AI requires. None: no such path.",
         json_schema_extra={"variables": ["AIP_PREDICT_ROUTE"]},
     )
     health_route: str | None = Field(
         None,
         pattern=_ROUTE,
-        description="Additional path for readiness, as Vertex AI requires.",
+        description="Additional path for readiness, as Vertex AI requires. None: no such path.",
         json_schema_extra={"variables": ["AIP_HEALTH_ROUTE"]},
     )
     execution_provider: ProviderChoice = Field(
@@ -187,19 +182,21 @@ class Settings(BaseModel):
     api_keys: SecretStr | None = Field(
         None,
         description="API keys, separated by commas. Callers must send one as `Authorization: Bearer` or `X-API-Key`. "
-        "Prefer the environment or a file to the command line.",
+        "Prefer the environment or a file to the command line. None: only those of the file.",
     )
-    api_key_file: Path | None = Field(None, description="A file with one API key per line, read again when it changes.")
+    api_key_file: Path | None = Field(
+        None, description="A file with one API key per line, read again when it changes. None: no file."
+    )
     admin: Literal["off", "key", "open"] = Field(
         "off",
         description="Who can load, unload and route models. off: nobody. key: callers with an administration key. "
         "open: everyone who can send requests.",
     )
     admin_keys: SecretStr | None = Field(
-        None, description="Administration keys, sent like API keys and valid wherever API keys are."
+        None, description="Administration keys, sent like API keys and valid where these are. None: those of the file."
     )
     admin_key_file: Path | None = Field(
-        None, description="A file with one administration key per line, read again when it changes."
+        None, description="A file with one administration key per line, read again when it changes. None: no file."
     )
     open_health: bool = Field(
         True,
@@ -281,12 +278,12 @@ class Settings(BaseModel):
     )
 
     request_log: str | None = Field(
-        None,
-        description="Folder, or http:// or https:// URL, for a sample of the requests with their predictions. None: no "
-        "request log.",
+        None, description="Folder, or URL, for a sample of the requests with their predictions. None: no request log."
     )
     request_log_sample: float = Field(0.01, gt=0, le=1, description="Share of the requests in the request log.")
-    request_log_texts: Annotated[Literal["off", "mask", "on"], BeforeValidator(_as_choice)] = Field(
+    request_log_texts: Annotated[
+        Literal["off", "mask", "on"], BeforeValidator(lambda value: _SWITCH.get(str(value).lower(), value))
+    ] = Field(
         "off",
         description="Whether the request log contains the texts, which can be personal data. mask: with placeholders "
         "for numbers, e-mail addresses, URLs with user information, and the names of `--request-log-names`. The flag "
@@ -294,12 +291,10 @@ class Settings(BaseModel):
         json_schema_extra={"bare": "on"},
     )
     request_log_names: Path | None = Field(
-        None, description="A file with one name per line, which `--request-log-texts mask` replaces."
+        None, description="A file with one name per line, which `--request-log-texts mask` replaces. None: no names."
     )
     request_log_bytes: int = Field(
-        16 * 1024 * 1024,
-        ge=1,
-        description="Bytes of a request log file until it is rotated. A worker has up to five files.",
+        16 * 1024 * 1024, ge=1, description="Bytes per file of the request log. A worker has up to five files."
     )
 
     @field_validator("versions")
@@ -386,7 +381,7 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
     known = {variable(name) for name in Settings.model_fields}
     for key in environment:
         if key.startswith(ENVIRONMENT_PREFIX) and key not in known:
-            raise StartupError(f"{key} is not a setting; docs/settings.md and --help list the settings")
+            raise StartupError(f"{key} is not a setting{suggestion(key, known)} (serve --help lists the settings)")
     for name in Settings.model_fields:
         given = [(environment[key], key) for key in variables(name) if environment.get(key)]
         if flags.get(name) is not None:

@@ -20,6 +20,7 @@ LIGHT = {
     "explaining",
     "graphs",
     "layers",
+    "commands",
     "tables",
     "artifact",
     "model_card",

@@ -12,6 +12,7 @@ import onnxruntime
 
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.model.artifact import ParityCheck
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.input_shape import InputShape
 
@@ -175,7 +176,9 @@ def _check(
         )
     changed = np.flatnonzero(decide_all(truth, threshold) != decide_all(answers, threshold))
     if len(changed):
-        raise ParityError(f"{inputs}: {len(changed)} labels differ from {against}, the first in review {changed[0]}")
+        raise ParityError(
+            f"{inputs}: {counted(len(changed), 'different label')} from {against}, the first in review {changed[0]}"
+        )
     return ParityCheck(against=against, inputs=inputs, examples=len(truth), largest_difference=float(difference.max()))
 
 

@@ -26,8 +26,12 @@ def add_sources(command: argparse.ArgumentParser, name: str, meaning: str, **set
 
 def add_reading_flags(command: argparse.ArgumentParser) -> None:
     """Add the flags that control how sources are read."""
-    command.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
-    command.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
+    command.add_argument(
+        "--text-column", metavar="COLUMN", default="text", help="column of the texts in a file (default: text)"
+    )
+    command.add_argument(
+        "--label-column", metavar="COLUMN", default="label", help="column of the labels in a file (default: label)"
+    )
     add_format_flags(command)
     command.add_argument(
         "--on-bad-rows",

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts
 from sentiment_conv1d.model.data.faults import BadDataError, OnBadRows, hints
 from sentiment_conv1d.model.data.rows import Columns, Row
@@ -149,7 +150,7 @@ def _joined(parts: Sequence[Part]) -> Part:
 
 
 def _describe(part: Part, examples: Examples) -> str:
-    return f"{len(examples):,} reviews of {part.name}"
+    return f"{counted(len(examples), 'review')} of {part.name}"
 
 
 def _label_names(rows: Sequence[Row], spelled: dict[str, str], named_integers: bool) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.data.plan import Plan
 from sentiment_conv1d.model.tokenizer import Tokenizer
 
@@ -93,9 +94,14 @@ class Profile:
                 "them, and their scores mean little"
             )
         if self.leaked:
-            yield f"{self.leaked:,} texts to measure on are also training texts, so the metrics are too good"
+            text = (
+                "text to measure on is also a training text"
+                if self.leaked == 1
+                else "texts to measure on are also training texts"
+            )
+            yield f"{self.leaked:,} {text}, so the metrics are too good"
         if self.contradictory:
-            yield f"{self.contradictory:,} training texts occur with several labels"
+            yield f"{counted(self.contradictory, 'training text')} with several labels"
         if self.repeated:
             yield f"{self.repeated:,} training texts repeat an earlier one"
         if self.majority[1] > _MOSTLY:

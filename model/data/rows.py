@@ -56,8 +56,8 @@ def read_rows(
     rows: list[Row] = []
     own: list[Fault] = []
     with open_table(path, form, own) as table:
-        for column in columns:
-            table.require(column)
+        table.require(columns.text, "--text-column")
+        table.require(columns.label, "--label-column")
         names = table.label_names(columns.label) or label_names
         for chunk in table.chunks(columns):
             for number, text, label in _values(table, chunk, columns):

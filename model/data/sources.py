@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.data import review_files
 from sentiment_conv1d.model.data.rows import Columns, Row, read_rows
 from sentiment_conv1d.model.tables import READABLE, DataError, Fault, Format, extension
@@ -39,7 +40,7 @@ class Part:
 
     def describe(self) -> str:
         """Describe the part in words."""
-        return f"{len(self.rows):,} reviews of {self.name}"
+        return f"{counted(len(self.rows), 'review')} of {self.name}"
 
 
 #: A function that reads the part "train", "test" or `UNLABELLED_PART` of a source; None if the source lacks the part.

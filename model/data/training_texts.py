@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.data.examples import Examples, LabelledTexts
 from sentiment_conv1d.model.tables import DataError
 
@@ -56,7 +57,7 @@ def measurable(loaded: LabelledTexts, trained_on: TrainingTexts | None) -> tuple
     nothing is left out. The description says which of these cases applies.
     """
     examples = loaded.examples
-    everything = f"{len(examples):,} reviews of {loaded.source}"
+    everything = f"{counted(len(examples), 'review')} of {loaded.source}"
     if trained_on is None:
         return examples, f"{everything}, which may include training texts"
     held_out = trained_on.held_out(examples)

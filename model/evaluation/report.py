@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Profile
 from sentiment_conv1d.model.decision import DecisionRule
@@ -122,7 +123,7 @@ def report_html(
         parameters=parameters,
         duration=_duration(seconds),
         evaluation=evaluation,
-        measured="" if evaluation is None else f"{len(evaluation.labels):,} texts",
+        measured="" if evaluation is None else counted(len(evaluation.labels), "text"),
         headline=[] if evaluation is None else _headline(evaluation, profile),
         layers=list(_layers(configuration, vocabulary_size or configuration.vocabulary_size)),
         epochs=_epochs(history["epochs"]),

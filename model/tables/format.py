@@ -16,10 +16,15 @@ class Format(NamedTuple):
 def add_format_flags(command: argparse.ArgumentParser) -> None:
     """Add the flags of a command that reads tables."""
     command.add_argument(
-        "--delimiter", type=_delimiter, help="what separates the fields of a CSV file (default: what its header shows)"
+        "--delimiter",
+        type=_delimiter,
+        metavar="CHARACTER",
+        help="what separates the fields of a CSV file (default: what its header shows)",
     )
     command.add_argument(
-        "--encoding", help="encoding of text files, for example cp1252 (default: that of a byte order mark, or UTF-8)"
+        "--encoding",
+        metavar="NAME",
+        help="encoding of text files, for example cp1252 (default: that of a byte order mark, or UTF-8)",
     )
 
 

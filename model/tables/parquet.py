@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.tables.errors import DataError
 
 try:
@@ -15,10 +16,7 @@ try:
     from pyarrow import types
     from pyarrow.parquet import ParquetFile
 except ImportError as error:
-    raise DataError(
-        "reading or writing Parquet needs pyarrow, install the `parquet` extra "
-        "(`pip install --require-hashes -r requirements/parquet.txt`)"
-    ) from error
+    raise DataError(f"reading or writing Parquet needs pyarrow, {install_hint('parquet')}") from error
 
 from sentiment_conv1d.model.tables.class_label import class_names
 from sentiment_conv1d.model.tables.plain import plain

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -14,6 +16,12 @@ from sentiment_conv1d.model.tables.faults import Fault
 #: texts of a chunk by length: 2,048 take 8 % less processor time than 256.
 CHUNK_ROWS = 2048
 CHUNK_BYTES = 2**22
+
+#: The usual names of the columns that a flag names.
+_USUAL_NAMES = {
+    "--text-column": ("text", "review", "review_text", "sentence", "comment", "content", "body", "message", "tweet"),
+    "--label-column": ("label", "sentiment", "class", "category", "target", "rating", "stars"),
+}
 
 
 class Row(NamedTuple):
@@ -96,10 +104,10 @@ class Table(ABC):
             raise DataError(str(fault))
         self.faults.append(fault)
 
-    def require(self, column: str) -> None:
-        """Raise `DataError` if no row can have this column."""
+    def require(self, column: str, flag: str = "") -> None:
+        """Raise `DataError` if no row can have this column, which a flag of the command line names."""
         if self.columns is not None:
-            require_column(self.place, self.columns, column)
+            require_column(self.place, self.columns, column, flag)
 
     def __enter__(self) -> Self:
         return self
@@ -108,11 +116,20 @@ class Table(ABC):
         self._file.close()
 
 
-def require_column(place: str, columns: Collection[str], column: str) -> None:
-    """Raise `DataError` if the column is missing."""
+def require_column(place: str, columns: Collection[str], column: str, flag: str = "") -> None:
+    """Raise `DataError` if the column is missing. The message suggests the flag with the likeliest column."""
     if column not in columns:
         there_are = ", ".join(map(repr, columns)) or "none"
-        raise DataError(f"{place}: there is no column {column!r}; columns: {there_are}")
+        hint = f"; if it has another name, use {flag} {_likeliest(column, columns, flag)}" if flag else ""
+        raise DataError(f"{place}: there is no column {column!r}; columns: {there_are}{hint}")
+
+
+def _likeliest(column: str, columns: Collection[str], flag: str) -> str:
+    """Return the column that the user probably means, as a word of a shell, or the word COLUMN."""
+    names = {each.lower(): each for each in columns}
+    usual = [each for each in _USUAL_NAMES.get(flag, ()) if each in names]
+    alike = usual or get_close_matches(column.lower(), names, 1)
+    return shlex.quote(names[alike[0]]) if alike else "COLUMN"
 
 
 def require_distinct(place: str, columns: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.tables.errors import DataError
 from sentiment_conv1d.model.tables.lines import Lines
 from sentiment_conv1d.model.tables.table import (
@@ -160,7 +161,7 @@ class CsvTable(LineTable):
                 yield Row(number, dict(zip(self.columns, fields, strict=True)))
             else:
                 self._lines.take_damage()
-                self.report(number, f"{len(fields)} fields, while the header has {len(self.columns)}")
+                self.report(number, f"{counted(len(fields), 'field')}, while the header has {len(self.columns)}")
 
     def _numbered(self) -> Iterator[tuple[int, list[str]]]:
         """Yield records that are not blank, each with the number of its first line."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tables.files import READ_ERRORS, open_utf8
 
@@ -41,7 +42,7 @@ def read_vectors(path: Path, words: Sequence[str]) -> Vectors:
                 width = width or len(numbers)
                 if len(numbers) != width or not width:
                     raise DataError(
-                        f"{path}: line {number}: {len(numbers)} numbers, while the first vector has {width}"
+                        f"{path}: line {number}: {counted(len(numbers), 'number')}, while the first vector has {width}"
                     )
                 if word in places:
                     rows[places[word]] = np.array(numbers, np.float32)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_conv1d.model.artifact import FILES, is_version
+from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.service.errors import StartupError
@@ -97,9 +98,8 @@ class Store:
             system, path = url_to_fs(self._url)
         except ImportError as error:
             raise StartupError(
-                f"{self.name}: needs a package that is not installed ({error}); the `remote` extra has those "
-                "of S3, Google Cloud Storage, Hugging Face and HTTP "
-                "(`pip install --require-hashes -r requirements/remote.txt`)"
+                f"{self.name}: needs a package that is not installed ({error}); for S3, Google Cloud Storage, Hugging "
+                f"Face and HTTP, {install_hint('remote')}"
             ) from error
         except ValueError as error:
             raise StartupError(f"{self.name}: {error}") from error

@@ -168,6 +168,8 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
                 return
         models.put(open_version(artifact), fingerprint)
 
+    if "://" not in settings.model_repository:
+        logger.info("the model repository is %s", repository.path.absolute())
     choose(repository, models, admit)
     workers = most_workers
     if not settings.workers and not models.keys():  # processes that share a GPU only take its memory

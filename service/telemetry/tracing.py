@@ -19,12 +19,10 @@ try:
     from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
     from opentelemetry.util.types import AttributeValue
 except ImportError as error:
+    from sentiment_conv1d.model.commands.installation import install_hint
     from sentiment_conv1d.service.errors import StartupError
 
-    raise StartupError(
-        "tracing needs OpenTelemetry, install the `tracing` extra "
-        "(`pip install --require-hashes -r requirements/tracing.txt`)"
-    ) from error
+    raise StartupError(f"tracing needs OpenTelemetry, {install_hint('tracing')}") from error
 
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current_trace
 from sentiment_conv1d.service.version import package_version

@@ -42,7 +42,8 @@ def test_run(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.Captu
     ]
     assert printed[11] == "no label changed"
     assert printed[12] == "folded: convolutions of width 2, 3 are table look-ups"
-    assert printed[-1] == f"wrote {tmp_path / 'tiny' / '1'}"
+    assert printed[-2] == f"wrote {tmp_path / 'tiny' / '1'}"
+    assert printed[-1].endswith(f" serve --model-repository {tmp_path} --default-model tiny")
     manifest = read_artifact(tmp_path / "tiny" / "1").manifest
     measured_on = "12 of 60 reviews of reviews.csv; the others are training texts"
     assert any(line.startswith("accuracy: ") and line.endswith(f" on {measured_on}") for line in printed)

@@ -235,7 +235,7 @@ def test_manifest(tmp_path: Path) -> None:
     ("name", "content", "bad"),
     [
         ("in.csv", b'text\na\n\n  \nb\n""\n' + b"x" * 30 + b"\n", {4: "no text", 6: "no text", 7: "30 characters"}),
-        ("in.csv", b"text,id\na,1\nb\nc,3\n\xff,4\ne,5\n", {3: "1 fields, while the header has 2", 5: "not UTF-8"}),
+        ("in.csv", b"text,id\na,1\nb\nc,3\n\xff,4\ne,5\n", {3: "1 field, while the header has 2", 5: "not UTF-8"}),
         (
             "in.jsonl",
             b'{"text":"a"}\n{"text":null}\n{"text":1}\n{}\nnonsense\n[1]\n{"text":"b"}\n',
@@ -610,7 +610,7 @@ def test_standard_input(tmp_path: Path) -> None:
     result = predict("-", "--part-rows", "8", "--workers", "1", input=b"\xef\xbb\xbf" + lines)
     assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == TEXTS[:20]
     result = predict("-", "--format", "csv", "--out", tmp_path / "out.csv", input=b"id,text\n1,good\n2,\n")
-    assert result.stdout.decode() == f"1 reviews scored into {tmp_path / 'out.csv'}\n"
+    assert result.stdout.decode() == f"1 review scored into {tmp_path / 'out.csv'}\n"
     assert [row["id"] for row in read([tmp_path / "out.csv"])] == ["1"]
 
 

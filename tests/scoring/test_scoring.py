@@ -423,7 +423,7 @@ def test_json_without_a_parquet_type(tmp_path: Path, values: list[Any]) -> None:
         ("in.csv", b"id,review\n1,a\n", "line 1: there is no column 'text'; columns: 'id', 'review'"),
         ("in.csv", b"text,id,text\n", "line 1: two columns are named 'text'"),
         ("in.csv", b"text,score\n", "line 1: the column 'score' has the name of one that scoring adds"),
-        ("in.csv", b'text,id\n"a\nb",1\nc\n', "line 4: 1 fields, while the header has 2"),
+        ("in.csv", b'text,id\n"a\nb",1\nc\n', "line 4: 1 field, while the header has 2"),
         ("in.csv", b"text,id\na,1\nb,2,3\n", "line 3: 3 fields, while the header has 2"),
         ("in.csv", b'text\n"a" b\n', "line 2: not valid CSV"),
         ("in.csv", b'text\na\n"b\nc\n', "line 3: not valid CSV (a quote is never closed)"),
@@ -684,10 +684,7 @@ def test_without_pyarrow(tmp_path: Path) -> None:
     """Without pyarrow, the other formats work, and the error for Parquet says what to install."""
     for name in ("in.csv", "in.parquet"):
         write(tmp_path / name, [{"text": "a"}])
-    message = (
-        "reading or writing Parquet needs pyarrow, install the `parquet` extra "
-        "(`pip install --require-hashes -r requirements/parquet.txt`)"
-    )
+    message = "reading or writing Parquet needs pyarrow, install the `parquet` extra: pip install '.[parquet]'"
     names = [".out.csv.parts", ".out.parquet.parts", "in.csv", "in.parquet", "out.jsonl", "out.manifest.json"]
     artifact = MODEL_REPOSITORY / "imdb-cnn" / "1"
     assert run_python(WITHOUT_PYARROW, tmp_path, artifact).splitlines() == [message, message, f"[] {names}"]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.flags import _GROUPS, add_flags, metavar
-from sentiment_conv1d.service.setting_names import flag, shown, variable
+from sentiment_conv1d.service.flags import _GROUPS, add_flags, default_of, metavar
+from sentiment_conv1d.service.setting_names import flag, variable
 from sentiment_conv1d.service.settings import Settings, read_settings, variables
 from tests.processes import PROJECT
 
@@ -249,7 +249,7 @@ def table() -> str:
     """Return the settings as a Markdown table."""
     rows = ["| flag | environment variable | default | what it is |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = f"`{shown(field.default)}`"
+        default = f"`{default_of(field)}`"
         names = ", ".join(f"`{each}`" for each in variables(name))
         rows.append(f"| `{flag(name)}` | {names} | {default} | {field.description} |")
     return "\n".join(rows) + "\n"

@@ -235,7 +235,7 @@ def test_sentiments_of_a_parquet_folder(tmp_path: Path) -> None:
     assert train_pairs(dataset) == [("a joy", "positive"), ("a bore", "negative")]
     assert dataset.test is not None
     assert pairs(dataset.test, dataset.label_names) == [("it sings", "positive")]
-    assert (dataset.source, dataset.test_source) == ("2 reviews of train.parquet", "1 reviews of test.parquet")
+    assert (dataset.source, dataset.test_source) == ("2 reviews of train.parquet", "1 review of test.parquet")
 
 
 def test_unlabelled_reviews_of_a_parquet_folder(tmp_path: Path) -> None:
@@ -529,8 +529,8 @@ def test_table_without_rows(suffix: str, tmp_path: Path) -> None:
     ("content", "said"),
     [
         (b"text,label\na joy,good\na bore, in parts,bad\n", "line 3: 3 fields, while the header has 2"),
-        (b"text,label\na joy,good\na bore\n", "line 3: 1 fields, while the header has 2"),
-        (b'text,label\n"two\nlines",good\na bore\n', "line 4: 1 fields, while the header has 2"),
+        (b"text,label\na joy,good\na bore\n", "line 3: 1 field, while the header has 2"),
+        (b'text,label\n"two\nlines",good\na bore\n', "line 4: 1 field, while the header has 2"),
         (b'text,label\na joy,good\n"a bore,bad\nand,more\n', "line 3: not valid CSV (a quote is never closed)"),
         (b'text,label\n"a joy" indeed,good\n', "line 2: not valid CSV ("),
         (

@@ -189,7 +189,7 @@ def test_several_files_and_a_test_file(tmp_path: Path) -> None:
     dataset = load(paths, test_data=[tmp_path / "test.csv"], progress=False)
     assert pairs(dataset) == ROWS
     assert dataset.source == "4 reviews of a.csv and b.csv"
-    assert dataset.test_source == "1 reviews of test.csv"
+    assert dataset.test_source == "1 review of test.csv"
     assert load_examples(paths, ("good", "bad")).examples.labels.tolist() == [0, 0, 1, 1]
 
 
@@ -216,7 +216,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
         f"  {path}: lines 3, 8 (2 rows): the column 'text' is empty in this row",
         f"  {path}: line 6: 3 fields, while the header has 2",
         f"  {path}: line 7: the column 'label' is empty in this row",
-        f"  {path}: line 9: 1 fields, while the header has 2",
+        f"  {path}: line 9: 1 field, while the header has 2",
         f"  {path}: line 11: not UTF-8 (byte 0xe8 at 3)",
         f"  {path}: label 'fair' has a single example (line 12), but needs 2, one for each part of the data",
     ]

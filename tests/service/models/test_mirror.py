@@ -192,7 +192,10 @@ def test_unreachable_store_without_copies(tmp_path: Path, monkeypatch: pytest.Mo
             r"^http://127\.0\.0\.1:9/models: cannot be read .*no copy of a model",
         ),
         ("nowhere://models", "^nowhere://models: Protocol not known: nowhere"),
-        ("s3://models", "^s3://models: needs a package that is not installed .*requirements/remote.txt"),
+        (
+            "s3://models",
+            "^s3://models: needs a package that is not installed .* install the `remote` extra: pip install .*remote",
+        ),
     ):
         with pytest.raises(StartupError, match=message) as error:
             MirroredRepository(url, tmp_path, ALL, 10)

@@ -1,11 +1,17 @@
-"""The parser of all command lines. It says what the user can have meant by an unknown flag or command."""
+"""The parser of all command lines, which says what an unknown flag or command can mean, and the next command to run."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
+
+from sentiment_conv1d.model.commands.installation import NAME
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,3 +47,15 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     alike = [each for each in words if len(part) > 2 and part in each] or get_close_matches(word, words, 1)
     *others, last = alike[:4] or [""]
     return f"; did you mean {', '.join(others)}{' or ' * bool(others)}{last}?" if last else ""
+
+
+def next_command(*arguments: str) -> str:
+    """Return a command of this project for the shell that started this process, from the same folder."""
+    program, python = Path(sys.argv[0]), Path(sys.executable)
+    if program.name == NAME:
+        found = shutil.which(NAME)
+        on_path = found is not None and program.exists() and Path(found).samefile(program)
+        return shlex.join([NAME if on_path else str(program), *arguments])
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    return shlex.join([str(python), "-m", "sentiment_conv1d", *arguments])

@@ -1,0 +1,136 @@
+"""What the commands say about words that they do not know, and what they print to run next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sentiment_conv1d.__main__ import GROUPS, parser
+from sentiment_conv1d.model.__main__ import parser as training_parser
+from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.parser import next_command, suggestion
+from sentiment_conv1d.model.configuration import Configuration
+from tests.processes import run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage", "hint"),
+    [
+        ("-m sentiment_conv1d sreve", "sentiment-conv1d", "did you mean serve?"),
+        ("-m sentiment_conv1d serve --prot 9000", "sentiment-conv1d serve", "--prot 9000; did you mean --port?"),
+        ("-m service serve --prot=9000", "python -m service serve", "--prot=9000; did you mean --port?"),
+        ("-m service serve --colour", "python -m service serve", "arguments: --colour"),
+        (
+            "-m sentiment_conv1d explain --model accurate",
+            "sentiment-conv1d explain",
+            "did you mean --default-model, --model-cache or --model-repository?",
+        ),
+        ("-m model check-data x.csv --epoch 3", "python -m model check-data", "did you mean --epochs?"),
+        ("-m export run --quantise", "python -m export", "did you mean --quantize?"),
+    ],
+)
+def test_unknown_words(arguments: str, usage: str, hint: str) -> None:
+    """An unknown command or flag gets the usage of its own command and a suggestion. Flags cannot be abbreviated."""
+    finished = run(*arguments.split())
+    first, *_, last = finished.stderr.splitlines()
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert first.startswith(f"usage: {usage} [-h]")
+    assert last.endswith(hint)
+
+
+def test_unknown_variable() -> None:
+    """An unknown variable gets a suggestion."""
+    finished = run("-m", "service", "serve", SENTIMENT_PROT="9000")
+    assert finished.stderr == (
+        "error: SENTIMENT_PROT is not a setting; did you mean SENTIMENT_PORT? (serve --help lists the settings)\n"
+    )
+
+
+def test_suggestion() -> None:
+    """The words that contain the unknown one are suggested before those that are spelled alike."""
+    assert suggestion("--sample", ["--samples", "--ample"]) == "; did you mean --samples?"
+    assert suggestion("quite-different", ["serve"]) == ""
+
+
+def test_groups_of_commands() -> None:
+    """The help lists the commands by what users do."""
+    blocks = parser().format_help().split("\n\n")
+    listed = {block.partition(":")[0]: [line.split()[0] for line in block.splitlines()[1:]] for block in blocks}
+    assert {title: listed[title] for title in GROUPS} == {title: list(group) for title, group in GROUPS.items()}
+
+
+def test_defaults_of_a_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`train --help` states the value of every number in the default preset, and in the presets where it differs."""
+    monkeypatch.setenv("COLUMNS", "10000")
+    with pytest.raises(SystemExit):
+        training_parser().parse_args(["train", "--help"])
+    printed = capsys.readouterr().out
+    assert (
+        "Maximum number of passes over the training reviews. (default: 50; imdb-cnn: 2; kim-cnn: 2; accurate: 8)"
+        in printed
+    )
+    assert "3:100,4:100,5:100 (default: 3:250; kim-cnn: 3:100,4:100,5:100; accurate: 3:512)" in printed
+    assert printed.count("(default: ") >= len(Configuration.model_fields) - 1
+    assert "VALUE" not in printed
+
+
+@pytest.mark.parametrize(
+    ("command", "content", "message"),
+    [
+        ("-m service predict", "id,Review Text,review\n1,a,b\n", "if it has another name, use --text-column review"),
+        ("-m service predict", "id,Texts\n1,a\n", "if it has another name, use --text-column Texts"),
+        ("-m service predict", "a,b\n1,a\n", "columns: 'a', 'b'; if it has another name, use --text-column COLUMN"),
+        ("-m model check-data", "review,label\na,b\n", "if it has another name, use --text-column review"),
+        ("-m model check-data", "text,class\na,b\n", "if it has another name, use --label-column class"),
+    ],
+)
+def test_missing_column(tmp_path: Path, command: str, content: str, message: str) -> None:
+    """If a file has no column of the name, the error lists the columns and suggests the flag with the likeliest one."""
+    (tmp_path / "in.csv").write_text(content)
+    finished = run(*command.split(), str(tmp_path / "in.csv"))
+    assert (finished.returncode, finished.stderr.splitlines()[-1].endswith(message)) == (2, True), finished.stderr
+
+
+@pytest.mark.parametrize("text", ["A lovely film", "A lovely film. " * 300], ids=["short", "longer than a name"])
+def test_text_instead_of_a_file(text: str) -> None:
+    """`predict` with a text instead of a file prints the command that classifies a text."""
+    finished = run("-m", "sentiment_conv1d", "predict", text)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(
+        "error: there is no file of this name; predict takes files. To classify one text, "
+    )
+    command = shlex.split(finished.stderr.partition("run: ")[2])
+    assert command[1:4] == ["-m", "sentiment_conv1d", "explain"] and command[4].startswith("A lovely film")
+    assert len(command[4]) <= 60
+
+
+def test_counted() -> None:
+    """A single thing has no plural."""
+    assert [counted(number, "row") for number in (0, 1, 1200)] == ["0 rows", "1 row", "1,200 rows"]
+
+
+def test_one_review(tmp_path: Path) -> None:
+    """`predict` reports a single review in the singular."""
+    (tmp_path / "in.txt").write_text("good\n")
+    assert run("-m", "service", "predict", str(tmp_path / "in.txt")).stdout.startswith("1 review scored into ")
+
+
+def test_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next command is quoted for the shell, and names the program by its path unless the shell finds it."""
+    program = tmp_path / "a folder" / "sentiment-conv1d"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'import sys; print(sys.argv[1:])' \"$@\"\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    command = next_command("serve", "--model-repository", "it's")
+    assert command.startswith(f"'{program}' serve ")
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    assert next_command("serve", "it's") == """sentiment-conv1d serve 'it'"'"'s'"""
+    for each in (command, next_command("serve", "--model-repository", "it's")):
+        printed = subprocess.run(["sh", "-c", each], capture_output=True, text=True, check=True).stdout
+        assert printed == """['serve', '--model-repository', "it's"]\n"""
