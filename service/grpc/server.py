@@ -128,6 +128,7 @@ class GrpcServer:
             write_seconds=settings.write_timeout,
         )
         self._turns = turns
+        self._failed = partial(state.metrics.failed, "grpc")
         self.listener = Listener(
             protocol="grpc",
             connect=self._connect,
@@ -158,7 +159,7 @@ class GrpcServer:
     def _connect(self, lost: Callable[[Connection], None]) -> GrpcConnection:
         # Clients that connected at the same time reconnect at different times.
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
-        return GrpcConnection(self._loop, limits, self._turns, self._terms.buffers, self._opened, lost)
+        return GrpcConnection(self._loop, limits, self._turns, self._terms.buffers, self._opened, lost, self._failed)
 
     def _opened(
         self, connection: GrpcConnection, stream: int, verb: bytes, path: bytes, received: Fields

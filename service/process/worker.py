@@ -277,6 +277,7 @@ class Worker(uvicorn.Server):
             find_document=self._find_document,
             buffers=self._buffers,
             turns=self._turns,
+            failed=partial(self._state.metrics.failed, "rest"),
             draining=lambda: self._state.readiness.draining,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,

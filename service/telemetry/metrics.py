@@ -46,6 +46,12 @@ _IN_FLIGHT = Metric("sentiment_requests_in_flight", "gauge", "Requests that are 
 _REJECTED = Metric(
     "sentiment_connections_rejected_total", "counter", "Connections rejected, or evicted.", ("protocol", "reason")
 )
+_FAILED = Metric(
+    "sentiment_connections_failed_total",
+    "counter",
+    "Connections that ended because what arrived is not HTTP, or exceeds a limit.",
+    ("protocol", "reason"),
+)
 _REQUESTS_WAITING = Metric("sentiment_requests_waiting", "gauge", "Requests that wait for a run or run.")
 _TEXTS_WAITING = Metric("sentiment_texts_waiting", "gauge", "Texts of these requests.")
 _LOADS = Metric(
@@ -99,6 +105,9 @@ Reason = Literal["died", "hung"]
 #: room for another one.
 Rejection = Literal["limit", "address", "evicted"]
 
+#: Why a connection ended: what arrived on it is not HTTP, or exceeds a limit.
+Failure = Literal["malformed", "limit"]
+
 
 class TooManyModels(StartupError):
     """More versions are served than metrics have room for."""
@@ -134,6 +143,7 @@ class Metrics:
         self._seconds = {key: layout.histogram(_SECONDS, *key) for key in route_keys}
         self._in_flight = layout.numbers(_IN_FLIGHT, product(routes))
         self._rejected = layout.numbers(_REJECTED, product(routes, get_args(Rejection)))
+        self._failed = layout.numbers(_FAILED, product(routes, get_args(Failure)))
         self._requests_waiting = layout.number(_REQUESTS_WAITING)
         self._texts_waiting = layout.number(_TEXTS_WAITING)
         self._loads = layout.numbers(_LOADS, product(get_args(Outcome)))
@@ -187,6 +197,10 @@ class Metrics:
     def rejected(self, protocol: str, reason: str) -> None:
         """Count a connection that was rejected or evicted; `reason` is a `Rejection`."""
         self._counters.row[self._rejected[protocol, reason]] += 1
+
+    def failed(self, protocol: str, reason: str) -> None:
+        """Count a connection that ended because of what arrived on it; `reason` is a `Failure`."""
+        self._counters.row[self._failed[protocol, reason]] += 1
 
     def began(self, protocol: str) -> None:
         """Count the start of a request."""

@@ -266,16 +266,6 @@ def test_memory_for_decompressed_bodies(size: int) -> None:
             assert connection.answer().status == status
 
 
-def test_memory_for_answers() -> None:
-    """An answer that exceeds the memory limit is refused. A file is shared by all answers, so it needs no memory."""
-    with ServerProcess("--max-buffered-bytes", "50000", "--workers", "1") as server:
-        for _ in range(2):
-            metrics = server.client.get("/metrics")
-            assert (metrics.status_code, metrics.json()["error"]["code"]) == (429, "overloaded")
-            assert len(server.client.get("/docs/swagger-ui-bundle.js").content) > 1_000_000
-        assert server.client.get("/livez").status_code == 200
-
-
 def test_memory_for_heads() -> None:
     """A large head counts like a body, and the small head of a health check is never refused for memory."""
     limits = ("--max-buffered-bytes", "28500", "--max-body-bytes", "3600")

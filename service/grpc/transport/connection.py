@@ -66,8 +66,8 @@ class Limits(NamedTuple):
 class GrpcConnection(asyncio.Protocol):
     """Reads a client's frames and passes them to its streams.
 
-    It calls `opened` for every request, with the stream's id and the request's method, path and header fields, whose
-    names are in lower case. If that returns None, the request is not a gRPC call and gets HTTP status 415.
+    It calls `failed` if what arrives is refused, and `opened` for every request, with the stream's id and the request's
+    method, path and header fields, with names in lower case. If that returns None, the request gets HTTP status 415.
     A client that closes its half of the connection counts as disconnected, because it can no longer open windows.
     """
 
@@ -81,20 +81,20 @@ class GrpcConnection(asyncio.Protocol):
         buffers: Buffers,
         opened: Callable[[GrpcConnection, int, bytes, bytes, Fields], Stream | None],
         lost: Callable[[GrpcConnection], None],
+        failed: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._loop = loop
         self._limits = limits
         self.turns = turns
         self._buffers = buffers
         self._opened = opened
-        self._lost = lost
+        self._lost, self._failed = lost, failed
         self._http2 = Http2(self)
         self.sender = Sender(loop, self._http2, limits.write_seconds, self._sent, self._ended)
         self._streams: dict[int, Stream] = {}
         self._last = 0  # the id of the latest stream
-        self._requests = self._resets = 0
-        self._held = 0  # bytes charged to the buffers, for what is read
-        self._unsent = 0  # and for what is written
+        self._requests = self._resets = self._noise = 0
+        self._held = self._unsent = 0  # bytes charged to the buffers, for what is read and for what is written
         self._ready = False  # whether the first SETTINGS have arrived
         self._waiting = False  # whether it waits for its turn to read
         self.admitted = False  # whether an earlier call had access
@@ -102,7 +102,6 @@ class GrpcConnection(asyncio.Protocol):
         self._goaway_at: float | None = None  # when the first GOAWAY was sent
         self._accepting = True  # new streams, until the second GOAWAY
         self._client_leaves = False
-        self._noise = 0
         self._last_ping = -_PING_SECONDS
         self._ping_strikes = 0  # since the last answer
         self._written = 0  # bytes in all
@@ -130,6 +129,7 @@ class GrpcConnection(asyncio.Protocol):
         """Read the complete frames, now or when it is this connection's turn."""
         self._heard = self._loop.time()
         if not self._written and data.startswith(HTTP1_METHODS):
+            self._failed("malformed")
             self._write(HTTP1_REFUSAL)
             self.transport.close()
             return
@@ -281,15 +281,15 @@ class GrpcConnection(asyncio.Protocol):
 
     def read(self, until: float) -> bool:
         """Read until `until`, a time of `perf_counter`. Returns whether there may be more to read."""
-        more, self._reading, failed = False, True, False
+        more, self._reading, failed = False, True, True
         try:
             more = not self.transport.is_closing() and self._http2.read(until)
             self._hold(0 if self.transport.is_closing() else max(0, _COPIES * (self._http2.unread - _UNCOUNTED)))
-        except ConnectionFailed:
-            failed = True
+            failed = False
+        except ConnectionFailed as error:
+            self._failed(error.reason)
         except Exception:
             logger.exception("a gRPC connection failed")  # a defect must not affect other connections
-            failed = True
         self._reading = False
         self._flush()
         if failed:

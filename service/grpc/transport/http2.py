@@ -74,7 +74,15 @@ class Head(NamedTuple):
 
 
 class ConnectionFailed(Exception):
-    """The client violated the protocol or exceeded a limit. The GOAWAY is ready to be sent."""
+    """The client violated the protocol. The GOAWAY is ready to be sent."""
+
+    reason = "malformed"
+
+
+class LimitExceeded(ConnectionFailed):
+    """The client exceeded a limit."""
+
+    reason = "limit"
 
 
 class Handler(Protocol):
@@ -195,9 +203,9 @@ class Http2:
         handle(event)
 
     def fail(self, reason: str) -> None:
-        """End the connection of a client that exceeds a limit. Raises `ConnectionFailed`."""
+        """End the connection of a client that exceeds a limit. Raises `LimitExceeded`."""
         self._connection.close(zttp.H2ErrorCode.ENHANCE_YOUR_CALM)
-        raise ConnectionFailed(reason)
+        raise LimitExceeded(reason)
 
     def send(self, stream: int, *, head: Head | None = None, data: bytes = b"", trailers: Fields | None = None) -> None:
         """Send the next parts of a response: its head, content, and the trailers that end it, which can be empty.

@@ -16,8 +16,10 @@ Headers = Sequence[tuple[bytes, bytes]]
 _UPGRADE = {b"connection", b"upgrade", b"http2-settings"}
 
 
-def check(version: str, headers: Headers) -> None:
-    """Raise `RequestError` if a request must not have this version or these headers (names in lower case)."""
+def check(target: bytes, version: str, headers: Headers) -> None:
+    """Raise `RequestError` if a request must not have this target, version or headers (names in lower case)."""
+    if b"#" in target:
+        raise Malformed("the target has a fragment, which clients must not send")
     if version != "1.1":
         if version == "0.9":  # the parser's version of a request line without one
             raise Malformed("the request line has no version")
@@ -42,6 +44,11 @@ def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -
     """Return the head of a request without its offer to upgrade the protocol."""
     lines = [method + b" " + url + b" HTTP/" + version.encode()]
     lines += [name + b": " + value for name, value in headers if name not in _UPGRADE]
+    options = [
+        option.strip().lower() for name, value in headers if name == b"connection" for option in value.split(b",")
+    ]
+    if b"close" in options:
+        lines.append(b"connection: close")
     return b"\r\n".join([*lines, b"", b""])
 
 

@@ -23,7 +23,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.service.errors import Overloaded, RequestError
+from sentiment_conv1d.service.errors import HeadTooLarge, Overloaded, RequestError
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.server import framing, headers
@@ -48,7 +48,7 @@ _FAREWELL_SECONDS = 0.5
 
 
 class Protocol(AnsweringProtocol):
-    """One connection. It calls `lost` with itself when the connection is lost.
+    """One connection. It calls `lost` with itself when the connection is lost, and `failed` if what arrives is refused.
 
     `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.
     `draining` returns
@@ -69,6 +69,7 @@ class Protocol(AnsweringProtocol):
         buffers: Buffers,
         turns: Turns,
         draining: Callable[[], bool] = lambda: False,
+        failed: Callable[[str], None] = lambda reason: None,
         header_timeout: float,
         write_timeout: float,
     ) -> None:
@@ -77,6 +78,7 @@ class Protocol(AnsweringProtocol):
         self._find_handler = find_handler
         self._find_document = find_document
         self._draining = draining
+        self._failed = failed
         self._header_timeout = header_timeout
         self._write_timeout = write_timeout
         self._wire: Wire | None = None
@@ -130,7 +132,7 @@ class Protocol(AnsweringProtocol):
         if self.parser.should_upgrade():
             return
         version = self.parser.get_http_version()
-        framing.check(version, self.headers)
+        framing.check(self.url, version, self.headers)
         method = self.parser.get_method()
         find = {b"POST": self._find_handler, b"GET": self._find_document}.get(method)
         if find is not None and self._idle and not self.expect_100_continue:
@@ -302,6 +304,7 @@ class Protocol(AnsweringProtocol):
         super().on_headers_complete()
         self._begun = True
         if len(self.pipeline) > MAX_PIPELINED:
+            self._failed("limit")
             self.transport.abort()
             raise httptools.HttpParserError
         size = sum(len(name) + len(value) for name, value in fields)
@@ -332,6 +335,7 @@ class Protocol(AnsweringProtocol):
 
     def _refuse(self, error: RequestError) -> None:
         """Stop reading, and send an error after the responses to all earlier requests."""
+        self._failed("limit" if isinstance(error, HeadTooLarge | Overloaded) else "malformed")
         if self._reading and self._begun and not self._break_off():
             self.transport.close()
             return

@@ -118,6 +118,9 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
     for reason in ("limit", "address", "evicted"):
         for protocol in ("rest", "grpc"):
             assert value(samples, "sentiment_connections_rejected_total", protocol=protocol, reason=reason) == 0
+    for reason in ("malformed", "limit"):
+        for protocol in ("rest", "grpc"):
+            assert value(samples, "sentiment_connections_failed_total", protocol=protocol, reason=reason) == 0
     assert value(samples, "sentiment_model_info", **model) == 1
     assert value(samples, "sentiment_model_state", **model, state="ready", reason="") == 1
     assert value(samples, "sentiment_model_state", **model, state="refused", reason="damaged") == 1

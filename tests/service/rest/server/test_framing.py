@@ -1,7 +1,11 @@
 """Requests that RFC 9112 forbids and requests that it allows, byte by byte on real connections."""
 
-import pytest
+import re
 
+import pytest
+from hyperframe.frame import PingFrame
+
+from tests.attacks.wire import HELLO, PREFACE
 from tests.processes import ServerProcess
 from tests.service.rest.raw import Connection, chunked
 
@@ -26,6 +30,7 @@ CASES: dict[str, tuple[str, list[str], bytes, int]] = {
     "a host that is none": (GET, ["Host: a b"], b"", 400),
     "a host with a path": (GET, ["Host: a/b"], b"", 400),
     "absolute form": ("GET http://test/livez HTTP/1.1", [HOST], b"", 200),
+    "a fragment": ("GET /livez#a HTTP/1.1", [HOST], b"", 400),
     "no version": ("GET /livez", [HOST], b"", 400),
     "HTTP/0.9": ("GET /livez HTTP/0.9", [HOST], b"", 400),
     "HTTP/1.0 without a host": ("GET /livez HTTP/1.0", [], b"", 200),
@@ -86,6 +91,36 @@ def test_statuses(server: ServerProcess, case: str) -> None:
         if status != 200:
             assert answer.headers["connection"] == "close"
             assert connection.is_closed()
+
+
+@pytest.mark.parametrize("option", ["Upgrade, close", "close, Upgrade"])
+def test_upgrade_that_closes(server: ServerProcess, option: str) -> None:
+    """A client that offers an upgrade can also ask to close the connection."""
+    with Connection(server.port) as connection:
+        connection.send(f"{GET}\r\n{HOST}\r\nConnection: {option}\r\nUpgrade: h2c\r\n\r\n".encode())
+        answer = connection.answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert connection.is_closed()
+
+
+def test_invalid_bytes_are_counted() -> None:
+    """Connections that end because of what arrived are counted once each, by protocol and reason."""
+    endless = f"{GET}\r\n{HOST}\r\nX: {'a' * 100_000}\r\n\r\n".encode()
+    pings = HELLO + PingFrame().serialize() * 4
+    expected = {"rest malformed": 2, "rest limit": 1, "grpc malformed": 2, "grpc limit": 1}
+    with ServerProcess("--workers", "1") as server:
+        for port, sent in (
+            *((server.port, b"\x16\x03\x01\x02\x00\x01"), (server.port, f"{GET}\r\n\r\n".encode())),
+            *((server.port, endless), (server.grpc_port, f"{GET}\r\n{HOST}\r\n\r\n".encode())),
+            *((server.grpc_port, PREFACE + bytes(9)), (server.grpc_port, pings)),
+        ):
+            with Connection(port) as connection:
+                connection.send(sent)
+                while not connection.is_closed():
+                    pass
+        found = server.client.get("/metrics").text
+        counted = re.findall(r'connections_failed_total\{protocol="(\w+)",reason="(\w+)"\} (\d+)', found)
+        assert {f"{protocol} {reason}": int(number) for protocol, reason, number in counted} == expected
 
 
 def test_invalid_bytes_after_requests(server: ServerProcess) -> None:
