@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import select
 import socket
 import time
 from collections import Counter
@@ -110,9 +109,9 @@ def unread_answers(server: ServerProcess, times: int) -> int:
 def _leave_unread(opened: Sequence[socket.socket], ask: bytes) -> int:
     """Send the same bytes on every connection, each when the previous one has an answer, and read nothing."""
     for connection in opened:
-        with suppress(OSError):  # the server can reject it
+        with suppress(ConnectionError):  # the server can reject it
             connection.sendall(ask)
-        assert select.select([connection], [], [], PATIENCE)[0], "there is no answer"
+            connection.recv(1, socket.MSG_PEEK)
     return len(opened) * len(ask)
 
 

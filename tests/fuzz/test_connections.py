@@ -1,4 +1,7 @@
-"""Fuzzes HTTP/1.1 and HTTP/2 streams, mostly nearly valid. The worker must stay healthy for other callers."""
+"""Fuzzes HTTP/1.1 and HTTP/2 connections: recorded ones with mutations, and generated ones, mostly nearly valid.
+
+The worker must stay healthy for other callers, and no memory may stay charged.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,11 @@ from hypothesis import strategies as st
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from tests.attacks.wire import PREFACE, frames, message
+from tests.fuzz.recording import record_grpc, record_rest
 from tests.proc import anonymous_megabytes, children
-from tests.processes import PATIENCE, ServerProcess
+from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.grpc.channels import connect
 
 #: Seconds within which another caller must get an answer, and a half-closed connection must end.
@@ -31,6 +36,10 @@ QUIET = 0.02
 
 #: Megabytes by which the worker may grow in total.
 GROWTH = 48
+
+#: `--max-body-bytes` and `--max-buffered-bytes`. The largest body fits only if almost nothing is charged.
+LARGE = 400_000
+BUFFERED = BODY_FACTOR * LARGE + 50_000
 
 _INTERNAL_ERROR = 2  # of HTTP/2
 
@@ -43,6 +52,8 @@ class Target:
         self._client = client
         self._stub = SentimentStub(channel)
         self._workers = children(server.process.pid)
+        self.recorded_rest = record_rest(server.port)
+        self.recorded_grpc = record_grpc(server.grpc_port)
         self._bound = float("inf")
         self.check()
         self._bound = anonymous_megabytes(self._workers) + GROWTH
@@ -80,9 +91,12 @@ class Target:
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
     """Run a server whose log must not contain errors, except for calls with a very short deadline."""
-    with ServerProcess("--workers", "1") as server, connect(server) as channel:
+    flags = ("--workers", "1", "--max-body-bytes", str(LARGE), "--max-buffered-bytes", str(BUFFERED))
+    with ServerProcess(*flags) as server, connect(server) as channel:
         with httpx.Client(base_url=server.url, timeout=PROMPT, trust_env=False) as client:
             yield Target(server, client, channel)
+            large = b'{"text": "good"}'.ljust(LARGE)
+            eventually(lambda: client.post("/v1/predict", content=large).status_code == 200)  # the last ones have ended
         errors = [line for line in server.log if "status=DEADLINE_EXCEEDED" not in line]
         defects = [line for line in errors if " ERROR " in line or "Traceback" in line]
         assert not defects, "".join(server.log[server.log.index(defects[0]) :][:60])
@@ -106,6 +120,48 @@ def spoilt(draw: st.DrawFn, content: bytes) -> bytes:
         again = draw(st.sampled_from([1, 1, 1, 300]))
         content = content[:at] + put * again + content[at + size :]
     return content
+
+
+@st.composite
+def mutated(draw: st.DrawFn, recorded: list[bytes]) -> bytes:
+    """Mutate a recorded connection: change bytes, and repeat, drop or exchange parts of it or of another one."""
+    content = draw(st.sampled_from(recorded))
+    for _ in range(draw(st.integers(0, 2))):
+        other = draw(st.sampled_from(recorded))
+        start, end = sorted((draw(st.integers(0, len(other))), draw(st.integers(0, len(other)))))
+        at, until = sorted((draw(st.integers(0, len(content))), draw(st.integers(0, len(content)))))
+        content = content[:at] + other[start:end] + content[draw(st.sampled_from([at, until])) :]
+    return draw(spoilt(content))
+
+
+def assert_http1(received: bytes) -> None:
+    """Assert that a response begins properly, and that none is an internal error."""
+    assert not received or received.startswith(b"HTTP/1.1 ")
+    assert not re.search(rb"^HTTP/1\.1 500 ", received, re.MULTILINE)
+
+
+def assert_http2(received: bytes) -> None:
+    """Assert that the frames are valid, and that none is an internal error."""
+    if not received.startswith(b"HTTP/1.1 505 "):
+        answered: list[Frame] = list(frames(bytearray(received)))
+        for frame in answered:
+            assert not (isinstance(frame, GoAwayFrame | RstStreamFrame) and frame.error_code == _INTERNAL_ERROR)
+
+
+@given(data=st.data(), leave=st.sampled_from([False, False, True]))
+def test_recorded_requests(target: Target, data: st.DataObject, leave: bool) -> None:
+    """Mutated connections of HTTP/1.1 clients never get an internal error."""
+    pieces = data.draw(cut(data.draw(mutated(target.recorded_rest))))
+    assert_http1(target.send(target.server.port, pieces, leave=leave))
+    target.check()
+
+
+@given(data=st.data(), leave=st.sampled_from([False, False, True]))
+def test_recorded_calls(target: Target, data: st.DataObject, leave: bool) -> None:
+    """Mutated connections of gRPC's client get valid frames and no internal error."""
+    pieces = data.draw(cut(data.draw(mutated(target.recorded_grpc))))
+    assert_http2(target.send(target.server.grpc_port, pieces, leave=leave))
+    target.check()
 
 
 _TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABC-_!#0123", min_size=1, max_size=12)
@@ -176,8 +232,7 @@ def test_any_requests(target: Target, data: st.DataObject, leave: bool) -> None:
     """Pipelined, nearly valid requests that are cut anywhere never get an internal error."""
     whole = b"".join(data.draw(st.lists(requests(), min_size=1, max_size=4)))
     received = target.send(target.server.port, data.draw(cut(data.draw(spoilt(whole)))), leave=leave)
-    assert not received or received.startswith(b"HTTP/1.1 ")
-    assert not re.search(rb"^HTTP/1\.1 500 ", received, re.MULTILINE)
+    assert_http1(received)
     target.check()
 
 
@@ -290,9 +345,5 @@ def sessions(draw: st.DrawFn) -> bytes:
 def test_any_frames(target: Target, data: st.DataObject, leave: bool) -> None:
     """Calls with other frames among them, cut anywhere, get valid frames and no internal error."""
     pieces = data.draw(cut(data.draw(spoilt(data.draw(sessions())))))
-    received = target.send(target.server.grpc_port, pieces, leave=leave)
-    if not received.startswith(b"HTTP/1.1 505 "):
-        answered: list[Frame] = list(frames(bytearray(received)))
-        for frame in answered:
-            assert not (isinstance(frame, GoAwayFrame | RstStreamFrame) and frame.error_code == _INTERNAL_ERROR)
+    assert_http2(target.send(target.server.grpc_port, pieces, leave=leave))
     target.check()
