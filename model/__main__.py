@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -30,6 +30,9 @@ from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.quiet import quiet_tensorflow
 from sentiment_conv1d.model.run import checkpointed_epochs, stages_folder
 from sentiment_conv1d.model.tokenizer import learn
+
+if TYPE_CHECKING:
+    from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
 #: Fields without a flag of the same form: the labels come from the data, and `--convolutions` is defined below.
 _NO_FLAG = {"labels", "convolutions"}
@@ -171,7 +174,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.resume and configuration.recipe == "labels":
         print(f"continuing after epoch {max(checkpointed_epochs(options.out), default=0)}")
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
-    evaluation = trainer.train(
+    measured = trainer.train(
         configuration,
         work,
         options.out,
@@ -183,9 +186,11 @@ def _train(options: argparse.Namespace) -> int:
     )
     if work.faults and options.on_bad_rows == "report":
         print(f"{options.out / BAD_ROWS_FILE} lists the rows that were left out")
-    if evaluation is not None:
+    if measured.network is not None:
         print(f"measured on {work.test_source}:")
-        _print_values(evaluation.values())
+        _print_values(measured.network.values())
+        if measured.baseline is not None:
+            _print_baseline(measured.network, measured.baseline)
     print(f"wrote {options.out} (open {options.out / 'report.html'})")
     print(f"export it with: {next_command('export', str(options.out))}")
     return 0
@@ -296,6 +301,18 @@ def _fraction(text: str) -> float:
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
     return value
+
+
+def _print_baseline(network: Evaluation, baseline: Evaluation) -> None:
+    from sentiment_conv1d.model.evaluation.baseline import BASELINE
+
+    print(f"{BASELINE} on the same texts:")
+    _print_values({"accuracy": baseline.accuracy, "log_loss": baseline.log_loss})
+    if network.accuracy < baseline.accuracy:
+        print(
+            f"warning: {BASELINE} is right more often than this network: try more --epochs, more --patience, "
+            "--convolutions 1:256 --hidden-width 0, or a higher --learning-rate"
+        )
 
 
 def _print_values(values: dict[str, float]) -> None:

@@ -15,6 +15,7 @@ from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Profile
 from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.evaluation.baseline import BASELINE
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, ThresholdScores
 from sentiment_conv1d.model.explaining.reading import Word
@@ -89,6 +90,7 @@ def report_html(
     profile: Profile | None = None,
     vectors: str = "",
     evaluation: Evaluation | None,
+    baseline: Evaluation | None = None,
     texts: Sequence[str] = (),
     explain: Explain | None = None,
     decision: DecisionRule = DecisionRule(),  # noqa: B008
@@ -109,7 +111,8 @@ def report_html(
     `history` has the form that `model.evaluation.plots.learning_curves` needs, and `plots` are PNG files by name.
     `parameters` is the number of weights of the network, and `seconds` is the duration of the training.
     `vocabulary_size` is that of the tokenizer, if it is smaller than in the configuration. `evaluation` is None if
-    nothing was measured, and `best_epoch` is 0 if no epoch was chosen.
+    nothing was measured, `baseline` is that of `model.evaluation.baseline` if there is one, and `best_epoch` is 0 if no
+    epoch was chosen.
     """
     body = _TEMPLATE.render(
         configuration=configuration,
@@ -123,6 +126,7 @@ def report_html(
         parameters=parameters,
         duration=_duration(seconds),
         evaluation=evaluation,
+        baseline=[] if evaluation is None or baseline is None else _against(evaluation, baseline),
         measured="" if evaluation is None else counted(len(evaluation.labels), "text"),
         headline=[] if evaluation is None else _headline(evaluation, profile),
         layers=list(_layers(configuration, vocabulary_size or configuration.vocabulary_size)),
@@ -164,6 +168,12 @@ def _headline(evaluation: Evaluation, profile: Profile | None) -> list[tuple[str
             "mean distance of confidence from accuracy",
         ),
     ]
+
+
+def _against(network: Evaluation, baseline: Evaluation) -> list[tuple[str, str, str]]:
+    """Return the rows of the network and its baseline: name, accuracy and log loss."""
+    rows = (("This network", network), (BASELINE, baseline))
+    return [(name, f"{each.accuracy:.2%}", f"{each.log_loss:.4f}") for name, each in rows]
 
 
 def _layers(configuration: Configuration, vocabulary_size: int) -> Iterator[tuple[Cell, str, str]]:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile, write_faults
 from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
 from sentiment_conv1d.model.evaluation import plots
+from sentiment_conv1d.model.evaluation.baseline import measure_baseline
 from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
@@ -55,6 +56,13 @@ from sentiment_conv1d.model.training.fitting import TrainingError, fit, history
 from sentiment_conv1d.model.training.stages import Stages
 
 
+class Measured(NamedTuple):
+    """A trained network and its baseline on the test texts; None without test texts, or if there is no baseline."""
+
+    network: Evaluation | None
+    baseline: Evaluation | None
+
+
 @dataclass(frozen=True)
 class _Trained:
     """The result of a recipe."""
@@ -80,14 +88,14 @@ def train(
     embeddings: Path | None = None,
     list_bad_rows: bool = False,
     progress: bool = False,
-) -> Evaluation | None:
+) -> Measured:
     """Train, evaluate and write the run folder `out`, which appears when it is complete.
 
     Every epoch writes a checkpoint next to the run folder, from which a training with `resume` continues. The
     checkpoint is removed at the end. A distillation continues without `resume`. `embeddings` is a file of pretrained
     word vectors. With `list_bad_rows`, the run folder lists the rows that were left out of the data.
 
-    Returns the evaluation on the test texts, or None if there are none. Raises `RunError` if the folder cannot be
+    Returns the evaluation on the test texts, and that of the baseline. Raises `RunError` if the folder cannot be
     written or there is nothing to resume, `DataError` if the vectors cannot be read, and `TrainingError`.
     """
     started = time.perf_counter()
@@ -104,13 +112,18 @@ def train(
     else:
         trained = _trained(configuration, work, out, embeddings, overwrite=overwrite, resume=resume, show=progress)
     evaluation = trained.evaluation
+    baseline = None
+    if work.test is not None:
+        characters = trained.tokenizer.cuts_characters
+        baseline = measure_baseline(work.label_names, work.train, work.test, characters=characters)
     with staging(out, overwrite) as folder:
         trained.model.save(folder / KERAS_FILE)
         (folder / TOKENIZER_FILE).write_text(trained.tokenizer.to_json(), encoding="utf-8")
         TrainingTexts.of([*work.train.texts, *work.unlabelled]).write(folder / TRAINING_TEXTS_FILE)
         write_json(folder / CONFIGURATION_FILE, trained.configuration.model_dump(mode="json"))
         write_json(folder / HISTORY_FILE, trained.history)
-        write_json(folder / METRICS_FILE, None if evaluation is None else _metrics(evaluation, work).model_dump())
+        metrics = None if evaluation is None else _metrics(evaluation, baseline, work).model_dump()
+        write_json(folder / METRICS_FILE, metrics)
         if evaluation is not None:
             statistics = _statistics(evaluation, work, trained.tokenizer)
             write_json(folder / STATISTICS_FILE, statistics.model_dump(mode="json"))
@@ -127,6 +140,7 @@ def train(
             profile=profile(work, trained.tokenizer),
             vectors=trained.vectors,
             evaluation=evaluation,
+            baseline=baseline,
             texts=() if work.test is None else work.test.texts,
             explain=partial(explain_words, network.arrays(trained.model, trained.configuration), trained.tokenizer),
             decision=trained.decision,
@@ -140,7 +154,7 @@ def train(
         )
         (folder / REPORT_FILE).write_text(report, encoding="utf-8")
     trained.checkpoints.remove()
-    return evaluation
+    return Measured(evaluation, baseline)
 
 
 def _trained(
@@ -314,13 +328,12 @@ def _with_labels(configuration: Configuration, labels: tuple[str, ...]) -> Confi
         raise TrainingError(first_fault(error)) from error
 
 
-def _metrics(evaluation: Evaluation, work: Plan) -> Metrics:
+def _metrics(evaluation: Evaluation, baseline: Evaluation | None, work: Plan) -> Metrics:
     assert work.test_source is not None
-    return Metrics(
-        measured_on=work.test_source,
-        examples=len(evaluation.labels),
-        values={k: float(v) for k, v in evaluation.values().items()},
-    )
+    values = {name: float(value) for name, value in evaluation.values().items()}
+    if baseline is not None:
+        values |= {"baseline_accuracy": baseline.accuracy, "baseline_log_loss": baseline.log_loss}
+    return Metrics(measured_on=work.test_source, examples=len(evaluation.labels), values=values)
 
 
 def _statistics(evaluation: Evaluation, work: Plan, tokenizer: Tokenizer) -> TextStatistics:

@@ -93,6 +93,15 @@ def report(**changes: Any) -> str:
     return report_html(**arguments | changes)
 
 
+def test_baseline() -> None:
+    """The report compares the network with its baseline on the same texts."""
+    better = Evaluation(("negative", "positive"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.2], [0.8], [0.9]]))
+    html = report(baseline=better)
+    assert "TF-IDF and logistic regression" in html
+    assert html.index("75.00%") < html.index("100.00%")
+    assert "TF-IDF" not in report()
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return PNG files of plots, as a training writes them."""

@@ -108,10 +108,19 @@ def test_files_of_a_run(run_path: Path) -> None:
     assert model.output_shape == (None, 1)
     assert model.get_layer("embedding").input_dim == run.tokenizer.vocabulary_size
     assert run.metrics is not None
-    assert set(run.metrics.values) >= {"accuracy", "log_loss", "roc_auc", "brier", "expected_calibration_error"}
+    measures = {"accuracy", "log_loss", "roc_auc", "brier", "expected_calibration_error"}
+    assert set(run.metrics.values) >= measures | {"baseline_accuracy", "baseline_log_loss"}
     for name in ("learning_curves", "roc", "calibration", "confusion"):
         assert (run_path / "plots" / f"{name}.png").read_bytes().startswith(PNG)
     assert "<html" in (run_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_network_that_loses_to_its_baseline(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`train` prints the baseline on the same texts, and a warning if it is right more often than the network."""
+    assert train(reviews, tmp_path / "run", "--epochs", "1", "--learning-rate", "1e-9") == 0
+    printed = capsys.readouterr().out
+    assert "TF-IDF and logistic regression on the same texts:\n  accuracy  " in printed
+    assert "warning: TF-IDF and logistic regression is right more often than this network" in printed
 
 
 def test_metrics(run_path: Path, reviews: Path, tmp_path: Path) -> None:
@@ -130,7 +139,7 @@ def test_metrics(run_path: Path, reviews: Path, tmp_path: Path) -> None:
     assert main(["evaluate", str(run_path), "--data", str(held_out), "--out", str(out)]) == 0
     found = Metrics.model_validate(document(out / "metrics.json"))
     assert run.metrics is not None
-    assert found.values == pytest.approx(run.metrics.values, abs=1e-6)
+    assert found.values == pytest.approx({name: run.metrics.values[name] for name in found.values}, abs=1e-6)
     assert (found.measured_on, found.examples) == ("12 reviews of held_out.jsonl", 12)
     assert names(out / "plots") == ["calibration.png", "confusion.png", "precision_recall.png", "roc.png"]
 
