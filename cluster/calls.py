@@ -10,7 +10,8 @@ from typing import Any, cast
 from sentiment_conv1d.cluster.replica import Replica
 from sentiment_conv1d.cluster.servicers import Message
 from sentiment_conv1d.service.errors import MessageTooLarge, RequestError, Unauthorized
-from sentiment_conv1d.service.grpc.transport.call import Call, Method
+from sentiment_conv1d.service.grpc.transport.call import Call
+from sentiment_conv1d.service.grpc.transport.method import Method
 from sentiment_conv1d.service.grpc.transport.status import as_refusal, details
 from sentiment_conv1d.service.telemetry.request_ids import HEADER, choose_id
 

@@ -18,7 +18,7 @@ from sentiment_conv1d.service.grpc import oip, sentiment
 from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.server import HEALTH_METHODS, HEALTH_NAMES
-from sentiment_conv1d.service.grpc.transport.call import Method
+from sentiment_conv1d.service.grpc.transport.method import Method
 from sentiment_conv1d.service.inference.classifier import GOLDEN_TOLERANCE
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.order import Order

@@ -234,7 +234,17 @@ def test_links(folder: str) -> None:
 #: Packages and modules of `service` in layers, from the bottom. A module imports from its own package and from lower
 #: layers. Modules of the lowest layer, which has no packages, can import each other.
 LAYERS = (
-    ("errors", "version", "version_policy", "routing_rules", "fingerprint", "prediction", "settings", "flags"),
+    (
+        "errors",
+        "version",
+        "version_policy",
+        "routing_rules",
+        "fingerprint",
+        "prediction",
+        "setting_names",
+        "settings",
+        "flags",
+    ),
     ("telemetry",),
     ("security",),
     ("network",),

@@ -9,7 +9,8 @@ from typing import Any
 from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.grpc.methods import paths, uncounted
-from sentiment_conv1d.service.grpc.transport.call import Call, Method
+from sentiment_conv1d.service.grpc.transport.call import Call
+from sentiment_conv1d.service.grpc.transport.method import Method
 
 SERVICE = POOL.FindServiceByName("grpc.health.v1.Health")
 CHECK, LIST, WATCH = paths(SERVICE, "Check", "List", "Watch")

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from sentiment_conv1d.service.errors import Overloaded
 
-#: Bytes of memory per byte of a body until the request is answered: the body, and its texts as Python strings, with one
-#: byte per character in English and four in a text that contains an emoji. A measured body of 8 MB took 16 to 40 MB.
-BODY_FACTOR = 5
-
 
 class Buffers:
     """The bytes that requests, and answers being written, hold in one worker."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, NamedTuple
 
 from sentiment_conv1d.service.errors import (
     ClientDisconnected,
@@ -25,11 +24,12 @@ from sentiment_conv1d.service.errors import (
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
 from sentiment_conv1d.service.grpc.transport.http2 import Head
 from sentiment_conv1d.service.grpc.transport.messages import Message, Messages, encode, only_message
+from sentiment_conv1d.service.grpc.transport.method import Method
 from sentiment_conv1d.service.grpc.transport.status import as_refusal, error_fields
 from sentiment_conv1d.service.grpc.transport.stream import Stream
 from sentiment_conv1d.service.grpc.transport.terms import Terms
 from sentiment_conv1d.service.grpc.transport.timeout import seconds_of
-from sentiment_conv1d.service.network.buffers import BODY_FACTOR
+from sentiment_conv1d.service.settings import BODY_FACTOR
 
 Trailers = list[tuple[bytes, bytes]]
 
@@ -54,17 +54,6 @@ _PRECISION_SECONDS = 0.01
 
 #: Answers of up to this many bytes are not charged while they wait to be sent. `CALL_BYTES` covers them.
 _UNCOUNTED_BYTES = 4096
-
-
-class Method(NamedTuple):
-    """A method: the coroutine that a call runs, and whether its request and its response are streams.
-
-    `watching` means that a call takes one message and then only sends changes of the server's state.
-    """
-
-    run: Callable[[Call], Coroutine[Any, Any, None]]
-    streaming: bool = False
-    watching: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -8,7 +8,8 @@ import zlib
 
 from sentiment_conv1d.service.errors import Malformed, TooLarge, UnsupportedEncoding
 from sentiment_conv1d.service.network import compression
-from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Charge
+from sentiment_conv1d.service.network.buffers import Charge
+from sentiment_conv1d.service.settings import BODY_FACTOR
 
 #: x-gzip is another name of gzip (RFC 9110, section 8.4.1.3).
 _WINDOW_BITS = compression.WINDOW_BITS | {b"x-gzip": compression.WINDOW_BITS[b"gzip"]}

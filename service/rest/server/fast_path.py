@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from sentiment_conv1d.service.errors import ClientDisconnected
-from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.asgi import PIECE_BYTES
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
+from sentiment_conv1d.service.settings import BODY_FACTOR
 
 #: Answers a request. It raises no error that the client caused. It is canceled if the client disconnects.
 Handler = Callable[[HttpRequest], Coroutine[Any, Any, None]]

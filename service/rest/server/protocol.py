@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from sentiment_conv1d.service.errors import HeadTooLarge, Overloaded, RequestError
-from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
+from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.server import framing, headers
 from sentiment_conv1d.service.rest.server.answering import ASGI_SECONDS, AnsweringProtocol
@@ -32,6 +32,7 @@ from sentiment_conv1d.service.rest.server.asgi import CERTIFIED, CHARGE, DISCARD
 from sentiment_conv1d.service.rest.server.fast_path import FastRequest, FindDocument, FindHandler, Wire
 from sentiment_conv1d.service.rest.server.parsing import FREE_HEAD_BYTES
 from sentiment_conv1d.service.rest.server.refusal import refusal
+from sentiment_conv1d.service.settings import BODY_FACTOR
 
 logger = logging.getLogger(__name__)
 

@@ -19,13 +19,15 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from sentiment_conv1d.service.errors import NotFound, Overloaded, RequestError
 from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import uncounted
-from sentiment_conv1d.service.grpc.transport.call import CALL_BYTES, Call, Method
+from sentiment_conv1d.service.grpc.transport.call import CALL_BYTES, Call
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
 from sentiment_conv1d.service.grpc.transport.http2 import Fields
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, wrap
+from sentiment_conv1d.service.grpc.transport.method import Method
 from sentiment_conv1d.service.grpc.transport.terms import Terms
-from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
+from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
+from sentiment_conv1d.service.settings import BODY_FACTOR
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import LIMITS, Loop, Transport
 

@@ -1,0 +1,17 @@
+"""A method of a gRPC service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+
+class Method(NamedTuple):
+    """A method: the coroutine that a call runs, and whether its request and its response are streams.
+
+    `watching` means that a call takes one message and then only sends changes of the server's state.
+    """
+
+    run: Callable[[Any], Coroutine[Any, Any, None]]  # takes the `Call`
+    streaming: bool = False
+    watching: bool = False
