@@ -343,9 +343,10 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
     if measured and manifest.metrics is not None:
         metrics = manifest.metrics
         print(f"accuracy: {metrics.values['accuracy']:.4f} on {metrics.measured_on}")
-    elif trained.configuration is None:
-        if manifest.text_parity == NOT_COMPARED:
-            print("warning: not compared with the original on texts; --expected compares, and --data measures accuracy")
+    if trained.configuration is None and manifest.text_parity == NOT_COMPARED:
+        more = "" if measured else ", and --data measures accuracy"
+        print(f"warning: {NOT_COMPARED}; --expected compares{more}")
+    if trained.configuration is None and not measured:
         unknown, words = trained.tokenizer.count_words(manifest.golden.text)
         warning = "warning: " if 2 * unknown > words else ""
         print(f"{warning}{unknown} of {words} words of the golden text are not in the vocabulary")

@@ -13,6 +13,7 @@ collect_ignore = ["interop", "cluster/on_ray"]
 _UNMEASURED = (
     "benchmarks",
     "export/test_classic_examples.py",
+    "export/zoo",
     "fuzz",
     "model/evaluation/test_report_in_chromium.py",
     "service/page",

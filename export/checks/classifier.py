@@ -8,10 +8,14 @@ import numpy as np
 
 from sentiment_conv1d.export.checks.parity import Answers, Reviews
 from sentiment_conv1d.export.errors import ExportError, quoted
+from sentiment_conv1d.export.recognition.connections import last_layer
 from sentiment_conv1d.export.sources.trained import Trained
 
 #: How far float32 rounding may move a probability out of [0, 1], or the sum of a row away from 1.
 _TOLERANCE = 1e-4
+
+#: Activations whose values are not probabilities, although all of them may be in [0, 1] on the generated ids.
+_UNBOUNDED = ("linear", "relu", "tanh", "softplus", "elu", "gelu", "selu", "silu")
 
 
 def check_classifier(trained: Trained, reviews: Reviews) -> Literal["sigmoid", "softmax"]:
@@ -19,7 +23,7 @@ def check_classifier(trained: Trained, reviews: Reviews) -> Literal["sigmoid", "
     _check_input(trained)
     answers = _answers(trained, reviews)
     without_words = trained.predict(trained.input_shape.pad([trained.tokenizer.encode("").ids]))
-    if np.isnan(without_words).any():
+    if np.isnan(without_words).any() and not np.isnan(answers).all():
         raise ExportError(
             "the model returns NaN for a text without words: it masks all ids, and averages over none",
             "train it without mask_zero, or with a token that begins every text",
@@ -31,7 +35,7 @@ def check_classifier(trained: Trained, reviews: Reviews) -> Literal["sigmoid", "
             f"the model's outputs have shape {answers.shape}, which does not match {labels} labels",
             "--labels needs one label for each unit of the last layer, or two labels for a single unit",
         )
-    _check_probabilities(answers, trained.model.layers[-1].name)
+    _check_probabilities(answers, last_layer(trained.model))
     return "sigmoid" if columns == 1 else "softmax"
 
 
@@ -62,10 +66,19 @@ def _answers(trained: Trained, reviews: Reviews) -> Answers:
         ) from error
 
 
-def _check_probabilities(answers: Answers, layer: str) -> None:
+def _check_probabilities(answers: Answers, layer: Any) -> None:
     if np.isnan(answers).any():
         raise ExportError("the model returns NaN", "train it again, with a smaller learning rate")
-    if not (np.all(answers >= -_TOLERANCE) and np.all(answers <= 1 + _TOLERANCE)):
-        raise ExportError(f"layer {layer} does not return probabilities", "end the model with a sigmoid or a softmax")
+    unbounded = getattr(getattr(layer, "activation", None), "__name__", "") in _UNBOUNDED
+    if unbounded or not (np.all(answers >= -_TOLERANCE) and np.all(answers <= 1 + _TOLERANCE)):
+        raise ExportError(
+            f"layer {layer.name} does not return probabilities: the model returns logits, or is a regression",
+            "if it was trained with from_logits=True, append keras.layers.Activation('sigmoid') for one unit, or "
+            "'softmax' for several, and save it again; a regression cannot be served",
+        )
     if answers.shape[1] > 1 and not np.allclose(answers.sum(axis=1), 1, atol=_TOLERANCE):
-        raise ExportError(f"the probabilities of layer {layer} do not sum to 1", "end the model with a softmax")
+        raise ExportError(
+            f"the probabilities of layer {layer.name} do not sum to 1: the model has several labels for a text, and "
+            "the service returns one",
+            "export a model for each label, with one unit and two labels, or train a softmax if a text has one label",
+        )

@@ -54,6 +54,11 @@ def skip_idle(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def last_layer(model: Any) -> Any:
+    """Return the layer that computes the output of a model with one output, also if an inner model contains it."""
+    return producer(skip_idle(Tensor(model.outputs[0])))[0]
+
+
 def source(tensor: Tensor) -> Any:
     """Return the symbolic tensor or, for the input of an inner model, the tensor that the model is called with."""
     while type(tensor.value._keras_history.operation) is keras.layers.InputLayer and tensor.outer is not None:

@@ -24,8 +24,12 @@ import tensorflow
 
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.sources.original import Original, reading_ids, reading_texts
+from sentiment_conv1d.export.sources.vectorization import check_supported
 
 _FLOATS = re.compile(r"^b?float\d+$")
+
+#: 0.2 x + 0.5 between 0 and 1 in Keras 2, and x / 6 + 0.5 in Keras 3.
+_HARD_SIGMOID = "hard_sigmoid"
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ def load(path: Path) -> keras.Model:
     """Load the model in a `.keras` or `.h5` file. Raises `ExportError`, which names the layer that cannot be loaded."""
     if not path.is_file():
         raise ExportError(f"{path}: there is no such file", "check the path of the model")
+    _check_activations(path)
     try:
         with _readable(path) as file:
             return keras.models.load_model(file, compile=False)
@@ -158,7 +163,7 @@ def layers(model: Any) -> Iterator[Any]:
 
 def _refusal(path: Path, error: Exception) -> ExportError:
     text = str(error)
-    lambdas = [name for name, kind in _named_layers(path) if kind == "Lambda"]
+    lambdas = [str(each["config"].get("name")) for each in _configured(path) if each.get("class_name") == "Lambda"]
     if lambdas:
         return ExportError(
             f"{path}: layer {', '.join(lambdas)} is a Lambda, whose Python code is not loaded",
@@ -182,17 +187,35 @@ def _refusal(path: Path, error: Exception) -> ExportError:
     )
 
 
+def _check_activations(path: Path) -> None:
+    """Raise `ExportError` for an activation that Keras 2, which wrote the file, computes differently than Keras 3."""
+    version = _keras_version(path)
+    if not version.startswith(("1.", "2.")):
+        return
+    for layer in _configured(path):
+        if _HARD_SIGMOID in (layer["config"].get("activation"), layer["config"].get("recurrent_activation")):
+            raise ExportError(
+                f"{path}: layer {layer['config'].get('name')} has the activation {_HARD_SIGMOID}, which Keras 3 "
+                f"computes differently than Keras {version}, which wrote the file",
+                "save the model as a SavedModel with Keras 2, which contains the computation itself",
+            )
+
+
 def _keras_version(path: Path) -> str:
-    """Return the version of Keras that wrote an HDF5 file; empty if the file does not state it."""
-    if not h5py.is_hdf5(path):
+    """Return the version of Keras that wrote a file; empty if the file does not state it."""
+    if h5py.is_hdf5(path):
+        with h5py.File(path) as file:
+            version = file.attrs.get("keras_version", "")
+        return version.decode() if isinstance(version, bytes) else str(version)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return str(json.loads(archive.read("metadata.json"))["keras_version"])
+    except (OSError, LookupError, TypeError, ValueError, zipfile.BadZipFile):
         return ""
-    with h5py.File(path) as file:
-        version = file.attrs.get("keras_version", "")
-    return version.decode() if isinstance(version, bytes) else str(version)
 
 
-def _named_layers(path: Path) -> list[tuple[str, str]]:
-    """Return the name and class of every layer in a file's configuration; nothing if it cannot be read."""
+def _configured(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the configuration of every layer in a file; nothing if it cannot be read."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -201,14 +224,14 @@ def _named_layers(path: Path) -> list[tuple[str, str]]:
             with h5py.File(path) as file:
                 configuration = json.loads(file.attrs["model_config"])
     except (OSError, LookupError, ValueError):
-        return []
-    return list(_walk(configuration))
+        return
+    yield from _walk(configuration)
 
 
-def _walk(value: Any) -> Iterator[tuple[str, str]]:
+def _walk(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         if isinstance(value.get("config"), dict):
-            yield str(value["config"].get("name")), str(value.get("class_name"))
+            yield value
         value = list(value.values())
     if isinstance(value, list):
         for each in value:
@@ -262,6 +285,7 @@ def _without_vectorization(path: Path, model: Any) -> tuple[Any, Any]:
             f"{path}: the model reads text, and has {len(found)} TextVectorization layers instead of one",
             "export the part of the model that starts with the embedding, with --vocabulary",
         )
+    check_supported(found[0])
     try:
         return keras.Model(_output(found[0], model.outputs[0]), model.outputs[0]), found[0]
     except ValueError as error:

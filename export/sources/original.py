@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow
 
+from sentiment_conv1d.export.sources.vectorization import output_length
+
 #: Texts that a model answers together, if the answer to one does not depend on the others.
 _BATCH = 64
 
@@ -54,9 +56,3 @@ def reading_texts(model: keras.Model, layer: Any) -> Original:
 def reading_ids(model: keras.Model, layer: Any) -> Original:
     """Return the original of a model that is applied to the ids of a separate `TextVectorization` layer."""
     return Original(lambda texts: model(layer(texts), training=False), layer.name, output_length(layer))
-
-
-def output_length(layer: Any) -> int | None:
-    """Return the number of ids that a `TextVectorization` layer returns for every text; None if it differs."""
-    length = layer.get_config()["output_sequence_length"]
-    return None if length is None else int(length)

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.keras_files import Imported, import_model, load
-from sentiment_conv1d.export.sources.original import Original, output_length, reading_ids
+from sentiment_conv1d.export.sources.original import Original, reading_ids
+from sentiment_conv1d.export.sources.vectorization import output_length
 from sentiment_conv1d.export.sources.vocabularies import (
     NOTHING_STATED,
     Asked,

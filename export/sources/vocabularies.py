@@ -13,6 +13,7 @@ import keras
 
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.keras_files import layers, load
+from sentiment_conv1d.export.sources.vectorization import RESERVED, check_supported
 from sentiment_conv1d.model.tokenizer import (
     Rule,
     Tokenizer,
@@ -102,19 +103,13 @@ def read_vectorization(path: Path) -> Any:
             f"{path}: the file contains {len(found)} TextVectorization layers instead of one",
             "save the layer that the model was trained with in a separate model",
         )
+    check_supported(found[0])
     return found[0]
 
 
 def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
     """Return a tokenizer equivalent to a `TextVectorization` layer. Raises `ExportError` if there is none."""
-    configuration = layer.get_config()
-    for name, known in (("split", ("whitespace",)), ("ngrams", (None,)), ("output_mode", ("int",))):
-        if configuration[name] not in known:
-            raise ExportError(
-                f"layer {layer.name} has {name}={configuration[name]!r}, which the service does not support",
-                "train the model with split='whitespace', ngrams=None and output_mode='int'",
-            )
-    standardize = configuration["standardize"]
+    standardize = layer.get_config()["standardize"]
     if standardize not in ("lower_and_strip_punctuation", "lower", "strip_punctuation", None):
         raise ExportError(
             f"layer {layer.name} standardizes texts with a function of your own",
@@ -125,7 +120,7 @@ def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
         lowercase="ascii" if "lower" in (standardize or "") else "none",
         removed=string.punctuation if "punctuation" in (standardize or "") else "",
     )
-    return _settled(_numbered(list(map(str, layer.get_vocabulary()))[2:], 2), rule, asked)
+    return _settled(_numbered(list(map(str, layer.get_vocabulary()))[RESERVED:], RESERVED), rule, asked)
 
 
 def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
@@ -145,7 +140,7 @@ def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
     if isinstance(document, dict) and document.get("class_name") == "Tokenizer":
         return _legacy(path, document["config"], asked)
     if isinstance(document, dict) and isinstance(document.get("model"), dict):
-        return _hugging_face(content, document, asked)
+        return _hugging_face(path, content, document, asked)
     if isinstance(document, dict) and document and all(type(rank) is int for rank in document.values()):
         return _word_index(path, document, asked)
     raise ExportError(
@@ -168,7 +163,10 @@ def _word_index(path: Path, ranks: Mapping[str, int], asked: Asked) -> Tokenizer
     first = _index_from(path, ranks, asked)
     ids = {word: rank + first for word, rank in ranks.items()}
     known = {word: number for word, number in ids.items() if limit is None or number < limit}
-    return _assumed(path, known, rule, asked)
+    stated = replace(rule, **asked.statements.changes)
+    # The `oov_token` of a Tokenizer, such as "<OOV>", has the id of unknown words and does not occur in texts.
+    oov = [word for word, number in known.items() if number == stated.unknown_id and stated.words(word) != [word]]
+    return _assumed(path, {word: number for word, number in known.items() if word not in oov}, rule, asked)
 
 
 def _index_from(path: Path, ranks: Mapping[str, int], asked: Asked) -> int:
@@ -237,7 +235,7 @@ def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
     return _assumed(path, _numbered(known, asked.statements.first_id), rule, asked)
 
 
-def _hugging_face(content: bytes, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
+def _hugging_face(path: Path, content: bytes, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
     """Read this project's `tokenizer.json`, or one that splits at white space and looks words up."""
     try:
         return read_tokenizer(content)
@@ -248,6 +246,12 @@ def _hugging_face(content: bytes, document: Mapping[str, Any], asked: Asked) -> 
             raise
     ids = dict(document["model"]["vocab"])
     padding, truncation = document.get("padding") or {}, document.get("truncation") or {}
+    limit = truncation.get("max_length", asked.max_tokens)
+    if limit != asked.max_tokens:
+        raise ExportError(
+            f"{path}: the tokenizer truncates to {limit} ids, and the model takes {asked.max_tokens}",
+            f"save the tokenizer after `tokenizer.enable_truncation({asked.max_tokens})` if the model was trained so",
+        )
     named = next((ids[name] for name in _PAD_NAMES if name in ids), 0)
     rule = Rule(
         max_tokens=asked.max_tokens,

@@ -25,6 +25,9 @@ _ARGUMENTS = {
         "use_bias",
     ),
     "GlobalMaxPooling1D": ("data_format",),
+    "GlobalAveragePooling1D": ("data_format",),
+    "Flatten": ("data_format",),
+    "LSTM": ("units", "activation", "recurrent_activation", "use_bias", "go_backwards"),
     "Dense": ("units", "activation", "use_bias"),
     "Activation": ("activation",),
 }

@@ -83,12 +83,17 @@ CASES = {
     ),
     "no probabilities": Case(
         "layer answer does not return probabilities",
-        "sigmoid or a softmax",
+        "append keras.layers.Activation('sigmoid')",
         model=lambda: model(layers.Dense(1, bias_initializer=keras.initializers.Constant(9), name="answer")),
     ),
+    "a regression with values between 0 and 1": Case(
+        "layer answer does not return probabilities: the model returns logits, or is a regression",
+        "a regression cannot be served",
+        model=lambda: model(layers.Dense(1, kernel_initializer="zeros", bias_initializer="ones", name="answer")),
+    ),
     "no softmax": Case(
-        "the probabilities of layer answer do not sum to 1",
-        "end the model with a softmax",
+        "the probabilities of layer answer do not sum to 1: the model has several labels for a text",
+        "export a model for each label",
         model=lambda: model(layers.Dense(3, "sigmoid", name="answer")),
         labels="a,b,c",
     ),

@@ -1,0 +1,41 @@
+"""`TextVectorization` layers: what a layer says about its ids, and which layers the service can replace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sentiment_conv1d.export.errors import ExportError
+
+#: The ids of padding and of unknown words.
+RESERVED = 2
+
+
+def check_supported(layer: Any) -> None:
+    """Raise `ExportError`, which names the layer, unless it returns the ids of words that white space separates."""
+    configuration = layer.get_config()
+    mode = configuration["output_mode"]
+    if mode != "int":
+        raise ExportError(
+            f"layer {layer.name} has output_mode={mode!r}: the model reads how often each word occurs in a text, and "
+            "the service only ids in the order of the words",
+            "train a model with output_mode='int' and an embedding",
+        )
+    for name, known in (("split", "whitespace"), ("ngrams", None)):
+        value = configuration[name]
+        if value != known:
+            shown = f"the function {value.__name__}" if callable(value) else repr(value)
+            raise ExportError(
+                f"layer {layer.name} has {name}={shown}, which the service does not support",
+                "train the model with split='whitespace', ngrams=None and output_mode='int'",
+            )
+    if layer.vocabulary_size() <= RESERVED:
+        raise ExportError(
+            f"layer {layer.name} has no vocabulary: an .h5 file does not contain what the layer learned with adapt()",
+            "save the model or the layer as .keras, which contains it",
+        )
+
+
+def output_length(layer: Any) -> int | None:
+    """Return the number of ids that a layer returns for every text; None if it differs."""
+    length = layer.get_config()["output_sequence_length"]
+    return None if length is None else int(length)
