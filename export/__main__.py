@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import string
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -131,7 +132,17 @@ def _add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
     foreign.add_argument(
         "--lowercase", choices=("unicode", "ascii", "none"), help="which letters the tokenizer lower-cases"
     )
-    foreign.add_argument("--removed", metavar="CHARACTERS", help="characters that the tokenizer removes from a text")
+    foreign.add_argument(
+        "--removed",
+        metavar="CHARACTERS",
+        help="characters that the tokenizer removes from a text, or the word punctuation for string.punctuation",
+    )
+    foreign.add_argument(
+        "--replaced",
+        action="append",
+        metavar="STRING",
+        help="a string that a space replaces, after lower-casing; repeat the flag for several",
+    )
     foreign.add_argument("--separators", metavar="CHARACTERS", help="characters that separate words, besides the space")
     foreign.add_argument("--padding-side", choices=("left", "right"), help="the side where short texts are padded")
     foreign.add_argument("--truncation-side", choices=("left", "right"), help="the side where long texts are truncated")
@@ -266,7 +277,8 @@ def _statements(options: argparse.Namespace) -> Statements:
         "start_id": options.start_id,
         "unknown_id": options.unknown_id,
         "lowercase": _UNSTATED if options.lowercase is None else options.lowercase,
-        "removed": _UNSTATED if options.removed is None else options.removed,
+        "removed": _UNSTATED if options.removed is None else _removed(options.removed),
+        "replaced": _UNSTATED if options.replaced is None else tuple(options.replaced),
         "separators": _UNSTATED if options.separators is None else options.separators.replace(" ", ""),
         "pads_behind": _UNSTATED if options.padding_side is None else options.padding_side == "right",
         "keeps_first": _UNSTATED if options.truncation_side is None else options.truncation_side == "right",
@@ -278,6 +290,10 @@ def _statements(options: argparse.Namespace) -> Statements:
         first_id=options.first_id,
         changes={name: value for name, value in changes.items() if value is not _UNSTATED},
     )
+
+
+def _removed(characters: str) -> str:
+    return string.punctuation if characters == "punctuation" else characters
 
 
 def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:

@@ -24,9 +24,12 @@ import tensorflow
 
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.sources.original import Original, reading_ids, reading_texts
-from sentiment_conv1d.export.sources.vectorization import check_supported
+from sentiment_conv1d.export.sources.vectorization import check_supported, not_run, own_standardization
 
 _FLOATS = re.compile(r"^b?float\d+$")
+
+#: The extensions of files that only running their code could read.
+PICKLES = (".pickle", ".pkl", ".joblib")
 
 #: 0.2 x + 0.5 between 0 and 1 in Keras 2, and x / 6 + 0.5 in Keras 3.
 _HARD_SIGMOID = "hard_sigmoid"
@@ -77,7 +80,7 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
             "save the model as .keras: its weights are then cast to float32",
         )
     original = None
-    if vectorization is not None:
+    if vectorization is not None and own_standardization(vectorization) is None:
         original = reading_ids(any_length, vectorization) if types else reading_texts(whole, vectorization)
     return Imported(model, any_length, vectorization, original, tuple(notes))
 
@@ -115,7 +118,7 @@ def load(path: Path) -> keras.Model:
     _check_activations(path)
     try:
         with _readable(path) as file:
-            return keras.models.load_model(file, compile=False)
+            return keras.models.load_model(file, {name: not_run(name) for name in _own_functions(path)}, compile=False)
     except Exception as error:
         # For a broken file, zipfile, h5py and the constructors of layers raise errors of many classes.
         raise _refusal(path, error) from error
@@ -169,10 +172,26 @@ def _refusal(path: Path, error: Exception) -> ExportError:
             f"{path}: layer {', '.join(lambdas)} is a Lambda, whose Python code is not loaded",
             "replace it with layers or operations of Keras, and save the model again",
         )
-    if _keras_version(path).startswith("1."):
+    version = _keras_version(path)
+    if version.startswith("1."):
         return ExportError(
-            f"{path}: Keras {_keras_version(path)} wrote this file",
+            f"{path}: Keras {version} wrote this file",
             "load it with Keras 2.2, save it again and export the new file",
+        )
+    if version.startswith("2.") and zipfile.is_zipfile(path):
+        return ExportError(
+            f"{path}: Keras {version} wrote this file, and Keras 3 reads a .keras file only if Keras 3 wrote it",
+            "load it with Keras 2, save it with `model.save('model.h5')` and export the new file",
+        )
+    if _has_only_weights(path):
+        return ExportError(
+            f"{path}: the file contains weights, but no layers",
+            "build the model, read the file with `model.load_weights` and write `model.save('model.keras')`",
+        )
+    if path.suffix in PICKLES:
+        return ExportError(
+            f"{path}: a pickle can run any code, so it is never read",
+            "load it where it was written, and write `model.save('model.keras')`",
         )
     missing = re.search(r"(?:Could not locate class|Unknown layer:) '?(?:\w+>)?(\w+)", text)
     if missing:
@@ -201,6 +220,13 @@ def _check_activations(path: Path) -> None:
             )
 
 
+def _has_only_weights(path: Path) -> bool:
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path) as file:
+        return "model_config" not in file.attrs
+
+
 def _keras_version(path: Path) -> str:
     """Return the version of Keras that wrote a file; empty if the file does not state it."""
     if h5py.is_hdf5(path):
@@ -226,6 +252,16 @@ def _configured(path: Path) -> Iterator[dict[str, Any]]:
     except (OSError, LookupError, ValueError):
         return
     yield from _walk(configuration)
+
+
+def _own_functions(path: Path) -> Iterator[str]:
+    """Yield the names of functions with which `TextVectorization` layers standardize or split texts."""
+    for layer in _configured(path):
+        if layer.get("class_name") == "TextVectorization":
+            for name in ("standardize", "split"):
+                function = layer["config"].get(name)
+                if isinstance(function, dict) and function.get("class_name") == "function":
+                    yield str(function["config"])
 
 
 def _walk(value: Any) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.keras_files import Imported, import_model, load
 from sentiment_conv1d.export.sources.original import Original, reading_ids
-from sentiment_conv1d.export.sources.vectorization import output_length
+from sentiment_conv1d.export.sources.vectorization import output_length, own_standardization
 from sentiment_conv1d.export.sources.vocabularies import (
     NOTHING_STATED,
     Asked,
@@ -128,6 +128,8 @@ def _max_tokens(statements: Statements, layer: Any) -> int | None:
 
 def _separate(imported: Imported, layer: Any, statements: Statements) -> Original | None:
     """Return what the model answers to the ids of a separate layer; None if something between them is not known."""
+    if own_standardization(layer) is not None:
+        return None
     if output_length(layer) is None and (statements.changes or imported.any_length.inputs[0].shape[1] is not None):
         return None
     return reading_ids(imported.any_length, layer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sentiment_conv1d.export.errors import ExportError
@@ -33,6 +34,22 @@ def check_supported(layer: Any) -> None:
             f"layer {layer.name} has no vocabulary: an .h5 file does not contain what the layer learned with adapt()",
             "save the model or the layer as .keras, which contains it",
         )
+
+
+def own_standardization(layer: Any) -> str | None:
+    """Return the name of the function by which a layer standardizes texts; None if it is one of Keras."""
+    standardize = layer.get_config()["standardize"]
+    return str(getattr(standardize, "__name__", standardize)) if callable(standardize) else None
+
+
+def not_run(name: str) -> Callable[[Any], Any]:
+    """Return a function that stands for one in a file, whose code is not loaded. Returns its argument."""
+
+    def function(texts: Any) -> Any:
+        return texts
+
+    function.__name__ = name
+    return function
 
 
 def output_length(layer: Any) -> int | None:

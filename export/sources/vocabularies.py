@@ -12,8 +12,8 @@ from typing import Any
 import keras
 
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.sources.keras_files import layers, load
-from sentiment_conv1d.export.sources.vectorization import RESERVED, check_supported
+from sentiment_conv1d.export.sources.keras_files import PICKLES, layers, load
+from sentiment_conv1d.export.sources.vectorization import RESERVED, check_supported, own_standardization
 from sentiment_conv1d.model.tokenizer import (
     Rule,
     Tokenizer,
@@ -31,6 +31,9 @@ _UNICODE_SPACES = (
 
 #: The first bytes of files that Keras writes: zip and HDF5.
 _KERAS = (b"PK\x03\x04", b"\x89HDF")
+
+#: The first byte of a pickle of protocol 2 or later.
+_PICKLED = b"\x80"
 
 #: The number of words in `keras.datasets.imdb.get_word_index()`, and the default `index_from` of its `load_data`.
 _IMDB_WORDS, _IMDB_INDEX_FROM = 88_584, 3
@@ -109,22 +112,31 @@ def read_vectorization(path: Path) -> Any:
 
 def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
     """Return a tokenizer equivalent to a `TextVectorization` layer. Raises `ExportError` if there is none."""
-    standardize = layer.get_config()["standardize"]
-    if standardize not in ("lower_and_strip_punctuation", "lower", "strip_punctuation", None):
-        raise ExportError(
-            f"layer {layer.name} standardizes texts with a function of your own",
-            "train the model with one of the standardizations that TextVectorization provides by name",
-        )
+    standardize = layer.get_config()["standardize"] or ""
+    if (function := own_standardization(layer)) is not None:
+        standardize = ""
+        if not asked.statements.changes.keys() >= {"lowercase", "removed"}:
+            raise ExportError(
+                f"layer {layer.name} standardizes texts with the function {function}, whose code is not run",
+                "state what it does with --lowercase (ascii for tf.strings.lower), --removed (punctuation, or '') and, "
+                "for strings that become a space, --replaced '<br />'",
+            )
     rule = replace(
         _vectorization_rule(asked),
-        lowercase="ascii" if "lower" in (standardize or "") else "none",
-        removed=string.punctuation if "punctuation" in (standardize or "") else "",
+        lowercase="ascii" if "lower" in standardize else "none",
+        removed=string.punctuation if "punctuation" in standardize else "",
     )
     return _settled(_numbered(list(map(str, layer.get_vocabulary()))[RESERVED:], RESERVED), rule, asked)
 
 
 def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
     content = path.read_bytes()
+    if path.suffix in PICKLES or content.startswith(_PICKLED):
+        raise ExportError(
+            f"{path}: a pickle can run any code, so it is never read",
+            "load it where it was written, and write `json.dump(tokenizer.word_index, open('word_index.json', 'w'))` "
+            "or, for a Tokenizer of Keras, `open('tokenizer.json', 'w').write(tokenizer.to_json())`",
+        )
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

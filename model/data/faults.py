@@ -16,10 +16,15 @@ OnBadRows = Literal["error", "skip", "report"]
 #: The number of places that a message names. It counts the others.
 _PLACES = 5
 
+#: The reason for a row of Label Studio's full JSON, in which annotations of many kinds are nested.
+LABEL_STUDIO = "a task in the full JSON of Label Studio, which has no columns"
+
 #: Hints for reasons that start with these words.
 _HINTS = {
     "not UTF-8": "name the encoding of the file, for example --encoding cp1252",
-    "1 fields": "name the delimiter of the file, for example --delimiter ';'",
+    LABEL_STUDIO: "export the project of Label Studio as JSON-MIN or CSV, and name its columns with --text-column and "
+    "--label-column",
+    "1 field,": "name the delimiter of the file, for example --delimiter ';'",
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sentiment_conv1d.model.data.faults import LABEL_STUDIO
 from sentiment_conv1d.model.tables import Chunk, DataError, Fault, Format, Table, open_table
 
 
@@ -95,6 +96,8 @@ def _unusable(text: Any, label: Any, columns: Columns) -> str:
     """Return why a row cannot be used; an empty string if it can."""
     for value, column in ((text, columns.text), (label, columns.label)):
         if isinstance(value, tuple) and value[0] is _MISSING:
+            if {"'annotations'", "'data'"} <= set(value[1].split(", ")):
+                return LABEL_STUDIO
             return f"there is no column {column!r}; columns: {value[1]}"
         if value is None or (isinstance(value, str) and not value.strip()):
             return _empty(column)

@@ -14,6 +14,7 @@ from sentiment_conv1d.model.data.rows import Columns, Row, read_rows
 from sentiment_conv1d.model.tables import READABLE, DataError, Fault, Format, extension
 from sentiment_conv1d.model.tables.class_label import class_names
 
+_UNSUPPORTED = "this kind of file is not supported"
 SUPPORTED = (
     "a .csv, .tsv, .jsonl, .json or .parquet file, also compressed as .gz, .bz2, .xz or .zip; a folder with "
     "train.parquet and perhaps test.parquet, or a dataset of Hugging Face (train-00000-of-00001.parquet); "
@@ -70,7 +71,8 @@ class Reader:
         kind = extension(path)
         if kind in READABLE and kind != ".txt":
             return self._table(path)
-        raise DataError(f"{path}: this kind of file is not supported; supported are {SUPPORTED}")
+        reason = "a .txt file has no columns (rename a table of Excel to .tsv)" if kind == ".txt" else _UNSUPPORTED
+        raise DataError(f"{path}: {reason}; supported are {SUPPORTED}")
 
     def _open_folder(self, path: Path) -> Source:
         parts = _parquet_parts(path)

@@ -1,6 +1,7 @@
 """Words to ids by a rule that `tokenizer.json` states, for models that were not trained with this project's rules.
 
-A rule may lower-case a text. It removes some characters, splits the text at others, and looks up the words. Unknown
+A rule may lower-case a text and replace some strings by spaces. It removes some characters, splits the text at others,
+and looks up the words. Unknown
 words have an id or are dropped. The file has the format of Hugging Face's `tokenizers`, whose `encode` returns the same
 ids. To drop words, the file uses a BPE model without merges. Its vocabulary contains only whole words, each with the
 space before it, and the library leaves out what it cannot find.
@@ -13,7 +14,7 @@ import operator
 import re
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
@@ -39,6 +40,8 @@ _TO_STAND_INS = bytes(_STAND_INS.get(chr(byte), byte) for byte in range(256))
 _FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
 _START_WORD = b"\xf9"
 
+_LOWER = {ord(upper): upper.lower() for upper in string.ascii_uppercase}
+
 #: The vocabulary takes 16 bytes for every id.
 _MOST_IDS = 1 << 24
 
@@ -58,6 +61,7 @@ class Rule:
     unknown_id: int | None  # None: unknown words are dropped
     keeps_first: bool  # truncation keeps the first `max_tokens` ids of a text, else the last ones
     pads_behind: bool  # padding comes after the text, else before it
+    replaced: tuple[str, ...] = ()  # strings that a space replaces, after lower-casing; of two, the first one wins
 
     def words(self, text: str) -> list[str]:
         """Split a text into the words that are looked up."""
@@ -66,12 +70,32 @@ class Rule:
 
     def spaced(self, text: str) -> bytes:
         """Return the words of a text as UTF-8, with a space before each word."""
+        if self.replaced:
+            text = self._replaced.sub(" ", self.lowered(text))
         if not text.isascii():
             if self.lowercase == "unicode":
                 text = lower_case(text)
             if self._beyond_ascii:
                 text = text.translate(self._beyond_ascii)
         return b" " + text.encode("utf-8", "surrogatepass").translate(self._table, self._removed)
+
+    def lowered(self, text: str) -> str:
+        """Return a text in the case in which strings are replaced and words are looked up."""
+        if self.lowercase == "none":
+            return text
+        return lower_case(text) if self.lowercase == "unicode" else text.translate(_LOWER)
+
+    @cached_property
+    def places(self) -> re.Pattern[str]:
+        """Matches a replaced string or, as its only group, what stands between separators in a `lowered` text."""
+        word = f"[^ {re.escape(self.separators)}]"
+        if not self.replaced:
+            return re.compile(f"({word}+)")
+        return re.compile(f"{self._replaced.pattern}|((?:(?!{self._replaced.pattern}){word})+)")
+
+    @cached_property
+    def _replaced(self) -> re.Pattern[str]:
+        return re.compile(_alternatives(self.replaced))
 
     @cached_property
     def stripped(self) -> str:
@@ -109,6 +133,8 @@ class WordLevelTokenizer(Tokenizer):
     def __init__(self, ids: Mapping[str, int], rule: Rule) -> None:
         if rule.max_tokens < 1:
             raise TokenizerError(f"a review needs at least one token, not {rule.max_tokens}")
+        if "" in rule.replaced:
+            raise TokenizerError("an empty string cannot be replaced by a space")
         self.rule = rule
         self.max_tokens = rule.max_tokens
         self.padding_id, self.start_id, self.unknown_id = rule.padding_id, rule.start_id, rule.unknown_id
@@ -126,8 +152,10 @@ class WordLevelTokenizer(Tokenizer):
         if numbers[-1] >= _MOST_IDS:
             raise TokenizerError(f"id {numbers[-1]} is too high: a vocabulary has at most {_MOST_IDS:,} ids")
         self._size = numbers[-1] + 1
-        # A word with a character that the rule changes cannot occur in a text.
-        found = {word: number for word, number in ids.items() if rule.words(word) == [word]}
+        # A word with a character that the rule changes cannot occur in a text. Removing a character can make a string
+        # that is replaced elsewhere.
+        last = replace(rule, replaced=())
+        found = {word: number for word, number in ids.items() if last.words(word) == [word]}
         self.unreachable = tuple(word for word in self.words if word not in found)
         known = {word.encode("utf-8", "surrogatepass").translate(_TO_STAND_INS): id for word, id in found.items()}
         if rule.start_id is not None:
@@ -158,13 +186,19 @@ class WordLevelTokenizer(Tokenizer):
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return the place of each word with an id in the text."""
+        # A character may become two when it is lower-cased.
+        lowered = [self.rule.lowered(each) for each in text] if self.rule.replaced else text
+        places = [place for place, each in enumerate(lowered) for _ in each]
         spans = []
-        for match in re.finditer(f"[^ {re.escape(self.rule.separators)}]+", text):
-            read = self.rule.words(match.group())
+        for match in self.rule.places.finditer("".join(lowered)):
+            if match[1] is None:
+                continue
+            read = self.rule.words(match[1])
             if read and (self.unknown_id is not None or read[0] in self.ids):
-                stripped = match.group().lstrip(self.rule.stripped)
+                stripped = match[1].lstrip(self.rule.stripped)
                 start = match.end() - len(stripped)
-                spans.append((start, start + len(stripped.rstrip(self.rule.stripped))))
+                last = start + len(stripped.rstrip(self.rule.stripped)) - 1
+                spans.append((places[start], places[last] + 1))
         return spans
 
     def count_words(self, text: str) -> tuple[int, int]:
@@ -199,7 +233,8 @@ class WordLevelTokenizer(Tokenizer):
             lowercase = "unicode"
         elif _ASCII_LOWERCASE[0] in steps:
             lowercase = "ascii"
-        classes = {step["content"]: step["pattern"]["Regex"] for step in steps if "Regex" in step.get("pattern", ())}
+        patterns = [(step["content"], step["pattern"]["Regex"]) for step in steps if "Regex" in step.get("pattern", ())]
+        classes = {content: pattern for content, pattern in patterns if pattern.startswith("[")}
         rule = Rule(
             max_tokens=operator.index(document["truncation"]["max_length"]),
             lowercase=lowercase,
@@ -210,6 +245,7 @@ class WordLevelTokenizer(Tokenizer):
             unknown_id=None if drops else ids.pop(_UNKNOWN),
             keeps_first=document["truncation"]["direction"] == "Right",
             pads_behind=document["padding"]["direction"] == "Right",
+            replaced=next((_strings(pattern) for _, pattern in patterns if pattern.startswith("(?:")), ()),
         )
         return cls({word.removeprefix(mark): number for word, number in ids.items()}, rule)
 
@@ -251,6 +287,8 @@ class WordLevelTokenizer(Tokenizer):
         steps: list[dict[str, Any]] = {"unicode": [{"type": "Lowercase"}], "ascii": list(_ASCII_LOWERCASE), "none": []}[
             rule.lowercase
         ]
+        if rule.replaced:
+            steps.append({"type": "Replace", "pattern": {"Regex": _alternatives(rule.replaced)}, "content": " "})
         for characters, content in ((rule.removed, ""), (rule.separators, " ")):
             if characters:
                 steps.append({"type": "Replace", "pattern": {"Regex": character_class(characters)}, "content": content})
@@ -289,5 +327,19 @@ def _id(number: object) -> int:
 
 def _characters(pattern: str) -> str:
     """Return the characters of a class that `character_class` wrote."""
+    return _unescaped(pattern[1:-1])
+
+
+def _alternatives(strings: Sequence[str]) -> str:
+    """Return a regular expression of Python and `tokenizers` that matches one of these strings."""
+    return f"(?:{'|'.join(character_class(each)[1:-1] for each in strings)})"
+
+
+def _strings(pattern: str) -> tuple[str, ...]:
+    """Return the strings of an expression that `_alternatives` wrote."""
+    return tuple(map(_unescaped, re.findall(r"(?:\\.|[^|\\])+", pattern[len("(?:") : -1])))
+
+
+def _unescaped(pattern: str) -> str:
     escapes = {"t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r"}
-    return re.sub(r"\\(.)", lambda found: escapes.get(found[1], found[1]), pattern[1:-1])
+    return re.sub(r"\\(.)", lambda found: escapes.get(found[1], found[1]), pattern)

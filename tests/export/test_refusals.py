@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shlex
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +44,7 @@ class Case(NamedTuple):
     arguments: str = ""
     model: Callable[[], keras.Model] = model
     file: str = "model.keras"
-    vocabulary: str | None = "\n".join(["", "[UNK]", *WORDS])
+    vocabulary: str | bytes | None = "\n".join(["", "[UNK]", *WORDS])
     labels: str | None = "no,yes"
     data: str | None = None
 
@@ -106,8 +108,23 @@ CASES = {
             layers.Dense(2), layers.UnitNormalization(name="unit"), layers.Dense(1, "sigmoid", name="answer")
         ),
     ),
+    "a pickled vocabulary": Case(
+        "vocabulary: a pickle can run any code",
+        "write `json.dump(tokenizer.word_index, ",
+        vocabulary=pickle.dumps(WORDS),
+    ),
+    "a pickled model": Case("pickled.joblib: a pickle can run any code", "`model.save(", file="pickled.joblib"),
+    "only weights": Case("own.weights.h5: the file contains weights", "`model.load_weights`", file="own.weights.h5"),
+    "a .keras file of Keras 2": Case(
+        "keras2.keras: Keras 2.15.0 wrote this file", "`model.save('model.h5')`", file="keras2.keras"
+    ),
     "no such data": Case("data.csv: there is no such file", "check --data", "--data data.csv"),
     "another label": Case("label 'maybe' is none of", "--on-bad-rows skip", data="text,label\nfine,maybe\n"),
+    "columns in a .txt file": Case(
+        "data.txt: a .txt file has no columns (rename a table of Excel to .tsv); supported are a .csv",
+        "check --data",
+        "--data data.txt",
+    ),
     "another column": Case("there is no column 'text'", "--text-column", data="review,label\nfine,yes\n"),
     "no better than one label": Case(
         "is no better than that of the most frequent label, 0.500, on 16 reviews of data.csv",
@@ -119,6 +136,17 @@ CASES = {
 }
 
 
+def write_other_files() -> None:
+    """Write files that are no models of Keras 3."""
+    Path("pickled.joblib").write_bytes(pickle.dumps(WORDS))
+    model().save_weights("own.weights.h5")
+    Path("data.txt").write_text("text\tlabel\nfine\tyes\n", encoding="utf-16")
+    configuration = {"class_name": "Sequential", "module": "keras.src.engine.sequential", "config": {"name": "own"}}
+    with zipfile.ZipFile("keras2.keras", "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
+        archive.writestr("config.json", json.dumps(configuration))
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_refusals(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -126,11 +154,12 @@ def test_refusals(
     """The first line names the cause, the second says what to do, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     case.model().save("model.keras")
+    write_other_files()
     arguments = [case.file, "--name", "own"]
     for flag, content in (("vocabulary", case.vocabulary), ("data", case.data)):
         if content is not None:
             file = Path("data.csv" if flag == "data" else flag)
-            file.write_text(content)
+            file.write_bytes(content if isinstance(content, bytes) else content.encode())
             arguments += [f"--{flag}", str(file)]
     if case.labels is not None:
         arguments += ["--labels", case.labels]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import string
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +40,17 @@ TEXTS = [*_ODD, *(" ".join((WORDS * 3)[number : 3 * number // 2]) + "!" * (numbe
 Answers = npt.NDArray[np.float32]
 
 
+def custom_standardization(texts: Any) -> Any:
+    """Standardize texts as the text classification example of Keras does."""
+    without_breaks = tf.strings.regex_replace(tf.strings.lower(texts), "<br />", " ")
+    return tf.strings.regex_replace(without_breaks, f"[{re.escape(string.punctuation)}]", "")
+
+
+def halves(texts: Any) -> Any:
+    """Split texts at semicolons."""
+    return tf.strings.split(texts, ";")
+
+
 class Preprocessing(ABC):
     """Text to ids, as a model was trained with."""
 
@@ -68,7 +82,7 @@ class Vectorization(Preprocessing):
     """A `TextVectorization` layer: in the model, in a file of its own, or only its vocabulary."""
 
     def __init__(self, place: str = "inside", flags: str = "", *, length: int | None = LENGTH, **changes: Any) -> None:
-        self._place, self._flags, self.length = place, flags.split(), length
+        self._place, self._flags, self.length = place, shlex.split(flags), length
         if changes.get("output_mode", "int") == "int":
             changes["output_sequence_length"] = length
         self._layer = keras.layers.TextVectorization(name="words", **changes)

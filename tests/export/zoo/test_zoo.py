@@ -25,6 +25,8 @@ from tests.export.zoo.preprocessing import (
     Preprocessing,
     Vectorization,
     WordList,
+    custom_standardization,
+    halves,
 )
 
 #: The layers between the embedding and the last layer.
@@ -82,6 +84,7 @@ class Entry(NamedTuple):
 INSIDE = Vectorization
 KERAS_TOKENIZER = "--index-from 0 --start-id none"
 BEHIND = "--padding-side right --truncation-side right"
+EXAMPLE = "--lowercase ascii --removed punctuation --replaced '<br />'"
 NO_LENGTH = f"--max-tokens {LENGTH}"
 DIFFERS = "answers to texts differ from those of the original model"
 
@@ -109,6 +112,16 @@ ZOO: dict[str, Callable[[], Entry]] = {
     "inside, any length unstated": lambda: Entry(INSIDE(length=None), "average", "takes any number of ids", free=True),
     "inside, characters": lambda: Entry(INSIDE(split="character"), "conv", "layer words has split='character'"),
     "inside, ngrams": lambda: Entry(INSIDE(ngrams=2), "conv", "layer words has ngrams=2"),
+    "inside, own function": lambda: Entry(
+        INSIDE(standardize=custom_standardization), "conv", "layer words standardizes texts with the function custom_st"
+    ),
+    "inside, own function stated": lambda: Entry(
+        INSIDE(flags=EXAMPLE, standardize=custom_standardization), "flatten", warned=True
+    ),
+    "layer, own function stated": lambda: Entry(
+        Vectorization("layer", EXAMPLE, standardize=custom_standardization), "average", warned=True
+    ),
+    "inside, own split": lambda: Entry(INSIDE(split=halves), "conv", "layer words has split=the function halves"),
     # TextVectorization beside the model
     "layer": lambda: Entry(Vectorization("layer"), "widths"),
     "layer, lower": lambda: Entry(Vectorization("layer", standardize="lower"), "flatten", file="model.h5"),

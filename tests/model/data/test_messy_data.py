@@ -55,6 +55,21 @@ def test_delimiter_option(tmp_path: Path) -> None:
     assert read(path, Reading(Format(delimiter="^"))) == [("a joy", "good"), ("dull", "bad")]
 
 
+def test_label_studio(tmp_path: Path) -> None:
+    """The nested JSON of Label Studio is named, with the export to choose instead, which is read."""
+    path = tmp_path / "reviews.json"
+    tasks = [
+        {"id": number, "data": {"text": text}, "annotations": [{"result": [{"value": {"choices": [label]}}]}]}
+        for number, (text, label) in enumerate(ROWS)
+    ]
+    path.write_text(json.dumps(tasks))
+    error = faults(path)
+    assert "(4 rows): a task in the full JSON of Label Studio, which has no columns" in str(error)
+    assert error.hints[0].startswith("export the project of Label Studio as JSON-MIN or CSV")
+    path.write_text(json.dumps([{"id": 1, "text": text, "label": label} for text, label in ROWS]))
+    assert read(path) == ROWS
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
 def test_byte_order_marks(encoding: str, suffix: str, tmp_path: Path) -> None:

@@ -37,11 +37,12 @@ rules = st.builds(
     unknown_id=st.sampled_from([None, 1]),
     keeps_first=st.booleans(),
     pads_behind=st.booleans(),
+    replaced=st.sampled_from([(), ("<br />",), ("ab", "b|\\", "x\ty"), ("-", "a", "A")]),
 )
 texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs", "Cn"])),
     st.text("aAbBxX \t\n.!'-,;\\^]\u00c9\u03a3"),
-    st.lists(st.sampled_from(["a", "A,b", "Don't", "good", "zzz", " ", "!"])).map(" ".join),
+    st.lists(st.sampled_from(["a", "A,b", "Don't", "good", "zzz", " ", "!", "<BR />", "a-b"])).map(" ".join),
 )
 
 
@@ -66,6 +67,16 @@ def test_lower_case_before_removal() -> None:
         assert ids(tokenizer, text) == library.encode(text).ids
         assert len(tokenizer.spans(text)) == tokenizer.encode(text).tokens
     assert tokenizer.spans("Xa X xb") == [(1, 2), (6, 7)]
+
+
+def test_replaced_strings() -> None:
+    """A string that a space replaces separates words in any case that the rule lower-cases, and belongs to none."""
+    tokenizer = WordLevelTokenizer(IDS, replace(RULE, removed="<>/!", replaced=("<br />", "\u00e9b")))
+    text = "a<BR />b! <br/> good\u00e9b"
+    assert ids(tokenizer, text) == [2, 3, 1, 7]
+    assert [text[start:end] for start, end in tokenizer.spans(text)] == ["a", "b", "br", "good"]
+    with pytest.raises(TokenizerError, match="an empty string"):
+        WordLevelTokenizer(IDS, replace(RULE, replaced=("",)))
 
 
 def test_text_without_words() -> None:
