@@ -26,7 +26,11 @@ MODEL_REPOSITORY = PROJECT / "model_repository"
 PATIENCE = 300.0
 
 #: Time limits of a service that also hold for a slow machine, and for workers that a test has stopped.
-_UNHURRIED = {"SENTIMENT_REQUEST_TIMEOUT": "600", "SENTIMENT_WORKER_TIMEOUT": "600"}
+_UNHURRIED = {
+    "SENTIMENT_BODY_TIMEOUT": "600",
+    "SENTIMENT_REQUEST_TIMEOUT": "600",
+    "SENTIMENT_WORKER_TIMEOUT": "600",
+}
 
 _LISTENING_GRPC = re.compile(r"listening on grpcs?://[^ ]*:(\d+)")
 _LISTENING = re.compile(r"listening on https?://[^ ]*:(\d+)")
