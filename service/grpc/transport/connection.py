@@ -102,6 +102,7 @@ class GrpcConnection(asyncio.Protocol):
         self._goaway_at: float | None = None  # when the first GOAWAY was sent
         self._accepting = True  # new streams, until the second GOAWAY
         self._client_leaves = False
+        self._ended_at: float | None = None  # when nothing more is written, and the client is expected to close
         self._last_ping = -_PING_SECONDS
         self._ping_strikes = 0  # since the last answer
         self._written = 0  # bytes in all
@@ -170,6 +171,8 @@ class GrpcConnection(asyncio.Protocol):
 
     def watch(self, now: float) -> None:
         """Enforce time limits. Called about once a second with the event loop's time."""
+        if self._ended_at is not None and now - self._ended_at > _GOAWAY_SECONDS:
+            self.transport.close()
         self._noise = max(0, self._noise - _FORGIVEN_NOISE)
         if not self._parked:
             self._busy = now
@@ -331,7 +334,18 @@ class GrpcConnection(asyncio.Protocol):
         # While frames are read, responses to them have not been written yet.
         if not (self._reading or self._streams) and (self._client_leaves or not self._accepting):
             self._flush()
+            self._close()
+
+    def _close(self) -> None:
+        """Close, if possible after the client. Bytes that it still sends would turn a close into a reset.
+
+        A reset could overtake the last answers.
+        """
+        if self._client_leaves or not self.transport.can_write_eof():
             self.transport.close()
+        elif self._ended_at is None and not self.transport.is_closing():
+            self._ended_at = self._loop.time()
+            self.transport.write_eof()
 
     def _accept_no_more(self) -> None:
         if self._accepting:
@@ -366,7 +380,7 @@ class GrpcConnection(asyncio.Protocol):
         self._flush()
 
     def _write(self, data: bytes) -> None:
-        if not self.transport.is_closing():
+        if self._ended_at is None and not self.transport.is_closing():
             self._written += len(data)
             self.transport.write(data)
 

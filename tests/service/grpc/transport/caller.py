@@ -70,6 +70,8 @@ class Transport(asyncio.Transport):
         self.written = 0
         self.reading = True
         self.closing = self.aborted = False
+        self.secure = True  # TLS has no end of one direction
+        self.ended = False
         self._connection = connection
         self._paused = False
         self._high = 65_536
@@ -81,7 +83,7 @@ class Transport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Store bytes from the server."""
-        assert not self.closing
+        assert not self.closing and not self.ended
         self.unread += data
         self.written += len(data)
         if len(self.unread) > self._high and not self._paused:
@@ -96,6 +98,14 @@ class Transport(asyncio.Transport):
             self._paused = False
             self._connection.resume_writing()
         return taken
+
+    def can_write_eof(self) -> bool:
+        """Whether the server can end its direction."""
+        return not self.secure
+
+    def write_eof(self) -> None:
+        """End the server's direction."""
+        self.ended = True
 
     def is_closing(self) -> bool:
         """Whether the transport is closing."""

@@ -348,6 +348,22 @@ def test_shutdown(asker: Caller) -> None:
     assert asker.transport.closing
 
 
+def test_client_that_sends_until_it_reads_the_last_answer(asker: Caller) -> None:
+    """After the last answer the server reads on for a while, because a close would be a reset for such a client."""
+    asker.transport.secure = False
+    asker.say(request(1, ended=False))
+    asker.connection.shutdown()
+    asker.ask(ping(asker.hear()[-1].payload, ACK))
+    asker.requests[1].answer(b"x")
+    assert asker.answers(asker.hear()) == {1: b"x"}
+    assert asker.transport.ended and not asker.transport.closing
+    asker.say(data(1, b"still sending") + ping())
+    asker.wait(1)
+    assert not asker.transport.closing
+    asker.wait(1)
+    assert asker.transport.closing
+
+
 def test_shutdown_of_a_client_that_does_not_answer(asker: Caller) -> None:
     """A client that does not answer the ping gets the second GOAWAY a little later."""
     asker.say(request(1))
