@@ -20,11 +20,11 @@ from sentiment_conv1d.service.errors import HeadTooLarge, Overloaded, RequestErr
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
 from sentiment_conv1d.service.grpc.methods import Counted, paths
 from sentiment_conv1d.service.grpc.transport.call import Call
-from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
+from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
 from sentiment_conv1d.service.grpc.transport.http2 import Fields
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
 from sentiment_conv1d.service.grpc.transport.method import Method
-from sentiment_conv1d.service.grpc.transport.terms import Terms
+from sentiment_conv1d.service.grpc.transport.terms import Limits, Terms
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.listener import Connection, Listener

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 
 from sentiment_conv1d.service.errors import Overloaded
 from sentiment_conv1d.service.grpc.transport.http2 import (
@@ -22,6 +21,7 @@ from sentiment_conv1d.service.grpc.transport.http2 import (
 )
 from sentiment_conv1d.service.grpc.transport.sender import Sender
 from sentiment_conv1d.service.grpc.transport.stream import Stream
+from sentiment_conv1d.service.grpc.transport.terms import Limits
 from sentiment_conv1d.service.grpc.transport.unsupported import HTTP1_METHODS, HTTP1_REFUSAL, Unsupported
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
@@ -53,16 +53,6 @@ _UNCOUNTED = 16_384 + 9
 _COPIES = 3
 
 
-class Limits(NamedTuple):
-    """The limits of one connection."""
-
-    streams: int  # open at the same time
-    handshake_seconds: float  # until its first SETTINGS
-    idle_seconds: float  # without a call
-    age_seconds: float  # until the client is asked to reconnect; its calls then have the same time again to end
-    write_seconds: float  # to read written bytes, to receive 1 MiB of an answer, and to answer a ping
-
-
 class GrpcConnection(asyncio.Protocol):
     """Reads a client's frames and passes them to its streams.
 
@@ -92,8 +82,7 @@ class GrpcConnection(asyncio.Protocol):
         self._http2 = Http2(self)
         self.sender = Sender(loop, self._http2, limits.write_seconds, self._sent, self._ended)
         self._streams: dict[int, Stream] = {}
-        self._last = 0  # the id of the latest stream
-        self._requests = self._resets = self._noise = 0
+        self._last = self._requests = self._resets = self._noise = 0  # the first is the id of the latest stream
         self._held = self._unsent = 0  # bytes charged to the buffers, for what is read and for what is written
         self._ready = False  # whether the first SETTINGS have arrived
         self._waiting = False  # whether it waits for its turn to read
@@ -337,10 +326,7 @@ class GrpcConnection(asyncio.Protocol):
             self._close()
 
     def _close(self) -> None:
-        """Close, if possible after the client. Bytes that it still sends would turn a close into a reset.
-
-        A reset could overtake the last answers.
-        """
+        """Close, if possible after the client: what it still sends would cause a reset, which can overtake answers."""
         if self._client_leaves or not self.transport.can_write_eof():
             self.transport.close()
         elif self._ended_at is None and not self.transport.is_closing():

@@ -1,14 +1,24 @@
-"""What all calls of a server share."""
+"""What all connections and calls of a server share."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sentiment_conv1d.service.grpc.transport.messages import Decompression
 from sentiment_conv1d.service.network.buffers import Buffers
+
+
+class Limits(NamedTuple):
+    """The limits of one connection."""
+
+    streams: int  # open at the same time
+    handshake_seconds: float  # until its first SETTINGS
+    idle_seconds: float  # without a call
+    age_seconds: float  # until the client is asked to reconnect; its calls then have the same time again to end
+    write_seconds: float  # to read written bytes, to receive 1 MiB of an answer, and to answer a ping
 
 
 @dataclass(slots=True, eq=False)

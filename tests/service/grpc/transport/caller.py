@@ -8,9 +8,10 @@ from typing import Any
 import hpack
 
 from sentiment_conv1d.service.errors import ClientDisconnected
-from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
+from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
 from sentiment_conv1d.service.grpc.transport.http2 import Fields, Head
 from sentiment_conv1d.service.grpc.transport.stream import Stream
+from sentiment_conv1d.service.grpc.transport.terms import Limits
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from tests.service.grpc import wire
