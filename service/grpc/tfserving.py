@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import paths
@@ -122,7 +123,9 @@ def _texts(tensor: Any) -> list[str]:
     shape = [each.size for each in tensor.tensor_shape.dim]
     values = tensor.string_val
     if len(shape) > 2 or shape[1:] not in ([], [1]) or prod(shape) != len(values):
-        raise Invalid(f"inputs.{_TEXT}: {len(values)} values of string_val do not have the shape [batch] or [batch, 1]")
+        raise Invalid(
+            f"inputs.{_TEXT}: {counted(len(values), 'text')} in string_val, and the shape is not [batch] or [batch, 1]"
+        )
     return [_decoded(value, number) for number, value in enumerate(values)]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.service.errors import Invalid, Malformed
 
 _LENGTH = struct.Struct("<I")
@@ -46,7 +47,7 @@ def unpack_bytes(name: str, raw: bytes, count: int) -> list[bytes]:
     position = 0
     while position < len(raw):
         if len(elements) == count:
-            raise Malformed(f"input '{name}': more binary data than the {count} elements of its shape")
+            raise Malformed(f"input '{name}': more binary data than the {counted(count, 'element')} of its shape")
         if position + _LENGTH.size > len(raw):
             raise Malformed(f"input '{name}': the binary data ends inside the length of element {len(elements)}")
         (length,) = _LENGTH.unpack_from(raw, position)
@@ -56,14 +57,16 @@ def unpack_bytes(name: str, raw: bytes, count: int) -> list[bytes]:
         elements.append(raw[position : position + length])
         position += length
     if len(elements) != count:
-        raise Malformed(f"input '{name}': {len(elements)} elements in the binary data, {count} in its shape")
+        raise Malformed(
+            f"input '{name}': {counted(len(elements), 'element')} in the binary data, {count:,} in its shape"
+        )
     return elements
 
 
 def unpack_int32(name: str, raw: bytes, count: int) -> npt.NDArray[np.int32]:
     """Return exactly `count` INT32 elements, int32 [count], from their binary form. Raises `Malformed`."""
     if len(raw) != 4 * count:
-        raise Malformed(f"input '{name}': {len(raw)} bytes of binary data, {4 * count} by its shape")
+        raise Malformed(f"input '{name}': {counted(len(raw), 'byte')} of binary data, {4 * count:,} by its shape")
     return np.frombuffer(raw, "<i4").astype(np.int32, copy=False)
 
 
@@ -84,7 +87,7 @@ def flatten(name: str, data: Any, count: int) -> list[Any]:
     flat: list[Any] = []
     _flatten_into(flat, name, data, 0)
     if len(flat) != count:
-        raise Invalid(f"input '{name}': {len(flat)} elements in its data, {count} in its shape")
+        raise Invalid(f"input '{name}': {counted(len(flat), 'element')} in its data, {count:,} in its shape")
     return flat
 
 

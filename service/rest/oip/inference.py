@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, FailFast, Field
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.state import ServiceState
@@ -121,7 +122,7 @@ def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest,
         raise Malformed("Inference-Header-Content-Length is not a number of bytes")
     length = int(header)
     if length > size:
-        raise Malformed(f"Inference-Header-Content-Length is {length}, and the body has {size} bytes")
+        raise Malformed(f"Inference-Header-Content-Length is {length}, and the body has {counted(size, 'byte')}")
     if length == 0 and HEADER_LENGTH in request.headers:
         # A raw binary request: the body is one text, without the length of a BYTES element.
         text = Input(inference.TEXT, "BYTES", [1], raw=pack_bytes((request.body,)))
@@ -144,13 +145,12 @@ def _inputs(body: InferRequest, binary: bytes) -> list[Input]:
         if each.data is not None:
             raise Invalid(f"input '{each.name}' has both data and binary_data_size")
         if position + size > len(binary):
-            raise Malformed(
-                f"input '{each.name}': binary_data_size is {size}, and {len(binary) - position} bytes are left"
-            )
+            left = counted(len(binary) - position, "byte")
+            raise Malformed(f"input '{each.name}': binary_data_size is {size:,}, more than the remaining {left}")
         inputs.append(Input(each.name, each.datatype, each.shape, raw=binary[position : position + size]))
         position += size
     if position != len(binary):
-        raise Malformed(f"{len(binary) - position} bytes of binary data belong to no input")
+        raise Malformed(f"no input has the last {counted(len(binary) - position, 'byte')} of binary data")
     return inputs
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.oip.tensors import (
     decode_text,
@@ -52,7 +53,7 @@ def test_truncated_bytes(elements: list[bytes], data: st.DataObject) -> None:
 @given(elements=ELEMENTS, rest=st.binary(min_size=1, max_size=20))
 def test_trailing_bytes(elements: list[bytes], rest: bytes) -> None:
     """Bytes after the last element are refused."""
-    with pytest.raises(Malformed, match=f"more binary data than the {len(elements)} elements"):
+    with pytest.raises(Malformed, match=f"more binary data than the {counted(len(elements), 'element')}"):
         unpack_bytes("x", pack_bytes(elements) + rest, len(elements))
 
 
@@ -92,7 +93,7 @@ def test_int32_round_trip(numbers: list[int]) -> None:
 def test_int32_of_another_size(raw: bytes, count: int) -> None:
     """A number of bytes that is not four times the number of elements is refused."""
     if len(raw) != 4 * count:
-        with pytest.raises(Malformed, match=f"{len(raw)} bytes of binary data, {4 * count} by its shape"):
+        with pytest.raises(Malformed, match=f"{counted(len(raw), 'byte')} of binary data, {4 * count:,} by its shape"):
             unpack_int32("x", raw, count)
 
 
@@ -149,7 +150,7 @@ def test_data_that_is_not_a_list(data: Any) -> None:
 @pytest.mark.parametrize(("data", "count"), [([], 1), (["a"], 0), (["a"], 2), ([["a"], ["b"]], 1), ([[]], 2**64)])
 def test_other_number_of_data(data: list[Any], count: int) -> None:
     """A number of elements that does not match the shape is refused."""
-    with pytest.raises(Invalid, match=f"elements in its data, {count} in its shape"):
+    with pytest.raises(Invalid, match=f"elements? in its data, {count:,} in its shape"):
         flatten("x", data, count)
 
 
