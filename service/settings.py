@@ -222,7 +222,7 @@ class Settings(BaseModel):
         2048,
         ge=1,
         description="Texts of the requests that wait or run, counted separately for small and large requests; more "
-        "is a 429.",
+        "is a 429. Every 4,096 characters of a large request count as one more text.",
     )
     max_buffered_bytes: int = Field(
         256 * 1024 * 1024,

@@ -1,6 +1,7 @@
 """The container contracts of SageMaker, Vertex AI and Cloud Run."""
 
 import json
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -140,6 +141,7 @@ def test_vertex_keeps_the_other_routes(vertex: ServerProcess) -> None:
     """All other routes work as usual, and Vertex AI's routes are documented and counted."""
     assert vertex.client.post("/v1/models/imdb-cnn:predict", json={"instances": TEXTS}).status_code == 200
     assert vertex.client.get("/v1/models/imdb-cnn").json()["name"] == "imdb-cnn"
+    assert vertex.client.post(PREDICT_ROUTE, json={"instances": TEXTS}).status_code == 200
     assert vertex.client.get(HEALTH_ROUTE).status_code == 200
     paths = vertex.client.get("/openapi.json").json()["paths"]
     assert "post" in paths[PREDICT_ROUTE] and "get" in paths[HEALTH_ROUTE]
@@ -202,7 +204,7 @@ def test_port_variables(server: ServerProcess, name: str) -> None:
     """The variables of Cloud Run, Vertex AI and the service set the port for the service and for its probe."""
     port = str(server.port)  # taken, so the refusal tells which one was tried
     result = run("-m", "service", "serve", "--host", "127.0.0.1", "--no-grpc", **{name: port})
-    assert result.returncode == 2
+    assert result.returncode == os.EX_TEMPFAIL
     assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
     probe = run("-m", "service.process.probe", **{name: port})
     assert (probe.returncode, probe.stderr) == (0, "")
