@@ -7,13 +7,17 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from sentiment_conv1d.model.tables import Chunk, Fault, Row
+from sentiment_conv1d.model.tables.table import no_column
 from sentiment_conv1d.model.tables.text import LineChunk
-
-#: Stands for a value that a row does not have.
-ABSENT: Any = object()
 
 #: Stands for a string that is not UTF-8, which only a Parquet file can contain.
 NOT_UTF8: Any = object()
+
+
+class Absent(NamedTuple):
+    """Stands for a value that a row does not have, with the columns that it has."""
+
+    columns: tuple[str, ...]
 
 
 class Selection(NamedTuple):
@@ -50,8 +54,8 @@ def reason_of(value: Any, column: str, max_characters: int) -> str | None:
         return None if value and not value.isspace() else f"the column {column!r} has no text"
     if value is None:
         return f"the column {column!r} is null, not a string"
-    if value is ABSENT:
-        return f"there is no column {column!r}"
+    if isinstance(value, Absent):
+        return no_column(column, value.columns, "--text-column")
     if value is NOT_UTF8:
         return f"the column {column!r} is not UTF-8"
     return f"the column {column!r} is of type {type(value).__name__}, not a string"
@@ -65,7 +69,8 @@ def keep_columns(chunk: Chunk, columns: Sequence[str]) -> Chunk:
 
 def _values(chunk: Chunk, column: str) -> list[Any]:
     if isinstance(chunk, LineChunk):
-        return [row.values.get(column, ABSENT) for row in chunk.rows]
+        rows = [row.values for row in chunk.rows]
+        return [values[column] if column in values else Absent(tuple(values)) for values in rows]
     from sentiment_conv1d.scoring.arrow import strings
 
     return strings(chunk, column)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sentiment_conv1d.model.data.faults import LABEL_STUDIO
 from sentiment_conv1d.model.tables import Chunk, DataError, Fault, Format, Table, open_table
+from sentiment_conv1d.model.tables.table import no_column
 
 
 class Columns(NamedTuple):
@@ -36,8 +37,10 @@ class Row(NamedTuple):
         return self.fault("").place
 
 
-#: The value of a column that a row lacks.
+#: Stands for the value of a column that a row lacks, in front of the names of its columns.
 _MISSING = object()
+
+_TEXT_FLAG, _LABEL_FLAG = "--text-column", "--label-column"
 
 
 def read_rows(
@@ -57,8 +60,8 @@ def read_rows(
     rows: list[Row] = []
     own: list[Fault] = []
     with open_table(path, form, own) as table:
-        table.require(columns.text, "--text-column")
-        table.require(columns.label, "--label-column")
+        table.require(columns.text, _TEXT_FLAG)
+        table.require(columns.label, _LABEL_FLAG)
         names = table.label_names(columns.label) or label_names
         for chunk in table.chunks(columns):
             for number, text, label in _values(table, chunk, columns):
@@ -88,17 +91,16 @@ def _values(table: Table, chunk: Chunk, columns: Columns) -> Iterator[tuple[int,
 
 
 def _get(values: dict[str, Any], column: str) -> Any:
-    # The message lists the other columns, so that a misspelled name is easy to see.
-    return values[column] if column in values else (_MISSING, ", ".join(map(repr, values)) or "none")
+    return values.get(column, (_MISSING, *values))
 
 
 def _unusable(text: Any, label: Any, columns: Columns) -> str:
     """Return why a row cannot be used; an empty string if it can."""
-    for value, column in ((text, columns.text), (label, columns.label)):
+    for value, column, flag in ((text, columns.text, _TEXT_FLAG), (label, columns.label, _LABEL_FLAG)):
         if isinstance(value, tuple) and value[0] is _MISSING:
-            if {"'annotations'", "'data'"} <= set(value[1].split(", ")):
+            if {"annotations", "data"} <= set(value):
                 return LABEL_STUDIO
-            return f"there is no column {column!r}; columns: {value[1]}"
+            return no_column(column, value[1:], flag)
         if value is None or (isinstance(value, str) and not value.strip()):
             return _empty(column)
     if not isinstance(text, str):

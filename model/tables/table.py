@@ -6,6 +6,7 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -117,11 +118,17 @@ class Table(ABC):
 
 
 def require_column(place: str, columns: Collection[str], column: str, flag: str = "") -> None:
-    """Raise `DataError` if the column is missing. The message suggests the flag with the likeliest column."""
+    """Raise `DataError` if the column is missing."""
     if column not in columns:
-        there_are = ", ".join(map(repr, columns)) or "none"
-        hint = f"; if it has another name, use {flag} {_likeliest(column, columns, flag)}" if flag else ""
-        raise DataError(f"{place}: there is no column {column!r}; columns: {there_are}{hint}")
+        raise DataError(f"{place}: {no_column(column, tuple(columns), flag)}")
+
+
+@lru_cache(maxsize=16)  # rows of JSON that lack the column mostly have the same ones
+def no_column(column: str, columns: tuple[str, ...], flag: str = "") -> str:
+    """Return the message that a column is missing. It suggests the flag with the likeliest column."""
+    there_are = ", ".join(map(repr, columns)) or "none"
+    hint = f"; if it has another name, use {flag} {_likeliest(column, columns, flag)}" if flag else ""
+    return f"there is no column {column!r}; columns: {there_are}{hint}"
 
 
 def _likeliest(column: str, columns: Collection[str], flag: str) -> str:

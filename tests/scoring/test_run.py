@@ -596,7 +596,7 @@ def test_command(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout.decode() == f"3 reviews scored into {tmp_path / 'reviews.predictions.csv'}\n"
     assert result.stderr.decode().endswith(
-        f"1 rows cannot be scored; {tmp_path / 'reviews.predictions.errors.jsonl'} says why\n"
+        f"1 row cannot be scored; {tmp_path / 'reviews.predictions.errors.jsonl'} says why\n"
     )
     again = predict(source)
     assert again.returncode == 2 and b"exists already" in again.stderr

@@ -557,8 +557,14 @@ def test_malformed_csv(content: bytes, said: str, tmp_path: Path) -> None:
         (b"[" * 200_000, "not valid JSON ("),
         (b'["a joy", 1]', "not a JSON object"),
         (b'"a joy"', "not a JSON object"),
-        (b'{"label": 1}', "there is no column 'text'; columns: 'label'"),
-        (b'{"text": "a joy"}', "there is no column 'label'; columns: 'text'"),
+        (
+            b'{"review": "a joy", "label": 1}',
+            "there is no column 'text'; columns: 'review', 'label'; if it has another name, use --text-column review",
+        ),
+        (
+            b'{"text": "a joy"}',
+            "there is no column 'label'; columns: 'text'; if it has another name, use --label-column COLUMN",
+        ),
         (b'{"text": 5, "label": 1}', "the column 'text' is of type int, not a string"),
         (b'{"text": ["a", "joy"], "label": 1}', "the column 'text' is of type list, not a string"),
         (b'{"text": "a joy", "label": NaN}', "not valid JSON ("),
