@@ -56,6 +56,7 @@ def serve(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, _stop_loading)
     for number in (signal.SIGHUP, *_IGNORED):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent that ignores it would hide the ends of child processes
     certificates = Certificates.read_settings(settings)
     most_workers = worker_count(settings)
     settings = make_room(settings, most_workers)

@@ -139,7 +139,12 @@ class Supervisor:
 
     def _fork(self, number: int) -> None:
         ours, theirs = pair()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             ours.close()
             self._become(number, theirs)
@@ -253,13 +258,20 @@ class Supervisor:
             logger.error("worker %d %s while it shut down", worker.number, how, extra=extra)
         elif not self._was_ready:
             logger.error("worker %d %s before the service was ready", worker.number, how, extra=extra)
-            self._failed = True
-            self._shut_down(patient=False)
+            self._replace(worker.number)
         else:
             logger.error("worker %d %s and is replaced", worker.number, how, extra=extra)
             self.replaced(reason)
             stable = monotonic() - worker.started > _STABLE_SECONDS
-            self._forks[worker.number] = monotonic() + (0 if stable else _PAUSE_SECONDS)
+            self._replace(worker.number, 0 if stable else _PAUSE_SECONDS)
+
+    def _replace(self, number: int, seconds: float = 0) -> None:
+        """Start a worker again after so many seconds, or shut down if the service was never ready."""
+        if self._was_ready:
+            self._forks[number] = monotonic() + seconds
+        else:
+            self._failed = True
+            self._shut_down(patient=False)
 
     def _shut_down(self, *, patient: bool) -> None:
         """Start the shutdown. A second call ends the drain delay, and a later one kills the workers."""
@@ -277,7 +289,11 @@ class Supervisor:
         if self._phase != "leave":
             for number in [number for number, due in self._forks.items() if due <= now]:
                 del self._forks[number]
-                self._fork(number)
+                try:
+                    self._fork(number)
+                except OSError as error:
+                    logger.error("worker %d cannot be started: %s", number, error.strerror)
+                    self._replace(number, _PAUSE_SECONDS)
             self._watch(now)
             self._transactions.watch(now)
         self._looked = now

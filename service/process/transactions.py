@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from sentiment_conv1d.service.errors import TransientError
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.replay_log import ReplayLog
 from sentiment_conv1d.service.process import trial
@@ -55,6 +56,7 @@ class Transactions:
     _load_seconds: float
     _queue: deque[_Transaction] = field(default_factory=deque)  # the first one is being carried out
     _rounds: Iterator[int] = field(default_factory=itertools.count)
+    _stopped: bool = False  # whether versions are no longer opened
 
     def add(self, asking: WorkerProcess, ticket: int, order: Order, descriptor: int | None) -> None:
         """Carry out an order after the orders before it."""
@@ -90,10 +92,11 @@ class Transactions:
             return  # the first process of a container adopts all orphans
         current = self._queue[0]
         current.trial = None
-        current.proven = True
         current.missing.clear()
-        if problem := trial.failure(status, self._load_seconds):
-            self._refuse(current, *problem)
+        if not self._stopped:  # otherwise `stop` has killed it
+            current.proven = True
+            if problem := trial.failure(status, self._load_seconds):
+                self._refuse(current, *problem)
         self.go_on()
 
     def watch(self, now: float) -> None:
@@ -107,7 +110,8 @@ class Transactions:
             self.go_on()
 
     def stop(self) -> None:
-        """Kill the trial, if there is one."""
+        """Open no more versions, and kill the trial, if there is one: it must not outlive this process."""
+        self._stopped = True
         if self._queue and (pid := self._queue[0].trial) is not None:
             os.kill(pid, signal.SIGKILL)
 
@@ -137,6 +141,8 @@ class Transactions:
                 self._finish("")
             elif order.action != "load":
                 self._announce(current, order)
+            elif not current.proven and self._stopped:
+                self._finish("the service is shutting down")
             elif not current.proven:
                 self._try(current)
             elif unprepared:
@@ -148,10 +154,15 @@ class Transactions:
 
     def _try(self, current: _Transaction) -> None:
         """Let a separate process open the version. All workers report from now on that it is loading."""
+        assert current.descriptor is not None
+        try:
+            current.trial = self._attempt(current.order, current.descriptor)
+        except TransientError as error:  # the next scan of the repository tries again
+            logger.error("version %d of %s is not opened: %s", current.order.version, current.order.name, error)
+            self._finish(str(error))
+            return
         self._ask(current, self._able(), current.order)
         current.round = next(self._rounds)  # nothing waits for their answers
-        assert current.descriptor is not None
-        current.trial = self._attempt(current.order, current.descriptor)
         current.missing = {current.trial}
 
     def _prepare(self, current: _Transaction, worker: WorkerProcess) -> None:

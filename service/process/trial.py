@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError, Fault
 from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.service.errors import TransientError
 from sentiment_conv1d.service.process.worker_process import describe_end
 
 _FIRST_DESCRIPTOR = 3  # after the standard streams
@@ -33,9 +34,12 @@ class Failure(NamedTuple):
 def start(open_version: Callable[[], object], seconds: float, descriptor: int | None = None) -> int:
     """Open a version in a child process, and return the id of the process. Call it in a process without threads.
 
-    The child keeps only this descriptor, and is killed after `seconds`.
+    The child keeps only this descriptor, and is killed after `seconds`. Raises `TransientError` if there is no child.
     """
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        raise TransientError(f"the system cannot start a process ({error.strerror})") from error
     if pid:
         return pid
     status = 1
@@ -66,6 +70,8 @@ def failure(status: int, seconds: float) -> Failure | None:
 
 def run(artifact: Artifact, open_version: Callable[[Artifact], object], seconds: float) -> None:
     """Open an artifact in a child process and wait for its end. Raises `ArtifactError` if it fails.
+
+    Raises `TransientError` if the system cannot start a process.
 
     A signal that ends this process ends the child too.
     """

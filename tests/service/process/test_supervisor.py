@@ -336,6 +336,14 @@ def test_ctrl_c_of_a_terminal() -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
+def test_ignored_ends_of_children() -> None:
+    """A service whose parent ignores SIGCHLD starts, and replaces a worker that ends."""
+    with ServerProcess("--workers", "1", prefix="env --ignore-signal=CHLD") as process:
+        [worker] = children(process.process.pid)
+        os.kill(worker, signal.SIGKILL)
+        process.wait_for_log("is replaced")
+
+
 def test_inherited_child() -> None:
     """The exit of an inherited child process, as in a container, has no effect."""
     with ServerProcess("--workers", "2", prefix="""sh -c 'true & exec "$@"' sh""") as process:
