@@ -17,6 +17,10 @@ from sentiment_conv1d.service.telemetry.metrics import Metrics
 #: Seconds for which all scrapes get the same exposition, which takes milliseconds of the event loop to compute.
 SHARED_SECONDS = 0.2
 
+#: Bytes of new expositions per second. Callers that read slowly hold the old ones, which are not charged because many
+#: callers can share one, until the write timeout. With 64 versions an exposition has several megabytes.
+NEW_BYTES_PER_SECOND = 2_000_000
+
 
 @dataclass
 class ServiceState:
@@ -34,9 +38,9 @@ class ServiceState:
     _exposed_at: float = field(default=float("-inf"), init=False)
 
     def exposition(self) -> bytes:
-        """Return the metrics in the Prometheus text format, at most `SHARED_SECONDS` old."""
+        """Return the metrics in the Prometheus text format, at most `SHARED_SECONDS` old if it is small."""
         now = monotonic()
-        if now - self._exposed_at >= SHARED_SECONDS:
+        if now - self._exposed_at >= max(SHARED_SECONDS, len(self._exposition) / NEW_BYTES_PER_SECOND):
             expiry = None if self.certificates is None else self.certificates.expiry
             self._exposition = self.metrics.expose(self.models.states(), self.models.missing(), expiry)
             self._exposed_at = now

@@ -13,15 +13,12 @@ from pydantic import RootModel
 from sentiment_conv1d.service.errors import Invalid, Malformed, StartupError
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.rest import huggingface, tfserving
+from sentiment_conv1d.service.rest import huggingface, page, tfserving
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, Texts, parse
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.setting_names import named
 from sentiment_conv1d.service.settings import Settings
-
-#: FastAPI declares it itself.
-OPENAPI_ROUTE = "/openapi.json"
 
 #: Hugging Face's route, which is also what most users of Vertex AI choose. No other route can be replaced.
 REPLACED_ROUTE = "/predict"
@@ -64,7 +61,7 @@ async def invocations(state: ServiceState, request: EndpointRequest) -> Answer:
 
 def _check_routes(settings: Settings, others: Iterable[RestProtocol]) -> None:
     """Raise `StartupError` if a route that Vertex AI sets would replace one of the service's own routes."""
-    paths = {OPENAPI_ROUTE}
+    paths = {page.OPENAPI}
     health: set[str] = set()
     for protocol in others:
         paths |= {route.path for route in protocol.routes if isinstance(route, APIRoute)}

@@ -52,10 +52,9 @@ class Protocol(AnsweringProtocol):
     """One connection. It calls `lost` with itself when the connection is lost, and `failed` if what arrives is refused.
 
     `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.
-    `draining` returns
-    whether the service is shutting down, so that responses ask clients to close the connection. `header_timeout` and
-    `write_timeout` are seconds for the head of a request and for reading a response. `watch` enforces them and the idle
-    timeout.
+    `draining` returns whether the service is shutting down, so that responses ask clients to close the connection.
+    `header_timeout` and `write_timeout` are seconds for the head of a request and for reading a response. `watch`
+    enforces them and the idle timeout.
     """
 
     def __init__(

@@ -48,10 +48,10 @@ HEAVY = [
 ]
 
 
-def refused(*flags: str, **variables: str) -> str:
+def refused(*flags: str, status: int = 2, **variables: str) -> str:
     """Return the error line of a server that does not start."""
     result = run("-m", "service", "serve", "--host", "127.0.0.1", "--port", "0", *flags, **variables)
-    assert result.returncode == 2, result.stderr
+    assert result.returncode == status, result.stderr
     assert "Traceback" not in result.stderr
     *_, last = result.stderr.splitlines()
     assert last.startswith("error: ")
@@ -188,8 +188,9 @@ def test_version_that_never_ends_at_the_start(tmp_path: Path) -> None:
 
 
 def test_port_taken(server: ServerProcess) -> None:
-    """A port that is in use is refused with one sentence."""
-    assert f"cannot listen on 127.0.0.1:{server.port}: Address already in use" in refused("--port", str(server.port))
+    """A port that is in use is refused with one sentence, and with the status of errors that can pass."""
+    refusal = refused("--port", str(server.port), status=os.EX_TEMPFAIL)
+    assert f"cannot listen on 127.0.0.1:{server.port}: Address already in use" in refusal
 
 
 def test_bad_settings() -> None:
