@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import string
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, decision, statements
 from sentiment_conv1d.model.artifact import NOT_COMPARED, ArtifactError, Sample
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import FOLDER
@@ -38,11 +39,7 @@ if TYPE_CHECKING:
     from sentiment_conv1d.export.exporter import Exported
     from sentiment_conv1d.export.sources.expected import Expected
     from sentiment_conv1d.export.sources.trained import Trained
-    from sentiment_conv1d.export.sources.vocabularies import Statements
     from sentiment_conv1d.model.artifact import Manifest
-
-#: The default of options that accept None as a value.
-_UNSTATED = object()
 
 #: The largest number of characters of a published sample.
 MAX_SAMPLE = 1000
@@ -92,78 +89,13 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
     )
     top.add_argument(
         "--samples",
-        type=_id,
+        type=as_id,
         default=0,
         metavar="N",
         help="publish N texts of --data for each label, for people to try on the page (default: 0)",
     )
-    _add_foreign_flags(top.add_argument_group("for a model from elsewhere (docs/own-models.md)"))
+    add_foreign_flags(top.add_argument_group("for a model from elsewhere (docs/own-models.md)"))
     return top
-
-
-def _add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
-    """Add the flags for what the file of an imported model does not contain."""
-    foreign.add_argument(
-        "--vocabulary",
-        "--tokenizer",
-        type=Path,
-        metavar="FILE",
-        help="the vocabulary: a word index, a Tokenizer or TextVectorization of Keras, a tokenizer.json, or a list of "
-        "words",
-    )
-    foreign.add_argument(
-        "--max-tokens", type=_positive, metavar="N", help="sequence length, for a model that takes any"
-    )
-    foreign.add_argument(
-        "--index-from",
-        type=int,
-        metavar="ID",
-        help="what is added to the ranks of a word index: 3 for `keras.datasets.imdb`, 0 for the word_index of a "
-        "Tokenizer (default: 3 for the index of keras.datasets.imdb, and no default for others)",
-    )
-    foreign.add_argument(
-        "--num-words", type=_positive, metavar="ID", help="words with this id or a higher id are unknown"
-    )
-    foreign.add_argument("--first-id", type=_id, metavar="ID", help="id of the first word in a list of words")
-    for name, meaning in (("pad", "padding"), ("start", "the start of a text"), ("unknown", "unknown words")):
-        kind = _id if name == "pad" else _id_or_none
-        none = "" if name == "pad" else ", or none"
-        foreign.add_argument(f"--{name}-id", type=kind, default=_UNSTATED, metavar="ID", help=f"id of {meaning}{none}")
-    foreign.add_argument(
-        "--lowercase", choices=("unicode", "ascii", "none"), help="which letters the tokenizer lower-cases"
-    )
-    foreign.add_argument(
-        "--removed",
-        metavar="CHARACTERS",
-        help="characters that the tokenizer removes from a text, or the word punctuation for string.punctuation",
-    )
-    foreign.add_argument(
-        "--replaced",
-        action="append",
-        metavar="STRING",
-        help="a string that a space replaces, after lower-casing; repeat the flag for several",
-    )
-    foreign.add_argument("--separators", metavar="CHARACTERS", help="characters that separate words, besides the space")
-    foreign.add_argument("--padding-side", choices=("left", "right"), help="the side where short texts are padded")
-    foreign.add_argument("--truncation-side", choices=("left", "right"), help="the side where long texts are truncated")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return number
-
-
-def _id(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not an id")
-    return number
-
-
-def _id_or_none(text: str) -> int | None:
-    return None if text == "none" else _id(text)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
@@ -250,11 +182,12 @@ def _trained(options: argparse.Namespace) -> Trained:
     source: Path = options.source
     is_run = not (source / "saved_model.pb").is_file() if source.is_dir() else not (source.exists() or source.suffix)
     if is_run:
-        if options.vocabulary is not None:
-            raise ExportError(
-                f"{source}: --vocabulary is for models from elsewhere, and this is a run folder",
-                "leave it out: the run has its own vocabulary",
-            )
+        for flag in ("vocabulary", "threshold"):
+            if getattr(options, flag) is not None:
+                raise ExportError(
+                    f"{source}: --{flag} is for models from elsewhere, and this is a run folder",
+                    f"leave it out: the run has its own {flag}",
+                )
         from sentiment_conv1d.export.sources.trained import from_run
 
         return from_run(source)
@@ -262,38 +195,12 @@ def _trained(options: argparse.Namespace) -> Trained:
 
     if options.labels is None:
         raise ExportError(f"{source}: the labels of the model are unknown", "pass them with --labels")
-    return from_keras_file(source, _names(options.labels), options.vocabulary, _statements(options))
+    trained = from_keras_file(source, _names(options.labels), options.vocabulary, statements(options))
+    return replace(trained, decision=decision(options))
 
 
 def _names(labels: str) -> tuple[str, ...]:
     return tuple(label.strip() for label in labels.split(","))
-
-
-def _statements(options: argparse.Namespace) -> Statements:
-    from sentiment_conv1d.export.sources.vocabularies import Statements
-
-    changes = {
-        "padding_id": options.pad_id,
-        "start_id": options.start_id,
-        "unknown_id": options.unknown_id,
-        "lowercase": _UNSTATED if options.lowercase is None else options.lowercase,
-        "removed": _UNSTATED if options.removed is None else _removed(options.removed),
-        "replaced": _UNSTATED if options.replaced is None else tuple(options.replaced),
-        "separators": _UNSTATED if options.separators is None else options.separators.replace(" ", ""),
-        "pads_behind": _UNSTATED if options.padding_side is None else options.padding_side == "right",
-        "keeps_first": _UNSTATED if options.truncation_side is None else options.truncation_side == "right",
-    }
-    return Statements(
-        max_tokens=options.max_tokens,
-        index_from=options.index_from,
-        num_words=options.num_words,
-        first_id=options.first_id,
-        changes={name: value for name, value in changes.items() if value is not _UNSTATED},
-    )
-
-
-def _removed(characters: str) -> str:
-    return string.punctuation if characters == "punctuation" else characters
 
 
 def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:

@@ -49,6 +49,7 @@ from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, Sample, publish
+from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.layers import Family
 from sentiment_conv1d.model.text_statistics import TextStatistics
@@ -115,6 +116,10 @@ def export(
     """
     reviews = [*reviews, generated(trained.input_shape)]
     activation = check_classifier(trained, reviews[-1])
+    if activation == "softmax" and trained.decision.threshold != THRESHOLD:
+        raise ExportError(
+            "--threshold: the model ends in a softmax, which decides for the most probable label", "leave the flag out"
+        )
     family, unfolded = recognize(trained.model, trained.tokenizer.max_tokens, trained.tokenizer.padding_id)
     if quantize and family is None:
         raise ExportError(
@@ -242,7 +247,12 @@ def _check_on_labelled(
     measured = None
     if trained.configuration is None:
         measured = measure_assumptions(
-            checked.predict, labelled, trained.labels, trained.tokenizer, ids_are_proven=bool(on_texts)
+            checked.predict,
+            labelled,
+            trained.labels,
+            trained.tokenizer,
+            ids_are_proven=bool(on_texts),
+            threshold=trained.decision.threshold,
         )
         if not allow_poor_accuracy:
             measured.check()

@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from sentiment_conv1d.export.checks.parity import Ids, Predict, in_blocks
 from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.decision import THRESHOLD, decide_all
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
 
@@ -61,26 +61,31 @@ class Measured:
 
 
 def measure_assumptions(
-    predict: Predict, reviews: LabelledReviews, labels: Sequence[str], tokenizer: Tokenizer, *, ids_are_proven: bool
+    predict: Predict,
+    reviews: LabelledReviews,
+    labels: Sequence[str],
+    tokenizer: Tokenizer,
+    *,
+    ids_are_proven: bool,
+    threshold: float = THRESHOLD,
 ) -> Measured:
     """Measure the accuracy of a graph under other assumptions.
 
     `predict` takes ids int32 [batch, max_tokens]. If `ids_are_proven`, only the order of the labels is in question.
     """
-    found = _decided(predict, reviews.rows, InputShape.of(tokenizer))
+    found = _decided(predict, reviews.rows, InputShape.of(tokenizer), threshold)
     right = found == reviews.labels
     alternatives = [_exchange(found, reviews.labels, labels)]
     if not ids_are_proven:
         for assumption, flags, rows, shape in _other_ids(tokenizer, reviews):
-            other = _decided(predict, rows, shape) == reviews.labels
+            other = _decided(predict, rows, shape, threshold) == reviews.labels
             alternatives.append(_alternative(assumption, flags, right, other))
     known = tuple(each for each in alternatives if each is not None)
     return Measured(float(right.mean()), len(right), known)
 
 
-def _decided(predict: Predict, rows: list[Ids], shape: InputShape) -> npt.NDArray[np.int64]:
-    # A model from elsewhere has the default threshold.
-    return decide_all(in_blocks(predict, shape.pad(rows, shape.max_tokens)))
+def _decided(predict: Predict, rows: list[Ids], shape: InputShape, threshold: float) -> npt.NDArray[np.int64]:
+    return decide_all(in_blocks(predict, shape.pad(rows, shape.max_tokens)), threshold)
 
 
 def _alternative(

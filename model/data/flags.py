@@ -47,6 +47,20 @@ def add_reading_flags(command: argparse.ArgumentParser) -> None:
         help="what to do with labels that differ only in case or white space: stop, merge them into one label, or "
         "keep them as different labels (default: error)",
     )
+    command.add_argument(
+        "--label-map",
+        type=_label_map,
+        default=(),
+        metavar="LABEL=NAME,...",
+        help="names for labels in the data, for example 0=negative,1=positive",
+    )
+
+
+def _label_map(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [pair.split("=", maxsplit=1) for pair in text.split(",")]
+    if not all(len(pair) == 2 and pair[0].strip() and pair[1].strip() for pair in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 0=negative,1=positive")
+    return tuple((label.strip(), name.strip()) for label, name in pairs)
 
 
 def reading_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -54,7 +68,7 @@ def reading_options(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "text_column": options.text_column,
         "label_column": options.label_column,
-        "reading": Reading(read_format(options), options.on_bad_rows, options.similar_labels),
+        "reading": Reading(read_format(options), options.on_bad_rows, options.similar_labels, options.label_map),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,12 +26,17 @@ SENTIMENTS = ("negative", "positive")
 SimilarLabels = Literal["error", "merge", "keep"]
 
 
+#: A label that is a number in a file of text.
+_INTEGER = re.compile(r"-?[0-9]+")
+
+
 class Reading(NamedTuple):
     """How data is read."""
 
     form: Format = Format()
     on_bad_rows: OnBadRows = "error"
     similar_labels: SimilarLabels = "error"
+    label_map: tuple[tuple[str, str], ...] = ()  # labels in the data, and the names that they get
 
 
 def load(
@@ -64,6 +70,8 @@ def load(
         train = _joined([_require_train(read("train"), path) for read, path in zip(sources, paths, strict=True)])
         test = _test_part(reader, sources, test_data)
         rest = [part for read in sources if (part := read(UNLABELLED_PART))] if unlabelled else []
+    train = _renamed(train, reading)
+    test = None if test is None else _renamed(test, reading)
     spelled = _spelling(train.rows) if reading.similar_labels == "merge" else {}
     names = _label_names(train.rows, spelled, named_integers=paths[0].is_dir())
     examples = _examples(train.rows, names, spelled, faults)
@@ -106,12 +114,27 @@ def load_examples(
     reader = Reader(Columns(text_column, label_column), reading.form, faults, progress=False)
     names = tuple(label_names)
     with _unreadable_is_an_error(paths[0]):
-        rows = _only_part(reader, paths).rows
+        rows = _renamed(_only_part(reader, paths), reading).rows
     spelled = {_folded(name): name for name in names} if reading.similar_labels == "merge" else {}
     examples = _examples(rows, names, spelled, faults)
     if faults and (reading.on_bad_rows == "error" or not len(examples)):
-        raise BadDataError(faults, [], hints(faults))
+        raise BadDataError(faults, [], [*_meanings(rows, names), *hints(faults)])
     return LabelledTexts(examples, " and ".join(path.name for path in paths), tuple(faults))
+
+
+def _renamed(part: Part, reading: Reading) -> Part:
+    """Give labels the names that the user states."""
+    names = dict(reading.label_map)
+    return Part(part.name, [row._replace(label=names.get(str(row.label).strip(), row.label)) for row in part.rows])
+
+
+def _meanings(rows: Sequence[Row], names: tuple[str, ...]) -> Iterator[str]:
+    """Yield a hint if the data has integers instead of the names of the labels."""
+    labels = {str(row.label).strip() for row in rows}.difference(names)
+    if labels and all(_INTEGER.fullmatch(label) for label in labels):
+        pairs = zip(sorted(labels, key=int), names, strict=False)
+        example = ",".join(f"{label}={name}" for label, name in pairs)
+        yield f"state which label each integer means, for example --label-map={example}"
 
 
 @contextmanager

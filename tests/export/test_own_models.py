@@ -409,6 +409,24 @@ def test_measured_accuracy(words: Path, tmp_path: Path, exported: Export, capsys
     assert (metrics.values["accuracy"], metrics.examples) == (1, 40)
 
 
+def test_threshold_and_meanings_of_integers(
+    words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The flags name the integers of the data and state the threshold, which the manifest and all checks use."""
+    judge(good=2 + WORDS.index("good"), bad=2 + WORDS.index("bad")).save(tmp_path / "model.keras")
+    data = tmp_path / "data.csv"
+    data.write_text(labelled(data).read_text().replace(",no", ",0").replace(",yes", ",1"))
+    arguments = ("--vocabulary", str(words), "--data", str(data), "--threshold", "0.9999", "--allow-poor-accuracy")
+    assert main([str(tmp_path / "model.keras"), "--labels", "no,yes", "--name", "own", *arguments]) == 2
+    assert "hint: state which label each integer means, for example --label-map=0=no,1=yes" in capsys.readouterr().err
+    artifact = exported(tmp_path / "model.keras", *arguments, "--label-map", "0=no, 1=yes")
+    assert "0.5000    as stated" in capsys.readouterr().out  # no output reaches the threshold
+    manifest = read_artifact(artifact).manifest
+    assert manifest.decision.threshold == 0.9999
+    assert manifest.metrics is not None
+    assert manifest.metrics.values["accuracy"] == 0.5
+
+
 def test_model_with_the_accuracy_of_one_label(
     words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -93,6 +93,12 @@ CASES = {
         "a regression cannot be served",
         model=lambda: model(layers.Dense(1, kernel_initializer="zeros", bias_initializer="ones", name="answer")),
     ),
+    "a threshold for a softmax": Case(
+        "--threshold: the model ends in a softmax",
+        "leave the flag out",
+        "--threshold 0.7",
+        model=lambda: model(layers.Dense(2, "softmax", name="answer")),
+    ),
     "no softmax": Case(
         "the probabilities of layer answer do not sum to 1: the model has several labels for a text",
         "export a model for each label",

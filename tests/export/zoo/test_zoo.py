@@ -108,7 +108,6 @@ ZOO: dict[str, Callable[[], Entry]] = {
         INSIDE(flags=NO_LENGTH, length=None), "lstm", mask=True, free=True
     ),
     "inside, any length, average": lambda: Entry(INSIDE(flags=NO_LENGTH, length=None), "average", DIFFERS, free=True),
-    "inside, any length, lstm": lambda: Entry(INSIDE(flags=NO_LENGTH, length=None), "lstm", DIFFERS, free=True),
     "inside, any length unstated": lambda: Entry(INSIDE(length=None), "average", "takes any number of ids", free=True),
     "inside, characters": lambda: Entry(INSIDE(split="character"), "conv", "layer words has split='character'"),
     "inside, ngrams": lambda: Entry(INSIDE(ngrams=2), "conv", "layer words has ngrams=2"),

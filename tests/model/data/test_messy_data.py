@@ -55,6 +55,22 @@ def test_delimiter_option(tmp_path: Path) -> None:
     assert read(path, Reading(Format(delimiter="^"))) == [("a joy", "good"), ("dull", "bad")]
 
 
+def test_label_map(tmp_path: Path) -> None:
+    """Stated names replace labels in training and test data, and a hint suggests them for integers."""
+    path = tmp_path / "reviews.csv"
+    path.write_text("text,label\na joy,1\ndull,-1\n")
+    reading = Reading(label_map=(("1", "good"), ("-1", "bad")))
+    assert read(path, reading) == [("a joy", "good"), ("dull", "bad")]
+    assert load_examples(path, ["bad", "good"], reading=reading).examples.labels.tolist() == [1, 0]
+    with pytest.raises(BadDataError) as caught:
+        load_examples(path, ["bad", "good"])
+    assert caught.value.hints[0].endswith("for example --label-map=-1=bad,1=good")
+    path.write_text("text,label\na joy,1\ndull,medium\n")
+    with pytest.raises(BadDataError) as caught:
+        load_examples(path, ["bad", "good"])
+    assert caught.value.hints == ("--on-bad-rows skip leaves these rows out",)
+
+
 def test_label_studio(tmp_path: Path) -> None:
     """The nested JSON of Label Studio is named, with the export to choose instead, which is read."""
     path = tmp_path / "reviews.json"

@@ -1,0 +1,127 @@
+"""The flags of `python -m export` for what the file of an imported model does not contain."""
+
+from __future__ import annotations
+
+import argparse
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentiment_conv1d.model.decision import DecisionRule
+
+if TYPE_CHECKING:
+    from sentiment_conv1d.export.sources.vocabularies import Statements
+
+#: The default of options that accept None as a value.
+_UNSTATED = object()
+
+
+def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
+    """Add the flags for what the file of an imported model does not contain."""
+    foreign.add_argument(
+        "--vocabulary",
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="the vocabulary: a word index, a Tokenizer or TextVectorization of Keras, a tokenizer.json, or a list of "
+        "words",
+    )
+    foreign.add_argument(
+        "--threshold",
+        type=_threshold,
+        help="the lowest output of a sigmoid that decides for the second label (default: 0.5)",
+    )
+    foreign.add_argument(
+        "--max-tokens", type=_positive, metavar="N", help="sequence length, for a model that takes any"
+    )
+    foreign.add_argument(
+        "--index-from",
+        type=int,
+        metavar="ID",
+        help="what is added to the ranks of a word index: 3 for `keras.datasets.imdb`, 0 for the word_index of a "
+        "Tokenizer (default: 3 for the index of keras.datasets.imdb, and no default for others)",
+    )
+    foreign.add_argument(
+        "--num-words", type=_positive, metavar="ID", help="words with this id or a higher id are unknown"
+    )
+    foreign.add_argument("--first-id", type=as_id, metavar="ID", help="id of the first word in a list of words")
+    for name, meaning in (("pad", "padding"), ("start", "the start of a text"), ("unknown", "unknown words")):
+        kind = as_id if name == "pad" else _id_or_none
+        none = "" if name == "pad" else ", or none"
+        foreign.add_argument(f"--{name}-id", type=kind, default=_UNSTATED, metavar="ID", help=f"id of {meaning}{none}")
+    foreign.add_argument(
+        "--lowercase", choices=("unicode", "ascii", "none"), help="which letters the tokenizer lower-cases"
+    )
+    foreign.add_argument(
+        "--removed",
+        metavar="CHARACTERS",
+        help="characters that the tokenizer removes from a text, or the word punctuation for string.punctuation",
+    )
+    foreign.add_argument(
+        "--replaced",
+        action="append",
+        metavar="STRING",
+        help="a string that a space replaces, after lower-casing; repeat the flag for several",
+    )
+    foreign.add_argument("--separators", metavar="CHARACTERS", help="characters that separate words, besides the space")
+    foreign.add_argument("--padding-side", choices=("left", "right"), help="the side where short texts are padded")
+    foreign.add_argument("--truncation-side", choices=("left", "right"), help="the side where long texts are truncated")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
+
+
+def as_id(text: str) -> int:
+    """Return the id that an argument states."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not an id")
+    return number
+
+
+def _threshold(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return number
+
+
+def _id_or_none(text: str) -> int | None:
+    return None if text == "none" else as_id(text)
+
+
+def statements(options: argparse.Namespace) -> Statements:
+    """Return what the flags state about the vocabulary."""
+    from sentiment_conv1d.export.sources.vocabularies import Statements
+
+    changes = {
+        "padding_id": options.pad_id,
+        "start_id": options.start_id,
+        "unknown_id": options.unknown_id,
+        "lowercase": _UNSTATED if options.lowercase is None else options.lowercase,
+        "removed": _UNSTATED if options.removed is None else _removed(options.removed),
+        "replaced": _UNSTATED if options.replaced is None else tuple(options.replaced),
+        "separators": _UNSTATED if options.separators is None else options.separators.replace(" ", ""),
+        "pads_behind": _UNSTATED if options.padding_side is None else options.padding_side == "right",
+        "keeps_first": _UNSTATED if options.truncation_side is None else options.truncation_side == "right",
+    }
+    return Statements(
+        max_tokens=options.max_tokens,
+        index_from=options.index_from,
+        num_words=options.num_words,
+        first_id=options.first_id,
+        changes={name: value for name, value in changes.items() if value is not _UNSTATED},
+    )
+
+
+def decision(options: argparse.Namespace) -> DecisionRule:
+    """Return the decision rule with the threshold that a flag states."""
+    return DecisionRule() if options.threshold is None else DecisionRule(threshold=options.threshold)
+
+
+def _removed(characters: str) -> str:
+    return string.punctuation if characters == "punctuation" else characters
