@@ -154,9 +154,8 @@ class Transactions:
 
     def _try(self, current: _Transaction) -> None:
         """Let a separate process open the version. All workers report from now on that it is loading."""
-        assert current.descriptor is not None
         try:
-            current.trial = self._attempt(current.order, current.descriptor)
+            current.trial = self._start_trial(current)
         except TransientError as error:  # the next scan of the repository tries again
             logger.error("version %d of %s is not opened: %s", current.order.version, current.order.name, error)
             self._finish(str(error))
@@ -164,6 +163,11 @@ class Transactions:
         self._ask(current, self._able(), current.order)
         current.round = next(self._rounds)  # nothing waits for their answers
         current.missing = {current.trial}
+
+    def _start_trial(self, current: _Transaction) -> int:
+        if current.descriptor is None:
+            raise TransientError("the system does not pass on its files, because too many are open")
+        return self._attempt(current.order, current.descriptor)
 
     def _prepare(self, current: _Transaction, worker: WorkerProcess) -> None:
         """Let a worker open the version without serving it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -60,6 +61,21 @@ def test_no_process_at_the_start(tmp_path: Path) -> None:
     result = run("-m", "service", "serve", "--port", "0", **patched(tmp_path / "patch", full))
     assert result.returncode == os.EX_TEMPFAIL
     assert result.stderr.endswith("error: the system cannot start a process (Resource temporarily unavailable)\n")
+
+
+def test_no_descriptor_for_the_files_of_a_version(tmp_path: Path) -> None:
+    """A service whose supervisor cannot open another file keeps running, and loads the version later."""
+    publish_table(tmp_path)
+    with ServerProcess("--workers", "1", "--watch-interval", "0.1", repository=tmp_path) as server:
+        pid = server.process.pid
+        used = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+        lowest_free = next(number for number in range(len(used) + 1) if number not in used)
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+        publish_table(tmp_path)
+        server.wait_for_log("version 2 of tickets is not opened: the system does not pass on its files")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        eventually(lambda: versions(server, 1) == {"2": 1})
 
 
 def processes_of(repository: Path) -> list[str]:
