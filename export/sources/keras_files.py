@@ -118,7 +118,7 @@ def load(path: Path) -> keras.Model:
     _check_activations(path)
     try:
         with _readable(path) as file:
-            return keras.models.load_model(file, {name: not_run(name) for name in _own_functions(path)}, compile=False)
+            return keras.models.load_model(file, _not_run(path), compile=False)
     except Exception as error:
         # For a broken file, zipfile, h5py and the constructors of layers raise errors of many classes.
         raise _refusal(path, error) from error
@@ -164,6 +164,12 @@ def layers(model: Any) -> Iterator[Any]:
         yield from layers(layer)
 
 
+def _not_run(path: Path) -> dict[str, Any]:
+    """Return what stands for the functions of `TextVectorization` layers, by their names."""
+    names = [str(each["config"]) for _, each in _functions(path) if each["class_name"] == "function"]
+    return {name: not_run(name) for name in names}
+
+
 def _refusal(path: Path, error: Exception) -> ExportError:
     text = str(error)
     lambdas = [str(each["config"].get("name")) for each in _configured(path) if each.get("class_name") == "Lambda"]
@@ -172,6 +178,13 @@ def _refusal(path: Path, error: Exception) -> ExportError:
             f"{path}: layer {', '.join(lambdas)} is a Lambda, whose Python code is not loaded",
             "replace it with layers or operations of Keras, and save the model again",
         )
+    for layer, function in _functions(path):
+        if function["class_name"] == "__lambda__":
+            return ExportError(
+                f"{path}: layer {layer} standardizes or splits texts with a lambda, whose code is not loaded",
+                "define the function with def and save the model again; --lowercase, --removed and --replaced then "
+                "state what it does",
+            )
     version = _keras_version(path)
     if version.startswith("1."):
         return ExportError(
@@ -254,14 +267,14 @@ def _configured(path: Path) -> Iterator[dict[str, Any]]:
     yield from _walk(configuration)
 
 
-def _own_functions(path: Path) -> Iterator[str]:
-    """Yield the names of functions with which `TextVectorization` layers standardize or split texts."""
+def _functions(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the functions with which `TextVectorization` layers standardize or split texts, and the layers' names."""
     for layer in _configured(path):
         if layer.get("class_name") == "TextVectorization":
-            for name in ("standardize", "split"):
-                function = layer["config"].get(name)
-                if isinstance(function, dict) and function.get("class_name") == "function":
-                    yield str(function["config"])
+            for argument in ("standardize", "split"):
+                function = layer["config"].get(argument)
+                if isinstance(function, dict) and {"class_name", "config"} <= function.keys():
+                    yield str(layer["config"].get("name")), function
 
 
 def _walk(value: Any) -> Iterator[dict[str, Any]]:

@@ -114,6 +114,9 @@ ZOO: dict[str, Callable[[], Entry]] = {
     "inside, own function": lambda: Entry(
         INSIDE(standardize=custom_standardization), "conv", "layer words standardizes texts with the function custom_st"
     ),
+    "inside, lambda": lambda: Entry(
+        INSIDE(standardize=lambda texts: texts), "conv", "layer words standardizes or splits texts with a lambda"
+    ),
     "inside, own function stated": lambda: Entry(
         INSIDE(flags=EXAMPLE, standardize=custom_standardization), "flatten", warned=True
     ),
@@ -222,6 +225,7 @@ def export(source: Path, flags: Sequence[str], labels: int) -> int:
     return main([str(source), "--labels", names, "--name", "own", "--repository", repository, *flags])
 
 
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`:UserWarning")
 @pytest.mark.parametrize("name", ZOO)
 def test_zoo(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A model is served with its own answers to texts, or nothing is published and the message says why."""
