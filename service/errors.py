@@ -152,5 +152,9 @@ class Unavailable(RequestError, code="unavailable", http=503, grpc="UNAVAILABLE"
     """The service is starting or shutting down, or lacks a version of the model's split."""
 
 
+class ShutDown(Unavailable, code="unavailable", http=503, grpc="UNAVAILABLE", retry_after=1):
+    """The time for shutdown is over, and the request has not ended."""
+
+
 class DeadlineExceeded(RequestError, code="deadline_exceeded", http=504, grpc="DEADLINE_EXCEEDED"):
     """The answer was not ready within the request timeout."""

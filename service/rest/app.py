@@ -28,8 +28,8 @@ from sentiment_conv1d.service.errors import (
     NotFound,
     Overloaded,
     RequestError,
+    ShutDown,
     Unauthorized,
-    Unavailable,
 )
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
 from sentiment_conv1d.service.models.state import ServiceState
@@ -375,8 +375,8 @@ def _refusal(protocol: RestProtocol, error: RequestError, request_id: str) -> tu
     return answer, protocol.status(error).value
 
 
-def _out_of_time() -> Unavailable:
-    return Unavailable("the server is shutting down, and the request did not end in time")
+def _out_of_time() -> ShutDown:
+    return ShutDown("the server is shutting down, and the request did not end in time")
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

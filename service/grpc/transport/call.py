@@ -19,6 +19,7 @@ from sentiment_conv1d.service.errors import (
     Malformed,
     RequestError,
     RequestTimeout,
+    ShutDown,
     Unavailable,
 )
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
@@ -222,7 +223,7 @@ class Call(Stream):
         """
         if self._terms.expired and self.status is None and self.blocked is None:
             self.failure = None  # of a stream whose last messages are still being answered
-            self._stop(Unavailable("the server is shutting down, and the call did not end in time"))
+            self._stop(ShutDown("the server is shutting down, and the call did not end in time"))
             return
         if self.failure is not None or self.status is not None:
             return

@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from sentiment_conv1d.service.errors import MethodNotAllowed, RequestError, RequestTimeout, TooLarge, Unauthorized
+from sentiment_conv1d.service.errors import (
+    MethodNotAllowed,
+    RequestError,
+    RequestTimeout,
+    ShutDown,
+    TooLarge,
+    Unauthorized,
+)
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.telemetry.request_ids import HEADER
 
@@ -57,7 +64,7 @@ def of_error(error: RequestError) -> Headers:
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))
-    if isinstance(error, TooLarge | RequestTimeout):
+    if isinstance(error, TooLarge | RequestTimeout | ShutDown):
         headers.append(CLOSE)  # the rest of the body can still arrive
     return tuple(headers)
 
