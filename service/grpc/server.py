@@ -31,6 +31,7 @@ from sentiment_conv1d.service.network.listener import Connection, Listener
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.telemetry.logs import log_request
+from sentiment_conv1d.service.telemetry.request_context import current
 from sentiment_conv1d.service.telemetry.request_ids import HEADER, choose_id
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ _CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
 #: Calls of one connection that may watch the health status at the same time.
 _MAX_WATCHING = 16
 
-#: Statuses that are logged even without an access log, like statuses from 500 over REST. A deadline that the client set
-#: is no failure of the service.
+#: Statuses that are logged even without an access log, like statuses from 500 over REST. A time limit that the client
+#: set is no failure of the service.
 _FAILURES = ("DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE")
 
 
@@ -208,7 +209,9 @@ class GrpcServer:
     def _ended(self, call: Call) -> None:
         """Write the access log, which contains failures even if it is off."""
         status = call.status or "CANCELLED"
-        failed = status in _FAILURES and not (status == "DEADLINE_EXCEEDED" and call.overdue)
+        context = current.get()
+        hurried = call.overdue or (context is not None and context.hurried)
+        failed = status in _FAILURES and not (status == "DEADLINE_EXCEEDED" and hurried)
         if self._access_log or failed:
             line = f"gRPC {quote(call.path)}"  # quoted, because a path can contain a line break and forge another line
             log_request(logger, line, status, perf_counter() - call.started, call.client, failed=failed)

@@ -231,6 +231,7 @@ class DataPlane:
             context.manifest = classifier.manifest
             context.statistics = classifier.statistics
             context.decoded = began
+            context.hurried = time_limit is not None and time_limit <= self._request_limits.seconds
         classifier.statistics.began()
         try:
             size = measure(rows)

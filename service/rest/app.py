@@ -232,10 +232,10 @@ class Application(FastAPI):
         return context
 
     def _end(self, route: str, status: int, started: float, request: HttpRequest, context: RequestContext) -> None:
-        """Count a request, and write the access log. Failures are logged even if it is off."""
+        """Count a request, and write the access log. It has failures of the service even if it is off."""
         seconds = perf_counter() - started
         self._metrics.ended("rest", route, str(status), seconds, context)
-        failed = status >= _SERVER_ERROR
+        failed = status >= _SERVER_ERROR and not (status == HTTPStatus.GATEWAY_TIMEOUT and context.hurried)
         if self._access_log or failed:
             # The target is logged as it was sent: decoded, it could contain a line break and forge another line.
             line = f"{request.method} {request.target.decode()}"

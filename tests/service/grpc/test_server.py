@@ -22,10 +22,12 @@ from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PRED
 from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
+from tests.service.grpc.messages import text_request
 from tests.service.grpc.raw import Caller, message
 from tests.service.telemetry.test_metrics import metric
 
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 SERVER_READY = "/inference.GRPCInferenceService/ServerReady"
 HEALTH_CHECK, HEALTH_WATCH = (f"/grpc.health.v1.Health/{method}" for method in ("Check", "Watch"))
 ONE = PredictRequest(text="one").SerializeToString()
@@ -181,11 +183,14 @@ def test_failures_are_logged() -> None:
 
 
 def test_deadlines_of_clients_are_no_errors() -> None:
-    """A deadline that the client set, and a cancelled call, are in the access log, and not as errors."""
+    """A time limit that the client set, as a deadline or a parameter, is in the access log, and not as an error."""
     with ServerProcess("--workers", "1", "--access-log") as server, Caller(server.grpc_port) as caller:
         assert caller.call(PREDICT, ONE, {"grpc-timeout": "0S"}).status == 4
         assert caller.call(PREDICT_BATCH, MANY, {"grpc-timeout": "100u"}).status == 4
-        for path in (PREDICT, PREDICT_BATCH):
+        infer = text_request(*["word " * 5] * 512)
+        infer.parameters["timeout"].int64_param = 1
+        assert caller.call(MODEL_INFER, infer.SerializeToString()).status == 4
+        for path in (PREDICT, PREDICT_BATCH, MODEL_INFER):
             server.wait_for_log(rf".*INFO.*gRPC {path} .*status=DEADLINE_EXCEEDED.*")
         assert not any("ERROR" in line for line in server.log)
 

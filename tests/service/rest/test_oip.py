@@ -241,6 +241,16 @@ def test_decompression_bomb(server: ServerProcess, algorithm: str) -> None:
     read(server.client.post(INFER, content=request(text_input("x"))))
 
 
+@pytest.mark.parametrize(("flags", "level"), [((), "INFO"), (("--request-timeout", "0.000001"), "ERROR")])
+def test_log_of_a_timeout(flags: tuple[str, ...], level: str) -> None:
+    """A timeout that the client set is in the access log, and the service's own timeout is an error."""
+    tensor = text_input(*["word " * 5] * 512)
+    document = request(tensor, parameters={"timeout": 2 if flags else 1})
+    with ServerProcess("--workers", "1", "--access-log", *flags) as server:
+        refusal(server.client.post(INFER, content=document), [HTTPStatus.GATEWAY_TIMEOUT])
+        server.wait_for_log(rf".*{level}.*POST {INFER} .*status=504.*")
+
+
 def test_body_up_to_the_limit(server: ServerProcess) -> None:
     """A body that decompresses to exactly the limit is read, and one byte more is refused."""
     document = request(text_input("x"))
