@@ -243,7 +243,6 @@ LAYERS = (
         "prediction",
         "setting_names",
         "settings",
-        "flags",
     ),
     ("telemetry",),
     ("security",),
@@ -254,6 +253,7 @@ LAYERS = (
     ("rest.server", "grpc.transport"),
     ("rest", "grpc"),
     ("process",),
+    ("flags",),
     ("__main__",),
 )
 
