@@ -333,6 +333,16 @@ def test_compressed_message(caller: Caller, kind: str) -> None:
     assert caller.held == 0
 
 
+def test_started_calls_shorten_the_turn(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call that starts takes time from the turn in which it was read, and a call that waits takes none."""
+    spent: list[Turns] = []
+    monkeypatch.setattr(Turns, "spend", lambda turns: spent.append(turns))
+    caller.say(wire.request(1, ended=False, head=UNARY))
+    assert spent == []
+    caller.say(wire.data(1, wrap(b"x"), ended=True) + wire.request(3, ended=False, head=STREAM))
+    assert spent == [caller.connection.turns] * 2
+
+
 @pytest.mark.parametrize("kind", FIELDS)
 def test_decompression_bombs(caller: Caller, kind: str) -> None:
     """Messages that decompress to more than the available memory are refused, and the others are answered."""
