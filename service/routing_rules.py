@@ -76,7 +76,8 @@ class RoutingRules(NamedTuple):
         for rule in self._fields:
             for target, version in self.targets([rule]).items():
                 if (model, version) not in served and (rule != "labels" or target not in {*self.split, *self.shadow}):
-                    yield MissingVersion(model, version, rule, target)
+                    needed = rule == "split" and self.split[target] > 0
+                    yield MissingVersion(model, version, rule, target, needed)
 
 
 class MissingVersion(NamedTuple):
@@ -86,6 +87,7 @@ class MissingVersion(NamedTuple):
     version: int
     rule: str
     target: str
+    needed: bool  # whether the model cannot answer requests without it that name no version
 
     def __str__(self) -> str:
         label = "" if self.target.isdecimal() else f", labelled {self.target!r},"

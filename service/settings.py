@@ -273,9 +273,7 @@ class Settings(BaseModel):
         "console", description="Format of log lines: for people or for machines."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
-    access_log: bool = Field(
-        False, description="Whether to log every request; failures of the service are always logged."
-    )
+    access_log: bool = Field(False, description="Whether to log every request; failures are always logged.")
     tracing: bool = Field(
         False,
         description="Whether to send OpenTelemetry traces. The standard `OTEL_` variables configure the endpoint and "

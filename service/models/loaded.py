@@ -108,9 +108,12 @@ class LoadedModels:
         return self._rules.get(name, RoutingRules())
 
     def missing(self, others: Collection[Key] = ()) -> list[MissingVersion]:
-        """Return the versions that the rules name, and that are neither served nor among `others`."""
+        """Return the versions that the rules name, and that are neither served nor among `others`.
+
+        A model that was unloaded lacks none.
+        """
         served = self._served.keys() | set(others)
-        return [each for name, rules in self._rules.items() for each in rules.missing(name, served)]
+        return [each for each in self._missing(served) if each.model not in self.unloaded]
 
     def check_routing(self) -> None:
         """Raise `Unavailable` if the split of a model names a version that is not served, unless it was unloaded."""
@@ -157,11 +160,13 @@ class LoadedModels:
                 self._rules[order.name] = self.rules(order.name)._replace(**(order.rules or {}))
         self._index_names()
 
+    def _missing(self, served: Collection[Key]) -> Iterator[MissingVersion]:
+        return (each for name, rules in self._rules.items() for each in rules.missing(name, served))
+
     def _index_names(self) -> None:
         table: dict[tuple[str, str], Classifier] = {}
         routes: dict[str, Route] = {}
-        splits = (each for each in self.missing() if each.rule == "split")
-        self._unroutable = {each.model: each for each in splits if each.version in self.rules(each.model).answering()}
+        self._unroutable = {each.model: each for each in self._missing(self._served.keys()) if each.needed}
         for name in {name for name, _ in self._served}:
             versions = {version: each.classifier for (model, version), each in self._served.items() if model == name}
             rules = self.rules(name)

@@ -78,6 +78,9 @@ _MISSING = Metric(
     (*MODEL, "rule"),
 )
 
+#: The label `rule` for versions with weight 0, without which all requests are answered.
+_NO_WEIGHT = "split_without_weight"
+
 #: Statuses whose series exist from the start, by protocol.
 _ERRORS: tuple[type[RequestError], ...] = (RequestError, *RequestError.kinds)
 _STATUSES = {
@@ -290,8 +293,11 @@ def _lay_out_constants(states: Sequence[ModelState], missing: Sequence[MissingVe
             layout.constant(_STATE, *key, "ready", "")
         if each.fault:
             layout.constant(_STATE, *key, "refused", each.fault)
-    named = {(each.name, each.version, rule): 0 for each in states if each.served for rule in RoutingRules._fields}
-    named |= {(each.model, each.version, each.rule): 1 for each in missing}
+    rules = (*RoutingRules._fields, _NO_WEIGHT)
+    named = {(each.name, each.version, rule): 0 for each in states if each.served for rule in rules}
+    for lacking in missing:
+        rule = _NO_WEIGHT if lacking.rule == "split" and not lacking.needed else lacking.rule
+        named[lacking.model, lacking.version, rule] = 1
     for (name, version, rule), number in named.items():
         layout.constant(_MISSING, name, str(version), rule, number=number)
     return layout

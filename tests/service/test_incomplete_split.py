@@ -123,6 +123,7 @@ def test_unloaded_version(server: ServerProcess, repository: Path) -> None:
     away = (repository / "tickets" / "1").rename(repository / "away")
     server.client.post("/v2/repository/models/tickets/unload").raise_for_status()
     assert versions(server, 4) == {"404": 4}
+    assert "sentiment_routing_missing_versions{" not in server.client.get("/metrics").text  # it was asked for
     server.client.post("/v2/repository/models/tickets/load").raise_for_status()
     assert versions(server, 8) == {"503": 8}
     away.rename(repository / "tickets" / "1")
@@ -155,10 +156,11 @@ def test_typo(repository: Path, split: str) -> None:
 
 
 def test_shadow_version(repository: Path) -> None:
-    """A missing shadow version has no effect on answers and readiness, but a metric and the log show it."""
-    flags = ("--shadow", "tickets=9:50", "--version-labels", "tickets=next:4")
+    """Missing versions without requests have no effect on answers and readiness, but a metric and the log show them."""
+    flags = ("--shadow", "tickets=9:50", "--version-labels", "tickets=next:4", "--split", "tickets=3:1,8:0")
     with ServerProcess(*FLAGS, *flags, repository=repository) as server:
         server.wait_for_log("WARNING .*shadow of tickets: version 9 is not served")
         assert server.client.get("/readyz").status_code == 200
         assert versions(server, 4) == {"3": 4}
         assert missing(server, version="9", rule="shadow") == missing(server, version="4", rule="labels") == 1
+        assert missing(server, rule="split") == 0 and missing(server, version="8", rule="split_without_weight") == 1
