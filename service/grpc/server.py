@@ -117,7 +117,7 @@ class GrpcServer:
             settings.max_body_bytes,
             settings.body_timeout,
             buffers,
-            Decompression(settings.max_body_bytes),
+            Decompression(settings.max_body_bytes, state.expanding),
             self._ended,
             running=tasks,
             waiting=set(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -33,6 +34,8 @@ class ServiceState:
     access: Access
     metrics: Metrics
     certificates: Certificates | None = None
+    #: Held by the large body or message that is decompressed, because only one at a time is.
+    expanding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     reconciler: Reconciler = field(init=False)
     _exposition: bytes = field(default=b"", init=False)
     _exposed_at: float = field(default=float("-inf"), init=False)

@@ -275,7 +275,7 @@ class Application(FastAPI):
         body = await request.body(self._max_body_bytes, self._body_timeout)
         context.received = perf_counter_ns()
         if (encoding := request.headers.get(b"content-encoding")) is not None:
-            body = await decompress(body, encoding, self._max_body_bytes, request.charge)
+            body = await decompress(body, encoding, self._max_body_bytes, request.charge, self.service_state.expanding)
         endpoint_request = EndpointRequest(body, request.headers, match.parameters)
         if len(body) > INLINE_CHARACTERS:
             self._dataplane.expect_large()

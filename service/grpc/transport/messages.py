@@ -9,7 +9,6 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from functools import partial
 from struct import Struct
 
@@ -22,9 +21,6 @@ ENCODINGS = (b"identity", *compression.WINDOW_BITS)
 #: The prefix of a message: whether it is compressed, and its length.
 _PREFIX = Struct(">BL")
 PREFIX_BYTES = _PREFIX.size
-
-#: Bytes that are decompressed per turn of the event loop. This takes about a tenth of a millisecond.
-_STEP_BYTES = 65_536
 
 #: Answers are compressed from the first size on, and from the second size on they are compressed in a thread.
 _WORTHWHILE_BYTES = 16_384
@@ -86,15 +82,11 @@ class Messages:
 
 
 class Decompression:
-    """Decompresses messages of up to `limit` bytes on the event loop, a step per turn and one large message at a time.
+    """Decompresses messages of up to `limit` bytes, large ones one at a time, for which they hold the lock."""
 
-    A message of a few kilobytes can expand to megabytes. Expanding only one at a time bounds the time per turn and the
-    memory.
-    """
-
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, lock: asyncio.Lock) -> None:
         self._limit = limit
-        self._lock = asyncio.Lock()
+        self._lock = lock
 
     async def expand(self, message: Message, encoding: bytes, hold: Callable[[int], None]) -> bytes:
         """Return a decompressed message. Calls `hold` with the size of each piece before it keeps the piece.
@@ -103,26 +95,23 @@ class Decompression:
         """
         pieces: list[bytes] = []
         size, most = 0, compression.most_bytes(len(message))
-        async with AsyncExitStack() as stack:
-            try:
-                for piece in compression.decompress(message, compression.WINDOW_BITS[encoding], _STEP_BYTES):
-                    if len(pieces) == 1:
-                        await stack.enter_async_context(self._lock)
-                    elif pieces:
-                        await asyncio.sleep(0)
-                    size += len(piece)
-                    if size > self._limit:
-                        raise MessageTooLarge(
-                            f"a message is larger than max_body_bytes, {self._limit}, when it is expanded"
-                        )
-                    if size > most:
-                        raise MessageTooLarge(
-                            f"{len(message)} compressed bytes expand to more than {most}, the limit for so few"
-                        )
-                    hold(len(piece))
-                    pieces.append(piece)
-            except (zlib.error, compression.NotOneStream):
-                raise Malformed(f"a message is no {encoding.decode()}") from None
+
+        def take(piece: bytes) -> None:
+            nonlocal size
+            size += len(piece)
+            if size > self._limit:
+                raise MessageTooLarge(f"a message is larger than max_body_bytes, {self._limit}, when it is expanded")
+            if size > most:
+                raise MessageTooLarge(
+                    f"{len(message)} compressed bytes expand to more than {most}, the limit for so few"
+                )
+            hold(len(piece))
+            pieces.append(piece)
+
+        try:
+            await compression.decompress_in_turns(message, compression.WINDOW_BITS[encoding], self._lock, take)
+        except (zlib.error, compression.NotOneStream):
+            raise Malformed(f"a message is no {encoding.decode()}") from None
         return b"".join(pieces)
 
 

@@ -14,12 +14,11 @@ from sentiment_conv1d.service.settings import BODY_FACTOR
 #: x-gzip is another name of gzip (RFC 9110, section 8.4.1.3).
 _WINDOW_BITS = compression.WINDOW_BITS | {b"x-gzip": compression.WINDOW_BITS[b"gzip"]}
 
-#: Bytes that are decompressed per turn of the event loop, which takes about a millisecond.
-_STEP_BYTES = 262_144
 
-
-async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -> bytes:
+async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge, lock: asyncio.Lock) -> bytes:
     """Decompress a body to at most `limit` bytes, which are added to the request's charge.
+
+    Large ones are decompressed one at a time, for which they hold the lock.
 
     Raises `UnsupportedEncoding`, `TooLarge` before it produces more than the limit, or more than such a short body may
     expand to, `Overloaded` or `Malformed`.
@@ -31,20 +30,20 @@ async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -
         raise UnsupportedEncoding(f"Content-Encoding {encoding.decode('latin-1')!r} is not one of gzip and deflate")
     plain = bytearray()
     most = compression.most_bytes(len(body))
-    rested = 0  # bytes in this turn of the event loop
+
+    def take(piece: bytes) -> None:
+        nonlocal plain
+        charge.add(BODY_FACTOR * len(piece))
+        plain += piece
+        if len(plain) > limit:
+            raise TooLarge(f"the decompressed body has more than {limit} bytes, which is the limit")
+        if len(plain) > most:
+            raise TooLarge(
+                f"{len(body)} compressed bytes expand to more than {most} bytes, which is the limit for so few"
+            )
+
     try:
-        for piece in compression.decompress(body, _WINDOW_BITS[encoding], _STEP_BYTES):
-            charge.add(BODY_FACTOR * len(piece))
-            plain += piece
-            if len(plain) > limit:
-                raise TooLarge(f"the decompressed body has more than {limit} bytes, which is the limit")
-            if len(plain) > most:
-                raise TooLarge(
-                    f"{len(body)} compressed bytes expand to more than {most} bytes, which is the limit for so few"
-                )
-            if len(plain) - rested >= _STEP_BYTES:
-                rested = len(plain)
-                await asyncio.sleep(0)
+        await compression.decompress_in_turns(body, _WINDOW_BITS[encoding], lock, take)
     except zlib.error as error:
         raise Malformed(f"the body is not valid {encoding.decode()}: {error}") from None
     except compression.NotOneStream:

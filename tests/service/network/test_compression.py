@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.service.network.compression import WINDOW_BITS, NotOneStream, decompress
+from sentiment_conv1d.service.grpc.transport.messages import Decompression
+from sentiment_conv1d.service.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.network.compression import STEP_BYTES, WINDOW_BITS, NotOneStream, decompress
+from sentiment_conv1d.service.rest.server.compression import decompress as decompress_body
 
 COMPRESS: dict[bytes, Callable[[bytes], bytes]] = {b"gzip": gzip.compress, b"deflate": zlib.compress}
 
@@ -41,3 +47,26 @@ def test_bytes_after_the_end_are_refused(content: bytes, encoding: bytes, more: 
     """A stream with bytes after its end is refused."""
     with pytest.raises(NotOneStream):
         list(decompress(COMPRESS[encoding](content) + more, WINDOW_BITS[encoding], 65_536))
+
+
+def test_bodies_and_messages_expand_one_at_a_time() -> None:
+    """A large body waits after its first step while a large message is decompressed, and a small body does not wait."""
+    content, held = Random(1).randbytes(10_240) * 100, Buffers(1 << 30)
+
+    async def body_during_a_message() -> None:
+        lock = asyncio.Lock()
+        order: list[tuple[str, int]] = []
+
+        async def expand(name: str, work: Coroutine[Any, Any, bytes]) -> None:
+            order.append((name, len(await work)))
+
+        def body(size: int) -> Coroutine[Any, Any, bytes]:
+            return decompress_body(gzip.compress(content[:size]), b"gzip", len(content), Charge(held), lock)
+
+        message = Decompression(len(content), lock).expand(gzip.compress(content), b"gzip", lambda size: None)
+        async with asyncio.TaskGroup() as group:
+            for name, work in (("message", message), ("large", body(STEP_BYTES * 2)), ("small", body(STEP_BYTES // 2))):
+                group.create_task(expand(name, work))
+        assert order == [("small", STEP_BYTES // 2), ("message", len(content)), ("large", STEP_BYTES * 2)]
+
+    asyncio.run(body_during_a_message())

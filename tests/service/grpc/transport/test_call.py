@@ -65,7 +65,9 @@ class Caller:
         self.transport.take()
 
     def _opened(self, connection: GrpcConnection, number: int, verb: bytes, path: bytes, fields: Fields) -> Call:
-        terms = Terms(MESSAGE, 30, self.buffers, Decompression(MESSAGE), self.ended.append, set(), set())
+        terms = Terms(
+            MESSAGE, 30, self.buffers, Decompression(MESSAGE, asyncio.Lock()), self.ended.append, set(), set()
+        )
         method = self.methods[path.decode()]
         self.calls[number] = Call(number, connection, path, dict(fields), method, terms, self.loop)
         return self.calls[number]
