@@ -141,3 +141,14 @@ def test_maximum_and_average_of_one_convolution(open_page: Open, tmp_path: Path)
             shown = server.client.post("/v1/inspect", json=body).json()
             assert (shown["filter"]["bank"], shown["filter"]["index"]) == (index // 6, index)
             expect(page.locator("#kept")).to_have_text(re.compile(f"{abs(shown['filter']['activation']):.4f}$"))
+
+
+def test_name_of_a_shipped_model(open_page: Open, tmp_path: Path) -> None:
+    """A model with the name and the labels of a shipped one has neither its card nor its sample texts."""
+    export(Trained(model(plain), tokenizer(), ("negative", "positive")), "imdb-cnn", tmp_path)
+    with ServerProcess("--workers", "1", repository=tmp_path) as server:
+        page = open_page(server).page
+        expect(page.locator("#samples button")).to_have_count(0)
+        purpose = page.locator(".purpose")
+        expect(purpose).to_contain_text("Its manifest does not say. It gives each text one of the labels negative and")
+        expect(purpose).to_contain_text("Nothing is known.")
