@@ -511,7 +511,7 @@ def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.Captur
     assert rows.tolist() == pytest.approx(np.array([[-9, 0, 1], [9, 0, 1]]), abs=1e-3)
     assert "words of vectors.txt" in (out / "report.html").read_text()
     for content, said in (
-        ("a 1 2\nb 1\n", "line 2: 1 numbers"),
+        ("a 1 2\nb 1\n", "line 2: 1 number, "),
         ("q 1 2\n", "no vector for any"),
         ("the x y\n", "line 1"),
     ):

@@ -357,9 +357,10 @@ def test_unload_lets_requests_finish(repository: Path) -> None:
     text = " ".join(sorted(words, key=len)[:399])
     count = 20_000  # texts, some seconds of work: an unload takes a few hundredths of one
     body = json.dumps({"texts": [text] * count, "model": "imdb-cnn"}).encode()
-    limits = ("--max-batch-texts", str(count), "--max-pending-texts", str(count), "--max-body-bytes", str(10**8))
+    texts = ("--max-batch-texts", str(count), "--max-pending-texts", str(count))
+    sizes = ("--max-body-bytes", str(10**8), "--max-buffered-bytes", str(10**9))
     flags = ("--workers", "2", "--default-model", "tickets", "--admin", "open", "--request-timeout", str(PATIENCE))
-    with ServerProcess(*flags, *limits, repository=repository) as server, ThreadPoolExecutor(1) as pool:
+    with ServerProcess(*flags, *texts, *sizes, repository=repository) as server, ThreadPoolExecutor(1) as pool:
         url = f"{server.url}/v1/predict_batch"
         running = pool.submit(httpx.post, url, content=body, timeout=PATIENCE, trust_env=False)
 
