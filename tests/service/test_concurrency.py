@@ -26,7 +26,7 @@ CLIENTS = 32
 TEXTS_OF_A_CLIENT = 12
 
 #: The limit on waiting texts. A request can have as many, and is refused while another text waits.
-PENDING = 4096
+PENDING = 12_288
 
 #: Half a second of work.
 LARGE = ["word " * 1500] * 1000
