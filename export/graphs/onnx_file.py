@@ -5,15 +5,12 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from sentiment_conv1d.model.graphs.graph import Graph, Node
+from sentiment_conv1d.model.graphs.graph import FUNCTION_DOMAIN, Graph, Node
 
 OPSET = 17
 
 #: The IR version of opset 17 (onnx/docs/Versioning.md). Older runtimes refuse files with a newer one.
 IR_VERSION = 8
-
-#: The domain of the functions below.
-_DOMAIN = "sentiment_conv1d"
 
 #: Activations without an operator in the opset, as functions in the file. When ONNX Runtime creates a session, it
 #: inlines them, and replaces the nodes with a single kernel if it has one.
@@ -49,7 +46,7 @@ def onnx_model(graph: Graph, outputs: int) -> onnx.ModelProto:
     """Return a graph, whose output is float32 [batch, outputs], as a model that ONNX's checker accepts."""
     nodes = [_node(output, node) for output, node in graph.nodes.items()]
     domains = sorted({node.domain for node in nodes} - {""})
-    functions = sorted({node.op_type for node in nodes if node.domain == _DOMAIN})
+    functions = sorted({node.op_type for node in nodes if node.domain == FUNCTION_DOMAIN})
     model = helper.make_model(
         helper.make_graph(
             nodes,
@@ -68,10 +65,10 @@ def onnx_model(graph: Graph, outputs: int) -> onnx.ModelProto:
 
 
 def _node(output: str, node: Node) -> onnx.NodeProto:
-    domain = {"domain": _DOMAIN} if node.operator in _FUNCTIONS else {}
+    domain = {"domain": FUNCTION_DOMAIN} if node.operator in _FUNCTIONS else {}
     return helper.make_node(node.operator, node.inputs, [output], name=node.name, **node.attributes | domain)
 
 
 def _function(name: str) -> onnx.FunctionProto:
-    header = f'<domain: "{_DOMAIN}", opset_import: ["": {OPSET}]> {name} (x) => (y)'
+    header = f'<domain: "{FUNCTION_DOMAIN}", opset_import: ["": {OPSET}]> {name} (x) => (y)'
     return parser.parse_function(f"{header} {{{_FUNCTIONS[name]}}}")

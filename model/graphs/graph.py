@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from sentiment_conv1d.model.layers import ACTIVATIONS, SOFTMAX, Weights, parse
 
+#: The domain of the functions in a graph that stand for activations without an ONNX operator.
+FUNCTION_DOMAIN = "sentiment_conv1d"
+
 
 class UnknownGraph(Exception):
     """The graph contains something that this package does not write."""

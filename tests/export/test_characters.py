@@ -26,7 +26,7 @@ def test_texts_without_spaces(write: Callable[[Path], Path], tmp_path: Path) -> 
     artifact = read_artifact(tmp_path / "reviews" / "1")
     assert artifact.manifest.convolution_widths == (3,)
     assert artifact.manifest.metrics is not None
-    assert artifact.manifest.metrics.values["accuracy"] > 0.8
+    assert artifact.manifest.metrics.values["accuracy"] > 0.7
 
     classifier = Classifier(artifact)
     with data.open(encoding="utf-8", newline="") as file:

@@ -29,7 +29,7 @@ from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.processes import PATIENCE, PROJECT
 
 PROTOS = Path("sentiment_conv1d/protos")
-MESSAGES = (PROTOS, Path("sentiment_conv1d/service/inference/explaining"))
+MESSAGES = (PROTOS, Path("sentiment_conv1d/service/inference"))
 
 SERVER = "sentiment_conv1d.service.grpc.server"
 THEIRS = (

@@ -9,7 +9,7 @@ import numpy as np
 
 from sentiment_conv1d.model.explaining.network import Network
 from sentiment_conv1d.model.graphs import network
-from sentiment_conv1d.model.graphs.graph import Graph
+from sentiment_conv1d.model.graphs.graph import FUNCTION_DOMAIN, Graph
 from sentiment_conv1d.service.inference.graph_file import GraphFileError, parse
 
 #: NumPy's types of the values of `TensorProto.DataType` that a folded graph contains.
@@ -22,8 +22,8 @@ def read_network(content: bytes) -> Network | None:
         model = parse(content)
     except GraphFileError:
         return None
-    if model.functions:  # which can give the name of an operator another meaning
-        return None
+    if any(function.domain != FUNCTION_DOMAIN for function in model.functions):
+        return None  # they can give the name of an operator another meaning
     parsed = model.graph
     graph = Graph()
     for node in parsed.node:

@@ -139,7 +139,7 @@ def test_changed_labels(keras_row: list[float], served_row: list[float]) -> None
         checked(fixed(served_row), reference=fixed(keras_row), keras_predict=fixed(keras_row))
 
     if len(keras_row) == 1:
-        with pytest.raises(ParityError, match="3 labels differ from Keras, the first in review 0"):
+        with pytest.raises(ParityError, match="3 different labels from Keras, the first in review 0"):
             run()
     else:
         run()
@@ -153,7 +153,7 @@ def test_labels_follow_the_threshold_of_the_model() -> None:
     """A step across the model's own threshold changes a label, and one across 0.5 does not."""
     below, above = always(0.9 - 1e-6), always(0.9 + 1e-6)
     checked(above, reference=below, keras_predict=below)
-    with pytest.raises(ParityError, match="3 labels differ from Keras, the first in review 0"):
+    with pytest.raises(ParityError, match="3 different labels from Keras, the first in review 0"):
         checked(above, reference=below, keras_predict=below, threshold=0.9)
     below, above = always(0.5 - 1e-6), always(0.5 + 1e-6)
     checked(above, reference=below, keras_predict=below, threshold=0.9)
@@ -162,7 +162,7 @@ def test_labels_follow_the_threshold_of_the_model() -> None:
         return (below if tokens.shape[1] == SEQUENCE_LENGTH else above)(tokens)
 
     assert compare_forms(by_padding, [REVIEWS], SHAPE, 0.9)
-    with pytest.raises(ParityError, match="labels differ from itself"):
+    with pytest.raises(ParityError, match="different labels from itself"):
         compare_forms(by_padding, [REVIEWS], SHAPE, THRESHOLD)
 
 
