@@ -1,6 +1,7 @@
 """Listening on ports and on Unix domain sockets for sidecars."""
 
 import errno
+import os
 import signal
 import socket
 import stat
@@ -126,7 +127,7 @@ def test_socket_of_a_killed_server(paths: tuple[str, ...], tmp_path: Path) -> No
     with ServerProcess("--workers", "1", *paths) as process:
         assert process.client.get("/readyz").status_code == 200
         refusal = run("-m", "service", "serve", *paths)
-        assert refusal.returncode == 2
+        assert refusal.returncode == os.EX_TEMPFAIL
         assert refusal.stderr.endswith(f"cannot listen on {tmp_path}/rest.sock: another process listens on it\n")
         assert process.client.get("/readyz").status_code == 200
 

@@ -24,7 +24,7 @@ from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
 from tests.proc import children
-from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, run
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, environment, eventually, run
 from tests.service.artifacts import endless_graph, publish_table, shipped_copy
 from tests.service.grpc.channels import connect
 
@@ -285,7 +285,8 @@ def test_automatic_provider_without_cuda() -> None:
 def test_cpu_asked_for_needs_no_reason() -> None:
     """With the CPU requested, the log only says what is served, and where."""
     with ServerProcess("--execution-provider", "cpu") as process:
-        default, *serving, listening_grpc, listening = process.log
+        repository, default, *serving, listening_grpc, listening = process.log
+        assert f"the model repository is {MODEL_REPOSITORY}" in repository
         assert "the default model is imdb-cnn; --default-model (SENTIMENT_DEFAULT_MODEL) chooses another" in default
         for name, line in zip(("accurate", "imdb-cnn", "imdb-cnn-8bit"), serving, strict=True):
             assert f"serving {name} version=1 execution_provider=CPUExecutionProvider" in line
