@@ -307,7 +307,7 @@ def test_trailers_without_end(server: ServerProcess) -> None:
 
 def test_requests_in_advance(server: ServerProcess) -> None:
     """Pipelined requests up to the limit are answered, and a client that sends more is disconnected."""
-    ask = request("/livez", method="GET")
+    ask = request("/v1/predict", f"Content-Length: {len(GOOD)}") + GOOD
     with Connection(server.port) as connection:
         connection.send(ask * (1 + MAX_PIPELINED))
         assert [connection.answer().status for _ in range(1 + MAX_PIPELINED)] == [200] * (1 + MAX_PIPELINED)
