@@ -56,11 +56,13 @@ class AsgiRequest(HttpRequest):
 
 
 async def send_body(send: Send, body: bytes, *, more: bool = False) -> None:
-    """Send a body in pieces without copying it, each when the client has read most of the previous one."""
-    view = memoryview(body)
+    """Send a body in pieces, each when the client has read most of the previous one.
+
+    The pieces are bytes, as ASGI requires: other servers, such as Ray's, pickle them.
+    """
     for start in range(0, len(body) or 1, PIECE_BYTES):
         end = start + PIECE_BYTES
-        piece = {"body": view[start:end], "more_body": more or end < len(body)}
+        piece = {"body": body[start:end], "more_body": more or end < len(body)}
         await send({"type": "http.response.body", **piece})
 
 
