@@ -633,18 +633,33 @@ def test_unloading(server: ServerProcess) -> None:
     ):
         answers: list[Future[httpx.Response]] = []
 
-        def runs() -> bool:
-            waiting = re.search(r"^sentiment_texts_waiting (\S+)$", looking.get("/metrics").text, re.MULTILINE)
+        def metrics() -> str:
+            return looking.get("/metrics").text
+
+        def runs(exposition: str) -> bool:
+            waiting = re.search(r"^sentiment_texts_waiting (\S+)$", exposition, re.MULTILINE)
             assert waiting is not None
             return float(waiting[1]) > 0
+
+        def new_metrics() -> str:
+            """Return metrics that were not yet composed at the call: scrapes share them, and each scrape counts."""
+            shared, found = metrics(), ""
+
+            def is_new() -> bool:
+                nonlocal found
+                found = metrics()
+                return found != shared
+
+            eventually(is_new)
+            return found
 
         def caught() -> bool:
             """Whether a worker was stopped during a request. Each attempt sends one more request."""
             answer = pool.submit(asking.post, "/v1/predict_batch", json={"texts": texts})
             answers.append(answer)
-            eventually(lambda: runs() or answer.done())
+            eventually(lambda: runs(metrics()) or answer.done())
             pause(second)
-            if runs():
+            if runs(new_metrics()):
                 return True
             os.kill(second, signal.SIGCONT)
             answer.result()
