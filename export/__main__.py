@@ -266,7 +266,7 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
     if measured and manifest.metrics is not None:
         metrics = manifest.metrics
         print(f"accuracy: {metrics.values['accuracy']:.4f} on {metrics.measured_on}")
-    if trained.configuration is None and manifest.text_parity == NOT_COMPARED:
+    if manifest.text_parity == NOT_COMPARED:
         more = "" if measured else ", and --data measures accuracy"
         print(f"warning: {NOT_COMPARED}; --expected compares{more}")
     if trained.configuration is None and not measured:

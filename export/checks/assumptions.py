@@ -21,7 +21,7 @@ from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
 
 #: A difference in accuracy is significant from this number of standard deviations of the texts that differ (McNemar's
-#: test). About ten alternatives are tried, so that two would happen by chance.
+#: test). About ten alternatives are tried, so one of them may exceed two deviations by chance.
 _DEVIATIONS = 3
 
 #: No vocabulary reserves more ids before its words.

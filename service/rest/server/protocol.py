@@ -75,8 +75,7 @@ class Protocol(AnsweringProtocol):
     ) -> None:
         super().__init__(config, server_state, loop, buffers, turns)
         self._lost = lost
-        self._find_handler = find_handler
-        self._find_document = find_document
+        self._find = {b"POST": find_handler, b"GET": find_document}
         self._draining = draining
         self._failed = failed
         self._header_timeout = header_timeout
@@ -134,7 +133,7 @@ class Protocol(AnsweringProtocol):
         version = self.parser.get_http_version()
         framing.check(self.url, version, self.headers)
         method = self.parser.get_method()
-        find = {b"POST": self._find_handler, b"GET": self._find_document}.get(method)
+        find = self._find.get(method)
         if find is not None and self._idle and not self.expect_100_continue:
             fields = dict(self.headers)
             if (handler := find(self.url, fields)) is not None:
