@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, decision, statements
-from sentiment_conv1d.model.artifact import NOT_COMPARED, ArtifactError, Sample
+from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import FOLDER
 from sentiment_conv1d.model.commands.parser import Parser, next_command
@@ -28,6 +28,7 @@ from sentiment_conv1d.model.data.flags import (
     reading_options,
 )
 from sentiment_conv1d.model.errors import SentimentError, one_line
+from sentiment_conv1d.model.manifest import NOT_COMPARED, Sample
 from sentiment_conv1d.model.quiet import quiet_tensorflow
 from sentiment_conv1d.model.run import RunError
 from sentiment_conv1d.model.tables.format import read_format
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from sentiment_conv1d.export.exporter import Exported
     from sentiment_conv1d.export.sources.expected import Expected
     from sentiment_conv1d.export.sources.trained import Trained
-    from sentiment_conv1d.model.artifact import Manifest
+    from sentiment_conv1d.model.manifest import Manifest
 
 #: The largest number of characters of a published sample.
 MAX_SAMPLE = 1000

@@ -48,10 +48,11 @@ from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.trained import Trained
-from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, Sample, publish
+from sentiment_conv1d.model.artifact import Artifact, publish
 from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.layers import Family
+from sentiment_conv1d.model.manifest import Golden, Metrics, ParityCheck, Sample
 from sentiment_conv1d.model.text_statistics import TextStatistics
 
 #: The text whose probabilities the manifest states. A loader runs it and serves nothing unless it gets the same ones.

@@ -228,7 +228,7 @@ def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model.artifact import Metrics
+    from sentiment_conv1d.model.manifest import Metrics
     from sentiment_conv1d.model.run import (
         BAD_ROWS_FILE,
         EVALUATION_CONTENTS,

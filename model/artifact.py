@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -22,24 +21,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import ValidationError
 
-from sentiment_conv1d.model.configuration import Configuration, Label, Name, is_name
-from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
+from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.manifest import (
+    FILES,
+    FORMAT_VERSION,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    TOKENIZER_FILE,
+    File,
+    Manifest,
+    states_own_digest,
+)
 from sentiment_conv1d.model.model_card import CARD_FILE, model_card
-from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
-
-FORMAT_VERSION: Literal[1] = 1
-FILES = GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
-
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-_NO_DIGEST = "0" * 64
-_SELF_DIGEST = re.compile(rb'"manifest_sha256": "([0-9a-f]{64})"')
 
 #: What can be wrong with an artifact. `incomplete`: a file is missing, or its size is not the one in the manifest.
 #: `damaged`: a file does not match its digest. `unreadable`: a file cannot be read. `invalid`: the artifact contradicts
@@ -54,151 +54,6 @@ class ArtifactError(SentimentError):
     def __init__(self, message: str, fault: Fault = "invalid") -> None:
         super().__init__(message)
         self.fault: Fault = fault
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class File(_Record):
-    """One file of the artifact."""
-
-    bytes: int = Field(ge=0)
-    sha256: Digest
-
-
-class Golden(_Record):
-    """A text and its probabilities, which a loader must get before it serves the model.
-
-    They are those of Keras or, for an 8-bit graph, of the graph itself.
-    """
-
-    text: str
-    probabilities: tuple[float, ...] = Field(min_length=1, description="One for a sigmoid, else one per label.")
-
-
-class Metrics(_Record):
-    """Metrics, and the data that they were measured on."""
-
-    measured_on: str
-    examples: int = Field(ge=1)
-    values: dict[str, float]
-
-
-class Sample(_Record):
-    """A text for users to try, with its true label."""
-
-    label: str
-    text: str = Field(max_length=2000)
-
-
-#: `ParityCheck.against` of comparisons that begin with texts, and `Manifest.text_parity` without such a comparison.
-ORIGINAL_MODEL, EXPECTED_ANSWERS = "original model", "expected answers"
-NOT_COMPARED = "not compared with the original on texts"
-
-
-class ParityCheck(_Record):
-    """One comparison, made before the artifact was written."""
-
-    against: str
-    inputs: str
-    examples: int = Field(ge=1)
-    largest_difference: float = Field(ge=0)
-
-
-class QuantizationCheck(_Record):
-    """The differences between an 8-bit graph and the float32 graph that it was quantized from."""
-
-    inputs: str
-    examples: int = Field(ge=1)
-    largest_difference: float = Field(ge=0)
-    mean_difference: float = Field(ge=0)
-    changed_labels: int = Field(ge=0)
-    accuracy: float | None = Field(description="Of the 8-bit graph; null if the labels are unknown.")
-    float32_accuracy: float | None
-
-
-class Manifest(_Record):
-    """`manifest.json`. Fields that were added to format version 1 later are omitted if they have their default."""
-
-    format_version: Literal[1] = 1
-    name: Name
-    version: int = Field(ge=1)
-    created: str = Field(description="UTC, ISO 8601.")
-    labels: tuple[Label, ...] = Field(min_length=2)
-    activation: Literal["sigmoid", "softmax"]
-    max_tokens: int = Field(ge=1)
-    vocabulary_size: int = Field(ge=1, description="The number of ids. The highest id is one below it.")
-    convolution_widths: tuple[int, ...] = Field(description="Empty if the graph is not of the Conv1D family.")
-    leading_padding: int | None = Field(
-        ge=0,
-        description="The number of pad ids that is equivalent to padding up to max_tokens; null: pad to max_tokens.",
-    )
-    configuration: Configuration | None = Field(description="Of the training; null for a model trained elsewhere.")
-    precision: Literal["float32", "uint8", "int8"] = Field(
-        "float32",
-        exclude_if=lambda value: value == "float32",
-        description="The data type of the convolutions. Exports no longer write int8.",
-    )
-    metrics: Metrics | None = Field(description="Of the served graph; null if it was not measured.")
-    parity: tuple[ParityCheck, ...] = Field(description="Comparisons that were made before it was published.")
-    rounding: tuple[QuantizationCheck, ...] = Field(
-        (), exclude_if=lambda value: not value, description="The quantization error of an 8-bit graph."
-    )
-    decision: DecisionRule = Field(
-        DecisionRule(),
-        exclude_if=lambda value: value == DecisionRule(),
-        description="How the label follows from the probabilities. The graph applies the temperature.",
-    )
-    samples: tuple[Sample, ...] = Field(
-        (), exclude_if=lambda value: not value, description="Held-out texts that people may see."
-    )
-    statistics: TextStatistics | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="Of held-out texts and the predictions for them, to detect drift.",
-    )
-    golden: Golden
-    libraries: dict[str, str]
-    files: dict[str, File]
-    manifest_sha256: Digest = Field(
-        _NO_DIGEST, description="SHA-256 of this file with these 64 digits replaced by zeros."
-    )
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if set(self.files) != {GRAPH_FILE, TOKENIZER_FILE}:
-            raise ValueError(f"files must be {GRAPH_FILE} and {TOKENIZER_FILE}, not {sorted(self.files)}")
-        if self.activation == "sigmoid" and len(self.labels) != 2:
-            raise ValueError("a sigmoid has two labels")
-        if len(self.golden.probabilities) != self.outputs:
-            raise ValueError(f"the golden answer must have {self.outputs} probabilities")
-        if self.activation == "softmax" and self.decision.threshold != THRESHOLD:
-            raise ValueError("a threshold is for a sigmoid")
-        if (self.precision != "float32") != bool(self.rounding):
-            raise ValueError("an 8-bit graph, and no other, states its quantization error")
-        return self
-
-    @property
-    def outputs(self) -> int:
-        """The number of columns of `probabilities`: one for a sigmoid, one per label for a softmax."""
-        return 1 if self.activation == "sigmoid" else len(self.labels)
-
-    @property
-    def text_parity(self) -> str:
-        """What shows that a text gets the ids that the model was trained with, in one phrase."""
-        if self.configuration is not None:
-            return "trained with its tokenizer"
-        compared = [check for check in self.parity if check.against in (ORIGINAL_MODEL, EXPECTED_ANSWERS)]
-        if not compared:
-            return NOT_COMPARED
-        return " and ".join(f"compared with the {check.against} on {check.examples:,} texts" for check in compared)
-
-    def to_bytes(self) -> bytes:
-        """Return the content of the file, including its own digest."""
-        unsigned = self.model_copy(update={"manifest_sha256": _NO_DIGEST})
-        content = (json.dumps(unsigned.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
-        return _with_digest(content, hashlib.sha256(content).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -384,9 +239,7 @@ def _check_manifest(path: Path, content: bytes) -> Manifest:
         raise ArtifactError(
             f"{path}: format version {format_version} is {age} than the one this program reads ({FORMAT_VERSION})"
         )
-    digests = _SELF_DIGEST.findall(content)
-    unsigned = _with_digest(content, _NO_DIGEST)
-    if len(digests) != 1 or hashlib.sha256(unsigned).hexdigest() != digests[0].decode():
+    if not states_own_digest(content):
         raise ArtifactError(f"{path}: its SHA-256 is not the one it states: the file was changed", "damaged")
     try:
         return Manifest.model_validate(document)
@@ -394,7 +247,3 @@ def _check_manifest(path: Path, content: bytes) -> Manifest:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
         raise ArtifactError(f"{path}: {place}: {first['msg']}") from error
-
-
-def _with_digest(content: bytes, digest: str) -> bytes:
-    return _SELF_DIGEST.sub(f'"manifest_sha256": "{digest}"'.encode(), content)

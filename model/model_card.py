@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sentiment_conv1d.model.commands.counting import counted
 
 if TYPE_CHECKING:
-    from sentiment_conv1d.model.artifact import Manifest, Metrics
+    from sentiment_conv1d.model.manifest import Manifest, Metrics
 
 CARD_FILE = "README.md"
 

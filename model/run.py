@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import DataError, TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.manifest import Metrics
 from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 

@@ -225,7 +225,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model.artifact import NOT_COMPARED, check_place, read_artifact
+    from sentiment_conv1d.model.artifact import check_place, read_artifact
+    from sentiment_conv1d.model.manifest import NOT_COMPARED
     from sentiment_conv1d.service.inference.classifier import Classifier
 
     artifact = read_artifact(find_artifact(options.artifact).absolute())

@@ -23,6 +23,7 @@ LIGHT = {
     "commands",
     "tables",
     "artifact",
+    "manifest",
     "model_card",
     "page",
     "text_statistics",

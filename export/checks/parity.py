@@ -11,10 +11,10 @@ import numpy.typing as npt
 import onnxruntime
 
 from sentiment_conv1d.export.errors import ExportError, quoted
-from sentiment_conv1d.model.artifact import ParityCheck
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.manifest import ParityCheck
 
 TOLERANCE = 1e-5
 

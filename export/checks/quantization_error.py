@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from sentiment_conv1d.export.checks.parity import Answers, Ids, Predict, Reviews, answers_in_batches
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.model.artifact import Metrics, QuantizationCheck
 from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.manifest import Metrics, QuantizationCheck
 
 #: The largest accepted loss of accuracy compared with the float32 graph.
 MAX_ACCURACY_LOSS = 0.001

@@ -15,9 +15,9 @@ from sentiment_conv1d.export.checks.parity import TOLERANCE, Answers, ParityErro
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.original import Original
-from sentiment_conv1d.model.artifact import EXPECTED_ANSWERS, ORIGINAL_MODEL, ParityCheck
 from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.manifest import EXPECTED_ANSWERS, ORIGINAL_MODEL, ParityCheck
 from sentiment_conv1d.model.tokenizer import Tokenizer
 
 #: The largest accepted difference from expected answers: their owner may have rounded them to four digits.

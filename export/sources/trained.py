@@ -25,11 +25,11 @@ from sentiment_conv1d.export.sources.vocabularies import (
     read_vocabulary,
     vectorization_tokenizer,
 )
-from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.manifest import Metrics
 from sentiment_conv1d.model.run import first_fault, read_run
 from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordLevelTokenizer

@@ -15,7 +15,6 @@ import tensorflow as tf
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile, write_faults
 from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
@@ -26,6 +25,7 @@ from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
 from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.manifest import Metrics
 from sentiment_conv1d.model.run import (
     BAD_ROWS_FILE,
     CONFIGURATION_FILE,

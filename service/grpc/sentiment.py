@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service import prediction as core
 from sentiment_conv1d.service.grpc.methods import paths

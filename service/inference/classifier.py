@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.artifact import GRAPH_FILE, Artifact, ArtifactError
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+from sentiment_conv1d.model.manifest import GRAPH_FILE
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.engine import Engine, GraphError
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer

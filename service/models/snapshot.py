@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Mapping
 
-from sentiment_conv1d.model.artifact import FILES
+from sentiment_conv1d.model.manifest import FILES
 
 #: The lengths of all files in the order of `FILES`. The contents follow.
 _LENGTHS = struct.Struct(f"<{len(FILES)}Q")

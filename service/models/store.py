@@ -11,10 +11,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from sentiment_conv1d.model.artifact import FILES, is_version
+from sentiment_conv1d.model.artifact import is_version
 from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.manifest import FILES
 from sentiment_conv1d.service.errors import StartupError
 
 _PASSWORD = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*@")

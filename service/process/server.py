@@ -13,7 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
-from sentiment_conv1d.model.artifact import Artifact, Manifest
+from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.service.errors import StartupError, TransientError
 from sentiment_conv1d.service.grpc import server as grpc
 from sentiment_conv1d.service.inference.classifier import Classifier

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, WithJsonSchema
 
-from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.service.errors import Invalid, Malformed, RequestError, TooLarge
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane, Limits
 from sentiment_conv1d.service.models.state import ServiceState

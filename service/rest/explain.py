@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.model.explaining.reading import Word
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.service.inference.explaining.explainer import FILTERS, Explanation, Filter
 from sentiment_conv1d.service.inference.explaining.inspection import BankView, FilterView, LayerView
 from sentiment_conv1d.service.models.state import ServiceState

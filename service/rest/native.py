@@ -9,9 +9,9 @@ import orjson
 from fastapi import Request
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck, Sample
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.manifest import Manifest, Metrics, ParityCheck, Sample
 from sentiment_conv1d.service.errors import Invalid, RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane

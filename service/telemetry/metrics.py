@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, get_args
 
 import orjson
 
-from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.service.errors import RequestError, StartupError
 from sentiment_conv1d.service.routing_rules import MissingVersion, RoutingRules
 from sentiment_conv1d.service.telemetry.counters import Counters, Directory

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # every command imports this module for its logs, and `--help` must not load NumPy
-    from sentiment_conv1d.model.artifact import Manifest
+    from sentiment_conv1d.model.manifest import Manifest
     from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
 
 

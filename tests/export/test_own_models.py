@@ -19,7 +19,8 @@ from keras.src.legacy.preprocessing.text import text_to_word_sequence
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.vocabularies import Asked, Statements, vectorization_tokenizer
-from sentiment_conv1d.model.artifact import TOKENIZER_FILE, read_artifact
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.manifest import TOKENIZER_FILE
 from sentiment_conv1d.service.inference.classifier import Classifier
 
 WORDS = ["the", "film", "was", "a", "good", "bad", "dull", "fine", "story", "dont", "worth"]

@@ -15,15 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from sentiment_conv1d.model.artifact import (
-    GRAPH_FILE,
-    MANIFEST_FILE,
-    TOKENIZER_FILE,
-    Artifact,
-    ArtifactError,
-    read_artifact,
-)
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError, read_artifact
 from sentiment_conv1d.model.explaining.network import Network
+from sentiment_conv1d.model.manifest import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tokenizer import TokenizerError, read_tokenizer
 from sentiment_conv1d.service.errors import StartupError

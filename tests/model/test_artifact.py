@@ -10,21 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.model.artifact import (
+from sentiment_conv1d.model.artifact import ArtifactError, check_place, copy, publish, read_artifact, versions
+from sentiment_conv1d.model.configuration import PRESETS
+from sentiment_conv1d.model.manifest import (
     GRAPH_FILE,
     MANIFEST_FILE,
     TOKENIZER_FILE,
-    ArtifactError,
     Golden,
     Manifest,
     QuantizationCheck,
-    check_place,
-    copy,
-    publish,
-    read_artifact,
-    versions,
 )
-from sentiment_conv1d.model.configuration import PRESETS
 from sentiment_conv1d.model.model_card import CARD_FILE
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 

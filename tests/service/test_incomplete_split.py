@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.model.artifact import GRAPH_FILE
+from sentiment_conv1d.model.manifest import GRAPH_FILE
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from tests.faults.services import damage
 from tests.processes import ServerProcess, run

@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from sentiment_conv1d.model.artifact import FILES
+from sentiment_conv1d.model.manifest import FILES
 from tests.processes import PATIENCE, ServerProcess, environment
 from tests.programs import needed
 from tests.service.artifacts import publish_strength

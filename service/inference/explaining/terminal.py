@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.model.explaining.reading import Word
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.service.inference.explaining.explainer import Explanation
 from sentiment_conv1d.service.prediction import Prediction
 

@@ -17,7 +17,8 @@ import httpx
 import pytest
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.model.artifact import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, ArtifactError
+from sentiment_conv1d.model.artifact import ArtifactError
+from sentiment_conv1d.model.manifest import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.process import server
 from sentiment_conv1d.service.process.processors import processors
