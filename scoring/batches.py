@@ -28,6 +28,8 @@ class BatchScorer:
         a list of strings              a list of dicts
         a pandas Series of strings     a pandas DataFrame
         a pandas DataFrame             the same with more columns
+        a polars Series of strings     a polars DataFrame
+        a polars DataFrame             the same with more columns
         an Arrow Table, RecordBatch    the same with more columns
         a dict of NumPy arrays         the same with more arrays
 
@@ -79,6 +81,8 @@ class BatchScorer:
             return self._score_arrow(batch)
         if kind == "pandas":
             return self._score_pandas(batch)
+        if kind == "polars" and hasattr(batch, "to_arrow"):  # a LazyFrame has no rows yet
+            return self._score_polars(batch)
         if isinstance(batch, dict):
             self._check(list(batch))
             added = self._score(np.asarray(batch[self.text_column]).tolist())
@@ -122,6 +126,19 @@ class BatchScorer:
             batch.index,
         )
         return frame if single else batch.assign(**frame)
+
+    def _score_polars(self, batch: Any) -> Any:
+        import polars
+
+        single = isinstance(batch, polars.Series)
+        if not single:
+            self._check(batch.columns)
+        added = self._score((batch if single else batch[self.text_column]).to_list())
+        word = polars.Struct({"text": polars.String, "share": polars.Float64})
+        types = {str: polars.String, np.float32: polars.Float32, int: polars.Int64, bool: polars.Boolean}
+        schema = {name: types.get(kind, polars.List(word)) for name, kind in self.columns.items()}
+        frame = polars.DataFrame(added, schema)
+        return frame if single else batch.hstack(frame)
 
     def _numpy_type(self, name: str) -> Any:
         """Return the type of an added array. Arrays of integers and booleans cannot have missing values."""

@@ -56,7 +56,18 @@ def as_series() -> Any:
     return as_frame()["text"]
 
 
-@pytest.mark.parametrize("make", [as_list, as_dict, as_table, as_record_batch, as_frame, as_series])
+def as_polars() -> Any:
+    return pytest.importorskip("polars").DataFrame({"id": range(20), "text": TEXTS})
+
+
+def as_polars_series() -> Any:
+    return as_polars()["text"]
+
+
+MAKERS = [as_list, as_dict, as_table, as_record_batch, as_frame, as_series, as_polars, as_polars_series]
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_batches(make: Callable[[], Any]) -> None:
     """The result has the type and order of the batch, and its columns followed by the added ones."""
     batch = make()
@@ -68,15 +79,18 @@ def test_batches(make: Callable[[], Any]) -> None:
         assert list(scored.columns) == list(BatchScorer(ARTIFACT).columns)
         assert list(scored.index) == list(batch.index)
         found = scored["score"].tolist()
+    elif make is as_polars_series:
+        assert scored.columns == list(BatchScorer(ARTIFACT).columns)
+        found = scored["score"].to_list()
     else:
         assert type(scored) is type(batch)
         column = scored["score"]
-        found = column.to_pylist() if hasattr(column, "to_pylist") else column.tolist()
-        assert str(getattr(column, "type", getattr(column, "dtype", None))) in ("float", "float32")
+        found = column.to_pylist() if hasattr(column, "to_pylist") else list(column)
+        assert str(getattr(column, "type", getattr(column, "dtype", None))).lower() in ("float", "float32")
     assert found == pytest.approx(scores(), abs=1e-6)
 
 
-@pytest.mark.parametrize("make", [as_list, as_dict, as_table, as_record_batch, as_frame, as_series])
+@pytest.mark.parametrize("make", MAKERS)
 def test_empty_batches(make: Callable[[], Any]) -> None:
     """The result of a batch without rows has no rows."""
     batch = make()
@@ -103,11 +117,13 @@ def with_missing(name: str) -> Any:
     if name in ("frame", "series"):
         frame = pytest.importorskip("pandas").DataFrame({"text": texts})
         return frame if name == "frame" else frame["text"]
+    if name == "polars":
+        return pytest.importorskip("polars").DataFrame({"text": texts})
     table = pyarrow.table({"text": texts})
     return table if name == "table" else table.to_batches()[0]
 
 
-@pytest.mark.parametrize("name", ["dict", "table", "record batch", "frame", "series"])
+@pytest.mark.parametrize("name", ["dict", "table", "record batch", "frame", "series", "polars"])
 def test_bad_values_in_columns(name: str) -> None:
     """In every kind of batch, the added columns of a bad value are empty, and other rows are not affected."""
     scorer = BatchScorer(ARTIFACT, on_bad_rows="null")
@@ -115,9 +131,20 @@ def test_bad_values_in_columns(name: str) -> None:
     expected = scorer(["good", "bad"])
     for column in scorer.columns:
         values = scored[column]
-        first, missing, last = values.to_pylist() if hasattr(values, "to_pylist") else values.tolist()
+        first, missing, last = values.to_pylist() if hasattr(values, "to_pylist") else list(values)
         assert missing is None or str(missing) in ("nan", "<NA>")
         assert [first, last] == [pytest.approx(row[column]) for row in expected]
+
+
+def test_strongest_words_in_polars() -> None:
+    """With `explain`, polars gets a list of structs, also of a batch without rows."""
+    polars = pytest.importorskip("polars")
+    scorer = BatchScorer(ARTIFACT, explain=2)
+    scored = scorer(polars.DataFrame({"text": ["a wonderful film"]}))
+    assert [word["text"] for word in scored["top_words"][0]] == [
+        word["text"] for word in scorer(["a wonderful film"])[0]["top_words"]
+    ]
+    assert scorer(polars.Series([], dtype=polars.String)).schema == scored.drop("text").schema
 
 
 def test_bad_batches() -> None:
@@ -185,6 +212,7 @@ def example(framework: str) -> str:
     ("framework", "modules"),
     [
         ("pandas", ("pandas",)),
+        ("polars", ("polars",)),
         ("dask", ("dask.dataframe",)),
         ("spark", ("pyspark.sql", "pandas")),
         ("ray", ("ray.data",)),
