@@ -113,15 +113,15 @@ format: $(VENV)/.dev  ## rewrite the code in the project's style
 DATA ?= imdb
 RUN ?= runs/imdb-cnn
 
-train: $(VENV)/.dev  ## train a model: make train DATA=reviews.csv RUN=runs/mine
+train: $(VENV)/.train  ## train a model: make train DATA=reviews.csv RUN=runs/mine
 	$(BIN)/python -m model train --data $(DATA) --out $(RUN) $(ARGS)
 
 train-accurate: RUN := runs/accurate
-train-accurate: $(VENV)/.dev  ## train the most accurate preset, also from unlabelled reviews; continues if interrupted
+train-accurate: $(VENV)/.train  ## train the most accurate preset, also from unlabelled reviews; continues if interrupted
 	$(BIN)/python -m model train --data $(DATA) --preset accurate --validation-fraction 0.04 \
 		--out $(RUN) $(ARGS)
 
-export: $(VENV)/.dev  ## publish a run as the next version: make export RUN=runs/mine
+export: $(VENV)/.train  ## publish a run as the next version: make export RUN=runs/mine
 	$(BIN)/python -m export $(RUN) $(ARGS)
 
 MODEL ?= imdb-cnn
@@ -150,6 +150,7 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --extra locust --constraint requirements/loadtest.txt \
 		--output-file requirements/locust.txt
 	$(COMPILE) --upgrade --extra dev --constraint requirements/loadtest.txt --output-file requirements/dev.txt
+	$(COMPILE) --upgrade --extra train --constraint requirements/dev.txt --output-file requirements/train.txt
 	$(COMPILE) --upgrade --extra parquet --constraint requirements/runtime.txt \
 		--output-file requirements/parquet.txt
 	$(COMPILE) --upgrade --extra ray --constraint requirements/parquet.txt --output-file requirements/ray.txt
@@ -215,8 +216,13 @@ $(VENV)/.runtime: requirements/runtime.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
 	@touch $@
 
-# The load test set includes the runtime set, and the development set includes both, all with the same versions.
+# The sets for load tests and for training include the runtime set, and the development set includes all of them, with the
+# same versions.
 $(VENV)/.loadtest: requirements/loadtest.txt | $(VENV)/bin/python
+	$(PIP_INSTALL) --requirement $<
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.train: requirements/train.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
 	@touch $@ $(VENV)/.runtime
 
@@ -224,7 +230,7 @@ $(VENV)/.loadtest: requirements/loadtest.txt | $(VENV)/bin/python
 $(VENV)/.dev: requirements/dev.txt requirements/tfserving-client.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
 	$(PIP_INSTALL) --no-deps --requirement requirements/tfserving-client.txt
-	@touch $@ $(VENV)/.runtime $(VENV)/.loadtest
+	@touch $@ $(VENV)/.runtime $(VENV)/.loadtest $(VENV)/.train
 
 $(RAY_VENV)/.installed: requirements/ray-test.txt
 	$(PYTHON) -m venv $(RAY_VENV)

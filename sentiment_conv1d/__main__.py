@@ -35,8 +35,9 @@ GROUPS = {
 
 COMMANDS = {command: line for group in GROUPS.values() for command, line in group.items()}
 
-#: The commands that need the extra `train`, and the packages that it installs.
-TRAINING = {"train", "check-data", "evaluate", "export"}
+#: The commands that need TensorFlow, those of `model` that do not, and the packages of the extra `train`.
+TRAINING = {"train", "evaluate", "export"}
+_DATA = {"check-data"}
 _TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "pyarrow", "jinja2"}
 
 
@@ -75,12 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = parser().parse_args(words[:1]).command
-    if command not in TRAINING:
+    if command not in TRAINING | _DATA:
         from sentiment_conv1d.service.__main__ import main as service
 
         return service(words, PROG)
 
-    if find_spec("tensorflow") is None and not {"-h", "--help"} & set(words):
+    if command in TRAINING and find_spec("tensorflow") is None and not {"-h", "--help"} & set(words):
         return _training_is_missing()
     try:
         if command == "export":

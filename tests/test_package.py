@@ -237,6 +237,17 @@ def check_export_and_serve(
     assert answer["model"] == {"name": "tickets", "version": "1"}
 
 
+def test_check_data_without_tensorflow(installed: Installed, tmp_path: Path) -> None:
+    """`check-data` needs none of the training tools."""
+    rows = [
+        f"{word} film number {number},{label}" for number in range(10) for word, label in (("a good", 1), ("a bad", 0))
+    ]
+    (tmp_path / "films.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    finished = installed.run("check-data", str(tmp_path / "films.csv"))
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith("14 of 20 reviews of films.csv:\n")
+
+
 def test_explain(installed: Installed) -> None:
     """Commands that read the model repository find the shipped one by default."""
     finished = installed.run("explain", "A gripping, beautifully acted film.", "--execution-provider", "cpu")
@@ -282,7 +293,7 @@ def test_usage_errors(arguments: tuple[str, ...], what: str) -> None:
     assert what in finished.stderr
 
 
-@pytest.mark.parametrize("command", sorted(TRAINING))
+@pytest.mark.parametrize("command", sorted({*TRAINING, "check-data"}))
 def test_training_commands(command: str) -> None:
     """With TensorFlow, the commands are those of `python -m model` and `python -m export`."""
     program, arguments = ("export", ["export"]) if command == "export" else ("model", [command])
