@@ -52,7 +52,9 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     _add_plan_flags(train)
     train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the run folder to write")
     train.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
-    train.add_argument("--resume", action="store_true", help="continue an interrupted training of the same run folder")
+    train.add_argument(
+        "--resume", action="store_true", help="continue an interrupted training of the same run folder, if there is one"
+    )
     train.add_argument(
         "--embeddings",
         type=Path,
@@ -172,7 +174,8 @@ def _train(options: argparse.Namespace) -> int:
     from sentiment_conv1d.model.training import trainer
 
     if options.resume and configuration.recipe == "labels":
-        print(f"continuing after epoch {max(checkpointed_epochs(options.out), default=0)}")
+        done = max(checkpointed_epochs(options.out), default=0)
+        print(f"continuing after epoch {done}" if done else "there is no checkpoint, so the training starts")
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
     measured = trainer.train(
         configuration,

@@ -84,13 +84,10 @@ class Checkpoints:
     def load(self) -> tuple[keras.Model, Progress, Weights | None]:
         """Read the model with the state of its optimizer, the progress, and the best weights.
 
-        The best weights are None if they are those of the model. Raises `RunError` if there is no checkpoint, or it
-        belongs to another training.
+        There must be a checkpoint. The best weights are None if they are those of the model. Raises `RunError` if the
+        checkpoint belongs to another training.
         """
-        epochs = checkpointed_epochs(self._run)
-        if not epochs:
-            raise RunError(f"{self.folder}: there is no checkpoint to resume from")
-        folder = self.folder / str(epochs[-1])
+        folder = self.folder / str(checkpointed_epochs(self._run)[-1])
         try:
             state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
             if state.pop("fingerprint") != self._fingerprint:

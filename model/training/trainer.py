@@ -40,6 +40,7 @@ from sentiment_conv1d.model.run import (
     TRAINING_TEXTS_FILE,
     Run,
     RunError,
+    checkpointed_epochs,
     ensure_free,
     first_fault,
     stages_folder,
@@ -91,12 +92,12 @@ def train(
 ) -> Measured:
     """Train, evaluate and write the run folder `out`, which appears when it is complete.
 
-    Every epoch writes a checkpoint next to the run folder, from which a training with `resume` continues. The
-    checkpoint is removed at the end. A distillation continues without `resume`. `embeddings` is a file of pretrained
-    word vectors. With `list_bad_rows`, the run folder lists the rows that were left out of the data.
+    Every epoch writes a checkpoint next to the run folder, from which a training with `resume` continues if there is
+    one. The checkpoint is removed at the end. A distillation continues without `resume`. `embeddings` is a file of
+    pretrained word vectors. With `list_bad_rows`, the run folder lists the rows that were left out of the data.
 
     Returns the evaluation on the test texts, and that of the baseline. Raises `RunError` if the folder cannot be
-    written or there is nothing to resume, `DataError` if the vectors cannot be read, and `TrainingError`.
+    written or the checkpoint is of another training, `DataError` if the vectors cannot be read, and `TrainingError`.
     """
     started = time.perf_counter()
     configuration = _with_labels(configuration, work.label_names)
@@ -173,6 +174,7 @@ def _trained(
     if vectors is not None:
         configuration = configuration.model_copy(update={"embedding_width": vectors.width})
     checkpoints = Checkpoints(out, fingerprint(configuration, work))
+    resume = resume and bool(checkpointed_epochs(out))
     if not resume:
         checkpoints.start(overwrite)
     model, reached = _fit(configuration, tokenizer, vectors, work, checkpoints, resume=resume, show=show)

@@ -428,9 +428,15 @@ def test_resume(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     history = document(out / "history.json")
     assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, epochs + 3))
     assert names(tmp_path) == ["run"]
-    capsys.readouterr()
-    assert train(reviews, tmp_path / "other", "--resume") == 2
-    refused(capsys, "there is no checkpoint to resume from")
+
+
+def test_resume_without_a_checkpoint(
+    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the first start, `--resume` trains the same model as without, so a script can always pass it."""
+    assert train(reviews, tmp_path / "run", "--resume", "--validation-fraction", "0.2") == 0
+    assert "there is no checkpoint, so the training starts" in capsys.readouterr().out
+    assert equal(tmp_path / "run", run_path)
 
 
 def test_full_disk(reviews: Path, tmp_path: Path) -> None:
