@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -165,6 +164,7 @@ def _left_behind(out: Path) -> str:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from sentiment_conv1d.model.evaluation.terminal import value_lines
     from sentiment_conv1d.model.run import BAD_ROWS_FILE, ensure_free
 
     configuration = _configuration(options)
@@ -190,8 +190,7 @@ def _train(options: argparse.Namespace) -> int:
     if work.faults and options.on_bad_rows == "report":
         print(f"{options.out / BAD_ROWS_FILE} lists the rows that were left out")
     if measured.network is not None:
-        print(f"measured on {work.test_source}:")
-        _print_values(measured.network.values())
+        print(f"measured on {work.test_source}:", *value_lines(measured.network.values()), sep="\n")
         if measured.baseline is not None:
             _print_baseline(measured.network, measured.baseline)
     print(f"wrote {options.out} (open {options.out / 'report.html'})")
@@ -231,7 +230,7 @@ def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model.manifest import Metrics
+    from sentiment_conv1d.model.evaluation.terminal import label_lines, value_lines
     from sentiment_conv1d.model.run import (
         BAD_ROWS_FILE,
         EVALUATION_CONTENTS,
@@ -257,15 +256,11 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     evaluation = trainer.evaluate(trainer.load(run), run.tokenizer, labels, examples, True, run.decision.threshold)
     with staging(out, True, EVALUATION_CONTENTS) as folder:
-        metrics = Metrics(measured_on=measured_on, examples=len(examples.texts), values=evaluation.values())
-        write_json(folder / METRICS_FILE, metrics.model_dump())
+        write_json(folder / METRICS_FILE, evaluation.metrics(measured_on).model_dump())
         trainer.write_plots(folder / PLOTS_FOLDER, evaluation, None)
         if lists_bad_rows:
             data.write_faults(folder / BAD_ROWS_FILE, loaded.faults)
-    print(f"measured on {measured_on}:")
-    _print_values(evaluation.values())
-    print("confusion (rows: truth, columns: answer):")
-    print(json.dumps(evaluation.confusion.tolist()))
+    print(f"measured on {measured_on}:", *value_lines(evaluation.values()), *label_lines(evaluation), sep="\n")
     if lists_bad_rows:
         print(f"{out / BAD_ROWS_FILE} lists the rows that were left out")
     print(f"wrote {out}")
@@ -308,19 +303,15 @@ def _fraction(text: str) -> float:
 
 def _print_baseline(network: Evaluation, baseline: Evaluation) -> None:
     from sentiment_conv1d.model.evaluation.baseline import BASELINE
+    from sentiment_conv1d.model.evaluation.terminal import value_lines
 
-    print(f"{BASELINE} on the same texts:")
-    _print_values({"accuracy": baseline.accuracy, "log_loss": baseline.log_loss})
+    values = value_lines({"accuracy": baseline.accuracy, "log_loss": baseline.log_loss})
+    print(f"{BASELINE} on the same texts:", *values, sep="\n")
     if network.accuracy < baseline.accuracy:
         print(
             f"warning: {BASELINE} is right more often than this network: try more --epochs, more --patience, "
             "--convolutions 1:256 --hidden-width 0, or a higher --learning-rate"
         )
-
-
-def _print_values(values: dict[str, float]) -> None:
-    for name, value in values.items():
-        print(f"  {name:28} {value:.4f}")
 
 
 if __name__ == "__main__":

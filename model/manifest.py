@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -42,12 +43,46 @@ class Golden(_Record):
     probabilities: tuple[float, ...] = Field(min_length=1, description="One for a sigmoid, else one per label.")
 
 
+class LabelMetrics(_Record):
+    """The metrics of one label. A score is null if it would divide by zero."""
+
+    label: str
+    precision: float | None = Field(description="Share of correct predictions among those of this label.")
+    recall: float | None = Field(description="Share of correct predictions among the examples with this label.")
+    f1: float | None = Field(description="Harmonic mean of precision and recall.")
+    support: int = Field(ge=0, description="Number of examples with this label.")
+    predicted: dict[str, int] = Field(
+        description="Number of these examples by their predicted label: the row of the confusion matrix, without zeros."
+    )
+
+
 class Metrics(_Record):
     """Metrics, and the data that they were measured on."""
 
     measured_on: str
     examples: int = Field(ge=1)
     values: dict[str, float]
+    per_label: tuple[LabelMetrics, ...] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="In the order of the labels; empty if an older version measured them.",
+    )
+
+    def renamed(self, names: Mapping[str, str]) -> Metrics:
+        """Return the same metrics with other names for the labels."""
+        return self.model_copy(
+            update={
+                "per_label": tuple(
+                    each.model_copy(
+                        update={
+                            "label": names[each.label],
+                            "predicted": {names[label]: number for label, number in each.predicted.items()},
+                        }
+                    )
+                    for each in self.per_label
+                )
+            }
+        )
 
 
 class Sample(_Record):

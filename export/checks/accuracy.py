@@ -20,11 +20,7 @@ def measure(
 ) -> Metrics:
     """Measure a graph, which decides by `threshold`, on labelled reviews."""
     answers = answers_in_batches(served, reviews.rows, shape)
-    return Metrics(
-        measured_on=reviews.source,
-        examples=len(reviews.rows),
-        values=Evaluation(labels, reviews.labels, answers, threshold).values(),
-    )
+    return Evaluation(labels, reviews.labels, answers, threshold).metrics(reviews.source)
 
 
 def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:

@@ -82,7 +82,7 @@ def measure_accuracy(
             f"{reviews.source}: the accuracy is {quantized.accuracy:.4f} with 8 bits and {float32.accuracy:.4f} in "
             f"float32; the loss must not exceed {MAX_ACCURACY_LOSS}"
         )
-    return check, Metrics(measured_on=reviews.source, examples=len(reviews.rows), values=quantized.values())
+    return check, quantized.metrics(reviews.source)
 
 
 def _check(

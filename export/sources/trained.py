@@ -148,7 +148,11 @@ def renamed(trained: Trained, labels: tuple[str, ...]) -> Trained:
         configuration = Configuration.model_validate(trained.configuration.model_dump() | {"labels": labels})
     except ValidationError as error:
         raise ExportError(f"--labels: {first_fault(error)}", "state different names, separated by commas") from error
-    statistics = trained.statistics
-    if statistics is not None:
-        statistics = statistics.renamed(dict(zip(trained.labels, labels, strict=True)))
-    return replace(trained, labels=labels, configuration=configuration, statistics=statistics)
+    names = dict(zip(trained.labels, labels, strict=True))
+    return replace(
+        trained,
+        labels=labels,
+        configuration=configuration,
+        metrics=trained.metrics and trained.metrics.renamed(names),
+        statistics=trained.statistics and trained.statistics.renamed(names),
+    )

@@ -22,6 +22,12 @@ class Plan:
     unlabelled: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()  # rows that were left out
 
+    @property
+    def used_texts(self) -> list[str]:
+        """The texts that the model depends on: it was trained on them, or they decided when to stop and the like."""
+        validation = [] if self.validation is None else self.validation.texts
+        return [*self.train.texts, *validation, *self.unlabelled]
+
 
 def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, seed: int) -> Plan:
     """Hold out test texts if the data has no test part, and validation texts if `validation_fraction` is above 0.

@@ -1,4 +1,7 @@
-"""Digests of the texts that a model was trained on, so that its accuracy is not measured on them by accident.
+"""Digests of the texts that a model depends on, so that its accuracy is not measured on them by accident.
+
+They are the texts that it was trained on, and the validation texts, which chose the epoch, the temperature and the
+threshold.
 
 The file is a NumPy array (`.npy`, version 1.0 of the format) of uint64: the first eight bytes of the BLAKE2b digest of
 every text in UTF-8, sorted. It takes 200 kB for 25,000 texts. Digests identify a text in any file and any order.
@@ -21,7 +24,7 @@ from sentiment_conv1d.model.tables import DataError
 
 @dataclass(frozen=True, eq=False)
 class TrainingTexts:
-    """Digests of the texts that a model was trained on: uint64, sorted."""
+    """Digests of the texts that a model was trained on, and of its validation texts: uint64, sorted."""
 
     digests: npt.NDArray[np.uint64]
 
@@ -46,15 +49,15 @@ class TrainingTexts:
         np.save(path, self.digests, allow_pickle=False)
 
     def held_out(self, examples: Examples) -> Examples:
-        """Return the examples whose text the model was not trained on."""
+        """Return the examples whose text is none of these."""
         return examples.take(np.flatnonzero(~np.isin(_digests(examples.texts), self.digests)))
 
 
 def measurable(loaded: LabelledTexts, trained_on: TrainingTexts | None) -> tuple[Examples, str]:
     """Return the examples to measure a model on, and a description of them.
 
-    Training texts are left out, unless there are no others. If `trained_on` is None, the training texts are unknown and
-    nothing is left out. The description says which of these cases applies.
+    Training and validation texts are left out, unless there are no others. If `trained_on` is None, they are unknown
+    and nothing is left out. The description says which of these cases applies.
     """
     examples = loaded.examples
     everything = f"{counted(len(examples), 'review')} of {loaded.source}"
@@ -64,8 +67,8 @@ def measurable(loaded: LabelledTexts, trained_on: TrainingTexts | None) -> tuple
     if len(held_out) == len(examples):
         return examples, everything
     if not len(held_out):
-        return examples, f"{everything}, all of them training texts"
-    return held_out, f"{len(held_out):,} of {everything}; the others are training texts"
+        return examples, f"{everything}, all of them training or validation texts"
+    return held_out, f"{len(held_out):,} of {everything}; the others are training or validation texts"
 
 
 def _digests(texts: Iterable[str]) -> npt.NDArray[np.uint64]:

@@ -13,6 +13,7 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from sentiment_conv1d.model.decision import THRESHOLD, decide_all
 from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.manifest import LabelMetrics, Metrics
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -219,6 +220,12 @@ class Evaluation:
             for name, hit, said, true in zip(self.label_names, right, answered, support, strict=True)
         )
 
+    def most_frequent_mistakes(self) -> tuple[tuple[str, int] | None, ...]:
+        """Return, for each true label, the wrong label that is predicted most often, and how often; None if none is."""
+        wrong = self.confusion - np.diag(np.diag(self.confusion))
+        mistakes = zip(wrong.argmax(axis=1).tolist(), wrong.max(axis=1).tolist(), strict=True)
+        return tuple((self.label_names[label], number) if number else None for label, number in mistakes)
+
     def thresholds(self) -> tuple[tuple[ThresholdScores, ...], ...]:
         """Return the scores of each label at the thresholds 0.1, 0.2, ..., 0.9.
 
@@ -269,6 +276,22 @@ class Evaluation:
             "macro_f1": self.macro_f1,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+    def metrics(self, measured_on: str) -> Metrics:
+        """Return the measures for a manifest or a file. `measured_on` describes the examples in words."""
+        rows = [
+            {name: number for name, number in zip(self.label_names, row, strict=True) if number}
+            for row in self.confusion.tolist()
+        ]
+        return Metrics(
+            measured_on=measured_on,
+            examples=len(self.labels),
+            values=self.values(),
+            per_label=tuple(
+                LabelMetrics(**scores._asdict(), predicted=row)
+                for scores, row in zip(self.per_label(), rows, strict=True)
+            ),
+        )
 
 
 def _share(part: int, whole: int) -> float | None:

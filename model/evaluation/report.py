@@ -219,10 +219,14 @@ def _epochs(epochs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return [["Epoch", *(title for title, _ in present.values())], *rows]
 
 
-def _labels(evaluation: Evaluation) -> list[list[str]]:
+def _labels(evaluation: Evaluation) -> list[list[Cell]]:
+    mistakes = [
+        "" if mistake is None else f"most often mistaken for {mistake[0]} ({mistake[1]:,})"
+        for mistake in evaluation.most_frequent_mistakes()
+    ]
     return [
-        [each.label, _score(each.precision), _score(each.recall), _score(each.f1), f"{each.support:,}"]
-        for each in evaluation.per_label()
+        [_noted(each.label, mistake), _score(each.precision), _score(each.recall), _score(each.f1), f"{each.support:,}"]
+        for each, mistake in zip(evaluation.per_label(), mistakes, strict=True)
     ]
 
 

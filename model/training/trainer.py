@@ -120,7 +120,7 @@ def train(
     with staging(out, overwrite) as folder:
         trained.model.save(folder / KERAS_FILE)
         (folder / TOKENIZER_FILE).write_text(trained.tokenizer.to_json(), encoding="utf-8")
-        TrainingTexts.of([*work.train.texts, *work.unlabelled]).write(folder / TRAINING_TEXTS_FILE)
+        TrainingTexts.of(work.used_texts).write(folder / TRAINING_TEXTS_FILE)
         write_json(folder / CONFIGURATION_FILE, trained.configuration.model_dump(mode="json"))
         write_json(folder / HISTORY_FILE, trained.history)
         metrics = None if evaluation is None else _metrics(evaluation, baseline, work).model_dump()
@@ -332,10 +332,11 @@ def _with_labels(configuration: Configuration, labels: tuple[str, ...]) -> Confi
 
 def _metrics(evaluation: Evaluation, baseline: Evaluation | None, work: Plan) -> Metrics:
     assert work.test_source is not None
-    values = {name: float(value) for name, value in evaluation.values().items()}
-    if baseline is not None:
-        values |= {"baseline_accuracy": baseline.accuracy, "baseline_log_loss": baseline.log_loss}
-    return Metrics(measured_on=work.test_source, examples=len(evaluation.labels), values=values)
+    metrics = evaluation.metrics(work.test_source)
+    if baseline is None:
+        return metrics
+    of_baseline = {"baseline_accuracy": baseline.accuracy, "baseline_log_loss": baseline.log_loss}
+    return metrics.model_copy(update={"values": metrics.values | of_baseline})
 
 
 def _statistics(evaluation: Evaluation, work: Plan, tokenizer: Tokenizer) -> TextStatistics:

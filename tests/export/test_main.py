@@ -45,7 +45,7 @@ def test_run(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.Captu
     assert printed[-2] == f"wrote {tmp_path / 'tiny' / '1'}"
     assert printed[-1].endswith(f" serve --model-repository {tmp_path} --default-model tiny")
     manifest = read_artifact(tmp_path / "tiny" / "1").manifest
-    measured_on = "12 of 60 reviews of reviews.csv; the others are training texts"
+    measured_on = "12 of 60 reviews of reviews.csv; the others are training or validation texts"
     assert any(line.startswith("accuracy: ") and line.endswith(f" on {measured_on}") for line in printed)
     assert manifest.metrics is not None
     assert (manifest.metrics.measured_on, manifest.metrics.examples) == (measured_on, 12)
@@ -74,7 +74,9 @@ def test_8_bit_form(
     manifest = read_artifact(tmp_path / "tiny" / "1").manifest
     assert manifest.metrics is not None
     accuracy = f"{manifest.metrics.values['accuracy']:.4f}"
-    assert printed[after + 4].startswith("12 of 60 reviews of reviews.csv; the others are training texts  ")
+    assert printed[after + 4].startswith(
+        "12 of 60 reviews of reviews.csv; the others are training or validation texts  "
+    )
     assert printed[after + 4].split()[-2] == accuracy
     assert manifest.precision == "uint8"
 
@@ -96,7 +98,10 @@ def test_flags_of_data(run_path: Path, reviews: Path, tmp_path: Path, capsys: py
     assert f"warning: left out: {first}: line 32: the column 'text' is empty in this row" in printed
     metrics = read_artifact(tmp_path / "repository" / "tiny" / "1").manifest.metrics
     assert metrics is not None
-    assert metrics.measured_on == "14 of 62 reviews of first.csv.gz and second.csv.xz; the others are training texts"
+    assert (
+        metrics.measured_on
+        == "14 of 62 reviews of first.csv.gz and second.csv.xz; the others are training or validation texts"
+    )
 
 
 def test_8_bit_form_without_data(run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,13 +111,17 @@ def test_8_bit_form_without_data(run_path: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_statistics_of_the_run(run_path: Path, tmp_path: Path) -> None:
-    """Without data, the artifact has the statistics of the run, with the new names of its labels."""
+    """Without data, the artifact has the statistics and metrics of the run, with the new names of its labels."""
     assert main([str(run_path), "--repository", str(tmp_path), "--labels", "no,yes"]) == 0
-    found, run = read_artifact(tmp_path / "tiny" / "1").manifest.statistics, read_run(run_path)
+    manifest, run = read_artifact(tmp_path / "tiny" / "1").manifest, read_run(run_path)
+    found = manifest.statistics
     assert found is not None and run.statistics is not None
     names = {"negative": "no", "positive": "yes"}
     assert found.labels == {names[label]: count for label, count in run.statistics.labels.items()}
     assert found.model_copy(update={"labels": run.statistics.labels}) == run.statistics
+    assert manifest.metrics is not None and run.metrics is not None
+    assert [each.label for each in manifest.metrics.per_label] == ["no", "yes"]
+    assert manifest.metrics.renamed({"no": "negative", "yes": "positive"}) == run.metrics
 
 
 def test_long_data(

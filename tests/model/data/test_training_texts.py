@@ -35,8 +35,8 @@ def test_size_of_the_file(tmp_path: Path) -> None:
     [
         (None, 5, "5 reviews of a.csv, which may include training texts"),
         (["other"], 5, "5 reviews of a.csv"),
-        (TEXTS[:2], 3, "3 of 5 reviews of a.csv; the others are training texts"),
-        (TEXTS, 5, "5 reviews of a.csv, all of them training texts"),
+        (TEXTS[:2], 3, "3 of 5 reviews of a.csv; the others are training or validation texts"),
+        (TEXTS, 5, "5 reviews of a.csv, all of them training or validation texts"),
     ],
 )
 def test_measurable_texts(trained: list[str] | None, measured: int, words: str) -> None:

@@ -121,6 +121,13 @@ def test_scores_of_each_label() -> None:
         LabelScores("c", None, 0.0, 0.0, 1),
         LabelScores("d", None, None, None, 0),
     )
+    assert evaluation.most_frequent_mistakes() == (None, None, ("a", 1), None)
+    assert [(scores.label, scores.predicted) for scores in evaluation.metrics("four texts").per_label] == [
+        ("a", {"a": 2}),
+        ("b", {"b": 1}),
+        ("c", {"a": 1}),
+        ("d", {}),
+    ]
     assert evaluation.macro_f1 == pytest.approx((0.8 + 1 + 0) / 3)
 
 

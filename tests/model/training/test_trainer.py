@@ -147,13 +147,12 @@ def test_metrics(run_path: Path, reviews: Path, tmp_path: Path) -> None:
 def test_evaluation_on_training_data(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`evaluate` on the training file measures only the held-out texts."""
+    """`evaluate` on the training file measures only the test texts, not those that chose the epoch and the like."""
     assert main(["evaluate", str(run_path), "--data", str(reviews), "--out", str(tmp_path / "evaluation")]) == 0
-    # 12 texts to test and 10 to validate were held out.
-    measured_on = "22 of 60 reviews of reviews.csv; the others are training texts"
+    measured_on = "12 of 60 reviews of reviews.csv; the others are training or validation texts"
     assert f"measured on {measured_on}:" in capsys.readouterr().out
     found = Metrics.model_validate(document(tmp_path / "evaluation" / "metrics.json"))
-    assert (found.measured_on, found.examples) == (measured_on, 22)
+    assert (found.measured_on, found.examples) == (measured_on, 12)
 
 
 def test_evaluation_without_held_out_texts(
@@ -167,7 +166,7 @@ def test_evaluation_without_held_out_texts(
     rows = zip(work.train.texts, work.train.labels.tolist(), strict=True)
     trained.write_text("text,label\n" + "".join(f"{text},{work.label_names[label]}\n" for text, label in rows))
     assert main(["evaluate", str(run), "--data", str(trained)]) == 0
-    assert "measured on 38 reviews of trained.csv, all of them training texts:" in capsys.readouterr().out
+    assert "measured on 38 reviews of trained.csv, all of them training or validation texts:" in capsys.readouterr().out
     (run / "training_texts.npy").unlink()
     assert main(["evaluate", str(run), "--data", str(reviews)]) == 0
     assert "measured on 60 reviews of reviews.csv, which may include training texts:" in capsys.readouterr().out
@@ -367,10 +366,16 @@ def test_repeated_evaluation(run_of_three_labels: Path, tmp_path: Path, capsys: 
     data = write_reviews(tmp_path / "new.csv", ("bad", "good", "so-so"), count=90)
     for _ in range(2):
         assert main(["evaluate", str(run), "--data", str(data)]) == 0
-    assert "confusion (rows: truth, columns: answer):" in capsys.readouterr().out
+    printed = capsys.readouterr().out.splitlines()
+    after = printed.index("confusion (rows: true label, columns: predicted label):")
+    matrix = [line.split() for line in printed[after + 1 : after + 5]]
+    assert matrix[0] == [row[0] for row in matrix[1:]] == ["bad", "good", "so-so"]
     metrics = Metrics.model_validate(document(run / "evaluation" / "metrics.json"))
-    assert metrics.measured_on == "42 of 90 reviews of new.csv; the others are training texts"
+    assert metrics.measured_on == "42 of 90 reviews of new.csv; the others are training or validation texts"
     assert metrics.examples == 42
+    for row, scores in zip(matrix[1:], metrics.per_label, strict=True):
+        assert [scores.predicted.get(label, 0) for label in matrix[0]] == list(map(int, row[1:]))
+        assert (scores.label, scores.support) == (row[0], sum(map(int, row[1:])))
     assert read_run(run).metrics == read_run(run_of_three_labels).metrics
 
 

@@ -1,0 +1,47 @@
+"""An evaluation as lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+
+#: The most labels whose confusion matrix fits into the width of a terminal.
+_MOST_LABELS = 8
+
+
+def value_lines(values: Mapping[str, float]) -> Iterator[str]:
+    """Yield a line for each measure."""
+    for name, value in values.items():
+        yield f"  {name:28} {value:.4f}"
+
+
+def label_lines(evaluation: Evaluation) -> Iterator[str]:
+    """Yield the scores of each label, and the confusion matrix if it is not too wide."""
+    rows = [["label", "precision", "recall", "f1", "texts", "most often mistaken for"]]
+    for scores, mistake in zip(evaluation.per_label(), evaluation.most_frequent_mistakes(), strict=True):
+        numbers = [score_text(score) for score in (scores.precision, scores.recall, scores.f1)]
+        wrong = "" if mistake is None else f"{mistake[0]} ({mistake[1]:,})"
+        rows.append([scores.label, *numbers, f"{scores.support:,}", wrong])
+    yield from table_lines(rows, words=(0, 5))
+    if len(evaluation.label_names) <= _MOST_LABELS:
+        yield "confusion (rows: true label, columns: predicted label):"
+        counts = [[f"{count:,}" for count in row] for row in evaluation.confusion.tolist()]
+        names = evaluation.label_names
+        yield from table_lines([["", *names], *([name, *row] for name, row in zip(names, counts, strict=True))])
+
+
+def score_text(value: float | None) -> str:
+    """Return a score with four decimals, or a dash if it is not defined."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def table_lines(rows: Sequence[Sequence[str]], words: Sequence[int] = (0,)) -> Iterator[str]:
+    """Yield rows with aligned columns: `words` to the left, all others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if place in words else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield f"  {'  '.join(cells)}".rstrip()
