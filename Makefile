@@ -156,6 +156,7 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --extra ray --constraint requirements/parquet.txt --output-file requirements/ray.txt
 	$(COMPILE) --upgrade --extra ray --extra loadtest --group test-ray --constraint requirements/ray.txt \
 		--output-file requirements/ray-test.txt
+	$(COMPILE) --upgrade --group test-frames --constraint requirements/dev.txt --output-file requirements/frames.txt
 	$(COMPILE) --upgrade --extra tracing --constraint requirements/runtime.txt \
 		--output-file requirements/tracing.txt
 	$(COMPILE) --upgrade --extra remote --constraint requirements/tracing.txt \

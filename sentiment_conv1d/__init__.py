@@ -1,5 +1,65 @@
-"""A Conv1D text classifier that is trained with Keras and served over REST and gRPC with ONNX Runtime.
+"""Classify text with a Conv1D network, in Python: `load` a model, then call its methods.
 
-`service`, `protos`, `scoring`, `drift`, `cluster`, `model`, `export` and `model_repository` are links to the folders
-beside this one. An installed package holds the folders themselves.
+    >>> import sentiment_conv1d
+    >>> model = sentiment_conv1d.load("imdb-cnn")
+    >>> model.predict("A gripping, beautifully acted film.").label
+    'positive'
+
+docs/python.md describes every function. `service`, `protos`, `scoring`, `drift`, `cluster`, `model`, `export` and
+`model_repository` are links to the folders beside this one. An installed package holds the folders themselves.
 """
+
+TYPE_CHECKING = False  # a constant that type checkers know, because importing `typing` takes milliseconds
+if TYPE_CHECKING:
+    from sentiment_conv1d.hosting import asgi
+    from sentiment_conv1d.loading import load
+    from sentiment_conv1d.model.errors import SentimentError
+    from sentiment_conv1d.models import Model
+    from sentiment_conv1d.records import Explanation, Filter, Prediction, Word
+
+    __version__: str
+
+__all__ = [
+    "Explanation",
+    "Filter",
+    "Model",
+    "Prediction",
+    "SentimentError",
+    "Word",
+    "__version__",
+    "asgi",
+    "load",
+]
+
+#: The module of each name. It is imported when the name is first used, so that `import sentiment_conv1d` stays cheap.
+_MODULES = {
+    "Explanation": "records",
+    "Filter": "records",
+    "Model": "models",
+    "Prediction": "records",
+    "SentimentError": "model.errors",
+    "Word": "records",
+    "asgi": "hosting",
+    "load": "loading",
+}
+
+
+if not TYPE_CHECKING:  # type checkers would accept any name
+
+    def __getattr__(name):
+        if name == "__version__":
+            from sentiment_conv1d.service.version import package_version
+
+            value = package_version()
+        elif name in _MODULES:
+            from importlib import import_module
+
+            value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

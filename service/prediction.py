@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.model.decision import THRESHOLD, decide, decide_all
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.model.tokenizer import Encoding
 
 #: The smallest probabilities that logits are computed from, because 0 has no finite logit: half the distance between 1
@@ -105,3 +106,10 @@ class PredictionColumns(NamedTuple):
             [encoding.unknown_tokens for encoding in encodings],
             [encoding.tokens > len(encoding.ids) for encoding in encodings],
         )
+
+
+def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
+    """Return a prediction with the name and version of its model, as the native REST API and the Python API answer."""
+    document = prediction.document(manifest.labels)
+    document["model"] = {"name": manifest.name, "version": str(manifest.version)}
+    return document

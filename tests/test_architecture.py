@@ -41,8 +41,8 @@ PARQUET = {
     Path("scoring/parquet.py"),
 }
 
-#: The modules of `service.process` that start both REST and gRPC.
-RUNNERS = {Path("service/process/server.py"), Path("service/process/worker.py")}
+#: The modules of `service.process` that start REST or gRPC.
+RUNNERS = {Path("service/process/server.py"), Path("service/process/standalone.py"), Path("service/process/worker.py")}
 
 #: The package of the distribution. Its subpackages are links to the project's folders.
 DISTRIBUTION = "sentiment_conv1d"
@@ -147,6 +147,14 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
     "Ray is loaded only by what runs on it": (
         lambda path: path not in {Path("scoring/ray_data.py"), Path("cluster/application.py")},
         lambda module: package(module) == "ray",
+    ),
+    "nothing imports the Python interface": (
+        lambda path: package_of(path) not in {DISTRIBUTION, "loadtest"},
+        lambda module: package(module) in {"hosting", "loading", "models", "records"},
+    ),
+    "the Python interface never trains or exports": (
+        lambda path: package_of(path) == DISTRIBUTION and path.stem != "__main__",
+        lambda module: package(module) in TRAINING | {"cluster", "export"} or is_heavy(module),
     ),
     "nothing imports the cluster": (
         lambda path: package_of(path) != "cluster",

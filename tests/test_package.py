@@ -144,7 +144,7 @@ def test_contents(wheel: Path) -> None:
         *(path for path in (PROJECT / "model_repository").rglob("*") if path.is_file()),
     ]
     linked = {f"{PACKAGE}/{path.relative_to(PROJECT)}" for path in (*code, *data)}
-    own = {f"{PACKAGE}/{name}.py" for name in ("__init__", "__main__")}
+    own = {f"{PACKAGE}/{path.name}" for path in (PROJECT / PACKAGE).iterdir() if path.suffix in {".py", ".typed"}}
     assert {name for name in names if name.startswith(f"{PACKAGE}/")} == linked | own
 
 

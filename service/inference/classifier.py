@@ -65,7 +65,9 @@ class Classifier:
         return predictions
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """Convert texts to ids."""
+        """Convert texts to ids. Raises `TypeError` for one text, whose characters would be taken for the texts."""
+        if isinstance(texts, str):
+            raise TypeError("texts: several strings are needed, not one: put it into a list")
         return self.tokenizer.encode_batch(texts)
 
     def encode_ids(self, rows: Sequence[npt.NDArray[np.int32]]) -> list[Encoding]:

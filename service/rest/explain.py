@@ -12,9 +12,9 @@ from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.service.inference.explaining.explainer import FILTERS, Explanation, Filter
 from sentiment_conv1d.service.inference.explaining.inspection import BankView, FilterView, LayerView
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction, prediction_body
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
-from sentiment_conv1d.service.rest.native import ModelRequest, PredictionBody, prediction_body
+from sentiment_conv1d.service.rest.native import ModelRequest, PredictionBody
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 

@@ -11,13 +11,13 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.model.manifest import Manifest, Metrics, ParityCheck, Sample
+from sentiment_conv1d.model.manifest import Metrics, ParityCheck, Sample
 from sentiment_conv1d.service.errors import Invalid, RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction, prediction_body
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol, state_of
 from sentiment_conv1d.service.rest.server.request import Answer
@@ -196,13 +196,6 @@ async def describe_model(request: Request, name: str) -> ModelDescription:
     """Return the version that answers requests which name no version, with the metrics of its manifest."""
     models = state_of(request).models
     return _description(models, models.get(name))
-
-
-def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
-    """Return the answer for one review, in the form of `PredictionBody`."""
-    document = prediction.document(manifest.labels)
-    document["model"] = {"name": manifest.name, "version": str(manifest.version)}
-    return document
 
 
 def _only_text(body: bytes) -> str | None:

@@ -1,0 +1,160 @@
+"""`Model`: classifies, explains and scores texts in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import orjson
+
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.records import Explanation, Filter, Prediction, Word
+from sentiment_conv1d.scoring.batches import BatchScorer
+from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.service.errors import Invalid, NotExplainable
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.explaining.explainer import FILTERS
+from sentiment_conv1d.service.prediction import Prediction as ServedPrediction
+from sentiment_conv1d.service.prediction import prediction_body
+
+#: Texts that are classified at once. This bounds the memory for their ids.
+_TEXTS = 1024
+
+
+class Model:
+    """A loaded model, see `load`. Several threads can use it at the same time.
+
+    A pickle of it contains the path of its folder, so the folder must exist wherever the pickle is loaded. A process
+    opens the files once for all models with the same folder and settings.
+
+    Raises `SentimentError` if the artifact is damaged or the execution provider does not work.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.classifier: Classifier = session.classifier()
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        return self.classifier.manifest.name
+
+    @property
+    def version(self) -> str:
+        """The version of the model."""
+        return str(self.classifier.manifest.version)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels, in the order of the outputs."""
+        return list(self.classifier.labels)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the artifact."""
+        return Path(self.session.artifact)
+
+    @property
+    def explainable(self) -> bool:
+        """Whether `explain` can explain the decisions of this model."""
+        return self.classifier.explainer.explainable
+
+    def __repr__(self) -> str:
+        return f"Model('{self.name}:{self.version}', labels={self.labels})"
+
+    def __reduce__(self) -> tuple[type[Model], tuple[Session]]:
+        return Model, (self.session,)
+
+    @overload
+    def predict(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def predict(self, texts: Iterable[str]) -> list[Prediction]: ...
+
+    def predict(self, texts: str | Iterable[str]) -> Prediction | list[Prediction]:
+        """Return the prediction for a text, or a list with the prediction for each of several texts, in their order.
+
+        Several texts are any iterable of strings: a list, a generator, an array, a Series of pandas or polars. Raises
+        `TypeError` if one of them is not a string.
+        """
+        if isinstance(texts, str):
+            return self._predict((texts,))[0]
+        rest = _texts(texts)
+        predictions: list[Prediction] = []
+        while piece := list(islice(rest, _TEXTS)):
+            predictions += self._predict(piece)
+        return predictions
+
+    def explain(self, text: str, label: str | None = None, *, filters: int = FILTERS) -> Explanation:
+        """Return what every word of a text adds to the decision, and the `filters` that moved it most.
+
+        `label` is the label to explain; by default, the predicted one. Raises `ValueError` if the model does not have
+        it, and `SentimentError` if the model has no exact explanations.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text: a string is needed, not {_kind(text)}")
+        classifier = self.classifier
+        [encoding] = classifier.encode((text,))
+        [prediction], _ = classifier.classify((encoding,))
+        try:
+            explanation = classifier.explainer.explain(text, encoding, label or prediction.label, filters)
+        except Invalid as error:
+            raise ValueError(error.message) from None
+        except NotExplainable as error:
+            raise SentimentError(error.message) from None
+        document = asdict(explanation)
+        words, strongest = map(Word, document.pop("words")), map(Filter, document.pop("filters"))
+        return Explanation(prediction=self._record(prediction), **document, words=list(words), filters=list(strongest))
+
+    def score(
+        self,
+        frame: Any,
+        text_column: str = "text",
+        *,
+        explain: int = 0,
+        on_bad_rows: Literal["error", "null"] = "error",
+    ) -> Any:
+        """Return a table with more columns: the predictions for the texts in one of its columns.
+
+        `BatchScorer` describes the kinds of tables, the added columns, the arguments and the errors.
+        """
+        session = self.session
+        scorer = BatchScorer(
+            session.artifact,
+            text_column,
+            explain=explain,
+            on_bad_rows=on_bad_rows,
+            provider=session.provider,
+            threads=session.threads,
+            device=session.device,
+        )
+        return scorer(frame)
+
+    def _predict(self, texts: Sequence[str]) -> list[Prediction]:
+        return [self._record(each) for each in self.classifier.predict(texts)]
+
+    def _record(self, prediction: ServedPrediction) -> Prediction:
+        """Return a prediction with the numbers of JSON: floats with as many digits as a float32 has."""
+        body = prediction_body(self.classifier.manifest, prediction)
+        return Prediction(orjson.loads(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)))
+
+
+def _texts(values: Iterable[str]) -> Iterator[str]:
+    """Yield texts. Raises `TypeError` at the first value that is not one."""
+    if hasattr(values, "columns"):
+        raise TypeError("texts: predict takes the texts of one column; score takes a whole frame")
+    if isinstance(values, bytes | bytearray | Mapping) or not hasattr(values, "__iter__"):
+        raise TypeError(f"texts: a string, or several strings are needed, not {_kind(values)}")
+    if hasattr(values, "to_pylist"):  # Arrow yields its own scalars
+        values = values.to_pylist()
+    for number, text in enumerate(values):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{number}]: a string is needed, not {_kind(text)}")
+        yield text
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else type(value).__name__

@@ -1,0 +1,83 @@
+"""What a model answers: dictionaries with the names of REST, whose keys are attributes as well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+
+class Record(dict[str, Any]):
+    """A dictionary, for JSON and data frames, with its keys as attributes, for programs."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # type checkers would accept any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return self[name]
+            except KeyError:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.items())})"
+
+
+class Prediction(Record):
+    """The answer for one text, equal to that of `POST /v1/predict`."""
+
+    __slots__ = ()
+
+    label: str
+    score: float  # the probability of `label`
+    probabilities: dict[str, float]  # by label
+    tokens: int  # ids before truncation
+    unknown_tokens: int
+    truncated: bool
+    model: dict[str, str]  # its `name` and `version`
+
+
+class Word(Record):
+    """A word that the model read. `start` and `end` are the offsets of its characters in the text."""
+
+    __slots__ = ()
+
+    text: str
+    start: int
+    end: int
+    id: int
+    known: bool
+    share: float  # what it adds to the logit
+
+
+class Filter(Record):
+    """A filter, and the words where it has its highest value."""
+
+    __slots__ = ()
+
+    width: int
+    index: int  # among the filters of its width
+    activation: float  # its value after pooling
+    weight: float  # the factor by which the value moves the logit
+    start: int  # offsets of the words; 0 to 0 if there are none
+    end: int
+
+
+class Explanation(Record):
+    """Why a text gets its prediction, equal to the answer of `POST /v1/explain`.
+
+    `logit` = `bias` + `padding` + the shares of all words. It is the logit of the second label of a sigmoid model, and
+    of `label` in a softmax model.
+    """
+
+    __slots__ = ()
+
+    prediction: Prediction
+    label: str
+    logit: float
+    bias: float
+    padding: float  # the share of the pad ids and the start id
+    words: list[Word]
+    filters: list[Filter]

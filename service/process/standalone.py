@@ -1,0 +1,91 @@
+"""The REST application of a program with one process, for ASGI servers other than the service's own.
+
+Such a server accepts the connections, so the service's limits on connections, heads and slow callers do not apply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.types import Message, Receive, Scope, Send
+
+from sentiment_conv1d.service.inference.in_flight import InFlight
+from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.models.startup import opener
+from sentiment_conv1d.service.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.process.core import Core
+from sentiment_conv1d.service.process.server import note
+from sentiment_conv1d.service.rest.app import Application
+from sentiment_conv1d.service.rest.server import headers
+from sentiment_conv1d.service.rest.server.asgi import CHARGE
+
+_EVERY_RESPONSE = [(name.encode(), value.encode()) for name, value in headers.EVERY_RESPONSE]
+
+
+class Standalone:
+    """An ASGI application that answers with the models of a core. Belongs to one event loop."""
+
+    def __init__(self, core: Core) -> None:
+        self.models, self.metrics = core.models, core.metrics
+        in_flight = InFlight()
+        self._requests = in_flight.new_set()
+        self._buffers = Buffers(core.settings.max_buffered_bytes)
+        self.state = core.start(0, in_flight)
+        self.dataplane = self.state.dataplane
+        self.reconciler = Reconciler(
+            core.repository, core.models, opener(core.settings), self.dataplane, core.metrics, self
+        )
+        self.state.reconciler = self.reconciler
+        self._application = Application(self.state)
+        #: Returns the id that a proxy has given to the current request and adds to its response.
+        self.request_id: Callable[[], str] | None = None
+
+    def stop(self) -> None:
+        """End the background work. Call it after all requests have been answered."""
+        self.state.readiness.draining = True
+        self.dataplane.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an HTTP request that the server has read."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        scope.setdefault("state", {})
+        scope.setdefault("raw_path", scope["path"].encode())
+        if self.request_id is not None:
+            others = [field for field in scope["headers"] if field[0] != headers.REQUEST_ID]
+            scope["headers"] = [*others, (headers.REQUEST_ID, self.request_id().encode())]
+        charge = scope[CHARGE] = Charge(self._buffers)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = (
+                    field for field in message["headers"] if self.request_id is None or field[0] != headers.REQUEST_ID
+                )
+                message["headers"] = [*own, *_EVERY_RESPONSE]
+            await send(message)
+
+        task = asyncio.current_task()
+        assert task is not None
+        self._requests.add(task)
+        try:
+            await self._application(scope, receive, send_with_headers)
+        finally:
+            self._requests.discard(task)
+            charge.release()
+
+    async def ask(self, order: Order, descriptor: int | None = None) -> str:
+        """Follow an order, and return why it was not carried out, if so.
+
+        The reconciler sees this process as the only worker.
+        """
+        follow = self.reconciler.follow
+        await follow(order)
+        if order.action == "load":
+            refusal = await follow(order._replace(action="prepare"), descriptor)
+            order = refusal or order._replace(action="serve")
+            await follow(order)
+        note(self.metrics, order)
+        return order.reason
