@@ -20,9 +20,7 @@ from sentiment_conv1d.export.checks.assumptions import Measured, measure_assumpt
 from sentiment_conv1d.export.checks.classifier import check_classifier
 from sentiment_conv1d.export.checks.parity import (
     MAX_TEXTS,
-    Predict,
     Reviews,
-    answers_in_batches,
     compare,
     compare_forms,
     every_nth,
@@ -50,6 +48,7 @@ from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.artifact import Artifact, publish
 from sentiment_conv1d.model.decision import THRESHOLD
+from sentiment_conv1d.model.evaluation.batches import Predict, answers_in_batches
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.layers import Family
 from sentiment_conv1d.model.manifest import Golden, Metrics, ParityCheck, Sample

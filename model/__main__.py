@@ -65,12 +65,28 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     add_sources(check, "data", SOURCES)
     _add_plan_flags(check)
 
-    evaluate = commands.add_parser("evaluate", help="measure a run on labelled texts")
-    evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    evaluate = commands.add_parser("evaluate", help="measure a run or an artifact on labelled texts")
+    evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder, or an artifact REPOSITORY/NAME/VERSION")
     add_sources(evaluate, "--data", f"data to measure on: {SOURCES}", required=True)
     add_reading_flags(evaluate)
     evaluate.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="folder for metrics and plots (default: RUN/evaluation)"
+        "--by", metavar="COLUMN", help="measure the texts with each value of this column separately too"
+    )
+    evaluate.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for metrics and plots (default: RUN/evaluation; none for an artifact)",
+    )
+
+    compare = commands.add_parser("compare", help="measure two runs or artifacts on the same labelled texts")
+    compare.add_argument(
+        "models", type=Path, nargs=2, metavar="RUN", help="a run folder, or an artifact REPOSITORY/NAME/VERSION"
+    )
+    add_sources(compare, "--data", f"data to measure on: {SOURCES}", required=True)
+    add_reading_flags(compare)
+    compare.add_argument(
+        "--differences", type=Path, metavar="FILE", help="write the texts with different predictions, as JSON lines"
     )
     return top
 
@@ -140,8 +156,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
     quiet_tensorflow()
     handle_signals()
     try:
-        commands = {"train": _train, "evaluate": _evaluate, "check-data": _check_data}
-        return commands[options.command](options)
+        return _run(options)
     except BadDataError as error:
         print(error.report, file=sys.stderr)
         return 2
@@ -152,6 +167,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
         left = _left_behind(options.out) if options.command == "train" else "nothing was written"
         print(f"interrupted: {left}", file=sys.stderr)
         return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command in ("evaluate", "compare"):
+        from sentiment_conv1d.model.evaluation import commands
+
+        return commands.evaluate(options) if options.command == "evaluate" else commands.compare(options)
+    return _train(options) if options.command == "train" else _check_data(options)
 
 
 def _left_behind(out: Path) -> str:
@@ -227,44 +250,6 @@ def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
         print(f"warning: {warning}")
     print_left_out(work.faults, every=options.command == "check-data" and options.on_bad_rows == "report")
     return work
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model.evaluation.terminal import label_lines, value_lines
-    from sentiment_conv1d.model.run import (
-        BAD_ROWS_FILE,
-        EVALUATION_CONTENTS,
-        EVALUATION_FOLDER,
-        METRICS_FILE,
-        PLOTS_FOLDER,
-        ensure_free,
-        read_run,
-        staging,
-        write_json,
-    )
-
-    run = read_run(options.run)
-    out = options.out or options.run / EVALUATION_FOLDER
-    ensure_free(out, True, EVALUATION_CONTENTS)
-    labels = run.configuration.labels
-    loaded = data.load_examples(locate(options.data), labels, **reading_options(options))
-    print_left_out(loaded.faults)
-    examples, measured_on = data.measurable(loaded, run.trained_on)
-    lists_bad_rows = bool(loaded.faults) and options.on_bad_rows == "report"
-
-    from sentiment_conv1d.model.training import trainer
-
-    evaluation = trainer.evaluate(trainer.load(run), run.tokenizer, labels, examples, True, run.decision.threshold)
-    with staging(out, True, EVALUATION_CONTENTS) as folder:
-        write_json(folder / METRICS_FILE, evaluation.metrics(measured_on).model_dump())
-        trainer.write_plots(folder / PLOTS_FOLDER, evaluation, None)
-        if lists_bad_rows:
-            data.write_faults(folder / BAD_ROWS_FILE, loaded.faults)
-    print(f"measured on {measured_on}:", *value_lines(evaluation.values()), *label_lines(evaluation), sep="\n")
-    if lists_bad_rows:
-        print(f"{out / BAD_ROWS_FILE} lists the rows that were left out")
-    print(f"wrote {out}")
-    return 0
 
 
 def _configuration(options: argparse.Namespace) -> Configuration:

@@ -23,7 +23,8 @@ GROUPS = {
     "make a model": {
         "train": "train on labelled texts and write a run folder",
         "check-data": "say what is in labelled texts and what is wrong with them",
-        "evaluate": "measure a run on labelled texts",
+        "evaluate": "measure a run or an artifact on labelled texts",
+        "compare": "measure two runs or artifacts on the same labelled texts",
         "export": "write a run as the next version of an artifact",
     },
     "operate": {
@@ -36,7 +37,7 @@ GROUPS = {
 COMMANDS = {command: line for group in GROUPS.values() for command, line in group.items()}
 
 #: The commands that need TensorFlow, those of `model` that do not, and the packages of the extra `train`.
-TRAINING = {"train", "evaluate", "export"}
+TRAINING = {"train", "evaluate", "compare", "export"}
 _DATA = {"check-data"}
 _TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "pyarrow", "jinja2"}
 

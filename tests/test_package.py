@@ -298,6 +298,8 @@ def test_training_commands(command: str) -> None:
     """With TensorFlow, the commands are those of `python -m model` and `python -m export`."""
     program, arguments = ("export", ["export"]) if command == "export" else ("model", [command])
     flags = ["no-such-run", *(["--data", "no-such.csv"] if command == "evaluate" else [])]
+    if command == "compare":
+        flags = ["no-such-run", "no-such-run", "--data", "no-such.csv"]
     if command == "train":
         flags = ["--data", "no-such.csv", "--out", "no-such-run"]
     ours = run("-m", PACKAGE, *arguments, *flags)

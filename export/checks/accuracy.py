@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentiment_conv1d.export.checks.parity import Predict, answers_in_batches
 from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
 from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.model.evaluation.batches import Predict, answers_in_batches
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import Metrics

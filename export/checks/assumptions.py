@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from sentiment_conv1d.export.checks.parity import Ids, Predict, in_blocks
+from sentiment_conv1d.export.checks.parity import in_blocks
 from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.decision import THRESHOLD, decide_all
+from sentiment_conv1d.model.evaluation.batches import Ids, Predict
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
 

@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sentiment_conv1d.export.checks.parity import Answers, Reviews
+from sentiment_conv1d.export.checks.parity import Reviews
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import last_layer
 from sentiment_conv1d.export.sources.trained import Trained
+from sentiment_conv1d.model.evaluation.batches import Answers
 
 #: How far float32 rounding may move a probability out of [0, 1], or the sum of a row away from 1.
 _TOLERANCE = 1e-4

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict, answers_in_batches
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import ParityCheck
 
@@ -21,15 +21,9 @@ TOLERANCE = 1e-5
 #: The largest number of real texts that answers are compared on.
 MAX_TEXTS = 1000
 
-#: The largest number of rows that the service runs together on a CPU.
-_BATCH_ROWS = 32
-
 #: The hint if ONNX Runtime fails.
 _OPERATORS = "replace the operation that the message names with layers that ONNX Runtime supports"
 
-Ids = npt.NDArray[np.int32]
-Answers = npt.NDArray[np.float32]
-Predict = Callable[[Ids], Answers]
 T = TypeVar("T")
 
 
@@ -127,20 +121,6 @@ def compare_forms(
         truth = in_blocks(served, shape.pad(each.rows, shape.max_tokens))
         checks += _other_forms("itself", each, truth, served, shape, threshold)
     return checks
-
-
-def answers_in_batches(served: Predict, rows: list[Ids], shape: InputShape) -> Answers:
-    """Run a graph on batches of reviews of similar length, each padded as little as its longest review allows.
-
-    The service also groups reviews by length. On a CPU it runs at most 1,024 positions at once, see
-    `service.inference.length_buckets`; here a batch always has `_BATCH_ROWS` rows.
-    """
-    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    answers: dict[int, Answers] = {}
-    for start in range(0, len(order), _BATCH_ROWS):
-        batch = order[start : start + _BATCH_ROWS]
-        answers.update(zip(batch, served(shape.pad([rows[number] for number in batch])), strict=True))
-    return np.stack([answers[number] for number in range(len(rows))])
 
 
 def _other_forms(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.export.checks.parity import Answers, Ids, Predict, Reviews, answers_in_batches
+from sentiment_conv1d.export.checks.parity import Reviews
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict, answers_in_batches
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import Metrics, QuantizationCheck

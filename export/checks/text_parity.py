@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sentiment_conv1d.export.checks.parity import TOLERANCE, Answers, ParityError, Predict, answers_in_batches
+from sentiment_conv1d.export.checks.parity import TOLERANCE, ParityError
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.original import Original
 from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.evaluation.batches import Answers, Predict, answers_in_batches
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import EXPECTED_ANSWERS, ORIGINAL_MODEL, ParityCheck
 from sentiment_conv1d.model.tokenizer import Tokenizer

@@ -9,22 +9,25 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.model.data.rows import Row
 from sentiment_conv1d.model.tables import DataError, Fault
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Texts and their labels."""
+    """Texts and their labels. `rows` are the rows that they were read from, if they were read."""
 
     texts: list[str]
     labels: npt.NDArray[np.int64]  # [len(texts)], indices into the label names
+    rows: Sequence[Row] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, indices: npt.NDArray[np.intp]) -> Examples:
         """Return the examples at these positions, in this order."""
-        return Examples([self.texts[index] for index in indices], self.labels[indices])
+        rows = [self.rows[index] for index in indices] if self.rows else ()
+        return Examples([self.texts[index] for index in indices], self.labels[indices], rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,17 +101,19 @@ def load_examples(
     *,
     text_column: str = "text",
     label_column: str = "label",
+    segment_column: str | None = None,
     reading: Reading = Reading(),  # noqa: B008
 ) -> LabelledTexts:
     """Read the examples to evaluate a trained model on: a file, or the test part of a folder or archive.
 
-    A folder or archive without a test part is read from its training part. If the label names are negative and
+    A folder or archive without a test part is read from its training part. The rows of the examples have the values of
+    `segment_column`. If the label names are negative and
     positive, the integer labels 0 and 1 stand for them. Raises `BadDataError`, which lists everything that is wrong; a
     label outside `label_names` is a fault.
     """
     paths = [path] if isinstance(path, Path) else list(path)
     faults: list[Fault] = []
-    reader = Reader(Columns(text_column, label_column), reading.form, faults, progress=False)
+    reader = Reader(Columns(text_column, label_column, segment_column), reading.form, faults, progress=False)
     names = tuple(label_names)
     with _unreadable_is_an_error(paths[0]):
         rows = _renamed(_only_part(reader, paths), reading).rows
@@ -187,15 +189,15 @@ def _label_names(rows: Sequence[Row], spelled: dict[str, str], named_integers: b
 def _examples(rows: Sequence[Row], names: tuple[str, ...], spelled: dict[str, str], faults: list[Fault]) -> Examples:
     """Turn rows into examples. Rows whose label is not in `names` are added to `faults`."""
     numbers = {name: number for number, name in enumerate(names)}
-    texts, labels = [], []
+    usable, labels = [], []
     for row in rows:
         name = _name(row.label, names, spelled)
         if name in numbers:
-            texts.append(row.text)
+            usable.append(row)
             labels.append(numbers[name])
         else:
             faults.append(row.fault(f"label {name!r} is none of the labels {', '.join(map(repr, names))}"))
-    return Examples(texts, np.array(labels, np.int64))
+    return Examples([row.text for row in usable], np.array(labels, np.int64), usable)
 
 
 def _name(label: str | int, names: tuple[str, ...], spelled: dict[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +13,16 @@ from sentiment_conv1d.model.tables.table import no_column
 
 
 class Columns(NamedTuple):
-    """The names of the columns with the text and the label."""
+    """The names of the columns with the text, the label, and the segment that a row belongs to."""
 
     text: str
     label: str
+    segment: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns to read."""
+        return tuple(dict.fromkeys(name for name in self if name is not None))
 
 
 class Row(NamedTuple):
@@ -26,6 +33,7 @@ class Row(NamedTuple):
     number: int  # the row's number in its file, 0 if the file is one text
     text: str  # not blank
     label: str | int  # a bool is an int as well
+    segment: Any = None  # the value of the column that divides the rows into segments
 
     def fault(self, reason: str) -> Fault:
         """Return the fault that the row has for this reason."""
@@ -40,7 +48,7 @@ class Row(NamedTuple):
 #: Stands for the value of a column that a row lacks, in front of the names of its columns.
 _MISSING = object()
 
-_TEXT_FLAG, _LABEL_FLAG = "--text-column", "--label-column"
+_TEXT_FLAG, _LABEL_FLAG, _SEGMENT_FLAG = "--text-column", "--label-column", "--by"
 
 
 def read_rows(
@@ -62,32 +70,41 @@ def read_rows(
     with open_table(path, form, own) as table:
         table.require(columns.text, _TEXT_FLAG)
         table.require(columns.label, _LABEL_FLAG)
+        if columns.segment is not None:
+            table.require(columns.segment, _SEGMENT_FLAG)
         names = table.label_names(columns.label) or label_names
-        for chunk in table.chunks(columns):
-            for number, text, label in _values(table, chunk, columns):
+        for chunk in table.chunks(columns.names):
+            for number, text, label, segment in _values(table, chunk, columns):
                 if not wanted(label):
                     continue
                 reason = _unusable(text, label, columns)
                 if reason:
                     own.append(Fault(str(path), table.row_unit, number, reason))
                 else:
-                    rows.append(Row(str(path), table.row_unit, number, text, _named(label, names)))
+                    rows.append(Row(str(path), table.row_unit, number, text, _named(label, names), segment))
     if not rows and not own:
         raise DataError(f"{path}: there are no labelled texts in it")
-    for column in columns:
+    for column in (columns.text, columns.label):
         if not rows and {fault.reason for fault in own} == {_empty(column)}:
             raise DataError(f"{path}: the column {column!r} is empty")
     faults += sorted(own, key=lambda fault: fault.number)
     return rows
 
 
-def _values(table: Table, chunk: Chunk, columns: Columns) -> Iterator[tuple[int, Any, Any]]:
-    """Yield the number, text and label of every row. A column may be missing if each row has its own columns."""
+def _values(table: Table, chunk: Chunk, columns: Columns) -> Iterator[tuple[int, Any, Any, Any]]:
+    """Yield the number, text, label and segment of every row.
+
+    A column may be missing if each row has its own columns. A missing segment is None.
+    """
+    segment = columns.segment
     if table.columns is None:
         for row in chunk.rows:
-            yield row.number, _get(row.values, columns.text), _get(row.values, columns.label)
+            text, label = _get(row.values, columns.text), _get(row.values, columns.label)
+            yield row.number, text, label, None if segment is None else row.values.get(segment)
     else:
-        yield from zip(chunk.numbers, chunk.strings(columns.text), chunk.values(columns.label), strict=True)
+        segments = repeat(None, len(chunk)) if segment is None else chunk.values(segment)
+        texts, labels = chunk.strings(columns.text), chunk.values(columns.label)
+        yield from zip(chunk.numbers, texts, labels, segments, strict=True)
 
 
 def _get(values: dict[str, Any], column: str) -> Any:

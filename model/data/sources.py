@@ -67,6 +67,7 @@ class Reader:
         if not path.is_file():
             raise DataError(f"{path}: there is no such file or folder; supported are {SUPPORTED}")
         if path.name.lower().endswith(".tar.gz"):
+            self._require_no_segments(path)
             return self._archive(path)
         kind = extension(path)
         if kind in READABLE and kind != ".txt":
@@ -81,7 +82,12 @@ class Reader:
         root = review_files.find_root(path)
         if root is None:
             raise DataError(f"{path}: this folder contains no supported files; supported are {SUPPORTED}")
+        self._require_no_segments(path)
         return self._review_folder(root)
+
+    def _require_no_segments(self, path: Path) -> None:
+        if self.columns.segment is not None:
+            raise DataError(f"{path}: every text is a file, so there is no column {self.columns.segment!r}")
 
     def _table(self, path: Path) -> Source:
         def read(part: str) -> Part | None:

@@ -140,10 +140,19 @@ class Evaluation:
         return float(np.mean(self.predicted == self.labels))
 
     @property
+    def of_truth(self) -> npt.NDArray[np.float64]:
+        """The probability of the true label of each example: [n]."""
+        return np.take_along_axis(self.probabilities, self.labels[:, None], axis=1)[:, 0]
+
+    @property
+    def losses(self) -> npt.NDArray[np.float64]:
+        """The negative natural logarithm of the true label's probability: [n]."""
+        return np.asarray(-np.log(np.clip(self.of_truth, _SMALLEST_PROBABILITY, 1), dtype=np.float64))
+
+    @property
     def log_loss(self) -> float:
-        """The mean negative natural logarithm of the true label's probability."""
-        of_truth = np.take_along_axis(self.probabilities, self.labels[:, None], axis=1)
-        return float(-np.mean(np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1), dtype=np.float64)))
+        """The mean of `losses`."""
+        return float(np.mean(self.losses))
 
     @property
     def brier(self) -> float:

@@ -196,6 +196,25 @@ def confusion(evaluation: Evaluation) -> Figure:
     return figure
 
 
+def write(folder: Path, evaluation: Evaluation | None, history: dict[str, Any] | None) -> dict[str, bytes]:
+    """Write the plots that there is data for. Returns the PNG files by name."""
+    folder.mkdir()
+    figures = {} if history is None else {"learning_curves": learning_curves(history)}
+    if evaluation is not None:
+        figures |= {
+            "roc": roc(evaluation),
+            "precision_recall": precision_recall(evaluation),
+            "calibration": calibration(evaluation),
+            "confusion": confusion(evaluation),
+        }
+    images = {}
+    for name, figure in figures.items():
+        path = folder / f"{name}.png"
+        save(figure, path)
+        images[name] = path.read_bytes()
+    return images
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG with 150 dots per inch, cropped to its content. The same figure gives the same bytes."""
     figure.savefig(

@@ -10,21 +10,19 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from pydantic import ValidationError
-from tqdm import tqdm
 
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile, write_faults
-from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
+from sentiment_conv1d.model.data import Plan, TrainingTexts, profile, write_faults
+from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation import plots
 from sentiment_conv1d.model.evaluation.baseline import measure_baseline
 from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
+from sentiment_conv1d.model.evaluation.trained import encode, evaluate
 from sentiment_conv1d.model.explaining.words import explain_words
-from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import Metrics
 from sentiment_conv1d.model.run import (
     BAD_ROWS_FILE,
@@ -38,8 +36,6 @@ from sentiment_conv1d.model.run import (
     STATISTICS_FILE,
     TOKENIZER_FILE,
     TRAINING_TEXTS_FILE,
-    Run,
-    RunError,
     checkpointed_epochs,
     ensure_free,
     first_fault,
@@ -131,7 +127,7 @@ def train(
         write_json(folder / DECISION_FILE, trained.decision.model_dump())
         if list_bad_rows and work.faults:
             write_faults(folder / BAD_ROWS_FILE, work.faults)
-        images = write_plots(folder / PLOTS_FOLDER, evaluation, trained.history)
+        images = plots.write(folder / PLOTS_FOLDER, evaluation, trained.history)
         report = report_html(
             title=f"{configuration.name}: training report",
             configuration=trained.configuration,
@@ -265,56 +261,6 @@ def _decide(model: keras.Model, configuration: Configuration, tokenizer: Tokeniz
     if threshold == "f1":
         threshold = best_threshold(at_temperature(held_out.outputs, temperature), held_out.labels)
     return DecisionRule(threshold=threshold, temperature=temperature, chosen_on=work.validation_source)
-
-
-def load(run: Run) -> keras.Model:
-    """Load the trained network of a run. Raises `RunError`."""
-    try:
-        return keras.models.load_model(run.keras_file, compile=False)
-    except Exception as error:
-        # For a broken file, zipfile, h5py and the constructors of layers raise errors of many classes.
-        raise RunError(f"{run.keras_file}: not a Keras model that can be loaded ({error})") from error
-
-
-def encode(tokenizer: Tokenizer, texts: list[str]) -> npt.NDArray[np.int32]:
-    """Encode texts as input of the network: int32 [texts, max_tokens]."""
-    return InputShape.of(tokenizer).pad([encoding.ids for encoding in tokenizer.encode_batch(texts)])
-
-
-def evaluate(
-    model: keras.Model,
-    tokenizer: Tokenizer,
-    label_names: tuple[str, ...],
-    examples: Examples,
-    progress: bool,
-    threshold: float = THRESHOLD,
-) -> Evaluation:
-    """Run the network on labelled texts, 512 at a time, and evaluate its answers."""
-    tokens = encode(tokenizer, examples.texts)
-    blocks = [
-        model.predict_on_batch(tokens[start : start + 512])
-        for start in tqdm(range(0, len(tokens), 512), desc="evaluating", unit="batch", disable=not progress)
-    ]
-    return Evaluation(label_names, examples.labels, np.concatenate(blocks), threshold)
-
-
-def write_plots(folder: Path, evaluation: Evaluation | None, history: dict[str, Any] | None) -> dict[str, bytes]:
-    """Write the plots that there is data for. Returns the PNG files by name."""
-    folder.mkdir()
-    figures = {} if history is None else {"learning_curves": plots.learning_curves(history)}
-    if evaluation is not None:
-        figures |= {
-            "roc": plots.roc(evaluation),
-            "precision_recall": plots.precision_recall(evaluation),
-            "calibration": plots.calibration(evaluation),
-            "confusion": plots.confusion(evaluation),
-        }
-    images = {}
-    for name, figure in figures.items():
-        path = folder / f"{name}.png"
-        plots.save(figure, path)
-        images[name] = path.read_bytes()
-    return images
 
 
 def libraries() -> dict[str, str]:

@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-from sentiment_conv1d.export.checks.parity import Answers, Ids
+from sentiment_conv1d.model.evaluation.batches import Answers, Ids
 
 #: Name, type and shape of an input or an output; a free dimension is a name.
 Value = tuple[str, str, list[str | int]]

@@ -16,9 +16,10 @@ from sentiment_conv1d.export.__main__ import main as export
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.evaluation.trained import encode, load
 from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.run import read_run
-from sentiment_conv1d.model.training import network, trainer
+from sentiment_conv1d.model.training import network
 from sentiment_conv1d.protos.inference_pb2 import InferTensorContents, ModelInferRequest
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictRequest
 from sentiment_conv1d.service.inference.classifier import Classifier
@@ -83,7 +84,7 @@ def test_served_model(run: Path, artifact: Artifact) -> None:
     """Probabilities are those of the calibrated network, and the label follows the threshold."""
     [prediction] = Classifier(artifact).predict([TEXT])
     trained = read_run(run)
-    answer = trainer.load(trained).predict_on_batch(trainer.encode(trained.tokenizer, [TEXT]))
+    answer = load(trained).predict_on_batch(encode(trained.tokenizer, [TEXT]))
     assert prediction.probabilities[1] == pytest.approx(float(np.asarray(answer)[0, 0]), abs=1e-5)
     assert prediction.label == "thumbs down"
     assert prediction.score == prediction.probabilities[0]
@@ -92,7 +93,7 @@ def test_served_model(run: Path, artifact: Artifact) -> None:
 def test_report(run: Path, artifact: Artifact) -> None:
     """Words, places and shares from the Keras model are the same as from the served graph."""
     trained = read_run(run)
-    weights = network.arrays(trainer.load(trained), trained.configuration)
+    weights = network.arrays(load(trained), trained.configuration)
     words = explain_words(weights, trained.tokenizer, TEXT, unit=0)
     classifier = Classifier(artifact)
     [encoding] = classifier.encode([TEXT])

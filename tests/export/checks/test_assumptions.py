@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.export.checks.assumptions import Measured, measure_assumptions
-from sentiment_conv1d.export.checks.parity import Answers, Ids
 from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
 from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.model.evaluation.batches import Answers, Ids
 from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
 
 WORDS = ["Good", "good", "bad", "bad!", "fine", "film", "story", "the"]

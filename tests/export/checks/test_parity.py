@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 
 from sentiment_conv1d.export.checks.parity import (
     TOLERANCE,
-    Answers,
-    Ids,
     ParityError,
-    Predict,
     Reviews,
     compare,
     compare_forms,
@@ -25,6 +22,7 @@ from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.decision import THRESHOLD
+from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict
 from tests import ids
 
 REVIEWS = Reviews("three reviews", [np.array(row, np.int32) for row in ([1], [1, 5, 6], [1, 7, 8, 9])])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sentiment_conv1d.export.checks.parity import Answers, Ids, Reviews
+from sentiment_conv1d.export.checks.parity import Reviews
 from sentiment_conv1d.export.checks.quantization_error import (
     Graphs,
     LabelledReviews,
@@ -14,6 +14,7 @@ from sentiment_conv1d.export.checks.quantization_error import (
     measure_difference,
 )
 from sentiment_conv1d.model.decision import THRESHOLD
+from sentiment_conv1d.model.evaluation.batches import Answers, Ids
 from sentiment_conv1d.model.evaluation.evaluation import EvaluationError
 from tests import ids
 

@@ -17,14 +17,13 @@ from sklearn.metrics import precision_recall_fscore_support
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data import Examples, Plan, load, plan, profile
 from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.model.evaluation import plots
+from sentiment_conv1d.model.evaluation import plots, trained
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
 from sentiment_conv1d.model.explaining.reading import Word
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.tokenizer import learn
-from sentiment_conv1d.model.training import trainer
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
 HISTORY: dict[str, Any] = {
@@ -351,8 +350,8 @@ def test_report_of_a_training(run_path: Path, reviews: Path) -> None:
     dataset = load(reviews, progress=False)
     work = plan(dataset, test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
     assert work.test is not None
-    tokens = trainer.encode(run.tokenizer, work.test.texts)
-    positive = np.asarray(trainer.load(run).predict_on_batch(tokens))[:, 0]
+    tokens = trained.encode(run.tokenizer, work.test.texts)
+    positive = np.asarray(trained.load(run).predict_on_batch(tokens))[:, 0]
     truth, answers = work.test.labels, (positive >= run.decision.threshold).astype(int)
     rows = Page((run_path / "report.html").read_text(encoding="utf-8")).rows
 

@@ -11,8 +11,8 @@ import pytest
 
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.__main__ import main
+from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import read_run
-from sentiment_conv1d.model.training import trainer
 from sentiment_conv1d.model.training.stages import Stages
 from tests.tiny import write_reviews
 
@@ -47,7 +47,7 @@ def train(data: Path, out: Path, *flags: str) -> int:
 
 
 def weights(run: Path) -> list[Any]:
-    network: keras.Model = trainer.load(read_run(run))
+    network: keras.Model = trained.load(read_run(run))
     return [np.asarray(array) for array in network.get_weights()]
 
 
@@ -67,7 +67,7 @@ def test_run(run_path: Path) -> None:
     assert (run.decision.threshold, run.decision.temperature) == (0.5, 1)
     assert "40 without a label" in (run_path / "report.html").read_text()
     assert run.configuration.recipe == "distillation"
-    family, reason = recognize(trainer.load(run))
+    family, reason = recognize(trained.load(run))
     assert family is not None, reason
     assert [entry.name for entry in run_path.parent.iterdir()] == [run_path.name]
     epochs = json.loads((run_path / "history.json").read_text())["epochs"]

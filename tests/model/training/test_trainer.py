@@ -19,6 +19,7 @@ import pytest
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import load, plan
+from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.manifest import Metrics
@@ -73,7 +74,7 @@ def names(folder: Path) -> list[str]:
 
 
 def weights(run: Path) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
-    return [np.asarray(array) for array in trainer.load(read_run(run)).get_weights()]
+    return [np.asarray(array) for array in trained.load(read_run(run)).get_weights()]
 
 
 def equal(first: Path, second: Path) -> bool:
@@ -104,7 +105,7 @@ def test_files_of_a_run(run_path: Path) -> None:
         "training_texts.npy",
     ]
     run = read_run(run_path)
-    model = trainer.load(run)
+    model = trained.load(run)
     assert model.output_shape == (None, 1)
     assert model.get_layer("embedding").input_dim == run.tokenizer.vocabulary_size
     assert run.metrics is not None
@@ -237,8 +238,8 @@ def test_three_labels(run_of_three_labels: Path) -> None:
     """The outputs are one probability per label, in the order of their names."""
     run = read_run(run_of_three_labels)
     assert run.configuration.labels == ("bad", "good", "so-so")
-    model = trainer.load(run)
-    answers = model.predict_on_batch(trainer.encode(run.tokenizer, ["A lovely film.", "", "So-so?"]))
+    model = trained.load(run)
+    answers = model.predict_on_batch(trained.encode(run.tokenizer, ["A lovely film.", "", "So-so?"]))
     assert answers.shape == (3, 3)
     assert answers.sum(axis=1) == pytest.approx(1)
 
@@ -493,7 +494,7 @@ def test_early_stopping(reviews: Path, tmp_path: Path) -> None:
     assert run.decision.chosen_on == "12 held out of 60 reviews of reviews.csv"
     work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.25, seed=0)
     assert work.validation is not None
-    held_out = trainer.evaluate(trainer.load(run), run.tokenizer, work.label_names, work.validation, False)
+    held_out = trained.evaluate(trained.load(run), run.tokenizer, work.label_names, work.validation, False)
     # Before the temperature, the loss is that of the best epoch.
     before = Evaluation(
         work.label_names, held_out.labels, at_temperature(held_out.outputs, 1 / run.decision.temperature)
@@ -518,7 +519,7 @@ def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.Captur
     run = read_run(out)
     assert run.configuration.embedding_width == 3
     ids = run.tokenizer.encode("awful lovely").ids.tolist()
-    rows = trainer.load(run).get_layer("embedding").get_weights()[0][ids[1:]]
+    rows = trained.load(run).get_layer("embedding").get_weights()[0][ids[1:]]
     assert rows.tolist() == pytest.approx(np.array([[-9, 0, 1], [9, 0, 1]]), abs=1e-3)
     assert "words of vectors.txt" in (out / "report.html").read_text()
     for content, said in (
@@ -541,8 +542,8 @@ def test_class_weights(tmp_path: Path) -> None:
         data.write_text("text,label\n" + "\n".join(rows) + "\n")
         out = tmp_path / weights_
         assert train(data, out, "--class-weights", weights_, "--epochs", "8", "--test-fraction", "0") == 0
-        model, run = trainer.load(read_run(out)), read_run(out)
-        found.append(float(model.predict_on_batch(trainer.encode(run.tokenizer, ["a film to see"]))[0, 0]))
+        model, run = trained.load(read_run(out)), read_run(out)
+        found.append(float(model.predict_on_batch(trained.encode(run.tokenizer, ["a film to see"]))[0, 0]))
     assert found[1] < found[0]
 
 

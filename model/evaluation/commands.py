@@ -1,0 +1,112 @@
+"""The commands `evaluate` and `compare`."""
+
+from __future__ import annotations
+
+import argparse
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from sentiment_conv1d.model import data
+from sentiment_conv1d.model.data import Examples, LabelledTexts, TrainingTexts
+from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_options
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.evaluation.candidate import Candidate, open_candidate
+from sentiment_conv1d.model.evaluation.comparison import Comparison
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
+from sentiment_conv1d.model.evaluation.terminal import label_lines, value_lines
+from sentiment_conv1d.model.run import (
+    BAD_ROWS_FILE,
+    EVALUATION_CONTENTS,
+    EVALUATION_FOLDER,
+    METRICS_FILE,
+    PLOTS_FOLDER,
+    ensure_free,
+    staging,
+    write_json,
+)
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Measure a model, print the measures, and write them to a folder."""
+    candidate = open_candidate(options.run)
+    out: Path | None = options.out or (None if candidate.is_artifact else options.run / EVALUATION_FOLDER)
+    if out is not None:
+        ensure_free(out, True, EVALUATION_CONTENTS)
+    loaded = _load(options, candidate, options.by)
+    examples, measured_on = data.measurable(loaded, candidate.trained_on)
+    evaluation = candidate.evaluate(examples, True)
+    segments = options.by and by_segment(evaluation, options.by, [row.segment for row in examples.rows])
+    print(f"measured on {measured_on}:", *value_lines(evaluation.values()), *label_lines(evaluation), sep="\n")
+    if segments:
+        print(*segments.lines(), sep="\n")
+    if out is not None:
+        faults = loaded.faults if options.on_bad_rows == "report" else ()
+        _write(out, evaluation, measured_on, segments, faults)
+        if faults:
+            print(f"{out / BAD_ROWS_FILE} lists the rows that were left out")
+        print(f"wrote {out}")
+    return 0
+
+
+def _write(
+    out: Path, evaluation: Evaluation, measured_on: str, segments: Segments | None, faults: tuple[data.Fault, ...]
+) -> None:
+    from sentiment_conv1d.model.evaluation import plots
+
+    with staging(out, True, EVALUATION_CONTENTS) as folder:
+        document = evaluation.metrics(measured_on).model_dump()
+        if segments is not None:
+            document["segments"] = segments.document()
+        write_json(folder / METRICS_FILE, document)
+        plots.write(folder / PLOTS_FOLDER, evaluation, None)
+        if faults:
+            data.write_faults(folder / BAD_ROWS_FILE, faults)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Measure two models on the same texts, and print the differences."""
+    first, second = map(open_candidate, options.models)
+    if set(first.labels) != set(second.labels):
+        raise SentimentError(
+            f"the models have different labels: {', '.join(first.labels)} ({first.path}), and "
+            f"{', '.join(second.labels)} ({second.path})"
+        )
+    examples, measured_on = _measurable(_load(options, first), (first, second))
+    evaluations = [each.evaluate(_numbered(examples, first.labels, each.labels), True) for each in (first, second)]
+    comparison = Comparison((str(first.path), str(second.path)), *evaluations)
+    print(f"measured on {measured_on}:", *comparison.lines(), sep="\n")
+    if options.differences is not None:
+        try:
+            comparison.write_differences(options.differences, examples)
+        except OSError as error:
+            raise SentimentError(f"{options.differences}: cannot be written ({error.strerror})") from error
+        print(f"wrote {options.differences}")
+    return 0
+
+
+def _load(options: argparse.Namespace, candidate: Candidate, segment: str | None = None) -> LabelledTexts:
+    loaded = data.load_examples(
+        locate(options.data), candidate.labels, segment_column=segment, **reading_options(options)
+    )
+    print_left_out(loaded.faults)
+    return loaded
+
+
+def _measurable(loaded: LabelledTexts, candidates: tuple[Candidate, Candidate]) -> tuple[Examples, str]:
+    """Return the examples that no model was trained on, as far as the models say so, and a description of them."""
+    known = [each.trained_on for each in candidates if each.trained_on is not None]
+    unknown = [str(each.path) for each in candidates if each.trained_on is None]
+    if not known:
+        return data.measurable(loaded, None)
+    used = TrainingTexts(reduce(np.union1d, [each.digests for each in known]))
+    examples, measured_on = data.measurable(loaded, used)
+    return examples, f"{measured_on}; they may include training texts of {unknown[0]}" if unknown else measured_on
+
+
+def _numbered(examples: Examples, old: tuple[str, ...], new: tuple[str, ...]) -> Examples:
+    """Return the examples with labels that are indices into `new`, which has the labels of `old` in any order."""
+    numbers = np.array([new.index(label) for label in old])
+    return Examples(examples.texts, numbers[examples.labels], examples.rows)

@@ -1,0 +1,112 @@
+"""The commands `evaluate --by` and `compare`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sentiment_conv1d.model.__main__ import main
+from sentiment_conv1d.model.evaluation.terminal import table_lines
+from tests.processes import MODEL_REPOSITORY
+from tests.tiny import write_reviews
+
+ARTIFACTS = [str(MODEL_REPOSITORY / name / "1") for name in ("imdb-cnn", "accurate")]
+
+
+@pytest.fixture
+def shops(tmp_path: Path) -> Path:
+    """Write eighty reviews of two shops."""
+    _, *lines = write_reviews(tmp_path / "plain.csv", count=80).read_text(encoding="utf-8").splitlines()
+    rows = [f"{line},{'north' if number < 40 else 'south'}" for number, line in enumerate(lines)]
+    path = tmp_path / "shops.csv"
+    path.write_text("\n".join(["text,label,shop", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_evaluation_by_a_column(
+    run_path: Path, shops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`evaluate --by` prints each segment and the gap, and writes them to metrics.json."""
+    out = tmp_path / "evaluation"
+    assert main(["evaluate", str(run_path), "--data", str(shops), "--by", "shop", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "by shop:\n" in printed
+    document = json.loads((out / "metrics.json").read_text())
+    segments = document["segments"]["segments"]
+    assert document["segments"]["column"] == "shop"
+    assert sum(each["examples"] for each in segments) == document["examples"]
+    right = sum(each["accuracy"] * each["examples"] for each in segments)
+    assert right / document["examples"] == pytest.approx(document["values"]["accuracy"])
+    assert all(f"  {each['name']}  " in printed for each in segments)
+
+
+def test_missing_segments(run_path: Path, shops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A column that does not exist is an error that names the flag, and objects of JSON lines may lack the column."""
+    assert main(["evaluate", str(run_path), "--data", str(shops), "--by", "store"]) == 2
+    assert "there is no column 'store'; columns: 'text', 'label', 'shop'; if it has another name, use --by COLUMN" in (
+        capsys.readouterr().err
+    )
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "a new one", "label": "positive", "shop": 5}\n{"text": "dull", "label": "negative"}\n')
+    assert main(["evaluate", str(run_path), "--data", str(rows), "--by", "shop", "--out", str(tmp_path / "out")]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} >= {"5", "(empty)"}
+    folder = tmp_path / "aclImdb" / "train"
+    for kind in ("pos", "neg"):
+        (folder / kind).mkdir(parents=True)
+        (folder / kind / "0_1.txt").write_text("a film")
+    assert main(["evaluate", str(run_path), "--data", str(tmp_path / "aclImdb"), "--by", "shop"]) == 2
+    assert "every text is a file, so there is no column 'shop'" in capsys.readouterr().err
+
+
+def test_evaluation_of_an_artifact(shops: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`evaluate` also measures an artifact, and writes nothing into it."""
+    before = sorted(Path(ARTIFACTS[0]).iterdir())
+    assert main(["evaluate", ARTIFACTS[0], "--data", str(shops)]) == 0
+    printed = capsys.readouterr().out
+    assert "measured on 80 reviews of shops.csv, which may include training texts:\n  accuracy " in printed
+    assert "wrote" not in printed
+    assert sorted(Path(ARTIFACTS[0]).iterdir()) == before
+
+
+def test_comparison_of_artifacts(shops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`compare` measures two artifacts on the same texts, and writes those with different predictions."""
+    differences = tmp_path / "differences.jsonl"
+    assert main(["compare", *ARTIFACTS, "--data", str(shops), "--differences", str(differences)]) == 0
+    printed = capsys.readouterr().out
+    assert f"A: {ARTIFACTS[0]}\nB: {ARTIFACTS[1]}\n" in printed
+    rows = [json.loads(line) for line in differences.read_text().splitlines()]
+    assert f"different predictions: {len(rows)} of 80 texts" in printed
+    lines = shops.read_text().splitlines()
+    for row in rows:
+        assert row["predicted_a"] != row["predicted_b"]
+        assert row["source"] == str(shops)
+        assert lines[row["line"] - 1].startswith(f"{row['text']},{row['label']},")
+
+
+def test_comparison_of_a_run(run_path: Path, reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A comparison leaves out the texts that a run was trained on, and says that an artifact does not name its own."""
+    assert main(["compare", str(run_path), ARTIFACTS[0], "--data", str(reviews)]) == 0
+    assert (
+        "measured on 12 of 60 reviews of reviews.csv; the others are training or validation texts; they may include "
+        f"training texts of {ARTIFACTS[0]}:"
+    ) in capsys.readouterr().out
+    assert main(["compare", str(run_path), str(run_path), "--data", str(reviews)]) == 0
+    printed = capsys.readouterr().out
+    assert "different predictions: 0 of 12 texts" in printed
+    assert "may include" not in printed
+
+
+def test_models_that_cannot_be_compared(
+    run_path: Path, run_of_three_labels: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Models with different labels are refused, and so is a file that cannot be written."""
+    assert main(["compare", str(run_path), str(run_of_three_labels), "--data", str(reviews)]) == 2
+    assert "the models have different labels: negative, positive (" in capsys.readouterr().err
+    missing = str(tmp_path / "missing" / "file.jsonl")
+    assert main(["compare", *ARTIFACTS, "--data", str(reviews), "--differences", missing]) == 2
+    assert f"{missing}: cannot be written (No such file or directory)" in capsys.readouterr().err
+
+
+def test_aligned_lines() -> None:
+    """Words are aligned to the left and numbers to the right."""
+    assert list(table_lines([["name", "n"], ["a", "12"]])) == ["  name   n", "  a     12"]
