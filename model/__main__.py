@@ -40,6 +40,9 @@ _NO_FLAG = {"labels", "convolutions"}
 #: The share of the training texts that is held out if the configuration needs held-out texts.
 _VALIDATION_FRACTION = 0.1
 
+#: The number of probable label errors that are printed.
+_LABEL_ERRORS = 10
+
 
 def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     """Return the parser of the command line."""
@@ -64,6 +67,12 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     check = commands.add_parser("check-data", help="read data as train does, and report its contents and problems")
     add_sources(check, "data", SOURCES)
     _add_plan_flags(check)
+    check.add_argument(
+        "--label-errors",
+        action="store_true",
+        help="list the texts whose label a model of the other texts contradicts most, with the words responsible",
+    )
+    check.add_argument("--out", type=Path, metavar="FILE", help="write all texts of --label-errors, as JSON lines")
 
     evaluate = commands.add_parser("evaluate", help="measure a run or an artifact on labelled texts")
     evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder, or an artifact REPOSITORY/NAME/VERSION")
@@ -222,7 +231,20 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _check_data(options: argparse.Namespace) -> int:
-    _plan(options, _configuration(options))
+    if options.out is not None and not options.label_errors:
+        raise SentimentError("--out needs --label-errors")
+    configuration = _configuration(options)
+    work = _plan(options, configuration)
+    if options.label_errors:
+        from sentiment_conv1d.model.evaluation.label_errors import cross_validate, joined
+
+        examples = joined([work.train, work.validation, work.test])
+        characters = configuration.tokenizer.startswith("characters")
+        found = cross_validate(work.label_names, examples, characters=characters)
+        print(*found.lines(_LABEL_ERRORS), sep="\n")
+        if options.out is not None:
+            found.write(options.out)
+            print(f"wrote {options.out}")
     return 0
 
 

@@ -33,16 +33,25 @@ def measure_baseline(
     """
     if len(np.unique(train.labels)) < len(label_names):
         return None
-    vectorizer = TfidfVectorizer(
+    words = vectorizer(characters)
+    try:
+        features = words.fit_transform(train.texts)
+    except ValueError:  # scikit-learn: no terms remain
+        return None
+    outputs = classifier().fit(features, train.labels).predict_proba(words.transform(test.texts))
+    return Evaluation(label_names, test.labels, outputs[:, 1:] if len(label_names) == 2 else outputs)
+
+
+def vectorizer(characters: bool) -> TfidfVectorizer:
+    """Return the weights of words and word pairs, or of one to three characters."""
+    return TfidfVectorizer(
         analyzer="char" if characters else "word",
         ngram_range=(1, 3) if characters else (1, 2),
         min_df=_LEAST_TEXTS,
         dtype=np.float32,
     )
-    try:
-        features = vectorizer.fit_transform(train.texts)
-    except ValueError:  # scikit-learn: no terms remain
-        return None
-    classifier = LogisticRegression(C=_C, max_iter=1000).fit(features, train.labels)
-    outputs = classifier.predict_proba(vectorizer.transform(test.texts))
-    return Evaluation(label_names, test.labels, outputs[:, 1:] if len(label_names) == 2 else outputs)
+
+
+def classifier() -> LogisticRegression:
+    """Return a logistic regression that is not fitted yet."""
+    return LogisticRegression(C=_C, max_iter=1000)
