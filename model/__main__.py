@@ -27,7 +27,7 @@ from sentiment_conv1d.model.data.flags import (
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.quiet import quiet_tensorflow
-from sentiment_conv1d.model.run import checkpointed_epochs, stages_folder
+from sentiment_conv1d.model.run import Run, checkpointed_epochs, stages_folder
 from sentiment_conv1d.model.tokenizer import learn
 
 if TYPE_CHECKING:
@@ -62,6 +62,14 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="pretrained word vectors, in the text format of word2vec or GloVe",
+    )
+
+    train.add_argument(
+        "--init-from",
+        type=Path,
+        metavar="RUN",
+        help="start with the configuration, vocabulary and weights of another run, and learn from new texts; the "
+        "labels must be the same, or more",
     )
 
     check = commands.add_parser("check-data", help="read data as train does, and report its contents and problems")
@@ -197,11 +205,12 @@ def _left_behind(out: Path) -> str:
 
 def _train(options: argparse.Namespace) -> int:
     from sentiment_conv1d.model.evaluation.terminal import value_lines
-    from sentiment_conv1d.model.run import BAD_ROWS_FILE, ensure_free
+    from sentiment_conv1d.model.run import BAD_ROWS_FILE, ensure_free, read_run
 
-    configuration = _configuration(options)
+    start = None if options.init_from is None else read_run(options.init_from)
+    configuration = _configuration(options, start)
     ensure_free(options.out, options.overwrite)
-    work = _plan(options, configuration)
+    work = _plan(options, configuration, start)
 
     from sentiment_conv1d.model.training import trainer
 
@@ -216,6 +225,7 @@ def _train(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         resume=options.resume,
         embeddings=options.embeddings,
+        start=start,
         list_bad_rows=options.on_bad_rows == "report",
         progress=True,
     )
@@ -236,9 +246,9 @@ def _check_data(options: argparse.Namespace) -> int:
     configuration = _configuration(options)
     work = _plan(options, configuration)
     if options.label_errors:
-        from sentiment_conv1d.model.evaluation.label_errors import cross_validate, joined
+        from sentiment_conv1d.model.evaluation.label_errors import cross_validate
 
-        examples = joined([work.train, work.validation, work.test])
+        examples = data.joined([work.train, work.validation, work.test])
         characters = configuration.tokenizer.startswith("characters")
         found = cross_validate(work.label_names, examples, characters=characters)
         print(*found.lines(_LABEL_ERRORS), sep="\n")
@@ -248,7 +258,7 @@ def _check_data(options: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
+def _plan(options: argparse.Namespace, configuration: Configuration, start: Run | None = None) -> Plan:
     """Read the data, and print its profile and the rows that were left out."""
     validation_fraction = options.validation_fraction
     if validation_fraction is None:
@@ -265,8 +275,10 @@ def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
         test_fraction=options.test_fraction,
         validation_fraction=validation_fraction,
         seed=configuration.seed,
+        seen=None if start is None else start.trained_on,
     )
-    profile = data.profile(work, learn(configuration, work.train.texts))
+    words = () if start is None else start.tokenizer.words
+    profile = data.profile(work, learn(configuration, work.train.texts, words))
     print(f"{work.source}:", *profile.lines(), sep="\n")
     for warning in profile.warnings():
         print(f"warning: {warning}")
@@ -274,9 +286,11 @@ def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
     return work
 
 
-def _configuration(options: argparse.Namespace) -> Configuration:
+def _configuration(options: argparse.Namespace, start: Run | None = None) -> Configuration:
     preset = options.preset or ("imdb-cnn" if options.data == ["imdb"] else "text-cnn")
-    values: dict[str, Any] = PRESETS[preset].model_dump()
+    if start is not None and options.preset is not None:
+        raise SentimentError("--preset: a training with --init-from has the configuration of that run")
+    values: dict[str, Any] = PRESETS[preset].model_dump() if start is None else start.configuration.model_dump()
     for name in Configuration.model_fields:
         given = getattr(options, name, None)
         if given is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,16 @@ class Examples:
         """Return the examples at these positions, in this order."""
         rows = [self.rows[index] for index in indices] if self.rows else ()
         return Examples([self.texts[index] for index in indices], self.labels[indices], rows)
+
+
+def joined(parts: Iterable[Examples | None]) -> Examples:
+    """Return the examples of several parts together. None is no part."""
+    present = [part for part in parts if part is not None]
+    return Examples(
+        [text for part in present for text in part.texts],
+        np.concatenate([part.labels for part in present]),
+        [row for part in present for row in part.rows],
+    )
 
 
 @dataclass(frozen=True, eq=False)

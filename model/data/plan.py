@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sentiment_conv1d.model.data.examples import Dataset, Examples, split
-from sentiment_conv1d.model.tables import Fault
+import numpy as np
+
+from sentiment_conv1d.model.data.examples import Dataset, Examples, joined, split
+from sentiment_conv1d.model.data.training_texts import TrainingTexts
+from sentiment_conv1d.model.tables import DataError, Fault
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,30 @@ class Plan:
         return [*self.train.texts, *validation, *self.unlabelled]
 
 
-def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, seed: int) -> Plan:
+def plan(
+    dataset: Dataset,
+    *,
+    test_fraction: float,
+    validation_fraction: float,
+    seed: int,
+    seen: TrainingTexts | None = None,
+) -> Plan:
     """Hold out test texts if the data has no test part, and validation texts if `validation_fraction` is above 0.
 
-    Raises `DataError` if a label has too few examples.
+    `seen` are the texts of an earlier training that this one continues: they are trained on, and never held out. Raises
+    `DataError` if a label has too few examples, or there is no new text to hold out.
     """
     train, test, test_source = dataset.train, dataset.test, dataset.test_source
+    known = None
+    if seen is not None:
+        is_known = seen.contains(train)
+        known, train = train.take(np.flatnonzero(is_known)), train.take(np.flatnonzero(~is_known))
+        if test is not None:
+            test = seen.held_out(test)
+            test_source = f"{len(test):,} new ones of {test_source}"
+        holds_out = (dataset.test is None and test_fraction > 0) or validation_fraction > 0
+        if (holds_out and not len(train)) or (test is not None and not len(test)):
+            raise DataError("the earlier run was trained on all texts, so there is none to hold out: pass new texts")
     validation = validation_source = None
     if test is None and test_fraction > 0:
         train, test = split(train, test_fraction, seed)
@@ -42,6 +63,7 @@ def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, 
     if validation_fraction > 0:
         train, validation = split(train, validation_fraction, seed + 1)
         validation_source = f"{len(validation):,} held out of {dataset.source}"
+    train = joined([known, train])
     source = dataset.source if len(train) == len(dataset.train) else f"{len(train):,} of {dataset.source}"
     if dataset.unlabelled:
         source += f" and {len(dataset.unlabelled):,} without a label"

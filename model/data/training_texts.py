@@ -44,13 +44,20 @@ class TrainingTexts:
             raise DataError(f"{path}: not a list of digests")
         return cls(digests)
 
+    def __or__(self, other: TrainingTexts) -> TrainingTexts:
+        return TrainingTexts(np.union1d(self.digests, other.digests))
+
     def write(self, path: Path) -> None:
         """Write the digests to a `.npy` file."""
         np.save(path, self.digests, allow_pickle=False)
 
     def held_out(self, examples: Examples) -> Examples:
         """Return the examples whose text is none of these."""
-        return examples.take(np.flatnonzero(~np.isin(_digests(examples.texts), self.digests)))
+        return examples.take(np.flatnonzero(~self.contains(examples)))
+
+    def contains(self, examples: Examples) -> npt.NDArray[np.bool_]:
+        """Return whether the text of each example is one of these: bool [examples]."""
+        return np.isin(_digests(examples.texts), self.digests)
 
 
 def measurable(loaded: LabelledTexts, trained_on: TrainingTexts | None) -> tuple[Examples, str]:

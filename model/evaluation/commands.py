@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import numpy as np
 
 from sentiment_conv1d.model import data
-from sentiment_conv1d.model.data import Examples, LabelledTexts, TrainingTexts
+from sentiment_conv1d.model.data import Examples, LabelledTexts
 from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_options
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.evaluation.candidate import Candidate, open_candidate
@@ -101,8 +102,7 @@ def _measurable(loaded: LabelledTexts, candidates: tuple[Candidate, Candidate]) 
     unknown = [str(each.path) for each in candidates if each.trained_on is None]
     if not known:
         return data.measurable(loaded, None)
-    used = TrainingTexts(reduce(np.union1d, [each.digests for each in known]))
-    examples, measured_on = data.measurable(loaded, used)
+    examples, measured_on = data.measurable(loaded, reduce(or_, known))
     return examples, f"{measured_on}; they may include training texts of {unknown[0]}" if unknown else measured_on
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -144,16 +144,6 @@ def cross_validate(label_names: tuple[str, ...], examples: Examples, *, characte
         weights[fold, model.classes_[-len(model.coef_) :]] = model.coef_
     return CrossValidation(
         label_names, examples, words.get_feature_names_out(), features, probabilities, weights, folds
-    )
-
-
-def joined(parts: Sequence[Examples | None]) -> Examples:
-    """Return the examples of several parts together."""
-    present = [part for part in parts if part is not None]
-    return Examples(
-        [text for part in present for text in part.texts],
-        np.concatenate([part.labels for part in present]),
-        [row for part in present for row in part.rows],
     )
 
 

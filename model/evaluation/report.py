@@ -89,6 +89,7 @@ def report_html(
     test_data: str | None,
     profile: Profile | None = None,
     vectors: str = "",
+    start: str = "",
     evaluation: Evaluation | None,
     baseline: Evaluation | None = None,
     texts: Sequence[str] = (),
@@ -104,9 +105,10 @@ def report_html(
 ) -> str:
     """Return the report of one training, an HTML document that needs no other file and runs no script.
 
-    `data`, `validation_data` and `test_data` describe the texts for training, for decisions and for the measures, and
-    `vectors` the words that started with pretrained vectors. `texts` are the test texts. The report shows the worst
-    errors among them, with the strongest words, which `explain` returns.
+    `data`, `validation_data` and `test_data` describe the texts for training, for decisions and for the measures,
+    `vectors` the words that started with pretrained vectors, and `start` the run whose weights the training started
+    with. `texts` are the test texts. The report shows the worst errors among them, with the strongest words, which
+    `explain` returns.
 
     `history` has the form that `model.evaluation.plots.learning_curves` needs, and `plots` are PNG files by name.
     `parameters` is the number of weights of the network, and `seconds` is the duration of the training.
@@ -123,6 +125,7 @@ def report_html(
         label_counts=[] if profile is None else _label_counts(profile),
         profile_lengths=[] if profile is None else _lengths(profile),
         vectors=vectors,
+        start=start,
         parameters=parameters,
         duration=_duration(seconds),
         evaluation=evaluation,

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 
-from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
 from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError
 from sentiment_conv1d.model.tokenizer.unicode_text import UnicodeTokenizer
 from sentiment_conv1d.model.tokenizer.word_level import Rule, WordLevelTokenizer
@@ -31,14 +31,29 @@ __all__ = [
 ]
 
 
-def learn(configuration: Configuration, texts: Sequence[str]) -> Tokenizer:
-    """Make the tokenizer of a configuration, with the vocabulary of the training texts."""
-    sizes = (configuration.vocabulary_size, configuration.max_tokens)
-    kind, _, detail = configuration.tokenizer.partition(":")
+def learn(configuration: Configuration, texts: Sequence[str], known: Sequence[str] = ()) -> Tokenizer:
+    """Make the tokenizer of a configuration, with the vocabulary of the training texts.
+
+    Words that are `known` already keep their ids. The most frequent other words of the texts follow, as many as the
+    configuration allows.
+    """
+    size = configuration.vocabulary_size + len(known)
+    learned = _learn(configuration.tokenizer, texts, size, configuration.max_tokens)
+    if not known:
+        return learned
+    words = list(dict.fromkeys([*known, *learned.words]))[: configuration.vocabulary_size - RESERVED_IDS]
+    if isinstance(learned, UnicodeTokenizer):
+        return UnicodeTokenizer(words, configuration.max_tokens, cuts=learned.cuts_characters)
+    return WordTokenizer(words, configuration.max_tokens)
+
+
+def _learn(rule: str, texts: Sequence[str], size: int, max_tokens: int) -> UnicodeTokenizer | WordTokenizer:
+    kind, _, detail = rule.partition(":")
     if kind == "characters":
         shortest, longest = map(int, detail.split("-"))
-        return UnicodeTokenizer.from_texts(texts, *sizes, range(shortest, longest + 1))
-    return UnicodeTokenizer.from_texts(texts, *sizes) if detail else WordTokenizer.from_texts(texts, *sizes)
+        return UnicodeTokenizer.from_texts(texts, size, max_tokens, range(shortest, longest + 1))
+    words = UnicodeTokenizer if detail else WordTokenizer
+    return words.from_texts(texts, size, max_tokens)
 
 
 def read_tokenizer(content: str | bytes) -> Tokenizer:

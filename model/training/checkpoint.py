@@ -107,10 +107,11 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def fingerprint(configuration: Configuration, work: Plan) -> str:
+def fingerprint(configuration: Configuration, work: Plan, initial: str = "") -> str:
     """Return a digest of everything that decides what is trained, except the number of epochs.
 
-    So a training can continue with more epochs.
+    So a training can continue with more epochs. `initial` identifies the weights that it starts with, if they are not
+    random.
     """
     asked = configuration.model_dump(mode="json", exclude={"epochs", "name"})
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
@@ -120,4 +121,5 @@ def fingerprint(configuration: Configuration, work: Plan) -> str:
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     for text in work.unlabelled:
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    digest.update(initial.encode())
     return digest.hexdigest()

@@ -36,6 +36,7 @@ from sentiment_conv1d.model.run import (
     STATISTICS_FILE,
     TOKENIZER_FILE,
     TRAINING_TEXTS_FILE,
+    Run,
     checkpointed_epochs,
     ensure_free,
     first_fault,
@@ -45,7 +46,7 @@ from sentiment_conv1d.model.run import (
 )
 from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
-from sentiment_conv1d.model.training import network
+from sentiment_conv1d.model.training import initial, network
 from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, fingerprint
 from sentiment_conv1d.model.training.distillation import Texts, distill
 from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
@@ -83,6 +84,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     embeddings: Path | None = None,
+    start: Run | None = None,
     list_bad_rows: bool = False,
     progress: bool = False,
 ) -> Measured:
@@ -90,7 +92,8 @@ def train(
 
     Every epoch writes a checkpoint next to the run folder, from which a training with `resume` continues if there is
     one. The checkpoint is removed at the end. A distillation continues without `resume`. `embeddings` is a file of
-    pretrained word vectors. With `list_bad_rows`, the run folder lists the rows that were left out of the data.
+    pretrained word vectors, and `start` a run whose weights the training starts with. With `list_bad_rows`, the run
+    folder lists the rows that were left out of the data.
 
     Returns the evaluation on the test texts, and that of the baseline. Raises `RunError` if the folder cannot be
     written or the checkpoint is of another training, `DataError` if the vectors cannot be read, and `TrainingError`.
@@ -99,6 +102,10 @@ def train(
     configuration = _with_labels(configuration, work.label_names)
     if configuration.needs_validation and work.validation is None:
         raise TrainingError("this configuration needs held-out texts: --validation-fraction must be above 0")
+    if start is not None:
+        if embeddings is not None:
+            raise TrainingError("the run to start from has word vectors, so pretrained ones cannot be used")
+        initial.check(start, configuration)
     ensure_free(out, overwrite)
     keras.utils.set_random_seed(configuration.seed)
     tf.config.experimental.enable_op_determinism()
@@ -107,7 +114,9 @@ def train(
             raise TrainingError("a distillation cannot use pretrained vectors")
         trained = _distilled(configuration, work, out, progress)
     else:
-        trained = _trained(configuration, work, out, embeddings, overwrite=overwrite, resume=resume, show=progress)
+        trained = _trained(
+            configuration, work, out, embeddings, start, overwrite=overwrite, resume=resume, show=progress
+        )
     evaluation = trained.evaluation
     baseline = None
     if work.test is not None:
@@ -116,7 +125,7 @@ def train(
     with staging(out, overwrite) as folder:
         trained.model.save(folder / KERAS_FILE)
         (folder / TOKENIZER_FILE).write_text(trained.tokenizer.to_json(), encoding="utf-8")
-        TrainingTexts.of(work.used_texts).write(folder / TRAINING_TEXTS_FILE)
+        _used_texts(work, start).write(folder / TRAINING_TEXTS_FILE)
         write_json(folder / CONFIGURATION_FILE, trained.configuration.model_dump(mode="json"))
         write_json(folder / HISTORY_FILE, trained.history)
         metrics = None if evaluation is None else _metrics(evaluation, baseline, work).model_dump()
@@ -136,6 +145,7 @@ def train(
             test_data=work.test_source,
             profile=profile(work, trained.tokenizer),
             vectors=trained.vectors,
+            start="" if start is None else str(start.path),
             evaluation=evaluation,
             baseline=baseline,
             texts=() if work.test is None else work.test.texts,
@@ -159,21 +169,23 @@ def _trained(
     work: Plan,
     out: Path,
     embeddings: Path | None,
+    start: Run | None,
     *,
     overwrite: bool,
     resume: bool,
     show: bool,
 ) -> _Trained:
     """Train with the recipe `labels`: Keras fits the network to the labels."""
-    tokenizer = learn(configuration, work.train.texts)
+    tokenizer = learn(configuration, work.train.texts, () if start is None else start.tokenizer.words)
     vectors = None if embeddings is None else read_vectors(embeddings, tokenizer.words)
     if vectors is not None:
         configuration = configuration.model_copy(update={"embedding_width": vectors.width})
-    checkpoints = Checkpoints(out, fingerprint(configuration, work))
+    weights = "" if start is None else initial.digest(start)
+    checkpoints = Checkpoints(out, fingerprint(configuration, work, weights))
     resume = resume and bool(checkpointed_epochs(out))
     if not resume:
         checkpoints.start(overwrite)
-    model, reached = _fit(configuration, tokenizer, vectors, work, checkpoints, resume=resume, show=show)
+    model, reached = _fit(configuration, tokenizer, vectors, start, work, checkpoints, resume=resume, show=show)
     decision = _decide(model, configuration, tokenizer, work)
     evaluation = None
     if work.test is not None:
@@ -218,6 +230,7 @@ def _fit(
     configuration: Configuration,
     tokenizer: Tokenizer,
     vectors: Vectors | None,
+    start: Run | None,
     work: Plan,
     checkpoints: Checkpoints,
     *,
@@ -231,6 +244,8 @@ def _fit(
         model, progress, best = network.build(configuration, tokenizer.vocabulary_size), Progress(), None
         if vectors is not None:
             network.set_vectors(model, vectors)
+        if start is not None:
+            initial.set_weights(model, start, configuration.labels)
     train = (encode(tokenizer, work.train.texts), work.train.labels)
     validation = None
     if work.validation is not None:
@@ -241,6 +256,12 @@ def _fit(
         checkpoints.remove()
         raise
     return model, progress
+
+
+def _used_texts(work: Plan, start: Run | None) -> TrainingTexts:
+    """Return the texts that the model depends on, including those of the run that the training started from."""
+    used = TrainingTexts.of(work.used_texts)
+    return used if start is None or start.trained_on is None else used | start.trained_on
 
 
 def _describe(vectors: Vectors | None, tokenizer: Tokenizer) -> str:

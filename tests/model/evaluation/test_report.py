@@ -360,7 +360,9 @@ def test_report_of_a_training(run_path: Path, reviews: Path) -> None:
         scores = precision_recall_fscore_support(truth, answers, labels=[label], zero_division=np.nan)
         precision, recall, f1, support = (float(each[0]) for each in scores)
         shown = ["\N{EN DASH}" if np.isnan(each) else f"{each:.4f}" for each in (precision, recall, f1)]
-        assert [name, *shown, f"{support:.0f}"] in rows
+        mistakes = int(np.sum((truth == label) & (answers != label)))
+        note = f" most often mistaken for {work.label_names[1 - label]} ({mistakes})" if mistakes else ""
+        assert [name + note, *shown, f"{support:.0f}"] in rows
     longest = max(run.tokenizer.encode(text).tokens for text in work.train.texts)
     assert [row[4] for row in rows if row[0] == "Tokens of a text"] == [str(longest)]
     for tenth in range(1, 10):
