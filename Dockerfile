@@ -9,6 +9,7 @@ FROM ${PYTHON_IMAGE} AS code
 WORKDIR /srv/sentiment
 COPY model model
 COPY protos protos
+COPY server server
 COPY service service
 COPY scoring scoring
 COPY drift drift
@@ -17,7 +18,7 @@ COPY model_repository model_repository
 COPY pyproject.toml ./
 # The service cannot write bytecode, and compiling at every start would take a second. Python does not compare the
 # bytecode with its source, which does not change in an image.
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash model protos service scoring drift sentiment_conv1d
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash model protos server service scoring drift sentiment_conv1d
 
 FROM ${PYTHON_IMAGE} AS environment
 RUN python3 -m venv /opt/venv

@@ -25,12 +25,12 @@ from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.server.http.request import Answer, HttpRequest
+from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.process.server import load
 from sentiment_conv1d.service.rest import app
 from sentiment_conv1d.service.rest.app import Application
-from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry import logs
 from sentiment_conv1d.service.telemetry.metrics import Metrics

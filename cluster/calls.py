@@ -9,11 +9,11 @@ from typing import Any, cast
 
 from sentiment_conv1d.cluster.replica import Replica
 from sentiment_conv1d.cluster.servicers import Message
-from sentiment_conv1d.service.errors import MessageTooLarge, RequestError, Unauthorized
-from sentiment_conv1d.service.grpc.transport.call import Call
-from sentiment_conv1d.service.grpc.transport.method import Method
-from sentiment_conv1d.service.grpc.transport.status import as_refusal, details
-from sentiment_conv1d.service.telemetry.request_ids import HEADER, choose_id
+from sentiment_conv1d.server.errors import MessageTooLarge, RequestError, Unauthorized
+from sentiment_conv1d.server.grpc.call import Call
+from sentiment_conv1d.server.grpc.method import Method
+from sentiment_conv1d.server.grpc.status import as_refusal, details
+from sentiment_conv1d.server.request_ids import HEADER, choose_id
 
 #: The metadata key of the request id.
 _REQUEST_ID = HEADER.encode()

@@ -25,8 +25,8 @@ from sentiment_conv1d.scoring.run import Engine, Output, Summary, score_sources
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import STANDARD, Source, find_sources, is_remote
 from sentiment_conv1d.scoring.writers import WRITABLE
+from sentiment_conv1d.server.process.processors import processors
 from sentiment_conv1d.service.models.startup import default_artifact
-from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.settings import Settings
 
 #: The most characters of a text that an error repeats.

@@ -15,7 +15,8 @@ from sentiment_conv1d.model.commands.default_repository import find_artifact
 from sentiment_conv1d.model.commands.parser import Parser
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tables.format import add_format_flags
-from sentiment_conv1d.service.errors import RequestError, exit_status
+from sentiment_conv1d.server.errors import RequestError, ServerError
+from sentiment_conv1d.service.errors import exit_status
 from sentiment_conv1d.service.flags import add_flags
 from sentiment_conv1d.service.settings import ProviderChoice, read_settings
 from sentiment_conv1d.service.telemetry import logs
@@ -176,7 +177,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
     options = parser(prog).parse_args(arguments)
     try:
         status: int = options.run(options)
-    except (SentimentError, RequestError) as error:
+    except (SentimentError, ServerError, RequestError) as error:
         print(f"error: {error}", file=sys.stderr)
         return exit_status(error)
     except MemoryError as error:

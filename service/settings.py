@@ -21,6 +21,7 @@ from pydantic import (
 
 from sentiment_conv1d.model.commands.default_repository import readable_repository
 from sentiment_conv1d.model.commands.parser import suggestion
+from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
 from sentiment_conv1d.service.setting_names import ENVIRONMENT_PREFIX, flag, named, variable
@@ -35,10 +36,6 @@ BATCH_ROWS = 64
 #: The values of a setting that was a switch in earlier versions, in small letters.
 _SWITCH = dict.fromkeys(("true", "1", "yes", "y", "t", "on"), "on")
 _SWITCH |= dict.fromkeys(("false", "0", "no", "n", "f", "off"), "off")
-
-#: Bytes of memory per byte of a body until the request is answered: the body, and its texts as Python strings, with one
-#: byte per character in English and four in a text that contains an emoji. A measured body of 8 MB took 16 to 40 MB.
-BODY_FACTOR = 5
 
 #: The least that a request holds besides its body. An ordinary one holds less.
 _REQUEST_BYTES = 10 * 1024

@@ -30,7 +30,7 @@ _LONGEST = (
     "model/training/test_trainer.py",
     "service/test_remote_repository.py",
     "service/models/test_reconciler.py",
-    "service/process/test_heap.py",
+    "server/process/test_heap.py",
     "service/test_perf_analyzer.py",
     "service/test_oip_property.py",
     "loadtest/test_accuracy.py",

@@ -26,7 +26,7 @@ from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
 from tests.test_readme import REQUESTS, ask, rounded
 
 PACKAGE = "sentiment_conv1d"
-LINKED = ("protos", "service", "scoring", "drift", "cluster", "model", "export", "model_repository")
+LINKED = ("protos", "server", "service", "scoring", "drift", "cluster", "model", "export", "model_repository")
 
 
 @dataclass

@@ -6,14 +6,14 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from sentiment_conv1d.service.errors import TooLarge
-from sentiment_conv1d.service.inference.dataplane import Limits
+from sentiment_conv1d.server.errors import TooLarge
+from sentiment_conv1d.service.inference.dataplane import ParseLimits
 
 #: Every byte of a varint except its last has the high bit set.
 _CONTINUED = bytes(range(128, 256))
 
 
-def check(content: bytes, kind: type[Message], limits: Limits) -> None:
+def check(content: bytes, kind: type[Message], limits: ParseLimits) -> None:
     """Raise `TooLarge` if a message has too many fields or numbers. The parser reports other errors."""
     fields = numbers = 0
     messages: list[tuple[int, int, Any]] = [(0, len(content), kind.DESCRIPTOR)]

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from typing import Any
 
 from sentiment_conv1d.protos.descriptors import POOL, message_class
+from sentiment_conv1d.server.grpc.call import Call
+from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.grpc.methods import paths, uncounted
-from sentiment_conv1d.service.grpc.transport.call import Call
-from sentiment_conv1d.service.grpc.transport.method import Method
 
 SERVICE = POOL.FindServiceByName("grpc.health.v1.Health")
 CHECK, LIST, WATCH = paths(SERVICE, "Check", "List", "Watch")

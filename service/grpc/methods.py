@@ -15,10 +15,10 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Overloaded
+from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded
+from sentiment_conv1d.server.grpc.call import Call
+from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.grpc.fields import check
-from sentiment_conv1d.service.grpc.transport.call import Call
-from sentiment_conv1d.service.grpc.transport.method import Method
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current

@@ -9,9 +9,9 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from sentiment_conv1d.protos import inference_pb2 as pb
+from sentiment_conv1d.server.grpc.status import as_refusal
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import paths
-from sentiment_conv1d.service.grpc.transport.status import as_refusal
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.oip.inference import OUTPUTS, InferenceRequest, Input, RequestedOutput, infer

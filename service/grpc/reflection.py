@@ -14,8 +14,8 @@ from google.protobuf.descriptor import FileDescriptor
 from google.rpc.code_pb2 import Code
 
 from sentiment_conv1d.protos.descriptors import POOL, message_class
-from sentiment_conv1d.service.grpc.transport.call import Call
-from sentiment_conv1d.service.grpc.transport.method import Method
+from sentiment_conv1d.server.grpc.call import Call
+from sentiment_conv1d.server.grpc.method import Method
 
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 

@@ -16,23 +16,23 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sentiment_conv1d.service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
+from sentiment_conv1d.server.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
+from sentiment_conv1d.server.grpc.call import Call
+from sentiment_conv1d.server.grpc.call_context import CallContext, ConnectionLimits
+from sentiment_conv1d.server.grpc.connection import GrpcConnection
+from sentiment_conv1d.server.grpc.http2 import Fields
+from sentiment_conv1d.server.grpc.messages import Decompression, check_encoding
+from sentiment_conv1d.server.grpc.method import Method
+from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.listener import Connection, Listener
+from sentiment_conv1d.server.network.turns import Turns
+from sentiment_conv1d.server.request_ids import HEADER, choose_id
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
 from sentiment_conv1d.service.grpc.methods import Counted, paths
-from sentiment_conv1d.service.grpc.transport.call import Call
-from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
-from sentiment_conv1d.service.grpc.transport.http2 import Fields
-from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
-from sentiment_conv1d.service.grpc.transport.method import Method
-from sentiment_conv1d.service.grpc.transport.terms import Limits, Terms
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.network.buffers import Buffers
-from sentiment_conv1d.service.network.listener import Connection, Listener
-from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.telemetry.logs import log_request
 from sentiment_conv1d.service.telemetry.request_context import current
-from sentiment_conv1d.service.telemetry.request_ids import HEADER, choose_id
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -113,7 +113,7 @@ class GrpcServer:
         }
         self._unknown = Method(_refuse)
         self._methods = {path.encode(): method for path, method in methods.items()}
-        self._terms = Terms(
+        self._context = CallContext(
             settings.max_body_bytes,
             settings.body_timeout,
             buffers,
@@ -122,7 +122,7 @@ class GrpcServer:
             running=tasks,
             waiting=set(),
         )
-        self._limits = Limits(
+        self._limits = ConnectionLimits(
             streams=settings.grpc_max_streams,
             handshake_seconds=settings.handshake_timeout,
             idle_seconds=settings.grpc_idle_timeout,
@@ -145,15 +145,15 @@ class GrpcServer:
     def leave(self) -> None:
         """End the calls that watch the health status, and idle streams. Close the listener after that."""
         self.health.leave()
-        self._terms.left_at = self._loop.time()
+        self._context.left_at = self._loop.time()
 
     def reject_unfinished(self) -> None:
         """End all calls, including new ones, with UNAVAILABLE, when the listener watches their connections."""
-        self._terms.expired = True
+        self._context.expired = True
 
     async def stop(self) -> None:
         """Cancel the calls that remain."""
-        tasks = [*self._terms.running, *self._terms.waiting]
+        tasks = [*self._context.running, *self._context.waiting]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -161,7 +161,7 @@ class GrpcServer:
     def _connect(self, lost: Callable[[Connection], None]) -> GrpcConnection:
         # Clients that connected at the same time reconnect at different times.
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
-        return GrpcConnection(self._loop, limits, self._turns, self._terms.buffers, self._opened, lost, self._failed)
+        return GrpcConnection(self._loop, limits, self._turns, self._context.buffers, self._opened, lost, self._failed)
 
     def _opened(
         self, connection: GrpcConnection, stream: int, verb: bytes, path: bytes, received: Fields
@@ -177,7 +177,7 @@ class GrpcServer:
         if verb != b"POST" or content_type not in _CONTENT_TYPES:
             return None
         method = self._methods.get(path, self._unknown)
-        call = Call(stream, connection, path, fields, method, self._terms, self._loop)
+        call = Call(stream, connection, path, fields, method, self._context, self._loop)
         call.request_id = choose_id(fields.get(_REQUEST_ID))
         call.trailing.append((_REQUEST_ID, call.request_id.encode()))
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from google.rpc.code_pb2 import Code
 
-from sentiment_conv1d.service.grpc.transport.call import Call
+from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.service.telemetry.request_context import current
 from sentiment_conv1d.service.telemetry.tracing import Trace, Tracer
 

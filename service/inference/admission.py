@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentiment_conv1d.service.errors import Overloaded
+from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 #: Characters with which a text counts as one more. The first ones are those of an ordinary review, which takes a tenth

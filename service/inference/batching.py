@@ -27,7 +27,7 @@ from time import perf_counter_ns
 from typing import Any, NamedTuple
 
 from sentiment_conv1d.model.tokenizer import Encoding
-from sentiment_conv1d.service.errors import DeadlineExceeded
+from sentiment_conv1d.server.errors import DeadlineExceeded
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.statistics import Stages

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.model.tokenizer import Encoding
-from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
+from sentiment_conv1d.server.errors import DeadlineExceeded, RequestError, TooLarge
+from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.admission import Admission, weigh
 from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, LoopBatcher, Pulse, ThreadBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
@@ -48,7 +49,7 @@ PIECE_ROWS = 32
 
 
 class RequestLimits(NamedTuple):
-    """Limits on requests. A request that exceeds one is rejected."""
+    """ParseLimits on requests. A request that exceeds one is rejected."""
 
     texts: int  # per request
     characters: int  # per text
@@ -65,8 +66,8 @@ class Batching(NamedTuple):
     delay: float = 0.0  # the longest wait for more rows under load, in seconds
 
 
-class Limits(NamedTuple):
-    """Limits checked before a request is parsed: two bytes can cost a parser a microsecond and 500 bytes."""
+class ParseLimits(NamedTuple):
+    """ParseLimits checked before a request is parsed: two bytes can cost a parser a microsecond and 500 bytes."""
 
     fields: int  # fields, strings, lists and objects
     values: int  # elements of lists
@@ -197,7 +198,7 @@ class DataPlane:
         texts = self._request_limits.texts
         tokens = max((each.manifest.max_tokens for each in self._batchers), default=0)
         fields = 8192 + 8 * texts  # twice as many as the largest batch needs
-        self.limits = Limits(fields, fields + texts * tokens)
+        self.limits = ParseLimits(fields, fields + texts * tokens)
 
     def close(self) -> None:
         """Finish the running batch, cancel the queued jobs, and write the request log's last records."""

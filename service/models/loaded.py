@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sentiment_conv1d.service.errors import NotFound, RequestError, Unavailable
+from sentiment_conv1d.server.errors import RequestError, Unavailable
+from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.order import Key, Order
 from sentiment_conv1d.service.models.routing import Route, Shadow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS
+from sentiment_conv1d.server.errors import MAX_MESSAGE_CHARACTERS
 from sentiment_conv1d.service.routing_rules import Rule
 
 Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload", "release", "route"]

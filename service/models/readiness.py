@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentiment_conv1d.service.errors import RequestError, Unavailable
+from sentiment_conv1d.server.errors import RequestError, Unavailable
 from sentiment_conv1d.service.models.loaded import LoadedModels
 
 

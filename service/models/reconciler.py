@@ -16,14 +16,15 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.service.errors import Invalid, NotFound, Overloaded, Unavailable
+from sentiment_conv1d.server.errors import Overloaded, Unavailable
+from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.index import Entry, index
+from sentiment_conv1d.service.models.late_worker_state import LoadedVersion
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.models.replay_log import Fact
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.startup import Open
 from sentiment_conv1d.service.models.steps import next_step, settle
@@ -142,9 +143,9 @@ class Reconciler:
         self._dataplane.arrange(self._models)
         return None
 
-    async def catch_up(self, facts: Iterable[Fact]) -> None:
+    async def catch_up(self, loaded_versions: Iterable[LoadedVersion]) -> None:
         """Serve the versions that were loaded before the fork. Raises `ArtifactError` if one cannot be opened."""
-        for order, descriptor in facts:
+        for order, descriptor in loaded_versions:
             self._models.put(await self._open(order, descriptor), order.fingerprint)
         self._dataplane.arrange(self._models)
 

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.model.commands.counting import counted
-from sentiment_conv1d.service.errors import Invalid, Malformed
+from sentiment_conv1d.server.errors import Malformed
+from sentiment_conv1d.service.errors import Invalid
 
 _LENGTH = struct.Struct("<I")
 

@@ -15,6 +15,12 @@ from typing import NamedTuple, NoReturn
 
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.manifest import Manifest
+from sentiment_conv1d.server.network.activation import inherit
+from sentiment_conv1d.server.network.sockets import ListeningSocket, bind, bind_unix
+from sentiment_conv1d.server.process.channel import Channel
+from sentiment_conv1d.server.process.open_files import make_room
+from sentiment_conv1d.server.process.processors import processors
+from sentiment_conv1d.server.process.supervisor import Supervisor
 from sentiment_conv1d.service.errors import StartupError, TransientError
 from sentiment_conv1d.service.grpc import server as grpc
 from sentiment_conv1d.service.inference.classifier import Classifier
@@ -22,18 +28,13 @@ from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.inference.provider import CUDA
 from sentiment_conv1d.service.inference.provider import choose as choose_provider
 from sentiment_conv1d.service.models import snapshot
+from sentiment_conv1d.service.models.late_worker_state import LateWorkerState
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.models.replay_log import Fact, ReplayLog
 from sentiment_conv1d.service.models.startup import choose, opener, repository_of
-from sentiment_conv1d.service.network.activation import inherit
-from sentiment_conv1d.service.network.sockets import ListeningSocket, bind, bind_unix
 from sentiment_conv1d.service.process import trial
-from sentiment_conv1d.service.process.channel import Channel
 from sentiment_conv1d.service.process.core import Core
-from sentiment_conv1d.service.process.open_files import make_room
-from sentiment_conv1d.service.process.processors import processors
-from sentiment_conv1d.service.process.supervisor import Supervisor
+from sentiment_conv1d.service.process.transactions import Transactions
 from sentiment_conv1d.service.process.worker import Worker
 from sentiment_conv1d.service.rest import app
 from sentiment_conv1d.service.security.api_keys import Access
@@ -60,7 +61,7 @@ def serve(settings: Settings) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent that ignores it would hide the ends of child processes
     certificates = Certificates.read_settings(settings)
     most_workers = worker_count(settings)
-    settings = make_room(settings, most_workers)
+    settings = settings.model_copy(update=make_room(connection_limits(settings), most_workers))
     if settings.tracing:
         import_module("sentiment_conv1d.service.telemetry.tracing")  # fails now if a package is missing
     if settings.request_log_folder is not None:
@@ -78,12 +79,12 @@ def serve(settings: Settings) -> None:
         if settings.grpc:
             bound = inherited.get("grpc") or _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
-        core, replay_log, workers = begin(settings, most_workers)
+        core, late_worker_state, workers = begin(settings, most_workers)
         open_version = opener(settings)
 
-        def work(number: int, channel: Channel, facts: list[Fact]) -> None:
+        def work(number: int, channel: Channel) -> None:
             core.metrics.use(number)
-            Worker(number, core, certificates, channel, facts).run()
+            Worker(number, core, certificates, channel, late_worker_state.loaded_versions()).run()
 
         def attempt(order: Order, descriptor: int) -> int:
             def open_files() -> Classifier:
@@ -104,12 +105,10 @@ def serve(settings: Settings) -> None:
             work,
             workers,
             listeners,
-            replay_log,
-            ready=ready,
-            followed=partial(note, core.metrics),
-            replaced=core.metrics.replaced,
-            attempt=attempt,
-            load_seconds=settings.load_timeout,
+            Transactions(
+                late_worker_state, partial(note, core.metrics), core.metrics.replaced, attempt, settings.load_timeout
+            ),
+            ready,
             worker_seconds=settings.worker_timeout,
             shutdown_seconds=settings.shutdown_timeout,
             drain_seconds=settings.drain_delay,
@@ -131,6 +130,11 @@ def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> Listeni
     return bind(host, port, purpose) if path is None else bind_unix(path)
 
 
+def connection_limits(settings: Settings) -> dict[str, int]:
+    """Return the settings that limit the number of connections."""
+    return {name: getattr(settings, name) for name in ("max_connections", "grpc_max_connections")}
+
+
 def worker_count(settings: Settings) -> int:
     """Return the configured number of workers, or one per available processor. It is lower if all models use a GPU."""
     return settings.workers or processors()
@@ -140,7 +144,7 @@ class Beginning(NamedTuple):
     """The core, the log of the versions that a new worker has to open, and the number of workers."""
 
     core: Core
-    replay_log: ReplayLog
+    late_worker_state: LateWorkerState
     workers: int
 
 
@@ -155,7 +159,7 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
     written = _written(settings)
     repository = repository_of(settings, watched=settings.watch_interval > 0)
     models = LoadedModels(settings.default_model, settings.routing_rules())
-    replay_log = ReplayLog(models)
+    late_worker_state = LateWorkerState(models)
     open_version = opener(settings)
 
     def admit(artifact: Artifact, fingerprint: str) -> None:
@@ -165,7 +169,7 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
             choice = choose_provider(settings.execution_provider, artifact, settings.device)
             if choice.provider == CUDA:
                 order = Order("serve", manifest.name, manifest.version, fingerprint, manifest.manifest_sha256)
-                replay_log.record(order, snapshot.take(artifact.contents))
+                late_worker_state.record(order, snapshot.take(artifact.contents))
                 log_model(manifest, *choice)
                 return
         models.put(open_version(artifact), fingerprint)
@@ -181,12 +185,12 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
     for classifier in models:
         classifier.statistics = metrics.add_model(classifier.manifest, models.keys())
         log_model(classifier.manifest, classifier.engine.provider, classifier.choice.reason)
-    if missing := replay_log.missing():
+    if missing := late_worker_state.missing():
         if settings.strict:
             raise StartupError(f"--strict: {'; '.join(map(str, missing))}")
         for each in missing:
             logger.warning("%s", each)
-    return Beginning(Core(settings, repository, models, metrics, Access(settings), written), replay_log, workers)
+    return Beginning(Core(settings, repository, models, metrics, Access(settings), written), late_worker_state, workers)
 
 
 def log_model(manifest: Manifest, provider: str, reason: str) -> None:

@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
+from sentiment_conv1d.server.process.control import Control
+from sentiment_conv1d.server.process.worker_process import WorkerProcess
 from sentiment_conv1d.service.errors import TransientError
+from sentiment_conv1d.service.models.late_worker_state import LateWorkerState
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.models.replay_log import ReplayLog
 from sentiment_conv1d.service.process import trial
-from sentiment_conv1d.service.process.worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -46,24 +47,44 @@ class _Transaction:
 
 
 @dataclass(eq=False)
-class Transactions:
+class Transactions(Control):
     """Carries out orders one after the other."""
 
-    _workers: Mapping[int, WorkerProcess]  # the supervisor's, by process id
-    _replay_log: ReplayLog
+    _late_worker_state: LateWorkerState
     _followed: Callable[[Order], None]  # called with every order that all workers have followed
+    _replaced: Callable[[Literal["died", "hung"]], None]  # called with the reason when a worker is replaced
     _attempt: Callable[[Order, int], int]  # starts a trial of the version in a descriptor, and returns its process id
     _load_seconds: float
+    _workers: Mapping[int, WorkerProcess] = field(default_factory=dict)  # the supervisor's, by process id
     _queue: deque[_Transaction] = field(default_factory=deque)  # the first one is being carried out
     _rounds: Iterator[int] = field(default_factory=itertools.count)
     _stopped: bool = False  # whether versions are no longer opened
 
-    def add(self, asking: WorkerProcess, ticket: int, order: Order, descriptor: int | None) -> None:
+    def start(self, workers: Mapping[int, WorkerProcess]) -> None:
+        """Carry orders to these workers."""
+        self._workers = workers
+
+    def received(self, worker: WorkerProcess, message: dict[str, Any], descriptor: int | None) -> None:
+        """Handle an order that a worker asks for, or its answer to one."""
+        if message["kind"] == "ask":
+            self._add(worker, message["ticket"], Order(**message["order"]), descriptor)
+        else:
+            self._answered(worker, message)
+
+    def worker_joined(self) -> None:
+        """Let a new worker open the version that is being opened, too."""
+        self._go_on()
+
+    def worker_replaced(self, reason: Literal["died", "hung"]) -> None:
+        """Count it."""
+        self._replaced(reason)
+
+    def _add(self, asking: WorkerProcess, ticket: int, order: Order, descriptor: int | None) -> None:
         """Carry out an order after the orders before it."""
         self._queue.append(_Transaction(asking, ticket, order, descriptor))
-        self.go_on()
+        self._go_on()
 
-    def answered(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
+    def _answered(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
         """Handle a worker's answer: it has followed the order, or refuses the version."""
         if not self._queue or message["round"] != self._queue[0].round:
             return  # too late
@@ -72,9 +93,9 @@ class Transactions:
         current.prepared.add(worker.pid)
         if message["refusal"] is not None:
             self._announce(current, Order(**message["refusal"]))
-        self.go_on()
+        self._go_on()
 
-    def lost(self, pid: int) -> None:
+    def worker_lost(self, pid: int) -> None:
         """Handle the end of a worker: the current order must not wait for it."""
         if not self._queue or pid not in self._queue[0].missing:
             return
@@ -84,9 +105,9 @@ class Transactions:
             current.lost += 1
             if current.lost == _MAX_LOST:
                 self._refuse(current, "crashed", f"{_MAX_LOST} workers ended while they opened it")
-        self.go_on()
+        self._go_on()
 
-    def tried(self, pid: int, status: int) -> None:
+    def child_ended(self, pid: int, status: int) -> None:
         """Handle the end of a process that is no worker, with its status: refuse the version if its trial failed."""
         if not self._queue or self._queue[0].trial != pid:
             return  # the first process of a container adopts all orphans
@@ -97,7 +118,7 @@ class Transactions:
             current.proven = True
             if problem := trial.failure(status, self._load_seconds):
                 self._refuse(current, *problem)
-        self.go_on()
+        self._go_on()
 
     def watch(self, now: float) -> None:
         """Refuse the current order, and kill the worker, if a worker takes too long."""
@@ -107,7 +128,7 @@ class Transactions:
                 self._workers[pid].kill()
             seconds = _WORKER_FACTOR * self._load_seconds
             self._refuse(current, "timeout", f"a worker took more than {seconds:g} s to open it")
-            self.go_on()
+            self._go_on()
 
     def stop(self) -> None:
         """Open no more versions, and kill the trial, if there is one: it must not outlive this process."""
@@ -121,8 +142,8 @@ class Transactions:
             if transaction.descriptor is not None:
                 os.close(transaction.descriptor)
 
-    def go_on(self) -> None:
-        """Carry out orders until one has to wait for workers. Call it when a new worker is ready, too.
+    def _go_on(self) -> None:
+        """Carry out orders until one has to wait for workers.
 
         A separate process opens a version first. Then workers open it one at a time, so that the others keep
         answering.
@@ -135,9 +156,9 @@ class Transactions:
             if current.announced is not None:
                 self._followed(current.announced)
                 self._finish(current.announced.reason)
-            elif objection := self._replay_log.objection(order):
+            elif objection := self._late_worker_state.objection(order):
                 self._finish(objection)
-            elif self._replay_log.needless(order):
+            elif self._late_worker_state.needless(order):
                 self._finish("")
             elif order.action != "load":
                 self._announce(current, order)
@@ -186,7 +207,7 @@ class Transactions:
         descriptor = None
         if order.action == "serve":
             descriptor, current.descriptor = current.descriptor, None
-        self._replay_log.record(order, descriptor)
+        self._late_worker_state.record(order, descriptor)
 
     def _able(self) -> list[WorkerProcess]:
         return [worker for worker in self._workers.values() if not worker.killed]

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError, Fault
 from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.server.process.worker_process import describe_end
 from sentiment_conv1d.service.errors import TransientError
-from sentiment_conv1d.service.process.worker_process import describe_end
 
 _FIRST_DESCRIPTOR = 3  # after the standard streams
 

@@ -17,26 +17,26 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from sentiment_conv1d.service.errors import Unavailable
+from sentiment_conv1d.server.errors import Unavailable
+from sentiment_conv1d.server.http import headers
+from sentiment_conv1d.server.http.fast_path import FindDocument, FindHandler
+from sentiment_conv1d.server.http.protocol import Protocol
+from sentiment_conv1d.server.http.refusal import refusal
+from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.listener import Connection, Listener
+from sentiment_conv1d.server.network.turns import Turns
+from sentiment_conv1d.server.process.channel import Channel
+from sentiment_conv1d.server.process.heap import Heap
+from sentiment_conv1d.server.process.heartbeat import Heartbeat
 from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.inference.in_flight import InFlight
+from sentiment_conv1d.service.models.late_worker_state import LoadedVersion
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.reconciler import Reconciler
-from sentiment_conv1d.service.models.replay_log import Fact
 from sentiment_conv1d.service.models.startup import opener
-from sentiment_conv1d.service.network.buffers import Buffers
-from sentiment_conv1d.service.network.listener import Connection, Listener
-from sentiment_conv1d.service.network.turns import Turns
-from sentiment_conv1d.service.process.channel import Channel
 from sentiment_conv1d.service.process.core import Core
-from sentiment_conv1d.service.process.heap import Heap
-from sentiment_conv1d.service.process.heartbeat import Heartbeat
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.middleware.cors import allow_origins
-from sentiment_conv1d.service.rest.server import headers
-from sentiment_conv1d.service.rest.server.fast_path import FindDocument, FindHandler
-from sentiment_conv1d.service.rest.server.protocol import Protocol
-from sentiment_conv1d.service.rest.server.refusal import refusal
 from sentiment_conv1d.service.security.tls import Certificates
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Worker(uvicorn.Server):
         core: Core,
         certificates: Certificates | None,
         channel: Channel,
-        facts: list[Fact],
+        loaded_versions: list[LoadedVersion],
     ) -> None:
         settings = core.settings
         self._in_flight = InFlight()
@@ -118,7 +118,7 @@ class Worker(uvicorn.Server):
         self._channel = channel
         self._certificates = certificates
         self._grpc: GrpcServer | None = None  # created when the event loop runs
-        self._facts = facts
+        self._loaded_versions = loaded_versions
         self._orders: asyncio.Queue[tuple[dict[str, Any], int | None]] = asyncio.Queue()
         self._tickets = itertools.count()
         self._results: dict[int, asyncio.Future[str]] = {}
@@ -131,8 +131,8 @@ class Worker(uvicorn.Server):
         self._turns = Turns(self._loop)
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._state.access.refresh()  # the keys are those of the service's start
-        await self._state.reconciler.catch_up(self._facts)
-        for _, descriptor in self._facts:
+        await self._state.reconciler.catch_up(self._loaded_versions)
+        for _, descriptor in self._loaded_versions:
             os.close(descriptor)
         if self._settings.grpc:
             self._grpc = GrpcServer(

@@ -21,16 +21,21 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
 
-from sentiment_conv1d.service.errors import (
+from sentiment_conv1d.server.errors import (
     ClientDisconnected,
-    Forbidden,
     MethodNotAllowed,
-    NotFound,
     Overloaded,
     RequestError,
     ShutDown,
     Unauthorized,
 )
+from sentiment_conv1d.server.http import headers
+from sentiment_conv1d.server.http.asgi import PIECE_BYTES, TASK, AsgiRequest, send_body
+from sentiment_conv1d.server.http.compression import decompress
+from sentiment_conv1d.server.http.fast_path import AtOnce, FastRequest, Handler
+from sentiment_conv1d.server.http.request import Answer, HttpRequest
+from sentiment_conv1d.server.request_ids import choose_id
+from sentiment_conv1d.service.errors import Forbidden, NotFound
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest import (
@@ -48,15 +53,9 @@ from sentiment_conv1d.service.rest import (
 from sentiment_conv1d.service.rest.endpoint import EndpointRequest, to_json
 from sentiment_conv1d.service.rest.protocol import Document, RestProtocol, to_response
 from sentiment_conv1d.service.rest.routing import Match, Routes
-from sentiment_conv1d.service.rest.server import headers
-from sentiment_conv1d.service.rest.server.asgi import PIECE_BYTES, TASK, AsgiRequest, send_body
-from sentiment_conv1d.service.rest.server.compression import decompress
-from sentiment_conv1d.service.rest.server.fast_path import AtOnce, FastRequest, Handler
-from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.logs import log_request
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current, current_id
-from sentiment_conv1d.service.telemetry.request_ids import choose_id
 from sentiment_conv1d.service.version import package_version
 
 logger = logging.getLogger(__name__)

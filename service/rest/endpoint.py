@@ -13,10 +13,11 @@ import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, WithJsonSchema
 
 from sentiment_conv1d.model.manifest import Manifest
-from sentiment_conv1d.service.errors import Invalid, Malformed, RequestError, TooLarge
-from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane, Limits
+from sentiment_conv1d.server.errors import Malformed, RequestError, TooLarge
+from sentiment_conv1d.server.http.request import Answer
+from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane, ParseLimits
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.rest.server.request import Answer
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -101,7 +102,7 @@ def model_headers(manifest: Manifest) -> tuple[tuple[bytes, bytes], ...]:
     return ((b"x-model-name", manifest.name.encode()), (b"x-model-version", str(manifest.version).encode()))
 
 
-def check_parts(body: bytes, limits: Limits) -> None:
+def check_parts(body: bytes, limits: ParseLimits) -> None:
     """Raise `Invalid` or `TooLarge` if a JSON body has too many parts, by counting the characters that begin them."""
     marks = body.translate(None, _NO_MARKS)
     if marks.count(b'"') > 2 * limits.fields or _exceeds(marks, limits):
@@ -116,7 +117,7 @@ def check_parts(body: bytes, limits: Limits) -> None:
             raise TooLarge(f"the body has more than {limits.fields} strings")
 
 
-def _exceeds(marks: bytes, limits: Limits) -> bool:
+def _exceeds(marks: bytes, limits: ParseLimits) -> bool:
     values = marks.count(b",")
     return values > limits.values or len(marks) - values - marks.count(b'"') > limits.fields
 

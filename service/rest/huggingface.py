@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal
 from fastapi import Request
 from pydantic import BaseModel, Field, RootModel, TypeAdapter, WithJsonSchema
 
-from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
+from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded, RequestError, Unavailable
+from sentiment_conv1d.server.http.request import Answer
+from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.prediction import Prediction
@@ -28,7 +30,6 @@ from sentiment_conv1d.service.rest.endpoint import (
     to_json,
 )
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
-from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.version import package_version
 
 #: Checked by `_tei_texts` for the same reason as `Texts`.

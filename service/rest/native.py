@@ -12,7 +12,9 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.manifest import Metrics, ParityCheck, Sample
-from sentiment_conv1d.service.errors import Invalid, RequestError
+from sentiment_conv1d.server.errors import RequestError
+from sentiment_conv1d.server.http.request import Answer
+from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
@@ -20,7 +22,6 @@ from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.prediction import Prediction, prediction_body
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol, state_of
-from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.tfserving import model_status
 
 

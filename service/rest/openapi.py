@@ -10,7 +10,17 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from sentiment_conv1d.service import errors
+from sentiment_conv1d.server.errors import (
+    DeadlineExceeded,
+    Malformed,
+    Overloaded,
+    RequestError,
+    RequestTimeout,
+    TooLarge,
+    Unavailable,
+    UnsupportedEncoding,
+)
+from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.routing import Match
@@ -18,9 +28,9 @@ from sentiment_conv1d.service.rest.routing import Match
 #: The location of the models in the document, by class name.
 _SCHEMAS = "#/components/schemas/"
 
-_REFUSALS: tuple[type[errors.RequestError], ...] = (
-    *(errors.Malformed, errors.NotFound, errors.RequestTimeout, errors.TooLarge, errors.UnsupportedEncoding),
-    *(errors.Invalid, errors.Overloaded, errors.Unavailable, errors.DeadlineExceeded),
+_REFUSALS: tuple[type[RequestError], ...] = (
+    *(Malformed, NotFound, RequestTimeout, TooLarge, UnsupportedEncoding),
+    *(Invalid, Overloaded, Unavailable, DeadlineExceeded),
 )
 
 
@@ -32,7 +42,7 @@ def complete(document: dict[str, Any], protocols: Iterable[RestProtocol], routes
     for operation in (each for path in ordinary.values() for each in path.values()):
         # FastAPI describes a 422 for every route with parameters, but ours are names: any string is valid.
         if operation["responses"].pop("422", None) is not None:
-            operation["responses"]["404"] = _error(errors.NotFound, by_tag[operation["tags"][0]])
+            operation["responses"]["404"] = _error(NotFound, by_tag[operation["tags"][0]])
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     for endpoint, protocol, _ in routes:
@@ -80,7 +90,7 @@ def _describe(endpoint: Endpoint, protocol: RestProtocol) -> dict[str, Any]:
     }
 
 
-def _error(error: type[errors.RequestError], protocol: RestProtocol) -> dict[str, Any]:
+def _error(error: type[RequestError], protocol: RestProtocol) -> dict[str, Any]:
     return {"description": error.__doc__, "content": _content(protocol.error_model)}
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import Response
 from pydantic import BaseModel
 
-from sentiment_conv1d.service.errors import Unavailable
+from sentiment_conv1d.server.errors import Unavailable
+from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
-from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.telemetry.exposition import CONTENT_TYPE
 
 PROTOCOL = RestProtocol("operations", health=("/livez", "/readyz"))

@@ -21,10 +21,10 @@ from starlette.responses import FileResponse
 from starlette.routing import compile_path
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
+from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.protocol import Document, RestProtocol, state_of, to_response
-from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.settings import Settings
 
 Route = TypeVar("Route", bound=Callable[..., Any])

@@ -11,12 +11,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from sentiment_conv1d.service.errors import Invalid, RequestError, Unavailable
+from sentiment_conv1d.server.errors import RequestError, Unavailable
+from sentiment_conv1d.server.http import refusal
+from sentiment_conv1d.server.http.asgi import send_body
+from sentiment_conv1d.server.http.request import Answer
+from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import Endpoint, Respond, to_json
-from sentiment_conv1d.service.rest.server import refusal
-from sentiment_conv1d.service.rest.server.asgi import send_body
-from sentiment_conv1d.service.rest.server.request import Answer
 
 _EMPTY = Answer(b"")
 

@@ -9,7 +9,8 @@ from time import time
 
 from pydantic import BaseModel, Field
 
-from sentiment_conv1d.service.errors import RequestError
+from sentiment_conv1d.server.errors import RequestError
+from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import (
     EXAMPLE,
@@ -22,7 +23,6 @@ from sentiment_conv1d.service.rest.endpoint import (
     to_json,
 )
 from sentiment_conv1d.service.rest.protocol import PlainProtocol
-from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.telemetry.request_context import current_id
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from sentiment_conv1d.service.errors import Forbidden, StartupError, Unauthorized
+from sentiment_conv1d.server.errors import Unauthorized
+from sentiment_conv1d.service.errors import Forbidden, StartupError
 from sentiment_conv1d.service.fingerprint import Reloaded
 from sentiment_conv1d.service.settings import Settings
 

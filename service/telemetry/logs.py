@@ -109,7 +109,7 @@ def configure(style: Literal["console", "json"], level: str) -> None:
     handler = Descriptor(_STANDARD_ERROR)
     handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
     logging.basicConfig(level="INFO" if level == "debug" else level.upper(), handlers=[handler], force=True)
-    logging.getLogger("sentiment_conv1d.service").setLevel(level.upper())
+    logging.getLogger("sentiment_conv1d").setLevel(level.upper())
     # Its lines about starting and stopping repeat what the server logs.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 

@@ -15,9 +15,10 @@ from typing import Literal, NamedTuple, get_args
 import orjson
 
 from sentiment_conv1d.model.manifest import Manifest
-from sentiment_conv1d.service.errors import RequestError, StartupError
+from sentiment_conv1d.server.errors import RequestError
+from sentiment_conv1d.server.process.counters import Counters, Directory
+from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.routing_rules import MissingVersion, RoutingRules
-from sentiment_conv1d.service.telemetry.counters import Counters, Directory
 from sentiment_conv1d.service.telemetry.exposition import Exposition, compose
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 from sentiment_conv1d.service.telemetry.processes import expose_processes

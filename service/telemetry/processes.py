@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sentiment_conv1d.server.process.heap import resident_bytes
+
 _PROC = Path("/proc")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 _TEXT = """\
 # HELP sentiment_workers Worker processes.
@@ -42,9 +43,3 @@ def _cpu_seconds(pid: int | str) -> tuple[float, float]:
     fields = (_PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
     user, system, waited_user, waited_system = map(int, fields[11:15])
     return (user + system) * _TICK, (waited_user + waited_system) * _TICK
-
-
-def resident_bytes(pid: int | str = "self") -> int:
-    """Return the resident memory of a process, by default of the current one. See proc_pid_statm(5)."""
-    # The proportional set size of `smaps_rollup` would take milliseconds per process.
-    return int((_PROC / f"{pid}/statm").read_text().split()[1]) * _PAGE

@@ -21,7 +21,7 @@ from sentiment_conv1d.service.settings import Settings
 from tests.deploy import sandbox
 from tests.processes import PATIENCE, PROJECT, ServerProcess
 from tests.programs import find, needed
-from tests.service.network.activation import command
+from tests.server.network.activation import command
 
 FOLDER = PROJECT / "deploy" / "systemd"
 SERVICE = FOLDER / "sentiment-conv1d.service"

@@ -15,8 +15,8 @@ import orjson
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.server.request_ids import HEADER
 from sentiment_conv1d.service.prediction import Prediction
-from sentiment_conv1d.service.telemetry.request_ids import HEADER
 from tests.faults.http import Connection, Reply, post
 from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, WRONG, Tally
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
-from sentiment_conv1d.service.settings import BODY_FACTOR
+from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 from tests.attacks.wire import PREFACE, frames, message
 from tests.fuzz.recording import record_grpc, record_rest
 from tests.proc import anonymous_megabytes, children

@@ -15,14 +15,14 @@ from grpc_reflection.v1alpha import reflection_pb2
 from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
 from sentiment_conv1d.protos.descriptors import COMPILED, POOL
+from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
 from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.network.buffers import Buffers
-from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics

@@ -19,10 +19,10 @@ import pytest
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.server.http.parsing import MAX_HEAD_BYTES
+from sentiment_conv1d.server.http.protocol import MAX_PIPELINED
+from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.grpc.sentiment import PREDICT
-from sentiment_conv1d.service.rest.server.parsing import MAX_HEAD_BYTES
-from sentiment_conv1d.service.rest.server.protocol import MAX_PIPELINED
-from sentiment_conv1d.service.settings import BODY_FACTOR
 from tests.proc import children, connections
 from tests.processes import PATIENCE, ServerProcess, eventually, pause
 from tests.service.grpc import wire

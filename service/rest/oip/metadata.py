@@ -10,11 +10,11 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel
 
-from sentiment_conv1d.service.errors import Unavailable
+from sentiment_conv1d.server.errors import Unavailable
+from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
-from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.version import package_version
 
 PROTOCOL = PlainProtocol("Open Inference Protocol", prefix="/v2", health=("/v2/health/live", "/v2/health/ready"))

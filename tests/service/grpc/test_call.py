@@ -17,9 +17,9 @@ from sentiment_conv1d.protos.sentiment_pb2 import (
     Prediction,
     PredictRequest,
 )
+from sentiment_conv1d.server.network.compression import most_bytes
 from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
 from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
-from sentiment_conv1d.service.network.compression import most_bytes
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused

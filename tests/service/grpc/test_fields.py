@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
-from sentiment_conv1d.service.errors import TooLarge
+from sentiment_conv1d.server.errors import TooLarge
 from sentiment_conv1d.service.grpc.fields import check
-from sentiment_conv1d.service.inference.dataplane import Limits
+from sentiment_conv1d.service.inference.dataplane import ParseLimits
 
-LIMITS = Limits(16_384, 425_984)
+LIMITS = ParseLimits(16_384, 425_984)
 
 NAMES = st.text(max_size=200)
 CONTENTS = st.builds(
@@ -58,13 +58,13 @@ def test_exact(message: pb.ModelInferRequest) -> None:
     """A message is refused if and only if it has more fields or numbers than the limits."""
     content = message.SerializeToString()
     fields, numbers = count(message)
-    check(content, pb.ModelInferRequest, Limits(fields, numbers))
+    check(content, pb.ModelInferRequest, ParseLimits(fields, numbers))
     if fields:
         with pytest.raises(TooLarge, match=f"more than {fields - 1} fields"):
-            check(content, pb.ModelInferRequest, Limits(fields - 1, numbers))
+            check(content, pb.ModelInferRequest, ParseLimits(fields - 1, numbers))
     if numbers:
         with pytest.raises(TooLarge, match=f"or {numbers - 1} numbers"):
-            check(content, pb.ModelInferRequest, Limits(fields, numbers - 1))
+            check(content, pb.ModelInferRequest, ParseLimits(fields, numbers - 1))
 
 
 @given(content=st.binary(max_size=300))

@@ -9,10 +9,11 @@ from typing import Any, cast
 import pytest
 
 from sentiment_conv1d.protos.sentiment_pb2 import Prediction, PredictRequest
-from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Invalid, Overloaded, RequestError
+from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded, RequestError
+from sentiment_conv1d.server.grpc.call import Call
+from sentiment_conv1d.server.grpc.status import as_refusal
+from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import Counted
-from sentiment_conv1d.service.grpc.transport.call import Call
-from sentiment_conv1d.service.grpc.transport.status import as_refusal
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.telemetry.test_metrics import series

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sentiment_conv1d.service.errors import Overloaded
+from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.service.inference.admission import Admission, weigh
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.telemetry.test_metrics import read, value

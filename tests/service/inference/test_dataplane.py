@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
+from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded, TooLarge
+from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.admission import weigh
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.service.process.processors import processors
+from sentiment_conv1d.server.process.processors import processors
 from tests.proc import children
 from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, eventually, run
 from tests.service.artifacts import publish_table, shipped_copy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sentiment_conv1d.service.errors import Unavailable
+from sentiment_conv1d.server.errors import Unavailable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness

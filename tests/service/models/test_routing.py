@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.service.errors import NotFound, Unavailable
+from sentiment_conv1d.server.errors import Unavailable
+from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.readiness import Readiness
@@ -18,7 +19,7 @@ from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from tests.processes import PROJECT
 from tests.service.artifacts import publish_strength
-from tests.service.models.test_replay_log import put
+from tests.service.models.test_late_worker_state import put
 from tests.service.models.test_startup import begin
 
 TEXTS = [f"praise {number}" for number in range(2000)]

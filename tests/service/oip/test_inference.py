@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiment_conv1d.service.errors import Invalid, Malformed, NotFound, TooLarge
+from sentiment_conv1d.server.errors import Malformed, TooLarge
+from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane
 from sentiment_conv1d.service.inference.in_flight import InFlight

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.model.commands.counting import counted
-from sentiment_conv1d.service.errors import Invalid, Malformed
+from sentiment_conv1d.server.errors import Malformed
+from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.oip.tensors import (
     decode_text,
     element_count,

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from sentiment_conv1d.server.network.sockets import bind
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.network.sockets import bind
 from tests.processes import ServerProcess, run
 
 

@@ -113,13 +113,12 @@ def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
 #: that its channel is closed well before the process has ended.
 _KILLED = """
 import os, select, signal
-from sentiment_conv1d.service.process import supervisor
-from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.replay_log import ReplayLog
+from sentiment_conv1d.server.process import supervisor
+from sentiment_conv1d.server.process.control import Control
 
 supervisor._PAUSE_SECONDS = 60  # nobody takes their places
 
-def work(number, channel, facts):
+def work(number, channel):
     memory = bytearray(16 << 20)
     channel.send("ready")
     select.select([channel], [], [])
@@ -129,15 +128,15 @@ def ready():
     for pid in service._workers:
         os.kill(pid, signal.SIGKILL)
 
-def replaced(reason):
-    reasons.append(reason)
-    if len(reasons) == 16:
-        os.kill(os.getpid(), signal.SIGTERM)
+class Reasons(Control):
+    def worker_replaced(self, reason):
+        reasons.append(reason)
+        if len(reasons) == 16:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 reasons = []
 service = supervisor.Supervisor(
-    work, 16, {}, ReplayLog(LoadedModels()), ready=ready, followed=print, replaced=replaced,
-    attempt=print, load_seconds=60, worker_seconds=60, shutdown_seconds=5, drain_seconds=0,
+    work, 16, {}, Reasons(), ready, worker_seconds=60, shutdown_seconds=5, drain_seconds=0
 )
 assert service.run()
 print({reason: reasons.count(reason) for reason in set(reasons)})

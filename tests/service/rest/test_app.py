@@ -9,9 +9,9 @@ import pytest
 from fastapi import Response
 from starlette.types import Message
 
-from sentiment_conv1d.service.network.buffers import Buffers, Charge
+from sentiment_conv1d.server.http.asgi import CHARGE, PIECE_BYTES
+from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.rest.app import Application
-from sentiment_conv1d.service.rest.server.asgi import CHARGE, PIECE_BYTES
 from tests.service.test_callers_with_access import KEY, state
 
 _SIZE = 100_000

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.service.errors import Invalid, TooLarge
-from sentiment_conv1d.service.inference.dataplane import Limits
+from sentiment_conv1d.server.errors import TooLarge
+from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.inference.dataplane import ParseLimits
 from sentiment_conv1d.service.rest.endpoint import check_parts
 
 TEXTS = st.text(st.sampled_from('[]{}:,"\\\\n é')) | st.text()
@@ -39,32 +40,32 @@ def test_exact(document: Any, ascii_only: bool) -> None:
     body = json.dumps(document, ensure_ascii=ascii_only).encode(errors="surrogatepass")
     fields, values, strings = parts(document)
     most = max(fields, strings)
-    check_parts(body, Limits(most, values))
+    check_parts(body, ParseLimits(most, values))
     if most:
         with pytest.raises((Invalid, TooLarge), match=f"more than {most - 1} (fields|strings)"):
-            check_parts(body, Limits(most - 1, values))
+            check_parts(body, ParseLimits(most - 1, values))
     if values:
         with pytest.raises(Invalid, match=f"or {values - 1} values"):
-            check_parts(body, Limits(most, values - 1))
+            check_parts(body, ParseLimits(most, values - 1))
 
 
 @pytest.mark.parametrize("text", ["," * 1_000_000, "{[" * 500_000, '\\"' * 300_000, '",' * 300_000, "\\" * 500_000])
 def test_texts_full_of_marks(text: str) -> None:
     """The content of a text does not count."""
-    check_parts(json.dumps({"texts": [text, text]}).encode(), Limits(10, 10))
+    check_parts(json.dumps({"texts": [text, text]}).encode(), ParseLimits(10, 10))
 
 
 @pytest.mark.parametrize("repeated", [b"{},", b"[],", b'"",', b"1,", b'"a":0,', b"[[],[]],", b"true,"])
 def test_very_many(repeated: bytes) -> None:
     """Millions of small values are refused, and the message states the limit."""
-    limits = Limits(16_384, 425_984)
+    limits = ParseLimits(16_384, 425_984)
     with pytest.raises((Invalid, TooLarge), match=f"more than {limits.fields} "):
         check_parts(b'{"texts":[' + repeated * 1_000_000, limits)
 
 
 def test_whole_batches() -> None:
     """The largest legal batches are within the limits, in their most verbose forms."""
-    limits = Limits(16_384, 425_984)
+    limits = ParseLimits(16_384, 425_984)
     check_parts(json.dumps({"instances": [{"text": {"b64": "YQ=="}}] * 1024}).encode(), limits)
     tokens = {"name": "tokens", "shape": [1024, 400], "datatype": "INT32", "data": [[4999] * 400] * 1024}
     text = {"name": "text", "shape": [1024, 1], "datatype": "BYTES", "data": [["a"]] * 1024}

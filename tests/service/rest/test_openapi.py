@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sentiment_conv1d.service.errors import Invalid, Malformed
+from sentiment_conv1d.server.errors import Malformed
+from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.process.server import load
 from sentiment_conv1d.service.rest.app import OTHER, protocols, routes
 from sentiment_conv1d.service.rest.endpoint import Endpoint

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sentiment_conv1d.service.errors import RequestError
+from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.service.rest.app import routes
 from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess, eventually

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from sentiment_conv1d.server.http.parsing import MAX_HEAD_BYTES
 from sentiment_conv1d.service.rest.huggingface import HuggingFaceError
 from sentiment_conv1d.service.rest.protocol import ErrorResponse, PlainError
-from sentiment_conv1d.service.rest.server.parsing import MAX_HEAD_BYTES
 from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess, eventually
 from tests.service.rest.raw import Answer, Connection, chunked, error, request

@@ -27,9 +27,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.server.http.asgi import PIECE_BYTES
+from sentiment_conv1d.server.http.protocol import MAX_PIPELINED
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.rest.server.asgi import PIECE_BYTES
-from sentiment_conv1d.service.rest.server.protocol import MAX_PIPELINED
 from sentiment_conv1d.service.security.tls import Certificates
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.certificates import Authority, Issued

@@ -3,7 +3,7 @@
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from sentiment_conv1d.service.telemetry.counters import Counters
+from sentiment_conv1d.server.process.counters import Counters
 from sentiment_conv1d.service.telemetry.exposition import compose
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.service.telemetry.counters import Counters
+from sentiment_conv1d.server.process.counters import Counters
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 
 COUNTER = Metric("counter", "counter", "A counter.", ("model", "kind"))

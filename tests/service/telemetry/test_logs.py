@@ -32,7 +32,7 @@ def record(message: str, *arguments: object, **extra: object) -> logging.LogReco
 def root() -> Iterator[logging.Logger]:
     """Return the root logger, and restore it afterwards."""
     logger = logging.getLogger()
-    others = [logging.getLogger(name) for name in ("sentiment_conv1d.service", "uvicorn.error")]
+    others = [logging.getLogger(name) for name in ("sentiment_conv1d", "uvicorn.error")]
     handlers, levels = logger.handlers[:], [each.level for each in (logger, *others)]
     yield logger
     logger.handlers[:] = handlers
@@ -128,7 +128,8 @@ def test_configure(root: logging.Logger, capfd: pytest.CaptureFixture[str]) -> N
 def test_debug_level(root: logging.Logger) -> None:
     """Debug lines of libraries, which could contain keys, are not logged."""
     logs.configure("console", "debug")
-    assert logging.getLogger("sentiment_conv1d.service.inference.engine").isEnabledFor(logging.DEBUG)
+    for name in ("server.network.listener", "service.inference.engine"):
+        assert logging.getLogger(f"sentiment_conv1d.{name}").isEnabledFor(logging.DEBUG)
     for library in ("hpack.hpack", "h2.connection", "hyperframe", "httpcore", "uvicorn.error", "a.library"):
         assert not logging.getLogger(library).isEnabledFor(logging.DEBUG)
     assert logging.getLogger("a.library").isEnabledFor(logging.INFO)

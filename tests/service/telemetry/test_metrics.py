@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sentiment_conv1d.service.errors import RequestError
+from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.service.grpc import server as grpc
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.prediction import Prediction

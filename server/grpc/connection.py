@@ -1,0 +1,400 @@
+"""One connection: its streams, and the limits on the memory and the work that a client can cause.
+
+Source: RFC 9113, and "gRPC over HTTP2" and "Keepalive" in the gRPC documentation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+
+from sentiment_conv1d.server.errors import Overloaded
+from sentiment_conv1d.server.grpc.call_context import ConnectionLimits
+from sentiment_conv1d.server.grpc.http2 import (
+    LARGEST_STREAM,
+    MAX_REQUESTS,
+    MAX_RESETS,
+    REFUSED,
+    ConnectionFailed,
+    Fields,
+    Http2,
+)
+from sentiment_conv1d.server.grpc.sender import Sender
+from sentiment_conv1d.server.grpc.stream import Stream
+from sentiment_conv1d.server.grpc.unsupported import HTTP1_METHODS, HTTP1_REFUSAL, Unsupported
+from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.turns import Turns
+
+logger = logging.getLogger(__name__)
+
+#: Frames without effect, such as repeated SETTINGS, that a client can send at once, and how many more per second.
+_MAX_NOISE = 400
+_FORGIVEN_NOISE = 100
+
+#: The minimum seconds between two pings of a client, and how many can come sooner. Every answer resets the count.
+_PING_SECONDS = 10.0
+_MAX_PING_STRIKES = 2
+
+#: The payloads of the server's pings. The answer to the second one proves that the client has read the GOAWAY.
+_ALIVE = b"alive?\0\0"
+_LAST = b"the last"
+
+#: Seconds to wait for the answer to the second ping.
+_GOAWAY_SECONDS = 1.0
+
+#: Unsent bytes above which a connection neither reads nor writes.
+_HIGH_WATER = 24_576
+
+#: Unread bytes that are not charged: every connection can have an incomplete frame.
+_UNCOUNTED = 16_384 + 9
+
+#: Bytes of memory per byte of an incomplete header block, as measured.
+_COPIES = 3
+
+
+class GrpcConnection(asyncio.Protocol):
+    """Reads a client's frames and passes them to its streams.
+
+    It calls `failed` if what arrives is refused, and `opened` for every request, with the stream's id and the request's
+    method, path and header fields, with names in lower case. If that returns None, the request gets HTTP status 415.
+    A client that closes its half of the connection counts as disconnected, because it can no longer open windows.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: ConnectionLimits,
+        turns: Turns,
+        buffers: Buffers,
+        opened: Callable[[GrpcConnection, int, bytes, bytes, Fields], Stream | None],
+        lost: Callable[[GrpcConnection], None],
+        failed: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        self._loop = loop
+        self._limits = limits
+        self.turns = turns
+        self._buffers = buffers
+        self._opened = opened
+        self._lost, self._failed = lost, failed
+        self._http2 = Http2(self)
+        self.sender = Sender(loop, self._http2, limits.write_seconds, self._sent, self._ended)
+        self._streams: dict[int, Stream] = {}
+        self._last = self._requests = self._resets = self._noise = 0  # the first is the id of the latest stream
+        self._held = self._unsent = 0  # bytes charged to the buffers, for what is read and for what is written
+        self._ready = False  # whether the first SETTINGS have arrived
+        self._waiting = False  # whether it waits for its turn to read
+        self.admitted = False  # whether an earlier call had access
+        self._reading = False  # while frames are read; responses are written afterwards
+        self._goaway_at: float | None = None  # when the first GOAWAY was sent
+        self._accepting = True  # new streams, until the second GOAWAY
+        self._client_leaves = False
+        self._ended_at: float | None = None  # when nothing more is written, and the client is expected to close
+        self._last_ping = -_PING_SECONDS
+        self._ping_strikes = 0  # since the last answer
+        self._written = 0  # bytes in all
+        self._unread_mark = 0  # the value of `_written` up to which the client must read in time
+        self._born = self._heard = self._busy = self._read_at = 0.0  # the event loop's times
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the client's preface."""
+        self.transport = transport
+        transport.set_write_buffer_limits(_HIGH_WATER)
+        self._born = self._heard = self._busy = self._read_at = self._loop.time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all streams."""
+        self._hold(0)
+        self._buffers.release(self._unsent)
+        self._unsent = 0
+        self._cut_all()
+        self._http2.release()
+        self._lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Read the complete frames, now or when it is this connection's turn."""
+        self._heard = self._loop.time()
+        if not self._written and data.startswith(HTTP1_METHODS):
+            self._failed("malformed")
+            self._write(HTTP1_REFUSAL)
+            self.transport.close()
+            return
+        self._http2.receive(data)
+        if not self._waiting and not self.turns.read(self, len(data)):
+            self._waiting = True
+            self.transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """Stop reading from a client that does not read its answers."""
+        self.sender.paused = True
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Resume reading and sending."""
+        self.sender.paused = False
+        self._heard = self._loop.time()  # reading was paused, so the silence was not the client's
+        self._resume_reading()
+        self.sender.wake_next()
+
+    # Called by the server.
+
+    @property
+    def streams(self) -> Collection[Stream]:
+        """The open streams."""
+        return self._streams.values()
+
+    @property
+    def idle_until(self) -> float | None:
+        """When the connection times out: it has no calls, or only calls that wait. None while a call runs."""
+        if self._waiting or self.transport.is_closing() or self.transport.get_write_buffer_size():
+            return None
+        if not self._ready:
+            return self._born + self._limits.handshake_seconds
+        if not self._parked:
+            return None
+        return self._busy + self._limits.idle_seconds
+
+    def watch(self, now: float) -> None:
+        """Enforce time limits. Called about once a second with the event loop's time."""
+        if self._ended_at is not None and now - self._ended_at > _GOAWAY_SECONDS:
+            self.transport.close()
+        self._noise = max(0, self._noise - _FORGIVEN_NOISE)
+        if not self._parked:
+            self._busy = now
+        unsent = self.transport.get_write_buffer_size()
+        self._buffers.add(unsent - self._unsent)
+        self._unsent = unsent
+        if self._overdue(now, unsent):
+            self.transport.abort()
+        elif not self.transport.is_closing():
+            self._watch_age(now)
+            if not self.sender.paused:
+                self._watch_silence(now)
+        for stream in list(self._streams.values()):
+            stream.watch(now)
+
+    def shutdown(self) -> None:
+        """Ask the client to use another connection, and finish the calls on this one.
+
+        This takes two GOAWAY frames, so that calls which the client starts before it reads the first one are answered.
+        """
+        if self._goaway_at is None and not self.transport.is_closing():
+            self._goaway_at = self._loop.time()
+            if not self._ready:
+                self.transport.close()
+                return
+            self._http2.go_away(LARGEST_STREAM)
+            self._http2.ping(_LAST)
+            self._flush()
+
+    # Called by streams.
+
+    def fall_behind(self, stream: Stream, *, behind: bool) -> None:
+        """Stop or resume a client that sends messages on a stream faster than they are answered."""
+        if behind:
+            self._http2.withhold(stream.id)
+        else:
+            self._http2.grant(stream.id)
+            self._flush()
+
+    # Called by `Http2` with what the client sent.
+
+    def request_received(self, stream: int, method: bytes, path: bytes, fields: Fields, *, ended: bool) -> None:
+        """Open a stream."""
+        self._busy = self._heard
+        self._last = stream
+        if not self._accepting or len(self._streams) >= self._limits.streams:
+            self._http2.reset(stream, REFUSED)
+            self._count_noise()
+            return
+        self._requests += 1
+        if self._requests == MAX_REQUESTS:
+            self.shutdown()
+        opened = self._opened(self, stream, method, path, fields)
+        if opened is None:
+            opened = Unsupported(stream, self.sender, self._loop)
+        opened.ended = ended
+        self._streams[stream] = opened
+        opened.began()
+
+    def content_received(self, stream: int, data: bytes, *, ended: bool) -> None:
+        """Pass content to its stream."""
+        receiver = self._streams.get(stream)
+        if receiver is None:
+            return
+        if not data and not ended:
+            self._count_noise()
+        self._busy = self._heard
+        receiver.ended = ended
+        receiver.received(data)
+
+    def stream_reset(self, stream: int) -> None:
+        """Stop a stream that the client has reset."""
+        receiver = self._streams.pop(stream, None)
+        self._busy = self._heard
+        self._resets += 1
+        if self._resets == MAX_RESETS:
+            self.shutdown()
+        if receiver is not None:
+            self._cut(receiver)
+            self._close_if_done()
+
+    def window_opened(self) -> None:
+        """Resume a stream that waits to send."""
+        self.sender.wake_next()
+
+    def ping_received(self, payload: bytes, *, answer: bool) -> None:
+        """Count pings that come too often. The answer to the last ping means that the client has read the GOAWAY."""
+        if answer:
+            if payload == _LAST and self._goaway_at is not None:
+                self._accept_no_more()
+            return
+        if self._heard - self._last_ping < _PING_SECONDS:
+            self._ping_strikes += 1
+            if self._ping_strikes > _MAX_PING_STRIKES:
+                self._http2.fail("too_many_pings")
+        self._last_ping = self._heard
+
+    def settings_received(self) -> None:
+        """The first SETTINGS end the handshake."""
+        if self._ready:
+            self._count_noise()
+        self._ready = True
+        self.sender.wake_next()
+
+    def goaway_received(self) -> None:
+        """Close the connection after the last call."""
+        self._client_leaves = True
+        self._close_if_done()
+
+    def read(self, until: float) -> bool:
+        """Read until `until`, a time of `perf_counter`. Returns whether there may be more to read."""
+        more, self._reading, failed = False, True, True
+        try:
+            more = not self.transport.is_closing() and self._http2.read(until)
+            self._hold(0 if self.transport.is_closing() else max(0, _COPIES * (self._http2.unread - _UNCOUNTED)))
+            failed = False
+        except ConnectionFailed as error:
+            self._failed(error.reason)
+        except Exception:
+            logger.exception("a gRPC connection failed")  # a defect must not affect other connections
+        self._reading = False
+        self._flush()
+        if failed:
+            self._hold(0)
+            self._cut_all()
+            self.transport.close()
+            return False
+        self._close_if_done()
+        if self._waiting and not more:
+            self._waiting = False
+            self._resume_reading()
+        return more
+
+    # Internal.
+
+    @property
+    def _parked(self) -> bool:
+        return all(stream.parked for stream in self._streams.values())
+
+    def _ended(self, stream: Stream) -> None:
+        """Forget a stream whose response is complete or canceled."""
+        self._streams.pop(stream.id, None)
+        self._http2.forget(stream.id)
+        self._busy = self._loop.time()
+        self._close_if_done()
+
+    def _cut(self, stream: Stream) -> None:
+        stream.cut = True
+        self._http2.forget(stream.id)
+        stream.wake()
+        stream.lost()
+
+    def _cut_all(self) -> None:
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            self._cut(stream)
+
+    def _close_if_done(self) -> None:
+        # While frames are read, responses to them have not been written yet.
+        if not (self._reading or self._streams) and (self._client_leaves or not self._accepting):
+            self._flush()
+            self._close()
+
+    def _close(self) -> None:
+        """Close, if possible after the client: what it still sends would cause a reset, which can overtake answers."""
+        if self._client_leaves or not self.transport.can_write_eof():
+            self.transport.close()
+        elif self._ended_at is None and not self.transport.is_closing():
+            self._ended_at = self._loop.time()
+            self.transport.write_eof()
+
+    def _accept_no_more(self) -> None:
+        if self._accepting:
+            self._accepting = False
+            self._http2.go_away(self._last)
+            self._flush()
+            self._close_if_done()
+
+    def _count_noise(self) -> None:
+        self._noise += 1
+        if self._noise > _MAX_NOISE:
+            self._http2.fail("too many frames without effect")
+
+    def _hold(self, count: int) -> None:
+        """Charge the bytes of an incomplete frame or header block beyond those that every connection can have."""
+        if count == self._held:
+            return
+        self._buffers.release(self._held)
+        self._held = 0
+        try:
+            self._held = self._buffers.hold(count)
+        except Overloaded as error:
+            self._http2.fail(error.message)
+
+    def _flush(self) -> None:
+        if not self._reading and (data := self._http2.take()):
+            self._write(data)
+
+    def _sent(self) -> None:
+        """Write a stream's frames. Clients answer them with a ping to measure the bandwidth."""
+        self._ping_strikes = 0
+        self._flush()
+
+    def _write(self, data: bytes) -> None:
+        if self._ended_at is None and not self.transport.is_closing():
+            self._written += len(data)
+            self.transport.write(data)
+
+    def _resume_reading(self) -> None:
+        if not (self.sender.paused or self._waiting or self.transport.is_closing()):
+            self.transport.resume_reading()
+
+    def _overdue(self, now: float, unsent: int) -> bool:
+        """Whether the client has exceeded the time to read what was written, or the time for the handshake."""
+        if not unsent or self._written - unsent >= self._unread_mark:
+            self._unread_mark, self._read_at = self._written, now
+        handshake = not self._ready and now - self._born > self._limits.handshake_seconds
+        return handshake or now - self._read_at > self._limits.write_seconds
+
+    def _watch_age(self, now: float) -> None:
+        limits = self._limits
+        if self._goaway_at is not None:
+            if now - self._goaway_at > _GOAWAY_SECONDS:
+                self._accept_no_more()
+            if now - self._goaway_at > limits.age_seconds:
+                self.transport.abort()
+        elif now - self._born > limits.age_seconds or (not self._streams and now - self._busy > limits.idle_seconds):
+            self.shutdown()
+
+    def _watch_silence(self, now: float) -> None:
+        silence = now - self._heard
+        if silence > 2 * self._limits.write_seconds:
+            self.transport.abort()
+        elif silence > self._limits.write_seconds and self._ready:
+            self._http2.ping(_ALIVE)
+            self._flush()

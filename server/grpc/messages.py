@@ -1,0 +1,142 @@
+"""Splits the content of a stream into messages, and compresses and decompresses messages.
+
+Source: `Length-Prefixed-Message` in "gRPC over HTTP2", and "Compression", both in the gRPC documentation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Callable
+from functools import partial
+from struct import Struct
+
+from sentiment_conv1d.server.errors import Malformed, MessageTooLarge, UnsupportedEncoding
+from sentiment_conv1d.server.network import compression
+
+#: Supported values of `grpc-encoding`.
+ENCODINGS = (b"identity", *compression.WINDOW_BITS)
+
+#: The prefix of a message: whether it is compressed, and its length.
+_PREFIX = Struct(">BL")
+PREFIX_BYTES = _PREFIX.size
+
+#: Answers are compressed from the first size on, and from the second size on they are compressed in a thread.
+_WORTHWHILE_BYTES = 16_384
+_THREAD_BYTES = 131_072
+
+#: A message as it was received; a compressed one is a bytearray. The garbage collector visits neither, so its pauses do
+#: not grow with the number of waiting messages.
+Message = bytes | bytearray
+
+
+def wrap(message: bytes, *, compressed: bool = False) -> bytes:
+    """Return a message with its prefix."""
+    return _PREFIX.pack(compressed, len(message)) + message
+
+
+class Messages:
+    """Splits content into messages of up to `limit` bytes, which can be compressed if there is an `encoding`."""
+
+    def __init__(self, limit: int, encoding: bytes) -> None:
+        self._limit = limit
+        self._encoding = encoding
+        self._buffer = bytearray()
+        self._compressed = False
+        self._needed: int | None = None  # length of the current message, once its prefix is complete
+
+    @property
+    def incomplete(self) -> int:
+        """The number of bytes received of an incomplete message."""
+        return len(self._buffer) + (0 if self._needed is None else PREFIX_BYTES)
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Add content and return the messages that are now complete.
+
+        Raises `MessageTooLarge` as soon as a prefix announces too many bytes, and `Malformed`.
+        """
+        self._buffer += data
+        complete: list[Message] = []
+        while True:
+            if self._needed is None:
+                if len(self._buffer) < PREFIX_BYTES:
+                    return complete
+                self._compressed, self._needed = self._begin(*_PREFIX.unpack_from(self._buffer))
+                del self._buffer[:PREFIX_BYTES]
+            if len(self._buffer) < self._needed:
+                return complete
+            kind = bytearray if self._compressed else bytes
+            complete.append(kind(memoryview(self._buffer)[: self._needed]))
+            del self._buffer[: self._needed]
+            self._needed = None
+
+    def _begin(self, flag: int, length: int) -> tuple[bool, int]:
+        if flag > 1:
+            raise Malformed(f"a message begins with 0 or 1, this one with {flag}")
+        if flag and self._encoding == b"identity":
+            raise Malformed("a message says that it is compressed, but not how")
+        if length > self._limit:
+            raise MessageTooLarge(f"a message of {length} bytes is larger than max_body_bytes, {self._limit}")
+        return bool(flag), length
+
+
+class Decompression:
+    """Decompresses messages of up to `limit` bytes, large ones one at a time, for which they hold the lock."""
+
+    def __init__(self, limit: int, lock: asyncio.Lock) -> None:
+        self._limit = limit
+        self._lock = lock
+
+    async def expand(self, message: Message, encoding: bytes, hold: Callable[[int], None]) -> bytes:
+        """Return a decompressed message. Calls `hold` with the size of each piece before it keeps the piece.
+
+        Raises `MessageTooLarge`, `Malformed`, and what `hold` raises.
+        """
+        pieces: list[bytes] = []
+        size, most = 0, compression.most_bytes(len(message))
+
+        def take(piece: bytes) -> None:
+            nonlocal size
+            size += len(piece)
+            if size > self._limit:
+                raise MessageTooLarge(f"a message is larger than max_body_bytes, {self._limit}, when it is expanded")
+            if size > most:
+                raise MessageTooLarge(
+                    f"{len(message)} compressed bytes expand to more than {most}, the limit for so few"
+                )
+            hold(len(piece))
+            pieces.append(piece)
+
+        try:
+            await compression.decompress_in_turns(message, compression.WINDOW_BITS[encoding], self._lock, take)
+        except (zlib.error, compression.NotOneStream):
+            raise Malformed(f"a message is no {encoding.decode()}") from None
+        return b"".join(pieces)
+
+
+def only_message(data: bytes, limit: int) -> bytes | None:
+    """Return the message if `data` is exactly one uncompressed message of up to `limit` bytes, else None."""
+    size = len(data) - PREFIX_BYTES
+    whole = 0 <= size <= limit and data[0] == 0 and int.from_bytes(data[1:PREFIX_BYTES]) == size
+    return data[PREFIX_BYTES:] if whole else None
+
+
+def check_encoding(encoding: bytes) -> None:
+    """Raise `UnsupportedEncoding` if messages with this encoding cannot be read."""
+    if encoding not in ENCODINGS:
+        known = ", ".join(each.decode() for each in ENCODINGS)
+        raise UnsupportedEncoding(f"grpc-encoding is {encoding.decode('latin-1')}; what is understood is {known}")
+
+
+async def encode(message: bytes, accepted: bytes) -> bytes:
+    """Return an answer as a message with its prefix.
+
+    A large answer is compressed if the client's `grpc-accept-encoding` contains gzip and the result is smaller.
+    """
+    if len(message) >= _WORTHWHILE_BYTES and b"gzip" in map(bytes.strip, accepted.split(b",")):
+        compress = partial(gzip.compress, message, compression.LEVEL, mtime=0)
+        compressed = compress() if len(message) <= _THREAD_BYTES else await asyncio.to_thread(compress)
+        if len(compressed) < len(message):
+            return wrap(compressed, compressed=True)
+    return wrap(message)

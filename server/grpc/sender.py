@@ -1,0 +1,115 @@
+"""Sends responses within flow-control windows, and disconnects clients that read too slowly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sentiment_conv1d.server.errors import ClientDisconnected
+from sentiment_conv1d.server.grpc.http2 import ANSWERED, CANCELLED, MAX_CONTENT, Fields, Head, Http2
+from sentiment_conv1d.server.grpc.stream import Stream
+
+#: A client has `write_seconds` for every so many bytes of an answer.
+_TIMED_BYTES = 1024 * 1024
+
+
+@dataclass(eq=False)
+class Sender:
+    """Sends the responses of one connection."""
+
+    _loop: asyncio.AbstractEventLoop
+    _http2: Http2
+    _write_seconds: float
+    _sent: Callable[[], None]  # called when there are frames to write
+    _ended: Callable[[Stream], None]  # called when a response is complete or canceled
+    #: Streams that wait to send, in the order in which they began to wait.
+    _blocked: dict[Stream, None] = field(default_factory=dict)
+    paused: bool = False  # whether the client does not read
+
+    async def send(
+        self, stream: Stream, data: bytes, *, head: Head | None = None, trailers: Fields | None = None
+    ) -> None:
+        """Send content, after the head and before the trailers if they are given.
+
+        Without trailers, more content can follow. Empty trailers end the response but leave the request open. Waits
+        until the flow-control windows have room. Raises `ClientDisconnected`.
+        """
+        _check(stream)
+        if len(data) > self._room(stream):
+            self._http2.send(stream.id, head=head)
+            self._sent()
+            await self._send_in_pieces(stream, data)
+            head, data = None, b""
+        self._http2.send(stream.id, head=head, data=data, trailers=trailers)
+        if trailers is None:
+            self._sent()
+        else:
+            self._end(stream, stop_request=bool(trailers))
+
+    def finish(self, stream: Stream, head: Head | None, trailers: Fields) -> None:
+        """End a response without further content, after the head if it is given. Raises `ClientDisconnected`."""
+        _check(stream)
+        self._http2.send(stream.id, head=head, trailers=trailers)
+        self._end(stream, stop_request=True)
+
+    def wake_next(self) -> None:
+        """Resume the first waiting stream that can send.
+
+        It resumes the next one when it has sent, because a client can open a window by a single byte.
+        """
+        if not self.paused:
+            for stream in self._blocked:
+                if self._http2.window(stream.id) > 0:
+                    stream.wake()
+                    return
+
+    def _room(self, stream: Stream) -> int:
+        """Return the number of bytes that a stream can send now."""
+        return 0 if self.paused else min(self._http2.window(stream.id), MAX_CONTENT)
+
+    async def _send_in_pieces(self, stream: Stream, data: bytes) -> None:
+        until = self._loop.time() + self._write_seconds * (1 + len(data) // _TIMED_BYTES)
+        start = 0
+        try:
+            while start < len(data):
+                if (room := self._room(stream)) <= 0:
+                    await self._wait(stream, until)
+                    continue
+                self._http2.send(stream.id, data=data[start : start + room])
+                self._sent()
+                start += room
+        finally:
+            self.wake_next()
+
+    async def _wait(self, stream: Stream, until: float) -> None:
+        """Wait until the stream can send. Raises `ClientDisconnected` if that takes too long."""
+        self.wake_next()
+        self._blocked[stream] = None
+        stream.blocked = self._loop.create_future()
+        try:
+            async with asyncio.timeout_at(until):
+                await stream.blocked
+        except TimeoutError:
+            if not stream.cut:
+                stream.cut = True
+                self._http2.reset(stream.id, CANCELLED)
+                self._sent()
+                self._ended(stream)
+        finally:
+            del self._blocked[stream]
+            stream.blocked = None
+        _check(stream)
+
+    def _end(self, stream: Stream, *, stop_request: bool) -> None:
+        """Forget a stream whose response is complete. Reset it if its request is not complete and should stop."""
+        if stop_request and not stream.ended:
+            stream.cut = True
+            self._http2.reset(stream.id, ANSWERED)
+        self._sent()
+        self._ended(stream)
+
+
+def _check(stream: Stream) -> None:
+    if stream.cut:
+        raise ClientDisconnected

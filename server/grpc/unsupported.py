@@ -1,0 +1,53 @@
+"""Responses to clients that do not speak gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+
+from sentiment_conv1d.server.errors import ClientDisconnected
+from sentiment_conv1d.server.grpc.http2 import Head
+from sentiment_conv1d.server.grpc.sender import Sender
+from sentiment_conv1d.server.grpc.stream import Stream
+
+_WRONG_PROTOCOL = b"this port serves gRPC over HTTP/2 only\n"
+
+#: The first bytes of HTTP/1.1 requests, and the answer to them.
+HTTP1_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC")
+HTTP1_REFUSAL = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\n"
+    b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+) % (len(_WRONG_PROTOCOL), _WRONG_PROTOCOL)
+
+_HEAD = Head(415, [(b"content-type", b"text/plain")])
+_CONTENT = b"this port serves gRPC only\n"
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Unsupported(Stream):
+    """An HTTP/2 request that is not a gRPC call. It gets an answer and stays open until the client ends it."""
+
+    _sender: Sender
+    _loop: asyncio.AbstractEventLoop
+    _task: asyncio.Task[None] = field(init=False)
+
+    @property
+    def parked(self) -> bool:
+        return True
+
+    def began(self) -> None:
+        self._task = self._loop.create_task(self._answer())
+
+    def received(self, data: bytes) -> None:
+        pass
+
+    def lost(self) -> None:
+        self._task.cancel()
+
+    def watch(self, now: float) -> None:
+        pass
+
+    async def _answer(self) -> None:
+        with contextlib.suppress(ClientDisconnected):
+            await self._sender.send(self, _CONTENT, head=_HEAD, trailers=())

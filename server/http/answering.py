@@ -1,0 +1,113 @@
+"""Answers the requests of a connection one after the other, with and without tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import abstractmethod
+
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from sentiment_conv1d.server.http.asgi import PIECE_BYTES
+from sentiment_conv1d.server.http.fast_path import AtOnce, FastRequest, Handler
+from sentiment_conv1d.server.http.parsing import ParsingProtocol
+from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.turns import Turns
+
+logger = logging.getLogger(__name__)
+
+#: Seconds of the event loop that a request through ASGI takes, and the next piece of a large answer.
+ASGI_SECONDS = 0.0005
+_PIECE_SECONDS = 0.00003
+
+
+class AnsweringProtocol(ParsingProtocol):
+    """The answering half of a connection: the requests of the fast path, and the order of all requests.
+
+    Large answers without a task are sent piece by piece, and pipelined requests start, in the turns of the connection.
+    """
+
+    def __init__(
+        self, config: Config, server_state: ServerState, loop: asyncio.AbstractEventLoop, buffers: Buffers, turns: Turns
+    ) -> None:
+        super().__init__(config, server_state, loop, buffers, turns)
+        self._running: asyncio.Task[None] | None = None  # the task of a request on the fast path, until it is answered
+        self._sending: FastRequest | None = None  # such a request without a task, until its answer is written
+        self._sent = 0  # answers without a task
+        self._next = False  # whether the first request of the pipeline waits for a turn
+
+    @abstractmethod
+    def _await_request(self) -> None:
+        """Called when all requests that have arrived are answered."""
+
+    def resume_writing(self) -> None:
+        """Go on with an answer when the client has read most of what was written."""
+        super().resume_writing()
+        if self._sending is not None:
+            self._take_turn(PIECE_BYTES)
+
+    @property
+    def _idle(self) -> bool:
+        """Return whether no request is being answered."""
+        answered = self._running is None and self._sending is None
+        return answered and (self.cycle is None or self.cycle.response_complete)
+
+    def _answer(self, request: FastRequest) -> None:
+        """Answer a complete request of the fast path."""
+        if isinstance(handler := request.handler, AtOnce):
+            self._sent += 1
+            self._sending = request
+            handler.answer(request)
+            self._end_if_sent(request)
+            return
+        self._turns.spend()
+        self._running = task = self.loop.create_task(self._serve(request, handler))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _start_next(self) -> None:
+        """Start the first request of the pipeline when it is the connection's turn."""
+        self._next = True
+        self._take_turn(PIECE_BYTES)
+
+    def _stop_sending(self) -> None:
+        """Drop an answer that is not written, because the connection is lost."""
+        if self._sending is not None:
+            self._sending.charge.release()
+            self._sending = None
+
+    @property
+    def _pending(self) -> bool:
+        return self._next or (self._sending is not None and not self.flow.write_paused)
+
+    def _go_on(self) -> None:
+        if (sending := self._sending) is not None:
+            self._turns.spend(_PIECE_SECONDS)
+            sending.send_piece()
+            self._end_if_sent(sending)
+            return
+        self._next = False
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._await_request()
+
+    def _end_if_sent(self, request: FastRequest) -> None:
+        """End a request without a task if its answer is written."""
+        if not request.unsent:
+            request.charge.release()
+            self._sending = None
+            self.on_response_complete()
+
+    async def _serve(self, request: FastRequest, handler: Handler) -> None:
+        try:
+            await handler(request)
+        except Exception:
+            logger.exception("%s failed", request.target.decode())
+            self.transport.abort()
+        finally:
+            request.charge.release()
+            self.admitted = self.admitted or request.admitted
+            self._running = None
+            self.on_response_complete()

@@ -1,0 +1,103 @@
+"""The fast path: requests that bypass ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from sentiment_conv1d.server.errors import ClientDisconnected
+from sentiment_conv1d.server.http import headers
+from sentiment_conv1d.server.http.asgi import PIECE_BYTES
+from sentiment_conv1d.server.http.request import Answer, HttpRequest
+from sentiment_conv1d.server.network.buffers import BODY_FACTOR
+
+#: Answers a request. It raises no error that the client caused. It is canceled if the client disconnects.
+Handler = Callable[[HttpRequest], Coroutine[Any, Any, None]]
+
+
+class AtOnce(NamedTuple):
+    """Answers a request without a task: `answer` calls `FastRequest.reply`, and raises no error."""
+
+    answer: Callable[[FastRequest], None]
+
+
+#: Returns the handler of a POST request with this target and these headers, or None if it has to go through ASGI.
+FindHandler = Callable[[bytes, Mapping[bytes, bytes]], Handler | None]
+
+#: Returns the handler of a GET request in the same way.
+FindDocument = Callable[[bytes, Mapping[bytes, bytes]], AtOnce | None]
+
+
+class Wire(NamedTuple):
+    """The interface of a connection that its requests use."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    client: str | None
+    certified: bool
+    common: Callable[[], bytes]  # header lines of all responses
+    last: Callable[[], bool]  # whether the connection closes after this response, even if the client wants to keep it
+
+
+_NOTHING = memoryview(b"")
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class FastRequest(HttpRequest):
+    """A request that collects its body with `add`. `handler` answers it when the body is complete."""
+
+    handler: Handler | AtOnce
+    _wire: Wire
+    _keep_alive: bool
+    _body: bytearray = field(default_factory=bytearray, init=False)
+    unsent: memoryview = field(default=_NOTHING, init=False)  # the rest of the answer's body, after `reply`
+    _close: bool = field(default=False, init=False)  # after the answer
+
+    def add(self, body: bytes) -> None:
+        """Append to the body. Raises `Overloaded`."""
+        self.charge.add(BODY_FACTOR * len(body))
+        self._body += body
+
+    def take_body(self) -> bytes:
+        """Return the body and drop the reference to it."""
+        body, self._body = bytes(self._body), bytearray()
+        return body
+
+    async def body(self, limit: int, seconds: float) -> bytes:
+        return self.take_body()
+
+    async def send(self, status: int, answer: Answer, request_id: str) -> None:
+        if self._wire.transport.is_closing():
+            raise ClientDisconnected
+        self.reply(status, answer, request_id)
+        while self.unsent:  # the next piece, when the client has read most of the previous one
+            await self._wire.flow.drain()
+            if self._wire.transport.is_closing():
+                raise ClientDisconnected
+            self.send_piece()
+
+    def reply(self, status: int, answer: Answer, request_id: str) -> None:
+        """Write the response, or its head and leave the body in `unsent` for `send_piece`, which shares its memory."""
+        wire, body = self._wire, answer.body
+        if wire.transport.is_closing():
+            return
+        self._close = close = not self._keep_alive or wire.last() or headers.CLOSE in answer.headers
+        head = headers.head(status, wire.common(), answer, request_id, close=close)
+        if body and (len(body) > PIECE_BYTES or wire.flow.write_paused):
+            wire.transport.write(head)
+            self.unsent = memoryview(body)
+        else:
+            wire.transport.write(head + body)
+            if close:
+                wire.transport.close()
+
+    def send_piece(self) -> None:
+        """Write the next piece of the body. The connection must be open."""
+        self._wire.transport.write(self.unsent[:PIECE_BYTES])
+        self.unsent = self.unsent[PIECE_BYTES:]
+        if self._close and not self.unsent:
+            self._wire.transport.close()

@@ -1,0 +1,90 @@
+"""The headers of every response, over ASGI and on the fast path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from sentiment_conv1d.server.errors import (
+    MethodNotAllowed,
+    RequestError,
+    RequestTimeout,
+    ShutDown,
+    TooLarge,
+    Unauthorized,
+)
+from sentiment_conv1d.server.http.request import Answer
+from sentiment_conv1d.server.request_ids import HEADER
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+REQUEST_ID = HEADER.lower().encode()
+
+CLOSE = (b"connection", b"close")
+
+#: Headers on which the answer of a document depends, or with which a GET request has a body.
+VARYING = {b"if-none-match", b"if-modified-since", b"content-length", b"transfer-encoding"}
+
+#: Added by uvicorn to every response: browsers must not guess another content type.
+EVERY_RESPONSE = [("x-content-type-options", "nosniff")]
+
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+
+
+def content_length(fields: Mapping[bytes, bytes]) -> int | None:
+    """Return the Content-Length of a request, which the parser has checked, or None if it has none."""
+    length = fields.get(b"content-length")
+    # Python refuses to convert more than 4,300 digits, and leading zeros are allowed.
+    return None if length is None else int(length.lstrip(b"0") or b"0")
+
+
+def of_answer(answer: Answer, request_id: str) -> Headers:
+    """Return the headers of an answer or an error."""
+    return (
+        (b"content-type", answer.content_type),
+        (b"content-length", b"%d" % len(answer.body)),
+        (REQUEST_ID, request_id.encode()),
+        *answer.headers,
+    )
+
+
+def of_page(given: Iterable[tuple[bytes, bytes]], request_id: str, scheme: str) -> Headers:
+    """Return the headers to add to a response of FastAPI."""
+    strict = (STRICT_TRANSPORT,) if scheme == "https" else ()
+    return (*given, (REQUEST_ID, request_id.encode()), *strict)
+
+
+def of_error(error: RequestError) -> Headers:
+    """Return the additional headers of an error."""
+    headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if isinstance(error, Unauthorized):
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
+    if isinstance(error, TooLarge | RequestTimeout | ShutDown):
+        headers.append(CLOSE)  # the rest of the body can still arrive
+    return tuple(headers)
+
+
+def head(status: int, common: bytes, answer: Answer, request_id: str, *, close: bool) -> bytes:
+    """Return the status line and the headers of `of_answer` as bytes; `common` are the header lines of all responses.
+
+    This is a single format operation, because the fast path runs it for every request.
+    """
+    return b"%b%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n" % (
+        STATUS_LINE[status],
+        common,
+        answer.content_type,
+        len(answer.body),
+        request_id.encode(),
+        lines(answer.headers) if answer.headers else b"",
+        b"connection: close\r\n" if close and CLOSE not in answer.headers else b"",
+    )
+
+
+def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return header lines as bytes."""
+    return b"".join([name + b": " + value + b"\r\n" for name, value in headers])

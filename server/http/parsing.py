@@ -1,0 +1,190 @@
+"""Reads HTTP/1.1 within limits: feeds the parser in slices, and limits the size of heads and trailers."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from time import perf_counter
+
+import httptools
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from sentiment_conv1d.server.errors import HeadTooLarge, Malformed, RequestError
+from sentiment_conv1d.server.http import framing
+from sentiment_conv1d.server.http.asgi import DISCARD_BYTES
+from sentiment_conv1d.server.network.buffers import Buffers, Charge
+from sentiment_conv1d.server.network.receiver import has_unread
+from sentiment_conv1d.server.network.turns import Turns
+
+#: The most bytes of a request line with headers, of trailers, or of anything else between two pieces of a body.
+MAX_HEAD_BYTES = 65_536
+
+#: The most headers of a request. Each takes more memory than its bytes.
+MAX_HEADERS = 128
+
+#: Bytes of an incomplete head that are not charged: every idle connection can have them.
+FREE_HEAD_BYTES = 4096
+
+#: Bytes that are parsed between two checks of the limits.
+_SLICE_BYTES = 4096
+
+
+class ParsingProtocol(HttpToolsProtocol, ABC):
+    """The reading half of a connection, which takes turns with other connections.
+
+    It calls `_refuse` with the error if the bytes are invalid, and parses nothing more.
+    """
+
+    def __init__(
+        self, config: Config, server_state: ServerState, loop: asyncio.AbstractEventLoop, buffers: Buffers, turns: Turns
+    ) -> None:
+        super().__init__(config, server_state, {}, loop)
+        self._buffers = buffers
+        self._turns = turns
+        self._make_parser()
+        self._charge = Charge(buffers)  # the charge of the request that is being read
+        self._reading = self._in_head = self._begun = False  # its state
+        self._received = b""  # bytes that are not parsed yet
+        self._waiting = False  # whether it waits for its turn to parse them, or to go on with an answer
+        self._in_turn = False  # whether it does so
+        self.admitted = False  # whether an earlier request had access
+        self._buffered_by_parser = 0  # bytes of the pieces since the last one with a callback, or 0 after a callback
+        self._discarded = 0  # discarded bytes of a body whose response is complete
+        self._refusal: RequestError | None = None  # whether nothing more is read
+
+    @abstractmethod
+    def _refuse(self, error: RequestError) -> None:
+        """Reject bytes that are not a valid request."""
+
+    @abstractmethod
+    def _began_head(self) -> None:
+        """Called when the first bytes of a head have arrived."""
+
+    @property
+    @abstractmethod
+    def _pending(self) -> bool:
+        """Whether the next request can start, or the next piece of an answer can be sent."""
+
+    @abstractmethod
+    def _go_on(self) -> None:
+        """Start that request, or send that piece."""
+
+    # Called by the event loop.
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the bytes, now or when it is this connection's turn."""
+        if self._refusal is not None and not self._waiting:
+            self._discard(len(data))
+            return
+        self._received += data
+        self._take_turn(len(data))
+
+    # Called by `Turns`.
+
+    def read(self, until: float) -> bool:
+        """Answer and parse until `until`, a time of `perf_counter`. Returns whether there is more to do."""
+        self._in_turn = True
+        while (self._received or self._pending) and not self.transport.is_closing():
+            if self._pending:
+                self._go_on()
+            data, self._received = self._received[:_SLICE_BYTES], self._received[_SLICE_BYTES:]
+            if data:
+                self._parse(data)
+            if (self._received or self._pending) and perf_counter() >= until:
+                self._in_turn = False
+                return True
+        self._in_turn = False
+        self._received = b""
+        if self._waiting:
+            self._waiting = False
+            if not self.flow.read_paused and not self.transport.is_closing():
+                self.transport.resume_reading()
+        return False
+
+    def _take_turn(self, size: int) -> None:
+        """Work now or when it is this connection's turn; `size` is the number of bytes to parse or to send."""
+        if self._in_turn:
+            return
+        if self._waiting or not self._turns.read(self, size):
+            self._waiting = True
+            self.transport.pause_reading()
+
+    # Called by the parser.
+
+    def on_message_begin(self) -> None:
+        """Handle the first byte of a request."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self._charge = Charge(self._buffers)
+        self._reading = self._in_head = True
+        self._begun = False
+        self._buffered_by_parser = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Handle a header or a trailer: uvicorn's method with a limit."""
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+        if len(self.headers) > MAX_HEADERS:
+            raise HeadTooLarge(f"there are more than {MAX_HEADERS} headers, which is the limit")
+
+    def _make_parser(self) -> None:
+        """Create a parser that does not check the version, or the bytes after the last request: this class does."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_version=True, lenient_data_after_close=True)
+
+    def _parse(self, data: bytes) -> None:
+        if self._refusal is not None or self.transport.is_closing():
+            self._discard(len(data))
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._refuse_unparsed(error.__context__)  # what a callback raised
+        else:
+            if self._reading:
+                self._check_buffered(len(data))
+
+    def _check_buffered(self, count: int) -> None:
+        """Limit and charge the memory that the parser holds: an incomplete head or incomplete trailers."""
+        stepped = not self._buffered_by_parser
+        self._buffered_by_parser += count
+        if stepped and self._in_head:
+            self._began_head()
+        try:
+            if (self._in_head or not stepped) and self._buffered_by_parser > FREE_HEAD_BYTES:
+                self._charge.add(count)
+            if self._buffered_by_parser > MAX_HEAD_BYTES:
+                raise HeadTooLarge(f"the headers have more than {MAX_HEAD_BYTES} bytes, which is the limit")
+        except RequestError as error:
+            self._refuse(error)
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Parse the request again without its upgrade, because the parser treats its body as the new protocol."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(Malformed("CONNECT is for proxies"))
+            return
+        self._charge.release()  # its head is charged again
+        head = framing.without_upgrade(method, self.url, self.parser.get_http_version(), self.headers)
+        self._make_parser()
+        self._received = head + rest + self._received
+
+    def _discard(self, count: int) -> None:
+        """Count discarded bytes, up to a limit."""
+        self._discarded += count
+        if self._discarded > DISCARD_BYTES:
+            self.transport.abort()
+
+    def _refuse_unparsed(self, error: BaseException | None) -> None:
+        """Reject the request at which the parser stopped, unless the connection is closed."""
+        if not self.transport.is_closing():
+            self._refuse(error if isinstance(error, RequestError) else Malformed("what arrived is not HTTP/1.1"))
+
+    def _has_unread(self) -> bool:
+        """Return whether there are bytes that are not parsed, here or in the socket."""
+        return not self.transport.is_closing() and (bool(self._received) or has_unread(self.transport))

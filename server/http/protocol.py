@@ -1,0 +1,376 @@
+"""Uvicorn's HTTP/1.1 connection with stricter limits and a fast path.
+
+Bytes that are not HTTP/1.1 get an error in JSON, after the responses to the requests before them. Heads and trailers
+are limited in size and time. All memory of a request is charged. Slow readers are disconnected. An offer to upgrade to
+HTTP/2, which Java's client and `curl --http2` send with a body, is declined without losing the body.
+
+The fast path bypasses ASGI, whose messages and tasks cost as much as a short text. The handler of a request is called
+with the complete body and writes the response to the connection. It is used for batches of up to a few dozen reviews,
+and for answers that exist already, such as health and documents, which need no task. Large ones of these are sent piece
+by piece in the turns of the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from sentiment_conv1d.server.errors import HeadTooLarge, Overloaded, RequestError
+from sentiment_conv1d.server.http import framing, headers
+from sentiment_conv1d.server.http.answering import ASGI_SECONDS, AnsweringProtocol
+from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, DISCARD_SECONDS, PIECE_BYTES, TASK
+from sentiment_conv1d.server.http.fast_path import FastRequest, FindDocument, FindHandler, Wire
+from sentiment_conv1d.server.http.parsing import FREE_HEAD_BYTES
+from sentiment_conv1d.server.http.refusal import refusal
+from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers
+from sentiment_conv1d.server.network.turns import Turns
+
+logger = logging.getLogger(__name__)
+
+#: The most requests of a connection that wait for the response to an earlier one.
+MAX_PIPELINED = 32
+
+#: Memory of a waiting request, and of each of its headers, without the bytes of head and body. At most 2.4 kB and 137 B
+#: were measured with Python 3.11.
+_REQUEST_BYTES = 2560
+_HEADER_BYTES = 144
+
+#: Seconds that idle connections stay open at shutdown, because a request can be on its way.
+_FAREWELL_SECONDS = 0.5
+
+
+class Protocol(AnsweringProtocol):
+    """One connection. It calls `lost` with itself when the connection is lost, and `failed` if what arrives is refused.
+
+    `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.
+    `draining` returns whether the service is shutting down, so that responses ask clients to close the connection.
+    `header_timeout` and `write_timeout` are seconds for the head of a request and for reading a response. `watch`
+    enforces them and the idle timeout.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        loop: asyncio.AbstractEventLoop,
+        lost: Callable[[Protocol], None],
+        *,
+        find_handler: FindHandler | None = None,
+        find_document: FindDocument | None = None,
+        buffers: Buffers,
+        turns: Turns,
+        draining: Callable[[], bool] = lambda: False,
+        failed: Callable[[str], None] = lambda reason: None,
+        header_timeout: float,
+        write_timeout: float,
+    ) -> None:
+        super().__init__(config, server_state, loop, buffers, turns)
+        self._lost = lost
+        self._find = {b"POST": find_handler, b"GET": find_document}
+        self._draining = draining
+        self._failed = failed
+        self._header_timeout = header_timeout
+        self._write_timeout = write_timeout
+        self._wire: Wire | None = None
+        self._incoming: FastRequest | None = None  # the request that is being read, if it is on the fast path
+        self._served: RequestResponseCycle | None = None  # the last request that went through ASGI
+        self._refused = self._ending = False
+        self._until: float | None = None
+        self._common_of: object = None  # the headers from which these lines were built
+        self._common = b""
+        self._unsent = 0  # bytes
+        self._unread: object = None  # the request whose response is paused because the client does not read
+        self._unread_since: float | None = None
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the idle timeout for the first request."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(PIECE_BYTES)
+        self._wait(self.timeout_keep_alive)
+        if self.scheme == "https":
+            self.app_state[CERTIFIED] = bool(transport.get_extra_info("peercert"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the requests that wait or are incomplete."""
+        running, served = self._running, self._served
+        if served is not None:  # uvicorn informs only the latest request
+            served.disconnected = True
+            served.message_event.set()
+            running = running or served.scope.get(TASK)  # type: ignore[assignment]
+        if running is not None:
+            running.cancel()
+        super().connection_lost(exc)
+        self._lost(self)
+        self._buffers.release(self._unsent)
+        if not self._begun:
+            self._charge.release()
+        for waiting, _ in self.pipeline:
+            waiting.scope[CHARGE].release()  # type: ignore[literal-required]
+        self.pipeline.clear()
+        self._stop_sending()
+        self.cycle = self._served = None  # type: ignore[assignment]  # a reference cycle
+
+    # Called by the parser.
+
+    def on_headers_complete(self) -> None:
+        """Start the request, unless it is parsed again without its upgrade, or is on the fast path."""
+        self._in_head = False
+        self._until = None
+        self._buffered_by_parser = 0
+        if self.parser.should_upgrade():
+            return
+        version = self.parser.get_http_version()
+        framing.check(self.url, version, self.headers)
+        method = self.parser.get_method()
+        find = self._find.get(method)
+        if find is not None and self._idle and not self.expect_100_continue:
+            fields = dict(self.headers)
+            if (handler := find(self.url, fields)) is not None:
+                keep_alive = version != "1.0" and self.parser.should_keep_alive()
+                wire = self._wire or self._make_wire()
+                client, certified = wire.client, wire.certified
+                self._incoming = FastRequest(
+                    method.decode(), self.url, fields, client, certified, self._charge, handler, wire, keep_alive
+                )
+                return
+        self._start()
+        self.headers = []  # trailers are not headers
+
+    def on_body(self, body: bytes) -> None:
+        """Handle a piece of a body."""
+        self._buffered_by_parser = 0
+        try:
+            if self._incoming is not None:
+                self._incoming.add(body)
+            elif self.cycle.response_complete:
+                self._discard(len(body))
+            elif self._charge.refusal is None:
+                self._charge.add(BODY_FACTOR * len(body))
+                super().on_body(body)
+        except Overloaded as error:  # the application waits for the body, and rejects the request
+            self._charge.refusal = error
+            self._leave_fast_path()
+            self.cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """Handle the last byte of a request."""
+        self._reading = False
+        self._buffered_by_parser = 0
+        if self.parser.should_upgrade():
+            return
+        if self._incoming is None:
+            super().on_message_complete()
+            if not self.pipeline:  # a large body pauses reading, but a disconnection has to be noticed
+                self.flow.resume_reading()
+            if self._idle:  # it was answered before it was complete
+                self._wait(self.timeout_keep_alive)
+            return
+        self._begun = True
+        request, self._incoming = self._incoming, None
+        self._answer(request)
+
+    # Called by uvicorn.
+
+    def on_response_complete(self) -> None:
+        """Start the next request, or wait for it. Unlike uvicorn's method, this needs no timer per request."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_next()
+        else:
+            self._await_request()
+
+    def _await_request(self) -> None:
+        """Wait for a request, or reject what has arrived instead."""
+        if self._refusal is not None:
+            self._write_refusal(self._refusal)
+        elif not self._reading:
+            self._wait(self.timeout_keep_alive)
+        elif self._in_head:
+            self._wait(self._header_timeout)
+        else:
+            self._discarded = 0
+            self._wait(DISCARD_SECONDS)
+
+    def shutdown(self) -> None:
+        """Finish the requests that have arrived or are on their way, then close."""
+        self._ending = True
+        if self._refused:
+            self.transport.close()
+        elif self._idle and self._until is not None:
+            self._until = min(self._until, self.loop.time() + _FAREWELL_SECONDS)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Start a request, unless a request on the fast path, which uvicorn does not know, runs before it."""
+        if self._running is not None or self._sending is not None:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
+            return
+
+        self._turns.spend(ASGI_SECONDS)
+        self._served = cycle
+
+        async def run(scope: Any, receive: Any, send: Any) -> None:
+            async def send_last(message: Any) -> None:
+                if message["type"] == "http.response.start" and self._is_last():
+                    message = message | {"headers": [*message["headers"], headers.CLOSE]}
+                # A closing connection is lost in the next turn of the event loop, and must not be written to.
+                cycle.disconnected = cycle.disconnected or self.transport.is_closing()
+                await send(message)
+
+            try:
+                await app(scope, receive, send_last)
+            except asyncio.CancelledError:
+                if not cycle.disconnected:
+                    raise
+            finally:
+                scope.pop(TASK, None)  # the task refers to the model that it has used
+                scope[CHARGE].release()
+                cycle.body = bytearray()  # the bytes that the client has not read
+
+        super()._start_asgi_task(cycle, run)
+
+    # Called by the listener.
+
+    @property
+    def idle_until(self) -> float | None:
+        """The event loop's time at which the connection closes unless a request begins, or its head ends.
+
+        None while a request is read or answered, and until the last byte of the response is sent. The rest of a request
+        that was answered early does not keep the connection open.
+        """
+        active = self._waiting or self.transport.is_closing() or self.transport.get_write_buffer_size()
+        return None if active else self._until
+
+    def watch(self, now: float) -> None:
+        """Enforce time limits. Called about once a second with the event loop's time.
+
+        A slow reader is disconnected even if the connection is closing, because unsent bytes keep it open.
+        """
+        try:
+            self._leave_fast_path()
+        except (httptools.HttpParserError, RequestError) as error:
+            self._refuse_unparsed(error)
+        overdue = self._until is not None and now >= self._until and not self._waiting
+        if overdue and (self._reading or self._refused or not self._has_unread()):
+            self.transport.close()
+        unsent = self.transport.get_write_buffer_size()
+        self._buffers.add(unsent - self._unsent)
+        self._unsent = unsent
+        request = (self._running or self.cycle, self._sent)
+        if not unsent:
+            self._unread = self._unread_since = None
+        elif self._unread_since is None or self._unread != request:
+            self._unread, self._unread_since = request, now
+        elif now - self._unread_since > self._write_timeout:
+            logger.info("a caller did not read its answer", extra={"client": self.client and self.client[0]})
+            self.transport.abort()
+
+    # Running requests.
+
+    def _make_wire(self) -> Wire:
+        client = None if self.client is None else self.client[0]
+        certified = bool(self.app_state.get(CERTIFIED))
+        self._wire = Wire(self.transport, self.flow, client, certified, self._common_lines, self._is_last)
+        return self._wire
+
+    def _common_lines(self) -> bytes:
+        fields = self.server_state.default_headers  # uvicorn creates a new list every second, with the current date
+        if fields is not self._common_of:
+            self._common_of, self._common = fields, headers.lines(fields)
+        return self._common
+
+    def _start(self) -> None:
+        """Pass the request to ASGI, as uvicorn does, or queue it behind the previous one."""
+        url, fields, expects = self.url, self.headers, self.expect_100_continue
+        HttpToolsProtocol.on_message_begin(self)
+        self.url, self.expect_100_continue = url, expects
+        self.headers += fields
+        self.scope[CHARGE] = self._charge  # type: ignore[literal-required]
+        super().on_headers_complete()
+        self._begun = True
+        if len(self.pipeline) > MAX_PIPELINED:
+            self._failed("limit")
+            self.transport.abort()
+            raise httptools.HttpParserError
+        size = sum(len(name) + len(value) for name, value in fields)
+        if self.pipeline or size > FREE_HEAD_BYTES:
+            # The slices were charged, except for the first and the last one of a head.
+            self._charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
+
+    def _leave_fast_path(self) -> None:
+        """Pass a request whose body arrives slowly to ASGI, which limits the time for it."""
+        request, self._incoming = self._incoming, None
+        if request is not None:
+            self._start()
+            super().on_body(request.take_body())
+
+    def _is_last(self) -> bool:
+        """Return whether the connection closes after the next response, because no request follows."""
+        return self._draining() and not self.pipeline and not self._reading and not self._has_unread()
+
+    def _began_head(self) -> None:
+        if self._idle:
+            self._wait(self._header_timeout)
+
+    def _wait(self, seconds: float) -> None:
+        """Set the time at which the connection closes unless the request, or its head, is complete."""
+        self._until = self.loop.time() + (min(seconds, _FAREWELL_SECONDS) if self._ending else seconds)
+
+    # Rejecting bytes that are not a request.
+
+    def _refuse(self, error: RequestError) -> None:
+        """Stop reading, and send an error after the responses to all earlier requests."""
+        self._failed("limit" if isinstance(error, HeadTooLarge | Overloaded) else "malformed")
+        if self._reading and self._begun and not self._break_off():
+            self.transport.close()
+            return
+        self._refusal = error.with_traceback(None)  # its frames refer to this connection: a reference cycle
+        self._reading = False
+        self.headers = []
+        if self._idle:
+            self._write_refusal(error)
+        else:
+            self.flow.pause_reading()
+
+    def _break_off(self) -> bool:
+        """Stop the request that is being read. Returns whether an error can be sent, because it has no response yet."""
+        cycle = self.cycle
+        if self.pipeline and self.pipeline[0][0] is cycle:
+            self.pipeline.popleft()
+            self._charge.release()
+            return True
+        if cycle.response_started:
+            return False
+        cycle.disconnected = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False  # the response is not preceded by one
+        cycle.message_event.set()
+        return True
+
+    def _write_refusal(self, error: RequestError) -> None:
+        """Send the last response. Unread bytes are read for a while, otherwise a reset could overtake the response."""
+        request_id = secrets.token_hex(8)
+        logger.warning("%s", error.message, extra={"request_id": request_id, "status": error.http_status.value})
+        self.transport.write(refusal(error, request_id, self.server_state.default_headers))
+        self._refused = True
+        self._incoming = None
+        if not self._begun:
+            self._charge.release()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._discarded = 0
+            self._wait(DISCARD_SECONDS)
+        else:
+            self.transport.close()

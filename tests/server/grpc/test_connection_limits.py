@@ -1,0 +1,571 @@
+"""Hostile and idle clients: their cost is limited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sentiment_conv1d.server.grpc import connection as module
+from sentiment_conv1d.server.grpc.http2 import _MAX_SILENT_BYTES as SILENT
+from sentiment_conv1d.server.grpc.http2 import MAX_REQUESTS, MAX_RESETS
+from sentiment_conv1d.server.network.turns import Turns
+from tests.server.grpc.caller import BUFFERED, HEAD, LIMITS, UNSUPPORTED, Caller, Loop, Request, fate
+from tests.service.grpc import wire
+from tests.service.grpc.wire import ACK, END_STREAM, PADDED, POST, PREFACE, Frame, data, frame, ping, request, settings
+
+#: The fields of a short request: POST, http, /, and an empty authority.
+SHORT = b"\x83\x86\x84\x81"
+
+
+def short(stream: int, *, ended: bool = True) -> bytes:
+    """Build a short request."""
+    return frame("HEADERS", 4 | ended, stream, SHORT)
+
+
+def numbers(count: int) -> range:
+    """Return the identifiers of `count` streams."""
+    return range(1, 2 * count + 1, 2)
+
+
+# Floods.
+
+#: The number of frames that a client may send, and the frames.
+FLOODS: dict[str, tuple[int, Callable[[int], bytes]]] = {
+    "rapid reset": (256, lambda number: short(number) + wire.reset(number)),
+    "resets of requests that are none of gRPC's": (
+        256,
+        lambda number: request(number, ended=False, head=UNSUPPORTED) + wire.reset(number),
+    ),
+    "windows that grow too large": (256, lambda number: short(number, ended=False) + wire.window(number, 2**31 - 1)),
+    "data after the end": (256, lambda number: short(number) + data(number, b"x")),
+    "settings": (400, lambda number: settings()),
+    "settings that change the window": (400, lambda number: settings((wire.INITIAL_WINDOW_SIZE, number))),
+    "settings that change the table": (400, lambda number: settings((wire.HEADER_TABLE_SIZE, number))),
+    "empty data": (SILENT // 9, lambda number: (b"" if number > 1 else short(1, ended=False)) + data(1)),
+    "empty data with padding": (
+        SILENT // 11,
+        lambda number: (b"" if number > 1 else short(1, ended=False)) + frame("DATA", PADDED, 1, b"\x01\0"),
+    ),
+    "priorities": (SILENT // 14, lambda number: frame("PRIORITY", 0, number, bytes((0, 0, 0, 0, 9)))),
+    "unknown frames": (SILENT // 9, lambda number: frame(0x16)),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_flood(loop: Loop, flood: str) -> None:
+    """A limited number of frames without effect is accepted, and more of them close the connection."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    most, flooding = FLOODS[flood]
+    for number in numbers(most):
+        caller.say(flooding(number))
+    assert not caller.transport.closing
+    caller.hear()
+    for number in numbers(most + 3)[most:]:
+        caller.say(flooding(number))
+    assert fate(caller.hear())[-1] == "GOAWAY ENHANCE_YOUR_CALM"
+    assert caller.transport.closing
+    assert all(each.gone for each in caller.requests.values())
+    caller.leave()
+
+
+def test_settings_over_time(caller: Caller) -> None:
+    """Some hundred SETTINGS per second are accepted."""
+    for _ in range(30):
+        assert [each.kind for each in caller.ask(settings() * 100)] == ["SETTINGS"] * 100
+        caller.wait(1)
+
+
+def test_refused_streams(loop: Loop) -> None:
+    """Streams over the limit are refused one by one, and too many of them close the connection."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    for number in numbers(LIMITS.streams + module._MAX_NOISE):
+        caller.say(short(number))
+    assert fate(caller.hear()) == [
+        f"RST_STREAM {number} REFUSED_STREAM"
+        for number in numbers(LIMITS.streams + module._MAX_NOISE)[LIMITS.streams :]
+    ]
+    assert fate(caller.ask(short(3001))) == ["RST_STREAM 3001 REFUSED_STREAM", "GOAWAY ENHANCE_YOUR_CALM"]
+    caller.leave()
+
+
+def test_calls_given_up(loop: Loop) -> None:
+    """A client that cancels many calls is asked to reconnect, and the calls that it does not cancel are answered."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    for number in numbers(MAX_RESETS - 1):
+        assert caller.ask(short(number) + wire.reset(number)) == []
+    caller.say(short(1001) + short(1003))
+    assert fate(caller.ask(wire.reset(1001))) == ["GOAWAY NO_ERROR"]
+    caller.requests[1003].answer(b"x")
+    assert caller.answers(caller.hear()) == {1003: b"x"}
+    caller.wait(2)
+    assert fate(caller.hear()) == ["GOAWAY NO_ERROR"]
+    assert caller.transport.closing and not caller.transport.aborted
+    caller.leave()
+
+
+def test_all_calls_given_up(loop: Loop) -> None:
+    """A client can cancel all of its calls at once, for example at their deadlines, without an error."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(b"".join(map(short, numbers(100))))
+    caller.say(b"".join(map(wire.reset, numbers(100))))
+    assert fate(caller.hear()) == ["GOAWAY NO_ERROR"]
+    caller.leave()
+
+
+def test_many_requests(loop: Loop) -> None:
+    """After many requests the client is asked to reconnect early enough, and every request is answered."""
+    caller = Caller(loop)
+    caller.greet()
+    for number in numbers(MAX_REQUESTS - 1):
+        assert {each.kind for each in caller.ask(short(number))} == {"HEADERS"}
+    frames = caller.ask(short(2 * MAX_REQUESTS - 1))
+    assert fate(frames) == ["GOAWAY NO_ERROR"]
+    frames += caller.ask(b"".join(map(short, range(2 * MAX_REQUESTS + 1, 2 * MAX_REQUESTS + 201, 2))))
+    assert len([each for each in frames if each.flags & END_STREAM and each.kind == "HEADERS"]) == 101
+    [last] = [each for each in frames if each.kind == "PING"]
+    caller.say(ping(last.payload, ACK))
+    assert fate(caller.hear()) == ["GOAWAY NO_ERROR"]
+    assert caller.transport.closing and not caller.transport.aborted
+    caller.leave()
+
+
+def test_acknowledgements_cost_nothing(caller: Caller) -> None:
+    """Frames that clients have to send are accepted in any number."""
+    assert caller.ask((frame("SETTINGS", ACK) + ping(flags=ACK) + wire.window(0, 1)) * 5000) == []
+    assert caller.answers(caller.ask(short(1))) == {1: b""}
+
+
+def test_data_after_the_end_of_a_stream(loop: Loop) -> None:
+    """Data that arrives after its stream has ended is accepted in any number of frames, and its window is returned."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(short(1, ended=False))
+    caller.requests[1].answer(b"no")
+    assert fate(caller.hear()) == ["RST_STREAM 1 NO_ERROR"]
+    for _ in range(3000):
+        caller.ask(data(1, bytes(16_384)))  # twice the connection's window
+    assert not caller.transport.closing
+    caller.leave()
+
+
+def test_pings(caller: Caller) -> None:
+    """Only four pings of a flood are answered."""
+    frames = caller.ask(ping() * 1000)
+    assert [each.kind for each in frames] == ["PING"] * 4 + ["GOAWAY"]
+    assert fate(frames) == ["GOAWAY ENHANCE_YOUR_CALM"]
+
+
+def test_early_pings(loop: Loop) -> None:
+    """A ping every ten seconds is accepted, and three faster ones without an answer in between are not."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(request(1) + request(3, ended=False))
+    for _ in range(5):
+        assert caller.ask(ping()) == [Frame("PING", ACK, 0, b"12345678")]
+        caller.wait(10)
+        caller.hear()
+    for _ in range(3):
+        assert fate(caller.ask(ping())) == []
+    caller.requests[1].answer(b"x")
+    assert caller.answers(caller.hear()) == {1: b"x"}
+    for _ in range(2):
+        assert fate(caller.ask(ping())) == []
+    [*_, goaway] = caller.ask(ping())
+    assert (goaway.kind, goaway.code, goaway.payload[8:]) == ("GOAWAY", "ENHANCE_YOUR_CALM", b"")
+    assert caller.transport.closing
+    caller.leave()
+
+
+def test_pings_between_answers_of_a_stream(loop: Loop) -> None:
+    """A client can ping after every answer of a stream, as clients that measure bandwidth do."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(request(1, ended=False))
+    each = caller.requests[1]
+    loop.run_until_complete(caller.connection.sender.send(each, b"a", head=HEAD))
+    for _ in range(20):
+        caller.say(ping())
+        loop.run_until_complete(caller.connection.sender.send(each, b"a"))
+    assert fate(caller.hear()) == []
+    caller.leave()
+
+
+# Memory.
+
+
+def test_half_a_frame(caller: Caller) -> None:
+    """One incomplete frame is accepted, and a client that sends only parts of frames is asked to disconnect."""
+    caller.say((16_384).to_bytes(3) + b"\0\0\0\0\0\1")
+    for _ in range(300):
+        caller.wait(1)
+        caller.say(bytes(50))
+    assert caller.unread < 16_384 + 9
+    assert caller.held == 0
+    caller.wait(4)
+    assert fate(caller.hear()) == ["GOAWAY NO_ERROR"] * 2
+    assert caller.transport.closing
+
+
+def unfinished(size: int = 16_384) -> bytes:
+    """Build a header block of 16 KiB or more without an end, and an incomplete frame."""
+    return frame("HEADERS", END_STREAM, 1, bytes(16_384)) + frame("CONTINUATION", 0, 1, bytes(size))[:-1]
+
+
+def test_incomplete_blocks_are_counted(caller: Caller) -> None:
+    """The bytes of a header block beyond one frame count in memory until the block ends."""
+    caller.say(unfinished())
+    assert caller.held == module._COPIES * (caller.unread - module._UNCOUNTED) == 3 * 16_392
+    [goaway] = caller.ask(b"x" + frame("CONTINUATION", 4, 1, b""))
+    assert (goaway.kind, caller.held) == ("GOAWAY", 0)
+
+
+@pytest.mark.parametrize("end", ["lost", "failed", "shut down"])
+def test_incomplete_blocks_are_released(loop: Loop, end: str) -> None:
+    """This memory is released at every kind of end of the connection."""
+    caller = Caller(loop)
+    caller.greet()
+    caller.say(unfinished())
+    assert caller.held > 0
+    if end == "failed":
+        caller.say(bytes(1) + data(1, b"x"))
+        assert caller.held == 0
+    elif end == "shut down":
+        caller.connection.shutdown()
+        caller.wait(2)
+        assert caller.transport.closing
+    caller.leave()
+
+
+def test_no_memory_for_incomplete_blocks(caller: Caller) -> None:
+    """If there is no memory for the header block, the connection is closed."""
+    caller.buffers.hold(BUFFERED - 1000)
+    assert fate(caller.ask(unfinished())) == ["GOAWAY ENHANCE_YOUR_CALM"]
+    assert caller.transport.closing
+    caller.buffers.release(BUFFERED - 1000)
+
+
+def test_unread_answers(loop: Loop) -> None:
+    """The server stops reading from a client that sends requests and reads nothing, and counts the unsent bytes."""
+    caller = Caller(loop)
+    caller.greet()
+    number = 1
+    while caller.transport.reading:
+        caller.say(short(number, ended=False) + data(number, bytes(1000), ended=True))
+        caller.settle()
+        number += 2
+    assert len(caller.transport.unread) < 40_000
+    caller.wait(1)
+    assert caller.buffers._held == len(caller.transport.unread)
+    frames = caller.hear()
+    assert caller.answers(frames) == {each: bytes(1000) for each in range(1, number, 2)}
+    caller.leave()
+
+
+# Turns of the event loop.
+
+
+@pytest.fixture
+def ticking(loop: Loop) -> Iterator[Loop]:
+    """Return an event loop whose clock advances at every frame."""
+    loop.tick = 0.00001
+    yield loop
+    loop.tick = 0.0
+
+
+HEAVY = {
+    "windows": wire.window(0, 1) * 20_000,
+    "data byte by byte": data(1, b"x") * 20_000,
+    "requests": b"".join(short(number) + wire.window(0, 1) * 100 for number in range(3, 103, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+def test_others_get_their_turn(ticking: Loop, kind: str) -> None:
+    """Many frames that arrive at once are read in several turns, and the server receives nothing meanwhile."""
+    caller = Caller(ticking, Request)
+    caller.greet()
+    caller.say(short(1, ended=False))
+    caller.say(HEAVY[kind])
+    turns = 0
+    while not caller.transport.reading:
+        assert caller.connection.idle_until is None
+        ticking.turn()
+        turns += 1
+    assert turns >= 2
+    assert caller.unread == 0
+    assert "GOAWAY" not in {each.kind for each in caller.hear()}
+    caller.leave()
+
+
+def test_turns_keep_the_order(ticking: Loop) -> None:
+    """Bytes that arrive during other connections' turns are read in order, and a failure drops them."""
+    caller = Caller(ticking)
+    caller.greet()
+    caller.say(wire.window(0, 1) * 5000 + short(1, ended=False))
+    left, more = caller.unread, data(1, b"after", ended=True)
+    caller.connection.data_received(more)  # as TLS does, which still has it
+    assert caller.unread == left + len(more)
+    assert caller.answers(caller.hear()) == {1: b"after"}
+    caller.say(wire.window(0, 1) * 5000 + data(0) + short(3))
+    assert fate(caller.hear()) == ["GOAWAY PROTOCOL_ERROR"]
+    assert set(caller.requests) == {1}
+    caller.leave()
+
+
+def test_turns_of_a_client_that_does_not_read(ticking: Loop) -> None:
+    """The server does not receive from a client that does not read, even after its turns."""
+    caller = Caller(ticking, Request)
+    caller.greet()
+    caller.say(short(1))
+    caller.requests[1].answer(bytes(65_530))
+    caller.settle()
+    assert not caller.transport.reading
+    caller.connection.data_received(wire.window(0, 1) * 5000)
+    caller.settle()
+    assert caller.unread == 0 and not caller.transport.reading
+    assert caller.answers(caller.hear()) == {1: bytes(65_530)}
+    assert caller.transport.reading
+    caller.leave()
+
+
+def test_lost_between_turns(ticking: Loop) -> None:
+    """A connection that closes before its turn is not read, counts no memory and takes no more turns."""
+    turns = Turns(ticking)
+    caller = Caller(ticking, turns=turns)
+    caller.greet()
+    caller.say(wire.window(0, 1) * 5000 + short(1))
+    assert any(turns._waiting)
+    caller.leave()
+    assert caller.requests == {}
+    assert not any(turns._waiting) and not turns._begun
+
+
+def test_defect_in_a_turn(ticking: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected exception closes its own connection, and the others continue."""
+    turns = Turns(ticking)
+    broken, other = (Caller(ticking, Request, turns=turns) for _ in range(2))
+    for caller in (broken, other):
+        caller.greet()
+        caller.say(short(1, ended=False) + wire.window(0, 1) * 1000)
+    broken.requests[1].complete = True  # which `received` does not expect
+    broken.connection.data_received(data(1, b"x"))
+    other.connection.data_received(data(1, b"x"))
+    other.settle()
+    assert broken.transport.closing and "a gRPC connection failed" in caplog.text
+    assert other.requests[1].body == b"x" and other.transport.reading
+    broken.leave()
+    other.leave()
+
+
+# Time.
+
+
+@pytest.mark.parametrize("said", [b"", PREFACE[:20], PREFACE, PREFACE + settings()[:-1]])
+def test_handshake(loop: Loop, said: bytes) -> None:
+    """A client that has not sent its SETTINGS after `handshake_seconds` is disconnected, even if it sends bytes."""
+    caller = Caller(loop, Request)
+    caller.say(said)
+    caller.wait(10)
+    assert not caller.transport.closing
+    caller.wait(1)
+    assert caller.transport.aborted
+    caller.leave()
+
+
+def test_handshake_in_time(loop: Loop) -> None:
+    """A client that has completed the handshake can wait."""
+    caller = Caller(loop)
+    caller.wait(9)
+    caller.greet()
+    caller.wait(9)
+    assert caller.answers(caller.ask(request(1))) == {1: b""}
+    caller.leave()
+
+
+def test_idle(loop: Loop) -> None:
+    """A connection without a stream for `idle_seconds` is asked to disconnect, and closed a little later."""
+    caller = Caller(loop)
+    caller.greet()
+    caller.live(200)
+    assert caller.answers(caller.ask(request(1))) == {1: b""}
+    caller.live(300)
+    assert caller.hear() == []
+    caller.wait(2)
+    assert fate(caller.hear()) == ["GOAWAY NO_ERROR"]
+    assert not caller.transport.closing
+    caller.wait(2)
+    assert fate(caller.hear()) == ["GOAWAY NO_ERROR"]
+    assert caller.transport.closing and not caller.transport.aborted
+    caller.leave()
+
+
+def test_stream_is_not_idle(loop: Loop) -> None:
+    """A stream keeps its connection open while the client answers pings."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(request(1))
+    caller.live(3000)
+    assert caller.hear() == []
+    caller.leave()
+
+
+def test_idle_until(loop: Loop) -> None:
+    """Idle connections and those with parked calls are evicted, least recently active first, and busy ones never."""
+    caller = Caller(loop, Request)
+    born = loop.now
+    caller.say(PREFACE)
+    assert caller.connection.idle_until is None  # the server's SETTINGS are unread
+    caller.hear()
+    assert caller.connection.idle_until == born + LIMITS.handshake_seconds
+    loop.now += 5
+    caller.ask(settings())
+    caller.connection.watch(loop.now)
+    assert caller.connection.idle_until == born + LIMITS.idle_seconds
+    caller.say(request(1) + request(3))
+    assert caller.connection.idle_until is None
+    caller.wait(7)
+    for each in caller.requests.values():
+        each.waiting = True
+    parked = loop.now + LIMITS.idle_seconds
+    assert caller.connection.idle_until == parked
+    caller.wait(7)
+    assert caller.connection.idle_until == parked
+    caller.requests[1].waiting = False
+    assert caller.connection.idle_until is None
+    for each in caller.requests.values():
+        each.answer(b"x")
+    caller.hear()
+    assert caller.connection.idle_until == loop.now + LIMITS.idle_seconds
+    caller.transport.close()
+    assert caller.connection.idle_until is None
+    caller.leave()
+
+
+def test_age(loop: Loop) -> None:
+    """A connection older than `age_seconds` is asked to reconnect, and its streams get the same time again."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(request(1))
+    caller.live(3600)
+    assert caller.hear() == []
+    caller.wait(1)
+    assert fate(caller.hear()) == ["GOAWAY NO_ERROR"]
+    caller.wait(2)
+    assert fate(caller.hear()) == ["GOAWAY NO_ERROR"]
+    caller.live(3590)
+    assert not caller.transport.closing
+    caller.wait(10)
+    assert caller.transport.aborted
+    caller.leave()
+
+
+def test_silent_client(loop: Loop) -> None:
+    """A client that sends nothing for `write_seconds` is pinged, and disconnected if it does not answer."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(request(1))
+    caller.wait(30)
+    assert caller.hear() == []
+    caller.wait(1)
+    [asked] = caller.hear()
+    assert (asked.kind, asked.flags) == ("PING", 0)
+    caller.say(ping(asked.payload, ACK))
+    caller.wait(30)
+    assert caller.hear() == []
+    caller.wait(30)
+    assert {each.kind for each in caller.hear()} == {"PING"}
+    assert not caller.transport.closing
+    caller.wait(1)
+    assert caller.transport.aborted
+    caller.leave()
+
+
+def test_silent_client_after_its_goaway(loop: Loop) -> None:
+    """A client that has sent a GOAWAY and answers pings is not disconnected while it waits for an answer."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(request(1) + wire.go_away())
+    for _ in range(4):
+        caller.wait(31)
+        for each in caller.hear():
+            if each.kind == "PING":
+                caller.say(ping(each.payload, ACK))
+    assert not caller.transport.closing
+    caller.requests[1].answer(b"x")
+    assert caller.answers(caller.hear()) == {1: b"x"}
+    assert caller.transport.closing and not caller.transport.aborted
+    caller.leave()
+
+
+def test_client_that_reads_nothing(loop: Loop) -> None:
+    """A client that reads nothing for `write_seconds` is disconnected."""
+    caller = Caller(loop, Request)
+    caller.greet((wire.INITIAL_WINDOW_SIZE, 10**6))
+    caller.say(wire.window(0, 10**6) + request(1))
+    caller.requests[1].answer(bytes(200_000))
+    caller.wait(30)
+    assert not caller.transport.closing
+    caller.wait(2)
+    assert caller.transport.aborted
+    caller.leave()
+    assert caller.requests[1].gone
+
+
+def test_client_that_reads_slowly(loop: Loop) -> None:
+    """A client that reads slowly is not treated as silent while the server does not receive from it."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(request(1))
+    caller.requests[1].answer(bytes(65_500))
+    caller.settle()
+    frames: list[Frame] = []
+    while caller.transport.unread and len(frames) < 4:
+        caller.wait(9)
+        assert not caller.transport.closing
+        frames += caller.hear(20_000)
+        if caller.transport.reading:
+            caller.say(ping(flags=ACK))
+    frames += caller.hear()
+    assert caller.answers(frames) == {1: bytes(65_500)}
+    caller.leave()
+
+
+def test_failed_client_that_reads_nothing(loop: Loop) -> None:
+    """A client that violates the protocol and does not read the error is disconnected after the same time."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(data(0))
+    caller.wait(30)
+    assert caller.transport.closing and not caller.transport.aborted
+    caller.wait(2)
+    assert caller.transport.aborted
+    caller.leave()
+
+
+def test_streams_are_watched(loop: Loop) -> None:
+    """The connection calls `watch` of every stream."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(request(1) + request(3))
+    caller.wait(5)
+    assert {each.watched for each in caller.requests.values()} == {loop.now}
+    caller.leave()
+
+
+def test_active_client(caller: Caller) -> None:
+    """The server sends nothing to an active client because of time."""
+    for _ in range(9):
+        caller.wait(LIMITS.write_seconds - 1)
+        assert caller.ask(ping(flags=ACK)) == []
+
+
+def test_many_fields(caller: Caller) -> None:
+    """Requests of a thousand fields each are read one by one."""
+    for number in numbers(20):
+        caller.say(frame("HEADERS", 5, number, wire.block(*POST) + b"\x90" * 900))
+    assert set(caller.answers(caller.hear())) == set(numbers(20))

@@ -1,0 +1,184 @@
+"""A worker that is forked later serves the same versions as the others."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from sentiment_conv1d.service.models.late_worker_state import LateWorkerState
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Key, Order
+
+NAMES = st.sampled_from(["tickets", "calls"])
+VERSIONS = st.integers(1, 3)
+DIGESTS = st.sampled_from("abc")
+LABELS = st.dictionaries(st.sampled_from(["stable", "next"]), VERSIONS)
+SPLITS = st.dictionaries(st.sampled_from(["stable", "next", "1", "2"]), st.integers(0, 2), max_size=2)
+
+
+class Version:
+    """A version that is served, of which only the description matters here."""
+
+    def __init__(self, name: str, version: int, digest: str = "") -> None:
+        self.manifest = SimpleNamespace(name=name, version=version, manifest_sha256=digest)
+
+
+def put(models: LoadedModels, name: str, version: int, digest: str = "") -> None:
+    """Serve a version."""
+    classifier: Any = Version(name, version, digest)
+    models.put(classifier)
+
+
+def at_start() -> LoadedModels:
+    """Return the models that the first workers inherit."""
+    models = LoadedModels()
+    put(models, "tickets", 1, "a")
+    put(models, "calls", 1, "a")
+    models.follow(Order("refuse", "tickets", 2, reason="at the start"))
+    return models
+
+
+def state(models: LoadedModels) -> tuple[object, ...]:
+    """Return what is served, rejected, unloaded and routed."""
+    states = [(*each, models.digest(each.name, each.version)) for each in models.states()]
+    return (states, models.unloaded, {name: models.rules(name) for name in ("tickets", "calls")})
+
+
+def served(models: LoadedModels) -> dict[Key, str]:
+    """Return the versions that are served, with their digests."""
+    keys = models.keys()
+    return {key: models.digest(*key) for key in keys}
+
+
+class Course(RuleBasedStateMachine):
+    """Arbitrary sequences of orders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inherited = at_start()
+        self.late_worker_state = LateWorkerState(self.inherited)
+        self.old = at_start()
+        self.open: set[int] = set()
+        self.ever_unloaded: set[str] = set()
+
+    def give(self, order: Order) -> None:
+        if self.late_worker_state.objection(order):
+            return
+        if order.action == "load":
+            order = order._replace(action="serve")
+            descriptor = os.open(os.devnull, os.O_RDONLY)
+            self.open.add(descriptor)
+            self.late_worker_state.record(order, descriptor)
+            put(self.old, order.name, order.version, order.digest)
+        else:
+            self.late_worker_state.record(order)
+        self.old.follow(order)
+
+    @rule(name=NAMES, version=VERSIONS, digest=DIGESTS)
+    def load(self, name: str, version: int, digest: str) -> None:
+        order = Order("load", name, version, digest=digest)
+        was = served(self.old)
+        assert self.late_worker_state.needless(order) == (was.get(order.key) == digest)
+        self.give(order)
+        assert served(self.old) == was or name not in self.old.unloaded
+
+    @rule(name=NAMES, version=VERSIONS, reason=DIGESTS)
+    def refuse(self, name: str, version: int, reason: str) -> None:
+        self.give(Order("refuse", name, version, reason=reason))
+
+    @rule(name=NAMES, version=VERSIONS)
+    def forget(self, name: str, version: int) -> None:
+        self.give(Order("forget", name, version))
+
+    @rule(name=NAMES, version=VERSIONS, last=st.booleans())
+    def drop(self, name: str, version: int, last: bool) -> None:
+        had = self.old.served(name)
+        self.give(Order("drop", name, version, last=last))
+        if had and not last:
+            assert self.old.served(name), "a drop left nothing of the model"
+
+    @rule(name=NAMES)
+    def unload(self, name: str) -> None:
+        self.ever_unloaded.add(name)
+        self.give(Order("unload", name))
+
+    @rule(name=NAMES)
+    def release(self, name: str) -> None:
+        self.give(Order("release", name))
+
+    @rule(name=NAMES, changes=st.fixed_dictionaries({}, optional={"labels": LABELS, "split": SPLITS, "shadow": SPLITS}))
+    def route(self, name: str, changes: dict[str, dict[str, int]]) -> None:
+        self.give(Order("route", name, rules=changes))
+        self.old.rules(name).check()
+
+    @invariant()
+    def versions_of_a_split_stay(self) -> None:
+        for name in {"tickets", "calls"} - self.ever_unloaded:
+            assert self.old.rules(name).answering() <= self.old.served(name).keys()
+
+    @invariant()
+    def a_new_worker_knows_the_same(self) -> None:
+        new = copy.deepcopy(self.inherited)
+        for order, descriptor in self.late_worker_state.loaded_versions():
+            os.fstat(descriptor)
+            put(new, order.name, order.version, order.digest)
+        assert state(new) == state(self.old)
+
+    @invariant()
+    def no_classifier_is_kept_in_vain(self) -> None:
+        assert not self.inherited.keys() & {loaded.order.key for loaded in self.late_worker_state.loaded_versions()}
+
+    @invariant()
+    def no_descriptor_is_kept_in_vain(self) -> None:
+        needed = {loaded.descriptor for loaded in self.late_worker_state.loaded_versions()}
+        assert needed == {each for each in self.open if _is_open(each)}
+
+    def teardown(self) -> None:
+        for loaded in self.late_worker_state.loaded_versions():
+            os.close(loaded.descriptor)
+
+
+def _is_open(descriptor: int) -> bool:
+    return Path(f"/proc/self/fd/{descriptor}").exists()
+
+
+TestCourse = Course.TestCase
+TestCourse.settings = settings(deadline=None, max_examples=100, stateful_step_count=30)
+
+
+def test_size_of_the_log() -> None:
+    """The log contains the current state, not the whole history, however long the service runs."""
+    models = at_start()
+    late_worker_state = LateWorkerState(models)
+    for version in range(2, 100):
+        order = Order("serve", "tickets", version, digest="b")
+        late_worker_state.record(order, os.open(os.devnull, os.O_RDONLY))
+        late_worker_state.record(Order("refuse", "tickets", version, reason="bad"))
+        late_worker_state.record(Order("forget", "tickets", version))
+        late_worker_state.record(Order("drop", "tickets", version - 1))
+    [loaded] = late_worker_state.loaded_versions()
+    assert loaded.order == order
+    assert [(each.name, each.version) for each in models.states()] == [("calls", 1)]
+    os.close(loaded.descriptor)
+
+
+def test_rules_and_drops_in_sequence() -> None:
+    """A drop is judged by the rules before it, and a change of the rules by the drops and the changes before it."""
+    late_worker_state = LateWorkerState(at_start())
+    drop = Order("drop", "tickets", 1, last=True)
+    split = Order("route", "tickets", rules={"split": {"1": 1}})
+    assert late_worker_state.objection(split) == ""
+    late_worker_state.record(split)
+    assert late_worker_state.objection(drop) == "the split of tickets sends requests to version 1"
+    late_worker_state.record(Order("route", "tickets", rules={"split": {}}))
+    late_worker_state.record(drop)
+    assert late_worker_state.objection(split) == "version 1 of model 'tickets' is not loaded"
+    unknown = Order("route", "tickets", rules={"split": {"next": 1}})
+    assert late_worker_state.objection(unknown) == "'next' is neither a version nor a label"
