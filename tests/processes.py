@@ -151,6 +151,18 @@ class ServerProcess:
         self._reader.join(PATIENCE)
         return status
 
+    def metrics(self) -> str:
+        """Return metrics that were composed after this call: scrapes within a moment share them, and each one counts."""
+        shared, found = self.client.get("/metrics").text, ""
+
+        def is_new() -> bool:
+            nonlocal found
+            found = self.client.get("/metrics").text
+            return found != shared
+
+        eventually(is_new)
+        return found
+
     def wait_for_log(self, pattern: str | re.Pattern[str]) -> re.Match[str]:
         """Wait for the first match in the log and return it."""
 

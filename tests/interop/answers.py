@@ -41,7 +41,7 @@ def predictions(server: ServerProcess, texts: list[str]) -> list[Document]:
 
 def measured(server: ServerProcess, name: str, **labels: str) -> float:
     """Return the sum of a metric over the series with these labels."""
-    families = text_string_to_metric_families(server.client.get("/metrics").text)
+    families = text_string_to_metric_families(server.metrics())
     samples = (sample for family in families for sample in family.samples if sample.name == name)
     return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 

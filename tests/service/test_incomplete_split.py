@@ -123,7 +123,7 @@ def test_unloaded_version(server: ServerProcess, repository: Path) -> None:
     away = (repository / "tickets" / "1").rename(repository / "away")
     server.client.post("/v2/repository/models/tickets/unload").raise_for_status()
     assert versions(server, 4) == {"404": 4}
-    assert "sentiment_routing_missing_versions{" not in server.client.get("/metrics").text  # it was asked for
+    assert "sentiment_routing_missing_versions{" not in server.metrics()  # it was asked for
     server.client.post("/v2/repository/models/tickets/load").raise_for_status()
     assert versions(server, 8) == {"503": 8}
     away.rename(repository / "tickets" / "1")

@@ -170,7 +170,7 @@ def test_service(store: Store, tmp_path: Path) -> None:
         assert answered(server) == "3"
         state, reason = index(server)["4"]
         assert state == "UNAVAILABLE" and "its SHA-256 is not the one in manifest.json" in reason
-        refused = series(server.client.get("/metrics").text)
+        refused = series(server.metrics())
         assert value(refused, "sentiment_model_loads_total", outcome="refused") == 1
         store.stop()
         server.wait_for_log(f"WARNING .*{re.escape(store.url)}: cannot be read .*the copies in .* stay")

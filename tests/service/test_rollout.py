@@ -187,7 +187,7 @@ def test_rollout(server: ServerProcess, repository: Path) -> None:
 
     for version in ("1", "2"):
         eventually(lambda version=version: answered(server, version) >= traffic.requests[version])  # type: ignore[misc]
-    found = series(server.client.get("/metrics").text)
+    found = series(server.metrics())
     for version in ("1", "2"):
         assert answered(server, version) == traffic.requests[version]
         assert value(found, "sentiment_texts_total", version=version) == traffic.texts[version]

@@ -118,7 +118,7 @@ def test_invalid_bytes_are_counted() -> None:
                 connection.send(sent)
                 while not connection.is_closed():
                     pass
-        found = server.client.get("/metrics").text
+        found = server.metrics()
         counted = re.findall(r'connections_failed_total\{protocol="(\w+)",reason="(\w+)"\} (\d+)', found)
         assert {f"{protocol} {reason}": int(number) for protocol, reason, number in counted} == expected
 

@@ -18,8 +18,8 @@ import pytest
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.server.network.activation import inherit
-from sentiment_conv1d.service.errors import StartupError
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment
 from tests.server.network.activation import command
 
@@ -183,5 +183,5 @@ def test_sockets_of_another_process() -> None:
 
 def test_names_of_older_systemd() -> None:
     """Without names, nothing tells the sockets apart."""
-    with pytest.raises(StartupError, match="a socket named ''"):
+    with pytest.raises(ServerError, match="a socket named ''"):
         inherit({"rest"}, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"})

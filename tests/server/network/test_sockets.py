@@ -15,8 +15,8 @@ import pytest
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.server.network.sockets import bind, bind_unix, drop_syn
-from sentiment_conv1d.service.errors import StartupError
 from tests.kernel_memory import kernel_megabytes
 from tests.proc import children, sockets
 from tests.processes import PATIENCE, ServerProcess, eventually, run
@@ -30,7 +30,7 @@ KERNEL_MEGABYTES = 0.5
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a" * 70])
 def test_invalid_addresses(host: str) -> None:
     """An address that is not local or not valid is refused with one sentence."""
-    with pytest.raises(StartupError, match=rf"^cannot listen on {host}:0: .*\w"):
+    with pytest.raises(ServerError, match=rf"^cannot listen on {host}:0: .*\w"):
         bind(host, 0)
 
 
@@ -38,7 +38,7 @@ def test_port_taken_at_the_last_moment() -> None:
     """Two servers can bind the same port, and the second one that listens is refused with one sentence."""
     with bind("127.0.0.1", 0) as first, bind("127.0.0.1", first.socket.getsockname()[1]) as second:
         first.listen(30)
-        with pytest.raises(StartupError, match="cannot listen: Address already in use"):
+        with pytest.raises(ServerError, match="cannot listen: Address already in use"):
             second.listen(30)
 
 
@@ -69,7 +69,7 @@ def test_ipv6() -> None:
         pytest.skip("no IPv6 here")
     try:
         listener = bind("::1", 0)
-    except StartupError:
+    except ServerError:
         pytest.skip("no IPv6 address here")
     with listener:
         assert listener.socket.family == socket.AF_INET6
@@ -147,7 +147,7 @@ def test_invalid_paths(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
     for path in (file, tmp_path / "missing" / "rest.sock", tmp_path / ("x" * 120)):
-        with pytest.raises(StartupError, match=rf"^cannot listen on {path}: .*\w"), bind_unix(path):
+        with pytest.raises(ServerError, match=rf"^cannot listen on {path}: .*\w"), bind_unix(path):
             pass
     assert file.read_text() == "mine"
 

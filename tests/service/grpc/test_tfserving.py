@@ -227,7 +227,7 @@ def test_metrics(server: ServerProcess, prediction_service: Any) -> None:
     series = 'sentiment_requests_total{protocol="grpc",route="/tensorflow.serving.PredictionService/Predict"'
 
     def count() -> float:
-        lines = server.client.get("/metrics").text.splitlines()
+        lines = server.metrics().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(series) and 'status="OK"' in line)
 
     before = count()

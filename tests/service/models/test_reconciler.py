@@ -199,7 +199,7 @@ def loads(server: ServerProcess) -> tuple[int, int]:
 
 def gauge(server: ServerProcess) -> set[tuple[str, ...]]:
     """Return the model, version, state and reason of the versions in the metrics."""
-    samples = series(server.client.get("/metrics").text)
+    samples = series(server.metrics())
     rows = [dict(labels) for name, labels in samples if name == "sentiment_model_state"]
     return {(row["model"], row["version"], row["state"], row["reason"]) for row in rows}
 

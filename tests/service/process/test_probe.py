@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.server.network.sockets import bind
-from sentiment_conv1d.service.errors import StartupError
 from tests.processes import ServerProcess, run
 
 
@@ -59,7 +59,7 @@ def test_where_the_service_listens(host: str, address: str) -> None:
     """The probe requests the configured address, or the loopback address if the service listens on all."""
     try:
         listener = bind(address, 0)
-    except StartupError:
+    except ServerError:
         pytest.skip(f"no {address} here")
     with listener:
         listener.socket.listen()

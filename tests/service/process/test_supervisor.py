@@ -103,7 +103,7 @@ def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
     assert int(four.wait_for_log(killed)[1]) == before[1]
     eventually(lambda: len(set(children(four.process.pid)) - set(before)) == 1)
     assert versions(four, 16) == {"1": 16}
-    samples = series(four.client.get("/metrics").text)
+    samples = series(four.metrics())
     assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 24
     assert value(samples, "sentiment_workers_replaced_total", reason="died") == 1
     assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 0
@@ -161,7 +161,7 @@ def test_killed_workers_that_are_stopped_or_starting() -> None:
         process.wait_for_log(rf"worker 0 was killed by .* pid={starting} reason=died")
         eventually(lambda: len(children(process.process.pid)) == 2)
         assert versions(process, 4) == {"1": 4}
-        samples = series(process.client.get("/metrics").text)
+        samples = series(process.metrics())
         assert value(samples, "sentiment_workers_replaced_total", reason="died") == 2
         assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 0
 
@@ -182,7 +182,7 @@ def test_a_worker_that_hangs_is_replaced() -> None:
         process.wait_for_log(r"worker 1 hung and is replaced worker=1 pid=\d+ reason=hung")
         eventually(lambda: len(set(children(process.process.pid)) - set(before)) == 1)
         assert versions(process, 12) == {"1": 12}
-        samples = series(process.client.get("/metrics").text)
+        samples = series(process.metrics())
         assert value(samples, "sentiment_workers_replaced_total", reason="died") == 0
         assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 1
 
@@ -199,7 +199,7 @@ def test_a_run_that_never_ends(tmp_path: Path, texts: int) -> None:
         [hung] = process.wait_for_log(r"worker (\d) hung and is replaced").groups()
         eventually(lambda: len(children(process.process.pid)) == 2)
         assert versions(process, 4) == {"1": 4}
-        samples = series(process.client.get("/metrics").text)
+        samples = series(process.metrics())
         assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 1, hung
 
 

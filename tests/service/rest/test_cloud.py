@@ -145,7 +145,7 @@ def test_vertex_keeps_the_other_routes(vertex: ServerProcess) -> None:
     assert vertex.client.get(HEALTH_ROUTE).status_code == 200
     paths = vertex.client.get("/openapi.json").json()["paths"]
     assert "post" in paths[PREDICT_ROUTE] and "get" in paths[HEALTH_ROUTE]
-    samples = series(vertex.client.get("/metrics").text)
+    samples = series(vertex.metrics())
     for route in (PREDICT_ROUTE, HEALTH_ROUTE):
         assert value(samples, "sentiment_requests_total", route=route, status="200") > 0
 

@@ -7,7 +7,7 @@ import pytest
 from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.service.rest.app import routes
 from sentiment_conv1d.service.settings import Settings
-from tests.processes import ServerProcess, eventually
+from tests.processes import ServerProcess
 from tests.service.telemetry.test_metrics import Series, series, value
 
 
@@ -19,10 +19,7 @@ def fresh() -> Iterator[ServerProcess]:
 
 
 def scrape(process: ServerProcess) -> Series:
-    """Return metrics that are newer than this call: a fresh exposition counts the scrapes before it."""
-    before = process.client.get("/metrics").text
-    eventually(lambda: process.client.get("/metrics").text != before)
-    return series(process.client.get("/metrics").text)
+    return series(process.metrics())
 
 
 def test_probes(server: ServerProcess) -> None:
@@ -42,7 +39,7 @@ def test_metrics_format(server: ServerProcess) -> None:
 
 def test_metrics_before_the_first_request(fresh: ServerProcess) -> None:
     """Every series exists and is zero before the first request."""
-    samples = series(fresh.client.get("/metrics").text)
+    samples = series(fresh.metrics())
     assert value(samples, "sentiment_model_info", model="imdb-cnn", version="1") == 1
     for route in routes(Settings()):
         for status in (200, 500, *(kind.http_status for kind in RequestError.kinds)):

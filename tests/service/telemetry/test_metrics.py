@@ -47,7 +47,7 @@ def value(samples: Series, name: str, **labels: str) -> float:
 
 def metric(server: ServerProcess, name: str, **labels: str) -> float:
     """Return `value` for the metrics of a server. Parsing only this metric makes it fast enough to wait for a count."""
-    exposition = server.client.get("/metrics").text
+    exposition = server.metrics()
     return value(series("".join(line for line in exposition.splitlines(True) if line.startswith(name))), name, **labels)
 
 

@@ -40,7 +40,7 @@ def test_a_child_that_ended_still_counts() -> None:
 def test_all_processes_count() -> None:
     """The number of workers is right, and memory and processor time exceed those of any single process."""
     with ServerProcess("--workers", "2") as server:
-        first = read(server.client.get("/metrics").text)
+        first = read(server.metrics())
         assert first["sentiment_workers"] == 2
         assert first["process_cpu_seconds_total"] > 0
         one = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -48,5 +48,5 @@ def test_all_processes_count() -> None:
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
         os.kill(int(children[0]), signal.SIGKILL)
         server.wait_for_log("is replaced")
-        then = read(server.client.get("/metrics").text)
+        then = read(server.metrics())
         assert then["process_cpu_seconds_total"] >= first["process_cpu_seconds_total"]
