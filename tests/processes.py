@@ -152,7 +152,7 @@ class ServerProcess:
         return status
 
     def metrics(self) -> str:
-        """Return metrics that were composed after this call: scrapes within a moment share them, and each one counts."""
+        """Return metrics composed after this call: scrapes within a moment share them, and each one counts."""
         shared, found = self.client.get("/metrics").text, ""
 
         def is_new() -> bool:

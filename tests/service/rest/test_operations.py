@@ -39,7 +39,7 @@ def test_metrics_format(server: ServerProcess) -> None:
 
 def test_metrics_before_the_first_request(fresh: ServerProcess) -> None:
     """Every series exists and is zero before the first request."""
-    samples = series(fresh.metrics())
+    samples = series(fresh.client.get("/metrics").text)
     assert value(samples, "sentiment_model_info", model="imdb-cnn", version="1") == 1
     for route in routes(Settings()):
         for status in (200, 500, *(kind.http_status for kind in RequestError.kinds)):
