@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter, ValidationError
+
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, decision, statements
 from sentiment_conv1d.model.artifact import ArtifactError
@@ -28,7 +30,7 @@ from sentiment_conv1d.model.data.flags import (
     reading_options,
 )
 from sentiment_conv1d.model.errors import SentimentError, one_line
-from sentiment_conv1d.model.manifest import NOT_COMPARED, Sample
+from sentiment_conv1d.model.manifest import NOT_COMPARED, License, Sample
 from sentiment_conv1d.model.quiet import quiet_tensorflow
 from sentiment_conv1d.model.run import RunError
 from sentiment_conv1d.model.tables.format import read_format
@@ -95,6 +97,12 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         metavar="N",
         help="publish N texts of --data for each label, for people to try on the page (default: 0)",
     )
+    top.add_argument(
+        "--license",
+        type=_license,
+        metavar="ID",
+        help="the licence of the model for its card, as an identifier of Hugging Face, for example apache-2.0",
+    )
     add_foreign_flags(top.add_argument_group("for a model from elsewhere (docs/own-models.md)"))
     return top
 
@@ -159,6 +167,7 @@ def _export(options: argparse.Namespace) -> int:
         expected=None if options.expected is None else _expected(options, trained),
         allow_poor_accuracy=options.allow_poor_accuracy,
         samples=() if labelled is None else tuple(_samples(labelled, trained.labels, options.samples)),
+        licence=options.license,
     )
     if trained.configuration is None:
         _print_import(trained)
@@ -198,6 +207,13 @@ def _trained(options: argparse.Namespace) -> Trained:
         raise ExportError(f"{source}: the labels of the model are unknown", "pass them with --labels")
     trained = from_keras_file(source, _names(options.labels), options.vocabulary, statements(options))
     return replace(trained, decision=decision(options))
+
+
+def _license(text: str) -> str:
+    try:
+        return TypeAdapter(License).validate_python(text)
+    except ValidationError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an identifier such as apache-2.0") from None
 
 
 def _names(labels: str) -> tuple[str, ...]:

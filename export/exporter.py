@@ -100,6 +100,7 @@ def export(
     expected: Expected | None = None,
     allow_poor_accuracy: bool = False,
     samples: tuple[Sample, ...] = (),
+    licence: str | None = None,
 ) -> Exported:
     """Write the graphs, check that they return what Keras returns, and publish the next version of the artifact.
 
@@ -107,7 +108,7 @@ def export(
     `export.checks.quantization_error`. If the original model reads texts, or the answers to some texts are `expected`,
     the tokenizer and the float32 form must return the same answers: see `export.checks.text_parity`. The accuracy of
     the published graph, and statistics for detecting drift, are measured on `labelled`. `samples` are texts that anyone
-    may see.
+    may see, and `licence` is that of the model.
 
     Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
     on `labelled` than the most frequent label or than under another assumption, unless `allow_poor_accuracy`;
@@ -143,6 +144,8 @@ def export(
         "convolution_widths": () if family is None else tuple(bank.width for bank in family.banks),
         "leading_padding": checked.shape.leading_padding,
         "configuration": trained.configuration,
+        "training_data": trained.data,
+        "license": licence,
         "decision": trained.decision,
         "samples": samples,
         "statistics": checked.statistics,

@@ -18,6 +18,7 @@ FORMAT_VERSION: Literal[1] = 1
 FILES = GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+License = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 _NO_DIGEST = "0" * 64
 _SELF_DIGEST = re.compile(rb'"manifest_sha256": "([0-9a-f]{64})"')
 
@@ -85,6 +86,18 @@ class Metrics(_Record):
         )
 
 
+class TrainingData(_Record):
+    """What a model was trained on, in words and numbers. It contains no text."""
+
+    source: str
+    labels: dict[str, int] = Field(description="The number of texts by their label.")
+    started_from: str | None = Field(None, description="The name of the run whose weights the training started with.")
+
+    def renamed(self, names: Mapping[str, str]) -> TrainingData:
+        """Return the same description with other names for the labels."""
+        return self.model_copy(update={"labels": {names[label]: number for label, number in self.labels.items()}})
+
+
 class Sample(_Record):
     """A text for users to try, with its true label."""
 
@@ -139,6 +152,12 @@ class Manifest(_Record):
         "float32",
         exclude_if=lambda value: value == "float32",
         description="The data type of the convolutions. Exports no longer write int8.",
+    )
+    training_data: TrainingData | None = Field(
+        None, exclude_if=lambda value: value is None, description="Null for a model trained elsewhere."
+    )
+    license: License | None = Field(
+        None, exclude_if=lambda value: value is None, description="Of the model, as an identifier of Hugging Face."
     )
     metrics: Metrics | None = Field(description="Of the served graph; null if it was not measured.")
     parity: tuple[ParityCheck, ...] = Field(description="Comparisons that were made before it was published.")

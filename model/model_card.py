@@ -7,7 +7,7 @@ https://huggingface.co/docs/hub/model-cards: metadata in YAML between two lines 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sentiment_conv1d.model.commands.counting import counted
@@ -25,6 +25,8 @@ def model_card(manifest: Manifest) -> str:
 
 def _metadata(manifest: Manifest) -> Iterator[str]:
     yield from ("---", "library_name: onnx", "pipeline_tag: text-classification")
+    if manifest.license is not None:
+        yield f"license: {manifest.license}"
     yield from ("tags:", "- onnx", "- text-classification", "- sentiment-conv1d")
     if manifest.metrics is not None:
         # JSON strings are YAML strings.
@@ -41,14 +43,30 @@ def _body(manifest: Manifest) -> Iterator[str]:
     labels = ", ".join(f"`{label}`" for label in manifest.labels)
     kind = "A Conv1D text classifier" if manifest.convolution_widths else "A text classifier"
     yield from (f"# {manifest.name}, version {manifest.version}", "", f"{kind} with the labels {labels}.", "")
+    yield from _use(manifest)
+    yield from ("", "## Decisions", "", *_decisions(manifest))
+    yield from ("", "## Intended use and limits", "", *_limits(manifest))
+    yield from ("", "## Evaluation", "")
+    yield from ["The model was not evaluated."] if manifest.metrics is None else _scores(manifest.metrics)
+    yield from ("", f"Text to ids: {manifest.text_parity}.", "", "## Training data and licence", "", *_data(manifest))
+    if manifest.configuration is not None:
+        settings = manifest.configuration.model_dump(mode="json")
+        yield from ("", "## Training", "", *_table(("setting", "value"), settings.items()))
+    yield from _publishing(manifest)
+    yield from ("", "## Versions", "", f"Created on {manifest.created} with", "")
+    yield from (f"- {name} {version}" for name, version in manifest.libraries.items())
+
+
+def _use(manifest: Manifest) -> Iterator[str]:
     yield from ("## Use", "", "```sh", f"sentiment-conv1d serve --default-model {manifest.name}")
     yield from (f"sentiment-conv1d explain --default-model {manifest.name} 'Your text.'", "```", "")
     yield (
         "`model.onnx` takes the ids of texts, `tokens` int32 [batch, sequence_length], and returns `probabilities` "
-        f"float32 [batch, {manifest.outputs}]. `tokenizer.json` has the format of Hugging Face's `tokenizers`. "
-        f"The model reads at most {manifest.max_tokens:,} tokens of a text."
+        f"float32 [batch, {manifest.outputs}]. `tokenizer.json` has the format of Hugging Face's `tokenizers`."
     )
-    yield from ("", "## Decisions", "")
+
+
+def _decisions(manifest: Manifest) -> Iterator[str]:
     if manifest.activation == "sigmoid":
         yield (
             f"The output is the probability of `{manifest.labels[1]}`. The model answers with this label if the "
@@ -61,25 +79,77 @@ def _body(manifest: Manifest) -> Iterator[str]:
             f"The logits are divided by {manifest.decision.temperature:.4g}, a temperature chosen on "
             f"{manifest.decision.chosen_on}."
         )
-    yield from ("", "## Evaluation", "")
-    yield from ["The model was not evaluated."] if manifest.metrics is None else _scores(manifest.metrics)
-    yield from ("", f"Text to ids: {manifest.text_parity}.")
-    if manifest.configuration is not None:
-        yield from ("", "## Training", "", "| setting | value |", "|---|---|")
-        for name, value in manifest.configuration.model_dump(mode="json").items():
-            yield f"| {name} | {_cell(value)} |"
-    yield from ("", "## Versions", "", f"Created on {manifest.created} with", "")
-    yield from (f"- {name} {version}" for name, version in manifest.libraries.items())
+
+
+def _limits(manifest: Manifest) -> Iterator[str]:
+    yield (
+        "The model is for texts like those that it was trained and measured on. For texts of another kind, measure it "
+        f"first: `sentiment-conv1d evaluate model_repository/{manifest.name}/{manifest.version} --data FILE`."
+    )
+    yield ""
+    yield "- It answers every text with one of its labels, also texts that none of them fits, or in another language."
+    yield (
+        f"- It reads at most {manifest.max_tokens:,} tokens of a text, and knows {manifest.vocabulary_size:,} ids. "
+        "Other words have no influence of their own."
+    )
+    if manifest.metrics is not None:
+        found = [each for each in manifest.metrics.per_label if each.recall is not None]
+        if found:
+            worst = min(found, key=lambda each: each.recall or 0)
+            yield f"- It finds {worst.recall:.1%} of the texts with the label `{worst.label}`, the least of all labels."
+        error = manifest.metrics.values.get("expected_calibration_error")
+        if error is not None:
+            yield f"- On average, its probabilities differ from the share of right answers by {error:.3f}."
+    yield "- It repeats the prejudices of its training texts. People should review decisions that affect people."
 
 
 def _scores(metrics: Metrics) -> Iterator[str]:
-    yield from (
-        f"Measured on {metrics.measured_on} ({counted(metrics.examples, 'text')}):",
-        "",
-        "| metric | value |",
-        "|---|---|",
-    )
-    yield from (f"| {name} | {value:.4f} |" for name, value in metrics.values.items())
+    yield from (f"Measured on {metrics.measured_on} ({counted(metrics.examples, 'text')}):", "")
+    yield from _table(("metric", "value"), [(name, f"{value:.4f}") for name, value in metrics.values.items()])
+    if metrics.per_label:
+        rows = [
+            (each.label, *map(_score, (each.precision, each.recall, each.f1)), f"{each.support:,}")
+            for each in metrics.per_label
+        ]
+        yield from ("", *_table(("label", "precision", "recall", "F1", "texts"), rows))
+
+
+def _data(manifest: Manifest) -> Iterator[str]:
+    data = manifest.training_data
+    if data is None:
+        yield "The artifact does not state what the model was trained on."
+    else:
+        start = "" if data.started_from is None else f", starting with the weights of the run {data.started_from}"
+        yield from (f"Trained on {data.source}{start}:", "")
+        yield from _table(("label", "texts"), [(label, f"{number:,}") for label, number in data.labels.items()])
+    yield ""
+    if manifest.license is None:
+        yield "The artifact states no licence. `export --license` does."
+    else:
+        yield f"The licence of the model is {manifest.license}."
+    yield "Its training texts can have other terms, which this card does not know."
+
+
+def _publishing(manifest: Manifest) -> Iterator[str]:
+    """Yield how to upload the artifact, in the layout that the service reads."""
+    place = f"{manifest.name}/{manifest.version}"
+    yield from ("", "## Upload", "", "To publish the model on the Hugging Face Hub and to serve it from there:", "")
+    yield "```sh"
+    yield f"hf upload ORGANIZATION/{manifest.name} model_repository/{place} models/{place}"
+    yield f"hf upload ORGANIZATION/{manifest.name} model_repository/{place}/{CARD_FILE} {CARD_FILE}"
+    yield f"sentiment-conv1d serve --model-repository hf://ORGANIZATION/{manifest.name}/models"
+    yield "```"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(map(_cell, row))} |"
+
+
+def _score(value: float | None) -> str:
+    return "\N{EN DASH}" if value is None else f"{value:.4f}"
 
 
 def _cell(value: object) -> str:

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import DataError, TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.manifest import Metrics
+from sentiment_conv1d.model.manifest import Metrics, TrainingData
 from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
@@ -29,6 +29,7 @@ HISTORY_FILE = "history.json"
 METRICS_FILE = "metrics.json"
 STATISTICS_FILE = "text_statistics.json"
 DECISION_FILE = "decision.json"
+DATA_FILE = "data.json"
 REPORT_FILE = "report.html"
 BAD_ROWS_FILE = "bad_rows.jsonl"
 PLOTS_FOLDER = "plots"
@@ -44,12 +45,16 @@ RUN_CONTENTS = (
     METRICS_FILE,
     STATISTICS_FILE,
     DECISION_FILE,
+    DATA_FILE,
     REPORT_FILE,
     BAD_ROWS_FILE,
     PLOTS_FOLDER,
     EVALUATION_FOLDER,
 )
 EVALUATION_CONTENTS = (METRICS_FILE, BAD_ROWS_FILE, PLOTS_FOLDER)
+
+
+Document = TypeVar("Document", bound=BaseModel)
 
 
 class RunError(SentimentError):
@@ -67,6 +72,7 @@ class Run:
     trained_on: TrainingTexts | None  # None in a run of an older version
     decision: DecisionRule
     statistics: TextStatistics | None = None  # None without test texts, and in a run of an older version
+    data: TrainingData | None = None  # None in a run of an older version
 
     @property
     def keras_file(self) -> Path:
@@ -97,8 +103,10 @@ def read_run(path: Path) -> Run:
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path / METRICS_FILE}: not valid JSON ({error})") from error
     trained_on = _trained_on(path / TRAINING_TEXTS_FILE)
-    decision, statistics = _read_decision(path / DECISION_FILE), _read_statistics(path / STATISTICS_FILE)
-    return Run(path, configuration, tokenizer, metrics, trained_on, decision, statistics)
+    decision = _read_optional(path / DECISION_FILE, DecisionRule) or DecisionRule()
+    statistics = _read_optional(path / STATISTICS_FILE, TextStatistics)
+    data = _read_optional(path / DATA_FILE, TrainingData)
+    return Run(path, configuration, tokenizer, metrics, trained_on, decision, statistics, data)
 
 
 def checkpoint_folder(run: Path) -> Path:
@@ -189,22 +197,12 @@ def _trained_on(path: Path) -> TrainingTexts | None:
         raise RunError(str(error)) from error
 
 
-def _read_decision(path: Path) -> DecisionRule:
-    """Read the decision rule; runs without the file have the default one."""
-    if not path.exists():
-        return DecisionRule()
-    try:
-        return DecisionRule.model_validate_json(_read(path))
-    except ValidationError as error:
-        raise RunError(f"{path}: {first_fault(error)}") from error
-
-
-def _read_statistics(path: Path) -> TextStatistics | None:
-    """Read the statistics of the test texts; None if the run has none."""
+def _read_optional(path: Path, kind: type[Document]) -> Document | None:
+    """Read a file that not every run has; None if it is missing."""
     if not path.exists():
         return None
     try:
-        return TextStatistics.model_validate_json(_read(path))
+        return kind.model_validate_json(_read(path))
     except ValidationError as error:
         raise RunError(f"{path}: {first_fault(error)}") from error
 

@@ -29,7 +29,7 @@ from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.manifest import Metrics
+from sentiment_conv1d.model.manifest import Metrics, TrainingData
 from sentiment_conv1d.model.run import first_fault, read_run
 from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordLevelTokenizer
@@ -48,6 +48,7 @@ class Trained:
     notes: tuple[str, ...] = ()  # what the import changed in the model
     decision: DecisionRule = field(default_factory=DecisionRule)
     statistics: TextStatistics | None = None  # of the texts of `metrics`
+    data: TrainingData | None = None  # None if not known
     original: Original | None = None  # the model before the import, if it reads texts
 
     @property
@@ -72,6 +73,7 @@ def from_run(path: Path) -> Trained:
         run.trained_on,
         decision=run.decision,
         statistics=run.statistics,
+        data=run.data,
     )
 
 
@@ -155,4 +157,5 @@ def renamed(trained: Trained, labels: tuple[str, ...]) -> Trained:
         configuration=configuration,
         metrics=trained.metrics and trained.metrics.renamed(names),
         statistics=trained.statistics and trained.statistics.renamed(names),
+        data=trained.data and trained.data.renamed(names),
     )

@@ -23,10 +23,11 @@ from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
 from sentiment_conv1d.model.evaluation.trained import encode, evaluate
 from sentiment_conv1d.model.explaining.words import explain_words
-from sentiment_conv1d.model.manifest import Metrics
+from sentiment_conv1d.model.manifest import Metrics, TrainingData
 from sentiment_conv1d.model.run import (
     BAD_ROWS_FILE,
     CONFIGURATION_FILE,
+    DATA_FILE,
     DECISION_FILE,
     HISTORY_FILE,
     KERAS_FILE,
@@ -134,6 +135,7 @@ def train(
             statistics = _statistics(evaluation, work, trained.tokenizer)
             write_json(folder / STATISTICS_FILE, statistics.model_dump(mode="json"))
         write_json(folder / DECISION_FILE, trained.decision.model_dump())
+        write_json(folder / DATA_FILE, _data(work, start).model_dump())
         if list_bad_rows and work.faults:
             write_faults(folder / BAD_ROWS_FILE, work.faults)
         images = plots.write(folder / PLOTS_FOLDER, evaluation, trained.history)
@@ -256,6 +258,15 @@ def _fit(
         checkpoints.remove()
         raise
     return model, progress
+
+
+def _data(work: Plan, start: Run | None) -> TrainingData:
+    counts = np.bincount(work.train.labels, minlength=len(work.label_names)).tolist()
+    return TrainingData(
+        source=work.source,
+        labels=dict(zip(work.label_names, counts, strict=True)),
+        started_from=None if start is None else start.path.name,
+    )
 
 
 def _used_texts(work: Plan, start: Run | None) -> TrainingTexts:

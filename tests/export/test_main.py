@@ -111,8 +111,9 @@ def test_8_bit_form_without_data(run_path: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_statistics_of_the_run(run_path: Path, tmp_path: Path) -> None:
-    """Without data, the artifact has the statistics and metrics of the run, with the new names of its labels."""
-    assert main([str(run_path), "--repository", str(tmp_path), "--labels", "no,yes"]) == 0
+    """Without data, the artifact has what the run says about its texts, with the new names of its labels."""
+    arguments = [str(run_path), "--repository", str(tmp_path), "--labels", "no,yes", "--license", "cc-by-4.0"]
+    assert main(arguments) == 0
     manifest, run = read_artifact(tmp_path / "tiny" / "1").manifest, read_run(run_path)
     found = manifest.statistics
     assert found is not None and run.statistics is not None
@@ -121,6 +122,10 @@ def test_statistics_of_the_run(run_path: Path, tmp_path: Path) -> None:
     assert found.model_copy(update={"labels": run.statistics.labels}) == run.statistics
     assert manifest.metrics is not None and run.metrics is not None
     assert [each.label for each in manifest.metrics.per_label] == ["no", "yes"]
+    assert manifest.license == "cc-by-4.0"
+    assert manifest.training_data is not None
+    assert manifest.training_data.source == "48 of 60 reviews of reviews.csv"
+    assert manifest.training_data.labels == {"no": 24, "yes": 24}
     assert manifest.metrics.renamed({"no": "negative", "yes": "positive"}) == run.metrics
 
 
@@ -242,3 +247,10 @@ def test_interruption(
     assert main([str(run_path), "--repository", str(tmp_path / "repository")]) == 130
     assert capsys.readouterr().err == "interrupted: nothing was written\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_invalid_licence(run_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A licence that is not an identifier of the Hub is a usage error."""
+    with pytest.raises(SystemExit):
+        main([str(run_path), "--license", "Apache 2.0"])
+    assert "'Apache 2.0' is not an identifier such as apache-2.0" in capsys.readouterr().err

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 
 from sentiment_conv1d.model.artifact import copy, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.manifest import TrainingData
 from sentiment_conv1d.model.model_card import CARD_FILE, model_card
 from tests.processes import PROJECT
-from tests.service.artifacts import publish_table
+from tests.service.artifacts import LABELS, publish_table
 
 
 def test_metadata() -> None:
@@ -37,6 +40,30 @@ def test_decision() -> None:
     assert "if the probability is at least 0.4" in card
     assert "divided by 1.25, a temperature chosen on 50 held out of tickets.csv" in card
     assert "The model was not evaluated." in card
+
+
+def test_sections(tmp_path: Path) -> None:
+    """The card has the scores of each label, the training data, the licence, limits, and how to upload the model."""
+    evaluation = Evaluation(LABELS, np.array([0, 0, 1, 2]), np.eye(3)[[0, 1, 1, 2]])
+    data = TrainingData(source="480 of 600 reviews of a|b.csv", labels=dict.fromkeys(LABELS, 160), started_from="may")
+    artifact = publish_table(tmp_path, metrics=evaluation.metrics("4 texts"), training_data=data, license="apache-2.0")
+    card = huggingface_hub.ModelCard((artifact.path / CARD_FILE).read_text(encoding="utf-8"))
+    assert card.data.to_dict()["license"] == "apache-2.0"  # type: ignore[no-untyped-call]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in card.text.splitlines() if "|" in line]
+    assert [LABELS[0], "1.0000", "0.5000", "0.6667", "2"] in rows
+    assert [LABELS[2], "160"] in rows
+    assert "Trained on 480 of 600 reviews of a|b.csv, starting with the weights of the run may:" in card.text
+    assert f"It finds 50.0% of the texts with the label `{LABELS[0]}`, the least of all labels." in card.text
+    assert "The licence of the model is apache-2.0." in card.text
+    assert "hf upload ORGANIZATION/tickets model_repository/tickets/1 models/tickets/1" in card.text
+
+
+def test_unknown_data() -> None:
+    """The card says what the manifest does not know."""
+    card = model_card(read_artifact(PROJECT / "model_repository" / "imdb-cnn" / "1").manifest)
+    assert "The artifact does not state what the model was trained on." in card
+    assert "The artifact states no licence. `export --license` does." in card
+    assert "\nlicense:" not in card
 
 
 def test_card_of_an_artifact(tmp_path: Path) -> None:

@@ -40,7 +40,12 @@ def test_read_run(run_path: Path) -> None:
     assert found.statistics is not None
     assert (found.statistics.texts, found.statistics.source) == (12, found.metrics.measured_on)
     assert found.trained_on is not None
-    assert len(found.trained_on.digests) == 38
+    assert len(found.trained_on.digests) == 48  # 10 of them decided when to stop
+    assert found.data is not None
+    assert (found.data.source, found.data.labels) == (
+        "38 of 60 reviews of reviews.csv",
+        {"negative": 19, "positive": 19},
+    )
     assert found.keras_file == run_path / "model.keras"
 
 

@@ -94,6 +94,7 @@ def test_files_of_a_run(run_path: Path) -> None:
     """The run folder contains the model, tokenizer, configuration, history, metrics, plots and report."""
     assert names(run_path) == [
         "configuration.json",
+        "data.json",
         "decision.json",
         "history.json",
         "metrics.json",
