@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,17 +45,11 @@ def plan(
     `seen` are the texts of an earlier training that this one continues: they are trained on, and never held out. Raises
     `DataError` if a label has too few examples, or there is no new text to hold out.
     """
-    train, test, test_source = dataset.train, dataset.test, dataset.test_source
-    known = None
-    if seen is not None:
-        is_known = seen.contains(train)
-        known, train = train.take(np.flatnonzero(is_known)), train.take(np.flatnonzero(~is_known))
-        if test is not None:
-            test = seen.held_out(test)
-            test_source = f"{len(test):,} new ones of {test_source}"
-        holds_out = (dataset.test is None and test_fraction > 0) or validation_fraction > 0
-        if (holds_out and not len(train)) or (test is not None and not len(test)):
-            raise DataError("the earlier run was trained on all texts, so there is none to hold out: pass new texts")
+    known, new = (None, dataset) if seen is None else _apart(dataset, seen)
+    train, test, test_source = new.train, new.test, new.test_source
+    holds_out = (test is None and test_fraction > 0) or validation_fraction > 0
+    if seen is not None and ((holds_out and not len(train)) or (test is not None and not len(test))):
+        raise DataError("the earlier run was trained on all texts, so there is none to hold out: pass new texts")
     validation = validation_source = None
     if test is None and test_fraction > 0:
         train, test = split(train, test_fraction, seed)
@@ -78,3 +72,15 @@ def plan(
         dataset.unlabelled,
         dataset.faults,
     )
+
+
+def _apart(dataset: Dataset, seen: TrainingTexts) -> tuple[Examples, Dataset]:
+    """Return the training examples with texts that were seen, and the dataset without seen texts."""
+    is_known = seen.contains(dataset.train)
+    known, train = dataset.train.take(np.flatnonzero(is_known)), dataset.train.take(np.flatnonzero(~is_known))
+    test, source = dataset.test, dataset.test_source
+    if dataset.test is not None:
+        test = seen.held_out(dataset.test)
+        if len(test) < len(dataset.test):
+            source = f"{len(test):,} new ones of {source}"
+    return known, replace(dataset, train=train, test=test, test_source=source)
