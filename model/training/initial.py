@@ -22,8 +22,12 @@ _SHAPES = ("tokenizer", "embedding_width", "convolutions", "hidden_width")
 def check(run: Run, configuration: Configuration) -> None:
     """Raise `TrainingError` if a network of this configuration cannot start with the weights of the run."""
     old = run.configuration
-    if "distillation" in (old.recipe, configuration.recipe):
-        raise TrainingError(f"{run.path}: a distillation cannot start from another run, or be continued")
+    for recipe in (old.recipe, configuration.recipe):
+        if recipe != "labels":
+            raise TrainingError(
+                f"a training with the recipe {recipe} cannot start from a run or be continued: train {run.path} with "
+                "--preset text-cnn"
+            )
     for name in _SHAPES:
         if getattr(old, name) != getattr(configuration, name):
             raise TrainingError(f"--{name.replace('_', '-')}: a training from {run.path} cannot change it")

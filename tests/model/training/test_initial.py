@@ -149,4 +149,4 @@ def test_distillation(run_path: Path, reviews: Path, tmp_path: Path, capsys: pyt
     """The recipe of the preset `accurate` cannot start from a run."""
     flags = ["--recipe", "distillation", "--convolutions", "2:2", "--hidden-width", "0", "--validation-fraction", "0.2"]
     assert continued(run_path, reviews, tmp_path / "run", *flags) == 2
-    assert "a distillation cannot start from another run" in capsys.readouterr().err
+    assert "a training with the recipe distillation cannot start from a run or be continued" in capsys.readouterr().err
