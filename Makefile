@@ -10,7 +10,7 @@ ARGS ?=
 NODE_MODULES := tests/interop/node/node_modules
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train \
-	train-accurate export model-image requirements check-arm64 audit sbom stubs clean
+	train-accurate export model-image requirements check-arm64 audit sbom stubs build/package clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped models
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -61,20 +61,28 @@ attacks: $(VENV)/.dev  ## run every attack on a separate server: make attacks AR
 fuzz: $(VENV)/.dev  ## fuzz every parser of external data for some minutes
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)
 
-PROTOC := $(BIN)/python -m grpc_tools.protoc
-PROTOS := sentiment_conv1d/protos
-MESSAGES := $(wildcard $(PROTOS)/*.proto sentiment_conv1d/service/inference/*.proto)
+# The layout of an installed package, in links to the folders of the project, for programs that read files instead of
+# importing modules: mypy, protoc and editors.
+LAYOUT := build/package
+PARTS := $(filter-out benchmarks loadtest sentiment_conv1d tests,$(patsubst %/__init__.py,%,$(wildcard */__init__.py)))
+
+$(LAYOUT):  ## link the folders of the project into one package, for mypy and editors
+	@rm -rf $@ && mkdir -p $@/sentiment_conv1d
+	@ln -s $(addprefix ../../../,$(PARTS) $(wildcard sentiment_conv1d/*.py)) $@/sentiment_conv1d
+
+PROTOC := $(BIN)/python -m grpc_tools.protoc --proto_path=$(LAYOUT)
+MESSAGES := $(wildcard protos/*.proto service/inference/*.proto)
 
 # The services of other projects. `make stubs` compiles only their descriptors, see protos/descriptors.py.
-EXTERNAL := $(wildcard $(PROTOS)/grpc/*/*/*.proto $(PROTOS)/tensorflow/*.proto)
+EXTERNAL := $(wildcard protos/grpc/*/*/*.proto protos/tensorflow/*.proto)
 
 # The types of the generated messages. Only mypy reads them, so Git ignores them.
 MESSAGE_TYPES := $(MESSAGES:.proto=_pb2.pyi)
 
-%_pb2.pyi: %.proto | $(VENV)/.dev
-	$(PROTOC) --proto_path=. --pyi_out=. $<
+%_pb2.pyi: %.proto | $(VENV)/.dev $(LAYOUT)
+	$(PROTOC) --pyi_out=$(LAYOUT) sentiment_conv1d/$<
 
-lint: $(VENV)/.dev $(MESSAGE_TYPES)  ## check style and types
+lint: $(VENV)/.dev $(LAYOUT) $(MESSAGE_TYPES)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -200,13 +208,13 @@ sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materi
 	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
 	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
 
-stubs: $(VENV)/.dev  ## generate code from the .proto files
-	$(PROTOC) --proto_path=. --python_out=. $(MESSAGES)
-	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/external.binpb $(EXTERNAL)
+stubs: $(VENV)/.dev $(LAYOUT)  ## generate code from the .proto files
+	$(PROTOC) --python_out=$(LAYOUT) $(addprefix sentiment_conv1d/,$(MESSAGES))
+	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --descriptor_set_out=protos/external.binpb $(EXTERNAL)
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
-		$(MESSAGE_TYPES)
+		$(MESSAGE_TYPES) $(LAYOUT)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \

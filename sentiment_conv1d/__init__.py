@@ -5,9 +5,15 @@
     >>> model.predict("A gripping, beautifully acted film.").label
     'positive'
 
-docs/python.md describes every function. `service`, `protos`, `scoring`, `drift`, `cluster`, `model`, `export` and
-`model_repository` are links to the folders beside this one. An installed package holds the folders themselves.
+docs/python.md describes every function.
 """
+
+import os
+
+_FOLDER = os.path.dirname(__file__)  # noqa: PTH120 - importing `pathlib` takes milliseconds
+if not os.path.isdir(os.path.join(_FOLDER, "service")):  # noqa: PTH112, PTH118
+    # An installed package contains its subpackages. In a checkout and in an image, they are folders beside this one.
+    __path__.append(os.path.dirname(_FOLDER))  # noqa: PTH120
 
 TYPE_CHECKING = False  # a constant that type checkers know, because importing `typing` takes milliseconds
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 #: The folder in the working directory.
 FOLDER = Path("model_repository")
 
-#: The models next to the code. An installed package contains them; in a checkout and in an image this is a link.
+#: The models next to the code: in an installed package, in a checkout and in an image.
 SHIPPED = Path(__file__).parents[2] / "model_repository"
 
 

@@ -96,7 +96,9 @@ def test_configuration() -> None:
     assert f"TARGET_ONGOING = {deployment['autoscaling_config']['target_ongoing_requests']}\n" in code
     for path in (application["import_path"], *CONFIGURATION["grpc_options"]["grpc_servicer_functions"]):
         module, name = path.replace(":", ".").rsplit(".", 1)
-        source = (PROJECT / module.replace(".", "/")).with_suffix(".py").read_text()
+        package, _, inside = module.partition(".")
+        assert package == "sentiment_conv1d"
+        source = (PROJECT / inside.replace(".", "/")).with_suffix(".py").read_text()
         assert f"def {name}(" in source
 
 

@@ -1,151 +1,24 @@
-"""The wheel, installed with only its declared dependencies."""
+"""The command `sentiment-conv1d` of an installed wheel."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from email import message_from_bytes
-from importlib.metadata import distribution
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import ZipFile
 
 import keras
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from sentiment_conv1d.__main__ import COMMANDS, TRAINING
 from sentiment_conv1d.service.version import package_version
+from tests.package.environments import PACKAGE, Installed
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
 from tests.test_readme import REQUESTS, ask, rounded
-
-PACKAGE = "sentiment_conv1d"
-LINKED = ("protos", "server", "service", "scoring", "drift", "cluster", "model", "export", "model_repository")
-
-
-@dataclass
-class Installed:
-    """The environment that the wheel is installed in."""
-
-    program: Path
-    packages: Path
-    folder: Path  # an empty folder elsewhere
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `sentiment-conv1d ARGUMENTS` outside the project's folder."""
-        return subprocess.run(
-            [str(self.program), *arguments],
-            cwd=self.folder,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-
-
-def pip(*arguments: str) -> None:
-    """Run pip without a network."""
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    subprocess.run(command, check=True, timeout=PATIENCE)
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy, because setuptools leaves files behind."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(PROJECT / name, source)
-    for name in (PACKAGE, *LINKED):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PROJECT / name, source / name, symlinks=True, ignore=ignored)
-    pip("wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(out), str(source))
-    [built] = out.glob("*.whl")
-    return built
-
-
-def metadata(wheel: Path) -> list[Requirement]:
-    """What a wheel requires."""
-    with ZipFile(wheel) as archive:
-        [name] = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
-        document = message_from_bytes(archive.read(name))
-    return [Requirement(line) for line in document.get_all("Requires-Dist", [])]
-
-
-def applies(requirement: Requirement, extras: Iterable[str]) -> bool:
-    """Whether a requirement applies on this machine with these extras."""
-    return requirement.marker is None or any(requirement.marker.evaluate({"extra": each}) for each in ("", *extras))
-
-
-def closure(requirements: Iterable[Requirement], extras: Sequence[str] = ()) -> set[str]:
-    """Return the names of all other distributions that an installation with extras installs."""
-    requirements = list(requirements)
-    inner = [each for each in requirements if applies(each, extras) and each.name == "sentiment-conv1d"]
-    extras = [*extras, *(extra for each in inner for extra in each.extras)]
-    found: dict[str, set[str]] = {}
-    left = [each for each in requirements if applies(each, extras) and each.name != "sentiment-conv1d"]
-    while left:
-        requirement = left.pop()
-        name = canonicalize_name(requirement.name)
-        if name in found and requirement.extras <= found[name]:
-            continue
-        wanted = found.setdefault(name, set())
-        wanted |= requirement.extras
-        own = map(Requirement, distribution(name).requires or ())
-        left += [each for each in own if applies(each, wanted)]
-    return set(found)
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Install the wheel in an environment with only its declared dependencies."""
-    return install(wheel, tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def installed_for_training(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Install the wheel with its extra `train`."""
-    return install(wheel, tmp_path_factory, "train")
-
-
-def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory, *extras: str) -> Installed:
-    """Install the wheel in an environment with its dependencies, which are links to those of this environment."""
-    root = tmp_path_factory.mktemp("environment")
-    command = [sys.executable, "-m", "venv", "--without-pip", str(root)]
-    subprocess.run(command, check=True, timeout=PATIENCE)
-    [packages] = root.glob("lib/python*/site-packages")
-    for each in map(distribution, closure(metadata(wheel), extras)):
-        for name in {file.parts[0] for file in each.files or ()} - {"..", "__pycache__"}:
-            link = packages / name
-            if not link.is_symlink():
-                link.symlink_to(Path(str(each.locate_file(name))))
-    pip("--python", str(root / "bin/python"), "install", "--no-deps", "--no-index", str(wheel))
-    return Installed(root / "bin/sentiment-conv1d", packages, tmp_path_factory.mktemp("elsewhere"))
-
-
-def test_contents(wheel: Path) -> None:
-    """The wheel contains one package with the code, the pages, the gRPC descriptors and the shipped model."""
-    with ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-    version = package_version()
-    assert {name.split("/")[0] for name in names} == {PACKAGE, f"{PACKAGE}-{version}.dist-info"}
-    code = [path for folder in LINKED for path in (PROJECT / folder).rglob("*.py*") if path.suffix in {".py", ".pyi"}]
-    data = [
-        *(PROJECT / "service/page").iterdir(),
-        *(PROJECT / "protos").glob("*.binpb"),
-        PROJECT / "model/page.html",
-        PROJECT / "model/evaluation/report.html.jinja",
-        *(path for path in (PROJECT / "model_repository").rglob("*") if path.is_file()),
-    ]
-    linked = {f"{PACKAGE}/{path.relative_to(PROJECT)}" for path in (*code, *data)}
-    own = {f"{PACKAGE}/{path.name}" for path in (PROJECT / PACKAGE).iterdir() if path.suffix in {".py", ".typed"}}
-    assert {name for name in names if name.startswith(f"{PACKAGE}/")} == linked | own
 
 
 def test_one_program(wheel: Path) -> None:
@@ -155,13 +28,6 @@ def test_one_program(wheel: Path) -> None:
         text = archive.read(name).decode()
     assert text.split("\n\n")[0].split() == ["[console_scripts]", "sentiment-conv1d", "=", f"{PACKAGE}.__main__:main"]
     assert text.count("=") == 1
-
-
-def test_importable_names(installed: Installed) -> None:
-    """The wheel adds no other importable name."""
-    assert (installed.packages / PACKAGE).is_dir()
-    others = {*LINKED, "loadtest", "benchmarks", "tests"}
-    assert not others & {path.name for path in installed.packages.iterdir()}
 
 
 def test_serve(installed: Installed) -> None:

@@ -1,0 +1,1 @@
+"""Tests of the wheel, the source distribution and their installation."""
