@@ -24,6 +24,7 @@ PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
 	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/remote-test/.installed || echo 'Tests that need moto_server are skipped.'
+	@$(MAKE) --no-print-directory $(VENV)/audit/.installed || echo 'Tests that need pip-audit are skipped.'
 	@failed=; \
 	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks) || failed=' tests'; \
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks || failed="$$failed tests/attacks";) \
@@ -191,12 +192,18 @@ check-arm64:  ## look up whether every package of the images has a wheel for arm
 		$(RESOLVE) --python-version $$python --python-platform $(ARM64_CUDA) --requirement requirements/cuda.txt || exit; \
 	done
 
-# The packages that run in production or test it. The audit fails if a package cannot be looked up.
-AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt locust.txt \
-	ray.txt remote.txt tracing.txt)
+# The packages that run in production or test it. pip-audit refuses several files with different versions of a package. The
+# audit fails if a package cannot be looked up.
+AUDITED := runtime cuda parquet loadtest locust ray remote tracing
+AUDIT := $(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip
 
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
-	$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip $(AUDITED)
+	@failed=; \
+	for name in $(AUDITED); do \
+		echo "requirements/$$name.txt"; \
+		$(AUDIT) $(ARGS) --requirement requirements/$$name.txt || failed="$$failed $$name"; \
+	done; \
+	[ -z "$$failed" ] || { echo "make audit: FAILED:$$failed"; exit 1; }
 
 # Bills of materials, validated against CycloneDX's schema. The second describes the packages that the Dockerfile installs,
 # for the Python that runs make.

@@ -1,12 +1,15 @@
 """The commands of the Makefile install what they need, and nothing else."""
 
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.processes import PATIENCE, PROJECT
+from tests.programs import needed
 
 
 @pytest.mark.parametrize("target", ["train", "train-accurate", "export"])
@@ -22,6 +25,32 @@ def test_pins_of_the_training_tools() -> None:
     training, development = pins("train"), pins("dev")
     assert {"keras", "scikit-learn", "tf2onnx"} <= set(training)
     assert training.items() <= development.items()
+
+
+def test_audit() -> None:
+    """`make audit` collects the packages of every file, also of files with other versions of the same packages."""
+    needed(Path(sys.prefix, "audit", ".installed"))
+    command = ["make", "audit", f"VENV={sys.prefix}", "ARGS=--dry-run"]
+    finished = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert finished.returncode == 0, finished.stderr
+    counts = list(map(int, re.findall(r"would have audited (\d+) packages", finished.stderr)))
+    assert len(counts) == finished.stdout.count("requirements/") >= 8
+    assert min(counts) > 20
+
+
+def test_audit_of_bad_pins(tmp_path: Path) -> None:
+    """`make audit` fails, and names the file, if a package cannot be looked up because it has no hash."""
+    needed(Path(sys.prefix, "audit", ".installed"))
+    (tmp_path / "requirements").mkdir()
+    shutil.copy(PROJECT / "Makefile", tmp_path)
+    for name in ("audit", "runtime"):
+        shutil.copy2(PROJECT / "requirements" / f"{name}.txt", tmp_path / "requirements")
+    (tmp_path / "requirements" / "bad.txt").write_text("numpy==2.3.0\n")
+    command = ["make", "audit", f"VENV={sys.prefix}", "ARGS=--dry-run", "AUDITED=bad runtime"]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert finished.returncode != 0
+    assert finished.stdout.splitlines()[-1] == "make audit: FAILED: bad"
+    assert "would have audited" in finished.stderr
 
 
 def pins(name: str) -> dict[str, str]:

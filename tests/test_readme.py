@@ -16,6 +16,7 @@ import pytest
 
 from loadtest.__main__ import complete
 from loadtest.__main__ import parser as loadtest_commands
+from sentiment_conv1d.__main__ import GROUPS
 from sentiment_conv1d.__main__ import parser as package_commands
 from sentiment_conv1d.export.__main__ import parser as export_command
 from sentiment_conv1d.model.__main__ import parser as training_commands
@@ -81,8 +82,11 @@ def test_commands_exist(page: Path) -> None:
             parsers[program].parse_args(arguments)
     for line in re.findall(r"^sentiment-conv1d (.*)$", page.read_text(), re.MULTILINE):
         arguments = shlex.split(line, comments=True)
-        package_commands().parse_args(arguments[:1])
-        service_commands().parse_args(arguments)
+        command = package_commands().parse_args(arguments[:1]).command
+        if command == "export":
+            export_command().parse_args(arguments[1:])
+        else:
+            (training_commands() if command in GROUPS["make a model"] else service_commands()).parse_args(arguments)
     for target in re.findall(r"^make (\w+)", page.read_text(), re.MULTILINE):
         assert (
             subprocess.run(["make", "--dry-run", target], cwd=PROJECT, capture_output=True, check=False).returncode == 0
