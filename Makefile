@@ -10,7 +10,7 @@ ARGS ?=
 NODE_MODULES := tests/interop/node/node_modules
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train \
-	train-accurate export model-image requirements check-arm64 audit sbom stubs build/package clean
+	train-accurate train-reviews export model-image requirements check-arm64 audit sbom stubs build/package clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped models
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -128,6 +128,12 @@ train: $(VENV)/.train  ## train a model: make train DATA=reviews.csv RUN=runs/mi
 train-accurate: RUN := runs/accurate
 train-accurate: $(VENV)/.train  ## train the most accurate preset, also from unlabelled reviews; continues if interrupted
 	$(BIN)/python -m model train --data $(DATA) --preset accurate --validation-fraction 0.04 \
+		--out $(RUN) $(ARGS)
+
+train-reviews: RUN := runs/reviews
+train-reviews: DATA := imdb reviews
+train-reviews: $(VENV)/.train  ## train the preset for all kinds of reviews: make train-reviews DATA="imdb reviews mine"
+	$(BIN)/python -m model train --data $(DATA) --preset reviews --validation-fraction 0.04 \
 		--out $(RUN) $(ARGS)
 
 export: $(VENV)/.train  ## publish a run as the next version: make export RUN=runs/mine

@@ -26,6 +26,7 @@ from sentiment_conv1d.model.data.flags import (
 )
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.interruption import handle_signals
+from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
 from sentiment_conv1d.model.quiet import quiet_tensorflow
 from sentiment_conv1d.model.run import Run, checkpointed_epochs, stages_folder
 from sentiment_conv1d.model.tokenizer import learn
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
 #: Fields without a flag of the same form: the labels come from the data, and `--convolutions` is defined below.
-_NO_FLAG = {"labels", "convolutions"}
+_NO_FLAG = {"labels", "convolutions", "mixture"}
 
 
 #: The share of the training texts that is held out if the configuration needs held-out texts.
@@ -136,6 +137,11 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
         help="share of the training texts held out for early stopping, calibration and learning curves (default: 0.1 "
         "if the configuration needs them, else 0)",
     )
+    domains = command.add_argument_group("domains", "for the preset reviews, whose data are folders")
+    domains.add_argument(
+        "--mixture", type=Path, metavar="FILE", help="plan of the mixture (default: that of the preset)"
+    )
+    domains.add_argument("--without", action="append", metavar="DOMAIN", help="leave out a domain; may be repeated")
     numbers = command.add_argument_group("configuration", "each flag replaces a value of the preset")
     for name, field in Configuration.model_fields.items():
         if name not in _NO_FLAG:
@@ -263,6 +269,8 @@ def _plan(options: argparse.Namespace, configuration: Configuration, start: Run 
     validation_fraction = options.validation_fraction
     if validation_fraction is None:
         validation_fraction = _VALIDATION_FRACTION if configuration.needs_validation else 0
+    if configuration.mixture is not None:
+        return _mixture_plan(options, configuration, configuration.mixture, validation_fraction)
     dataset = data.load(
         locate(options.data),
         test_data=locate(options.test_data),
@@ -286,6 +294,18 @@ def _plan(options: argparse.Namespace, configuration: Configuration, start: Run 
     return work
 
 
+def _mixture_plan(
+    options: argparse.Namespace, configuration: Configuration, mixture: Mixture, validation_fraction: float
+) -> Plan:
+    """Read the texts of all domains, and print how many there are."""
+    work = data.mixture_plan(mixture, list(map(Path, options.data)), validation_fraction, configuration.seed)
+    assert work.sampling is not None
+    print(f"{work.source}:", *work.sampling.lines(), sep="\n")
+    for domain in sorted(mixture.domains.keys() - {*work.sampling.names}):
+        print(f"warning: the plan of the mixture names {domain!r}, and the data has no such domain")
+    return work
+
+
 def _configuration(options: argparse.Namespace, start: Run | None = None) -> Configuration:
     preset = options.preset or ("imdb-cnn" if options.data == ["imdb"] else "text-cnn")
     if start is not None and options.preset is not None:
@@ -295,6 +315,11 @@ def _configuration(options: argparse.Namespace, start: Run | None = None) -> Con
         given = getattr(options, name, None)
         if given is not None:
             values[name] = _convolutions(given) if name == "convolutions" else given
+    if values.get("recipe") == "mixture":
+        plan = Mixture.read(options.mixture or DEFAULT_PLAN)
+        values["mixture"] = plan.model_copy(update={"without": (*plan.without, *(options.without or ()))})
+    elif options.mixture or options.without:
+        raise SentimentError("--mixture and --without are for the preset reviews")
     try:
         return Configuration.model_validate(values)
     except ValidationError as error:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from sentiment_conv1d.model.decision import THRESHOLD
+from sentiment_conv1d.model.mixture import Mixture
 
 #: The number of ids before the words of a vocabulary: padding, the start of a review, and unknown words.
 RESERVED_IDS = 3
@@ -86,11 +87,14 @@ class Configuration(BaseModel):
         description="The lowest probability of the second of two labels at which the model answers with it; f1: the "
         "threshold with the highest macro F1 on held-out reviews.",
     )
-    recipe: Literal["labels", "distillation"] = Field(
+    recipe: Literal["labels", "distillation", "mixture"] = Field(
         "labels",
         exclude_if=lambda value: value == "labels",
-        description="What the model learns from: labels, or distillation (labels, and a teacher's answers to "
-        "unlabelled texts).",
+        description="What the model learns from: labels, distillation (labels, and teachers' answers to unlabelled "
+        "texts), or mixture (a distillation from samples of several domains).",
+    )
+    mixture: Mixture | None = Field(
+        None, exclude_if=lambda value: value is None, description="How much of each domain a mixture reads."
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout and held-out reviews.")
 
@@ -107,8 +111,10 @@ class Configuration(BaseModel):
             raise ValueError(f"a threshold is for two labels; there are {len(self.labels)}")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels repeat: {list(self.labels)}")
-        if self.recipe == "distillation":
+        if self.recipe != "labels":
             self._check_distillation()
+        if (self.recipe == "mixture") != (self.mixture is not None):
+            raise ValueError("the recipe mixture, and no other, needs the plan of a mixture")
         return self
 
     def _check_distillation(self) -> None:
@@ -128,7 +134,7 @@ class Configuration(BaseModel):
     @property
     def needs_validation(self) -> bool:
         """Whether the training needs held-out reviews."""
-        calibrates = self.calibration != "none" or self.recipe == "distillation"
+        calibrates = self.calibration != "none" or self.recipe != "labels"
         return calibrates or self.patience > 0 or self.threshold == "f1"
 
     @property
@@ -146,7 +152,9 @@ class Configuration(BaseModel):
 #: calibrated.
 #: `imdb-cnn` is the classic example of the Keras repository (examples/imdb_cnn.py). `kim-cnn` has the three filter
 #: widths of Kim, "Convolutional Neural Networks for Sentence Classification" (EMNLP 2014).
-#: `accurate` is the most accurate preset. It also learns from unlabelled reviews: see `model.training.distillation`.
+#: `accurate` also learns from unlabelled reviews: see `model.training.distillation`.
+#: `reviews` learns from reviews of several domains: see `model.training.mixture`.
+#: Its plan is `model/mixtures/reviews.toml`.
 PRESETS: dict[str, Configuration] = {
     "imdb-cnn": Configuration(),
     "text-cnn": Configuration(
@@ -171,5 +179,21 @@ PRESETS: dict[str, Configuration] = {
         batch_size=1,
         epochs=8,
         recipe="distillation",
+    ),
+    "reviews": Configuration(
+        name="reviews",
+        vocabulary_size=20_000,
+        max_tokens=1000,
+        embedding_width=3 * 512,
+        convolutions=(Convolution(width=3, filters=512),),
+        hidden_width=0,
+        embedding_dropout=0,
+        hidden_dropout=0.3,
+        optimizer="adagrad",
+        learning_rate=0.05,
+        batch_size=1,
+        epochs=6,
+        recipe="mixture",
+        mixture=Mixture(),
     ),
 }

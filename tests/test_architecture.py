@@ -15,6 +15,7 @@ from tests.processes import PATIENCE, PROJECT
 LIGHT = {
     "errors",
     "configuration",
+    "mixture",
     "tokenizer",
     "input_shape",
     "decision",

@@ -3,6 +3,7 @@
 `load` reads the texts to train a model on, and `load_examples` those to measure it on.
 """
 
+from sentiment_conv1d.model.data.domains import mixture_plan
 from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts, joined, split
 from sentiment_conv1d.model.data.faults import BadDataError, summary, write_faults
 from sentiment_conv1d.model.data.loading import Reading, load, load_examples
@@ -27,6 +28,7 @@ __all__ = [
     "load",
     "load_examples",
     "measurable",
+    "mixture_plan",
     "plan",
     "profile",
     "split",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sentiment_conv1d.model.data.examples import Dataset, Examples, joined, split
+from sentiment_conv1d.model.data.sampling import Sampling
 from sentiment_conv1d.model.data.training_texts import TrainingTexts
 from sentiment_conv1d.model.tables import DataError, Fault
 
@@ -24,6 +25,7 @@ class Plan:
     test_source: str | None
     unlabelled: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()  # rows that were left out
+    sampling: Sampling | None = None  # of a mixture of domains
 
     @property
     def used_texts(self) -> list[str]:

@@ -122,4 +122,6 @@ def fingerprint(configuration: Configuration, work: Plan, initial: str = "") -> 
     for text in work.unlabelled:
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     digest.update(initial.encode())
+    if work.sampling is not None:
+        digest.update(work.sampling.domains.astype("<i8").tobytes())
     return digest.hexdigest()

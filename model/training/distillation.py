@@ -36,7 +36,9 @@ from sentiment_conv1d.model.training.teacher import Teacher
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 History = dict[str, list[dict[str, float]]]
-PartAnswers = Callable[[Ids], float]
+
+#: Returns the probability of label 1 for a part, ids of the teachers, of the review with this index.
+PartAnswers = Callable[[int, Ids], float]
 
 #: The vocabulary size of the teachers, which know rarer words than the student.
 TEACHER_VOCABULARY_SIZE = 60_000
@@ -86,11 +88,11 @@ class Distilled:
 
 def distill(configuration: Configuration, texts: Texts, stages: Stages, progress: bool) -> Distilled:
     """Train a student with the recipe `distillation`. The training continues after the last of `stages`."""
-    return _Distillation(configuration, texts, stages, progress).run()
+    return Distillation(configuration, texts, stages, progress).run()
 
 
 @dataclass(frozen=True)
-class _Answers:
+class Answers:
     """Converts the log-odds of teachers, each with a factor, to the probability of label 1."""
 
     factors: Floats
@@ -98,8 +100,13 @@ class _Answers:
 
     def __call__(self, *logits: Floats) -> Floats:
         """Return probabilities, float32 [reviews], from the log-odds of each teacher, float32 [reviews]."""
-        answers: Floats = expit(np.stack(logits, axis=1) @ self.factors + self.offset)
+        answers: Floats = expit(self.log_odds(*logits))
         return answers
+
+    def log_odds(self, *logits: Floats) -> Floats:
+        """Return calibrated log-odds, float32 [reviews]."""
+        calibrated: Floats = np.stack(logits, axis=1) @ self.factors + self.offset
+        return calibrated
 
 
 @dataclass(frozen=True)
@@ -110,8 +117,11 @@ class _Logits:
     held_out: Floats
 
 
-class _Distillation:
+class Distillation:
     """Runs the stages on the same data. The labelled reviews come first."""
+
+    _cropped = _CROPPED
+    _held_out_weights: Floats | None = None  # of the held-out reviews; None: all count the same
 
     def __init__(self, configuration: Configuration, texts: Texts, stages: Stages, progress: bool) -> None:
         self._configuration = configuration
@@ -119,7 +129,8 @@ class _Distillation:
         self._progress = progress
         known = [*texts.labelled.texts, *texts.unlabelled]
         size, max_tokens = configuration.vocabulary_size, configuration.max_tokens
-        full = WordTokenizer.from_texts(known, max(TEACHER_VOCABULARY_SIZE, size), max_tokens)
+        full = WordTokenizer.from_texts(self._counted(known), max(TEACHER_VOCABULARY_SIZE, size), max_tokens)
+        self._teacher_words = full.words
         self._tokenizer = WordTokenizer(full.words[: size - RESERVED_IDS], max_tokens)
         self._shape = InputShape.of(self._tokenizer, configuration.convolutions[0].width)
         self._reviews = [encoding.ids for encoding in full.encode_batch(known)]
@@ -145,7 +156,7 @@ class _Distillation:
         teacher = self._teacher("teacher-1", _LAST, targets)
         last = self._logits(teacher)
         answers = self._weighted(last.held_out)
-        return self._targets(first, vectors, last), lambda part: float(answers(teacher.predict([part]))[0])
+        return self._targets(first, vectors, last), lambda _, part: float(answers(teacher.predict([part]))[0])
 
     def _teacher(self, stage: str, number: int, targets: Floats) -> Teacher:
         """Train a teacher on the first reviews, which have targets, or read it from its stage."""
@@ -184,10 +195,20 @@ class _Distillation:
         answers = self._weighted(*(logits.held_out for logits in teachers))
         return np.concatenate([self._labels, answers(*(logits.unlabelled for logits in teachers))])
 
-    def _weighted(self, *held_out: Floats) -> _Answers:
+    def _weighted(self, *held_out: Floats) -> Answers:
         """Return the factors and the offset that calibrate log-odds, float32 [held out], by Platt scaling."""
-        fitted = LogisticRegression(C=np.inf).fit(np.stack(held_out, axis=1), self._held_out_labels)
-        return _Answers(fitted.coef_[0].astype(np.float32), np.float32(fitted.intercept_[0]))
+        fitted = LogisticRegression(C=np.inf).fit(
+            np.stack(held_out, axis=1), self._held_out_labels, self._held_out_weights
+        )
+        return Answers(fitted.coef_[0].astype(np.float32), np.float32(fitted.intercept_[0]))
+
+    def _counted(self, texts: list[str]) -> list[str]:
+        """Return the texts whose words are counted for the vocabulary."""
+        return texts
+
+    def _order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Return the indices of the reviews that the student learns from in an epoch."""
+        return generator.permutation(len(self._reviews))
 
     def _generator(self, *stage: int) -> np.random.Generator:
         return np.random.default_rng((self._configuration.seed, *stage))
@@ -211,13 +232,13 @@ class _Distillation:
             first = len(recorder.history["epochs"])
         for epoch in range(first, configuration.epochs):
             generator = self._generator(_STUDENT, epoch)
-            order = generator.permutation(len(targets))
+            order = self._order(generator)
             recorder.begin()
             for index in self._bar(order, f"epoch {epoch + 1} of {configuration.epochs}", len(order)):
                 ids, target = self._reviews[index], float(targets[index])
-                if part_answers is not None and index >= len(self._labels) and generator.random() < _CROPPED:
+                if part_answers is not None and index >= len(self._labels) and generator.random() < self._cropped:
                     ids = _crop(ids, generator)
-                    target = part_answers(ids)
+                    target = part_answers(index, ids)
                 logit = student.learn(
                     self._read([ids])[0],
                     target,

@@ -7,7 +7,7 @@ n-grams are hashed, so no vocabulary of n-grams is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,10 @@ from sentiment_conv1d.model.training.ngrams import ngrams
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+Draw = Callable[[np.random.Generator], npt.NDArray[np.int64]]
 
-_BUCKET_BITS = 22
+#: The buckets of the hashes of reviews of one kind, as powers of two.
+BUCKET_BITS = 22
 
 _LEARNING_RATE = 0.02
 _DROPOUT = 0.5
@@ -32,8 +34,9 @@ _LEAST_COUNT = 2
 class Teacher:
     """Computes the log-odds of label 1 from the set of n-grams of a review."""
 
-    def __init__(self) -> None:
-        buckets = 1 << _BUCKET_BITS
+    def __init__(self, bucket_bits: int = BUCKET_BITS) -> None:
+        self._bucket_bits = bucket_bits
+        buckets = 1 << bucket_bits
         self.ratios = np.zeros(buckets, np.float32)  # naive Bayes' log-odds of each n-gram
         self.weights = np.zeros(buckets, np.float32)
         self.bias = np.float32(0)
@@ -42,20 +45,29 @@ class Teacher:
         self._bias_squares = np.float32(0)
 
     def fit(
-        self, reviews: Sequence[Ids], targets: Floats, epochs: int, generator: np.random.Generator
+        self,
+        reviews: Sequence[Ids],
+        targets: Floats,
+        epochs: int,
+        generator: np.random.Generator,
+        draw: Draw | None = None,
     ) -> Iterator[int]:
-        """Learn the probabilities of label 1, `targets` float32 [reviews]. Yields the number of each finished epoch."""
-        features = [_features(review) for review in reviews]
-        self.ratios = _log_ratios(features, targets)
+        """Learn the probabilities of label 1, `targets` float32 [reviews]. Yields the number of each finished epoch.
+
+        `draw` returns the indices of the reviews of an epoch; without it, an epoch has all of them, in random order.
+        """
+        features = [self._features(review) for review in reviews]
+        counted = np.arange(len(features)) if draw is None else draw(generator)
+        self.ratios = self._log_ratios([features[index] for index in counted], targets[counted])
         for epoch in range(epochs):
-            for index in generator.permutation(len(features)):
+            for index in generator.permutation(len(features)) if draw is None else draw(generator):
                 kept = features[index][generator.random(len(features[index]), np.float32) >= _DROPOUT]
                 self._learn(kept, targets[index])
             yield epoch
 
     def predict(self, reviews: Sequence[Ids]) -> Floats:
         """Return the log-odds of label 1: float32 [reviews]."""
-        return np.array([self._logit(_features(review)) for review in reviews], np.float32)
+        return np.array([self._logit(self._features(review)) for review in reviews], np.float32)
 
     def state(self) -> dict[str, Floats]:
         """Return the arrays that `predict` needs, by name."""
@@ -78,20 +90,20 @@ class Teacher:
         self._bias_squares += error * error
         self.bias -= np.float32(_LEARNING_RATE * error / (np.sqrt(self._bias_squares) + _EPSILON))
 
+    def _features(self, ids: Ids) -> npt.NDArray[np.int64]:
+        """Return the hash buckets of the n-grams of a review, without repetitions."""
+        return np.unique(ngrams(ids) >> np.uint64(64 - self._bucket_bits)).astype(np.int64)
 
-def _features(ids: Ids) -> npt.NDArray[np.int64]:
-    """Return the hash buckets of the n-grams of a review, without repetitions."""
-    return np.unique(ngrams(ids) >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
-
-
-def _log_ratios(features: Sequence[npt.NDArray[np.int64]], targets: Floats) -> Floats:
-    """Return the log ratio of the frequencies of each n-gram in reviews of label 1 and label 0; 0 for rare n-grams."""
-    positive = np.ones(1 << _BUCKET_BITS)  # counts start at 1, so that no logarithm is infinite
-    negative = np.ones(1 << _BUCKET_BITS)
-    for review, target in zip(features, targets.tolist(), strict=True):
-        positive[review] += target
-        negative[review] += 1 - target
-    ratios = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
-    ratios[positive + negative < 2 + _LEAST_COUNT - 1e-3] = 0  # 1e-3: soft targets do not sum to whole numbers exactly
-    rounded: Floats = ratios.astype(np.float32)
-    return rounded
+    def _log_ratios(self, features: Sequence[npt.NDArray[np.int64]], targets: Floats) -> Floats:
+        """Return the log ratio of each n-gram's frequencies in reviews of label 1 and label 0; 0 for rare n-grams."""
+        positive = np.ones(1 << self._bucket_bits)  # counts start at 1, so that no logarithm is infinite
+        negative = np.ones(1 << self._bucket_bits)
+        for review, target in zip(features, targets.tolist(), strict=True):
+            positive[review] += target
+            negative[review] += 1 - target
+        ratios = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
+        ratios[positive + negative < 2 + _LEAST_COUNT - 1e-3] = (
+            0  # 1e-3: soft targets do not sum to whole numbers exactly
+        )
+        rounded: Floats = ratios.astype(np.float32)
+        return rounded

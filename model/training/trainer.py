@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.random import default_rng
 from pydantic import ValidationError
 
 from sentiment_conv1d.model.configuration import Configuration
@@ -52,6 +53,7 @@ from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, fi
 from sentiment_conv1d.model.training.distillation import Texts, distill
 from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
 from sentiment_conv1d.model.training.fitting import TrainingError, fit, history
+from sentiment_conv1d.model.training.mixture import distill_mixture
 from sentiment_conv1d.model.training.stages import Stages
 
 
@@ -110,7 +112,7 @@ def train(
     ensure_free(out, overwrite)
     keras.utils.set_random_seed(configuration.seed)
     tf.config.experimental.enable_op_determinism()
-    if configuration.recipe == "distillation":
+    if configuration.recipe != "labels":
         if embeddings is not None:
             raise TrainingError("a distillation cannot use pretrained vectors")
         trained = _distilled(configuration, work, out, progress)
@@ -122,7 +124,12 @@ def train(
     baseline = None
     if work.test is not None:
         characters = trained.tokenizer.cuts_characters
-        baseline = measure_baseline(work.label_names, work.train, work.test, characters=characters)
+        train = (
+            work.train
+            if work.sampling is None
+            else work.train.take(work.sampling.labelled(default_rng(configuration.seed)))
+        )
+        baseline = measure_baseline(work.label_names, train, work.test, characters=characters)
     with staging(out, overwrite) as folder:
         trained.model.save(folder / KERAS_FILE)
         (folder / TOKENIZER_FILE).write_text(trained.tokenizer.to_json(), encoding="utf-8")
@@ -206,10 +213,14 @@ def _trained(
 
 
 def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) -> _Trained:
-    """Train with the recipe `distillation`, which calibrates the probabilities itself."""
+    """Train with the recipe `distillation` or `mixture`, which calibrates the probabilities itself."""
     assert work.validation is not None
     stages = Stages(stages_folder(out), fingerprint(configuration, work))
-    distilled = distill(configuration, Texts(work.train, work.unlabelled, work.validation), stages, show)
+    texts = Texts(work.train, work.unlabelled, work.validation)
+    if work.sampling is None:
+        distilled = distill(configuration, texts, stages, show)
+    else:
+        distilled = distill_mixture(configuration, texts, work.sampling, stages, show)
     threshold = configuration.threshold
     if threshold == "f1":
         threshold = best_threshold(distilled.predict(work.validation.texts), work.validation.labels)

@@ -1,0 +1,68 @@
+"""The plan of a mixture: how many texts of each domain a training reads in an epoch. It is a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sentiment_conv1d.model.errors import SentimentError
+
+#: The plan of the preset `reviews`.
+DEFAULT_PLAN = Path(__file__).parent / "mixtures" / "reviews.toml"
+
+
+class MixtureError(SentimentError):
+    """A plan cannot be used."""
+
+
+class Amount(BaseModel):
+    """How much of a domain a training reads in an epoch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    texts: int = Field(3500, ge=1, description="Most texts of each label.")
+    repeats: int = Field(3, ge=1, description="Most times that one text is read, so that a rare label counts more.")
+    unlabelled: int = Field(25_000, ge=0, description="Most texts without a label.")
+    teacher: str | None = Field(
+        None, description="A model of the repository, NAME/VERSION, whose answers to unlabelled texts are learned too."
+    )
+
+
+class Mixture(Amount):
+    """The amount of every domain, and the share of unlabelled texts that are cut to a part in an epoch."""
+
+    crops: float = Field(0.5, ge=0, le=1, description="Share of the unlabelled texts that are cut to a part.")
+    without: tuple[str, ...] = Field((), description="Domains that are left out.")
+    domains: dict[str, Amount] = Field({}, description="Domains with other amounts.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit(cls, values: Any) -> Any:
+        """Give each domain the amounts of the mixture that it does not state itself."""
+        if not isinstance(values, dict) or not isinstance(values.get("domains"), dict):
+            return values
+        common = {name: values[name] for name in Amount.model_fields if name in values}
+        domains = {
+            name: common | amount if isinstance(amount, dict) else amount for name, amount in values["domains"].items()
+        }
+        return values | {"domains": domains}
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a plan. Raises `MixtureError`, which names the file and the key."""
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise MixtureError(f"{path}: cannot be read ({error.strerror or error})") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise MixtureError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        except ValueError as error:  # also of an invalid encoding
+            raise MixtureError(f"{path}: not valid TOML ({error})") from error
+
+    def amount(self, domain: str) -> Amount:
+        """Return how much of a domain a training reads."""
+        return self.domains.get(domain, self)
