@@ -34,7 +34,7 @@ class Student:
         self.bias = np.zeros(1, np.float32)
         # Adagrad's sums of squared gradients.
         self._squares = tuple(map(np.zeros_like, (self.tables, self.weights, self.bias)))
-        self._columns = np.arange(filters)
+        self._taps = np.arange(width)[:, np.newaxis]
         # The operating system clears newly allocated memory, which would take as long as the rest of a step.
         self._sums, self._looked_up = np.empty((2, max_ids, filters), np.float32)
 
@@ -56,8 +56,9 @@ class Student:
         `target` is the probability of label 1. `dropout` is the share of the pooled values that are set to 0.
         """
         feature_map = self._feature_map(ids)
-        winners = feature_map.argmax(axis=0)
-        pooled = feature_map[winners, self._columns]
+        pooled = feature_map.max(axis=0)
+        # `feature_map.argmax(axis=0)` is the same, and takes twice as long.
+        winners = (feature_map == pooled).argmax(axis=0)
         kept = (pooled > 0) & (generator.random(len(pooled), np.float32) >= dropout)
         pooled = np.where(kept, pooled / np.float32(1 - dropout), np.float32(0))
         logit = pooled @ self.weights + self.bias[0]
@@ -66,8 +67,10 @@ class Student:
         filters = np.flatnonzero(kept)
         gradient = error / np.float32(1 - dropout) * self.weights[filters]
         table_squares, weight_squares, bias_squares = self._squares
-        for table, squares, words in zip(self.tables, table_squares, _taps(ids, len(self.tables)), strict=True):
-            _adagrad(table, squares, (words[winners[filters]], filters), gradient, learning_rate)
+        words = ids[winners[filters] + self._taps]
+        # Flat views, because NumPy takes less time for one index than for three.
+        place = (self._taps * self.tables.shape[1] + words) * self.tables.shape[2] + filters
+        _adagrad(self.tables.reshape(-1), table_squares.reshape(-1), place, gradient, learning_rate)
         _adagrad(self.weights, weight_squares, filters, error * pooled[filters], learning_rate)
         _adagrad(self.bias, bias_squares, 0, error, learning_rate)
         return float(logit)
