@@ -192,7 +192,7 @@ PRESETS: dict[str, Configuration] = {
         optimizer="adagrad",
         learning_rate=0.05,
         batch_size=1,
-        epochs=6,
+        epochs=4,
         recipe="mixture",
         mixture=Mixture(),
     ),

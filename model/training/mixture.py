@@ -73,9 +73,15 @@ class MixtureDistillation(Distillation):
                 logit += _SHARE * (other.predict([ids])[0] - logit)
             return float(expit(logit))
 
-        unlabelled = range(len(self._labels), len(self._reviews))
-        answers = [answer(index, self._reviews[index]) for index in self._bar(unlabelled, "answers", len(unlabelled))]
-        return np.concatenate([self._labels, np.array(answers, np.float32)]), answer
+        found = self._stages.read("answers")
+        if found is None:
+            unlabelled = range(len(self._labels), len(self._reviews))
+            answers = [
+                answer(index, self._reviews[index]) for index in self._bar(unlabelled, "answers", len(unlabelled))
+            ]
+            found = {"answers": np.array(answers, np.float32)}
+            self._keep("answers", found)
+        return np.concatenate([self._labels, found["answers"]]), answer
 
     @property
     def _domain_teachers(self) -> list[DomainTeacher | None]:

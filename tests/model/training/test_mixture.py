@@ -96,7 +96,7 @@ def test_run(run_path: Path) -> None:
     assert [row["epoch"] for row in epochs] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("stage", ["teacher", "student"])
+@pytest.mark.parametrize("stage", ["teacher", "answers", "student"])
 def test_resumed_training(
     stage: str,
     run_path: Path,
