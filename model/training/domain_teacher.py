@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +10,12 @@ import onnxruntime
 from scipy.special import logit
 
 from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.commands.default_repository import SHIPPED
 from sentiment_conv1d.model.tokenizer import WordTokenizer
 from sentiment_conv1d.model.training.fitting import TrainingError
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
-
-#: The repository with the teachers, which are the models of this project.
-REPOSITORY = Path(__file__).parents[2] / "model_repository"
 
 #: Probabilities closer to 0 or 1 would have very large log-odds.
 _CLOSEST = 1e-4
@@ -28,10 +25,10 @@ class DomainTeacher:
     """Computes the log-odds of label 1 of texts, given as ids of another tokenizer, with an artifact."""
 
     def __init__(self, name: str, words: Sequence[str]) -> None:
-        """Open the artifact `NAME/VERSION`. `words` are those of the ids. Raises `ArtifactError` or `TrainingError`."""
-        artifact = read_artifact(REPOSITORY / name)
+        """Open the shipped artifact `NAME/VERSION`. `words` are those of the ids. Raises `ArtifactError` or `TrainingError`."""
+        artifact = read_artifact(SHIPPED / name)
         if artifact.manifest.outputs != 1 or not isinstance(artifact.tokenizer, WordTokenizer):
-            raise TrainingError(f"{REPOSITORY / name}: a teacher has two labels and the tokenizer words")
+            raise TrainingError(f"{SHIPPED / name}: a teacher has two labels and the tokenizer words")
         self._shape = artifact.input_shape
         self._max_tokens = artifact.manifest.max_tokens
         options = onnxruntime.SessionOptions()
