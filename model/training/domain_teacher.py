@@ -25,7 +25,10 @@ class DomainTeacher:
     """Computes the log-odds of label 1 of texts, given as ids of another tokenizer, with an artifact."""
 
     def __init__(self, name: str, words: Sequence[str]) -> None:
-        """Open the shipped artifact `NAME/VERSION`. `words` are those of the ids. Raises `ArtifactError` or `TrainingError`."""
+        """Open the shipped artifact `NAME/VERSION`. `words` are those of the ids.
+
+        Raises `ArtifactError` or `TrainingError`.
+        """
         artifact = read_artifact(SHIPPED / name)
         if artifact.manifest.outputs != 1 or not isinstance(artifact.tokenizer, WordTokenizer):
             raise TrainingError(f"{SHIPPED / name}: a teacher has two labels and the tokenizer words")
