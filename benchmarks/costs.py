@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gzip
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from http import HTTPStatus
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -20,16 +18,17 @@ from typing import Any
 from unittest.mock import patch
 
 import uvloop
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.server.http.request import Answer, HttpRequest
+from sentiment_conv1d.server.http.fast_path import FastRequest, Handler, Wire
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.process.server import load
-from sentiment_conv1d.service.rest import app
+from sentiment_conv1d.service.rest import lifecycle
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry import logs
@@ -64,54 +63,54 @@ BASE = "as it is, without a network"
 PARTS: dict[str, tuple[tuple[Any, str, Callable[..., Any]], ...]] = {
     "metrics of requests": ((Metrics, "began", nothing), (Metrics, "ended", nothing)),
     "metrics of models": tuple((Statistics, name, nothing) for name in ("count_soon", "ran")),
-    "request ids": ((app, "choose_id", lambda given: "0123456789abcdef"),),
+    "request ids": ((lifecycle, "choose_id", lambda given: "0123456789abcdef"),),
     "limits": ((DataPlane, "_characters", lambda plane, rows: 0),),
 }
 
 
-class Asked(HttpRequest):
-    """A request that has arrived completely, and whose response is discarded."""
+def asked(body: bytes, handler: Handler, replied: asyncio.Event) -> FastRequest:
+    """Return a request that has arrived completely. Its response is discarded."""
 
-    method, path, target, client, certified = "POST", "/v1/predict", b"/v1/predict", "127.0.0.1", False
+    class Discard(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return False
 
-    def __init__(self, body: bytes, headers: dict[bytes, bytes]) -> None:
-        self.headers = headers
-        self.charge = Charge(_BUFFERS)
-        self._body = body
+        def write(self, data: Any) -> None:
+            assert data.startswith(b"HTTP/1.1 200 OK\r\n")
 
-    async def body(self, limit: int, seconds: float) -> bytes:
-        """Return the whole body."""
-        return self._body
-
-    async def send(self, status: int, answer: Answer, request_id: str) -> None:
-        """Discard the response."""
-        assert status == HTTPStatus.OK
+    transport = Discard()
+    wire = Wire(transport, FlowControl(transport), "127.0.0.1", False, bytes, bool, lambda request: replied.set())
+    request = FastRequest("POST", b"/v1/predict", _HEADERS, "127.0.0.1", False, Charge(_BUFFERS), handler, wire, True)
+    request.add(body)
+    return request
 
 
-async def drive(application: Application, bodies: Sequence[bytes], headers: dict[bytes, bytes]) -> float:
-    """Return the seconds per request. Requests run one after the other, each followed by a turn of the event loop."""
+async def drive(application: Application, bodies: Sequence[bytes]) -> float:
+    """Return the seconds per request. Requests run one after the other."""
     handler = application.find_handler(b"/v1/predict", {b"content-length": b"0"})
     assert handler is not None
+    replied = asyncio.Event()
+    requests = [asked(body, handler, replied) for body in bodies]
     started = perf_counter()
-    for body in bodies:
-        await handler(Asked(body, headers))
-        await asyncio.sleep(0)
+    for request in requests:
+        if (sending := handler(request)) is None:
+            await replied.wait()
+            replied.clear()
+        else:
+            await sending
     return (perf_counter() - started) / len(bodies)
 
 
 async def measure(bodies: Sequence[bytes], rounds: int) -> dict[str, list[float]]:
     """Return the seconds per request in every round: unchanged, and with each part removed or added."""
     plain, logging_all = (load(Settings(access_log=on)) for on in (False, True))
-    squeezed = [gzip.compress(body, 1) for body in bodies]
     seconds: dict[str, list[float]] = {}
     for _ in range(rounds):
-        seconds.setdefault(BASE, []).append(await drive(plain, bodies, _HEADERS))
+        seconds.setdefault(BASE, []).append(await drive(plain, bodies))
         for name, methods in PARTS.items():
             with without(*methods):
-                seconds.setdefault(f"without {name}", []).append(await drive(plain, bodies, _HEADERS))
-        seconds.setdefault("with the access log", []).append(await drive(logging_all, bodies, _HEADERS))
-        encoded = _HEADERS | {b"content-encoding": b"gzip"}
-        seconds.setdefault("with a compressed body", []).append(await drive(plain, squeezed, encoded))
+                seconds.setdefault(f"without {name}", []).append(await drive(plain, bodies))
+        seconds.setdefault("with the access log", []).append(await drive(logging_all, bodies))
     return seconds
 
 

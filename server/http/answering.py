@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
+from collections.abc import Coroutine
+from typing import Any
 
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from sentiment_conv1d.server.http.asgi import PIECE_BYTES
-from sentiment_conv1d.server.http.fast_path import AtOnce, FastRequest, Handler
+from sentiment_conv1d.server.http.fast_path import FastRequest
 from sentiment_conv1d.server.http.parsing import ParsingProtocol
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.turns import Turns
@@ -33,7 +35,7 @@ class AnsweringProtocol(ParsingProtocol):
     ) -> None:
         super().__init__(config, server_state, loop, buffers, turns)
         self._running: asyncio.Task[None] | None = None  # the task of a request on the fast path, until it is answered
-        self._sending: FastRequest | None = None  # such a request without a task, until its answer is written
+        self._answering: FastRequest | None = None  # such a request without a task, until its answer is written
         self._sent = 0  # answers without a task
         self._next = False  # whether the first request of the pipeline waits for a turn
 
@@ -44,25 +46,24 @@ class AnsweringProtocol(ParsingProtocol):
     def resume_writing(self) -> None:
         """Go on with an answer when the client has read most of what was written."""
         super().resume_writing()
-        if self._sending is not None:
+        if self._pending:
             self._take_turn(PIECE_BYTES)
 
     @property
     def _idle(self) -> bool:
         """Return whether no request is being answered."""
-        answered = self._running is None and self._sending is None
+        answered = self._running is None and self._answering is None
         return answered and (self.cycle is None or self.cycle.response_complete)
 
     def _answer(self, request: FastRequest) -> None:
         """Answer a complete request of the fast path."""
-        if isinstance(handler := request.handler, AtOnce):
+        self._answering = request
+        if (sending := request.handler(request)) is None:
             self._sent += 1
-            self._sending = request
-            handler.answer(request)
-            self._end_if_sent(request)
             return
+        self._answering = None
         self._turns.spend()
-        self._running = task = self.loop.create_task(self._serve(request, handler))
+        self._running = task = self.loop.create_task(self._serve(request, sending))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
@@ -72,20 +73,23 @@ class AnsweringProtocol(ParsingProtocol):
         self._take_turn(PIECE_BYTES)
 
     def _stop_sending(self) -> None:
-        """Drop an answer that is not written, because the connection is lost."""
-        if self._sending is not None:
-            self._sending.charge.release()
-            self._sending = None
+        """Drop a request without a task, or the rest of its answer, because the connection is lost."""
+        if (request := self._answering) is not None:
+            self._answering = None
+            if request.disconnected is not None:
+                request.disconnected()
+            request.charge.release()
 
     @property
     def _pending(self) -> bool:
-        return self._next or (self._sending is not None and not self.flow.write_paused)
+        sending = self._answering is not None and bool(self._answering.unsent) and not self.flow.write_paused
+        return self._next or sending
 
     def _go_on(self) -> None:
-        if (sending := self._sending) is not None:
+        if (request := self._answering) is not None:
             self._turns.spend(_PIECE_SECONDS)
-            sending.send_piece()
-            self._end_if_sent(sending)
+            request.send_piece()
+            self._end_if_sent(request)
             return
         self._next = False
         if self.pipeline:
@@ -95,14 +99,15 @@ class AnsweringProtocol(ParsingProtocol):
 
     def _end_if_sent(self, request: FastRequest) -> None:
         """End a request without a task if its answer is written."""
-        if not request.unsent:
+        if not request.unsent and self._answering is request:
             request.charge.release()
-            self._sending = None
+            self._answering = None
+            self.admitted = self.admitted or request.admitted
             self.on_response_complete()
 
-    async def _serve(self, request: FastRequest, handler: Handler) -> None:
+    async def _serve(self, request: FastRequest, sending: Coroutine[Any, Any, None]) -> None:
         try:
-            await handler(request)
+            await sending
         except Exception:
             logger.exception("%s failed", request.target.decode())
             self.transport.abort()

@@ -15,21 +15,13 @@ from sentiment_conv1d.server.http.asgi import PIECE_BYTES
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 
-#: Answers a request. It raises no error that the client caused. It is canceled if the client disconnects.
-Handler = Callable[[HttpRequest], Coroutine[Any, Any, None]]
+#: Handles a complete request. There are two ways. It returns None, and calls `FastRequest.reply` at once or in a later
+#: turn of the event loop, which needs no task. Or it returns a coroutine that sends the answer. This runs as a task and
+#: is canceled if the client disconnects. Neither raises an error that the client caused.
+Handler = Callable[["FastRequest"], Coroutine[Any, Any, None] | None]
 
-
-class AtOnce(NamedTuple):
-    """Answers a request without a task: `answer` calls `FastRequest.reply`, and raises no error."""
-
-    answer: Callable[[FastRequest], None]
-
-
-#: Returns the handler of a POST request with this target and these headers, or None if it has to go through ASGI.
+#: Returns the handler of a request with this target and these headers, or None if it has to go through ASGI.
 FindHandler = Callable[[bytes, Mapping[bytes, bytes]], Handler | None]
-
-#: Returns the handler of a GET request in the same way.
-FindDocument = Callable[[bytes, Mapping[bytes, bytes]], AtOnce | None]
 
 
 class Wire(NamedTuple):
@@ -41,6 +33,7 @@ class Wire(NamedTuple):
     certified: bool
     common: Callable[[], bytes]  # header lines of all responses
     last: Callable[[], bool]  # whether the connection closes after this response, even if the client wants to keep it
+    replied: Callable[[FastRequest], None]  # called after `reply`
 
 
 _NOTHING = memoryview(b"")
@@ -50,17 +43,24 @@ _NOTHING = memoryview(b"")
 class FastRequest(HttpRequest):
     """A request that collects its body with `add`. `handler` answers it when the body is complete."""
 
-    handler: Handler | AtOnce
+    handler: Handler
     _wire: Wire
     _keep_alive: bool
     _body: bytearray = field(default_factory=bytearray, init=False)
     unsent: memoryview = field(default=_NOTHING, init=False)  # the rest of the answer's body, after `reply`
     _close: bool = field(default=False, init=False)  # after the answer
+    #: Called if the client disconnects before `reply`. The handler can set it.
+    disconnected: Callable[[], None] | None = field(default=None, init=False)
 
     def add(self, body: bytes) -> None:
         """Append to the body. Raises `Overloaded`."""
         self.charge.add(BODY_FACTOR * len(body))
         self._body += body
+
+    @property
+    def size(self) -> int:
+        """Return the number of bytes of the body that have arrived."""
+        return len(self._body)
 
     def take_body(self) -> bytes:
         """Return the body and drop the reference to it."""
@@ -73,7 +73,7 @@ class FastRequest(HttpRequest):
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
         if self._wire.transport.is_closing():
             raise ClientDisconnected
-        self.reply(status, answer, request_id)
+        self._begin(status, answer, request_id)
         while self.unsent:  # the next piece, when the client has read most of the previous one
             await self._wire.flow.drain()
             if self._wire.transport.is_closing():
@@ -81,10 +81,15 @@ class FastRequest(HttpRequest):
             self.send_piece()
 
     def reply(self, status: int, answer: Answer, request_id: str) -> None:
+        """Send the response without a task. A large one is sent piece by piece in the turns of the connection."""
+        self.disconnected = None
+        if not self._wire.transport.is_closing():
+            self._begin(status, answer, request_id)
+        self._wire.replied(self)
+
+    def _begin(self, status: int, answer: Answer, request_id: str) -> None:
         """Write the response, or its head and leave the body in `unsent` for `send_piece`, which shares its memory."""
         wire, body = self._wire, answer.body
-        if wire.transport.is_closing():
-            return
         self._close = close = not self._keep_alive or wire.last() or headers.CLOSE in answer.headers
         head = headers.head(status, wire.common(), answer, request_id, close=close)
         if body and (len(body) > PIECE_BYTES or wire.flow.write_paused):

@@ -27,7 +27,7 @@ from sentiment_conv1d.server.errors import HeadTooLarge, Overloaded, RequestErro
 from sentiment_conv1d.server.http import framing, headers
 from sentiment_conv1d.server.http.answering import ASGI_SECONDS, AnsweringProtocol
 from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, DISCARD_SECONDS, PIECE_BYTES, TASK
-from sentiment_conv1d.server.http.fast_path import FastRequest, FindDocument, FindHandler, Wire
+from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler, Wire
 from sentiment_conv1d.server.http.parsing import FREE_HEAD_BYTES
 from sentiment_conv1d.server.http.refusal import refusal
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers
@@ -64,7 +64,7 @@ class Protocol(AnsweringProtocol):
         lost: Callable[[Protocol], None],
         *,
         find_handler: FindHandler | None = None,
-        find_document: FindDocument | None = None,
+        find_document: FindHandler | None = None,
         buffers: Buffers,
         turns: Turns,
         draining: Callable[[], bool] = lambda: False,
@@ -214,7 +214,7 @@ class Protocol(AnsweringProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start a request, unless a request on the fast path, which uvicorn does not know, runs before it."""
-        if self._running is not None or self._sending is not None:
+        if self._running is not None or self._answering is not None:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
             return
@@ -283,7 +283,9 @@ class Protocol(AnsweringProtocol):
     def _make_wire(self) -> Wire:
         client = None if self.client is None else self.client[0]
         certified = bool(self.app_state.get(CERTIFIED))
-        self._wire = Wire(self.transport, self.flow, client, certified, self._common_lines, self._is_last)
+        self._wire = Wire(
+            self.transport, self.flow, client, certified, self._common_lines, self._is_last, self._end_if_sent
+        )
         return self._wire
 
     def _common_lines(self) -> bytes:

@@ -20,6 +20,7 @@ from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.grpc.fields import check
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request", bound=Message)
 
-#: Answers a request. The second argument is the number of seconds until the client's deadline, if it set one.
-Respond = Callable[[Request, float | None], Awaitable[Message]]
+#: Reads a request, and returns its work, or a coroutine that returns the answer. The second argument is the number of
+#: seconds until the client's deadline, if it set one.
+Respond = Callable[[Request, float | None], Work[Message] | Awaitable[Message]]
 
 #: The most requests of a stream that run together, and their bytes. This is about as much work as one long text, so
 #: unary calls wait no longer behind a stream than behind another unary call.
@@ -79,7 +81,7 @@ class Counted:
             if len(content) > INLINE_CHARACTERS:
                 self._dataplane.expect_large()
                 await self._parsing_turn(content, kind)
-            await call.answer((await answer(parse(content), remaining)).SerializeToString())
+            await call.answer(await self._answer(answer(parse(content), remaining)))
 
         return self._method(route, converse, streaming=False)
 
@@ -94,7 +96,7 @@ class Counted:
         async def one(content: bytes, call: Call) -> bytes:
             if len(content) > INLINE_CHARACTERS:
                 await self._parsing_turn(content, kind)
-            return (await answer(parse(content), call.remaining())).SerializeToString()
+            return await self._answer(answer(parse(content), call.remaining()))
 
         async def several(contents: Sequence[bytes], call: Call) -> None:
             answers: list[bytes] = []
@@ -119,6 +121,10 @@ class Counted:
             call.end()
 
         return self._method(route, converse, streaming=True)
+
+    async def _answer(self, read: Work[Message] | Awaitable[Message]) -> bytes:
+        message = await (self._dataplane.run(read) if isinstance(read, Work) else read)
+        return message.SerializeToString()
 
     async def _parsing_turn(self, content: bytes, kind: type[Message]) -> None:
         """Wait until a large message may be parsed. Raises `TooLarge` if it has too many fields or numbers."""
@@ -153,7 +159,7 @@ class Counted:
         return Method(traced(self._tracer, route, run), streaming)
 
 
-def uncounted(kind: type[Request], answer: Respond[Request]) -> Method:
+def uncounted(kind: type[Request], answer: Callable[[Request, float | None], Awaitable[Message]]) -> Method:
     """Build a unary method without metrics, for what platforms poll all the time."""
 
     async def run(call: Call) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.server.grpc.status import as_refusal
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import paths
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import description
-from sentiment_conv1d.service.oip.inference import OUTPUTS, InferenceRequest, Input, RequestedOutput, infer
+from sentiment_conv1d.service.oip.inference import OUTPUTS, InferenceRequest, Input, Output, RequestedOutput, infer
 from sentiment_conv1d.service.version import package_version
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
@@ -110,28 +112,31 @@ class OpenInference:
     ) -> pb.ModelStreamInferResponse:
         """Answer one request of a stream. A failed request gets an error message, and the stream continues."""
         try:
-            return pb.ModelStreamInferResponse(infer_response=await self.ModelInfer(request, remaining))
+            response = await self._state.dataplane.run(self.ModelInfer(request, remaining))
+            return pb.ModelStreamInferResponse(infer_response=response)
         except Exception as error:
             refusal = as_refusal(error, MODEL_STREAM_INFER)
             # Clients match answers to requests by id, including failed ones.
             nothing = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             return pb.ModelStreamInferResponse(error_message=refusal.message, infer_response=nothing)
 
-    async def ModelInfer(self, message: pb.ModelInferRequest, remaining: float | None) -> pb.ModelInferResponse:
+    def ModelInfer(self, message: pb.ModelInferRequest, remaining: float | None) -> Work[pb.ModelInferResponse]:
         """Answer one inference request."""
-        classifier, outputs = await infer(self._state.dataplane, self._state.models, _request(message, remaining))
-        manifest = classifier.manifest
-        return pb.ModelInferResponse(
-            model_name=manifest.name,
-            model_version=str(manifest.version),
-            id=message.id,
-            outputs=[
-                pb.ModelInferResponse.InferOutputTensor(name=each.name, datatype=each.datatype, shape=each.shape)
-                for each in outputs
-            ],
-            # Triton's clients read only the raw form.
-            raw_output_contents=[each.raw() for each in outputs],
-        )
+
+        def answer(manifest: Manifest, outputs: list[Output]) -> pb.ModelInferResponse:
+            return pb.ModelInferResponse(
+                model_name=manifest.name,
+                model_version=str(manifest.version),
+                id=message.id,
+                outputs=[
+                    pb.ModelInferResponse.InferOutputTensor(name=each.name, datatype=each.datatype, shape=each.shape)
+                    for each in outputs
+                ],
+                # Triton's clients read only the raw form.
+                raw_output_contents=[each.raw() for each in outputs],
+            )
+
+        return infer(self._state.dataplane, self._state.models, _request(message, remaining), answer)
 
 
 def _request(message: pb.ModelInferRequest, remaining: float | None) -> InferenceRequest:

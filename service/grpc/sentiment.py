@@ -9,6 +9,7 @@ from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service import prediction as core
 from sentiment_conv1d.service.grpc.methods import paths
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.loaded import LoadedModels
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Sentiment"]
@@ -22,22 +23,28 @@ class Sentiment:
         self._dataplane = dataplane
         self._models = models
 
-    async def Predict(self, request: pb.PredictRequest, remaining: float | None) -> pb.Prediction:
+    def Predict(self, request: pb.PredictRequest, remaining: float | None) -> Work[pb.Prediction]:
         """Predict one text."""
-        model = self._models.get(request.model, request.version, (request.text,))
-        [prediction] = await self._dataplane.predict(model, (request.text,), remaining)
-        return _fill(pb.Prediction(), model.manifest, prediction)
+        text = request.text  # every access to the field decodes the text again
+        model = self._models.get(request.model, request.version, (text,))
+        return self._dataplane.read_texts(
+            model, (text,), lambda predictions: _fill(pb.Prediction(), model.manifest, *predictions), remaining
+        )
 
     PredictStream = Predict
 
-    async def PredictBatch(self, request: pb.PredictBatchRequest, remaining: float | None) -> pb.PredictBatchResponse:
+    def PredictBatch(self, request: pb.PredictBatchRequest, remaining: float | None) -> Work[pb.PredictBatchResponse]:
         """Predict several texts, in their order."""
-        texts = list(request.texts)  # every access to the field decodes the texts again
+        texts = list(request.texts)
         model = self._models.get(request.model, request.version, texts)
-        answer = pb.PredictBatchResponse()
-        for prediction in await self._dataplane.predict(model, texts, remaining):
-            _fill(answer.predictions.add(), model.manifest, prediction)
-        return answer
+
+        def answer(predictions: list[core.Prediction]) -> pb.PredictBatchResponse:
+            response = pb.PredictBatchResponse()
+            for prediction in predictions:
+                _fill(response.predictions.add(), model.manifest, prediction)
+            return response
+
+        return self._dataplane.read_texts(model, texts, answer, remaining)
 
     async def Explain(self, request: pb.ExplainRequest, remaining: float | None) -> pb.Explanation:
         """Predict one text and return each word's share of the decision."""

@@ -18,6 +18,7 @@ from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import paths
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.tfserving import OUTPUTS, SIGNATURE, check_signature, model_status, signature_map
@@ -50,30 +51,37 @@ class TfServing:
         self._dataplane = dataplane
         self._models = models
 
-    async def Predict(self, request: Any, remaining: float | None) -> Any:
+    def Predict(self, request: Any, remaining: float | None) -> Work[Any]:
         """Predict a tensor of texts, and return the outputs of `output_filter`, by default all of them."""
         outputs = _chosen(request.output_filter)
         _check_only("inputs", request.inputs, _TEXT)
         texts = _texts(request.inputs[_TEXT])
         classifier = self._classifier(request.model_spec, texts)
-        predictions = await self._dataplane.predict(classifier, texts, remaining)
-        response = PredictResponse()
-        _specify(response.model_spec, classifier.manifest)
-        for name in outputs:
-            _fill(response.outputs[name], name, predictions)
-        return response
 
-    async def Classify(self, request: Any, remaining: float | None) -> Any:
+        def answer(predictions: list[Prediction]) -> Any:
+            response = PredictResponse()
+            _specify(response.model_spec, classifier.manifest)
+            for name in outputs:
+                _fill(response.outputs[name], name, predictions)
+            return response
+
+        return self._dataplane.read_texts(classifier, texts, answer, remaining)
+
+    def Classify(self, request: Any, remaining: float | None) -> Work[Any]:
         """Classify examples with the feature `text`, and return the probability of every label."""
         texts = _example_texts(request.input)
         classifier = self._classifier(request.model_spec, texts)
-        response = ClassificationResponse()
-        _specify(response.model_spec, classifier.manifest)
-        for prediction in await self._dataplane.predict(classifier, texts, remaining):
-            classes = response.result.classifications.add().classes
-            for label, probability in zip(classifier.labels, prediction.probabilities, strict=True):
-                classes.add(label=label, score=float(probability))
-        return response
+
+        def answer(predictions: list[Prediction]) -> Any:
+            response = ClassificationResponse()
+            _specify(response.model_spec, classifier.manifest)
+            for prediction in predictions:
+                classes = response.result.classifications.add().classes
+                for label, probability in zip(classifier.labels, prediction.probabilities, strict=True):
+                    classes.add(label=label, score=float(probability))
+            return response
+
+        return self._dataplane.read_texts(classifier, texts, answer, remaining)
 
     async def GetModelMetadata(self, request: Any, remaining: float | None) -> Any:
         """Return the signature of a model."""

@@ -8,8 +8,8 @@ There are two policies with one interface:
   small batch runs in one turn of the event loop, and a medium one in steps: one run of the graph per turn.
 - `ThreadBatcher` runs large batches, and all batches on a GPU, on a separate thread, one at a time.
 
-A client that disconnects cancels its future. A job whose future is canceled, or whose deadline passes, before it begins
-never runs.
+A client that disconnects cancels its job. A job that is canceled, or whose deadline passes, before it begins never
+runs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from time import perf_counter_ns
@@ -36,15 +38,20 @@ from sentiment_conv1d.service.telemetry.statistics import Stages
 Encode = Callable[[Sequence[Any]], list[Encoding]]
 
 
-class Job(NamedTuple):
-    """Rows of one request that run in the same batch."""
+@dataclass(slots=True, eq=False)
+class Job:
+    """Rows of one request that run in the same batch.
+
+    `deliver` gets the result, or the error, on the event loop, unless the job is `canceled`.
+    """
 
     rows: Sequence[Any]
     encode: Encode
     size: int  # characters or ids
-    arrived: int  # a time of `perf_counter_ns`
     seconds: float  # the longest time to wait
-    done: asyncio.Future[Done]
+    deliver: Callable[[Done | BaseException], None]
+    canceled: Callable[[], bool]
+    arrived: int = field(default_factory=perf_counter_ns)
 
 
 class Done(NamedTuple):
@@ -100,13 +107,16 @@ class Batcher(ABC):
         self._classifier = classifier
         self._waiting: deque[Job] = deque()
 
-    def submit(self, rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf) -> asyncio.Future[Done]:
-        """Queue rows for a batch. The future fails with `DeadlineExceeded` if they wait longer than `seconds`."""
-        loop = asyncio.get_running_loop()
-        job = Job(rows, encode, size, perf_counter_ns(), seconds, loop.create_future())
+    def add(self, job: Job) -> None:
+        """Queue a job for a batch. It gets `DeadlineExceeded` if it waits longer than its `seconds`."""
         self._waiting.append(job)
-        self._start(loop)
-        return job.done
+        self._start(asyncio.get_running_loop())
+
+    def submit(self, rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf) -> asyncio.Future[Done]:
+        """Queue a job, and return a future with its result. Canceling the future cancels the job."""
+        future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self.add(Job(rows, encode, size, seconds, partial(_resolve, future), future.done))
+        return future
 
     @abstractmethod
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -119,10 +129,10 @@ class Batcher(ABC):
         now = perf_counter_ns()
         while self._waiting:
             job = self._waiting[0]
-            if job.done.done():
-                pass  # canceled
+            if job.canceled():
+                pass
             elif (now - job.arrived) * 1e-9 > job.seconds:
-                job.done.set_exception(DeadlineExceeded(f"no answer within {job.seconds:g} s"))
+                job.deliver(DeadlineExceeded(f"no answer within {job.seconds:g} s"))
             else:
                 rows += len(job.rows)
                 size += job.size
@@ -139,9 +149,9 @@ class Batcher(ABC):
         start = 0
         for job in jobs:
             end = start + len(job.rows)
-            if not job.done.done():
+            if not job.canceled():
                 stages = Stages(batch.started - job.arrived, batch.tokenize, batch.infer)
-                job.done.set_result(Done(batch.predictions[start:end], stages))
+                job.deliver(Done(batch.predictions[start:end], stages))
             start = end
 
 
@@ -157,12 +167,6 @@ class LoopBatcher(Batcher):
         super().__init__(classifier, max_rows, max_size)
         self._stepwise = stepwise
         self._steps: Iterator[None] | None = None  # the remaining runs of a batch
-
-    def run_at_once(self, rows: Sequence[Any], encode: Encode) -> Done:
-        """Run rows immediately, because no other request is in flight."""
-        batch = run(self._classifier, encode, rows)
-        self._classifier.statistics.ran(len(batch.predictions), batch.runs)
-        return Done(batch.predictions, Stages(0, batch.tokenize, batch.infer))
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._steps is None and len(self._waiting) == 1:
@@ -185,10 +189,11 @@ class LoopBatcher(Batcher):
             if self._stepwise:
                 batch = yield from steps(self._classifier, jobs)
             else:
-                batch = run(self._classifier, _encode, jobs)
-            self._deliver(jobs, batch)
+                batch = run(self._classifier, jobs)
         except Exception as error:
             fail(jobs, error)
+        else:
+            self._deliver(jobs, batch)
 
 
 #: Batches queued for the thread if there is no batching delay. The second one begins when the first one ends, even if
@@ -221,7 +226,7 @@ class ThreadBatcher(Batcher):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and self._waiting[0].done.done():
+        while self._waiting and self._waiting[0].canceled():
             self._waiting.popleft()
         if self._running >= self._most_running or not self._waiting:
             return
@@ -241,7 +246,7 @@ class ThreadBatcher(Batcher):
 
     def _run_wanted(self, jobs: list[Job]) -> Batch:
         """Run the jobs that are not canceled. Called on the thread."""
-        jobs[:] = [job for job in jobs if not job.done.done()]
+        jobs[:] = [job for job in jobs if not job.canceled()]
         # Linux lets a thread compute for milliseconds before another one that has woken up runs. This thread yields to
         # the event loops of this worker and the other workers as often as possible.
         work = steps(self._classifier, jobs)
@@ -269,20 +274,18 @@ class ThreadBatcher(Batcher):
         self._running -= 1
         self._free_since = perf_counter_ns()
         try:
-            self._deliver(jobs, running.result())
-        except CancelledError:  # the executor was shut down
-            for job in jobs:
-                job.done.cancel()
-        except Exception as error:
+            batch = running.result()
+        except (CancelledError, Exception) as error:  # the first one if the executor was shut down
             fail(jobs, error)
-        finally:
-            self._start(loop)
+        else:
+            self._deliver(jobs, batch)
+        self._start(loop)
 
 
-def run(classifier: Classifier, encode: Encode, work: Sequence[Any]) -> Batch:
-    """Run rows, or the rows of jobs, together. `encode` converts them to encodings."""
+def run(classifier: Classifier, jobs: Sequence[Job]) -> Batch:
+    """Run the rows of jobs together."""
     started = perf_counter_ns()
-    encodings = encode(work)
+    encodings = _encode(jobs)
     encoded = perf_counter_ns()
     predictions, runs = classifier.classify(encodings)
     return Batch(predictions, runs, started, encoded - started, perf_counter_ns() - encoded)
@@ -316,7 +319,16 @@ def _encode(jobs: Sequence[Job]) -> list[Encoding]:
 
 
 def fail(jobs: Sequence[Job], error: BaseException) -> None:
-    """Raise an error in every client that still waits."""
+    """Deliver an error to every client that still waits."""
     for job in jobs:
-        if not job.done.done():
-            job.done.set_exception(error)
+        if not job.canceled():
+            job.deliver(error)
+
+
+def _resolve(future: asyncio.Future[Done], result: Done | BaseException) -> None:
+    if isinstance(result, CancelledError):
+        future.cancel()
+    elif isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

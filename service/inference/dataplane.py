@@ -8,7 +8,7 @@ disconnects cancels its request, and no further piece of it runs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,10 +22,11 @@ from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.server.errors import DeadlineExceeded, RequestError, TooLarge
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.admission import Admission, weigh
-from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, LoopBatcher, Pulse, ThreadBatcher
+from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, Job, LoopBatcher, Pulse, ThreadBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.inference.shadow import ShadowJob, ShadowQueue
+from sentiment_conv1d.service.inference.work import Started, Work
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.settings import BATCH_ROWS
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -84,8 +85,9 @@ class _Batchers(NamedTuple):
 class DataPlane:
     """Runs texts through classifiers within limits. Belongs to one event loop.
 
-    A request that is the only one in flight runs at once, without batching. `classifiers` are those that are served,
-    see `arrange`.
+    `read_texts` and `read_ids` check a request, and return its work. There are two ways to run it. Small work on a CPU
+    is started with `start`, and needs no task. Any other work runs in a task, with `run`. `classifiers` are those that
+    are served, see `arrange`.
     """
 
     def __init__(
@@ -111,20 +113,37 @@ class DataPlane:
         self._shadow_queue = ShadowQueue(in_flight)
         self.arrange(classifiers)
 
-    def predict(
+    async def predict(
         self, classifier: Classifier, texts: Sequence[str], time_limit: float | None = None
-    ) -> Coroutine[Any, Any, list[Prediction]]:
-        """Return predictions in the order of the texts.
+    ) -> list[Prediction]:
+        """Return predictions in the order of the texts. Raises the errors of `read_texts` and `run`."""
+        return await self.run(self.read_texts(classifier, texts, _unchanged, time_limit))
 
-        `time_limit` is the client's deadline in seconds, in addition to the limit of all requests. Raises `Invalid`,
-        `TooLarge`, `Overloaded` or `DeadlineExceeded`.
+    def read_texts(
+        self,
+        classifier: Classifier,
+        texts: Sequence[str],
+        answer: Callable[[list[Prediction]], Result],
+        time_limit: float | None = None,
+    ) -> Work[Result]:
+        """Return the work of a request for predictions of texts.
+
+        `time_limit` is the client's deadline in seconds, in addition to the limit of all requests. Raises `Invalid` or
+        `TooLarge`.
         """
-        return self._answer(classifier, texts, self._characters, classifier.encode, time_limit)
+        return self._read(classifier, texts, self._characters, classifier.encode, answer, time_limit)
 
-    def predict_ids(
-        self, classifier: Classifier, ids: npt.NDArray[np.int32], time_limit: float | None = None
-    ) -> Coroutine[Any, Any, list[Prediction]]:
-        """Return predictions for token ids, int32 [batch, sequence_length]. Raises the errors of `predict`."""
+    def read_ids(
+        self,
+        classifier: Classifier,
+        ids: npt.NDArray[np.int32],
+        answer: Callable[[list[Prediction]], Result],
+        time_limit: float | None = None,
+    ) -> Work[Result]:
+        """Return the work of a request for predictions of token ids, int32 [batch, sequence_length].
+
+        Raises the errors of `read_texts`.
+        """
 
         def measure(rows: Sequence[npt.NDArray[np.int32]]) -> int:
             self.check_count(len(rows))
@@ -136,7 +155,37 @@ class DataPlane:
 
         # The matrix serves as the sequence of rows: a list could have millions of them before the count is checked.
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
-        return self._answer(classifier, rows, measure, classifier.encode_ids, time_limit)
+        return self._read(classifier, rows, measure, classifier.encode_ids, answer, time_limit)
+
+    def start(self, work: Work[Result], deliver: Callable[[Result | BaseException], None]) -> Started[Result] | None:
+        """Run work in the next turn of the event loop, together with the work that starts in this turn.
+
+        `deliver` gets the answer, or why there is none. Returns None if the work is too large for one turn, or runs on
+        the thread: then `run` it. Raises `Overloaded`.
+        """
+        batcher = self._batchers_of(work.classifier).small
+        if batcher is None or not _is_small(work):
+            return None
+        self._admission.enter(len(work.rows), large=False)
+        self._in_flight.started += 1
+        work.classifier.statistics.began()
+        started = Started(work, deliver, self._finish)
+        seconds = self._seconds(work.time_limit)
+        batcher.add(Job(work.rows, work.encode, work.size, seconds, started.end, started.is_canceled))
+        return started
+
+    async def run(self, work: Work[Result]) -> Result:
+        """Run work and return its answer. Raises `Overloaded`, `DeadlineExceeded`, and the errors of the answer."""
+        statistics = work.classifier.statistics
+        statistics.began()
+        try:
+            done = await self._run(work)
+        except RequestError:
+            statistics.failed(perf_counter_ns() - work.began)
+            raise
+        finally:
+            statistics.ended()
+        return self._complete(work, done)
 
     async def parsing_turn(self, size: int) -> None:
         """Wait until a request of `size` bytes may be parsed. Other requests are answered between two large ones."""
@@ -182,7 +231,7 @@ class DataPlane:
             encodings[:] = classifier.encode(texts)
             return encodings
 
-        [prediction] = await self._answer(classifier, (text,), self._characters, encode, time_limit)
+        [prediction] = await self.run(self._read(classifier, (text,), self._characters, encode, _unchanged, time_limit))
         work = partial(explain, text, encodings[0], label or prediction.label)
         if len(text) <= INLINE_CHARACTERS:
             async with self._explaining:
@@ -217,14 +266,15 @@ class DataPlane:
             ThreadBatcher(classifier, self._thread, self.pulse, PIECE_ROWS),
         )
 
-    async def _answer(
+    def _read(
         self,
         classifier: Classifier,
         rows: Sequence[Any],
         measure: Callable[[Sequence[Any]], int],
         encode: Encode,
+        answer: Callable[[list[Prediction]], Result],
         time_limit: float | None,
-    ) -> list[Prediction]:
+    ) -> Work[Result]:
         began = perf_counter_ns()
         shadow = None
         if (context := current.get()) is not None:
@@ -233,54 +283,68 @@ class DataPlane:
             context.statistics = classifier.statistics
             context.decoded = began
             context.hurried = time_limit is not None and time_limit <= self._request_limits.seconds
-        classifier.statistics.began()
         try:
             size = measure(rows)
-            batchers = self._batchers.get(classifier) or self._make_batchers(classifier)
-            few = len(rows) <= PIECE_ROWS
-            if batchers.small is not None and few and size <= INLINE_CHARACTERS:
-                if len(self._in_flight) == 1:
-                    done = batchers.small.run_at_once(rows, encode)
-                else:
-                    done = await self._in_turn(batchers.small, rows, encode, size, time_limit)
-            else:
-                batcher = batchers.medium if few and size <= STEPPED_CHARACTERS else batchers.large
-                done = await self._in_pieces(batcher, rows, encode, size, time_limit)
         except RequestError:
             classifier.statistics.failed(perf_counter_ns() - began)
             raise
-        finally:
-            classifier.statistics.ended()
+        return Work(classifier, rows, encode, size, answer, time_limit, began, context, shadow)
+
+    async def _run(self, work: Work[Any]) -> Done:
+        small, medium, large = self._batchers_of(work.classifier)
+        few = len(work.rows) <= PIECE_ROWS
+        if small is not None and _is_small(work):
+            return await self._in_turn(small, work)
+        return await self._in_pieces(medium if few and work.size <= STEPPED_CHARACTERS else large, work)
+
+    def _finish(self, work: Work[Result], result: Done | BaseException) -> Result | BaseException:
+        """Return the answer of work that was started, or why there is none."""
+        self._admission.leave(len(work.rows), large=False)
+        self._in_flight.started -= 1
+        statistics = work.classifier.statistics
+        statistics.ended()
+        if isinstance(result, Done):
+            try:
+                return self._complete(work, result)
+            except Exception as error:
+                return error
+        if isinstance(result, RequestError):
+            statistics.failed(perf_counter_ns() - work.began)
+        return result
+
+    def _complete(self, work: Work[Result], done: Done) -> Result:
+        """Count the predictions, log them, pass them to the shadow version, and return the answer."""
         ended = perf_counter_ns()
+        classifier, context, predictions = work.classifier, work.context, done.predictions
+        classifier.statistics.count_soon((predictions, ended - work.began, done.stages))
         if context is not None:
             context.predicted = ended
             context.stages = done.stages
-            context.texts = len(done.predictions)
-        classifier.statistics.count_soon((done.predictions, ended - began, done.stages))
-        if self._request_log is not None and context is not None:
-            self._request_log.add(context, classifier.manifest, rows, done.predictions)
-        if shadow is not None:
+            context.texts = len(predictions)
+            if self._request_log is not None:
+                self._request_log.add(context, classifier.manifest, work.rows, predictions)
+        if work.shadow is not None:
             taken = done.stages.tokenize + done.stages.infer
-            self._shadow_queue.add(ShadowJob(shadow, classifier.labels, rows, done.predictions, taken))
-        return done.predictions
+            self._shadow_queue.add(ShadowJob(work.shadow, classifier.labels, work.rows, predictions, taken))
+        return work.answer(predictions)
 
-    async def _in_turn(
-        self, batcher: LoopBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
-    ) -> Done:
-        self._admission.enter(len(rows), large=False)
+    def _batchers_of(self, classifier: Classifier) -> _Batchers:
+        return self._batchers.get(classifier) or self._make_batchers(classifier)
+
+    async def _in_turn(self, batcher: LoopBatcher, work: Work[Any]) -> Done:
+        self._admission.enter(len(work.rows), large=False)
         try:
-            return await batcher.submit(rows, encode, size, self._seconds(time_limit))
+            return await batcher.submit(work.rows, work.encode, work.size, self._seconds(work.time_limit))
         finally:
-            self._admission.leave(len(rows), large=False)
+            self._admission.leave(len(work.rows), large=False)
 
-    async def _in_pieces(
-        self, batcher: Batcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
-    ) -> Done:
+    async def _in_pieces(self, batcher: Batcher, work: Work[Any]) -> Done:
+        rows, size = work.rows, work.size
         predictions: list[Prediction] = []
         times = []
-        async with self._place(weigh(len(rows), size), time_limit):
+        async with self._place(weigh(len(rows), size), work.time_limit):
             for start in range(0, len(rows), batcher.max_rows):
-                piece = await batcher.submit(rows[start : start + batcher.max_rows], encode, size)
+                piece = await batcher.submit(rows[start : start + batcher.max_rows], work.encode, size)
                 predictions += piece.predictions
                 times.append(piece.stages)
         return Done(predictions, Stages(*map(sum, zip(*times, strict=True))))
@@ -310,3 +374,12 @@ class DataPlane:
             self.check_text(text, number)
             characters += len(text)
         return characters
+
+
+def _is_small(work: Work[Any]) -> bool:
+    """Return whether work runs in one turn of the event loop."""
+    return len(work.rows) <= PIECE_ROWS and work.size <= INLINE_CHARACTERS
+
+
+def _unchanged(predictions: list[Prediction]) -> list[Prediction]:
+    return predictions

@@ -10,6 +10,7 @@ class InFlight:
 
     def __init__(self) -> None:
         self._tasks: list[set[asyncio.Task[None]]] = []
+        self.started = 0  # requests without a task
 
     def new_set(self) -> set[asyncio.Task[None]]:
         """Return a set that is counted from now on. A transport keeps the tasks of its requests in it."""
@@ -18,4 +19,4 @@ class InFlight:
         return tasks
 
     def __len__(self) -> int:
-        return sum(map(len, self._tasks))
+        return self.started + sum(map(len, self._tasks))

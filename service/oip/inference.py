@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.oip.tensors import (
     decode_text,
@@ -26,6 +28,8 @@ from sentiment_conv1d.service.prediction import Prediction
 TEXT, TOKENS = "text", "tokens"
 LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"
 OUTPUTS = (LABEL, SCORE, PROBABILITIES)
+
+Result = TypeVar("Result")
 
 _INT32 = np.iinfo(np.int32)
 
@@ -76,26 +80,32 @@ class Output:
         return pack_bytes(self.data)
 
 
-async def infer(
-    dataplane: DataPlane, models: LoadedModels, request: InferenceRequest
-) -> tuple[Classifier, list[Output]]:
-    """Return the classifier that answered, and the outputs in the requested order.
+def infer(
+    dataplane: DataPlane,
+    models: LoadedModels,
+    request: InferenceRequest,
+    answer: Callable[[Manifest, list[Output]], Result],
+) -> Work[Result]:
+    """Return the work of a request. `answer` gets the manifest of the model, and the outputs in the requested order.
 
     Raises `RequestError`: `Invalid` or `Malformed` if a tensor is wrong, and the errors of the data plane.
     """
     classifier = models.get(request.model, request.version)  # raises its error before those of the tensors
     requested = _requested(request.outputs)
     given = _leading_input(request.inputs)
-    if given.name == TEXT:
-        texts = _texts(dataplane, given)
+    texts = _texts(dataplane, given) if given.name == TEXT else None
+    if texts is not None:
         classifier = models.get(request.model, request.version, texts)
-        predictions = await dataplane.predict(classifier, texts, request.timeout)
-        shape = list(given.shape)
-    else:
-        # Ids are not split between versions, because they belong to the vocabulary of one version.
-        predictions = await dataplane.predict_ids(classifier, _ids(given), request.timeout)
-        shape = [given.shape[0], 1]
-    return classifier, [_output(each, classifier, predictions, shape) for each in requested]
+    shape = [given.shape[0], 1] if texts is None else list(given.shape)
+
+    def answer_with(predictions: list[Prediction]) -> Result:
+        outputs = [_output(each, classifier, predictions, shape) for each in requested]
+        return answer(classifier.manifest, outputs)
+
+    if texts is not None:
+        return dataplane.read_texts(classifier, texts, answer_with, request.timeout)
+    # Ids are not split between versions, because they belong to the vocabulary of one version.
+    return dataplane.read_ids(classifier, _ids(given), answer_with, request.timeout)
 
 
 def _requested(outputs: Sequence[RequestedOutput]) -> Sequence[RequestedOutput]:

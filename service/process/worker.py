@@ -19,7 +19,7 @@ import uvicorn
 
 from sentiment_conv1d.server.errors import Unavailable
 from sentiment_conv1d.server.http import headers
-from sentiment_conv1d.server.http.fast_path import FindDocument, FindHandler
+from sentiment_conv1d.server.http.fast_path import FindHandler
 from sentiment_conv1d.server.http.protocol import Protocol
 from sentiment_conv1d.server.http.refusal import refusal
 from sentiment_conv1d.server.network.buffers import Buffers
@@ -85,7 +85,7 @@ class Worker(uvicorn.Server):
         application: Any = self._application
         #: Find the handlers of the fast path, which skips ASGI. None if middleware has to see every request.
         self._find_handler: FindHandler | None = self._application.find_handler
-        self._find_document: FindDocument | None = self._application.find_document
+        self._find_document: FindHandler | None = self._application.find_document
         self._tracer: Tracer | None = None
         if settings.tracing:
             from sentiment_conv1d.service.rest.middleware.traced import Traced

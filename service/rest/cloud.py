@@ -14,6 +14,7 @@ from sentiment_conv1d.server.errors import Malformed
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid, StartupError
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest import huggingface, page, tfserving
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, Texts, parse
@@ -50,14 +51,14 @@ SAGEMAKER.readiness("/ping", "SageMaker: readiness")
     {"instances": [EXAMPLE]},
     takes_text=True,
 )
-async def invocations(state: ServiceState, request: EndpointRequest) -> Answer:
+def invocations(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Classify a text or several in `inputs`, rows in `instances`, or a body of type `text/plain`."""
     body = _read(request, state.dataplane)
     if body.instances is not None:
-        return await tfserving.classify(state, body)
+        return tfserving.classify(state, body)
     if body.inputs is None:
         raise Invalid("the body: inputs or instances is needed")
-    return await huggingface.classify(state, body.inputs, body.parameters, flat=True)
+    return huggingface.classify(state, body.inputs, body.parameters, flat=True)
 
 
 def _check_routes(settings: Settings, others: Iterable[RestProtocol]) -> None:

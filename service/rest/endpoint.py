@@ -6,7 +6,7 @@ these requests directly to a function.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import orjson
@@ -17,6 +17,7 @@ from sentiment_conv1d.server.errors import Malformed, RequestError, TooLarge
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane, ParseLimits
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -57,8 +58,8 @@ class LenientBody(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
-#: Answers a request. Raises `RequestError`.
-Respond = Callable[[ServiceState, EndpointRequest], Awaitable[Answer]]
+#: Reads a request, and returns its work, its answer, or a coroutine that returns the answer. Raises `RequestError`.
+Respond = Callable[[ServiceState, EndpointRequest], Work[Answer] | Answer | Coroutine[Any, Any, Answer]]
 
 
 class Endpoint(NamedTuple):

@@ -17,6 +17,7 @@ from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded, Request
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import (
@@ -110,14 +111,14 @@ PROTOCOL.readiness("/health", "text-embeddings-inference: readiness")
     ScoredLists,
     {"inputs": EXAMPLE, "parameters": {}},
 )
-async def text_classification(state: ServiceState, request: EndpointRequest) -> Answer:
+def text_classification(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Classify the texts of `InferenceClient.text_classification`. The answer has a list of labels for each text."""
     body = parse(ClassificationRequest, request.body, state.dataplane)
-    return await classify(state, body.inputs, body.parameters)
+    return classify(state, body.inputs, body.parameters)
 
 
 @PROTOCOL.endpoint("/predict", "text-embeddings-inference: predict", TeiRequest, ScoredListOrLists, {"inputs": EXAMPLE})
-async def tei_predict(state: ServiceState, request: EndpointRequest) -> Answer:
+def tei_predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """`/predict` of text-embeddings-inference, where a list of two texts is a pair. Pairs are not supported."""
     started = perf_counter()
     body = parse(TeiRequest, request.body, state.dataplane)
@@ -125,21 +126,25 @@ async def tei_predict(state: ServiceState, request: EndpointRequest) -> Answer:
         raise Invalid("truncation_direction: this model was trained on the last words of a text, which is 'left'")
     texts, single = _tei_texts(body.inputs)
     classifier = state.models.get(texts=texts)
-    predictions = await state.dataplane.predict(classifier, texts)
-    if body.truncate is False and any(each.truncated for each in predictions):
-        longest = max(each.tokens for each in predictions)
-        raise Invalid(f"inputs: {longest} tokens; the model reads {classifier.manifest.max_tokens}, truncate is false")
-    answers = [scored(classifier, each, raw=body.raw_scores) for each in predictions]
-    return Answer(
-        to_json(answers[0] if single else answers),
-        headers=(
-            *model_headers(classifier.manifest),
-            (b"x-compute-type", classifier.engine.device.encode()),
-            (b"x-compute-characters", str(sum(map(len, texts))).encode()),
-            (b"x-compute-tokens", str(sum(each.tokens for each in predictions)).encode()),
-            (b"x-total-time", str(round((perf_counter() - started) * 1000)).encode()),
-        ),
-    )
+    manifest = classifier.manifest
+
+    def answer(predictions: list[Prediction]) -> Answer:
+        if body.truncate is False and any(each.truncated for each in predictions):
+            longest = max(each.tokens for each in predictions)
+            raise Invalid(f"inputs: {longest} tokens; the model reads {manifest.max_tokens}, truncate is false")
+        answers = [scored(classifier, each, raw=body.raw_scores) for each in predictions]
+        return Answer(
+            to_json(answers[0] if single else answers),
+            headers=(
+                *model_headers(manifest),
+                (b"x-compute-type", classifier.engine.device.encode()),
+                (b"x-compute-characters", str(sum(map(len, texts))).encode()),
+                (b"x-compute-tokens", str(sum(each.tokens for each in predictions)).encode()),
+                (b"x-total-time", str(round((perf_counter() - started) * 1000)).encode()),
+            ),
+        )
+
+    return state.dataplane.read_texts(classifier, texts, answer)
 
 
 @PROTOCOL.get("/info", summary="text-embeddings-inference: the model and its limits")
@@ -165,10 +170,10 @@ async def info(request: Request) -> dict[str, Any]:
     }
 
 
-async def classify(
+def classify(
     state: ServiceState, inputs: Any, parameters: ClassificationParameters | None, *, flat: bool = False
-) -> Answer:
-    """Return the labels of every text, the most probable first.
+) -> Work[Answer]:
+    """Return the work that answers with the labels of every text, the most probable first.
 
     With `flat`, a single text gets its list directly, not in a list of one.
     Raises `RequestError`.
@@ -179,10 +184,13 @@ async def classify(
     # A sigmoid over two labels is a softmax as well; over more it would need other scores than ours.
     if parameters.function_to_apply == "sigmoid" and len(classifier.labels) > 2:
         raise Invalid("parameters.function_to_apply: this model ends in a softmax, not in a sigmoid")
-    predictions = await state.dataplane.predict(classifier, texts)
-    answers = [scored(classifier, each)[: parameters.top_k] for each in predictions]
-    document = answers[0] if flat and isinstance(inputs, str) else answers
-    return Answer(to_json(document), headers=model_headers(classifier.manifest))
+
+    def answer(predictions: list[Prediction]) -> Answer:
+        answers = [scored(classifier, each)[: parameters.top_k] for each in predictions]
+        document = answers[0] if flat and isinstance(inputs, str) else answers
+        return Answer(to_json(document), headers=model_headers(classifier.manifest))
+
+    return state.dataplane.read_texts(classifier, texts, answer)
 
 
 def scored(classifier: Classifier, prediction: Prediction, *, raw: bool = False) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.prediction import Prediction, prediction_body
@@ -145,16 +146,20 @@ PROTOCOL = RestProtocol("native")
 
 
 @PROTOCOL.endpoint("/v1/predict", "Classify one review", PredictRequest, PredictionBody, {"text": EXAMPLE})
-async def predict(state: ServiceState, request: EndpointRequest) -> Answer:
+def predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Return the label of a review, the probability of each label, and whether the review was truncated."""
     if (text := _only_text(request.body)) is not None:
         classifier = state.models.get(texts=(text,))
-        [prediction] = await state.dataplane.predict(classifier, (text,))
-        return Answer(to_json(prediction_body(classifier.manifest, prediction)))
+        return state.dataplane.read_texts(
+            classifier,
+            (text,),
+            lambda predictions: Answer(to_json(prediction_body(classifier.manifest, predictions[0]))),
+        )
     body = parse(PredictRequest, request.body, state.dataplane)
     classifier = _classifier(state.models, body, (body.text,))
-    [prediction] = await state.dataplane.predict(classifier, (body.text,))
-    return Answer(to_json(_decided_body(classifier, prediction, body)))
+    return state.dataplane.read_texts(
+        classifier, (body.text,), lambda predictions: Answer(to_json(_decided_body(classifier, predictions[0], body)))
+    )
 
 
 @PROTOCOL.endpoint(
@@ -164,7 +169,7 @@ async def predict(state: ServiceState, request: EndpointRequest) -> Answer:
     PredictBatchResponse,
     {"texts": [EXAMPLE, "Two dull hours that I will never get back."]},
 )
-async def predict_batch(state: ServiceState, request: EndpointRequest) -> Answer:
+def predict_batch(state: ServiceState, request: EndpointRequest) -> Work[Answer] | Answer:
     """Return the predictions for several reviews, in their order.
 
     A bad text fails the request, unless `on_error` is `report`: then its prediction is null and `errors` names it.
@@ -175,14 +180,17 @@ async def predict_batch(state: ServiceState, request: EndpointRequest) -> Answer
     errors = _errors(body, state.dataplane)
     good = [text for index, text in enumerate(body.texts) if index not in errors]
     classifier = _classifier(state.models, body, good)
-    predictions = [] if errors and not good else await state.dataplane.predict(classifier, good)
-    answers: list[Any] = [_decided_body(classifier, each, body) for each in predictions]
-    for index in errors:
-        answers.insert(index, None)
-    if body.on_error == "fail":
-        return Answer(to_json({"predictions": answers}))
-    named = [{"index": index, "code": error.code, "message": error.message} for index, error in errors.items()]
-    return Answer(to_json({"predictions": answers, "errors": named}))
+
+    def answer(predictions: list[Prediction]) -> Answer:
+        answers: list[Any] = [_decided_body(classifier, each, body) for each in predictions]
+        for index in errors:
+            answers.insert(index, None)
+        if body.on_error == "fail":
+            return Answer(to_json({"predictions": answers}))
+        named = [{"index": index, "code": error.code, "message": error.message} for index, error in errors.items()]
+        return Answer(to_json({"predictions": answers, "errors": named}))
+
+    return answer([]) if errors and not good else state.dataplane.read_texts(classifier, good, answer)
 
 
 @PROTOCOL.get("/v1/models", summary="List the loaded models")

@@ -14,7 +14,9 @@ from pydantic import BaseModel
 
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.tfserving import OUTPUTS, check_signature, model_status, signature_map
@@ -54,9 +56,9 @@ _SUMMARY = "TensorFlow Serving, KServe v1 and Vertex AI: predict"
 @PROTOCOL.endpoint("/v1/models/{model}:predict", _SUMMARY, *SHAPES)
 @PROTOCOL.endpoint("/v1/models/{model}/versions/{version}:predict", _SUMMARY, *SHAPES)
 @PROTOCOL.endpoint("/v1/models/{model}/labels/{version}:predict", _SUMMARY, *SHAPES)
-async def predict(state: ServiceState, request: EndpointRequest) -> Answer:
+def predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Rows or a column of texts; a text is a string, `{"text": …}` or `{"b64": …}`."""
-    return await classify(state, parse(TfServingRequest, request.body, state.dataplane), **request.parameters)
+    return classify(state, parse(TfServingRequest, request.body, state.dataplane), **request.parameters)
 
 
 @PROTOCOL.get("/v1/models/{model}/metadata", summary="TensorFlow Serving: signatures")
@@ -78,8 +80,8 @@ async def version_status(request: Request, model: str, version: str) -> dict[str
     return model_status(state_of(request).models, model, version)
 
 
-async def classify(state: ServiceState, body: TfServingRequest, model: str = "", version: str = "") -> Answer:
-    """Answer a `:predict` body. Raises `RequestError`."""
+def classify(state: ServiceState, body: TfServingRequest, model: str = "", version: str = "") -> Work[Answer]:
+    """Return the work of a `:predict` body. Raises `RequestError`."""
     rows = body.instances is not None
     if rows == (body.inputs is not None):
         raise Invalid("exactly one of instances and inputs is needed")
@@ -88,13 +90,16 @@ async def classify(state: ServiceState, body: TfServingRequest, model: str = "",
     state.dataplane.check_count(len(elements))
     texts = [_text(place, each, number) for number, each in enumerate(elements)]
     classifier = state.models.get(model, version, texts)
-    predictions = await state.dataplane.predict(classifier, texts)
-    document: dict[str, Any]
-    if rows:
-        document = {"predictions": [{name: getattr(each, name) for name in OUTPUTS} for each in predictions]}
-    else:
-        document = {"outputs": {name: [getattr(each, name) for each in predictions] for name in OUTPUTS}}
-    return Answer(to_json(document), headers=model_headers(classifier.manifest))
+
+    def answer(predictions: list[Prediction]) -> Answer:
+        document: dict[str, Any]
+        if rows:
+            document = {"predictions": [{name: getattr(each, name) for name in OUTPUTS} for each in predictions]}
+        else:
+            document = {"outputs": {name: [getattr(each, name) for each in predictions] for name in OUTPUTS}}
+        return Answer(to_json(document), headers=model_headers(classifier.manifest))
+
+    return state.dataplane.read_texts(classifier, texts, answer)
 
 
 def _column(inputs: Any) -> list[Any]:

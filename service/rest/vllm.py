@@ -11,7 +11,9 @@ from pydantic import BaseModel, Field
 
 from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.server.http.request import Answer
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import (
     EXAMPLE,
     EndpointRequest,
@@ -100,7 +102,7 @@ _CLASSIFY = (
 
 @PROTOCOL.endpoint("/classify", *_CLASSIFY)
 @PROTOCOL.endpoint("/v1/classify", *_CLASSIFY)
-async def classify(state: ServiceState, request: EndpointRequest) -> Answer:
+def classify(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Return the label of each text, and the probabilities of all labels.
 
     SGLang and newer clients use `/v1/classify`.
@@ -109,22 +111,26 @@ async def classify(state: ServiceState, request: EndpointRequest) -> Answer:
     texts = texts_of("input", body.input, "a text is needed; ids of another tokenizer are not read")
     classifier = state.models.get(body.model, texts=texts)
     manifest = classifier.manifest
-    predictions = await state.dataplane.predict(classifier, texts)
-    tokens = sum(each.tokens for each in predictions)
-    document = {
-        "id": f"classify-{current_id()}",
-        "object": "list",
-        "created": int(time()),
-        "model": manifest.name,
-        "data": [
-            {
-                "index": index,
-                "label": each.label,
-                "probs": each.logits(manifest.activation) if body.use_activation is False else each.probabilities,
-                "num_classes": len(manifest.labels),
-            }
-            for index, each in enumerate(predictions)
-        ],
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
-    }
-    return Answer(to_json(document), headers=model_headers(manifest))
+    identity = f"classify-{current_id()}"
+
+    def answer(predictions: list[Prediction]) -> Answer:
+        tokens = sum(each.tokens for each in predictions)
+        document = {
+            "id": identity,
+            "object": "list",
+            "created": int(time()),
+            "model": manifest.name,
+            "data": [
+                {
+                    "index": index,
+                    "label": each.label,
+                    "probs": each.logits(manifest.activation) if body.use_activation is False else each.probabilities,
+                    "num_classes": len(manifest.labels),
+                }
+                for index, each in enumerate(predictions)
+            ],
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
+        }
+        return Answer(to_json(document), headers=model_headers(manifest))
+
+    return state.dataplane.read_texts(classifier, texts, answer)

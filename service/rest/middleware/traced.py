@@ -6,7 +6,8 @@ from http import HTTPStatus
 
 from starlette.types import Message, Receive, Scope, Send
 
-from sentiment_conv1d.service.rest.app import CLIENT_CLOSED_REQUEST, Application
+from sentiment_conv1d.service.rest.app import Application
+from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST
 from sentiment_conv1d.service.telemetry.request_context import current
 from sentiment_conv1d.service.telemetry.tracing import Trace, Tracer
 

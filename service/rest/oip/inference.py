@@ -12,11 +12,13 @@ import numpy as np
 from pydantic import BaseModel, FailFast, Field
 
 from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import Malformed
 from sentiment_conv1d.server.http.compression import compress
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import inference
 from sentiment_conv1d.service.oip.inference import Input, Output, RequestedOutput
@@ -87,7 +89,7 @@ _INFER = (
 
 @PROTOCOL.endpoint("/v2/models/{model}/infer", *_INFER)
 @PROTOCOL.endpoint("/v2/models/{model}/versions/{version}/infer", *_INFER)
-async def infer(state: ServiceState, request: EndpointRequest) -> Answer:
+def infer(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Return the probabilities for a batch of texts (`text`), or for ids from the client's tokenizer (`tokens`).
 
     Requests and responses can use JSON or the binary tensor extension, with gzip or deflate. `classification` is
@@ -105,14 +107,14 @@ async def infer(state: ServiceState, request: EndpointRequest) -> Answer:
         ],
         timeout=_whole_number(parameters, "timeout") * _MICROSECONDS or None,
     )
-    classifier, outputs = await inference.infer(state.dataplane, state.models, inference_request)
-    head: dict[str, Any] = {
-        "model_name": classifier.manifest.name,
-        "model_version": str(classifier.manifest.version),
-    }
-    if body.id is not None:
-        head["id"] = body.id
-    return _compressed(_answer(head, outputs, binary_outputs, binary), request)
+
+    def answer(manifest: Manifest, outputs: list[Output]) -> Answer:
+        head: dict[str, Any] = {"model_name": manifest.name, "model_version": str(manifest.version)}
+        if body.id is not None:
+            head["id"] = body.id
+        return _compressed(_answer(head, outputs, binary_outputs, binary), request)
+
+    return inference.infer(state.dataplane, state.models, inference_request, answer)
 
 
 def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:

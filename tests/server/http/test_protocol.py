@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.server.errors import ClientDisconnected, Overloaded
 from sentiment_conv1d.server.http.asgi import TASK
-from sentiment_conv1d.server.http.fast_path import AtOnce, FastRequest, FindHandler, Handler
+from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler, Handler
 from sentiment_conv1d.server.http.protocol import Protocol
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.server.network.buffers import Buffers
@@ -139,13 +139,13 @@ def find_handler(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | Non
 DOCUMENTS = {b"/short": b"short", b"/long": bytes(300_000)}
 
 
-def find_document(target: bytes, headers: Mapping[bytes, bytes]) -> AtOnce | None:
+def find_document(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
     """Return documents without a task."""
 
     def answer(request: FastRequest) -> None:
         request.reply(200, Answer(DOCUMENTS[request.target]), "id")
 
-    return AtOnce(answer) if target in DOCUMENTS else None
+    return answer if target in DOCUMENTS else None
 
 
 async def handle(request: HttpRequest) -> None:

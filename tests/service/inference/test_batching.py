@@ -223,14 +223,6 @@ def test_a_batch_has_limits(echo: Echo, make: Callable[[Echo, int, int], Batcher
     play(story())
 
 
-def test_at_once(echo: Echo) -> None:
-    """A job that need not wait is answered without a turn of the event loop, and counted as a batch."""
-    done = in_turn(echo).run_at_once(["lone"], as_they_are)
-    assert cast(list[str], done.predictions) == ["lone"]
-    assert done.stages.queue == 0
-    assert echo.statistics["runs"] == 1
-
-
 def test_idle_device(echo: Echo, executor: ThreadPoolExecutor) -> None:
     """Successive callers are answered at once, for any batching delay."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded, TooLarge
+from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded, TooLarge
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.admission import weigh
 from sentiment_conv1d.service.inference.classifier import Classifier
@@ -21,6 +21,7 @@ from sentiment_conv1d.service.inference.dataplane import (
     RequestLimits,
 )
 from sentiment_conv1d.service.inference.in_flight import InFlight
+from sentiment_conv1d.service.inference.work import Started
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.statistics import Statistics
@@ -139,24 +140,85 @@ def test_requests_of_one_moment_run_together(build: Build, classifier: Classifie
     assert (statistics["texts"], statistics.successes, statistics["runs"]) == (8, 8, 1)
 
 
-@pytest.mark.parametrize("in_flight", [1, 2])
-def test_a_request_that_is_alone(build: Build, in_flight: int) -> None:
-    """The only request in flight runs at once, and otherwise it waits for a turn of the event loop."""
+def start(dataplane: OneModel, texts: list[str], delivered: list[Any]) -> Started[list[str]] | None:
+    """Start work that answers with labels."""
 
-    async def story() -> bool:
+    def labels(predictions: list[Prediction]) -> list[str]:
+        return [prediction.label for prediction in predictions]
+
+    return dataplane.start(dataplane.read_texts(dataplane.model, texts, labels), delivered.append)
+
+
+def test_work_without_tasks(build: Build) -> None:
+    """Work that starts in one turn of the event loop runs together in the next, and needs no task."""
+
+    async def story() -> None:
         dataplane = build()
-        transport = dataplane.in_flight.new_set()
-        for _ in range(in_flight):
-            transport.add(asyncio.create_task(asyncio.sleep(0)))
-        predicting = ask(dataplane, ["A great film."])
-        try:
-            predicting.send(None)
-        except StopIteration:
-            return True
-        predicting.close()
-        return False
+        delivered: list[Any] = []
+        for texts in (["A great film."], ["Dull and awful.", "A wonderful film."]):
+            assert start(dataplane, texts, delivered) is not None
+        assert len(asyncio.all_tasks()) == 1
+        assert (len(dataplane.in_flight), delivered) == (2, [])
+        await asyncio.sleep(0)
+        assert delivered == [["positive"], ["negative", "positive"]]
+        assert len(dataplane.in_flight) == 0
+        statistics = dataplane.model.statistics
+        assert (statistics["runs"], statistics["running"]) == (1, 0)
 
-    assert asyncio.run(story()) == (in_flight == 1)
+    asyncio.run(story())
+
+
+def test_canceled_work(build: Build) -> None:
+    """Canceled work does not run, is delivered as disconnected, and leaves its place to others."""
+
+    async def story() -> None:
+        dataplane = build(requests=1)
+        delivered: list[Any] = []
+        work = start(dataplane, ["A great film."], delivered)
+        assert work is not None
+        with pytest.raises(Overloaded):
+            start(dataplane, ["one too many"], delivered)
+        work.cancel()
+        assert start(dataplane, ["Dull and awful."], delivered) is not None
+        await asyncio.sleep(0)
+        [gone, answer] = delivered
+        assert isinstance(gone, ClientDisconnected)
+        assert answer == ["negative"]
+        assert len(dataplane.in_flight) == 0
+
+    asyncio.run(story())
+
+
+def test_work_that_needs_a_task(build: Build) -> None:
+    """Work that takes more than one turn, or runs on the thread, is not started."""
+
+    async def story() -> None:
+        delivered: list[Any] = []
+        assert start(build(), [MEDIUM], delivered) is None
+        assert start(build(), ["a text"] * (PIECE_ROWS + 1), delivered) is None
+        assert start(build(batching=Batching("on")), ["a text"], delivered) is None
+        assert delivered == []
+
+    asyncio.run(story())
+
+
+def test_answers_that_fail(build: Build) -> None:
+    """An error that the answer raises is delivered, and does not affect the rest of the batch."""
+
+    def fail(predictions: list[Prediction]) -> list[str]:
+        raise Invalid("no")
+
+    async def story() -> None:
+        dataplane = build()
+        delivered: list[Any] = []
+        work = dataplane.read_texts(dataplane.model, ["a text"], fail)
+        assert dataplane.start(work, delivered.append) is not None
+        start(dataplane, ["A great film."], delivered)
+        await asyncio.sleep(0)
+        assert isinstance(delivered[0], Invalid)
+        assert delivered[1:] == [["positive"]]
+
+    asyncio.run(story())
 
 
 def test_dynamic_batching(build: Build, classifier: Classifier) -> None:
@@ -378,7 +440,7 @@ def test_ids_of_the_caller(build: Build, classifier: Classifier) -> None:
     rows = [encoding.ids for encoding in classifier.encode(texts)]
     expected = [each.score for each in classifier.predict(texts)]
     for time in (max(map(len, rows)), 50, 400):
-        predictions = asyncio.run(dataplane.predict_ids(model, pad(rows, time)))
+        predictions = asyncio.run(dataplane.run(dataplane.read_ids(model, pad(rows, time), list)))
         assert [each.score for each in predictions] == pytest.approx(expected, abs=1e-6)
 
 
@@ -396,7 +458,7 @@ def test_invalid_ids(build: Build, ids: Any, message: str) -> None:
     """Ids outside the vocabulary and rows of an invalid length are refused."""
     dataplane = build()
     with pytest.raises(Invalid, match=message):
-        asyncio.run(dataplane.predict_ids(dataplane.model, ids.astype(np.int32)))
+        dataplane.read_ids(dataplane.model, ids.astype(np.int32), list)
 
 
 def test_statistics(build: Build, classifier: Classifier) -> None:

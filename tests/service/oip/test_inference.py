@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import Malformed, TooLarge
 from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.inference.classifier import Classifier
@@ -32,9 +33,11 @@ def ask(classifier: Classifier) -> Iterator[Ask]:
     dataplane = DataPlane(LIMITS, Batching(), Metrics({}), InFlight(), models)
 
     def answer(*inputs: Input, outputs: Sequence[RequestedOutput] = (), model: str = "imdb-cnn") -> list[Output]:
-        answered, tensors = asyncio.run(infer(dataplane, models, InferenceRequest(model, "", inputs, outputs)))
-        assert answered is classifier
-        return tensors
+        def check(manifest: Manifest, tensors: list[Output]) -> list[Output]:
+            assert manifest is classifier.manifest
+            return tensors
+
+        return asyncio.run(dataplane.run(infer(dataplane, models, InferenceRequest(model, "", inputs, outputs), check)))
 
     yield answer
     dataplane.close()

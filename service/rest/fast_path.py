@@ -1,0 +1,221 @@
+"""The fast path: requests that bypass FastAPI.
+
+There are two ways. A small request, or one for a document, is answered without a task: its work runs together with that
+of all requests that arrive in the same turn of the event loop. All other requests run as tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from functools import partial
+from time import perf_counter, perf_counter_ns
+from typing import Any
+
+from starlette.types import Scope
+
+from sentiment_conv1d.server.errors import ClientDisconnected, MethodNotAllowed, Overloaded, RequestError
+from sentiment_conv1d.server.http import headers
+from sentiment_conv1d.server.http.compression import decompress
+from sentiment_conv1d.server.http.fast_path import FastRequest, Handler
+from sentiment_conv1d.server.http.request import Answer, HttpRequest
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
+from sentiment_conv1d.service.inference.work import Work
+from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.rest.endpoint import EndpointRequest
+from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
+from sentiment_conv1d.service.rest.protocol import Document, RestProtocol
+from sentiment_conv1d.service.rest.routing import Match, Routes
+from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
+
+logger = logging.getLogger(__name__)
+
+#: What an endpoint returns for a request.
+Read = Work[Answer] | Answer | Coroutine[Any, Any, Answer]
+
+
+class FastPath:
+    """Answers the requests of the endpoints of all protocols, and those for `documents`, by path."""
+
+    def __init__(
+        self,
+        state: ServiceState,
+        lifecycle: Lifecycle,
+        protocols: tuple[RestProtocol, ...],
+        documents: Mapping[str, tuple[Document, RestProtocol]],
+    ) -> None:
+        settings = state.settings
+        self._state = state
+        self._dataplane = state.dataplane
+        self._lifecycle = lifecycle
+        self._max_body_bytes, self._body_timeout = settings.max_body_bytes, settings.body_timeout
+        self._largest = min(STEPPED_CHARACTERS, settings.max_body_bytes)
+        self._secure = settings.tls_certificate is not None
+        self._routes = Routes(protocols)
+        self.declared = self._routes.declared
+        self._documents: dict[bytes, Handler] = {
+            path.encode(): partial(self._reply_with, *document) for path, document in documents.items()
+        }
+
+    def match(self, scope: Scope) -> Match | None:
+        """Return the fast-path route of a request. FastAPI handles GET requests, such as the page at the root."""
+        is_page = scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
+        return None if is_page else self._routes.find(scope["path"])
+
+    def find_document(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
+        """Return the fast-path handler of a GET request, or None if no document answers it whatever its headers are."""
+        return None if headers.VARYING & fields.keys() else self._documents.get(target)
+
+    def find_handler(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
+        """Return the fast-path handler of a request, or None if its body is large, compressed, or of unknown size."""
+        match = self._routes.find_target(target)
+        if match is None or b"content-encoding" in fields:
+            return None
+        length = headers.content_length(fields)
+        small = length is not None and length <= self._largest
+        return partial(self.start, match) if small else None
+
+    def start(self, match: Match, request: FastRequest) -> Coroutine[Any, Any, None] | None:
+        """Answer a complete request of a fast-path route in the next turn of the event loop, with others of this turn.
+
+        Returns a coroutine that answers it instead if it takes longer.
+        """
+        started = perf_counter()
+        context = self._lifecycle.begin(request, match.endpoint.path)
+        end = partial(self._reply, match, request, context, started)
+        try:
+            self._check(match, request)
+            if request.size > INLINE_CHARACTERS:
+                return self._serve(match, request, context, started)
+            work = self._read(match, request, context, request.take_body())
+            if isinstance(work, Work) and (running := self._dataplane.start(work, end)) is not None:
+                request.disconnected = running.cancel
+                return None
+        except Exception as error:
+            end(error)
+            return None
+        finally:
+            current.set(None)  # this is not the context of a task, which would end with the request
+        return self._serve(match, request, context, started, work)
+
+    async def serve(self, match: Match, request: HttpRequest) -> None:
+        """Answer a request of a fast-path route whose body may have to be received."""
+        started = perf_counter()
+        context = self._lifecycle.begin(request, match.endpoint.path)
+        await self._serve(match, request, context, started)
+
+    def _reply_with(self, document: Document, protocol: RestProtocol, request: FastRequest) -> None:
+        """Answer a GET request for a document."""
+        started = perf_counter()
+        context = self._lifecycle.begin(request, document.route)
+        try:
+            self._lifecycle.check_access(request, request.target.decode())
+            answer, status = document.answer(self._state), 200
+            if self._secure:
+                answer = answer._replace(headers=(*answer.headers, headers.STRICT_TRANSPORT))
+        except RequestError as error:
+            answer, status = refuse(protocol, error, context.id)
+        except Exception:
+            logger.exception("%s failed", document.route)
+            answer, status = refuse(protocol, RequestError("internal error"), context.id)
+        request.reply(status, answer, context.id)
+        self._lifecycle.end(document.route, status, started, request, context)
+        current.set(None)  # this is not the context of a task, which would end with the request
+
+    async def _serve(
+        self, match: Match, request: HttpRequest, context: RequestContext, started: float, read: Read | None = None
+    ) -> None:
+        """Answer a request, of which `read` is what `_read` has returned, in a task."""
+        current.set(context)
+        status = CLIENT_CLOSED_REQUEST
+        try:
+            answer, answered = await self._answer(match, request, context, read)
+            await request.send(answered, answer, context.id)
+            status = answered
+        except ClientDisconnected:
+            pass
+        finally:
+            self._lifecycle.end(match.endpoint.path, status, started, request, context)
+
+    def _reply(
+        self,
+        match: Match,
+        request: FastRequest,
+        context: RequestContext,
+        started: float,
+        result: Answer | BaseException,
+    ) -> None:
+        """Answer a request without a task."""
+        status = CLIENT_CLOSED_REQUEST
+        if not isinstance(result, ClientDisconnected):
+            answer, status = self._outcome(match, request, context, result)
+            request.reply(status, answer, context.id)
+        self._lifecycle.end(match.endpoint.path, status, started, request, context)
+
+    async def _answer(
+        self, match: Match, request: HttpRequest, context: RequestContext, read: Read | None
+    ) -> tuple[Answer, int]:
+        """Return the answer or the error, and its status. Raises `ClientDisconnected`."""
+        task = asyncio.current_task()
+        self._lifecycle.unanswered.add(task)
+        result: Answer | BaseException
+        try:
+            if read is None:
+                self._check(match, request)
+                read = self._read(match, request, context, await self._receive(request))
+            if isinstance(read, Work):
+                result = await self._dataplane.run(read)
+            else:
+                result = read if isinstance(read, Answer) else await read
+        except ClientDisconnected:
+            raise
+        except asyncio.CancelledError:
+            if not self._lifecycle.expired:
+                raise
+            result = out_of_time()
+        except Exception as error:
+            result = error
+        finally:
+            self._lifecycle.unanswered.discard(task)
+        return self._outcome(match, request, context, result)
+
+    def _check(self, match: Match, request: HttpRequest) -> None:
+        """Raise an error if the request has no access or the wrong method, or if the time for shutdown is over."""
+        self._lifecycle.check_access(request, match.endpoint.path)
+        if request.method != "POST":
+            allowed = "GET, HEAD, POST" if match.endpoint.path == "/" else "POST"
+            raise MethodNotAllowed(f"{request.target.decode()} takes {allowed}, not {request.method}", allowed)
+        request.admitted = True
+        if self._lifecycle.expired:
+            raise out_of_time()
+
+    async def _receive(self, request: HttpRequest) -> bytes:
+        """Return the body. A large one waits until it may be parsed."""
+        body = await request.body(self._max_body_bytes, self._body_timeout)
+        if (encoding := request.headers.get(b"content-encoding")) is not None:
+            body = await decompress(body, encoding, self._max_body_bytes, request.charge, self._state.expanding)
+        if len(body) > INLINE_CHARACTERS:
+            self._dataplane.expect_large()
+            await self._dataplane.parsing_turn(len(body))
+        return body
+
+    def _read(self, match: Match, request: HttpRequest, context: RequestContext, body: bytes) -> Read:
+        context.received = perf_counter_ns()
+        return match.endpoint.respond(self._state, EndpointRequest(body, request.headers, match.parameters))
+
+    def _outcome(
+        self, match: Match, request: HttpRequest, context: RequestContext, result: Answer | BaseException
+    ) -> tuple[Answer, int]:
+        """Return the answer or the refusal of a request, and its status."""
+        if isinstance(result, Answer):
+            try:
+                request.charge.add(len(result.body))
+            except Overloaded as error:
+                result = error
+            else:
+                return result, 200
+        if not isinstance(result, RequestError):
+            logger.error("%s failed", match.endpoint.path, exc_info=result)
+            result = RequestError("internal error")
+        return refuse(match.protocol, result, context.id)

@@ -1,0 +1,102 @@
+"""What all REST requests have in common: an id, access, counts, the access log, and the end of the shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from time import perf_counter
+from typing import Any
+
+from sentiment_conv1d.server.errors import RequestError, ShutDown, Unauthorized
+from sentiment_conv1d.server.http import headers
+from sentiment_conv1d.server.http.request import Answer, HttpRequest
+from sentiment_conv1d.server.request_ids import choose_id
+from sentiment_conv1d.service.errors import Forbidden
+from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.rest import page
+from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.logs import log_request
+from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
+
+logger = logging.getLogger(__name__)
+
+_SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR.value
+
+#: The status that nginx logs if the client disconnects before the response. It is never sent.
+CLIENT_CLOSED_REQUEST = 499
+
+
+class Lifecycle:
+    """Begins and ends the requests of one worker. `health` are the paths of health probes."""
+
+    def __init__(self, state: ServiceState, health: set[str]) -> None:
+        settings = state.settings
+        self._metrics = state.metrics
+        self._access = state.access
+        self._needs_certificate = settings.tls_client_ca is not None
+        self._guarded = self._access.needs_key or self._needs_certificate
+        self._access_log = settings.access_log
+        self.open_paths = _open_paths(settings, health)
+        #: The tasks of requests whose response has not begun.
+        self.unanswered: set[asyncio.Task[Any] | None] = set()
+        self.expired = False  # whether the time for shutdown is over
+
+    def begin(self, request: HttpRequest, route: str) -> RequestContext:
+        """Return the context of a new request, which is counted until `end`."""
+        identity = choose_id(request.headers.get(headers.REQUEST_ID))
+        context = RequestContext(identity, "rest", route, request.headers)
+        current.set(context)
+        self._metrics.began("rest")
+        return context
+
+    def end(self, route: str, status: int, started: float, request: HttpRequest, context: RequestContext) -> None:
+        """Count a request, and write the access log. It has failures of the service even if it is off."""
+        seconds = perf_counter() - started
+        self._metrics.ended("rest", route, str(status), seconds, context)
+        failed = status >= _SERVER_ERROR and not (status == HTTPStatus.GATEWAY_TIMEOUT and context.hurried)
+        if self._access_log or failed:
+            # The target is logged as it was sent: decoded, it could contain a line break and forge another line.
+            line = f"{request.method} {request.target.decode()}"
+            log_request(logger, line, status, seconds, request.client, failed=failed)
+
+    def check_access(self, request: HttpRequest, path: str) -> None:
+        """Raise an error if a path is not open, and the request lacks a certificate or a key."""
+        if not self._guarded or (path in self.open_paths and request.method in ("GET", "HEAD")):
+            return
+        if self._needs_certificate and not request.certified:
+            raise Forbidden("a client certificate is needed")
+        if not self._access.admits(request.headers):
+            raise Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
+
+    def reject_unfinished(self) -> None:
+        """Answer requests whose response has not begun, and later ones that run a model, with 503.
+
+        Called when the time for shutdown is over. A client that is reading its answer can finish reading.
+        """
+        self.expired = True
+        for task in self.unanswered:
+            if task is not None:
+                task.cancel()
+
+
+def refuse(protocol: RestProtocol, error: RequestError, request_id: str) -> tuple[Answer, int]:
+    """Return an error in a protocol's form, and its status."""
+    answer = Answer(protocol.error_body(error, request_id), headers=headers.of_error(error))
+    return answer, protocol.status(error).value
+
+
+def out_of_time() -> ShutDown:
+    """Return the error of a request that does not end before the service."""
+    return ShutDown("the server is shutting down, and the request did not end in time")
+
+
+def _open_paths(settings: Settings, health: set[str]) -> frozenset[str]:
+    """Return the paths that need no API key."""
+    paths = set(health) if settings.open_health else set()
+    if settings.open_metrics:
+        paths.add("/metrics")
+    if settings.open_page:
+        paths |= {*page.PATHS}
+    return frozenset(paths)
