@@ -14,6 +14,7 @@ from sentiment_conv1d.model.tables.table import require_distinct
 from sentiment_conv1d.scoring.columns import check_free, prediction_columns, score_texts
 from sentiment_conv1d.scoring.rows import reason_of
 from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.settings import ProviderChoice
 
 #: The most texts that are scored at once. This bounds the memory for their ids.
@@ -67,7 +68,11 @@ class BatchScorer:
     @property
     def columns(self) -> dict[str, Any]:
         """Return the names and types of the added columns, in order."""
-        return prediction_columns(self.session.classifier().labels, bool(self.explain))
+        return prediction_columns(self.classifier().labels, bool(self.explain))
+
+    def classifier(self) -> Classifier:
+        """Return the classifier, which the first call in a process opens."""
+        return self.session.classifier()
 
     def __call__(self, batch: Any) -> Any:
         """Score a batch.
@@ -168,7 +173,7 @@ class BatchScorer:
             for number, reason in enumerate(reasons):
                 if reason is not None:
                     raise DataError(f"row {number} of the batch: {reason}")
-        classifier = self.session.classifier()
+        classifier = self.classifier()
         good = [text for text, reason in zip(texts, reasons, strict=True) if reason is None]
         scored = [
             score_texts(classifier, good[start : start + _TEXTS], self.explain) for start in range(0, len(good), _TEXTS)

@@ -21,11 +21,16 @@ class Session(NamedTuple):
     device: int = 0
 
     def classifier(self) -> Classifier:
-        """Return the classifier of this process, which the first call opens.
+        """Return the classifier of this process, which the first call opens. Raises the errors of `open`."""
+        return _open(self)
+
+    def open(self) -> Classifier:
+        """Read the files and open a classifier.
 
         Raises `ArtifactError` if the artifact is damaged, and `StartupError` if the execution provider does not work.
         """
-        return _open(self)
+        artifact = read_artifact(Path(self.artifact))
+        return Classifier(artifact, provider=self.provider, threads=self.threads, device=self.device)
 
     def uses_gpu(self) -> bool:
         """Return whether the classifier will use a GPU. This opens no graph. Raises `ArtifactError`."""
@@ -36,5 +41,4 @@ class Session(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _open(session: Session) -> Classifier:
-    artifact = read_artifact(Path(session.artifact))
-    return Classifier(artifact, provider=session.provider, threads=session.threads, device=session.device)
+    return session.open()

@@ -27,15 +27,14 @@ _TEXTS = 1024
 class Model:
     """A loaded model, see `load`. Several threads can use it at the same time.
 
-    A pickle of it contains the path of its folder, so the folder must exist wherever the pickle is loaded. A process
-    opens the files once for all models with the same folder and settings.
+    A pickle of it contains the path of its folder, so the folder must exist wherever the pickle is loaded.
 
     Raises `SentimentError` if the artifact is damaged or the execution provider does not work.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.classifier: Classifier = session.classifier()
+        self.classifier: Classifier = session.open()
 
     @property
     def name(self) -> str:
@@ -121,17 +120,7 @@ class Model:
 
         `BatchScorer` describes the kinds of tables, the added columns, the arguments and the errors.
         """
-        session = self.session
-        scorer = BatchScorer(
-            session.artifact,
-            text_column,
-            explain=explain,
-            on_bad_rows=on_bad_rows,
-            provider=session.provider,
-            threads=session.threads,
-            device=session.device,
-        )
-        return scorer(frame)
+        return _Scorer(self, text_column, explain=explain, on_bad_rows=on_bad_rows)(frame)
 
     def _predict(self, texts: Sequence[str]) -> list[Prediction]:
         return [self._record(each) for each in self.classifier.predict(texts)]
@@ -140,6 +129,17 @@ class Model:
         """Return a prediction with the numbers of JSON: floats with as many digits as a float32 has."""
         body = prediction_body(self.classifier.manifest, prediction)
         return Prediction(orjson.loads(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)))
+
+
+class _Scorer(BatchScorer):
+    """Scores with a loaded model."""
+
+    def __init__(self, model: Model, text_column: str, **options: Any) -> None:
+        super().__init__(model.session.artifact, text_column, **options)
+        self._model = model
+
+    def classifier(self) -> Classifier:
+        return self._model.classifier
 
 
 def _texts(values: Iterable[str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -194,6 +195,14 @@ def test_pickle(model: Model) -> None:
     assert result.stdout == f"{model.predict(TEXT)}\n"
 
 
-def test_one_session() -> None:
-    """Loading a model again does not open its files again."""
-    assert sentiment_conv1d.load("imdb-cnn").classifier is sentiment_conv1d.load("imdb-cnn:1").classifier
+def test_other_files_in_the_same_folder(tmp_path: Path) -> None:
+    """Loading a model again reads its files again. A model that was loaded before keeps its answers."""
+    publish_table(tmp_path)
+    before = sentiment_conv1d.load(tmp_path)
+    shutil.rmtree(tmp_path / "tickets")
+    publish_table(tmp_path, labels=("good", "fair", "poor"))
+    after = sentiment_conv1d.load(tmp_path)
+    assert before.folder == after.folder
+    for model, label in ((before, "thanks"), (after, "good")):
+        assert model.predict("praise").label == label
+        assert model.score(["praise"])[0]["predicted_label"] == label
