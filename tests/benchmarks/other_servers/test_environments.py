@@ -51,7 +51,17 @@ def test_same_libraries(name: str, package: str) -> None:
 def test_files_of_servers() -> None:
     """Each server has a dependency group, a file of pins and a module, and there are no others."""
     groups = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]
-    others = {"audit", "classifier", "cuda", "helm", "sbom", "test-ray", "test-remote", "tfserving-client"}
+    others = {
+        "audit",
+        "classifier",
+        "cuda",
+        "helm",
+        "sbom",
+        "test-frames",
+        "test-ray",
+        "test-remote",
+        "tfserving-client",
+    }
     assert set(groups) - others == set(NAMES)
     assert {path.stem for path in (PROJECT / "requirements" / "other_servers").iterdir()} == set(NAMES)
     modules = {path.stem for path in (PROJECT / "benchmarks" / "other_servers" / "applications").glob("*.py")}
