@@ -170,7 +170,9 @@ def _presets(name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return ",".join(f"{each.width}:{each.filters}" for each in value) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ",".join(f"{each.width}:{each.filters}" for each in value)
+    return "none" if value is None else str(value)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") -> int:

@@ -87,6 +87,12 @@ class Configuration(BaseModel):
         description="The lowest probability of the second of two labels at which the model answers with it; f1: the "
         "threshold with the highest macro F1 on held-out reviews.",
     )
+    min_precision: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Share of right predictions of each label that decides from which probability on the model is "
+        "confident of the label, chosen on held-out reviews.",
+    )
     recipe: Literal["labels", "distillation", "mixture"] = Field(
         "labels",
         exclude_if=lambda value: value == "labels",
@@ -135,7 +141,7 @@ class Configuration(BaseModel):
     def needs_validation(self) -> bool:
         """Whether the training needs held-out reviews."""
         calibrates = self.calibration != "none" or self.recipe != "labels"
-        return calibrates or self.patience > 0 or self.threshold == "f1"
+        return calibrates or self.patience > 0 or self.threshold == "f1" or self.min_precision is not None
 
     @property
     def activation(self) -> Literal["sigmoid", "softmax"]:

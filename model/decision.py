@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +23,17 @@ class DecisionRule(BaseModel):
     threshold: float = Field(THRESHOLD, gt=0, lt=1)
     temperature: float = Field(1.0, gt=0)
     chosen_on: str | None = Field(None, description="The texts that the rule was chosen on; null if there were none.")
+    confident_from: dict[str, float | None] = Field(
+        {},
+        exclude_if=lambda value: not value,
+        description="The lowest probability of each label at which the model is confident of it; null: it never is.",
+    )
+
+    def renamed(self, names: Mapping[str, str]) -> DecisionRule:
+        """Return the same rule with other names for the labels."""
+        return self.model_copy(
+            update={"confident_from": {names[label]: limit for label, limit in self.confident_from.items()}}
+        )
 
 
 def decide(output: npt.NDArray[np.floating[Any]], threshold: float = THRESHOLD) -> int:

@@ -43,8 +43,6 @@ def _body(manifest: Manifest) -> Iterator[str]:
     labels = ", ".join(f"`{label}`" for label in manifest.labels)
     kind = "A Conv1D text classifier" if manifest.convolution_widths else "A text classifier"
     yield from (f"# {manifest.name}, version {manifest.version}", "", f"{kind} with the labels {labels}.", "")
-    if manifest.notes:
-        yield from (manifest.notes, "")
     yield from _use(manifest)
     yield from ("", "## Decisions", "", *_decisions(manifest))
     yield from ("", "## Intended use and limits", "", *_limits(manifest))
@@ -81,6 +79,11 @@ def _decisions(manifest: Manifest) -> Iterator[str]:
             f"The logits are divided by {manifest.decision.temperature:.4g}, a temperature chosen on "
             f"{manifest.decision.chosen_on}."
         )
+
+    if manifest.decision.confident_from:
+        yield from ("", "The model is confident of an answer from this probability on:", "")
+        limits = manifest.decision.confident_from.items()
+        yield from _table(("label", "probability"), [(label, _score(limit)) for label, limit in limits])
 
 
 def _limits(manifest: Manifest) -> Iterator[str]:

@@ -155,6 +155,7 @@ def renamed(trained: Trained, labels: tuple[str, ...]) -> Trained:
         trained,
         labels=labels,
         configuration=configuration,
+        decision=trained.decision.renamed(names),
         metrics=trained.metrics and trained.metrics.renamed(names),
         statistics=trained.statistics and trained.statistics.renamed(names),
         data=trained.data and trained.data.renamed(names),

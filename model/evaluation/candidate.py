@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.data import Examples, TrainingTexts
+from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.manifest import MANIFEST_FILE
 from sentiment_conv1d.model.run import Run, read_run
@@ -20,6 +21,7 @@ class Candidate:
 
     path: Path
     labels: tuple[str, ...]
+    decision: DecisionRule
     trained_on: TrainingTexts | None  # None if it does not say
     evaluate: Callable[[Examples, bool], Evaluation]  # takes the examples, and whether to show a progress bar
     is_artifact: bool
@@ -29,9 +31,11 @@ def open_candidate(path: Path) -> Candidate:
     """Open a run folder, or an artifact `<repository>/<name>/<version>`. Raises `RunError` or `ArtifactError`."""
     if (path / MANIFEST_FILE).is_file():
         artifact = read_artifact(path)
-        return Candidate(path, artifact.manifest.labels, None, partial(_evaluate_artifact, artifact), True)
+        labels, decision = artifact.manifest.labels, artifact.manifest.decision
+        return Candidate(path, labels, decision, None, partial(_evaluate_artifact, artifact), True)
     run = read_run(path)
-    return Candidate(path, run.configuration.labels, run.trained_on, partial(_evaluate_run, run), False)
+    labels, decision = run.configuration.labels, run.decision
+    return Candidate(path, labels, decision, run.trained_on, partial(_evaluate_run, run), False)
 
 
 def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -> Evaluation:

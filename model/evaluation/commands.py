@@ -15,9 +15,11 @@ from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_op
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.evaluation.candidate import Candidate, open_candidate
 from sentiment_conv1d.model.evaluation.comparison import Comparison
+from sentiment_conv1d.model.evaluation.confidence import confidence_line, confident_values
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
 from sentiment_conv1d.model.evaluation.terminal import label_lines, value_lines
+from sentiment_conv1d.model.manifest import Metrics
 from sentiment_conv1d.model.run import (
     BAD_ROWS_FILE,
     EVALUATION_CONTENTS,
@@ -41,11 +43,14 @@ def evaluate(options: argparse.Namespace) -> int:
     evaluation = candidate.evaluate(examples, True)
     segments = options.by and by_segment(evaluation, options.by, [row.segment for row in examples.rows])
     print(f"measured on {measured_on}:", *value_lines(evaluation.values()), *label_lines(evaluation), sep="\n")
+    if candidate.decision.confident_from:
+        print(confidence_line(evaluation, candidate.decision))
     if segments:
         print(*segments.lines(), sep="\n")
     if out is not None:
         faults = loaded.faults if options.on_bad_rows == "report" else ()
-        _write(out, evaluation, measured_on, segments, faults)
+        metrics = evaluation.metrics(measured_on, confident_values(evaluation, candidate.decision))
+        _write(out, evaluation, metrics, segments, faults)
         if faults:
             print(f"{out / BAD_ROWS_FILE} lists the rows that were left out")
         print(f"wrote {out}")
@@ -53,12 +58,12 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _write(
-    out: Path, evaluation: Evaluation, measured_on: str, segments: Segments | None, faults: tuple[data.Fault, ...]
+    out: Path, evaluation: Evaluation, metrics: Metrics, segments: Segments | None, faults: tuple[data.Fault, ...]
 ) -> None:
     from sentiment_conv1d.model.evaluation import plots
 
     with staging(out, True, EVALUATION_CONTENTS) as folder:
-        document = evaluation.metrics(measured_on).model_dump()
+        document = metrics.model_dump()
         if segments is not None:
             document["segments"] = segments.document()
         write_json(folder / METRICS_FILE, document)

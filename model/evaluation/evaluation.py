@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -286,8 +287,8 @@ class Evaluation:
         }
         return {name: value for name, value in values.items() if value is not None}
 
-    def metrics(self, measured_on: str) -> Metrics:
-        """Return the measures for a manifest or a file. `measured_on` describes the examples in words."""
+    def metrics(self, measured_on: str, others: Mapping[str, float] = MappingProxyType({})) -> Metrics:
+        """Return the measures and `others` for a manifest or a file. `measured_on` describes the examples in words."""
         rows = [
             {name: number for name, number in zip(self.label_names, row, strict=True) if number}
             for row in self.confusion.tolist()
@@ -295,7 +296,7 @@ class Evaluation:
         return Metrics(
             measured_on=measured_on,
             examples=len(self.labels),
-            values=self.values(),
+            values={**self.values(), **others},
             per_label=tuple(
                 LabelMetrics(**scores._asdict(), predicted=row)
                 for scores, row in zip(self.per_label(), rows, strict=True)

@@ -20,7 +20,8 @@ from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation import plots
 from sentiment_conv1d.model.evaluation.baseline import measure_baseline
 from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.confidence import confident_from, confident_values
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
 from sentiment_conv1d.model.evaluation.report import report_html
 from sentiment_conv1d.model.evaluation.trained import encode, evaluate
 from sentiment_conv1d.model.explaining.words import explain_words
@@ -136,7 +137,7 @@ def train(
         _used_texts(work, start).write(folder / TRAINING_TEXTS_FILE)
         write_json(folder / CONFIGURATION_FILE, trained.configuration.model_dump(mode="json"))
         write_json(folder / HISTORY_FILE, trained.history)
-        metrics = None if evaluation is None else _metrics(evaluation, baseline, work).model_dump()
+        metrics = None if evaluation is None else _metrics(evaluation, baseline, work, trained.decision).model_dump()
         write_json(folder / METRICS_FILE, metrics)
         if evaluation is not None:
             statistics = _statistics(evaluation, work, trained.tokenizer)
@@ -222,8 +223,9 @@ def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) 
     else:
         distilled = distill_mixture(configuration, texts, work.sampling, stages, show)
     threshold = configuration.threshold
+    held_out = distilled.predict(work.validation.texts)
     if threshold == "f1":
-        threshold = best_threshold(distilled.predict(work.validation.texts), work.validation.labels)
+        threshold = best_threshold(held_out, work.validation.labels)
     evaluation = None
     if work.test is not None:
         outputs = distilled.predict(work.test.texts)
@@ -232,7 +234,11 @@ def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) 
         configuration=configuration,
         model=network.of_student(configuration, distilled.student),
         tokenizer=distilled.tokenizer,
-        decision=DecisionRule(threshold=threshold, chosen_on=work.validation_source),
+        decision=DecisionRule(
+            threshold=threshold,
+            chosen_on=work.validation_source,
+            confident_from=_confident_from(configuration, work, held_out, threshold),
+        ),
         evaluation=evaluation,
         history=distilled.history,
         checkpoints=stages,
@@ -292,18 +298,36 @@ def _describe(vectors: Vectors | None, tokenizer: Tokenizer) -> str:
 
 
 def _decide(model: keras.Model, configuration: Configuration, tokenizer: Tokenizer, work: Plan) -> DecisionRule:
-    """Choose the temperature and the threshold on the held-out texts, and fold the temperature into the network."""
+    """Choose the rule on the held-out texts, and fold the temperature into the network."""
     temperature, threshold = 1.0, configuration.threshold
-    if work.validation is None or (configuration.calibration == "none" and threshold != "f1"):
+    chooses = configuration.calibration != "none" or threshold == "f1" or configuration.min_precision is not None
+    if work.validation is None or not chooses:
         assert threshold != "f1"
         return DecisionRule(threshold=threshold)
     held_out = evaluate(model, tokenizer, work.label_names, work.validation, False)
     if configuration.calibration == "temperature":
         temperature = best_temperature(held_out.outputs, held_out.labels)
         network.divide_logits(model, temperature)
+    outputs = at_temperature(held_out.outputs, temperature)
     if threshold == "f1":
-        threshold = best_threshold(at_temperature(held_out.outputs, temperature), held_out.labels)
-    return DecisionRule(threshold=threshold, temperature=temperature, chosen_on=work.validation_source)
+        threshold = best_threshold(outputs, held_out.labels)
+    return DecisionRule(
+        threshold=threshold,
+        temperature=temperature,
+        chosen_on=work.validation_source,
+        confident_from=_confident_from(configuration, work, outputs, threshold),
+    )
+
+
+def _confident_from(
+    configuration: Configuration, work: Plan, held_out: Floats, threshold: float
+) -> dict[str, float | None]:
+    """Choose from which probability on the network is confident, given its outputs for the held-out texts."""
+    if configuration.min_precision is None:
+        return {}
+    assert work.validation is not None
+    evaluation = Evaluation(work.label_names, work.validation.labels, held_out, threshold)
+    return confident_from(evaluation, configuration.min_precision)
 
 
 def libraries() -> dict[str, str]:
@@ -319,13 +343,12 @@ def _with_labels(configuration: Configuration, labels: tuple[str, ...]) -> Confi
         raise TrainingError(first_fault(error)) from error
 
 
-def _metrics(evaluation: Evaluation, baseline: Evaluation | None, work: Plan) -> Metrics:
+def _metrics(evaluation: Evaluation, baseline: Evaluation | None, work: Plan, decision: DecisionRule) -> Metrics:
     assert work.test_source is not None
-    metrics = evaluation.metrics(work.test_source)
-    if baseline is None:
-        return metrics
-    of_baseline = {"baseline_accuracy": baseline.accuracy, "baseline_log_loss": baseline.log_loss}
-    return metrics.model_copy(update={"values": metrics.values | of_baseline})
+    others = confident_values(evaluation, decision)
+    if baseline is not None:
+        others |= {"baseline_accuracy": baseline.accuracy, "baseline_log_loss": baseline.log_loss}
+    return evaluation.metrics(work.test_source, others)
 
 
 def _statistics(evaluation: Evaluation, work: Plan, tokenizer: Tokenizer) -> TextStatistics:

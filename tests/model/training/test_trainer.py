@@ -561,3 +561,24 @@ def test_readme_example(tmp_path: Path) -> None:
     assert "432 of 600 reviews of tickets.csv" in report
     assert "48 held out of 600 reviews of tickets.csv" in report
     assert "120 held out of 600 reviews of tickets.csv" in report
+
+
+def test_confident_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--min-precision` writes the limit of each label, and `evaluate` measures the confident predictions."""
+    data = write_tickets(tmp_path / "tickets.csv")
+    flags = ["--max-tokens", "30", "--vocabulary-size", "200", "--min-precision", "0.9", "--validation-fraction", "0.3"]
+    assert train(data, tmp_path / "run", *flags, "--epochs", "8") == 0
+    run = read_run(tmp_path / "run")
+    assert set(run.decision.confident_from) == {"complaint", "praise", "question"}
+    assert any(run.decision.confident_from.values())
+    assert run.metrics is not None
+    assert 0 < run.metrics.values["confident_share"] <= 1
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run"), "--data", str(data)]) == 0
+    found = re.search(r"^confident: ([\d,]+) texts, accuracy ([\d.]+);", capsys.readouterr().out, re.MULTILINE)
+    assert found is not None
+    values = document(tmp_path / "run" / "evaluation" / "metrics.json")["values"]
+    assert float(found[2]) == pytest.approx(values["confident_accuracy"], abs=1e-4)
+    assert int(found[1]) == round(values["confident_share"] * run.metrics.examples)
+    assert main(["train", "--data", str(data), "--out", str(tmp_path / "x"), *flags[:-1], "0"]) == 2
+    assert "this configuration needs held-out texts" in capsys.readouterr().err

@@ -1,0 +1,65 @@
+"""Confident predictions: those with a probability from which enough predictions of their label are right."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+
+#: Fewer predictions are no evidence of a precision.
+_LEAST_PREDICTIONS = 20
+
+
+def confident_from(held_out: Evaluation, precision: float) -> dict[str, float | None]:
+    """Return, for each label, the lowest probability from which this share of its predictions is right.
+
+    None if there is no such probability, or less than `_LEAST_PREDICTIONS` predictions reach it.
+    """
+    found: dict[str, float | None] = {}
+    for number, label in enumerate(held_out.label_names):
+        own = held_out.predicted == number
+        scores, right = _scores(held_out)[own], held_out.labels[own] == number
+        order = np.argsort(-scores, kind="stable")
+        scores, answered = scores[order], np.arange(1, len(order) + 1)
+        is_last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # of those with the same probability
+        precise = np.cumsum(right[order]) >= precision * answered
+        places = np.flatnonzero(precise & is_last & (answered >= _LEAST_PREDICTIONS))
+        found[label] = float(scores[places[-1]]) if len(places) else None
+    return found
+
+
+def confident(evaluation: Evaluation, rule: DecisionRule) -> npt.NDArray[np.bool_]:
+    """Return whether the model is confident of each prediction: bool [n]."""
+    limits = [rule.confident_from[label] for label in evaluation.label_names]
+    least = np.array([np.inf if limit is None else limit for limit in limits])
+    return np.asarray(_scores(evaluation) >= least[evaluation.predicted])
+
+
+def confident_values(evaluation: Evaluation, rule: DecisionRule) -> dict[str, float]:
+    """Return the share of confident predictions and their accuracy by name, as far as they are defined."""
+    if not rule.confident_from:
+        return {}
+    sure = confident(evaluation, rule)
+    values = {"confident_share": float(np.mean(sure))}
+    if sure.any():
+        values["confident_accuracy"] = float(np.mean((evaluation.predicted == evaluation.labels)[sure]))
+    return values
+
+
+def confidence_line(evaluation: Evaluation, rule: DecisionRule) -> str:
+    """Describe the confident predictions on a line of a terminal."""
+    sure = confident(evaluation, rule)
+    right = evaluation.predicted == evaluation.labels
+    parts = [
+        f"{counted(int(part.sum()), 'text')}{f', accuracy {np.mean(right[part]):.4f}' if part.any() else ''}"
+        for part in (sure, ~sure)
+    ]
+    return f"confident: {parts[0]}; not confident: {parts[1]}"
+
+
+def _scores(evaluation: Evaluation) -> npt.NDArray[np.float64]:
+    """Return the probability of each predicted label: [n]."""
+    return np.take_along_axis(evaluation.probabilities, evaluation.predicted[:, None], axis=1)[:, 0]
