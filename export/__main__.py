@@ -30,7 +30,7 @@ from sentiment_conv1d.model.data.flags import (
     reading_options,
 )
 from sentiment_conv1d.model.errors import SentimentError, one_line
-from sentiment_conv1d.model.manifest import NOT_COMPARED, License, Sample
+from sentiment_conv1d.model.manifest import MAX_NOTES, NOT_COMPARED, License, Sample
 from sentiment_conv1d.model.quiet import quiet_tensorflow
 from sentiment_conv1d.model.run import RunError
 from sentiment_conv1d.model.tables.format import read_format
@@ -103,6 +103,12 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         metavar="ID",
         help="the licence of the model for its card, as an identifier of Hugging Face, for example apache-2.0",
     )
+    top.add_argument(
+        "--notes",
+        type=Path,
+        metavar="FILE",
+        help="Markdown about the model for its manifest and its card: purpose, sources of the texts, limits",
+    )
     add_foreign_flags(top.add_argument_group("for a model from elsewhere (docs/own-models.md)"))
     return top
 
@@ -141,6 +147,7 @@ def _hint(error: SentimentError) -> str:
 def _export(options: argparse.Namespace) -> int:
     if options.samples and not options.data:
         raise ExportError("--samples takes texts from --data, which is missing", "pass the data with --data")
+    notes = "" if options.notes is None else _notes(options.notes)
     trained = _trained(options)
 
     from sentiment_conv1d.export.exporter import export
@@ -168,6 +175,7 @@ def _export(options: argparse.Namespace) -> int:
         allow_poor_accuracy=options.allow_poor_accuracy,
         samples=() if labelled is None else tuple(_samples(labelled, trained.labels, options.samples)),
         licence=options.license,
+        notes=notes,
     )
     if trained.configuration is None:
         _print_import(trained)
@@ -207,6 +215,19 @@ def _trained(options: argparse.Namespace) -> Trained:
         raise ExportError(f"{source}: the labels of the model are unknown", "pass them with --labels")
     trained = from_keras_file(source, _names(options.labels), options.vocabulary, statements(options))
     return replace(trained, decision=decision(options))
+
+
+def _notes(file: Path) -> str:
+    hint = f"pass a text file in UTF-8 of at most {MAX_NOTES:,} characters"
+    try:
+        notes = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ExportError(f"{file}: cannot be read ({error.strerror or error})", hint) from error
+    except UnicodeDecodeError as error:
+        raise ExportError(f"{file}: not UTF-8", hint) from error
+    if len(notes) > MAX_NOTES:
+        raise ExportError(f"{file}: {len(notes):,} characters are too many", hint)
+    return notes
 
 
 def _license(text: str) -> str:

@@ -100,6 +100,7 @@ def export(
     expected: Expected | None = None,
     allow_poor_accuracy: bool = False,
     samples: tuple[Sample, ...] = (),
+    notes: str = "",
     licence: str | None = None,
 ) -> Exported:
     """Write the graphs, check that they return what Keras returns, and publish the next version of the artifact.
@@ -108,7 +109,7 @@ def export(
     `export.checks.quantization_error`. If the original model reads texts, or the answers to some texts are `expected`,
     the tokenizer and the float32 form must return the same answers: see `export.checks.text_parity`. The accuracy of
     the published graph, and statistics for detecting drift, are measured on `labelled`. `samples` are texts that anyone
-    may see, and `licence` is that of the model.
+    may see, `licence` is that of the model, and `notes` are Markdown about it.
 
     Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
     on `labelled` than the most frequent label or than under another assumption, unless `allow_poor_accuracy`;
@@ -127,7 +128,7 @@ def export(
             f"only a model of the Conv1D family has an 8-bit form: {unfolded}", "export it without --quantize"
         )
     checked = _float32(trained, family, reviews, None if quantize else labelled)
-    on_texts, notes = _compare_texts(trained, checked, [] if labelled is None else labelled.texts, expected)
+    on_texts, remarks = _compare_texts(trained, checked, [] if labelled is None else labelled.texts, expected)
     if quantize:
         assert family is not None
         checked = _quantized(trained, family, checked, reviews, labelled)
@@ -148,6 +149,7 @@ def export(
         "license": licence,
         "decision": trained.decision,
         "samples": samples,
+        "notes": notes,
         "statistics": checked.statistics,
         "libraries": _libraries(),
         "metrics": checked.metrics,
@@ -156,7 +158,7 @@ def export(
         **checked.fields,
     }
     artifact = publish(repository, manifest, checked.graph, trained.tokenizer)
-    return Exported(artifact, unfolded, tuple(notes), assumptions)
+    return Exported(artifact, unfolded, tuple(remarks), assumptions)
 
 
 def _float32(

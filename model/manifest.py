@@ -20,6 +20,9 @@ FILES = GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.jso
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 License = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 _NO_DIGEST = "0" * 64
+
+#: The largest number of characters of `Manifest.notes`.
+MAX_NOTES = 50_000
 _SELF_DIGEST = re.compile(rb'"manifest_sha256": "([0-9a-f]{64})"')
 
 
@@ -158,6 +161,12 @@ class Manifest(_Record):
     )
     license: License | None = Field(
         None, exclude_if=lambda value: value is None, description="Of the model, as an identifier of Hugging Face."
+    )
+    notes: str = Field(
+        "",
+        max_length=MAX_NOTES,
+        exclude_if=lambda value: not value,
+        description="What its publisher says about the model, in Markdown: purpose, sources of the texts, limits.",
     )
     metrics: Metrics | None = Field(description="Of the served graph; null if it was not measured.")
     parity: tuple[ParityCheck, ...] = Field(description="Comparisons that were made before it was published.")

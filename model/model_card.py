@@ -43,6 +43,8 @@ def _body(manifest: Manifest) -> Iterator[str]:
     labels = ", ".join(f"`{label}`" for label in manifest.labels)
     kind = "A Conv1D text classifier" if manifest.convolution_widths else "A text classifier"
     yield from (f"# {manifest.name}, version {manifest.version}", "", f"{kind} with the labels {labels}.", "")
+    if manifest.notes:
+        yield from (manifest.notes, "")
     yield from _use(manifest)
     yield from ("", "## Decisions", "", *_decisions(manifest))
     yield from ("", "## Intended use and limits", "", *_limits(manifest))

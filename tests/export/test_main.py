@@ -227,6 +227,21 @@ def test_invalid_exports(run_path: Path, reviews: Path, tmp_path: Path, capsys: 
         assert not (tmp_path / "repository").exists()
 
 
+def test_notes(run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--notes` puts a Markdown file into the manifest and into the model card."""
+    file, repository = tmp_path / "notes.md", tmp_path / "repository"
+    file.write_text("## Purpose\n\nTo sort letters ¿ mine.\n", encoding="utf-8")
+    assert main([str(run_path), "--repository", str(repository), "--notes", str(file)]) == 0
+    folder = repository / "tiny" / "1"
+    assert read_artifact(folder).manifest.notes == "## Purpose\n\nTo sort letters ¿ mine."
+    assert "\n## Purpose\n\nTo sort letters ¿ mine.\n\n## Use\n" in (folder / "README.md").read_text("utf-8")
+    capsys.readouterr()
+    for content, message in ((b"\xff", "notes.md: not UTF-8"), (b"a" * 50_001, "50,001 characters are too many")):
+        file.write_bytes(content)
+        assert main([str(run_path), "--repository", str(repository), "--notes", str(file)]) == 2
+        refused(capsys, message)
+
+
 def test_file_as_a_repository(run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file in the place of the repository is refused and not changed."""
     (tmp_path / "file").write_text("mine")
