@@ -10,7 +10,7 @@ ARGS ?=
 NODE_MODULES := tests/interop/node/node_modules
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train \
-	train-accurate train-reviews export model-image requirements check-arm64 audit sbom stubs build/package clean
+	train-accurate train-reviews export model-image requirements check-arm64 audit sbom dist stubs build/package clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped models
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -220,6 +220,9 @@ sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materi
 	@mkdir -p $(BUILD)/sbom
 	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
 	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
+
+dist: $(VENV)/.dev  ## build the wheel and the source distribution
+	$(BIN)/python -m hatchling build --directory dist $(ARGS)
 
 stubs: $(VENV)/.dev $(LAYOUT)  ## generate code from the .proto files
 	$(PROTOC) --python_out=$(LAYOUT) $(addprefix sentiment_conv1d/,$(MESSAGES))

@@ -27,6 +27,22 @@ def test_pins_of_the_training_tools() -> None:
     assert training.items() <= development.items()
 
 
+def test_layout(tmp_path: Path) -> None:
+    """`make build/package` links the modules of the package as they are installed, again after a folder was added."""
+    shutil.copy(PROJECT / "Makefile", tmp_path)
+    for name in ("model", "tests", "sentiment_conv1d", "server"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+        subprocess.run(["make", "build/package"], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
+    [package] = (tmp_path / "build" / "package").iterdir()
+    assert package.name == "sentiment_conv1d"
+    assert {path.name: path.resolve() for path in package.iterdir()} == {
+        "__init__.py": tmp_path / "sentiment_conv1d" / "__init__.py",
+        "model": tmp_path / "model",
+        "server": tmp_path / "server",
+    }
+
+
 def test_audit() -> None:
     """`make audit` collects the packages of every file, also of files with other versions of the same packages."""
     needed(Path(sys.prefix, "audit", ".installed"))

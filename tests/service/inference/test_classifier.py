@@ -47,6 +47,13 @@ def test_run_by_run(classifier: Classifier) -> None:
     assert {text: each for some in runs for text, each in some.items()} == dict(enumerate(predictions))
 
 
+def test_one_string(classifier: Classifier) -> None:
+    """One string is refused, because its characters would be taken for texts."""
+    for method in (classifier.predict, classifier.encode):
+        with pytest.raises(TypeError, match="texts: several strings are needed, not one: put it into a list"):
+            method("A gripping film.")
+
+
 @given(text=TEXTS)
 def test_prediction(classifier: Classifier, text: str) -> None:
     """The label is the more probable one, the score is its probability, and the probabilities add up to 1."""
