@@ -100,6 +100,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def test_python() -> None:
+    """The Python example prints what its comment says."""
+    [(program, printed)] = re.findall(r"^```python\n(.*?  # (.*?)\n)```", README, re.MULTILINE | re.DOTALL)
+    label, score = run("-c", program).stdout.split()
+    assert [label, round(float(score), 5)] == [printed.split()[0], round(float(printed.split()[1]), 5)]
+
+
 def test_check_command_passes() -> None:
     """The README's artifact check succeeds and reports what it checked."""
     [command] = re.findall(r"^\$ \.venv/bin/python (-m service check .*)$", README, re.MULTILINE)
