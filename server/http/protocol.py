@@ -112,6 +112,7 @@ class Protocol(AnsweringProtocol):
         super().connection_lost(exc)
         self._lost(self)
         self._buffers.release(self._unsent)
+        self._unsent = 0
         if not self._begun:
             self._charge.release()
         for waiting, _ in self.pipeline:
