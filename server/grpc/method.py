@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 class Method(NamedTuple):
     """A method: the coroutine that a call runs, and whether its request and its response are streams.
 
-    `watching` means that a call takes one message and then only sends changes of the server's state.
+    `watching` means that a call takes one message and then only sends changes of the server's state. A unary method can
+    have `start`, which gets a call and its message, and needs no task: it returns True, and calls `Call.reply` at once
+    or in a later turn of the event loop. If it returns False, the coroutine runs instead.
     """
 
     run: Callable[[Any], Coroutine[Any, Any, None]]  # takes the `Call`
     streaming: bool = False
     watching: bool = False
+    start: Callable[[Any, bytes], bool] | None = None

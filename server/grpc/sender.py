@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from sentiment_conv1d.server.errors import ClientDisconnected
 from sentiment_conv1d.server.grpc.http2 import ANSWERED, CANCELLED, MAX_CONTENT, Fields, Head, Http2
+from sentiment_conv1d.server.grpc.messages import PREFIX_BYTES
 from sentiment_conv1d.server.grpc.stream import Stream
 
 #: A client has `write_seconds` for every so many bytes of an answer.
@@ -46,6 +47,15 @@ class Sender:
             self._sent()
         else:
             self._end(stream, stop_request=bool(trailers))
+
+    def has_room(self, stream: Stream, size: int) -> bool:
+        """Return whether a message of `size` bytes, and its prefix, can be sent now."""
+        return size + PREFIX_BYTES <= self._room(stream)
+
+    def send_at_once(self, stream: Stream, data: bytes, head: Head, trailers: Fields) -> None:
+        """Send a whole response, for which there is room."""
+        self._http2.send(stream.id, head=head, data=data, trailers=trailers)
+        self._end(stream, stop_request=True)
 
     def finish(self, stream: Stream, head: Head | None, trailers: Fields) -> None:
         """End a response without further content, after the head if it is given. Raises `ClientDisconnected`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from inspect import iscoroutinefunction
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, TypeVar
 
@@ -73,9 +74,7 @@ class Counted:
         parse = kind.FromString
 
         async def converse(call: Call, context: RequestContext) -> None:
-            remaining = call.remaining()
-            if remaining is not None and remaining <= 0:
-                raise DeadlineExceeded("the deadline had passed before the request was read")
+            remaining = _remaining(call)
             content = await call.message()
             context.received = perf_counter_ns()
             if len(content) > INLINE_CHARACTERS:
@@ -83,7 +82,10 @@ class Counted:
                 await self._parsing_turn(content, kind)
             await call.answer(await self._answer(answer(parse(content), remaining)))
 
-        return self._method(route, converse, streaming=False)
+        method = self._method(route, converse, streaming=False)
+        if self._tracer is not None or iscoroutinefunction(answer):
+            return method
+        return method._replace(start=self._starter(route, parse, answer))
 
     def stream(self, route: str, kind: type[Request], answer: Respond[Request]) -> Method:
         """Build a bidirectional stream that answers every request in order. A `RequestError` ends the call.
@@ -121,6 +123,41 @@ class Counted:
             call.end()
 
         return self._method(route, converse, streaming=True)
+
+    def _starter(
+        self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]
+    ) -> Callable[[Call, bytes], bool]:
+        """Return the function that answers calls for little work without a task."""
+        dataplane, metrics = self._dataplane, self._metrics
+
+        def start(call: Call, content: bytes) -> bool:
+            if len(content) > INLINE_CHARACTERS or not dataplane.runs_in_turns:
+                return False
+            began = perf_counter()
+            context = RequestContext(call.request_id, "grpc", route, call.fields, received=perf_counter_ns())
+
+            def end(result: Message | BaseException) -> None:
+                current.set(context)
+                call.reply(result.SerializeToString() if isinstance(result, Message) else result)
+                current.set(None)
+                metrics.ended("grpc", route, call.status or "CANCELLED", perf_counter() - began, context)
+
+            current.set(context)
+            try:
+                read = answer(parse(content), _remaining(call))
+                running = dataplane.start(read, end) if isinstance(read, Work) else None
+                if running is None:
+                    return False
+                metrics.began("grpc")
+                call.lost_before_reply = running.cancel
+            except Exception as error:
+                metrics.began("grpc")
+                end(error)
+            finally:
+                current.set(None)
+            return True
+
+        return start
 
     async def _answer(self, read: Work[Message] | Awaitable[Message]) -> bytes:
         message = await (self._dataplane.run(read) if isinstance(read, Work) else read)
@@ -167,3 +204,11 @@ def uncounted(kind: type[Request], answer: Callable[[Request, float | None], Awa
         await call.answer((await answer(request, call.remaining())).SerializeToString())
 
     return Method(run)
+
+
+def _remaining(call: Call) -> float | None:
+    """Return the seconds until the client's deadline, or None if it set none. Raises `DeadlineExceeded`."""
+    remaining = call.remaining()
+    if remaining is not None and remaining <= 0:
+        raise DeadlineExceeded("the deadline had passed before the request was read")
+    return remaining

@@ -243,6 +243,8 @@ class DataPlane:
     def arrange(self, classifiers: Iterable[Classifier]) -> None:
         """Set the classifiers that are served from now on. Requests in progress keep theirs."""
         self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in classifiers}
+        #: Whether small work of any classifier runs on the event loop, so that it can be started.
+        self.runs_in_turns = any(each.small is not None for each in self._batchers.values())
         self._shadow_queue.retain(self._batchers)
         texts = self._request_limits.texts
         tokens = max((each.manifest.max_tokens for each in self._batchers), default=0)

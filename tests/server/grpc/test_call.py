@@ -16,13 +16,14 @@ from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from sentiment_conv1d.server.errors import Overloaded, RequestError
-from sentiment_conv1d.server.grpc.call import CALL_BYTES, Call
+from sentiment_conv1d.server.errors import ClientDisconnected, Overloaded, RequestError
+from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.call_context import CallContext
 from sentiment_conv1d.server.grpc.connection import GrpcConnection
 from sentiment_conv1d.server.grpc.http2 import Fields
 from sentiment_conv1d.server.grpc.messages import Decompression, wrap
 from sentiment_conv1d.server.grpc.method import Method
+from sentiment_conv1d.server.grpc.receiving import CALL_BYTES
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.service.errors import NotFound
@@ -45,18 +46,22 @@ def head(path: str) -> list[tuple[str, str]]:
     return [*wire.POST[:2], (":path", path), wire.POST[3], ("content-type", "application/grpc")]
 
 
-UNARY, STREAM = head("/unary"), head("/stream")
-FIELDS = {"unary": UNARY, "stream": STREAM}
+UNARY, STREAM, STARTED = head("/unary"), head("/stream"), head("/started")
+FIELDS = {"unary": UNARY, "stream": STREAM, "started": STARTED}
 
 
 class Caller:
-    """A client in memory, with two methods that return their messages."""
+    """A client in memory, with methods that return their messages: `started` in the next turn, without a task."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.calls: dict[int, Call] = {}
         self.ended: list[Call] = []
-        self.methods = {"/unary": Method(self._unary), "/stream": Method(self._stream, streaming=True)}
+        self.methods = {
+            "/unary": Method(self._unary),
+            "/stream": Method(self._stream, streaming=True),
+            "/started": Method(self._unary, start=self._start),
+        }
         self.buffers = Buffers(BUFFERED)
         self.connection = GrpcConnection(loop, LIMITS, Turns(loop), self.buffers, self._opened, lambda connection: None)
         self.transport = Transport(self.connection)
@@ -81,6 +86,16 @@ class Caller:
 
     async def _unary(self, call: Call) -> None:
         await call.answer(await call.message())
+
+    def _start(self, call: Call, message: bytes) -> bool:
+        answering = self.loop.call_soon(call.reply, message)
+
+        def cancel() -> None:
+            answering.cancel()
+            call.reply(ClientDisconnected())
+
+        call.lost_before_reply = cancel
+        return True
 
     async def _stream(self, call: Call) -> None:
         while (message := await call.read()) is not None:
@@ -145,6 +160,45 @@ def refusal(frames: list[wire.Frame]) -> tuple[str, str]:
     """Return the status and the message of the only answer."""
     found = fields(frames)
     return found["grpc-status"], found["grpc-message"]
+
+
+def test_call_without_a_task(caller: Caller) -> None:
+    """A call that is started is answered in a later turn without a task, and is not idle until then."""
+    caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True))
+    assert caller.connection.idle_until is None
+    frames = caller.hear()
+    assert (fields(frames)["grpc-status"], content(frames)) == ("0", WHOLE)
+    assert caller.calls[1]._task is None
+    assert caller.ended == [caller.calls[1]]
+    assert caller.connection.idle_until is not None
+
+
+def test_started_call_that_is_reset(caller: Caller) -> None:
+    """A started call that the client resets is not answered, and ends once."""
+    caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True) + wire.reset(1))
+    assert caller.hear() == []
+    assert caller.ended == [caller.calls[1]]
+    assert caller.held == 0
+
+
+def test_started_call_without_room(caller: Caller) -> None:
+    """A started call whose answer the client cannot receive yet is answered by a task when it can."""
+    caller.say(wire.settings((4, 50)))
+    caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True))
+    assert content(caller.hear()) == WHOLE[:50]
+    assert caller.task is not None
+    caller.say(wire.window(1, 100))
+    frames = caller.hear()
+    assert (content(frames), fields(frames)["grpc-status"]) == (WHOLE[50:], "0")
+    assert caller.ended == [caller.calls[1]]
+
+
+def test_method_that_does_not_start(caller: Caller) -> None:
+    """A call whose method does not start runs as a task, with its message."""
+    caller.methods["/started"] = Method(caller._unary, start=lambda call, message: False)
+    caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True))
+    assert content(caller.hear()) == WHOLE
+    assert caller.task.done()
 
 
 # Memory.

@@ -1,0 +1,197 @@
+"""The receiving half of a call: queues and charges its messages."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sentiment_conv1d.server.errors import Malformed, RequestError
+from sentiment_conv1d.server.grpc.call_context import CallContext
+from sentiment_conv1d.server.grpc.connection import GrpcConnection
+from sentiment_conv1d.server.grpc.messages import Message, Messages, only_message
+from sentiment_conv1d.server.grpc.method import Method
+from sentiment_conv1d.server.grpc.stream import Stream
+from sentiment_conv1d.server.network.buffers import BODY_FACTOR
+
+#: Memory of an open call without its header fields and messages, and of a queued message without its content.
+CALL_BYTES = 8192
+_MESSAGE_BYTES = 128
+
+#: Bytes of queued messages from which on the client must wait before it sends more.
+_AHEAD_BYTES = 32_768
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class ReceivingCall(Stream):
+    """A call, as far as its messages are concerned."""
+
+    _connection: GrpcConnection
+    path: bytes
+    fields: Mapping[bytes, bytes]
+    method: Method
+    _context: CallContext
+    _loop: asyncio.AbstractEventLoop
+    status: str | None = None  # a name of `google.rpc.Code`, once it is known
+    failure: RequestError | None = None  # why no more messages are read
+    _task: asyncio.Task[None] | None = None
+    _complete: deque[Message] = field(default_factory=deque)
+    _queued: int = 0  # bytes of these
+    _working: int = 0  # bytes of the messages that are being answered
+    _messages: Messages | None = None  # while a message is incomplete
+    _incomplete_since: float = 0.0
+    _kept: int = 0  # bytes held until the end of the call
+    _held: int = 0  # bytes charged to the buffers
+    _behind: bool = False  # whether the client must wait
+    _waiting: asyncio.Future[None] | None = None  # done when a message arrives
+    _waiting_since: float = 0.0
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Start the method, unless it runs."""
+
+    # Called by the method.
+
+    async def message(self) -> bytes:
+        """Return the only message of a unary call. Raises `RequestError` if there is none."""
+        if self.failure is not None:
+            raise self.failure
+        if not self._complete:
+            raise Malformed("the method takes one message, and there is none")
+        return await self._pop()
+
+    async def read(self) -> bytes | None:
+        """Return the next message of a stream, or None after the last one. Raises `RequestError`."""
+        self._working = 0
+        while not self._complete:
+            if self.failure is not None:
+                raise self.failure
+            if self.ended:
+                return None
+            self._count()
+            await self._wait()
+        return await self._pop()
+
+    def more(self, message: bytes, most: int, size: int) -> list[bytes]:
+        """Return the queued messages after `message`: with it, up to `most` messages and `size` bytes in all."""
+        messages: list[bytes] = []
+        size -= len(message)
+        while self._complete and len(messages) + 1 < most and isinstance(following := self._complete[0], bytes):
+            size -= len(following)
+            if size < 0:
+                break
+            self._take_next()
+            messages.append(following)
+        return messages
+
+    # Called by the connection.
+
+    def received(self, data: bytes) -> None:
+        """Queue the messages that content completes."""
+        if self.failure is not None or self.status is not None:
+            return  # it is not read any more
+        if self._messages is None and (message := only_message(data, self._context.message_bytes)) is not None:
+            self._push(message)
+        elif data:
+            self._take(data)
+        if self.ended and self._messages is not None:
+            self._fail(Malformed("the last message is not complete"))
+        if data:
+            self._count()
+        if self.method.streaming:
+            self._wake()
+        elif self.ended:
+            self._run()
+
+    # Internal.
+
+    async def _wait(self) -> None:
+        """Wait for a message. The call is not in flight meanwhile."""
+        running, waiting, task = self._context.running, self._context.waiting, self._task
+        assert task is not None
+        self._waiting = self._loop.create_future()
+        self._waiting_since = self._loop.time()
+        running.discard(task)
+        waiting.add(task)
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+            waiting.discard(task)
+            running.add(task)
+
+    def _take(self, data: bytes) -> None:
+        """Queue the messages in content that is not exactly one message."""
+        if self._messages is None:
+            encoding = self.fields.get(b"grpc-encoding", b"identity")
+            self._messages = Messages(self._context.message_bytes, encoding)
+            self._incomplete_since = self._loop.time()
+        try:
+            for message in self._messages.feed(data):
+                self._push(message)
+                self._incomplete_since = self._loop.time()
+        except RequestError as error:
+            self._fail(error)
+        if self._messages is not None and not self._messages.incomplete:
+            self._messages = None
+
+    def _push(self, message: Message) -> None:
+        if self._complete and not self.method.streaming:
+            self._fail(Malformed("the method takes one message, and there are more"))
+            return
+        self._complete.append(message)
+        self._queued += len(message) + _MESSAGE_BYTES
+
+    def _take_next(self) -> Message:
+        message = self._complete.popleft()
+        size = len(message)
+        self._queued -= size + _MESSAGE_BYTES
+        self._working += size
+        if self._behind:
+            self._count()
+        return message
+
+    async def _pop(self) -> bytes:
+        message = self._take_next()
+        if isinstance(message, bytes):
+            return message
+        return await self._context.decompression.expand(message, self.fields[b"grpc-encoding"], self._work_on)
+
+    def _work_on(self, size: int) -> None:
+        """Charge more bytes of the message that is being decompressed. Raises `Overloaded`."""
+        self._held += self._context.buffers.hold(BODY_FACTOR * size)
+        self._working += size
+
+    def _count(self) -> None:
+        """Update the charged memory, and let the client wait if many messages are queued."""
+        content = self._queued + self._working
+        if self._messages is not None:
+            content += self._messages.incomplete
+        held = self._kept + BODY_FACTOR * content
+        change = held - self._held
+        if change > 0:
+            try:
+                self._held += self._context.buffers.hold(change)
+            except RequestError as error:
+                self._fail(error)
+        elif change:
+            self._context.buffers.release(-change)
+            self._held = held
+        if (self._queued > _AHEAD_BYTES) != self._behind:
+            self._behind = not self._behind
+            self._connection.fall_behind(self, behind=self._behind)
+
+    def _fail(self, error: RequestError) -> None:
+        """Stop reading messages because of an error."""
+        if self.failure is None:
+            self.failure = error
+            self._messages = None
+            self._wake()
+            if not self.method.streaming:
+                self._run()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
