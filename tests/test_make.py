@@ -65,7 +65,7 @@ def test_audit_of_bad_pins(tmp_path: Path) -> None:
     command = ["make", "audit", f"VENV={sys.prefix}", "ARGS=--dry-run", "AUDITED=bad runtime"]
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert finished.returncode != 0
-    assert finished.stdout.splitlines()[-1] == "make audit: FAILED: bad"
+    assert "make audit: FAILED: bad" in finished.stdout.splitlines()
     assert "would have audited" in finished.stderr
 
 
