@@ -121,7 +121,8 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--preset",
         choices=sorted(PRESETS),
-        help="the configuration to start from (default: text-cnn, or imdb-cnn for the data imdb)",
+        help="the configuration to start from (default: text-ensemble; text-cnn with --embeddings, and imdb-cnn for "
+        "the data imdb)",
     )
     command.add_argument(
         "--test-fraction",
@@ -164,7 +165,7 @@ def _metavar(field: FieldInfo) -> str:
 def _presets(name: str) -> str:
     """Return the value of a field in the default preset, and in the presets where it differs."""
     values = {preset: _shown(getattr(configuration, name)) for preset, configuration in PRESETS.items()}
-    default = values["text-cnn"]
+    default = values["text-ensemble"]
     others = [f"{preset}: {value}" for preset, value in values.items() if value != default]
     return "; ".join([f"default: {default}", *others])
 
@@ -239,6 +240,8 @@ def _train(options: argparse.Namespace) -> int:
     )
     if work.faults and options.on_bad_rows == "report":
         print(f"{options.out / BAD_ROWS_FILE} lists the rows that were left out")
+    if measured.decision.calibration is not None:
+        print(f"calibration: {measured.decision.calibration.describe()}")
     if measured.network is not None:
         print(f"measured on {work.test_source}:", *value_lines(measured.network.values()), sep="\n")
         if measured.baseline is not None:
@@ -309,10 +312,10 @@ def _mixture_plan(
 
 
 def _configuration(options: argparse.Namespace, start: Run | None = None) -> Configuration:
-    preset = options.preset or ("imdb-cnn" if options.data == ["imdb"] else "text-cnn")
     if start is not None and options.preset is not None:
         raise SentimentError("--preset: a training with --init-from has the configuration of that run")
-    values: dict[str, Any] = PRESETS[preset].model_dump() if start is None else start.configuration.model_dump()
+    initial = PRESETS[options.preset or _default_preset(options)] if start is None else start.configuration
+    values: dict[str, Any] = initial.model_dump()
     for name in Configuration.model_fields:
         given = getattr(options, name, None)
         if given is not None:
@@ -328,6 +331,12 @@ def _configuration(options: argparse.Namespace, start: Run | None = None) -> Con
         first = error.errors()[0]
         place = _flag(str(first["loc"][0])) + ": " if first["loc"] else ""
         raise SentimentError(place + first["msg"].removeprefix("Value error, ")) from error
+
+
+def _default_preset(options: argparse.Namespace) -> str:
+    if options.data == ["imdb"]:
+        return "imdb-cnn"
+    return "text-cnn" if getattr(options, "embeddings", None) else "text-ensemble"
 
 
 def _convolutions(text: str) -> list[dict[str, str]]:
@@ -357,8 +366,8 @@ def _print_baseline(network: Evaluation, baseline: Evaluation) -> None:
     print(f"{BASELINE} on the same texts:", *values, sep="\n")
     if network.accuracy < baseline.accuracy:
         print(
-            f"warning: {BASELINE} is right more often than this network: try more --epochs, more --patience, "
-            "--convolutions 1:256 --hidden-width 0, or a higher --learning-rate"
+            f"warning: {BASELINE} is right more often than this network: try --preset text-ensemble, more --epochs or "
+            "more --patience"
         )
 
 

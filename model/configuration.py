@@ -93,14 +93,26 @@ class Configuration(BaseModel):
         description="Share of right predictions of each label that decides from which probability on the model is "
         "confident of the label, chosen on held-out reviews.",
     )
-    recipe: Literal["labels", "distillation", "mixture"] = Field(
+    recipe: Literal["labels", "ensemble", "distillation", "mixture"] = Field(
         "labels",
         exclude_if=lambda value: value == "labels",
-        description="What the model learns from: labels, distillation (labels, and teachers' answers to unlabelled "
-        "texts), or mixture (a distillation from samples of several domains).",
+        description="How the model is trained: labels (Keras fits one network to the labels), ensemble (small networks "
+        "learn the labels and are averaged into one), distillation (the model also learns teachers' answers to "
+        "unlabelled texts), or mixture (a distillation from samples of several domains).",
     )
     mixture: Mixture | None = Field(
         None, exclude_if=lambda value: value is None, description="How much of each domain a mixture reads."
+    )
+    members: int = Field(
+        1,
+        ge=1,
+        exclude_if=lambda value: value == 1,
+        description="Networks of an ensemble, which share the filters.",
+    )
+    word_dropout: Dropout = Field(
+        0,
+        exclude_if=lambda value: value == 0,
+        description="Share of the words of a text that an ensemble leaves out when it learns the text.",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout and held-out reviews.")
 
@@ -117,11 +129,25 @@ class Configuration(BaseModel):
             raise ValueError(f"a threshold is for two labels; there are {len(self.labels)}")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels repeat: {list(self.labels)}")
-        if self.recipe != "labels":
+        if self.recipe in ("distillation", "mixture"):
             self._check_distillation()
         if (self.recipe == "mixture") != (self.mixture is not None):
             raise ValueError("the recipe mixture, and no other, needs the plan of a mixture")
+        if self.recipe == "ensemble":
+            self._check_ensemble()
+        elif self.members > 1 or self.word_dropout:
+            raise ValueError("only an ensemble has members and leaves out words: pass --preset text-ensemble")
         return self
+
+    def _check_ensemble(self) -> None:
+        """Check what `model.training.ensemble` computes."""
+        if self.hidden_width or self.embedding_dropout or self.batch_size != 1 or self.optimizer != "adagrad":
+            raise ValueError(
+                "an ensemble has no hidden layer and no dropout after the embedding, and learns one text at a time "
+                "with adagrad: for anything else, pass --preset text-cnn"
+            )
+        if self.members > min(convolution.filters for convolution in self.convolutions):
+            raise ValueError(f"{self.members} members need as many filters of each width")
 
     def _check_distillation(self) -> None:
         """Check what `model.training.student` needs: one bank, and an embedding that holds the rows of all its taps."""
@@ -140,7 +166,7 @@ class Configuration(BaseModel):
     @property
     def needs_validation(self) -> bool:
         """Whether the training needs held-out reviews."""
-        calibrates = self.calibration != "none" or self.recipe != "labels"
+        calibrates = self.calibration != "none" or self.recipe in ("distillation", "mixture")
         return calibrates or self.patience > 0 or self.threshold == "f1" or self.min_precision is not None
 
     @property
@@ -154,8 +180,9 @@ class Configuration(BaseModel):
         return 1 if self.activation == "sigmoid" else len(self.labels)
 
 
-#: `text-cnn` is for your own texts: it reads all scripts, stops when the held-out loss no longer falls, and is
-#: calibrated.
+#: `text-ensemble` is for your own texts: it reads all scripts, stops when the held-out loss no longer falls, is
+#: calibrated, and learns from few texts: see `model.training.ensemble.averaging`.
+#: `text-cnn` is the network of `imdb-cnn` for your own texts, which also stops early and is calibrated.
 #: `imdb-cnn` is the classic example of the Keras repository (examples/imdb_cnn.py). `kim-cnn` has the three filter
 #: widths of Kim, "Convolutional Neural Networks for Sentence Classification" (EMNLP 2014).
 #: `accurate` also learns from unlabelled reviews: see `model.training.distillation`.
@@ -165,6 +192,25 @@ PRESETS: dict[str, Configuration] = {
     "imdb-cnn": Configuration(),
     "text-cnn": Configuration(
         name="text-cnn", tokenizer="words:unicode", epochs=50, patience=3, calibration="temperature"
+    ),
+    "text-ensemble": Configuration(
+        name="text-ensemble",
+        tokenizer="words:unicode",
+        vocabulary_size=10_000,
+        embedding_width=(1 + 2) * 256,
+        convolutions=(Convolution(width=1, filters=256), Convolution(width=2, filters=256)),
+        hidden_width=0,
+        embedding_dropout=0,
+        hidden_dropout=0.5,
+        optimizer="adagrad",
+        learning_rate=0.05,
+        batch_size=1,
+        epochs=40,
+        patience=5,
+        calibration="temperature",
+        recipe="ensemble",
+        members=4,
+        word_dropout=0.3,
     ),
     "kim-cnn": Configuration(
         name="kim-cnn",

@@ -15,6 +15,27 @@ if TYPE_CHECKING:  # settings import this module through the configuration, and 
 THRESHOLD = 0.5
 
 
+class Calibration(BaseModel):
+    """What a temperature changes on held-out texts, each of which is measured with a temperature fitted on others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    texts: int = Field(ge=1)
+    log_loss_before: float
+    log_loss_after: float
+    error_before: float = Field(description="Expected calibration error.")
+    error_after: float
+    helps: bool = Field(description="Whether the log loss falls by more than chance explains.")
+
+    def describe(self) -> str:
+        """Describe the decision in words, with the numbers before and after."""
+        return (
+            f"a temperature changes the log loss of {self.texts:,} held-out texts from {self.log_loss_before:.4f} to "
+            f"{self.log_loss_after:.4f} and their calibration error from {self.error_before:.4f} to "
+            f"{self.error_after:.4f}, so it is {'used' if self.helps else 'not used'}"
+        )
+
+
 class DecisionRule(BaseModel):
     """How a model decides, chosen after training. The network contains the division by `temperature`."""
 
@@ -27,6 +48,11 @@ class DecisionRule(BaseModel):
         {},
         exclude_if=lambda value: not value,
         description="The lowest probability of each label at which the model is confident of it; null: it never is.",
+    )
+    calibration: Calibration | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Why the network is calibrated or not; left out if that was not decided on held-out texts.",
     )
 
     def renamed(self, names: Mapping[str, str]) -> DecisionRule:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.evaluation.evaluation import Floats, label_probabilities
+from sentiment_conv1d.model.decision import Calibration
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats, label_probabilities
 
 #: The limits of the search for a temperature. A few texts are no evidence for a more extreme one.
 _COLDEST, _HOTTEST = 0.2, 5.0
@@ -14,6 +17,12 @@ _SMALLEST_PROBABILITY = 1e-7
 
 #: The number of steps of the search, each of which reduces the interval to two thirds.
 _STEPS = 40
+
+#: The parts of cross-fitting. The temperature of each is fitted on the others.
+_PARTS = 5
+
+#: A temperature helps if it lowers the log loss by more than this number of standard errors.
+_STANDARD_ERRORS = 2
 
 
 def best_temperature(outputs: Floats, labels: npt.NDArray[np.int64]) -> float:
@@ -40,6 +49,40 @@ def best_temperature(outputs: Floats, labels: npt.NDArray[np.int64]) -> float:
         else:
             low = first
     return float(np.exp((low + high) / 2))
+
+
+def calibration(held_out: Evaluation) -> Calibration:
+    """Measure what a temperature changes on texts that it was not fitted on.
+
+    A temperature that is fitted on a hundred texts can be far from that of other texts, and make probabilities worse.
+    """
+    after = replace(held_out, outputs=_cross_fitted(held_out.outputs, held_out.labels))
+    gains = _losses(held_out) - _losses(after)
+    error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.inf
+    return Calibration(
+        texts=len(gains),
+        log_loss_before=held_out.log_loss,
+        log_loss_after=after.log_loss,
+        error_before=held_out.expected_calibration_error,
+        error_after=after.expected_calibration_error,
+        helps=bool(gains.mean() > _STANDARD_ERRORS * error),
+    )
+
+
+def _cross_fitted(outputs: Floats, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the outputs of each part of the texts at the temperature that fits the other parts best."""
+    found = outputs.astype(np.float64)
+    part = np.random.default_rng(0).permutation(len(labels)) % _PARTS
+    for number in np.unique(part) if len(labels) > 1 else ():
+        own = part == number
+        found[own] = at_temperature(outputs[own], best_temperature(outputs[~own], labels[~own]))
+    return found
+
+
+def _losses(evaluation: Evaluation) -> npt.NDArray[np.float64]:
+    """Return the negative logarithm of the probability of each text's label: [texts]."""
+    of_truth = evaluation.probabilities[np.arange(len(evaluation.labels)), evaluation.labels]
+    return np.asarray(-np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1)))
 
 
 def at_temperature(outputs: Floats, temperature: float) -> npt.NDArray[np.float64]:

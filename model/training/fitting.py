@@ -20,7 +20,7 @@ from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, We
 BATCHES_PER_POINT = 50
 
 #: How much the held-out loss must fall for an epoch to count as better. If all texts are easy, it never stops falling.
-_LEAST_GAIN = 0.001
+LEAST_GAIN = 0.001
 
 #: Encoded texts int32 [n, max_tokens] and their labels int64 [n].
 Encoded = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
@@ -54,7 +54,7 @@ def fit(
                 epochs=configuration.epochs,
                 initial_epoch=progress.epoch,
                 validation_data=validation,
-                class_weight=_class_weights(train[1]) if configuration.class_weights == "balanced" else None,
+                class_weight=class_weights(train[1]) if configuration.class_weights == "balanced" else None,
                 shuffle=True,
                 verbose=0,
                 callbacks=[epochs],
@@ -64,7 +64,7 @@ def fit(
     return progress
 
 
-def _class_weights(labels: npt.NDArray[np.int64]) -> dict[int, float]:
+def class_weights(labels: npt.NDArray[np.int64]) -> dict[int, float]:
     """Return the weight of a text of each label in the loss: all labels count the same, and texts 1 on average."""
     counts = np.bincount(labels)
     return {label: len(labels) / (len(counts) * count) for label, count in enumerate(counts.tolist()) if count}
@@ -139,7 +139,7 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _keep_best(self, loss: float) -> None:
         progress = self._progress
-        if loss < progress.best_loss - _LEAST_GAIN:
+        if loss < progress.best_loss - LEAST_GAIN:
             progress.best_loss, progress.best_epoch = loss, progress.epoch
             self._weights = self.model.get_weights()
             self.best = None

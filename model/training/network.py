@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -9,7 +11,6 @@ from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
 from sentiment_conv1d.model.explaining.network import Network
 from sentiment_conv1d.model.layers import Bank, Dense, Weights
 from sentiment_conv1d.model.training.embeddings import Vectors
-from sentiment_conv1d.model.training.student import Student
 
 _OPTIMIZERS = {
     "adagrad": keras.optimizers.Adagrad,
@@ -89,19 +90,26 @@ def arrays(model: keras.Model, configuration: Configuration) -> Network:
     )
 
 
-def of_student(configuration: Configuration, student: Student) -> keras.Model:
-    """Build a network with the weights of a student, whose tables become the embedding.
+def of_tables(configuration: Configuration, tables: Sequence[Weights], kernel: Weights, bias: Weights) -> keras.Model:
+    """Build a network from the look-up tables of each bank, [width, vocabulary, filters], and the last dense layer.
 
-    The embedding of a word consists of its rows in the tables of all taps, side by side. The kernel of each tap selects
-    that tap's row.
+    The embedding of a word consists of its rows in all tables, side by side, so the embedding width of `configuration`
+    must be `table_width(configuration)`. The kernel of each tap selects that tap's row.
     """
-    width, vocabulary_size, filters = student.tables.shape
-    model = build(configuration, vocabulary_size)
-    embeddings = student.tables.transpose(1, 0, 2).reshape(vocabulary_size, width * filters)
-    kernel = np.zeros((width, width * filters, filters), np.float32)
-    for tap in range(width):
-        kernel[tap, tap * filters : (tap + 1) * filters] = np.eye(filters)
-    model.get_layer("embedding").set_weights([embeddings])
-    model.get_layer(f"convolution_{width}").set_weights([kernel, np.zeros(filters, np.float32)])
-    model.get_layer("probabilities").set_weights([student.weights[:, np.newaxis], student.bias])
+    rows = np.concatenate([row for table in tables for row in table], axis=1)
+    model = build(configuration, len(rows))
+    model.get_layer("embedding").set_weights([rows])
+    first = 0
+    for width, _, filters in (table.shape for table in tables):
+        taps = np.zeros((width, rows.shape[1], filters), np.float32)
+        for tap in taps:
+            tap[first : first + filters] = np.eye(filters)
+            first += filters
+        model.get_layer(f"convolution_{width}").set_weights([taps, np.zeros(filters, np.float32)])
+    model.get_layer("probabilities").set_weights([kernel, bias])
     return model
+
+
+def table_width(configuration: Configuration) -> int:
+    """Return the number of entries of a word in the look-up tables of all banks."""
+    return sum(bank.width * bank.filters for bank in configuration.convolutions)

@@ -15,13 +15,13 @@ from numpy.random import default_rng
 from pydantic import ValidationError
 
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Plan, TrainingTexts, profile, write_faults
+from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile, write_faults
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation import plots
 from sentiment_conv1d.model.evaluation.baseline import measure_baseline
-from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold
-from sentiment_conv1d.model.evaluation.confidence import confident_from, confident_values
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
+from sentiment_conv1d.model.evaluation.calibration import at_temperature
+from sentiment_conv1d.model.evaluation.confidence import confident_values
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
 from sentiment_conv1d.model.evaluation.trained import encode, evaluate
 from sentiment_conv1d.model.explaining.words import explain_words
@@ -51,8 +51,10 @@ from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.training import initial, network
 from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, fingerprint
+from sentiment_conv1d.model.training.decision_rule import choose_rule
 from sentiment_conv1d.model.training.distillation import Texts, distill
 from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
+from sentiment_conv1d.model.training.ensemble.averaging import average
 from sentiment_conv1d.model.training.fitting import TrainingError, fit, history
 from sentiment_conv1d.model.training.mixture import distill_mixture
 from sentiment_conv1d.model.training.stages import Stages
@@ -63,6 +65,7 @@ class Measured(NamedTuple):
 
     network: Evaluation | None
     baseline: Evaluation | None
+    decision: DecisionRule
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,9 @@ def train(
     """Train, evaluate and write the run folder `out`, which appears when it is complete.
 
     Every epoch writes a checkpoint next to the run folder, from which a training with `resume` continues if there is
-    one. The checkpoint is removed at the end. A distillation continues without `resume`. `embeddings` is a file of
-    pretrained word vectors, and `start` a run whose weights the training starts with. With `list_bad_rows`, the run
-    folder lists the rows that were left out of the data.
+    one. The checkpoint is removed at the end. Other recipes than `labels` continue without `resume`. `embeddings` is a
+    file of pretrained word vectors, and `start` a run whose weights the training starts with. With `list_bad_rows`, the
+    run folder lists the rows that were left out of the data.
 
     Returns the evaluation on the test texts, and that of the baseline. Raises `RunError` if the folder cannot be
     written or the checkpoint is of another training, `DataError` if the vectors cannot be read, and `TrainingError`.
@@ -113,24 +116,21 @@ def train(
     ensure_free(out, overwrite)
     keras.utils.set_random_seed(configuration.seed)
     tf.config.experimental.enable_op_determinism()
-    if configuration.recipe != "labels":
-        if embeddings is not None:
-            raise TrainingError("a distillation cannot use pretrained vectors")
-        trained = _distilled(configuration, work, out, progress)
-    else:
+    if configuration.recipe == "labels":
         trained = _trained(
             configuration, work, out, embeddings, start, overwrite=overwrite, resume=resume, show=progress
         )
+    elif embeddings is not None:
+        raise TrainingError(f"the recipe {configuration.recipe} cannot use pretrained vectors: pass --preset text-cnn")
+    elif configuration.recipe == "ensemble":
+        trained = _averaged(configuration, work, out, progress)
+    else:
+        trained = _distilled(configuration, work, out, progress)
     evaluation = trained.evaluation
     baseline = None
     if work.test is not None:
         characters = trained.tokenizer.cuts_characters
-        train = (
-            work.train
-            if work.sampling is None
-            else work.train.take(work.sampling.labelled(default_rng(configuration.seed)))
-        )
-        baseline = measure_baseline(work.label_names, train, work.test, characters=characters)
+        baseline = measure_baseline(work.label_names, _learned(configuration, work), work.test, characters=characters)
     with staging(out, overwrite) as folder:
         trained.model.save(folder / KERAS_FILE)
         (folder / TOKENIZER_FILE).write_text(trained.tokenizer.to_json(), encoding="utf-8")
@@ -171,7 +171,7 @@ def train(
         )
         (folder / REPORT_FILE).write_text(report, encoding="utf-8")
     trained.checkpoints.remove()
-    return Measured(evaluation, baseline)
+    return Measured(evaluation, baseline, trained.decision)
 
 
 def _trained(
@@ -196,7 +196,11 @@ def _trained(
     if not resume:
         checkpoints.start(overwrite)
     model, reached = _fit(configuration, tokenizer, vectors, start, work, checkpoints, resume=resume, show=show)
-    decision = _decide(model, configuration, tokenizer, work)
+    held_out = None
+    if work.validation is not None:
+        held_out = evaluate(model, tokenizer, work.label_names, work.validation, False).outputs
+    decision = choose_rule(configuration, work, held_out)
+    network.divide_logits(model, decision.temperature)
     evaluation = None
     if work.test is not None:
         evaluation = evaluate(model, tokenizer, work.label_names, work.test, show, decision.threshold)
@@ -213,6 +217,39 @@ def _trained(
     )
 
 
+def _averaged(configuration: Configuration, work: Plan, out: Path, show: bool) -> _Trained:
+    """Train with the recipe `ensemble`."""
+    configuration = configuration.model_copy(update={"embedding_width": network.table_width(configuration)})
+    stages = Stages(stages_folder(out), fingerprint(configuration, work))
+    averaged = average(configuration, work.train, work.validation, stages, show)
+    decision = choose_rule(configuration, work, averaged.held_out)
+    model = network.of_tables(configuration, averaged.ensemble.tables, *averaged.ensemble.dense)
+    network.divide_logits(model, decision.temperature)
+    evaluation = None
+    if work.test is not None:
+        outputs = at_temperature(averaged.predict(work.test.texts), decision.temperature)
+        evaluation = Evaluation(work.label_names, work.test.labels, outputs, decision.threshold)
+    return _Trained(
+        configuration=configuration,
+        model=model,
+        tokenizer=averaged.tokenizer,
+        decision=decision,
+        evaluation=evaluation,
+        history=averaged.history,
+        checkpoints=stages,
+        best_epoch=averaged.best_epoch,
+    )
+
+
+def _learned(configuration: Configuration, work: Plan) -> Examples:
+    """Return the labelled texts that the network has learned: an ensemble learns the held-out ones at the end."""
+    if work.sampling is not None:
+        return work.train.take(work.sampling.labelled(default_rng(configuration.seed)))
+    if configuration.recipe == "ensemble" and work.validation is not None:
+        return work.train.joined(work.validation)
+    return work.train
+
+
 def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) -> _Trained:
     """Train with the recipe `distillation` or `mixture`, which calibrates the probabilities itself."""
     assert work.validation is not None
@@ -222,23 +259,18 @@ def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) 
         distilled = distill(configuration, texts, stages, show)
     else:
         distilled = distill_mixture(configuration, texts, work.sampling, stages, show)
-    threshold = configuration.threshold
-    held_out = distilled.predict(work.validation.texts)
-    if threshold == "f1":
-        threshold = best_threshold(held_out, work.validation.labels)
+    student = distilled.student
+    decision = choose_rule(configuration, work, distilled.predict(work.validation.texts))
+    decision = decision.model_copy(update={"chosen_on": work.validation_source})
     evaluation = None
     if work.test is not None:
         outputs = distilled.predict(work.test.texts)
-        evaluation = Evaluation(work.label_names, work.test.labels, outputs, threshold)
+        evaluation = Evaluation(work.label_names, work.test.labels, outputs, decision.threshold)
     return _Trained(
         configuration=configuration,
-        model=network.of_student(configuration, distilled.student),
+        model=network.of_tables(configuration, [student.tables], student.weights[:, np.newaxis], student.bias),
         tokenizer=distilled.tokenizer,
-        decision=DecisionRule(
-            threshold=threshold,
-            chosen_on=work.validation_source,
-            confident_from=_confident_from(configuration, work, held_out, threshold),
-        ),
+        decision=decision,
         evaluation=evaluation,
         history=distilled.history,
         checkpoints=stages,
@@ -295,39 +327,6 @@ def _used_texts(work: Plan, start: Run | None) -> TrainingTexts:
 def _describe(vectors: Vectors | None, tokenizer: Tokenizer) -> str:
     """Describe the pretrained vectors for the report; an empty string if there are none."""
     return "" if vectors is None else f"{len(vectors.rows):,} of {len(tokenizer.words):,} words of {vectors.source}"
-
-
-def _decide(model: keras.Model, configuration: Configuration, tokenizer: Tokenizer, work: Plan) -> DecisionRule:
-    """Choose the rule on the held-out texts, and fold the temperature into the network."""
-    temperature, threshold = 1.0, configuration.threshold
-    chooses = configuration.calibration != "none" or threshold == "f1" or configuration.min_precision is not None
-    if work.validation is None or not chooses:
-        assert threshold != "f1"
-        return DecisionRule(threshold=threshold)
-    held_out = evaluate(model, tokenizer, work.label_names, work.validation, False)
-    if configuration.calibration == "temperature":
-        temperature = best_temperature(held_out.outputs, held_out.labels)
-        network.divide_logits(model, temperature)
-    outputs = at_temperature(held_out.outputs, temperature)
-    if threshold == "f1":
-        threshold = best_threshold(outputs, held_out.labels)
-    return DecisionRule(
-        threshold=threshold,
-        temperature=temperature,
-        chosen_on=work.validation_source,
-        confident_from=_confident_from(configuration, work, outputs, threshold),
-    )
-
-
-def _confident_from(
-    configuration: Configuration, work: Plan, held_out: Floats, threshold: float
-) -> dict[str, float | None]:
-    """Choose from which probability on the network is confident, given its outputs for the held-out texts."""
-    if configuration.min_precision is None:
-        return {}
-    assert work.validation is not None
-    evaluation = Evaluation(work.label_names, work.validation.labels, held_out, threshold)
-    return confident_from(evaluation, configuration.min_precision)
 
 
 def libraries() -> dict[str, str]:

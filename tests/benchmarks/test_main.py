@@ -16,6 +16,11 @@ from tests.processes import PROJECT, run
         ("costs", "| µs per request | whole | 20 words |"),
         ("caches", "| texts | work before each | tokenize | graph |"),
         ("floors", "| | float32, whole | float32, 20 words | 8 bits, whole | 8 bits, 20 words |"),
+        (
+            "training",
+            "| set | rows | accuracy: default | words | words and pairs | log loss: default | words | words and pairs "
+            "| seconds |",
+        ),
         ("batch_sizes", "| ids | rows | µs per run | texts/s |"),
         ("scoring", "| | reviews/s | of two cores' batches | CPU µs per review |"),
         (

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold
+from sentiment_conv1d.model.evaluation.calibration import (
+    at_temperature,
+    best_temperature,
+    best_threshold,
+    calibration,
+)
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
 
@@ -39,6 +44,24 @@ def test_temperature_of_few_texts() -> None:
     labels = np.array([0, 1] * 5, np.int64)
     outputs = np.where(labels == 1, 0.9, 0.1)[:, None]
     assert at_temperature(outputs, best_temperature(outputs, labels)).max() == pytest.approx(6 / 7, abs=0.01)
+
+
+def test_temperature_that_helps() -> None:
+    """A temperature helps an overconfident model, measured on texts that it was not fitted on."""
+    found = calibration(overconfident(3, 3, texts=400))
+    assert found.helps
+    assert found.texts == 400
+    assert found.log_loss_after < found.log_loss_before
+    assert found.error_after < found.error_before
+    assert "used" in found.describe() and "not used" not in found.describe()
+
+
+@pytest.mark.parametrize("texts", [1, 2, 119, 4000])
+def test_temperature_that_does_not_help(texts: int) -> None:
+    """A temperature does not help a calibrated model, and few texts do not prove that it helps."""
+    found = calibration(overconfident(2, 1, texts))
+    assert not found.helps
+    assert "not used" in found.describe()
 
 
 def test_best_threshold() -> None:

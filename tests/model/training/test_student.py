@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.model.configuration import Configuration, Convolution
-from sentiment_conv1d.model.training.network import of_student
+from sentiment_conv1d.model.training.network import of_tables
 from sentiment_conv1d.model.training.student import Student
 
 VOCABULARY, LENGTH, WIDTH, FILTERS = 12, 9, 3, 5
@@ -36,7 +36,7 @@ def test_keras_network() -> None:
     model.bias[:] = 0.5
     rows = [review(seed) for seed in range(20)]
     expected = 1 / (1 + np.exp(-model.predict(rows)))
-    network = of_student(configuration, model)
+    network = of_tables(configuration, [model.tables], model.weights[:, np.newaxis], model.bias)
     assert np.asarray(network(np.stack(rows)))[:, 0] == pytest.approx(expected, abs=1e-6)
 
 

@@ -1,0 +1,41 @@
+"""The decision rule of a trained network, chosen on held-out texts."""
+
+from __future__ import annotations
+
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import Plan
+from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold, calibration
+from sentiment_conv1d.model.evaluation.confidence import confident_from
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
+
+
+def choose_rule(configuration: Configuration, work: Plan, held_out: Floats | None) -> DecisionRule:
+    """Choose temperature, threshold and limits of confidence.
+
+    `held_out` are the outputs of the network for the held-out texts of `work`, [texts, outputs], if there are any. The
+    network does not contain the temperature yet.
+    """
+    threshold, temperature, found = configuration.threshold, 1.0, None
+    calibrates = configuration.calibration != "none"
+    chooses = calibrates or threshold == "f1" or configuration.min_precision is not None
+    if work.validation is None or held_out is None or not chooses:
+        assert threshold != "f1"
+        return DecisionRule(threshold=threshold)
+    labels = work.validation.labels
+    if calibrates:
+        found = calibration(Evaluation(work.label_names, labels, held_out))
+        temperature = best_temperature(held_out, labels) if found.helps else temperature
+    outputs = at_temperature(held_out, temperature)
+    if threshold == "f1":
+        threshold = best_threshold(outputs, labels)
+    limits: dict[str, float | None] = {}
+    if configuration.min_precision is not None:
+        limits = confident_from(Evaluation(work.label_names, labels, outputs, threshold), configuration.min_precision)
+    return DecisionRule(
+        threshold=threshold,
+        temperature=temperature,
+        chosen_on=work.validation_source,
+        confident_from=limits,
+        calibration=found,
+    )

@@ -1,0 +1,179 @@
+"""Training with the recipe of the preset `text-ensemble`, on generated reviews."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sentiment_conv1d.export.recognition.family import recognize
+from sentiment_conv1d.model.__main__ import main
+from sentiment_conv1d.model.evaluation import trained
+from sentiment_conv1d.model.run import read_run
+from sentiment_conv1d.model.training.stages import Stages
+from tests.tiny import write_reviews
+
+FLAGS = (
+    *("--convolutions", "1:6,2:6"),
+    *("--members", "2"),
+    *("--vocabulary-size", "40"),
+    *("--max-tokens", "14"),
+    *("--epochs", "12"),
+    *("--validation-fraction", "0.3"),
+)
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write reviews with three labels."""
+    return write_reviews(tmp_path_factory.mktemp("data") / "reviews.csv", ("bad", "good", "so-so"), count=120)
+
+
+def train(data: Path, out: Path, *flags: str) -> int:
+    return main(["train", "--data", str(data), "--out", str(out), *FLAGS, *flags])
+
+
+def weights(run: Path) -> list[Any]:
+    return [np.asarray(array) for array in trained.load(read_run(run)).get_weights()]
+
+
+@pytest.fixture(scope="module")
+def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a run with the default preset."""
+    out = tmp_path_factory.mktemp("runs") / "ensemble"
+    assert train(reviews, out) == 0
+    return out
+
+
+def test_run(run_path: Path) -> None:
+    """The default training writes a run that is folded when it is exported, and leaves no checkpoint."""
+    run = read_run(run_path)
+    assert (run.configuration.recipe, run.configuration.embedding_width) == ("ensemble", 6 + 2 * 6)
+    assert run.metrics is not None
+    assert run.metrics.values["accuracy"] > 0.7
+    family, reason = recognize(trained.load(run))
+    assert family is not None, reason
+    assert [bank.width for bank in family.banks] == [1, 2]
+    assert [entry.name for entry in run_path.parent.iterdir()] == [run_path.name]
+
+
+def test_history(run_path: Path) -> None:
+    """The history contains each epoch with the loss of the held-out texts, and points for the learning curves."""
+    history = json.loads((run_path / "history.json").read_text())
+    assert set(history["epochs"][0]) == {
+        "epoch",
+        "loss",
+        "accuracy",
+        "validation_loss",
+        "validation_accuracy",
+        "seconds",
+    }
+    assert history["epochs"][-1]["loss"] < history["epochs"][0]["loss"]
+    texts = 120 * 0.8 * 0.7
+    assert history["steps"][-1]["step"] == pytest.approx(len(history["epochs"]) * texts, rel=0.05)
+
+
+def test_metrics(run_path: Path, reviews: Path, tmp_path: Path) -> None:
+    """`evaluate`, which runs the saved Keras model, finds the metrics that the ensemble measured."""
+    out = tmp_path / "evaluation"
+    assert main(["evaluate", str(run_path), "--data", str(reviews), "--out", str(out)]) == 0
+    run = read_run(run_path)
+    assert run.metrics is not None
+    found = json.loads((out / "metrics.json").read_text())["values"]
+    assert found == pytest.approx({name: run.metrics.values[name] for name in found}, abs=1e-5)
+
+
+@pytest.mark.parametrize("stage", ["part", "all"])
+def test_resumed_training(
+    stage: str,
+    run_path: Path,
+    reviews: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A training that was interrupted after an epoch resumes to the weights of an uninterrupted training."""
+    out = tmp_path / "ensemble"
+    write: Callable[..., None] = Stages.write
+    epochs: list[str] = []
+
+    def interrupted(self: Stages, name: str, arrays: Any) -> None:
+        write(self, name, arrays)
+        epochs.append(name)
+        if epochs.count(stage) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stages, "write", interrupted)
+        assert train(reviews, out) == 130
+    assert "interrupted: the same command continues from the last checkpoint" in capsys.readouterr().err
+    assert train(reviews, out) == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["ensemble"]
+    assert all(np.array_equal(*pair) for pair in zip(weights(out), weights(run_path), strict=True))
+
+
+def test_checkpoint_that_cannot_be_written(
+    run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If a checkpoint cannot be written, the training continues with a warning, to the same weights."""
+
+    def full(self: Stages, *state: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Stages, "write", full)
+    assert train(reviews, tmp_path / "run") == 0
+    shown = capsys.readouterr()
+    assert "no checkpoint of part (No space left on device)" in shown.out + shown.err
+    assert all(np.array_equal(*pair) for pair in zip(weights(tmp_path / "run"), weights(run_path), strict=True))
+
+
+def test_without_held_out_texts(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without early stopping and calibration, all texts are trained on for all epochs."""
+    flags = ("--validation-fraction", "0", "--patience", "0", "--calibration", "none")
+    assert train(reviews, tmp_path / "run", *flags) == 0
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert [row["epoch"] for row in history["epochs"]] == list(range(1, 13))
+    assert set(history["epochs"][0]) == {"epoch", "loss", "accuracy", "seconds"}
+    assert "calibration:" not in capsys.readouterr().out
+
+
+def test_threshold_and_class_weights(tmp_path: Path) -> None:
+    """Two labels make a sigmoid, whose threshold is chosen on held-out texts, also with weights of labels."""
+    data = write_reviews(tmp_path / "two.csv", count=100)
+    assert train(data, tmp_path / "run", "--threshold", "f1", "--class-weights", "balanced") == 0
+    run = read_run(tmp_path / "run")
+    assert run.metrics is not None
+    assert run.metrics.values["accuracy"] > 0.7
+    assert run.decision.chosen_on is not None and "held out" in run.decision.chosen_on
+
+
+def test_loss_that_is_not_finite(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A learning rate that is far too large ends the training with an error, and leaves nothing."""
+    with np.errstate(all="ignore"):
+        assert train(reviews, tmp_path / "run", "--learning-rate", "1e30") == 2
+    assert "try a smaller --learning-rate" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--hidden-width", "5"), "an ensemble has no hidden layer"),
+        (("--members", "7"), "7 members need as many filters"),
+        (("--preset", "text-cnn"), "only an ensemble has members"),
+    ],
+)
+def test_configurations_of_other_recipes(
+    flags: tuple[str, ...], reason: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an ensemble does not compute, and members of another recipe, are refused before the training."""
+    assert train(reviews, tmp_path / "run", *flags) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pretrained vectors are refused, because the embedding contains the look-up tables of the members."""
+    assert train(reviews, tmp_path / "run", "--preset", "text-ensemble", "--embeddings", "vectors.txt") == 2
+    assert "pass --preset text-cnn" in capsys.readouterr().err
