@@ -19,7 +19,7 @@ from tests.processes import PROJECT, run
         (
             "training",
             "| set | rows | accuracy: default | words | words and pairs | log loss: default | words | words and pairs "
-            "| seconds |",
+            "| processor seconds |",
         ),
         ("batch_sizes", "| ids | rows | µs per run | texts/s |"),
         ("scoring", "| | reviews/s | of two cores' batches | CPU µs per review |"),
