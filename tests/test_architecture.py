@@ -218,7 +218,7 @@ def test_imports(rule: str) -> None:
 def test_rules_see_the_imports() -> None:
     """The rules detect a wrong import in every syntax."""
     assert f"{DISTRIBUTION}.service.settings" in set(full_names(Path("service/__main__.py")))
-    assert "uvicorn" in set(imports(Path("service/process/worker.py")))
+    assert "uvicorn" in set(imports(Path("server/process/worker.py")))
     assert "scoring.command" in set(imports(Path("service/__main__.py")))
     assert any(is_heavy(module) for path in FILES for module in imports(path) if package_of(path) == "export")
     assert is_heavy("model.training.network") and not is_heavy("model.artifact.publish")

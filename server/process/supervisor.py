@@ -85,9 +85,9 @@ class Supervisor:
     listeners: Mapping[str, ListeningSocket]
     control: Control
     ready: Callable[[], None]
-    worker_seconds: float
-    shutdown_seconds: float
-    drain_seconds: float
+    worker_seconds: float = 10.0  # without a sign of life, after which a worker is replaced
+    shutdown_seconds: float = 30.0  # for running requests to end
+    drain_seconds: float = 0.0  # from SIGTERM until the workers leave
 
     def __post_init__(self) -> None:
         self._acceptors = [_Acceptor(protocol, listener) for protocol, listener in self.listeners.items()]

@@ -35,7 +35,7 @@ from sentiment_conv1d.service.models.startup import choose, opener, repository_o
 from sentiment_conv1d.service.process import trial
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.transactions import Transactions
-from sentiment_conv1d.service.process.worker import Worker
+from sentiment_conv1d.service.process.worker import ServiceWorker
 from sentiment_conv1d.service.rest import app
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
@@ -84,7 +84,7 @@ def serve(settings: Settings) -> None:
 
         def work(number: int, channel: Channel) -> None:
             core.metrics.use(number)
-            Worker(number, core, certificates, channel, late_worker_state.loaded_versions()).run()
+            ServiceWorker(number, core, certificates, channel, late_worker_state.loaded_versions()).run()
 
         def attempt(order: Order, descriptor: int) -> int:
             def open_files() -> Classifier:

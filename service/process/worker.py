@@ -1,33 +1,23 @@
-"""One worker process: REST and gRPC on one event loop, over the models it was forked with, and how they are wired."""
+"""One worker process of the service: REST and gRPC over the models it was forked with, and how they are wired."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import os
-import secrets
-import signal
-import socket
-import sys
-from collections.abc import Callable, Generator
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-
 from sentiment_conv1d.server.errors import Unavailable
-from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.fast_path import FindHandler
-from sentiment_conv1d.server.http.protocol import Protocol
-from sentiment_conv1d.server.http.refusal import refusal
+from sentiment_conv1d.server.http.server import Events, HttpLimits, HttpServer, configure
 from sentiment_conv1d.server.network.buffers import Buffers
-from sentiment_conv1d.server.network.listener import Connection, Listener
+from sentiment_conv1d.server.network.listener import Listener
 from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.server.process.channel import Channel
-from sentiment_conv1d.server.process.heap import Heap
-from sentiment_conv1d.server.process.heartbeat import Heartbeat
+from sentiment_conv1d.server.process.worker import Worker
 from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.late_worker_state import LoadedVersion
@@ -44,26 +34,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Messages that are read per turn of the event loop, so that requests are handled in between.
-_HANDOUT = 64
 
-#: The longest time that the thread of large requests holds Python's lock while the event loop waits for it, which can
-#: happen in every turn. Python's default is 5 ms.
-_SWITCH_SECONDS = 0.0005
-
-#: Seconds after the shutdown timeout for the errors of unfinished requests to be sent. The supervisor waits longer.
-_REJECTION_SECONDS = 2.0
-
-#: Ticks of a tenth of a second between two checks of the connections, certificates and key files.
-_WATCH_TICKS = 10
-
-
-class Worker(uvicorn.Server):
-    """Uvicorn with connections from the supervisor, gRPC beside it, and a graceful shutdown.
-
-    At shutdown the worker stops being ready at once, leaves after the drain delay, finishes running requests, and ends
-    with exit status 0.
-    """
+class ServiceWorker(Worker):
+    """A worker that answers with the models of a core, and follows the orders of the supervisor."""
 
     def __init__(
         self,
@@ -73,7 +46,7 @@ class Worker(uvicorn.Server):
         channel: Channel,
         loaded_versions: list[LoadedVersion],
     ) -> None:
-        settings = core.settings
+        settings = self._settings = core.settings
         self._in_flight = InFlight()
         self._state = core.start(number, self._in_flight)
         self._state.certificates = certificates
@@ -98,24 +71,9 @@ class Worker(uvicorn.Server):
             application = allow_origins(application, settings.cors_origins)
             self._find_handler = self._find_document = None
         super().__init__(
-            uvicorn.Config(
-                application,
-                http=Protocol,
-                lifespan="off",
-                ws="none",
-                proxy_headers=False,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                headers=headers.EVERY_RESPONSE,
-                timeout_keep_alive=settings.keep_alive_timeout,
-            )
+            configure(application, settings.keep_alive_timeout), number, channel, settings.shutdown_timeout
         )
         self.server_state.tasks = self._in_flight.new_set()
-        self._number = number
-        self._settings = settings
-        self._buffers = Buffers(settings.max_buffered_bytes)
-        self._channel = channel
         self._certificates = certificates
         self._grpc: GrpcServer | None = None  # created when the event loop runs
         self._loaded_versions = loaded_versions
@@ -124,67 +82,79 @@ class Worker(uvicorn.Server):
         self._results: dict[int, asyncio.Future[str]] = {}
         self._background: list[asyncio.Task[None]] = []
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the versions that were loaded since the start, listen to the supervisor, and report ready."""
-        self._loop = asyncio.get_running_loop()
-        self._listeners = {"rest": self._make_listener()}
-        self._turns = Turns(self._loop)
-        sys.setswitchinterval(_SWITCH_SECONDS)
+    async def open(self, turns: Turns) -> Mapping[str, Listener]:
+        """Open the versions that were loaded since the start, and return the listeners."""
+        settings, buffers = self._settings, Buffers(self._settings.max_buffered_bytes)
         self._state.access.refresh()  # the keys are those of the service's start
         await self._state.reconciler.catch_up(self._loaded_versions)
         for _, descriptor in self._loaded_versions:
             os.close(descriptor)
-        if self._settings.grpc:
+        listeners = {"rest": self._make_http_server(buffers, turns).listener}
+        if settings.grpc:
             self._grpc = GrpcServer(
                 self._state,
-                buffers=self._buffers,
-                turns=self._turns,
+                buffers=buffers,
+                turns=turns,
                 tasks=self._in_flight.new_set(),
                 certificates=self._certificates,
                 tracer=self._tracer,
             )
-            self._listeners["grpc"] = self._grpc.listener
-        self._loop.add_reader(self._channel.fileno(), self._hear)
+            listeners["grpc"] = self._grpc.listener
         self._background.append(asyncio.create_task(self._follow()))
-        if self._number == 0 and self._settings.watch_interval:
-            self._background.append(asyncio.create_task(self._state.reconciler.watch(self._settings.watch_interval)))
-        self._heap = Heap()
-        self._channel.send("ready")
-        self._heartbeat = Heartbeat(self._loop, self._show_life)
-        self.started = True
+        if self.number == 0 and settings.watch_interval:
+            self._background.append(asyncio.create_task(self._state.reconciler.watch(settings.watch_interval)))
+        return listeners
 
-    async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second; returns whether it is time to leave."""
-        self._tell_closed()
-        if counter % _WATCH_TICKS == 0:
-            self._watch()
-            self._heap.trim(self._loop.time(), idle=not len(self._in_flight))
+    def message_received(self, message: dict[str, Any], descriptor: int | None) -> None:
+        """Queue an order, or pass on the result of an order that this worker sent."""
+        if message["kind"] == "order":
+            self._orders.put_nowait((message, descriptor))
+        elif (result := self._results.get(message["ticket"])) is not None and not result.done():
+            result.set_result(message["problem"])
+
+    def progresses(self) -> bool:
+        """Return whether the thread that runs large requests makes progress: all of them wait for it."""
+        return not self._state.dataplane.pulse.stalled()
+
+    def is_idle(self) -> bool:
+        """Return whether no request is in flight."""
+        return not len(self._in_flight)
+
+    def tick(self) -> None:
+        """Tell health watchers whether the service is ready."""
         if self._grpc is not None:
             self._grpc.health.tell(self._state.readiness.ready)
-        return await super().on_tick(counter)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish the requests and calls that are running or being read, and the running batch.
+    def watch(self) -> None:
+        """Read changed certificates and keys."""
+        if self._certificates is not None:
+            self._certificates.refresh()
+        self._state.access.refresh()
 
-        After the shutdown timeout, requests and calls that have not ended get an error.
-        """
+    def drain(self) -> None:
+        """Answer requests as before, but fail health checks and load no more models."""
+        self._state.readiness.draining = True
+        for result in self._results.values():
+            if not result.done():
+                result.set_exception(Unavailable("shutting down"))
+
+    def stop_listening(self) -> None:
+        """Follow no more orders, and end watching calls."""
         for task in self._background:
             task.cancel()
         if self._grpc is not None:
             self._grpc.leave()
-        await self._close(self._settings.shutdown_timeout)
+
+    def reject_unfinished(self) -> None:
+        """Answer requests and calls that have not ended with an error."""
         self._application.reject_unfinished()
         if self._grpc is not None:
             self._grpc.reject_unfinished()
-        await self._close(_REJECTION_SECONDS)
-        for listener in self._listeners.values():
-            listener.abort()
+
+    async def close(self) -> None:
+        """Finish the running batch, and write the last records and traces."""
         if self._grpc is not None:
             await self._grpc.stop()
-        self._loop.remove_reader(self._channel.fileno())
-        self._heartbeat.stop()
-        for running in self.server_state.tasks:
-            running.cancel()
         self._state.dataplane.close()
         if self._tracer is not None:
             self._tracer.close()
@@ -192,100 +162,14 @@ class Worker(uvicorn.Server):
     async def ask(self, order: Order, descriptor: int | None = None) -> str:
         """Make all workers follow an order, and return why they did not, if so. Raises `Unavailable` at shutdown."""
         ticket = next(self._tickets)
-        self._results[ticket] = self._loop.create_future()
+        self._results[ticket] = asyncio.get_running_loop().create_future()
         try:
             self._state.readiness.check_draining()
-            if not self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict()):
+            if not self.channel.send("ask", descriptor, ticket=ticket, order=order._asdict()):
                 raise Unavailable("the supervisor does not accept orders")
             return await self._results[ticket]
         finally:
             del self._results[ticket]
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Ignore signals, which the whole process group may get: the supervisor tells workers when to leave."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        yield
-
-    def _show_life(self) -> None:
-        # A run of a graph that never ends is fatal even on the thread: all large requests would wait for it.
-        if not self._state.dataplane.pulse.stalled():
-            self._channel.send("alive")
-
-    def _watch(self) -> None:
-        now = self._loop.time()
-        for listener in self._listeners.values():
-            listener.watch(now)
-        if self._certificates is not None:
-            self._certificates.refresh()
-        self._state.access.refresh()
-
-    def _hear(self) -> None:
-        """Read what the supervisor sent. Leave if the supervisor is gone."""
-        for _ in range(_HANDOUT):
-            if any(listener.busy for listener in self._listeners.values()):
-                break
-            received = self._channel.receive()
-            if received is None:
-                if self._channel.closed:
-                    logger.error("worker %d: the supervisor is gone", self._number)
-                    self._loop.remove_reader(self._channel.fileno())
-                    self._leave()
-                break
-            message, descriptor = received
-            match message["kind"]:
-                case "connection":
-                    listener = self._listeners[message["protocol"]]
-                    if descriptor is None:  # this process has no free file descriptor
-                        listener.closed += 1
-                    else:
-                        listener.accept(socket.socket(fileno=descriptor))
-                case "order":
-                    self._orders.put_nowait((message, descriptor))
-                case "result":
-                    if (result := self._results.get(message["ticket"])) is not None and not result.done():
-                        result.set_result(message["problem"])
-                case "drain":
-                    self._drain()
-                case "leave":
-                    self._leave()
-        self._tell_closed()
-
-    def _make_listener(self) -> Listener:
-        settings, certificates = self._settings, self._certificates
-        return Listener(
-            protocol="rest",
-            connect=self._connect,
-            rejected=partial(self._state.metrics.rejected, "rest"),
-            refusal=self._refusal,
-            max_connections=settings.max_connections,
-            max_connections_per_address=settings.max_connections_per_address,
-            tls=None if certificates is None else lambda: certificates.rest,
-            handshake_timeout=settings.handshake_timeout,
-            write_timeout=settings.write_timeout,
-        )
-
-    def _connect(self, lost: Callable[[Connection], None]) -> Protocol:
-        settings = self._settings
-        return Protocol(
-            self.config,
-            self.server_state,
-            self._loop,
-            lost,
-            find_handler=self._find_handler,
-            find_document=self._find_document,
-            buffers=self._buffers,
-            turns=self._turns,
-            failed=partial(self._state.metrics.failed, "rest"),
-            draining=lambda: self._state.readiness.draining,
-            header_timeout=settings.header_timeout,
-            write_timeout=settings.write_timeout,
-        )
-
-    def _refusal(self) -> bytes:
-        error = Unavailable("there are too many connections")
-        return refusal(error, secrets.token_hex(8), self.server_state.default_headers)
 
     async def _follow(self) -> None:
         """Follow orders, one after the other."""
@@ -295,32 +179,35 @@ class Worker(uvicorn.Server):
                 refusal = await self._state.reconciler.follow(Order(**message["order"]), descriptor)
             except Exception:
                 # This worker would serve other versions than the others, so it has to be replaced.
-                logger.exception("worker %d failed to follow an order", self._number)
-                self._leave()
+                logger.exception("worker %d failed to follow an order", self.number)
+                self.leave()
                 return
             finally:
                 if descriptor is not None:
                     os.close(descriptor)
             answer = None if refusal is None else refusal._asdict()
-            self._channel.send("done", round=message["round"], refusal=answer)
+            self.channel.send("done", round=message["round"], refusal=answer)
 
-    async def _close(self, seconds: float) -> None:
-        await asyncio.gather(*(listener.close(seconds) for listener in self._listeners.values()))
-
-    def _tell_closed(self) -> None:
-        """Tell the supervisor how many of the connections that it handed out are closed."""
-        for protocol, listener in self._listeners.items():
-            if listener.closed and self._channel.send("closed", protocol=protocol, count=listener.closed):
-                listener.closed = 0
-
-    def _drain(self) -> None:
-        """Answer requests as before, but fail health checks and load no more models."""
-        self._state.readiness.draining = True
-        for result in self._results.values():
-            if not result.done():
-                result.set_exception(Unavailable("shutting down"))
-
-    def _leave(self) -> None:
-        """Leave. The supervisor has handed out its last connection."""
-        self._drain()
-        self.should_exit = True
+    def _make_http_server(self, buffers: Buffers, turns: Turns) -> HttpServer:
+        settings, certificates, metrics = self._settings, self._certificates, self._state.metrics
+        return HttpServer(
+            self.config,
+            self.server_state,
+            HttpLimits(
+                connections=settings.max_connections,
+                connections_per_address=settings.max_connections_per_address,
+                header_timeout=settings.header_timeout,
+                handshake_timeout=settings.handshake_timeout,
+                write_timeout=settings.write_timeout,
+            ),
+            buffers=buffers,
+            turns=turns,
+            find_handler=self._find_handler,
+            find_document=self._find_document,
+            events=Events(
+                rejected=partial(metrics.rejected, "rest"),
+                failed=partial(metrics.failed, "rest"),
+                draining=lambda: self._state.readiness.draining,
+            ),
+            tls=None if certificates is None else lambda: certificates.rest,
+        )

@@ -1,0 +1,117 @@
+"""The HTTP/1.1 server of one process: its listener, and its connections."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import ssl
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from sentiment_conv1d.server.errors import Unavailable
+from sentiment_conv1d.server.http import headers
+from sentiment_conv1d.server.http.fast_path import FindHandler
+from sentiment_conv1d.server.http.protocol import Protocol
+from sentiment_conv1d.server.http.refusal import refusal
+from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.listener import Connection, Listener
+from sentiment_conv1d.server.network.turns import Turns
+
+
+class HttpLimits(NamedTuple):
+    """The limits of connections. Times are in seconds."""
+
+    connections: int = 2048
+    connections_per_address: int = 0  # 0: no limit
+    header_timeout: float = 10.0  # from the first byte of a request to the last of its head
+    handshake_timeout: float = 10.0  # of TLS
+    write_timeout: float = 30.0  # for a client to read what was written
+
+
+class Events(NamedTuple):
+    """What the application is told, and asked for. `rejected` and `failed` get a reason in one word."""
+
+    rejected: Callable[[str], None] = lambda reason: None
+    failed: Callable[[str], None] = lambda reason: None
+    draining: Callable[[], bool] = lambda: False  # so that responses ask clients to close the connection
+
+
+def configure(application: Any, keep_alive_timeout: int = 75) -> uvicorn.Config:
+    """Return uvicorn's configuration for an ASGI application, with nothing that this server does itself."""
+    return uvicorn.Config(
+        application,
+        http=Protocol,
+        lifespan="off",
+        ws="none",
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        headers=headers.EVERY_RESPONSE,
+        timeout_keep_alive=keep_alive_timeout,
+    )
+
+
+class HttpServer:
+    """Accepts connections through its `listener`. Create it on the event loop.
+
+    `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.
+    `config` contains the ASGI application.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        state: ServerState,
+        limits: HttpLimits,
+        *,
+        buffers: Buffers,
+        turns: Turns,
+        find_handler: FindHandler | None = None,
+        find_document: FindHandler | None = None,
+        events: Events = Events(),  # noqa: B008 - it does not change
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        self._config = config
+        self._state = state
+        self._limits = limits
+        self._buffers = buffers
+        self._turns = turns
+        self._find_handler = find_handler
+        self._find_document = find_document
+        self._events = events
+        self._loop = asyncio.get_running_loop()
+        self.listener = Listener(
+            protocol="rest",
+            connect=self._connect,
+            rejected=events.rejected,
+            refusal=self._refusal,
+            max_connections=limits.connections,
+            max_connections_per_address=limits.connections_per_address,
+            tls=tls,
+            handshake_timeout=limits.handshake_timeout,
+            write_timeout=limits.write_timeout,
+        )
+
+    def _connect(self, lost: Callable[[Connection], None]) -> Protocol:
+        return Protocol(
+            self._config,
+            self._state,
+            self._loop,
+            lost,
+            find_handler=self._find_handler,
+            find_document=self._find_document,
+            buffers=self._buffers,
+            turns=self._turns,
+            failed=self._events.failed,
+            draining=self._events.draining,
+            header_timeout=self._limits.header_timeout,
+            write_timeout=self._limits.write_timeout,
+        )
+
+    def _refusal(self) -> bytes:
+        error = Unavailable("there are too many connections")
+        return refusal(error, secrets.token_hex(8), self._state.default_headers)
