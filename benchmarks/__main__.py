@@ -29,7 +29,7 @@ class Section(NamedTuple):
 
 SECTIONS = {
     "serving": Section(("performance.md", "deployment.md"), ("--rounds", "1", "--seconds", "1", "--count", "256")),
-    "capacity": Section(("capacity.md",), ("--smoke",)),
+    "capacity": Section(("deployment.md",), ("--smoke",)),
     "other_servers": Section(("performance.md",), ("--rounds", "1", "--seconds", "1")),
     "costs": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "caches": Section(("performance.md",), ("--rounds", "1", "--count", "4")),

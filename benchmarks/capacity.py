@@ -1,6 +1,6 @@
 """`python -m benchmarks.capacity`: the highest rate at which this service meets an objective, and its cost.
 
-Starts the service, runs `python -m loadtest` against it, and prints the numbers of docs/capacity.md.
+Starts the service, runs `python -m loadtest` against it, and prints the numbers of docs/deployment.md.
 """
 
 from __future__ import annotations
