@@ -112,10 +112,10 @@ class Call(ReceivingCall):
         if self.failure is not None:
             result = self.failure
         sent = True
-        if isinstance(result, Exception):
+        if isinstance(result, bytes):
+            sent = self.cut or self._send_at_once(result)
+        elif isinstance(result, Exception) and not isinstance(result, ClientDisconnected):
             self.refuse(result)
-        elif isinstance(result, bytes) and not self.cut:
-            sent = self._send_at_once(result)
         self._taskless = False
         if sent:
             self.release()

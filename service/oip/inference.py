@@ -93,19 +93,20 @@ def infer(
     classifier = models.get(request.model, request.version)  # raises its error before those of the tensors
     requested = _requested(request.outputs)
     given = _leading_input(request.inputs)
-    texts = _texts(dataplane, given) if given.name == TEXT else None
-    if texts is not None:
-        classifier = models.get(request.model, request.version, texts)
-    shape = [given.shape[0], 1] if texts is None else list(given.shape)
 
     def answer_with(predictions: list[Prediction]) -> Result:
         outputs = [_output(each, classifier, predictions, shape) for each in requested]
         return answer(classifier.manifest, outputs)
 
-    if texts is not None:
+    if given.name == TEXT:
+        texts = _texts(dataplane, given)
+        shape = list(given.shape)
+        classifier = models.get(request.model, request.version, texts)
         return dataplane.read_texts(classifier, texts, answer_with, request.timeout)
     # Ids are not split between versions, because they belong to the vocabulary of one version.
-    return dataplane.read_ids(classifier, _ids(given), answer_with, request.timeout)
+    ids = _ids(given)
+    shape = [len(ids), 1]
+    return dataplane.read_ids(classifier, ids, answer_with, request.timeout)
 
 
 def _requested(outputs: Sequence[RequestedOutput]) -> Sequence[RequestedOutput]:

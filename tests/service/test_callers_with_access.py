@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, cast
 
 import uvicorn
@@ -35,7 +36,7 @@ SETTINGS = Settings(api_keys=SecretStr(KEY))
 def state() -> ServiceState:
     """Return a service without models. It answers 404 to callers with access."""
     models = LoadedModels()
-    dataplane = cast(DataPlane, None)
+    dataplane = cast(DataPlane, SimpleNamespace(runs_in_turns=True))  # no request gets further
     metrics = Metrics({"rest": routes(SETTINGS), "grpc": ROUTES})
     return ServiceState(SETTINGS, dataplane, models, Readiness(models), Access(SETTINGS), metrics)
 

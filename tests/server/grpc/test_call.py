@@ -173,12 +173,13 @@ def test_call_without_a_task(caller: Caller) -> None:
     assert caller.connection.idle_until is not None
 
 
-def test_started_call_that_is_reset(caller: Caller) -> None:
-    """A started call that the client resets is not answered, and ends once."""
+def test_started_call_that_is_reset(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    """A started call that the client resets is not answered, ends once, and is no failure."""
     caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True) + wire.reset(1))
     assert caller.hear() == []
     assert caller.ended == [caller.calls[1]]
     assert caller.held == 0
+    assert not caplog.records
 
 
 def test_started_call_without_room(caller: Caller) -> None:
