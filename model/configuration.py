@@ -244,7 +244,7 @@ PRESETS: dict[str, Configuration] = {
         optimizer="adagrad",
         learning_rate=0.05,
         batch_size=1,
-        epochs=4,
+        epochs=5,
         recipe="mixture",
         mixture=Mixture(),
     ),
