@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 from functools import cache, partial
 from typing import Any
 
@@ -160,6 +161,19 @@ def report(problem: str) -> None:
     logger.info("running on the CPU: %s", problem)
 
 
+def _load(graph: bytes, options: Any, providers: list[Any]) -> Any:
+    """Return a session of a graph, from a file in memory if the system has these.
+
+    ONNX Runtime parses a file in a third of the time that it takes for bytes, and its Python class keeps the bytes.
+    """
+    if not hasattr(os, "memfd_create"):
+        return onnxruntime.InferenceSession(graph, options, providers=providers)
+    with open(os.memfd_create("graph"), "wb") as file:  # noqa: PTH123 - it has no path
+        file.write(graph)
+        file.flush()
+        return onnxruntime.InferenceSession(f"/proc/self/fd/{file.fileno()}", options, providers=providers)
+
+
 def _open(graph: bytes, providers: list[Any], threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -171,7 +185,7 @@ def _open(graph: bytes, providers: list[Any], threads: int) -> Any:
     except GraphFileError as error:
         raise GraphError(str(error)) from error
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=providers)
+        session = _load(graph, options, providers)
     except Exception as error:
         raise GraphError(f"ONNX Runtime cannot open the graph: {error}") from error
     names = ([each.name for each in session.get_inputs()], [each.name for each in session.get_outputs()])
