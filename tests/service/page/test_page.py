@@ -347,7 +347,8 @@ def test_model_without_explanation(open_page: Open, tmp_path: Path) -> None:
 def test_model_section(open_page: Open, server: ServerProcess) -> None:
     """The name, the version and every metric of the manifest are shown as numbers and as plots."""
     page = open_page().page
-    _, model, _ = server.client.get("/v1/models").json()["models"]  # the first one has no dense layer before the last
+    models = {model["name"]: model for model in server.client.get("/v1/models").json()["models"]}
+    model = models["imdb-cnn"]  # others have no dense layer before the last
     show_view(page, "The model")
     section = page.locator("#models")
     for heading in section.locator("summary").all():
