@@ -159,26 +159,25 @@ class FastPath:
         """Return the answer or the error, and its status. Raises `ClientDisconnected`."""
         task = asyncio.current_task()
         self._lifecycle.unanswered.add(task)
-        result: Answer | BaseException
         try:
             if read is None:
                 self._check(match, request)
                 read = self._read(match, request, context, await self._receive(request))
             if isinstance(read, Work):
-                result = await self._dataplane.run(read)
+                answer = await self._dataplane.run(read)
             else:
-                result = read if isinstance(read, Answer) else await read
+                answer = read if isinstance(read, Answer) else await read
+            return self._outcome(match, request, context, answer)
         except ClientDisconnected:
             raise
         except asyncio.CancelledError:
             if not self._lifecycle.expired:
                 raise
-            result = out_of_time()
-        except Exception as error:
-            result = error
+            return self._outcome(match, request, context, out_of_time())
+        except Exception as error:  # no variable must keep it: its frames refer to the texts, in a reference cycle
+            return self._outcome(match, request, context, error)
         finally:
             self._lifecycle.unanswered.discard(task)
-        return self._outcome(match, request, context, result)
 
     def _check(self, match: Match, request: HttpRequest) -> None:
         """Raise an error if the request has no access or the wrong method, or if the time for shutdown is over."""
@@ -212,10 +211,9 @@ class FastPath:
             try:
                 request.charge.add(len(result.body))
             except Overloaded as error:
-                result = error
-            else:
-                return result, 200
-        if not isinstance(result, RequestError):
-            logger.error("%s failed", match.endpoint.path, exc_info=result)
-            result = RequestError("internal error")
-        return refuse(match.protocol, result, context.id)
+                return refuse(match.protocol, error, context.id)
+            return result, 200
+        if isinstance(result, RequestError):
+            return refuse(match.protocol, result, context.id)
+        logger.error("%s failed", match.endpoint.path, exc_info=result)
+        return refuse(match.protocol, RequestError("internal error"), context.id)
