@@ -6,7 +6,7 @@ import gzip
 import json
 
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
-from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEYED, LEFTOVER_MEGABYTES, OPEN, Scenarios, Setup
+from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEYED, LEFTOVER_MEGABYTES, OPEN, UNREAD_MEGABYTES, Scenarios, Setup
 from tests.attacks.wire import (
     CHECK,
     HELLO,
@@ -29,9 +29,6 @@ SCENARIOS = Scenarios()
 #: The routes of the service that need no model are open, as in many clusters.
 PUBLIC = Setup(("--workers", "2", "--open-metrics", "--open-page"), KEYED.key)
 
-#: The most kernel memory of a connection whose answer nobody reads yet, in megabytes, see docs/security.md.
-_UNREAD_MEGABYTES = 0.045
-
 #: The most kernel memory of a connection whose peer reads a large answer, but acknowledges it late: the send buffer.
 _SENDING_MEGABYTES = 0.256
 
@@ -48,7 +45,7 @@ def _send(server: ServerProcess, content: bytes, count: int, times: int) -> int:
     return sent
 
 
-@SCENARIOS.add(PUBLIC, peak_megabytes=LEFTOVER_MEGABYTES + 3000 * _UNREAD_MEGABYTES)
+@SCENARIOS.add(PUBLIC, peak_megabytes=LEFTOVER_MEGABYTES + 3000 * UNREAD_MEGABYTES)
 def scrapes(server: ServerProcess, times: int) -> int:
     """Request the metrics once on each of thousands of connections."""
     return _send(server, request("/metrics", method="GET"), 3000, times)

@@ -17,7 +17,16 @@ import grpc
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.server.http.protocol import MAX_PIPELINED
 from tests.attacks.http1 import WRITE_TIMEOUT
-from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEY, OPEN, PAGE, Scenarios, Setup
+from tests.attacks.scenarios import (
+    BUFFERED_MEGABYTES,
+    KEY,
+    LEFTOVER_MEGABYTES,
+    OPEN,
+    PAGE,
+    UNREAD_MEGABYTES,
+    Scenarios,
+    Setup,
+)
 from tests.attacks.wire import (
     HELLO,
     PREDICT_BATCH,
@@ -136,7 +145,7 @@ def unread_files(server: ServerProcess, times: int) -> int:
     return _unread(server.port, 8 * (_LARGEST_FILE % b""), 400 * times)
 
 
-@SCENARIOS.add(OPEN)
+@SCENARIOS.add(OPEN, peak_megabytes=LEFTOVER_MEGABYTES + 400 * UNREAD_MEGABYTES)
 def unread_calls(server: ServerProcess, times: int) -> int:
     """Send a call with answers of 200 kB on each of 400 connections with open windows, and read no answers."""
     ask = _WIDE + headers(1, block(REFLECTION)) + data(1, _QUESTION * 60)

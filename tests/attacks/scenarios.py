@@ -51,6 +51,9 @@ class Scenario(NamedTuple):
 #: Megabytes above an idle worker's memory that may remain.
 LEFTOVER_MEGABYTES = 64
 
+#: The most kernel memory of a connection whose answer nobody reads yet, in megabytes, see docs/security.md.
+UNREAD_MEGABYTES = 0.045
+
 #: `--max-buffered-bytes`, in megabytes.
 BUFFERED_MEGABYTES = 256
 
