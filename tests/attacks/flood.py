@@ -6,7 +6,15 @@ import gzip
 import json
 
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
-from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEYED, LEFTOVER_MEGABYTES, OPEN, UNREAD_MEGABYTES, Scenarios, Setup
+from tests.attacks.scenarios import (
+    BUFFERED_MEGABYTES,
+    KEYED,
+    LEFTOVER_MEGABYTES,
+    OPEN,
+    UNREAD_MEGABYTES,
+    Scenarios,
+    Setup,
+)
 from tests.attacks.wire import (
     CHECK,
     HELLO,
