@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -115,13 +116,21 @@ def test_request_just_after_sigterm() -> None:
         [worker] = children(server.process.pid)
         pause(worker)
         server.process.send_signal(signal.SIGTERM)
-        server.wait_for_log("shutting down")
+        eventually(lambda: _refuses(server.port))  # so the worker has been told to leave
         for connection in idle:
             connection.post("/v1/predict", GOOD)
         os.kill(worker, signal.SIGCONT)
         for connection in idle:
             answer = connection.answer()
             assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+
+def _refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def _answered(connection: Connection) -> float:
