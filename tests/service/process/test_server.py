@@ -289,7 +289,7 @@ def test_cpu_asked_for_needs_no_reason() -> None:
         repository, default, *serving, listening_grpc, listening = process.log
         assert f"the model repository is {MODEL_REPOSITORY}" in repository
         assert "the default model is imdb-cnn; --default-model (SENTIMENT_DEFAULT_MODEL) chooses another" in default
-        for name, line in zip(("accurate", "imdb-cnn", "imdb-cnn-8bit", "reviews"), serving, strict=True):
+        for name, line in zip(("accurate", "imdb-cnn", "imdb-cnn-8bit"), serving, strict=True):
             assert f"serving {name} version=1 execution_provider=CPUExecutionProvider" in line
         assert process.url in listening
         assert f"grpc://127.0.0.1:{process.grpc_port}" in listening_grpc
