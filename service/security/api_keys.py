@@ -59,8 +59,8 @@ class Access:
 class ApiKeys(Reloaded):
     """Keys from a comma-separated list and from a file with one key per line and comments that begin with #.
 
-    Only SHA-256 hashes are stored and compared, so neither memory nor response times reveal a key. `configured` says
-    whether there is a list or a file. Without them, no key is valid.
+    SHA-256 hashes are compared, so response times do not reveal a key. Keys of a file are not kept; the list stays in
+    memory, as in the settings. `configured` says whether there is a list or a file. Without them, no key is valid.
 
     Raises `StartupError`, whose message never contains a key.
     """
