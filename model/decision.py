@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -54,6 +55,14 @@ class DecisionRule(BaseModel):
         exclude_if=lambda value: value is None,
         description="Why the network is calibrated or not; left out if that was not decided on held-out texts.",
     )
+
+    def limits(self, labels: Sequence[str]) -> tuple[float, ...]:
+        """Return the lowest probability of each of these labels at which the model is confident of it.
+
+        0 if the model has no such limits, and infinity if it is never confident of the label.
+        """
+        found = [self.confident_from.get(label, None if self.confident_from else 0.0) for label in labels]
+        return tuple(math.inf if limit is None else limit for limit in found)
 
     def renamed(self, names: Mapping[str, str]) -> DecisionRule:
         """Return the same rule with other names for the labels."""

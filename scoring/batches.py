@@ -35,8 +35,8 @@ class BatchScorer:
         a dict of NumPy arrays         the same with more arrays
 
     The added columns are `predicted_label`, `score`, `probability_<label>` for each label (float32), `tokens`,
-    `unknown_tokens` (int64) and `truncated`. With `explain=N`, the column `top_words` has the N words that change the
-    logit most, as objects with `text` and `share`.
+    `unknown_tokens` (int64), `truncated` and `confident`. With `explain=N`, the column `top_words` has the N words that
+    change the logit most, as objects with `text` and `share`.
 
     Pickling stores the path of the artifact and the settings. Each process opens the artifact at its first call, once
     for all scorers with the same settings, so the path must exist there. `threads` is the number of ONNX Runtime

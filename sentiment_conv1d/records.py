@@ -36,6 +36,7 @@ class Prediction(Record):
     tokens: int  # ids before truncation
     unknown_tokens: int
     truncated: bool
+    confident: bool  # a word is known, and `score` reaches `decision.confident_from` of the label, if there is one
     model: dict[str, str]  # its `name` and `version`
 
 

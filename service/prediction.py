@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -11,11 +12,34 @@ import numpy.typing as npt
 
 from sentiment_conv1d.model.decision import THRESHOLD, decide, decide_all
 from sentiment_conv1d.model.manifest import Manifest
-from sentiment_conv1d.model.tokenizer import Encoding
+from sentiment_conv1d.model.tokenizer import Encoding, Tokenizer
 
 #: The smallest probabilities that logits are computed from, because 0 has no finite logit: half the distance between 1
 #: and the float32 below it for a sigmoid, and the smallest float32 for a softmax.
 _SIGMOID_LEAST, _SOFTMAX_LEAST = 2.0**-25, 2.0**-149
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """What turns the output of a model into an answer.
+
+    The model is confident of an answer if the text has a known word, and the score reaches the limit of the label.
+    """
+
+    labels: Sequence[str]
+    limits: Sequence[float]  # the lowest score of each label at which the model is confident of it
+    threshold: float = THRESHOLD  # of a sigmoid
+    start_ids: int = 1  # ids of every text that stand for no word
+
+    @classmethod
+    def of(cls, manifest: Manifest, tokenizer: Tokenizer) -> Self:
+        """Return the decider of a model."""
+        labels, decision = manifest.labels, manifest.decision
+        return cls(labels, decision.limits(labels), decision.threshold, int(tokenizer.start_id is not None))
+
+    def is_confident(self, index: int, score: np.float32, tokens: int, unknown_tokens: int) -> bool:
+        """Return whether the model is confident that a text has the label with this index."""
+        return tokens - unknown_tokens > self.start_ids and score.item() >= self.limits[index]
 
 
 class Prediction(NamedTuple):
@@ -27,25 +51,26 @@ class Prediction(NamedTuple):
     tokens: int  # ids before truncation, including the start id
     unknown_tokens: int
     truncated: bool
+    confident: bool  # the text has a known word, and `score` reaches the limit of `label`, if the model has limits
 
     @classmethod
-    def of(
-        cls, labels: Sequence[str], encoding: Encoding, output: npt.NDArray[np.float32], threshold: float = THRESHOLD
-    ) -> Self:
-        """Return the prediction of a model with these labels for a text.
+    def of(cls, decider: Decider, encoding: Encoding, output: npt.NDArray[np.float32]) -> Self:
+        """Return the prediction of a model for a text.
 
         `output` is the output of the model: float32 [1], the probability of the second label (sigmoid), or float32
-        [labels], the probability of each label (softmax). A sigmoid decides for the second label from `threshold` on.
+        [labels], the probability of each label (softmax). A sigmoid decides for the second label from the threshold on.
         """
         probabilities = tuple(output) if len(output) > 1 else (1 - output[0], output[0])
-        index = decide(output, threshold)
+        index = decide(output, decider.threshold)
+        score = probabilities[index]
         return cls(
-            labels[index],
-            probabilities[index],
+            decider.labels[index],
+            score,
             probabilities,
             encoding.tokens,
             encoding.unknown_tokens,
             encoding.tokens > len(encoding.ids),
+            decider.is_confident(index, score, encoding.tokens, encoding.unknown_tokens),
         )
 
     def document(self, labels: Sequence[str]) -> dict[str, Any]:
@@ -57,6 +82,7 @@ class Prediction(NamedTuple):
             "tokens": self.tokens,
             "unknown_tokens": self.unknown_tokens,
             "truncated": self.truncated,
+            "confident": self.confident,
         }
 
     def logits(self, activation: str) -> list[np.float32]:
@@ -71,10 +97,12 @@ class Prediction(NamedTuple):
             return [np.float32(-logit), np.float32(logit)]
         return [np.float32(math.log(max(float(each), _SOFTMAX_LEAST))) for each in self.probabilities]
 
-    def decided(self, labels: Sequence[str], threshold: float) -> Self:
+    def decided(self, decider: Decider, threshold: float) -> Self:
         """Return the prediction of a sigmoid model with another threshold."""
         index = decide(np.array(self.probabilities[1:]), threshold)
-        return self._replace(label=labels[index], score=self.probabilities[index])
+        score = self.probabilities[index]
+        confident = decider.is_confident(index, score, self.tokens, self.unknown_tokens)
+        return self._replace(label=decider.labels[index], score=score, confident=confident)
 
 
 class PredictionColumns(NamedTuple):
@@ -86,25 +114,26 @@ class PredictionColumns(NamedTuple):
     tokens: list[int]
     unknown_tokens: list[int]
     truncated: list[bool]
+    confident: list[bool]
 
     @classmethod
-    def of(
-        cls,
-        labels: Sequence[str],
-        encodings: Sequence[Encoding],
-        outputs: npt.NDArray[np.float32],
-        threshold: float = THRESHOLD,
-    ) -> Self:
+    def of(cls, decider: Decider, encodings: Sequence[Encoding], outputs: npt.NDArray[np.float32]) -> Self:
         """Return the predictions of a model for texts. `outputs` has a row for each text, see `Prediction.of`."""
         probabilities = outputs if outputs.shape[1] > 1 else np.concatenate([1 - outputs, outputs], axis=1)
-        indices = decide_all(outputs, threshold)
+        decided = decide_all(outputs, decider.threshold)
+        scores = probabilities[np.arange(len(decided)), decided]
+        indices = decided.tolist()
         return cls(
-            [labels[index] for index in indices.tolist()],
-            probabilities[np.arange(len(indices)), indices],
+            [decider.labels[index] for index in indices],
+            scores,
             tuple(probabilities.T),
             [encoding.tokens for encoding in encodings],
             [encoding.unknown_tokens for encoding in encodings],
             [encoding.tokens > len(encoding.ids) for encoding in encodings],
+            [
+                decider.is_confident(index, score, encoding.tokens, encoding.unknown_tokens)
+                for index, score, encoding in zip(indices, scores, encodings, strict=True)
+            ],
         )
 
 

@@ -75,6 +75,7 @@ class Constant:
                 probability(label="negative", probability=0.0022622347),
                 probability(label="positive", probability=0.99773777),
             ],
+            confident=True,
         )
 
 

@@ -33,8 +33,7 @@ def confident_from(held_out: Evaluation, precision: float) -> dict[str, float | 
 
 def confident(evaluation: Evaluation, rule: DecisionRule) -> npt.NDArray[np.bool_]:
     """Return whether the model is confident of each prediction: bool [n]."""
-    limits = [rule.confident_from[label] for label in evaluation.label_names]
-    least = np.array([np.inf if limit is None else limit for limit in limits])
+    least = np.array(rule.limits(evaluation.label_names))
     return np.asarray(_scores(evaluation) >= least[evaluation.predicted])
 
 

@@ -14,7 +14,7 @@ from sentiment_conv1d.service.inference.engine import Engine, GraphError
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer
 from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, cuda_buckets
 from sentiment_conv1d.service.inference.provider import CPU, choose
-from sentiment_conv1d.service.prediction import Prediction, PredictionColumns
+from sentiment_conv1d.service.prediction import Decider, Prediction, PredictionColumns
 from sentiment_conv1d.service.settings import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 
@@ -44,7 +44,7 @@ class Classifier:
         self.labels = artifact.manifest.labels
         self.input_shape = artifact.input_shape
         self.tokenizer = artifact.tokenizer
-        self._threshold = artifact.manifest.decision.threshold
+        self.decider = Decider.of(artifact.manifest, artifact.tokenizer)
         self.statistics = Statistics(self.labels)
         self.explainer = Explainer(artifact)
         #: The chosen execution provider, and why. That of the engine can be another.
@@ -82,7 +82,7 @@ class Classifier:
         if len(encodings) == 1 and not self.buckets.row_sizes:  # length bucketing has nothing to do
             ids = encodings[0].ids
             output = self.engine.run((ids,), self.input_shape.sequence_length(len(ids)))[0]
-            return [Prediction.of(self.labels, encodings[0], output, self._threshold)], 1
+            return [Prediction.of(self.decider, encodings[0], output)], 1
         predictions: dict[int, Prediction] = {}
         runs = 0
         for some in self.runs(encodings):
@@ -94,7 +94,7 @@ class Classifier:
         """Like `classify`, but yield after each run of the graph: predictions by the index of the encoding."""
         for texts, outputs in self._runs(encodings):
             yield {
-                text: Prediction.of(self.labels, encodings[text], output, self._threshold)
+                text: Prediction.of(self.decider, encodings[text], output)
                 for text, output in zip(texts, outputs, strict=True)
             }
 
@@ -103,7 +103,7 @@ class Classifier:
         outputs = np.empty((len(encodings), self.manifest.outputs), np.float32)
         for texts, some in self._runs(encodings):
             outputs[texts] = some
-        return PredictionColumns.of(self.labels, encodings, outputs, self._threshold)
+        return PredictionColumns.of(self.decider, encodings, outputs)
 
     def _runs(self, encodings: Sequence[Encoding]) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
         """Run the graph on groups of texts: yield their indices and outputs."""

@@ -23,7 +23,8 @@ let decision = null; // what `startBatch` was given
 
 /**
  * Wire the view. `parts` is what it asks the page for: `request()` returns the fields that name the model, `read(prediction)`
- * the displayed label, its score, and whether the model knows a word, and `note()` what the labels follow from.
+ * the displayed label, its score, whether the model is confident of it, and whether it knows a word. `note()` returns
+ * what the labels follow from.
  */
 export function startBatch(parts) {
   decision = parts;
@@ -196,16 +197,24 @@ function kindOf({ label, known, error }) {
   return known ? label : "without a known word";
 }
 
-function rowOf({ number, text, label, score, known, tokens, error }) {
+/** What a reader has to know about the label of a row. */
+function noteOf({ confident, known, error }) {
+  if (error) return error;
+  return known ? (confident ? "" : "not sure") : "no known word";
+}
+
+function rowOf(row) {
+  const { number, text, label, score, known, tokens, error } = row;
   const quantity = (value) => make("td", { class: "quantity" }, value);
-  const answer = error ? make("span", { class: "problem" }, error) : known ? label : make("span", { class: "small" }, "no known word");
-  return make("tr", {}, make("td", {}, count(number)), make("td", { class: "text" }, isolate(text)), make("td", {}, answer),
+  const note = make("span", { class: error ? "problem" : "small" }, noteOf(row));
+  const answer = known ? [label, " ", note] : [note];
+  return make("tr", {}, make("td", {}, count(number)), make("td", { class: "text" }, isolate(text)), make("td", {}, ...answer),
     quantity(error ? "" : percent(score)), quantity(error ? "" : count(tokens)));
 }
 
 function download() {
-  const records = sorted().map(({ text, number, label, score, known, tokens, error }) =>
-    [text, number, label ?? "", score ?? "", tokens ?? "", error ?? (known ? "" : "no known word")]);
+  const records = sorted().map((row) =>
+    [row.text, row.number, row.label ?? "", row.score ?? "", row.tokens ?? "", noteOf(row)]);
   // Spreadsheets recognize UTF-8 by a byte order mark.
   const file = new Blob(["\ufeff", writeCsv([["text", "number", "label", "score", "tokens", "note"], ...records])], { type: "text/csv" });
   const link = make("a", { href: URL.createObjectURL(file), download: "predictions.csv" });

@@ -5,6 +5,8 @@ import { count, percent, plain, several, side, signed } from "./format.js";
 import { decide } from "./threshold.js";
 import { showWords } from "./words.js";
 
+const NOT_CONFIDENT = "The model is not sure about this text.";
+
 /** The ids of a prediction that stand for words. */
 const wordCount = (prediction, tokenizer) => prediction.tokens - (tokenizer.start_id === null ? 0 : 1);
 
@@ -16,8 +18,8 @@ export function knowsAny(prediction, tokenizer, explanation = null) {
 /** Say what the model decides about a text in a few words. */
 export function describePrediction(prediction, tokenizer, explanation) {
   if (!knowsAny(prediction, tokenizer, explanation)) return noVerdict(prediction, tokenizer);
-  const { label, score } = decide(prediction);
-  return `${label}, ${percent(score)}`;
+  const { label, score, confident } = decide(prediction);
+  return `${label}, ${percent(score)}${confident ? "" : `. ${NOT_CONFIDENT}`}`;
 }
 
 function noVerdict(prediction, tokenizer) {
@@ -26,13 +28,15 @@ function noVerdict(prediction, tokenizer) {
 
 /** Show the label, the probabilities and the counts. Without a known word, the label is no verdict. */
 export function showPrediction(prediction, tokenizer, explanation) {
-  const { label, score, unsure } = decide(prediction);
+  const { label, score, confident, unsure } = decide(prediction);
   const known = knowsAny(prediction, tokenizer, explanation);
   byId("verdict").classList.remove("waiting");
   byId("verdict").classList.toggle("unknowing", !known);
   byId("label").textContent = known ? label : noVerdict(prediction, tokenizer);
-  byId("label-note").hidden = known && !unsure;
-  byId("label-note").textContent = known ? `The most probable label is ${unsure}.` : `The API answers ${label}, ${percent(score)}, as it answers every text. Do not read an opinion into it.`;
+  byId("label-note").textContent = known
+    ? [unsure ? `The most probable label is ${unsure}.` : "", confident ? "" : NOT_CONFIDENT].filter(Boolean).join(" ")
+    : `The API answers ${label}, ${percent(score)}, as it answers every text. Do not read an opinion into it.`;
+  byId("label-note").hidden = !byId("label-note").textContent;
   byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([each, probability]) => meter(each, percent(probability), probability)));
   byId("answered-by").textContent = `${prediction.model.name}, version ${prediction.model.version}`;
   byId("counts").textContent = [

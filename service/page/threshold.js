@@ -29,13 +29,22 @@ export const chosenThreshold = () => (moved !== null && isSigmoid() ? { threshol
 /** Whether labels follow a threshold that the reader set. */
 export const thresholdMoved = () => moved !== null;
 
-/** The label that a prediction gets, and its score. `unsure` has the score of the most probable label. */
-export function decide({ label, score, probabilities, model: { name, version } }) {
-  if (moved === null || name !== model.name || version !== model.version) return { label, score };
-  if (!isSigmoid()) return { label: score < moved ? UNSURE : label, score, unsure: score < moved ? label : null };
+/**
+ * The label that a prediction gets, its score, and whether the model is confident of it, if it knows a word of the text.
+ * `unsure` has the score of the most probable label.
+ */
+export function decide({ label, score, confident, probabilities, model: { name, version } }) {
+  if (moved === null || name !== model.name || version !== model.version) return { label, score, confident };
+  if (!isSigmoid()) return { label: score < moved ? UNSURE : label, score, confident, unsure: score < moved ? label : null };
   const [first, second] = Object.keys(probabilities);
   const decided = probabilities[second] >= moved ? second : first;
-  return { label: decided, score: probabilities[decided] };
+  return { label: decided, score: probabilities[decided], confident: reachesLimit(decided, probabilities[decided]) };
+}
+
+/** Whether a score is enough for the model to be confident of a label: null stands for a label that it never is. */
+function reachesLimit(label, score) {
+  const limit = model.decision.confident_from?.[label];
+  return limit === undefined || (limit !== null && score >= limit);
 }
 
 const isSigmoid = () => model.activation === "sigmoid";

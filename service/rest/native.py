@@ -80,6 +80,10 @@ class PredictionBody(BaseModel):
     tokens: int = Field(description="Ids of the whole review, the start id included.", ge=1)
     unknown_tokens: int = Field(description="Of those, words the model does not know.", ge=0)
     truncated: bool = Field(description="Whether the model read only the last part of the review.")
+    confident: bool = Field(
+        description="Whether the review has a word that the model knows, and `score` reaches `decision.confident_from` "
+        "of the label, if the model has it."
+    )
     model: ModelReference
     logits: dict[str, float] = Field({}, description="With `logits`, the logit of every returned label.")
 
@@ -249,7 +253,7 @@ def _decided_body(classifier: Classifier, prediction: Prediction, body: Decision
     """Return the answer for one review with the threshold, the labels and the logits that the request asks for."""
     manifest = classifier.manifest
     if body.threshold is not None:
-        prediction = prediction.decided(manifest.labels, body.threshold)
+        prediction = prediction.decided(classifier.decider, body.threshold)
     document = prediction_body(manifest, prediction)
     if body.logits:
         logits = prediction.logits(manifest.activation)

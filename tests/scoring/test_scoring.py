@@ -49,6 +49,7 @@ ADDED = [
     "tokens",
     "unknown_tokens",
     "truncated",
+    "confident",
 ]
 INPUTS, OUTPUTS = [".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet"], [".jsonl", ".csv", ".parquet"]
 
@@ -82,13 +83,15 @@ def answer(text: str) -> Prediction:
     probabilities = (np.float32(1) - positive, positive)
     index = int(positive >= 0.5)
     tokens = len(text.split()) + 1
-    return Prediction(("negative", "positive")[index], probabilities[index], probabilities, tokens, 0, tokens > 400)
+    return Prediction(
+        ("negative", "positive")[index], probabilities[index], probabilities, tokens, 0, tokens > 400, tokens > 1
+    )
 
 
 def answered(text: str) -> dict[str, Any]:
     """Return the added columns of a row, as read from JSON or Parquet."""
-    label, score, probabilities, tokens, unknown_tokens, truncated = answer(text)
-    return dict(zip(ADDED, (label, score, *probabilities, tokens, unknown_tokens, truncated), strict=True))
+    label, score, probabilities, *counts = answer(text)
+    return dict(zip(ADDED, (label, score, *probabilities, *counts), strict=True))
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -220,7 +223,7 @@ def test_csv_output(tmp_path: Path) -> None:
     label, value, probabilities, *_ = answer("a\rb")
     assert (tmp_path / "out.csv").read_bytes().decode() == (
         "text,flag,none,ratio,deep," + ",".join(ADDED) + "\n"
-        f'"a\rb",true,,0.1,"{{""a"":[1]}}",{label},{value!s},{probabilities[0]!s},{probabilities[1]!s},3,0,false\n'
+        f'"a\rb",true,,0.1,"{{""a"":[1]}}",{label},{value!s},{probabilities[0]!s},{probabilities[1]!s},3,0,false,true\n'
     )
     assert len(str(value)) <= 10
 
@@ -318,6 +321,7 @@ def test_arrow_types_in_parquet(tmp_path: Path) -> None:
         *floats,
         pyarrow.int64(),
         pyarrow.int64(),
+        pyarrow.bool_(),
         pyarrow.bool_(),
     ]
 

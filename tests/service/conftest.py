@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
+from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.manifest import MANIFEST_FILE
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import MODEL_REPOSITORY, ServerProcess
 from tests.service.artifacts import publish_table
@@ -59,6 +62,24 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
     repository = tmp_path_factory.mktemp("repository")
     publish(repository, several_widths())
     with ServerProcess("--workers", "1", repository=repository) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def doubtful_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create a repository with the shipped model, confident of `positive` from 0.9 on and never of `negative`."""
+    repository = tmp_path_factory.mktemp("doubtful")
+    folder = shutil.copytree(MODEL_REPOSITORY / "imdb-cnn" / "1", repository / "imdb-cnn" / "1")
+    decision = DecisionRule(confident_from={"negative": None, "positive": 0.9})
+    manifest = read_artifact(folder).manifest.model_copy(update={"decision": decision})
+    (folder / MANIFEST_FILE).write_bytes(manifest.to_bytes())
+    return repository
+
+
+@pytest.fixture(scope="session")
+def doubtful(doubtful_repository: Path) -> Iterator[ServerProcess]:
+    """Serve the model of `doubtful_repository`."""
+    with ServerProcess("--workers", "1", repository=doubtful_repository) as process:
         yield process
 
 

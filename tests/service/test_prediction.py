@@ -9,29 +9,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.protos import sentiment_pb2
-from sentiment_conv1d.service.prediction import Prediction, PredictionColumns
+from sentiment_conv1d.service.prediction import Decider, Prediction, PredictionColumns
 from sentiment_conv1d.service.rest.native import PredictionBody
 
 
 def prediction(*output: float, tokens: int = 3, labels: tuple[str, ...] = ("negative", "positive")) -> Prediction:
     """Return the prediction for a text. The model reads three ids."""
     encoding = Encoding(np.array([1, 2, 3], np.int32), tokens, 1)
-    return Prediction.of(labels, encoding, np.array(output, np.float32))
+    return Prediction.of(Decider(labels, [0.0] * len(labels)), encoding, np.array(output, np.float32))
 
 
 def test_sigmoid() -> None:
     """One output is the probability of the second label."""
-    assert [*prediction(0.75)] == ["positive", 0.75, (0.25, 0.75), 3, 1, False]
-    assert [*prediction(0.25)] == ["negative", 0.75, (0.75, 0.25), 3, 1, False]
+    assert [*prediction(0.75)] == ["positive", 0.75, (0.25, 0.75), 3, 1, False, True]
+    assert [*prediction(0.25)] == ["negative", 0.75, (0.75, 0.25), 3, 1, False, True]
 
 
 def test_threshold() -> None:
     """A model with a threshold predicts its second label from this probability on."""
     encoding = Encoding(np.array([1], np.int32), 1, 0)
     for threshold, label, score in ((0.75, "positive", 0.75), (0.8, "negative", 0.25)):
-        found = Prediction.of(("negative", "positive"), encoding, np.array([0.75], np.float32), threshold)
+        decider = Decider(("negative", "positive"), (0, 0), threshold)
+        found = Prediction.of(decider, encoding, np.array([0.75], np.float32))
         assert found.label == label
         assert found.score == score
 
@@ -39,7 +41,7 @@ def test_threshold() -> None:
 def test_softmax() -> None:
     """Several outputs are the probabilities of the labels."""
     answer = prediction(0.25, 0.5, 0.25, labels=("a", "b", "c"))
-    assert [*answer] == ["b", 0.5, (0.25, 0.5, 0.25), 3, 1, False]
+    assert [*answer] == ["b", 0.5, (0.25, 0.5, 0.25), 3, 1, False, True]
 
 
 def test_truncated() -> None:
@@ -83,12 +85,47 @@ def test_logits_are_finite(probability: float) -> None:
 
 def test_decided() -> None:
     """Another threshold changes the label and its score, and nothing else."""
-    answer = prediction(0.75)
-    assert answer.decided(("negative", "positive"), 0.75) == answer
-    other = answer.decided(("negative", "positive"), 0.8)
+    answer, decider = prediction(0.75), Decider(("negative", "positive"), (0, 0))
+    assert answer.decided(decider, 0.75) == answer
+    other = answer.decided(decider, 0.8)
     assert other.label == "negative"
     assert other.score == 0.25
     assert other[2:] == answer[2:]
+
+
+@pytest.mark.parametrize(
+    ("output", "limits", "expected"),
+    [
+        (0.75, {}, True),
+        (0.75, {"negative": None, "positive": 0.75}, True),
+        (0.75, {"negative": None, "positive": 0.76}, False),
+        (0.25, {"negative": None, "positive": 0.75}, False),
+        (0.25, {"negative": 0.6, "positive": None}, True),
+    ],
+)
+def test_confident(output: float, limits: dict[str, float | None], expected: bool) -> None:
+    """The model is confident if the score reaches the limit of the label. Null stands for a label it never is."""
+    labels = ("negative", "positive")
+    decider = Decider(labels, DecisionRule(confident_from=limits).limits(labels))
+    encoding = Encoding(np.array([1, 2, 3], np.int32), 3, 1)
+    assert Prediction.of(decider, encoding, np.array([output], np.float32)).confident is expected
+
+
+@pytest.mark.parametrize(("start_ids", "tokens", "unknown"), [(1, 1, 0), (1, 3, 2), (0, 0, 0), (0, 2, 2)])
+def test_no_known_word(start_ids: int, tokens: int, unknown: int) -> None:
+    """Without a known word, the model is never confident, and with one more it is."""
+    decider = Decider(("negative", "positive"), (0, 0), start_ids=start_ids)
+    ids, output = np.ones(max(tokens, 1), np.int32), np.array([0.99], np.float32)
+    assert Prediction.of(decider, Encoding(ids, tokens, unknown), output).confident is False
+    assert Prediction.of(decider, Encoding(ids, tokens + 1, unknown), output).confident is True
+
+
+def test_confident_at_another_threshold() -> None:
+    """A threshold of the request changes the label, and the limit of the new label decides."""
+    decider = Decider(("negative", "positive"), (0.2, 0.9))
+    answer = Prediction.of(decider, Encoding(np.array([1, 5], np.int32), 2, 0), np.array([0.75], np.float32))
+    assert not answer.confident
+    assert answer.decided(decider, 0.8).confident
 
 
 @given(
@@ -98,15 +135,15 @@ def test_decided() -> None:
         )
     ),
     threshold=st.floats(0.01, 0.99),
+    limits=st.lists(st.floats(0, 1) | st.just(math.inf), min_size=4, max_size=4),
 )
-def test_columns(outputs: npt.NDArray[np.float32], threshold: float) -> None:
+def test_columns(outputs: npt.NDArray[np.float32], threshold: float, limits: list[float]) -> None:
     """The columns of several predictions are the fields of each."""
     labels = tuple("abcd"[: max(outputs.shape[1], 2)])
+    decider = Decider(labels, limits[: len(labels)], threshold)
     encodings = [Encoding(np.arange(number + 1, dtype=np.int32), 2 * number, number) for number in range(len(outputs))]
-    columns = PredictionColumns.of(labels, encodings, outputs, threshold)
+    columns = PredictionColumns.of(decider, encodings, outputs)
     assert columns._fields == Prediction._fields
-    expected = [
-        Prediction.of(labels, encoding, output, threshold) for encoding, output in zip(encodings, outputs, strict=True)
-    ]
+    expected = [Prediction.of(decider, encoding, output) for encoding, output in zip(encodings, outputs, strict=True)]
     rows = zip(*columns[:2], zip(*columns.probabilities, strict=True), *columns[3:], strict=True)
     assert [Prediction(*row) for row in rows] == expected

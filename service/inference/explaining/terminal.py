@@ -27,6 +27,8 @@ def render(
     shares = sum(word.share for word in explanation.words)
     explained = manifest.labels[1] if manifest.activation == "sigmoid" else explanation.label
     yield f"{prediction.label} {prediction.score:.4f}"
+    if not prediction.confident:
+        yield "The model is not sure about this text."
     yield (
         f"logit of {explained} {explanation.logit:+.4f} = bias {explanation.bias:+.4f} "
         f"padding {explanation.padding:+.4f} words {shares:+.4f}"

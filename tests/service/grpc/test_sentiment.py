@@ -39,6 +39,7 @@ def assert_answers(classifier: Classifier, texts: list[str], answers: list[Predi
 def assert_answers_one(right: core.Prediction, given: Prediction) -> None:
     assert (given.label, given.tokens, given.unknown_tokens) == (right.label, right.tokens, right.unknown_tokens)
     assert given.truncated is right.truncated
+    assert given.confident is right.confident
     assert given.score == pytest.approx(right.score, abs=1e-6)
     assert [each.label for each in given.probabilities] == ["negative", "positive"]
     assert [each.probability for each in given.probabilities] == pytest.approx(list(right.probabilities), abs=1e-6)

@@ -11,6 +11,8 @@ from tests.processes import MODEL_REPOSITORY, ServerProcess
 from tests.service.page.conftest import Open
 from tests.service.page.test_page import api, show_view, type_text
 
+NOT_SURE = "The model is not sure about this text."
+
 TEXT = "It is not bad, but the story never comes to life."
 
 
@@ -52,6 +54,27 @@ def test_threshold_of_several_labels(open_page: Open, several: ServerProcess) ->
     slider.fill(f"{answer['score'] + 0.01:.2f}")
     expect(page.locator("#label")).to_have_text("unsure")
     expect(page.locator("#label-note")).to_have_text(f"The most probable label is {answer['label']}.")
+
+
+def test_not_confident(open_page: Open, doubtful: ServerProcess) -> None:
+    """The page says that the model is not sure, also of a label that follows from a threshold of the reader."""
+    page = open_page(doubtful).page
+    type_text(page, "A gripping, beautifully acted film.")
+    expect(page.locator("#label")).to_have_text("positive")
+    expect(page.locator("#label-note")).to_be_hidden()
+    type_text(page, TEXT)
+    expect(page.locator("#label")).to_have_text("negative")
+    expect(page.locator("#label-note")).to_have_text(NOT_SURE)
+    expect(page.locator("#announcement")).to_contain_text(NOT_SURE)
+    page.get_by_label("Threshold for positive").fill("0.01")
+    expect(page.locator("#label")).to_have_text("positive")
+    expect(page.locator("#label-note")).to_have_text(NOT_SURE)
+    type_text(page, "A gripping, beautifully acted film.")
+    expect(page.locator("#label-note")).to_be_hidden()
+    show_view(page, "Many texts")
+    page.get_by_label("Texts", exact=True).fill(TEXT)
+    page.get_by_role("button", name="Classify").click()
+    expect(page.locator("#predictions tbody td").nth(2)).to_have_text("positive not sure")
 
 
 @pytest.fixture(scope="module")

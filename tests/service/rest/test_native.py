@@ -54,6 +54,7 @@ def test_shape(server: ServerProcess) -> None:
             "tokens": 6,
             "unknown_tokens": 1,
             "truncated": False,
+            "confident": True,
             "model": {"name": "imdb-cnn", "version": "1"},
         }
     )
@@ -94,6 +95,7 @@ def test_text_without_words(server: ServerProcess, text: str) -> None:
     """A text without words is a valid review of one id, the start id."""
     answer = predict(server, text)
     assert (answer["tokens"], answer["unknown_tokens"], answer["truncated"]) == (1, 0, False)
+    assert answer["confident"] is False
     assert_same(answer, predict(server, ""))
 
 

@@ -60,7 +60,9 @@ SERVED = frozenset({("imdb-cnn", 1)})
 
 
 def prediction(tokens: int, unknown: int, truncated: bool) -> Prediction:
-    return Prediction("positive", np.float32(0.97), (np.float32(0.03), np.float32(0.97)), tokens, unknown, truncated)
+    return Prediction(
+        "positive", np.float32(0.97), (np.float32(0.03), np.float32(0.97)), tokens, unknown, truncated, True
+    )
 
 
 def answer(metrics: Metrics, status: str, seconds: float, classifier: Classifier | None = None, **moments: int) -> None:
