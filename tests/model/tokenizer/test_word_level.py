@@ -79,6 +79,17 @@ def test_replaced_strings() -> None:
         WordLevelTokenizer(IDS, replace(RULE, replaced=("",)))
 
 
+def test_characters_beyond_ascii() -> None:
+    """Letters, separators and removed characters beyond ASCII follow the rule too."""
+    known = {"\u00e9": 6, "\u00c9": 8} | IDS
+    rule = replace(RULE, lowercase="unicode", removed="\u2019", separators="\u3002")
+    text = "\u00c9\u3002don\u2019t\u3002A"
+    for lowercase, first in (("unicode", 6), ("ascii", 8), ("none", 8)):
+        tokenizer = WordLevelTokenizer(known, replace(rule, lowercase=lowercase))
+        assert ids(tokenizer, text) == [first, 4, 1 if lowercase == "none" else 2]
+        assert tokenizers.Tokenizer.from_str(tokenizer.to_json()).encode(text).ids == ids(tokenizer, text)
+
+
 def test_text_without_words() -> None:
     """A text without words has one pad id and counts no token."""
     encoding = WordLevelTokenizer(IDS, RULE).encode(" !.")

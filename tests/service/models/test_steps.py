@@ -66,7 +66,7 @@ def test_any_events(
     The versions of the split stay.
     """
     end, fingerprints, steps = carry_out(rule, present, served, refused, bad, answering, keep)
-    able = {version for version in present if version in end or fingerprints.get(version) != present[version]}
+    able = {version for version in present if version in served or fingerprints.get(version) != present[version]}
     chosen = VersionPolicy(rule).choose("tickets", able)
     stay = served.keys() & answering
     if chosen or stay:

@@ -78,7 +78,7 @@ def answer(metrics: Metrics, status: str, seconds: float, classifier: Classifier
 
 def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0) -> None:
     """Count a request with these predictions."""
-    statistics.count([(predictions, nanoseconds, Stages(0, 30_000, 2_000_000))])
+    statistics.count([(predictions, nanoseconds, Stages(4_000, 30_000, 2_000_000))])
 
 
 @pytest.fixture
@@ -217,7 +217,9 @@ def test_stages(metrics: Metrics, classifier: Classifier) -> None:
     for stage, le in (("decode", "5e-05"), ("queue", "5e-06"), ("tokenize", "5e-05"), ("infer", "0.0025")):
         assert value(samples, "sentiment_stage_seconds_bucket", stage=stage, le=le) == 1
         assert value(samples, "sentiment_stage_seconds_count", stage=stage) == 1
-    assert value(samples, "sentiment_stage_seconds_sum", stage="decode") == pytest.approx(40e-6)
+    for stage, seconds in (("decode", 40e-6), ("queue", 4e-6), ("tokenize", 30e-6), ("infer", 2e-3)):
+        assert value(samples, "sentiment_stage_seconds_sum", stage=stage) == pytest.approx(seconds)
+    assert classifier.statistics["success_time"] == 9_000_000
     assert value(samples, "sentiment_stage_seconds_count", stage="encode") == 1
 
 
