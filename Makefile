@@ -9,7 +9,7 @@ ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
 
-.PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train \
+.PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages lint format train \
 	train-accurate train-reviews export model-image requirements check-arm64 audit sbom dist stubs build/package clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped models
@@ -61,6 +61,9 @@ attacks: $(VENV)/.dev  ## run every attack on a separate server: make attacks AR
 
 fuzz: $(VENV)/.dev  ## fuzz every parser of external data for some minutes
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)
+
+mutants: $(VENV)/.dev $(VENV)/mutants/.installed  ## list the changes of code that no test notices: make mutants ARGS=server/grpc/timeout.py
+	$(BIN)/python -m tests.mutants --programs $(VENV)/mutants/bin $(ARGS)
 
 # The layout of an installed package, in links to the folders of the project, for programs that read files instead of
 # importing modules: mypy, protoc and editors.
@@ -181,6 +184,7 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
 		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
+	$(COMPILE_GROUP):mutants --output-file requirements/mutants.txt
 	$(COMPILE_GROUP):sbom --output-file requirements/sbom.txt
 	$(COMPILE_GROUP):helm --no-deps --output-file requirements/helm.txt
 	$(COMPILE_GROUP):tfserving-client --no-deps --output-file requirements/tfserving-client.txt
@@ -200,7 +204,7 @@ check-arm64:  ## look up whether every package of the images has a wheel for arm
 
 # The packages that run in production or test it. pip-audit refuses several files with different versions of a package. The
 # audit fails if a package cannot be looked up.
-AUDITED := runtime cuda parquet loadtest locust ray remote tracing
+AUDITED := runtime cuda parquet loadtest locust ray remote tracing train
 AUDIT := $(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip
 
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
@@ -264,7 +268,7 @@ $(RAY_VENV)/.installed: requirements/ray-test.txt
 
 # Tools in environments of their own. The service with its extra `remote` is one of them, because the clients of S3 need
 # another version of python-dateutil than the development dependencies.
-$(VENV)/audit/.installed $(VENV)/sbom/.installed $(VENV)/remote-test/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
+$(VENV)/audit/.installed $(VENV)/mutants/.installed $(VENV)/remote-test/.installed $(VENV)/sbom/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.model.tokenizer import Rule, TokenizerError, WordLevelTokenizer, WordTokenizer, read_tokenizer
+from sentiment_conv1d.model.tokenizer.word_level import Lowercase
 
 RULE = Rule(
     max_tokens=5,
@@ -79,15 +80,14 @@ def test_replaced_strings() -> None:
         WordLevelTokenizer(IDS, replace(RULE, replaced=("",)))
 
 
-def test_characters_beyond_ascii() -> None:
+@pytest.mark.parametrize(("lowercase", "expected"), [("unicode", [6, 4, 2]), ("ascii", [8, 4, 2]), ("none", [8, 4, 1])])
+def test_characters_beyond_ascii(lowercase: Lowercase, expected: list[int]) -> None:
     """Letters, separators and removed characters beyond ASCII follow the rule too."""
     known = {"\u00e9": 6, "\u00c9": 8} | IDS
-    rule = replace(RULE, lowercase="unicode", removed="\u2019", separators="\u3002")
+    rule = replace(RULE, lowercase=lowercase, removed="\u2019", separators="\u3002")
+    tokenizer = WordLevelTokenizer(known, rule)
     text = "\u00c9\u3002don\u2019t\u3002A"
-    for lowercase, first in (("unicode", 6), ("ascii", 8), ("none", 8)):
-        tokenizer = WordLevelTokenizer(known, replace(rule, lowercase=lowercase))
-        assert ids(tokenizer, text) == [first, 4, 1 if lowercase == "none" else 2]
-        assert tokenizers.Tokenizer.from_str(tokenizer.to_json()).encode(text).ids == ids(tokenizer, text)
+    assert ids(tokenizer, text) == tokenizers.Tokenizer.from_str(tokenizer.to_json()).encode(text).ids == expected
 
 
 def test_text_without_words() -> None:
