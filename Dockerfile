@@ -5,12 +5,20 @@
 #   docker build --tag sentiment-conv1d:cuda --target cuda .
 ARG PYTHON_IMAGE=python:3.13-slim
 
+# The native operator is optional: without Debian's mirrors, the image runs ONNX Runtime's own operators.
+FROM ${PYTHON_IMAGE} AS operator
+COPY service/inference/operator /operator
+# hadolint ignore=DL3008
+RUN { apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*; } || true \
+ && python3 /operator/compilation.py
+
 FROM ${PYTHON_IMAGE} AS code
 WORKDIR /srv/sentiment
 COPY model model
 COPY protos protos
 COPY server server
 COPY service service
+COPY --from=operator /operator service/inference/operator
 COPY scoring scoring
 COPY drift drift
 COPY sentiment_conv1d sentiment_conv1d

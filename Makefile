@@ -12,7 +12,13 @@ NODE_MODULES := tests/interop/node/node_modules
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages lint format train \
 	train-accurate train-reviews export model-image requirements check-arm64 audit sbom dist stubs build/package clean
 
-serve: $(VENV)/.runtime  ## start the service with the shipped models
+# The native operator, which is optional: without a compiler, this prints a line and does nothing.
+OPERATOR := service/inference/operator/folded_convolution.so
+
+$(OPERATOR): $(wildcard $(dir $(OPERATOR))*.cpp $(dir $(OPERATOR))*.h $(dir $(OPERATOR))compilation.py) | $(VENV)/bin/python
+	@$(BIN)/python $(dir $@)compilation.py
+
+serve: $(VENV)/.runtime $(OPERATOR)  ## start the service with the shipped models
 	@exec $(BIN)/python -m service serve $(ARGS)
 
 # Most tests wait for servers, so three processes keep two cores busy. The attack tests fill the machine, so they run
@@ -21,7 +27,7 @@ serve: $(VENV)/.runtime  ## start the service with the shipped models
 # tests/conftest.py sorts the files.
 PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
+test: lint $(OPERATOR) debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
 	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/remote-test/.installed || echo 'Tests that need moto_server are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/audit/.installed || echo 'Tests that need pip-audit are skipped.'
@@ -43,13 +49,13 @@ test-ray: $(VENV)/.dev  ## test serving and scoring on a Ray cluster of two node
 interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in Go, Java, Node and Python
 	$(BIN)/python -m pytest tests/interop $(ARGS)
 
-loadtest: $(VENV)/.loadtest  ## test the service under load: make loadtest ARGS="--url http://host:8000"
+loadtest: $(VENV)/.loadtest $(OPERATOR)  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
 
-benchmarks: $(VENV)/.dev  ## measure all numbers in the documentation (half an hour): make benchmarks ARGS=serving
+benchmarks: $(VENV)/.dev $(OPERATOR)  ## measure all numbers in the documentation (half an hour): make benchmarks ARGS=serving
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-compare: $(VENV)/.dev  ## install other model servers separately and measure them: make compare ARGS="--rounds 1"
+compare: $(VENV)/.dev $(OPERATOR)  ## install other model servers separately and measure them: make compare ARGS="--rounds 1"
 	$(BIN)/python -m benchmarks.other_servers --install
 	$(BIN)/python -m benchmarks.other_servers $(ARGS)
 
@@ -233,7 +239,7 @@ stubs: $(VENV)/.dev $(LAYOUT)  ## generate code from the .proto files
 	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --descriptor_set_out=protos/external.binpb $(EXTERNAL)
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) $(OPERATOR) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		$(MESSAGE_TYPES) $(LAYOUT)
 
 $(VENV)/bin/python:

@@ -229,6 +229,7 @@ def _check(options: argparse.Namespace) -> int:
     from sentiment_conv1d.model.artifact import check_place, read_artifact
     from sentiment_conv1d.model.manifest import NOT_COMPARED
     from sentiment_conv1d.service.inference.classifier import Classifier
+    from sentiment_conv1d.service.inference.engine import NATIVE
 
     artifact = read_artifact(find_artifact(options.artifact).absolute())
     check_place(artifact)
@@ -241,6 +242,10 @@ def _check(options: argparse.Namespace) -> int:
     classifier = Classifier(artifact, provider=options.execution_provider)
     answer = classifier.predict((manifest.golden.text,))[0]
     print(f"  ok  golden answer on {classifier.engine.provider}: {answer.label}, {answer.score}")
+    native = classifier.engine.operator == NATIVE
+    print(
+        "  ok  native operator" if native else f"  --  native operator: not used, because {classifier.engine.operator}"
+    )
     return 0
 
 

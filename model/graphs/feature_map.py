@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,37 +65,59 @@ def _end(behind: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.array([-behind if behind else np.iinfo(np.int64).max], np.int64)
 
 
-def read_feature_map(graph: Graph, value: str) -> tuple[list[str], int, tuple[int, int]]:
-    """Return the tables of a feature map in the order of their taps, its dilation, and the padding of the text.
-
-    Raises `UnknownGraph`.
-    """
+def read_feature_map(graph: Graph, value: str) -> FeatureMap:
+    """Return the tables of a feature map in the order of their taps. Raises `UnknownGraph`."""
     looked_up = _look_ups(graph, value)
-    tables = {offset: table for offset, table, _ in looked_up}
-    offsets = sorted(tables)
-    dilation = offsets[1] if len(offsets) > 1 else 1
-    paddings = {padding for *_, padding in looked_up}
-    if offsets != [tap * dilation for tap in range(len(looked_up))] or len(paddings) != 1:
+    looked_up.sort(key=lambda look_up: look_up.start)
+    starts = [look_up.start for look_up in looked_up]
+    dilation = starts[1] if len(starts) > 1 else 1
+    paddings = {(look_up.padding, look_up.outside) for look_up in looked_up}
+    if starts != [tap * dilation for tap in range(len(looked_up))] or len(paddings) != 1:
         raise UnknownGraph
-    return [tables[offset] for offset in offsets], dilation, paddings.pop()
+    if any(look_up.end != _end(starts[-1] - look_up.start).item() for look_up in looked_up):
+        raise UnknownGraph
+    return FeatureMap([look_up.table for look_up in looked_up], dilation, *paddings.pop())
 
 
-def _look_ups(graph: Graph, value: str) -> list[tuple[int, str, tuple[int, int]]]:
-    """Return every look-up of a sum: the position in the window, the table, and the padding of the text."""
+class FeatureMap(NamedTuple):
+    """The names of the tables, and how the look-ups read the text."""
+
+    tables: list[str]
+    dilation: int
+    padding: tuple[int, int]
+    outside: int  # the id of the padding, and 0 without padding
+
+
+class _LookUp(NamedTuple):
+    """One look-up of a sum: the first and the last position of the ids, the table, and the padding of the text."""
+
+    start: int
+    end: int
+    table: str
+    padding: tuple[int, int] = (0, 0)
+    outside: int = 0
+
+
+def _look_ups(graph: Graph, value: str) -> list[_LookUp]:
+    """Return every look-up of a sum."""
     if graph.operator(value) == "Add":
         return [look_up for each in graph.inputs(value, "Add") for look_up in _look_ups(graph, each)]
     table, ids = graph.inputs(value, "Gather")
-    start = 0
+    looked_up = _LookUp(0, _end(0).item(), table)
+    if graph.nodes[value].attributes != {"axis": 1}:
+        raise UnknownGraph
     if graph.operator(ids) == "Slice":
-        ids, start_name, *_ = graph.inputs(ids, "Slice")
-        start = graph.integers(start_name)[0]
-    before = behind = 0
-    if graph.operator(ids) == "Pad":
-        ids, pads, *_ = graph.inputs(ids, "Pad")
-        pad_counts = graph.integers(pads)
-        if len(pad_counts) != 4:
+        ids, *bounds = graph.inputs(ids, "Slice")
+        numbers = [number for name in bounds for number in graph.integers(name)]
+        if len(numbers) != 3 or numbers[2] != 1:
             raise UnknownGraph
-        _, before, _, behind = pad_counts
+        looked_up = looked_up._replace(start=numbers[0], end=numbers[1])
+    if graph.operator(ids) == "Pad":
+        ids, pads, *outside = graph.inputs(ids, "Pad")
+        pad_counts = graph.integers(pads)
+        if len(pad_counts) != 4 or pad_counts[0] or pad_counts[2] or len(outside) != 1:
+            raise UnknownGraph
+        looked_up = looked_up._replace(padding=(pad_counts[1], pad_counts[3]), outside=graph.id(outside[0]))
     if ids != "tokens":
         raise UnknownGraph
-    return [(start, table, (before, behind))]
+    return [looked_up]

@@ -160,9 +160,9 @@ def _read_mean(graph: Graph, value: str) -> Bank:
 
 def _read_filters(graph: Graph, feature_map: str, activations: tuple[str, ...]) -> Bank:
     check_elementwise(activations)
-    tables, dilation, padding = read_feature_map(graph, feature_map)
-    kernels, biases = zip(*(_read_table(graph, table) for table in tables), strict=True)
-    return Bank(np.stack(kernels), np.sum(biases, axis=0), activations, dilation, padding)
+    read = read_feature_map(graph, feature_map)
+    kernels, biases = zip(*(_read_table(graph, table) for table in read.tables), strict=True)
+    return Bank(np.stack(kernels), np.sum(biases, axis=0), activations, read.dilation, read.padding)
 
 
 def _write_table(graph: Graph, bank: Bank, name: str, tap: int) -> str:

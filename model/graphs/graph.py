@@ -99,6 +99,13 @@ class Graph:
         integers: list[int] = self._read(name, np.int64).tolist()
         return integers
 
+    def id(self, name: str) -> int:
+        """Return a constant of type int32 without dimensions."""
+        value = self._read(name, np.int32)
+        if value.ndim:
+            raise UnknownGraph
+        return int(value)
+
     def _read(self, name: str, dtype: type) -> npt.NDArray[Any]:
         if name not in self.constants or self.constants[name].dtype != dtype:
             raise UnknownGraph

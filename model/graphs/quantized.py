@@ -59,12 +59,12 @@ def read_quantized_bank(graph: Graph, pooled: Pooled) -> tuple[Bank, QuantizedTa
     maxima, step, *zero_point = graph.inputs(scaled, "DequantizeLinear")
     if zero_point:
         raise UnknownGraph
-    names, dilation, padding = read_feature_map(graph, graph.before(maxima, "ReduceMax", "NhwcMaxPool"))
-    width = len(names)
+    read = read_feature_map(graph, graph.before(maxima, "ReduceMax", "NhwcMaxPool"))
+    width = len(read.tables)
     parts = [graph.weights(name) for name in graph.inputs(offset, "Sum")]
-    entries = np.stack([graph.entries(name)[0] for name in names])
+    entries = np.stack([graph.entries(name)[0] for name in read.tables])
     tables = QuantizedTables(entries, graph.weights(step), np.stack(parts[:width]))
     filters = len(tables.step)
     kernel = np.broadcast_to(np.eye(width, dtype=np.float32)[:, :, np.newaxis], (width, width, filters))
     bias: Weights = np.sum(parts[width:], axis=0) if parts[width:] else np.zeros(filters, np.float32)
-    return Bank(kernel, bias, activations, dilation, padding), tables
+    return Bank(kernel, bias, activations, read.dilation, read.padding), tables

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ import onnxruntime
 
 from sentiment_conv1d.model.input_shape import InputShape, Rows
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.inference.graph_file import GraphFileError, check_self_contained
+from sentiment_conv1d.service.inference import onnx_subset_pb2 as onnx
+from sentiment_conv1d.service.inference.graph_file import GraphFileError, parse_self_contained
+from sentiment_conv1d.service.inference.operator.rewriting import LIBRARY, rewrite
 from sentiment_conv1d.service.inference.provider import CPU, CUDA, missing_gpu
 from sentiment_conv1d.service.settings import ProviderChoice
 
@@ -31,6 +34,9 @@ _CUDA_OPTIONS = {
 
 _FATAL_ONLY = 4
 
+#: The value of `Engine.operator` if it is used.
+NATIVE = "native"
+
 #: Shapes with preallocated memory, 2 to 4 kB each. 30,000 reviews in batches of 32 have 1,250 shapes.
 _MOST_SHAPES = 2048
 
@@ -44,8 +50,9 @@ class GraphError(Exception):
 class Engine:
     """A graph and its session.
 
-    Several threads can call `run` at once. Raises `GraphError` if the graph cannot be opened, and `StartupError` if the
-    requested execution provider does not work on this machine.
+    Several threads can call `run` at once. On the CPU, a folded graph uses the native operator of `library`, if that
+    exists. Raises `GraphError` if the graph cannot be opened, and `StartupError` if the requested execution provider
+    does not work on this machine.
     """
 
     def __init__(
@@ -56,11 +63,14 @@ class Engine:
         provider: ProviderChoice = "cpu",
         threads: int = 1,
         device: int = 0,
+        library: Path = LIBRARY,
     ) -> None:
         self._fill = shape.fill
         self._device_number = device
         self._slots: dict[tuple[int, int], list[_Slot | _DeviceSlot]] = {}
-        self.provider, self._session = _choose(graph, provider, threads, device)
+        self.provider, self._session, operator = _choose(graph, provider, threads, device, library)
+        #: `native`, or why the native operator is not used.
+        self.operator = operator
         #: The device of the session: cpu or cuda.
         self.device = "cuda" if self.provider == CUDA else "cpu"
 
@@ -141,18 +151,21 @@ class _DeviceSlot:
         return probabilities
 
 
-def _choose(graph: bytes, provider: ProviderChoice, threads: int, device: int) -> tuple[str, Any]:
-    """Open a session on the requested execution provider. `auto` falls back to the CPU if CUDA does not work."""
+def _choose(graph: bytes, provider: ProviderChoice, threads: int, device: int, library: Path) -> tuple[str, Any, str]:
+    """Open a session on the requested execution provider, and return both and the value of `Engine.operator`.
+
+    `auto` falls back to the CPU if CUDA does not work.
+    """
     if provider != "cpu":
         try:
-            return CUDA, _open_on_cuda(graph, threads, device)
+            return CUDA, _open_on_cuda(graph, threads, device), "it does not run on a GPU"
         except GraphError as problem:
             if provider == "cuda":
                 raise StartupError(
                     f"the CUDA execution provider was requested but does not work here: {problem}"
                 ) from problem
             report(str(problem))
-    return CPU, _open(graph, [CPU], threads)
+    return CPU, *_open_on_cpu(graph, threads, library)
 
 
 @cache
@@ -174,17 +187,38 @@ def _load(graph: bytes, options: Any, providers: list[Any]) -> Any:
         return onnxruntime.InferenceSession(f"/proc/self/fd/{file.fileno()}", options, providers=providers)
 
 
-def _open(graph: bytes, providers: list[Any], threads: int) -> Any:
+def _open_on_cpu(graph: bytes, threads: int, library: Path) -> tuple[Any, str]:
+    """Open a session with the native operator, or else of the graph as it is: see `Engine.operator`."""
+    model = _parse(graph)
+    if not library.exists():
+        reason = "this installation does not contain it"
+    elif not rewrite(model):
+        reason = "the graph is not folded"
+    else:
+        try:
+            return _open(model.SerializeToString(), [CPU], threads, library), NATIVE
+        except GraphError as error:
+            reason = str(error)
+    del model
+    return _open(graph, [CPU], threads), reason
+
+
+def _parse(graph: bytes) -> onnx.Model:
+    try:
+        return parse_self_contained(graph)
+    except GraphFileError as error:
+        raise GraphError(str(error)) from error
+
+
+def _open(graph: bytes, providers: list[Any], threads: int, library: Path | None = None) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # By default, ONNX Runtime also opens its own format, whose references to other files nothing here checks.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        check_self_contained(graph)
-    except GraphFileError as error:
-        raise GraphError(str(error)) from error
-    try:
+        if library is not None:
+            options.register_custom_ops_library(str(library))
         session = _load(graph, options, providers)
     except Exception as error:
         raise GraphError(f"ONNX Runtime cannot open the graph: {error}") from error
@@ -205,6 +239,7 @@ def _open_on_cuda(graph: bytes, threads: int, device: int) -> Any:
     """Open a session on the GPU. Raises `GraphError` with the reason if it does not work."""
     if CUDA not in onnxruntime.get_available_providers():
         raise GraphError("this onnxruntime was built without CUDA; install onnxruntime-gpu instead")
+    _parse(graph)
     _preload_cuda()
     # If CUDA cannot be loaded, the session logs a long error and falls back to the CPU, so the code checks which
     # execution provider the session uses.

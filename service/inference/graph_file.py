@@ -1,12 +1,20 @@
-"""Parses `model.onnx`, and checks that it refers to no other file."""
+"""Parses `model.onnx`, checks that it refers to no other file, and reads its nodes and constants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from math import prod
+from typing import Any
 
+import numpy as np
 from google.protobuf.message import DecodeError, Message
 
+from sentiment_conv1d.model.graphs.graph import FUNCTION_DOMAIN, Graph
 from sentiment_conv1d.service.inference import onnx_subset_pb2 as onnx
+
+#: NumPy's types of the values of `TensorProto.DataType` that a folded graph contains.
+_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("u1"), 6: np.dtype("<i4"), 7: np.dtype("<i8")}
+_DTYPES = tuple(each.type for each in _TYPES.values())
 
 
 class GraphFileError(Exception):
@@ -21,17 +29,53 @@ def parse(content: bytes) -> onnx.Model:
         raise GraphFileError(f"it is not an ONNX model ({error})") from error
 
 
-def check_self_contained(content: bytes) -> None:
-    """Raise `GraphFileError` if a tensor's data are in another file, which has no digest in the manifest.
+def parse_self_contained(content: bytes) -> onnx.Model:
+    """Like `parse`, but raise `GraphFileError` if a tensor's data are in another file, which has no digest.
 
     ONNX Runtime would look for such a file in the current directory, and the answers would reveal its bytes.
     """
-    for tensor in _tensors(parse(content)):
+    model = parse(content)
+    for tensor in _tensors(model):
         if tensor.external_data or any(tensor.data_location):
             place = next((each.value for each in tensor.external_data if each.key == "location"), "an unknown place")
             raise GraphFileError(
                 f"the data of tensor {tensor.name!r} are in {place!r}: a graph must contain all of its data"
             )
+    return model
+
+
+def read_graph(model: onnx.Model, dtypes: Collection[type] = _DTYPES) -> Graph | None:
+    """Return the nodes of a model, and its constants of some types.
+
+    Return None if the model defines functions, other than for activations, which can give an operator another meaning.
+    """
+    if any(function.domain != FUNCTION_DOMAIN for function in model.functions):
+        return None
+    graph = Graph()
+    for node in model.graph.node:
+        attributes = {attribute.name: _value(attribute) for attribute in node.attribute}
+        for output in node.output:
+            graph.node(node.op_type, list(node.input), output, **attributes)
+    for tensor in model.graph.initializer:
+        dtype = _TYPES.get(tensor.data_type)
+        if dtype is None or dtype.type not in dtypes:
+            continue
+        values = tensor.raw_data
+        if len(values) == prod(tensor.dims) * dtype.itemsize:
+            graph.constant(tensor.name, np.frombuffer(values, dtype).reshape(tensor.dims))
+    return graph
+
+
+def _value(attribute: onnx.Attribute) -> float | int | list[int] | None:
+    """Return a number or a list of integers, and None for a value of another type."""
+    match attribute.type:
+        case 1:
+            return attribute.f
+        case 2:
+            return attribute.i
+        case 7:
+            return list(attribute.ints)
+    return None
 
 
 def _tensors(message: Message) -> Iterator[onnx.Tensor]:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4sentiment_conv1d/service/inference/onnx_subset.proto\x12\x15sentiment.onnx_subset\"\xa0\x01\n\x05Model\x12+\n\x05graph\x18\x07 \x01(\x0b\x32\x1c.sentiment.onnx_subset.Graph\x12\x36\n\rtraining_info\x18\x14 \x03(\x0b\x32\x1f.sentiment.onnx_subset.Training\x12\x32\n\tfunctions\x18\x19 \x03(\x0b\x32\x1f.sentiment.onnx_subset.Function\"\xa7\x01\n\x05Graph\x12)\n\x04node\x18\x01 \x03(\x0b\x32\x1b.sentiment.onnx_subset.Node\x12\x32\n\x0binitializer\x18\x05 \x03(\x0b\x32\x1d.sentiment.onnx_subset.Tensor\x12?\n\x12sparse_initializer\x18\x0f \x03(\x0b\x32#.sentiment.onnx_subset.SparseTensor\"\x80\x01\n\x08\x46unction\x12)\n\x04node\x18\x07 \x03(\x0b\x32\x1b.sentiment.onnx_subset.Node\x12\x0e\n\x06\x64omain\x18\n \x01(\t\x12\x39\n\x0f\x61ttribute_proto\x18\x0b \x03(\x0b\x32 .sentiment.onnx_subset.Attribute\"q\n\x08Training\x12\x34\n\x0einitialization\x18\x01 \x01(\x0b\x32\x1c.sentiment.onnx_subset.Graph\x12/\n\talgorithm\x18\x02 \x01(\x0b\x32\x1c.sentiment.onnx_subset.Graph\"k\n\x04Node\x12\r\n\x05input\x18\x01 \x03(\t\x12\x0e\n\x06output\x18\x02 \x03(\t\x12\x0f\n\x07op_type\x18\x04 \x01(\t\x12\x33\n\tattribute\x18\x05 \x03(\x0b\x32 .sentiment.onnx_subset.Attribute\"\xce\x02\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01\x66\x18\x02 \x01(\x02\x12(\n\x01t\x18\x05 \x01(\x0b\x32\x1d.sentiment.onnx_subset.Tensor\x12\'\n\x01g\x18\x06 \x01(\x0b\x32\x1c.sentiment.onnx_subset.Graph\x12.\n\x07tensors\x18\n \x03(\x0b\x32\x1d.sentiment.onnx_subset.Tensor\x12,\n\x06graphs\x18\x0b \x03(\x0b\x32\x1c.sentiment.onnx_subset.Graph\x12:\n\rsparse_tensor\x18\x16 \x01(\x0b\x32#.sentiment.onnx_subset.SparseTensor\x12;\n\x0esparse_tensors\x18\x17 \x03(\x0b\x32#.sentiment.onnx_subset.SparseTensor\"\x98\x01\n\x06Tensor\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x03\x12\x11\n\tdata_type\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x10\n\x08raw_data\x18\t \x01(\x0c\x12\x36\n\rexternal_data\x18\r \x03(\x0b\x32\x1f.sentiment.onnx_subset.External\x12\x15\n\rdata_location\x18\x0e \x03(\x03\"&\n\x08\x45xternal\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"m\n\x0cSparseTensor\x12-\n\x06values\x18\x01 \x01(\x0b\x32\x1d.sentiment.onnx_subset.Tensor\x12.\n\x07indices\x18\x02 \x01(\x0b\x32\x1d.sentiment.onnx_subset.Tensorb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4sentiment_conv1d/service/inference/onnx_subset.proto\x12\x15sentiment.onnx_subset\"\xda\x01\n\x05Model\x12+\n\x05graph\x18\x07 \x01(\x0b\x32\x1c.sentiment.onnx_subset.Graph\x12\x38\n\x0copset_import\x18\x08 \x03(\x0b\x32\".sentiment.onnx_subset.OperatorSet\x12\x36\n\rtraining_info\x18\x14 \x03(\x0b\x32\x1f.sentiment.onnx_subset.Training\x12\x32\n\tfunctions\x18\x19 \x03(\x0b\x32\x1f.sentiment.onnx_subset.Function\".\n\x0bOperatorSet\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\xa7\x01\n\x05Graph\x12)\n\x04node\x18\x01 \x03(\x0b\x32\x1b.sentiment.onnx_subset.Node\x12\x32\n\x0binitializer\x18\x05 \x03(\x0b\x32\x1d.sentiment.onnx_subset.Tensor\x12?\n\x12sparse_initializer\x18\x0f \x03(\x0b\x32#.sentiment.onnx_subset.SparseTensor\"\x80\x01\n\x08\x46unction\x12)\n\x04node\x18\x07 \x03(\x0b\x32\x1b.sentiment.onnx_subset.Node\x12\x0e\n\x06\x64omain\x18\n \x01(\t\x12\x39\n\x0f\x61ttribute_proto\x18\x0b \x03(\x0b\x32 .sentiment.onnx_subset.Attribute\"q\n\x08Training\x12\x34\n\x0einitialization\x18\x01 \x01(\x0b\x32\x1c.sentiment.onnx_subset.Graph\x12/\n\talgorithm\x18\x02 \x01(\x0b\x32\x1c.sentiment.onnx_subset.Graph\"\x89\x01\n\x04Node\x12\r\n\x05input\x18\x01 \x03(\t\x12\x0e\n\x06output\x18\x02 \x03(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07op_type\x18\x04 \x01(\t\x12\x33\n\tattribute\x18\x05 \x03(\x0b\x32 .sentiment.onnx_subset.Attribute\x12\x0e\n\x06\x64omain\x18\x07 \x01(\t\"\xf5\x02\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01\x66\x18\x02 \x01(\x02\x12\t\n\x01i\x18\x03 \x01(\x03\x12(\n\x01t\x18\x05 \x01(\x0b\x32\x1d.sentiment.onnx_subset.Tensor\x12\'\n\x01g\x18\x06 \x01(\x0b\x32\x1c.sentiment.onnx_subset.Graph\x12\x0c\n\x04ints\x18\x08 \x03(\x03\x12.\n\x07tensors\x18\n \x03(\x0b\x32\x1d.sentiment.onnx_subset.Tensor\x12,\n\x06graphs\x18\x0b \x03(\x0b\x32\x1c.sentiment.onnx_subset.Graph\x12\x0c\n\x04type\x18\x14 \x01(\x05\x12:\n\rsparse_tensor\x18\x16 \x01(\x0b\x32#.sentiment.onnx_subset.SparseTensor\x12;\n\x0esparse_tensors\x18\x17 \x03(\x0b\x32#.sentiment.onnx_subset.SparseTensor\"\x98\x01\n\x06Tensor\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x03\x12\x11\n\tdata_type\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x10\n\x08raw_data\x18\t \x01(\x0c\x12\x36\n\rexternal_data\x18\r \x03(\x0b\x32\x1f.sentiment.onnx_subset.External\x12\x15\n\rdata_location\x18\x0e \x03(\x03\"&\n\x08\x45xternal\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"m\n\x0cSparseTensor\x12-\n\x06values\x18\x01 \x01(\x0b\x32\x1d.sentiment.onnx_subset.Tensor\x12.\n\x07indices\x18\x02 \x01(\x0b\x32\x1d.sentiment.onnx_subset.Tensorb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,21 +32,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sentiment_conv1d.service.in
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODEL']._serialized_start=80
-  _globals['_MODEL']._serialized_end=240
-  _globals['_GRAPH']._serialized_start=243
-  _globals['_GRAPH']._serialized_end=410
-  _globals['_FUNCTION']._serialized_start=413
-  _globals['_FUNCTION']._serialized_end=541
-  _globals['_TRAINING']._serialized_start=543
-  _globals['_TRAINING']._serialized_end=656
-  _globals['_NODE']._serialized_start=658
-  _globals['_NODE']._serialized_end=765
-  _globals['_ATTRIBUTE']._serialized_start=768
-  _globals['_ATTRIBUTE']._serialized_end=1102
-  _globals['_TENSOR']._serialized_start=1105
-  _globals['_TENSOR']._serialized_end=1257
-  _globals['_EXTERNAL']._serialized_start=1259
-  _globals['_EXTERNAL']._serialized_end=1297
-  _globals['_SPARSETENSOR']._serialized_start=1299
-  _globals['_SPARSETENSOR']._serialized_end=1408
+  _globals['_MODEL']._serialized_end=298
+  _globals['_OPERATORSET']._serialized_start=300
+  _globals['_OPERATORSET']._serialized_end=346
+  _globals['_GRAPH']._serialized_start=349
+  _globals['_GRAPH']._serialized_end=516
+  _globals['_FUNCTION']._serialized_start=519
+  _globals['_FUNCTION']._serialized_end=647
+  _globals['_TRAINING']._serialized_start=649
+  _globals['_TRAINING']._serialized_end=762
+  _globals['_NODE']._serialized_start=765
+  _globals['_NODE']._serialized_end=902
+  _globals['_ATTRIBUTE']._serialized_start=905
+  _globals['_ATTRIBUTE']._serialized_end=1278
+  _globals['_TENSOR']._serialized_start=1281
+  _globals['_TENSOR']._serialized_end=1433
+  _globals['_EXTERNAL']._serialized_start=1435
+  _globals['_EXTERNAL']._serialized_end=1473
+  _globals['_SPARSETENSOR']._serialized_start=1475
+  _globals['_SPARSETENSOR']._serialized_end=1584
 # @@protoc_insertion_point(module_scope)

@@ -184,7 +184,7 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
     metrics.use(workers)
     for classifier in models:
         classifier.statistics = metrics.add_model(classifier.manifest, models.keys())
-        log_model(classifier.manifest, classifier.engine.provider, classifier.choice.reason)
+        log_model(classifier.manifest, classifier.engine.provider, classifier.choice.reason, classifier.engine.operator)
     if missing := late_worker_state.missing():
         if settings.strict:
             raise StartupError(f"--strict: {'; '.join(map(str, missing))}")
@@ -193,10 +193,13 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
     return Beginning(Core(settings, repository, models, metrics, Access(settings), written), late_worker_state, workers)
 
 
-def log_model(manifest: Manifest, provider: str, reason: str) -> None:
-    """Log a model that is served from the start, its execution provider, and why `auto` chose it."""
-    extra = {"version": manifest.version, "execution_provider": provider}
-    logger.info("serving %s", manifest.name, extra=extra | ({"reason": reason} if reason else {}))
+def log_model(manifest: Manifest, provider: str, reason: str, operator: str = "") -> None:
+    """Log a model that is served from the start, its execution provider, and why `auto` chose it.
+
+    `operator` is `native`, or why the native operator is not used.
+    """
+    extra = {"version": manifest.version, "execution_provider": provider, "reason": reason, "operator": operator}
+    logger.info("serving %s", manifest.name, extra={name: value for name, value in extra.items() if value})
 
 
 def _written(settings: Settings) -> Callable[[str], str] | None:

@@ -21,6 +21,9 @@ from tests.processes import PATIENCE, PROJECT
 #: The folders that the wheel contains as subpackages.
 FOLDERS = ("cluster", "drift", "export", "model", "model_repository", "protos", "scoring", "server", "service")
 
+#: The native operator, which a build adds if there is a compiler.
+LIBRARY = f"{PACKAGE}/service/inference/operator/folded_convolution.so"
+
 #: What a build reads besides them.
 FILES = ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore")
 
@@ -54,13 +57,26 @@ def tracked() -> set[str]:
 
 
 def test_contents(wheel: Path) -> None:
-    """The wheel contains one package with every file of its folders that Git tracks, except the .proto files."""
+    """The wheel contains one package with every file of its folders that Git tracks, except the .proto files.
+
+    A wheel for this platform also contains the native operator.
+    """
     expected = {name if name.startswith(f"{PACKAGE}/") else f"{PACKAGE}/{name}" for name in tracked()}
     names = names_in(wheel)
     assert {name.split("/")[0] for name in names} == {PACKAGE, f"{PACKAGE}-{package_version()}.dist-info"}
-    assert {name for name in names if name.startswith(f"{PACKAGE}/")} == {
+    assert (LIBRARY in names) != wheel.name.endswith("-py3-none-any.whl")
+    assert {name for name in names if name.startswith(f"{PACKAGE}/")} - {LIBRARY} == {
         name for name in expected if not name.endswith(".proto")
     }
+
+
+def test_without_compiler(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a compiler, the build writes a wheel for every platform, also beside a library from another build."""
+    monkeypatch.setenv("CXX", "")
+    (archive / LIBRARY.removeprefix(f"{PACKAGE}/")).write_bytes(b"for another processor")
+    built = build(archive, tmp_path / "wheel")
+    assert built.name == f"{PACKAGE}-{package_version()}-py3-none-any.whl"
+    assert LIBRARY not in names_in(built)
 
 
 def test_no_other_names(installed: Installed) -> None:

@@ -46,6 +46,12 @@ def test_check(installed: Installed) -> None:
     finished = installed.run("check", str(shipped))
     assert finished.returncode == 0, finished.stderr
     assert "ok  golden answer on CPUExecutionProvider" in finished.stdout
+    native = (installed.packages / PACKAGE / "service/inference/operator/folded_convolution.so").exists()
+    assert finished.stdout.splitlines()[-1] == (
+        "  ok  native operator"
+        if native
+        else "  --  native operator: not used, because this installation does not contain it"
+    )
 
 
 def test_check_by_name(installed: Installed) -> None:
