@@ -247,11 +247,9 @@ def test_administration_keys_and_admin(given: tuple[str, ...]) -> None:
 
 def table() -> str:
     """Return the settings as a Markdown table."""
-    rows = ["| flag | environment variable | default | what it is |", "|---|---|---|---|"]
+    rows = ["| flag | default | what it is |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = f"`{default_of(field)}`"
-        names = ", ".join(f"`{each}`" for each in variables(name))
-        rows.append(f"| `{flag(name)}` | {names} | {default} | {field.description} |")
+        rows.append(f"| `{flag(name)}` | `{default_of(field)}` | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
@@ -261,6 +259,15 @@ def test_documentation() -> None:
     rows = [line for line in page.splitlines(keepends=True) if line.startswith("|")]
     assert "".join(rows) == table()
     assert table() in page
+
+
+def test_documented_variables() -> None:
+    """A setting's variable has the form that docs/settings.md states, and the page names those of other platforms."""
+    page = (PROJECT / "docs" / "settings.md").read_text()
+    for name in Settings.model_fields:
+        own, *others = variables(name)
+        assert own == "SENTIMENT_" + flag(name).removeprefix("--").upper().replace("-", "_")
+        assert [each for each in others if f"`{each}`" not in page] == []
 
 
 def test_help(monkeypatch: pytest.MonkeyPatch) -> None:
