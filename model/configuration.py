@@ -112,7 +112,7 @@ class Configuration(BaseModel):
     word_dropout: Dropout = Field(
         0,
         exclude_if=lambda value: value == 0,
-        description="Share of the words of a text that an ensemble leaves out when it learns the text.",
+        description="Share of the words of a text that an ensemble or a mixture leaves out when it learns the text.",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout and held-out reviews.")
 
@@ -135,8 +135,10 @@ class Configuration(BaseModel):
             raise ValueError("the recipe mixture, and no other, needs the plan of a mixture")
         if self.recipe == "ensemble":
             self._check_ensemble()
-        elif self.members > 1 or self.word_dropout:
-            raise ValueError("only an ensemble has members and leaves out words: pass --preset text-ensemble")
+        elif self.members > 1:
+            raise ValueError("only an ensemble has members: pass --preset text-ensemble")
+        if self.word_dropout and self.recipe not in ("ensemble", "mixture"):
+            raise ValueError("only the recipes ensemble and mixture leave out words: pass --preset text-ensemble")
         return self
 
     def _check_ensemble(self) -> None:
@@ -150,14 +152,11 @@ class Configuration(BaseModel):
             raise ValueError(f"{self.members} members need as many filters of each width")
 
     def _check_distillation(self) -> None:
-        """Check what `model.training.student` needs: one bank, and an embedding that holds the rows of all its taps."""
-        if len(self.labels) != 2 or len(self.convolutions) != 1 or self.hidden_width:
-            raise ValueError("a distillation needs two labels, filters of one width and no hidden layer")
-        (convolution,) = self.convolutions
-        if self.embedding_width != convolution.width * convolution.filters:
-            raise ValueError(
-                "the embedding width of a distillation must be the width of its filters times their number"
-            )
+        """Check what `model.training.student` needs: an embedding that holds the rows of the taps of all banks."""
+        if len(self.labels) != 2 or self.hidden_width:
+            raise ValueError("a distillation needs two labels and no hidden layer")
+        if self.embedding_width != sum(bank.width * bank.filters for bank in self.convolutions):
+            raise ValueError("the embedding width of a distillation must be the sum of the widths of all its filters")
         if self.tokenizer != "words":
             raise ValueError(f"a distillation needs the tokenizer words, not {self.tokenizer}")
         if self.patience or self.class_weights != "none" or self.calibration != "none":
@@ -236,15 +235,19 @@ PRESETS: dict[str, Configuration] = {
         name="reviews",
         vocabulary_size=20_000,
         max_tokens=1000,
-        embedding_width=3 * 512,
-        convolutions=(Convolution(width=3, filters=512),),
+        embedding_width=128 + 2 * 96 + 3 * 160,
+        convolutions=tuple(
+            Convolution(width=width, filters=filters) for width, filters in ((1, 128), (2, 96), (3, 160))
+        ),
         hidden_width=0,
         embedding_dropout=0,
         hidden_dropout=0.3,
         optimizer="adagrad",
         learning_rate=0.05,
         batch_size=1,
-        epochs=5,
+        epochs=4,
+        min_precision=0.95,
+        word_dropout=0.1,
         recipe="mixture",
         mixture=Mixture(),
     ),

@@ -32,9 +32,11 @@ class Amount(BaseModel):
 
 
 class Mixture(Amount):
-    """The amount of every domain, and the share of unlabelled texts that are cut to a part in an epoch."""
+    """The amount of every domain, and how many texts are cut to a part in an epoch."""
 
     crops: float = Field(0.5, ge=0, le=1, description="Share of the unlabelled texts that are cut to a part.")
+    others: int = Field(40_000, ge=0, description="Other labelled texts, read with the teachers' answers.")
+    parts: int = Field(40_000, ge=0, description="Parts of the labelled texts, read with the teachers' answers.")
     without: tuple[str, ...] = Field((), description="Domains that are left out.")
     domains: dict[str, Amount] = Field({}, description="Domains with other amounts.")
 

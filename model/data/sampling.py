@@ -47,13 +47,17 @@ class Sampling:
                 drawn += [np.concatenate(turns)[:count]] if turns else []
         return generator.permutation(np.concatenate(drawn))
 
-    def all(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Draw labelled texts and unlabelled ones, in random order."""
-        drawn = [self.labelled(generator)]
+    def unlabelled(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Draw texts without a label."""
+        drawn = [np.empty(0, np.int64)]
         for number, name in enumerate(self.names):
             group = np.flatnonzero((self.domains == number) & (self.labels == UNLABELLED))
             drawn.append(generator.permutation(group)[: self.mixture.amount(name).unlabelled])
-        return generator.permutation(np.concatenate(drawn))
+        return np.concatenate(drawn)
+
+    def all(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Draw labelled texts and unlabelled ones, in random order."""
+        return generator.permutation(np.concatenate([self.labelled(generator), self.unlabelled(generator)]))
 
     def lines(self) -> Iterator[str]:
         """Yield the numbers of texts of each domain as lines for a terminal."""

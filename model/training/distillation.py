@@ -120,7 +120,6 @@ class _Logits:
 class Distillation:
     """Runs the stages on the same data. The labelled reviews come first."""
 
-    _cropped = _CROPPED
     _held_out_weights: Floats | None = None  # of the held-out reviews; None: all count the same
 
     def __init__(self, configuration: Configuration, texts: Texts, stages: Stages, progress: bool) -> None:
@@ -132,7 +131,7 @@ class Distillation:
         full = WordTokenizer.from_texts(self._counted(known), max(TEACHER_VOCABULARY_SIZE, size), max_tokens)
         self._teacher_words = full.words
         self._tokenizer = WordTokenizer(full.words[: size - RESERVED_IDS], max_tokens)
-        self._shape = InputShape.of(self._tokenizer, configuration.convolutions[0].width)
+        self._shape = InputShape.of(self._tokenizer, max(bank.width for bank in configuration.convolutions))
         self._reviews = [encoding.ids for encoding in full.encode_batch(known)]
         self._held_out = [encoding.ids for encoding in full.encode_batch(texts.held_out.texts)]
         self._labels = texts.labelled.labels.astype(np.float32)
@@ -140,16 +139,16 @@ class Distillation:
 
     def run(self) -> Distilled:
         """Run every stage."""
-        targets, part_answers = self._labels, None
-        if len(self._reviews) > len(self._labels):
-            targets, part_answers = self._taught()
+        targets, part_answers = self._taught()
         student, history = self._student(targets, part_answers)
         answers = self._weighted(self._held_out_logits(student))
         student.scale(float(answers.factors[0]), float(answers.offset))
         return Distilled(student, self._tokenizer, history)
 
-    def _taught(self) -> tuple[Floats, PartAnswers]:
+    def _taught(self) -> tuple[Floats, PartAnswers | None]:
         """Return the targets of all reviews, and a function that answers parts of unlabelled reviews."""
+        if len(self._reviews) == len(self._labels):
+            return self._labels, None
         first = self._logits(self._teacher("teacher-0", _FIRST, self._labels))
         vectors = self._vector_logits()
         targets = self._targets(first, vectors)
@@ -207,8 +206,18 @@ class Distillation:
         return texts
 
     def _order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Return the indices of the reviews that the student learns from in an epoch."""
+        """Return what the student learns from in an epoch, as `_lesson` understands it: indices of reviews."""
         return generator.permutation(len(self._reviews))
+
+    def _lesson(
+        self, place: int, targets: Floats, part_answers: PartAnswers | None, generator: np.random.Generator
+    ) -> tuple[Ids, float]:
+        """Return the ids of a review, or of a part of it, and the probability of label 1 that the student learns."""
+        ids = self._reviews[place]
+        if part_answers is None or place < len(self._labels) or generator.random() >= _CROPPED:
+            return ids, float(targets[place])
+        ids = crop(ids, generator)
+        return ids, part_answers(place, ids)
 
     def _generator(self, *stage: int) -> np.random.Generator:
         return np.random.default_rng((self._configuration.seed, *stage))
@@ -216,12 +225,10 @@ class Distillation:
     def _student(self, targets: Floats, part_answers: PartAnswers | None) -> tuple[Student, History]:
         """Train the student on the targets of all reviews and on the answers to parts of unlabelled reviews."""
         configuration = self._configuration
-        (convolution,) = configuration.convolutions
         student = Student(
             self._tokenizer.vocabulary_size,
             configuration.max_tokens,
-            convolution.width,
-            convolution.filters,
+            configuration.convolutions,
             self._generator(_STUDENT),
         )
         recorder, first = _Recorder(), 0
@@ -234,11 +241,8 @@ class Distillation:
             generator = self._generator(_STUDENT, epoch)
             order = self._order(generator)
             recorder.begin()
-            for index in self._bar(order, f"epoch {epoch + 1} of {configuration.epochs}", len(order)):
-                ids, target = self._reviews[index], float(targets[index])
-                if part_answers is not None and index >= len(self._labels) and generator.random() < self._cropped:
-                    ids = _crop(ids, generator)
-                    target = part_answers(index, ids)
+            for place in self._bar(order, f"epoch {epoch + 1} of {configuration.epochs}", len(order)):
+                ids, target = self._lesson(int(place), targets, part_answers, generator)
                 logit = student.learn(
                     self._read([ids])[0],
                     target,
@@ -326,7 +330,7 @@ def _measured(logits: npt.ArrayLike, targets: npt.ArrayLike) -> dict[str, float]
     return {"loss": float(np.mean(np.logaddexp(0, z) - p * z)), "accuracy": float(np.mean((z > 0) == (p > 0.5)))}
 
 
-def _crop(ids: Ids, generator: np.random.Generator) -> Ids:
+def crop(ids: Ids, generator: np.random.Generator) -> Ids:
     """Return a random part of a review, after the start id."""
     words = ids[1:]
     length = max(int(len(words) * generator.uniform(_SHORTEST_CROP, 1)), min(len(words), _FEWEST_WORDS))

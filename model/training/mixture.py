@@ -1,18 +1,23 @@
 """The recipe of the preset `reviews`: a distillation from texts of several domains.
 
-In every epoch, the teacher and the student read a sample with as many negative as positive texts of each domain, so
-they do not learn which domain is mostly positive. The teacher reads n-grams. A domain can have another teacher, a
-published model, and the student learns the mean of the log-odds of both.
+In every epoch, the teachers and the student read a sample with as many negative as positive texts of each domain, so
+they do not learn which domain is mostly positive. Two teachers learn the labels: logistic regression on n-grams, and a
+convolution with more filters and words than the student. Held-out texts decide the weights of their log-odds. A domain
+can have a third teacher, a published model. The student learns the labels, the teachers' answers to texts without a
+label, and their answers to parts of texts, so that it also knows short texts.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration, Convolution
 from sentiment_conv1d.model.data.sampling import Sampling
+from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.training.distillation import (
     Distillation,
     Distilled,
@@ -20,20 +25,34 @@ from sentiment_conv1d.model.training.distillation import (
     Ids,
     PartAnswers,
     Texts,
+    crop,
 )
 from sentiment_conv1d.model.training.domain_teacher import DomainTeacher
 from sentiment_conv1d.model.training.stages import Stages
+from sentiment_conv1d.model.training.student import Student
 from sentiment_conv1d.model.training.teacher import Teacher
 
 #: More buckets than for one domain, because there are more n-grams.
 _BUCKET_BITS = 24
 _TEACHER_EPOCHS = 4
 
+#: The convolution that teaches.
+_NETWORK_BANKS = tuple(Convolution(width=width, filters=filters) for width, filters in ((1, 128), (2, 128), (3, 192)))
+_NETWORK_VOCABULARY_SIZE = 30_000
+_NETWORK_DROPOUT = 0.5
+
 #: The share of the teacher of a domain in the log-odds that the student learns.
 _SHARE = 0.6
 
-#: Numbers that seed the generators of the vocabulary and of the teacher.
-_VOCABULARY, _TEACHER = 10, 11
+#: The share of the parts that have the length of a sentence, and that length in words. The others are longer.
+_SENTENCES = 0.5
+_SENTENCE = range(4, 26)
+
+#: A labelled review is also read with the teachers' answer instead of its label, or only a part of it is.
+_ANSWERED, _PART = 1, 2
+
+#: Numbers that seed the generators of the vocabulary and of the teachers.
+_VOCABULARY, _TEACHER, _NETWORK = 10, 11, 12
 
 
 def distill_mixture(
@@ -51,7 +70,7 @@ class MixtureDistillation(Distillation):
     ) -> None:
         self._sampling = sampling
         super().__init__(configuration, texts, stages, progress)
-        self._cropped = sampling.mixture.crops
+        self._network_shape = InputShape.of(self._tokenizer, max(bank.width for bank in _NETWORK_BANKS))
         self._held_out_weights = sampling.held_out_weights(texts.held_out.labels)
 
     def _counted(self, texts: list[str]) -> list[str]:
@@ -59,15 +78,44 @@ class MixtureDistillation(Distillation):
         return [texts[index] for index in self._sampling.all(generator)]
 
     def _order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        return self._sampling.all(generator)
+        """Return indices of reviews, plus `_ANSWERED` or `_PART` times the number of reviews: see `_lesson`."""
+        mixture, count = self._sampling.mixture, len(self._reviews)
+        labelled, unlabelled = self._sampling.labelled(generator), self._sampling.unlabelled(generator)
+        others = generator.permutation(np.setdiff1d(np.arange(len(self._labels)), labelled))[: mixture.others]
+        parts = generator.permutation(labelled)[: mixture.parts]
+        drawn = [labelled, unlabelled, others + _ANSWERED * count, parts + _PART * count]
+        return generator.permutation(np.concatenate(drawn))
 
-    def _taught(self) -> tuple[Floats, PartAnswers]:
-        teacher = self._ngram_teacher()
-        platt = self._weighted(teacher.predict(self._held_out))
+    def _lesson(
+        self, place: int, targets: Floats, part_answers: PartAnswers | None, generator: np.random.Generator
+    ) -> tuple[Ids, float]:
+        kind, index = divmod(place, len(self._reviews))
+        ids, target = self._reviews[index], float(targets[index])
+        is_unlabelled = index >= len(self._labels)
+        is_part = kind == _PART or (is_unlabelled and generator.random() < self._sampling.mixture.crops)
+        if is_part:
+            ids = _part(ids, generator)
+        if part_answers is not None and (is_part or kind == _ANSWERED):
+            target = part_answers(index, ids)
+        return self._without_words(ids, generator), target
+
+    def _without_words(self, ids: Ids, generator: np.random.Generator) -> Ids:
+        """Replace a share of the words by the unknown word, so that the network does not rely on single words."""
+        lost = generator.random(len(ids), np.float32) < self._configuration.word_dropout
+        lost[:1] = False  # the start of the text
+        return np.where(lost, np.int32(self._tokenizer.unknown_id), ids)
+
+    def _taught(self) -> tuple[Floats, PartAnswers | None]:
+        ngrams, network = self._ngram_teacher(), self._network_teacher()
+
+        def logits(reviews: Sequence[Ids]) -> tuple[Floats, Floats]:
+            return ngrams.predict(reviews), network.predict(self._read_for_network(reviews))
+
+        joint = self._weighted(*logits(self._held_out))
         domain_teachers = self._domain_teachers
 
         def answer(index: int, ids: Ids) -> float:
-            [logit] = platt.log_odds(teacher.predict([ids]))
+            [logit] = joint.log_odds(*logits([ids]))
             other = domain_teachers[self._sampling.domains[index]]
             if other is not None:
                 logit += _SHARE * (other.predict([ids])[0] - logit)
@@ -109,3 +157,47 @@ class MixtureDistillation(Distillation):
         else:
             teacher.restore(found)
         return teacher
+
+    def _network_teacher(self) -> Student:
+        """Train the convolution that teaches, or continue after the last epoch in its stage."""
+        generator = self._generator(_NETWORK)
+        network = Student(self._network_size, self._configuration.max_tokens, _NETWORK_BANKS, generator)
+        found = self._stages.read("network")
+        first = 0
+        if found is not None:
+            network.restore(found)
+            first = int(found["epochs"])
+        for epoch in range(first, _TEACHER_EPOCHS):
+            generator = self._generator(_NETWORK, epoch)
+            order = self._sampling.labelled(generator)
+            for index in self._bar(order, f"second teacher, epoch {epoch + 1} of {_TEACHER_EPOCHS}", len(order)):
+                [ids] = self._read_for_network([self._without_words(self._reviews[index], generator)])
+                network.learn(
+                    ids,
+                    float(self._labels[index]),
+                    learning_rate=self._configuration.learning_rate,
+                    dropout=_NETWORK_DROPOUT,
+                    generator=generator,
+                )
+            self._keep("network", {**network.state(), "epochs": np.array(epoch + 1)})
+        return network
+
+    @property
+    def _network_size(self) -> int:
+        """The number of ids that the convolution that teaches knows."""
+        return min(_NETWORK_VOCABULARY_SIZE, len(self._teacher_words) + RESERVED_IDS)
+
+    def _read_for_network(self, reviews: Sequence[Ids]) -> list[Ids]:
+        """Return the ids for the convolution that teaches. Short reviews get pad ids in front."""
+        size, unknown = self._network_size, np.int32(self._tokenizer.unknown_id)
+        return [self._network_shape.pad([np.where(ids < size, ids, unknown)])[0] for ids in reviews]
+
+
+def _part(ids: Ids, generator: np.random.Generator) -> Ids:
+    """Return a random part of a review, after the start id, often of the length of a sentence."""
+    if generator.random() >= _SENTENCES:
+        return crop(ids, generator)
+    words = ids[1:]
+    length = min(len(words), int(generator.integers(_SENTENCE.start, _SENTENCE.stop)))
+    start = generator.integers(len(words) - length + 1)
+    return np.concatenate([ids[:1], words[start : start + length]])

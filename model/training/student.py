@@ -8,12 +8,16 @@ adapts the learning rate of each number, so rare words learn as fast as frequent
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
+
+from sentiment_conv1d.model.configuration import Convolution
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -23,30 +27,44 @@ _EPSILON = 1e-8
 
 
 class Student:
-    """Filters of one width, global max pooling, a relu, and a dense layer that returns the log-odds of label 1."""
+    """Banks of filters, global max pooling, a relu, and a dense layer that returns the log-odds of label 1."""
 
     def __init__(
-        self, vocabulary_size: int, max_ids: int, width: int, filters: int, generator: np.random.Generator
+        self, vocabulary_size: int, max_ids: int, banks: Sequence[Convolution], generator: np.random.Generator
     ) -> None:
-        shape = (width, vocabulary_size, filters)
-        self.tables = generator.standard_normal(shape, np.float32) * np.float32(_INITIAL_DEVIATION)
+        shapes = [(bank.width, vocabulary_size, bank.filters) for bank in banks]
+        *starts, count = accumulate(map(math.prod, shapes), initial=0)
+        # One array, so that a step is one update: NumPy takes most of its time per call.
+        self._entries = generator.standard_normal(count, np.float32)
+        self._entries *= np.float32(_INITIAL_DEVIATION)
+        parts = np.split(self._entries, starts[1:])
+        self.tables = tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+        filters = sum(bank.filters for bank in banks)
         self.weights = generator.standard_normal(filters, np.float32) * np.float32(_INITIAL_DEVIATION)
         self.bias = np.zeros(1, np.float32)
         # Adagrad's sums of squared gradients.
-        self._squares = tuple(map(np.zeros_like, (self.tables, self.weights, self.bias)))
-        self._taps = np.arange(width)[:, np.newaxis]
+        self._squares = tuple(map(np.zeros_like, (self._entries, self.weights, self.bias)))
+        # A filter has an entry per tap. These are its tap, the entries per word, its place for id 0, and its filter.
+        per_tap = [
+            (bank, filter_, tap) for bank in range(len(banks)) for filter_, tap in np.ndindex(shapes[bank][::-2])
+        ]
+        self._taps = np.array([tap for _, _, tap in per_tap])
+        self._row_lengths = np.array([banks[bank].filters for bank, _, _ in per_tap])
+        self._first_entries = np.array(
+            [starts[bank] + tap * math.prod(shapes[bank][1:]) + filter_ for bank, filter_, tap in per_tap]
+        )
+        self._filters = np.repeat(np.arange(filters), [bank.width for bank in banks for _ in range(bank.filters)])
         # The operating system clears newly allocated memory, which would take as long as the rest of a step.
-        self._sums, self._looked_up = np.empty((2, max_ids, filters), np.float32)
+        self._sums = [np.empty((2, max_ids, bank.filters), np.float32) for bank in banks]
 
     @property
     def width(self) -> int:
-        """The number of words in a window."""
-        return len(self.tables)
+        """The number of words in the widest window."""
+        return max(map(len, self.tables))
 
     def predict(self, reviews: Sequence[Ids]) -> Floats:
         """Return the log-odds of label 1: float32 [reviews]."""
-        logits = [np.maximum(self._feature_map(ids).max(axis=0), 0) @ self.weights + self.bias[0] for ids in reviews]
-        return np.array(logits, np.float32)
+        return np.array([np.maximum(self._pooled(ids), 0) @ self.weights + self.bias[0] for ids in reviews], np.float32)
 
     def learn(
         self, ids: Ids, target: float, *, learning_rate: float, dropout: float, generator: np.random.Generator
@@ -55,23 +73,27 @@ class Student:
 
         `target` is the probability of label 1. `dropout` is the share of the pooled values that are set to 0.
         """
-        feature_map = self._feature_map(ids)
-        pooled = feature_map.max(axis=0)
+        feature_maps = [self._feature_map(bank, ids) for bank in range(len(self.tables))]
+        maxima = [feature_map.max(axis=0) for feature_map in feature_maps]
         # `feature_map.argmax(axis=0)` is the same, and takes twice as long.
-        winners = (feature_map == pooled).argmax(axis=0)
+        winners = np.concatenate(
+            [(feature_map == most).argmax(axis=0) for feature_map, most in zip(feature_maps, maxima, strict=True)]
+        )
+        pooled = np.concatenate(maxima)
         kept = (pooled > 0) & (generator.random(len(pooled), np.float32) >= dropout)
         pooled = np.where(kept, pooled / np.float32(1 - dropout), np.float32(0))
         logit = pooled @ self.weights + self.bias[0]
         error = expit(logit) - np.float32(target)
 
-        filters = np.flatnonzero(kept)
-        gradient = error / np.float32(1 - dropout) * self.weights[filters]
-        table_squares, weight_squares, bias_squares = self._squares
-        words = ids[winners[filters] + self._taps]
-        # Flat views, because NumPy takes less time for one index than for three.
-        place = (self._taps * self.tables.shape[1] + words) * self.tables.shape[2] + filters
-        _adagrad(self.tables.reshape(-1), table_squares.reshape(-1), place, gradient, learning_rate)
-        _adagrad(self.weights, weight_squares, filters, error * pooled[filters], learning_rate)
+        gradient = error / np.float32(1 - dropout) * self.weights
+        entry_squares, weight_squares, bias_squares = self._squares
+        changed = np.flatnonzero(kept[self._filters])
+        filters = self._filters[changed]
+        words = ids[winners[filters] + self._taps[changed]]
+        place = self._first_entries[changed] + words * self._row_lengths[changed]
+        _adagrad(self._entries, entry_squares, place, gradient[filters], learning_rate)
+        kept_filters = np.flatnonzero(kept)
+        _adagrad(self.weights, weight_squares, kept_filters, error * pooled[kept_filters], learning_rate)
         _adagrad(self.bias, bias_squares, 0, error, learning_rate)
         return float(logit)
 
@@ -82,12 +104,12 @@ class Student:
 
     def state(self) -> dict[str, Floats]:
         """Return the arrays of a checkpoint by name."""
-        table_squares, weight_squares, bias_squares = self._squares
+        entry_squares, weight_squares, bias_squares = self._squares
         return {
-            "tables": self.tables,
+            "entries": self._entries,
             "weights": self.weights,
             "bias": self.bias,
-            "table_squares": table_squares,
+            "entry_squares": entry_squares,
             "weight_squares": weight_squares,
             "bias_squares": bias_squares,
         }
@@ -97,13 +119,18 @@ class Student:
         for name, array in self.state().items():
             array[...] = state[name]
 
-    def _feature_map(self, ids: Ids) -> Floats:
-        """Return the feature map, float32 [windows, filters]. The next call overwrites it."""
-        first, *others = _taps(ids, len(self.tables))
-        sums, looked_up = self._sums[: len(first)], self._looked_up[: len(first)]
+    def _pooled(self, ids: Ids) -> Floats:
+        """Return the maximum of each filter over the text: float32 [filters]."""
+        return np.concatenate([self._feature_map(bank, ids).max(axis=0) for bank in range(len(self.tables))])
+
+    def _feature_map(self, bank: int, ids: Ids) -> Floats:
+        """Return the feature map of a bank, float32 [windows, filters]. The next call overwrites it."""
+        tables, (sums, looked_up) = self.tables[bank], self._sums[bank]
+        first, *others = _taps(ids, len(tables))
+        sums, looked_up = sums[: len(first)], looked_up[: len(first)]
         # With the default mode, NumPy would write to a buffer and copy it to `out`.
-        np.take(self.tables[0], first, axis=0, out=sums, mode="clip")
-        for table, words in zip(self.tables[1:], others, strict=True):
+        np.take(tables[0], first, axis=0, out=sums, mode="clip")
+        for table, words in zip(tables[1:], others, strict=True):
             np.take(table, words, axis=0, out=looked_up, mode="clip")
             sums += looked_up
         return sums

@@ -268,7 +268,7 @@ def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) 
         evaluation = Evaluation(work.label_names, work.test.labels, outputs, decision.threshold)
     return _Trained(
         configuration=configuration,
-        model=network.of_tables(configuration, [student.tables], student.weights[:, np.newaxis], student.bias),
+        model=network.of_tables(configuration, student.tables, student.weights[:, np.newaxis], student.bias),
         tokenizer=distilled.tokenizer,
         decision=decision,
         evaluation=evaluation,

@@ -64,8 +64,8 @@ def test_invalid_numbers(field: str, value: Any, message: str) -> None:
     [
         ({"labels": ("bad", "fair", "good")}, "two labels"),
         ({"hidden_width": 5}, "no hidden layer"),
-        ({"convolutions": ({"width": 2}, {"width": 3})}, "filters of one width"),
-        ({"embedding_width": 50}, "width of its filters times their number"),
+        ({"convolutions": ({"width": 2}, {"width": 3})}, "sum of the widths of all its filters"),
+        ({"embedding_width": 50}, "sum of the widths of all its filters"),
         ({"tokenizer": "characters:1-2"}, "needs the tokenizer words"),
         ({"patience": 2}, "no patience"),
         ({"class_weights": "balanced"}, "no class weights"),
@@ -73,7 +73,7 @@ def test_invalid_numbers(field: str, value: Any, message: str) -> None:
     ],
 )
 def test_invalid_distillations(changes: dict[str, Any], message: str) -> None:
-    """A distillation that is not one bank of tables is refused."""
+    """A distillation that cannot be trained as look-up tables is refused."""
     with pytest.raises(ValidationError, match=message):
         Configuration.model_validate(PRESETS["accurate"].model_dump() | changes)
 

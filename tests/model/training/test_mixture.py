@@ -20,8 +20,8 @@ from tests.tiny import write_reviews
 
 FLAGS = (
     *("--preset", "reviews"),
-    *("--convolutions", "2:6"),
-    *("--embedding-width", "12"),
+    *("--convolutions", "1:4,2:6"),
+    *("--embedding-width", "16"),
     *("--vocabulary-size", "40"),
     *("--max-tokens", "14"),
     *("--epochs", "3"),
@@ -96,7 +96,7 @@ def test_run(run_path: Path) -> None:
     assert [row["epoch"] for row in epochs] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("stage", ["teacher", "answers", "student"])
+@pytest.mark.parametrize("stage", ["teacher", "network", "answers", "student"])
 def test_resumed_training(
     stage: str,
     run_path: Path,
