@@ -24,7 +24,11 @@ from sentiment_conv1d.service.__main__ import parser as service_commands
 from tests.processes import PROJECT, ServerProcess, run
 
 README = (PROJECT / "README.md").read_text()
-PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+DOCS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+PAGES = [*DOCS, PROJECT / "CONTRIBUTING.md", PROJECT / "SECURITY.md", PROJECT / "CHANGELOG.md"]
+
+#: The most words of the README and `docs/`. Whoever adds some shortens others.
+MAX_WORDS = 28_500
 
 REQUESTS = re.findall(r"^\$ (curl .*)\n(.*)$", README, re.MULTILINE)
 
@@ -93,11 +97,25 @@ def test_commands_exist(page: Path) -> None:
         )
 
 
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every link to a file of the project leads to an existing file."""
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    """Every link to a file of the project leads to an existing file, and to a heading in it."""
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text()):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
+
+
+def test_docs_are_short() -> None:
+    """The README and the pages of `docs/` have at most `MAX_WORDS` words, without the borders of tables."""
+    words = [word for page in DOCS for word in page.read_text().split() if re.search(r"\w", word)]
+    assert len(words) <= MAX_WORDS
 
 
 def test_python() -> None:
