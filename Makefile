@@ -52,7 +52,7 @@ interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in
 loadtest: $(VENV)/.loadtest $(OPERATOR)  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
 
-benchmarks: $(VENV)/.dev $(OPERATOR)  ## measure all numbers in the documentation (half an hour): make benchmarks ARGS=serving
+benchmarks: $(VENV)/.dev $(OPERATOR)  ## run all benchmarks and print their tables (half an hour): make benchmarks ARGS=serving
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 compare: $(VENV)/.dev $(OPERATOR)  ## install other model servers separately and measure them: make compare ARGS="--rounds 1"

@@ -1,4 +1,4 @@
 """Compares this service with typical applications, and with servers that only return a constant.
 
-`python -m benchmarks` prints every number in the documentation, as Markdown.
+`python -m benchmarks` prints their tables as Markdown.
 """

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures every number in the documentation, and prints the tables of its pages.
+"""`python -m benchmarks`: runs the benchmarks and prints their tables, parts of which the documentation shows.
 
 The sections run one after the other, each in its own process. `python -m benchmarks.SECTION` runs a single section and
 has its own flags. Run all sections on an idle machine, and replace the tables of a page together, so that its
@@ -28,7 +28,7 @@ class Section(NamedTuple):
 
 
 SECTIONS = {
-    "serving": Section(("performance.md", "deployment.md"), ("--rounds", "1", "--seconds", "1", "--count", "256")),
+    "serving": Section(("performance.md",), ("--rounds", "1", "--seconds", "1", "--count", "256")),
     "capacity": Section(("deployment.md",), ("--smoke",)),
     "other_servers": Section(("performance.md",), ("--rounds", "1", "--seconds", "1")),
     "costs": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
