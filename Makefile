@@ -9,7 +9,10 @@ ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
 
-.PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages lint format train \
+# onnxruntime-node, for the application in Node that benchmarks compare the service with.
+BASELINE_MODULES := benchmarks/baselines/node/node_modules
+
+.PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node lint format train \
 	train-accurate train-reviews export model-image requirements check-arm64 audit sbom dist stubs build/package clean
 
 # The native operator, which is optional: without a compiler, this prints a line and does nothing.
@@ -52,10 +55,10 @@ interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in
 loadtest: $(VENV)/.loadtest $(OPERATOR)  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
 
-benchmarks: $(VENV)/.dev $(OPERATOR)  ## run all benchmarks and print their tables (half an hour): make benchmarks ARGS=serving
+benchmarks: $(VENV)/.dev $(OPERATOR) $(BASELINE_MODULES)  ## run all benchmarks and print their tables (half an hour): make benchmarks ARGS=serving
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-compare: $(VENV)/.dev $(OPERATOR)  ## install other model servers separately and measure them: make compare ARGS="--rounds 1"
+compare: $(VENV)/.dev $(OPERATOR) $(BASELINE_MODULES)  ## install other model servers separately and measure them: make compare ARGS="--rounds 1"
 	$(BIN)/python -m benchmarks.other_servers --install
 	$(BIN)/python -m benchmarks.other_servers $(ARGS)
 
@@ -118,11 +121,17 @@ endef
 debian:  ## install the tests' Debian packages, if run as root with apt
 	$(call APT_INSTALL,$(DEBIAN_PACKAGES))
 
+node:  ## install Node and npm, in the same way
+	$(call APT_INSTALL,nodejs npm)
+
 interop-packages:  ## install the clients' Debian packages, in the same way
 	$(call APT_INSTALL,$(INTEROP_PACKAGES))
 
-$(NODE_MODULES): $(NODE_MODULES:node_modules=package-lock.json) | interop-packages
-	@cd $(@D) && npm ci --silent && touch node_modules || echo 'npm could not install the packages: tests with Node are skipped'
+$(NODE_MODULES): | interop-packages
+$(BASELINE_MODULES): | node
+$(NODE_MODULES) $(BASELINE_MODULES): %/node_modules: %/package-lock.json
+	@cd $(@D) && npm ci --silent --ignore-scripts && touch node_modules || \
+		echo 'npm could not install the packages: what needs Node is skipped'
 
 format: $(VENV)/.dev  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
@@ -239,7 +248,7 @@ stubs: $(VENV)/.dev $(LAYOUT)  ## generate code from the .proto files
 	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --descriptor_set_out=protos/external.binpb $(EXTERNAL)
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) $(OPERATOR) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) $(BASELINE_MODULES) $(OPERATOR) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		$(MESSAGE_TYPES) $(LAYOUT)
 
 $(VENV)/bin/python:

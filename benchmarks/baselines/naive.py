@@ -6,6 +6,7 @@ Gather, Conv, Relu, GlobalMaxPool, two Gemm, sigmoid. `benchmarks.baselines.appl
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,13 @@ def unfolded_graph(folded: onnx.ModelProto, sequence_length: int | str = MAX_TOK
         [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def save_unfolded(folder: Path, sequence_length: int | str) -> Path:
+    """Save the unfolded graph and the tokenizer of the shipped model, and return the folder."""
+    onnx.save(unfolded_graph(onnx.load(ARTIFACT / "model.onnx"), sequence_length), folder / "model.onnx")
+    shutil.copy(ARTIFACT / "tokenizer.json", folder)
+    return folder
 
 
 class Naive:

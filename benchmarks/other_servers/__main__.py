@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import onnx
-
 from benchmarks import rest
-from benchmarks.baselines.naive import ARTIFACT, MAX_TOKENS, Naive, unfolded_graph
+from benchmarks.baselines.naive import ARTIFACT, MAX_TOKENS, Naive, save_unfolded
 from benchmarks.markdown import circumstances
 from benchmarks.other_servers import environments
 from benchmarks.other_servers.environments import NotInstalled
@@ -105,8 +102,12 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
     absent: dict[str, str] = {}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
-        model = ARTIFACT if options.pipeline == FOLDED else save_unfolded(scratch, options.pipeline)
-        targets = references(options.workers)
+        competent, naive = scratch / COMPETENT, scratch / NAIVE
+        for path, sequence_length in ((competent, "time"), (naive, MAX_TOKENS)):
+            path.mkdir()
+            save_unfolded(path, sequence_length)
+        model = {COMPETENT: competent, NAIVE: naive, FOLDED: ARTIFACT}[options.pipeline]
+        targets = references(options.workers, competent)
         for other in others:
             try:
                 targets.append(target_of(other, options.workers, model, scratch))
@@ -127,14 +128,6 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
         options.json.write_text(document(measured, absent, about))
     if options.plot:
         save_plot(measured, options.plot)
-
-
-def save_unfolded(folder: Path, pipeline: str) -> Path:
-    """Save the unfolded graph of the competent or the naive application."""
-    sequence_length = "time" if pipeline == COMPETENT else MAX_TOKENS
-    onnx.save(unfolded_graph(onnx.load(ARTIFACT / "model.onnx"), sequence_length), folder / "model.onnx")
-    shutil.copy(ARTIFACT / "tokenizer.json", folder)
-    return folder
 
 
 class Comparison:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import rest
+from benchmarks.baselines import node
 from benchmarks.other_servers import environments
 from benchmarks.rest import Form
 from benchmarks.serving.__main__ import make_servers
-from benchmarks.serving.cases import COMPETENT, NAIVE, SERVICE
+from benchmarks.serving.cases import COMPETENT, NAIVE, NODE, SERVICE
 from loadtest.errors import LoadTestError
 from loadtest.processes import Server
 
@@ -96,10 +97,13 @@ OTHER_SERVERS = (
 )
 
 
-def references(workers: int) -> list[Target]:
-    """Return this service and the applications."""
+def references(workers: int, model: Path) -> list[Target]:
+    """Return this service and the applications, with that in Node if it is installed: see `node.make_server`."""
     servers = {server.name: server for server in make_servers(workers)}
-    return [Target(name, servers[name], rest.PREDICT, _scored) for name in (SERVICE, COMPETENT, NAIVE)]
+    if node.is_installed():
+        servers[NODE] = node.make_server(NODE, workers, model)
+    names = [name for name in (SERVICE, COMPETENT, NODE, NAIVE) if name in servers]
+    return [Target(name, servers[name], rest.PREDICT, _scored) for name in names]
 
 
 def target_of(other: OtherServer, workers: int, model: Path, scratch: Path) -> Target:

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import rest, rpc
+from benchmarks.baselines import node
 from benchmarks.baselines.applications import make_competent
-from benchmarks.baselines.naive import ARTIFACT, Naive
+from benchmarks.baselines.naive import ARTIFACT, Naive, save_unfolded
 from benchmarks.markdown import circumstances
 from benchmarks.rest import Load, Script
 from benchmarks.serving.cases import (
@@ -30,6 +31,7 @@ from benchmarks.serving.cases import (
     MANY_AND_GRPC,
     METHODS,
     NAIVE,
+    NODE,
     ONE_BY_ONE,
     QUANTIZED,
     SERVICE,
@@ -75,11 +77,15 @@ def main() -> None:
     quantized = Classifier(read_artifact(QUANTIZED_ARTIFACT))
     classifiers = Classifiers(Classifier(artifact), quantized, make_competent(), Naive())
     with ExitStack() as stack:
-        generator = Generator(kinds, Path(stack.enter_context(tempfile.TemporaryDirectory())), options.seconds)
-        servers = {server.name: stack.enter_context(server) for server in make_servers(options.workers)}
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        generator = Generator(kinds, folder, options.seconds)
+        measured_servers = make_servers(options.workers)
+        if node.is_installed():
+            measured_servers.append(node.make_server(NODE, options.workers, save_unfolded(folder, "time")))
+        servers = {server.name: stack.enter_context(server) for server in measured_servers}
 
         def measure(cases: Iterable[Case], which: str) -> None:
-            for case in cases:
+            for case in [case for case in cases if case.server in servers]:
                 print(f"\r{which}: {', '.join(map(str, case)):60}", end="", file=sys.stderr, flush=True)
                 measured.loads[case].append(generator.run(servers[case.server], case))
 
@@ -111,7 +117,7 @@ def make_service(name: str, workers: int, model: str = ARTIFACT.parent.name) -> 
 
 
 def make_servers(workers: int) -> list[Server]:
-    """Return all measured servers."""
+    """Return all measured servers, except for Node's."""
     uvicorn = ("-m", "uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error")
     return [
         make_service(SERVICE, workers),

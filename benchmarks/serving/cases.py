@@ -8,7 +8,7 @@ from benchmarks import rest
 
 #: Servers.
 SERVICE, QUANTIZED, ALONE = "this service", "this service, 8 bits", "this service, one worker"
-COMPETENT, NAIVE = "competent", "naive"
+COMPETENT, NODE, NAIVE = "competent", "Node", "naive"
 ASGI, FASTAPI, GRPC = "constant, ASGI", "constant, FastAPI", "constant, gRPC"
 
 #: Kinds of texts.
@@ -43,7 +43,7 @@ class Case(NamedTuple):
 
 
 #: Servers that get the same requests over the same number of connections.
-_COMPARED = (SERVICE, QUANTIZED, COMPETENT, NAIVE, ASGI)
+_COMPARED = (SERVICE, QUANTIZED, COMPETENT, NODE, NAIVE, ASGI)
 
 #: The cases of a round, in order. A round is short, so that all cases run under the same conditions. Between the two
 #: groups, the cost of a text in process is measured, which both are compared with.

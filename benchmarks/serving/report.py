@@ -18,6 +18,7 @@ from benchmarks.serving.cases import (
     FASTAPI,
     GRPC,
     NAIVE,
+    NODE,
     QUANTIZED,
     SERVICE,
     SHORT,
@@ -82,7 +83,8 @@ def _ratios(measured: Measurements) -> str:
                 f"texts/s at 32 connections: {ours} / {theirs}": ratio(
                     rounds("rate", server, "REST", kind, 32), rounds("rate", theirs, "REST", kind, 32)
                 )
-                for theirs in (COMPETENT, NAIVE)
+                for theirs in (COMPETENT, NODE, NAIVE)
+                if Case(theirs, "REST", kind, 32) in measured.loads
                 for ours, server in (("service", SERVICE), ("8 bits", QUANTIZED))
             },
             "CPU per request: 8 bits / float32": ratio(

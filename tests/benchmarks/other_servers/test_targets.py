@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.baselines.naive import Naive
+from benchmarks.baselines import node
+from benchmarks.baselines.naive import ARTIFACT, Naive, save_unfolded
 from benchmarks.other_servers import environments
 from benchmarks.other_servers.environments import NotInstalled
 from benchmarks.other_servers.targets import OTHER_SERVERS, OtherServer, Target, references, target_of
+from benchmarks.serving.cases import NODE
 from loadtest.errors import LoadTestError
 
 TEXTS = ["What a wonderful film.", "dull " * 500, ""]
@@ -17,7 +19,7 @@ TEXTS = ["What a wonderful film.", "dull " * 500, ""]
 @pytest.fixture(scope="module")
 def service() -> Iterator[Target]:
     """Start this service as for a measurement."""
-    service, *_ = references(workers=1)
+    service, *_ = references(1, ARTIFACT)
     with service.server:
         yield service
 
@@ -26,6 +28,16 @@ def test_correct_answers(service: Target) -> None:
     """The check accepts the probabilities of the naive application."""
     naive = Naive()
     service.check({text: naive.predict(text) for text in TEXTS})
+
+
+def test_node(tmp_path: Path) -> None:
+    """The application in Node returns the probabilities of the naive application, with a process on each port."""
+    if not node.is_installed():
+        pytest.skip("make compare has not installed onnxruntime-node")
+    naive = Naive()
+    [target] = [each for each in references(2, save_unfolded(tmp_path, "time")) if each.title == NODE]
+    with target.server:
+        target.check({text: naive.predict(text) for text in TEXTS})
 
 
 def test_wrong_answer(service: Target) -> None:
