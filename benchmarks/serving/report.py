@@ -87,6 +87,14 @@ def _ratios(measured: Measurements) -> str:
                 if Case(theirs, "REST", kind, 32) in measured.loads
                 for ours, server in (("service", SERVICE), ("8 bits", QUANTIZED))
             },
+            **{
+                f"CPU per request: {ours} / {theirs}": ratio(
+                    rounds("cpu", server, "REST", kind, 32), rounds("cpu", theirs, "REST", kind, 32)
+                )
+                for theirs in (COMPETENT, NODE)
+                if Case(theirs, "REST", kind, 32) in measured.loads
+                for ours, server in (("service", SERVICE), ("8 bits", QUANTIZED))
+            },
             "CPU per request: 8 bits / float32": ratio(
                 rounds("cpu", QUANTIZED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)
             ),

@@ -56,6 +56,7 @@ def test_files_of_servers() -> None:
         "classifier",
         "cuda",
         "helm",
+        "mutants",
         "sbom",
         "test-frames",
         "test-ray",
