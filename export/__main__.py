@@ -19,6 +19,7 @@ from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import FOLDER
 from sentiment_conv1d.model.commands.parser import Parser, next_command
+from sentiment_conv1d.model.commands.quiet import quiet_tensorflow
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.data import BadDataError, DataError
 from sentiment_conv1d.model.data.flags import (
@@ -31,7 +32,6 @@ from sentiment_conv1d.model.data.flags import (
 )
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.manifest import MAX_NOTES, NOT_COMPARED, License, Sample
-from sentiment_conv1d.model.quiet import quiet_tensorflow
 from sentiment_conv1d.model.run import RunError
 from sentiment_conv1d.model.tables.format import read_format
 

@@ -36,6 +36,9 @@ class Convolution(BaseModel):
     width: int = Field(3, ge=1, description="Words under the filter at one position.")
     filters: int = Field(250, ge=1, description="Filters of this width.")
 
+    def __str__(self) -> str:
+        return f"{self.width}:{self.filters}"
+
 
 class Configuration(BaseModel):
     """Embedding -> one or several Conv1D in parallel -> global max pooling -> dense -> sigmoid or softmax."""

@@ -19,7 +19,7 @@ from loadtest.__main__ import parser as loadtest_commands
 from sentiment_conv1d.__main__ import GROUPS
 from sentiment_conv1d.__main__ import parser as package_commands
 from sentiment_conv1d.export.__main__ import parser as export_command
-from sentiment_conv1d.model.__main__ import parser as training_commands
+from sentiment_conv1d.model.command_line import parser as training_commands
 from sentiment_conv1d.service.__main__ import parser as service_commands
 from tests.processes import PROJECT, ServerProcess, run
 

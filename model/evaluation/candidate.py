@@ -47,5 +47,4 @@ def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -
 def _evaluate_run(run: Run, examples: Examples, progress: bool) -> Evaluation:
     from sentiment_conv1d.model.evaluation import trained  # an artifact needs no TensorFlow
 
-    labels, threshold = run.configuration.labels, run.decision.threshold
-    return trained.evaluate(trained.load(run), run.tokenizer, labels, examples, progress, threshold)
+    return trained.evaluate_run(run, examples, progress)

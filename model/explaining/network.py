@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
+
+from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.explaining.tables import QuantizedTables, Tables
-from sentiment_conv1d.model.layers import Bank, Head, Weights
+from sentiment_conv1d.model.layers import Bank, Dense, Head, Weights
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,25 @@ class Network:
                 break
             number -= len(bank.bias)
         return bank, number + sum(len(each.bias) for each in self.banks[:place] if each.width == bank.width)
+
+
+def from_keras(model: Any, configuration: Configuration) -> Network:
+    """Return the weights of a Keras model that `model.training.network` built.
+
+    Keras raises `ValueError` if the model does not have one of the layers.
+    """
+
+    def weights(layer: str) -> tuple[Weights, Weights]:
+        kernel, bias = model.get_layer(layer).get_weights()
+        return np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
+
+    names = [f"convolution_{convolution.width}" for convolution in configuration.convolutions]
+    banks = tuple(Bank(*weights(name), ("Relu",)) for name in names)
+    hidden = [Dense(*weights("hidden"), ("Relu",))] if configuration.hidden_width else []
+    (embedding,) = model.get_layer("embedding").get_weights()
+    return Network(
+        np.asarray(embedding, np.float32),
+        banks,
+        (*hidden, Dense(*weights("probabilities"), ())),
+        configuration.activation.capitalize(),
+    )

@@ -28,10 +28,10 @@ from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
 from sentiment_conv1d.model.data import Examples
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import WordTokenizer
-from sentiment_conv1d.model.training.document_vectors import DocumentVectors
 from sentiment_conv1d.model.training.stages import Arrays, Stages
 from sentiment_conv1d.model.training.student import Student
-from sentiment_conv1d.model.training.teacher import Teacher
+from sentiment_conv1d.model.training.teachers.document_vectors import DocumentVectors
+from sentiment_conv1d.model.training.teachers.teacher import Teacher
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]

@@ -27,10 +27,10 @@ from sentiment_conv1d.model.training.distillation import (
     Texts,
     crop,
 )
-from sentiment_conv1d.model.training.domain_teacher import DomainTeacher
 from sentiment_conv1d.model.training.stages import Stages
 from sentiment_conv1d.model.training.student import Student
-from sentiment_conv1d.model.training.teacher import Teacher
+from sentiment_conv1d.model.training.teachers.domain_teacher import DomainTeacher
+from sentiment_conv1d.model.training.teachers.teacher import Teacher
 
 #: More buckets than for one domain, because there are more n-grams.
 _BUCKET_BITS = 24

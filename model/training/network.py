@@ -8,8 +8,7 @@ import keras
 import numpy as np
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
-from sentiment_conv1d.model.explaining.network import Network
-from sentiment_conv1d.model.layers import Bank, Dense, Weights
+from sentiment_conv1d.model.layers import Weights
 from sentiment_conv1d.model.training.embeddings import Vectors
 
 _OPTIMIZERS = {
@@ -69,25 +68,6 @@ def divide_logits(model: keras.Model, temperature: float) -> None:
     """Fold a temperature into the last layer: dividing its weights and biases by it divides the logits."""
     layer = model.get_layer("probabilities")
     layer.set_weights([array / temperature for array in layer.get_weights()])
-
-
-def arrays(model: keras.Model, configuration: Configuration) -> Network:
-    """Return the weights of a network that `build` made, for explanations of its answers."""
-
-    def weights(layer: str) -> tuple[Weights, Weights]:
-        kernel, bias = model.get_layer(layer).get_weights()
-        return np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
-
-    names = [f"convolution_{convolution.width}" for convolution in configuration.convolutions]
-    banks = tuple(Bank(*weights(name), ("Relu",)) for name in names)
-    hidden = [Dense(*weights("hidden"), ("Relu",))] if configuration.hidden_width else []
-    (embedding,) = model.get_layer("embedding").get_weights()
-    return Network(
-        np.asarray(embedding, np.float32),
-        banks,
-        (*hidden, Dense(*weights("probabilities"), ())),
-        configuration.activation.capitalize(),
-    )
 
 
 def of_tables(configuration: Configuration, tables: Sequence[Weights], kernel: Weights, bias: Weights) -> keras.Model:

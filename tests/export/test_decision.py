@@ -17,9 +17,9 @@ from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.trained import encode, load
+from sentiment_conv1d.model.explaining.network import from_keras
 from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.run import read_run
-from sentiment_conv1d.model.training import network
 from sentiment_conv1d.protos.inference_pb2 import InferTensorContents, ModelInferRequest
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictRequest
 from sentiment_conv1d.service.inference.classifier import Classifier
@@ -93,7 +93,7 @@ def test_served_model(run: Path, artifact: Artifact) -> None:
 def test_report(run: Path, artifact: Artifact) -> None:
     """Words, places and shares from the Keras model are the same as from the served graph."""
     trained = read_run(run)
-    weights = network.arrays(load(trained), trained.configuration)
+    weights = from_keras(load(trained), trained.configuration)
     words = explain_words(weights, trained.tokenizer, TEXT, unit=0)
     classifier = Classifier(artifact)
     [encoding] = classifier.encode([TEXT])

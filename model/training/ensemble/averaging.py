@@ -30,6 +30,7 @@ from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.training.ensemble.members import Ensemble, Floats, Ids
 from sentiment_conv1d.model.training.fitting import LEAST_GAIN, TrainingError, class_weights
+from sentiment_conv1d.model.training.initial import EarlierEnsemble
 from sentiment_conv1d.model.training.stages import Stages
 
 History = dict[str, list[dict[str, float]]]
@@ -57,15 +58,35 @@ class Averaged:
 
 
 def average(
-    configuration: Configuration, labelled: Examples, held_out: Examples | None, stages: Stages, progress: bool
+    configuration: Configuration,
+    labelled: Examples,
+    held_out: Examples | None,
+    stages: Stages,
+    progress: bool,
+    earlier: EarlierEnsemble | None = None,
 ) -> Averaged:
-    """Train an ensemble. Without held-out texts, it is trained for all epochs. Raises `TrainingError`."""
+    """Train an ensemble, which starts as `earlier` if it is given. Without held-out texts, it trains for all epochs.
+
+    Raises `TrainingError`.
+    """
     if held_out is None:
-        return _Training(configuration, labelled, None, stages, "all", progress).run(configuration.epochs)
-    chosen = _Training(configuration, labelled, held_out, stages, "part", progress).run(configuration.epochs)
+        return _Training(configuration, labelled, None, stages, "all", progress, earlier).run(configuration.epochs)
+    chosen = choose(configuration, labelled, held_out, stages, progress, earlier)
     epochs = chosen.best_epoch or configuration.epochs
-    final = _Training(configuration, labelled.joined(held_out), None, stages, "all", progress).run(epochs)
+    final = _Training(configuration, labelled.joined(held_out), None, stages, "all", progress, earlier).run(epochs)
     return Averaged(final.ensemble, final.tokenizer, chosen.history, chosen.best_epoch, chosen.held_out)
+
+
+def choose(
+    configuration: Configuration,
+    labelled: Examples,
+    held_out: Examples,
+    stages: Stages,
+    progress: bool,
+    earlier: EarlierEnsemble | None = None,
+) -> Averaged:
+    """Train an ensemble without the held-out texts, and choose its best epoch on them. Raises `TrainingError`."""
+    return _Training(configuration, labelled, held_out, stages, "part", progress, earlier).run(configuration.epochs)
 
 
 class _Training:
@@ -79,10 +100,11 @@ class _Training:
         stages: Stages,
         stage: str,
         progress: bool,
+        earlier: EarlierEnsemble | None,
     ) -> None:
         self._configuration = configuration
         self._stages, self._stage, self._progress = stages, stage, progress
-        self._tokenizer = learn(configuration, examples.texts)
+        self._tokenizer = learn(configuration, examples.texts, () if earlier is None else earlier.words)
         self._labels = examples.labels
         self._targets = _targets(examples.labels, configuration.outputs)
         self._weights = dict.fromkeys(range(len(configuration.labels)), 1.0)
@@ -95,6 +117,8 @@ class _Training:
             configuration.members,
             self._generator(),
         )
+        if earlier is not None:
+            earlier.set_weights(self._ensemble)
         self._texts = _encode(self._tokenizer, self._ensemble, examples.texts)
         self._held_out = None
         if held_out is not None:

@@ -116,6 +116,16 @@ class Ensemble:
         for name, array in self.weights_by_name().items():
             array[...] = weights[name]
 
+    def set_mean(self, tables: Sequence[Floats], kernel: Floats, bias: Floats) -> None:
+        """Set the filters of all members, and let each compute with its own what adds up to the mean logits.
+
+        `tables` are [width, vocabulary, filters] for each bank, and `kernel` and `bias` are those of `dense`.
+        """
+        for own, given in zip(self.tables, tables, strict=True):
+            own[...] = given
+        self.weights[...] = kernel * np.float32(len(self.biases))
+        self.biases[...] = bias
+
     def restore(self, state: Mapping[str, Floats]) -> None:
         """Copy a state into the ensemble."""
         for name, array in self.state().items():

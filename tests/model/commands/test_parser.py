@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.__main__ import GROUPS, parser
-from sentiment_conv1d.model.__main__ import parser as training_parser
+from sentiment_conv1d.model.command_line import parser as training_parser
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.parser import next_command, suggestion
 from sentiment_conv1d.model.configuration import Configuration

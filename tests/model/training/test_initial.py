@@ -145,6 +145,67 @@ def test_missing_labels(
     assert "the training texts have no text with the label bad, good, so-so of" in capsys.readouterr().err
 
 
+ENSEMBLE = (
+    *("--preset", "text-ensemble"),
+    *("--convolutions", "1:6,2:6"),
+    *("--members", "2"),
+    *("--vocabulary-size", "60"),
+    *("--max-tokens", "14"),
+    *("--epochs", "6"),
+    *("--validation-fraction", "0.3"),
+)
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a run with the default recipe."""
+    folder = tmp_path_factory.mktemp("ensemble")
+    data = write_reviews(folder / "reviews.csv", count=120)
+    assert main(["train", "--data", str(data), "--out", str(folder / "run"), *ENSEMBLE]) == 0
+    return folder / "run"
+
+
+def test_ensemble(ensemble: Path, tmp_path: Path) -> None:
+    """A run of the default recipe starts with the weights of the earlier one, and gives the same when repeated."""
+    later = write_reviews(tmp_path / "later.csv", count=240)  # half of them are those of the earlier run
+    flags = ("--learning-rate", "1e-12", "--test-fraction", "0.5", "--calibration", "none", "--seed", "7")
+    for name in ("run", "again"):
+        assert continued(ensemble, later, tmp_path / name, *flags) == 0
+    start, run = read_run(ensemble), read_run(tmp_path / "run")
+    assert run.tokenizer.words[: len(start.tokenizer.words)] == start.tokenizer.words
+    assert outputs(run) == pytest.approx(outputs(start), abs=1e-5)
+    assert np.array_equal(outputs(run), outputs(read_run(tmp_path / "again")))
+    assert run.trained_on is not None and start.trained_on is not None
+    assert set(start.trained_on.digests) < set(run.trained_on.digests)
+    assert json.loads((tmp_path / "run" / "data.json").read_text())["started_from"] == "run"
+
+
+def test_ensemble_with_more_words_and_labels(ensemble: Path, more: Path, tmp_path: Path) -> None:
+    """Known words keep their rows, new ones get those of unknown words, and old labels keep their odds."""
+    flags = ("--learning-rate", "1e-12", "--vocabulary-size", "70", "--calibration", "none")
+    assert continued(ensemble, more, tmp_path / "run", *flags) == 0
+    start, run = read_run(ensemble), read_run(tmp_path / "run")
+    assert run.configuration.labels == ("negative", "positive", "so-so")
+    assert "popcorn" in run.tokenizer.words[len(start.tokenizer.words) :]
+    found, expected = outputs(run), outputs(start)[:, 0]
+    assert found[:, 1] / (found[:, 0] + found[:, 1]) == pytest.approx(expected, abs=1e-5)
+    old, new = (trained.load(each).get_layer("embedding").get_weights()[0] for each in (start, run))
+    assert new[: len(old)] == pytest.approx(old, abs=1e-5)
+    assert new[len(old) :] == pytest.approx(np.repeat(old[[2]], len(new) - len(old), axis=0), abs=1e-5)
+
+
+def test_ensemble_of_another_start(
+    ensemble: Path, run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The recipe is that of the earlier run."""
+    for start, recipe in ((ensemble, "labels"), (run_path, "ensemble")):
+        flags = ["--recipe", recipe, "--members", "1", "--word-dropout", "0"]
+        if recipe == "ensemble":
+            flags += ["--hidden-width", "0", "--embedding-dropout", "0", "--batch-size", "1", "--optimizer", "adagrad"]
+        assert continued(start, reviews, tmp_path / "run", *flags) == 2
+        assert f"--recipe: a training from {start} cannot change it" in capsys.readouterr().err
+
+
 def test_distillation(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The recipe of the preset `accurate` cannot start from a run."""
     flags = ["--recipe", "distillation", "--convolutions", "2:2", "--hidden-width", "0", "--validation-fraction", "0.2"]

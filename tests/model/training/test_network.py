@@ -7,7 +7,8 @@ import pytest
 from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
 from sentiment_conv1d.model.explaining.attribution import attribute
 from sentiment_conv1d.model.explaining.forward import forward
-from sentiment_conv1d.model.training.network import arrays, build
+from sentiment_conv1d.model.explaining.network import from_keras
+from sentiment_conv1d.model.training.network import build
 
 TINY = Configuration(
     name="tiny",
@@ -116,7 +117,7 @@ def test_explained_network(labels: tuple[str, ...], hidden_width: int) -> None:
     }
     configuration = TINY.model_copy(update=changes)
     model = build(configuration, vocabulary_size=20)
-    network = arrays(model, configuration)
+    network = from_keras(model, configuration)
     for row, answer in zip(ids(4), np.asarray(model.predict_on_batch(ids(4))), strict=True):
         taken = forward(network, row)
         exponentials = np.exp(taken.logits)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.training.ngrams import Hashes, Ids, ngrams
+from sentiment_conv1d.model.training.teachers.ngrams import Hashes, Ids, ngrams
 
 Floats = npt.NDArray[np.float32]
 

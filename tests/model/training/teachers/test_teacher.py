@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.training.teacher import Teacher
+from sentiment_conv1d.model.training.teachers.teacher import Teacher
 
 GOOD, BAD, NOT, FILM = 3, 4, 5, 6
 REVIEWS = [np.array(ids, np.int32) for ids in ([1, NOT, GOOD, FILM], [1, GOOD, FILM], [1, NOT, BAD], [1, BAD, FILM])]

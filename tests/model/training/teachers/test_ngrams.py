@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sentiment_conv1d.model.training.ngrams import ngrams
+from sentiment_conv1d.model.training.teachers.ngrams import ngrams
 
 
 def test_n_grams_of_a_review() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from sentiment_conv1d.model.training.ngrams import ngrams
+from sentiment_conv1d.model.training.teachers.ngrams import ngrams
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]

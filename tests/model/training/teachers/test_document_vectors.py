@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.training.document_vectors import DocumentVectors, Floats
-from sentiment_conv1d.model.training.ngrams import Ids
+from sentiment_conv1d.model.training.teachers.document_vectors import DocumentVectors, Floats
+from sentiment_conv1d.model.training.teachers.ngrams import Ids
 
 WORDS = {"space": range(3, 13), "horses": range(13, 23)}
 

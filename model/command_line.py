@@ -1,0 +1,191 @@
+"""The command line of `python -m model`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from sentiment_conv1d.model.commands.parser import Parser
+from sentiment_conv1d.model.configuration import PRESETS, Configuration
+from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, add_sources
+
+#: Fields without a flag of the same form: the labels come from the data, and `--convolutions` is defined below.
+_NO_FLAG = {"labels", "convolutions", "mixture"}
+
+
+def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = Parser(prog=prog, description="Train and evaluate the Conv1D text classifier.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="train on labelled texts and write a run folder")
+    add_sources(train, "--data", f"training data: {SOURCES}", required=True)
+    _add_plan_flags(train)
+    train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the run folder to write")
+    train.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
+    train.add_argument(
+        "--resume", action="store_true", help="continue an interrupted training of the same run folder, if there is one"
+    )
+    train.add_argument(
+        "--embeddings",
+        type=Path,
+        metavar="FILE",
+        help="pretrained word vectors, in the text format of word2vec or GloVe",
+    )
+
+    train.add_argument(
+        "--search",
+        type=_count,
+        metavar="N",
+        help="first try N configurations, and use the one with the lowest loss on held-out texts",
+    )
+    train.add_argument(
+        "--search-minutes",
+        type=_minutes,
+        metavar="MINUTES",
+        help="start no other configuration of --search after this time (default: no limit)",
+    )
+    train.add_argument(
+        "--init-from",
+        type=Path,
+        metavar="RUN",
+        help="start with the configuration, vocabulary and weights of another run, and learn from new texts; the "
+        "labels must be the same, or more",
+    )
+
+    check = commands.add_parser("check-data", help="read data as train does, and report its contents and problems")
+    add_sources(check, "data", SOURCES)
+    _add_plan_flags(check)
+    check.add_argument(
+        "--label-errors",
+        action="store_true",
+        help="list the texts whose label a model of the other texts contradicts most, with the words responsible",
+    )
+    check.add_argument("--out", type=Path, metavar="FILE", help="write all texts of --label-errors, as JSON lines")
+
+    evaluate = commands.add_parser("evaluate", help="measure a run or an artifact on labelled texts")
+    evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder, or an artifact REPOSITORY/NAME/VERSION")
+    add_sources(evaluate, "--data", f"data to measure on: {SOURCES}", required=True)
+    add_reading_flags(evaluate)
+    evaluate.add_argument(
+        "--by", metavar="COLUMN", help="measure the texts with each value of this column separately too"
+    )
+    evaluate.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for metrics and plots (default: RUN/evaluation; none for an artifact)",
+    )
+
+    compare = commands.add_parser("compare", help="measure two runs or artifacts on the same labelled texts")
+    compare.add_argument(
+        "models", type=Path, nargs=2, metavar="RUN", help="a run folder, or an artifact REPOSITORY/NAME/VERSION"
+    )
+    add_sources(compare, "--data", f"data to measure on: {SOURCES}", required=True)
+    add_reading_flags(compare)
+    compare.add_argument(
+        "--differences", type=Path, metavar="FILE", help="write the texts with different predictions, as JSON lines"
+    )
+    return top
+
+
+def _add_plan_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags for the data and the configuration of a training."""
+    add_sources(
+        command,
+        "--test-data",
+        "what to measure on (default: the test part of the data, or --test-fraction of it)",
+        default=[],
+    )
+    add_reading_flags(command)
+    command.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        help="the configuration to start from (default: text-ensemble; text-cnn with --embeddings, and imdb-cnn for "
+        "the data imdb)",
+    )
+    command.add_argument(
+        "--test-fraction",
+        type=_fraction,
+        metavar="SHARE",
+        default=0.2,
+        help="share of the texts held out to measure on, if the data has no test part (default: 0.2)",
+    )
+    command.add_argument(
+        "--validation-fraction",
+        type=_fraction,
+        metavar="SHARE",
+        help="share of the training texts held out for early stopping, calibration and learning curves (default: 0.1 "
+        "if the configuration needs them, else 0)",
+    )
+    domains = command.add_argument_group("domains", "for the preset reviews, whose data are folders")
+    domains.add_argument(
+        "--mixture", type=Path, metavar="FILE", help="plan of the mixture (default: that of the preset)"
+    )
+    domains.add_argument("--without", action="append", metavar="DOMAIN", help="leave out a domain; may be repeated")
+    numbers = command.add_argument_group("configuration", "each flag replaces a value of the preset")
+    for name, field in Configuration.model_fields.items():
+        if name not in _NO_FLAG:
+            meaning = f"{field.description} ({_presets(name)})".replace("%", "%%")
+            numbers.add_argument(flag_name(name), metavar=_metavar(field), help=meaning)
+    numbers.add_argument(
+        "--convolutions",
+        metavar="WIDTH:FILTERS,...",
+        help=f"banks of filters, for example 3:100,4:100,5:100 ({_presets('convolutions')})",
+    )
+
+
+def _metavar(field: FieldInfo) -> str:
+    """Return what the help calls the value of a field: its choices or its kind."""
+    if get_origin(field.annotation) is Literal:
+        return f"{{{','.join(get_args(field.annotation))}}}"
+    return {int: "N", str: "NAME"}.get(field.annotation, "NUMBER") if isinstance(field.annotation, type) else "NUMBER"
+
+
+def _presets(name: str) -> str:
+    """Return the value of a field in the default preset, and in the presets where it differs."""
+    values = {preset: _shown(getattr(configuration, name)) for preset, configuration in PRESETS.items()}
+    default = values["text-ensemble"]
+    others = [f"{preset}: {value}" for preset, value in values.items() if value != default]
+    return "; ".join([f"default: {default}", *others])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "none" if value is None else str(value)
+
+
+def flag_name(name: str) -> str:
+    """Return the flag of a field of the configuration."""
+    return "--" + name.replace("_", "-")
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value

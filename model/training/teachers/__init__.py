@@ -1,0 +1,1 @@
+"""The teachers of a distillation: models of n-grams and of document vectors."""
