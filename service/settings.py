@@ -74,7 +74,7 @@ class Settings(BaseModel):
         "in `newest:2 imdb-cnn=only:3,4`.",
     )
     version_labels: str = Field(
-        "", description="Labels that name versions in requests, as in `imdb-cnn=stable:3,canary:4`. None: no labels."
+        "", description="Labels that name versions in requests, as in `imdb-cnn=stable:3,canary:4`."
     )
     split: str = Field(
         "",
@@ -84,7 +84,7 @@ class Settings(BaseModel):
     shadow: str = Field(
         "",
         description="A version that also classifies a percentage of the requests that name no version, to compare it "
-        "with the version that answers, as in `imdb-cnn=4:20`. None: no comparison.",
+        "with the version that answers, as in `imdb-cnn=4:20`.",
     )
     strict: bool = Field(
         False,
@@ -124,13 +124,12 @@ class Settings(BaseModel):
     )
     tls_certificate: Path | None = Field(
         None,
-        description="A PEM file with the server's certificate chain. REST and gRPC then accept only TLS. None: no TLS.",
+        description="A PEM file with the server's certificate chain. REST and gRPC then accept only TLS.",
     )
-    tls_key: Path | None = Field(None, description="A PEM file with the certificate's private key. None: no TLS.")
+    tls_key: Path | None = Field(None, description="A PEM file with the certificate's private key.")
     tls_client_ca: Path | None = Field(
         None,
-        description="A PEM file with authorities, one of which must have signed a caller's certificate. None: callers "
-        "need no certificate.",
+        description="A PEM file with authorities, one of which must have signed a caller's certificate.",
     )
     cors_origins: str | None = Field(
         None,
@@ -141,13 +140,13 @@ class Settings(BaseModel):
     predict_route: str | None = Field(
         None,
         pattern=_ROUTE,
-        description="Additional path that accepts rows under `instances`, as Vertex AI requires. None: no such path.",
+        description="Additional path that accepts rows under `instances`, as Vertex AI requires.",
         json_schema_extra={"variables": ["AIP_PREDICT_ROUTE"]},
     )
     health_route: str | None = Field(
         None,
         pattern=_ROUTE,
-        description="Additional path for readiness, as Vertex AI requires. None: no such path.",
+        description="Additional path for readiness, as Vertex AI requires.",
         json_schema_extra={"variables": ["AIP_HEALTH_ROUTE"]},
     )
     execution_provider: ProviderChoice = Field(
@@ -182,21 +181,19 @@ class Settings(BaseModel):
     api_keys: SecretStr | None = Field(
         None,
         description="API keys, separated by commas. Callers must send one as `Authorization: Bearer` or `X-API-Key`. "
-        "Prefer the environment or a file to the command line. None: only those of the file.",
+        "Prefer the environment or a file to the command line.",
     )
-    api_key_file: Path | None = Field(
-        None, description="A file with one API key per line, read again when it changes. None: no file."
-    )
+    api_key_file: Path | None = Field(None, description="A file with one API key per line, read again when it changes.")
     admin: Literal["off", "key", "open"] = Field(
         "off",
         description="Who can load, unload and route models. off: nobody. key: callers with an administration key. "
         "open: everyone who can send requests.",
     )
     admin_keys: SecretStr | None = Field(
-        None, description="Administration keys, sent like API keys and valid where these are. None: those of the file."
+        None, description="Administration keys, sent like API keys and valid where these are."
     )
     admin_key_file: Path | None = Field(
-        None, description="A file with one administration key per line, read again when it changes. None: no file."
+        None, description="A file with one administration key per line, read again when it changes."
     )
     open_health: bool = Field(
         True,
@@ -278,7 +275,7 @@ class Settings(BaseModel):
     )
 
     request_log: str | None = Field(
-        None, description="Folder, or URL, for a sample of the requests with their predictions. None: no request log."
+        None, description="Folder, or URL, for a sample of the requests with their predictions."
     )
     request_log_sample: float = Field(0.01, gt=0, le=1, description="Share of the requests in the request log.")
     request_log_texts: Annotated[
@@ -291,7 +288,7 @@ class Settings(BaseModel):
         json_schema_extra={"bare": "on"},
     )
     request_log_names: Path | None = Field(
-        None, description="A file with one name per line, which `--request-log-texts mask` replaces. None: no names."
+        None, description="A file with one name per line, which `--request-log-texts mask` replaces."
     )
     request_log_bytes: int = Field(
         16 * 1024 * 1024, ge=1, description="Bytes per file of the request log. A worker has up to five files."
