@@ -110,6 +110,7 @@ def _train(options: argparse.Namespace) -> int:
         embeddings=options.embeddings,
         start=start,
         search=found,
+        segment_column=options.by,
         list_bad_rows=options.on_bad_rows == "report",
         progress=True,
     )
@@ -119,6 +120,8 @@ def _train(options: argparse.Namespace) -> int:
         print(f"calibration: {measured.decision.calibration.describe()}")
     if measured.network is not None:
         print(f"measured on {work.test_source}:", *value_lines(measured.network.values()), sep="\n")
+        if measured.segments is not None:
+            print(*measured.segments.lines(), sep="\n")
         if measured.baseline is not None:
             _print_baseline(measured.network, measured.baseline)
     print(f"wrote {options.out} (open {options.out / 'report.html'})")
@@ -156,6 +159,7 @@ def _plan(options: argparse.Namespace, configuration: Configuration, start: Run 
         locate(options.data),
         test_data=locate(options.test_data),
         unlabelled=configuration.recipe == "distillation",
+        segment_column=getattr(options, "by", None),
         least_examples=1 + bool(options.test_fraction) + bool(validation_fraction),
         **reading_options(options),
     )
@@ -179,6 +183,8 @@ def _mixture_plan(
     options: argparse.Namespace, configuration: Configuration, mixture: Mixture, validation_fraction: float
 ) -> Plan:
     """Read the texts of all domains, and print how many there are."""
+    if getattr(options, "by", None) is not None:
+        raise SentimentError("--by: a training with the preset reviews cannot measure segments; evaluate can")
     work = data.mixture_plan(mixture, list(map(Path, options.data)), validation_fraction, configuration.seed)
     assert work.sampling is not None
     print(f"{work.source}:", *work.sampling.lines(), sep="\n")

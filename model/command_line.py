@@ -37,6 +37,7 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
         help="pretrained word vectors, in the text format of word2vec or GloVe",
     )
 
+    _add_segments(train)
     train.add_argument(
         "--search",
         type=_count,
@@ -71,9 +72,7 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder, or an artifact REPOSITORY/NAME/VERSION")
     add_sources(evaluate, "--data", f"data to measure on: {SOURCES}", required=True)
     add_reading_flags(evaluate)
-    evaluate.add_argument(
-        "--by", metavar="COLUMN", help="measure the texts with each value of this column separately too"
-    )
+    _add_segments(evaluate)
     evaluate.add_argument(
         "--out",
         type=Path,
@@ -87,10 +86,17 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     )
     add_sources(compare, "--data", f"data to measure on: {SOURCES}", required=True)
     add_reading_flags(compare)
+    _add_segments(compare)
     compare.add_argument(
         "--differences", type=Path, metavar="FILE", help="write the texts with different predictions, as JSON lines"
     )
     return top
+
+
+def _add_segments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--by", metavar="COLUMN", help="measure the texts with each value of this column separately too"
+    )
 
 
 def _add_plan_flags(command: argparse.ArgumentParser) -> None:

@@ -45,6 +45,7 @@ def load(
     test_data: Sequence[Path] = (),
     text_column: str = "text",
     label_column: str = "label",
+    segment_column: str | None = None,
     reading: Reading = Reading(),  # noqa: B008
     unlabelled: bool = False,
     least_examples: int = 1,
@@ -54,7 +55,7 @@ def load(
 
     Texts without a label are read only if `unlabelled`. `test_data` are the sources of the test part; without them, a
     single source may have its own. Every label needs `least_examples`, one for each part that the examples are divided
-    into, or one less if there is a test part already.
+    into, or one less if there is a test part already. The rows of the examples have the values of `segment_column`.
 
     The label names are the distinct labels as strings, sorted. The integers of a `ClassLabel` get its names. In a
     folder of Parquet files, rows with the integer label -1 are unlabelled and left out, and the integer labels 0 and 1
@@ -64,7 +65,7 @@ def load(
     """
     paths = [path] if isinstance(path, Path) else list(path)
     faults: list[Fault] = []
-    reader = Reader(Columns(text_column, label_column), reading.form, faults, progress, unlabelled)
+    reader = Reader(Columns(text_column, label_column, segment_column), reading.form, faults, progress, unlabelled)
     with _unreadable_is_an_error(paths[0]):
         sources = [reader.open(path) for path in paths]
         train = _joined([_require_train(read("train"), path) for read, path in zip(sources, paths, strict=True)])

@@ -80,10 +80,12 @@ def compare(options: argparse.Namespace) -> int:
             f"the models have different labels: {', '.join(first.labels)} ({first.path}), and "
             f"{', '.join(second.labels)} ({second.path})"
         )
-    examples, measured_on = _measurable(_load(options, first), (first, second))
+    examples, measured_on = _measurable(_load(options, first, options.by), (first, second))
     evaluations = [each.evaluate(_numbered(examples, first.labels, each.labels), True) for each in (first, second)]
     comparison = Comparison((str(first.path), str(second.path)), *evaluations)
     print(f"measured on {measured_on}:", *comparison.lines(), sep="\n")
+    if options.by:
+        print(*comparison.segment_lines(options.by, [row.segment for row in examples.rows]), sep="\n")
     if options.differences is not None:
         try:
             comparison.write_differences(options.differences, examples)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from scipy.stats import binomtest, ttest_1samp
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.data import Examples
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.segments import MOST_SHOWN, divide
 from sentiment_conv1d.model.evaluation.terminal import table_lines
 
 #: The number of samples of the bootstrap, and the quantiles of its interval.
@@ -96,6 +97,27 @@ class Comparison:
         verdict = "significant" if self.p_value < _SIGNIFICANT else "not significant"
         yield f"McNemar's exact test: p = {self.p_value:.2g}, {verdict} at {_SIGNIFICANT}"
         yield f"different predictions: {len(self.different):,} of {counted(len(self.first.labels), 'text')}"
+
+    def segment_lines(self, column: str, values: Sequence[Any]) -> Iterator[str]:
+        """Yield the accuracies of each segment as lines for a terminal, the one that B is worst at first.
+
+        `values` are those of the column, one for each example. Raises `EvaluationError`.
+        """
+        parts = [
+            (name, Comparison(self.names, self.first.part(chosen), self.second.part(chosen)))
+            for name, chosen in divide(column, values)
+        ]
+        parts.sort(key=lambda part: (part[1].accuracy_difference, part[0]))
+        yield f"by {column}:"
+        rows = [[column, "texts", "A", "B", "B - A", "95% interval"]]
+        for name, each in parts[:MOST_SHOWN]:
+            accuracies = [f"{each.first.accuracy:.4f}", f"{each.second.accuracy:.4f}"]
+            low, high = each.accuracy_interval
+            difference = [f"{each.accuracy_difference:+.4f}", f"{low:+.4f} to {high:+.4f}"]
+            rows.append([name, f"{len(each.first.labels):,}", *accuracies, *difference])
+        yield from table_lines(rows)
+        if len(parts) > MOST_SHOWN:
+            yield f"  and {len(parts) - MOST_SHOWN:,} more, at which B is better"
 
     def write_differences(self, path: Path, examples: Examples) -> None:
         """Write a JSON object a line for each example with different predictions, those with the largest change first.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple
@@ -117,6 +117,10 @@ class Evaluation:
         sums = self.probabilities.sum(axis=1, dtype=np.float64)
         if self.probabilities.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE:
             raise EvaluationError("the classifier's answers are not probabilities that sum to 1")
+
+    def part(self, chosen: npt.NDArray[np.bool_]) -> Evaluation:
+        """Return the evaluation of the examples that `chosen` [n] selects."""
+        return replace(self, labels=self.labels[chosen], outputs=self.outputs[chosen])
 
     @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:

@@ -18,6 +18,7 @@ from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.baseline import BASELINE
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, ThresholdScores
+from sentiment_conv1d.model.evaluation.segments import Segments
 from sentiment_conv1d.model.explaining.reading import Word
 from sentiment_conv1d.model.page import Cell, page, table
 
@@ -92,6 +93,7 @@ def report_html(
     start: str = "",
     evaluation: Evaluation | None,
     baseline: Evaluation | None = None,
+    segments: Segments | None = None,
     texts: Sequence[str] = (),
     explain: Explain | None = None,
     decision: DecisionRule = DecisionRule(),  # noqa: B008
@@ -116,8 +118,8 @@ def report_html(
     `history` has the form that `model.evaluation.plots.learning_curves` needs, and `plots` are PNG files by name.
     `parameters` is the number of weights of the network, and `seconds` is the duration of the training.
     `vocabulary_size` is that of the tokenizer, if it is smaller than in the configuration. `evaluation` is None if
-    nothing was measured, `baseline` is that of `model.evaluation.baseline` if there is one, and `best_epoch` is 0 if no
-    epoch was chosen.
+    nothing was measured, `baseline` is that of `model.evaluation.baseline` if there is one, `segments` are those of the
+    test texts, and `best_epoch` is 0 if no epoch was chosen.
     """
     body = _TEMPLATE.render(
         configuration=configuration,
@@ -133,6 +135,8 @@ def report_html(
         duration=_duration(seconds),
         evaluation=evaluation,
         baseline=[] if evaluation is None or baseline is None else _against(evaluation, baseline),
+        segments=[] if segments is None else segments.rows(),
+        gap=[] if segments is None else list(segments.gap_lines()),
         measured="" if evaluation is None else counted(len(evaluation.labels), "text"),
         headline=[] if evaluation is None else _headline(evaluation, profile),
         layers=list(_layers(configuration, vocabulary_size or configuration.vocabulary_size)),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import binomtest, chi2_contingency
 
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, EvaluationError
@@ -19,7 +20,7 @@ LEAST_TEXTS = 30
 _MOST_SEGMENTS = 1000
 
 #: The most segments that a terminal shows.
-_SHOWN = 40
+MOST_SHOWN = 40
 
 _EMPTY = "(empty)"
 
@@ -60,16 +61,24 @@ class Segments:
             gap |= {"best": self.gap.best.name, "worst": self.gap.worst.name, "least_examples": LEAST_TEXTS}
         return {"column": self.column, "segments": [each._asdict() for each in self.segments], "gap": gap}
 
+    def rows(self) -> list[list[str]]:
+        """Return the segments as a table with a header."""
+        rows = [[self.column, "texts", "accuracy", "95% interval", "confidence", "calibration error"]]
+        for each in self.segments:
+            numbers = [f"{each.confidence:.4f}", f"{each.expected_calibration_error:.4f}"]
+            rows.append([each.name, f"{each.examples:,}", f"{each.accuracy:.4f}", _shown(each.interval), *numbers])
+        return rows
+
     def lines(self) -> Iterator[str]:
         """Yield the segments as lines for a terminal."""
         yield f"by {self.column}:"
-        rows = [[self.column, "texts", "accuracy", "95% interval", "confidence", "calibration error"]]
-        for each in self.segments[:_SHOWN]:
-            numbers = [f"{each.confidence:.4f}", f"{each.expected_calibration_error:.4f}"]
-            rows.append([each.name, f"{each.examples:,}", f"{each.accuracy:.4f}", _shown(each.interval), *numbers])
-        yield from table_lines(rows)
-        if len(self.segments) > _SHOWN:
-            yield f"  and {len(self.segments) - _SHOWN:,} more, which are more accurate"
+        yield from table_lines(self.rows()[: 1 + MOST_SHOWN])
+        if len(self.segments) > MOST_SHOWN:
+            yield f"  and {len(self.segments) - MOST_SHOWN:,} more, which are more accurate"
+        yield from self.gap_lines()
+
+    def gap_lines(self) -> Iterator[str]:
+        """Yield the gap between the best and the worst segment as sentences."""
         if self.gap is None:
             yield f"fewer than two segments have at least {LEAST_TEXTS} texts, so no gap is measured"
             return
@@ -86,23 +95,29 @@ def by_segment(evaluation: Evaluation, column: str, values: Sequence[Any]) -> Se
 
     Raises `EvaluationError` if the column has too many different values.
     """
+    measured = [_measured(evaluation, name, chosen) for name, chosen in divide(column, values)]
+    measured.sort(key=lambda each: (each.accuracy, each.name))
+    return Segments(column, tuple(measured), _gap([each for each in measured if each.examples >= LEAST_TEXTS]))
+
+
+def divide(column: str, values: Sequence[Any]) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """Yield the name of each segment, and which examples are in it: bool [n]. Raises `EvaluationError`."""
     names = np.array([_name(value) for value in values])
     distinct = np.unique(names)
     if len(distinct) > _MOST_SEGMENTS:
         raise EvaluationError(
             f"--by: the column {column!r} has {len(distinct):,} different values, more than {_MOST_SEGMENTS:,}"
         )
-    measured = [_measured(evaluation, str(name), names == name) for name in distinct]
-    measured.sort(key=lambda each: (each.accuracy, each.name))
-    return Segments(column, tuple(measured), _gap([each for each in measured if each.examples >= LEAST_TEXTS]))
+    for name in distinct:
+        yield str(name), names == name
 
 
 def _name(value: Any) -> str:
     return (str(value).strip() or _EMPTY) if value is not None else _EMPTY
 
 
-def _measured(evaluation: Evaluation, name: str, chosen: Any) -> Segment:
-    part = replace(evaluation, labels=evaluation.labels[chosen], outputs=evaluation.outputs[chosen])
+def _measured(evaluation: Evaluation, name: str, chosen: npt.NDArray[np.bool_]) -> Segment:
+    part = evaluation.part(chosen)
     right, number = int(np.sum(part.predicted == part.labels)), len(part.labels)
     interval = binomtest(right, number).proportion_ci(method="wilson")
     return Segment(

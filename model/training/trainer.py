@@ -20,6 +20,7 @@ from sentiment_conv1d.model.evaluation.baseline import measure_baseline
 from sentiment_conv1d.model.evaluation.confidence import confident_values
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
+from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
 from sentiment_conv1d.model.explaining.network import from_keras
 from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.manifest import Metrics, TrainingData
@@ -56,6 +57,7 @@ class Measured(NamedTuple):
     network: Evaluation | None
     baseline: Evaluation | None
     decision: DecisionRule
+    segments: Segments | None = None  # of the test texts, if their column is known
 
 
 def train(
@@ -68,6 +70,7 @@ def train(
     embeddings: Path | None = None,
     start: Run | None = None,
     search: Search | None = None,
+    segment_column: str | None = None,
     list_bad_rows: bool = False,
     progress: bool = False,
 ) -> Measured:
@@ -76,10 +79,10 @@ def train(
     Every epoch writes a checkpoint next to the run folder, from which a training with `resume` continues if there is
     one. The checkpoint is removed at the end. Other recipes than `labels` continue without `resume`. `embeddings` is a
     file of pretrained word vectors, and `start` a run whose weights the training starts with. `search` has chosen the
-    configuration, and the run folder contains it. With `list_bad_rows`, the run folder lists the rows that were left
-    out of the data.
+    configuration, and the run folder contains it. `segment_column` is the column that the data was read with. With
+    `list_bad_rows`, the run folder lists the rows that were left out of the data.
 
-    Returns the evaluation on the test texts, and that of the baseline. Raises `RunError` if the folder cannot be
+    Returns the measures of the test texts. Raises `RunError` if the folder cannot be
     written or the checkpoint is of another training, `DataError` if the vectors cannot be read, and `TrainingError`.
     """
     started = time.perf_counter()
@@ -97,6 +100,10 @@ def train(
     if work.test is not None:
         characters = trained.tokenizer.cuts_characters
         baseline = measure_baseline(work.label_names, _learned(configuration, work), work.test, characters=characters)
+    segments = None
+    if evaluation is not None and segment_column is not None:
+        assert work.test is not None
+        segments = by_segment(evaluation, segment_column, [row.segment for row in work.test.rows])
     with staging(out, overwrite) as folder:
         trained.model.save(folder / KERAS_FILE)
         (folder / TOKENIZER_FILE).write_text(trained.tokenizer.to_json(), encoding="utf-8")
@@ -126,6 +133,7 @@ def train(
             start="" if start is None else str(start.path),
             evaluation=evaluation,
             baseline=baseline,
+            segments=segments,
             texts=() if work.test is None else work.test.texts,
             explain=partial(explain_words, from_keras(trained.model, trained.configuration), trained.tokenizer),
             decision=trained.decision,
@@ -140,7 +148,7 @@ def train(
         )
         (folder / REPORT_FILE).write_text(report, encoding="utf-8")
     trained.checkpoints.remove()
-    return Measured(evaluation, baseline, trained.decision)
+    return Measured(evaluation, baseline, trained.decision, segments)
 
 
 def _learned(configuration: Configuration, work: Plan) -> Examples:

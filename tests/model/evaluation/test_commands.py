@@ -1,4 +1,4 @@
-"""The commands `evaluate --by` and `compare`."""
+"""The commands `evaluate` and `compare`, and segments (`--by`)."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.evaluation.terminal import table_lines
 from tests.processes import MODEL_REPOSITORY
-from tests.tiny import write_reviews
+from tests.tiny import FLAGS, write_reviews
 
 ARTIFACTS = [str(MODEL_REPOSITORY / name / "1") for name in ("imdb-cnn", "accurate")]
 
@@ -81,6 +81,41 @@ def test_comparison_of_artifacts(shops: Path, tmp_path: Path, capsys: pytest.Cap
         assert row["predicted_a"] != row["predicted_b"]
         assert row["source"] == str(shops)
         assert lines[row["line"] - 1].startswith(f"{row['text']},{row['label']},")
+
+
+def test_comparison_by_a_column(shops: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`compare --by` lists the accuracies of both models in each segment, the largest loss of B first."""
+    assert main(["compare", *ARTIFACTS, "--data", str(shops), "--by", "shop"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("by shop:")
+    assert lines[start + 1].split() == ["shop", "texts", "A", "B", "B", "-", "A", "95%", "interval"]
+    rows = [line.split() for line in lines[start + 2 : start + 4]]
+    assert {row[0] for row in rows} == {"north", "south"}
+    assert [row[1] for row in rows] == ["40", "40"]
+    differences = [float(row[4]) for row in rows]
+    assert differences == sorted(differences)
+    for _, _, first, second, difference, low, _, high in rows:
+        assert float(second) - float(first) == pytest.approx(float(difference), abs=1.5e-4)
+        assert float(low) <= float(difference) <= float(high)
+    [overall] = [line.split() for line in lines if line.startswith("  accuracy ")]
+    assert sum(float(row[2]) for row in rows) / 2 == pytest.approx(float(overall[1]), abs=1e-4)
+
+
+def test_training_by_a_column(shops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`train --by` measures the segments of the test texts, in the terminal and in the report."""
+    out = tmp_path / "run"
+    assert main(["train", "--data", str(shops), "--out", str(out), "--by", "shop", *FLAGS]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines[lines.index("by shop:") + 2 :]][:2]
+    assert {row[0] for row in rows} == {"north", "south"}
+    assert sum(int(row[1]) for row in rows) == 16
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Segments</h2>" in report
+    assert "Fewer than two segments have at least 30 texts, so no gap is measured." in report
+    for name, texts, accuracy, *_ in rows:
+        assert f'>{name}</th><td class="number">{texts}</td><td class="number">{accuracy}</td>' in report
+    assert main(["train", "--data", str(shops), "--out", str(tmp_path / "other"), "--by", "store", *FLAGS]) == 2
+    assert "there is no column 'store'" in capsys.readouterr().err
 
 
 def test_comparison_of_a_run(run_path: Path, reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
