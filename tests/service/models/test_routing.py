@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -203,3 +203,22 @@ def test_shadow(models: LoadedModels, routing_key: RequestContext) -> None:
     assert sampled() == 0
     route(models, {"split": {}, "shadow": {"9": 100}})
     assert sampled() == 0
+
+
+def test_what_is_hashed(models: LoadedModels) -> None:
+    """The first 32 texts and the first 1,024 characters of each choose the version, and the rest does not."""
+    route(models, {"split": {"1": 1, "2": 1}})
+
+    def versions(texts: Callable[[str], tuple[str, ...]]) -> set[int]:
+        return {models.get("", "", texts(chr(number))).manifest.version for number in range(97, 123)}
+
+    assert versions(lambda last: ("a",) * 31 + (last,)) == {1, 2}
+    assert len(versions(lambda last: ("a",) * 32 + (last,))) == 1
+    assert versions(lambda last: ("a" * 1023 + last,)) == {1, 2}
+    assert len(versions(lambda last: ("a" * 1024 + last,))) == 1
+
+
+def test_choices_last(models: LoadedModels) -> None:
+    """A text has the same version in every release, so a roll-out that runs keeps its callers through an upgrade."""
+    route(models, {"split": {"1": 1, "2": 1, "3": 1}})
+    assert [chosen(models, text) for text in TEXTS[:12]] == [1, 1, 1, 1, 2, 1, 1, 2, 2, 2, 2, 3]
