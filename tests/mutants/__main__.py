@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -28,6 +29,9 @@ OPERATORS = (
     "|ReplaceBinaryOperator_(Add_Sub|Sub_Add|Mul_Div|Div_Mul|FloorDiv_Mul|Mod_FloorDiv|LShift_RShift|RShift_LShift)"
     "|ReplaceComparisonOperator_(Eq_NotEq|NotEq_Eq|Lt_LtE|LtE_Lt|Gt_GtE|GtE_Gt|Is_IsNot|IsNot_Is)"
 )
+
+#: `*` before arguments that need names is no multiplication.
+_SIGNATURE = re.compile(r"(async )?def .* /,")
 
 CONFIGURATION = """
 [cosmic-ray]
@@ -81,7 +85,9 @@ def mutants(module: str, programs: Path) -> Iterator[Mutant]:
             if result["worker_outcome"] != "skipped":
                 added = [line[1:].strip() for line in result["diff"].splitlines() if line.startswith("+")]
                 line = work["mutations"][0]["start_pos"][0]
-                yield Mutant(line, " ".join(added[1:]), result["test_outcome"] != "survived")
+                changed = " ".join(added[1:])
+                if not _SIGNATURE.match(changed):
+                    yield Mutant(line, changed, result["test_outcome"] != "survived")
 
 
 def main() -> int:

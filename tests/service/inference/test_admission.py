@@ -26,6 +26,8 @@ def test_requests(metrics: Metrics) -> None:
     assert value(read(metrics), "sentiment_texts_waiting") == 51
     admission.leave(50, large=True)
     admission.enter(1, large=False)
+    with pytest.raises(Overloaded, match="2 requests are waiting"):
+        admission.enter(1, large=False)
 
 
 def test_texts(metrics: Metrics) -> None:
@@ -41,9 +43,10 @@ def test_texts(metrics: Metrics) -> None:
 
 
 def test_weight_of_texts() -> None:
-    """A long text counts as several, and ordinary ones as one each."""
-    assert weigh(3, 3 * 1300) == 3
-    assert weigh(1, 1_000_000) > 200
+    """Every 4,096 characters of a request count as one more text."""
+    assert weigh(3, 4095) == 3
+    assert weigh(3, 4096) == 4
+    assert weigh(1, 4096 * 4095) == 4096
 
 
 def test_request_that_is_alone(metrics: Metrics) -> None:
