@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -64,8 +65,13 @@ def imports(path: Path) -> Iterator[str]:
     return (name.removeprefix(f"{DISTRIBUTION}.") for name in full_names(path))
 
 
-def full_names(path: Path) -> Iterator[str]:
-    """Yield the names of imported modules, with the distribution's package as prefix."""
+@cache
+def full_names(path: Path) -> tuple[str, ...]:
+    """Return the names of imported modules, with the distribution's package as prefix."""
+    return tuple(_full_names(path))
+
+
+def _full_names(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse((PROJECT / path).read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
