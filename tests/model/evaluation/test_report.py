@@ -351,7 +351,7 @@ def test_report_of_a_training(run_path: Path, reviews: Path) -> None:
     work = plan(dataset, test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
     assert work.test is not None
     tokens = trained.encode(run.tokenizer, work.test.texts)
-    positive = np.asarray(trained.load(run).predict_on_batch(tokens))[:, 0]
+    positive = np.asarray(trained.load(run).predict_on_batch(tokens))[:, 0].astype(np.float64)
     truth, answers = work.test.labels, (positive >= run.decision.threshold).astype(int)
     rows = Page((run_path / "report.html").read_text(encoding="utf-8")).rows
 
@@ -366,7 +366,7 @@ def test_report_of_a_training(run_path: Path, reviews: Path) -> None:
     longest = max(run.tokenizer.encode(text).tokens for text in work.train.texts)
     assert [row[4] for row in rows if row[0] == "Tokens of a text"] == [str(longest)]
     for tenth in range(1, 10):
-        right = np.mean((positive.astype(float) >= tenth / 10) == (truth == 1))
+        right = np.mean((positive >= tenth / 10) == (truth == 1))
         assert any(
             row[0].split(" ")[0] == f"{tenth / 10:g}" and row[4] == f"{right:.2%}" for row in rows if len(row) == 5
         )
