@@ -21,6 +21,7 @@ from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.manifest import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.server.process.processors import processors
+from sentiment_conv1d.service.inference.operator.rewriting import LIBRARY
 from sentiment_conv1d.service.process import server
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
@@ -284,13 +285,14 @@ def test_automatic_provider_without_cuda() -> None:
 
 
 def test_cpu_asked_for_needs_no_reason() -> None:
-    """With the CPU requested, the log only says what is served, and where."""
+    """With the CPU requested, the log only says what is served, whether by the native operator, and where."""
     with ServerProcess("--execution-provider", "cpu") as process:
         repository, default, *serving, listening_grpc, listening = process.log
         assert f"the model repository is {MODEL_REPOSITORY}" in repository
         assert "the default model is imdb-cnn; --default-model (SENTIMENT_DEFAULT_MODEL) chooses another" in default
         for name, line in zip(("accurate", "imdb-cnn", "imdb-cnn-8bit"), serving, strict=True):
             assert f"serving {name} version=1 execution_provider=CPUExecutionProvider" in line
+            assert ("operator=native" if LIBRARY.exists() else "operator=this installation does not contain it") in line
         assert process.url in listening
         assert f"grpc://127.0.0.1:{process.grpc_port}" in listening_grpc
 
