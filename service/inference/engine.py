@@ -189,18 +189,23 @@ def _load(graph: bytes, options: Any, providers: list[Any]) -> Any:
 
 def _open_on_cpu(graph: bytes, threads: int, library: Path) -> tuple[Any, str]:
     """Open a session with the native operator, or else of the graph as it is: see `Engine.operator`."""
-    model = _parse(graph)
-    if not library.exists():
-        reason = "this installation does not contain it"
-    elif not rewrite(model):
-        reason = "the graph is not folded"
-    else:
+    rewritten, reason = _rewrite(graph, library)
+    if rewritten:
         try:
-            return _open(model.SerializeToString(), [CPU], threads, library), NATIVE
+            return _open(rewritten, [CPU], threads, library), NATIVE
         except GraphError as error:
             reason = str(error)
-    del model
     return _open(graph, [CPU], threads), reason
+
+
+def _rewrite(graph: bytes, library: Path) -> tuple[bytes, str]:
+    """Return the graph with the native operator, or nothing and the reason. Raises `GraphError`."""
+    model = _parse(graph)
+    if not library.exists():
+        return b"", "this installation does not contain it"
+    if not rewrite(model):
+        return b"", "the graph is not folded"
+    return model.SerializeToString(), ""
 
 
 def _parse(graph: bytes) -> onnx.Model:
