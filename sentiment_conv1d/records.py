@@ -36,7 +36,7 @@ class Prediction(Record):
     tokens: int  # ids before truncation
     unknown_tokens: int
     truncated: bool
-    confident: bool  # a word is known, and `score` reaches `decision.confident_from` of the label, if there is one
+    confident: bool  # half of the words are known, and `score` reaches the limit of `label`, if the model has limits
     model: dict[str, str]  # its `name` and `version`
 
 

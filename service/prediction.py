@@ -23,7 +23,8 @@ _SIGMOID_LEAST, _SOFTMAX_LEAST = 2.0**-25, 2.0**-149
 class Decider:
     """What turns the output of a model into an answer.
 
-    The model is confident of an answer if the text has a known word, and the score reaches the limit of the label.
+    The model is confident of an answer if it knows at least half of the words, and one, and if the score reaches the
+    limit of the label.
     """
 
     labels: Sequence[str]
@@ -39,7 +40,8 @@ class Decider:
 
     def is_confident(self, index: int, score: np.float32, tokens: int, unknown_tokens: int) -> bool:
         """Return whether the model is confident that a text has the label with this index."""
-        return tokens - unknown_tokens > self.start_ids and score.item() >= self.limits[index]
+        known = tokens - unknown_tokens - self.start_ids
+        return known >= unknown_tokens and known > 0 and score.item() >= self.limits[index]
 
 
 class Prediction(NamedTuple):
@@ -51,7 +53,7 @@ class Prediction(NamedTuple):
     tokens: int  # ids before truncation, including the start id
     unknown_tokens: int
     truncated: bool
-    confident: bool  # the text has a known word, and `score` reaches the limit of `label`, if the model has limits
+    confident: bool  # half of the words are known, and `score` reaches the limit of `label`, if the model has limits
 
     @classmethod
     def of(cls, decider: Decider, encoding: Encoding, output: npt.NDArray[np.float32]) -> Self:

@@ -30,21 +30,23 @@ export const chosenThreshold = () => (moved !== null && isSigmoid() ? { threshol
 export const thresholdMoved = () => moved !== null;
 
 /**
- * The label that a prediction gets, its score, and whether the model is confident of it, if it knows a word of the text.
+ * The label that a prediction gets, its score, and whether the model is confident of it.
  * `unsure` has the score of the most probable label.
  */
-export function decide({ label, score, confident, probabilities, model: { name, version } }) {
+export function decide(prediction) {
+  const { label, score, confident, probabilities, model: { name, version } } = prediction;
   if (moved === null || name !== model.name || version !== model.version) return { label, score, confident };
   if (!isSigmoid()) return { label: score < moved ? UNSURE : label, score, confident, unsure: score < moved ? label : null };
   const [first, second] = Object.keys(probabilities);
   const decided = probabilities[second] >= moved ? second : first;
-  return { label: decided, score: probabilities[decided], confident: reachesLimit(decided, probabilities[decided]) };
+  return { label: decided, score: probabilities[decided], confident: isConfident(prediction, decided) };
 }
 
-/** Whether a score is enough for the model to be confident of a label: null stands for a label that it never is. */
-function reachesLimit(label, score) {
+/** Whether the model is confident of another label, by the rule of the service. A limit of null stands for never. */
+function isConfident({ tokens, unknown_tokens: unknown, probabilities }, label) {
+  const known = tokens - unknown - (model.tokenizer.start_id === null ? 0 : 1);
   const limit = model.decision.confident_from?.[label];
-  return limit === undefined || (limit !== null && score >= limit);
+  return known >= unknown && known > 0 && (limit === undefined || (limit !== null && probabilities[label] >= limit));
 }
 
 const isSigmoid = () => model.activation === "sigmoid";

@@ -81,8 +81,8 @@ class PredictionBody(BaseModel):
     unknown_tokens: int = Field(description="Of those, words the model does not know.", ge=0)
     truncated: bool = Field(description="Whether the model read only the last part of the review.")
     confident: bool = Field(
-        description="Whether the review has a word that the model knows, and `score` reaches `decision.confident_from` "
-        "of the label, if the model has it."
+        description="Whether the model knows at least half of the words, and one, and `score` reaches "
+        "`decision.confident_from` of the label, if the model has it."
     )
     model: ModelReference
     logits: dict[str, float] = Field({}, description="With `logits`, the logit of every returned label.")

@@ -20,6 +20,7 @@ TEXTS = {
     "A film with a few good scenes.": False,  # positive, below 0.9
     "Two dull hours that I will never get back.": False,  # negative, which it never is confident of
     "qwertyuiop zorptastic": False,  # no known word
+    "A superb qwertyuiop zorptastic flumberous plinth": False,  # fewer than half of the words are known
     "": False,
 }
 

@@ -111,9 +111,9 @@ def test_confident(output: float, limits: dict[str, float | None], expected: boo
     assert Prediction.of(decider, encoding, np.array([output], np.float32)).confident is expected
 
 
-@pytest.mark.parametrize(("start_ids", "tokens", "unknown"), [(1, 1, 0), (1, 3, 2), (0, 0, 0), (0, 2, 2)])
-def test_no_known_word(start_ids: int, tokens: int, unknown: int) -> None:
-    """Without a known word, the model is never confident, and with one more it is."""
+@pytest.mark.parametrize(("start_ids", "tokens", "unknown"), [(1, 1, 0), (1, 6, 3), (0, 0, 0), (0, 5, 3)])
+def test_known_words(start_ids: int, tokens: int, unknown: int) -> None:
+    """If no word is known, or one too few for half of them, the model is never confident, and with one more it is."""
     decider = Decider(("negative", "positive"), (0, 0), start_ids=start_ids)
     ids, output = np.ones(max(tokens, 1), np.int32), np.array([0.99], np.float32)
     assert Prediction.of(decider, Encoding(ids, tokens, unknown), output).confident is False
