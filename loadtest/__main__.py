@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     target = run.add_argument_group("what is tested")
     target.add_argument("--url", help="REST address of a running service (default: start a service on free ports)")
     target.add_argument("--grpc-url", help="its gRPC address, or `none` (default: the same host, port 8001)")
-    target.add_argument("--model", default="imdb-cnn", help="name for the Open Inference Protocol (default: imdb-cnn)")
+    target.add_argument("--model", default="reviews", help="name for the Open Inference Protocol (default: reviews)")
     target.add_argument("--workers", type=_count, help="number of worker processes of the started service")
     target.add_argument("--cores", type=_count, help="number of processors of a running service, for the rate per core")
     target.add_argument("--ca", type=Path, metavar="FILE", help="certificates to trust for https and for gRPC over TLS")

@@ -42,7 +42,7 @@ def _add_flags(parser: LocustArgumentParser) -> None:
     add = parser.add_argument
     add("--grpc-host", default="", help="host:port of gRPC (default: the host of --host, port 8001)")
     add("--ca", default="", help="file with certificates to trust for https and for gRPC over TLS")
-    add("--model", default="imdb-cnn", help="model name for the Open Inference Protocol")
+    add("--model", default="reviews", help="model name for the Open Inference Protocol")
     add("--texts", default="imdb", help="imdb, short, mixed or a file")
     add(
         "--scenario",

@@ -66,7 +66,7 @@ class Settings(BaseModel):
     )
     default_model: str | None = Field(
         None,
-        description="Model for requests that name no model. None: the only model, or `imdb-cnn` if there are several.",
+        description="Model for requests that name none. None: the only one. Of several, `reviews`, else `imdb-cnn`.",
     )
     versions: str = Field(
         "newest:1",

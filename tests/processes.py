@@ -81,7 +81,8 @@ def pause(pid: int) -> None:
 class ServerProcess:
     """Runs `python -m service serve`, or another program, on a free port in a `with` block.
 
-    At the end a server that still runs gets SIGTERM and must exit with status 0. No process remains in any case.
+    At the end a server that still runs gets SIGTERM and must exit with status 0. No process remains in any case. The
+    default model of the shipped ones is the classic one, whose answers most tests compare; None: the service chooses.
     """
 
     def __init__(
@@ -90,8 +91,11 @@ class ServerProcess:
         repository: Path | None = MODEL_REPOSITORY,
         prefix: str = "",
         program: str = f"{shlex.quote(sys.executable)} -m service",
+        default_model: str | None = "imdb-cnn",
         **variables: str,
     ) -> None:
+        if repository == MODEL_REPOSITORY and default_model is not None:
+            variables = {"SENTIMENT_DEFAULT_MODEL": default_model} | variables
         self.log: list[str] = []
         self._grown = threading.Condition()
         self._ended = False

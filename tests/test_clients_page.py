@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from sentiment_conv1d.service.settings import read_settings
-from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
+from tests.processes import PATIENCE, PROJECT, ServerProcess
 
 PAGE = (PROJECT / "docs" / "clients.md").read_text()
 
@@ -41,7 +41,7 @@ def variables(container: str) -> dict[str, str]:
 def page_server() -> Iterator[ServerProcess]:
     """Serve the shipped model at the routes of the page's containers, on free ports."""
     routes = {name: value for each in CONTAINERS for name, value in variables(each).items() if name.endswith("_ROUTE")}
-    with ServerProcess(repository=MODEL_REPOSITORY, **routes) as server:
+    with ServerProcess(default_model=None, **routes) as server:
         yield server
 
 
@@ -111,5 +111,5 @@ def test_containers_start(container: str) -> None:
     first = re.search(r"^\$ (.*)\n(.*)", below, re.MULTILINE)
     assert first is not None
     flags = ("--no-grpc",) if settings.get("SENTIMENT_GRPC") == "false" else ()
-    with ServerProcess(*flags, repository=MODEL_REPOSITORY, **settings) as server:
+    with ServerProcess(*flags, default_model=None, **settings) as server:
         test_commands(server, *first.groups())

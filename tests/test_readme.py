@@ -36,7 +36,7 @@ REQUESTS = re.findall(r"^\$ (curl .*)\n(.*)$", README, re.MULTILINE)
 @pytest.fixture(scope="module")
 def readme_server() -> Iterator[httpx.Client]:
     """Serve the shipped model."""
-    with ServerProcess() as server:
+    with ServerProcess(default_model=None) as server:
         yield server.client
 
 

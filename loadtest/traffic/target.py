@@ -44,7 +44,7 @@ class Target:
 
     rest: Endpoint
     grpc: Endpoint | None = None
-    model: str = "imdb-cnn"
+    model: str = "reviews"
     api_key: str | None = None
     ca_file: Path | None = None
 

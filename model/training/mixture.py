@@ -94,7 +94,7 @@ class MixtureDistillation(Distillation):
         is_unlabelled = index >= len(self._labels)
         is_part = kind == _PART or (is_unlabelled and generator.random() < self._sampling.mixture.crops)
         if is_part:
-            ids = _part(ids, generator)
+            ids = part(ids, generator)
         if part_answers is not None and (is_part or kind == _ANSWERED):
             target = part_answers(index, ids)
         return self._without_words(ids, generator), target
@@ -193,7 +193,7 @@ class MixtureDistillation(Distillation):
         return [self._network_shape.pad([np.where(ids < size, ids, unknown)])[0] for ids in reviews]
 
 
-def _part(ids: Ids, generator: np.random.Generator) -> Ids:
+def part(ids: Ids, generator: np.random.Generator) -> Ids:
     """Return a random part of a review, after the start id, often of the length of a sentence."""
     if generator.random() >= _SENTENCES:
         return crop(ids, generator)

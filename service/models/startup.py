@@ -18,8 +18,8 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
 
 logger = logging.getLogger(__name__)
 
-#: The default model if there are several and the settings choose none of them.
-_SHIPPED = "imdb-cnn"
+#: The default model is the first of these that is there, if there are several models and the settings choose none.
+_SHIPPED = ("reviews", "imdb-cnn")
 
 _CHOICE = "--default-model (SENTIMENT_DEFAULT_MODEL)"
 
@@ -31,8 +31,8 @@ def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifa
     """Pass the artifacts that the service starts with, and their fingerprints, to `admit`.
 
     If a version is damaged, or `admit` raises `ArtifactError`, the version is refused and the policy chooses another.
-    If the settings name no default model, it is the only model or `imdb-cnn`. Raises `StartupError` if there is no
-    model or no default model, `TransientError` if a process crashed while it opened the default model, and
+    If the settings name no default model, it is the only model, `reviews` or `imdb-cnn`. Raises `StartupError` if there
+    is no model or no default model, `TransientError` if a process crashed while it opened the default model, and
     `ArtifactError` if no version of the default model can be served for another reason.
     """
     chosen = models.default
@@ -110,8 +110,8 @@ def _first_scan(repository: Repository, default: str | None) -> tuple[Scan, str]
     if not scan:
         raise StartupError(f"{path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)")
     if default is None:
-        default = next(iter(scan)) if len(scan) == 1 else _SHIPPED
-        if default not in scan:
+        default = next(iter(scan)) if len(scan) == 1 else next((name for name in _SHIPPED if name in scan), None)
+        if default is None:
             raise StartupError(f"{path} holds several models ({names}): choose the default one with {_CHOICE}")
     elif default not in scan:
         raise StartupError(f"{path} holds no model {default!r}; {_CHOICE} chooses one of: {names}")

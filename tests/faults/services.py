@@ -100,7 +100,8 @@ def deaf_service(log: int) -> Iterator[tuple[int, int]]:
     port, grpc_port = free_port(), free_port()
     command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--execution-provider", "cpu"]
     flags = ["--port", str(port), "--grpc-port", str(grpc_port), "--workers", "2", "--access-log"]
-    process = subprocess.Popen([*command, *flags], cwd=PROJECT, env=environment(), stdout=log, stderr=log)
+    variables = environment(SENTIMENT_DEFAULT_MODEL="imdb-cnn")
+    process = subprocess.Popen([*command, *flags], cwd=PROJECT, env=variables, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + PATIENCE
         while True:

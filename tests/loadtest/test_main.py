@@ -76,7 +76,7 @@ def test_metrics_of_the_service(smoke: tuple[Path, str]) -> None:
     """Stages, processor time, memory, workers and models come from the service's own metrics."""
     found = document(smoke[0])
     assert found["workers"] == 1
-    assert found["models"] == ["accurate 1", "imdb-cnn 1", "imdb-cnn-8bit 1"]
+    assert found["models"] == ["accurate 1", "imdb-cnn 1", "imdb-cnn-8bit 1", "reviews 1"]
     for step in found["open"]:
         assert {"tokenize", "infer"} <= set(step["server"]["stages"])
         assert step["server"]["texts"] >= step["answered"]

@@ -20,6 +20,7 @@ from sentiment_conv1d.model.manifest import (
     Manifest,
     QuantizationCheck,
 )
+from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
 from sentiment_conv1d.model.model_card import CARD_FILE
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 
@@ -276,6 +277,19 @@ def test_shipped_accurate_artifact() -> None:
     assert manifest.metrics.values["expected_calibration_error"] <= 0.02
     assert manifest.files["model.onnx"].bytes <= 16 * 1024 * 1024
     assert {check.largest_difference for check in manifest.parity if check.against == "itself"} == {0}
+
+
+def test_shipped_reviews_artifact() -> None:
+    """The artifact `reviews` was trained with the preset and its plan, is calibrated, and names its sources."""
+    manifest = read_artifact(SHIPPED.parent.parent / "reviews" / "1").manifest
+    assert (manifest.name, manifest.precision) == ("reviews", "uint8")
+    assert manifest.configuration == PRESETS["reviews"].model_copy(update={"mixture": Mixture.read(DEFAULT_PLAN)})
+    assert manifest.metrics is not None and "test.parquet" in manifest.metrics.measured_on
+    assert manifest.metrics.values["accuracy"] >= 0.89
+    assert manifest.metrics.values["expected_calibration_error"] <= 0.02
+    assert manifest.files["model.onnx"].bytes <= 2**24
+    assert {check.largest_difference for check in manifest.parity if check.against == "itself"} == {0}
+    assert manifest.notes == DEFAULT_PLAN.with_suffix(".md").read_text(encoding="utf-8").strip()
 
 
 def test_optional_fields(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_default_repository(repository: Path) -> None:
 
 def test_default_model(repository: Path) -> None:
     """Without a name, the model is the one that the service would answer with."""
-    assert load().name == "imdb-cnn"
+    assert load().name == "reviews"
     shutil.rmtree(repository / "calls")
     assert load(repository=repository).name == "tickets"
 

@@ -81,7 +81,7 @@ def service(nodes: tuple[Any, Any], proxy: None) -> Iterator[OnRay]:
     cluster, second = nodes
     if second not in cluster.list_all_nodes():
         second = cluster.add_node(**_NODE)
-    arguments = {"model_repository": str(MODEL_REPOSITORY), "open_metrics": "true"}
+    arguments = {"model_repository": str(MODEL_REPOSITORY), "default_model": "imdb-cnn", "open_metrics": "true"}
     two = deployment.options(num_replicas=2, autoscaling_config=None)
     serve.run(two.bind(arguments), route_prefix="/")
     with httpx.Client(base_url=f"http://127.0.0.1:{_HTTP}", timeout=PATIENCE, trust_env=False) as client:

@@ -38,6 +38,9 @@ from tests.service.reviews import reviews
 
 TEXTS = reviews(500, seed=1)
 
+#: The shipped models; requests get the classic one.
+SHIPPED = {"model_repository": str(MODEL_REPOSITORY), "default_model": "imdb-cnn"}
+
 #: Connections that send requests while something is killed.
 CALLERS = 4
 
@@ -235,7 +238,7 @@ def test_autoscaling(service: OnRay) -> None:
         upscale_delay_s=1,
         downscale_delay_s=1,
     )
-    deploy({"model_repository": str(MODEL_REPOSITORY)}, autoscaling_config=scaling)
+    deploy(SHIPPED, autoscaling_config=scaling)
     with Load(service, callers=2) as light:
         wait_until(lambda: running() == 1)
         with Load(service, callers=6) as heavy:
@@ -271,7 +274,7 @@ def test_new_model_versions(service: OnRay, tmp_path: Path) -> None:
 
 def test_overload(service: OnRay) -> None:
     """Requests over the capacity get 429 and Retry-After, or RESOURCE_EXHAUSTED, and all others are answered."""
-    deploy({"model_repository": str(MODEL_REPOSITORY)}, num_replicas=1, max_ongoing_requests=1, max_queued_requests=1)
+    deploy(SHIPPED, num_replicas=1, max_ongoing_requests=1, max_queued_requests=1)
 
     def ask(_: int) -> httpx.Response:
         return service.client.post("/v1/predict_batch", json={"texts": TEXTS})

@@ -15,6 +15,7 @@ from sentiment_conv1d.model.data.sampling import UNLABELLED, Sampling
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
 from sentiment_conv1d.model.run import read_run
+from sentiment_conv1d.model.training.mixture import part
 from sentiment_conv1d.model.training.stages import Stages
 from tests.tiny import write_reviews
 
@@ -219,3 +220,15 @@ def test_sample() -> None:
         counts[domains[index], labels[index]] += 1
     assert counts == {(0, 0): 4, (0, 1): 4, (0, UNLABELLED): 0, (1, 0): 4, (1, 1): 4, (1, UNLABELLED): 3}
     assert len(set(drawn[labels[drawn] == 1])) == 8
+
+
+def test_parts() -> None:
+    """A part has consecutive words after the start id, and about half of the parts are as long as a sentence."""
+    generator = np.random.default_rng(0)
+    ids = np.arange(1, 202, dtype=np.int32)
+    parts = [part(ids, generator) for _ in range(200)]
+    assert all(each[0] == 1 and (np.diff(each[1:]) == 1).all() for each in parts)
+    sentences = [each for each in parts if len(each) <= 26]
+    assert 70 < len(sentences) < 130
+    assert min(map(len, sentences)) >= 5
+    assert [len(part(ids[:count], generator)) for count in (1, 2)] == [1, 2]

@@ -130,7 +130,7 @@ def test_refused(oip: Any, message: Any, reason: str) -> None:
 
 def test_unknown_model(oip: Any) -> None:
     """Every method that names a model returns NOT_FOUND for a model or version that is not loaded."""
-    unknown = "there is no model 'other'; loaded: accurate, imdb-cnn, imdb-cnn-8bit"
+    unknown = "there is no model 'other'; loaded: accurate, imdb-cnn, imdb-cnn-8bit, reviews"
     version = "version '2' of model 'imdb-cnn' is not loaded; loaded: 1"
     for method, kind in (
         (oip.ModelMetadata, pb.ModelMetadataRequest),

@@ -104,7 +104,7 @@ def test_several_models(tmp_path: Path) -> None:
 
 
 def test_the_shipped_model_is_the_default_of_several(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A second model does not affect callers that name no model, and the log says which model they get."""
+    """A model with another name does not affect callers that name no model, and the log says which model they get."""
     shipped_copy(tmp_path)
     publish_table(tmp_path, name="tickets")
     with caplog.at_level("INFO"):
@@ -113,6 +113,8 @@ def test_the_shipped_model_is_the_default_of_several(tmp_path: Path, caplog: pyt
         "the default model is imdb-cnn; --default-model (SENTIMENT_DEFAULT_MODEL) chooses another of: imdb-cnn, tickets"
     ]
     assert load(tmp_path, default="tickets").get().manifest.name == "tickets"
+    publish_table(tmp_path, name="reviews")
+    assert load(tmp_path).get().manifest.name == "reviews"
 
 
 def test_unknown_model(tmp_path: Path) -> None:

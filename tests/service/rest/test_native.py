@@ -152,9 +152,9 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
     """The loaded models are listed with the metrics of their manifests."""
     manifest = artifact.manifest
     assert manifest.metrics is not None
-    accurate, model, quantized = server.client.get("/v1/models").json()["models"]
-    assert [each["name"] for each in (accurate, quantized)] == ["accurate", "imdb-cnn-8bit"]
-    assert {(each["precision"], each["explainable"]) for each in (accurate, quantized)} == {("uint8", True)}
+    accurate, model, *quantized = server.client.get("/v1/models").json()["models"]
+    assert [each["name"] for each in (accurate, *quantized)] == ["accurate", "imdb-cnn-8bit", "reviews"]
+    assert {(each["precision"], each["explainable"]) for each in (accurate, *quantized)} == {("uint8", True)}
     assert model == {
         "name": "imdb-cnn",
         "version": "1",

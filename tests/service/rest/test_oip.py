@@ -529,7 +529,7 @@ def test_unknown_paths_and_wrong_methods(server: ServerProcess, method: str, pat
 def test_infer_of_an_unknown_model(server: ServerProcess) -> None:
     """An infer request for a model that is not loaded gets a 404."""
     response = server.client.post("/v2/models/other/infer", content=request(text_input("x")))
-    assert refusal(response, [404]) == "there is no model 'other'; loaded: accurate, imdb-cnn, imdb-cnn-8bit"
+    assert refusal(response, [404]) == "there is no model 'other'; loaded: accurate, imdb-cnn, imdb-cnn-8bit, reviews"
 
 
 def test_limits(server: ServerProcess) -> None:
@@ -556,7 +556,7 @@ def test_largest_batch(server: ServerProcess) -> None:
 
 def test_index(server: ServerProcess) -> None:
     """The index lists every version with its state, for an empty body and for an object."""
-    names = ("accurate", "imdb-cnn", "imdb-cnn-8bit")
+    names = ("accurate", "imdb-cnn", "imdb-cnn-8bit", "reviews")
     entries = [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in names]
     for body in (b"", b"{}", b'{"ready": true}', b'{"ready": false, "more": 1}'):
         response = server.client.post("/v2/repository/index", content=body)

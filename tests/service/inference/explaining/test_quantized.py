@@ -48,10 +48,12 @@ def test_any_text(quantized: Classifier, text: str) -> None:
     assert_explains(quantized, text)
 
 
-def test_generated_reviews(quantized: Classifier) -> None:
+@pytest.mark.parametrize("name", ["imdb-cnn-8bit", "reviews"])
+def test_generated_reviews(name: str) -> None:
     """The shares of 1,000 reviews as long as IMDB's add up to the logit."""
+    classifier = Classifier(read_artifact(MODEL_REPOSITORY / name / "1"))
     for review in reviews(1000, seed=5):
-        assert_explains(quantized, review)
+        assert_explains(classifier, review)
 
 
 def test_shares_are_near_those_of_float32(classifier: Classifier, quantized: Classifier) -> None:

@@ -40,7 +40,7 @@ def explain(capsys: pytest.CaptureFixture[str]) -> Explain:
 
 def test_numbers(classifier: Classifier) -> None:
     """The output has the label, the sum, the text, and the largest shares and filters."""
-    finished = run("-m", "service", "explain", TEXT)
+    finished = run("-m", "service", "explain", TEXT, SENTIMENT_DEFAULT_MODEL="imdb-cnn")
     assert (finished.returncode, finished.stderr) == (0, "")
     [encoding] = classifier.encode((TEXT,))
     explanation = classifier.explainer.explain(TEXT, encoding, "positive")
@@ -99,7 +99,7 @@ def test_standard_input() -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "service", "explain", "-"],
         cwd=PROJECT,
-        env=environment(),
+        env=environment(SENTIMENT_DEFAULT_MODEL="imdb-cnn"),
         input=b"wonderful \xff" + b" great" * 400,
         capture_output=True,
         timeout=PATIENCE,
