@@ -18,6 +18,7 @@ from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.engine import NATIVE, Engine
+from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS
 
 REPOSITORY = ARTIFACT.parent.parent
 MODELS = ("imdb-cnn", "imdb-cnn-8bit", "accurate")
@@ -50,6 +51,7 @@ def classifiers(path: Path) -> tuple[Classifier, Classifier]:
     """Return a classifier without the operator, and one with it."""
     artifact = read_artifact(path)
     general, native = Classifier(artifact), Classifier(artifact)
+    general.buckets = CPU_BUCKETS
     general.engine = Engine(artifact.graph, artifact.input_shape, library=Path("missing"))
     if native.engine.operator != NATIVE:
         raise SystemExit(f"the native operator is not used: {native.engine.operator}")

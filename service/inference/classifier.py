@@ -10,9 +10,9 @@ import numpy.typing as npt
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.model.manifest import GRAPH_FILE
 from sentiment_conv1d.model.tokenizer import Encoding
-from sentiment_conv1d.service.inference.engine import Engine, GraphError
+from sentiment_conv1d.service.inference.engine import NATIVE, Engine, GraphError
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer
-from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, cuda_buckets
+from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, NATIVE_BUCKETS, cuda_buckets
 from sentiment_conv1d.service.inference.provider import CPU, choose
 from sentiment_conv1d.service.prediction import Decider, Prediction, PredictionColumns
 from sentiment_conv1d.service.settings import BATCH_ROWS, ProviderChoice
@@ -53,8 +53,9 @@ class Classifier:
             provider = "cpu"
         try:
             self.engine = Engine(artifact.graph, self.input_shape, provider=provider, threads=threads, device=device)
-            on_gpu = self.engine.device == "cuda"
-            self.buckets = cuda_buckets(batch_rows, self.input_shape.max_tokens) if on_gpu else CPU_BUCKETS
+            self.buckets = NATIVE_BUCKETS if self.engine.operator == NATIVE else CPU_BUCKETS
+            if self.engine.device == "cuda":
+                self.buckets = cuda_buckets(batch_rows, self.input_shape.max_tokens)
             self._warm_up(artifact)
         except GraphError as error:
             raise ArtifactError(f"{artifact.path / GRAPH_FILE}: {error}", "graph") from error

@@ -1,7 +1,8 @@
 """Length bucketing: chooses which texts share a run of the graph, and the shape of the run.
 
 On a CPU, texts of similar length share a run of up to 1,024 positions, which amortizes the fixed cost of a run. With
-more positions, the feature maps no longer fit into the caches of a core. On a GPU, additional rows are almost free, but
+more positions, the feature maps no longer fit into the caches of a core. The native operator has no feature maps, so
+its runs are larger. On a GPU, additional rows are almost free, but
 every new shape costs a plan and memory, so runs are large and have few different shapes.
 """
 
@@ -64,6 +65,9 @@ class LengthBuckets:
 
 #: A separate run is cheaper for a text that would get more than 48 positions of padding.
 CPU_BUCKETS = LengthBuckets(max_rows=32, max_positions=1024, max_padding=48)
+
+#: For the native operator, padding costs little, because all of it reads the same rows of the tables.
+NATIVE_BUCKETS = LengthBuckets(max_rows=32, max_positions=4096, max_padding=150)
 
 
 def cuda_buckets(max_rows: int, max_tokens: int) -> LengthBuckets:

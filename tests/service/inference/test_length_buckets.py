@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
+from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, NATIVE_BUCKETS, LengthBuckets, cuda_buckets
 
 LENGTHS = st.lists(st.integers(1, 400), max_size=100)
 
@@ -12,7 +12,7 @@ LENGTHS = st.lists(st.integers(1, 400), max_size=100)
 @given(lengths=LENGTHS)
 def test_every_text_runs_once(lengths: list[int]) -> None:
     """Every text is in exactly one run with a large enough shape, for any lengths."""
-    for buckets in (CPU_BUCKETS, cuda_buckets(64, 400), LengthBuckets(max_rows=1)):
+    for buckets in (CPU_BUCKETS, NATIVE_BUCKETS, cuda_buckets(64, 400), LengthBuckets(max_rows=1)):
         runs = list(buckets.group(lengths))
         assert sorted(text for run in runs for text in run.texts) == list(range(len(lengths)))
         for run in runs:
@@ -71,12 +71,13 @@ def test_shapes_on_a_gpu() -> None:
 @given(lengths=st.lists(st.integers(4, 400), min_size=1, max_size=100))
 def test_no_run_is_larger_than_the_largest(lengths: list[int]) -> None:
     """The warmed-up shapes include the largest run."""
-    largest = CPU_BUCKETS.largest(4, 400)
-    assert largest == [(32, 32), (1, 400)]
-    for run in CPU_BUCKETS.group(lengths):
-        assert run.rows <= max(rows for rows, _ in largest)
-        assert run.sequence_length <= max(sequence_length for _, sequence_length in largest)
-        assert run.rows * run.sequence_length <= max(rows * sequence_length for rows, sequence_length in largest)
+    for buckets, most in ((CPU_BUCKETS, 32), (NATIVE_BUCKETS, 128)):
+        largest = buckets.largest(4, 400)
+        assert largest == [(32, most), (1, 400)]
+        for run in buckets.group(lengths):
+            assert run.rows <= max(rows for rows, _ in largest)
+            assert run.sequence_length <= max(sequence_length for _, sequence_length in largest)
+            assert run.rows * run.sequence_length <= max(rows * sequence_length for rows, sequence_length in largest)
 
 
 def test_the_largest_runs_of_short_texts() -> None:
