@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -31,8 +32,8 @@ PROGRAMS: list[tuple[str, str]] = re.findall(
 CONTAINERS: list[str] = re.findall(r"^docker run (.*)$", PAGE.replace("\\\n", ""), re.MULTILINE)
 
 
-def variables(container: str) -> dict[str, str]:
-    """The environment that a `docker run` gives its container."""
+def variables(container: str) -> dict[str, Any]:
+    """The environment that a `docker run` gives its container: strings."""
     words = shlex.split(container)
     return dict(words[number + 1].split("=", 1) for number, word in enumerate(words) if word == "-e")
 

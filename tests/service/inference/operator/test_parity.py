@@ -57,7 +57,7 @@ def check(native: Engine, general: Engine, vocabulary: int, shortest: int, longe
         np.testing.assert_allclose(answers, expected, rtol=0, atol=0 if exact else 1e-6)
 
 
-@pytest.mark.parametrize("name", ["imdb-cnn", "imdb-cnn-8bit", "accurate"])
+@pytest.mark.parametrize("name", ["imdb-cnn", "imdb-cnn-8bit", "accurate", "reviews"])
 def test_shipped_models(engines: Engines, name: str) -> None:
     """The answers of the shipped models are the same, bit for bit."""
     artifact = read_artifact(MODEL_REPOSITORY / name / "1")
