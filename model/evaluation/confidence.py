@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,24 +11,29 @@ from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
+Weights = npt.NDArray[Any]
+
 #: Fewer predictions are no evidence of a precision.
 _LEAST_PREDICTIONS = 20
 
 
-def confident_from(held_out: Evaluation, precision: float) -> dict[str, float | None]:
+def confident_from(held_out: Evaluation, precision: float, weights: Weights | None = None) -> dict[str, float | None]:
     """Return, for each label, the lowest probability from which this share of its predictions is right.
 
-    None if there is no such probability, or less than `_LEAST_PREDICTIONS` predictions reach it.
+    `weights` says how much each held-out text counts, float [n]. None if there is no such probability, or less than
+    `_LEAST_PREDICTIONS` predictions reach it.
     """
+    weights = np.ones(len(held_out.labels)) if weights is None else weights.astype(np.float64)
     found: dict[str, float | None] = {}
     for number, label in enumerate(held_out.label_names):
         own = held_out.predicted == number
-        scores, right = _scores(held_out)[own], held_out.labels[own] == number
+        scores, right, share = _scores(held_out)[own], held_out.labels[own] == number, weights[own]
         order = np.argsort(-scores, kind="stable")
-        scores, answered = scores[order], np.arange(1, len(order) + 1)
+        scores, right, share = scores[order], right[order], share[order]
         is_last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # of those with the same probability
-        precise = np.cumsum(right[order]) >= precision * answered
-        places = np.flatnonzero(precise & is_last & (answered >= _LEAST_PREDICTIONS))
+        precise = np.cumsum(right * share) >= precision * np.cumsum(share)
+        are_enough = np.arange(1, len(order) + 1) >= _LEAST_PREDICTIONS
+        places = np.flatnonzero(precise & is_last & are_enough)
         found[label] = float(scores[places[-1]]) if len(places) else None
     return found
 

@@ -6,15 +6,17 @@ from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold, calibration
-from sentiment_conv1d.model.evaluation.confidence import confident_from
+from sentiment_conv1d.model.evaluation.confidence import Weights, confident_from
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
 
 
-def choose_rule(configuration: Configuration, work: Plan, held_out: Floats | None) -> DecisionRule:
+def choose_rule(
+    configuration: Configuration, work: Plan, held_out: Floats | None, weights: Weights | None = None
+) -> DecisionRule:
     """Choose temperature, threshold and limits of confidence.
 
     `held_out` are the outputs of the network for the held-out texts of `work`, [texts, outputs], if there are any. The
-    network does not contain the temperature yet.
+    network does not contain the temperature yet. `weights` says how much each of these texts counts for the limits.
     """
     threshold, temperature, found = configuration.threshold, 1.0, None
     calibrates = configuration.calibration != "none"
@@ -31,7 +33,8 @@ def choose_rule(configuration: Configuration, work: Plan, held_out: Floats | Non
         threshold = best_threshold(outputs, labels)
     limits: dict[str, float | None] = {}
     if configuration.min_precision is not None:
-        limits = confident_from(Evaluation(work.label_names, labels, outputs, threshold), configuration.min_precision)
+        evaluation = Evaluation(work.label_names, labels, outputs, threshold)
+        limits = confident_from(evaluation, configuration.min_precision, weights)
     return DecisionRule(
         threshold=threshold,
         temperature=temperature,

@@ -180,12 +180,14 @@ def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) 
     assert work.validation is not None
     stages = Stages(stages_folder(out), fingerprint(configuration, work))
     texts = Texts(work.train, work.unlabelled, work.validation)
+    weights = None
     if work.sampling is None:
         distilled = distill(configuration, texts, stages, show)
     else:
+        weights = work.sampling.held_out_weights(work.validation.labels)
         distilled = distill_mixture(configuration, texts, work.sampling, stages, show)
     student = distilled.student
-    decision = choose_rule(configuration, work, distilled.predict(work.validation.texts))
+    decision = choose_rule(configuration, work, distilled.predict(work.validation.texts), weights)
     decision = decision.model_copy(update={"chosen_on": work.validation_source})
     evaluation = None
     if work.test is not None:

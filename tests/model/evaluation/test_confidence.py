@@ -29,6 +29,9 @@ def test_limits() -> None:
     assert confident_from(found, 0.99) == {"no": None, "yes": pytest.approx(0.8)}
     assert confident_from(found, 0.83) == {"no": None, "yes": pytest.approx(0.6)}
     assert confident_from(evaluation(rows[:19]), 0.5) == {"no": None, "yes": None}  # too few predictions
+    # Half of the predictions at 0.6 are wrong. If they count little, the limit can be below them.
+    weights = np.array([1.0 if label == 1 else 0.1 for _, label in rows])
+    assert confident_from(found, 0.97, weights) == {"no": None, "yes": pytest.approx(0.6)}
 
 
 @given(
