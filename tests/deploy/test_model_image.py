@@ -26,7 +26,7 @@ MODEL = "imdb-cnn"
 def answers(repository: Path) -> bool:
     """Return whether the service serves the model of a repository."""
     with ServerProcess("--workers", "1", repository=repository) as server:
-        answer = server.client.post("/v1/predict", json={"text": "A great film."}).json()
+        answer = server.client.post("/v1/predict", json={"text": "A great film.", "model": MODEL}).json()
         return bool(answer["model"]["name"] == MODEL and answer["label"] == "positive")
 
 

@@ -96,15 +96,23 @@ def test_running_calls_are_finished() -> None:
         stub = SentimentStub(channel)
         assert stub.Predict(PredictRequest(text="x")).tokens == 2
         assert caller.call(PREDICT, ONE).status == 0
-        batch = stub.PredictBatch.future(PredictBatchRequest(texts=["word " * 1600] * 1000), timeout=PATIENCE)
-        eventually(lambda: metric(server, "sentiment_texts_waiting") > 0)
+        batch = PredictBatchRequest(texts=["word " * 1600] * 1000)
+        calls: list[Any] = []
+
+        def is_running() -> bool:
+            if all(call.done() for call in calls):  # before a scrape could show one
+                calls.append(stub.PredictBatch.future(batch, timeout=PATIENCE))
+            return metric(server, "sentiment_texts_waiting") > 0
+
+        eventually(is_running)
         stream = caller.begin(PREDICT_STREAM)
         texts = [PredictRequest(text="x " * count).SerializeToString() for count in range(1, 9)]
         caller.data(stream, b"".join(map(message, texts)), ended=False)
         server.process.send_signal(signal.SIGTERM)
         answers = caller.answer(stream).messages
         assert [Prediction.FromString(each).tokens for each in answers] == list(range(2, 10))
-        assert [each.tokens for each in batch.result().predictions] == [1601] * 1000
+        for call in calls:
+            assert [each.tokens for each in call.result().predictions] == [1601] * 1000
         assert server.process.wait(PATIENCE) == 0
         assert refused(lambda: stub.Predict(PredictRequest(text="x"))).code is grpc.StatusCode.UNAVAILABLE
 
