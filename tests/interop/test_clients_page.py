@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.interop import programs
 from tests.processes import PATIENCE, PROJECT, ServerProcess
 from tests.programs import find
 from tests.test_clients_page import PAGE, here, rounded
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """Serve the shipped models as `make serve` does, because the page shows the answers of the default model."""
+    with ServerProcess(default_model=None) as process:
+        yield process
 
 
 def example(language: str) -> tuple[str, str]:
