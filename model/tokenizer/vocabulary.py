@@ -10,7 +10,6 @@ share a slot. A comparison then shows whether the word is the known one.
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import repeat
 
@@ -102,13 +101,13 @@ class _PerfectHash:
         return ids.astype(np.int32)
 
     def _settle(self, keys: npt.NDArray[np.uint64], numbers: npt.NDArray[np.int64]) -> int:
-        """Assign slots to words. Returns the number of words that got one."""
+        """Assign slots to words, and return the number of words that got one."""
         buckets, slots = self._places(keys[:, 0], keys[:, 1])
         settled = 0
-        for bucket, displacement, words in _displace(buckets.tolist(), slots.tolist(), len(self._slots)):
-            self._displacements[bucket] = displacement
+        for words, displacement in _displace(buckets, slots, len(self._slots)):
+            self._displacements[buckets[words]] = displacement
             self._slots[slots[words] ^ displacement] = numbers[words]
-            settled += len(words)
+            settled += words.size
         return settled
 
     def _places(
@@ -125,19 +124,34 @@ class _PerfectHash:
         return buckets, slots
 
 
-def _displace(buckets: list[int], slots: list[int], number: int) -> Iterator[tuple[int, int, list[int]]]:
-    """Yield each bucket with a displacement that gives all its words free slots, the displacement, and the words."""
-    members = defaultdict(list)
-    for word, bucket in enumerate(buckets):
-        members[bucket].append(word)
-    taken: set[int] = set()
-    for bucket, words in sorted(members.items(), key=lambda item: -len(item[1])):
-        own = {slots[word] for word in words}
-        if len(own) < len(words):
-            continue
+def _displace(
+    buckets: npt.NDArray[np.int64], slots: npt.NDArray[np.int64], number: int
+) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
+    """Yield a displacement and the words of the buckets that get free slots by it: int64 [buckets, words of a bucket].
+
+    Buckets with more words come first, because they fit into fewer places.
+    """
+    taken = np.zeros(number, bool)
+    claims = np.empty(number, np.int64)
+    for words in _buckets_by_size(buckets):
+        apart = np.diff(np.sort(slots[words], 1), axis=1).all(1)  # no displacement separates words with equal slots
+        words = words[apart]
         for displacement in range(min(_TRIES, number)):
-            moved = {slot ^ displacement for slot in own}
-            if taken.isdisjoint(moved):
-                taken |= moved
-                yield bucket, displacement, words
+            if not words.size:
                 break
+            moved = slots[words] ^ displacement
+            row = np.arange(len(words))[:, np.newaxis]
+            free = ~taken[moved].any(1)
+            claims[moved[free]] = row[free]  # of the buckets that share a slot, one gets it
+            fits = free & (claims[moved] == row).all(1)
+            taken[moved[fits]] = True
+            yield words[fits], displacement
+            words = words[~fits]
+
+
+def _buckets_by_size(buckets: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the words of all buckets with the same number of words, most first: int64 [buckets, words of a bucket]."""
+    order = np.argsort(buckets, kind="stable")
+    _, starts, sizes = np.unique(buckets[order], return_index=True, return_counts=True)
+    for size in np.unique(sizes)[::-1]:
+        yield order[starts[sizes == size, np.newaxis] + np.arange(size)]
