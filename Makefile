@@ -13,7 +13,7 @@ NODE_MODULES := tests/interop/node/node_modules
 BASELINE_MODULES := benchmarks/baselines/node/node_modules
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node lint format train \
-	train-accurate train-reviews export model-image requirements check-arm64 audit sbom dist stubs build/package clean
+	train-accurate train-reviews export model-image requirements check-arm64 audit sbom dist upload chart stubs build/package clean
 
 # The native operator, which is optional: without a compiler, this prints a line and does nothing.
 OPERATOR := service/inference/operator/folded_convolution.so
@@ -34,6 +34,8 @@ test: lint $(OPERATOR) debian $(VENV)/.programs $(BIN)/helm  ## lint, check type
 	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/remote-test/.installed || echo 'Tests that need moto_server are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/audit/.installed || echo 'Tests that need pip-audit are skipped.'
+	@$(MAKE) --no-print-directory $(VENV)/release/.installed || echo 'Tests that need auditwheel are skipped.'
+	@$(MAKE) --no-print-directory $(VENV)/workflows/.installed || echo 'Tests that need actionlint are skipped.'
 	@failed=; \
 	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks) || failed=' tests'; \
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks || failed="$$failed tests/attacks";) \
@@ -201,6 +203,8 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
 	$(COMPILE_GROUP):mutants --output-file requirements/mutants.txt
 	$(COMPILE_GROUP):sbom --output-file requirements/sbom.txt
+	$(COMPILE_GROUP):release --output-file requirements/release.txt
+	$(COMPILE_GROUP):workflows --output-file requirements/workflows.txt
 	$(COMPILE_GROUP):helm --no-deps --output-file requirements/helm.txt
 	$(COMPILE_GROUP):tfserving-client --no-deps --output-file requirements/tfserving-client.txt
 	for name in $(OTHER_SERVERS); do \
@@ -240,8 +244,30 @@ sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materi
 	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
 	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
 
-dist: $(VENV)/.dev  ## build the wheel and the source distribution
-	$(BIN)/python -m hatchling build --directory dist $(ARGS)
+# The wheel for every platform, and the one with the native operator, which auditwheel renames after checking what it needs.
+# ONNX Runtime's wheels need the same glibc. The time makes two builds the same, byte for byte.
+RELEASE := $(VENV)/release/bin
+PLATFORM_WHEEL := $(BUILD)/wheel
+MANYLINUX := manylinux_2_28_$(shell uname -m)
+
+dist: $(VENV)/release/.installed  ## build the source distribution and the wheels, without and with the native operator
+	@rm -rf $(PLATFORM_WHEEL)
+	CXX= $(RELEASE)/python -m hatchling build --directory dist
+	$(RELEASE)/python -m hatchling build --target wheel --directory $(PLATFORM_WHEEL)
+	PATH=$(RELEASE):$$PATH SOURCE_DATE_EPOCH=1580601600 $(RELEASE)/auditwheel repair --plat $(MANYLINUX) --wheel-dir dist \
+		$(PLATFORM_WHEEL)/*-linux_*.whl
+
+upload: $(VENV)/release/.installed  ## upload dist/ to the package index: make upload ARGS="--publish-url https://…"
+	$(RELEASE)/uv publish $(ARGS) dist/*
+
+# The chart of a release names its image.
+IMAGE ?= registry.example/sentiment-conv1d
+CHART := $(BUILD)/chart
+
+chart: $(BIN)/helm  ## package the Helm chart: make chart IMAGE=registry.example/sentiment-conv1d
+	@rm -rf $(CHART) && mkdir -p $(CHART) && cp -R deploy/helm $(CHART)/sentiment-conv1d
+	@sed -i 's|repository: registry.example/.*|repository: $(IMAGE)|' $(CHART)/sentiment-conv1d/values.yaml
+	$(BIN)/helm package $(CHART)/sentiment-conv1d --destination $(CHART)
 
 stubs: $(VENV)/.dev $(LAYOUT)  ## generate code from the .proto files
 	$(PROTOC) --python_out=$(LAYOUT) $(addprefix sentiment_conv1d/,$(MESSAGES))
@@ -283,7 +309,9 @@ $(RAY_VENV)/.installed: requirements/ray-test.txt
 
 # Tools in environments of their own. The service with its extra `remote` is one of them, because the clients of S3 need
 # another version of python-dateutil than the development dependencies.
-$(VENV)/audit/.installed $(VENV)/mutants/.installed $(VENV)/remote-test/.installed $(VENV)/sbom/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
+TOOLS := audit mutants release remote-test sbom workflows
+
+$(TOOLS:%=$(VENV)/%/.installed): $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@

@@ -17,6 +17,7 @@ from readme_renderer import markdown
 from sentiment_conv1d.service.version import package_version
 from tests.package.environments import PACKAGE, Installed, build, closure, link, make_environment, metadata, pip
 from tests.processes import PATIENCE, PROJECT
+from tests.programs import needed
 
 #: The folders that the wheel contains as subpackages.
 FOLDERS = ("cluster", "drift", "export", "model", "model_repository", "protos", "scoring", "server", "service")
@@ -77,6 +78,34 @@ def test_without_compiler(archive: Path, tmp_path: Path, monkeypatch: pytest.Mon
     built = build(archive, tmp_path / "wheel")
     assert built.name == f"{PACKAGE}-{package_version()}-py3-none-any.whl"
     assert LIBRARY not in names_in(built)
+
+
+def test_dist(archive: Path, tmp_path: Path) -> None:
+    """`make dist` writes the source distribution, a wheel for every platform and one with the operator for Linux.
+
+    Package indexes accept its name, and a second build writes the same bytes.
+    """
+    needed(Path(sys.prefix, "release", ".installed"))
+    if shutil.which("c++") is None:
+        pytest.skip("this machine has no C++ compiler")
+    (archive / "requirements").mkdir()
+    for name in ("Makefile", "requirements/release.txt"):
+        shutil.copy2(PROJECT / name, archive / name)
+    builds = []
+    for _ in range(2):
+        command = ["make", "dist", f"VENV={sys.prefix}", f"BUILD={tmp_path / 'again'}"]
+        subprocess.run(command, cwd=archive, check=True, capture_output=True, timeout=PATIENCE)
+        builds.append({path.name: path.read_bytes() for path in (archive / "dist").iterdir()})
+        shutil.rmtree(archive / "dist")
+    assert builds[0] == builds[1]
+    source, *wheels = sorted(builds[0], key=lambda name: (name.endswith(".whl"), name))
+    assert source == f"{PACKAGE}-{package_version()}.tar.gz"
+    for name in wheels:
+        (tmp_path / name).write_bytes(builds[0][name])
+    assert [("manylinux_2_28" in name, LIBRARY in names_in(tmp_path / name)) for name in wheels] == [
+        (False, False),
+        (True, True),
+    ]
 
 
 def test_no_other_names(installed: Installed) -> None:
