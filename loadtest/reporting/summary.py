@@ -1,4 +1,4 @@
-"""The results of a test in five lines, for a terminal."""
+"""The results of a test in five lines, or six with a price, for a terminal."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from loadtest.measurement.outcomes import failures
 from loadtest.measurement.step import Step
-from loadtest.units import duration, number, rate
+from loadtest.units import duration, number, price, rate
 
 Document = Mapping[str, Any]
 
 
 def summary(document: Document) -> list[str]:
-    """Return throughput, knee (or the only rate), objective, failures and cost."""
+    """Return throughput, knee (or the only rate), objective, failures, cost, and the price if it is known."""
     best, knee, objective = document["best"], document["knee"], document["objective"]
     if best:
         throughput = f"{rate(best['throughput'])}, with {best['callers']} callers"
@@ -33,6 +33,7 @@ def summary(document: Document) -> list[str]:
         f"Objective   {'none given (--slo)' if objective is None else _verdict(objective)}",
         f"Failures    {document['failed']:,} of {document['requests']:,} requests{f' ({kinds})' if kinds else ''}",
         f"Cost        {_cost(document)}{warned}",
+        *_price(objective),
     ]
 
 
@@ -62,6 +63,16 @@ def _verdict(objective: Mapping[str, Any]) -> str:
     ]
     shares = f" ({', '.join(parts)})" if parts else ""
     return f"{text}: {word}, highest rate {rate(objective['rate'])}{shares}"
+
+
+def _price(objective: Mapping[str, Any] | None) -> list[str]:
+    if objective is None or objective["price"] is None:
+        return []
+    of = objective["price"]
+    if of["per_million_texts"] is None:
+        return ["Price       unknown, because no rate meets the objective"]
+    amount = price(of["per_million_texts"], of["currency"])
+    return [f"Price       {amount} per million texts, at {rate(objective['rate'])}"]
 
 
 def _cost(document: Document) -> str:

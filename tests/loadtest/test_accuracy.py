@@ -49,7 +49,18 @@ def test_delays(tmp_path: Path) -> None:
 
 def test_failures(tmp_path: Path) -> None:
     """A server that fails one request in a hundred is reported so, in both loops, and misses its objective."""
-    flags = ("--rates", "400", "--concurrency", "4", "--seconds", "2", "--slo", "p99<5s,errors<0.5%")
+    flags = (
+        "--rates",
+        "400",
+        "--concurrency",
+        "4",
+        "--seconds",
+        "2",
+        "--slo",
+        "p99<5s,errors<0.5%",
+        "--price-per-hour",
+        "1",
+    )
     with stub.running(delay=0.002, fail_every=100) as url:
         document = report(url, tmp_path, *flags, status=1)
     for step in (*document["open"], *document["closed"]):
@@ -60,6 +71,7 @@ def test_failures(tmp_path: Path) -> None:
     [step] = document["open"]
     assert step["requests"] == 800
     assert not document["objective"]["met"]
+    assert document["objective"]["price"]["per_million_texts"] is None
     assert document["objective"]["misses"]["400"] == [f"errors {step['failed_share']:.3%}"]
     page = (tmp_path / "report.html").read_text()
     assert "503" in page and "rejected: overloaded" in page

@@ -31,7 +31,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Run the shortest test of the real service. Returns its folder and its output."""
     out = tmp_path_factory.mktemp("smoke")
     flags = ("--slo", "p99<5s,errors<50%", "--workers", "1", "--batch", "4", "--seconds", "0.4", "--out", str(out))
-    finished = run("-m", "loadtest", "--smoke", *flags)
+    finished = run("-m", "loadtest", "--smoke", *flags, "--price-per-hour", "1.8", "--currency", "EUR")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return out, finished.stdout
 
@@ -42,12 +42,28 @@ def document(folder: Path) -> Document:
 
 
 def test_summary(smoke: tuple[Path, str]) -> None:
-    """The output has five lines and the path of the report."""
+    """The output has five lines, the price and the path of the report."""
     folder, output = smoke
     *lines, empty, path = output.splitlines()
-    assert [line.split()[0] for line in lines] == ["Throughput", "Knee", "Objective", "Failures", "Cost"]
+    assert [line.split()[0] for line in lines] == ["Throughput", "Knee", "Objective", "Failures", "Cost", "Price"]
     assert (empty, path) == ("", str(folder / "report.html"))
     assert re.search(r"met, highest rate 100 requests/s \(100 a worker, 100 a core\)", output)
+
+
+def test_price(smoke: tuple[Path, str]) -> None:
+    """The price of a million texts is that of the time that they take at the highest rate that meets the objective."""
+    folder, output = smoke
+    found = document(folder)
+    [best] = [step for step in found["open"] if step["rate"] == found["objective"]["rate"]]
+    hours = 1_000_000 / best["texts_per_second"] / 3600
+    assert found["objective"]["price"] == {
+        "per_hour": 1.8,
+        "currency": "EUR",
+        "per_million_texts": pytest.approx(1.8 * hours),
+    }
+    assert f"Price       {1.8 * hours:.2f} EUR per million texts, at 100 requests/s" in output.splitlines()
+    page = (folder / "report.html").read_text()
+    assert f"{1.8 * hours:.2f} EUR" in page and "for 1.80 EUR an hour" in page
 
 
 @pytest.mark.parametrize("library", ["grpc", "jinja2", "prometheus_client", "psutil"])
@@ -231,6 +247,12 @@ def test_time_limit(tmp_path: Path) -> None:
         (("--url", "http://127.0.0.1:1", "--ca", "ca.pem"), "--ca needs an address with https://"),
         (("--url", "http://127.0.0.1:1", "--workers", "2"), "--workers cannot be used with --url"),
         (("--url", "http://nowhere.invalid"), "cannot reach nowhere.invalid:8000"),
+        (("--slo", "p99<1s", "--price-per-hour", "0"), "must be between 0.0001 and 1,000,000"),
+        (("--slo", "p99<1s", "--price-per-hour=-1"), "must be between"),
+        (("--slo", "p99<1s", "--price-per-hour", "nan"), "must be between"),
+        (("--slo", "p99<1s", "--price-per-hour", "inf"), "must be between"),
+        (("--price-per-hour", "1"), "--price-per-hour needs --slo"),
+        (("--currency", "EUR"), "--currency needs --price-per-hour"),
         (("--speed", "9"), "unrecognized arguments: --speed 9"),
     ],
 )
