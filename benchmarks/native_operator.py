@@ -17,8 +17,7 @@ from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.engine import NATIVE, Engine
-from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS
+from sentiment_conv1d.service.inference.engine import NATIVE
 
 REPOSITORY = ARTIFACT.parent.parent
 MODELS = ("imdb-cnn", "imdb-cnn-8bit", "accurate")
@@ -50,9 +49,7 @@ def main() -> None:
 def classifiers(path: Path) -> tuple[Classifier, Classifier]:
     """Return a classifier without the operator, and one with it."""
     artifact = read_artifact(path)
-    general, native = Classifier(artifact), Classifier(artifact)
-    general.buckets = CPU_BUCKETS
-    general.engine = Engine(artifact.graph, artifact.input_shape, library=Path("missing"))
+    general, native = Classifier(artifact, native=False), Classifier(artifact)
     if native.engine.operator != NATIVE:
         raise SystemExit(f"the native operator is not used: {native.engine.operator}")
     return general, native

@@ -154,6 +154,11 @@ class Settings(BaseModel):
         description="auto: CUDA for models that are not folded, if a GPU works, otherwise the CPU. cuda: CUDA; without "
         "it the service does not start. cpu: the CPU.",
     )
+    native_operator: bool = Field(
+        True,
+        description="Whether folded models on a CPU use the native operator, if the installation contains it. Without "
+        "it they use ONNX Runtime's own operators.",
+    )
     device: int = Field(0, ge=0, description="Number of the CUDA device.")
     workers: int = Field(
         0,

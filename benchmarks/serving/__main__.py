@@ -27,6 +27,7 @@ from benchmarks.serving.cases import (
     DISTURBED,
     FASTAPI,
     FORMS,
+    GENERAL,
     GRPC,
     MANY_AND_GRPC,
     METHODS,
@@ -109,10 +110,10 @@ def main() -> None:
         options.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def make_service(name: str, workers: int, model: str = ARTIFACT.parent.name) -> Server:
+def make_service(name: str, workers: int, *flags: str, model: str = ARTIFACT.parent.name) -> Server:
     """Return this service on the CPU."""
     ports = ("--host", "127.0.0.1", "--port", "{port}", "--grpc-port", "{grpc_port}")
-    options = ("--execution-provider", "cpu", "--workers", str(workers), "--default-model", model)
+    options = ("--execution-provider", "cpu", "--workers", str(workers), "--default-model", model, *flags)
     return Server(name, "-m", "service", "serve", *ports, *options, probe="/readyz")
 
 
@@ -121,7 +122,8 @@ def make_servers(workers: int) -> list[Server]:
     uvicorn = ("-m", "uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error")
     return [
         make_service(SERVICE, workers),
-        make_service(QUANTIZED, workers, QUANTIZED_ARTIFACT.parent.name),
+        make_service(QUANTIZED, workers, model=QUANTIZED_ARTIFACT.parent.name),
+        make_service(GENERAL, workers, "--no-native-operator"),
         make_service(ALONE, 1),
         *(
             Server(name, "-m", "benchmarks.baselines.applications", name, "{ports}", ports=workers)

@@ -8,6 +8,7 @@ from benchmarks import rest
 
 #: Servers.
 SERVICE, QUANTIZED, ALONE = "this service", "this service, 8 bits", "this service, one worker"
+GENERAL = "this service, no native operator"
 COMPETENT, NODE, NAIVE = "competent", "Node", "naive"
 ASGI, FASTAPI, GRPC = "constant, ASGI", "constant, FastAPI", "constant, gRPC"
 
@@ -43,7 +44,7 @@ class Case(NamedTuple):
 
 
 #: Servers that get the same requests over the same number of connections.
-_COMPARED = (SERVICE, QUANTIZED, COMPETENT, NODE, NAIVE, ASGI)
+_COMPARED = (SERVICE, QUANTIZED, GENERAL, COMPETENT, NODE, NAIVE, ASGI)
 
 #: The cases of a round, in order. A round is short, so that all cases run under the same conditions. Between the two
 #: groups, the cost of a text in process is measured, which both are compared with.

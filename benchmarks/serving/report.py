@@ -16,6 +16,7 @@ from benchmarks.serving.cases import (
     COMPETENT,
     DISTURBED,
     FASTAPI,
+    GENERAL,
     GRPC,
     NAIVE,
     NODE,
@@ -25,6 +26,9 @@ from benchmarks.serving.cases import (
     WHOLE,
     Case,
 )
+
+#: The servers that are compared with others, by the name in a ratio.
+_OURS = {"service": SERVICE, "8 bits": QUANTIZED, "no native operator": GENERAL}
 
 
 @dataclass
@@ -85,7 +89,7 @@ def _ratios(measured: Measurements) -> str:
                 )
                 for theirs in (COMPETENT, NODE, NAIVE)
                 if Case(theirs, "REST", kind, 32) in measured.loads
-                for ours, server in (("service", SERVICE), ("8 bits", QUANTIZED))
+                for ours, server in _OURS.items()
             },
             **{
                 f"CPU per request: {ours} / {theirs}": ratio(
@@ -93,7 +97,7 @@ def _ratios(measured: Measurements) -> str:
                 )
                 for theirs in (COMPETENT, NODE)
                 if Case(theirs, "REST", kind, 32) in measured.loads
-                for ours, server in (("service", SERVICE), ("8 bits", QUANTIZED))
+                for ours, server in _OURS.items()
             },
             "CPU per request: 8 bits / float32": ratio(
                 rounds("cpu", QUANTIZED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)

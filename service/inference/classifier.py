@@ -13,6 +13,7 @@ from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.engine import NATIVE, Engine, GraphError
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer
 from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, NATIVE_BUCKETS, cuda_buckets
+from sentiment_conv1d.service.inference.operator.rewriting import LIBRARY
 from sentiment_conv1d.service.inference.provider import CPU, choose
 from sentiment_conv1d.service.prediction import Decider, Prediction, PredictionColumns
 from sentiment_conv1d.service.settings import BATCH_ROWS, ProviderChoice
@@ -25,7 +26,7 @@ GOLDEN_TOLERANCE = 1e-4
 class Classifier:
     """An artifact with its tokenizer and an ONNX Runtime session.
 
-    `batch_rows` is the number of texts per run on a GPU.
+    `batch_rows` is the number of texts per run on a GPU. Without `native`, no native operator is used.
 
     Raises `ArtifactError` if the graph does not match the manifest or does not give the golden answer, so every
     classifier that exists can be served.
@@ -39,6 +40,7 @@ class Classifier:
         threads: int = 1,
         device: int = 0,
         batch_rows: int = BATCH_ROWS,
+        native: bool = True,
     ) -> None:
         self.manifest = artifact.manifest
         self.labels = artifact.manifest.labels
@@ -52,7 +54,10 @@ class Classifier:
         if provider == "auto" and self.choice.provider == CPU:
             provider = "cpu"
         try:
-            self.engine = Engine(artifact.graph, self.input_shape, provider=provider, threads=threads, device=device)
+            library = LIBRARY if native else None
+            self.engine = Engine(
+                artifact.graph, self.input_shape, provider=provider, threads=threads, device=device, library=library
+            )
             self.buckets = NATIVE_BUCKETS if self.engine.operator == NATIVE else CPU_BUCKETS
             if self.engine.device == "cuda":
                 self.buckets = cuda_buckets(batch_rows, self.input_shape.max_tokens)

@@ -63,7 +63,7 @@ class Engine:
         provider: ProviderChoice = "cpu",
         threads: int = 1,
         device: int = 0,
-        library: Path = LIBRARY,
+        library: Path | None = LIBRARY,
     ) -> None:
         self._fill = shape.fill
         self._device_number = device
@@ -151,7 +151,9 @@ class _DeviceSlot:
         return probabilities
 
 
-def _choose(graph: bytes, provider: ProviderChoice, threads: int, device: int, library: Path) -> tuple[str, Any, str]:
+def _choose(
+    graph: bytes, provider: ProviderChoice, threads: int, device: int, library: Path | None
+) -> tuple[str, Any, str]:
     """Open a session on the requested execution provider, and return both and the value of `Engine.operator`.
 
     `auto` falls back to the CPU if CUDA does not work.
@@ -187,7 +189,7 @@ def _load(graph: bytes, options: Any, providers: list[Any]) -> Any:
         return onnxruntime.InferenceSession(f"/proc/self/fd/{file.fileno()}", options, providers=providers)
 
 
-def _open_on_cpu(graph: bytes, threads: int, library: Path) -> tuple[Any, str]:
+def _open_on_cpu(graph: bytes, threads: int, library: Path | None) -> tuple[Any, str]:
     """Open a session with the native operator, or else of the graph as it is: see `Engine.operator`."""
     rewritten, reason = _rewrite(graph, library)
     if rewritten:
@@ -198,9 +200,11 @@ def _open_on_cpu(graph: bytes, threads: int, library: Path) -> tuple[Any, str]:
     return _open(graph, [CPU], threads), reason
 
 
-def _rewrite(graph: bytes, library: Path) -> tuple[bytes, str]:
+def _rewrite(graph: bytes, library: Path | None) -> tuple[bytes, str]:
     """Return the graph with the native operator, or nothing and the reason. Raises `GraphError`."""
     model = _parse(graph)
+    if library is None:
+        return b"", "it is turned off"
     if not library.exists():
         return b"", "this installation does not contain it"
     if not rewrite(model):

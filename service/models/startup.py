@@ -93,6 +93,7 @@ def opener(settings: Settings) -> Open:
         provider=settings.execution_provider,
         threads=settings.threads,
         device=settings.device,
+        native=settings.native_operator,
         batch_rows=settings.batching_rows,
     )
 

@@ -297,6 +297,14 @@ def test_cpu_asked_for_needs_no_reason() -> None:
         assert f"grpc://127.0.0.1:{process.grpc_port}" in listening_grpc
 
 
+def test_native_operator_turned_off() -> None:
+    """`--no-native-operator` serves with ONNX Runtime's own operators, and the log says so."""
+    with ServerProcess("--no-native-operator") as process:
+        serving = [line for line in process.log if "serving" in line]
+        assert len(serving) == len(list(MODEL_REPOSITORY.iterdir()))
+        assert all("operator=it is turned off" in line for line in serving)
+
+
 def test_light_import() -> None:
     """A server loads no module for training, export or files, before or after it has answered."""
     program = f"""
