@@ -1,6 +1,7 @@
-"""The applications that the service is compared with: FastAPI and pydantic around a classifier.
+"""The applications that the service is compared with: FastAPI and pydantic around a classifier, and its own in uvicorn.
 
-`python -m benchmarks.baselines.applications naive PORT,PORT` (or `competent`) serves one with a worker on each port.
+`python -m benchmarks.baselines.applications naive PORT,PORT` (or `competent`, or `hosted`) serves one with a worker on
+each port.
 If workers accept from one port, as with `uvicorn --workers 2`, chance distributes the connections, and one of two can
 get none.
 """
@@ -16,7 +17,9 @@ import onnx
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
+from starlette.types import ASGIApp
 
+import sentiment_conv1d
 from benchmarks.baselines.competent import Competent
 from benchmarks.baselines.naive import ARTIFACT, Naive, unfolded_graph
 
@@ -43,6 +46,11 @@ def competent() -> FastAPI:
     """Return the competent version, see `benchmarks.baselines.competent`."""
     classifier = make_competent()
     return _application(lambda text: classifier.predict([text])[0])
+
+
+def hosted() -> ASGIApp:
+    """Return the REST application of the service, for an unchanged uvicorn."""
+    return sentiment_conv1d.asgi(sentiment_conv1d.load(ARTIFACT.parent.name))
 
 
 def make_competent() -> Competent:

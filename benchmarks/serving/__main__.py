@@ -29,6 +29,7 @@ from benchmarks.serving.cases import (
     FORMS,
     GENERAL,
     GRPC,
+    HOSTED,
     MANY_AND_GRPC,
     METHODS,
     NAIVE,
@@ -126,8 +127,8 @@ def make_servers(workers: int) -> list[Server]:
         make_service(GENERAL, workers, "--no-native-operator"),
         make_service(ALONE, 1),
         *(
-            Server(name, "-m", "benchmarks.baselines.applications", name, "{ports}", ports=workers)
-            for name in (COMPETENT, NAIVE)
+            Server(name, "-m", "benchmarks.baselines.applications", function, "{ports}", ports=workers)
+            for name, function in ((COMPETENT, "competent"), (NAIVE, "naive"), (HOSTED, "hosted"))
         ),
         Server(ASGI, *uvicorn, "benchmarks.baselines.floors:asgi_app"),
         Server(FASTAPI, *uvicorn, "benchmarks.baselines.floors:fastapi_app"),

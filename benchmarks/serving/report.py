@@ -18,6 +18,7 @@ from benchmarks.serving.cases import (
     FASTAPI,
     GENERAL,
     GRPC,
+    HOSTED,
     NAIVE,
     NODE,
     QUANTIZED,
@@ -99,6 +100,9 @@ def _ratios(measured: Measurements) -> str:
                 if Case(theirs, "REST", kind, 32) in measured.loads
                 for ours, server in _OURS.items()
             },
+            "CPU per request: service in uvicorn / service": ratio(
+                rounds("cpu", HOSTED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)
+            ),
             "CPU per request: 8 bits / float32": ratio(
                 rounds("cpu", QUANTIZED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)
             ),
