@@ -31,6 +31,7 @@ SECTIONS = {
     "serving": Section(("performance.md",), ("--rounds", "1", "--seconds", "1", "--count", "256")),
     "capacity": Section(("deployment.md",), ("--smoke",)),
     "other_servers": Section(("performance.md",), ("--rounds", "1", "--seconds", "1")),
+    "serving.cold_start": Section(("deployment.md",), ("--rounds", "1")),
     "costs": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "caches": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "floors": Section(("performance.md",), ("--rounds", "1", "--count", "4")),

@@ -14,6 +14,7 @@ from tests.processes import PROJECT, run
     ("name", "head"),
     [
         ("costs", "| µs per request | whole | 20 words |"),
+        ("serving.cold_start", "| models | s to the first answer | processor s | MiB |"),
         ("caches", "| texts | work before each | tokenize | graph |"),
         ("floors", "| | float32, whole | float32, 20 words | 8 bits, whole | 8 bits, 20 words |"),
         (
