@@ -21,12 +21,13 @@ COPY service service
 COPY --from=operator /operator service/inference/operator
 COPY scoring scoring
 COPY drift drift
+COPY sharing sharing
 COPY sentiment_conv1d sentiment_conv1d
 COPY model_repository model_repository
 COPY pyproject.toml ./
 # The service cannot write bytecode, and compiling at every start would take a second. Python does not compare the
 # bytecode with its source, which does not change in an image.
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash model protos server service scoring drift sentiment_conv1d
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash model protos server service scoring drift sharing sentiment_conv1d
 
 FROM ${PYTHON_IMAGE} AS environment
 RUN python3 -m venv /opt/venv

@@ -161,12 +161,17 @@ def copy(source: Path, target: Path) -> Artifact:
     if not is_name(home.name) or not is_version(version):
         raise ArtifactError(f"{target}: not a folder <repository>/<name>/<version>")
     moved = artifact.manifest.model_copy(update={"name": home.name, "version": int(version)})
-    with _staging(home) as temporary:
-        for name, content in {
-            **artifact.contents,
-            MANIFEST_FILE: moved.to_bytes(),
-            CARD_FILE: model_card(moved).encode(),
-        }.items():
+    contents = {**artifact.contents, MANIFEST_FILE: moved.to_bytes(), CARD_FILE: model_card(moved).encode()}
+    return write(target, contents)
+
+
+def write(target: Path, contents: Mapping[str, bytes]) -> Artifact:
+    """Write the files of an artifact to a new folder `target`, completely or not at all.
+
+    Raises `ArtifactError` if the files are invalid, the folder exists, or it cannot be written.
+    """
+    with _staging(target.parent) as temporary:
+        for name, content in contents.items():
             _write_through(temporary / name, content)
         read_artifact(temporary)
         if target.exists():

@@ -139,11 +139,10 @@ def _data(manifest: Manifest) -> Iterator[str]:
 
 def _publishing(manifest: Manifest) -> Iterator[str]:
     """Yield how to upload the artifact, in the layout that the service reads."""
-    place = f"{manifest.name}/{manifest.version}"
     yield from ("", "## Upload", "", "To publish the model on the Hugging Face Hub and to serve it from there:", "")
     yield "```sh"
-    yield f"hf upload ORGANIZATION/{manifest.name} model_repository/{place} models/{place}"
-    yield f"hf upload ORGANIZATION/{manifest.name} model_repository/{place}/{CARD_FILE} {CARD_FILE}"
+    artifact = f"model_repository/{manifest.name}/{manifest.version}"
+    yield f"sentiment-conv1d push {artifact} hf://ORGANIZATION/{manifest.name}/models"
     yield f"sentiment-conv1d serve --model-repository hf://ORGANIZATION/{manifest.name}/models"
     yield "```"
 

@@ -30,6 +30,8 @@ GROUPS = {
     "operate": {
         "check": "verify an artifact: digests, shapes, golden answer",
         "copy": "write an artifact under another name or version",
+        "push": "upload an artifact to a store or hub",
+        "pull": "download an artifact from a store or hub",
         "drift": "compare a request log with the training, or with another log",
     },
 }

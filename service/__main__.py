@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from sentiment_conv1d.model.commands.default_repository import find_artifact
+from sentiment_conv1d.model.commands.default_repository import FOLDER, find_artifact
 from sentiment_conv1d.model.commands.parser import Parser
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tables.format import add_format_flags
@@ -25,6 +25,13 @@ from sentiment_conv1d.service.telemetry import logs
 RULE = (
     "Models come from the folder model_repository in the working directory if it exists, and otherwise from the "
     "package, which contains the shipped models. --model-repository names another folder or a URL."
+)
+
+#: What the help says about URLs.
+_STORES = (
+    "URLs are s3://bucket/models, gs://bucket/models, hf://organization/repository, file:///folder, and those of other "
+    "file systems of fsspec; pull also reads https://host/models. Credentials come from the environment, such as "
+    "HF_TOKEN and AWS_SECRET_ACCESS_KEY."
 )
 
 _ARTIFACT = "a folder REPOSITORY/NAME/VERSION, or NAME/VERSION in the default model repository"
@@ -79,6 +86,22 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
         "target", type=Path, metavar="NEW_ARTIFACT", help="a folder REPOSITORY/NAME/VERSION that does not exist"
     )
     copy.set_defaults(run=_copy)
+
+    push = commands.add_parser("push", help="upload an artifact to a store or hub", epilog=_STORES)
+    push.add_argument("artifact", type=Path, metavar="ARTIFACT", help=_ARTIFACT)
+    push.add_argument("url", metavar="URL", help="the model repository; the artifact becomes URL/NAME/VERSION")
+    push.set_defaults(run=_push)
+
+    pull = commands.add_parser("pull", help="download an artifact from a store or hub", epilog=_STORES)
+    pull.add_argument("url", metavar="URL/NAME[/VERSION]", help="the artifact; without VERSION the newest one")
+    pull.add_argument(
+        "--to",
+        type=Path,
+        default=FOLDER,
+        metavar="REPOSITORY",
+        help=f"model repository to write to (default: {FOLDER})",
+    )
+    pull.set_defaults(run=_pull)
 
     _add_drift(commands.add_parser("drift", help="compare a request log with the training, or with another log"))
     return top
@@ -254,6 +277,22 @@ def _copy(options: argparse.Namespace) -> int:
 
     manifest = copy(find_artifact(options.artifact), options.target).manifest
     print(f"{options.target}: {manifest.name}, version {manifest.version}")
+    return 0
+
+
+def _push(options: argparse.Namespace) -> int:
+    from sentiment_conv1d.sharing.push import push
+
+    url, written = push(find_artifact(options.artifact), options.url)
+    print(f"{url}: {'wrote ' + ', '.join(written) if written else 'is already there'}; all files are verified")
+    return 0
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from sentiment_conv1d.sharing.pull import pull
+
+    artifact = pull(options.url, options.to)
+    print(f"{artifact.path}: {artifact.manifest.name}, version {artifact.manifest.version}; all files are verified")
     return 0
 
 

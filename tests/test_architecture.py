@@ -49,7 +49,7 @@ RUNNERS = {Path("service/process/server.py"), Path("service/process/standalone.p
 
 #: The package of the distribution. Its subpackages are the project's folders.
 DISTRIBUTION = "sentiment_conv1d"
-FOLDERS = ("protos", "model", "export", "server", "service", "scoring", "drift", "cluster")
+FOLDERS = ("protos", "model", "export", "server", "service", "scoring", "drift", "sharing", "cluster")
 
 
 def files_in(*folders: str) -> list[Path]:
@@ -154,9 +154,17 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
             or is_heavy(module)
         ),
     ),
+    "sharing knows neither a protocol nor training": (
+        lambda path: package_of(path) == "sharing",
+        lambda module: (
+            package(module) in WEB | CLIENTS | TRAINING | {"export", "scoring", "drift", "cluster"}
+            or module.startswith(("service.rest", "service.grpc", "service.oip", "service.process"))
+            or is_heavy(module)
+        ),
+    ),
     "only the command line of service runs offline commands": (
         lambda path: package_of(path) == "service" and path != Path("service/__main__.py"),
-        lambda module: package(module) in {"scoring", "drift"},
+        lambda module: package(module) in {"scoring", "drift", "sharing"},
     ),
     "Ray is loaded only by what runs on it": (
         lambda path: path not in {Path("scoring/ray_data.py"), Path("cluster/application.py")},

@@ -16,7 +16,7 @@ from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.manifest import FILES
-from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.errors import StartupError, TransientError
 
 _PASSWORD = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*@")
 
@@ -31,10 +31,10 @@ _PROPERTIES = (
 
 
 class StoreError(SentimentError):
-    """The store cannot be read. The message names its URL."""
+    """The store cannot be read or written. The message names its URL."""
 
 
-class StoreUnreachable(StoreError):
+class StoreUnreachable(StoreError, TransientError):
     """The store does not answer, or fails. That can pass by itself, unlike a wrong URL or wrong credentials."""
 
 
@@ -46,15 +46,14 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self.name = _PASSWORD.sub("", url)  # the URL for messages
         self._url = url.rstrip("/")
+        self.name = _PASSWORD.sub("", self._url)  # for messages
 
     def versions(self) -> dict[str, set[int]]:
         """Return the versions of every model. It is an error if there are none."""
-        with self._reading() as (system, root):
+        with self.opened() as (system, root):
             system.invalidate_cache()
-            names = filter(is_name, _folders(system, root))
-            found = {name: set(map(int, filter(is_version, _folders(system, f"{root}/{name}")))) for name in names}
+            found = {name: versions_in(system, f"{root}/{name}") for name in filter(is_name, _folders(system, root))}
         found = {name: versions for name, versions in found.items() if versions}
         if not found:
             raise StoreError(
@@ -65,7 +64,7 @@ class Store:
     def fingerprint(self, name: str, version: int) -> str:
         """Return a string that changes when a file of the version is written, added or removed."""
         found = []
-        with self._reading() as (system, root):
+        with self.opened() as (system, root):
             for file in FILES:
                 with suppress(FileNotFoundError):
                     properties = system.info(f"{root}/{name}/{version}/{file}")
@@ -74,23 +73,26 @@ class Store:
 
     def download(self, name: str, version: int, folder: Path) -> None:
         """Download the files of a version into a local folder. Files that do not exist are left out."""
-        with self._reading() as (system, root):
+        with self.opened() as (system, root):
             for file in FILES:
                 with suppress(FileNotFoundError):
                     system.get_file(f"{root}/{name}/{version}/{file}", str(folder / file))
 
     @contextmanager
-    def _reading(self) -> Iterator[tuple[Any, str]]:
-        """Yield the file system of the store and the path in it."""
+    def opened(self, action: str = "read") -> Iterator[tuple[Any, str]]:
+        """Yield the file system of the store and the path in it. Errors of the store become a `StoreError`.
+
+        `action` is what the caller does to the store, for the message.
+        """
         try:
             yield self._open()
         except SentimentError:
             raise
         except Exception as error:  # stores raise their own errors, not only `OSError`
-            reason = _PASSWORD.sub("", str(error)) or type(error).__name__
-            refused = isinstance(error, FileNotFoundError | PermissionError) or getattr(error, "status", 0) in _REFUSALS
+            reason = " ".join(_PASSWORD.sub("", str(error)).split()) or type(error).__name__
+            refused = isinstance(error, FileNotFoundError | PermissionError) or _status(error) in _REFUSALS
             kind = StoreError if refused else StoreUnreachable
-            raise kind(f"{self.name}: cannot be read ({reason})") from error
+            raise kind(f"{self.name}: cannot be {action} ({reason})") from error
 
     def _open(self) -> tuple[Any, str]:
         try:
@@ -105,6 +107,25 @@ class Store:
         except ValueError as error:
             raise StartupError(f"{self.name}: {error}") from error
         return system, path.rstrip("/")
+
+
+def versions_in(system: Any, path: str) -> set[int]:
+    """Return the versions in the folder of a model in a store."""
+    return set(map(int, filter(is_version, _folders(system, path))))
+
+
+def read_file(system: Any, path: str) -> bytes | None:
+    """Return the content of a file in a store, or None if it does not exist."""
+    try:
+        content: bytes = system.cat_file(path)
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def _status(error: Exception) -> int:
+    """Return the HTTP status in an error of aiohttp, or of an HTTP client like httpx, or 0."""
+    return getattr(error, "status", 0) or getattr(getattr(error, "response", None), "status_code", 0)
 
 
 def _folders(system: Any, path: str) -> list[str]:

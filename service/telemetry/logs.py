@@ -17,6 +17,9 @@ from sentiment_conv1d.service.telemetry.request_context import current_id, curre
 
 _STANDARD_ERROR = 2
 
+#: Libraries with a line for every start and stop, which repeats what the server logs, and for every request to the Hub.
+_TALKATIVE = ("uvicorn.error", "httpx2")
+
 #: Attributes of every record. All others come from `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -110,8 +113,8 @@ def configure(style: Literal["console", "json"], level: str) -> None:
     handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
     logging.basicConfig(level="INFO" if level == "debug" else level.upper(), handlers=[handler], force=True)
     logging.getLogger("sentiment_conv1d").setLevel(level.upper())
-    # Its lines about starting and stopping repeat what the server logs.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _escape(text: str) -> str:

@@ -55,7 +55,7 @@ def test_sections(tmp_path: Path) -> None:
     assert "Trained on 480 of 600 reviews of a|b.csv, starting with the weights of the run may:" in card.text
     assert f"It finds 50.0% of the texts with the label `{LABELS[0]}`, the least of all labels." in card.text
     assert "The licence of the model is apache-2.0." in card.text
-    assert "hf upload ORGANIZATION/tickets model_repository/tickets/1 models/tickets/1" in card.text
+    assert "sentiment-conv1d push model_repository/tickets/1 hf://ORGANIZATION/tickets/models" in card.text
 
 
 def test_unknown_data() -> None:

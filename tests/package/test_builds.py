@@ -20,7 +20,18 @@ from tests.processes import PATIENCE, PROJECT
 from tests.programs import needed
 
 #: The folders that the wheel contains as subpackages.
-FOLDERS = ("cluster", "drift", "export", "model", "model_repository", "protos", "scoring", "server", "service")
+FOLDERS = (
+    "cluster",
+    "drift",
+    "export",
+    "model",
+    "model_repository",
+    "protos",
+    "scoring",
+    "server",
+    "service",
+    "sharing",
+)
 
 #: The native operator, which a build adds if there is a compiler.
 LIBRARY = f"{PACKAGE}/service/inference/operator/folded_convolution.so"

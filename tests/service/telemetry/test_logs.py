@@ -32,7 +32,7 @@ def record(message: str, *arguments: object, **extra: object) -> logging.LogReco
 def root() -> Iterator[logging.Logger]:
     """Return the root logger, and restore it afterwards."""
     logger = logging.getLogger()
-    others = [logging.getLogger(name) for name in ("sentiment_conv1d", "uvicorn.error")]
+    others = [logging.getLogger(name) for name in ("sentiment_conv1d", "uvicorn.error", "httpx2")]
     handlers, levels = logger.handlers[:], [each.level for each in (logger, *others)]
     yield logger
     logger.handlers[:] = handlers

@@ -1,0 +1,1 @@
+"""Publishes artifacts in stores and hubs, and fetches them from there."""

@@ -1,0 +1,105 @@
+"""Uploads an artifact to a model repository in a store, so that no reader sees an incomplete version.
+
+The manifest is written last, and a version without a manifest is not complete. Files of a version are created and never
+replaced, so of two pushes of the same version at the same time, the first wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sentiment_conv1d.model.artifact import check_place, read_artifact
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.manifest import FILES
+from sentiment_conv1d.model.model_card import CARD_FILE, model_card
+from sentiment_conv1d.service.models.store import Store, read_file
+from sentiment_conv1d.sharing.hub import PROTOCOL, Commit
+
+
+class Pushed(NamedTuple):
+    """The URL of a version, and the names of the files that were written."""
+
+    url: str
+    written: list[str]
+
+
+def push(folder: Path, url: str) -> Pushed:
+    """Upload the artifact in `folder` to the repository at `url`, and check that the store returns the same files.
+
+    It continues an interrupted push, and replaces only the model card. Raises `ArtifactError` if the artifact is
+    invalid, `StoreError` if the store fails, and `SentimentError` if it contains another artifact of this version.
+    """
+    if "://" not in url or url.startswith(("http://", "https://")):
+        raise SentimentError(f"{url}: push needs the URL of a store that it can write to, such as s3://bucket/models")
+    artifact = read_artifact(folder.absolute())
+    check_place(artifact)
+    card = folder / CARD_FILE
+    files = {name: artifact.contents[name] for name in FILES}  # the manifest is the last
+    files[CARD_FILE] = card.read_bytes() if card.is_file() else model_card(artifact.manifest).encode()
+    store = Store(url)
+    version = f"{artifact.manifest.name}/{artifact.manifest.version}"
+    with store.opened("written to") as (system, root):
+        target = Target(system, f"{root}/{version}", f"{store.name}/{version}")
+        commit = Commit(system, root, target.url) if system.protocol == PROTOCOL else None
+        missing = target.missing(files)
+        if commit is None:
+            target.write(missing)
+        elif missing:
+            commit.write(version, missing)
+        if target.missing(files):
+            raise SentimentError(f"{target.url}: the store does not return the files that were written to it")
+    return Pushed(target.url, list(missing))
+
+
+class Target(NamedTuple):
+    """The folder of a version in a file system of fsspec, and its URL for messages."""
+
+    system: Any
+    folder: str
+    url: str
+
+    def missing(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return the files that have to be written. Raises `SentimentError` if there is another file in their place."""
+        self.system.invalidate_cache()
+        missing = {}
+        for name, content in files.items():
+            found = read_file(self.system, f"{self.folder}/{name}")
+            if found is not None and name != CARD_FILE and not content.startswith(found):
+                raise SentimentError(
+                    f"{self.url}: contains another {name}, so nothing was written; to push the artifact as another "
+                    "version, use `copy` first"
+                )
+            if found != content:
+                missing[name] = content
+        return missing
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Write files in their order, each completely before the next."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        if isinstance(self.system, LocalFileSystem):  # the others have no folders, or create them
+            self.system.makedirs(self.folder, exist_ok=True)
+        for name, content in files.items():
+            if name == CARD_FILE:
+                self.system.pipe_file(f"{self.folder}/{name}", content)
+            else:
+                self._create(name, content)
+
+    def _create(self, name: str, content: bytes) -> None:
+        path = f"{self.folder}/{name}"
+        found = read_file(self.system, path)
+        if found is not None and found != content and content.startswith(found):
+            self.system.rm_file(path)  # an interrupted push left the beginning of the file
+        try:
+            with self.system.open(path, "xb") as file:
+                file.write(content)
+        except Exception:
+            found = read_file(self.system, path)
+            if found is None:
+                raise
+        else:
+            found = read_file(self.system, path)
+        if found != content:
+            raise SentimentError(f"{self.url}: another push wrote {name} at the same time")

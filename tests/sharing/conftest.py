@@ -1,0 +1,32 @@
+"""Stores that commands write to, which the tests of a module share. Each test uses a model of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stores import Bucket, Folder, Hub, Store
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    """Start an S3 server."""
+    with Bucket() as store:
+        yield store
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """Start a stand-in for the Hub, with an empty repository."""
+    with Hub() as store:
+        yield store
+
+
+@pytest.fixture(params=["S3", "Hub", "folder"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Return a store of each kind."""
+    if request.param == "folder":
+        return Folder(request.getfixturevalue("tmp_path") / "store")
+    found: Store = request.getfixturevalue({"S3": "bucket", "Hub": "hub"}[request.param])
+    return found

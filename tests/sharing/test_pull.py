@@ -1,0 +1,119 @@
+"""`pull` writes a verified artifact into a repository completely or not at all."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.sharing.pull import pull
+from tests.processes import PATIENCE, PROJECT, environment
+from tests.service.artifacts import publish_strength, shipped_copy
+from tests.stores import Folder, Hub, WebServer
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Folder:
+    """Return a store with version 1 of a model."""
+    store = Folder(tmp_path / "store")
+    store.publish(publish_strength(tmp_path / "source", 1).path)
+    return store
+
+
+def test_web_server(tmp_path: Path) -> None:
+    """The newest and a named version come from a web server, too."""
+    with WebServer(tmp_path / "web") as server:
+        for strength in (1, 2):
+            server.publish(publish_strength(tmp_path / "source", strength).path)
+        assert pull(f"{server.url}/tickets", tmp_path / "target").path == tmp_path / "target" / "tickets" / "2"
+        assert pull(f"{server.url}/tickets/1/", tmp_path / "target").path == tmp_path / "target" / "tickets" / "1"
+
+
+def test_newest_version(store: Folder, tmp_path: Path) -> None:
+    """A version without a manifest is not the newest one yet. The highest number is, not the last in the alphabet."""
+    for strength in range(2, 12):
+        folder = publish_strength(tmp_path / "source", strength).path
+        store.write(f"tickets/{folder.name}/model.onnx", (folder / "model.onnx").read_bytes())
+        if strength < 11:
+            store.publish(folder)
+    assert pull(f"{store.url}/tickets", tmp_path / "target").manifest.version == 10
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("model.onnx", b"?", "1 bytes, while manifest.json says"),
+        ("manifest.json", b"{", "not valid JSON"),
+        ("tokenizer.json", None, "the file is missing"),
+    ],
+)
+def test_damaged_version(store: Folder, tmp_path: Path, file: str, content: bytes | None, problem: str) -> None:
+    """A damaged version is refused with the URL of its file, and nothing is written."""
+    if content is None:
+        (tmp_path / "store" / "tickets" / "1" / file).unlink()
+    else:
+        store.write(f"tickets/1/{file}", content)
+    with pytest.raises(ArtifactError, match=f"^{store.url}/tickets/1/{file}: {problem}"):
+        pull(f"{store.url}/tickets/1", tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_version_in_another_place(store: Folder, tmp_path: Path) -> None:
+    """A version is refused if its manifest has another number."""
+    (tmp_path / "store" / "tickets" / "1").rename(tmp_path / "store" / "tickets" / "2")
+    with pytest.raises(ArtifactError, match="tickets/2: the manifest belongs to tickets 1"):
+        pull(f"{store.url}/tickets", tmp_path / "target")
+
+
+def test_another_artifact(store: Folder, tmp_path: Path) -> None:
+    """A local artifact is never replaced by another one of the same name and version."""
+    present = publish_strength(tmp_path / "target", 2)
+    with pytest.raises(ArtifactError, match=f"{present.path}: contains another artifact than {store.url}/tickets/1"):
+        pull(f"{store.url}/tickets", tmp_path / "target")
+    assert read_artifact(present.path).manifest == present.manifest
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """If the files do not fit, here because of a limit, one line says so, and the repository stays as it was."""
+    store = Folder(tmp_path / "store")
+    store.publish(shipped_copy(tmp_path / "source"))
+    target = tmp_path / "target"
+    finished = subprocess.run(
+        [sys.executable, "-m", "service", "pull", f"{store.url}/imdb-cnn", "--to", str(target)],
+        cwd=PROJECT,
+        env=environment(PYTHONDONTWRITEBYTECODE="1"),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
+    )
+    assert finished.returncode == 2
+    assert finished.stderr == f"error: {target}/imdb-cnn: cannot be written to (File too large)\n"
+    assert list((target / "imdb-cnn").iterdir()) == []
+
+
+def test_store_that_does_not_answer(hub: Hub, tmp_path: Path) -> None:
+    """The exit status of a store that does not answer is that of errors that can pass by themselves."""
+    hub.stop()
+    failed = hub.run("pull", f"{hub.url}/tickets", "--to", str(tmp_path / "target"))
+    assert failed.returncode == 75
+    assert failed.stderr == f"error: {hub.url}: cannot be read ([Errno 111] Connection refused)\n"
+
+
+@pytest.mark.parametrize("url", ["s3://tickets", "tickets/1", "hf://org/name/Not a name"])
+def test_urls(url: str, tmp_path: Path) -> None:
+    """A URL without the name of a model is refused."""
+    with pytest.raises(SentimentError, match=f"^{url}: pull needs URL/NAME or URL/NAME/VERSION"):
+        pull(url, tmp_path)
+
+
+def test_missing_store(tmp_path: Path) -> None:
+    """A store that does not exist is not mistaken for one without the model."""
+    with pytest.raises(SentimentError, match=f"^file://{tmp_path}/none: cannot be read"):
+        pull(f"file://{tmp_path}/none/tickets", tmp_path)
