@@ -86,7 +86,7 @@ $(LAYOUT):  ## link the folders of the project into one package, for mypy and ed
 	@ln -s $(addprefix ../../../,$(PARTS) $(wildcard sentiment_conv1d/*.py)) $@/sentiment_conv1d
 
 PROTOC := $(BIN)/python -m grpc_tools.protoc --proto_path=$(LAYOUT)
-MESSAGES := $(wildcard protos/*.proto service/inference/*.proto)
+MESSAGES := $(wildcard protos/*.proto model/graphs/*.proto)
 
 # The services of other projects. `make stubs` compiles only their descriptors, see protos/descriptors.py.
 EXTERNAL := $(wildcard protos/grpc/*/*/*.proto protos/tensorflow/*.proto)

@@ -18,6 +18,7 @@ import tensorflow
 from sentiment_conv1d.export.checks.accuracy import check_accuracy, measure
 from sentiment_conv1d.export.checks.assumptions import Measured, measure_assumptions
 from sentiment_conv1d.export.checks.classifier import check_classifier
+from sentiment_conv1d.export.checks.odd_texts import generated_texts
 from sentiment_conv1d.export.checks.parity import (
     MAX_TEXTS,
     Reviews,
@@ -33,12 +34,8 @@ from sentiment_conv1d.export.checks.quantization_error import (
     measure_accuracy,
     measure_difference,
 )
-from sentiment_conv1d.export.checks.text_parity import (
-    Served,
-    compare_with_expected,
-    compare_with_original,
-    generated_texts,
-)
+from sentiment_conv1d.export.checks.served import Served
+from sentiment_conv1d.export.checks.text_parity import compare_with_expected, compare_with_original
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph

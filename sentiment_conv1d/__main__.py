@@ -30,6 +30,7 @@ GROUPS = {
     "operate": {
         "check": "verify an artifact: digests, shapes, golden answer",
         "copy": "write an artifact under another name or version",
+        "convert": "write an artifact in a form that other programs read",
         "push": "upload an artifact to a store or hub",
         "pull": "download an artifact from a store or hub",
         "drift": "compare a request log with the training, or with another log",
@@ -79,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = parser().parse_args(words[:1]).command
+    if command == "convert":
+        from sentiment_conv1d.export.conversion.command import main as convert
+
+        return convert(words[1:])
     if command not in TRAINING | _DATA:
         from sentiment_conv1d.service.__main__ import main as service
 

@@ -7,17 +7,16 @@ or padding that the model never saw.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from sentiment_conv1d.export.checks.parity import TOLERANCE, ParityError
+from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.original import Original
 from sentiment_conv1d.model.decision import decide_all
-from sentiment_conv1d.model.evaluation.batches import Answers, Predict, answers_in_batches
-from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.evaluation.batches import Answers
 from sentiment_conv1d.model.manifest import EXPECTED_ANSWERS, ORIGINAL_MODEL, ParityCheck
 from sentiment_conv1d.model.tokenizer import Tokenizer
 
@@ -26,61 +25,6 @@ EXPECTED_TOLERANCE = 1e-4
 
 #: The most characters of a text in a message.
 _SHOWN = 40
-
-#: Characters at which tokenizers disagree: case without a counterpart, combining marks, signs beyond ASCII, scripts
-#: without spaces, and white space of Unicode and of ASCII.
-_ODD = (
-    "\u0130stanbul \u0131 STRASSE stra\u00dfe \u039f\u0394\u039f\u03a3 \u03bf\u03b4\u03bf\u03c2",
-    "e\u0301t\u00e9 na\u00efve \ufb01lm \u212b",
-    "\u201cquoted\u201d \u2014 l\u2019\u00e9t\u00e9 \u2026 \u00bfqu\u00e9? \u00a1s\u00ed!",
-    "\u597d\u770b \u3044\u3044\u3067\u3059 \uc88b\uc544\uc694 \u05d8\u05d5\u05d1 \u062c\u064a\u062f",
-    "\U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f",
-    "\u00a0\u2003\u2028\u2029\u3000\u200b\ufeff\x85",
-    "\t\n\v\f\r\x1c\x1d\x1e\x1f",
-)
-
-
-@dataclass(frozen=True)
-class Served:
-    """A graph with its tokenizer, its input shape and the threshold by which it decides."""
-
-    tokenizer: Tokenizer
-    predict: Predict
-    shape: InputShape
-    threshold: float
-
-    def answers(self, texts: Sequence[str]) -> Answers:
-        """Return the probabilities float32 [texts, outputs]."""
-        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
-        return answers_in_batches(self.predict, rows, self.shape)
-
-
-def generated_texts(tokenizer: Tokenizer, seed: int = 0, count: int = 100) -> list[str]:
-    """Generate texts of every length and kind: empty, short, longer than the model reads, and with odd characters."""
-    random = np.random.default_rng(seed)
-    words = np.array([*tokenizer.words, "unheard", "of"], dtype=object)
-    limit = tokenizer.max_tokens
-    lengths = [1, 2, 3, 4, limit - 1, limit, limit + 1, 2 * limit]
-    lengths += random.integers(1, limit + limit // 4 + 2, count - len(lengths)).tolist()
-    texts = ["", " ", "?!", "<br />", "100 %", *_ODD]
-    for number, length in enumerate(lengths):
-        text = " ".join(random.choice(words, max(1, length)))
-        texts.append(_varied(text, number, random))
-    return [*texts, *(f"{odd} {text}" for odd, text in zip(_ODD, texts[-len(_ODD) :], strict=True))]
-
-
-def _varied(text: str, number: int, random: np.random.Generator) -> str:
-    """Return a text as it is, or with capitals, punctuation and line breaks as people write them."""
-    match number % 4:
-        case 0:
-            return text
-        case 1:
-            return text.upper()
-        case 2:
-            return f"{text.capitalize()}!"
-        case _:
-            marks = (" ", ", ", "...", "-", "'", "<br /><br />", "\n", " \u2013 ", "\u00a0")
-            return "".join(f"{word}{random.choice(marks)}" for word in text.split(" "))
 
 
 def compare_with_original(original: Original, served: Served, texts: Sequence[str]) -> tuple[ParityCheck, list[str]]:

@@ -42,6 +42,7 @@ class Tokenizer(ABC):
     keeps_first: bool = False  # truncation keeps the first ids of a text, else the last ones
     pads_behind: bool = False  # padding comes after the text, else before it
     cuts_characters: bool = False  # tokens are parts of words, for scripts without spaces between words
+    replaced: tuple[str, ...] = ()  # strings that become a space before any other character does
 
     @property
     @abstractmethod
@@ -66,6 +67,18 @@ class Tokenizer(ABC):
     @abstractmethod
     def to_json(self) -> str:
         """Return the content of `tokenizer.json`, in the format of Hugging Face's `tokenizers`."""
+
+    @property
+    @abstractmethod
+    def known_ids(self) -> dict[str, int]:
+        """The ids of the known tokens that can occur in a text, spelled as after all `changes`."""
+
+    @abstractmethod
+    def changes(self) -> dict[str, str]:
+        """Return the characters that become others before a text is split at spaces, and what they become.
+
+        A character that separates words becomes a space, and one that is removed becomes an empty string.
+        """
 
     def count_words(self, text: str) -> tuple[int, int]:
         """Return the number of unknown words in a text, including dropped ones, and the number of words."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -61,17 +62,18 @@ class _Normalized(dict[int, str]):
     """The normalized form of each character."""
 
     def __missing__(self, code: int) -> str:
-        character = chr(code)
-        if character == _DOTTED_I:
-            normalized = "i"
-        elif character in _APOSTROPHES:
-            normalized = _APOSTROPHE
-        elif character != _APOSTROPHE and (character in _SYMBOLS or unicodedata.category(character) in _SEPARATORS):
-            normalized = " "
-        else:
-            normalized = lower_case(character)
-        self[code] = normalized
-        return normalized
+        self[code] = _normalized(chr(code))
+        return self[code]
+
+
+def _normalized(character: str) -> str:
+    if character == _DOTTED_I:
+        return "i"
+    if character in _APOSTROPHES:
+        return _APOSTROPHE
+    if character != _APOSTROPHE and (character in _SYMBOLS or unicodedata.category(character) in _SEPARATORS):
+        return " "
+    return lower_case(character)
 
 
 _NORMALIZED = _Normalized()
@@ -123,6 +125,14 @@ class UnicodeTokenizer(Tokenizer):
     @property
     def vocabulary_size(self) -> int:
         return len(self.words) + RESERVED_IDS
+
+    @property
+    def known_ids(self) -> dict[str, int]:
+        return self._ids
+
+    def changes(self) -> dict[str, str]:
+        normalized = ((each, _normalized(each)) for each in map(chr, range(sys.maxunicode + 1)))
+        return {each: become for each, become in normalized if become != each}
 
     def encode(self, text: str) -> Encoding:
         """Encode the last `max_tokens` ids of a text. An empty text has the start id only."""

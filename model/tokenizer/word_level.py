@@ -23,7 +23,7 @@ import numpy as np
 
 from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
 from sentiment_conv1d.model.tokenizer.vocabulary import Vocabulary
-from sentiment_conv1d.model.tokenizer.words import character_class, lower_case
+from sentiment_conv1d.model.tokenizer.words import character_class, lower_case, lower_cases
 
 _PADDING, _START, _UNKNOWN = "<pad>", "<start>", "<unk>"
 _SIDES = {False: "Left", True: "Right"}
@@ -40,7 +40,8 @@ _TO_STAND_INS = bytes(_STAND_INS.get(chr(byte), byte) for byte in range(256))
 _FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
 _START_WORD = b"\xf9"
 
-_LOWER = {ord(upper): upper.lower() for upper in string.ascii_uppercase}
+_LOWER_CASES = {upper: upper.lower() for upper in string.ascii_uppercase}
+_LOWER = str.maketrans(_LOWER_CASES)
 
 #: The vocabulary takes 16 bytes for every id.
 _MOST_IDS = 1 << 24
@@ -139,6 +140,7 @@ class WordLevelTokenizer(Tokenizer):
         self.max_tokens = rule.max_tokens
         self.padding_id, self.start_id, self.unknown_id = rule.padding_id, rule.start_id, rule.unknown_id
         self.pads_behind, self.keeps_first = rule.pads_behind, rule.keeps_first
+        self.replaced = rule.replaced
         self.words = tuple(sorted(ids, key=ids.__getitem__))
         self.ids = dict(ids)
         self._empty = np.array([self.padding_id], np.int32)
@@ -156,6 +158,7 @@ class WordLevelTokenizer(Tokenizer):
         # that is replaced elsewhere.
         last = replace(rule, replaced=())
         found = {word: number for word, number in ids.items() if last.words(word) == [word]}
+        self._known_ids = found
         self.unreachable = tuple(word for word in self.words if word not in found)
         known = {word.encode("utf-8", "surrogatepass").translate(_TO_STAND_INS): id for word, id in found.items()}
         if rule.start_id is not None:
@@ -167,6 +170,19 @@ class WordLevelTokenizer(Tokenizer):
     @property
     def vocabulary_size(self) -> int:
         return self._size
+
+    @property
+    def known_ids(self) -> dict[str, int]:
+        return self._known_ids
+
+    def changes(self) -> dict[str, str]:
+        removed, separators = self.rule.removed, self.rule.separators
+        lowered = {"unicode": lower_cases(), "ascii": _LOWER_CASES, "none": {}}[self.rule.lowercase]
+        changed: dict[str, str] = {}
+        for each in {*lowered, *removed, *separators}:
+            kept = (one for one in lowered.get(each, each) if one not in removed)
+            changed[each] = "".join(" " if one in separators else one for one in kept)
+        return changed
 
     def encode(self, text: str) -> Encoding:
         """Encode the first or last `max_tokens` ids of a text. An empty text has only the start id or one pad id."""

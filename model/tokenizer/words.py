@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -60,6 +62,13 @@ def lower_case(text: str) -> str:
     Python lower-cases a sigma depending on its place in the word.
     """
     return text.replace("\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}").lower()
+
+
+@cache
+def lower_cases() -> dict[str, str]:
+    """Return the lower case of every character that has another one."""
+    lowered = ((each, lower_case(each)) for each in map(chr, range(sys.maxunicode + 1)))
+    return {each: lower for each, lower in lowered if lower != each}
 
 
 def _spaced(text: str) -> bytes:
@@ -128,6 +137,13 @@ class WordTokenizer(Tokenizer):
     @property
     def vocabulary_size(self) -> int:
         return len(self.words) + RESERVED_IDS
+
+    @property
+    def known_ids(self) -> dict[str, int]:
+        return {lower_case(word): number for number, word in enumerate(self.words, start=RESERVED_IDS)}
+
+    def changes(self) -> dict[str, str]:
+        return lower_cases() | dict.fromkeys(self.punctuation, " ")
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return the place of each word in the text. The start id, which comes first, has none."""

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
 from sentiment_conv1d.model.input_shape import InputShape, Rows
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.inference import onnx_subset_pb2 as onnx
 from sentiment_conv1d.service.inference.graph_file import GraphFileError, parse_self_contained
 from sentiment_conv1d.service.inference.operator.rewriting import LIBRARY, rewrite
 from sentiment_conv1d.service.inference.provider import CPU, CUDA, missing_gpu

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
+from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
 from sentiment_conv1d.model.graphs.graph import FUNCTION_DOMAIN, Graph
-from sentiment_conv1d.service.inference import onnx_subset_pb2 as onnx
 
 #: NumPy's types of the values of `TensorProto.DataType` that a folded graph contains.
 _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("u1"), 6: np.dtype("<i4"), 7: np.dtype("<i8")}

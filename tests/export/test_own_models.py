@@ -17,9 +17,11 @@ from keras.src.legacy.preprocessing.text import Tokenizer as LegacyTokenizer
 from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
 from sentiment_conv1d.export.__main__ import main
+from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.vocabularies import Asked, Statements, vectorization_tokenizer
 from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.manifest import TOKENIZER_FILE
 from sentiment_conv1d.service.inference.classifier import Classifier
 
@@ -66,6 +68,7 @@ def assert_served(artifact: Path, expected: npt.NDArray[np.float32], ids: Sequen
     library = tokenizers.Tokenizer.from_file(str(artifact / TOKENIZER_FILE))
     assert [encoding.ids for encoding in library.encode_batch(TEXTS)] == [list(each) for each in ids]
     assert [served.tokenizer.encode(text).ids.tolist() for text in TEXTS] == [list(each) for each in ids]
+    prove(served, text_graph(served), [*TEXTS, *odd_texts(served)])
 
 
 @pytest.fixture

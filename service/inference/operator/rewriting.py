@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
 from sentiment_conv1d.model.graphs.fused import DOMAIN, fuse
 from sentiment_conv1d.model.graphs.graph import Node
-from sentiment_conv1d.service.inference import onnx_subset_pb2 as onnx
 from sentiment_conv1d.service.inference.graph_file import read_graph
 
 #: Where a build puts the library: beside its source.

@@ -12,7 +12,9 @@ import pytest
 from keras import layers
 
 from sentiment_conv1d.export.__main__ import main
+from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.export.zoo.preprocessing import (
     LENGTH,
@@ -245,6 +247,7 @@ def test_zoo(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert status == 0, printed.err
     assert ("not compared with the original on texts" in printed.out) == entry.warned
     artifact = read_artifact(tmp_path / "repository" / "own" / "1")
+    prove(artifact, text_graph(artifact), odd_texts(artifact))
     # A model of any length truncates no text.
     texts = [text for text in TEXTS if entry.texts.length or artifact.tokenizer.encode(text).tokens <= LENGTH]
     assert len(texts) > 40

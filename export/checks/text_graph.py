@@ -1,0 +1,98 @@
+"""The proof of `text.onnx`: the same labels and probabilities as those of the artifact that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from sentiment_conv1d.export.checks.odd_texts import generated_texts, long_texts, spelled_texts
+from sentiment_conv1d.export.checks.parity import ParityError, session
+from sentiment_conv1d.export.checks.served import Served
+from sentiment_conv1d.export.errors import quoted
+from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.evaluation.batches import Answers
+from sentiment_conv1d.model.graphs.text.file import LABEL, PROBABILITIES, TEXT
+from sentiment_conv1d.model.manifest import ParityCheck
+
+TOLERANCE = 1e-6
+
+#: The most texts that the graph reads together.
+_BATCH = 32
+
+#: The most characters of a text in a message.
+_SHOWN = 40
+
+_HINT = "this is a bug in the conversion: please report it with the artifact"
+
+#: A graph as a function: texts -> labels and probabilities float32 [texts, labels].
+Answer = Callable[[Sequence[str]], tuple[list[str], Answers]]
+
+
+def open_text_graph(content: bytes) -> Answer:
+    """Open `text.onnx` in ONNX Runtime. Raises `ParityError` if that fails, and so does the function."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    try:
+        opened = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
+        raise ParityError(f"ONNX Runtime cannot open text.onnx: {quoted(error)}", _HINT) from error
+
+    def answer(texts: Sequence[str]) -> tuple[list[str], Answers]:
+        try:
+            labels, probabilities = opened.run([LABEL, PROBABILITIES], {TEXT: np.array(texts, dtype=object)})
+        except Exception as error:
+            raise ParityError(f"ONNX Runtime cannot run text.onnx: {quoted(error)}", _HINT) from error
+        return labels.tolist(), probabilities
+
+    return answer
+
+
+def odd_texts(artifact: Artifact) -> list[str]:
+    """Return texts of every length and kind, and those of the manifest. A graph can read all of them."""
+    tokenizer, manifest = artifact.tokenizer, artifact.manifest
+    texts = [manifest.golden.text, *(sample.text for sample in manifest.samples), *generated_texts(tokenizer)]
+    spelled = list(spelled_texts(tokenizer))
+    joined = [" ".join(spelled[start::_BATCH]) for start in range(min(_BATCH, len(spelled)))]
+    return list(filter(_is_writable, [*texts, *joined, *spelled, *long_texts(tokenizer)]))
+
+
+def prove(artifact: Artifact, content: bytes, texts: Sequence[str]) -> ParityCheck:
+    """Compare `text.onnx` with the artifact on texts, one by one and in batches of any lengths.
+
+    Raises `ParityError`, which shows a text, if a label differs or a probability differs by more than `TOLERANCE`.
+    """
+    served = Served(
+        artifact.tokenizer, session(artifact.graph), artifact.input_shape, artifact.manifest.decision.threshold
+    )
+    output = served.answers(texts)
+    truth = output if output.shape[1] > 1 else np.concatenate([1 - output, output], axis=1)
+    expected = [artifact.manifest.labels[index] for index in decide_all(output, served.threshold)]
+    answer = open_text_graph(content)
+    differences = [_compare(answer, texts, truth, expected, size) for size in (1, _BATCH)]
+    return ParityCheck(against="text.onnx", inputs="texts", examples=len(texts), largest_difference=max(differences))
+
+
+def _compare(answer: Answer, texts: Sequence[str], truth: Answers, expected: Sequence[str], size: int) -> float:
+    """Return the largest difference of a probability."""
+    largest = 0.0
+    for start in range(0, len(texts), size):
+        labels, probabilities = answer(texts[start : start + size])
+        differences: npt.NDArray[np.float32] = np.abs(probabilities - truth[start : start + size]).max(axis=1)
+        for place, (label, difference) in enumerate(zip(labels, differences.tolist(), strict=True), start):
+            if not difference <= TOLERANCE or label != expected[place]:  # negated, so that NaN fails
+                raise ParityError(
+                    f"text.onnx answers {texts[place][:_SHOWN]!r} with {label} instead of {expected[place]}, and its "
+                    f"probabilities are off by {difference:.2g}",
+                    _HINT,
+                )
+            largest = max(largest, difference)
+    return largest
+
+
+def _is_writable(text: str) -> bool:
+    """Return whether a graph can read a text: its strings are UTF-8, which has no lone surrogates."""
+    return text.encode(errors="replace") == text.encode(errors="surrogatepass")

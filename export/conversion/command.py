@@ -1,0 +1,59 @@
+"""`sentiment-conv1d convert`: writes an artifact in a form that other programs read."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sentiment_conv1d.export.conversion.targets import TARGETS
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.commands.default_repository import find_artifact
+from sentiment_conv1d.model.commands.installation import NAME
+from sentiment_conv1d.model.commands.parser import Parser
+from sentiment_conv1d.model.errors import SentimentError, one_line
+
+
+def parser(prog: str = f"{NAME} convert") -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = Parser(
+        prog=prog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Write an artifact in a form that other programs read:\n\n"
+        + "\n".join(f"    {name:12}{target.help}" for name, target in TARGETS.items()),
+    )
+    top.add_argument(
+        "artifact",
+        type=Path,
+        metavar="ARTIFACT",
+        help="a folder REPOSITORY/NAME/VERSION, or NAME/VERSION in the default model repository",
+    )
+    top.add_argument("--to", choices=list(TARGETS), required=True, help="the form")
+    top.add_argument(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="the file or folder to write, which must not exist (default: "
+        + ", ".join(f"{target.out} for {name}" for name, target in TARGETS.items())
+        + ")",
+    )
+    return top
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Convert an artifact; returns the exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
+    options = parser().parse_args(arguments)
+    target = TARGETS[options.to]
+    out = Path(target.out) if options.out is None else options.out
+    try:
+        if out.exists():
+            raise SentimentError(f"{out} exists; pass another path with --out")
+        print(*target.write(read_artifact(find_artifact(options.artifact)), out), sep="\n")
+    except SentimentError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+    return 0

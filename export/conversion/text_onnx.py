@@ -1,0 +1,44 @@
+"""Writes `text.onnx`, after proving that it answers as the artifact does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.graphs.text.file import text_graph
+from sentiment_conv1d.model.manifest import ParityCheck
+
+
+def write_text_onnx(artifact: Artifact, out: Path) -> list[str]:
+    """Write the file and return lines about it.
+
+    Raises `TextGraphError` if ONNX cannot express the tokenizer, `ParityError` if an answer differs, and
+    `ArtifactError` if the file cannot be written.
+    """
+    content = text_graph(artifact)
+    check = prove(artifact, content, odd_texts(artifact))
+    partial = out.with_name(f".{out.name}-{os.getpid()}")
+    try:
+        partial.write_bytes(content)
+        partial.rename(out)
+    except OSError as error:
+        raise ArtifactError(f"{out}: cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return [
+        f"input text: string [batch]; outputs label: string [batch], and probabilities: float32 [batch, "
+        f"{len(artifact.manifest.labels)}]",
+        described(check),
+        f"wrote {out}: {len(content):,} bytes",
+    ]
+
+
+def described(check: ParityCheck) -> str:
+    """Describe a proof in words."""
+    return (
+        f"answers {counted(check.examples, 'text')} as the artifact does: no label differs, and no probability by more "
+        f"than {check.largest_difference:.1e}"
+    )

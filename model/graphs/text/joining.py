@@ -1,0 +1,84 @@
+"""Joins the parts of words of which no look-up can list all spellings.
+
+In round k of a loop, every part takes over what the part 2^k places further has joined, unless that belongs to another
+word. The loop ends when no word goes on, or when what is joined is longer than every known word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
+from sentiment_conv1d.model.graphs.text.characters import Characters, character_class, literal
+from sentiment_conv1d.model.graphs.text.parts import ONE, Parts, write_parts
+from sentiment_conv1d.model.graphs.text.writer import BOOL, INT64, NO_ID, PREFIX, STRING, Writer, declared
+
+
+def write_joined_words(
+    writer: Writer,
+    text: str,
+    characters: Characters,
+    replaced: Sequence[str],
+    known: Mapping[str, int],
+    unknown_id: int,
+) -> str:
+    """Return the name of the ids int64 [batch, parts] of texts string [batch], where their words start."""
+    spaces = [spelled for each in _reachable(replaced) for spelled in characters.spellings(each)]
+    parts = write_parts(writer, text, characters, _expression(characters, spaces), spaces)
+    words = _write_words(writer, parts, max(map(len, known), default=0))
+    ids = writer.look_up(words, known, unknown_id, "word_ids")
+    return writer.node("Where", [_write_starts(writer, parts), ids, np.int64(NO_ID)], "ids")
+
+
+def _reachable(replaced: Sequence[str]) -> list[str]:
+    """Return the strings that can be found. Of two that match, the first one wins, and the longest for RE2."""
+    return [each for place, each in enumerate(replaced) if not each.startswith(tuple(replaced[:place]))]
+
+
+def _expression(characters: Characters, spaces: Sequence[str]) -> str:
+    """Return an expression that matches any part."""
+    single = characters.separators | characters.respelled.keys() | {each[0] for each in spaces}
+    alternatives = [*map(literal, spaces), f"{character_class(single | characters.removed, negated=True)}+"]
+    return "|".join([*alternatives, character_class(single - characters.removed)])
+
+
+def _write_starts(writer: Writer, parts: Parts) -> str:
+    """Return the name of whether a word starts at a part: bool [batch, parts]."""
+    number = writer.node("Cast", [parts.separates], "separators", to=INT64)
+    before = writer.node("Pad", [number, np.array([0, 1, 0, -1]), ONE], "separators_before")
+    within = writer.node("Equal", [before, np.int64(0)], "follows_a_part")
+    no_start = writer.node("Or", [within, parts.separates], "starts_no_word")
+    return writer.node("Not", [no_start], "starts_a_word")
+
+
+def _write_words(writer: Writer, parts: Parts, longest: int) -> str:
+    """Return the name of the strings from each part to the end of its word: string [batch, parts].
+
+    Of a word with more than `longest` parts, the string may end before, but has more characters than `longest`.
+    """
+    rounds = np.int64(longest.bit_length())
+    body = _round(parts)
+    writer.nodes("Loop", [rounds, np.bool_(True), parts.strings, ONE], ["words", "distance"], body=body)
+    return f"{PREFIX}words"
+
+
+def _round(parts: Parts) -> onnx.Graph:
+    """Return a round of the loop, which reads values of the graph around it."""
+    body = onnx.Graph(name="join")
+    prefix = f"{PREFIX}join/"
+    number, again, words, distance = (prefix + each for each in ("number", "again", "words", "distance"))
+    strings = STRING, "batch", "parts"
+    body.input.extend(
+        [declared(number, INT64), declared(again, BOOL), declared(words, *strings), declared(distance, INT64)]
+    )
+    writer = Writer(body, prefix)
+    taken, same = parts.write_taken(writer, words, distance)
+    joined = writer.node("StringConcat", [words, taken], "joined")
+    further = writer.node("Add", [distance, distance], "further")
+    goes_on = writer.node("Cast", [same], "same_number", to=INT64)
+    goes_on = writer.node("ReduceMax", [goes_on], "any", keepdims=0)
+    goes_on = writer.node("Cast", [goes_on], "goes_on", to=BOOL)
+    body.output.extend([declared(goes_on, BOOL), declared(joined, *strings), declared(further, INT64)])
+    return body

@@ -1,0 +1,138 @@
+# ruff: noqa: RUF001 - the letters and punctuation of other scripts are meant
+"""The nodes that read texts return the ids of the tokenizer, padded and truncated as the service does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
+from sentiment_conv1d.model.graphs.text.characters import TextGraphError
+from sentiment_conv1d.model.graphs.text.ids import write_ids
+from sentiment_conv1d.model.graphs.text.pieces import write_pieces
+from sentiment_conv1d.model.graphs.text.writer import INT32, STRING, Writer, declared
+from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, UnicodeTokenizer, WordLevelTokenizer, WordTokenizer
+from tests.model.tokenizer.test_unicode_text import N_GRAMS, WORDS
+from tests.model.tokenizer.test_word_level import IDS, RULE, rules
+
+#: Known words with letters that several characters become: the Kelvin sign, the dotted I, a sigma.
+LETTERS = ("a", "kick", "caf\u00e9", "don't", "\u03c3\u03c3", "i\u0307x", "\x96", "z\0z", "фильм")
+
+
+def tokenizers(max_tokens: int) -> dict[str, Tokenizer]:
+    """Return tokenizers of every kind that this project trains."""
+    return {
+        "words": WordTokenizer(LETTERS, max_tokens),
+        "no words": WordTokenizer((), max_tokens),
+        "Unicode words": UnicodeTokenizer([*WORDS, *LETTERS[:3]], max_tokens, cuts=False),
+        "many capitals": UnicodeTokenizer(["фильм", "хороший", "\u03c3\u03c3"], max_tokens, cuts=False),
+        "n-grams": UnicodeTokenizer([*N_GRAMS, "ki", "k", "фи"], max_tokens, cuts=True),
+        "unknown n-grams": UnicodeTokenizer(["abcd"], max_tokens, cuts=True),
+    }
+
+
+TOKENIZERS = tokenizers(5)
+
+texts = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.text("aAbBcxX \t\r\n\0.!?'’ʼ-,;\\^]<br />\x85\x96\u200b\u3000éÉΣσςİIi\u0307\u212akKфФиИ好看不😀"),
+    st.lists(
+        st.sampled_from(
+            (
+                *("a", "A,b", "Don't", "IT’S", "good", "zzz", "!", "<BR />", "a-b", "ab", "-", "Kic\u212a", "CAFÉ"),
+                *("İX", "ФИЛЬМ", "фИльм", "Хороший", "不好看", "ABCD", "abca", "Z\0Z", "\x96", "İSTANBUL", "ΣΣ"),
+            )
+        )
+    ).map(" ".join),
+)
+batches = st.lists(texts, min_size=1, max_size=4)
+
+
+def reader(tokenizer: Tokenizer, leading_padding: int | None = 3) -> onnxruntime.InferenceSession:
+    """Return a session that reads texts as ids."""
+    model = onnx.Model(ir_version=9)
+    writer = Writer(model.graph)
+    pieces = write_pieces(writer, "text", tokenizer)
+    tokens = write_ids(writer, pieces, tokenizer, InputShape.of(tokenizer, leading_padding))
+    model.graph.name = "ids"
+    model.graph.input.append(declared("text", STRING, "batch"))
+    model.graph.output.append(declared(tokens, INT32, "batch", "time"))
+    for domain, version in (("", 20), ("com.microsoft", 1), ("ai.onnx.ml", 2)):
+        model.opset_import.add(domain=domain, version=version)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def check(
+    tokenizer: Tokenizer,
+    session: onnxruntime.InferenceSession,
+    texts: Sequence[str],
+    leading_padding: int | None = 3,
+) -> None:
+    """Compare the ids of a session with those of the tokenizer."""
+    expected = InputShape.of(tokenizer, leading_padding).pad([tokenizer.encode(text).ids for text in texts])
+    [ids] = session.run(None, {"text": np.array(texts, dtype=object)})
+    assert ids.dtype == np.int32
+    assert ids.tolist() == expected.tolist()
+
+
+known_reader = cache(lambda name: reader(TOKENIZERS[name]))
+
+
+@given(rules, st.sampled_from([None, 0, 3]), st.lists(batches, min_size=4, max_size=4))
+def test_rules(rule: Rule, leading_padding: int | None, several: list[list[str]]) -> None:
+    """Every rule of a word-level tokenizer is expressed: case, removal, replacement, both sides of both operations."""
+    tokenizer = WordLevelTokenizer(IDS, rule)
+    session = reader(tokenizer, leading_padding)
+    for batch in several:
+        check(tokenizer, session, batch, leading_padding)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@given(batch=batches)
+def test_tokenizers(name: str, batch: list[str]) -> None:
+    """The tokenizers that this project trains are expressed, with all capitals of all scripts."""
+    check(TOKENIZERS[name], known_reader(name), batch)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_every_character(name: str) -> None:
+    """Every character of the planes that have letters with cases is read as the tokenizer reads it."""
+    tokenizer = tokenizers(1 << 18)[name]
+    session = reader(tokenizer)
+    codes = (code for code in range(0x20000) if not 0xD800 <= code < 0xE000)
+    check(tokenizer, session, ["".join(f"a{chr(code)}a " for code in codes)])
+
+
+@pytest.mark.parametrize("repeated", ["x", "a ", "!", "a!", "A-", "\u212a", "б", "<br />"])
+def test_long_texts(repeated: str) -> None:
+    """A text of 100,000 characters is read, even if it is one word of as many parts."""
+    text = (repeated * 100_000)[:100_000]
+    for tokenizer in (
+        TOKENIZERS["many capitals"],
+        TOKENIZERS["n-grams"],
+        WordLevelTokenizer(IDS, replace(RULE, replaced=("<br />",))),
+    ):
+        check(tokenizer, reader(tokenizer), [text, "", "a"])
+
+
+def test_a_prefix_that_is_replaced_first() -> None:
+    """Of two strings that are replaced, the first one wins, even if the second is longer."""
+    tokenizer = WordLevelTokenizer(IDS, replace(RULE, replaced=("b", "ba")))
+    check(tokenizer, reader(tokenizer), ["baa ba a"])
+
+
+def test_a_character_that_becomes_a_letter_and_a_space() -> None:
+    """A character that would become several, one of which separates words, is refused by name."""
+    tokenizer = WordLevelTokenizer(IDS, replace(RULE, lowercase="unicode", separators="\u0307"))
+    with pytest.raises(TextGraphError, match="cannot turn the character 'İ' into 'i '"):
+        reader(tokenizer)
