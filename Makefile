@@ -33,6 +33,7 @@ PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 test: lint $(OPERATOR) debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
 	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/remote-test/.installed || echo 'Tests that need moto_server are skipped.'
+	@$(MAKE) --no-print-directory $(VENV)/mlflow/.installed || echo 'Tests that need MLflow are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/audit/.installed || echo 'Tests that need pip-audit are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/release/.installed || echo 'Tests that need auditwheel are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/workflows/.installed || echo 'Tests that need actionlint are skipped.'
@@ -198,6 +199,8 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 		--output-file requirements/remote.txt
 	$(COMPILE) --upgrade --extra remote --group test-remote --constraint requirements/remote.txt \
 		--output-file requirements/remote-test.txt
+	$(COMPILE) --upgrade --extra mlflow --constraint requirements/tracing.txt \
+		--output-file requirements/mlflow.txt
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
 		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
@@ -223,7 +226,7 @@ check-arm64:  ## look up whether every package of the images has a wheel for arm
 
 # The packages that run in production or test it. pip-audit refuses several files with different versions of a package. The
 # audit fails if a package cannot be looked up.
-AUDITED := runtime cuda parquet loadtest locust ray remote tracing train
+AUDITED := runtime cuda parquet loadtest locust mlflow ray remote tracing train
 AUDIT := $(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip
 
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
@@ -309,7 +312,7 @@ $(RAY_VENV)/.installed: requirements/ray-test.txt
 
 # Tools in environments of their own. The service with its extra `remote` is one of them, because the clients of S3 need
 # another version of python-dateutil than the development dependencies.
-TOOLS := audit mutants release remote-test sbom workflows
+TOOLS := audit mlflow mutants release remote-test sbom workflows
 
 $(TOOLS:%=$(VENV)/%/.installed): $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv $(@D)
