@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import sentiment_conv1d
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+from sentiment_conv1d.export.conversion.folder import new_folder
+from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.errors import SentimentError
 
@@ -24,12 +25,8 @@ def write_mlflow(artifact: Artifact, out: Path) -> list[str]:
 
     Raises `SentimentError` if MLflow is not installed, and `ArtifactError` if the folder cannot be written.
     """
-    try:
-        with TemporaryDirectory(prefix=".converting-", dir=out.parent) as temporary:
-            _save(artifact, Path(temporary))
-            Path(temporary, "model").rename(out)
-    except OSError as error:
-        raise ArtifactError(f"{out}: cannot be written ({error.strerror})") from error
+    with new_folder(out) as folder:
+        _save(artifact, folder)
     return [
         "input text: string; outputs label: string, score: double, probabilities: an object by label",
         f"wrote {out}, for example for: mlflow models serve --model-uri {out}",
@@ -37,22 +34,23 @@ def write_mlflow(artifact: Artifact, out: Path) -> list[str]:
 
 
 def _save(artifact: Artifact, folder: Path) -> None:
-    """Write the model to `folder`/model."""
+    """Write the model to an empty folder."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         from mlflow import pyfunc
         from pandas import DataFrame
     except ImportError as error:
         raise SentimentError(f"--to mlflow needs MLflow: {install_hint('mlflow')}") from error
-    pyfunc.save_model(
-        folder / "model",
-        loader_module="sentiment_conv1d.pyfunc",
-        data_path=str(shutil.copytree(artifact.path, folder / "artifact")),
-        code_paths=[str(_copy_code(folder / "sentiment_conv1d"))],
-        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-        signature=_signature(artifact.manifest.labels),
-        input_example=DataFrame({"text": [artifact.manifest.golden.text]}),
-    )
+    with TemporaryDirectory() as code:
+        pyfunc.save_model(
+            folder,
+            loader_module="sentiment_conv1d.pyfunc",
+            data_path=str(artifact.path),
+            code_paths=[str(_copy_code(Path(code, "sentiment_conv1d")))],
+            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+            signature=_signature(artifact.manifest.labels),
+            input_example=DataFrame({"text": [artifact.manifest.golden.text]}),
+        )
 
 
 def _signature(labels: tuple[str, ...]) -> Any:

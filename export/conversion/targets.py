@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sentiment_conv1d.export.conversion.mlflow_model import write_mlflow
 from sentiment_conv1d.export.conversion.text_onnx import write_text_onnx
+from sentiment_conv1d.export.conversion.triton import write_triton
 from sentiment_conv1d.model.artifact import Artifact
 
 
@@ -26,4 +27,5 @@ class Target:
 TARGETS = {
     "text-onnx": Target("one ONNX file from text to label, for any ONNX Runtime", "text.onnx", write_text_onnx),
     "mlflow": Target("an MLflow model that contains the code which runs it", "mlflow_model", write_mlflow),
+    "triton": Target("a model repository from text to label for Triton", "triton_repository", write_triton),
 }

@@ -1,0 +1,45 @@
+"""Writes a model repository for Triton: `text.onnx`, its configuration and its labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sentiment_conv1d.export.conversion.folder import new_folder
+from sentiment_conv1d.export.conversion.text_onnx import write_text_onnx
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+
+#: Triton adds the batch as the first dimension. The graph has no other for strings, so Triton removes the second one.
+_CONFIGURATION = """\
+name: "{name}"
+backend: "onnxruntime"
+max_batch_size: 32
+input [
+  {{ name: "text" data_type: TYPE_STRING dims: [ 1 ] reshape: {{ shape: [ ] }} }}
+]
+output [
+  {{ name: "label" data_type: TYPE_STRING dims: [ 1 ] reshape: {{ shape: [ ] }} }},
+  {{ name: "probabilities" data_type: TYPE_FP32 dims: [ {labels} ] label_filename: "labels.txt" }}
+]
+instance_group [ {{ kind: KIND_CPU }} ]
+dynamic_batching {{ }}
+"""
+
+
+def write_triton(artifact: Artifact, out: Path) -> list[str]:
+    """Write the repository and return lines about it.
+
+    Raises the errors of `write_text_onnx`, and `ArtifactError` for a label with a line break.
+    """
+    manifest = artifact.manifest
+    for label in manifest.labels:
+        if label.splitlines() != [label]:
+            raise ArtifactError(f"{artifact.path}: Triton cannot read the label {label!r}, which has a line break")
+    with new_folder(out) as repository:
+        model = repository / manifest.name
+        version = model / str(manifest.version)
+        version.mkdir(parents=True)
+        described, proof, _ = write_text_onnx(artifact, version / "model.onnx")
+        (model / "labels.txt").write_bytes("".join(f"{label}\n" for label in manifest.labels).encode())
+        configuration = _CONFIGURATION.format(name=manifest.name, labels=len(manifest.labels))
+        (model / "config.pbtxt").write_text(configuration)
+    return [described, proof, f"wrote {out}, for example for: tritonserver --model-repository {out}"]
