@@ -39,6 +39,7 @@ SECTIONS = {
     "batch_sizes": Section((), ("--rounds", "1", "--max-rows", "2")),
     "scoring": Section(("scaling.md",), ("--rounds", "1", "--count", "600")),
     "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
+    "domains": Section(("models.md",), ("--smoke",)),
     "training": Section(("training.md",), ("--smoke",)),
     "folded": Section((), ("--rounds", "1", "--count", "4")),
 }

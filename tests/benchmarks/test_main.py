@@ -22,6 +22,7 @@ from tests.processes import PROJECT, run
             "| set | rows | accuracy: default | words | words and pairs | log loss: default | words | words and pairs "
             "| processor seconds |",
         ),
+        ("domains", "| | mean of the domains | trained | never trained | 11 to 20 words | IMDB | µs a whole review |"),
         ("batch_sizes", "| ids | rows | µs per run | texts/s |"),
         ("scoring", "| | reviews/s | of two cores' batches | CPU µs per review |"),
         (
