@@ -19,8 +19,10 @@ from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.server import HEALTH_METHODS, HEALTH_NAMES
 from sentiment_conv1d.service.inference.classifier import GOLDEN_TOLERANCE
+from sentiment_conv1d.service.log_target import folder_of
 from sentiment_conv1d.service.process.server import begin
 from sentiment_conv1d.service.process.standalone import Standalone
+from sentiment_conv1d.service.setting_names import flag
 from sentiment_conv1d.service.settings import Settings
 
 
@@ -33,8 +35,11 @@ class Replica(Standalone):
     def __init__(self, settings: Settings) -> None:
         # A load or unload request would reach only one replica, and the others would serve other versions.
         settings = settings.model_copy(update={"admin": "off", "workers": 1})
-        if settings.request_log_folder is not None:
-            raise StartupError("--request-log: replicas on Ray share no folder; use a URL")
+        for name in ("request_log", "feedback_log"):
+            if folder_of(getattr(settings, name)) is not None:
+                raise StartupError(f"{flag(name)}: replicas on Ray share no folder; use a URL")
+        if settings.feedback_log is not None and settings.feedback_key is None:
+            raise StartupError("--feedback-log: replicas on Ray need the same --feedback-key")
         core = begin(settings).core
         super().__init__(core)
         self.access = core.access
@@ -46,7 +51,7 @@ class Replica(Standalone):
         self.methods: dict[str, Method] = {
             **Health(HEALTH_NAMES).methods(),
             **counted.methods(oip.SERVICE, oip.OpenInference(self.state), oip.POLLED),
-            **counted.methods(sentiment.SERVICE, sentiment.Sentiment(self.dataplane, self.models)),
+            **counted.methods(sentiment.SERVICE, sentiment.Sentiment(self.state)),
         }
         self._watching: asyncio.Task[None] | None = None
 

@@ -25,6 +25,7 @@ _GROUPS = {
     "drain_delay": "shutdown",
     "log_format": "logs and traces",
     "request_log": "request log",
+    "feedback_log": "feedback",
 }
 
 #: What the value of a setting is, by the end of the setting's name.
@@ -49,6 +50,9 @@ _METAVARS = {
     "_delay": "SECONDS",
     "_age": "SECONDS",
     "request_log": "FOLDER_OR_URL",
+    "feedback_log": "FOLDER_OR_URL",
+    "feedback_key": "KEY",
+    "feedback_rate": "NUMBER",
     "_sample": "SHARE",
 }
 

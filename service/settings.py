@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -23,6 +22,7 @@ from sentiment_conv1d.model.commands.default_repository import readable_reposito
 from sentiment_conv1d.model.commands.parser import suggestion
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.log_target import LogTarget
 from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
 from sentiment_conv1d.service.setting_names import ENVIRONMENT_PREFIX, flag, named, variable
 from sentiment_conv1d.service.version_policy import VersionPolicy
@@ -279,7 +279,7 @@ class Settings(BaseModel):
         "the sampling. Needs the `tracing` extra.",
     )
 
-    request_log: str | None = Field(
+    request_log: LogTarget | None = Field(
         None, description="Folder, or URL, for a sample of the requests with their predictions."
     )
     request_log_sample: float = Field(0.01, gt=0, le=1, description="Share of the requests in the request log.")
@@ -296,8 +296,20 @@ class Settings(BaseModel):
         None, description="A file with one name per line, which `--request-log-texts mask` replaces."
     )
     request_log_bytes: int = Field(
-        16 * 1024 * 1024, ge=1, description="Bytes per file of the request log. A worker has up to five files."
+        16 * 1024 * 1024,
+        ge=1,
+        description="Bytes per file of these logs. A worker has up to five files of each.",
     )
+    feedback_log: LogTarget | None = Field(
+        None, description="Folder, or URL, for the feedback of callers. None: feedback is off."
+    )
+    feedback_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="A secret of all instances, so that each takes feedback on answers of the others, also after a "
+        "restart. None: a new one at every start.",
+    )
+    feedback_rate: float = Field(10, gt=0, description="Feedback per second in one worker; more is a 429.")
 
     @field_validator("versions")
     @classmethod
@@ -309,18 +321,6 @@ class Settings(BaseModel):
     @classmethod
     def _is_rule(cls, text: str) -> str:
         parse_rules(text)
-        return text
-
-    @field_validator("request_log")
-    @classmethod
-    def _is_folder_or_url(cls, text: str | None) -> str | None:
-        if text is not None and "://" in text:
-            url = urlsplit(text)
-            if url.scheme not in ("http", "https") or not url.hostname:
-                raise ValueError("must be a folder, or a URL that begins with http:// or https:// and names a host")
-            if "@" in url.netloc:
-                raise ValueError("must not contain a user name or a password, which the service would not send")
-            _ = url.port  # raises `ValueError` if it is not a port
         return text
 
     @model_validator(mode="after")
@@ -344,11 +344,6 @@ class Settings(BaseModel):
             raise ValueError(f"{named('predict_route')} must not be {self.predict_route}, which is health_route")
         self.routing_rules()
         return self
-
-    @property
-    def request_log_folder(self) -> Path | None:
-        """The folder of the request log; None if it is off, or goes to a URL."""
-        return None if self.request_log is None or "://" in self.request_log else Path(self.request_log)
 
     def cache_folder(self) -> Path:
         """Return the folder for the copies of models from URLs. Raises `StartupError` if there is no home folder."""

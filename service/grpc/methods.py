@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
+from sentiment_conv1d.service.feedback import ids as feedback
 from sentiment_conv1d.service.grpc.fields import check
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.inference.work import Work
@@ -80,7 +81,9 @@ class Counted:
             if len(content) > INLINE_CHARACTERS:
                 self._dataplane.expect_large()
                 await self._parsing_turn(content, kind)
-            await call.answer(await self._answer(answer(parse(content), remaining)))
+            message = await self._answer(answer(parse(content), remaining))
+            _name_feedback_id(call, context)
+            await call.answer(message)
 
         method = self._method(route, converse, streaming=False)
         if self._tracer is not None or iscoroutinefunction(answer):
@@ -138,6 +141,7 @@ class Counted:
 
             def end(result: Message | BaseException) -> None:
                 current.set(context)
+                _name_feedback_id(call, context)
                 call.reply(result.SerializeToString() if isinstance(result, Message) else result)
                 current.set(None)
                 metrics.ended("grpc", route, call.status or "CANCELLED", perf_counter() - began, context)
@@ -204,6 +208,11 @@ def uncounted(kind: type[Request], answer: Callable[[Request, float | None], Awa
         await call.answer((await answer(request, call.remaining())).SerializeToString())
 
     return Method(run)
+
+
+def _name_feedback_id(call: Call, context: RequestContext) -> None:
+    if context.feedback_id:
+        call.trailing.append((feedback.HEADER, context.feedback_id))
 
 
 def _remaining(call: Call) -> float | None:

@@ -48,8 +48,8 @@ _SERVICES = tuple(
 HEALTH_NAMES = ("", *_SERVICES)
 
 #: Methods with separate metrics, and whether they run a model.
-ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
-    (*sentiment.ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
+ROUTES = dict.fromkeys((*sentiment.ROUTES, *oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
+    (*sentiment.MODEL_ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
 )
 
 #: Methods that need no API key with `--open-health`.
@@ -106,7 +106,7 @@ class GrpcServer:
         methods = {
             **self.health.methods(),
             **counted.methods(oip.SERVICE, oip.OpenInference(state), oip.POLLED),
-            **counted.methods(sentiment.SERVICE, sentiment.Sentiment(dataplane, models)),
+            **counted.methods(sentiment.SERVICE, sentiment.Sentiment(state)),
             **counted.methods(tfserving.PREDICTION_SERVICE, tensors),
             **counted.methods(tfserving.MODEL_SERVICE, tensors),
             **reflection.Reflection((*_SERVICES, health.SERVICE.full_name)).methods(),

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from time import perf_counter_ns
+from time import perf_counter_ns, time_ns
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.server.errors import DeadlineExceeded, RequestError, TooLarge
 from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.inference.admission import Admission, weigh
 from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, Job, LoopBatcher, Pulse, ThreadBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
@@ -98,11 +99,13 @@ class DataPlane:
         in_flight: InFlight,
         classifiers: Iterable[Classifier] = (),
         request_log: RequestLog | None = None,
+        feedback_ids: FeedbackIds | None = None,
     ) -> None:
         self._request_limits = limits
         self._batching = batching
         self._in_flight = in_flight
         self._request_log = request_log
+        self._feedback_ids = feedback_ids
         self._batchers: dict[Classifier, _Batchers] = {}
         self._admission = Admission(limits.requests, limits.pending_texts, metrics)
         self._parsing = asyncio.Lock()
@@ -323,8 +326,11 @@ class DataPlane:
             context.predicted = ended
             context.stages = done.stages
             context.texts = len(predictions)
+            now, manifest = time_ns() // 1_000_000, classifier.manifest
             if self._request_log is not None:
-                self._request_log.add(context, classifier.manifest, work.rows, predictions)
+                self._request_log.add(context, manifest, work.rows, predictions, now)
+            if self._feedback_ids is not None:
+                context.feedback_id = self._feedback_ids.make(context.id, manifest, predictions, now)
         if work.shadow is not None:
             taken = done.stages.tokenize + done.stages.infer
             self._shadow_queue.add(ShadowJob(work.shadow, classifier.labels, work.rows, predictions, taken))

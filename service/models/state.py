@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from time import monotonic
 
+from sentiment_conv1d.service.errors import Disabled
+from sentiment_conv1d.service.feedback.inbox import Feedback, Inbox, Receipt
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
@@ -33,12 +35,25 @@ class ServiceState:
     readiness: Readiness
     access: Access
     metrics: Metrics
+    inbox: Inbox | None = None
     certificates: Certificates | None = None
     #: Held by the large body or message that is decompressed, because only one at a time is.
     expanding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     reconciler: Reconciler = field(init=False)
     _exposition: bytes = field(default=b"", init=False)
     _exposed_at: float = field(default=float("-inf"), init=False)
+
+    async def take(self, feedback: Feedback) -> Receipt:
+        """Take feedback. Raises `Disabled`, or the errors of the inbox."""
+        if self.inbox is None:
+            raise Disabled("feedback is off; the setting --feedback-log turns it on")
+        return await self.inbox.take(feedback, self.models.get)
+
+    def close(self) -> None:
+        """Finish the running batch, and write the last records."""
+        self.dataplane.close()
+        if self.inbox is not None:
+            self.inbox.close()
 
     def exposition(self) -> bytes:
         """Return the metrics in the Prometheus text format, at most `SHARED_SECONDS` old if it is small."""

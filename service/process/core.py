@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from secrets import token_bytes
 
+from sentiment_conv1d.service.feedback.ids import FeedbackIds
+from sentiment_conv1d.service.feedback.inbox import Inbox
+from sentiment_conv1d.service.feedback.rate import Rate
 from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane, RequestLimits
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.loaded import LoadedModels
@@ -14,8 +18,9 @@ from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.record_queue import RecordQueue
 from sentiment_conv1d.service.telemetry.request_log import RequestLog
-from sentiment_conv1d.service.telemetry.sinks import EventSink, LogFile
+from sentiment_conv1d.service.telemetry.sinks import ANSWER_EVENT, FEEDBACK_EVENT, open_sink
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,13 @@ class Core:
     models: LoadedModels
     metrics: Metrics
     access: Access
-    #: How the request log writes a text; None if it contains no texts.
+    #: How logs write a text; None if the request log contains no texts.
     written: Callable[[str], str] | None
+    #: What feedback ids are signed with, unless a key is set.
+    _secret: bytes = field(default_factory=token_bytes, init=False, repr=False)
 
     def start(self, worker: int, in_flight: InFlight) -> ServiceState:
-        """Return the parts of a worker. Call it after the fork, because the request log has a thread."""
+        """Return the parts of a worker. Call it after the fork, because logs have threads."""
         settings = self.settings
         limits = RequestLimits(
             texts=settings.max_batch_texts,
@@ -41,15 +48,36 @@ class Core:
             seconds=settings.request_timeout,
         )
         batching = Batching(settings.batching, settings.batching_rows, settings.batching_delay)
-        dataplane = DataPlane(limits, batching, self.metrics, in_flight, self.models, self._make_request_log(worker))
-        return ServiceState(settings, dataplane, self.models, Readiness(self.models), self.access, self.metrics)
+        ids = self._make_feedback_ids()
+        log = self._make_request_log(worker)
+        dataplane = DataPlane(limits, batching, self.metrics, in_flight, self.models, log, ids)
+        inbox = None if ids is None else self._make_inbox(worker, ids)
+        return ServiceState(settings, dataplane, self.models, Readiness(self.models), self.access, self.metrics, inbox)
 
     def _make_request_log(self, worker: int) -> RequestLog | None:
         settings = self.settings
         if settings.request_log is None:
             return None
-        if (folder := settings.request_log_folder) is None:
-            sink = EventSink(settings.request_log).write
-        else:
-            sink = LogFile(folder / f"requests-{worker}.jsonl", settings.request_log_bytes).write
+        name = f"requests-{worker}.jsonl"
+        sink = open_sink(settings.request_log, name, settings.request_log_bytes, ANSWER_EVENT)
         return RequestLog(sink, settings.request_log_sample, written=self.written, count=self.metrics.logged)
+
+    def _make_feedback_ids(self) -> FeedbackIds | None:
+        if self.settings.feedback_log is None:
+            return None
+        key = self.settings.feedback_key
+        return FeedbackIds(self._secret if key is None else key.get_secret_value().encode())
+
+    def _make_inbox(self, worker: int, ids: FeedbackIds) -> Inbox:
+        settings = self.settings
+        assert settings.feedback_log is not None
+        name = f"feedback-{worker}.jsonl"
+        sink = open_sink(settings.feedback_log, name, settings.request_log_bytes, FEEDBACK_EVENT)
+        return Inbox(
+            ids,
+            RecordQueue(sink, "feedback log"),
+            Rate(settings.feedback_rate),
+            settings.request_timeout,
+            written=self.written or str,
+            metrics=self.metrics,
+        )

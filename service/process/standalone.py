@@ -45,7 +45,7 @@ class Standalone:
     def stop(self) -> None:
         """End the background work. Call it after all requests have been answered."""
         self.state.readiness.draining = True
-        self.dataplane.close()
+        self.state.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an HTTP request that the server has read."""

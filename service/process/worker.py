@@ -155,7 +155,7 @@ class ServiceWorker(Worker):
         """Finish the running batch, and write the last records and traces."""
         if self._grpc is not None:
             await self._grpc.stop()
-        self._state.dataplane.close()
+        self._state.close()
         if self._tracer is not None:
             self._tracer.close()
 

@@ -184,8 +184,8 @@ def routes(settings: Settings) -> dict[str, bool]:
     """Return the route labels of the metrics, and whether each route runs a model."""
     declared = protocols(settings)
     ordinary = [route.path for each in declared for route in each.routes if isinstance(route, APIRoute)]
-    fast_path = [endpoint.path for each in declared for endpoint in each.endpoints]
-    return dict.fromkeys([*ordinary, OTHER], False) | dict.fromkeys(fast_path, True)
+    fast_path = {endpoint.path: endpoint.predicts for each in declared for endpoint in each.endpoints}
+    return dict.fromkeys([*ordinary, OTHER], False) | fast_path
 
 
 def protocols(settings: Settings) -> tuple[RestProtocol, ...]:

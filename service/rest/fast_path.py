@@ -20,6 +20,7 @@ from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.compression import decompress
 from sentiment_conv1d.server.http.fast_path import FastRequest, Handler
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
+from sentiment_conv1d.service.feedback import ids as feedback
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
 from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
@@ -208,6 +209,8 @@ class FastPath:
     ) -> tuple[Answer, int]:
         """Return the answer or the refusal of a request, and its status."""
         if isinstance(result, Answer):
+            if context.feedback_id:
+                result = result._replace(headers=(*result.headers, (feedback.HEADER, context.feedback_id)))
             try:
                 request.charge.add(len(result.body))
             except Overloaded as error:

@@ -15,6 +15,7 @@ from sentiment_conv1d.model.manifest import Metrics, ParityCheck, Sample
 from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.feedback.inbox import MAX_COMMENT_BYTES, Feedback
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.inference.work import Work
@@ -101,6 +102,23 @@ class PredictBatchResponse(BaseModel):
 
     predictions: list[PredictionBody | None]
     errors: list[TextError] = Field([], description='With `"on_error": "report"`, the texts whose prediction is null.')
+
+
+class FeedbackRequest(StrictBody):
+    """The right label of a text."""
+
+    request_id: str = Field(description="The `X-Feedback-ID` of the answer.")
+    label: str = Field(description="The right label, one of the model's.")
+    comment: str = Field("", description=f"At most {MAX_COMMENT_BYTES} bytes, for people who read the log.")
+    index: int = Field(0, ge=0, description="Of several texts, which one: its position among those with a prediction.")
+
+
+class FeedbackResponse(BaseModel):
+    """What the feedback is about."""
+
+    model: ModelReference
+    predicted: str = Field(description="The label that the model predicted.")
+    agrees: bool = Field(description="Whether it is the right one.")
 
 
 class TokenizerDescription(BaseModel):
@@ -195,6 +213,25 @@ def predict_batch(state: ServiceState, request: EndpointRequest) -> Work[Answer]
         return Answer(to_json({"predictions": answers, "errors": named}))
 
     return answer([]) if errors and not good else state.dataplane.read_texts(classifier, good, answer)
+
+
+@PROTOCOL.endpoint(
+    "/v1/feedback",
+    "Say which label was right",
+    FeedbackRequest,
+    FeedbackResponse,
+    {"request_id": "<X-Feedback-ID>", "label": "negative"},
+    predicts=False,
+)
+async def send_feedback(state: ServiceState, request: EndpointRequest) -> Answer:
+    """Add the right label of a text to the feedback log, and return which version predicted what.
+
+    The answer arrives when the log has it. Without the setting `--feedback-log`, it is a 404.
+    """
+    body = parse(FeedbackRequest, request.body, state.dataplane)
+    receipt = await state.take(Feedback(**dict(body)))
+    model = {"name": receipt.model, "version": receipt.version}
+    return Answer(to_json({"model": model, "predicted": receipt.predicted, "agrees": receipt.agrees}))
 
 
 @PROTOCOL.get("/v1/models", summary="List the loaded models")

@@ -62,6 +62,7 @@ _REPLACED = Metric("sentiment_workers_replaced_total", "counter", "Workers that 
 _LOGGED = Metric(
     "sentiment_request_log_total", "counter", "Sampled requests, by whether they are in the request log.", ("outcome",)
 )
+_FEEDBACK_REFUSED = Metric("sentiment_feedback_refused_total", "counter", "Feedback refused.", ("reason",))
 _INFO = Metric("sentiment_model_info", "gauge", "A version that is served.", MODEL)
 _STATE = Metric(
     "sentiment_model_state",
@@ -104,6 +105,10 @@ MAX_PAST_MODELS = 8
 #: The results of loading a version, and the reasons for replacing a worker.
 Outcome = Literal["loaded", "refused"]
 Reason = Literal["died", "hung"]
+
+#: Why feedback was refused: its id is not one of this service, its version is not served, it is invalid, there is too
+#: much of it, or the log could not be written.
+FeedbackRefusal = Literal["unknown_id", "unserved", "invalid", "rate", "waiting", "failed"]
 
 #: Why a connection was closed: the listener was full, its address had too many connections, or it was idle and made
 #: room for another one.
@@ -153,6 +158,7 @@ class Metrics:
         self._loads = layout.numbers(_LOADS, product(get_args(Outcome)))
         self._replaced = layout.numbers(_REPLACED, product(get_args(Reason)))
         self._logged = layout.numbers(_LOGGED, product(get_args(LogOutcome)))
+        self._feedback_refused = layout.numbers(_FEEDBACK_REFUSED, product(get_args(FeedbackRefusal)))
 
         largest = self._lay_out_version(Layout(model="", version=""), [str(n) for n in range(MAX_LABELS)]).layout
         self._version_slots = largest.end
@@ -197,6 +203,10 @@ class Metrics:
     def logged(self, outcome: LogOutcome) -> None:
         """Count a record of the request log. Each outcome is counted on one thread only."""
         self._counters.row[self._logged[outcome,]] += 1
+
+    def feedback_refused(self, reason: FeedbackRefusal) -> None:
+        """Count feedback that was refused."""
+        self._counters.row[self._feedback_refused[reason,]] += 1
 
     def rejected(self, protocol: str, reason: str) -> None:
         """Count a connection that was rejected or evicted; `reason` is a `Rejection`."""

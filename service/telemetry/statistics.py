@@ -99,6 +99,13 @@ _SHADOW: dict[str, tuple[Metric, Values]] = {
     "answer": (_SHADOW_SECONDS, ("answer",)),
 }
 
+_FEEDBACK = Metric(
+    "sentiment_feedback_total",
+    "counter",
+    "Feedback on texts of this version, by whether it names the label that the version predicted.",
+    (*MODEL, "outcome"),
+)
+
 
 class Stages(NamedTuple):
     """The durations of queueing, tokenization and inference, in nanoseconds."""
@@ -130,6 +137,7 @@ class Statistics:
         self.requests = requests or {}
         self._slots = {name: layout.number(metric) for name, metric in _COUNTS.items()}
         self._slots |= {name: layout.number(metric, *values) for name, (metric, values) in _SHADOW.items()}
+        self._slots |= {outcome: layout.number(_FEEDBACK, outcome) for outcome in ("agree", "disagree")}
         self._stages = {stage: layout.histogram(_STAGES, stage) for stage in ("decode", *Stages._fields, "encode")}
         self._slots |= {stage: histogram.sum_slot for stage, histogram in self._stages.items()}
         self._queue, self._tokenize, self._infer = (self._stages[stage] for stage in Stages._fields)
@@ -224,6 +232,10 @@ class Statistics:
     def shadow_dropped(self) -> None:
         """Count a request that this version did not classify as a shadow version."""
         self._add(dropped=1)
+
+    def received_feedback(self, *, agrees: bool) -> None:
+        """Count feedback on a text that this version has classified."""
+        self._add(**{"agree" if agrees else "disagree": 1})
 
     def _add(self, **amounts: float) -> None:
         row = self._counters.row

@@ -64,6 +64,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "admin": "open",
         "request_log_sample": "0.5",
         "request_log_texts": "mask",
+        "feedback_key": "a secret that all instances share",
     }
     value = examples.get(name, "7")
     together = {
@@ -172,6 +173,9 @@ def test_variables_of_clouds() -> None:
         ("request_log_sample", "0"),
         ("request_log_sample", "1.5"),
         ("request_log_texts", "some"),
+        ("feedback_log", "s3://bucket/log"),
+        ("feedback_key", "x" * 31),
+        ("feedback_rate", "0"),
     ],
 )
 def test_bad_value(name: str, value: str) -> None:

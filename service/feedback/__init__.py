@@ -1,0 +1,1 @@
+"""Feedback: callers say which label was right, and the service knows which version predicted what."""
