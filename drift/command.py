@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sentiment_conv1d.drift.comparison import Comparison, compare
-from sentiment_conv1d.drift.log import Log, LogError, LoggedTexts, Model, read_log
+from sentiment_conv1d.drift.log import Log, LoggedTexts, Model, read_log
 from sentiment_conv1d.drift.page import HEAD, report, rows
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import find_artifact
+from sentiment_conv1d.model.tables.logs import LogError
 from sentiment_conv1d.model.text_statistics import TextStatistics
 
 #: The characters of a record's time up to its minutes.

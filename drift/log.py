@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
-from sentiment_conv1d.model.errors import SentimentError
-
-
-class LogError(SentimentError):
-    """A log cannot be read, or contains no texts of the model."""
+from sentiment_conv1d.model.tables.logs import log_lines
 
 
 class Model(NamedTuple):
@@ -58,7 +54,7 @@ def read_log(paths: Iterable[Path]) -> Log:
     """
     log: dict[Model, LoggedTexts] = {}
     unreadable = 0
-    for line in _lines(paths):
+    for line in log_lines(paths, "requests"):
         try:
             model, texts = _record(orjson.loads(line))
         except (ValueError, TypeError, KeyError, OverflowError):
@@ -78,16 +74,3 @@ def _record(record: Mapping[str, Any]) -> tuple[Model, LoggedTexts]:
         texts.tokens.append(prediction["tokens"])
         texts.unknown_tokens.append(prediction["unknown_tokens"])
     return Model(str(record["model"]), int(record["version"])), texts
-
-
-def _lines(paths: Iterable[Path]) -> Iterator[bytes]:
-    for path in paths:
-        files = sorted(path.glob("requests-*.jsonl*")) if path.is_dir() else [path]
-        if not files:
-            raise LogError(f"{path}: there is no file requests-*.jsonl in this folder")
-        for file in files:
-            try:
-                with file.open("rb") as lines:
-                    yield from lines
-            except OSError as error:
-                raise LogError(f"{file}: cannot be read ({error.strerror})") from error

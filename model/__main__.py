@@ -16,7 +16,7 @@ from sentiment_conv1d.model.commands.parser import next_command
 from sentiment_conv1d.model.commands.quiet import quiet_tensorflow
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data import BadDataError, Plan
-from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_options
+from sentiment_conv1d.model.data.flags import feedback_parts, locate, print_left_out, reading_options
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
@@ -157,6 +157,7 @@ def _plan(options: argparse.Namespace, configuration: Configuration, start: Run 
         return _mixture_plan(options, configuration, configuration.mixture, validation_fraction)
     dataset = data.load(
         locate(options.data),
+        more=feedback_parts(options) if options.command == "train" else (),
         test_data=locate(options.test_data),
         unlabelled=configuration.recipe == "distillation",
         segment_column=getattr(options, "by", None),
@@ -185,6 +186,8 @@ def _mixture_plan(
     """Read the texts of all domains, and print how many there are."""
     if getattr(options, "by", None) is not None:
         raise SentimentError("--by: a training with the preset reviews cannot measure segments; evaluate can")
+    if getattr(options, "feedback", None) or not options.data:
+        raise SentimentError("--feedback: a training with the preset reviews needs --data, and learns from no feedback")
     work = data.mixture_plan(mixture, list(map(Path, options.data)), validation_fraction, configuration.seed)
     assert work.sampling is not None
     print(f"{work.source}:", *work.sampling.lines(), sep="\n")

@@ -66,7 +66,7 @@ class Segments:
         rows = [[self.column, "texts", "accuracy", "95% interval", "confidence", "calibration error"]]
         for each in self.segments:
             numbers = [f"{each.confidence:.4f}", f"{each.expected_calibration_error:.4f}"]
-            rows.append([each.name, f"{each.examples:,}", f"{each.accuracy:.4f}", _shown(each.interval), *numbers])
+            rows.append([each.name, f"{each.examples:,}", f"{each.accuracy:.4f}", shown(each.interval), *numbers])
         return rows
 
     def lines(self) -> Iterator[str]:
@@ -85,7 +85,7 @@ class Segments:
         best, worst, difference, interval, p_value = self.gap
         yield (
             f"gap of accuracy between {best.name} ({best.accuracy:.4f}) and {worst.name} ({worst.accuracy:.4f}), of "
-            f"the segments with at least {LEAST_TEXTS} texts: {difference:.4f}, 95% interval {_shown(interval)}"
+            f"the segments with at least {LEAST_TEXTS} texts: {difference:.4f}, 95% interval {shown(interval)}"
         )
         yield f"chance of such differences if all segments were equally accurate: p = {p_value:.2g} (chi-squared test)"
 
@@ -119,12 +119,11 @@ def _name(value: Any) -> str:
 def _measured(evaluation: Evaluation, name: str, chosen: npt.NDArray[np.bool_]) -> Segment:
     part = evaluation.part(chosen)
     right, number = int(np.sum(part.predicted == part.labels)), len(part.labels)
-    interval = binomtest(right, number).proportion_ci(method="wilson")
     return Segment(
         name=name,
         examples=number,
         accuracy=part.accuracy,
-        interval=(float(interval.low), float(interval.high)),
+        interval=accuracy_interval(right, number),
         confidence=float(np.mean(np.take_along_axis(part.probabilities, part.predicted[:, None], axis=1))),
         expected_calibration_error=part.expected_calibration_error,
     )
@@ -146,5 +145,12 @@ def _gap(segments: Sequence[Segment]) -> Gap | None:
     return Gap(best, worst, difference, (float(difference - below), float(difference + above)), p_value)
 
 
-def _shown(interval: tuple[float, float]) -> str:
+def accuracy_interval(right: int, number: int) -> tuple[float, float]:
+    """Return Wilson's 95% interval of an accuracy."""
+    interval = binomtest(right, number).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def shown(interval: tuple[float, float]) -> str:
+    """Return an interval for a terminal."""
     return f"{interval[0]:.4f} to {interval[1]:.4f}"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sentiment_conv1d.drift.log import LogError, Model, read_log
+from sentiment_conv1d.drift.log import Model, read_log
+from sentiment_conv1d.model.tables.logs import LogError
 
 
 def record(time: str, *tokens: int, **fields: Any) -> str:

@@ -1,0 +1,26 @@
+"""The lines of logs that the workers of a service write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sentiment_conv1d.model.errors import SentimentError
+
+
+class LogError(SentimentError):
+    """A log cannot be read, or does not contain what is looked for."""
+
+
+def log_lines(paths: Iterable[Path], prefix: str) -> Iterator[bytes]:
+    """Yield the lines of files, and of the files `prefix-*` in folders. Raises `LogError`."""
+    for path in paths:
+        files = sorted(path.glob(f"{prefix}-*.jsonl*")) if path.is_dir() else [path]
+        if not files:
+            raise LogError(f"{path}: there is no file {prefix}-*.jsonl in this folder")
+        for file in files:
+            try:
+                with file.open("rb") as lines:
+                    yield from lines
+            except OSError as error:
+                raise LogError(f"{file}: cannot be read ({error.strerror})") from error
