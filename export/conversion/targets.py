@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentiment_conv1d.export.conversion.kserve import write_kserve
 from sentiment_conv1d.export.conversion.mlflow_model import write_mlflow
 from sentiment_conv1d.export.conversion.text_onnx import write_text_onnx
 from sentiment_conv1d.export.conversion.triton import write_triton
@@ -28,4 +29,5 @@ TARGETS = {
     "text-onnx": Target("one ONNX file from text to label, for any ONNX Runtime", "text.onnx", write_text_onnx),
     "mlflow": Target("an MLflow model that contains the code which runs it", "mlflow_model", write_mlflow),
     "triton": Target("a model repository from text to label for Triton", "triton_repository", write_triton),
+    "kserve": Target("an InferenceService, and the model to upload, for KServe", "kserve", write_kserve),
 }
