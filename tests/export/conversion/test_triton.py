@@ -5,27 +5,44 @@ Its clients' package parses the configuration with the messages that Triton read
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
 
 from sentiment_conv1d.__main__ import main
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
+from tests.processes import run
 from tests.service.artifacts import LABELS, publish_strength, publish_table
 
 #: What Triton calls the types of ONNX Runtime.
-TYPES = {"tensor(string)": model_config_pb2.TYPE_STRING, "tensor(float)": model_config_pb2.TYPE_FP32}
+TYPES = {"tensor(string)": "TYPE_STRING", "tensor(float)": "TYPE_FP32"}
+
+#: Prints a configuration as JSON. The messages have the names of the service's own, so a process cannot load both.
+PROGRAM = """
+import pathlib, sys
+from google.protobuf import json_format, text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+configuration = text_format.Parse(pathlib.Path(sys.argv[1]).read_text(), ModelConfig())
+print(json_format.MessageToJson(configuration, preserving_proto_field_name=True))
+"""
 
 
-def shape(tensor: Any) -> list[int]:
+def parsed(file: Path) -> dict[str, Any]:
+    """Return a configuration as Triton reads it. Numbers of 64 bits are strings."""
+    finished = run("-c", PROGRAM, str(file))
+    assert finished.returncode == 0, finished.stderr
+    configuration: dict[str, Any] = json.loads(finished.stdout)
+    return configuration
+
+
+def shape(tensor: dict[str, Any]) -> list[int]:
     """Return the shape, without the batch, of the tensor that Triton exchanges with the graph."""
-    return list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
+    return list(map(int, tensor["reshape"].get("shape", ()) if "reshape" in tensor else tensor["dims"]))
 
 
 def test_repository(tmp_path: Path) -> None:
@@ -35,19 +52,19 @@ def test_repository(tmp_path: Path) -> None:
     assert main(["convert", str(artifact), "--to", "triton", "--out", str(out)]) == 0
     written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     assert written == ["tickets/2/model.onnx", "tickets/config.pbtxt", "tickets/labels.txt"]
-    configuration = text_format.Parse((out / "tickets/config.pbtxt").read_text(), model_config_pb2.ModelConfig())
-    assert (configuration.name, configuration.backend) == ("tickets", "onnxruntime")
+    configuration = parsed(out / "tickets/config.pbtxt")
+    assert (configuration["name"], configuration["backend"]) == ("tickets", "onnxruntime")
     session = onnxruntime.InferenceSession(out / "tickets/2/model.onnx")
     for tensors, values in (
-        (configuration.input, session.get_inputs()),
-        (configuration.output, session.get_outputs()),
+        (configuration["input"], session.get_inputs()),
+        (configuration["output"], session.get_outputs()),
     ):
-        declared = {each.name: (each.data_type, ["batch", *shape(each)]) for each in tensors}
+        declared = {each["name"]: (each["data_type"], ["batch", *shape(each)]) for each in tensors}
         assert declared == {each.name: (TYPES[each.type], each.shape) for each in values}
-    [file] = [each.label_filename for each in configuration.output if each.label_filename]
+    [file] = [each["label_filename"] for each in configuration["output"] if "label_filename" in each]
     assert (out / "tickets" / file).read_text().splitlines() == list(LABELS)
-    assert configuration.max_batch_size > 1 and configuration.HasField("dynamic_batching")
-    assert [each.kind for each in configuration.instance_group] == [model_config_pb2.ModelInstanceGroup.KIND_CPU]
+    assert configuration["max_batch_size"] > 1 and "dynamic_batching" in configuration
+    assert [each["kind"] for each in configuration["instance_group"]] == ["KIND_CPU"]
     texts = ["praise", "question complaint complaint"]
     labels, probabilities = session.run(None, {"text": np.array(texts, object)})
     expected = Classifier(read_artifact(artifact)).predict(texts)
