@@ -19,9 +19,9 @@ def test_examples() -> None:
 
 
 def test_all_examples_are_run() -> None:
-    """Every block of Python is run, here or by the test of the ASGI application."""
+    """Every block of Python is run, here or by the tests of the programs."""
     blocks = re.findall(r"^```python\n(.*)", PAGE.read_text(), re.MULTILINE)
-    assert [block for block in blocks if not block.startswith(">>> ")] == ["# app.py"]
+    assert [block for block in blocks if not block.startswith(">>> ")] == ["# app.py", "# stream.py"]
 
 
 def test_wrong_output_is_noticed(tmp_path: Path) -> None:
