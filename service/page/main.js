@@ -5,6 +5,7 @@ import { describeAgreement, showComparison, showComparisonTrouble } from "./comp
 import { byId, make } from "./dom.js";
 import { openModel, showModels } from "./model.js";
 import { choose, chosen, chosenComparison, chosenVersion, offerLabels, offerModels } from "./picker.js";
+import { askForFeedback, startFeedback } from "./feedback.js";
 import { goToWord, show, start } from "./reading.js";
 import { describePrediction, knowsAny, showExplanation, showFilters, showPrediction } from "./review.js";
 import { get, hasKey, Newest, post, rememberKey } from "./service.js";
@@ -71,6 +72,8 @@ function showVerdict() {
   const { request, prediction, explanation } = latest;
   const { tokenizer } = modelOf(prediction);
   showPrediction(prediction, tokenizer, explanation);
+  const verdict = knowsAny(prediction, tokenizer, explanation) ? decide(prediction).label : null;
+  askForFeedback(explanation ?? prediction, verdict, Object.keys(prediction.probabilities));
   const said = describe(latest);
   byId("reads-text").textContent = request.text;
   byId("reads-label").textContent = said;
@@ -292,6 +295,7 @@ byId("copy-link").addEventListener("click", () => {
 
 start(watch);
 startWords();
+startFeedback();
 startThreshold(() => { showVerdict(); showRows(); });
 startBatch({
   request: chosenVersion,

@@ -2,6 +2,8 @@
 
 const KEY = "api-key";
 
+const feedbackIds = new WeakMap(); // by answer
+
 /** A request that failed, with the `status` and `code` of the answer and `retryAfter` in seconds, if there are any. */
 export class Trouble extends Error {
   constructor(message, answer) {
@@ -15,6 +17,9 @@ export const rememberKey = (key) => sessionStorage.setItem(KEY, key);
 
 /** Whether requests carry an API key. */
 export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+
+/** The id for feedback on an answer, or undefined if the service takes none. */
+export const feedbackIdOf = (answer) => feedbackIds.get(answer);
 
 export const get = (path, signal) => ask(path, { signal });
 
@@ -32,6 +37,8 @@ async function ask(path, { headers = {}, ...request }) {
     if (error.name === "AbortError") throw error;
     throw new Trouble(response ? "The connection was lost during the answer." : "The service cannot be reached.", { status: response?.status });
   }
+  const id = response.headers.get("x-feedback-id");
+  if (id) feedbackIds.set(document, id);
   if (response.ok) return document;
   const { code, message } = document.error ?? {};
   throw new Trouble(explain(response.status, message), {
