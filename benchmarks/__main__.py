@@ -39,8 +39,8 @@ SECTIONS = {
     "batch_sizes": Section((), ("--rounds", "1", "--max-rows", "2")),
     "scoring": Section(("scaling.md",), ("--rounds", "1", "--count", "600")),
     "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
-    "domains": Section(("models.md",), ("--smoke",)),
-    "training": Section(("training.md",), ("--smoke",)),
+    "accuracy.domains": Section(("models.md",), ("--smoke",)),
+    "accuracy.training": Section(("training.md",), ("--smoke",)),
     "folded": Section((), ("--rounds", "1", "--count", "4")),
 }
 

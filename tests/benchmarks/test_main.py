@@ -18,11 +18,14 @@ from tests.processes import PROJECT, run
         ("caches", "| texts | work before each | tokenize | graph |"),
         ("floors", "| | float32, whole | float32, 20 words | 8 bits, whole | 8 bits, 20 words |"),
         (
-            "training",
+            "accuracy.training",
             "| set | rows | accuracy: default | words | words and pairs | log loss: default | words | words and pairs "
             "| processor seconds |",
         ),
-        ("domains", "| | mean of the domains | trained | never trained | 11 to 20 words | IMDB | µs a whole review |"),
+        (
+            "accuracy.domains",
+            "| | mean of the domains | trained | never trained | 11 to 20 words | IMDB | µs a whole review |",
+        ),
         ("batch_sizes", "| ids | rows | µs per run | texts/s |"),
         ("scoring", "| | reviews/s | of two cores' batches | CPU µs per review |"),
         (

@@ -24,7 +24,8 @@ from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.security.api_keys import ApiKeys
+from sentiment_conv1d.service.security.api_keys import Access, ApiKeys
+from sentiment_conv1d.service.settings import Settings
 from tests.proc import children
 from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.grpc.channels import connect, refused
@@ -74,6 +75,17 @@ def test_bad_keys(listed: str, reason: str) -> None:
     with pytest.raises(StartupError, match=reason) as error:
         ApiKeys(SecretStr(listed))
     assert not listed.strip(" ,") or listed not in str(error.value)
+
+
+def test_shortest_key() -> None:
+    """A key of 16 characters is long enough."""
+    assert ApiKeys(SecretStr("k" * 16)).admit({b"x-api-key": b"k" * 16})
+
+
+def test_only_administration_needs_a_key() -> None:
+    """With administration keys alone, no prediction needs a key, but the documentation describes one."""
+    access = Access(Settings(admin="key", admin_keys=SecretStr(ADMIN)))
+    assert (access.needs_key, access.takes_key) == (False, True)
 
 
 def test_bad_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.domains --imdb FOLDER --reviews FOLDER`: the shipped models on reviews of many domains.
+"""`python -m benchmarks.accuracy.domains --imdb FOLDER --reviews FOLDER`: the shipped models on many kinds of reviews.
 
 A linear model learns from `train.parquet` of both folders, and VADER from nothing. All are measured on the same
 `test.parquet` of both, whose domains have as many texts of each label; VADER only if `vaderSentiment` is installed.

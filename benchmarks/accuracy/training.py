@@ -1,4 +1,4 @@
-"""`python -m benchmarks.training --imdb FOLDER --reviews FOLDER`: the default training against linear models.
+"""`python -m benchmarks.accuracy.training --imdb FOLDER --reviews FOLDER`: the default training against linear models.
 
 Trains with `train` and no other flags on five sets of 1,500 to 8,000 reviews, and prints accuracy and log loss next to
 those of TF-IDF and logistic regression, which learn the same rows. Each figure of logistic regression is that of the

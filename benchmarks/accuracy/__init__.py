@@ -1,0 +1,1 @@
+"""How accurate models are: the default training, and the shipped models."""
