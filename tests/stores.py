@@ -11,16 +11,17 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 import httpx
 
 from sentiment_conv1d.model.manifest import FILES
 from tests import hub
-from tests.processes import PATIENCE, PROJECT, ServerProcess, environment
+from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, free_port
 from tests.programs import needed
 
-#: The environment with s3fs and an S3 server, which make installs.
-S3 = Path(sys.prefix) / "remote-test"
+#: The environment with s3fs, gcsfs and servers for them, which make installs.
+REMOTE = Path(sys.prefix) / "remote-test"
 
 
 class Store(ABC):
@@ -131,11 +132,13 @@ class WebServer(Server):
 class Bucket(Server):
     """Moto's S3 server, with one bucket."""
 
-    program = f"{shlex.quote(str(S3 / 'bin' / 'python'))} -m service"
+    program = f"{shlex.quote(str(REMOTE / 'bin' / 'python'))} -m service"
 
     def __init__(self) -> None:
-        needed(S3 / "bin" / "moto_server")
-        super().__init__(str(S3 / "bin" / "moto_server"), "-p", "0", address=r"Running on http://127\.0\.0\.1:(\d+)")
+        needed(REMOTE / "bin" / "moto_server")
+        super().__init__(
+            str(REMOTE / "bin" / "moto_server"), "-p", "0", address=r"Running on http://127\.0\.0\.1:(\d+)"
+        )
         # Moto hides the files of others from callers without an Authorization header, and does not verify signatures.
         scope = "me/20260101/us-east-1/s3/aws4_request"
         headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
@@ -162,6 +165,41 @@ class Bucket(Server):
 
     def write(self, path: str, content: bytes) -> None:
         self._client.put(f"/bucket/models/{path}", content=content).raise_for_status()
+
+
+class GoogleBucket(Server):
+    """An emulator of Google Cloud Storage, with one bucket."""
+
+    program = Bucket.program
+
+    def __init__(self) -> None:
+        needed(REMOTE / "bin" / "gcp-storage-emulator")
+        flags = ("--port", str(free_port()), "--in-memory", "--default-bucket", "bucket")
+        command = (str(REMOTE / "bin" / "gcp-storage-emulator"), "start", *flags)
+        super().__init__(*command, address=r"Starting server at localhost:(\d+)")
+        self._client = httpx.Client(base_url=self.address, trust_env=False, timeout=PATIENCE)
+
+    @property
+    def url(self) -> str:
+        return "gs://bucket/models"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        # gcsfs asks Google for the kind of the bucket over gRPC, which the emulator does not have.
+        client = {"FSSPEC_GCS_TOKEN": "anon", "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
+        return {"STORAGE_EMULATOR_HOST": self.address, **client}
+
+    def stop(self) -> None:
+        self._client.close()
+        super().stop()
+
+    def read(self, path: str) -> bytes | None:
+        answer = self._client.get(f"/storage/v1/b/bucket/o/{quote(f'models/{path}', safe='')}", params={"alt": "media"})
+        return answer.content if answer.is_success else None
+
+    def write(self, path: str, content: bytes) -> None:
+        parameters = {"uploadType": "media", "name": f"models/{path}"}
+        self._client.post("/upload/storage/v1/b/bucket/o", params=parameters, content=content).raise_for_status()
 
 
 class Folder(Store):

@@ -6,13 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stores import Bucket, Folder, Hub, Store
+from tests.stores import Bucket, Folder, GoogleBucket, Hub, Store
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Bucket]:
     """Start an S3 server."""
     with Bucket() as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def google_bucket() -> Iterator[GoogleBucket]:
+    """Start an emulator of Google Cloud Storage."""
+    with GoogleBucket() as store:
         yield store
 
 
@@ -23,10 +30,10 @@ def hub() -> Iterator[Hub]:
         yield store
 
 
-@pytest.fixture(params=["S3", "Hub", "folder"])
+@pytest.fixture(params=["S3", "Google", "Hub", "folder"])
 def store(request: pytest.FixtureRequest) -> Store:
     """Return a store of each kind."""
     if request.param == "folder":
         return Folder(request.getfixturevalue("tmp_path") / "store")
-    found: Store = request.getfixturevalue({"S3": "bucket", "Hub": "hub"}[request.param])
+    found: Store = request.getfixturevalue({"S3": "bucket", "Google": "google_bucket", "Hub": "hub"}[request.param])
     return found
