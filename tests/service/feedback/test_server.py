@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +24,8 @@ from sentiment_conv1d.protos.sentiment_pb2 import (
     PredictBatchRequest,
     PredictRequest,
 )
-from tests.processes import PATIENCE, ServerProcess, run
+from tests.proc import children
+from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.grpc.channels import connect, refused
 from tests.service.telemetry.test_metrics import metric
 from tests.service.telemetry.test_request_log import HttpSink
@@ -239,6 +243,35 @@ def test_restart(tmp_path: Path) -> None:
     for key, status in ((KEY, 200), ("", 404)):
         with ServerProcess(*flags, SENTIMENT_FEEDBACK_KEY=key) as server:
             assert send(server.client, identities[key]).status_code == status
+
+
+def test_replaced_worker(tmp_path: Path) -> None:
+    """A worker that replaces a dead one takes feedback on its answers, without a key too."""
+    with ServerProcess("--workers", "1", "--feedback-log", str(tmp_path)) as server:
+        identity = predict(server.client)
+        [worker] = children(server.process.pid)
+        os.kill(worker, signal.SIGKILL)
+        server.wait_for_log("worker 0 was killed by signal 9")
+        with httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as client:
+            assert send(client, identity).status_code == 200
+
+
+def test_shutdown(tmp_path: Path) -> None:
+    """Feedback that waits for the log when the service stops is stored before its answer."""
+    (tmp_path / "feedback-0.jsonl").symlink_to(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe")  # opening it waits for a reader
+    with (
+        ServerProcess("--workers", "1", "--feedback-log", str(tmp_path)) as server,
+        ThreadPoolExecutor(1) as pool,
+        httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as other,
+    ):
+        waiting = pool.submit(send, other, predict(server.client))
+        eventually(lambda: metric(server, "sentiment_requests_in_flight", protocol="rest") == 2)  # with the scrape
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for_log("SIGTERM")
+        with (tmp_path / "pipe").open() as pipe:
+            assert json.loads(pipe.readline())["label"] == "negative"
+            assert waiting.result().status_code == 200
 
 
 def test_flood(tmp_path: Path) -> None:
