@@ -51,7 +51,9 @@ def _split(url: str) -> tuple[str, str, str]:
     version = last if is_version(last) else ""
     parent, _, name = parent.rpartition("/") if version else (parent, "", last)
     if "://" not in parent or parent.endswith(":/") or not is_name(name):
-        raise SentimentError(f"{url}: pull needs URL/NAME or URL/NAME/VERSION, such as s3://bucket/models/imdb-cnn/1")
+        raise SentimentError(
+            f"{Store(url).name}: pull needs URL/NAME or URL/NAME/VERSION, such as s3://bucket/models/imdb-cnn/1"
+        )
     return parent, name, version
 
 

@@ -31,15 +31,10 @@ def push(folder: Path, url: str) -> Pushed:
     It continues an interrupted push, and replaces only the model card. Raises `ArtifactError` if the artifact is
     invalid, `StoreError` if the store fails, and `SentimentError` if it contains another artifact of this version.
     """
-    if "://" not in url or url.startswith(("http://", "https://")):
-        raise SentimentError(f"{url}: push needs the URL of a store that it can write to, such as s3://bucket/models")
-    artifact = read_artifact(folder.absolute())
-    check_place(artifact)
-    card = folder / CARD_FILE
-    files = {name: artifact.contents[name] for name in FILES}  # the manifest is the last
-    files[CARD_FILE] = card.read_bytes() if card.is_file() else model_card(artifact.manifest).encode()
     store = Store(url)
-    version = f"{artifact.manifest.name}/{artifact.manifest.version}"
+    if "://" not in url or url.startswith(("http://", "https://")):
+        raise SentimentError(f"{store.name}: push needs the URL of a store that it can write to: s3://bucket/models")
+    version, files = _read(folder)
     with store.opened("written to") as (system, root):
         target = Target(system, f"{root}/{version}", f"{store.name}/{version}")
         commit = Commit(system, root, target.url) if system.protocol == PROTOCOL else None
@@ -48,9 +43,19 @@ def push(folder: Path, url: str) -> Pushed:
             target.write(missing)
         elif missing:
             commit.write(version, missing)
-        if target.missing(files):
+        if not target.contains(files):
             raise SentimentError(f"{target.url}: the store does not return the files that were written to it")
     return Pushed(target.url, list(missing))
+
+
+def _read(folder: Path) -> tuple[str, dict[str, bytes]]:
+    """Return <name>/<version> of an artifact, and its files in the order in which they are written."""
+    artifact = read_artifact(folder.absolute())
+    check_place(artifact)
+    card = folder / CARD_FILE
+    files = {name: artifact.contents[name] for name in FILES}  # the manifest is the last
+    files[CARD_FILE] = card.read_bytes() if card.is_file() else model_card(artifact.manifest).encode()
+    return f"{artifact.manifest.name}/{artifact.manifest.version}", files
 
 
 class Target(NamedTuple):
@@ -74,6 +79,11 @@ class Target(NamedTuple):
             if found != content:
                 missing[name] = content
         return missing
+
+    def contains(self, files: Mapping[str, bytes]) -> bool:
+        """Return whether the store returns these files."""
+        self.system.invalidate_cache()
+        return all(read_file(self.system, f"{self.folder}/{name}") == content for name, content in files.items())
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write files in their order, each completely before the next."""

@@ -138,6 +138,19 @@ def test_hub_that_disappears(hub: Hub, tmp_path: Path) -> None:
     assert hub.server.files == {}
 
 
+def test_store_that_changes_a_file(hub: Hub, tmp_path: Path) -> None:
+    """If the store returns another file than it got, the push fails."""
+
+    def damage() -> None:
+        hub.server.objects = dict.fromkeys(hub.server.objects, b"?")
+
+    hub.server.before_commit = damage
+    failed = hub.run("push", str(artifact(tmp_path / "source", "damaged")), hub.url)
+    assert failed.returncode == 2
+    message = "the store does not return the files that were written to it"
+    assert failed.stderr == f"error: {hub.url}/damaged/1: {message}\n"
+
+
 def test_card_of_a_repository(hub: Hub, tmp_path: Path) -> None:
     """On the Hub, the model card is also that of the repository, in place of that of an earlier version only."""
     for version in (1, 2):
@@ -178,12 +191,12 @@ def test_damaged_artifact(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1/models", "bucket/models", "hf://buckets/org/name"])
+@pytest.mark.parametrize("url", ["http://user:SECRET@127.0.0.1/models", "bucket/models", "hf://buckets/org/name"])
 def test_urls(url: str, hub: Hub, tmp_path: Path) -> None:
     """Web servers, paths and buckets of the Hub are refused."""
     failed = hub.run("push", str(artifact(tmp_path, "refused")), url)
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
-    assert failed.stderr.startswith(f"error: {url}")
+    assert failed.stderr.startswith(f"error: {url.replace('user:SECRET@', '')}")
 
 
 def test_wrong_credentials(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
