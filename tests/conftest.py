@@ -28,6 +28,7 @@ _LONGEST = (
     "service/test_memory.py",
     "service/rest/test_schemathesis.py",
     "model/training/test_trainer.py",
+    "sharing/test_push.py",
     "service/test_remote_repository.py",
     "service/models/test_reconciler.py",
     "server/process/test_heap.py",
