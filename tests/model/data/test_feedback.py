@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import pytest
 
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.data.feedback import Version, labelled, read_feedback
+from sentiment_conv1d.model.data.flags import feedback_parts
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.tables.logs import LogError
 from tests.processes import ServerProcess
@@ -160,12 +162,16 @@ def test_lines_that_are_no_feedback(tmp_path: Path, capsys: pytest.CaptureFixtur
         {"predictions": ["positive"]},
     ],
 )
-def test_missing_texts(tmp_path: Path, change: dict[str, Any]) -> None:
-    """Feedback whose text is not in the request log is left out. If no text is there, the error says how to log it."""
+def test_missing_texts(tmp_path: Path, change: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Feedback whose text is not in the request log is left out, and the user learns how many texts there are.
+
+    If no text is there, the error says how to log it.
+    """
     log = write(tmp_path / "log", RECORD, RECORD | {"request_id": "three"})
     requests = write(tmp_path / "requests", "{", REQUEST | change, REQUEST | {"request_id": "three"})
-    [row] = labelled(read_feedback([log]), [requests]).rows
-    assert (row.text, row.label) == ("so good", "negative")
+    [part] = feedback_parts(Namespace(feedback=[log], request_log=[requests]))
+    assert [(row.text, row.label) for row in part.rows] == [("so good", "negative")]
+    assert capsys.readouterr().out == "warning: left out: 1 text with feedback, not in the request log\n"
     write(tmp_path / "requests", REQUEST | change)
     with pytest.raises(
         LogError, match="log requests with --request-log-texts on, and all of them with --request-log-s"

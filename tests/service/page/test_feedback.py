@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_table
@@ -98,6 +98,23 @@ def test_refusal(open_page: Open, tickets: ServerProcess) -> None:
     )
     expect(page.get_by_role("button", name="Yes")).to_be_visible()
     opened.errors.clear()  # Chromium logs the refusal
+
+
+def test_late_answer(open_page: Open, tickets: ServerProcess) -> None:
+    """A late answer of the service does not end the question about another text."""
+    page = open_page(tickets).page
+    held: list[Route] = []
+    page.route("**/v1/feedback", lambda route: held.append(route))
+    type_text(page, "complaint")
+    with page.expect_request("**/v1/feedback"):
+        page.get_by_role("button", name="Yes").click()
+    type_text(page, "praise praise")
+    expect(page.locator("#counts")).to_have_text("2 words")
+    with page.expect_request_finished(lambda request: request.url.endswith("/v1/feedback")):
+        held[0].continue_()
+    page.evaluate("() => new Promise((done) => setTimeout(done))")  # the page has seen the answer
+    expect(page.locator("#feedback-said")).to_have_text("")
+    expect(page.locator("#feedback-question")).to_be_visible()
 
 
 def test_off(open_page: Open) -> None:
