@@ -53,7 +53,7 @@ test-ray: $(VENV)/.dev  ## test serving and scoring on a Ray cluster of two node
 		$$python/python -m pytest --override-ini filterwarnings=default tests/cluster/on_ray tests/scoring/test_batches.py $(ARGS); status=$$?; \
 		[ $$status = 5 ] || exit $$status
 
-interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in Go, Java, Node and Python
+interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from Go, Java, Node and Python, and run text.onnx in Node and Chromium
 	$(BIN)/python -m pytest tests/interop $(ARGS)
 
 loadtest: $(VENV)/.loadtest $(OPERATOR)  ## test the service under load: make loadtest ARGS="--url http://host:8000"

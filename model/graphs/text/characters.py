@@ -1,21 +1,26 @@
-"""What a tokenizer does to every character, and every way to spell a word that has an id.
+"""What a tokenizer does to every character.
 
-ONNX has no operator that lower-cases beyond ASCII in the same way on all platforms: `StringNormalizer` calls the C
-library, whose locales differ, and only the locale C exists everywhere. It leaves other characters as they are, so the
-graph takes their capitals for spellings of the same word.
+ONNX's `StringNormalizer` calls the C library, which lower-cases characters beyond ASCII on some platforms and keeps
+them on others. So it reads only texts without such characters, and the graph spells the others letter by letter.
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tokenizer import Tokenizer
+from sentiment_conv1d.model.tokenizer.words import lower_cases
 
-_SURROGATES = range(0xD800, 0xE000)
+#: The most spellings of a string, for all of which a look-up has keys.
+_MOST_SPELLINGS = 1000
+
+#: Surrogates, which are no characters alone.
+_LONE = range(0xD800, 0xE000)
 
 
 class TextGraphError(SentimentError):
@@ -24,7 +29,7 @@ class TextGraphError(SentimentError):
 
 @dataclass(frozen=True)
 class Characters:
-    """What becomes of characters, after ASCII was lower-cased if `lowers_ascii`."""
+    """What becomes of characters. `lowers_ascii` tells whether `StringNormalizer` does the same to ASCII letters."""
 
     lowers_ascii: bool
     separators: frozenset[str]  # characters between words, the space among them
@@ -35,50 +40,31 @@ class Characters:
     def of(cls, tokenizer: Tokenizer) -> Characters:
         """Return what a tokenizer does. Raises `TextGraphError`."""
         changes = {" ": " "} | tokenizer.changes()
-        capitals = string.ascii_uppercase
-        lowers_ascii = any(changes.get(each) == each.lower() for each in capitals) and all(
-            changes.get(each, each) == changes.get(each.lower(), each.lower()) for each in capitals
-        )
-        if lowers_ascii:
-            changes = {each: become for each, become in changes.items() if each not in capitals}
         split = next((each for each, become in changes.items() if " " in become and become != " "), None)
         if split is not None:
             raise TextGraphError(f"text.onnx cannot turn the character {split!r} into {changes[split]!r}")
         return cls(
-            lowers_ascii,
+            all(changes.get(each, each) == changes.get(each.lower(), each.lower()) for each in string.ascii_uppercase),
             frozenset(each for each, become in changes.items() if become == " "),
             frozenset(each for each, become in changes.items() if not become),
             {each: become for each, become in changes.items() if become not in ("", " ", each)},
         )
 
-    def spellings(self, word: str) -> list[str]:
-        """Return every string that becomes this word, the word itself among them, without removed characters."""
-        if self._involved.isdisjoint(word):
-            return [word]
-        ends = [[""]]  # the spellings of the last characters, from none to all
-        for start in reversed(range(len(word))):
-            ends.append(
-                [first + end for length, found in self._first(word, start) for first in found for end in ends[-length]]
-            )
-        return ends[-1]
+    @cached_property
+    def risky(self) -> frozenset[str]:
+        """Characters beyond ASCII that become others, or that `StringNormalizer` changes on some platform."""
+        changed = {*self.respelled, *(lower_cases() if self.lowers_ascii else ())}
+        return frozenset(each for each in changed if not each.isascii())
 
-    def count(self, words: Iterable[str], most: int) -> int:
-        """Return the number of spellings of these words, or a number above `most` if there are more."""
-        total = 0
-        for word in words:
-            counts = [1]
-            for start in reversed(range(len(word))):
-                counts.append(sum(len(found) * counts[-length] for length, found in self._first(word, start)))
-            total += counts[-1]
-            if total > most:
-                break
-        return total
-
-    def _first(self, word: str, start: int) -> Iterator[tuple[int, Sequence[str]]]:
-        """Yield what the characters of a word from a start on can come from: how many of them, and which others."""
-        for length in range(1, min(len(word) - start, self._longest) + 1):
-            found = self._inverse.get(word[start : start + length], ())
-            yield length, found if length > 1 or word[start] in self.respelled else (*found, word[start])
+    def spellings(self, text: str) -> list[str]:
+        """Return every string that becomes this one. Raises `TextGraphError` if there are too many."""
+        letters = [[*self._inverse.get(each, ()), *([] if each in self.respelled else [each])] for each in text]
+        if prod(map(len, letters)) > _MOST_SPELLINGS:
+            raise TextGraphError(f"text.onnx cannot list all capitals of the replaced string {text!r}")
+        spelled = [""]
+        for some in letters:
+            spelled = [before + each for before in spelled for each in some]
+        return spelled
 
     @cached_property
     def _inverse(self) -> dict[str, list[str]]:
@@ -87,19 +73,10 @@ class Characters:
             inverse.setdefault(become, []).append(each)
         return inverse
 
-    @cached_property
-    def _involved(self) -> frozenset[str]:
-        """The characters that become others, and the first ones of what they become."""
-        return frozenset(self.respelled).union(become[0] for become in self._inverse)
-
-    @cached_property
-    def _longest(self) -> int:
-        return max(map(len, self.respelled.values()), default=1)
-
 
 def is_writable(word: str) -> bool:
     """Return whether a file can contain a word. No text of a graph contains lone surrogates."""
-    return not any(ord(each) in _SURROGATES for each in word)
+    return not any(ord(each) in _LONE for each in word)
 
 
 def character_class(characters: Iterable[str], *, negated: bool = False) -> str:

@@ -42,7 +42,7 @@ def text_graph(artifact: Artifact) -> bytes:
     for value, name in zip(answer, (LABEL, PROBABILITIES), strict=True):
         back.node.add(op_type="Identity", name=name, input=[value], output=[name])
     model = onnx.Model.FromString(artifact.graph)
-    if any(node.op_type == "Loop" for node in front.node):
+    if any(node.op_type in ("If", "Loop") for node in front.node):
         allow_strings(model)
     _rename(model.graph.node, {"tokens": tokens, "probabilities": output})
     _put_around(model, front, back)

@@ -6,14 +6,14 @@ word. The loop ends when no word goes on, or when what is joined is longer than 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
 from sentiment_conv1d.model.graphs.text.characters import Characters, character_class, literal
 from sentiment_conv1d.model.graphs.text.parts import ONE, Parts, write_parts
-from sentiment_conv1d.model.graphs.text.writer import BOOL, INT64, NO_ID, PREFIX, STRING, Writer, declared
+from sentiment_conv1d.model.graphs.text.writer import BOOL, INT64, STRING, Writer, declared
 
 
 def write_joined_words(
@@ -21,15 +21,16 @@ def write_joined_words(
     text: str,
     characters: Characters,
     replaced: Sequence[str],
-    known: Mapping[str, int],
-    unknown_id: int,
+    longest: int,
 ) -> str:
-    """Return the name of the ids int64 [batch, parts] of texts string [batch], where their words start."""
+    """Return the name of the words string [batch, parts] of texts string [batch], where they start.
+
+    `FILLING` is in all other places. `longest` is the number of characters of the longest known word.
+    """
     spaces = [spelled for each in _reachable(replaced) for spelled in characters.spellings(each)]
     parts = write_parts(writer, text, characters, _expression(characters, spaces), spaces)
-    words = _write_words(writer, parts, max(map(len, known), default=0))
-    ids = writer.look_up(words, known, unknown_id, "word_ids")
-    return writer.node("Where", [_write_starts(writer, parts), ids, np.int64(NO_ID)], "ids")
+    words = _write_words(writer, parts, longest)
+    return writer.node("Where", [_write_starts(writer, parts), words, writer.filling()], "words")
 
 
 def _reachable(replaced: Sequence[str]) -> list[str]:
@@ -59,15 +60,14 @@ def _write_words(writer: Writer, parts: Parts, longest: int) -> str:
     Of a word with more than `longest` parts, the string may end before, but has more characters than `longest`.
     """
     rounds = np.int64(longest.bit_length())
-    body = _round(parts)
-    writer.nodes("Loop", [rounds, np.bool_(True), parts.strings, ONE], ["words", "distance"], body=body)
-    return f"{PREFIX}words"
+    body = _round(parts, writer.prefix)
+    return writer.nodes("Loop", [rounds, np.bool_(True), parts.strings, ONE], ["joined", "distance"], body=body)[0]
 
 
-def _round(parts: Parts) -> onnx.Graph:
+def _round(parts: Parts, outer: str) -> onnx.Graph:
     """Return a round of the loop, which reads values of the graph around it."""
     body = onnx.Graph(name="join")
-    prefix = f"{PREFIX}join/"
+    prefix = f"{outer}join/"
     number, again, words, distance = (prefix + each for each in ("number", "again", "words", "distance"))
     strings = STRING, "batch", "parts"
     body.input.extend(

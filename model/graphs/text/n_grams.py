@@ -30,9 +30,9 @@ def write_n_grams(writer: Writer, text: str, characters: Characters, known: Mapp
     first = writer.node("Expand", [first, shape], "marked_first")
     body = _round(parts)
     limit = np.int64(np.iinfo(np.int64).max)
-    writer.nodes("Loop", [limit, np.bool_(True), first, behind], ["marked", "last_next"], body=body)
-    hidden = writer.node("Not", [parts.separates], "in_a_word")
-    read = writer.node("And", [f"{PREFIX}marked", hidden], "starts_an_n_gram")
+    marked, _ = writer.nodes("Loop", [limit, np.bool_(True), first, behind], ["marked", "last_next"], body=body)
+    in_a_word = writer.node("Not", [parts.separates], "in_a_word")
+    read = writer.node("And", [marked, in_a_word], "starts_an_n_gram")
     return writer.node("Where", [read, ids, np.int64(NO_ID)], "ids")
 
 

@@ -50,7 +50,7 @@ def write_parts(
     found = writer.split(text, expression, "found_parts")
     batch = writer.node("Shape", [found], "batch", end=1)
     shape = writer.node("Concat", [batch, np.array([1])], "column_shape", axis=0)
-    filling = writer.node("Expand", [writer.strings([FILLING], [1, 1], "filling"), shape], "last_column")
+    filling = writer.node("Expand", [writer.filling(), shape], "last_column")
     strings = writer.node("Concat", [found, filling], "parts", axis=1)
     kinds = dict.fromkeys(characters.respelled, _BECOMES_ANOTHER)
     kinds |= dict.fromkeys([*characters.separators, *spaces, FILLING], _SEPARATES)

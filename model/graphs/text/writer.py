@@ -39,24 +39,34 @@ class Writer:
 
     def __init__(self, graph: onnx.Graph, prefix: str = PREFIX) -> None:
         self.graph = graph
-        self._prefix = prefix
+        self.prefix = prefix
         self._constants: dict[tuple[object, ...], str] = {}
+        self._strings: set[str] = set()
 
     def node(self, operator: str, inputs: Sequence[Value], name: str, **attributes: Attribute) -> str:
         """Add a node and return the name of its output."""
-        self.nodes(operator, inputs, [name], **attributes)
-        return self._prefix + name
+        return self.nodes(operator, inputs, [name], **attributes)[0]
 
-    def nodes(self, operator: str, inputs: Sequence[Value], names: Sequence[str], **attributes: Attribute) -> None:
-        """Add a node with several outputs."""
+    def nodes(self, operator: str, inputs: Sequence[Value], names: Sequence[str], **attributes: Attribute) -> list[str]:
+        """Add a node with several outputs and return their names."""
+        outputs = [self.prefix + each for each in names]
         self.graph.node.add(
             op_type=operator,
             domain=_DOMAINS.get(operator, ""),
-            name=self._prefix + names[0],
+            name=outputs[0],
             input=[each if isinstance(each, str) else self.constant(np.asarray(each)) for each in inputs],
-            output=[self._prefix + each for each in names],
+            output=outputs,
             attribute=[attribute(key, value) for key, value in attributes.items()],
         )
+        return outputs
+
+    def output(self, name: str, data_type: int, *dimensions: str | int) -> None:
+        """Declare a value of the graph as an output."""
+        self.graph.output.append(declared(name, data_type, *dimensions))
+
+    def choose(self, condition: str, then: Writer, otherwise: Writer, name: str) -> str:
+        """Add a choice between two graphs with one output, and return the name of the output."""
+        return self.node("If", [condition], name, then_branch=then.graph, else_branch=otherwise.graph)
 
     def look_up(self, value: str, entries: Mapping[str, int], default: int, name: str) -> str:
         """Add a look-up of strings, and return the name of the numbers int64 of the same shape."""
@@ -74,16 +84,23 @@ class Writer:
         return self.node("LabelEncoder", [value], name, keys_strings=keys, values_strings=others, default_string="")
 
     def strings(self, values: Sequence[str], dimensions: Sequence[int], name: str) -> str:
-        """Add a constant of strings and return its name."""
-        tensor = self.graph.initializer.add(name=self._prefix + name, data_type=STRING, dims=dimensions)
-        tensor.string_data.extend(value.encode() for value in values)
-        return self._prefix + name
+        """Add a constant of strings and return its name. If the name exists, its first value stays."""
+        name = self.prefix + name
+        if name not in self._strings:
+            self._strings.add(name)
+            tensor = self.graph.initializer.add(name=name, data_type=STRING, dims=dimensions)
+            tensor.string_data.extend(value.encode() for value in values)
+        return name
+
+    def filling(self) -> str:
+        """Add `FILLING` as a constant string [1, 1] and return its name."""
+        return self.strings([FILLING], [1, 1], "filling")
 
     def constant(self, value: npt.NDArray[np.generic]) -> str:
         """Add a constant and return its name. Equal constants are one."""
         key = (value.dtype, value.shape, value.tobytes())
         if key not in self._constants:
-            name = self._constants[key] = f"{self._prefix}constant_{len(self._constants)}"
+            name = self._constants[key] = f"{self.prefix}constant_{len(self._constants)}"
             data_type = _TYPES[value.dtype]
             self.graph.initializer.add(name=name, data_type=data_type, dims=value.shape, raw_data=value.tobytes())
         return self._constants[key]

@@ -64,4 +64,4 @@ def test_valid_file(shipped: Artifact) -> None:
     model = onnx.load_from_string(text_graph(shipped))
     onnx.checker.check_model(model)
     assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["text", "label", "probabilities"]
-    assert {each.domain: each.version for each in model.opset_import} == {"": 17, "ai.onnx.ml": 2, "com.microsoft": 1}
+    assert {each.domain: each.version for each in model.opset_import} == {"": 20, "ai.onnx.ml": 2, "com.microsoft": 1}
