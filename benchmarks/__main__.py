@@ -32,6 +32,7 @@ SECTIONS = {
     "capacity": Section(("deployment.md",), ("--smoke",)),
     "other_servers": Section(("performance.md",), ("--rounds", "1", "--seconds", "1")),
     "serving.cold_start": Section(("deployment.md",), ("--rounds", "1")),
+    "serving.text_onnx": Section(("text-onnx.md",), ("--rounds", "1", "--count", "4")),
     "costs": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "caches": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "floors": Section(("performance.md",), ("--rounds", "1", "--count", "4")),

@@ -15,6 +15,11 @@ from tests.processes import PROJECT, run
     [
         ("costs", "| µs per request | whole | 20 words |"),
         ("serving.cold_start", "| models | s to the first answer | processor s | MiB |"),
+        (
+            "serving.text_onnx",
+            "| model | service, µs, whole | `text.onnx`, µs, whole | ratio, whole | service, µs, 20 words "
+            "| `text.onnx`, µs, 20 words | ratio, 20 words |",
+        ),
         ("caches", "| texts | work before each | tokenize | graph |"),
         ("floors", "| | float32, whole | float32, 20 words | 8 bits, whole | 8 bits, 20 words |"),
         (

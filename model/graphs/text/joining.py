@@ -60,8 +60,9 @@ def _write_words(writer: Writer, parts: Parts, longest: int) -> str:
     Of a word with more than `longest` parts, the string may end before, but has more characters than `longest`.
     """
     rounds = np.int64(longest.bit_length())
+    _, same = parts.write_same_word(writer, ONE)
     body = _round(parts, writer.prefix)
-    return writer.nodes("Loop", [rounds, np.bool_(True), parts.strings, ONE], ["joined", "distance"], body=body)[0]
+    return writer.nodes("Loop", [rounds, _any(writer, same), parts.strings, ONE], ["joined", "distance"], body=body)[0]
 
 
 def _round(parts: Parts, outer: str) -> onnx.Graph:
@@ -74,11 +75,16 @@ def _round(parts: Parts, outer: str) -> onnx.Graph:
         [declared(number, INT64), declared(again, BOOL), declared(words, *strings), declared(distance, INT64)]
     )
     writer = Writer(body, prefix)
-    taken, same = parts.write_taken(writer, words, distance)
+    taken = parts.write_taken(writer, words, *parts.write_same_word(writer, distance))
     joined = writer.node("StringConcat", [words, taken], "joined")
-    further = writer.node("Add", [distance, distance], "further")
-    goes_on = writer.node("Cast", [same], "same_number", to=INT64)
-    goes_on = writer.node("ReduceMax", [goes_on], "any", keepdims=0)
-    goes_on = writer.node("Cast", [goes_on], "goes_on", to=BOOL)
-    body.output.extend([declared(goes_on, BOOL), declared(joined, *strings), declared(further, INT64)])
+    after = Writer(body, f"{prefix}next/")
+    further = after.node("Add", [distance, distance], "distance")
+    _, same = parts.write_same_word(after, further)
+    body.output.extend([declared(_any(after, same), BOOL), declared(joined, *strings), declared(further, INT64)])
     return body
+
+
+def _any(writer: Writer, values: str) -> str:
+    """Return whether one of several values is true: bool."""
+    number = writer.node("Cast", [values], "any_number", to=INT64)
+    return writer.node("Cast", [writer.node("ReduceMax", [number], "any_most", keepdims=0)], "any", to=BOOL)

@@ -46,7 +46,7 @@ def _write_longest(writer: Writer, parts: Parts, known: Mapping[str, int], unkno
     lengths = writer.node("Expand", [ONE, writer.node("Shape", [ids], "ids_shape")], "lengths_of_1")
     for size in range(2, max(sizes, default=1) + 1):
         inner = Writer(writer.graph, f"{PREFIX}{size}/")
-        taken, _ = parts.write_taken(inner, parts.strings, np.int64(size - 1))
+        taken = parts.write_taken(inner, parts.strings, *parts.write_same_word(inner, np.int64(size - 1)))
         grams = inner.node("StringConcat", [grams, taken], "n_grams")
         longer = inner.look_up(grams, sizes.get(size, {}), NO_ID, "longer_ids")
         found = inner.node("Greater", [longer, np.int64(NO_ID)], "found")

@@ -30,17 +30,17 @@ class Parts:
     here: str  # int64 [batch, parts]: the number of the word of each part, and one that `there` lacks for separators
     there: str  # int64 [batch, parts]: the same, and one that `here` lacks for separators
 
-    def write_taken(self, writer: Writer, strings: str, distance: str | np.int64) -> tuple[str, str]:
-        """Return what stands so many places further in the same word, string [batch, parts], and whether it exists.
-
-        It is an empty string if the word ends before.
-        """
+    def write_same_word(self, writer: Writer, distance: str | np.int64) -> tuple[str, str]:
+        """Return the places so much further, int64 [parts], and bool [batch, parts]: whether the same word is there."""
         place = writer.node("Add", [self.places, distance], "beyond")
         place = writer.node("Min", [place, self.last], "place")
-        same = writer.node("Gather", [self.there, place], "word_at_place", axis=1)
-        same = writer.node("Equal", [same, self.here], "same_word")
+        there = writer.node("Gather", [self.there, place], "word_at_place", axis=1)
+        return place, writer.node("Equal", [there, self.here], "same_word")
+
+    def write_taken(self, writer: Writer, strings: str, place: str, same: str) -> str:
+        """Return what stands at places, string [batch, parts], and an empty string for another word."""
         taken = writer.node("Gather", [strings, place], "string_at_place", axis=1)
-        return writer.node("Where", [same, taken, writer.strings([""], [], "nothing")], "taken"), same
+        return writer.node("Where", [same, taken, writer.strings([""], [], "nothing")], "taken")
 
 
 def write_parts(
