@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from sentiment_conv1d.export.conversion.text_onnx import described
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, decision, statements
 from sentiment_conv1d.model.artifact import ArtifactError
@@ -31,7 +32,7 @@ from sentiment_conv1d.model.data.flags import (
     reading_options,
 )
 from sentiment_conv1d.model.errors import SentimentError, one_line
-from sentiment_conv1d.model.manifest import MAX_NOTES, NOT_COMPARED, License, Sample
+from sentiment_conv1d.model.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRAPH_FILE, License, Sample
 from sentiment_conv1d.model.run import RunError
 from sentiment_conv1d.model.tables.format import read_format
 
@@ -69,6 +70,11 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         "--quantize",
         action="store_true",
         help="publish the 8-bit form of a Conv1D model, which is about twice as fast; --data measures its accuracy",
+    )
+    top.add_argument(
+        "--text-input",
+        action="store_true",
+        help="also write text.onnx, one file from text to label for any ONNX Runtime (docs/text-onnx.md)",
     )
     add_sources(top, "--data", f"labelled texts, to check parity and measure accuracy: {SOURCES}", default=[])
     add_reading_flags(top)
@@ -176,6 +182,7 @@ def _export(options: argparse.Namespace) -> int:
         samples=() if labelled is None else tuple(_samples(labelled, trained.labels, options.samples)),
         licence=options.license,
         notes=notes,
+        text_input=options.text_input,
     )
     if trained.configuration is None:
         _print_import(trained)
@@ -292,6 +299,8 @@ def _print_result(exported: Exported) -> None:
         _print_quantization_error(manifest)
     for name, file in manifest.files.items():
         print(f"{name}: {file.bytes:,} bytes")
+    if manifest.text_graph is not None:
+        print(f"{TEXT_GRAPH_FILE}: {manifest.text_graph.file.bytes:,} bytes, {described(manifest.text_graph.proof)}")
 
 
 def _print_import(trained: Trained) -> None:

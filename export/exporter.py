@@ -35,6 +35,7 @@ from sentiment_conv1d.export.checks.quantization_error import (
     measure_difference,
 )
 from sentiment_conv1d.export.checks.served import Served
+from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.export.checks.text_parity import compare_with_expected, compare_with_original
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.folded import folded_graph
@@ -43,12 +44,13 @@ from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.trained import Trained
-from sentiment_conv1d.model.artifact import Artifact, publish
+from sentiment_conv1d.model.artifact import Artifact, draft, publish
 from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.evaluation.batches import Predict, answers_in_batches
+from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.layers import Family
-from sentiment_conv1d.model.manifest import Golden, Metrics, ParityCheck, Sample
+from sentiment_conv1d.model.manifest import Golden, Metrics, ParityCheck, Sample, TextGraph, describe
 from sentiment_conv1d.model.text_statistics import TextStatistics
 
 #: The text whose probabilities the manifest states. A loader runs it and serves nothing unless it gets the same ones.
@@ -99,6 +101,7 @@ def export(
     samples: tuple[Sample, ...] = (),
     notes: str = "",
     licence: str | None = None,
+    text_input: bool = False,
 ) -> Exported:
     """Write the graphs, check that they return what Keras returns, and publish the next version of the artifact.
 
@@ -106,12 +109,14 @@ def export(
     `export.checks.quantization_error`. If the original model reads texts, or the answers to some texts are `expected`,
     the tokenizer and the float32 form must return the same answers: see `export.checks.text_parity`. The accuracy of
     the published graph, and statistics for detecting drift, are measured on `labelled`. `samples` are texts that anyone
-    may see, `licence` is that of the model, and `notes` are Markdown about it.
+    may see, `licence` is that of the model, and `notes` are Markdown about it. With `text_input`, the artifact contains
+    `text.onnx` too.
 
     Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
     on `labelled` than the most frequent label or than under another assumption, unless `allow_poor_accuracy`;
-    `ParityError` if an answer differs; `QuantizationError` if the 8-bit graph is not close enough; and `ArtifactError`
-    if the repository cannot be written to. After an error, nothing is left behind.
+    `ParityError` if an answer differs; `QuantizationError` if the 8-bit graph is not close enough; `TextGraphError` if
+    `text.onnx` cannot express the tokenizer; and `ArtifactError` if the repository cannot be written to. After an
+    error, nothing is left behind.
     """
     reviews = [*reviews, generated(trained.input_shape)]
     activation = check_classifier(trained, reviews[-1])
@@ -154,7 +159,12 @@ def export(
         "golden": checked.golden,
         **checked.fields,
     }
-    artifact = publish(repository, manifest, checked.graph, trained.tokenizer)
+    text_file = None
+    if text_input:
+        text_file, manifest["text_graph"] = _text_graph(
+            draft(manifest, checked.graph, trained.tokenizer), [] if labelled is None else labelled.texts
+        )
+    artifact = publish(repository, manifest, checked.graph, trained.tokenizer, text_file)
     return Exported(artifact, unfolded, tuple(remarks), assumptions)
 
 
@@ -219,6 +229,13 @@ def _quantized(
         None if labelled is None else _statistics(trained, quantized, labelled, float32.shape),
         {"precision": "uint8", "rounding": tuple(errors)},
     )
+
+
+def _text_graph(artifact: Artifact, labelled: Sequence[str]) -> tuple[bytes, TextGraph]:
+    """Write `text.onnx`, and compare it with the artifact on labelled and on odd texts."""
+    content = text_graph(artifact)
+    proof = prove(artifact, content, [*every_nth(labelled, MAX_TEXTS), *odd_texts(artifact)])
+    return content, TextGraph(file=describe(content), proof=proof)
 
 
 def _statistics(

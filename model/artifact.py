@@ -4,6 +4,7 @@
     tokenizer.json   text to ids, see `model.tokenizer`
     manifest.json    what the model is, what was measured, and the SHA-256 of both files and of itself
     README.md        the model card, see `model.model_card`; readers ignore it
+    text.onnx        optional: the same model from text to label, see `model.graphs.text`; readers ignore it
 
 A reader checks all files before it uses any. A writer fills a temporary folder and renames it into place, so that
 no reader sees an incomplete artifact.
@@ -33,9 +34,11 @@ from sentiment_conv1d.model.manifest import (
     FORMAT_VERSION,
     GRAPH_FILE,
     MANIFEST_FILE,
+    TEXT_GRAPH_FILE,
     TOKENIZER_FILE,
     File,
     Manifest,
+    describe,
     states_own_digest,
 )
 from sentiment_conv1d.model.model_card import CARD_FILE, model_card
@@ -106,6 +109,16 @@ def verify(path: Path, contents: Mapping[str, bytes]) -> Artifact:
     return Artifact(path, manifest, contents, tokenizer)
 
 
+def read_text_graph(artifact: Artifact) -> bytes | None:
+    """Return the content of `text.onnx`, or None if there is none. Raises `ArtifactError` if it was changed."""
+    path = artifact.path / TEXT_GRAPH_FILE
+    if artifact.manifest.text_graph is None or not path.exists():
+        return None
+    content = _read(path)
+    _check(path, content, artifact.manifest.text_graph.file)
+    return content
+
+
 def versions(repository: Path, name: str) -> list[int]:
     """Return the versions of a model in a repository, oldest first. Folders with other names are ignored."""
     folder = repository / name
@@ -119,23 +132,38 @@ def is_version(name: str) -> bool:
     return name.isascii() and name.isdigit() and not name.startswith("0") and len(name) <= 18
 
 
-def publish(repository: Path, manifest: Mapping[str, Any], graph: bytes, tokenizer: Tokenizer) -> Artifact:
-    """Write the next free version of a model into a repository, completely or not at all.
+def draft(manifest: Mapping[str, Any], graph: bytes, tokenizer: Tokenizer) -> Artifact:
+    """Return an artifact in memory, before it has a place.
 
-    `manifest` contains the fields of `Manifest` except `version` and `files`. Two exports at the same time write two
-    versions. Raises `ArtifactError` if the repository cannot be written to, or the finished artifact is invalid.
+    `manifest` contains the fields of `Manifest` except `version` and `files`.
     """
     contents = {GRAPH_FILE: graph, TOKENIZER_FILE: tokenizer.to_json().encode()}
-    files = {
-        name: File(bytes=len(content), sha256=hashlib.sha256(content).hexdigest()) for name, content in contents.items()
-    }
+    files = {name: describe(content) for name, content in contents.items()}
+    return Artifact(Path(manifest["name"]), Manifest(**manifest, version=1, files=files), contents, tokenizer)
+
+
+def publish(
+    repository: Path,
+    manifest: Mapping[str, Any],
+    graph: bytes,
+    tokenizer: Tokenizer,
+    text_graph: bytes | None = None,
+) -> Artifact:
+    """Write the next free version of a model into a repository, completely or not at all.
+
+    `manifest` is that of `draft`, and `text_graph` is the content of `text.onnx`, which the manifest describes. Two
+    exports at the same time write two versions. Raises `ArtifactError` if the repository cannot be written to, or the
+    finished artifact is invalid.
+    """
+    first = draft(manifest, graph, tokenizer)
+    others = {} if text_graph is None else {TEXT_GRAPH_FILE: text_graph}
     home = repository / str(manifest["name"])
     with _staging(home) as temporary:
-        for name, content in contents.items():
+        for name, content in {**first.contents, **others}.items():
             _write_through(temporary / name, content)
         version = max(versions(repository, home.name), default=0) + 1
         while True:
-            complete = Manifest(**manifest, version=version, files=files)
+            complete = first.manifest.model_copy(update={"version": version})
             _write_through(temporary / MANIFEST_FILE, complete.to_bytes())
             _write_through(temporary / CARD_FILE, model_card(complete).encode())
             read_artifact(temporary)
@@ -162,7 +190,8 @@ def copy(source: Path, target: Path) -> Artifact:
         raise ArtifactError(f"{target}: not a folder <repository>/<name>/<version>")
     moved = artifact.manifest.model_copy(update={"name": home.name, "version": int(version)})
     contents = {**artifact.contents, MANIFEST_FILE: moved.to_bytes(), CARD_FILE: model_card(moved).encode()}
-    return write(target, contents)
+    text_graph = read_text_graph(artifact)
+    return write(target, contents if text_graph is None else {**contents, TEXT_GRAPH_FILE: text_graph})
 
 
 def write(target: Path, contents: Mapping[str, bytes]) -> Artifact:

@@ -17,6 +17,9 @@ from sentiment_conv1d.model.text_statistics import TextStatistics
 FORMAT_VERSION: Literal[1] = 1
 FILES = GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
 
+#: The graph that reads texts. The service does not need it, and an artifact is valid without the file.
+TEXT_GRAPH_FILE = "text.onnx"
+
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 License = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 _NO_DIGEST = "0" * 64
@@ -122,6 +125,13 @@ class ParityCheck(_Record):
     largest_difference: float = Field(ge=0)
 
 
+class TextGraph(_Record):
+    """`text.onnx`, and the comparison of its answers with those of the artifact."""
+
+    file: File
+    proof: ParityCheck
+
+
 class QuantizationCheck(_Record):
     """The differences between an 8-bit graph and the float32 graph that it was quantized from."""
 
@@ -186,6 +196,9 @@ class Manifest(_Record):
         exclude_if=lambda value: value is None,
         description="Of held-out texts and the predictions for them, to detect drift.",
     )
+    text_graph: TextGraph | None = Field(
+        None, exclude_if=lambda value: value is None, description="Null if the export did not write text.onnx."
+    )
     golden: Golden
     libraries: dict[str, str]
     files: dict[str, File]
@@ -227,6 +240,11 @@ class Manifest(_Record):
         unsigned = self.model_copy(update={"manifest_sha256": _NO_DIGEST})
         content = (json.dumps(unsigned.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
         return _with_digest(content, hashlib.sha256(content).hexdigest())
+
+
+def describe(content: bytes) -> File:
+    """Describe a file by its content."""
+    return File(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def states_own_digest(content: bytes) -> bool:

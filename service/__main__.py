@@ -249,8 +249,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model.artifact import check_place, read_artifact
-    from sentiment_conv1d.model.manifest import NOT_COMPARED
+    from sentiment_conv1d.model.artifact import check_place, read_artifact, read_text_graph
+    from sentiment_conv1d.model.manifest import NOT_COMPARED, TEXT_GRAPH_FILE
     from sentiment_conv1d.service.inference.classifier import Classifier
     from sentiment_conv1d.service.inference.engine import NATIVE
 
@@ -260,6 +260,11 @@ def _check(options: argparse.Namespace) -> int:
     print(f"{options.artifact}: {manifest.name}, version {manifest.version}, labels {', '.join(manifest.labels)}")
     for name, file in manifest.files.items():
         print(f"  ok  {name}: {file.bytes:,} bytes, SHA-256 {file.sha256}")
+    if manifest.text_graph is not None:
+        if (text_graph := read_text_graph(artifact)) is None:
+            print(f"  --  {TEXT_GRAPH_FILE}: not in the folder; `convert` writes it")
+        else:
+            print(f"  ok  {TEXT_GRAPH_FILE}: {len(text_graph):,} bytes, SHA-256 {manifest.text_graph.file.sha256}")
     print(f"  ok  tokenizer: {manifest.vocabulary_size:,} ids, at most {manifest.max_tokens} per review")
     print(f"  {'--' if manifest.text_parity == NOT_COMPARED else 'ok'}  text to ids: {manifest.text_parity}")
     classifier = Classifier(artifact, provider=options.execution_provider)

@@ -14,10 +14,13 @@ import pytest
 
 from sentiment_conv1d.export import exporter
 from sentiment_conv1d.export.__main__ import main
+from sentiment_conv1d.export.checks.text_graph import odd_texts
 from sentiment_conv1d.export.exporter import Exported
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.artifact import read_artifact, versions
+from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.run import read_run
+from sentiment_conv1d.service.__main__ import main as service
 
 PROJECT = Path(__file__).parents[2]
 
@@ -240,6 +243,27 @@ def test_notes(run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         file.write_bytes(content)
         assert main([str(run_path), "--repository", str(repository), "--notes", str(file)]) == 2
         refused(capsys, message)
+
+
+def test_text_input(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--text-input` adds text.onnx, which `check` verifies and `copy` copies, and its proof on the data too."""
+    assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews), "--text-input"]) == 0
+    artifact = read_artifact(tmp_path / "tiny" / "1")
+    file, stated = artifact.path / "text.onnx", artifact.manifest.text_graph
+    assert stated is not None
+    assert file.read_bytes() == text_graph(artifact)
+    assert stated.proof.examples == len(odd_texts(artifact)) + 12
+    size = f"{file.stat().st_size:,} bytes"
+    assert f"text.onnx: {size}, answers {stated.proof.examples:,} texts as the artifact does" in capsys.readouterr().out
+    copied = artifact.path.with_name("2")
+    assert service(["copy", str(artifact.path), str(copied)]) == service(["check", str(copied)]) == 0
+    assert f"  ok  text.onnx: {size}, SHA-256 {stated.file.sha256}\n" in capsys.readouterr().out
+    file.unlink()
+    assert service(["check", str(artifact.path)]) == 0
+    assert "  --  text.onnx: not in the folder; `convert` writes it\n" in capsys.readouterr().out
+    file.write_bytes(b"changed")
+    assert service(["check", str(artifact.path)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {file}: 7 bytes, while manifest.json says")
 
 
 def test_file_as_a_repository(run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
