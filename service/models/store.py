@@ -20,6 +20,9 @@ from sentiment_conv1d.service.errors import StartupError, TransientError
 
 _PASSWORD = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*@")
 
+#: The errors of file systems that do not pass by themselves.
+_PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
+
 #: The statuses of web servers that do not accept the credentials.
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
@@ -90,11 +93,13 @@ class Store:
             raise
         except Exception as error:  # stores raise their own errors, not only `OSError`
             reason = " ".join(_PASSWORD.sub("", str(error)).split()) or type(error).__name__
-            refused = isinstance(error, FileNotFoundError | PermissionError) or _status(error) in _REFUSALS
+            refused = isinstance(error, _PERMANENT) or _status(error) in _REFUSALS
             kind = StoreError if refused else StoreUnreachable
             raise kind(f"{self.name}: cannot be {action} ({reason})") from error
 
     def _open(self) -> tuple[Any, str]:
+        if "://" not in self._url:  # fsspec would take it for a path of the working directory
+            raise StoreError(f"{self.name}//: the URL names no bucket, host or folder")
         try:
             from fsspec.core import url_to_fs
 

@@ -191,12 +191,23 @@ def test_damaged_artifact(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("url", ["http://user:SECRET@127.0.0.1/models", "bucket/models", "hf://buckets/org/name"])
+@pytest.mark.parametrize(
+    "url", ["http://user:SECRET@127.0.0.1/models", "bucket/models", "hf://buckets/org/name", "s3://"]
+)
 def test_urls(url: str, hub: Hub, tmp_path: Path) -> None:
-    """Web servers, paths and buckets of the Hub are refused."""
+    """Web servers, paths, buckets of the Hub and URLs without a place are refused."""
     failed = hub.run("push", str(artifact(tmp_path, "refused")), url)
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
     assert failed.stderr.startswith(f"error: {url.replace('user:SECRET@', '')}")
+
+
+def test_folder_that_is_a_file(hub: Hub, tmp_path: Path) -> None:
+    """A store in which no folder can exist is not one that may answer later."""
+    (tmp_path / "file").touch()
+    url = (tmp_path / "file").as_uri()
+    failed = hub.run("push", str(artifact(tmp_path / "source", "refused")), url)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"error: {url}: cannot be written to (")
 
 
 def test_wrong_credentials(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
