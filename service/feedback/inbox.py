@@ -26,6 +26,10 @@ MAX_COMMENT_BYTES = 4096
 #: An estimate of the memory of a request that waits for its record to be written. It allows 256 of them.
 _WAITING_BYTES = 64 * 1024
 
+#: The most seconds that a request waits for the log. It is more than an HTTP server has for an event, and less than a
+#: shutdown, which waits for the running requests.
+_MAX_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class Feedback:
@@ -60,7 +64,7 @@ Find: TypeAlias = Callable[[str, str], Version]
 class Inbox:
     """Takes the feedback of one worker. `written` returns how a comment is written, on the thread of the queue.
 
-    `seconds` is the time limit of a request.
+    `seconds` is the time limit of a request, which waits for the log for at most ten of them.
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class Inbox:
         self._ids = ids
         self._queue = queue
         self._rate = rate
-        self._seconds = seconds
+        self._seconds = min(seconds, _MAX_SECONDS)
         self._written = written
         self._metrics = metrics
         self.close = queue.close

@@ -105,6 +105,13 @@ def test_time_limit(inbox: Callable[..., Inbox], metrics: Metrics, served: Serve
     assert refusals(metrics, "failed") == 1 and served.statistics["disagree"] == 0
 
 
+def test_longest_time(inbox: Callable[..., Inbox], served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request waits less than its time limit if this is long, so that a sink that hangs does not delay a shutdown."""
+    monkeypatch.setattr("sentiment_conv1d.service.feedback.inbox._MAX_SECONDS", 0.01)
+    with pytest.raises(DeadlineExceeded, match=r"^not stored within 0\.01 s"):
+        asyncio.run(inbox(PATIENCE).take(feedback(served), lambda *_: served))
+
+
 def test_versions_that_are_gone(inbox: Callable[..., Inbox], metrics: Metrics, served: Served) -> None:
     """Feedback on a version that is not served, or whose files were replaced, is refused, because its labels may not
     be those that were predicted."""
