@@ -29,7 +29,7 @@ from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.processes import PATIENCE, PROJECT
 
 PROTOS = Path("protos")
-MESSAGES = (PROTOS, Path("service/inference"))
+MESSAGES = (PROTOS, Path("model/graphs"))
 
 SERVER = "sentiment_conv1d.service.grpc.server"
 THEIRS = (
