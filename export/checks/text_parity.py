@@ -63,7 +63,7 @@ def compare_with_expected(expected: Expected, served: Served) -> tuple[ParityChe
         expected.answers,
         served,
         EXPECTED_TOLERANCE,
-        "state the preprocessing that the model was trained with; docs/own-models.md lists the flags",
+        "state the preprocessing that the model was trained with; export --help lists the flags",
     )
     return check, list(_unproven(expected, served.tokenizer))
 
