@@ -229,3 +229,12 @@ def test_push(registry: str, tmp_path: Path) -> None:
     manifest = httpx.get(f"{pushed}/manifests/{listed[0]['digest']}", headers={"accept": kinds[1]}).json()
     configuration = httpx.get(f"{pushed}/blobs/{manifest['config']['digest']}").json()["config"]
     assert configuration["Healthcheck"]["Test"] == ["CMD", "probe"]
+
+
+def test_push_without_an_image() -> None:
+    """`.ci/push` fails if no archive is named, because the release would have no image."""
+    finished = subprocess.run(
+        ["bash", ".ci/push", "registry.example/none:1.2.0"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.endswith("usage: .ci/push NAME:TAG ARCHIVE...\n")
