@@ -92,10 +92,15 @@ def read_contents(path: Path) -> dict[str, bytes]:
 
 
 def verify(path: Path, contents: Mapping[str, bytes]) -> Artifact:
-    """Verify the contents of an artifact's files. Raises `ArtifactError`, which names the file as one in `path`."""
+    """Verify the contents of an artifact's files. Raises `ArtifactError`, which names the file as one in `path`.
+
+    `text.onnx` is optional. It is checked if the manifest describes it.
+    """
     manifest = _check_manifest(path / MANIFEST_FILE, contents[MANIFEST_FILE])
     for name, file in manifest.files.items():
         _check(path / name, contents[name], file)
+    if manifest.text_graph is not None and TEXT_GRAPH_FILE in contents:
+        _check(path / TEXT_GRAPH_FILE, contents[TEXT_GRAPH_FILE], manifest.text_graph.file)
     try:
         tokenizer = read_tokenizer(contents[TOKENIZER_FILE])
     except TokenizerError as error:

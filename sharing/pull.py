@@ -16,7 +16,7 @@ from sentiment_conv1d.model.artifact import (
 )
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.manifest import FILES, MANIFEST_FILE
+from sentiment_conv1d.model.manifest import FILES, MANIFEST_FILE, TEXT_GRAPH_FILE
 from sentiment_conv1d.model.model_card import CARD_FILE
 from sentiment_conv1d.service.models.store import Store, read_file, versions_in
 
@@ -33,9 +33,12 @@ def pull(url: str, repository: Path) -> Artifact:
     with store.opened() as (system, root):
         system.invalidate_cache()
         version = version or _newest(system, root, name, store.name)
-        files = {file: read_file(system, f"{root}/{name}/{version}/{file}") for file in (*FILES, CARD_FILE)}
+        files = {
+            file: read_file(system, f"{root}/{name}/{version}/{file}") for file in (*FILES, CARD_FILE, TEXT_GRAPH_FILE)
+        }
     contents = {file: content for file, content in files.items() if content is not None}
-    _check(contents, Path(name, version), store.name)
+    if _check(contents, Path(name, version), store.name).manifest.text_graph is None:
+        contents.pop(TEXT_GRAPH_FILE, None)  # no digest of it is known
     target = repository.absolute() / name / version
     if not target.exists():
         return write(target, contents)
@@ -70,12 +73,14 @@ def _newest(system: Any, root: str, name: str, url: str) -> str:
     raise SentimentError(f"{url}: contains no complete version of {name!r}")
 
 
-def _check(contents: dict[str, bytes], place: Path, url: str) -> None:
+def _check(contents: dict[str, bytes], place: Path, url: str) -> Artifact:
     """Raise `ArtifactError`, which names the file by its URL, if the files are not the artifact of this place."""
     try:
         for file in FILES:
             if file not in contents:
                 raise ArtifactError(f"{place / file}: the file is missing", "incomplete")
-        check_place(verify(place, contents))
+        artifact = verify(place, contents)
+        check_place(artifact)
     except ArtifactError as error:
         raise ArtifactError(f"{url}/{error}", error.fault) from error
+    return artifact

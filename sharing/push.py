@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sentiment_conv1d.model.artifact import check_place, read_artifact
+from sentiment_conv1d.model.artifact import check_place, read_artifact, read_text_graph
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.manifest import FILES
+from sentiment_conv1d.model.manifest import FILES, TEXT_GRAPH_FILE
 from sentiment_conv1d.model.model_card import CARD_FILE, model_card
 from sentiment_conv1d.service.models.store import Store, read_file
 from sentiment_conv1d.sharing.hub import PROTOCOL, Commit
@@ -53,7 +53,9 @@ def _read(folder: Path) -> tuple[str, dict[str, bytes]]:
     artifact = read_artifact(folder.absolute())
     check_place(artifact)
     card = folder / CARD_FILE
-    files = {name: artifact.contents[name] for name in FILES}  # the manifest is the last
+    text_graph = read_text_graph(artifact)
+    files = {} if text_graph is None else {TEXT_GRAPH_FILE: text_graph}
+    files |= {name: artifact.contents[name] for name in FILES}  # the manifest is the last
     files[CARD_FILE] = card.read_bytes() if card.is_file() else model_card(artifact.manifest).encode()
     return f"{artifact.manifest.name}/{artifact.manifest.version}", files
 

@@ -11,7 +11,9 @@ import pytest
 
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
 from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.manifest import ParityCheck, TextGraph, describe
 from sentiment_conv1d.sharing.pull import pull
+from sentiment_conv1d.sharing.push import push
 from tests.processes import PATIENCE, PROJECT, environment
 from tests.service.artifacts import publish_strength, shipped_copy
 from tests.stores import Folder, Hub, WebServer
@@ -76,6 +78,32 @@ def test_another_artifact(store: Folder, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=f"{present.path}: contains another artifact than {store.url}/tickets/1"):
         pull(f"{store.url}/tickets", tmp_path / "target")
     assert read_artifact(present.path).manifest == present.manifest
+
+
+def test_graph_that_reads_texts(tmp_path: Path) -> None:
+    """`text.onnx` is pushed and pulled with an artifact that describes it, if it has the digest in the manifest."""
+    proof = ParityCheck(against="text.onnx", inputs="texts", examples=1, largest_difference=0)
+    described = TextGraph(file=describe(b"graph"), proof=proof)
+    folder = publish_strength(tmp_path / "source", 1, text_graph=described).path
+    (folder / "text.onnx").write_bytes(b"graph")
+    store = Folder(tmp_path / "store")
+    assert push(folder, store.url).written == [
+        "text.onnx",
+        "model.onnx",
+        "tokenizer.json",
+        "manifest.json",
+        "README.md",
+    ]
+    assert (pull(f"{store.url}/tickets", tmp_path / "target").path / "text.onnx").read_bytes() == b"graph"
+    store.write("tickets/1/text.onnx", b"other")
+    with pytest.raises(ArtifactError, match=f"^{store.url}/tickets/1/text.onnx: its SHA-256 is not"):
+        pull(f"{store.url}/tickets", tmp_path / "other")
+
+
+def test_graph_that_nothing_describes(store: Folder, tmp_path: Path) -> None:
+    """A `text.onnx` that the manifest does not describe stays where it is, because nothing says what is right."""
+    store.write("tickets/1/text.onnx", b"graph")
+    assert not (pull(f"{store.url}/tickets", tmp_path / "target").path / "text.onnx").exists()
 
 
 def test_full_disk(tmp_path: Path) -> None:
