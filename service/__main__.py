@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from sentiment_conv1d.model.commands.default_repository import FOLDER, find_artifact
-from sentiment_conv1d.model.commands.parser import Parser
+from sentiment_conv1d.model.commands.parser import Parser, local_folder
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tables.format import add_format_flags
 from sentiment_conv1d.server.errors import RequestError, ServerError
@@ -83,7 +83,7 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     copy = commands.add_parser("copy", help="copy an artifact to another name or version")
     copy.add_argument("artifact", type=Path, metavar="ARTIFACT", help=_ARTIFACT)
     copy.add_argument(
-        "target", type=Path, metavar="NEW_ARTIFACT", help="a folder REPOSITORY/NAME/VERSION that does not exist"
+        "target", type=local_folder, metavar="NEW_ARTIFACT", help="a folder REPOSITORY/NAME/VERSION that does not exist"
     )
     copy.set_defaults(run=_copy)
 
@@ -96,7 +96,7 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     pull.add_argument("url", metavar="URL/NAME[/VERSION]", help="the artifact; without VERSION the newest one")
     pull.add_argument(
         "--to",
-        type=Path,
+        type=local_folder,
         default=FOLDER,
         metavar="REPOSITORY",
         help=f"model repository to write to (default: {FOLDER})",

@@ -37,6 +37,13 @@ class Parser(argparse.ArgumentParser):
             raise
 
 
+def local_folder(text: str) -> Path:
+    """Return the path of a folder on this machine. A URL is refused, because `Path` makes a relative path of it."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is a URL; a folder on this machine is needed")
+    return Path(text)
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return a question that names the words that are most like an unknown one, or an empty text.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sentiment_conv1d.service.__main__ import main
 from sentiment_conv1d.service.errors import StartupError, TransientError, exit_status
 from tests.processes import ServerProcess, run
 from tests.service.artifacts import publish_table, shipped_copy
@@ -37,6 +38,21 @@ def test_a_copy_is_served(tmp_path: Path) -> None:
         process.wait_for_log("serving tickets version=2")
         answer = process.client.post("/v1/predict", json={"text": "praise"}).json()
         assert answer["model"] == {"name": "tickets", "version": "2"}
+
+
+@pytest.mark.parametrize("command", ["copy", "pull"])
+def test_url_in_place_of_a_folder(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`copy` and `pull` refuse to write to a URL, instead of to a folder `s3:` in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    source = publish_table(tmp_path / "source").path
+    words = {"copy": [str(source), "s3://models/tickets/2"], "pull": [source.as_uri(), "--to", "s3://models"]}
+    with pytest.raises(SystemExit, match="2"):
+        main([command, *words[command]])
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.endswith(f"{words[command][-1]!r} is a URL; a folder on this machine is needed")
+    assert [each.name for each in tmp_path.iterdir()] == ["source"]
 
 
 def test_copy_needs_no_training(tmp_path: Path) -> None:
