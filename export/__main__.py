@@ -19,7 +19,7 @@ from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, deci
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import FOLDER
-from sentiment_conv1d.model.commands.parser import Parser, next_command
+from sentiment_conv1d.model.commands.parser import Parser, local_folder, next_command
 from sentiment_conv1d.model.commands.quiet import quiet_tensorflow
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.data import BadDataError, DataError
@@ -61,7 +61,7 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
     top.add_argument(
         "--repository",
         "--model-repository",
-        type=Path,
+        type=local_folder,
         default=FOLDER,
         metavar="FOLDER",
         help="the model repository to write to (default: model_repository in the working directory)",

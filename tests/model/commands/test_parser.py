@@ -18,6 +18,13 @@ from sentiment_conv1d.model.configuration import Configuration
 from tests.processes import run
 
 
+def test_url_in_place_of_a_folder() -> None:
+    """`export` refuses a URL as its repository, instead of writing to a folder `s3:` in the working directory."""
+    finished = run("-m", "export", "run", "--repository", "s3://models")
+    assert finished.returncode == 2
+    assert finished.stderr.endswith("'s3://models' is a URL; a folder on this machine is needed\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "usage", "hint"),
     [
