@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from sentiment_conv1d.export.conversion.text_onnx import described
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, decision, statements
 from sentiment_conv1d.model.artifact import ArtifactError
@@ -300,6 +299,8 @@ def _print_result(exported: Exported) -> None:
     for name, file in manifest.files.items():
         print(f"{name}: {file.bytes:,} bytes")
     if manifest.text_graph is not None:
+        from sentiment_conv1d.export.conversion.text_onnx import described
+
         print(f"{TEXT_GRAPH_FILE}: {manifest.text_graph.file.bytes:,} bytes, {described(manifest.text_graph.proof)}")
 
 

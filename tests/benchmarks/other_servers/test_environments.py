@@ -56,12 +56,15 @@ def test_files_of_servers() -> None:
         "classifier",
         "cuda",
         "helm",
+        "kserve",
         "mutants",
+        "release",
         "sbom",
         "test-frames",
         "test-ray",
         "test-remote",
         "tfserving-client",
+        "workflows",
     }
     assert set(groups) - others == set(NAMES)
     assert {path.stem for path in (PROJECT / "requirements" / "other_servers").iterdir()} == set(NAMES)
