@@ -11,7 +11,6 @@ from tests.attacks.scenarios import (
     KEYED,
     LEFTOVER_MEGABYTES,
     OPEN,
-    UNREAD_MEGABYTES,
     Scenarios,
     Setup,
 )
@@ -53,7 +52,7 @@ def _send(server: ServerProcess, content: bytes, count: int, times: int) -> int:
     return sent
 
 
-@SCENARIOS.add(PUBLIC, peak_megabytes=LEFTOVER_MEGABYTES + 3000 * UNREAD_MEGABYTES)
+@SCENARIOS.add(PUBLIC, peak_megabytes=LEFTOVER_MEGABYTES + 3000 * _SENDING_MEGABYTES)
 def scrapes(server: ServerProcess, times: int) -> int:
     """Request the metrics once on each of thousands of connections."""
     return _send(server, request("/metrics", method="GET"), 3000, times)
