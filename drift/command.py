@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sentiment_conv1d.drift.comparison import Comparison, compare
-from sentiment_conv1d.drift.log import Log, LoggedTexts, Model, read_log
+from sentiment_conv1d.drift.log import Log, LoggedTexts, read_log
 from sentiment_conv1d.drift.page import HEAD, report, rows
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import find_artifact
-from sentiment_conv1d.model.tables.logs import LogError
+from sentiment_conv1d.model.tables.logs import LogError, Version
 from sentiment_conv1d.model.text_statistics import TextStatistics
 
 #: The characters of a record's time up to its minutes.
@@ -60,8 +60,8 @@ def drift(options: argparse.Namespace) -> int:
 def _find(log: Log, name: str, version: int | None = None) -> LoggedTexts:
     """Return the texts of a version, or of all versions of a model. Raises `LogError` if there are none."""
     found = LoggedTexts()
-    for model, texts in log.texts.items():
-        if model.name == name and version in (None, model.version) and texts.labels:
+    for logged, texts in log.texts.items():
+        if logged.model == name and version in (None, logged.number) and texts.labels:
             found.extend(texts)
     if not found.labels:
         wanted = name if version is None else f"{name} {version}"
@@ -70,14 +70,14 @@ def _find(log: Log, name: str, version: int | None = None) -> LoggedTexts:
 
 
 def _only_name(log: Log) -> str:
-    names = {model.name for model in log.texts}
+    names = {version.model for version in log.texts}
     if len(names) == 1:
         return names.pop()
     raise LogError(f"choose a model with --model; the log contains texts of: {_names(log.texts)}")
 
 
-def _names(models: dict[Model, LoggedTexts]) -> str:
-    return ", ".join(f"{model.name} {model.version}" for model in sorted(models)) or "no model"
+def _names(versions: dict[Version, LoggedTexts]) -> str:
+    return ", ".join(f"{version.model} {version.number}" for version in sorted(versions)) or "no model"
 
 
 def _statistics(

@@ -10,14 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sentiment_conv1d.model.tables.logs import log_lines
-
-
-class Model(NamedTuple):
-    """One version of a model."""
-
-    name: str
-    version: int
+from sentiment_conv1d.model.tables.logs import Version, log_lines, version_of
 
 
 @dataclass
@@ -43,7 +36,7 @@ class LoggedTexts:
 class Log(NamedTuple):
     """The records of one or several files by version, and how many lines are not records."""
 
-    texts: dict[Model, LoggedTexts]
+    texts: dict[Version, LoggedTexts]
     unreadable: int
 
 
@@ -52,19 +45,19 @@ def read_log(paths: Iterable[Path]) -> Log:
 
     A line that is not a record, such as an incomplete line of a process that was killed, is skipped and counted.
     """
-    log: dict[Model, LoggedTexts] = {}
+    log: dict[Version, LoggedTexts] = {}
     unreadable = 0
     for line in log_lines(paths, "requests"):
         try:
-            model, texts = _record(orjson.loads(line))
+            version, texts = _record(orjson.loads(line))
         except (ValueError, TypeError, KeyError, OverflowError):
             unreadable += 1
         else:
-            log.setdefault(model, LoggedTexts()).extend(texts)
+            log.setdefault(version, LoggedTexts()).extend(texts)
     return Log(log, unreadable)
 
 
-def _record(record: Mapping[str, Any]) -> tuple[Model, LoggedTexts]:
+def _record(record: Mapping[str, Any]) -> tuple[Version, LoggedTexts]:
     texts = LoggedTexts(times=(str(record["time"]),) * 2)
     for prediction in record["predictions"]:
         if not (0 <= prediction["score"] <= 1 and 0 <= prediction["unknown_tokens"] <= prediction["tokens"]):
@@ -73,4 +66,4 @@ def _record(record: Mapping[str, Any]) -> tuple[Model, LoggedTexts]:
         texts.scores.append(prediction["score"])
         texts.tokens.append(prediction["tokens"])
         texts.unknown_tokens.append(prediction["unknown_tokens"])
-    return Model(str(record["model"]), int(record["version"])), texts
+    return version_of(record), texts

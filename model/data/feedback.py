@@ -16,14 +16,7 @@ import orjson
 
 from sentiment_conv1d.model.data.rows import Row
 from sentiment_conv1d.model.data.sources import Part
-from sentiment_conv1d.model.tables.logs import LogError, log_lines
-
-
-class Version(NamedTuple):
-    """One version of a model."""
-
-    model: str
-    number: int
+from sentiment_conv1d.model.tables.logs import LogError, Version, log_lines, version_of
 
 
 @dataclass(frozen=True)
@@ -107,5 +100,4 @@ def _texts(line: bytes, wanted: Mapping[TextKey, Given]) -> Iterator[tuple[TextK
 
 
 def _key(record: Mapping[str, Any], time: Any, index: Any) -> TextKey:
-    version = Version(str(record["model"]), int(record["version"]))
-    return TextKey(str(record["request_id"]), str(time), version, int(index))
+    return TextKey(str(record["request_id"]), str(time), version_of(record), int(index))

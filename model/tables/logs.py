@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from sentiment_conv1d.model.errors import SentimentError
 
 
 class LogError(SentimentError):
     """A log cannot be read, or does not contain what is looked for."""
+
+
+class Version(NamedTuple):
+    """One version of a model."""
+
+    model: str
+    number: int
+
+
+def version_of(record: Mapping[str, Any]) -> Version:
+    """Return the version in a record. Raises `KeyError`, `ValueError` or `TypeError` if it names none."""
+    return Version(str(record["model"]), int(record["version"]))
 
 
 def log_lines(paths: Iterable[Path], prefix: str) -> Iterator[bytes]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sentiment_conv1d.drift.log import Model, read_log
-from sentiment_conv1d.model.tables.logs import LogError
+from sentiment_conv1d.drift.log import read_log
+from sentiment_conv1d.model.tables.logs import LogError, Version
 
 
 def record(time: str, *tokens: int, **fields: Any) -> str:
@@ -23,11 +23,11 @@ def test_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "requests-1.jsonl").write_text(record("2026-01-02", 8, version=2))
     (tmp_path / "other.jsonl").write_text(record("2026-01-04", 9))
     log = read_log([tmp_path])
-    assert sorted(log.texts) == [Model("tiny", 1), Model("tiny", 2)]
-    texts = log.texts[Model("tiny", 1)]
+    assert sorted(log.texts) == [Version("tiny", 1), Version("tiny", 2)]
+    texts = log.texts[Version("tiny", 1)]
     assert (texts.times, sorted(texts.tokens)) == (("2026-01-01", "2026-01-03"), [5, 6, 7])
     assert (texts.labels, list(texts.scores), list(texts.unknown_tokens)) == (["yes"] * 3, [0.75] * 3, [1] * 3)
-    assert len(read_log([tmp_path, tmp_path / "other.jsonl"]).texts[Model("tiny", 1)].labels) == 4
+    assert len(read_log([tmp_path, tmp_path / "other.jsonl"]).texts[Version("tiny", 1)].labels) == 4
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_invalid_lines(tmp_path: Path, line: str) -> None:
     (tmp_path / "log").write_text(record("2026-01-01", 5) + line.rstrip("\n") + "\n" + record("2026-01-02", 6))
     log = read_log([tmp_path / "log"])
     assert log.unreadable == 1
-    assert list(log.texts[Model("tiny", 1)].tokens) == [5, 6]
+    assert list(log.texts[Version("tiny", 1)].tokens) == [5, 6]
 
 
 def test_missing_logs(tmp_path: Path) -> None:

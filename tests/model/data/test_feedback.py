@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from sentiment_conv1d.model.__main__ import main
-from sentiment_conv1d.model.data.feedback import Version, labelled, read_feedback
+from sentiment_conv1d.model.data.feedback import labelled, read_feedback
 from sentiment_conv1d.model.data.flags import feedback_parts
 from sentiment_conv1d.model.run import read_run
-from sentiment_conv1d.model.tables.logs import LogError
+from sentiment_conv1d.model.tables.logs import LogError, Version
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_strength
 from tests.tiny import write_reviews

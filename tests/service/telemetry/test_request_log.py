@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.drift.log import Model, read_log
+from sentiment_conv1d.drift.log import read_log
+from sentiment_conv1d.model.tables.logs import Version
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.telemetry.sinks import LogFile
 from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess, eventually, run
@@ -154,7 +155,7 @@ def test_masks(tmp_path: Path) -> None:
     [record] = read(log)
     del answer["model"]
     assert record["predictions"] == [answer | {"text": "[name] rated it [number], see [email]"}]
-    assert read_log([log]).texts[Model("imdb-cnn", 1)].tokens.tolist() == [answer["tokens"]]
+    assert read_log([log]).texts[Version("imdb-cnn", 1)].tokens.tolist() == [answer["tokens"]]
 
 
 def test_missing_names(tmp_path: Path) -> None:
