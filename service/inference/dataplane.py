@@ -31,7 +31,7 @@ from sentiment_conv1d.service.inference.work import Started, Work
 from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.settings import BATCH_ROWS
 from sentiment_conv1d.service.telemetry.metrics import Metrics
-from sentiment_conv1d.service.telemetry.request_context import current
+from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from sentiment_conv1d.service.telemetry.request_log import RequestLog
 from sentiment_conv1d.service.telemetry.statistics import Stages
 
@@ -326,15 +326,20 @@ class DataPlane:
             context.predicted = ended
             context.stages = done.stages
             context.texts = len(predictions)
-            now, manifest = time_ns() // 1_000_000, classifier.manifest
-            if self._request_log is not None:
-                self._request_log.add(context, manifest, work.rows, predictions, now)
-            if self._feedback_ids is not None:
-                context.feedback_id = self._feedback_ids.make(context.id, manifest, predictions, now)
+            if self._request_log is not None or self._feedback_ids is not None:
+                self._note_answer(context, work, predictions)
         if work.shadow is not None:
             taken = done.stages.tokenize + done.stages.infer
             self._shadow_queue.add(ShadowJob(work.shadow, classifier.labels, work.rows, predictions, taken))
         return work.answer(predictions)
+
+    def _note_answer(self, context: RequestContext, work: Work[Any], predictions: Sequence[Prediction]) -> None:
+        """Log an answer and make its feedback id, with the same time, by which the logs are joined."""
+        now, manifest = time_ns() // 1_000_000, work.classifier.manifest
+        if self._request_log is not None:
+            self._request_log.add(context, manifest, work.rows, predictions, now)
+        if self._feedback_ids is not None:
+            context.feedback_id = self._feedback_ids.make(context.id, manifest, predictions, now)
 
     def _batchers_of(self, classifier: Classifier) -> _Batchers:
         return self._batchers.get(classifier) or self._make_batchers(classifier)
