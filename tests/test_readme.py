@@ -23,6 +23,7 @@ from sentiment_conv1d.export.conversion.command import parser as convert_command
 from sentiment_conv1d.model.command_line import parser as training_commands
 from sentiment_conv1d.service.__main__ import parser as service_commands
 from tests.processes import PROJECT, ServerProcess, run
+from tests.rounding import rounded
 
 README = (PROJECT / "README.md").read_text()
 DOCS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -46,15 +47,6 @@ def test_there_are_requests() -> None:
     assert len(REQUESTS) >= 3
 
 
-def rounded(document: Any) -> Any:
-    """Round the numbers of a document to five decimals."""
-    if isinstance(document, dict):
-        return {key: rounded(value) for key, value in document.items()}
-    if isinstance(document, list):
-        return [rounded(value) for value in document]
-    return round(document, 5) if isinstance(document, float) else document
-
-
 def ask(client: httpx.Client, command: str) -> Any:
     """Send a request that the README shows and return the answer."""
     words = shlex.split(command)
@@ -67,7 +59,7 @@ def ask(client: httpx.Client, command: str) -> Any:
 @pytest.mark.parametrize(("command", "answer"), REQUESTS)
 def test_requests_get_the_answers_shown(readme_server: httpx.Client, command: str, answer: str) -> None:
     """Every request of the README gets the answer below it, up to rounding differences between processors."""
-    assert rounded(ask(readme_server, command)) == rounded(json.loads(answer))
+    assert rounded(ask(readme_server, command), 5) == rounded(json.loads(answer), 5)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import sentiment_conv1d
 from benchmarks.markdown import circumstances, table
+from sentiment_conv1d.model.evaluation.baseline import classifier
 
 #: The domain of the rows in `--imdb`, which have no column for it.
 IMDB = "imdb"
@@ -102,10 +102,10 @@ def linear(train: Rows) -> Answer:
         TfidfTransformer(sublinear_tf=True),
     )
     features = n_grams.fit_transform(train.texts)
-    classifier = LogisticRegression(C=10, max_iter=300).fit(features, train.labels, weights(train))
+    fitted = classifier().fit(features, train.labels, weights(train))
 
     def answer(texts: Sequence[str]) -> npt.NDArray[np.bool_]:
-        positive: npt.NDArray[np.bool_] = classifier.predict(n_grams.transform(texts)) == 1
+        positive: npt.NDArray[np.bool_] = fitted.predict(n_grams.transform(texts)) == 1
         return positive
 
     return answer

@@ -18,7 +18,8 @@ from sentiment_conv1d.__main__ import COMMANDS, TRAINING
 from sentiment_conv1d.service.version import package_version
 from tests.package.environments import PACKAGE, Installed
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
-from tests.test_readme import REQUESTS, ask, rounded
+from tests.rounding import rounded
+from tests.test_readme import REQUESTS, ask
 
 
 def test_one_program(wheel: Path) -> None:
@@ -35,7 +36,7 @@ def test_serve(installed: Installed) -> None:
     command, answer = REQUESTS[0]
     elsewhere, program = f"env --chdir={installed.folder}", str(installed.program)
     with ServerProcess("--workers", "1", repository=None, prefix=elsewhere, program=program) as server:
-        assert rounded(ask(server.client, command)) == rounded(json.loads(answer))
+        assert rounded(ask(server.client, command), 5) == rounded(json.loads(answer), 5)
         assert "<html" in server.client.get("/").text
         assert server.client.get("/openapi.json").json()["info"]["version"] == package_version()
 

@@ -23,7 +23,7 @@ import sentiment_conv1d
 from sentiment_conv1d import Model, Prediction, SentimentError
 from sentiment_conv1d.model.tables import DataError
 from tests.processes import PATIENCE, PROJECT, ServerProcess
-from tests.sentiment_conv1d.rounding import rounded
+from tests.rounding import rounded
 from tests.service.artifacts import publish_table
 
 TEXT = "A gripping, beautifully acted film."
@@ -47,7 +47,8 @@ def test_answers_of_the_service(model: Model, service: ServerProcess) -> None:
     """A prediction and an explanation have the names, the values and the order of the REST answers."""
     answer = service.client.post("/v1/predict", json={"text": TEXT}).json()
     assert list(model.predict(TEXT).items()) == list(answer.items())
-    assert rounded(model.explain(TEXT)) == rounded(service.client.post("/v1/explain", json={"text": TEXT}).json())
+    explained = service.client.post("/v1/explain", json={"text": TEXT}).json()
+    assert rounded(model.explain(TEXT), 6) == rounded(explained, 6)  # NumPy's sums depend on its threads
 
 
 def test_json(model: Model) -> None:
