@@ -25,9 +25,11 @@ def write_ids(writer: Writer, ids: str, tokenizer: Tokenizer, shape: InputShape)
     rank = writer.node("CumSum", [counted, _ONE], "rank", exclusive=1)
     length = _write_length(writer, tokens, shape)
     column = writer.node("Add", [rank, _write_shift(writer, tokens, length, tokenizer)], "shifted")
-    early = writer.node("Less", [column, np.int64(0)], "early")
-    column = writer.node("Where", [early, length, column], "from_first")
-    column = writer.node("Min", [column, length], "up_to_last")
+    if tokenizer.keeps_first:
+        column = writer.node("Min", [column, length], "up_to_last")
+    else:
+        early = writer.node("Less", [column, np.int64(0)], "early")
+        column = writer.node("Where", [early, length, column], "from_first")
     column = writer.node("Where", [exists, column, length], "columns")
     matrix = _write_padding(writer, tokens, length, shape)
     matrix = writer.node("ScatterElements", [matrix, column, ids], "scattered", axis=1)
@@ -50,12 +52,12 @@ def _write_length(writer: Writer, tokens: str, shape: InputShape) -> str:
 
 def _write_shift(writer: Writer, tokens: str, length: str, tokenizer: Tokenizer) -> str:
     """Return the name of the number that leads from the rank of an id to its column: int64 [batch, 1]."""
-    kept = writer.node("Min", [tokens, np.int64(tokenizer.max_tokens)], "kept")
-    shift = writer.node("Sub", [kept, kept if tokenizer.keeps_first else tokens], "minus_truncated")
-    if tokenizer.pads_behind:
-        return shift
-    padding = writer.node("Sub", [length, kept], "padding")
-    return writer.node("Add", [shift, padding], "shift")
+    end, begin = length, tokens
+    if tokenizer.pads_behind or tokenizer.keeps_first:
+        kept = writer.node("Min", [tokens, np.int64(tokenizer.max_tokens)], "kept")
+        end = kept if tokenizer.pads_behind else end
+        begin = kept if tokenizer.keeps_first else begin
+    return writer.node("Sub", [end, begin], "shift")
 
 
 def _write_padding(writer: Writer, tokens: str, length: str, shape: InputShape) -> str:
