@@ -2,7 +2,8 @@
 
 `Tokenizer` finds words by a regular expression of RE2, after `StringNormalizer` lower-cased ASCII. A text with capitals
 beyond ASCII, or with other characters that become different ones, takes another branch, in which words are joined from
-their parts. If the rule removes characters or replaces strings, words are joined in both branches.
+their parts. If the rule replaces strings, words are joined in both branches. If it removes characters, `removal` reads
+the words that contain some.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
 from sentiment_conv1d.model.graphs.text.characters import Characters, character_class, is_writable
 from sentiment_conv1d.model.graphs.text.joining import write_joined_words
 from sentiment_conv1d.model.graphs.text.n_grams import write_n_grams
+from sentiment_conv1d.model.graphs.text.removal import long_word, whole_word, write_ids_without
 from sentiment_conv1d.model.graphs.text.writer import FILLING, NO_ID, PREFIX, STRING, Writer
 from sentiment_conv1d.model.tokenizer import Tokenizer
 
@@ -31,26 +33,36 @@ def write_pieces(writer: Writer, text: str, tokenizer: Tokenizer) -> str:
     if tokenizer.cuts_characters:
         return write_n_grams(writer, text, characters, known, unknown_id)
     words = _write_words(writer, text, characters, tokenizer.replaced, max(map(len, known), default=0))
+    if characters.removed and not tokenizer.replaced:
+        return write_ids_without(writer, words, characters.removed, known, unknown_id)
     return writer.look_up(words, known | {FILLING: NO_ID}, unknown_id, "ids")
 
 
 def _write_words(writer: Writer, text: str, characters: Characters, replaced: Sequence[str], longest: int) -> str:
     """Return the name of the words string [batch, words], with `FILLING` in other places."""
-    if not characters.risky:
+    special = _special(characters, replaced)
+    if not special:
         return _write_plain_words(writer, text, characters, replaced, longest)
     plain, joined = (Writer(onnx.Graph(name=name), f"{PREFIX}{name}/") for name in ("plain", "joined"))
     plain.output(_write_plain_words(plain, text, characters, replaced, longest), STRING, "batch", "plain_words")
     joined.output(write_joined_words(joined, text, characters, replaced, longest), STRING, "batch", "joined_words")
-    found = writer.split(text, character_class(characters.risky), "risky_characters")
-    is_risky = writer.node("Greater", [writer.node("Size", [found], "risky_count"), np.int64(0)], "is_risky")
-    return writer.choose(is_risky, joined, plain, "words")
+    found = writer.split(text, special, "special_words")
+    is_special = writer.node("Greater", [writer.node("Size", [found], "special_count"), np.int64(0)], "is_special")
+    return writer.choose(is_special, joined, plain, "words")
+
+
+def _special(characters: Characters, replaced: Sequence[str]) -> str:
+    """Return an expression that matches in texts whose words have to be joined, or an empty string."""
+    risky = [character_class(characters.risky)] if characters.risky else []
+    return "|".join([*risky, long_word(characters)] if characters.removed and not replaced else risky)
 
 
 def _write_plain_words(writer: Writer, text: str, characters: Characters, replaced: Sequence[str], longest: int) -> str:
-    """Return the name of the words of texts without risky characters."""
+    """Return the name of the words of texts without special ones."""
     if characters.lowers_ascii:
         text = writer.node("StringNormalizer", [text], "lower_case", case_change_action="LOWER", locale="C")
         characters = dataclasses.replace(characters, respelled={})
-    if characters.removed or replaced:
+    if replaced:
         return write_joined_words(writer, text, characters, replaced, longest)
-    return writer.split(text, f"{character_class(characters.separators, negated=True)}+", "whole_words")
+    inner = f"{character_class(characters.separators, negated=True)}+"
+    return writer.split(text, whole_word(characters) if characters.removed else inner, "whole_words")

@@ -74,9 +74,9 @@ class Writer:
         keys, numbers = list(entries), list(entries.values())
         return self.node("LabelEncoder", [value], name, keys_strings=keys, values_int64s=numbers, default_int64=default)
 
-    def split(self, text: str, expression: str, name: str) -> str:
+    def split(self, text: str, expression: str, name: str, filling: str = FILLING) -> str:
         """Add a search for everything that an expression of RE2 matches: string [batch, most matches of a text]."""
-        return self.node("Tokenizer", [text], name, mark=0, mincharnum=1, pad_value=FILLING, tokenexp=expression)
+        return self.node("Tokenizer", [text], name, mark=0, mincharnum=1, pad_value=filling, tokenexp=expression)
 
     def translate(self, value: str, entries: Mapping[str, str], name: str) -> str:
         """Add a look-up of strings that are others, and of an empty string for what has no entry."""

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 import onnx as onnx_library
@@ -41,6 +43,9 @@ def tokenizers(max_tokens: int) -> dict[str, Tokenizer]:
 
 
 TOKENIZERS = tokenizers(5)
+
+#: The punctuation and symbols of Unicode.
+MARKS = "".join(each for each in map(chr, range(0x20000)) if unicodedata.category(each)[0] in "PS")
 
 texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"])),
@@ -145,6 +150,33 @@ def test_long_texts(repeated: str) -> None:
         WordLevelTokenizer(IDS, replace(RULE, replaced=("<br />",))),
     ):
         check(tokenizer, reader(tokenizer), [text, "", "a"])
+
+
+@pytest.mark.parametrize("size", [1, 2, 19, 20, 21, 60])
+def test_removed_characters_inside_words(size: int) -> None:
+    """A word of any number of parts is found, and one of removed characters alone is none, in ASCII and beyond."""
+    word = "abcdefghij" * 6
+    rule = replace(RULE, max_tokens=50, removed=RULE.removed + "\u2019\u2026")
+    tokenizer = WordLevelTokenizer({word[:size]: 2, "dont": 4}, rule)
+    texts = [f"{separator.join(word[:size])} zz z{separator}z" for separator in ("", "-", "\u2019")]
+    check(tokenizer, reader(tokenizer), [*texts, "!don't! !.' dont", "\u2026 \u2026d--o\u2019n.t\u2026 dont"])
+
+
+@pytest.mark.parametrize("rule", [replace(RULE, removed=MARKS), replace(RULE, separators=MARKS, removed="\u2019")])
+def test_much_punctuation(rule: Rule, capfd: pytest.CaptureFixture[str]) -> None:
+    """RE2 does not run out of memory, which it would write to standard error, if a rule names all punctuation."""
+    tokenizer = WordLevelTokenizer(IDS, replace(rule, max_tokens=50))
+    check(tokenizer, reader(tokenizer), ["a.b\u2019a, don't (good)\u2026 z-z \u4e0d\u597d\u3002 " * 10])
+    assert capfd.readouterr().err == ""
+
+
+def test_memory_of_removed_characters() -> None:
+    """A word of many parts needs no memory for each of the other words."""
+    tokenizer = WordLevelTokenizer(IDS, RULE)
+    session = reader(tokenizer)
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    check(tokenizer, session, ["z." * 6000 + " zz" * 6000])
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 500 << 10  # KiB
 
 
 def test_a_prefix_that_is_replaced_first() -> None:
