@@ -53,6 +53,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.command == "evaluate" and options.run is None:
+        from sentiment_conv1d.model.evaluation.accuracy import evaluate_served
+
+        return evaluate_served(options)
     if options.command in ("evaluate", "compare"):
         from sentiment_conv1d.model.evaluation import commands
 

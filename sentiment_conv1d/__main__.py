@@ -39,7 +39,8 @@ GROUPS = {
 
 COMMANDS = {command: line for group in GROUPS.values() for command, line in group.items()}
 
-#: The commands that need TensorFlow, those of `model` that do not, and the packages of the extra `train`.
+#: The commands that need TensorFlow, except `evaluate` without a run, those of `model` that do not, and the packages of
+#: the extra `train`.
 TRAINING = {"train", "evaluate", "compare", "export"}
 _DATA = {"check-data"}
 _TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "pyarrow", "jinja2"}
@@ -89,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return service(words, PROG)
 
-    if command in TRAINING and find_spec("tensorflow") is None and not {"-h", "--help"} & set(words):
+    needs_tensorflow = command in TRAINING - {"evaluate"} and not {"-h", "--help"} & set(words)
+    if needs_tensorflow and find_spec("tensorflow") is None:
         return _training_is_missing()
     try:
         if command == "export":

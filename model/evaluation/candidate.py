@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sentiment_conv1d.model.artifact import Artifact, read_artifact
+import onnxruntime
+from tqdm import tqdm
+
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError, read_artifact
 from sentiment_conv1d.model.data import Examples, TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.evaluation.batches import Answers, Ids, answers_in_batches
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.manifest import MANIFEST_FILE
 from sentiment_conv1d.model.run import Run, read_run
@@ -39,9 +43,24 @@ def open_candidate(path: Path) -> Candidate:
 
 
 def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -> Evaluation:
-    from sentiment_conv1d.model.evaluation import published
+    """Run the graph of an artifact with ONNX Runtime on the CPU, and evaluate its answers.
 
-    return published.evaluate(artifact, examples, progress)
+    Raises `ArtifactError` if ONNX Runtime cannot open the graph.
+    """
+    try:
+        session = onnxruntime.InferenceSession(artifact.graph, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
+        raise ArtifactError(f"{artifact.path}: ONNX Runtime cannot open the graph ({error})", "graph") from error
+    rows = [encoding.ids for encoding in artifact.tokenizer.encode_batch(examples.texts)]
+    with tqdm(total=len(rows), desc="evaluating", unit="text", disable=not progress) as bar:
+
+        def predict(tokens: Ids) -> Answers:
+            answers: Answers = session.run(["probabilities"], {"tokens": tokens})[0]
+            bar.update(len(tokens))
+            return answers
+
+        outputs = answers_in_batches(predict, rows, artifact.input_shape)
+    return Evaluation(artifact.manifest.labels, examples.labels, outputs, artifact.manifest.decision.threshold)
 
 
 def _evaluate_run(run: Run, examples: Examples, progress: bool) -> Evaluation:

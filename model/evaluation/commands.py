@@ -11,14 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from sentiment_conv1d.model import data
-from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.data import Examples, LabelledTexts
-from sentiment_conv1d.model.data.feedback import read_feedback
 from sentiment_conv1d.model.data.flags import (
     feedback_parts,
     locate,
     print_left_out,
-    print_unreadable,
     reading_options,
 )
 from sentiment_conv1d.model.data.sources import Part
@@ -27,8 +24,8 @@ from sentiment_conv1d.model.evaluation.candidate import Candidate, open_candidat
 from sentiment_conv1d.model.evaluation.comparison import Comparison
 from sentiment_conv1d.model.evaluation.confidence import confidence_line, confident_values
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
-from sentiment_conv1d.model.evaluation.segments import Segments, accuracy_interval, by_segment, shown
-from sentiment_conv1d.model.evaluation.terminal import label_lines, table_lines, value_lines
+from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
+from sentiment_conv1d.model.evaluation.terminal import label_lines, value_lines
 from sentiment_conv1d.model.manifest import Metrics
 from sentiment_conv1d.model.run import (
     BAD_ROWS_FILE,
@@ -43,9 +40,7 @@ from sentiment_conv1d.model.run import (
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Measure a model, print the measures, and write them to a folder; without a model, measure served versions."""
-    if options.run is None:
-        return _evaluate_served(options)
+    """Measure a model, print the measures, and write them to a folder."""
     candidate = open_candidate(options.run)
     out: Path | None = options.out or (None if candidate.is_artifact else options.run / EVALUATION_FOLDER)
     if out is not None:
@@ -66,23 +61,6 @@ def evaluate(options: argparse.Namespace) -> int:
         if faults:
             print(f"{out / BAD_ROWS_FILE} lists the rows that were left out")
         print(f"wrote {out}")
-    return 0
-
-
-def _evaluate_served(options: argparse.Namespace) -> int:
-    """Print how often each version was right according to feedback."""
-    for name in ("data", "request_log", "by", "out"):
-        if getattr(options, name):
-            raise SentimentError(f"--{name.replace('_', '-')} needs a RUN to measure")
-    if not options.feedback:
-        raise SentimentError("name a RUN to measure, or --feedback")
-    feedback = read_feedback(options.feedback)
-    print_unreadable(feedback)
-    rows = [["version", "texts", "accuracy", "95% interval"]]
-    for (model, number), texts, right in feedback.by_version():
-        interval = shown(accuracy_interval(right, texts))
-        rows.append([f"{model} {number}", f"{texts:,}", f"{right / texts:.4f}", interval])
-    print(f"feedback on {counted(len(feedback.given), 'text')}:", *table_lines(rows), sep="\n")
     return 0
 
 

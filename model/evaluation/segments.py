@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest, chi2_contingency
+from scipy.stats import chi2_contingency
 
+from sentiment_conv1d.model.evaluation.accuracy import accuracy_interval, shown
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, EvaluationError
 from sentiment_conv1d.model.evaluation.terminal import table_lines
 
@@ -143,14 +144,3 @@ def _gap(segments: Sequence[Segment]) -> Gap | None:
     varies = right.any() and wrong.any()
     p_value = float(chi2_contingency([right, wrong]).pvalue) if varies else 1.0
     return Gap(best, worst, difference, (float(difference - below), float(difference + above)), p_value)
-
-
-def accuracy_interval(right: int, number: int) -> tuple[float, float]:
-    """Return Wilson's 95% interval of an accuracy."""
-    interval = binomtest(right, number).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def shown(interval: tuple[float, float]) -> str:
-    """Return an interval for a terminal."""
-    return f"{interval[0]:.4f} to {interval[1]:.4f}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+if TYPE_CHECKING:
+    from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
 #: The most labels whose confusion matrix fits into the width of a terminal.
 _MOST_LABELS = 8
