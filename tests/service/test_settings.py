@@ -74,6 +74,8 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "admin_keys": {"SENTIMENT_ADMIN": "key"},
         "admin_key_file": {"SENTIMENT_ADMIN": "key"},
         "request_log_names": {"SENTIMENT_REQUEST_LOG_TEXTS": "mask"},
+        "feedback_key": {"SENTIMENT_FEEDBACK_LOG": "log"},
+        "feedback_rate": {"SENTIMENT_FEEDBACK_LOG": "log"},
     }.get(name, {})
     switches = {
         "access_log": "--access-log",
@@ -117,6 +119,20 @@ def test_names_without_masks() -> None:
     """A file of names without masks is refused, because its names would be logged."""
     with pytest.raises(StartupError, match=r"^request_log_names needs request_log_texts=mask"):
         read_settings(flags("--request-log-names", "names", "--request-log-texts"), {})
+
+
+@pytest.mark.parametrize(("name", "value"), [("feedback_key", "x" * 32), ("feedback_rate", "10")])
+def test_feedback_without_a_log(name: str, value: str) -> None:
+    """A setting of feedback without a log is refused, because feedback would be off."""
+    with pytest.raises(StartupError, match=rf"^{flag(name)} \({variable(name)}\) needs feedback_log"):
+        read_settings(flags(), {variable(name): value})
+
+
+def test_short_key() -> None:
+    """The message says how long a key must be."""
+    reason = r"^--feedback-key \(SENTIMENT_FEEDBACK_KEY\) must have at least 32 characters$"
+    with pytest.raises(StartupError, match=reason):
+        read_settings(flags("--feedback-log", "log", "--feedback-key", "x" * 31), {})
 
 
 def test_empty_variable() -> None:
@@ -174,7 +190,6 @@ def test_variables_of_clouds() -> None:
         ("request_log_sample", "1.5"),
         ("request_log_texts", "some"),
         ("feedback_log", "s3://bucket/log"),
-        ("feedback_key", "x" * 31),
         ("feedback_rate", "0"),
     ],
 )
