@@ -101,6 +101,13 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
         metavar="REPOSITORY",
         help=f"model repository to write to (default: {FOLDER})",
     )
+    pull.add_argument(
+        "--max-bytes",
+        type=_at_least(1),
+        default=1 << 30,
+        metavar="N",
+        help="refuse an artifact with more bytes (default: 1 GiB)",
+    )
     pull.set_defaults(run=_pull)
 
     _add_drift(commands.add_parser("drift", help="compare a request log with the training, or with another log"))
@@ -296,7 +303,7 @@ def _push(options: argparse.Namespace) -> int:
 def _pull(options: argparse.Namespace) -> int:
     from sentiment_conv1d.sharing.pull import pull
 
-    artifact = pull(options.url, options.to)
+    artifact = pull(options.url, options.to, options.max_bytes)
     print(f"{artifact.path}: {artifact.manifest.name}, version {artifact.manifest.version}; all files are verified")
     return 0
 

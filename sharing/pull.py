@@ -18,34 +18,47 @@ from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.manifest import FILES, MANIFEST_FILE, TEXT_GRAPH_FILE
 from sentiment_conv1d.model.model_card import CARD_FILE
-from sentiment_conv1d.service.models.store import Store, read_file, versions_in
+from sentiment_conv1d.service.models.store import Store, StoreError, read_at_most, versions_in
 
 
-def pull(url: str, repository: Path) -> Artifact:
+def pull(url: str, repository: Path, most_bytes: int = 1 << 30) -> Artifact:
     """Download the artifact at `url`, URL/NAME/VERSION, into a local model repository.
 
     URL/NAME is the newest complete version. An artifact that is there already is only verified. Raises `ArtifactError`
     if the artifact is invalid, there is another one in its place, or the folder cannot be written to, and `StoreError`
-    if the store cannot be read.
+    if the store cannot be read, or has no such version, or one of more than `most_bytes`.
     """
     parent, name, version = _split(url)
     store = Store(parent)
     with store.opened() as (system, root):
         system.invalidate_cache()
         version = version or _newest(system, root, name, store.name)
-        files = {
-            file: read_file(system, f"{root}/{name}/{version}/{file}") for file in (*FILES, CARD_FILE, TEXT_GRAPH_FILE)
-        }
-    contents = {file: content for file, content in files.items() if content is not None}
-    if _check(contents, Path(name, version), store.name).manifest.text_graph is None:
+        place = f"{name}/{version}"
+        contents = _download(system, f"{root}/{place}", f"{store.name}/{place}", most_bytes)
+    if _check(contents, Path(place), store.name).manifest.text_graph is None:
         contents.pop(TEXT_GRAPH_FILE, None)  # no digest of it is known
     target = repository.absolute() / name / version
     if not target.exists():
         return write(target, contents)
     present = read_artifact(target)
     if present.contents[MANIFEST_FILE] != contents[MANIFEST_FILE]:
-        raise ArtifactError(f"{target}: contains another artifact than {store.name}/{name}/{version}")
+        raise ArtifactError(f"{target}: contains another artifact than {store.name}/{place}")
     return present
+
+
+def _download(system: Any, folder: str, url: str, most_bytes: int) -> dict[str, bytes]:
+    """Return the files that exist, the manifest first. Bytes count while they arrive: a store can be anyone's."""
+    contents: dict[str, bytes] = {}
+    for file in (*reversed(FILES), CARD_FILE, TEXT_GRAPH_FILE):
+        left = most_bytes - sum(map(len, contents.values()))
+        content = read_at_most(system, f"{folder}/{file}", left)
+        if content is None and file == MANIFEST_FILE:
+            raise StoreError(f"{url}: the version does not exist, or is incomplete: it has no {MANIFEST_FILE}")
+        if content is not None:
+            contents[file] = content
+            if len(content) > left:
+                raise StoreError(f"{url}: has more than {most_bytes:,} bytes; --max-bytes allows more")
+    return contents
 
 
 def _split(url: str) -> tuple[str, str, str]:

@@ -26,6 +26,9 @@ _PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirecto
 #: The statuses of web servers that do not accept the credentials.
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
+#: The bytes that are read together.
+_CHUNK = 1 << 20
+
 #: What stores call the properties of a file that change when it is written.
 _PROPERTIES = (
     *("size", "ETag", "etag", "generation", "md5Hash", "blob_id", "Content-MD5"),
@@ -126,6 +129,20 @@ def read_file(system: Any, path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     return content
+
+
+def read_at_most(system: Any, path: str, most: int) -> bytes | None:
+    """Return the content of a file in a store, or its first `most + 1` bytes, or None if it does not exist."""
+    # A file of a web server asks for its size first, and takes every failure of that for a missing file.
+    options = {"block_size": 0, "size": 1} if "://" in path else {}
+    content = bytearray()
+    try:
+        with system.open(path, "rb", **options) as file:
+            while chunk := file.read(min(_CHUNK, most + 1 - len(content))):
+                content += chunk
+    except FileNotFoundError:
+        return None
+    return bytes(content)
 
 
 def _status(error: Exception) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.manifest import ParityCheck, TextGraph, describe
+from sentiment_conv1d.service.models.store import StoreError, StoreUnreachable
 from sentiment_conv1d.sharing.pull import pull
 from sentiment_conv1d.sharing.push import push
 from tests.processes import PATIENCE, PROJECT, environment
@@ -139,6 +143,61 @@ def test_urls(url: str, tmp_path: Path) -> None:
     """A URL without the name of a model is refused."""
     with pytest.raises(SentimentError, match=f"^{url.replace('user:SECRET@', '')}: pull needs URL/NAME or"):
         pull(url, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tickets/2", "another/1"])
+def test_missing_version(store: Folder, tmp_path: Path, name: str) -> None:
+    """A version that does not exist is named with its URL."""
+    with pytest.raises(StoreError, match=f"^{store.url}/{name}: the version does not exist"):
+        pull(f"{store.url}/{name}", tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_missing_version_on_a_web_server(tmp_path: Path) -> None:
+    """A missing version is told from a server that fails, whose error can pass by itself."""
+    with WebServer(tmp_path / "web") as server:
+        with pytest.raises(StoreError, match=f"^{server.url}/tickets/1: the version does not exist"):
+            pull(f"{server.url}/tickets/1", tmp_path)
+        server.stop()
+        with pytest.raises(StoreUnreachable, match=f"^{server.url}: cannot be read"):
+            pull(f"{server.url}/tickets/1", tmp_path)
+
+
+def test_too_many_bytes(store: Folder, tmp_path: Path) -> None:
+    """All files of an artifact together have at most the bytes of a limit."""
+    total = sum(file.stat().st_size for file in (tmp_path / "store" / "tickets" / "1").iterdir())
+    refused = store.run("pull", f"{store.url}/tickets", "--to", str(tmp_path / "target"), "--max-bytes", str(total - 1))
+    assert (
+        refused.stderr == f"error: {store.url}/tickets/1: has more than {total - 1:,} bytes; --max-bytes allows more\n"
+    )
+    assert refused.returncode == 2 and not (tmp_path / "target").exists()
+    assert pull(f"{store.url}/tickets", tmp_path / "target", total).manifest.version == 1
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Answers with a file that never ends."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        with suppress(ConnectionError):
+            while True:
+                self.wfile.write(bytes(1 << 16))
+
+    def log_message(self, *arguments: object) -> None: ...
+
+
+def test_file_that_never_ends(tmp_path: Path) -> None:
+    """Bytes are counted while they arrive."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/models/tickets/1"
+        with pytest.raises(StoreError, match=f"^{url}: has more than 1,000,000 bytes"):
+            pull(url, tmp_path, 1_000_000)
+        server.shutdown()
 
 
 def test_missing_store(tmp_path: Path) -> None:
