@@ -18,7 +18,7 @@ from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, deci
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import FOLDER
-from sentiment_conv1d.model.commands.parser import Parser, local_folder, next_command
+from sentiment_conv1d.model.commands.parser import Parser, local_path, next_command
 from sentiment_conv1d.model.commands.quiet import quiet_tensorflow
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.data import BadDataError, DataError
@@ -55,12 +55,14 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         description="Export a trained model as the next version of an ONNX artifact, after checking that both return "
         "the same probabilities.",
     )
-    top.add_argument("source", type=Path, metavar="RUN", help="a run folder, a .keras or .h5 file, or a SavedModel")
+    top.add_argument(
+        "source", type=local_path, metavar="RUN", help="a run folder, a .keras or .h5 file, or a SavedModel"
+    )
     top.add_argument("--name", metavar="NAME", help="name of the model (default: that of the run's configuration)")
     top.add_argument(
         "--repository",
         "--model-repository",
-        type=local_folder,
+        type=local_path,
         default=FOLDER,
         metavar="FOLDER",
         help="the model repository to write to (default: model_repository in the working directory)",
@@ -79,7 +81,7 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
     add_reading_flags(top)
     top.add_argument(
         "--expected",
-        type=Path,
+        type=local_path,
         metavar="FILE",
         help="texts and the probabilities that the original model returns for them, which the artifact must return too",
     )
@@ -110,7 +112,7 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
     )
     top.add_argument(
         "--notes",
-        type=Path,
+        type=local_path,
         metavar="FILE",
         help="Markdown about the model for its manifest and its card: purpose, sources of the texts, limits",
     )

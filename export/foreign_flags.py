@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import string
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentiment_conv1d.model.commands.parser import local_path
 from sentiment_conv1d.model.decision import DecisionRule
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
     foreign.add_argument(
         "--vocabulary",
         "--tokenizer",
-        type=Path,
+        type=local_path,
         metavar="FILE",
         help="the vocabulary: a word index, a Tokenizer or TextVectorization of Keras, a tokenizer.json, or a list of "
         "words",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from sentiment_conv1d.model.commands.parser import Parser
+from sentiment_conv1d.model.commands.parser import Parser, local_path
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data.flags import SOURCES, add_feedback_flags, add_reading_flags, add_sources
 
@@ -26,14 +25,14 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     add_sources(train, "--data", f"training data: {SOURCES}", default=[])
     add_feedback_flags(train, "the feedback log of a service, to learn from its texts and the right labels")
     _add_plan_flags(train)
-    train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the run folder to write")
+    train.add_argument("--out", type=local_path, required=True, metavar="FOLDER", help="the run folder to write")
     train.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
     train.add_argument(
         "--resume", action="store_true", help="continue an interrupted training of the same run folder, if there is one"
     )
     train.add_argument(
         "--embeddings",
-        type=Path,
+        type=local_path,
         metavar="FILE",
         help="pretrained word vectors, in the text format of word2vec or GloVe",
     )
@@ -53,7 +52,7 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--init-from",
-        type=Path,
+        type=local_path,
         metavar="RUN",
         help="start with the configuration, vocabulary and weights of another run, and learn from new texts; the "
         "labels must be the same, or more",
@@ -67,12 +66,14 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
         action="store_true",
         help="list the texts whose label a model of the other texts contradicts most, with the words responsible",
     )
-    check.add_argument("--out", type=Path, metavar="FILE", help="write all texts of --label-errors, as JSON lines")
+    check.add_argument(
+        "--out", type=local_path, metavar="FILE", help="write all texts of --label-errors, as JSON lines"
+    )
 
     evaluate = commands.add_parser("evaluate", help="measure a run or an artifact on labelled texts")
     evaluate.add_argument(
         "run",
-        type=Path,
+        type=local_path,
         nargs="?",
         metavar="RUN",
         help="a run folder, or an artifact REPOSITORY/NAME/VERSION; without it, --feedback tells how often each served "
@@ -84,20 +85,23 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     _add_segments(evaluate)
     evaluate.add_argument(
         "--out",
-        type=Path,
+        type=local_path,
         metavar="FOLDER",
         help="folder for metrics and plots (default: RUN/evaluation; none for an artifact)",
     )
 
     compare = commands.add_parser("compare", help="measure two runs or artifacts on the same labelled texts")
     compare.add_argument(
-        "models", type=Path, nargs=2, metavar="RUN", help="a run folder, or an artifact REPOSITORY/NAME/VERSION"
+        "models", type=local_path, nargs=2, metavar="RUN", help="a run folder, or an artifact REPOSITORY/NAME/VERSION"
     )
     add_sources(compare, "--data", f"data to measure on: {SOURCES}", required=True)
     add_reading_flags(compare)
     _add_segments(compare)
     compare.add_argument(
-        "--differences", type=Path, metavar="FILE", help="write the texts with different predictions, as JSON lines"
+        "--differences",
+        type=local_path,
+        metavar="FILE",
+        help="write the texts with different predictions, as JSON lines",
     )
     return top
 
@@ -139,7 +143,7 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
     )
     domains = command.add_argument_group("domains", "for the preset reviews, whose data are folders")
     domains.add_argument(
-        "--mixture", type=Path, metavar="FILE", help="plan of the mixture (default: that of the preset)"
+        "--mixture", type=local_path, metavar="FILE", help="plan of the mixture (default: that of the preset)"
     )
     domains.add_argument("--without", action="append", metavar="DOMAIN", help="leave out a domain; may be repeated")
     numbers = command.add_argument_group("configuration", "each flag replaces a value of the preset")

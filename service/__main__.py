@@ -8,11 +8,10 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import get_args
 
 from sentiment_conv1d.model.commands.default_repository import FOLDER, find_artifact
-from sentiment_conv1d.model.commands.parser import Parser, local_folder
+from sentiment_conv1d.model.commands.parser import Parser, local_path
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tables.format import add_format_flags
 from sentiment_conv1d.server.errors import RequestError, ServerError
@@ -71,7 +70,7 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     explain.set_defaults(run=_explain)
 
     check = commands.add_parser("check", help="verify an artifact: digests, shapes, golden answer")
-    check.add_argument("artifact", type=Path, metavar="ARTIFACT", help=_ARTIFACT)
+    check.add_argument("artifact", type=local_path, metavar="ARTIFACT", help=_ARTIFACT)
     check.add_argument(
         "--execution-provider",
         choices=get_args(ProviderChoice),
@@ -81,14 +80,14 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
 
     copy = commands.add_parser("copy", help="copy an artifact to another name or version")
-    copy.add_argument("artifact", type=Path, metavar="ARTIFACT", help=_ARTIFACT)
+    copy.add_argument("artifact", type=local_path, metavar="ARTIFACT", help=_ARTIFACT)
     copy.add_argument(
-        "target", type=local_folder, metavar="NEW_ARTIFACT", help="a folder REPOSITORY/NAME/VERSION that does not exist"
+        "target", type=local_path, metavar="NEW_ARTIFACT", help="a folder REPOSITORY/NAME/VERSION that does not exist"
     )
     copy.set_defaults(run=_copy)
 
     push = commands.add_parser("push", help="upload an artifact to a store or hub", epilog=_STORES)
-    push.add_argument("artifact", type=Path, metavar="ARTIFACT", help=_ARTIFACT)
+    push.add_argument("artifact", type=local_path, metavar="ARTIFACT", help=_ARTIFACT)
     push.add_argument("url", metavar="URL", help="the model repository; the artifact becomes URL/NAME/VERSION")
     push.set_defaults(run=_push)
 
@@ -96,7 +95,7 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     pull.add_argument("url", metavar="URL/NAME[/VERSION]", help="the artifact; without VERSION the newest one")
     pull.add_argument(
         "--to",
-        type=local_folder,
+        type=local_path,
         default=FOLDER,
         metavar="REPOSITORY",
         help=f"model repository to write to (default: {FOLDER})",
@@ -167,15 +166,15 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
 
 def _add_drift(drift: argparse.ArgumentParser) -> None:
     drift.add_argument(
-        "logs", nargs="+", type=Path, metavar="LOG", help="files of --request-log, or folders that contain them"
+        "logs", nargs="+", type=local_path, metavar="LOG", help="files of --request-log, or folders that contain them"
     )
     reference = drift.add_mutually_exclusive_group(required=True)
     reference.add_argument(
-        "--artifact", type=Path, metavar="ARTIFACT", help=f"compare with the statistics of {_ARTIFACT}"
+        "--artifact", type=local_path, metavar="ARTIFACT", help=f"compare with the statistics of {_ARTIFACT}"
     )
-    reference.add_argument("--against", nargs="+", type=Path, metavar="LOG", help="compare with an earlier log")
+    reference.add_argument("--against", nargs="+", type=local_path, metavar="LOG", help="compare with an earlier log")
     drift.add_argument("--model", metavar="NAME", help="with --against: the model, if the logs contain several")
-    drift.add_argument("--out", type=Path, metavar="FILE", help="write a report as an HTML page")
+    drift.add_argument("--out", type=local_path, metavar="FILE", help="write a report as an HTML page")
     drift.add_argument(
         "--fail-above",
         type=float,

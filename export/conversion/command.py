@@ -11,7 +11,7 @@ from sentiment_conv1d.export.conversion.targets import TARGETS
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.commands.default_repository import find_artifact
 from sentiment_conv1d.model.commands.installation import NAME
-from sentiment_conv1d.model.commands.parser import Parser
+from sentiment_conv1d.model.commands.parser import Parser, local_path
 from sentiment_conv1d.model.errors import SentimentError, one_line
 
 
@@ -25,14 +25,14 @@ def parser(prog: str = f"{NAME} convert") -> argparse.ArgumentParser:
     )
     top.add_argument(
         "artifact",
-        type=Path,
+        type=local_path,
         metavar="ARTIFACT",
         help="a folder REPOSITORY/NAME/VERSION, or NAME/VERSION in the default model repository",
     )
     top.add_argument("--to", choices=list(TARGETS), required=True, help="the form")
     top.add_argument(
         "--out",
-        type=Path,
+        type=local_path,
         metavar="PATH",
         help="the file or folder to write, which must not exist (default: "
         + ", ".join(f"{target.out} for {name}" for name, target in TARGETS.items())

@@ -37,11 +37,16 @@ class Parser(argparse.ArgumentParser):
             raise
 
 
-def local_folder(text: str) -> Path:
-    """Return the path of a folder on this machine. A URL is refused, because `Path` makes a relative path of it."""
+def local_path(text: str) -> Path:
+    """Return a path on this machine. A URL is refused, because `Path` makes a relative path of it."""
+    return Path(local(text))
+
+
+def local(text: str) -> str:
+    """Return what names something on this machine, and refuse a URL."""
     if "://" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is a URL; a folder on this machine is needed")
-    return Path(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is a URL; a path on this machine is needed")
+    return text
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.parser import local, local_path
 from sentiment_conv1d.model.data.faults import OnBadRows, summary
 from sentiment_conv1d.model.data.feedback import FeedbackLog, labelled, read_feedback
 from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
@@ -25,7 +26,7 @@ SOURCES = (
 
 def add_sources(command: argparse.ArgumentParser, name: str, meaning: str, **settings: Any) -> None:
     """Add an argument that takes one source or several."""
-    command.add_argument(name, nargs="+", metavar="SOURCE", help=meaning, **settings)
+    command.add_argument(name, type=local, nargs="+", metavar="SOURCE", help=meaning, **settings)
 
 
 def add_reading_flags(command: argparse.ArgumentParser) -> None:
@@ -62,10 +63,10 @@ def add_reading_flags(command: argparse.ArgumentParser) -> None:
 
 def add_feedback_flags(command: argparse.ArgumentParser, meaning: str) -> None:
     """Add the flags of the logs of a service that has received feedback."""
-    command.add_argument("--feedback", type=Path, nargs="+", default=[], metavar="LOG", help=meaning)
+    command.add_argument("--feedback", type=local_path, nargs="+", default=[], metavar="LOG", help=meaning)
     command.add_argument(
         "--request-log",
-        type=Path,
+        type=local_path,
         nargs="+",
         default=[],
         metavar="LOG",

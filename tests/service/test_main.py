@@ -51,7 +51,7 @@ def test_url_in_place_of_a_folder(
     with pytest.raises(SystemExit, match="2"):
         main([command, *words[command]])
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.endswith(f"{words[command][-1]!r} is a URL; a folder on this machine is needed")
+    assert error.endswith(f"{words[command][-1]!r} is a URL; a path on this machine is needed")
     assert [each.name for each in tmp_path.iterdir()] == ["source"]
 
 

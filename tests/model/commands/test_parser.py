@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import subprocess
@@ -10,19 +11,47 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.__main__ import GROUPS, parser
+from sentiment_conv1d.__main__ import GROUPS, main, parser
+from sentiment_conv1d.export.__main__ import parser as export_parser
+from sentiment_conv1d.export.conversion.command import parser as convert_parser
 from sentiment_conv1d.model.command_line import parser as training_parser
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.parser import next_command, suggestion
 from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.service.__main__ import parser as service_parser
 from tests.processes import run
 
+COMMANDS = {
+    "train": "--data {} --out run",
+    "train --data x.csv": "--out {}",
+    "check-data": "{}",
+    "evaluate": "{} --data x.csv",
+    "compare": "run {} --data x.csv",
+    "export": "run --repository {}",
+    "convert imdb-cnn/1 --to text-onnx": "--out {}",
+    "push": "{} s3://models",
+    "drift": "{} --artifact imdb-cnn/1",
+}
 
-def test_url_in_place_of_a_folder() -> None:
-    """`export` refuses a URL as its repository, instead of writing to a folder `s3:` in the working directory."""
-    finished = run("-m", "export", "run", "--repository", "s3://models")
-    assert finished.returncode == 2
-    assert finished.stderr.endswith("'s3://models' is a URL; a folder on this machine is needed\n")
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_url_in_place_of_a_path(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands refuse a URL as a path, instead of reading or writing a folder `s3:` in the working directory."""
+    words = f"{command} {COMMANDS[command].format('s3://there')}".split()
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert capsys.readouterr().err.endswith("'s3://there' is a URL; a path on this machine is needed\n")
+
+
+def test_all_paths() -> None:
+    """No flag takes a path without looking whether it is a URL."""
+    commands = [training_parser(), export_parser(), convert_parser(), service_parser()]
+    for command in commands:
+        for action in command._actions:
+            subcommands = action.choices.values() if isinstance(action, argparse._SubParsersAction) else ()
+            commands.extend(subcommands)
+            assert action.type is not Path, action
+    assert len(commands) > 10
 
 
 @pytest.mark.parametrize(
