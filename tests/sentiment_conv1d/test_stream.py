@@ -26,6 +26,16 @@ from tests.programs import find
 #: Milliseconds instead of a minute, after which entries of a dead consumer are claimed.
 SHORT = PROGRAM.replace("60_000", "500")
 
+#: Dies of one text. Two tries are enough for it.
+MORTAL = """
+class Mortal:
+    model = sentiment_conv1d.load()
+
+    def predict(self, texts):
+        return os._exit(1) if "poison" in texts else self.model.predict(texts)
+"""
+POISONED = SHORT.replace(" = sentiment_conv1d.load()", " = Mortal()").replace(", 5\n", f", 2\n{MORTAL}")
+
 TEXTS = ["Warm, funny and wise. " * 40, "Two dull hours that I will never get back. " * 40, "", "Größe 👍"]
 
 #: Entries that cannot be classified, by reason.
@@ -57,14 +67,15 @@ def broker(tmp_path: Path) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def start(broker: redis.Redis, tmp_path: Path) -> Iterator[Callable[[], Consumer]]:
+def start(broker: redis.Redis, tmp_path: Path) -> Iterator[Callable[..., Consumer]]:
     """Return a function that starts a consumer."""
     (tmp_path / "stream.py").write_text(SHORT)
+    (tmp_path / "poisoned.py").write_text(POISONED)
     variables = environment(PYTHONPATH=str(PROJECT), REDIS_URL=f"unix://{tmp_path}/redis.sock")
     with ExitStack() as stack:
 
-        def consumer() -> Consumer:
-            command = [sys.executable, str(tmp_path / "stream.py")]
+        def consumer(program: str = "stream.py") -> Consumer:
+            command = [sys.executable, str(tmp_path / program)]
             process = stack.enter_context(subprocess.Popen(command, env=variables, text=True))
             stack.callback(process.kill)
             return process
@@ -151,6 +162,21 @@ def test_killed_consumers(broker: redis.Redis, start: Callable[[], Consumer]) ->
     assert {name.decode(): int(count) for name, count in counted.items()} == Counter(
         fields[b"reason"].decode() for fields in rejected
     )
+
+
+def test_entry_that_kills_consumers(broker: redis.Redis, start: Callable[..., Consumer]) -> None:
+    """An entry of which consumers die is rejected in the end, and the entries that were read with it get labels."""
+    others = [broker.xadd("reviews", {"text": text}) for text in TEXTS[:2]]
+    poison = broker.xadd("reviews", {"text": "poison"})
+    assert [start("poisoned.py").wait(PATIENCE) for _ in range(2)] == [1, 1]
+    last = start("poisoned.py")
+    eventually(lambda: entries(broker, "reviews:rejected") != [])
+    last.terminate()
+    assert last.wait(PATIENCE) == 0
+    [(_, rejected)] = entries(broker, "reviews:rejected")
+    assert rejected == {b"id": poison, b"reason": b"too many tries"}
+    assert {fields[b"id"] for _, fields in entries(broker, "reviews:labels")} == set(others)
+    assert not any(pending(broker).values())
 
 
 def test_consumers_that_end_leave_the_group(broker: redis.Redis, start: Callable[[], Consumer]) -> None:
