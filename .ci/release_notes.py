@@ -13,9 +13,17 @@ import tomllib
 from pathlib import Path
 
 
+def read(name: str) -> str:
+    """Return the text of a file of the project. Raises `ValueError` if the working directory is not the project."""
+    try:
+        return Path(name).read_text("utf-8")
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read ({error.strerror}): run this in the folder of the project") from error
+
+
 def version() -> str:
-    """Return the version of the project."""
-    return str(tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]["version"])
+    """Return the version of the project. Raises `ValueError`."""
+    return str(tomllib.loads(read("pyproject.toml"))["project"]["version"])
 
 
 def entry(changelog: str, released: str) -> str:
@@ -32,7 +40,7 @@ def notes(tag: str | None, files: str) -> str:
     released = version()
     if tag is not None and tag != f"v{released}":
         raise ValueError(f"the tag {tag} is not v{released}, the version in pyproject.toml")
-    text = entry(Path("CHANGELOG.md").read_text("utf-8"), released)
+    text = entry(read("CHANGELOG.md"), released)
     return re.sub(r"\]\((?!\w+:|#)", f"]({files}", text)
 
 
@@ -40,9 +48,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tag", nargs="?")
     parser.add_argument("--files", metavar="URL", default="", help="where the files of the release are, with a slash")
-    parser.add_argument("--version", action="version", version=version(), help="print the version and exit")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     options = parser.parse_args()
     try:
-        print(notes(options.tag, options.files), end="")
+        print(f"{version()}\n" if options.version else notes(options.tag, options.files), end="")
     except ValueError as error:
         sys.exit(f"error: {error}")

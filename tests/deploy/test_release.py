@@ -132,6 +132,16 @@ def test_wrong_release(project: Path, tag: str, changelog: str | None, message: 
     assert line.startswith(f"error: {message}")
 
 
+@pytest.mark.parametrize("flags", [(), ("--version",)], ids=["notes", "version"])
+def test_outside_the_project(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """In another folder, one line says where to run it."""
+    finished = notes(tmp_path, *flags)
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr == (
+        "error: pyproject.toml cannot be read (No such file or directory): run this in the folder of the project\n"
+    )
+
+
 def test_changelog() -> None:
     """The changelog has an entry for the current version."""
     assert notes(PROJECT).returncode == 0
