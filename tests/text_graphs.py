@@ -89,7 +89,7 @@ def case(name: str, folder: Path) -> Case:
 
     The runtimes of JavaScript end a text at a zero character, so no text has one.
     """
-    artifact = _artifact(name, folder)
+    artifact = artifact_of(name, folder)
     file = folder / "text.onnx"
     file.write_bytes(text_graph(artifact))
     texts = [text.replace("\0", "") for text in (*reviews(60, 3), *odd_texts(artifact))]
@@ -98,7 +98,8 @@ def case(name: str, folder: Path) -> Case:
     return Case(file, texts, [each.label for each in answers], probabilities)
 
 
-def _artifact(name: str, folder: Path) -> Artifact:
+def artifact_of(name: str, folder: Path) -> Artifact:
+    """Return a shipped model, or publish one with a vocabulary."""
     if name not in VOCABULARIES:
         return read_artifact(MODEL_REPOSITORY / name / "1")
     tokenizer = VOCABULARIES[name]()

@@ -179,7 +179,7 @@ class WordLevelTokenizer(Tokenizer):
         removed, separators = self.rule.removed, self.rule.separators
         lowered = {"unicode": lower_cases(), "ascii": _LOWER_CASES, "none": {}}[self.rule.lowercase]
         changed: dict[str, str] = {}
-        for each in {*lowered, *removed, *separators}:
+        for each in dict.fromkeys([*lowered, *removed, *separators]):
             kept = (one for one in lowered.get(each, each) if one not in removed)
             changed[each] = "".join(" " if one in separators else one for one in kept)
         return changed

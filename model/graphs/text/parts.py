@@ -53,7 +53,7 @@ def write_parts(
     filling = writer.node("Expand", [writer.filling(), shape], "last_column")
     strings = writer.node("Concat", [found, filling], "parts", axis=1)
     kinds = dict.fromkeys(characters.respelled, _BECOMES_ANOTHER)
-    kinds |= dict.fromkeys([*characters.separators, *spaces, FILLING], _SEPARATES)
+    kinds |= dict.fromkeys([*sorted(characters.separators), *spaces, FILLING], _SEPARATES)
     kind = writer.look_up(strings, kinds, 0, "kinds")
     separates = writer.node("Equal", [kind, np.int64(_SEPARATES)], "separates")
     if characters.respelled:

@@ -14,7 +14,7 @@ from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.service.inference.classifier import Classifier
-from tests.processes import MODEL_REPOSITORY
+from tests.processes import MODEL_REPOSITORY, run
 from tests.service.artifacts import LABELS, publish_table
 
 TEXTS = ["A gripping, beautifully acted film.", "", "Two dull hours."]
@@ -65,3 +65,22 @@ def test_valid_file(shipped: Artifact) -> None:
     onnx.checker.check_model(model)
     assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["text", "label", "probabilities"]
     assert {each.domain: each.version for each in model.opset_import} == {"": 20, "ai.onnx.ml": 2, "com.microsoft": 1}
+
+
+_DIGESTS = """
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from tests.text_graphs import artifact_of
+from sentiment_conv1d.model.graphs.text.file import text_graph
+with TemporaryDirectory() as folder:
+    for name in ("imdb-cnn", "TextVectorization"):
+        print(sha256(text_graph(artifact_of(name, Path(folder, name)))).hexdigest())
+"""
+
+
+def test_same_bytes() -> None:
+    """Every process converts an artifact into the same bytes, so the digest of a download identifies the model."""
+    first, second = (run("-W", "ignore", "-c", _DIGESTS, PYTHONHASHSEED=seed).stdout.split() for seed in "12")
+    assert len(first) == 2
+    assert first == second
