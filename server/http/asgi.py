@@ -61,7 +61,7 @@ class AsgiRequest(HttpRequest):
 
 
 async def send_body(send: Send, body: bytes, *, more: bool = False) -> None:
-    """Send a body in pieces, each when the client has read most of the previous one.
+    """Send a body in pieces, each when the client has read most of the previous one, in a turn of its own.
 
     The pieces are bytes, as ASGI requires: other servers, such as Ray's, pickle them.
     """
@@ -69,6 +69,8 @@ async def send_body(send: Send, body: bytes, *, more: bool = False) -> None:
         end = start + PIECE_BYTES
         piece = {"body": body[start:end], "more_body": more or end < len(body)}
         await send({"type": "http.response.body", **piece})
+        if end < len(body):  # `send` does not wait for a client that reads as fast
+            await asyncio.sleep(0)
 
 
 async def read_body(

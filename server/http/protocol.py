@@ -23,7 +23,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.server.errors import HeadTooLarge, Overloaded, RequestError
+from sentiment_conv1d.server.errors import ClientDisconnected, HeadTooLarge, Overloaded, RequestError
 from sentiment_conv1d.server.http import framing, headers
 from sentiment_conv1d.server.http.answering import ASGI_SECONDS, AnsweringProtocol
 from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, DISCARD_SECONDS, PIECE_BYTES, TASK
@@ -229,11 +229,13 @@ class Protocol(AnsweringProtocol):
                     message = message | {"headers": [*message["headers"], headers.CLOSE]}
                 # A closing connection is lost in the next turn of the event loop, and must not be written to.
                 cycle.disconnected = cycle.disconnected or self.transport.is_closing()
+                if cycle.disconnected and message.get("more_body"):
+                    raise ClientDisconnected
                 await send(message)
 
             try:
                 await app(scope, receive, send_last)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, ClientDisconnected):
                 if not cycle.disconnected:
                     raise
             finally:

@@ -21,6 +21,7 @@ from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
 
 from sentiment_conv1d.server.errors import (
+    ClientDisconnected,
     MethodNotAllowed,
     Overloaded,
     RequestError,
@@ -172,6 +173,8 @@ class Application(FastAPI):
                 raise
             answer, status = refuse(self.protocol_of(scope), out_of_time(), request_id)
             await request.send(status, answer, request_id)
+        except ClientDisconnected:
+            pass  # the rest of the body is not sent
         except Exception:
             # FastAPI has sent the answer of `_on_error`, and raises the exception again so that the server logs it.
             logger.exception("%s failed", scope["raw_path"].decode())

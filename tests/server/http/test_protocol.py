@@ -25,7 +25,7 @@ from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.turns import Reader, Turns
 from sentiment_conv1d.service.rest import page
-from tests.processes import ServerProcess, eventually
+from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.rest.raw import Connection, request
 
 GOOD = json.dumps({"text": "A great film."}).encode()
@@ -125,6 +125,34 @@ def test_client_that_disconnects(path: str, size: int, caplog: pytest.LogCapture
             assert not stopped.is_set()
         await stopped.wait()
         await asyncio.gather(*protocol.tasks, return_exceptions=True)
+
+    uvloop.run(check())
+    assert not caplog.records
+
+
+def test_client_that_disconnects_during_a_long_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """An application that sends a body in pieces stops at the next piece, and logs no error."""
+
+    async def check() -> None:
+        started, stopped = asyncio.Event(), asyncio.Event()
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            started.set()
+            try:
+                while True:
+                    await send({"type": "http.response.body", "body": b"piece", "more_body": True})
+                    await asyncio.sleep(0)
+            finally:
+                stopped.set()
+
+        loop = asyncio.get_running_loop()
+        protocol = make_protocol(application, Turns(loop))
+        async with connected(protocol) as theirs:
+            await loop.sock_sendall(theirs, request("/", method="GET"))
+            await started.wait()
+        await asyncio.wait_for(stopped.wait(), PATIENCE)
+        await asyncio.gather(*protocol.tasks)
 
     uvloop.run(check())
     assert not caplog.records
