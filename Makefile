@@ -13,7 +13,7 @@ NODE_MODULES := tests/interop/node/node_modules
 BASELINE_MODULES := benchmarks/baselines/node/node_modules
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node lint format train \
-	train-accurate train-reviews export model-image requirements check-arm64 audit sbom dist upload chart stubs build/package clean
+	train-accurate train-reviews export model-image page-runtime requirements check-arm64 audit sbom dist upload chart stubs build/package clean
 
 # The native operator, which is optional: without a compiler, this prints a line and does nothing.
 OPERATOR := service/inference/operator/folded_convolution.so
@@ -55,6 +55,15 @@ test-ray: $(VENV)/.dev  ## test serving and scoring on a Ray cluster of two node
 
 interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from Go, Java, Node and Python, and run text.onnx in Node and Chromium
 	$(BIN)/python -m pytest tests/interop $(ARGS)
+
+# The files of onnxruntime-web that the page loads, in the version of the tests. gzip -n leaves out the time.
+PAGE_RUNTIME := service/page/runtime
+WEB_RUNTIME := $(NODE_MODULES)/onnxruntime-web/dist
+
+page-runtime: $(NODE_MODULES)  ## copy the page's ONNX Runtime from the npm package
+	cp $(WEB_RUNTIME)/ort.wasm.bundle.min.mjs $(PAGE_RUNTIME)/
+	gzip -9nc $(WEB_RUNTIME)/ort-wasm-simd-threaded.wasm >$(PAGE_RUNTIME)/ort-wasm-simd-threaded.wasm.gz
+	cd $(PAGE_RUNTIME) && sha256sum ort*.mjs ort*.gz >SHA256SUMS
 
 loadtest: $(VENV)/.loadtest $(OPERATOR)  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)

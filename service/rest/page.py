@@ -19,12 +19,12 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 from starlette.responses import FileResponse
 from starlette.routing import compile_path
-from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.staticfiles import StaticFiles
 
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.rest.protocol import Document, RestProtocol, state_of, to_response
+from sentiment_conv1d.service.rest.protocol import Document, RestProtocol, revalidated, state_of, to_response
 from sentiment_conv1d.service.settings import Settings
 
 Route = TypeVar("Route", bound=Callable[..., Any])
@@ -33,7 +33,8 @@ OPENAPI = "/openapi.json"
 
 FOLDER = Path(__file__).parent.parent / "page"
 
-mimetypes.add_type("text/javascript", ".js")  # the system's type can differ
+for suffix in (".js", ".mjs"):
+    mimetypes.add_type("text/javascript", suffix)  # the system's type can differ
 
 _POLICY = "; ".join(
     (
@@ -47,6 +48,9 @@ _POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+
+#: Chromium, Firefox and Safari run WebAssembly only with this source.
+_PAGE_POLICY = _POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")
 
 #: Headers of every file. Browsers cache a file but revalidate it each time, so an update is visible at once.
 _HEADERS = {
@@ -68,7 +72,8 @@ _SWAGGER_UI = StaticFiles(packages=[("fastapi_offline", "static")])
 def _read(files: StaticFiles, name: str, **headers: str) -> Answer:
     """Read a file. Its type, its tag and the time of its last change are those that Starlette serves."""
     path, status = files.lookup_path(name)
-    response = FileResponse(path, stat_result=status, headers=_HEADERS | headers)
+    compressed = "application/gzip" if name.endswith(".gz") else None  # the page decompresses it
+    response = FileResponse(path, stat_result=status, headers=_HEADERS | headers, media_type=compressed)
     content_type = response.headers["content-type"].encode()
     left_out = (b"content-type", b"content-length", b"accept-ranges")
     fields = tuple(field for field in response.raw_headers if field[0] not in left_out)
@@ -76,8 +81,10 @@ def _read(files: StaticFiles, name: str, **headers: str) -> Answer:
 
 
 #: The files by path. Workers share their memory.
-_PAGE = {"/": _read(_FILES, "index.html")} | {
-    f"/page/{path.name}": _read(_FILES, path.name) for path in sorted(FOLDER.iterdir()) if path.suffix != ".html"
+_PAGE = {"/": _read(_FILES, "index.html", **{"content-security-policy": _PAGE_POLICY})} | {
+    f"/page/{name}": _read(_FILES, name)
+    for name in sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.*"))
+    if not name.endswith((".html", ".md"))
 }
 _REFERENCE = {
     "/docs": _read(_FILES, "reference.html", **{"content-security-policy": _REFERENCE_POLICY}),
@@ -86,6 +93,8 @@ _REFERENCE = {
 
 #: All paths of the page and of the API reference.
 PATHS = (*_PAGE, *_REFERENCE, OPENAPI)
+
+_RUNTIME_TYPES = ("text/javascript", "application/gzip", "text/plain")
 
 PROTOCOL, REFERENCE = RestProtocol("page"), RestProtocol("operations")
 
@@ -117,6 +126,12 @@ async def page(request: Request) -> Response:
 @_serves(PROTOCOL, "/page/{name}", _PAGE, "A file of the page", "text/css", "text/javascript", "image/svg+xml")
 async def file(request: Request, name: str) -> Response:
     """Return a style sheet, script or icon of the page."""
+    return _send(request, _PAGE)
+
+
+@_serves(PROTOCOL, "/page/runtime/{name}", _PAGE, "A file of its ONNX Runtime", *_RUNTIME_TYPES)
+async def runtime_file(request: Request, name: str) -> Response:
+    """Return a file with which the page runs a model in the browser."""
     return _send(request, _PAGE)
 
 
@@ -174,7 +189,4 @@ def _send(request: Request, files: Mapping[str, Answer]) -> Response:
     """Return a file, or that it has not changed since the client received it. Raises `NotFound`."""
     if (answer := files.get(request.url.path)) is None:
         raise NotFound(f"there is no file {request.url.path}")
-    response = to_response(answer)
-    if _FILES.is_not_modified(response.headers, request.headers):
-        return NotModifiedResponse(response.headers)
-    return response
+    return revalidated(request, to_response(answer))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from sentiment_conv1d.server.errors import RequestError, Unavailable
@@ -20,6 +21,9 @@ from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import Endpoint, Respond, to_json
 
 _EMPTY = Answer(b"")
+
+#: Compares the headers of requests and responses. It has no folder.
+_FILES = StaticFiles(check_dir=False)
 
 
 class ErrorDetail(BaseModel):
@@ -145,7 +149,7 @@ def state_of(request: Request) -> ServiceState:
     return state
 
 
-class _InPieces(Response):
+class InPieces(Response):
     """A response whose body is sent without copying it, as its reader reads it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,7 +160,14 @@ class _InPieces(Response):
 def to_response(answer: Answer) -> Response:
     """Return a response of FastAPI with an answer."""
     fields = {name.decode(): value.decode() for name, value in answer.headers}
-    return _InPieces(answer.body, headers={"content-type": answer.content_type.decode(), **fields})
+    return InPieces(answer.body, headers={"content-type": answer.content_type.decode(), **fields})
+
+
+def revalidated(request: Request, response: Response) -> Response:
+    """Return a response, or that it has not changed since the client received it."""
+    if _FILES.is_not_modified(response.headers, request.headers):
+        return NotModifiedResponse(response.headers)
+    return response
 
 
 def ready(state: ServiceState) -> Answer:

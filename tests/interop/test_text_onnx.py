@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -15,7 +16,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.chromium import browser
 from tests.export.conversion.test_page import PAGE, example, write_file
 from tests.interop import programs
-from tests.processes import PATIENCE
+from tests.processes import PATIENCE, PROJECT
 from tests.programs import needed
 from tests.text_graphs import NAMES, Case, case
 
@@ -39,6 +40,22 @@ TYPES = {
 
 #: The strictest policy with which a page can run a file.
 POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' 'unsafe-inline'; connect-src 'self'"
+
+
+#: The same files in the service, which its page loads.
+RUNTIME = PROJECT / "service/page/runtime"
+
+
+def test_files_of_the_page() -> None:
+    """The page loads the files of the package that these tests run, byte for byte, and their digests are listed."""
+    needed(WEB)
+    for path in RUNTIME.glob("ort*"):
+        content = path.read_bytes()
+        packed = WEB / path.name.removesuffix(".gz")
+        assert (gzip.decompress(content) if path.suffix == ".gz" else content) == packed.read_bytes()
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=RUNTIME, check=True, capture_output=True)
+    [version] = re.findall(r"`onnxruntime-web` ([\d.]+)", (RUNTIME / "README.md").read_text())
+    assert json.loads((WEB.parent / "package.json").read_text())["version"] == version
 
 
 @pytest.fixture(scope="module", params=NAMES)

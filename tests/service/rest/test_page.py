@@ -13,6 +13,7 @@ from tests.processes import PROJECT, ServerProcess
 
 FOLDER = PROJECT / "service" / "page"
 FILES = sorted(path for path in FOLDER.iterdir() if path.is_file())
+SERVED = [*FILES, *sorted(path for path in (FOLDER / "runtime").glob("*.*") if path.suffix != ".md")]
 KEY = "a-key-of-some-length"
 
 
@@ -64,21 +65,30 @@ def test_privacy(tmp_path: Path, flags: tuple[str, ...], sentence: str) -> None:
         assert f'id="privacy">{sentence}</p>' in server.client.get("/").text
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.suffix != ".html"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [path for path in SERVED if path.suffix != ".html"], ids=lambda path: path.name)
 def test_files(server: ServerProcess, path: Path) -> None:
     """Every file has its type and the headers, and a client that has the file gets a 304."""
-    response = server.client.get(f"/page/{path.name}")
-    kinds = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+    address = f"/page/{path.relative_to(FOLDER)}"
+    response = server.client.get(address)
+    kinds = {
+        ".css": "text/css",
+        ".js": "text/javascript",
+        ".mjs": "text/javascript",
+        ".svg": "image/svg+xml",
+        ".gz": "application/gzip",
+        ".txt": "text/plain",
+    }
     assert response.status_code == 200
     assert response.headers["content-type"].split(";")[0] == kinds[path.suffix]
     assert response.content == path.read_bytes()
+    assert "content-encoding" not in response.headers
     assert response.headers["cache-control"] == "no-cache"
     assert response.headers["x-content-type-options"] == "nosniff"
     tag = response.headers["etag"]
     for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
-        again = server.client.get(f"/page/{path.name}", headers={"if-none-match": known})
+        again = server.client.get(address, headers={"if-none-match": known})
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
-    other = server.client.get(f"/page/{path.name}", headers={"if-none-match": '"other"'})
+    other = server.client.get(address, headers={"if-none-match": '"other"'})
     assert other.status_code == 200
 
 
@@ -87,8 +97,11 @@ def test_policy(server: ServerProcess) -> None:
     policy = server.client.get("/").headers["content-security-policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == rules["frame-ancestors"] == "'none'"
-    assert {rules[name] for name in ("script-src", "style-src", "img-src", "connect-src")} == {"'self'"}
-    assert "unsafe" not in policy and "*" not in policy
+    assert {rules[name] for name in ("style-src", "img-src", "connect-src")} == {"'self'"}
+    assert rules["script-src"] == "'self' 'wasm-unsafe-eval'"  # the page can run a model
+    assert "*" not in policy
+    for path in ("/docs", "/page/main.js"):
+        assert "unsafe" not in server.client.get(path).headers["content-security-policy"]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +110,8 @@ def test_policy(server: ServerProcess) -> None:
         "/page/",
         "/page/index.html",
         "/page/reference.html",
+        "/page/runtime/",
+        "/page/runtime/README.md",
         "/page/none.js",
         "/page/..%2Fsettings.py",
         "/page/../settings.py",
