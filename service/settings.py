@@ -116,23 +116,19 @@ class Settings(BaseModel):
         json_schema_extra={"variables": ["AIP_HTTP_PORT", "PORT"]},
     )
     uds: Path | None = Field(
-        None,
-        description="Path of a Unix domain socket for REST, for its owner and group. None: the port.",
+        None, description="Path of a Unix domain socket for REST, for its owner and group. None: the port."
     )
     grpc: bool = Field(True, description="Whether to serve gRPC.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 chooses a free port and logs it.")
     grpc_uds: Path | None = Field(
-        None,
-        description="Path of a Unix domain socket for gRPC, for its owner and group. None: the port.",
+        None, description="Path of a Unix domain socket for gRPC, for its owner and group. None: the port."
     )
     tls_certificate: Path | None = Field(
-        None,
-        description="A PEM file with the server's certificate chain. REST and gRPC then accept only TLS.",
+        None, description="A PEM file with the server's certificate chain. REST and gRPC then accept only TLS."
     )
     tls_key: Path | None = Field(None, description="A PEM file with the certificate's private key.")
     tls_client_ca: Path | None = Field(
-        None,
-        description="A PEM file with authorities, one of which must have signed a caller's certificate.",
+        None, description="A PEM file with authorities, one of which must have signed a caller's certificate."
     )
     cors_origins: str | None = Field(
         None,
@@ -213,6 +209,11 @@ class Settings(BaseModel):
     open_page: bool = Field(
         False,
         description="Whether the page and the API reference are served without an API key; their requests need one.",
+    )
+    model_downloads: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether callers can download the served models. auto: unless they need an API key or a client "
+        "certificate.",
     )
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=256, description="Bytes per request body; more is a 413.")
     max_text_characters: int = Field(1_000_000, ge=1, description="Characters per text; more is a 413.")

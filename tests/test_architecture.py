@@ -286,6 +286,7 @@ SERVICE_LAYERS = (
         "setting_names",
         "log_target",
         "settings",
+        "downloads",
     ),
     ("telemetry",),
     ("feedback",),

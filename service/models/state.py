@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from time import monotonic
 
+from sentiment_conv1d.model.manifest import Manifest
+from sentiment_conv1d.service.downloads import Downloads, TextGraphFile
 from sentiment_conv1d.service.errors import Disabled
 from sentiment_conv1d.service.feedback.inbox import Feedback, Inbox, Receipt
 from sentiment_conv1d.service.inference.dataplane import DataPlane
@@ -36,6 +38,7 @@ class ServiceState:
     access: Access
     metrics: Metrics
     inbox: Inbox | None = None
+    downloads: Downloads | None = None
     certificates: Certificates | None = None
     #: Held by the large body or message that is decompressed, because only one at a time is.
     expanding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -48,6 +51,12 @@ class ServiceState:
         if self.inbox is None:
             raise Disabled("feedback is off; the setting --feedback-log turns it on")
         return await self.inbox.take(feedback, self.models.get)
+
+    async def find_text_graph(self, manifest: Manifest) -> TextGraphFile:
+        """Return the file `text.onnx` of a served version. Raises `Disabled`, or the errors of `Downloads.find`."""
+        if self.downloads is None:
+            raise Disabled("downloads of models are off; the setting --model-downloads turns them on")
+        return await self.downloads.find(manifest)
 
     def close(self) -> None:
         """Finish the running batch, and write the last records."""

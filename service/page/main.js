@@ -3,11 +3,13 @@
 import { showRows, startBatch } from "./batch.js";
 import { describeAgreement, showComparison, showComparisonTrouble } from "./comparison.js";
 import { byId, make } from "./dom.js";
+import { percent } from "./format.js";
+import { isLoaded, localModel, noteHere, offerLocal, predictHere, startLocal } from "./local.js";
 import { openModel, showModels } from "./model.js";
 import { choose, chosen, chosenComparison, chosenVersion, offerLabels, offerModels } from "./picker.js";
 import { askForFeedback, startFeedback } from "./feedback.js";
 import { goToWord, show, start } from "./reading.js";
-import { describePrediction, knowsAny, showExplanation, showFilters, showPrediction } from "./review.js";
+import { describePrediction, knowsAny, showAnswer, showExplanation, showFilters, showPrediction } from "./review.js";
 import { get, hasKey, Newest, post, rememberKey } from "./service.js";
 import { asCurl, asPython, copy, linkTo, sharedIn } from "./share.js";
 import { knownOf } from "./shipped.js";
@@ -35,13 +37,17 @@ let shared = null; // what a link contains, until the models are known
 let awaited = null; // the word that a filter shall read as soon as all intermediate values are there
 
 function ask(milliseconds = TYPING) {
-  const request = { text: byId("text").value, ...chosen() };
   byId("verdict").classList.add("waiting");
-  byId("comparison").classList.add("waiting");
-  byId("reads").ariaBusy = "true"; // until all intermediate values of this text are shown
   inspecting.stop();
   comparing.stop();
   awaited = null;
+  if (localModel()) {
+    askHere(milliseconds);
+    return;
+  }
+  const request = { text: byId("text").value, ...chosen() };
+  byId("comparison").classList.add("waiting");
+  byId("reads").ariaBusy = "true"; // until all intermediate values of this text are shown
   explaining.run(milliseconds, (signal) => explain(request, signal), ({ prediction, explanation }) => {
     hideTrouble();
     latest = { request, prediction, explanation };
@@ -50,6 +56,7 @@ function ask(milliseconds = TYPING) {
     const model = modelOf(prediction);
     const { tokenizer } = model;
     offerThreshold(model);
+    offerLocal(model, request.text, prediction);
     offerLabels(explanation ? model : null);
     showVerdict();
     openModel(model);
@@ -66,6 +73,28 @@ function ask(milliseconds = TYPING) {
     }
     offerSamples(model);
   }, (trouble) => showTrouble(trouble, () => ask(0)));
+}
+
+/** Answer the text in this browser as soon as the model is loaded. Nothing is sent. */
+function askHere(milliseconds) {
+  const text = byId("text").value;
+  explaining.stop();
+  hideTrouble();
+  latest = null; // the service has not seen this text
+  byId("reads").ariaBusy = "false";
+  byId("reads-text").textContent = text;
+  byId("reads-label").textContent = "";
+  if (!isLoaded()) return;
+  const showHere = (prediction, outcome) => {
+    showAnswer(prediction, localModel());
+    noteHere(text, outcome);
+  };
+  explaining.run(milliseconds, () => predictHere(text), (prediction) => {
+    showHere(prediction, prediction);
+    const said = `${prediction.label}, ${percent(prediction.score)}`;
+    byId("reads-label").textContent = said;
+    announce(said);
+  }, (trouble) => showHere(null, trouble));
 }
 
 function showVerdict() {
@@ -290,12 +319,14 @@ const request = () => ({ text: byId("text").value, ...chosenVersion(), ...chosen
 byId("copy-curl").addEventListener("click", () => copy(asCurl(request(), hasKey()), "The command is copied."));
 byId("copy-python").addEventListener("click", () => copy(asPython(request(), hasKey()), "The program is copied."));
 byId("copy-link").addEventListener("click", () => {
-  if (latest) copy(linkTo(byId("text").value, latest.prediction.model), "The link is copied. It contains the text, after a # sign: browsers do not send that part to a server.");
+  const model = localModel() ?? latest?.prediction.model;
+  if (model) copy(linkTo(byId("text").value, model), "The link is copied. It contains the text, after a # sign: browsers do not send that part to a server.");
 });
 
 start(watch);
 startWords();
 startFeedback();
+startLocal(() => ask(0));
 startThreshold(() => { showVerdict(); showRows(); });
 startBatch({
   request: chosenVersion,

@@ -26,22 +26,47 @@ export const get = (path, signal) => ask(path, { signal });
 export const post = (path, body, signal) =>
   ask(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" }, signal });
 
-async function ask(path, { headers = {}, ...request }) {
-  const key = sessionStorage.getItem(KEY);
-  let response;
-  let document;
-  try {
-    response = await fetch(path, { ...request, headers: key ? { ...headers, "x-api-key": key } : headers });
-    document = await response.json();
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Trouble(response ? "The connection was lost during the answer." : "The service cannot be reached.", { status: response?.status });
+/** Request a file. Returns the response, whose content `read` returns. */
+export async function download(path, signal) {
+  const response = await send(path, { signal });
+  if (!response.ok) throw refusal(response, await lostIfBroken(response.json()));
+  return response;
+}
+
+/** The content of a response as a `Blob`. Calls `received(bytes)` for every piece. */
+export async function read(response, received) {
+  const pieces = [];
+  const reader = response.body.getReader();
+  for (let piece; !(piece = await lostIfBroken(reader.read())).done;) {
+    pieces.push(piece.value);
+    received(piece.value.length);
   }
+  return new Blob(pieces);
+}
+
+async function ask(path, request) {
+  const response = await send(path, request);
+  const document = await lostIfBroken(response.json());
   const id = response.headers.get("x-feedback-id");
   if (id) feedbackIds.set(document, id);
   if (response.ok) return document;
-  const { code, message } = document.error ?? {};
-  throw new Trouble(explain(response.status, message), {
+  throw refusal(response, document);
+}
+
+function send(path, { headers = {}, ...request }) {
+  const key = sessionStorage.getItem(KEY);
+  const sent = fetch(path, { ...request, headers: key ? { ...headers, "x-api-key": key } : headers });
+  return sent.catch(trouble("The service cannot be reached."));
+}
+
+const lostIfBroken = (received) => received.catch(trouble("The connection was lost during the answer."));
+
+function trouble(message) {
+  return (error) => { throw error.name === "AbortError" ? error : new Trouble(message); };
+}
+
+function refusal(response, { error: { code, message } = {} }) {
+  return new Trouble(explain(response.status, message), {
     status: response.status,
     code,
     retryAfter: Number(response.headers.get("retry-after")),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from secrets import token_bytes
 
+from sentiment_conv1d.service.downloads import Downloads
 from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.feedback.inbox import Inbox
 from sentiment_conv1d.service.feedback.rate import Rate
@@ -52,7 +53,11 @@ class Core:
         log = self._make_request_log(worker)
         dataplane = DataPlane(limits, batching, self.metrics, in_flight, self.models, log, ids)
         inbox = None if ids is None else self._make_inbox(worker, ids)
-        return ServiceState(settings, dataplane, self.models, Readiness(self.models), self.access, self.metrics, inbox)
+        downloads = Downloads(self.repository.read) if self.access.allows_downloads else None
+        readiness = Readiness(self.models)
+        return ServiceState(
+            settings, dataplane, self.models, readiness, self.access, self.metrics, inbox, downloads=downloads
+        )
 
     def _make_request_log(self, worker: int) -> RequestLog | None:
         settings = self.settings
