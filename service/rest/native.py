@@ -170,7 +170,7 @@ class ModelList(BaseModel):
 _MODEL = "application/octet-stream"
 
 
-class _Download(InPieces):
+class Download(InPieces):
     """A response that shares a file with all others, and counts as one of its readers until it is sent."""
 
     def __init__(self, file: TextGraphFile) -> None:
@@ -348,7 +348,7 @@ def _decided_body(classifier: Classifier, prediction: Prediction, body: Decision
 async def _respond_with(request: Request, name: str, version: str = "") -> Response:
     state = state_of(request)
     file = await state.find_text_graph(state.models.get(name, version).manifest)
-    return revalidated(request, _Download(file))
+    return revalidated(request, Download(file))
 
 
 def _description(state: ServiceState, classifier: Classifier) -> ModelDescription:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from sentiment_conv1d.export.checks.text_graph import open_text_graph
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.graphs.text.file import text_graph
+from sentiment_conv1d.server.errors import ClientDisconnected
+from sentiment_conv1d.server.http.asgi import PIECE_BYTES
+from sentiment_conv1d.service.downloads import TextGraphFile
+from sentiment_conv1d.service.rest.native import Download
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from tests.processes import MODEL_REPOSITORY, ServerProcess, eventually
@@ -46,6 +52,21 @@ def test_tag(server: ServerProcess) -> None:
         again = server.client.get(PATH, headers={"if-none-match": known})
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
     assert server.client.get(PATH, headers={"if-none-match": '"other"'}).status_code == 200
+
+
+def test_reader() -> None:
+    """A download counts as a reader of its file until it is sent or broken off."""
+    file = TextGraphFile(bytes(3 * PIECE_BYTES), "digest")
+    readers = []
+
+    async def send(message: Any) -> None:
+        readers.append(file.readers)
+        if len(readers) == 3:
+            raise ClientDisconnected
+
+    with pytest.raises(ClientDisconnected):
+        asyncio.run(Download(file)({"type": "http"}, cast(Any, None), send))
+    assert (readers, file.readers) == ([1, 1, 1], 0)
 
 
 def test_client_that_disconnects(server: ServerProcess) -> None:
