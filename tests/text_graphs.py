@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +67,9 @@ VOCABULARIES: dict[str, Callable[[], Tokenizer]] = {
     ),
 }
 
+#: The number of texts that a file answers.
+_TEXTS = 5000
+
 NAMES = ["accurate", "imdb-cnn", "imdb-cnn-8bit", "reviews", *VOCABULARIES]
 
 
@@ -85,7 +89,7 @@ class Case(NamedTuple):
 
 
 def case(name: str, folder: Path) -> Case:
-    """Write the file of a shipped model or a vocabulary, to answer generated reviews and all odd texts.
+    """Write the file of a shipped model or a vocabulary, to answer odd texts, reviews and many of their passages.
 
     The runtimes of JavaScript end a text at a zero character, so no text has one.
     """
@@ -93,9 +97,17 @@ def case(name: str, folder: Path) -> Case:
     file = folder / "text.onnx"
     file.write_bytes(text_graph(artifact))
     texts = [text.replace("\0", "") for text in (*reviews(60, 3), *odd_texts(artifact))]
+    texts.extend(islice(_passages(), _TEXTS - len(texts)))
     answers = Classifier(artifact).predict(texts)
     probabilities = np.array([each.probabilities for each in answers])
     return Case(file, texts, [each.label for each in answers], probabilities)
+
+
+def _passages() -> Iterator[str]:
+    """Yield passages of 1 to 30 words of generated reviews."""
+    words, sizes = iter(" ".join(reviews(400, 4)).split(" ")), cycle(range(1, 31))
+    while passage := " ".join(islice(words, next(sizes))):
+        yield passage
 
 
 def artifact_of(name: str, folder: Path) -> Artifact:

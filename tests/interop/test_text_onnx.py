@@ -6,8 +6,9 @@ import gzip
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -75,25 +76,25 @@ def check(compared: Case, answers: list[dict[str, list[str]]]) -> None:
     compared.check(labels, numbers.reshape(compared.probabilities.shape))
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_node(runtime: str, compared: Case) -> None:
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_node(name: str, compared: Case) -> None:
     """Both runtimes of Node give the labels and probabilities of the service."""
-    needed(programs.NODE_MODULES / runtime)
+    needed(programs.NODE_MODULES / name)
     program = programs.node(HERE / "node/text.js")
     lines = "".join(json.dumps(batch) + "\n" for batch in batches(compared.texts))
     finished = subprocess.run(
-        [*program, runtime, compared.file], input=lines, stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=True
+        [*program, name, compared.file], input=lines, stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=True
     )
     check(compared, list(map(json.loads, finished.stdout.splitlines())))
 
 
-def opened(browser: Browser, file: Path, html: str) -> Page:
-    """Open a page beside the files of onnxruntime-web and a text.onnx, without a server and without another host."""
+def opened(browser: Browser, files: Mapping[str, Path], html: str) -> Page:
+    """Open a page beside the files of onnxruntime-web and others, without a server and without another host."""
     needed(WEB)
 
     def answer(route: Route) -> None:
         name = route.request.url.rpartition("/")[2] or "index.html"
-        body = html.encode() if name == "index.html" else (file if name == file.name else WEB / name).read_bytes()
+        body = html.encode() if name == "index.html" else files.get(name, WEB / name).read_bytes()
         headers = {"content-type": TYPES[Path(name).suffix], "content-security-policy": POLICY}
         route.fulfill(status=200, headers=headers, body=body)
 
@@ -113,24 +114,40 @@ RUN = """async (batches) => {
     const { label, probabilities } = await session.run({ text: new ort.Tensor("string", texts, [texts.length]) });
     answers.push({ label: label.data, probabilities: Array.from(probabilities.data) });
   }
+  await session.release();
   return answers;
 }"""
 
 
-def test_chromium(compared: Case, browser: Browser) -> None:
-    """onnxruntime-web gives the labels and probabilities of the service in a browser, under a strict policy."""
-    page = opened(browser, compared.file, "<!doctype html>")
-    check(compared, page.evaluate(RUN, list(batches(compared.texts))))
+class RuntimePage(NamedTuple):
+    """A page that has loaded onnxruntime-web, which takes seconds, and the files beside it."""
+
+    page: Page
+    files: dict[str, Path]
+
+
+@pytest.fixture(scope="module")
+def runtime(browser: Browser) -> Iterator[RuntimePage]:
+    """Open a page for all files."""
+    files: dict[str, Path] = {}
+    page = opened(browser, files, "<!doctype html>")
+    yield RuntimePage(page, files)
     page.close()
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_node_example(runtime: str, tmp_path: Path) -> None:
+def test_chromium(compared: Case, runtime: RuntimePage) -> None:
+    """onnxruntime-web gives the labels and probabilities of the service in a browser, under a strict policy."""
+    runtime.files["text.onnx"] = compared.file
+    check(compared, runtime.page.evaluate(RUN, list(batches(compared.texts))))
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_node_example(name: str, tmp_path: Path) -> None:
     """The example for Node on the page prints the labels of the page."""
-    needed(programs.NODE_MODULES / runtime)
+    needed(programs.NODE_MODULES / name)
     write_file(tmp_path)
     program, printed = example("js")
-    (tmp_path / "predict.js").write_text(program.replace("onnxruntime-node", runtime))
+    (tmp_path / "predict.js").write_text(program.replace("onnxruntime-node", name))
     environment = programs.environment(NODE_PATH=str(programs.NODE_MODULES))
     finished = subprocess.run(
         programs.node(tmp_path / "predict.js"),
@@ -148,7 +165,7 @@ def test_browser_example(tmp_path: Path, browser: Browser) -> None:
     """The example for browsers shows the label of the page, with the files that the page lists."""
     write_file(tmp_path)
     program, printed = example("html")
-    page = opened(browser, tmp_path / "text.onnx", program)
+    page = opened(browser, {"text.onnx": tmp_path / "text.onnx"}, program)
     expect(page).to_have_title(printed)
     assert all((WEB / name).is_file() for name in re.findall(r"`(ort[\w.-]+)`", PAGE))
     page.close()
