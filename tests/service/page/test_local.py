@@ -233,7 +233,7 @@ def test_failures(open_page: Open, tmp_path: Path) -> None:
     folder = shipped_copy(tmp_path)
     content = text_graph(read_artifact(folder))
     with ServerProcess("--workers", "1", "--watch-interval", "0", repository=tmp_path) as server:
-        opened = open_page(server)
+        opened = open_page(server, viewport=PHONE)
         page = opened.page
         shutil.rmtree(folder)
         page.get_by_role("button", name="Run in this browser").click()
@@ -244,7 +244,9 @@ def test_failures(open_page: Open, tmp_path: Path) -> None:
         accessible(page)
         before = len(opened.requests)
         page.get_by_label("Your text").fill("awful, not for the service")
+        page.route("**/*.mjs", lambda route: route.abort())
         answers: list[tuple[Callable[[Route], None], str]] = [
+            (lambda route: route.fulfill(body=content), "^The model cannot run in this browser: .*ort.*mjs$"),
             (lambda route: route.abort(), "^The service cannot be reached.$"),
             (lambda route: route.fulfill(body=b"no graph"), "^The model cannot run in this browser: "),
             (lambda route: route.fulfill(body=content), "^$"),
@@ -253,6 +255,8 @@ def test_failures(open_page: Open, tmp_path: Path) -> None:
             page.route("**/text.onnx", answer)
             again.click()
             expect(trouble).to_have_text(re.compile(message))
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            page.unroute("**/*.mjs")
         expect(page.locator("#local-note")).to_have_text(ANSWERED)
         expect(page.locator("#label")).to_have_text("negative")
         assert not [path for path in paths(opened, before) if "runtime" not in path and not path.endswith(".onnx")]
