@@ -8,18 +8,6 @@ from hypothesis import settings
 # These tests need programs of other languages, and Ray. `make interop` and `make test-ray` select their folders.
 collect_ignore = ["interop", "cluster/on_ray"]
 
-#: Tests whose coverage is not measured: other tests run the same lines of the measured packages, and the tracer would
-#: double the time that these tests spend in Keras, Hypothesis and Playwright.
-_UNMEASURED = (
-    "benchmarks",
-    "export/test_classic_examples.py",
-    "export/zoo",
-    "fuzz",
-    "model/evaluation/test_report_in_chromium.py",
-    "service/page",
-    "service/test_oip_property.py",
-)
-
 #: Files that take longest, the longest first. They start first, because a parallel run would otherwise end with one
 #: process that still works on one of them.
 _LONGEST = (
@@ -50,10 +38,6 @@ settings.load_profile("project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the longest files to the front, and exclude tests from the coverage."""
+    """Sort the longest files to the front."""
     ranks = {str(Path(__file__).parent / path): rank for rank, path in enumerate(_LONGEST)}
     items.sort(key=lambda item: ranks.get(str(item.path), len(ranks)))
-    for item in items:
-        path = item.path.relative_to(Path(__file__).parent)
-        if any(path.is_relative_to(each) for each in _UNMEASURED):
-            item.add_marker("no_cover")

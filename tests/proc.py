@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -10,11 +12,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.processes import eventually
+
 
 def children(pid: int) -> list[int]:
     """Return the running children of a process, which are the workers of a service."""
     path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in path.read_text().split()]
+
+
+def kill_children(pid: int) -> None:
+    """Kill all children of a process, and wait until it has noticed. Before that, they could take connections along."""
+    killed = children(pid)
+    for child in killed:
+        os.kill(child, signal.SIGKILL)
+    eventually(lambda: not set(killed) & set(children(pid)))
 
 
 def established(port: int) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.service.settings import read_settings
-from tests.processes import PATIENCE, PROJECT, ServerProcess
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 
 PAGE = (PROJECT / "docs" / "clients.md").read_text()
 
@@ -42,7 +42,7 @@ def variables(container: str) -> dict[str, Any]:
 def page_server() -> Iterator[ServerProcess]:
     """Serve the shipped model at the routes of the page's containers, on free ports."""
     routes = {name: value for each in CONTAINERS for name, value in variables(each).items() if name.endswith("_ROUTE")}
-    with ServerProcess(default_model=None, **routes) as server:
+    with ServerProcess(repository=MODEL_REPOSITORY, default_model=None, **routes) as server:
         yield server
 
 
@@ -112,5 +112,5 @@ def test_containers_start(container: str) -> None:
     first = re.search(r"^\$ (.*)\n(.*)", below, re.MULTILINE)
     assert first is not None
     flags = ("--no-grpc",) if settings.get("SENTIMENT_GRPC") == "false" else ()
-    with ServerProcess(*flags, default_model=None, **settings) as server:
+    with ServerProcess(*flags, repository=MODEL_REPOSITORY, default_model=None, **settings) as server:
         test_commands(server, *first.groups())

@@ -22,7 +22,7 @@ from sentiment_conv1d.export.__main__ import parser as export_command
 from sentiment_conv1d.export.conversion.command import parser as convert_command
 from sentiment_conv1d.model.command_line import parser as training_commands
 from sentiment_conv1d.service.__main__ import parser as service_commands
-from tests.processes import PROJECT, ServerProcess, run
+from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, run
 from tests.rounding import rounded
 
 README = (PROJECT / "README.md").read_text()
@@ -38,7 +38,7 @@ REQUESTS = re.findall(r"^\$ (curl .*)\n(.*)$", README, re.MULTILINE)
 @pytest.fixture(scope="module")
 def readme_server() -> Iterator[httpx.Client]:
     """Serve the shipped model."""
-    with ServerProcess(default_model=None) as server:
+    with ServerProcess(repository=MODEL_REPOSITORY, default_model=None) as server:
         yield server.client
 
 

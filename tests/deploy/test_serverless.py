@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.deploy import serverless
-from tests.processes import PATIENCE, PROJECT, ServerProcess, free_port
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, free_port
 
 #: The settings that the page recommends.
 [BLOCK] = re.findall(
@@ -52,7 +52,7 @@ def service() -> Iterator[ServerProcess]:
     command = shlex.join([*LIMITED, "env", *variables, sys.executable, "-m", "service", "serve"])
     # The shell drops the flags that the harness adds.
     prefix = shlex.join(["sh", "-c", f"exec {command}"])
-    with ServerProcess("--no-grpc", prefix=prefix, default_model=None) as server:
+    with ServerProcess("--no-grpc", prefix=prefix, repository=MODEL_REPOSITORY, default_model=None) as server:
         assert server.port == port
         yield server
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop import programs
-from tests.processes import PATIENCE, PROJECT, ServerProcess
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 from tests.programs import find
 from tests.test_clients_page import PAGE, here, rounded
 
@@ -18,7 +18,7 @@ from tests.test_clients_page import PAGE, here, rounded
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
     """Serve the shipped models as `make serve` does, because the page shows the answers of the default model."""
-    with ServerProcess(default_model=None) as process:
+    with ServerProcess(repository=MODEL_REPOSITORY, default_model=None) as process:
         yield process
 
 

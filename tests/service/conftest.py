@@ -28,8 +28,8 @@ with mock.patch.object(descriptor_pool, "Default", return_value=descriptor_pool.
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """Serve the shipped model with default settings and administration, for tests that change nothing."""
-    with ServerProcess("--admin", "open") as process:
+    """Serve the shipped models with default settings and administration, for tests that change nothing."""
+    with ServerProcess("--admin", "open", repository=MODEL_REPOSITORY) as process:
         yield process
 
 

@@ -16,10 +16,10 @@ from loadtest.stubs import SentimentStub
 from sentiment_conv1d.model.manifest import GRAPH_FILE
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from tests.faults.services import damage
+from tests.proc import kill_children
 from tests.processes import ServerProcess, run
 from tests.service.artifacts import publish_strength
 from tests.service.grpc.channels import connect, refused
-from tests.service.models.test_reconciler import replace_workers
 from tests.service.process.test_supervisor import versions
 from tests.service.telemetry.test_metrics import metric
 
@@ -75,7 +75,7 @@ def test_damaged_version(repository: Path) -> None:
             assert versions(server, 8) == {"503": 8}
             ready = server.client.get("/readyz")
             assert (ready.status_code, ready.json()["error"]["message"]) == (503, REASON)
-            replace_workers(server)
+            kill_children(server.process.pid)
         for path, body in UNVERSIONED.items():
             answer = server.client.post(path, json=body)
             assert answer.status_code == 503 and REASON in answer.text, path
@@ -101,7 +101,7 @@ def test_rules_that_need_no_missing_version(repository: Path) -> None:
     with ServerProcess(*FLAGS, *STABLE, repository=repository) as server:
         server.client.post(ROUTE, json={"labels": {"stable": 2}}).raise_for_status()
         assert versions(server, 8) == {"2": 8}
-        replace_workers(server)
+        kill_children(server.process.pid)
         assert versions(server, 8) == {"2": 8}
         assert server.client.get("/readyz").status_code == 200
 
@@ -111,7 +111,7 @@ def test_removed_version(server: ServerProcess, repository: Path) -> None:
     shutil.rmtree(repository / "tickets" / "1")
     server.wait_for_log("holds no version 1 of 'tickets' any more; it stays for the split")
     assert versions(server, 8) == {"1": 8}
-    replace_workers(server)
+    kill_children(server.process.pid)
     assert versions(server, 8) == {"1": 8}
     server.client.post(ROUTE, json={"labels": {"stable": 3}}).raise_for_status()
     assert versions(server, 8) == {"3": 8}

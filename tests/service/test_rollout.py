@@ -17,11 +17,11 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos import sentiment_pb2 as pb
+from tests.proc import kill_children
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.artifacts import probabilities, publish_strength
 from tests.service.callers import Callers
 from tests.service.grpc.channels import connect
-from tests.service.models.test_reconciler import replace_workers
 from tests.service.process.test_supervisor import versions
 from tests.service.telemetry.test_metrics import metric, series, value
 
@@ -208,7 +208,7 @@ def test_rollout(server: ServerProcess, repository: Path) -> None:
     assert metric(server, "sentiment_shadow_texts_total", version="2", label="other") == 0
     assert 0 < difference < texts
 
-    replace_workers(server)
+    kill_children(server.process.pid)
     assert versions(server, 8) == {"1": 8}, "workers that are started later know the rules"
 
 

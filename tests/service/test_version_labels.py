@@ -14,10 +14,10 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
+from tests.proc import kill_children
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_strength
 from tests.service.grpc.channels import connect
-from tests.service.models.test_reconciler import replace_workers
 
 TENSOR = {"name": "text", "datatype": "BYTES", "shape": [1, 1], "data": ["praise"]}
 
@@ -154,7 +154,7 @@ def check_administration(server: ServerProcess) -> None:
     answer = server.client.post(route, json={"labels": {"stable": 3}})
     assert (answer.status_code, answer.json()["labels"]) == (200, {"stable": 3})
     assert [typed(server, "stable") for _ in range(8)] == ["3"] * 8
-    replace_workers(server)
+    kill_children(server.process.pid)
     assert server.client.post(route).json()["labels"] == {"stable": 3}
     assert [typed(server, "stable") for _ in range(8)] == ["3"] * 8
 

@@ -24,7 +24,7 @@ from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
-from tests.proc import children, connections
+from tests.proc import children, connections, kill_children
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, endless_graph, probabilities, publish_strength, publish_table
 from tests.service.callers import Callers
@@ -282,19 +282,11 @@ def test_versions_come_and_go_under_traffic(server: ServerProcess, repository: P
         traffic.flow()
     assert not traffic.faults
     assert set(traffic.seen) == {1, 2, 3, 4}
-    replace_workers(server)
+    kill_children(server.process.pid)
     assert versions(server, 8) == {"3": 8}, "workers that are forked later serve the same"
     assert snapshots(server.process.pid) == 1, "of what is served and came later"
     eventually(lambda: [snapshots(pid) for pid in children(server.process.pid)] == [0, 0])
     assert gauge(server) == {("calls", "1", "ready", ""), ("tickets", "3", "ready", "")}
-
-
-def replace_workers(server: ServerProcess) -> None:
-    """Kill all workers, and wait until the supervisor has noticed."""
-    workers = set(children(server.process.pid))
-    for pid in workers:
-        os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not workers & set(children(server.process.pid)))
 
 
 def snapshots(pid: int) -> int:
@@ -482,7 +474,7 @@ def test_deleted_models(server: ServerProcess, repository: Path) -> None:
     eventually(lambda: asked(server, "calls") == {"404": 8})
     eventually(lambda: asked(server, "others") == {"1": 8})
     assert asked(server, "") == {"1": 8} and server.client.get("/readyz").status_code == 200
-    replace_workers(server)
+    kill_children(server.process.pid)
     assert asked(server, "") == asked(server, "others") == {"1": 8}, "what was read once is not read again"
     publish_strength(repository, strength(7))
 
@@ -602,7 +594,7 @@ def test_workers_that_open_for_themselves(repository: Path, tmp_path: Path) -> N
     with ServerProcess(*flags, repository=repository, **variables) as server:
         assert not [line for line in server.log if "which is not served" in line]
         shutil.rmtree(repository / "tickets")
-        replace_workers(server)
+        kill_children(server.process.pid)
         assert versions(server, 4) == {"1": 4}
 
 

@@ -286,7 +286,7 @@ def test_automatic_provider_without_cuda() -> None:
 
 def test_cpu_asked_for_needs_no_reason() -> None:
     """With the CPU requested, the log only says what is served, whether by the native operator, and where."""
-    with ServerProcess("--execution-provider", "cpu", default_model=None) as process:
+    with ServerProcess("--execution-provider", "cpu", repository=MODEL_REPOSITORY, default_model=None) as process:
         repository, default, *serving, listening_grpc, listening = process.log
         assert f"the model repository is {MODEL_REPOSITORY}" in repository
         assert "the default model is reviews; --default-model (SENTIMENT_DEFAULT_MODEL) chooses another" in default
@@ -299,7 +299,7 @@ def test_cpu_asked_for_needs_no_reason() -> None:
 
 def test_native_operator_turned_off() -> None:
     """`--no-native-operator` serves with ONNX Runtime's own operators, and the log says so."""
-    with ServerProcess("--no-native-operator") as process:
+    with ServerProcess("--no-native-operator", repository=MODEL_REPOSITORY) as process:
         serving = [line for line in process.log if "serving" in line]
         assert len(serving) == len(list(MODEL_REPOSITORY.iterdir()))
         assert all("operator=it is turned off" in line for line in serving)

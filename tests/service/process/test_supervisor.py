@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.proc import children, connections, established, sockets
+from tests.proc import children, connections, established, kill_children, sockets
 from tests.processes import PATIENCE, ServerProcess, eventually, pause, run
 from tests.service.artifacts import endless_graph, publish_table
 from tests.service.telemetry.test_metrics import series, value
@@ -168,8 +168,7 @@ def test_killed_workers_that_are_stopped_or_starting() -> None:
 
 def test_all_workers_killed(four: ServerProcess) -> None:
     """If all workers die, connections wait and the new workers answer them."""
-    for pid in children(four.process.pid):
-        os.kill(pid, signal.SIGKILL)
+    kill_children(four.process.pid)
     assert versions(four, 8) == {"1": 8}
 
 
@@ -282,9 +281,7 @@ def test_a_new_version_is_loaded_by_every_worker(tables: ServerProcess, tmp_path
     assert tables.client.post("/v2/repository/models/tickets/load").status_code == 200
     assert versions(tables, 6) == {"2": 6}
 
-    old = set(children(tables.process.pid))
-    for pid in old:
-        os.kill(pid, signal.SIGKILL)
+    kill_children(tables.process.pid)
     assert versions(tables, 6) == {"2": 6}
 
     assert tables.client.post("/v2/repository/models/tickets/unload").status_code == 200

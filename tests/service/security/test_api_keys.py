@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -26,7 +24,7 @@ from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.security.api_keys import Access, ApiKeys
 from sentiment_conv1d.service.settings import Settings
-from tests.proc import children
+from tests.proc import kill_children
 from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.grpc.channels import connect, refused
 from tests.service.rest.raw import Connection, request
@@ -325,9 +323,7 @@ def test_keys_change(tmp_path: Path) -> None:
         assert (statuses(server, FIRST), statuses(server, SECOND)) == ({401}, {200})
         put(file, FIRST)
         eventually(lambda: (statuses(server, FIRST), statuses(server, SECOND)) == ({200}, {401}))
-        for worker in children(server.process.pid):
-            os.kill(worker, signal.SIGKILL)
-        eventually(lambda: len([line for line in server.log if "is replaced" in line]) == 2)
+        kill_children(server.process.pid)
         assert (statuses(server, FIRST), statuses(server, SECOND)) == ({200}, {401}), "new workers read the new file"
     for secret in (FIRST, SECOND, ADMIN, OTHER_ADMIN, "short"):
         assert secret not in "".join(server.log)
