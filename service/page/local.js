@@ -85,7 +85,7 @@ async function load() {
     const loaded = await open(model, signal);
     if (signal.aborted) return loaded.release();
     session = loaded;
-    show("This model runs in this browser. What you type here is not sent.");
+    show("This model runs in this browser. What you type here is not sent. It gives every text a label, also if it knows none of the words.");
     answer();
   } catch (error) {
     if (signal.aborted) return;

@@ -62,10 +62,10 @@ def test_schema(document: dict[str, Any]) -> None:
 
 
 def test_subject(document: dict[str, Any]) -> None:
-    """The document describes this project and its license."""
+    """The document describes this project and its licenses."""
     subject = document["metadata"]["component"]
     assert (subject["name"], subject["type"]) == ("sentiment-conv1d", "application")
-    assert [each["license"]["id"] for each in subject["licenses"]] == ["Apache-2.0"]
+    assert [each["expression"] for each in subject["licenses"]] == ["Apache-2.0 AND MIT"]
 
 
 def test_packages(document: dict[str, Any]) -> None:

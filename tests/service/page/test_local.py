@@ -88,7 +88,7 @@ def test_answers(open_page: Open, server: ServerProcess) -> None:
     before = len(opened.requests)
     note = run_here(page)
     expect(note).to_contain_text("The service gave the same answer.")
-    expect(page.locator("#local-said")).to_have_text("This model runs in this browser. What you type here is not sent.")
+    expect(page.locator("#local-said")).to_contain_text("What you type here is not sent. It gives every text a label")
     texts, found = [], []
     for text in TEXTS:
         type_text(page, text)
