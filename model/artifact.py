@@ -88,6 +88,11 @@ def read_contents(path: Path) -> dict[str, bytes]:
     """Read every file of an artifact without checking it; returns the bytes by file name. Raises `ArtifactError`."""
     if not path.is_dir():
         raise ArtifactError(f"{path}: there is no such artifact folder", "incomplete")
+    if not (path / MANIFEST_FILE).exists():
+        versions = [int(each.name) for each in path.glob("*") if is_version(each.name)]
+        if versions:
+            newest = path / str(max(versions))
+            raise ArtifactError(f"{path}: is a model; name one of its versions, such as {newest}", "incomplete")
     return {name: _read(path / name) for name in FILES}
 
 

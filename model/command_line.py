@@ -16,6 +16,10 @@ from sentiment_conv1d.model.data.flags import SOURCES, add_feedback_flags, add_r
 _NO_FLAG = {"labels", "convolutions", "mixture"}
 
 
+#: What `evaluate` and `compare` measure.
+_RUN = "a run folder, or an artifact: REPOSITORY/NAME/VERSION, or NAME/VERSION in the default model repository"
+
+
 def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = Parser(prog=prog, description="Train and evaluate the Conv1D text classifier.")
@@ -76,8 +80,7 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
         type=local_path,
         nargs="?",
         metavar="RUN",
-        help="a run folder, or an artifact REPOSITORY/NAME/VERSION; without it, --feedback tells how often each served "
-        "version was right",
+        help=f"{_RUN}; without it, --feedback tells how often each served version was right",
     )
     add_sources(evaluate, "--data", f"data to measure on: {SOURCES}", default=[])
     add_feedback_flags(evaluate, "the feedback log of a service: a folder or files")
@@ -91,9 +94,7 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     )
 
     compare = commands.add_parser("compare", help="measure two runs or artifacts on the same labelled texts")
-    compare.add_argument(
-        "models", type=local_path, nargs=2, metavar="RUN", help="a run folder, or an artifact REPOSITORY/NAME/VERSION"
-    )
+    compare.add_argument("models", type=local_path, nargs=2, metavar="RUN", help=_RUN)
     add_sources(compare, "--data", f"data to measure on: {SOURCES}", required=True)
     add_reading_flags(compare)
     _add_segments(compare)

@@ -11,6 +11,7 @@ import onnxruntime
 from tqdm import tqdm
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError, read_artifact
+from sentiment_conv1d.model.commands.default_repository import find_artifact
 from sentiment_conv1d.model.data import Examples, TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids, answers_in_batches
@@ -32,7 +33,11 @@ class Candidate:
 
 
 def open_candidate(path: Path) -> Candidate:
-    """Open a run folder, or an artifact `<repository>/<name>/<version>`. Raises `RunError` or `ArtifactError`."""
+    """Open a run folder, or an artifact: `<repository>/<name>/<version>`, or `<name>/<version>` in the default one.
+
+    Raises `RunError` or `ArtifactError`.
+    """
+    path = find_artifact(path)
     if (path / MANIFEST_FILE).is_file():
         artifact = read_artifact(path)
         labels, decision = artifact.manifest.labels, artifact.manifest.decision

@@ -195,6 +195,13 @@ def test_damaged_files(tiny: Path, file: str) -> None:
         read_artifact(tiny)
 
 
+def test_model_in_place_of_a_version(tiny: Path) -> None:
+    """The folder of a model is no artifact, and the error names its newest version."""
+    tiny.with_name("10").mkdir()
+    with pytest.raises(ArtifactError, match=f"^{tiny.parent}: is a model; name one of its versions, such as .*/10$"):
+        read_artifact(tiny.parent)
+
+
 def test_missing_folder(tmp_path: Path) -> None:
     """The error contains the path."""
     with pytest.raises(ArtifactError, match="nowhere: there is no such artifact folder"):

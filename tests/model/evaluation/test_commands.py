@@ -68,6 +68,13 @@ def test_evaluation_of_an_artifact(shops: Path, capsys: pytest.CaptureFixture[st
     assert sorted(Path(ARTIFACTS[0]).iterdir()) == before
 
 
+def test_evaluation_of_a_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """NAME/VERSION is an artifact of the default repository, as for other commands."""
+    (tmp_path / "reviews.csv").write_text("text,label\ngood,positive\nbad,negative\n")
+    assert main(["evaluate", "imdb-cnn/1", "--data", str(tmp_path / "reviews.csv")]) == 0
+    assert capsys.readouterr().out.startswith("measured on 2 reviews of reviews.csv")
+
+
 def test_comparison_of_artifacts(shops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`compare` measures two artifacts on the same texts, and writes those with different predictions."""
     differences = tmp_path / "differences.jsonl"
