@@ -7,13 +7,14 @@ is in its sample and it contains texts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.data.rows import Row
 from sentiment_conv1d.model.data.sources import Part
 from sentiment_conv1d.model.tables.logs import LogError, Version, log_lines, version_of
@@ -50,7 +51,7 @@ class FeedbackLog(NamedTuple):
         return ((version, texts[version], right[version]) for version in sorted(texts))
 
 
-def read_feedback(paths: Iterable[Path]) -> FeedbackLog:
+def read_feedback(paths: Sequence[Path]) -> FeedbackLog:
     """Read files of JSON lines, and the files `feedback-*` in folders. Raises `LogError`, also if there is none.
 
     Of several feedbacks on a text, the last one counts. A line that is no feedback is skipped and counted.
@@ -67,7 +68,7 @@ def read_feedback(paths: Iterable[Path]) -> FeedbackLog:
         else:
             given[key] = max(new, given.get(key, new), key=lambda each: each.time)
     if not given:
-        raise LogError("the feedback log contains no feedback")
+        raise LogError(f"{', '.join(map(str, paths))}: no feedback in {counted(unreadable, 'line')}")
     return FeedbackLog(given, unreadable)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from time import time_ns
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded, RequestError, TooLarge, Unavailable
 from sentiment_conv1d.service.errors import Invalid, NotFound
@@ -119,7 +120,8 @@ class Inbox:
     def _check(self, feedback: Feedback, answered: Answered, manifest: Manifest) -> str:
         """Return the label that was predicted for the text."""
         if feedback.index >= answered.texts:
-            raise self._refusal("invalid", Invalid(f"index: {feedback.index}; the request had {answered.texts} texts"))
+            texts = counted(answered.texts, "text")
+            raise self._refusal("invalid", Invalid(f"index: {feedback.index}; the request had {texts}"))
         if feedback.label not in manifest.labels:
             labels = ", ".join(manifest.labels)
             raise self._refusal("invalid", Invalid(f"label: {manifest.name} has the labels {labels}"))

@@ -161,7 +161,7 @@ UNKNOWN = "is not the X-Feedback-ID of an answer of this service"
         ({"request_id": "5f1c2d9a0000002a"}, 404, "unknown_id", f"request_id: '5f1c2d9a0000002a' {UNKNOWN}"),
         ({"request_id": "\n" * 10**6}, 404, "unknown_id", f"request_id: {chr(10) * 40!r} {UNKNOWN}"),
         ({"label": "Negative"}, 422, "invalid", "label: imdb-cnn has the labels negative, positive"),
-        ({"index": 1}, 422, "invalid", "index: 1; the request had 1 texts"),
+        ({"index": 1}, 422, "invalid", "index: 1; the request had 1 text"),
         ({"comment": "\N{EURO SIGN}" * 1366}, 413, "invalid", "comment: 4098 bytes; the limit is 4096"),
         ({"label": None}, 422, None, "label: Input should be a valid string"),
         ({"index": -1}, 422, None, "index: Input should be greater than or equal to 0"),
