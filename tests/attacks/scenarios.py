@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.processes import ServerProcess
+from tests.processes import MODEL_REPOSITORY, ServerProcess
 
 #: The key of a server that requires one. Attackers have none.
 KEY = "a-key-of-the-attacked-service"
@@ -24,8 +24,8 @@ class Setup(NamedTuple):
     def start(self) -> ServerProcess:
         """Start a separate server."""
         if self.key is None:
-            return ServerProcess(*self.flags)
-        return ServerProcess(*self.flags, SENTIMENT_API_KEYS=self.key)
+            return ServerProcess(*self.flags, repository=MODEL_REPOSITORY)
+        return ServerProcess(*self.flags, repository=MODEL_REPOSITORY, SENTIMENT_API_KEYS=self.key)
 
 
 #: Attackers have no key.

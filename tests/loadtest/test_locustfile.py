@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from loadtest.traffic.requests import FORMS
-from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, free_port
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, environment, eventually, free_port
 
 #: The smallest number of users with which Locust starts at least one of every class, by their weights.
 USERS = 13
@@ -68,7 +68,10 @@ def start(page: httpx.Client, host: str, chosen: dict[str, str], users: dict[str
 
 def test_page() -> None:
     """The page offers every user class and every scenario, and runs the chosen one with the options of the page."""
-    with ServerProcess("--workers", "1") as server, page_of(server.url, f"127.0.0.1:{server.grpc_port}") as page:
+    with (
+        ServerProcess("--workers", "1", repository=MODEL_REPOSITORY) as server,
+        page_of(server.url, f"127.0.0.1:{server.grpc_port}") as page,
+    ):
         arguments = re.search(r"templateArgs = (\{.*\})", page.get("/").text)
         assert arguments is not None
         offered = json.loads(arguments[1])
@@ -84,7 +87,7 @@ def test_page() -> None:
 def test_headless_scenario(tmp_path: Path) -> None:
     """A scenario in a worker process of Locust covers all protocols without a failure, and ends by itself."""
     port = str(free_port())
-    with ServerProcess("--workers", "1") as server:
+    with ServerProcess("--workers", "1", repository=MODEL_REPOSITORY) as server:
         finished = subprocess.run(
             [
                 *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"),

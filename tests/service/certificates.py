@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.processes import ServerProcess
+from tests.processes import MODEL_REPOSITORY, ServerProcess
 
 _DAY = datetime.timedelta(days=1)
 
@@ -89,5 +89,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def secure(authority: Authority) -> Iterator[ServerProcess]:
     """Run a server with one worker and TLS on both ports."""
     certificate, key = authority.issue("server").pair
-    with ServerProcess("--workers", "1", "--tls-certificate", certificate, "--tls-key", key) as server:
+    flags = ("--workers", "1", "--tls-certificate", certificate, "--tls-key", key)
+    with ServerProcess(*flags, repository=MODEL_REPOSITORY) as server:
         yield server
