@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from tests.proc import Peak, children, proportional_megabytes
-from tests.processes import PATIENCE, ServerProcess
+from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess
 from tests.service.rest.raw import Connection, request
 
 GOOD = b'{"text": "A great film."}'
@@ -33,7 +33,7 @@ def assert_works(server: ServerProcess) -> None:
 def test_large_requests_fit_into_the_shipped_limit() -> None:
     """80 callers with 8 MB each are answered or refused by two workers within 1 GiB, and no worker is replaced."""
     body = json.dumps({"texts": ["a great film " * 630] * 1000}).encode()
-    with ServerProcess("--workers", "2") as server, memory_peak(server) as peak:
+    with ServerProcess("--workers", "2", repository=MODEL_REPOSITORY) as server, memory_peak(server) as peak:
         workers = children(server.process.pid)
 
         def call(_: int) -> list[int]:
