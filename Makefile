@@ -342,7 +342,7 @@ $(VENV)/image/.installed: requirements/tracing.txt | $(VENV)/bin/python
 # Programs that tests start. They are only unpacked, because Debian's Prometheus would run as a service. Without Debian
 # or a network, the tests that need these programs are skipped, or fail if CI is set.
 DEBIAN_PROGRAMS := docker-compose kubectl libatomic1 libjemalloc2 liblzf1 libseccomp2 libsystemd-shared prometheus promtool \
-	redis-server redis-tools systemd
+	docker-registry redis-server redis-tools systemd
 DOWNLOAD := apt-get --quiet --quiet --option APT::Sandbox::User=root download $(DEBIAN_PROGRAMS)
 
 $(VENV)/.programs: | $(VENV)/bin/python
