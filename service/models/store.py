@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
+from io import BytesIO
 from pathlib import Path
+from shutil import copyfileobj
 from typing import Any
 
 from sentiment_conv1d.model.artifact import is_version
@@ -25,9 +27,6 @@ _PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirecto
 
 #: The statuses of web servers that do not accept the credentials.
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-
-#: The bytes that are read together.
-_CHUNK = 1 << 20
 
 #: What stores call the properties of a file that change when it is written.
 _PROPERTIES = (
@@ -133,16 +132,35 @@ def read_file(system: Any, path: str) -> bytes | None:
 
 def read_at_most(system: Any, path: str, most: int) -> bytes | None:
     """Return the content of a file in a store, or its first `most + 1` bytes, or None if it does not exist."""
-    # A file of a web server asks for its size first, and takes every failure of that for a missing file.
-    options = {"block_size": 0, "size": 1} if "://" in path else {}
-    content = bytearray()
+    content = _Beginning(most + 1)
     try:
-        with system.open(path, "rb", **options) as file:
-            while chunk := file.read(min(_CHUNK, most + 1 - len(content))):
-                content += chunk
+        if "://" in path:  # `open` leaves a connection to a web server open if the file does not exist
+            with suppress(_Complete):
+                system.get_file(path, content)
+        else:
+            with system.open(path, "rb") as file, suppress(_Complete):
+                copyfileobj(file, content)
     except FileNotFoundError:
         return None
-    return bytes(content)
+    return content.getvalue()
+
+
+class _Complete(Exception):
+    """The beginning of a file has all of its bytes."""
+
+
+class _Beginning(BytesIO):
+    """Takes the first bytes of a file. Raises `_Complete` when it has them."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    def write(self, content: Any) -> int:
+        written = super().write(memoryview(content)[: self._size - self.tell()])
+        if self.tell() == self._size:
+            raise _Complete
+        return written
 
 
 def _status(error: Exception) -> int:
