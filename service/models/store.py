@@ -135,13 +135,14 @@ def read_at_most(system: Any, path: str, most: int) -> bytes | None:
     content = _Beginning(most + 1)
     try:
         if "://" in path:  # `open` leaves a connection to a web server open if the file does not exist
-            with suppress(_Complete):
-                system.get_file(path, content)
+            system.get_file(path, content)
         else:
-            with system.open(path, "rb") as file, suppress(_Complete):
+            with system.open(path, "rb") as file:
                 copyfileobj(file, content)
     except FileNotFoundError:
         return None
+    except _Complete:
+        pass
     return content.getvalue()
 
 

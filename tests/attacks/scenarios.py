@@ -23,9 +23,8 @@ class Setup(NamedTuple):
 
     def start(self) -> ServerProcess:
         """Start a separate server."""
-        if self.key is None:
-            return ServerProcess(*self.flags, repository=MODEL_REPOSITORY)
-        return ServerProcess(*self.flags, repository=MODEL_REPOSITORY, SENTIMENT_API_KEYS=self.key)
+        keys = {} if self.key is None else {"SENTIMENT_API_KEYS": self.key}
+        return ServerProcess(*self.flags, repository=MODEL_REPOSITORY, **keys)
 
 
 #: Attackers have no key.
