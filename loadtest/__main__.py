@@ -31,6 +31,7 @@ try:
     from loadtest.traffic import texts
     from loadtest.traffic.requests import FORMS, make_requests, parse_mix
     from loadtest.traffic.target import Endpoint, Target
+    from sentiment_conv1d.model.commands.parser import local_path
 except ModuleNotFoundError as error:
     print(f"error: {error.name} is missing: pip install --require-hashes -r requirements/loadtest.txt", file=sys.stderr)
     sys.exit(2)
@@ -61,7 +62,9 @@ def parser() -> argparse.ArgumentParser:
     target.add_argument("--model", default="reviews", help="name for the Open Inference Protocol (default: reviews)")
     target.add_argument("--workers", type=_count, help="number of worker processes of the started service")
     target.add_argument("--cores", type=_count, help="number of processors of a running service, for the rate per core")
-    target.add_argument("--ca", type=Path, metavar="FILE", help="certificates to trust for https and for gRPC over TLS")
+    target.add_argument(
+        "--ca", type=local_path, metavar="FILE", help="certificates to trust for https and gRPC over TLS"
+    )
 
     traffic = run.add_argument_group("what is sent", "The API key comes from the variable LOADTEST_API_KEY.")
     traffic.add_argument(
@@ -101,7 +104,9 @@ def parser() -> argparse.ArgumentParser:
     )
     steps.add_argument("--max-requests", type=_count, default=2_000_000, help="limit per step (default: 2,000,000)")
     steps.add_argument("--smoke", action="store_true", help="run a few very short steps to check that everything works")
-    steps.add_argument("--like", type=Path, metavar="REPORT", help="repeat the rates and steps of an earlier test")
+    steps.add_argument(
+        "--like", type=local_path, metavar="REPORT", help="repeat the rates and steps of an earlier test"
+    )
 
     results = run.add_argument_group("results")
     results.add_argument("--slo", help="objective such as 'p99<20ms,errors<0.1%%'; exit status 1 if it is missed")
@@ -112,12 +117,12 @@ def parser() -> argparse.ArgumentParser:
         help="of what the service runs on: reports the price of a million texts at the highest rate that meets --slo",
     )
     results.add_argument("--currency", help="the currency of the price, such as EUR")
-    results.add_argument("--out", type=Path, help="folder of the report (default: runs/loadtest-DATE-TIME)")
+    results.add_argument("--out", type=local_path, help="folder of the report (default: runs/loadtest-DATE-TIME)")
 
     compare = commands.add_parser("compare", help="compare two reports")
-    compare.add_argument("old", type=Path, help="report.json, or the folder that contains it")
-    compare.add_argument("new", type=Path)
-    compare.add_argument("--out", type=Path, help="folder of the comparison (default: NEW/comparison)")
+    compare.add_argument("old", type=local_path, help="report.json, or the folder that contains it")
+    compare.add_argument("new", type=local_path)
+    compare.add_argument("--out", type=local_path, help="folder of the comparison (default: NEW/comparison)")
     return top
 
 

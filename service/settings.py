@@ -22,6 +22,7 @@ from sentiment_conv1d.model.commands.default_repository import readable_reposito
 from sentiment_conv1d.model.commands.parser import suggestion
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.local_path import LocalPath
 from sentiment_conv1d.service.log_target import LogTarget
 from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
 from sentiment_conv1d.service.setting_names import ENVIRONMENT_PREFIX, flag, named, variable
@@ -62,7 +63,7 @@ class Settings(BaseModel):
         "the `remote` extra. If the working directory has no folder `model_repository`, the default is the shipped "
         "models.",
     )
-    model_cache: Path | None = Field(
+    model_cache: LocalPath = Field(
         None,
         description="Folder for the copies of models from URLs. None: `sentiment-conv1d` in `$XDG_CACHE_HOME`, which "
         "is `~/.cache` by default.",
@@ -115,19 +116,19 @@ class Settings(BaseModel):
         description="REST port; 0 chooses a free port and logs it.",
         json_schema_extra={"variables": ["AIP_HTTP_PORT", "PORT"]},
     )
-    uds: Path | None = Field(
+    uds: LocalPath = Field(
         None, description="Path of a Unix domain socket for REST, for its owner and group. None: the port."
     )
     grpc: bool = Field(True, description="Whether to serve gRPC.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 chooses a free port and logs it.")
-    grpc_uds: Path | None = Field(
+    grpc_uds: LocalPath = Field(
         None, description="Path of a Unix domain socket for gRPC, for its owner and group. None: the port."
     )
-    tls_certificate: Path | None = Field(
+    tls_certificate: LocalPath = Field(
         None, description="A PEM file with the server's certificate chain. REST and gRPC then accept only TLS."
     )
-    tls_key: Path | None = Field(None, description="A PEM file with the certificate's private key.")
-    tls_client_ca: Path | None = Field(
+    tls_key: LocalPath = Field(None, description="A PEM file with the certificate's private key.")
+    tls_client_ca: LocalPath = Field(
         None, description="A PEM file with authorities, one of which must have signed a caller's certificate."
     )
     cors_origins: str | None = Field(
@@ -187,7 +188,7 @@ class Settings(BaseModel):
         description="API keys, separated by commas. Callers must send one as `Authorization: Bearer` or `X-API-Key`. "
         "Prefer the environment or a file to the command line.",
     )
-    api_key_file: Path | None = Field(None, description="A file with one API key per line, read again when it changes.")
+    api_key_file: LocalPath = Field(None, description="A file with one API key per line, read again when it changes.")
     admin: Literal["off", "key", "open"] = Field(
         "off",
         description="Who can load, unload and route models. off: nobody. key: callers with an administration key. "
@@ -196,7 +197,7 @@ class Settings(BaseModel):
     admin_keys: SecretStr | None = Field(
         None, description="Administration keys, sent like API keys and valid where these are."
     )
-    admin_key_file: Path | None = Field(
+    admin_key_file: LocalPath = Field(
         None, description="A file with one administration key per line, read again when it changes."
     )
     open_health: bool = Field(
@@ -282,7 +283,6 @@ class Settings(BaseModel):
         description="Whether to send OpenTelemetry traces. The standard `OTEL_` variables configure the endpoint and "
         "the sampling. Needs the `tracing` extra.",
     )
-
     request_log: LogTarget | None = Field(
         None, description="Folder, or URL, for a sample of the requests with their predictions."
     )
@@ -296,7 +296,7 @@ class Settings(BaseModel):
         "without a value means on.",
         json_schema_extra={"bare": "on"},
     )
-    request_log_names: Path | None = Field(
+    request_log_names: LocalPath = Field(
         None, description="A file with one name per line, which `--request-log-texts mask` replaces."
     )
     request_log_bytes: int = Field(

@@ -284,6 +284,7 @@ SERVICE_LAYERS = (
         "fingerprint",
         "prediction",
         "setting_names",
+        "local_path",
         "log_target",
         "settings",
         "downloads",

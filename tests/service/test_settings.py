@@ -1,7 +1,8 @@
 """Settings: one field is one flag, one environment variable and one row of the documentation."""
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -209,6 +210,16 @@ def test_credentials_in_the_url_of_the_request_log() -> None:
     with pytest.raises(StartupError, match=r"^--request-log: must not contain a user name") as error:
         read_settings(flags("--request-log", "https://user:secret@sink/"), {})
     assert "secret" not in str(error.value)
+
+
+def test_url_in_place_of_a_path() -> None:
+    """Every file and folder must be on this machine. A URL would become a folder `s3:` in the working directory."""
+    names = [name for name, field in Settings.model_fields.items() if Path in get_args(field.annotation)]
+    assert "model_cache" in names
+    for name in names:
+        reason = f"^{variable(name)}: 's3://there' is a URL; a path on this machine is needed$"
+        with pytest.raises(StartupError, match=reason):
+            read_settings({}, {variable(name): "s3://there"})
 
 
 def test_batches_that_could_never_run() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.__main__ import parser as loadtest_parser
 from sentiment_conv1d.__main__ import GROUPS, main, parser
 from sentiment_conv1d.export.__main__ import parser as export_parser
 from sentiment_conv1d.export.conversion.command import parser as convert_parser
@@ -45,7 +46,7 @@ def test_url_in_place_of_a_path(command: str, capsys: pytest.CaptureFixture[str]
 
 def test_all_paths() -> None:
     """No flag takes a path without looking whether it is a URL."""
-    commands = [training_parser(), export_parser(), convert_parser(), service_parser()]
+    commands = [training_parser(), export_parser(), convert_parser(), service_parser(), loadtest_parser()]
     for command in commands:
         for action in command._actions:
             subcommands = action.choices.values() if isinstance(action, argparse._SubParsersAction) else ()
