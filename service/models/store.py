@@ -22,8 +22,8 @@ from sentiment_conv1d.service.errors import StartupError, TransientError
 
 _PASSWORD = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*@")
 
-#: The errors of file systems that do not pass by themselves.
-_PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
+#: The errors of file systems that do not pass by themselves. A `ValueError` is about a part of the URL.
+_PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, ValueError)
 
 #: The statuses of web servers that do not accept the credentials.
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)

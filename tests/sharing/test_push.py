@@ -192,10 +192,10 @@ def test_damaged_artifact(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://user:SECRET@127.0.0.1/models", "bucket/models", "hf://buckets/org/name", "s3://"]
+    "url", ["http://user:SECRET@127.0.0.1/models", "bucket/models", "hf://buckets/org/name", "hf://nobody", "s3://"]
 )
 def test_urls(url: str, hub: Hub, tmp_path: Path) -> None:
-    """Web servers, paths, buckets of the Hub and URLs without a place are refused."""
+    """Web servers, paths, buckets and owners of the Hub, and URLs without a place are refused."""
     failed = hub.run("push", str(artifact(tmp_path, "refused")), url)
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
     assert failed.stderr.startswith(f"error: {url.replace('user:SECRET@', '')}")
