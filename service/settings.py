@@ -60,8 +60,8 @@ class Settings(BaseModel):
         default_factory=lambda: str(readable_repository()),
         min_length=1,
         description="Folder of the models, `<name>/<version>/`, or its URL, such as `s3://bucket/models`. URLs need "
-        "the `remote` extra. If the working directory has no folder `model_repository`, the default is the shipped "
-        "models.",
+        "the extra `remote` or `oci`. If the working directory has no folder `model_repository`, the default is the "
+        "shipped models.",
     )
     model_cache: LocalPath = Field(
         None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,8 @@ class Commit:
         self._repository = {"repo_id": self._place.repo_id, "repo_type": self._place.repo_type}
         self._parent = self._api.repo_info(**self._repository, revision=self._place.revision).sha
 
-    def write(self, version: str, files: Mapping[str, bytes]) -> None:
-        """Write files into the folder `version`, which is <name>/<version>.
+    def write(self, version: str, files: Mapping[str, bytes], missing: Collection[str]) -> None:
+        """Write those files of a version that are missing into its folder, which is <name>/<version>.
 
         The model card also becomes that of the repository, unless it has a card of something else.
         """
@@ -47,7 +47,7 @@ class Commit:
             self._api.create_commit(
                 **self._repository,
                 revision=self._place.revision,
-                operations=list(self._additions(version, files)),
+                operations=list(self._additions(version, {name: files[name] for name in missing})),
                 commit_message=f"Publish {version}",
                 parent_commit=self._parent,
             )

@@ -15,7 +15,7 @@ from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.manifest import FILES, TEXT_GRAPH_FILE
 from sentiment_conv1d.model.model_card import CARD_FILE, model_card
 from sentiment_conv1d.service.models.store import Store, read_file
-from sentiment_conv1d.sharing.hub import PROTOCOL, Commit
+from sentiment_conv1d.sharing import hub, registry
 
 
 class Pushed(NamedTuple):
@@ -37,15 +37,22 @@ def push(folder: Path, url: str) -> Pushed:
     version, files = _read(folder)
     with store.opened("written to") as (system, root):
         target = Target(system, f"{root}/{version}", f"{store.name}/{version}")
-        commit = Commit(system, root, target.url) if system.protocol == PROTOCOL else None
+        commit = _commit(system, root, target.url)
         missing = target.missing(files)
         if commit is None:
             target.write(missing)
         elif missing:
-            commit.write(version, missing)
+            commit.write(version, files, missing)
         if not target.contains(files):
             raise SentimentError(f"{target.url}: the store does not return the files that were written to it")
     return Pushed(target.url, list(missing))
+
+
+def _commit(system: Any, root: str, url: str) -> hub.Commit | registry.Commit | None:
+    """Return what writes all files of a version at once, or None if the store cannot do that."""
+    if system.protocol == hub.PROTOCOL:
+        return hub.Commit(system, root, url)
+    return registry.Commit(system, url) if system.protocol == registry.PROTOCOL else None
 
 
 def _read(folder: Path) -> tuple[str, dict[str, bytes]]:

@@ -293,6 +293,7 @@ SERVICE_LAYERS = (
     ("feedback",),
     ("security",),
     ("inference",),
+    ("oci",),
     ("models",),
     ("oip", "tfserving"),
     ("rest", "grpc"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from shutil import copyfileobj
 from typing import Any
 
-from sentiment_conv1d.model.artifact import is_version
+from sentiment_conv1d.model.artifact import ArtifactError, is_version
 from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.errors import SentimentError
@@ -71,7 +71,7 @@ class Store:
         found = []
         with self.opened() as (system, root):
             for file in FILES:
-                with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError, ArtifactError):  # `download` raises the latter again
                     properties = system.info(f"{root}/{name}/{version}/{file}")
                     found.append((file, *(str(properties.get(each)) for each in _PROPERTIES)))
         return hashlib.sha256(json.dumps(found).encode()).hexdigest()
@@ -102,18 +102,31 @@ class Store:
     def _open(self) -> tuple[Any, str]:
         if "://" not in self._url:  # fsspec would take it for a path of the working directory
             raise StoreError(f"{self.name}//: the URL names no bucket, host or folder")
+        registry = self._url.startswith("oci://")
         try:
-            from fsspec.core import url_to_fs
-
-            system, path = url_to_fs(self._url)
+            system, path = _namespace(self._url) if registry else _file_system(self._url)
         except ImportError as error:
+            which = "registries" if registry else "S3, Google Cloud Storage, Hugging Face and HTTP"
             raise StartupError(
-                f"{self.name}: needs a package that is not installed ({error}); for S3, Google Cloud Storage, Hugging "
-                f"Face and HTTP, {install_hint('remote')}"
+                f"{self.name}: needs a package that is not installed ({error}); for {which}, "
+                f"{install_hint('oci' if registry else 'remote')}"
             ) from error
         except ValueError as error:
             raise StartupError(f"{self.name}: {error}") from error
         return system, path.rstrip("/")
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    system, path = url_to_fs(url)
+    return system, str(path)
+
+
+def _namespace(url: str) -> tuple[Any, str]:
+    from sentiment_conv1d.service.oci.namespace import Namespace
+
+    return Namespace(url), ""
 
 
 def versions_in(system: Any, path: str) -> set[int]:

@@ -45,10 +45,10 @@ class Authority:
         self.certificate = folder / f"{name}.pem"
         self.certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
 
-    def issue(self, name: str, *, expired: bool = False) -> Issued:
+    def issue(self, name: str, *, expired: bool = False, address: str = "127.0.0.1") -> Issued:
         """Issue a certificate for this machine that is valid for servers and clients."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(address))]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = _builder(_name(name), self._name, key, days_ago=10 if expired else 1)
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

@@ -1,4 +1,4 @@
-"""A service serves the models of a web server, of an S3 store and of a hub, and follows their changes."""
+"""A service serves the models of a web server, an S3 store, a hub and a registry, and follows their changes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_strength
 from tests.service.telemetry.test_metrics import series, value
-from tests.stores import Bucket, Hub, Store, WebServer
+from tests.stores import Bucket, Hub, Registry, Store, WebServer
 
 
-@pytest.fixture(params=["web server", "S3", "Hub"])
+@pytest.fixture(params=["web server", "S3", "Hub", "registry"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Create a store with the first version of a model."""
-    kinds = {"web server": lambda: WebServer(tmp_path / "web"), "S3": Bucket, "Hub": Hub}
+    kinds = {"web server": lambda: WebServer(tmp_path / "web"), "S3": Bucket, "Hub": Hub, "registry": Registry}
     with kinds[request.param]() as store:
         store.publish(publish_strength(tmp_path / "source", 1).path)
         yield store

@@ -1,0 +1,1 @@
+"""Model repositories in OCI registries, which `push` and `pull` reach with the library oras."""
