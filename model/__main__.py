@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from sentiment_conv1d.model.commands.quiet import quiet_tensorflow
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data import BadDataError, Plan
 from sentiment_conv1d.model.data.flags import feedback_parts, locate, print_left_out, reading_options
+from sentiment_conv1d.model.data.mixture.stored_answers import StoredAnswers
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
@@ -193,9 +195,17 @@ def _mixture_plan(
     if getattr(options, "feedback", None) or not options.data:
         raise SentimentError("--feedback: a training with the preset reviews needs --data, and learns from no feedback")
     work = data.mixture_plan(mixture, list(map(Path, options.data)), validation_fraction, configuration.seed)
-    assert work.sampling is not None
-    print(f"{work.source}:", *work.sampling.lines(), sep="\n")
-    for domain in sorted(mixture.domains.keys() - {*work.sampling.names}):
+    sampling = work.sampling
+    assert sampling is not None
+    print(f"{work.source}:", *sampling.lines(), sep="\n")
+    if mixture.answers is not None:
+        beside, shipped = (
+            plan.parent / mixture.answers for plan in (Path(options.mixture or DEFAULT_PLAN), DEFAULT_PLAN)
+        )
+        work = replace(
+            work, answers=StoredAnswers.read(shipped if shipped.exists() and not beside.exists() else beside)
+        )
+    for domain in sorted(mixture.domains.keys() - {*sampling.names}):
         print(f"warning: the plan of the mixture names {domain!r}, and the data has no such domain")
     return work
 

@@ -37,6 +37,11 @@ class Mixture(Amount):
     crops: float = Field(0.5, ge=0, le=1, description="Share of the unlabelled texts that are cut to a part.")
     others: int = Field(40_000, ge=0, description="Other labelled texts, read with the teachers' answers.")
     parts: int = Field(40_000, ge=0, description="Parts of the labelled texts, read with the teachers' answers.")
+    answers: str | None = Field(
+        None,
+        description="A file beside the plan, or beside that of the preset, with another model's answers to the texts.",
+    )
+    sentences: int = Field(100_000, ge=0, description="Most sentences with a stored answer.")
     without: tuple[str, ...] = Field((), description="Domains that are left out.")
     domains: dict[str, Amount] = Field({}, description="Domains with other amounts.")
 

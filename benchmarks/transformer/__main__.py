@@ -1,50 +1,108 @@
 """`python -m benchmarks.transformer`: what a small transformer costs, compared with the shipped models.
 
-`train` downloads the pretrained MiniLM-L6, fine-tunes it on labelled reviews and writes it as ONNX graphs. It takes an
-hour with two cores. `measure` measures these graphs and the shipped models together.
+`train` downloads the pretrained MiniLM-L6, fine-tunes it on labelled reviews and writes it as ONNX graphs. Several
+folders are a mixture, of which it reads what the preset `reviews` reads in an epoch. It takes half an hour or an hour
+with two cores. `answer` writes the answers to all texts of a mixture, which the preset can learn from. `measure`
+measures the graphs and the shipped models together on the reviews of one folder.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.markdown import circumstances
-from benchmarks.transformer import measurement, training, weights
+from benchmarks.transformer import answering, measurement, training, weights
 from benchmarks.transformer.network import Classifier, Size
 from benchmarks.transformer.pieces import WordPieces
-from benchmarks.transformer.session import MODEL, QUANTIZED, Session, export
+from benchmarks.transformer.session import MODEL, QUANTIZED, TOKENIZER, Session, export
+from sentiment_conv1d.model.data import Examples, Plan, mixture_plan
 from sentiment_conv1d.model.data.loading import load
+from sentiment_conv1d.model.data.mixture.stored_answers import StoredAnswers
+from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
 
-#: The training reviews that the model does not learn from.
-_HELD_OUT = 2500
+#: The training reviews that the model does not learn from, and the share of them in a mixture (as in the Makefile).
+_HELD_OUT, _HELD_OUT_SHARE = 2500, 0.04
 #: The word pieces of a review that the model reads.
 LENGTH = training.EPOCHS[-1][1]
+_WEIGHTS = "model.weights.h5"
 
 
-def train(data: Path, out: Path) -> None:
+class Lessons(NamedTuple):
+    """What a training learns from, and the texts that it is measured on."""
+
+    rows: list[list[int]]  # word pieces
+    labels: npt.NDArray[np.int64]
+    course: training.Course
+    held_out: Examples
+
+
+def reviews(folder: Path, tokenizer: bytes) -> Lessons:
+    """Return the lessons of reviews of one kind."""
+    examples = load(folder).train
+    order = np.random.default_rng(0).permutation(len(examples))
+    held_out, learned = examples.take(order[:_HELD_OUT]), examples.take(order[_HELD_OUT:])
+    rows = WordPieces(tokenizer, LENGTH).encode(learned.texts)
+    return Lessons(rows, learned.labels, training.course(rows), held_out)
+
+
+def mixture(folders: Sequence[Path], tokenizer: bytes) -> Lessons:
+    """Return the lessons of a mixture: what the preset `reviews` reads in an epoch."""
+    plan = _plan(folders)
+    assert plan.sampling is not None and plan.validation is not None
+    rows = WordPieces(tokenizer, training.MIXTURE_LENGTH).encode(plan.train.texts)
+    generator = np.random.default_rng(0)
+    course = training.mixture_course(rows, plan.sampling.labelled(generator), generator)
+    return Lessons(rows, plan.train.labels, course, plan.validation)
+
+
+def _plan(folders: Sequence[Path]) -> Plan:
+    """Read a mixture as `make train-reviews` does."""
+    return mixture_plan(Mixture.read(DEFAULT_PLAN), folders, _HELD_OUT_SHARE, seed=0)
+
+
+def train(folders: Sequence[Path], out: Path) -> None:
     """Fine-tune the model, and measure its accuracy on training reviews that were held out."""
     out.mkdir(parents=True, exist_ok=True)
     tensors, tokenizer = weights.read(weights.download(out))
-    examples = load(data).train
-    order = np.random.default_rng(0).permutation(len(examples))
-    held_out, learned = examples.take(order[:_HELD_OUT]), examples.take(order[_HELD_OUT:])
+    lessons = reviews(folders[0], tokenizer) if len(folders) == 1 else mixture(folders, tokenizer)
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = Classifier(Size())
     weights.assign(model, tensors)
-    rows = WordPieces(tokenizer, LENGTH).encode(learned.texts)
-    training.fit(model, rows, learned.labels.astype(np.float32), out / "checkpoints")
+    training.fit(model, lessons.rows, lessons.labels.astype(np.float32), lessons.course, out / "checkpoints")
+    model.save_weights(out / _WEIGHTS)
 
     keras.config.set_dtype_policy("float32")
     exact = Classifier(Size())
     exact.set_weights(model.get_weights())
     export(exact, tokenizer, out)
-    print(f"held out: {measurement.accuracy(Session(out / MODEL, LENGTH).predict, held_out):.4f}")
+    print(f"held out: {measurement.accuracy(Session(out / MODEL, LENGTH).predict, lessons.held_out):.4f}")
+
+
+def answer(folders: Sequence[Path], folder: Path, out: Path) -> None:
+    """Write the answers of the trained model to all texts of a mixture, and to sentences of those of an epoch.
+
+    It reads no test parts.
+    """
+    plan = _plan(folders)
+    assert plan.sampling is not None
+    generator = np.random.default_rng(5)
+    drawn = np.unique(np.concatenate([plan.sampling.labelled(generator), plan.sampling.unlabelled(generator)]))
+    known = [*plan.train.texts, *plan.unlabelled]
+    texts = [*plan.used_texts, *answering.some_sentences([known[index] for index in drawn], generator)]
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = Classifier(Size())
+    model.load_weights(folder / _WEIGHTS)
+    pieces = WordPieces((folder / TOKENIZER).read_bytes(), training.MIXTURE_LENGTH)
+    StoredAnswers.of(texts, answering.answer(model, pieces.encode(texts))).write(out)
 
 
 def measure(data: Path, folder: Path, count: int, rounds: int) -> None:
@@ -67,16 +125,21 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=("train", "measure"))
+    parser.add_argument("command", choices=("train", "answer", "measure"))
     parser.add_argument("folder", type=Path, help="folder of the trained model; an interrupted training continues")
-    parser.add_argument("--data", type=Path, required=True, help="folder with train.parquet and test.parquet")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="folders with train.parquet and test.parquet"
+    )
+    parser.add_argument("--out", type=Path, default=Path("answers.npz"), help="file of the answers")
     parser.add_argument("--count", type=int, default=256, help="reviews to measure the costs with (default: 256)")
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     if options.command == "train":
         train(options.data, options.folder)
+    elif options.command == "answer":
+        answer(options.data, options.folder, options.out)
     else:
-        measure(options.data, options.folder, options.count, options.rounds)
+        measure(options.data[0], options.folder, options.count, options.rounds)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 `load` reads the texts to train a model on, and `load_examples` those to measure it on.
 """
 
-from sentiment_conv1d.model.data.domains import mixture_plan
 from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts, joined, split
 from sentiment_conv1d.model.data.faults import BadDataError, summary, write_faults
 from sentiment_conv1d.model.data.loading import Reading, load, load_examples
+from sentiment_conv1d.model.data.mixture.domains import mixture_plan
 from sentiment_conv1d.model.data.plan import Plan, plan
 from sentiment_conv1d.model.data.profile import Profile, profile
 from sentiment_conv1d.model.data.training_texts import TrainingTexts, measurable

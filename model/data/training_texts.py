@@ -31,7 +31,7 @@ class TrainingTexts:
     @classmethod
     def of(cls, texts: Iterable[str]) -> TrainingTexts:
         """Return the digests of texts."""
-        return cls(np.unique(_digests(texts)))
+        return cls(np.unique(digests_of(texts)))
 
     @classmethod
     def read(cls, path: Path) -> TrainingTexts:
@@ -57,7 +57,7 @@ class TrainingTexts:
 
     def contains(self, examples: Examples) -> npt.NDArray[np.bool_]:
         """Return whether the text of each example is one of these: bool [examples]."""
-        return np.isin(_digests(examples.texts), self.digests)
+        return np.isin(digests_of(examples.texts), self.digests)
 
 
 def measurable(loaded: LabelledTexts, trained_on: TrainingTexts | None) -> tuple[Examples, str]:
@@ -78,6 +78,7 @@ def measurable(loaded: LabelledTexts, trained_on: TrainingTexts | None) -> tuple
     return held_out, f"{len(held_out):,} of {everything}; the others are training or validation texts"
 
 
-def _digests(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
+def digests_of(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """Return the digest of each text: uint64 [texts]."""
     digests = (blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)

@@ -124,4 +124,6 @@ def fingerprint(configuration: Configuration, work: Plan, initial: str = "") -> 
     digest.update(initial.encode())
     if work.sampling is not None:
         digest.update(work.sampling.domains.astype("<i8").tobytes())
+    if work.answers is not None:
+        digest.update(work.answers.digests.tobytes() + work.answers.log_odds.tobytes())
     return digest.hexdigest()

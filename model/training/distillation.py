@@ -194,10 +194,14 @@ class Distillation:
         answers = self._weighted(*(logits.held_out for logits in teachers))
         return np.concatenate([self._labels, answers(*(logits.unlabelled for logits in teachers))])
 
-    def _weighted(self, *held_out: Floats) -> Answers:
-        """Return the factors and the offset that calibrate log-odds, float32 [held out], by Platt scaling."""
+    def _weighted(self, *held_out: Floats, among: npt.NDArray[np.intp] | slice = slice(None)) -> Answers:
+        """Return the factors and the offset that calibrate log-odds, float32 [held out], by Platt scaling.
+
+        `among` selects the held-out reviews that decide.
+        """
+        weights = None if self._held_out_weights is None else self._held_out_weights[among]
         fitted = LogisticRegression(C=np.inf).fit(
-            np.stack(held_out, axis=1), self._held_out_labels, self._held_out_weights
+            np.stack(held_out, axis=1)[among], self._held_out_labels[among], weights
         )
         return Answers(fitted.coef_[0].astype(np.float32), np.float32(fitted.intercept_[0]))
 

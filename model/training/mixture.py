@@ -3,8 +3,13 @@
 In every epoch, the teachers and the student read a sample with as many negative as positive texts of each domain, so
 they do not learn which domain is mostly positive. Two teachers learn the labels: logistic regression on n-grams, and a
 convolution with more filters and words than the student. Held-out texts decide the weights of their log-odds. A domain
-can have a third teacher, a published model. The student learns the labels, the teachers' answers to texts without a
+can have another teacher, a published model. The student learns the labels, the teachers' answers to texts without a
 label, and their answers to parts of texts, so that it also knows short texts.
+
+The plan of the mixture can name a file of stored answers, of a model that is too slow to be a teacher here. They are
+mixed into the labels that the teachers and the student learn, the teachers also learn the answers to texts without a
+label, and they count among the teachers' answers to whole texts. Sentences of the texts can have stored answers, too,
+which all of them learn. A text without a stored answer is learned as above.
 """
 
 from __future__ import annotations
@@ -16,9 +21,14 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration, Convolution
-from sentiment_conv1d.model.data.sampling import Sampling
+from sentiment_conv1d.model.data.loading import SENTIMENTS
+from sentiment_conv1d.model.data.mixture.sampling import Sampling
+from sentiment_conv1d.model.data.mixture.sentences import sentences
+from sentiment_conv1d.model.data.mixture.stored_answers import StoredAnswers
 from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.tokenizer import WordTokenizer
 from sentiment_conv1d.model.training.distillation import (
+    Answers,
     Distillation,
     Distilled,
     Floats,
@@ -44,6 +54,9 @@ _NETWORK_DROPOUT = 0.5
 #: The share of the teacher of a domain in the log-odds that the student learns.
 _SHARE = 0.6
 
+#: The share of the stored answers in the probabilities that are learned of labelled texts.
+_STORED_SHARE = 0.5
+
 #: The share of the parts that have the length of a sentence, and that length in words. The others are longer.
 _SENTENCES = 0.5
 _SENTENCE = range(4, 26)
@@ -56,22 +69,49 @@ _VOCABULARY, _TEACHER, _NETWORK = 10, 11, 12
 
 
 def distill_mixture(
-    configuration: Configuration, texts: Texts, sampling: Sampling, stages: Stages, progress: bool
+    configuration: Configuration,
+    texts: Texts,
+    sampling: Sampling,
+    stored: StoredAnswers | None,
+    stages: Stages,
+    progress: bool,
 ) -> Distilled:
     """Train a student with the recipe `mixture`. The training continues after the last of `stages`."""
-    return MixtureDistillation(configuration, texts, sampling, stages, progress).run()
+    return MixtureDistillation(configuration, texts, sampling, stored, stages, progress).run()
 
 
 class MixtureDistillation(Distillation):
     """Runs the stages on samples of the domains."""
 
     def __init__(
-        self, configuration: Configuration, texts: Texts, sampling: Sampling, stages: Stages, progress: bool
+        self,
+        configuration: Configuration,
+        texts: Texts,
+        sampling: Sampling,
+        stored: StoredAnswers | None,
+        stages: Stages,
+        progress: bool,
     ) -> None:
         self._sampling = sampling
         super().__init__(configuration, texts, stages, progress)
         self._network_shape = InputShape.of(self._tokenizer, max(bank.width for bank in _NETWORK_BANKS))
         self._held_out_weights = sampling.held_out_weights(texts.held_out.labels)
+        self._texts = len(self._reviews)  # the sentences follow
+        known = [*texts.labelled.texts, *texts.unlabelled]
+        stored = stored or StoredAnswers.none()
+        found = answered_sentences(known, stored)
+        tokenizer = WordTokenizer(self._teacher_words, configuration.max_tokens)
+        self._reviews += [encoding.ids for encoding in tokenizer.encode_batch(found)]
+        self._stored, self._stored_held_out = stored.to([*known, *found]), stored.to(texts.held_out.texts)
+        self._learned = self._labels_and_answers()
+
+    def _labels_and_answers(self) -> Floats:
+        """Return the probability of label 1 that is learned of each text, NaN for one without a label or an answer."""
+        answers = expit(self._stored)
+        count = len(self._labels)
+        mixed = self._labels + _STORED_SHARE * (answers[:count] - self._labels)
+        labelled = np.where(np.isnan(mixed), self._labels, mixed)
+        return np.concatenate([labelled, answers[count:]])
 
     def _counted(self, texts: list[str]) -> list[str]:
         generator = np.random.default_rng((self._configuration.seed, _VOCABULARY))
@@ -83,7 +123,7 @@ class MixtureDistillation(Distillation):
         labelled, unlabelled = self._sampling.labelled(generator), self._sampling.unlabelled(generator)
         others = generator.permutation(np.setdiff1d(np.arange(len(self._labels)), labelled))[: mixture.others]
         parts = generator.permutation(labelled)[: mixture.parts]
-        drawn = [labelled, unlabelled, others + _ANSWERED * count, parts + _PART * count]
+        drawn = [labelled, unlabelled, others + _ANSWERED * count, parts + _PART * count, self._sentences(generator)]
         return generator.permutation(np.concatenate(drawn))
 
     def _lesson(
@@ -91,7 +131,7 @@ class MixtureDistillation(Distillation):
     ) -> tuple[Ids, float]:
         kind, index = divmod(place, len(self._reviews))
         ids, target = self._reviews[index], float(targets[index])
-        is_unlabelled = index >= len(self._labels)
+        is_unlabelled = len(self._labels) <= index < self._texts
         is_part = kind == _PART or (is_unlabelled and generator.random() < self._sampling.mixture.crops)
         if is_part:
             ids = part(ids, generator)
@@ -111,11 +151,16 @@ class MixtureDistillation(Distillation):
         def logits(reviews: Sequence[Ids]) -> tuple[Floats, Floats]:
             return ngrams.predict(reviews), network.predict(self._read_for_network(reviews))
 
-        joint = self._weighted(*logits(self._held_out))
+        held_out = logits(self._held_out)
+        joint, with_stored = self._weighted(*held_out), self._weighted_with_stored(*held_out)
         domain_teachers = self._domain_teachers
 
         def answer(index: int, ids: Ids) -> float:
-            [logit] = joint.log_odds(*logits([ids]))
+            is_whole = len(ids) == len(self._reviews[index])
+            if with_stored is None or not is_whole or np.isnan(self._stored[index]):
+                [logit] = joint.log_odds(*logits([ids]))
+            else:
+                [logit] = with_stored.log_odds(*logits([ids]), self._stored[[index]])
             other = domain_teachers[self._sampling.domains[index]]
             if other is not None:
                 logit += _SHARE * (other.predict([ids])[0] - logit)
@@ -123,13 +168,32 @@ class MixtureDistillation(Distillation):
 
         found = self._stages.read("answers")
         if found is None:
-            unlabelled = range(len(self._labels), len(self._reviews))
+            unlabelled = range(len(self._labels), self._texts)
             answers = [
                 answer(index, self._reviews[index]) for index in self._bar(unlabelled, "answers", len(unlabelled))
             ]
             found = {"answers": np.array(answers, np.float32)}
             self._keep("answers", found)
-        return np.concatenate([self._labels, found["answers"]]), answer
+        learned = self._learned
+        return np.concatenate([learned[: len(self._labels)], found["answers"], learned[self._texts :]]), answer
+
+    def _weighted_with_stored(self, *held_out: Floats) -> Answers | None:
+        """Return how the teachers and the stored answers count together; None without enough stored answers."""
+        known = np.flatnonzero(~np.isnan(self._stored_held_out))
+        if len({*self._held_out_labels[known]}) < len(SENTIMENTS):
+            return None
+        return self._weighted(*held_out, self._stored_held_out, among=known)
+
+    def _to_teach(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Draw the texts that the teachers learn from in an epoch."""
+        drawn: npt.NDArray[np.int64] = np.concatenate([self._sampling.all(generator), self._sentences(generator)])
+        drawn = generator.permutation(drawn)
+        return drawn[~np.isnan(self._learned[drawn])]
+
+    def _sentences(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Draw sentences with a stored answer."""
+        drawn = generator.permutation(np.arange(self._texts, len(self._reviews), dtype=np.int64))
+        return drawn[: self._sampling.mixture.sentences]
 
     @property
     def _domain_teachers(self) -> list[DomainTeacher | None]:
@@ -143,13 +207,8 @@ class MixtureDistillation(Distillation):
         teacher = Teacher(_BUCKET_BITS)
         found = self._stages.read("teacher")
         if found is None:
-            count = len(self._labels)
             epochs = teacher.fit(
-                self._reviews[:count],
-                self._labels,
-                _TEACHER_EPOCHS,
-                self._generator(_TEACHER),
-                self._sampling.labelled,
+                self._reviews, self._learned, _TEACHER_EPOCHS, self._generator(_TEACHER), self._to_teach
             )
             for _ in self._bar(epochs, "teacher", _TEACHER_EPOCHS):
                 pass
@@ -169,12 +228,12 @@ class MixtureDistillation(Distillation):
             first = int(found["epochs"])
         for epoch in range(first, _TEACHER_EPOCHS):
             generator = self._generator(_NETWORK, epoch)
-            order = self._sampling.labelled(generator)
+            order = self._to_teach(generator)
             for index in self._bar(order, f"second teacher, epoch {epoch + 1} of {_TEACHER_EPOCHS}", len(order)):
                 [ids] = self._read_for_network([self._without_words(self._reviews[index], generator)])
                 network.learn(
                     ids,
-                    float(self._labels[index]),
+                    float(self._learned[index]),
                     learning_rate=self._configuration.learning_rate,
                     dropout=_NETWORK_DROPOUT,
                     generator=generator,
@@ -191,6 +250,12 @@ class MixtureDistillation(Distillation):
         """Return the ids for the convolution that teaches. Short reviews get pad ids in front."""
         size, unknown = self._network_size, np.int32(self._tokenizer.unknown_id)
         return [self._network_shape.pad([np.where(ids < size, ids, unknown)])[0] for ids in reviews]
+
+
+def answered_sentences(texts: Sequence[str], stored: StoredAnswers) -> list[str]:
+    """Return the sentences of texts that have a stored answer, each once."""
+    found = list(dict.fromkeys(sentence for text in texts for sentence in sentences(text)))
+    return [found[index] for index in np.flatnonzero(~np.isnan(stored.to(found)))]
 
 
 def part(ids: Ids, generator: np.random.Generator) -> Ids:

@@ -185,7 +185,7 @@ def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) 
         distilled = distill(configuration, texts, stages, show)
     else:
         weights = work.sampling.held_out_weights(work.validation.labels)
-        distilled = distill_mixture(configuration, texts, work.sampling, stages, show)
+        distilled = distill_mixture(configuration, texts, work.sampling, work.answers, stages, show)
     student = distilled.student
     decision = choose_rule(configuration, work, distilled.predict(work.validation.texts), weights)
     decision = decision.model_copy(update={"chosen_on": work.validation_source})

@@ -20,18 +20,30 @@ _ROWS = [_RANDOM.integers(4, 30, length).tolist() for length in _RANDOM.integers
 _LABELS = np.array([row[0] % 2 for row in _ROWS], np.float32)
 
 
-def test_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_course(monkeypatch: pytest.MonkeyPatch) -> None:
     """An epoch has every review once, and as many batches of the next length as were chosen."""
     monkeypatch.setattr(training, "EPOCHS", ((7, 8), (2, 16)))
-    batches = training.plan(_ROWS)
+    batches, _, falling = training.course(_ROWS)
+    assert falling == 2
     assert [length for length, _ in batches] == [8] * 7 + [16] * 2
     assert sorted(np.concatenate([rows for _, rows in batches[:7]])) == list(range(200))
 
 
-def test_learning_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rate rises, stays, and falls to almost 0 in the last epoch."""
-    monkeypatch.setattr(training, "EPOCHS", ((200, 8), (100, 16)))
-    rates = [float(training.LearningRate()(step)) for step in range(300)]
+def test_course_of_a_mixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every draw of a text is read once, and short texts are read in larger batches."""
+    monkeypatch.setattr(training, "_SHORT", 8)
+    drawn = np.array([*range(200), *range(50)])
+    batches, _, falling = training.mixture_course(_ROWS, drawn, np.random.default_rng(0))
+    read = [rows for _, rows in batches]
+    assert sorted(np.concatenate(read)) == sorted(drawn)
+    assert {len(_ROWS[row]) <= 8 for rows in read if len(rows) > 32 for row in rows} == {True}
+    assert max(map(len, read)) == 64 and falling == int(0.8 * len(batches))
+
+
+def test_learning_rate() -> None:
+    """The rate rises, stays, and falls to almost 0 at the end."""
+    rate = training.LearningRate(steps=300, rising=140, falling=100)
+    rates = [float(rate(step)) for step in range(300)]
     assert rates[0] == pytest.approx(1e-4 / 140) and rates[139:200] == pytest.approx([1e-4] * 61)
     assert rates[250] == pytest.approx(5e-5) and rates[299] == pytest.approx(1e-6)
 
@@ -46,7 +58,7 @@ def test_an_interrupted_training_continues(monkeypatch: pytest.MonkeyPatch, tens
         keras.utils.set_random_seed(0)
         model = Classifier(SIZE)
         assign(model, tensors)
-        training.fit(model, _ROWS, _LABELS, tmp_path / folder)
+        training.fit(model, _ROWS, _LABELS, training.course(_ROWS), tmp_path / folder)
         return model
 
     straight = fitted("straight")

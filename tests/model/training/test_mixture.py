@@ -11,7 +11,8 @@ import pytest
 
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.__main__ import main
-from sentiment_conv1d.model.data.sampling import UNLABELLED, Sampling
+from sentiment_conv1d.model.data.mixture.sampling import UNLABELLED, Sampling
+from sentiment_conv1d.model.data.mixture.stored_answers import StoredAnswers
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
 from sentiment_conv1d.model.run import read_run
@@ -118,6 +119,38 @@ def test_resumed_training(
         patched.setattr(Stages, "write", interrupted)
         assert train(folders, plan, tmp_path / "run") == 130
     assert train(folders, plan, tmp_path / "run") == 0
+    assert all(np.array_equal(*pair) for pair in zip(weights(tmp_path / "run"), weights(run_path), strict=True))
+
+
+@pytest.mark.parametrize("log_odds", [-5, 5])
+def test_stored_answers(log_odds: int, folders: list[str], tmp_path: Path) -> None:
+    """The student learns another model's answers, also of a word that no labelled text has."""
+    with Path(folders[0], "train.csv").open(encoding="utf-8", newline="") as file:
+        labelled = [(row["text"], row["label"]) for row in csv.DictReader(file)]
+    new = [f"Zorp {number}." for number in range(100)]
+    write(tmp_path / "mine" / "train.csv", "text,label", labelled)
+    write(tmp_path / "mine" / "unlabelled.csv", "text", [(text,) for text in new])
+    answers = [5 if label == "positive" else -5 for _, label in labelled] + [log_odds] * len(new)
+    texts = [*(text for text, _ in labelled), *new]
+    StoredAnswers.of(texts, np.array(answers, np.float32)).write(tmp_path / "answers.npz")
+    plan = tmp_path / "plan.toml"
+    plan.write_text('answers = "answers.npz"', encoding="utf-8")
+    assert train([str(tmp_path / "mine")], plan, tmp_path / "run") == 0
+    run = read_run(tmp_path / "run")
+    [[probability]] = trained.load(run).predict(trained.encode(run.tokenizer, ["Zorp."]))
+    assert (probability > 0.5) == (log_odds > 0)
+
+
+def test_answers_to_other_texts(
+    folders: list[str], plan: Path, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Answers to other texts change nothing, and a missing file of answers gets one line."""
+    mine = tmp_path / "plan.toml"
+    mine.write_text('answers = "answers.npz"\n' + plan.read_text(encoding="utf-8"), encoding="utf-8")
+    assert train(folders, mine, tmp_path / "run") == 2
+    assert f"{tmp_path / 'answers.npz'}: cannot be read as stored answers" in capsys.readouterr().err
+    StoredAnswers.of(["Another text."], np.ones(1, np.float32)).write(tmp_path / "answers.npz")
+    assert train(folders, mine, tmp_path / "run") == 0
     assert all(np.array_equal(*pair) for pair in zip(weights(tmp_path / "run"), weights(run_path), strict=True))
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.data.examples import Examples
 from sentiment_conv1d.model.data.loading import SENTIMENTS
+from sentiment_conv1d.model.data.mixture.sampling import UNLABELLED, Sampling
 from sentiment_conv1d.model.data.plan import Plan
-from sentiment_conv1d.model.data.sampling import UNLABELLED, Sampling
 from sentiment_conv1d.model.mixture import Mixture, MixtureError
 from sentiment_conv1d.model.tables import READABLE, DataError, open_table
 
