@@ -51,7 +51,7 @@ const KINDS = {
   purpose: "To tell whether an English review of a film, a book, music, a product, a restaurant, a hotel or an app is positive or negative.",
   training: "The labelled training reviews of the Large Movie Review Dataset, and 340,000 reviews of 29 other kinds, most of them from Amazon and Yelp. docs/models.md and the manifest name their sources and terms.",
   failures: [
-    ["Negation", "Not bad at all, I would buy it again.", "negative"],
+    ["Negation", "Nothing wrong with it.", "negative"],
     ["Irony", "Great, another charger that lasts a whole week.", "positive"],
     ["Conditions", "If you enjoy waiting for food, this is your place.", "positive"],
     ["Contrast", "The case looks cheap, but it has survived three falls.", "negative"],
@@ -64,7 +64,7 @@ const SHIPPED = new Map([
   ["2026-11-25T21:34:02+00:00", REVIEWS], // imdb-cnn
   ["2026-11-26T21:35:03+00:00", REVIEWS], // imdb-cnn-8bit
   ["2026-11-27T01:47:38+00:00", { ...REVIEWS, training: "The labelled training reviews of the Large Movie Review Dataset, which are from IMDb, and its 50,000 unlabelled reviews." }], // accurate
-  ["2026-11-28T21:11:46+00:00", KINDS], // reviews
+  ["2026-11-29T07:18:47+00:00", KINDS], // reviews
 ]);
 
 /** What is known of a model; undefined if it is not a shipped one. */
