@@ -42,7 +42,7 @@ class Scenario(NamedTuple):
 
     attack: Attack
     setup: Setup
-    peak_megabytes: float  # memory of the workers and the kernel above that of an idle server, during the attack
+    peak_megabytes: float  # memory of the workers and the kernel above that before the attack, during it
     total: bool = False  # whether the peak is the total of all processes
     refusals: bool = False  # whether other callers may be rejected meanwhile, as in any overload
 
