@@ -216,7 +216,8 @@ def test_statistics(oip: Any) -> None:
     after = statistics("")
     assert (after.name, int(after.version)) == ("imdb-cnn", 1)
     assert after.inference_count - before.inference_count == 102
-    assert after.execution_count - before.execution_count == 4 + 2
+    # The two requests of the stream share a run if both arrive before the first one is answered.
+    assert after.execution_count - before.execution_count in (4 + 1, 4 + 2)
     assert after.last_inference > 1_700_000_000_000
     for stage in ("success", "queue", "compute_input", "compute_infer", "compute_output"):
         moved = getattr(after.inference_stats, stage).count - getattr(before.inference_stats, stage).count
