@@ -24,9 +24,6 @@ from sklearn.pipeline import make_pipeline
 
 import sentiment_conv1d
 from benchmarks.markdown import circumstances, table
-from benchmarks.transformer.measurement import probabilities
-from benchmarks.transformer.session import MODEL, QUANTIZED, Session
-from benchmarks.transformer.training import MIXTURE_LENGTH
 from sentiment_conv1d.model.evaluation.baseline import classifier
 
 #: The domain of the rows in `--imdb`, which have no column for it.
@@ -99,8 +96,7 @@ def systems(train: Rows, run: Path | None) -> Iterator[tuple[str, Answer]]:
     for name in _SHIPPED:
         yield f"`{name}`", shipped(name)
     if run is not None:
-        yield "MiniLM, 8 bits", transformer(run / QUANTIZED)
-        yield "MiniLM, float32", transformer(run / MODEL)
+        yield from transformers(run)
 
 
 def linear(train: Rows) -> Answer:
@@ -136,10 +132,19 @@ def shipped(name: str) -> Answer:
     return lambda texts: np.array([each.label == "positive" for each in model.predict(list(texts))])
 
 
-def transformer(graph: Path) -> Answer:
-    """Return the answers of a fine-tuned MiniLM."""
-    session = Session(graph, MIXTURE_LENGTH)
-    return lambda texts: probabilities(session.predict, texts) > 0.5
+def transformers(run: Path) -> Iterator[tuple[str, Answer]]:
+    """Yield both graphs of a fine-tuned MiniLM."""
+    # These modules import TensorFlow, which nothing else here needs.
+    from benchmarks.transformer.measurement import probabilities
+    from benchmarks.transformer.session import MODEL, QUANTIZED, Session
+    from benchmarks.transformer.training import MIXTURE_LENGTH
+
+    def answers(graph: str) -> Answer:
+        session = Session(run / graph, MIXTURE_LENGTH)
+        return lambda texts: probabilities(session.predict, texts) > 0.5
+
+    yield "MiniLM, 8 bits", answers(QUANTIZED)
+    yield "MiniLM, float32", answers(MODEL)
 
 
 def measure(answer: Answer, trained: set[str], test: Rows) -> Iterator[str]:

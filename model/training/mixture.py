@@ -30,7 +30,6 @@ from sentiment_conv1d.model.tokenizer import WordTokenizer
 from sentiment_conv1d.model.training.distillation import (
     Answers,
     Distillation,
-    Distilled,
     Floats,
     Ids,
     PartAnswers,
@@ -68,20 +67,8 @@ _ANSWERED, _PART = 1, 2
 _VOCABULARY, _TEACHER, _NETWORK = 10, 11, 12
 
 
-def distill_mixture(
-    configuration: Configuration,
-    texts: Texts,
-    sampling: Sampling,
-    stored: StoredAnswers | None,
-    stages: Stages,
-    progress: bool,
-) -> Distilled:
-    """Train a student with the recipe `mixture`. The training continues after the last of `stages`."""
-    return MixtureDistillation(configuration, texts, sampling, stored, stages, progress).run()
-
-
 class MixtureDistillation(Distillation):
-    """Runs the stages on samples of the domains."""
+    """Trains a student with the recipe `mixture`: runs the stages on samples of the domains."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ from sentiment_conv1d.model.training.distillation import Texts, distill
 from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
 from sentiment_conv1d.model.training.ensemble.averaging import Averaged, average, choose
 from sentiment_conv1d.model.training.fitting import TrainingError, fit, history
-from sentiment_conv1d.model.training.mixture import distill_mixture
+from sentiment_conv1d.model.training.mixture import MixtureDistillation
 from sentiment_conv1d.model.training.stages import Stages
 
 
@@ -185,7 +185,7 @@ def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) 
         distilled = distill(configuration, texts, stages, show)
     else:
         weights = work.sampling.held_out_weights(work.validation.labels)
-        distilled = distill_mixture(configuration, texts, work.sampling, work.answers, stages, show)
+        distilled = MixtureDistillation(configuration, texts, work.sampling, work.answers, stages, show).run()
     student = distilled.student
     decision = choose_rule(configuration, work, distilled.predict(work.validation.texts), weights)
     decision = decision.model_copy(update={"chosen_on": work.validation_source})
