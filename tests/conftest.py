@@ -1,9 +1,16 @@
 """Hypothesis profiles and collection rules for all tests."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Without compiled files, each of the hundreds of processes that tests start would compile the project, and each process
+# of a parallel run would rewrite the assertions of all tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # These tests need programs of other languages, and Ray. `make interop` and `make test-ray` select their folders.
 collect_ignore = ["interop", "cluster/on_ray"]
