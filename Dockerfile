@@ -7,7 +7,7 @@ ARG PYTHON_IMAGE=python:3.13-slim
 
 # The native operator is optional: without Debian's mirrors, the image runs ONNX Runtime's own operators.
 FROM ${PYTHON_IMAGE} AS operator
-COPY service/inference/operator /operator
+COPY inference/operator /operator
 # hadolint ignore=DL3008
 RUN { apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*; } || true \
  && python3 /operator/compilation.py
@@ -18,7 +18,8 @@ COPY model model
 COPY protos protos
 COPY server server
 COPY service service
-COPY --from=operator /operator service/inference/operator
+COPY inference inference
+COPY --from=operator /operator inference/operator
 COPY scoring scoring
 COPY drift drift
 COPY sharing sharing
@@ -27,7 +28,7 @@ COPY model_repository model_repository
 COPY pyproject.toml ./
 # The service cannot write bytecode, and compiling at every start would take a second. Python does not compare the
 # bytecode with its source, which does not change in an image.
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash model protos server service scoring drift sharing sentiment_conv1d
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash model protos inference server service scoring drift sharing sentiment_conv1d
 
 FROM ${PYTHON_IMAGE} AS environment
 RUN python3 -m venv /opt/venv

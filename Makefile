@@ -16,7 +16,7 @@ BASELINE_MODULES := benchmarks/baselines/node/node_modules
 	train-accurate train-reviews export model-image page-runtime requirements check-arm64 audit sbom dist upload chart stubs build/package clean
 
 # The native operator, which is optional: without a compiler, this prints a line and does nothing.
-OPERATOR := service/inference/operator/folded_convolution.so
+OPERATOR := inference/operator/folded_convolution.so
 
 $(OPERATOR): $(wildcard $(dir $(OPERATOR))*.cpp $(dir $(OPERATOR))*.h $(dir $(OPERATOR))compilation.py) | $(VENV)/bin/python
 	@$(BIN)/python $(dir $@)compilation.py

@@ -9,7 +9,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_OPERATOR = "service/inference/operator"
+_OPERATOR = "inference/operator"
 
 
 class Build(BuildHookInterface[Any]):

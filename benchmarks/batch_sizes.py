@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
+from sentiment_conv1d.inference.engine import Engine
+from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.service.inference.engine import Engine
-from sentiment_conv1d.service.settings import ProviderChoice
 
 _SECONDS = 0.05  # of each measurement
 

@@ -16,8 +16,8 @@ import numpy as np
 from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, number, table
 from loadtest.traffic import texts
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.service.inference.classifier import Classifier
 
 _MEGABYTE = 2**20
 

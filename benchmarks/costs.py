@@ -26,10 +26,10 @@ from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.server.http.fast_path import FastRequest, Handler, Wire
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
-from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.process.server import load
 from sentiment_conv1d.service.rest import lifecycle
 from sentiment_conv1d.service.rest.app import Application
+from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry import logs
 from sentiment_conv1d.service.telemetry.metrics import Metrics

@@ -15,9 +15,9 @@ from time import thread_time
 from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.engine import NATIVE
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.engine import NATIVE
 
 REPOSITORY = ARTIFACT.parent.parent
 MODELS = ("imdb-cnn", "imdb-cnn-8bit", "accurate")

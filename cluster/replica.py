@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sentiment_conv1d.inference.classifier import GOLDEN_TOLERANCE
 from sentiment_conv1d.server.errors import Unavailable
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.errors import StartupError
@@ -18,7 +19,6 @@ from sentiment_conv1d.service.grpc import oip, sentiment
 from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.server import HEALTH_METHODS, HEALTH_NAMES
-from sentiment_conv1d.service.inference.classifier import GOLDEN_TOLERANCE
 from sentiment_conv1d.service.log_target import folder_of
 from sentiment_conv1d.service.process.server import begin
 from sentiment_conv1d.service.process.standalone import Standalone

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tables.table import require_distinct
 from sentiment_conv1d.scoring.columns import check_free, prediction_columns, score_texts
 from sentiment_conv1d.scoring.rows import reason_of
 from sentiment_conv1d.scoring.session import Session
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.settings import ProviderChoice
 
 #: The most texts that are scored at once. This bounds the memory for their ids.
 _TEXTS = 1024
@@ -78,7 +78,7 @@ class BatchScorer:
         """Score a batch.
 
         Raises `DataError` if the column of texts is missing, an added column exists already or two columns have the
-        same name, `TypeError` if the batch has another type, and `ArtifactError` and `StartupError` as
+        same name, `TypeError` if the batch has another type, and `ArtifactError` and `ProviderError` as
         `Session.classifier` does.
         """
         kind = type(batch).__module__.partition(".")[0]

@@ -8,10 +8,10 @@ from typing import Any, get_type_hints
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tokenizer import Encoding
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.prediction import Prediction
 
 #: The values of a column, one per text.
 Column = Sequence[Any] | npt.NDArray[Any]

@@ -6,10 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.options import ProviderChoice
+from sentiment_conv1d.inference.provider import CUDA, choose, may_choose_cuda
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.provider import CUDA, choose, may_choose_cuda
-from sentiment_conv1d.service.settings import ProviderChoice
 
 
 class Session(NamedTuple):
@@ -27,7 +27,7 @@ class Session(NamedTuple):
     def open(self) -> Classifier:
         """Read the files and open a classifier.
 
-        Raises `ArtifactError` if the artifact is damaged, and `StartupError` if the execution provider does not work.
+        Raises `ArtifactError` if the artifact is damaged, and `ProviderError` if the execution provider does not work.
         """
         artifact = read_artifact(Path(self.artifact))
         return Classifier(artifact, provider=self.provider, threads=self.threads, device=self.device)

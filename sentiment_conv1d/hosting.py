@@ -13,6 +13,7 @@ from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.standalone import Standalone
 from sentiment_conv1d.service.rest.app import routes
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -83,7 +84,7 @@ class _OneModel(Repository):
 
 
 def _core(model: Model, settings: Settings) -> Core:
-    classifier = model.classifier
+    classifier = ServedClassifier(model.classifier)
     models = LoadedModels(model.name)
     models.put(classifier)
     metrics = Metrics({"rest": routes(settings)}, workers=1)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.model.artifact import is_version
 from sentiment_conv1d.model.commands.default_repository import readable_repository
 from sentiment_conv1d.model.configuration import is_name
@@ -17,7 +18,7 @@ from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.service.models.mirror import Mirror
 from sentiment_conv1d.service.models.startup import default_artifact
 from sentiment_conv1d.service.models.store import StoreUnreachable
-from sentiment_conv1d.service.settings import ProviderChoice, Settings
+from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 logger = logging.getLogger(__name__)

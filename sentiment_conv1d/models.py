@@ -10,15 +10,13 @@ from typing import Any, Literal, overload
 
 import orjson
 
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.explaining.explainer import FILTERS
+from sentiment_conv1d.inference.prediction import Prediction as ServedPrediction
+from sentiment_conv1d.inference.prediction import prediction_body
 from sentiment_conv1d.records import Explanation, Filter, Prediction, Word
 from sentiment_conv1d.scoring.batches import BatchScorer
 from sentiment_conv1d.scoring.session import Session
-from sentiment_conv1d.service.errors import Invalid, NotExplainable
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.explaining.explainer import FILTERS
-from sentiment_conv1d.service.prediction import Prediction as ServedPrediction
-from sentiment_conv1d.service.prediction import prediction_body
 
 #: Texts that are classified at once. This bounds the memory for their ids.
 _TEXTS = 1024
@@ -98,12 +96,7 @@ class Model:
         classifier = self.classifier
         [encoding] = classifier.encode((text,))
         [prediction], _ = classifier.classify((encoding,))
-        try:
-            explanation = classifier.explainer.explain(text, encoding, label or prediction.label, filters)
-        except Invalid as error:
-            raise ValueError(error.message) from None
-        except NotExplainable as error:
-            raise SentimentError(error.message) from None
+        explanation = classifier.explainer.explain(text, encoding, label or prediction.label, filters)
         document = asdict(explanation)
         words, strongest = map(Word, document.pop("words")), map(Filter, document.pop("filters"))
         return Explanation(prediction=self._record(prediction), **document, words=list(words), filters=list(strongest))

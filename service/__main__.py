@@ -10,14 +10,16 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import get_args
 
+from sentiment_conv1d.inference.errors import UnknownName
+from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.model.commands.default_repository import FOLDER, find_artifact
 from sentiment_conv1d.model.commands.parser import Parser, local_path
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tables.format import add_format_flags
-from sentiment_conv1d.server.errors import RequestError, ServerError
+from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.service.errors import exit_status
 from sentiment_conv1d.service.flags import add_flags
-from sentiment_conv1d.service.settings import ProviderChoice, read_settings
+from sentiment_conv1d.service.settings import read_settings
 from sentiment_conv1d.service.telemetry import logs
 
 #: What the help says about the default model repository.
@@ -206,7 +208,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
     options = parser(prog).parse_args(arguments)
     try:
         status: int = options.run(options)
-    except (SentimentError, ServerError, RequestError) as error:
+    except (SentimentError, ServerError, UnknownName) as error:
         print(f"error: {error}", file=sys.stderr)
         return exit_status(error)
     except MemoryError as error:
@@ -239,7 +241,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.service.inference.explaining.terminal import render
+    from sentiment_conv1d.inference.explaining.terminal import render
     from sentiment_conv1d.service.models.startup import default_artifact, opener
 
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if options.text == "-" else options.text
@@ -255,10 +257,10 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from sentiment_conv1d.inference.classifier import Classifier
+    from sentiment_conv1d.inference.engine import NATIVE
     from sentiment_conv1d.model.artifact import check_place, read_artifact, read_text_graph
     from sentiment_conv1d.model.manifest import NOT_COMPARED, TEXT_GRAPH_FILE
-    from sentiment_conv1d.service.inference.classifier import Classifier
-    from sentiment_conv1d.service.inference.engine import NATIVE
 
     artifact = read_artifact(find_artifact(options.artifact).absolute())
     check_place(artifact)

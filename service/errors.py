@@ -6,7 +6,10 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from sentiment_conv1d.inference import errors
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.server.errors import RequestError
 
@@ -51,6 +54,17 @@ class Invalid(RequestError, code="invalid", http=422, grpc="INVALID_ARGUMENT"):
 
 class NotExplainable(RequestError, code="not_explainable", http=422, grpc="FAILED_PRECONDITION"):
     """The decisions of this model cannot be explained exactly."""
+
+
+@contextmanager
+def explaining() -> Iterator[None]:
+    """Raise the errors of an explainer as errors of the request."""
+    try:
+        yield
+    except errors.NotExplainable as error:
+        raise NotExplainable(str(error)) from None
+    except errors.UnknownName as error:
+        raise Invalid(str(error)) from None
 
 
 class Forbidden(RequestError, code="forbidden", http=403, grpc="PERMISSION_DENIED"):

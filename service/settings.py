@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from sentiment_conv1d.inference.options import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.model.commands.default_repository import readable_repository
 from sentiment_conv1d.model.commands.parser import suggestion
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
@@ -27,12 +28,6 @@ from sentiment_conv1d.service.log_target import LogTarget
 from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
 from sentiment_conv1d.service.setting_names import ENVIRONMENT_PREFIX, flag, named, variable
 from sentiment_conv1d.service.version_policy import VersionPolicy
-
-#: The choices of a user. `auto` chooses for each model.
-ProviderChoice = Literal["auto", "cpu", "cuda"]
-
-#: Default number of rows per run on a GPU.
-BATCH_ROWS = 64
 
 #: The values of a setting that was a switch in earlier versions, in small letters.
 _SWITCH = dict.fromkeys(("true", "1", "yes", "y", "t", "on"), "on")

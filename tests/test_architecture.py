@@ -49,7 +49,7 @@ RUNNERS = {Path("service/process/server.py"), Path("service/process/standalone.p
 
 #: The package of the distribution. Its subpackages are the project's folders.
 DISTRIBUTION = "sentiment_conv1d"
-FOLDERS = ("protos", "model", "export", "server", "service", "scoring", "drift", "sharing", "cluster")
+FOLDERS = ("protos", "model", "inference", "export", "server", "service", "scoring", "drift", "sharing", "cluster")
 
 
 def files_in(*folders: str) -> list[Path]:
@@ -124,9 +124,17 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda path: package_of(path) == "service",
         lambda module: package(module) in CLIENTS or is_client(module),
     ),
-    "model knows neither export nor service": (
+    "model knows neither export nor what runs models": (
         lambda path: package_of(path) == "model",
-        lambda module: package(module) in {"export", "service", "scoring"},
+        lambda module: package(module) in {"export", "inference", "service", "scoring"},
+    ),
+    "inference knows only the light half of model": (
+        lambda path: package_of(path) == "inference",
+        lambda module: (
+            package(module) in {*FOLDERS, "loadtest", "benchmarks"} - {"model", "inference"}
+            or package(module) in WEB | CLIENTS | TRAINING
+            or is_heavy(module)
+        ),
     ),
     "the light half of model stays light": (
         lambda path: package_of(path) == "model" and path.parts[1].removesuffix(".py") in LIGHT,
@@ -137,12 +145,12 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda module: module.startswith("model.training"),
     ),
     "pyarrow is loaded only to read or write Parquet": (
-        lambda path: package_of(path) in {"model", "service", "scoring"} and path not in PARQUET,
+        lambda path: package_of(path) in {"model", "inference", "service", "scoring"} and path not in PARQUET,
         lambda module: package(module) == "pyarrow",
     ),
-    "export does not know service": (
+    "export does not know what runs models": (
         lambda path: package_of(path) == "export",
-        lambda module: package(module) in {"service", "scoring"},
+        lambda module: package(module) in {"inference", "service", "scoring"},
     ),
     "scoring knows neither a protocol nor training": (
         lambda path: package_of(path) == "scoring",
@@ -282,7 +290,6 @@ SERVICE_LAYERS = (
         "version_policy",
         "routing_rules",
         "fingerprint",
-        "prediction",
         "setting_names",
         "local_path",
         "log_target",
@@ -292,7 +299,7 @@ SERVICE_LAYERS = (
     ("telemetry",),
     ("feedback",),
     ("security",),
-    ("inference",),
+    ("scheduling",),
     ("oci",),
     ("models",),
     ("oip", "tfserving"),
@@ -402,16 +409,16 @@ def test_circles(folder: str) -> None:
 def test_detected_imports() -> None:
     """The rules detect an import in a function, an import for annotations, and a circle of three modules."""
     sources = {
-        "telemetry.logs": "def f():\n    from service.inference import engine",
-        "inference.engine": "if TYPE_CHECKING:\n    import service.rest.app",
+        "telemetry.logs": "def f():\n    from service.scheduling import dataplane",
+        "scheduling.dataplane": "if TYPE_CHECKING:\n    import service.rest.app",
         "rest.app": "from service.telemetry.logs import configure\nfrom service.grpc import status",
         "grpc.status": "import os",
     }
     runs, annotates = (edges("service", sources, for_types=each) for each in (False, True))
-    assert upward("service", runs) == {("telemetry.logs", "inference.engine"), ("rest.app", "grpc.status")}
-    assert upward("service", annotates) == {("inference.engine", "rest.app")}
+    assert upward("service", runs) == {("telemetry.logs", "scheduling.dataplane"), ("rest.app", "grpc.status")}
+    assert upward("service", annotates) == {("scheduling.dataplane", "rest.app")}
     assert circles(runs) == set()
-    assert circles(runs | annotates) == {frozenset({"telemetry.logs", "inference.engine", "rest.app"})}
+    assert circles(runs | annotates) == {frozenset({"telemetry.logs", "scheduling.dataplane", "rest.app"})}
 
 
 def test_packages_are_small() -> None:

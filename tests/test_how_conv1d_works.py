@@ -6,10 +6,10 @@ import re
 
 import pytest
 
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.explaining.explainer import Explanation
+from sentiment_conv1d.inference.explaining.inspection import Inspection
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.explaining.explainer import Explanation
-from sentiment_conv1d.service.inference.explaining.inspection import Inspection
 from tests.processes import MODEL_REPOSITORY, PROJECT
 
 PAGE = (PROJECT / "docs" / "how-conv1d-works.md").read_text()

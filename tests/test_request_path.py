@@ -16,13 +16,13 @@ from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from tests.processes import PROJECT, ServerProcess
 from tests.service.grpc.channels import connect
 
-#: Starts the service with a profiler that appends the name of each function of `server` and `service` to a file.
+#: Starts the service with a profiler that appends the name of each of these folders' functions to a file.
 TRACED = f"""
 import contextlib, os, runpy, sys
 
 # A child that opens a version first closes its files. No other file gets a number as high as this one.
 file = os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT), 999)
-folders = {(str(PROJECT / "server"), str(PROJECT / "service"))}
+folders = {tuple(str(PROJECT / folder) for folder in ("inference", "server", "service"))}
 
 
 def note(frame, event, argument):

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.export.checks.text_graph import odd_texts
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import Artifact, publish, read_artifact
 from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, UnicodeTokenizer, WordLevelTokenizer, WordTokenizer
-from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import MODEL_REPOSITORY
 from tests.service.artifacts import LABELS, table_graph
 from tests.service.reviews import reviews, vocabulary

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.baselines.competent import Competent
 from benchmarks.baselines.naive import Naive
-from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.inference.classifier import Classifier
 
 #: The names of the stages.
 PREDICT, PREDICT_32 = "text to probabilities", "text to probabilities, 32 at a time"

@@ -18,11 +18,11 @@ from benchmarks.markdown import circumstances, number, table
 from loadtest.processes import PROJECT
 from loadtest.traffic import texts
 from sentiment_conv1d.export.checks.text_graph import open_text_graph
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.manifest import Golden
 from sentiment_conv1d.model.tokenizer import Rule, WordLevelTokenizer
-from sentiment_conv1d.service.inference.classifier import Classifier
 
 _NAMES = ("imdb-cnn", "imdb-cnn-8bit", "accurate", "reviews")
 

@@ -21,7 +21,7 @@ def answers_in_batches(served: Predict, rows: Sequence[Ids], shape: InputShape) 
     """Run a graph on batches of texts of similar length, each padded as little as its longest text allows.
 
     The service also groups texts by length. On a CPU it runs at most 1,024 positions at once, see
-    `service.inference.length_buckets`; here a batch always has `_BATCH_ROWS` rows.
+    `inference.length_buckets`; here a batch always has `_BATCH_ROWS` rows.
     """
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     answers: dict[int, Answers] = {}

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import orjson
 
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.manifest import Manifest
-from sentiment_conv1d.service.prediction import Prediction
 
 #: The header of an answer over REST, and the trailing metadata of a call.
 HEADER = b"x-feedback-id"

@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from sentiment_conv1d.server.errors import TooLarge
-from sentiment_conv1d.service.inference.dataplane import ParseLimits
+from sentiment_conv1d.service.scheduling.dataplane import ParseLimits
 
 #: Every byte of a varint except its last has the high bit set.
 _CONTINUED = bytes(range(128, 256))

@@ -21,8 +21,8 @@ from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.feedback import ids as feedback
 from sentiment_conv1d.service.grpc.fields import check
-from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
-from sentiment_conv1d.service.inference.work import Work
+from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 

@@ -13,10 +13,10 @@ from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.server.grpc.status import as_refusal
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import paths
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.oip.inference import OUTPUTS, InferenceRequest, Input, Output, RequestedOutput, infer
+from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.version import package_version
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from sentiment_conv1d.inference import prediction as core
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos import sentiment_pb2 as pb
-from sentiment_conv1d.service import prediction as core
 from sentiment_conv1d.service.feedback.inbox import Feedback
 from sentiment_conv1d.service.grpc.methods import paths
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.scheduling.work import Work
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Sentiment"]
 PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN, _ = ROUTES = paths(SERVICE)

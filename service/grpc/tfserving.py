@@ -11,16 +11,16 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import paths
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.prediction import Prediction
+from sentiment_conv1d.service.scheduling.dataplane import DataPlane
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
+from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.tfserving import OUTPUTS, SIGNATURE, check_signature, model_status, signature_map
 
 PREDICTION_SERVICE = POOL.FindServiceByName("tensorflow.serving.PredictionService")
@@ -97,7 +97,7 @@ class TfServing:
         spec = request.model_spec
         return ParseDict(model_status(self._models, spec.name, _version(spec)), GetModelStatusResponse())
 
-    def _classifier(self, spec: Any, texts: Sequence[str] | None = None) -> Classifier:
+    def _classifier(self, spec: Any, texts: Sequence[str] | None = None) -> ServedClassifier:
         """Return the classifier that a request names. Raises `NotFound` or `Invalid`."""
         check_signature(spec.signature_name)
         return self._models.get(spec.name, _version(spec), texts)

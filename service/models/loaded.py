@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 from sentiment_conv1d.server.errors import RequestError, Unavailable
 from sentiment_conv1d.service.errors import NotFound
-from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.order import Key, Order
 from sentiment_conv1d.service.models.routing import Route, Shadow
 from sentiment_conv1d.service.routing_rules import MissingVersion, RoutingRules
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.metrics import ModelState
 
 
 class _Served(NamedTuple):
-    classifier: Classifier
+    classifier: ServedClassifier
     fingerprint: str
 
 
@@ -36,12 +36,12 @@ class LoadedModels:
         self._served: dict[Key, _Served] = {}
         self._refusals: dict[Key, Order] = {}
         self._rules = dict(rules or {})
-        self._table: dict[tuple[str, str], Classifier] = {}  # by all names and versions that a request can contain
+        self._table: dict[tuple[str, str], ServedClassifier] = {}  # by all names and versions of requests
         self._routes: dict[str, Route] | None = None  # by the names in requests that name no version; None if empty
         self._unroutable: dict[str, MissingVersion] = {}  # by models whose split is incomplete
         self._index_names()
 
-    def get(self, name: str = "", version: str = "", texts: Sequence[str] | None = None) -> Classifier:
+    def get(self, name: str = "", version: str = "", texts: Sequence[str] | None = None) -> ServedClassifier:
         """Return the classifier of a version. Raises `NotFound`, or `Unavailable` if the split names a missing version.
 
         `texts` are those of a request that the classifier is to answer. If the request names no version, the split of
@@ -58,7 +58,7 @@ class LoadedModels:
         """Return whether a version is served."""
         return (name, version) in self._table
 
-    def select(self, name: str = "", version: str = "") -> list[Classifier]:
+    def select(self, name: str = "", version: str = "") -> list[ServedClassifier]:
         """Return one version, all versions of a model, or all versions of all models. Raises `NotFound`."""
         if not name:
             return list(self)
@@ -74,7 +74,7 @@ class LoadedModels:
             raise self._not_found(name)
         return name
 
-    def __iter__(self) -> Iterator[Classifier]:
+    def __iter__(self) -> Iterator[ServedClassifier]:
         """Iterate over the classifiers by name, the newest version first."""
         keys = sorted(self._served, key=lambda key: (key[0], -key[1]))
         return iter([self._served[key].classifier for key in keys])
@@ -136,7 +136,7 @@ class LoadedModels:
                 states.append(ModelState(*key, key in self._served, fault, reason))
         return states
 
-    def put(self, classifier: Classifier, fingerprint: str = "") -> None:
+    def put(self, classifier: ServedClassifier, fingerprint: str = "") -> None:
         """Serve a classifier. Requests in progress keep the one they have."""
         manifest = classifier.manifest
         self._served[manifest.name, manifest.version] = _Served(classifier, fingerprint)
@@ -165,7 +165,7 @@ class LoadedModels:
         return (each for name, rules in self._rules.items() for each in rules.missing(name, served))
 
     def _index_names(self) -> None:
-        table: dict[tuple[str, str], Classifier] = {}
+        table: dict[tuple[str, str], ServedClassifier] = {}
         routes: dict[str, Route] = {}
         self._unroutable = {each.model: each for each in self._missing(self._served.keys()) if each.needed}
         for name in {name for name, _ in self._served}:
@@ -208,9 +208,9 @@ class LoadedModels:
         return f"{version} ({labels})" if labels else str(version)
 
 
-def _weights(versions: Mapping[int, Classifier], rules: RoutingRules) -> dict[Classifier, int]:
+def _weights(versions: Mapping[int, ServedClassifier], rules: RoutingRules) -> dict[ServedClassifier, int]:
     """Return the weights of the versions of a model; without a split, the newest version."""
-    weights: dict[Classifier, int] = {}
+    weights: dict[ServedClassifier, int] = {}
     for target, weight in rules.split.items():
         if weight:
             classifier = versions[rules.version_of(target)]
@@ -218,7 +218,7 @@ def _weights(versions: Mapping[int, Classifier], rules: RoutingRules) -> dict[Cl
     return weights or {versions[max(versions)]: 1}
 
 
-def _shadow(versions: Mapping[int, Classifier], rules: RoutingRules) -> Shadow | None:
+def _shadow(versions: Mapping[int, ServedClassifier], rules: RoutingRules) -> Shadow | None:
     """Return the shadow version of a model, if it is served."""
     for target, percent in rules.shadow.items():
         if (classifier := versions.get(rules.version_of(target))) is not None:

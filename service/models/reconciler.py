@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.server.errors import Overloaded, Unavailable
 from sentiment_conv1d.service.errors import Invalid, NotFound
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.index import Entry, index
 from sentiment_conv1d.service.models.late_worker_state import LoadedVersion
@@ -29,6 +28,8 @@ from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.startup import Open
 from sentiment_conv1d.service.models.steps import next_step, settle
 from sentiment_conv1d.service.routing_rules import RoutingRules, Rule
+from sentiment_conv1d.service.scheduling.dataplane import DataPlane
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.metrics import Metrics, TooManyModels
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Reconciler:
     _dataplane: DataPlane
     _metrics: Metrics
     _workers: Workers
-    _prepared: Classifier | None = None
+    _prepared: ServedClassifier | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _indexing: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _MAX_INDEXING))
     _told: set[str] = field(default_factory=set)
@@ -230,9 +231,9 @@ class Reconciler:
         artifact = self._repository.read(name, version)
         return artifact.manifest.manifest_sha256, snapshot.take(artifact.contents)
 
-    async def _open(self, order: Order, descriptor: int) -> Classifier:
+    async def _open(self, order: Order, descriptor: int) -> ServedClassifier:
         """Open the version in the files of a descriptor. Raises `ArtifactError`."""
-        classifier = await asyncio.to_thread(self._open_files, order, descriptor)
+        classifier = ServedClassifier(await asyncio.to_thread(self._open_files, order, descriptor))
         try:
             classifier.statistics = self._metrics.add_model(classifier.manifest, self._models.keys())
         except TooManyModels as error:

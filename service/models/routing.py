@@ -9,7 +9,7 @@ from itertools import accumulate
 from random import random
 from typing import NamedTuple
 
-from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.request_context import current
 
 #: The header, or metadata key, whose value keeps the requests of one caller on one version.
@@ -25,20 +25,20 @@ _DIGEST_BYTES = 8
 class Shadow(NamedTuple):
     """A version that classifies a share of the requests, between 0 and 1, after they were answered by another one."""
 
-    classifier: Classifier
+    classifier: ServedClassifier
     share: float
 
 
 class Route:
     """The versions between which the requests of a model are split, their weights, and the shadow version."""
 
-    def __init__(self, name: str, weights: Mapping[Classifier, int], shadow: Shadow | None = None) -> None:
+    def __init__(self, name: str, weights: Mapping[ServedClassifier, int], shadow: Shadow | None = None) -> None:
         self._salt = name.encode()  # so that the choices for different models are independent
         self._classifiers = tuple(weights)
         self._bounds = tuple(accumulate(weights.values()))
         self._shadow = shadow
 
-    def choose(self, texts: Sequence[str]) -> Classifier:
+    def choose(self, texts: Sequence[str]) -> ServedClassifier:
         """Return the version for a request. The context of the request gets the shadow version, if it is sampled."""
         classifier = self._classifiers[0] if len(self._classifiers) == 1 else self._split(texts)
         if self._shadow is not None and (context := current.get()) is not None:
@@ -47,7 +47,7 @@ class Route:
                 context.shadow = shadow
         return classifier
 
-    def _split(self, texts: Sequence[str]) -> Classifier:
+    def _split(self, texts: Sequence[str]) -> ServedClassifier:
         """Return the version for a request. It is the same in every process, for equal keys or equal texts.
 
         If a weight changes between two versions, only as many requests as necessary change their version.

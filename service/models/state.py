@@ -10,10 +10,10 @@ from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.service.downloads import Downloads, TextGraphFile
 from sentiment_conv1d.service.errors import Disabled
 from sentiment_conv1d.service.feedback.inbox import Feedback, Inbox, Receipt
-from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.oip.inference import LABEL, PROBABILITIES, SCORE, TEXT, TOKENS
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 
 SERVER_NAME = "sentiment-conv1d"
@@ -71,7 +72,7 @@ def model_config(classifier: Classifier, max_batch_size: int) -> dict[str, Any]:
     }
 
 
-def model_statistics(classifier: Classifier) -> dict[str, Any]:
+def model_statistics(classifier: ServedClassifier) -> dict[str, Any]:
     """Return counts and durations since the model was loaded (Triton, docs/protocol/extension_statistics.md)."""
     statistics = classifier.statistics
     return {

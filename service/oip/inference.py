@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.oip.tensors import (
     decode_text,
@@ -23,7 +22,8 @@ from sentiment_conv1d.service.oip.tensors import (
     unpack_bytes,
     unpack_int32,
 )
-from sentiment_conv1d.service.prediction import Prediction
+from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.scheduling.work import Work
 
 TEXT, TOKENS = "text", "tokens"
 LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"

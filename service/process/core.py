@@ -10,12 +10,12 @@ from sentiment_conv1d.service.downloads import Downloads
 from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.feedback.inbox import Inbox
 from sentiment_conv1d.service.feedback.rate import Rate
-from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane, RequestLimits
-from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.scheduling.dataplane import Batching, DataPlane, RequestLimits
+from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics

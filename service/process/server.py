@@ -13,6 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.provider import CUDA
+from sentiment_conv1d.inference.provider import choose as choose_provider
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.network.activation import inherit
@@ -23,10 +26,6 @@ from sentiment_conv1d.server.process.processors import processors
 from sentiment_conv1d.server.process.supervisor import Supervisor
 from sentiment_conv1d.service.errors import StartupError, TransientError
 from sentiment_conv1d.service.grpc import server as grpc
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.inference.provider import CUDA
-from sentiment_conv1d.service.inference.provider import choose as choose_provider
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.late_worker_state import LateWorkerState
 from sentiment_conv1d.service.models.loaded import LoadedModels
@@ -37,6 +36,8 @@ from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.transactions import Transactions
 from sentiment_conv1d.service.process.worker import ServiceWorker
 from sentiment_conv1d.service.rest import app
+from sentiment_conv1d.service.scheduling.in_flight import InFlight
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
@@ -172,7 +173,7 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
                 late_worker_state.record(order, snapshot.take(artifact.contents))
                 log_model(manifest, *choice)
                 return
-        models.put(open_version(artifact), fingerprint)
+        models.put(ServedClassifier(open_version(artifact)), fingerprint)
 
     if "://" not in settings.model_repository:
         logger.info("the model repository is %s", repository.path.absolute())

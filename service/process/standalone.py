@@ -13,13 +13,13 @@ from starlette.types import Message, Receive, Scope, Send
 from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.asgi import CHARGE
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
-from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.models.startup import opener
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.server import note
 from sentiment_conv1d.service.rest.app import Application
+from sentiment_conv1d.service.scheduling.in_flight import InFlight
 
 _EVERY_RESPONSE = [(name.encode(), value.encode()) for name, value in headers.EVERY_RESPONSE]
 

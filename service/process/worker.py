@@ -19,7 +19,6 @@ from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.server.process.channel import Channel
 from sentiment_conv1d.server.process.worker import Worker
 from sentiment_conv1d.service.grpc.server import GrpcServer
-from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.late_worker_state import LoadedVersion
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.reconciler import Reconciler
@@ -27,6 +26,7 @@ from sentiment_conv1d.service.models.startup import opener
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.middleware.cors import allow_origins
+from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.security.tls import Certificates
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from pydantic import RootModel
 from sentiment_conv1d.server.errors import Malformed
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid, StartupError
-from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest import huggingface, page, tfserving
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, Texts, parse
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, RestProtocol
+from sentiment_conv1d.service.scheduling.dataplane import DataPlane
+from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.setting_names import named
 from sentiment_conv1d.service.settings import Settings
 

@@ -16,9 +16,9 @@ from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import Malformed, RequestError, TooLarge
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane, ParseLimits
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane, ParseLimits
+from sentiment_conv1d.service.scheduling.work import Work
 
 Body = TypeVar("Body", bound=BaseModel)
 

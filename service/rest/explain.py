@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from sentiment_conv1d.inference.explaining.explainer import FILTERS, Explanation, Filter
+from sentiment_conv1d.inference.explaining.inspection import BankView, FilterView, LayerView
+from sentiment_conv1d.inference.prediction import Prediction, prediction_body
 from sentiment_conv1d.model.explaining.reading import Word
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.http.request import Answer
-from sentiment_conv1d.service.inference.explaining.explainer import FILTERS, Explanation, Filter
-from sentiment_conv1d.service.inference.explaining.inspection import BankView, FilterView, LayerView
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.prediction import Prediction, prediction_body
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
 from sentiment_conv1d.service.rest.native import ModelRequest, PredictionBody
 from sentiment_conv1d.service.rest.protocol import RestProtocol

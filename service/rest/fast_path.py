@@ -21,13 +21,13 @@ from sentiment_conv1d.server.http.compression import decompress
 from sentiment_conv1d.server.http.fast_path import FastRequest, Handler
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.service.feedback import ids as feedback
-from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import EndpointRequest
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import Document, RestProtocol
 from sentiment_conv1d.service.rest.routing import Match, Routes
+from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
+from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 
 logger = logging.getLogger(__name__)

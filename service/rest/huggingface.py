@@ -13,13 +13,12 @@ from typing import Annotated, Any, Literal
 from fastapi import Request
 from pydantic import BaseModel, Field, RootModel, TypeAdapter, WithJsonSchema
 
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded, RequestError, Unavailable
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import (
     EXAMPLE,
     EndpointRequest,
@@ -31,6 +30,7 @@ from sentiment_conv1d.service.rest.endpoint import (
     to_json,
 )
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
+from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.version import package_version
 
 #: Checked by `_tei_texts` for the same reason as `Texts`.

@@ -10,6 +10,8 @@ from fastapi import Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 from starlette.types import Receive, Scope, Send
 
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.prediction import Prediction, prediction_body
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.manifest import Metrics, ParityCheck, Sample
@@ -18,14 +20,13 @@ from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.downloads import TextGraphFile
 from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.feedback.inbox import MAX_COMMENT_BYTES, Feedback
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.prediction import Prediction, prediction_body
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
 from sentiment_conv1d.service.rest.protocol import InPieces, RestProtocol, revalidated, state_of
+from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
+from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.tfserving import model_status
 
 
@@ -320,7 +321,7 @@ def _errors(body: PredictBatchRequest, dataplane: DataPlane) -> dict[int, Reques
     return errors
 
 
-def _classifier(models: LoadedModels, body: DecisionRequest, texts: Sequence[str]) -> Classifier:
+def _classifier(models: LoadedModels, body: DecisionRequest, texts: Sequence[str]) -> ServedClassifier:
     """Return the classifier for the texts of a body. Raises `NotFound`, or `Invalid` if the model has no threshold."""
     classifier = models.get(body.model, body.version, texts)
     if body.threshold is not None and classifier.manifest.activation != "sigmoid":

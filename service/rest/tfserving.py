@@ -12,13 +12,13 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel
 
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
+from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.tfserving import OUTPUTS, check_signature, model_status, signature_map
 
 

@@ -9,11 +9,10 @@ from time import time
 
 from pydantic import BaseModel, Field
 
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.server.http.request import Answer
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import (
     EXAMPLE,
     EndpointRequest,
@@ -25,6 +24,7 @@ from sentiment_conv1d.service.rest.endpoint import (
     to_json,
 )
 from sentiment_conv1d.service.rest.protocol import PlainProtocol
+from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.request_context import current_id
 
 

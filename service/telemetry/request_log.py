@@ -12,7 +12,7 @@ from random import random
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sentiment_conv1d.service.prediction import Prediction
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.service.telemetry.record_queue import RecordQueue
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.sinks import Sink

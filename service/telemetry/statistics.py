@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from time import time
 from typing import NamedTuple, TypeAlias
 
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.process.counters import Counters
-from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric, Values
 
 #: The labels of every metric of a version.

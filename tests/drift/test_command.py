@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import Artifact, publish, read_artifact
 from sentiment_conv1d.model.text_statistics import TextStatistics
-from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import MODEL_REPOSITORY, ServerProcess, run
 from tests.service.reviews import reviews
 

@@ -20,8 +20,8 @@ from keras.src.legacy.preprocessing.text import Tokenizer as LegacyTokenizer
 from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
 from sentiment_conv1d.export.__main__ import main
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.export.keras2 import save_as_keras_2
 
 PLAIN = ("the", "film", "a", "story", "of", "two", "people", "in", "town", "and", "it", "has", "an", "ending", "with")

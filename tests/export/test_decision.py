@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.export.__main__ import main as export
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
@@ -22,7 +23,6 @@ from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.protos.inference_pb2 import InferTensorContents, ModelInferRequest
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictRequest
-from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.chromium import browser
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect

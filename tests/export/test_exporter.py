@@ -21,11 +21,11 @@ from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, export
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.trained import Trained, from_keras_file, from_run
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, versions
 from sentiment_conv1d.model.layers import Family
 from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
-from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.export.onnx_graph import contract
 
 SEQUENCE_LENGTH, IDS = 6, 8

@@ -20,10 +20,10 @@ from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.vocabularies import Asked, Statements, vectorization_tokenizer
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.manifest import TOKENIZER_FILE
-from sentiment_conv1d.service.inference.classifier import Classifier
 
 WORDS = ["the", "film", "was", "a", "good", "bad", "dull", "fine", "story", "dont", "worth"]
 ROWS, SEQUENCE_LENGTH = 20, 10

@@ -14,9 +14,9 @@ import grpc
 import orjson
 
 from loadtest.stubs import SentimentStub
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.server.request_ids import HEADER
-from sentiment_conv1d.service.prediction import Prediction
 from tests.faults.http import Connection, Reply, post
 from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, WRONG, Tally
 

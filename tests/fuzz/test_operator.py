@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from sentiment_conv1d.inference.engine import NATIVE, Engine, GraphError
+from sentiment_conv1d.inference.graph_file import GraphFileError, parse
+from sentiment_conv1d.inference.operator.compilation import SOURCE, compile_operator
+from sentiment_conv1d.inference.operator.rewriting import rewrite
 from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.service.inference.engine import NATIVE, Engine, GraphError
-from sentiment_conv1d.service.inference.graph_file import GraphFileError, parse
-from sentiment_conv1d.service.inference.operator.compilation import SOURCE, compile_operator
-from sentiment_conv1d.service.inference.operator.rewriting import rewrite
 from tests.processes import PATIENCE
 
 HARNESS = Path(__file__).with_name("operator_harness.cpp")

@@ -1,6 +1,6 @@
 """Lets cosmic-ray change one place of a module at a time, and reports the mutants that the module's tests do not kill.
 
-    make mutants ARGS=service/inference/batching.py
+    make mutants ARGS=service/scheduling/batching.py
 
 The mutants are made in a copy of the project, so a run does not disturb other work. modules.toml lists the modules.
 """

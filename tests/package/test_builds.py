@@ -24,6 +24,7 @@ FOLDERS = (
     "cluster",
     "drift",
     "export",
+    "inference",
     "model",
     "model_repository",
     "protos",
@@ -34,7 +35,7 @@ FOLDERS = (
 )
 
 #: The native operator, which a build adds if there is a compiler.
-LIBRARY = f"{PACKAGE}/service/inference/operator/folded_convolution.so"
+LIBRARY = f"{PACKAGE}/inference/operator/folded_convolution.so"
 
 #: What a build reads besides them.
 FILES = ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore")

@@ -19,10 +19,10 @@ from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
 from sentiment_conv1d.service.grpc.server import GrpcServer
-from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics

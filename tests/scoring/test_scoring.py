@@ -31,12 +31,12 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from tqdm import tqdm
 
+from sentiment_conv1d.inference.prediction import Prediction, PredictionColumns
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tables.table import CHUNK_BYTES, CHUNK_ROWS
 from sentiment_conv1d.scoring import run
 from sentiment_conv1d.scoring.command import default_output
 from sentiment_conv1d.scoring.run import RUN
-from sentiment_conv1d.service.prediction import Prediction, PredictionColumns
 from tests.processes import MODEL_REPOSITORY
 from tests.scoring.one_file import score_file
 

@@ -121,7 +121,7 @@ def test_errors_in_callbacks_of_the_parser() -> None:
 
 
 def test_session_of_onnx_runtime() -> None:
-    """`service/inference/engine.py` runs a session below its Python class, in the same way as that class."""
+    """`inference/engine.py` runs a session below its Python class, in the same way as that class."""
     source = inspect.getsource(onnxruntime.InferenceSession.run_with_iobinding)
     call = "self._sess.run_with_iobinding(iobinding._iobinding, run_options)"
     assert call in source, f"ONNX Runtime {onnxruntime.__version__} runs a session in another way"

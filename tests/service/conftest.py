@@ -12,10 +12,11 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pool
 
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.manifest import MANIFEST_FILE
-from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from tests.processes import MODEL_REPOSITORY, ServerProcess
 from tests.service.artifacts import publish_table
 from tests.service.grpc.channels import connect
@@ -57,7 +58,7 @@ def repository(tmp_path: Path) -> Path:
 def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Serve a model of three widths, two dense layers and three labels, for tests that change nothing."""
     # Importing this module imports Keras, which takes seconds.
-    from tests.service.inference.explaining.families import publish, several_widths
+    from tests.inference.explaining.families import publish, several_widths
 
     repository = tmp_path_factory.mktemp("repository")
     publish(repository, several_widths())
@@ -90,6 +91,6 @@ def artifact() -> Artifact:
 
 
 @pytest.fixture(scope="session")
-def classifier(artifact: Artifact) -> Classifier:
+def classifier(artifact: Artifact) -> ServedClassifier:
     """Return the classifier of the shipped model."""
-    return Classifier(artifact)
+    return ServedClassifier(Classifier(artifact))

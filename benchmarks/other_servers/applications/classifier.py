@@ -11,9 +11,9 @@ import onnxruntime
 import tokenizers
 
 from benchmarks.baselines.competent import Competent
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.manifest import MANIFEST_FILE
-from sentiment_conv1d.service.inference.classifier import Classifier
 
 MAX_TOKENS = 400
 

@@ -17,14 +17,14 @@ from sentiment_conv1d.server.errors import Malformed
 from sentiment_conv1d.server.http.compression import compress
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.inference.work import Work
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import inference
 from sentiment_conv1d.service.oip.inference import Input, Output, RequestedOutput
 from sentiment_conv1d.service.oip.tensors import pack_bytes
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, parse, to_json
 from sentiment_conv1d.service.rest.protocol import PlainProtocol
+from sentiment_conv1d.service.scheduling.dataplane import DataPlane
+from sentiment_conv1d.service.scheduling.work import Work
 
 HEADER_LENGTH = b"inference-header-content-length"
 _BINARY = b"application/octet-stream"

@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks.baselines.applications import make_competent
 from benchmarks.baselines.naive import ARTIFACT, Naive
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.service.inference.classifier import Classifier
 
 TEXTS = ["What a wonderful film.", "dull " * 500, "", "It was good and it was bad.", "fine " * 398, "fine " * 399]
 

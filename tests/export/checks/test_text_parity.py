@@ -14,11 +14,11 @@ import pytest
 import tensorflow as tf
 
 from sentiment_conv1d.export.__main__ import main
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.model.model_card import CARD_FILE
 from sentiment_conv1d.service.__main__ import main as service
-from sentiment_conv1d.service.inference.classifier import Classifier
 
 WORDS = ["the", "film", "was", "a", "good", "bad", "dull", "fine", "story", "dont", "worth"]
 LENGTH = 12

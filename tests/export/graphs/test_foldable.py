@@ -13,12 +13,12 @@ from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.export.recognition.family import recognize
+from sentiment_conv1d.inference.explaining.graph import read_network
 from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.explaining.attribution import attribute
 from sentiment_conv1d.model.explaining.forward import forward
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.layers import Family
-from sentiment_conv1d.service.inference.explaining.graph import read_network
 from tests.export.onnx_graph import dead_nodes, idle_constants, repeated_constants
 
 SEQUENCE_LENGTH, IDS, FILTERS, PADDING_ID = 14, 20, 5, 2

@@ -66,7 +66,19 @@ def test_unknown_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documen
 def test_no_hint_by_name_alone() -> None:
     """No code, documentation or file of the deployment asks pip for the package by its name alone."""
     names = ("README.md", "CONTRIBUTING.md", "Makefile", "Dockerfile")
-    folders = ("docs", "deploy", "model", "export", "service", "scoring", "cluster", "drift", "sharing", "loadtest")
+    folders = (
+        "docs",
+        "deploy",
+        "model",
+        "export",
+        "inference",
+        "service",
+        "scoring",
+        "cluster",
+        "drift",
+        "sharing",
+        "loadtest",
+    )
     paths = [PROJECT / name for name in names]
     paths += [
         path for folder in folders for path in (PROJECT / folder).rglob("*") if path.suffix in {".py", ".md", ".txt"}

@@ -8,9 +8,9 @@ import random
 import numpy as np
 import pytest
 
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.service.feedback.ids import FeedbackIds
-from sentiment_conv1d.service.prediction import Prediction
 from tests.processes import MODEL_REPOSITORY
 
 IDS = FeedbackIds(b"secret")

@@ -13,7 +13,7 @@ from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
 from sentiment_conv1d.server.errors import TooLarge
 from sentiment_conv1d.service.grpc.fields import check
-from sentiment_conv1d.service.inference.dataplane import ParseLimits
+from sentiment_conv1d.service.scheduling.dataplane import ParseLimits
 
 LIMITS = ParseLimits(16_384, 425_984)
 

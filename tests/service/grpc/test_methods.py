@@ -14,7 +14,7 @@ from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.status import as_refusal
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import Counted
-from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.telemetry.test_metrics import series
 

@@ -11,8 +11,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.protos.descriptors import message_class
-from sentiment_conv1d.service.inference.classifier import Classifier
 
 
 @pytest.fixture

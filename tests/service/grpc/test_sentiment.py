@@ -12,14 +12,14 @@ import grpc
 import pytest
 
 from loadtest.stubs import SentimentStub
+from sentiment_conv1d.inference import prediction as core
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.protos.sentiment_pb2 import (
     ExplainRequest,
     PredictBatchRequest,
     Prediction,
     PredictRequest,
 )
-from sentiment_conv1d.service import prediction as core
-from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service import artifacts
 from tests.service.grpc.channels import connect, refused

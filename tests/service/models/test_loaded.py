@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.errors import NotFound
-from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.version_policy import VersionPolicy
 from tests.service.artifacts import publish_table
 from tests.service.models.test_startup import load, states
@@ -22,7 +23,8 @@ def test_put_and_drop(tmp_path: Path) -> None:
     models.follow(Order("refuse", "tickets", 2, "fingerprint", fault="damaged", reason="broken"))
     assert states(models, tmp_path)[1] == ("2", "UNAVAILABLE", "broken")
     models.follow(Order("serve", "tickets", 2))
-    models.put(Classifier(Repository(tmp_path, VersionPolicy("")).read("tickets", 2)))
+    artifact = Repository(tmp_path, VersionPolicy("")).read("tickets", 2)
+    models.put(ServedClassifier(Classifier(artifact)))
     assert models.get().manifest.version == 2
     assert [state for _, state, _ in states(models, tmp_path)] == ["READY", "READY"]
     shutil.rmtree(second.path)

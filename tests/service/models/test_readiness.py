@@ -3,12 +3,12 @@
 import pytest
 
 from sentiment_conv1d.server.errors import Unavailable
-from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 
 
-def test_ready(classifier: Classifier) -> None:
+def test_ready(classifier: ServedClassifier) -> None:
     """The service is ready while the default model is loaded and the worker does not drain."""
     models = LoadedModels("imdb-cnn")
     readiness = Readiness(models)

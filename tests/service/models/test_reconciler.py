@@ -512,8 +512,8 @@ PATCH = """
 import os
 import threading
 import time
-import sentiment_conv1d.service.inference.classifier
-Classifier = sentiment_conv1d.service.inference.classifier.Classifier
+import sentiment_conv1d.inference.classifier
+Classifier = sentiment_conv1d.inference.classifier.Classifier
 opened = Classifier.__init__
 def open(self, artifact, **keywords):
     if artifact.manifest.version == 2 and (threading.current_thread() is threading.main_thread()) == ON_MAIN_THREAD:
@@ -521,7 +521,7 @@ def open(self, artifact, **keywords):
     opened(self, artifact, **keywords)
 Classifier.__init__ = open
 if os.environ.get("APART"):
-    from sentiment_conv1d.service.inference import provider
+    from sentiment_conv1d.inference import provider
     provider.choose = lambda asked, artifact, device: provider.Choice(provider.CUDA)
 """
 

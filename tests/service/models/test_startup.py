@@ -10,6 +10,7 @@ from sentiment_conv1d.service.models.index import index
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import choose, default_artifact, opener, repository_of
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version_policy import VersionPolicy
 from tests.service.artifacts import publish_table, shipped_copy
@@ -23,7 +24,11 @@ def begin(settings: Settings) -> LoadedModels:
     """Load the models of a starting service."""
     models = LoadedModels(settings.default_model)
     open_version = opener(settings)
-    choose(repository_of(settings), models, lambda artifact, _: models.put(open_version(artifact)))
+
+    def admit(artifact: Artifact, _: str) -> None:
+        models.put(ServedClassifier(open_version(artifact)))
+
+    choose(repository_of(settings), models, admit)
     return models
 
 

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.oip import description
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.statistics import Stages
 from tests.service.artifacts import MAX_TOKENS, publish_table
 
 
 @pytest.fixture
-def tickets(tmp_path: Path) -> Classifier:
+def tickets(tmp_path: Path) -> ServedClassifier:
     """Return a small model of three labels."""
-    return Classifier(publish_table(tmp_path))
+    return ServedClassifier(Classifier(publish_table(tmp_path)))
 
 
 def test_server() -> None:
@@ -32,7 +33,7 @@ def test_server() -> None:
     }
 
 
-def test_model(classifier: Classifier) -> None:
+def test_model(classifier: ServedClassifier) -> None:
     """The metadata have the inputs and outputs of the shipped model, and versions are strings."""
     assert description.model_metadata(classifier, [1, 12]) == {
         "name": "imdb-cnn",
@@ -50,7 +51,7 @@ def test_model(classifier: Classifier) -> None:
     }
 
 
-def test_other_model(tickets: Classifier) -> None:
+def test_other_model(tickets: ServedClassifier) -> None:
     """Shapes and dims follow from the model's labels and length."""
     metadata = description.model_metadata(tickets, [1])
     assert [each["shape"] for each in metadata["inputs"]] == [[-1, 1], [-1, MAX_TOKENS]]
@@ -61,7 +62,7 @@ def test_other_model(tickets: Classifier) -> None:
     assert [each["dims"] for each in config["output"]] == [[1], [1], [3]]
 
 
-def test_configuration_and_metadata_agree(classifier: Classifier) -> None:
+def test_configuration_and_metadata_agree(classifier: ServedClassifier) -> None:
     """The tensors of the configuration are those of the metadata without the batch dimension."""
     metadata = description.model_metadata(classifier, [1])
     config = description.model_config(classifier, 1024)
@@ -73,7 +74,7 @@ def test_configuration_and_metadata_agree(classifier: Classifier) -> None:
     assert all(each["optional"] for each in config["input"])
 
 
-def test_statistics(tickets: Classifier) -> None:
+def test_statistics(tickets: ServedClassifier) -> None:
     """The statistics have every duration from the start, including the response cache, and the version as a string."""
     document = description.model_statistics(tickets)
     stages = document.pop("inference_stats")
@@ -91,7 +92,7 @@ def test_statistics(tickets: Classifier) -> None:
     assert all(duration == {"count": 0, "ns": 0} for duration in stages.values())
 
 
-def test_statistics_after_requests(tickets: Classifier) -> None:
+def test_statistics_after_requests(tickets: ServedClassifier) -> None:
     """Rows and runs are counted separately, and a refused request counts only as a failure."""
     [prediction] = tickets.predict(["praise"])
     tickets.statistics.ran(41, 3)

@@ -11,14 +11,14 @@ import pytest
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import Malformed, TooLarge
 from sentiment_conv1d.service.errors import Invalid, NotFound
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane
-from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.oip.inference import InferenceRequest, Input, Output, RequestedOutput, infer
 from sentiment_conv1d.service.oip.tensors import pack_bytes
+from sentiment_conv1d.service.scheduling.dataplane import Batching, DataPlane
+from sentiment_conv1d.service.scheduling.in_flight import InFlight
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.metrics import Metrics
-from tests.service.inference.test_dataplane import LIMITS
+from tests.service.scheduling.test_dataplane import LIMITS
 
 Ask = Callable[..., list[Output]]
 
@@ -26,7 +26,7 @@ TEXTS = ("A gripping, beautifully acted film.", "Dull and far too long.", "")
 
 
 @pytest.fixture(scope="module")
-def ask(classifier: Classifier) -> Iterator[Ask]:
+def ask(classifier: ServedClassifier) -> Iterator[Ask]:
     """Answer inputs with the shipped model, for the requested outputs."""
     models = LoadedModels("imdb-cnn")
     models.put(classifier)
@@ -59,7 +59,7 @@ def names(outputs: Sequence[Output]) -> list[str]:
     return [output.name for output in outputs]
 
 
-def test_all_outputs(ask: Ask, classifier: Classifier) -> None:
+def test_all_outputs(ask: Ask, classifier: ServedClassifier) -> None:
     """Without requested outputs, the answer has all: the label, its probability, and every label's probability."""
     label, score, probabilities = ask(text(TEXTS))
     expected = classifier.predict(TEXTS)
@@ -88,7 +88,7 @@ def test_binary_is_the_same(ask: Ask) -> None:
         assert [str(output) for output in ask(same)] == expected
 
 
-def test_tokens(ask: Ask, classifier: Classifier) -> None:
+def test_tokens(ask: Ask, classifier: ServedClassifier) -> None:
     """A caller's ids get the answer of their text, as JSON data or in binary form."""
     [encoding] = classifier.encode(TEXTS[:1])
     ids = encoding.ids.tolist()
@@ -124,7 +124,7 @@ def test_invalid_outputs(ask: Ask, outputs: list[RequestedOutput], reason: str) 
 
 
 @pytest.mark.parametrize(("wished", "given"), [(1, 1), (2, 2), (3, 2), (2**63, 2)])
-def test_classification(ask: Ask, classifier: Classifier, wished: int, given: int) -> None:
+def test_classification(ask: Ask, classifier: ServedClassifier, wished: int, given: int) -> None:
     """Classes are `value:index:label`, the most probable first, and at most as many as there are labels."""
     [output] = ask(text(TEXTS), outputs=[RequestedOutput("probabilities", classification=wished)])
     assert (output.name, output.datatype, output.shape) == ("probabilities", "BYTES", [3, given])

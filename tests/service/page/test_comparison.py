@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.inference.explaining import families
 from tests.processes import MODEL_REPOSITORY, ServerProcess
 from tests.service import artifacts
-from tests.service.inference.explaining import families
 from tests.service.page.conftest import Open
 from tests.service.page.test_page import PHONE, accessible, api, shown_percent, type_text
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.inference.explaining import families
 from tests.processes import ServerProcess
 from tests.service import artifacts
-from tests.service.inference.explaining import families
 from tests.service.page.conftest import Open
 from tests.service.page.test_page import PHONE, accessible, api, show_reading, type_text
 

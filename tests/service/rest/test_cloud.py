@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.__main__ import parser
-from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.rest import cloud, huggingface
 from sentiment_conv1d.service.rest.app import protocols
 from sentiment_conv1d.service.rest.routing import Routes

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sentiment_conv1d.server.errors import TooLarge
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.inference.dataplane import ParseLimits
 from sentiment_conv1d.service.rest.endpoint import check_parts
+from sentiment_conv1d.service.scheduling.dataplane import ParseLimits
 
 TEXTS = st.text(st.sampled_from('[]{}:,"\\\\n é')) | st.text()
 JSON = st.recursive(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.rest import explain
 from tests.processes import ServerProcess
 from tests.service import artifacts

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
-from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.inference.classifier import Classifier
 from tests.processes import ServerProcess
 
 TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", ""]

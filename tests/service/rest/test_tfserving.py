@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.inference.classifier import Classifier
 from tests.processes import ServerProcess
 
 PREDICT = "/v1/models/imdb-cnn:predict"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.inference.classifier import Classifier
 from tests.processes import PATIENCE, ServerProcess
 
 TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", ""]

@@ -128,7 +128,7 @@ def test_configure(root: logging.Logger, capfd: pytest.CaptureFixture[str]) -> N
 def test_debug_level(root: logging.Logger) -> None:
     """Debug lines of libraries, which could contain keys, are not logged."""
     logs.configure("console", "debug")
-    for name in ("server.network.listener", "service.inference.engine"):
+    for name in ("server.network.listener", "inference.engine"):
         assert logging.getLogger(f"sentiment_conv1d.{name}").isEnabledFor(logging.DEBUG)
     for library in ("hpack.hpack", "h2.connection", "hyperframe", "httpcore", "uvicorn.error", "a.library"):
         assert not logging.getLogger(library).isEnabledFor(logging.DEBUG)

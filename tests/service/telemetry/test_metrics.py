@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.service.grpc import server as grpc
-from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest import app
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import (
     MAX_MODELS,
@@ -65,7 +65,9 @@ def prediction(tokens: int, unknown: int, truncated: bool) -> Prediction:
     )
 
 
-def answer(metrics: Metrics, status: str, seconds: float, classifier: Classifier | None = None, **moments: int) -> None:
+def answer(
+    metrics: Metrics, status: str, seconds: float, classifier: ServedClassifier | None = None, **moments: int
+) -> None:
     """Count a request at /a."""
     context = RequestContext("id")
     if classifier is not None:
@@ -82,7 +84,7 @@ def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0
 
 
 @pytest.fixture
-def metrics(classifier: Classifier) -> Metrics:
+def metrics(classifier: ServedClassifier) -> Metrics:
     """Create metrics with one route that uses a model and one that does not, and the shipped model."""
     metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, workers=2)
     classifier.statistics = metrics.add_model(classifier.manifest)
@@ -128,7 +130,7 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
     assert value(samples, "sentiment_model_state", **model, state="refused", reason="damaged") == 1
 
 
-def test_series_of_a_version(classifier: Classifier) -> None:
+def test_series_of_a_version(classifier: ServedClassifier) -> None:
     """docs/metrics.md tells about how many series a version has, before any request and after all kinds of errors."""
     routes = {"rest": app.routes(Settings()), "grpc": grpc.ROUTES}
     metrics = Metrics(routes)
@@ -150,7 +152,7 @@ def test_series_of_a_version(classifier: Classifier) -> None:
     check_number(most)
 
 
-def test_requests(metrics: Metrics, classifier: Classifier) -> None:
+def test_requests(metrics: Metrics, classifier: ServedClassifier) -> None:
     """Requests are counted exactly, by model if they used one."""
     answer(metrics, "200", 0.003, classifier)
     answer(metrics, "200", 0.3, classifier)
@@ -166,7 +168,7 @@ def test_requests(metrics: Metrics, classifier: Classifier) -> None:
     assert value(samples, "sentiment_request_seconds_sum", **key) == pytest.approx(0.303)
 
 
-def test_rejected_connections(metrics: Metrics, classifier: Classifier) -> None:
+def test_rejected_connections(metrics: Metrics, classifier: ServedClassifier) -> None:
     """Rejected connections are counted by protocol and reason, and no other series changes."""
     count(classifier.statistics, prediction(500, 2, True))
     before = read(metrics)
@@ -179,7 +181,7 @@ def test_rejected_connections(metrics: Metrics, classifier: Classifier) -> None:
     assert value(changed, "sentiment_connections_rejected_total", protocol="grpc", reason="evicted") == 2
 
 
-def test_texts(metrics: Metrics, classifier: Classifier) -> None:
+def test_texts(metrics: Metrics, classifier: ServedClassifier) -> None:
     """Texts, tokens and scores are counted exactly."""
     statistics = classifier.statistics
     count(statistics, prediction(500, 2, True))
@@ -197,7 +199,7 @@ def test_texts(metrics: Metrics, classifier: Classifier) -> None:
     assert value(samples, "sentiment_score_count", label="negative") == 0
 
 
-def test_statistics_of_all_workers(metrics: Metrics, classifier: Classifier) -> None:
+def test_statistics_of_all_workers(metrics: Metrics, classifier: ServedClassifier) -> None:
     """Counts are summed over the workers, and the last inference is the latest one of any worker."""
     began = int(time() * 1000)
     for worker in (0, 1):
@@ -208,7 +210,7 @@ def test_statistics_of_all_workers(metrics: Metrics, classifier: Classifier) -> 
     assert began <= classifier.statistics["last_inference"] <= time() * 1000
 
 
-def test_stages(metrics: Metrics, classifier: Classifier) -> None:
+def test_stages(metrics: Metrics, classifier: ServedClassifier) -> None:
     """The stages of a request are observed in seconds, and a refused request has none."""
     count(classifier.statistics, nanoseconds=9_000_000)
     answer(metrics, "200", 0.01, classifier, received=1_000, decoded=41_000, predicted=perf_counter_ns())
@@ -240,7 +242,7 @@ def test_gauges(metrics: Metrics) -> None:
     assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 0
 
 
-def test_unforeseen_status(metrics: Metrics, classifier: Classifier) -> None:
+def test_unforeseen_status(metrics: Metrics, classifier: ServedClassifier) -> None:
     """An unexpected status is counted, and has series only then."""
     assert not [labels for _, labels in read(metrics) if ("status", "other") in labels]
     answer(metrics, "299", 0.1)
@@ -250,7 +252,7 @@ def test_unforeseen_status(metrics: Metrics, classifier: Classifier) -> None:
     assert value(samples, "sentiment_requests_total", protocol="rest", route="/a", status="other", version="1") == 1
 
 
-def test_versions(metrics: Metrics, classifier: Classifier) -> None:
+def test_versions(metrics: Metrics, classifier: ServedClassifier) -> None:
     """A new version is counted separately, the old counts stay, and the info names the served version."""
     count(classifier.statistics, prediction(3, 0, False))
     count(metrics.add_model(classifier.manifest.model_copy(update={"version": 2})), prediction(4, 0, False))
@@ -268,7 +270,7 @@ def test_states(metrics: Metrics) -> None:
     assert states == ["ready"]
 
 
-def test_unloaded_versions(metrics: Metrics, classifier: Classifier) -> None:
+def test_unloaded_versions(metrics: Metrics, classifier: ServedClassifier) -> None:
     """Only the last unloaded versions keep their series, and served ones always do.
 
     A request that a version without series still answers counts as a request without a model.
@@ -293,7 +295,7 @@ def test_unloaded_versions(metrics: Metrics, classifier: Classifier) -> None:
     assert value(read(metrics), key) == value(samples, key)
 
 
-def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: Classifier) -> None:
+def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: ServedClassifier) -> None:
     """Too many served versions are refused."""
     served = {("imdb-cnn", number) for number in range(1, 100)}
     for number in range(2, MAX_MODELS + 1):
@@ -302,7 +304,7 @@ def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: Classif
         metrics.add_model(classifier.manifest.model_copy(update={"version": MAX_MODELS + 1}), served)
 
 
-def test_sets_of_counters_do_not_share(classifier: Classifier) -> None:
+def test_sets_of_counters_do_not_share(classifier: ServedClassifier) -> None:
     """Two sets of counters in one process are independent."""
     first, second = (Metrics({"rest": {"/a": True}}) for _ in range(2))
     for each in (first, second):

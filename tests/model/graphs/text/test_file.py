@@ -10,10 +10,10 @@ import onnx
 import onnxruntime
 import pytest
 
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.graphs.text.file import text_graph
-from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import MODEL_REPOSITORY, run
 from tests.service.artifacts import LABELS, publish_table
 

@@ -1,0 +1,334 @@
+"""Dynamic batching: requests that arrive together run together.
+
+There are two policies with one interface:
+
+- `LoopBatcher` runs small and medium batches on a CPU. A batch is what arrived in one turn of the event loop, and it
+  runs on the event loop's thread, because handing it to another thread costs as much as running it. There is no
+  batching delay. A batch is faster than its texts one by one because code and tables stay in the processor's caches. A
+  small batch runs in one turn of the event loop, and a medium one in steps: one run of the graph per turn.
+- `ThreadBatcher` runs large batches, and all batches on a GPU, on a separate thread, one at a time.
+
+A client that disconnects cancels its job. A job that is canceled, or whose deadline passes, before it begins never
+runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError, Executor, Future
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
+from time import perf_counter_ns
+from typing import Any, NamedTuple
+
+from sentiment_conv1d.inference.prediction import Prediction
+from sentiment_conv1d.model.tokenizer import Encoding
+from sentiment_conv1d.server.errors import DeadlineExceeded
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
+from sentiment_conv1d.service.telemetry.statistics import Stages
+
+#: Converts the rows of a job, texts or ids, to encodings.
+Encode = Callable[[Sequence[Any]], list[Encoding]]
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Rows of one request that run in the same batch.
+
+    `deliver` gets the result, or the error, on the event loop, unless the job is `canceled`.
+    """
+
+    rows: Sequence[Any]
+    encode: Encode
+    size: int  # characters or ids
+    seconds: float  # the longest time to wait
+    deliver: Callable[[Done | BaseException], None]
+    canceled: Callable[[], bool]
+    arrived: int = field(default_factory=perf_counter_ns)
+
+
+class Done(NamedTuple):
+    """The result of a job. Every job of a batch gets the times of the whole batch, as in Triton."""
+
+    predictions: list[Prediction]
+    stages: Stages
+
+
+class Batch(NamedTuple):
+    """The predictions of the jobs of a batch, one after the other. Times are in nanoseconds."""
+
+    predictions: list[Prediction]
+    runs: int  # of the graph
+    started: int
+    tokenize: int
+    infer: int
+
+
+class Pulse:
+    """Shows whether a thread gets on.
+
+    The thread calls `begin` and `end` for every step, and another thread calls `stalled` from time to time.
+    """
+
+    def __init__(self) -> None:
+        self._beats = 0  # odd during a step
+        self._seen = 0
+
+    def begin(self) -> None:
+        """Begin a step."""
+        self._beats += 1
+
+    def end(self) -> None:
+        """End a step."""
+        self._beats += 1
+
+    def stalled(self) -> bool:
+        """Return whether the thread is in the step in which it was at the last call."""
+        before, self._seen = self._seen, self._beats
+        return before == self._seen and before % 2 == 1
+
+
+class Batcher(ABC):
+    """Queues the jobs of one classifier. Belongs to one event loop.
+
+    `max_rows` and `max_size` limit a batch. A larger job runs alone.
+    """
+
+    def __init__(self, classifier: ServedClassifier, max_rows: int, max_size: float = math.inf) -> None:
+        self.max_rows = max_rows
+        self._max_size = max_size
+        self._classifier = classifier
+        self._waiting: deque[Job] = deque()
+
+    def add(self, job: Job) -> None:
+        """Queue a job for a batch. It gets `DeadlineExceeded` if it waits longer than its `seconds`."""
+        self._waiting.append(job)
+        self._start(asyncio.get_running_loop())
+
+    def submit(self, rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf) -> asyncio.Future[Done]:
+        """Queue a job, and return a future with its result. Canceling the future cancels the job."""
+        future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self.add(Job(rows, encode, size, seconds, partial(_resolve, future), future.done))
+        return future
+
+    @abstractmethod
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the next batch if it is time. Called after a job has been queued."""
+
+    def _take(self) -> list[Job]:
+        """Remove and return the jobs of the next batch, oldest first, without those that are canceled or expired."""
+        jobs: list[Job] = []
+        rows, size = 0, 0
+        now = perf_counter_ns()
+        while self._waiting:
+            job = self._waiting[0]
+            if job.canceled():
+                pass
+            elif (now - job.arrived) * 1e-9 > job.seconds:
+                job.deliver(DeadlineExceeded(f"no answer within {job.seconds:g} s"))
+            else:
+                rows += len(job.rows)
+                size += job.size
+                if jobs and (rows > self.max_rows or size > self._max_size):
+                    break
+                jobs.append(job)
+            self._waiting.popleft()
+        return jobs
+
+    def _deliver(self, jobs: list[Job], batch: Batch) -> None:
+        if not jobs:
+            return
+        self._classifier.statistics.ran(len(batch.predictions), batch.runs)
+        start = 0
+        for job in jobs:
+            end = start + len(job.rows)
+            if not job.canceled():
+                stages = Stages(batch.started - job.arrived, batch.tokenize, batch.infer)
+                job.deliver(Done(batch.predictions[start:end], stages))
+            start = end
+
+
+class LoopBatcher(Batcher):
+    """Runs the jobs of one turn of the event loop in the next turn, on the event loop's thread.
+
+    If `stepwise`, every run of the graph has its own turn, so other requests wait for one run at most. A separate
+    thread would use more processor time for the same batch, because it shares the interpreter lock with the event loop.
+    Otherwise `max_size` limits the time for which the event loop is blocked.
+    """
+
+    def __init__(self, classifier: ServedClassifier, max_rows: int, max_size: float, *, stepwise: bool) -> None:
+        super().__init__(classifier, max_rows, max_size)
+        self._stepwise = stepwise
+        self._steps: Iterator[None] | None = None  # the remaining runs of a batch
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._steps is None and len(self._waiting) == 1:
+            loop.call_soon(self._step, loop)
+
+    def _step(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._steps is None:
+            self._steps = self._run()
+        for _ in self._steps:
+            break  # until the next turn
+        else:
+            self._steps = None
+        if self._steps is not None or self._waiting:
+            loop.call_soon(self._step, loop)
+
+    def _run(self) -> Iterator[None]:
+        """Run the next batch. If `stepwise`, yield after every run of the graph except the last."""
+        jobs = self._take()
+        try:
+            if self._stepwise:
+                batch = yield from steps(self._classifier, jobs)
+            else:
+                batch = run(self._classifier, jobs)
+        except Exception as error:
+            fail(jobs, error)
+        else:
+            self._deliver(jobs, batch)
+
+
+#: Batches queued for the thread if there is no batching delay. The second one begins when the first one ends, even if
+#: the event loop is busy.
+_AHEAD = 2
+
+
+class ThreadBatcher(Batcher):
+    """Runs batches on a thread, one at a time. A batch starts at once if the thread is idle.
+
+    Under load, a batch waits until it has as many rows as the last one, or `max_rows`, for at most `max_delay` seconds
+    after its oldest job. Clients that wait for each answer are therefore served together, and a single client is served
+    at once.
+    """
+
+    def __init__(
+        self, classifier: ServedClassifier, executor: Executor, pulse: Pulse, max_rows: int, max_delay: float = 0.0
+    ) -> None:
+        super().__init__(classifier, max_rows)
+        self._executor = executor
+        self._pulse = pulse
+        self._max_delay = int(max_delay * 1e9)
+        self._running = 0
+        self._most_running = 1 if max_delay else _AHEAD
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_rows = 0
+        self._free_since = perf_counter_ns()
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting and self._waiting[0].canceled():
+            self._waiting.popleft()
+        if self._running >= self._most_running or not self._waiting:
+            return
+        if (delay := self._delay()) > 0:
+            self._timer = loop.call_later(delay * 1e-9, self._start, loop)
+            return
+        jobs = self._take()
+        self._last_rows = sum(len(job.rows) for job in jobs)
+        try:
+            running = self._executor.submit(self._run_wanted, jobs)
+        except RuntimeError as error:  # the executor was shut down
+            fail(jobs, error)
+            return
+        self._running += 1
+        # `asyncio.wrap_future` would take another turn of the event loop to deliver the result.
+        running.add_done_callback(lambda future: loop.call_soon_threadsafe(self._ended, loop, jobs, future))
+
+    def _run_wanted(self, jobs: list[Job]) -> Batch:
+        """Run the jobs that are not canceled. Called on the thread."""
+        jobs[:] = [job for job in jobs if not job.canceled()]
+        # Linux lets a thread compute for milliseconds before another one that has woken up runs. This thread yields to
+        # the event loops of this worker and the other workers as often as possible.
+        work = steps(self._classifier, jobs)
+        while True:
+            self._pulse.begin()
+            try:
+                next(work)
+            except StopIteration as end:
+                batch: Batch = end.value
+                return batch
+            finally:
+                self._pulse.end()
+                os.sched_yield()
+
+    def _delay(self) -> int:
+        """Return the nanoseconds to wait for more rows."""
+        now = perf_counter_ns()
+        if now - self._free_since >= self._max_delay:  # the thread was idle, so there is no load
+            return 0
+        if sum(len(job.rows) for job in self._waiting) >= min(self._last_rows, self.max_rows):
+            return 0
+        return self._waiting[0].arrived + self._max_delay - now
+
+    def _ended(self, loop: asyncio.AbstractEventLoop, jobs: list[Job], running: Future[Batch]) -> None:
+        self._running -= 1
+        self._free_since = perf_counter_ns()
+        try:
+            batch = running.result()
+        except (CancelledError, Exception) as error:  # the first one if the executor was shut down
+            fail(jobs, error)
+        else:
+            self._deliver(jobs, batch)
+        self._start(loop)
+
+
+def run(classifier: ServedClassifier, jobs: Sequence[Job]) -> Batch:
+    """Run the rows of jobs together."""
+    started = perf_counter_ns()
+    encodings = _encode(jobs)
+    encoded = perf_counter_ns()
+    predictions, runs = classifier.classify(encodings)
+    return Batch(predictions, runs, started, encoded - started, perf_counter_ns() - encoded)
+
+
+def steps(classifier: ServedClassifier, jobs: Sequence[Job]) -> Generator[None, None, Batch]:
+    """Like `run`, but yield after every run of the graph except the last. The breaks count as queue time."""
+    started = perf_counter_ns()
+    encodings = _encode(jobs)
+    encoded = perf_counter_ns()
+    by_place: dict[int, Prediction] = {}
+    runs = breaks = 0
+    for some in classifier.runs(encodings):
+        by_place.update(some)
+        runs += 1
+        if len(by_place) < len(encodings):
+            left = perf_counter_ns()
+            yield
+            breaks += perf_counter_ns() - left
+    predictions = [by_place[place] for place in range(len(encodings))]
+    infer = perf_counter_ns() - encoded - breaks
+    return Batch(predictions, runs, started + breaks, encoded - started, infer)
+
+
+def _encode(jobs: Sequence[Job]) -> list[Encoding]:
+    """Encode the rows of all jobs. Consecutive jobs with the same encoder are encoded together."""
+    encodings: list[Encoding] = []
+    for encode, alike in groupby(jobs, key=attrgetter("encode")):
+        encodings += encode([row for job in alike for row in job.rows])
+    return encodings
+
+
+def fail(jobs: Sequence[Job], error: BaseException) -> None:
+    """Deliver an error to every client that still waits."""
+    for job in jobs:
+        if not job.canceled():
+            job.deliver(error)
+
+
+def _resolve(future: asyncio.Future[Done], result: Done | BaseException) -> None:
+    if isinstance(result, CancelledError):
+        future.cancel()
+    elif isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

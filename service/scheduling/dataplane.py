@@ -1,0 +1,400 @@
+"""The data plane, which every protocol calls: it checks limits, runs the classifier, and counts.
+
+Small requests run on the event loop. Medium requests run there too, in steps. Large requests run on a thread, one piece
+at a time, so that the event loop stays free and other requests do not wait for all of a large one. A client that
+disconnects cancels its request, and no further piece of it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from time import perf_counter_ns, time_ns
+from typing import Any, Literal, NamedTuple, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.inference.options import BATCH_ROWS
+from sentiment_conv1d.inference.prediction import Prediction
+from sentiment_conv1d.model.tokenizer import Encoding
+from sentiment_conv1d.server.errors import DeadlineExceeded, RequestError, TooLarge
+from sentiment_conv1d.service.errors import Invalid, explaining
+from sentiment_conv1d.service.feedback.ids import FeedbackIds
+from sentiment_conv1d.service.scheduling.admission import Admission, weigh
+from sentiment_conv1d.service.scheduling.batching import Batcher, Done, Encode, Job, LoopBatcher, Pulse, ThreadBatcher
+from sentiment_conv1d.service.scheduling.in_flight import InFlight
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
+from sentiment_conv1d.service.scheduling.shadow import ShadowJob, ShadowQueue
+from sentiment_conv1d.service.scheduling.work import Started, Work
+from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
+from sentiment_conv1d.service.telemetry.request_log import RequestLog
+from sentiment_conv1d.service.telemetry.statistics import Stages
+
+Result = TypeVar("Result")
+
+#: The most characters of a small request, which runs on the event loop at once: 1 or 2 ms of work.
+INLINE_CHARACTERS = 16_384
+
+#: The most characters of a medium request, which runs on the event loop in steps of a few tenths of a millisecond.
+STEPPED_CHARACTERS = 4 * INLINE_CHARACTERS
+
+#: Turns of the event loop between two large requests. A small request needs fewer from its first byte to its answer.
+_TURNS = 8
+
+#: Texts per piece of a large request, and the most texts of a small or medium request.
+PIECE_ROWS = 32
+
+
+class RequestLimits(NamedTuple):
+    """ParseLimits on requests. A request that exceeds one is rejected."""
+
+    texts: int  # per request
+    characters: int  # per text
+    requests: int  # waiting or running
+    pending_texts: int  # of these requests; small and large requests are counted separately
+    seconds: float  # from the texts of a request to its predictions
+
+
+class Batching(NamedTuple):
+    """Dynamic batching on a thread: `mode` is auto (on CUDA only), on or off."""
+
+    mode: Literal["auto", "on", "off"] = "auto"
+    rows: int = BATCH_ROWS  # per batch
+    delay: float = 0.0  # the longest wait for more rows under load, in seconds
+
+
+class ParseLimits(NamedTuple):
+    """ParseLimits checked before a request is parsed: two bytes can cost a parser a microsecond and 500 bytes."""
+
+    fields: int  # fields, strings, lists and objects
+    values: int  # elements of lists
+
+
+class _Batchers(NamedTuple):
+    """The batchers of one classifier, by the size of the request."""
+
+    small: LoopBatcher | None  # None: use `medium`
+    medium: Batcher
+    large: Batcher
+
+
+class DataPlane:
+    """Runs texts through classifiers within limits. Belongs to one event loop.
+
+    `read_texts` and `read_ids` check a request, and return its work. There are two ways to run it. Small work on a CPU
+    is started with `start`, and needs no task. Any other work runs in a task, with `run`. `classifiers` are those that
+    are served, see `arrange`.
+    """
+
+    def __init__(
+        self,
+        limits: RequestLimits,
+        batching: Batching,
+        metrics: Metrics,
+        in_flight: InFlight,
+        classifiers: Iterable[ServedClassifier] = (),
+        request_log: RequestLog | None = None,
+        feedback_ids: FeedbackIds | None = None,
+    ) -> None:
+        self._request_limits = limits
+        self._batching = batching
+        self._in_flight = in_flight
+        self._request_log = request_log
+        self._feedback_ids = feedback_ids
+        self._batchers: dict[ServedClassifier, _Batchers] = {}
+        self._admission = Admission(limits.requests, limits.pending_texts, metrics)
+        self._parsing = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
+        #: Shows whether that thread gets on.
+        self.pulse = Pulse()
+        self._explaining = asyncio.Lock()
+        self._shadow_queue = ShadowQueue(in_flight)
+        self.arrange(classifiers)
+
+    async def predict(
+        self, classifier: ServedClassifier, texts: Sequence[str], time_limit: float | None = None
+    ) -> list[Prediction]:
+        """Return predictions in the order of the texts. Raises the errors of `read_texts` and `run`."""
+        return await self.run(self.read_texts(classifier, texts, _unchanged, time_limit))
+
+    def read_texts(
+        self,
+        classifier: ServedClassifier,
+        texts: Sequence[str],
+        answer: Callable[[list[Prediction]], Result],
+        time_limit: float | None = None,
+    ) -> Work[Result]:
+        """Return the work of a request for predictions of texts.
+
+        `time_limit` is the client's deadline in seconds, in addition to the limit of all requests. Raises `Invalid` or
+        `TooLarge`.
+        """
+        return self._read(classifier, texts, self._characters, classifier.encode, answer, time_limit)
+
+    def read_ids(
+        self,
+        classifier: ServedClassifier,
+        ids: npt.NDArray[np.int32],
+        answer: Callable[[list[Prediction]], Result],
+        time_limit: float | None = None,
+    ) -> Work[Result]:
+        """Return the work of a request for predictions of token ids, int32 [batch, sequence_length].
+
+        Raises the errors of `read_texts`.
+        """
+
+        def measure(rows: Sequence[npt.NDArray[np.int32]]) -> int:
+            self.check_count(len(rows))
+            try:
+                classifier.input_shape.check(ids)
+            except ValueError as error:
+                raise Invalid(f"tokens: {error}") from None
+            return ids.size
+
+        # The matrix serves as the sequence of rows: a list could have millions of them before the count is checked.
+        rows = cast(Sequence[npt.NDArray[np.int32]], ids)
+        return self._read(classifier, rows, measure, classifier.encode_ids, answer, time_limit)
+
+    def start(self, work: Work[Result], deliver: Callable[[Result | BaseException], None]) -> Started[Result] | None:
+        """Run work in the next turn of the event loop, together with the work that starts in this turn.
+
+        `deliver` gets the answer, or why there is none. Returns None if the work is too large for one turn, or runs on
+        the thread: then `run` it. Raises `Overloaded`.
+        """
+        batcher = self._batchers_of(work.classifier).small
+        if batcher is None or not _is_small(work):
+            return None
+        self._admission.enter(len(work.rows), large=False)
+        self._in_flight.started += 1
+        work.classifier.statistics.began()
+        started = Started(work, deliver, self._finish)
+        seconds = self._seconds(work.time_limit)
+        batcher.add(Job(work.rows, work.encode, work.size, seconds, started.end, started.is_canceled))
+        return started
+
+    async def run(self, work: Work[Result]) -> Result:
+        """Run work and return its answer. Raises `Overloaded`, `DeadlineExceeded`, and the errors of the answer."""
+        statistics = work.classifier.statistics
+        statistics.began()
+        try:
+            done = await self._run(work)
+        except RequestError:
+            statistics.failed(perf_counter_ns() - work.began)
+            raise
+        finally:
+            statistics.ended()
+        return self._complete(work, done)
+
+    async def parsing_turn(self, size: int) -> None:
+        """Wait until a request of `size` bytes may be parsed. Other requests are answered between two large ones."""
+        if size > STEPPED_CHARACTERS:
+            async with self._parsing:
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
+
+    def check_count(self, count: int) -> None:
+        """Raise `Invalid` or `TooLarge` if a request must not have so many texts."""
+        if not count:
+            raise Invalid("texts: at least one text is needed")
+        if count > self._request_limits.texts:
+            raise TooLarge(f"{count} texts in one request; the limit is {self._request_limits.texts}")
+
+    def check_text(self, text: str, number: int) -> None:
+        """Raise `TooLarge` if a text has too many characters; `number` is its place in the request."""
+        if len(text) > self._request_limits.characters:
+            raise TooLarge(f"text {number}: {len(text)} characters; the limit is {self._request_limits.characters}")
+
+    def expect_large(self) -> None:
+        """Raise `Overloaded` if a large request would be rejected, before it is parsed."""
+        self._admission.check(min(PIECE_ROWS, self._request_limits.pending_texts), large=True)
+
+    async def explain(
+        self,
+        classifier: ServedClassifier,
+        text: str,
+        label: str | None,
+        explain: Callable[[str, Encoding, str], Result],
+        time_limit: float | None = None,
+    ) -> tuple[Prediction, Result]:
+        """Return the prediction for a text, and what `explain`, a method of the explainer, returns for it.
+
+        `explain` gets the text, its encoding, and the label or the predicted one. It runs on the event loop if the text
+        is short, one text per turn, otherwise on the thread. Raises the errors of `predict`, those of `explain`, and
+        `NotExplainable` before any work is done.
+        """
+        with explaining():
+            _ = classifier.explainer.network  # raises `NotExplainable`
+            encodings: list[Encoding] = []
+
+            def encode(texts: Sequence[str]) -> list[Encoding]:
+                encodings[:] = classifier.encode(texts)
+                return encodings
+
+            reading = self._read(classifier, (text,), self._characters, encode, _unchanged, time_limit)
+            [prediction] = await self.run(reading)
+            work = partial(explain, text, encodings[0], label or prediction.label)
+            if len(text) <= INLINE_CHARACTERS:
+                async with self._explaining:
+                    await asyncio.sleep(0)
+                    return prediction, work()
+            async with self._place(weigh(1, len(text)), time_limit):
+                return prediction, await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def arrange(self, classifiers: Iterable[ServedClassifier]) -> None:
+        """Set the classifiers that are served from now on. Requests in progress keep theirs."""
+        self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in classifiers}
+        #: Whether small work of any classifier runs on the event loop, so that it can be started.
+        self.runs_in_turns = any(each.small is not None for each in self._batchers.values())
+        self._shadow_queue.retain(self._batchers)
+        texts = self._request_limits.texts
+        tokens = max((each.manifest.max_tokens for each in self._batchers), default=0)
+        fields = 8192 + 8 * texts  # twice as many as the largest batch needs
+        self.limits = ParseLimits(fields, fields + texts * tokens)
+
+    def close(self) -> None:
+        """Finish the running batch, cancel the queued jobs, and write the request log's last records."""
+        self._thread.shutdown(cancel_futures=True)
+        if self._request_log is not None:
+            self._request_log.close()
+
+    def _make_batchers(self, classifier: ServedClassifier) -> _Batchers:
+        mode, rows, delay = self._batching
+        if mode == "on" or (mode == "auto" and classifier.engine.device == "cuda"):
+            dynamic = ThreadBatcher(classifier, self._thread, self.pulse, rows, delay)
+            return _Batchers(None, dynamic, dynamic)
+        return _Batchers(
+            LoopBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS, stepwise=False),
+            LoopBatcher(classifier, PIECE_ROWS, STEPPED_CHARACTERS, stepwise=True),
+            ThreadBatcher(classifier, self._thread, self.pulse, PIECE_ROWS),
+        )
+
+    def _read(
+        self,
+        classifier: ServedClassifier,
+        rows: Sequence[Any],
+        measure: Callable[[Sequence[Any]], int],
+        encode: Encode,
+        answer: Callable[[list[Prediction]], Result],
+        time_limit: float | None,
+    ) -> Work[Result]:
+        began = perf_counter_ns()
+        shadow = None
+        if (context := current.get()) is not None:
+            shadow, context.shadow = context.shadow, None
+            context.manifest = classifier.manifest
+            context.statistics = classifier.statistics
+            context.decoded = began
+            context.hurried = time_limit is not None and time_limit <= self._request_limits.seconds
+        try:
+            size = measure(rows)
+        except RequestError:
+            classifier.statistics.failed(perf_counter_ns() - began)
+            raise
+        return Work(classifier, rows, encode, size, answer, time_limit, began, context, shadow)
+
+    async def _run(self, work: Work[Any]) -> Done:
+        small, medium, large = self._batchers_of(work.classifier)
+        few = len(work.rows) <= PIECE_ROWS
+        if small is not None and _is_small(work):
+            return await self._in_turn(small, work)
+        return await self._in_pieces(medium if few and work.size <= STEPPED_CHARACTERS else large, work)
+
+    def _finish(self, work: Work[Result], result: Done | BaseException) -> Result | BaseException:
+        """Return the answer of work that was started, or why there is none."""
+        self._admission.leave(len(work.rows), large=False)
+        self._in_flight.started -= 1
+        statistics = work.classifier.statistics
+        statistics.ended()
+        if isinstance(result, Done):
+            try:
+                return self._complete(work, result)
+            except Exception as error:
+                return error
+        if isinstance(result, RequestError):
+            statistics.failed(perf_counter_ns() - work.began)
+        return result
+
+    def _complete(self, work: Work[Result], done: Done) -> Result:
+        """Count the predictions, log them, pass them to the shadow version, and return the answer."""
+        ended = perf_counter_ns()
+        classifier, context, predictions = work.classifier, work.context, done.predictions
+        classifier.statistics.count_soon((predictions, ended - work.began, done.stages))
+        if context is not None:
+            context.predicted = ended
+            context.stages = done.stages
+            context.texts = len(predictions)
+            if self._request_log is not None or self._feedback_ids is not None:
+                self._note_answer(context, work, predictions)
+        if work.shadow is not None:
+            taken = done.stages.tokenize + done.stages.infer
+            self._shadow_queue.add(ShadowJob(work.shadow, classifier.labels, work.rows, predictions, taken))
+        return work.answer(predictions)
+
+    def _note_answer(self, context: RequestContext, work: Work[Any], predictions: Sequence[Prediction]) -> None:
+        """Log an answer and make its feedback id, with the same time, by which the logs are joined."""
+        now, manifest = time_ns() // 1_000_000, work.classifier.manifest
+        if self._request_log is not None:
+            self._request_log.add(context, manifest, work.rows, predictions, now)
+        if self._feedback_ids is not None:
+            context.feedback_id = self._feedback_ids.make(context.id, manifest, predictions, now)
+
+    def _batchers_of(self, classifier: ServedClassifier) -> _Batchers:
+        return self._batchers.get(classifier) or self._make_batchers(classifier)
+
+    async def _in_turn(self, batcher: LoopBatcher, work: Work[Any]) -> Done:
+        self._admission.enter(len(work.rows), large=False)
+        try:
+            return await batcher.submit(work.rows, work.encode, work.size, self._seconds(work.time_limit))
+        finally:
+            self._admission.leave(len(work.rows), large=False)
+
+    async def _in_pieces(self, batcher: Batcher, work: Work[Any]) -> Done:
+        rows, size = work.rows, work.size
+        predictions: list[Prediction] = []
+        times = []
+        async with self._place(weigh(len(rows), size), work.time_limit):
+            for start in range(0, len(rows), batcher.max_rows):
+                piece = await batcher.submit(rows[start : start + batcher.max_rows], work.encode, size)
+                predictions += piece.predictions
+                times.append(piece.stages)
+        return Done(predictions, Stages(*map(sum, zip(*times, strict=True))))
+
+    @asynccontextmanager
+    async def _place(self, texts: int, time_limit: float | None) -> AsyncIterator[None]:
+        """Count a large request in admission control as so many texts, and enforce its time limit."""
+        seconds = self._seconds(time_limit)
+        self._admission.enter(texts, large=True)
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
+        finally:
+            self._admission.leave(texts, large=True)
+
+    def _seconds(self, time_limit: float | None) -> float:
+        limit = self._request_limits.seconds
+        return limit if time_limit is None or time_limit > limit else time_limit
+
+    def _characters(self, texts: Sequence[str]) -> int:
+        """Return the number of characters of all texts. Raises `TooLarge` if a text has too many."""
+        self.check_count(len(texts))
+        characters = 0
+        for number, text in enumerate(texts):
+            self.check_text(text, number)
+            characters += len(text)
+        return characters
+
+
+def _is_small(work: Work[Any]) -> bool:
+    """Return whether work runs in one turn of the event loop."""
+    return len(work.rows) <= PIECE_ROWS and work.size <= INLINE_CHARACTERS
+
+
+def _unchanged(predictions: list[Prediction]) -> list[Prediction]:
+    return predictions

@@ -1,0 +1,133 @@
+"""`python -m service explain`: the coloured text, the numbers of the explanation, and errors."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.service.__main__ import main
+from tests.inference.explaining.families import publish, several_widths
+from tests.processes import PATIENCE, PROJECT, environment, run
+from tests.service import artifacts
+
+TEXT = "A gripping, beautifully acted film, qwertz."
+_CODES = re.compile("\x1b\\[[0-9;]*m")
+
+
+class Explain(Protocol):
+    def __call__(self, *arguments: str) -> tuple[int, str, str]: ...
+
+
+@pytest.fixture
+def explain(capsys: pytest.CaptureFixture[str]) -> Explain:
+    """Run the command in this process. Returns its exit status and its output."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = main(["explain", *arguments])
+        written = capsys.readouterr()
+        return status, written.out, written.err
+
+    return run
+
+
+def test_numbers(classifier: Classifier) -> None:
+    """The output has the label, the sum, the text, and the largest shares and filters."""
+    finished = run("-m", "service", "explain", TEXT, SENTIMENT_DEFAULT_MODEL="imdb-cnn")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    [encoding] = classifier.encode((TEXT,))
+    explanation = classifier.explainer.explain(TEXT, encoding, "positive")
+    lines = finished.stdout.splitlines()
+    assert lines[0] == f"positive {classifier.predict((TEXT,))[0].score:.4f}"
+    assert f"logit of positive {explanation.logit:+.4f} = bias {explanation.bias:+.4f}" in lines[1]
+    assert TEXT in lines
+    for word in explanation.words:
+        assert any(line.split()[:2] == [f"{word.share:+.4f}", word.text] for line in lines), word
+    for each in explanation.filters:
+        assert f"{each.activation:.3f} x {each.weight:+.3f}  {each.width}/{each.index}" in finished.stdout
+    assert "qwertz  (unknown)" in finished.stdout
+    assert "\x1b" not in finished.stdout
+
+
+def test_colours() -> None:
+    """In a terminal, words for and against the label have different colours, and the text is complete."""
+    reader, terminal = pty.openpty()
+    command = [sys.executable, "-m", "service", "explain", "gripping waste"]
+    process = subprocess.Popen(command, cwd=PROJECT, env=environment(NO_COLOR=""), stdout=terminal)
+    os.close(terminal)
+    output = b""
+    try:
+        while chunk := os.read(reader, 65536):
+            output += chunk
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    assert process.wait(PATIENCE) == 0
+    os.close(reader)
+    shown = output.decode()
+    [line] = [line for line in shown.splitlines() if _CODES.sub("", line) == "gripping waste"]
+    backgrounds = re.findall(r"48;5;(\d+)m(\w+)", line)
+    assert [word for _, word in backgrounds] == ["gripping", "waste"]
+    assert backgrounds[0][0] != backgrounds[1][0]
+
+
+def test_no_colour(explain: Explain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flag overrides NO_COLOR, and NO_COLOR overrides the terminal."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "\x1b" in explain(TEXT)[1]
+    assert "\x1b" not in explain(TEXT, "--colour", "never")[1]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in explain(TEXT)[1]
+    assert "\x1b" in explain(TEXT, "--colour", "always")[1]
+
+
+def test_text_cannot_command_the_terminal(explain: Explain) -> None:
+    """Escape sequences in a text are replaced."""
+    _, output, _ = explain("great \x1b]0;title\x07 \x1b[31mred", "--colour", "never")
+    assert "\x1b" not in output and "\x07" not in output
+    assert "\N{REPLACEMENT CHARACTER}[31mred" in output
+
+
+def test_standard_input() -> None:
+    """`-` reads the text from standard input, and bytes that are not UTF-8 are replaced."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "service", "explain", "-"],
+        cwd=PROJECT,
+        env=environment(SENTIMENT_DEFAULT_MODEL="imdb-cnn"),
+        input=b"wonderful \xff" + b" great" * 400,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith(b"positive ")
+    assert b"(read: the last 400 of 402 words)" in finished.stdout
+
+
+def test_several_labels(explain: Explain, tmp_path: Path) -> None:
+    """`--label` chooses the explained label, and an unknown label is refused."""
+    publish(tmp_path, several_widths())
+    _, output, _ = explain("praise question", "--label", "complains", "--model-repository", str(tmp_path))
+    assert "logit of complains " in output
+    status, _, error = explain("praise", "--label", "other", "--model-repository", str(tmp_path))
+    assert (status, error) == (2, "error: label: there is no 'other'; the labels are thanks, asks, complains\n")
+
+
+def test_no_exact_explanation(explain: Explain, tmp_path: Path) -> None:
+    """A model outside the family is refused with one line."""
+    artifacts.publish_table(tmp_path)
+    status, output, error = explain("praise", "--model-repository", str(tmp_path))
+    assert (status, output, error.count("\n")) == (2, "", 1)
+    assert error.startswith("error: there is no exact explanation for model 'tickets'")
+
+
+@pytest.mark.parametrize("text", ["", " , ", "qqq"])
+def test_text_without_shares(explain: Explain, text: str) -> None:
+    """A text without words, or whose words have no share, is explained."""
+    assert explain(text, "--colour", "always")[0] == 0

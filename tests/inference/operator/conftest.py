@@ -1,0 +1,39 @@
+"""Compiles the operator, separately from that of the checkout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sentiment_conv1d.inference.engine import Engine
+from sentiment_conv1d.inference.operator.compilation import compile_operator
+from sentiment_conv1d.model.input_shape import InputShape
+
+#: Limits the operator to a form of the processor: any, AVX2 at most, and vectors of 16 bytes.
+FORMS = {"widest": (), "avx2": ("-DFORM=1",), "plain": ("-DFORM=0",)}
+
+#: Opens two engines of a graph: with the operator, and without it.
+Engines = Callable[[bytes, InputShape], tuple[Engine, Engine]]
+
+
+@pytest.fixture(scope="session", params=FORMS)
+def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile the operator for one form of the processor."""
+    target = tmp_path_factory.mktemp("operator") / "folded_convolution.so"
+    if problem := compile_operator(target, FORMS[request.param]):
+        assert problem == "there is no C++ compiler"
+        pytest.skip(problem)
+    return target
+
+
+@pytest.fixture
+def engines(library: Path) -> Engines:
+    """Return a function that opens a graph twice."""
+
+    def open_twice(graph: bytes, shape: InputShape) -> tuple[Engine, Engine]:
+        missing = library.with_name("missing")
+        return Engine(graph, shape, threads=2, library=library), Engine(graph, shape, library=missing)
+
+    return open_twice

@@ -1,0 +1,69 @@
+"""Admission control limits requests and their texts."""
+
+import pytest
+
+from sentiment_conv1d.server.errors import Overloaded
+from sentiment_conv1d.service.scheduling.admission import Admission, weigh
+from sentiment_conv1d.service.telemetry.metrics import Metrics
+from tests.service.telemetry.test_metrics import read, value
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """Create the metrics of one route."""
+    return Metrics({"rest": {"/a": True}})
+
+
+def test_requests(metrics: Metrics) -> None:
+    """Small and large requests share the limit on requests, and a finished request makes room for another."""
+    admission = Admission(2, 100, metrics)
+    admission.enter(1, large=False)
+    admission.enter(50, large=True)
+    for large in (False, True):
+        with pytest.raises(Overloaded, match="2 requests are waiting, which is the limit"):
+            admission.enter(1, large=large)
+    assert value(read(metrics), "sentiment_requests_waiting") == 2
+    assert value(read(metrics), "sentiment_texts_waiting") == 51
+    admission.leave(50, large=True)
+    admission.enter(1, large=False)
+    with pytest.raises(Overloaded, match="2 requests are waiting"):
+        admission.enter(1, large=False)
+
+
+def test_texts(metrics: Metrics) -> None:
+    """Texts of large requests do not count in the limit of small ones, and a request at the limit is admitted."""
+    admission = Admission(100, 10, metrics)
+    admission.enter(6, large=True)
+    with pytest.raises(Overloaded, match="6 texts are waiting and 5 more would pass the limit of 10"):
+        admission.enter(5, large=True)
+    admission.enter(4, large=True)
+    admission.enter(10, large=False)
+    with pytest.raises(Overloaded):
+        admission.enter(1, large=False)
+
+
+def test_weight_of_texts() -> None:
+    """Every 4,096 characters of a request count as one more text."""
+    assert weigh(3, 4095) == 3
+    assert weigh(3, 4096) == 4
+    assert weigh(1, 4096 * 4095) == 4096
+
+
+def test_request_that_is_alone(metrics: Metrics) -> None:
+    """A request that counts as more texts than the limit runs if no other one waits."""
+    admission = Admission(100, 10, metrics)
+    admission.enter(11, large=True)
+    with pytest.raises(Overloaded):
+        admission.enter(1, large=True)
+    admission.leave(11, large=True)
+    admission.enter(1, large=True)
+    with pytest.raises(Overloaded):
+        admission.enter(11, large=True)
+
+
+def test_checking_the_capacity(metrics: Metrics) -> None:
+    """Checking the capacity does not reserve it."""
+    admission = Admission(1, 10, metrics)
+    for _ in range(3):
+        admission.check(10, large=True)
+    assert value(read(metrics), "sentiment_requests_waiting") == 0

@@ -1,0 +1,475 @@
+"""The data plane: limits, order and deadlines of requests, and releases of their capacity."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sentiment_conv1d.inference.prediction import Prediction
+from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded, TooLarge
+from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.scheduling.admission import weigh
+from sentiment_conv1d.service.scheduling.dataplane import (
+    INLINE_CHARACTERS,
+    PIECE_ROWS,
+    STEPPED_CHARACTERS,
+    Batching,
+    DataPlane,
+    RequestLimits,
+)
+from sentiment_conv1d.service.scheduling.in_flight import InFlight
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
+from sentiment_conv1d.service.scheduling.work import Started
+from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.statistics import Statistics
+from tests.ids import pad
+from tests.service.telemetry.test_metrics import read, value
+
+LIMITS = RequestLimits(texts=1024, characters=1_000_000, requests=256, pending_texts=2048, seconds=30)
+BATCHING = Batching()
+
+#: A text that is too long to run at once, and a text that is so long that it runs on the thread.
+MEDIUM = "word " * (INLINE_CHARACTERS // 5 + 1)
+LONG = "word " * (STEPPED_CHARACTERS // 5 + 1)
+
+
+class OneModel(DataPlane):
+    """A data plane with one model."""
+
+    def __init__(self, model: ServedClassifier, batching: Batching, limits: RequestLimits) -> None:
+        self.model = model
+        self.metrics = Metrics({})
+        self.in_flight = InFlight()
+        model.statistics = self.metrics.add_model(model.manifest)
+        super().__init__(limits, batching, self.metrics, self.in_flight, [model])
+
+
+Build = Callable[..., OneModel]
+
+
+@pytest.fixture
+def build(classifier: ServedClassifier) -> Iterator[Build]:
+    """Create data planes with the shipped model, and close them at the end."""
+    made: list[OneModel] = []
+
+    def make(model: ServedClassifier = classifier, batching: Batching = BATCHING, **limits: Any) -> OneModel:
+        made.append(OneModel(model, batching, LIMITS._replace(**limits)))
+        return made[-1]
+
+    yield make
+    for dataplane in made:
+        dataplane.close()
+
+
+async def ask(dataplane: OneModel, texts: list[str], time_limit: float | None = None) -> list[Prediction]:
+    """Return the predictions of the default model."""
+    return await dataplane.predict(dataplane.model, texts, time_limit)
+
+
+class Gate(ServedClassifier):
+    """The shipped model, which answers only after the test opens the gate."""
+
+    def __init__(self, classifier: ServedClassifier) -> None:
+        super().__init__(classifier)
+        self.entered = threading.Event()
+        self.open = threading.Event()
+        self.pieces = 0
+
+    def runs(self, encodings: Any) -> Iterator[dict[int, Prediction]]:
+        self.pieces += 1
+        self.entered.set()
+        assert self.open.wait(60)
+        return super().runs(encodings)
+
+    async def until_entered(self) -> None:
+        await asyncio.to_thread(self.entered.wait, 60)
+
+
+@pytest.fixture
+def gate(classifier: ServedClassifier) -> Iterator[Gate]:
+    """Create a closed gate, and open it at the end."""
+    gate = Gate(classifier)
+    yield gate
+    gate.open.set()
+
+
+def test_where_requests_run(build: Build, classifier: ServedClassifier) -> None:
+    """Small and medium requests run on the caller's thread, and large ones on another."""
+    threads = []
+
+    class Noting(ServedClassifier):
+        def runs(self, encodings: Any) -> Iterator[dict[int, Prediction]]:
+            threads.append(threading.current_thread())
+            return super().runs(encodings)
+
+        def classify(self, encodings: Any) -> tuple[list[Prediction], int]:
+            threads.append(threading.current_thread())
+            return super().classify(encodings)
+
+    def thread(*texts: str) -> set[threading.Thread]:
+        threads.clear()
+        predictions = asyncio.run(ask(build(Noting(classifier)), list(texts)))
+        assert [each.tokens for each in predictions] == [len(text.split()) + 1 for text in texts]
+        return set(threads)
+
+    here = {threading.current_thread()}
+    half = MEDIUM[: len(MEDIUM) // 2]
+    for few in (["A great film."], [MEDIUM], [half] * 7, ["a"] * PIECE_ROWS, [half[:4000]] * 16):
+        assert thread(*few) == here
+    for much in ([LONG], [half] * 9, ["a"] * (PIECE_ROWS + 1)):
+        assert thread(*much).isdisjoint(here)
+
+
+def test_requests_of_one_moment_run_together(build: Build, classifier: ServedClassifier) -> None:
+    """Small requests that arrive together share a run, and each gets its own answer and statistics."""
+    texts = [f"{'great ' * (number % 3)}{'awful ' * (number % 2)}film" for number in range(8)]
+    dataplane = build()
+    statistics = dataplane.model.statistics
+
+    async def together() -> list[list[Prediction]]:
+        return await asyncio.gather(*(ask(dataplane, [text]) for text in texts))
+
+    for text, [prediction] in zip(texts, asyncio.run(together()), strict=True):
+        assert prediction.score == pytest.approx(classifier.predict([text])[0].score, abs=1e-6)
+    assert (statistics["texts"], statistics.successes, statistics["runs"]) == (8, 8, 1)
+
+
+def start(dataplane: OneModel, texts: list[str], delivered: list[Any]) -> Started[list[str]] | None:
+    """Start work that answers with labels."""
+
+    def labels(predictions: list[Prediction]) -> list[str]:
+        return [prediction.label for prediction in predictions]
+
+    return dataplane.start(dataplane.read_texts(dataplane.model, texts, labels), delivered.append)
+
+
+def test_work_without_tasks(build: Build) -> None:
+    """Work that starts in one turn of the event loop runs together in the next, and needs no task."""
+
+    async def story() -> None:
+        dataplane = build()
+        delivered: list[Any] = []
+        for texts in (["A great film."], ["Dull and awful.", "A wonderful film."]):
+            assert start(dataplane, texts, delivered) is not None
+        assert len(asyncio.all_tasks()) == 1
+        assert (len(dataplane.in_flight), delivered) == (2, [])
+        await asyncio.sleep(0)
+        assert delivered == [["positive"], ["negative", "positive"]]
+        assert len(dataplane.in_flight) == 0
+        statistics = dataplane.model.statistics
+        assert (statistics["runs"], statistics["running"]) == (1, 0)
+
+    asyncio.run(story())
+
+
+def test_canceled_work(build: Build) -> None:
+    """Canceled work does not run, is delivered as disconnected, and leaves its place to others."""
+
+    async def story() -> None:
+        dataplane = build(requests=1)
+        delivered: list[Any] = []
+        work = start(dataplane, ["A great film."], delivered)
+        assert work is not None
+        with pytest.raises(Overloaded):
+            start(dataplane, ["one too many"], delivered)
+        work.cancel()
+        assert start(dataplane, ["Dull and awful."], delivered) is not None
+        await asyncio.sleep(0)
+        [gone, answer] = delivered
+        assert isinstance(gone, ClientDisconnected)
+        assert answer == ["negative"]
+        assert len(dataplane.in_flight) == 0
+
+    asyncio.run(story())
+
+
+def test_work_that_needs_a_task(build: Build) -> None:
+    """Work that takes more than one turn, or runs on the thread, is not started."""
+
+    async def story() -> None:
+        delivered: list[Any] = []
+        assert start(build(), [MEDIUM], delivered) is None
+        assert start(build(), ["a text"] * (PIECE_ROWS + 1), delivered) is None
+        assert start(build(batching=Batching("on")), ["a text"], delivered) is None
+        assert delivered == []
+
+    asyncio.run(story())
+
+
+def test_answers_that_fail(build: Build) -> None:
+    """An error that the answer raises is delivered, and does not affect the rest of the batch."""
+
+    def fail(predictions: list[Prediction]) -> list[str]:
+        raise Invalid("no")
+
+    async def story() -> None:
+        dataplane = build()
+        delivered: list[Any] = []
+        work = dataplane.read_texts(dataplane.model, ["a text"], fail)
+        assert dataplane.start(work, delivered.append) is not None
+        start(dataplane, ["A great film."], delivered)
+        await asyncio.sleep(0)
+        assert isinstance(delivered[0], Invalid)
+        assert delivered[1:] == [["positive"]]
+
+    asyncio.run(story())
+
+
+def test_dynamic_batching(build: Build, classifier: ServedClassifier) -> None:
+    """With batching on, all requests run on the thread, in batches of the configured size, within all limits."""
+    gate = Gate(classifier)
+
+    async def story() -> None:
+        dataplane = build(gate, Batching("on", rows=4, delay=0.001), texts=9, pending_texts=9)
+        tasks = [asyncio.create_task(ask(dataplane, ["a great film"]))]
+        await gate.until_entered()
+        tasks += [asyncio.create_task(ask(dataplane, ["awful", "fine"])) for _ in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await ask(dataplane, ["one too many"])
+        with pytest.raises(DeadlineExceeded):
+            tasks.pop().cancel()
+            await asyncio.sleep(0)
+            await ask(dataplane, ["late"], 0.01)
+        gate.open.set()
+        assert [len(await task) for task in tasks] == [1, 2, 2, 2]
+        assert gate.pieces == 1 + 2
+        assert [each.score for each in await ask(dataplane, ["great", "bad"] * 4)] == pytest.approx(
+            [each.score for each in classifier.predict(["great", "bad"])] * 4, abs=1e-6
+        )
+        assert gate.pieces == 1 + 2 + 2
+
+    asyncio.run(story())
+
+
+def test_large_batch_keeps_order(build: Build, classifier: ServedClassifier) -> None:
+    """A batch of many pieces is answered completely and in order."""
+    texts = [f"{'great ' * (number % 7)}{'awful ' * (number % 11)}{'word ' * number}" for number in range(301)]
+    predictions = asyncio.run(ask(build(), texts))
+    assert [each.tokens for each in predictions] == [number % 7 + number % 11 + number + 1 for number in range(301)]
+    for text, prediction in zip(texts, predictions, strict=True):
+        assert prediction.score == pytest.approx(classifier.predict([text])[0].score, abs=1e-6)
+
+
+def test_limits(build: Build) -> None:
+    """A request over a limit is refused, and a request at the limit is not."""
+    dataplane = build(texts=2, characters=10)
+    assert len(asyncio.run(ask(dataplane, ["x" * 10, ""]))) == 2
+    with pytest.raises(TooLarge, match="text 1: 11 characters; the limit is 10"):
+        asyncio.run(ask(dataplane, ["", "x" * 11]))
+    with pytest.raises(TooLarge, match="3 texts in one request; the limit is 2"):
+        asyncio.run(ask(dataplane, ["", "", ""]))
+    with pytest.raises(Invalid, match="at least one text"):
+        asyncio.run(ask(dataplane, []))
+
+
+def test_counters(build: Build) -> None:
+    """Answered texts are counted, and refused ones are not."""
+    dataplane = build(texts=40)
+    asyncio.run(ask(dataplane, ["great qwertyuiop"]))
+    asyncio.run(ask(dataplane, [LONG] * 40))
+    with pytest.raises(TooLarge):
+        asyncio.run(ask(dataplane, [""] * 41))
+    samples = read(dataplane.metrics)
+    assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 41
+    assert value(samples, "sentiment_truncated_texts_total", model="imdb-cnn") == 40
+
+
+def test_overload(build: Build, gate: Gate) -> None:
+    """Large requests over the limit on waiting texts are refused at once, and small and later ones are not."""
+
+    async def story() -> None:
+        of_two, of_one = weigh(2, 2 * len(LONG)), weigh(1, len(LONG))
+        room = weigh(4, 4 * len(LONG)) + of_two
+        dataplane = build(gate, texts=4, pending_texts=room)
+        first = asyncio.create_task(ask(dataplane, [LONG] * 4))
+        await gate.until_entered()
+        second = asyncio.create_task(ask(dataplane, [LONG] * 2))
+        await asyncio.sleep(0)
+        message = f"{room} texts are waiting and {of_one} more would pass the limit of {room}"
+        with pytest.raises(Overloaded, match=message):
+            await ask(dataplane, [LONG])
+        with pytest.raises(Overloaded):
+            await ask(dataplane, [MEDIUM])
+        gate.open.set()
+        assert len(await ask(dataplane, ["small"])) == 1
+        assert [len(await task) for task in (first, second)] == [4, 2]
+        assert len(await ask(dataplane, [LONG] * 4)) == 4
+
+    asyncio.run(story())
+
+
+def test_too_many_small_requests(build: Build) -> None:
+    """Of small requests that arrive together, those over the limit are refused and the others answered."""
+
+    async def story() -> None:
+        dataplane = build(requests=5)
+        for _ in range(2):
+            results = await asyncio.gather(*(ask(dataplane, ["film"]) for _ in range(8)), return_exceptions=True)
+            refused = [each for each in results if isinstance(each, Overloaded)]
+            assert len(refused) == 3 and len([each for each in results if isinstance(each, list)]) == 5
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.gather(ask(dataplane, ["film"], 0.0), ask(dataplane, ["film"]))
+
+    asyncio.run(story())
+
+
+def test_large_requests_are_parsed_in_turn(build: Build) -> None:
+    """A small request that arrives between the parsing of two large requests is answered first."""
+
+    async def story() -> list[str]:
+        dataplane = build()
+        order: list[str] = []
+
+        async def parse_large() -> None:
+            await dataplane.parsing_turn(8_000_000)
+            order.append("large")
+
+        async def answer_small() -> None:
+            await ask(dataplane, ["good"])
+            order.append("small")
+
+        await asyncio.gather(*(parse_large() for _ in range(3)), answer_small())
+        return order
+
+    assert asyncio.run(story()) == ["small", "large", "large", "large"]
+
+
+def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
+    """A large request is rejected before it is read if others use the capacity, and admitted if none waits."""
+
+    async def story() -> None:
+        dataplane = build(gate, texts=4, pending_texts=4)
+        dataplane.expect_large()
+        running = asyncio.create_task(ask(dataplane, [LONG]))
+        await gate.until_entered()
+        with pytest.raises(Overloaded):
+            dataplane.expect_large()
+        gate.open.set()
+        await running
+        dataplane.expect_large()
+
+    asyncio.run(story())
+
+
+def test_cancelled_request(build: Build, gate: Gate) -> None:
+    """A caller that disconnects releases its capacity, and the rest of its work does not run."""
+
+    async def story() -> None:
+        dataplane = build(gate, texts=100, pending_texts=100)
+        task = asyncio.create_task(ask(dataplane, [LONG] * 100))
+        await gate.until_entered()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gate.open.set()
+        assert len(await ask(dataplane, [LONG] * 100)) == 100
+        assert gate.pieces == 1 + -(-100 // PIECE_ROWS)
+
+    asyncio.run(story())
+
+
+def test_deadline(build: Build, gate: Gate) -> None:
+    """A request fails after the request timeout and releases its capacity."""
+
+    async def story() -> None:
+        dataplane = build(gate, texts=100, pending_texts=100, seconds=0.5)
+        with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.5 s"):
+            await ask(dataplane, [LONG] * 100)
+        with pytest.raises(DeadlineExceeded):
+            await ask(dataplane, [LONG] * 100)
+        assert gate.pieces == 1
+
+    asyncio.run(story())
+
+
+def test_capacity_after_a_failure(build: Build, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large request that fails releases its capacity."""
+
+    def fail(self: Gate, *_: Any) -> Iterator[dict[int, Prediction]]:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Gate, "runs", fail)
+
+    async def story() -> None:
+        dataplane = build(gate, texts=4, pending_texts=4)
+        for text in (LONG, MEDIUM):
+            for _ in range(3):
+                with pytest.raises(RuntimeError, match="broken"):
+                    await ask(dataplane, [text] * 4)
+
+    asyncio.run(story())
+
+
+def test_close(build: Build, gate: Gate) -> None:
+    """Closing drops waiting work and lets the running piece finish."""
+
+    async def story() -> None:
+        dataplane = build(gate)
+        tasks = [asyncio.create_task(ask(dataplane, [LONG])) for _ in range(3)]
+        await gate.until_entered()
+        gate.open.set()
+        await asyncio.to_thread(dataplane.close)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert any(isinstance(result, list) for result in results)
+
+    asyncio.run(story())
+
+
+def test_callers_own_limit(build: Build, gate: Gate) -> None:
+    """A caller can set a shorter timeout than the settings."""
+
+    async def story() -> None:
+        with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.05 s"):
+            await ask(build(gate), [LONG], 0.05)
+
+    asyncio.run(story())
+
+
+def test_ids_of_the_caller(build: Build, classifier: ServedClassifier) -> None:
+    """A caller's ids get the answer of their text, with or without padding in front."""
+    dataplane = build()
+    model = dataplane.model
+    texts = ["A great film.", "Dull, long and dull again."]
+    rows = [encoding.ids for encoding in classifier.encode(texts)]
+    expected = [each.score for each in classifier.predict(texts)]
+    for time in (max(map(len, rows)), 50, 400):
+        predictions = asyncio.run(dataplane.run(dataplane.read_ids(model, pad(rows, time), list)))
+        assert [each.score for each in predictions] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (np.full((1, 3), -1), "ids must be between 0 and 4999"),
+        (np.full((2, 3), 5000), "ids must be between 0 and 4999"),
+        (np.zeros((1, 0)), "0 ids per text"),
+        (np.zeros((1, 401)), "401 ids per text; the model reads 1 to 400"),
+        (np.zeros((0, 3)), "at least one text"),
+    ],
+)
+def test_invalid_ids(build: Build, ids: Any, message: str) -> None:
+    """Ids outside the vocabulary and rows of an invalid length are refused."""
+    dataplane = build()
+    with pytest.raises(Invalid, match=message):
+        dataplane.read_ids(dataplane.model, ids.astype(np.int32), list)
+
+
+def test_statistics(build: Build, classifier: ServedClassifier) -> None:
+    """Requests, rows and runs are counted for each model, separately from failures."""
+    dataplane = build(Gate(classifier), texts=40)
+    model = dataplane.model
+    assert isinstance(model, Gate)
+    model.open.set()
+    model.statistics = Statistics(model.labels)
+    asyncio.run(ask(dataplane, ["one"]))
+    asyncio.run(ask(dataplane, ["text"] * 40))
+    with pytest.raises(TooLarge):
+        asyncio.run(ask(dataplane, ["text"] * 41))
+    statistics = model.statistics
+    assert (statistics["texts"], statistics["runs"]) == (41, 3)
+    assert (statistics.successes, statistics["failures"]) == (2, 1)
+    assert 0 < sum(statistics[stage] for stage in ("queue", "tokenize", "infer")) <= statistics["success_time"]
