@@ -8,6 +8,10 @@ class SentimentError(Exception):
     """
 
 
+class TransientError(SentimentError):
+    """A command cannot succeed now, but the same command can succeed later."""
+
+
 def one_line(error: SentimentError) -> str:
     """Return the message without line breaks, which file names and messages of other libraries may contain."""
     return " ".join(str(error).split())

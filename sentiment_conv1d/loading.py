@@ -17,9 +17,9 @@ from sentiment_conv1d.models import Model
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.service.models.mirror import Mirror
 from sentiment_conv1d.service.models.startup import default_artifact
-from sentiment_conv1d.service.models.store import StoreUnreachable
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version_policy import VersionPolicy
+from sentiment_conv1d.sharing.store import StoreUnreachable
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sentiment_conv1d.inference import errors
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError, TransientError
 from sentiment_conv1d.server.errors import RequestError
 
 #: Errors of the system that can pass by themselves: an address that another process uses or that the network does not
@@ -23,10 +23,6 @@ _TRANSIENT = {
 
 class StartupError(SentimentError):
     """The service cannot start with these settings."""
-
-
-class TransientError(StartupError):
-    """The service cannot start now, but another start with the same settings can succeed."""
 
 
 def exit_status(error: BaseException) -> int:

@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError, TransientError
 from sentiment_conv1d.model.model_card import CARD_FILE
-from sentiment_conv1d.service.errors import TransientError
-from sentiment_conv1d.service.models.store import read_file
+from sentiment_conv1d.sharing.store import read_file
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd

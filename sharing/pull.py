@@ -18,7 +18,7 @@ from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.manifest import FILES, MANIFEST_FILE, TEXT_GRAPH_FILE
 from sentiment_conv1d.model.model_card import CARD_FILE
-from sentiment_conv1d.service.models.store import Store, StoreError, read_at_most, versions_in
+from sentiment_conv1d.sharing.store import Store, StoreError, read_at_most, versions_in
 
 
 def pull(url: str, repository: Path, most_bytes: int = 1 << 30) -> Artifact:

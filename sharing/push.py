@@ -14,8 +14,8 @@ from sentiment_conv1d.model.artifact import check_place, read_artifact, read_tex
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.manifest import FILES, TEXT_GRAPH_FILE
 from sentiment_conv1d.model.model_card import CARD_FILE, model_card
-from sentiment_conv1d.service.models.store import Store, read_file
 from sentiment_conv1d.sharing import hub, registry
+from sentiment_conv1d.sharing.store import Store, read_file
 
 
 class Pushed(NamedTuple):

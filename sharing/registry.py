@@ -8,13 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.model.manifest import MANIFEST_FILE
-from sentiment_conv1d.service.errors import TransientError
 
 if TYPE_CHECKING:
     from oras.container import Container
 
-    from sentiment_conv1d.service.oci.namespace import Namespace
+    from sentiment_conv1d.sharing.oci.namespace import Namespace
 
 _FILE_TYPE = "application/octet-stream"
 _CONFIG, _CONFIG_TYPE = b"{}", "application/vnd.oci.empty.v1+json"
@@ -62,7 +62,7 @@ def _manifest(
 ) -> dict[str, Any]:
     from oras.oci import NewManifest
 
-    from sentiment_conv1d.service.oci.namespace import ARTIFACT_TYPE
+    from sentiment_conv1d.sharing.oci.namespace import ARTIFACT_TYPE
 
     annotations = {_TITLE: model, "org.opencontainers.image.version": tag}
     if (license := json.loads(files[MANIFEST_FILE]).get("license")) is not None:

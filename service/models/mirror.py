@@ -20,8 +20,8 @@ from typing import NamedTuple
 from sentiment_conv1d.model.artifact import ArtifactError, Fault, check_place, is_version, read_artifact
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.service.models.order import Key
-from sentiment_conv1d.service.models.store import Store, StoreError
 from sentiment_conv1d.service.version_policy import VersionPolicy
+from sentiment_conv1d.sharing.store import Store, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class Mirror:
         """Copy new versions, and remove those that two listings in a row do not contain.
 
         With `first` a single listing decides, copies are verified again, and bad versions are tried again. One process
-        at a time updates a folder. Raises `StoreError` if the store or the folder cannot be used, and `StartupError` if
-        the store is of an unknown kind.
+        at a time updates a folder. Raises `UnknownStore`, and `StoreError` if the store or the folder cannot be
+        used.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -10,13 +10,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
-from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.service.errors import StartupError, TransientError
+from sentiment_conv1d.model.errors import SentimentError, TransientError
+from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.models.mirror import Mirror, Record, read_records
 from sentiment_conv1d.service.models.order import Key
 from sentiment_conv1d.service.models.repository import Repository, Scan
-from sentiment_conv1d.service.models.store import StoreError, StoreUnreachable
 from sentiment_conv1d.service.version_policy import VersionPolicy
+from sentiment_conv1d.sharing.store import StoreError, StoreUnreachable
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
-from sentiment_conv1d.service.errors import StartupError, TransientError
+from sentiment_conv1d.model.errors import TransientError
+from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.steps import next_step

@@ -17,6 +17,7 @@ from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.provider import CUDA
 from sentiment_conv1d.inference.provider import choose as choose_provider
 from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.network.activation import inherit
 from sentiment_conv1d.server.network.sockets import ListeningSocket, bind, bind_unix
@@ -24,7 +25,7 @@ from sentiment_conv1d.server.process.channel import Channel
 from sentiment_conv1d.server.process.open_files import make_room
 from sentiment_conv1d.server.process.processors import processors
 from sentiment_conv1d.server.process.supervisor import Supervisor
-from sentiment_conv1d.service.errors import StartupError, TransientError
+from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc import server as grpc
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.late_worker_state import LateWorkerState

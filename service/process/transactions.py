@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Literal
 
+from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.server.process.control import Control
 from sentiment_conv1d.server.process.worker_process import WorkerProcess
-from sentiment_conv1d.service.errors import TransientError
 from sentiment_conv1d.service.models.late_worker_state import LateWorkerState
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process import trial

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError, Fault
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError, TransientError
 from sentiment_conv1d.server.process.worker_process import describe_end
-from sentiment_conv1d.service.errors import TransientError
 
 _FIRST_DESCRIPTOR = 3  # after the standard streams
 

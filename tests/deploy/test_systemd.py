@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.service.__main__ import parser
-from sentiment_conv1d.service.errors import StartupError, TransientError, exit_status
+from sentiment_conv1d.service.errors import StartupError, exit_status
 from sentiment_conv1d.service.setting_names import variable
 from sentiment_conv1d.service.settings import Settings
 from tests.deploy import sandbox

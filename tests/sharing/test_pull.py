@@ -15,9 +15,9 @@ import pytest
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.manifest import ParityCheck, TextGraph, describe
-from sentiment_conv1d.service.models.store import StoreError, StoreUnreachable
 from sentiment_conv1d.sharing.pull import pull
 from sentiment_conv1d.sharing.push import push
+from sentiment_conv1d.sharing.store import StoreError, StoreUnreachable
 from tests.processes import PATIENCE, PROJECT, environment
 from tests.service.artifacts import publish_strength, shipped_copy
 from tests.stores import Folder, Hub, WebServer

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError, Fault
-from sentiment_conv1d.service.errors import NotFound, StartupError, TransientError
+from sentiment_conv1d.model.errors import TransientError
+from sentiment_conv1d.service.errors import NotFound, StartupError
 from sentiment_conv1d.service.models.index import index
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository

@@ -16,9 +16,8 @@ from typing import Any
 from sentiment_conv1d.model.artifact import ArtifactError, is_version
 from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.configuration import is_name
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError, TransientError
 from sentiment_conv1d.model.manifest import FILES
-from sentiment_conv1d.service.errors import StartupError, TransientError
 
 _PASSWORD = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*@")
 
@@ -43,11 +42,14 @@ class StoreUnreachable(StoreError, TransientError):
     """The store does not answer, or fails. That can pass by itself, unlike a wrong URL or wrong credentials."""
 
 
+class UnknownStore(SentimentError):
+    """The store is of an unknown kind, or needs a package that is not installed."""
+
+
 class Store:
     """The versions in a store, which can change while they are read.
 
-    Every method raises `StoreError` if the store cannot be read, and `StartupError` if its kind is unknown or needs a
-    package that is not installed.
+    Every method raises `UnknownStore`, and `StoreError` if the store cannot be read.
     """
 
     def __init__(self, url: str) -> None:
@@ -107,12 +109,12 @@ class Store:
             system, path = _namespace(self._url) if registry else _file_system(self._url)
         except ImportError as error:
             which = "registries" if registry else "S3, Google Cloud Storage, Hugging Face and HTTP"
-            raise StartupError(
+            raise UnknownStore(
                 f"{self.name}: needs a package that is not installed ({error}); for {which}, "
                 f"{install_hint('oci' if registry else 'remote')}"
             ) from error
         except ValueError as error:
-            raise StartupError(f"{self.name}: {error}") from error
+            raise UnknownStore(f"{self.name}: {error}") from error
         return system, path.rstrip("/")
 
 
@@ -124,7 +126,7 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 
 def _namespace(url: str) -> tuple[Any, str]:
-    from sentiment_conv1d.service.oci.namespace import Namespace
+    from sentiment_conv1d.sharing.oci.namespace import Namespace
 
     return Namespace(url), ""
 

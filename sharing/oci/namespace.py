@@ -17,7 +17,7 @@ from requests import Response
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.manifest import FILES, TEXT_GRAPH_FILE
 from sentiment_conv1d.model.model_card import CARD_FILE
-from sentiment_conv1d.service.oci.registry import Registry
+from sentiment_conv1d.sharing.oci.registry import Registry
 
 ARTIFACT_TYPE = "application/vnd.sentiment-conv1d.model.v1"
 
