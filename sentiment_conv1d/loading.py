@@ -17,7 +17,7 @@ from sentiment_conv1d.models import Model
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.service.models.mirror import Mirror
 from sentiment_conv1d.service.models.startup import default_artifact
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.settings import Settings, read_settings
 from sentiment_conv1d.service.version_policy import VersionPolicy
 from sentiment_conv1d.sharing.store import StoreUnreachable
 
@@ -110,7 +110,7 @@ def _copy(url: str, name: str, version: str, cache: str | os.PathLike[str] | Non
 
     If the store does not answer, the copies of an earlier call stay. Raises `SentimentError`.
     """
-    folder = Settings(model_cache=None if cache is None else Path(cache)).cache_folder()
+    folder = read_settings({"model_cache": cache}, {}).cache_folder()
     policy = VersionPolicy(f"{name}=only:{version}" if version else "newest:1")
     mirror = Mirror(url, folder, policy)
     try:

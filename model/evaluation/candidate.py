@@ -10,7 +10,7 @@ from pathlib import Path
 import onnxruntime
 from tqdm import tqdm
 
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError, read_artifact
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError, read_artifact, versions
 from sentiment_conv1d.model.commands.default_repository import find_artifact
 from sentiment_conv1d.model.data import Examples, TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
@@ -38,7 +38,7 @@ def open_candidate(path: Path) -> Candidate:
     Raises `RunError` or `ArtifactError`.
     """
     path = find_artifact(path)
-    if (path / MANIFEST_FILE).is_file():
+    if (path / MANIFEST_FILE).is_file() or versions(path.parent, path.name):
         artifact = read_artifact(path)
         labels, decision = artifact.manifest.labels, artifact.manifest.decision
         return Candidate(path, labels, decision, None, partial(_evaluate_artifact, artifact), True)

@@ -76,6 +76,12 @@ def test_urls(repository: Path, tmp_path: Path) -> None:
     assert load(url, cache=cache).name == "tickets"
 
 
+def test_cache_at_a_url(repository: Path) -> None:
+    """A URL as the cache is refused, because it would become a folder of the working directory."""
+    with pytest.raises(SentimentError, match="'s3://bucket/cache' is a URL; a path on this machine is needed"):
+        load(repository.as_uri(), cache="s3://bucket/cache")
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [

@@ -75,6 +75,12 @@ def test_evaluation_of_a_shipped_model(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.startswith("measured on 2 reviews of reviews.csv")
 
 
+def test_evaluation_of_a_model_without_its_version(shops: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder of a model, which contains versions, is not mistaken for a run."""
+    assert main(["evaluate", "imdb-cnn", "--data", str(shops)]) == 2
+    assert "imdb-cnn: is a model; name one of its versions, such as " in capsys.readouterr().err
+
+
 def test_comparison_of_artifacts(shops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`compare` measures two artifacts on the same texts, and writes those with different predictions."""
     differences = tmp_path / "differences.jsonl"
