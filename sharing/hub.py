@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError
 
 from sentiment_conv1d.model.errors import SentimentError, TransientError
 from sentiment_conv1d.model.model_card import CARD_FILE
 from sentiment_conv1d.sharing.store import read_file
 
-if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd
 
-#: What fsspec calls the file system of the Hub.
-PROTOCOL = "hf"
-
-
-class Commit:
+class HubCommit:
     """A commit on top of the newest one at the time of this call. The Hub refuses it if there is a newer one by then.
 
     `system` is the file system of the Hub, `path` that of a model repository in it, and `url` names the target of the
@@ -25,8 +22,6 @@ class Commit:
     """
 
     def __init__(self, system: Any, path: str, url: str) -> None:
-        from huggingface_hub import HfApi
-
         self._system, self._url = system, url
         self._place = system.resolve_path(path)
         if not hasattr(self._place, "repo_id"):
@@ -40,8 +35,6 @@ class Commit:
 
         The model card also becomes that of the repository, unless it has a card of something else.
         """
-        from huggingface_hub.errors import HfHubHTTPError
-
         try:
             self._api.create_commit(
                 **self._repository,
@@ -56,8 +49,6 @@ class Commit:
             raise TransientError(f"{self._url}: the repository changed at the same time; push again") from None
 
     def _additions(self, version: str, files: Mapping[str, bytes]) -> Iterator[CommitOperationAdd]:
-        from huggingface_hub import CommitOperationAdd
-
         parent = f"{self._place.path_in_repo}/{version}".lstrip("/")
         for name, content in files.items():
             yield CommitOperationAdd(f"{parent}/{name}", content)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sentiment_conv1d.model.artifact import check_place, read_artifact, read_text_graph
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.manifest import FILES, TEXT_GRAPH_FILE
 from sentiment_conv1d.model.model_card import CARD_FILE, model_card
-from sentiment_conv1d.sharing import hub, registry
 from sentiment_conv1d.sharing.store import Store, read_file
+
+if TYPE_CHECKING:
+    from sentiment_conv1d.sharing.hub import HubCommit
+    from sentiment_conv1d.sharing.oci.commit import RegistryCommit
 
 
 class Pushed(NamedTuple):
@@ -48,11 +51,18 @@ def push(folder: Path, url: str) -> Pushed:
     return Pushed(target.url, list(missing))
 
 
-def _commit(system: Any, root: str, url: str) -> hub.Commit | registry.Commit | None:
+def _commit(system: Any, root: str, url: str) -> HubCommit | RegistryCommit | None:
     """Return what writes all files of a version at once, or None if the store cannot do that."""
-    if system.protocol == hub.PROTOCOL:
-        return hub.Commit(system, root, url)
-    return registry.Commit(system, url) if system.protocol == registry.PROTOCOL else None
+    match system.protocol:
+        case "hf":
+            from sentiment_conv1d.sharing.hub import HubCommit
+
+            return HubCommit(system, root, url)
+        case "oci":
+            from sentiment_conv1d.sharing.oci.commit import RegistryCommit
+
+            return RegistryCommit(system, url)
+    return None
 
 
 def _read(folder: Path) -> tuple[str, dict[str, bytes]]:

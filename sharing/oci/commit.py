@@ -6,23 +6,21 @@ import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from oras.container import Container
+from oras.defaults import annotation_title
+from oras.oci import NewLayer, NewManifest
 
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.model.manifest import MANIFEST_FILE
-
-if TYPE_CHECKING:
-    from oras.container import Container
-
-    from sentiment_conv1d.sharing.oci.namespace import Namespace
+from sentiment_conv1d.sharing.oci.namespace import ARTIFACT_TYPE, Namespace
 
 _FILE_TYPE = "application/octet-stream"
 _CONFIG, _CONFIG_TYPE = b"{}", "application/vnd.oci.empty.v1+json"
-PROTOCOL = "oci"
-_TITLE = "org.opencontainers.image.title"
 
 
-class Commit:
+class RegistryCommit:
     """A tag for a version in a namespace, which the namespace has looked at. `url` names it in messages."""
 
     def __init__(self, namespace: Namespace, url: str) -> None:
@@ -38,7 +36,8 @@ class Commit:
         with TemporaryDirectory() as folder:
             config = self._upload(Path(folder, "config"), _CONFIG, _CONFIG_TYPE, container)
             layers = [
-                self._upload(Path(folder, name), content, _FILE_TYPE, container) | {"annotations": {_TITLE: name}}
+                self._upload(Path(folder, name), content, _FILE_TYPE, container)
+                | {"annotations": {annotation_title: name}}
                 for name, content in files.items()
             ]
         self._namespace.invalidate_cache()
@@ -48,8 +47,6 @@ class Commit:
 
     def _upload(self, file: Path, content: bytes, kind: str, container: Container) -> dict[str, Any]:
         """Upload a blob, from a file because the library reads one, and return its descriptor."""
-        from oras.oci import NewLayer
-
         file.write_bytes(content)
         layer: dict[str, Any] = NewLayer(str(file), kind)
         self._namespace.registry.upload_blob(str(file), container, layer)
@@ -60,11 +57,7 @@ class Commit:
 def _manifest(
     model: str, tag: str, files: Mapping[str, bytes], config: dict[str, Any], layers: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    from oras.oci import NewManifest
-
-    from sentiment_conv1d.sharing.oci.namespace import ARTIFACT_TYPE
-
-    annotations = {_TITLE: model, "org.opencontainers.image.version": tag}
+    annotations = {annotation_title: model, "org.opencontainers.image.version": tag}
     if (license := json.loads(files[MANIFEST_FILE]).get("license")) is not None:
         annotations["org.opencontainers.image.licenses"] = license
     content = {"artifactType": ARTIFACT_TYPE, "config": config, "layers": layers, "annotations": annotations}
