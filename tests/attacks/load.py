@@ -157,12 +157,19 @@ def unread_downloads(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(OPEN, peak_megabytes=LEFTOVER_MEGABYTES + _CONVERSION_MEGABYTES + 300 * UNREAD_MEGABYTES)
 def abandoned_downloads(server: ServerProcess, times: int) -> int:
-    """Ask for a model of 16 MB on each of 300 connections and disconnect at once, again and again."""
-    ask = b"GET /v1/models/accurate/text.onnx HTTP/1.1\r\nHost: x\r\n\r\n"
+    """Ask for a model of 16 MB on each of 300 connections and disconnect at once, again and again.
+
+    Afterwards another caller gets the model, so the conversion has ended before the next attack is measured.
+    """
+    path = "/v1/models/accurate/text.onnx"
+    ask = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     for _ in range(5 * times):
         with connections(server.port, 300) as opened:
             for connection in opened:
                 connection.sendall(ask)
+    with server.client.stream("GET", path, timeout=PATIENCE) as answer:
+        assert answer.status_code == 200
+        assert sum(map(len, answer.iter_raw())) > 2**20
     return 5 * times * 300 * len(ask)
 
 
