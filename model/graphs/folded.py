@@ -23,7 +23,8 @@ Both dimensions of the input are free. `model.input_shape` describes the padding
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,8 +78,7 @@ def read_bank(graph: Graph, pooled: Pooled) -> Bank:
     return _read_filters(graph, graph.before(value, *_MAXIMA), activations)
 
 
-@dataclass(frozen=True)
-class _Map:
+class _Map(NamedTuple):
     """The feature map of a bank in the graph, float32 [1, batch, positions, filters], and its tables."""
 
     bank: Bank
@@ -138,9 +138,8 @@ def _write_mean(graph: Graph, family: Family, bank: Bank, feature_map: _Map, nam
     pads = graph.constant(f"pad_ids_{bank.span}", np.full((1, bank.span), family.padding_id, np.int32))
     padding = write_sums(graph, bank, feature_map.tables, pads, f"{name}_padding")
     padding = graph.activations(bank.activations, padding, f"{name}_padding")
-    axes = graph.constant("all_but_filters", np.array([0, 1, 2], np.int64))
-    padding = graph.node("Squeeze", [padding, axes], f"{name}_padding_filters")
-    time = graph.node("Shape", ["tokens"], f"{name}_time", start=1, end=2)
+    padding = graph.node("ReduceSum", [padding, axes], f"{name}_padding_filters", keepdims=0)
+    time = graph.node("Shape", ["tokens"], f"{name}_time", start=1)
     max_tokens = graph.constant("max_tokens", np.array([family.max_tokens], np.int64))
     missing = graph.node("Sub", [max_tokens, time], f"{name}_missing_ids")
     missing = graph.node("Cast", [missing], f"{name}_missing", to=_FLOAT)

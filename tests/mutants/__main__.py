@@ -17,6 +17,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 PROJECT = Path(__file__).parents[2]
@@ -33,10 +34,13 @@ OPERATORS = (
 #: `*` before arguments that need names is no multiplication.
 _SIGNATURE = re.compile(r"(async )?def .* /,")
 
+#: A mutant is killed if its tests take so many times as long as those of the original.
+_PATIENCE = 10
+
 CONFIGURATION = """
 [cosmic-ray]
 module-path = {module}
-timeout = 600.0
+timeout = {timeout}
 excluded-modules = []
 test-command = {command}
 [cosmic-ray.distributor]
@@ -70,13 +74,18 @@ def mutants(module: str, programs: Path) -> Iterator[Mutant]:
         test = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *MODULES[module]["tests"]]
         excluded = json.dumps(f"^(?!core/({OPERATORS})$).*")
         values = {"module": json.dumps(module), "command": json.dumps(shlex.join(test)), "excluded": excluded}
-        Path(folder, "mutants.toml").write_text(CONFIGURATION.format(**values))
+
+        def configure(timeout: float) -> None:
+            Path(folder, "mutants.toml").write_text(CONFIGURATION.format(timeout=timeout, **values))
 
         def run(program: str, *arguments: str) -> str:
             done = subprocess.run([programs / program, *arguments], cwd=folder, stdout=subprocess.PIPE, check=True)
             return done.stdout.decode()
 
+        configure(600)
+        began = monotonic()
         run("cosmic-ray", "baseline", "mutants.toml")
+        configure(_PATIENCE * (monotonic() - began))  # many mutants wait forever
         run("cosmic-ray", "init", "mutants.toml", "session")
         run("cr-filter-operators", "session", "mutants.toml")
         run("cosmic-ray", "exec", "mutants.toml", "session")

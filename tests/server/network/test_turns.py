@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sentiment_conv1d.server.network.turns import _FEW_BYTES, _SHARES, _TURN_SECONDS, Turns
+from sentiment_conv1d.server.network.turns import _SHARES, _TURN_SECONDS, Turns
 from tests.server.grpc.caller import Loop
 
 
@@ -47,6 +47,7 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
     loop = Loop()
     monkeypatch.setattr("sentiment_conv1d.server.network.turns.perf_counter", loop.perf_counter)
     yield loop
+    assert loop.failures == []
     loop.close()
 
 
@@ -109,6 +110,45 @@ def test_work_after_a_turn(loop: Loop, turns: Turns) -> None:
     assert [reader.frames for reader in readers] == [0] * 8 + [1] * 12
 
 
+def test_time_of_tasks(loop: Loop, turns: Turns) -> None:
+    """A turn starts the tasks of some dozen requests."""
+
+    class Starter(Reader):
+        def read(self, until: float) -> bool:
+            turns.spend()
+            return super().read(until)
+
+    started = [turns.read(Starter(loop, 1, seconds=0), 100) for _ in range(200)].count(True)
+    assert 30 <= started <= 100
+
+
+@pytest.mark.parametrize("admitted", [True, False])
+def test_shares(loop: Loop, turns: Turns, admitted: bool) -> None:
+    """A connection with many frames reads for 0.1 ms at first, and for 1 ms later."""
+    readers = [Reader(loop, 100, seconds=0.00003, admitted=admitted) for _ in range(2)]
+    assert not any(turns.read(reader, 100) for reader in readers)
+    assert [reader.frames for reader in readers] == [96, 96]
+    loop.turn()
+    assert [reader.frames for reader in readers] == [62, 63]
+
+
+def test_end_of_a_turn(loop: Loop, turns: Turns) -> None:
+    """After the first one, no connection is read that would have no time."""
+
+    class Punctual(Reader):
+        def read(self, until: float) -> bool:
+            assert not self.reads or until > loop.counter
+            self.reads += 1
+            loop.counter = until
+            return True
+
+    reader = Punctual(loop, 1)
+    assert not turns.read(reader, 4097)
+    for _ in range(5):
+        loop.turn()
+    assert reader.reads >= 10
+
+
 def test_fairness(loop: Loop, turns: Turns) -> None:
     """Connections with many frames take turns, and new connections are read before them."""
     log: list[Reader] = []
@@ -153,9 +193,9 @@ def test_small_requests_are_read_first(loop: Loop, turns: Turns) -> None:
     log: list[Reader] = []
     assert turns.read(Reader(loop, 1, seconds=0.05), 100)
     for _ in range(200):
-        assert not turns.read(Reader(loop, 40, log=log), _FEW_BYTES + 1)
+        assert not turns.read(Reader(loop, 40, log=log), 4097)
     small = Reader(loop, 3, log=log)
-    assert not turns.read(small, _FEW_BYTES)
+    assert not turns.read(small, 4096)
     loop.turn()
     assert log.index(small) <= 1
 
@@ -177,7 +217,7 @@ def test_callers_with_access_alternate_with_strangers(loop: Loop, turns: Turns) 
 def test_long_frames_do_not_stop_small_requests(loop: Loop, turns: Turns) -> None:
     """A small request is read in the next turn even if other connections have frames that take longer than a turn."""
     for _ in range(4):
-        assert not turns.read(Reader(loop, 1000, seconds=0.004), _FEW_BYTES + 1)
+        assert not turns.read(Reader(loop, 1000, seconds=0.004), 4097)
     for _ in range(20):
         small = Reader(loop, 1)
         assert not turns.read(small, 100)

@@ -1,0 +1,99 @@
+"""The statistics of one version, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from sentiment_conv1d.inference.prediction import Prediction
+from sentiment_conv1d.service.telemetry.layout import Metric
+from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
+
+#: The upper bounds of the histograms.
+BOUNDS = {
+    "sentiment_stage_seconds": "5e-06 1e-05 2.5e-05 5e-05 0.0001 0.00025 0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.1 "
+    "0.25 1 5 30",
+    "sentiment_batch_texts": "1 2 4 8 16 32 64 128 256 512 1024",
+    "sentiment_score": "0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 0.95 0.99 1",
+}
+
+
+def metric(statistics: Statistics, name: str) -> Metric:
+    [found] = [each for each in statistics.layout.series if each.name == name]
+    return found
+
+
+def prediction(label: str) -> Prediction:
+    return Prediction(label, np.float32(0.9), (np.float32(0.1), np.float32(0.9)), 5, 1, False, True)
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_bounds(name: str) -> None:
+    """The bounds of a histogram stay, because they are labels of its series, which dashboards and queries name."""
+    declared = metric(Statistics(["no", "yes"]), name)
+    assert [float(each) for each in BOUNDS[name].split()] == pytest.approx(
+        [bound * declared.unit for bound in declared.bounds], rel=1e-12
+    )
+
+
+def test_many_labels() -> None:
+    """Only the first 16 labels have a histogram of scores, and texts with another label are counted."""
+    statistics = Statistics([f"label {number}" for number in range(20)])
+    assert len(statistics.layout.series[metric(statistics, "sentiment_score")]) == 16
+    statistics.count([([prediction(f"label {number}") for number in range(20)], 0, Stages(1, 2, 3))])
+    assert statistics["texts"] == 20
+
+
+def test_requests_that_run() -> None:
+    """A request counts as running until it has ended."""
+    statistics = Statistics(["no", "yes"])
+    statistics.began()
+    statistics.began()
+    assert statistics["running"] == 2
+    statistics.ended()
+    assert statistics["running"] == 1
+
+
+def test_counted_after_the_answer() -> None:
+    """The requests of a turn of the event loop are counted in the next turn, once."""
+
+    async def story() -> None:
+        statistics = Statistics(["no", "yes"])
+        for turn, texts in (([3], 3), ([1, 2, 4], 10)):
+            for number in turn:
+                statistics.count_soon(([prediction("yes")] * number, 10, Stages(1, 2, 3)))
+            assert statistics["texts"] == texts - sum(turn)
+            await asyncio.sleep(0)
+            assert statistics["texts"] == texts
+        await asyncio.sleep(0)
+        assert (statistics["success_time"], statistics.successes) == (40, 4)
+
+    asyncio.run(story())
+
+
+def test_failures() -> None:
+    """A request that failed counts with its duration."""
+    statistics = Statistics(["no", "yes"])
+    statistics.failed(50)
+    statistics.failed(70)
+    assert (statistics["failures"], statistics["failure_time"]) == (2, 120)
+
+
+def test_shadow_versions() -> None:
+    """Requests of a shadow version, compared or dropped, count with their texts and their times in seconds."""
+    statistics = Statistics(["no", "yes"])
+    statistics.shadowed(3, 1, 2.0, 400, 500)
+    statistics.shadow_dropped()
+    names = ("classified", "dropped", "same", "other", "difference", "shadow", "answer")
+    assert [statistics[name] for name in names] == [1, 1, 3, 1, 2, 400, 500]
+    assert metric(statistics, "sentiment_shadow_seconds_total").unit == 1e-9
+
+
+def test_feedback() -> None:
+    """Feedback counts by whether it agrees."""
+    statistics = Statistics(["no", "yes"])
+    for agrees in (True, False, False):
+        statistics.received_feedback(agrees=agrees)
+    assert (statistics["agree"], statistics["disagree"]) == (1, 2)
