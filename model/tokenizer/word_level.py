@@ -1,10 +1,9 @@
 """Words to ids by a rule that `tokenizer.json` states, for models that were not trained with this project's rules.
 
 A rule may lower-case a text and replace some strings by spaces. It removes some characters, splits the text at others,
-and looks up the words. Unknown
-words have an id or are dropped. The file has the format of Hugging Face's `tokenizers`, whose `encode` returns the same
-ids. To drop words, the file uses a BPE model without merges. Its vocabulary contains only whole words, each with the
-space before it, and the library leaves out what it cannot find.
+and looks up the words. Unknown words have an id or are dropped. The file has the format of Hugging Face's `tokenizers`,
+whose `encode` returns the same ids. To drop words, the file uses a BPE model without merges. Its vocabulary contains
+only whole words, each with the space before it, and the library leaves out what it cannot find.
 """
 
 from __future__ import annotations
@@ -88,11 +87,11 @@ class Rule:
 
     @cached_property
     def places(self) -> re.Pattern[str]:
-        """Matches a replaced string or, as its only group, what stands between separators in a `lowered` text."""
+        """Matches a replaced string, or what stands between separators in a `lowered` text."""
         word = f"[^ {re.escape(self.separators)}]"
         if not self.replaced:
-            return re.compile(f"({word}+)")
-        return re.compile(f"{self._replaced.pattern}|((?:(?!{self._replaced.pattern}){word})+)")
+            return re.compile(f"{word}+")
+        return re.compile(f"{self._replaced.pattern}|(?:(?!{self._replaced.pattern}){word})+")
 
     @cached_property
     def _replaced(self) -> re.Pattern[str]:
@@ -143,7 +142,6 @@ class WordLevelTokenizer(Tokenizer):
         self.replaced = rule.replaced
         self.words = tuple(sorted(ids, key=ids.__getitem__))
         self.ids = dict(ids)
-        self._empty = np.array([self.padding_id], np.int32)
         reserved = [number for number in (rule.padding_id, rule.start_id, rule.unknown_id) if number is not None]
         numbers = sorted([*reserved, *ids.values()])
         repeated = next((first for first, second in pairwise(numbers) if first == second), None)
@@ -154,6 +152,7 @@ class WordLevelTokenizer(Tokenizer):
         if numbers[-1] >= _MOST_IDS:
             raise TokenizerError(f"id {numbers[-1]} is too high: a vocabulary has at most {_MOST_IDS:,} ids")
         self._size = numbers[-1] + 1
+        self._empty = np.array([self.padding_id], np.int32)
         # A word with a character that the rule changes cannot occur in a text. Removing a character can make a string
         # that is replaced elsewhere.
         last = replace(rule, replaced=())
@@ -207,11 +206,9 @@ class WordLevelTokenizer(Tokenizer):
         places = [place for place, each in enumerate(lowered) for _ in each]
         spans = []
         for match in self.rule.places.finditer("".join(lowered)):
-            if match[1] is None:
-                continue
-            read = self.rule.words(match[1])
+            read = self.rule.words(match.group())
             if read and (self.unknown_id is not None or read[0] in self.ids):
-                stripped = match[1].lstrip(self.rule.stripped)
+                stripped = match.group().lstrip(self.rule.stripped)
                 start = match.end() - len(stripped)
                 last = start + len(stripped.rstrip(self.rule.stripped)) - 1
                 spans.append((places[start], places[last] + 1))
@@ -232,7 +229,7 @@ class WordLevelTokenizer(Tokenizer):
         """
         try:
             tokenizer = cls._lenient(document)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError) as error:
             raise TokenizerError(f"not a tokenizer in the format of this project ({error!r})") from error
         check_rule(document, tokenizer._document())
         return tokenizer

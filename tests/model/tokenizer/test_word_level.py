@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
@@ -76,8 +76,6 @@ def test_replaced_strings() -> None:
     text = "a<BR />b! <br/> good\u00e9b"
     assert ids(tokenizer, text) == [2, 3, 1, 7]
     assert [text[start:end] for start, end in tokenizer.spans(text)] == ["a", "b", "br", "good"]
-    with pytest.raises(TokenizerError, match="an empty string"):
-        WordLevelTokenizer(IDS, replace(RULE, replaced=("",)))
 
 
 @pytest.mark.parametrize(("lowercase", "expected"), [("unicode", [6, 4, 2]), ("ascii", [8, 4, 2]), ("none", [8, 4, 1])])
@@ -86,8 +84,24 @@ def test_characters_beyond_ascii(lowercase: Lowercase, expected: list[int]) -> N
     known = {"\u00e9": 6, "\u00c9": 8} | IDS
     rule = replace(RULE, lowercase=lowercase, removed="\u2019", separators="\u3002")
     tokenizer = WordLevelTokenizer(known, rule)
-    text = "\u00c9\u3002don\u2019t\u3002A"
+    text = "\u00c9\u3002don\u2019t\u2019\u3002A"
     assert ids(tokenizer, text) == tokenizers.Tokenizer.from_str(tokenizer.to_json()).encode(text).ids == expected
+    assert tokenizer.spans(text) == [(0, 1), (2, 7), (9, 10)]
+
+
+def test_last_ascii_character() -> None:
+    """Removing characters at the end of ASCII does not remove bytes of others."""
+    rule = replace(RULE, lowercase="none", removed="\x7f\x80")
+    assert rule.words("a\x7fb\x80 \u00c0") == ["ab", "\u00c0"]
+
+
+@given(rules, st.text("aAbX \t\n.!,\u00c9\u0130\u03a3"))
+def test_changes(rule: Rule, text: str) -> None:
+    """The changes of single characters make the words of a text."""
+    rule = replace(rule, replaced=())
+    changes = WordLevelTokenizer(IDS, rule).changes()
+    changed = "".join(changes.get(each, each) for each in text)
+    assert [word for word in changed.split(" ") if word] == rule.words(text)
 
 
 def test_text_without_words() -> None:
@@ -156,8 +170,8 @@ def test_counted_unknown_words(unknown_id: int | None) -> None:
 def test_rule_of_this_project() -> None:
     """`WordTokenizer` reads every file with this project's rule."""
     rule = Rule(9, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False)
-    content = WordLevelTokenizer({"a": 3, "b": 4}, rule).to_json()
-    assert content == WordTokenizer(["a", "b"], 9).to_json()
+    content = WordLevelTokenizer({"\u00e9": 3, "a": 4}, rule).to_json()
+    assert content == WordTokenizer(["\u00e9", "a"], 9).to_json()
     assert isinstance(read_tokenizer(content), WordTokenizer)
 
 
@@ -167,7 +181,7 @@ def test_rule_of_this_project() -> None:
         ({"a": 1}, "id 1 stands for two"),
         ({"a": 2, "b": 2}, "id 2 stands for two"),
         ({"a": -1}, "id -1 is negative"),
-        ({"a": 1 << 24}, "id 16777216 is too high"),
+        ({"a": 1 << 24}, "id 16777216 is too high: a vocabulary has at most 16,777,216 ids"),
     ],
 )
 def test_contradictory_ids(vocabulary: dict[str, int], message: str) -> None:
@@ -177,8 +191,43 @@ def test_contradictory_ids(vocabulary: dict[str, int], message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_tokens": 0}, "at least one token, not 0"),
+        ({"replaced": ("",)}, "an empty string"),
+        ({"padding_id": 1 << 32}, "id 4294967296 is too high"),
+    ],
+)
+def test_invalid_rule(change: dict[str, Any], message: str) -> None:
+    """A rule for texts without ids, with an empty string to replace, or with a padding id too high, is refused."""
+    with pytest.raises(TokenizerError, match=message):
+        WordLevelTokenizer(IDS, replace(RULE, **change))
+
+
+def test_rules_do_not_change() -> None:
+    """A rule is constant, because it keeps what it derives from its parts."""
+    with pytest.raises(FrozenInstanceError):
+        RULE.removed = "x"  # type: ignore[misc]
+
+
+def test_defaults_of_hugging_face() -> None:
+    """A file without unknown words has the library's own model, which looks up whole words."""
+    document = json.loads(WordLevelTokenizer(IDS, replace(RULE, unknown_id=None)).to_json())
+    vocabulary = document["model"]["vocab"]
+    library = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, [], ignore_merges=True))
+    assert json.loads(library.to_str())["model"] == document["model"]
+
+
+@pytest.mark.parametrize(
     ("part", "value"),
-    [("pre_tokenizer", {"type": "Whitespace"}), ("post_processor", {}), ("added_tokens", [1]), ("padding", None)],
+    [
+        ("pre_tokenizer", {"type": "Whitespace"}),
+        ("post_processor", {}),
+        ("added_tokens", [1]),
+        ("padding", None),
+        ("model", {}),
+        ("model", {"type": "WordLevel", "vocab": []}),
+    ],
 )
 def test_unknown_rule_in_a_file(part: str, value: Any) -> None:
     """A file with an unknown rule is refused."""

@@ -1,6 +1,8 @@
 """The words of a text become ids, as in Keras' IMDB data and in Hugging Face's library."""
 
 import json
+import string
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, WordTokenizer, read_tokenizer
+from sentiment_conv1d.model.tokenizer.vocabulary import MOST_BYTES
+from sentiment_conv1d.model.tokenizer.words import _BEGIN, _join
 
 PROJECT = Path(__file__).parents[3]
 SHIPPED = PROJECT / "model_repository" / "imdb-cnn" / "1" / "tokenizer.json"
@@ -67,6 +71,27 @@ def test_other_white_space(space: str) -> None:
     assert ids(tokenizer, f"x A{space}B a") == [1, 2, 3, 4]
 
 
+def test_different_white_space() -> None:
+    """Characters that are part of words are distinct from each other, also as words."""
+    spaces = "\r\v\f\0"
+    tokenizer = WordTokenizer([*spaces, *(f"a{space}b" for space in spaces)], max_tokens=10)
+    assert ids(tokenizer, " ".join(tokenizer.words)) == [1, *range(3, 11)]
+
+
+def test_letters() -> None:
+    """Every capital letter of ASCII becomes small."""
+    assert WordTokenizer.split(string.ascii_uppercase) == [string.ascii_lowercase.encode()]
+
+
+@given(st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("aBZ!\t\n \u03a3"))))
+@example("A!b")
+def test_changes(text: str) -> None:
+    """The changes of single characters make the words of a text."""
+    changes = WordTokenizer([], 1).changes()
+    changed = "".join(changes.get(each, each) for each in text)
+    assert Counter(word for word in changed.split(" ") if word) == WordTokenizer.count([text])
+
+
 def test_learned_ids() -> None:
     """The most frequent word has id 3, equally frequent words are sorted, and other words are unknown."""
     tokenizer = WordTokenizer.from_texts(["b b a c", "b a c d"], vocabulary_size=6, max_tokens=10)
@@ -97,9 +122,15 @@ def test_type_of_ids(shipped: Tokenizer) -> None:
 
 
 def test_shipped_vocabulary(shipped: Tokenizer) -> None:
-    """The shipped vocabulary has 5000 ids, and a review has at most 400 of them."""
+    """The shipped vocabulary has 5000 ids, a review has at most 400 of them, and id 0 pads."""
     assert (shipped.vocabulary_size, shipped.max_tokens) == (5000, 400)
     assert shipped.words[:3] == ("the", "and", "a")
+    assert shipped.padding_id == 0
+
+
+def test_shipped_file(shipped: Tokenizer) -> None:
+    """A tokenizer writes the same bytes again."""
+    assert shipped.to_json().encode() == SHIPPED.read_bytes()
 
 
 @pytest.mark.parametrize("text", OWN_REVIEWS)
@@ -162,6 +193,13 @@ def test_batch_of_long_texts(shipped: Tokenizer) -> None:
         assert encoding.ids.tolist()[-1:] == ids(shipped, words[-1] if words else "")[-1:]
 
 
+def test_joint_look_ups() -> None:
+    """Texts are looked up together up to the size for which that is fastest."""
+    quarter = "a" * (MOST_BYTES // 4 - len(_BEGIN))
+    assert list(map(len, _join([quarter] * 8))) == [MOST_BYTES, MOST_BYTES]
+    assert len(list(_join([quarter, quarter, quarter, quarter + "a"]))) == 2
+
+
 @given(st.text())
 def test_any_text(shipped: Tokenizer, text: str) -> None:
     """Every Python string has ids in the vocabulary, including lone surrogates."""
@@ -180,7 +218,7 @@ def test_round_trip(texts: list[str]) -> None:
 
 def test_lone_surrogates_are_not_learned() -> None:
     """Words with lone surrogates, which UTF-8 cannot encode, are not learned."""
-    assert WordTokenizer.count(["good \ud800", "good"]) == {"good": 2}
+    assert WordTokenizer.count(["\ud800 good", "good"]) == {"good": 2}
 
 
 @pytest.mark.parametrize("words", [["a", "a"], ["a b"], ["A", "a"], [""], ["!"]])
