@@ -275,7 +275,7 @@ class ThreadBatcher(Batcher):
         self._free_since = perf_counter_ns()
         try:
             batch = running.result()
-        except (CancelledError, Exception) as error:  # the first one if the executor was shut down
+        except Exception as error:  # `CancelledError` if the executor was shut down
             fail(jobs, error)
         else:
             self._deliver(jobs, batch)

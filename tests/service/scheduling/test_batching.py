@@ -82,8 +82,8 @@ def in_steps(echo: Echo, max_rows: int = 32, max_size: int = 100) -> LoopBatcher
     return LoopBatcher(cast(ServedClassifier, echo), max_rows, max_size, stepwise=True)
 
 
-def on_thread(echo: Echo, executor: ThreadPoolExecutor, max_rows: int = 32, max_delay: float = 0.0) -> ThreadBatcher:
-    return ThreadBatcher(cast(ServedClassifier, echo), executor, Pulse(), max_rows, max_delay)
+def on_thread(echo: Echo, executor: ThreadPoolExecutor, max_rows: int = 32, **delay: float) -> ThreadBatcher:
+    return ThreadBatcher(cast(ServedClassifier, echo), executor, Pulse(), max_rows, **delay)
 
 
 def submit(batcher: Batcher, *rows: str) -> asyncio.Future[Done]:
@@ -101,13 +101,31 @@ async def answers(*futures: asyncio.Future[Done]) -> list[Any]:
 
 
 def play(story: Coroutine[Any, Any, None]) -> None:
-    """Run a scenario with a time limit."""
+    """Run a scenario with a time limit. No callback of the event loop may fail."""
+    failures: list[dict[str, Any]] = []
 
     async def bounded() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
         async with asyncio.timeout(PATIENCE):
             await story
 
     asyncio.run(bounded())
+    assert failures == []
+
+
+def test_pulse() -> None:
+    """A thread stalls if it is in the same step at two calls; between steps, it is idle."""
+    pulse = Pulse()
+    for _ in range(2):
+        pulse.begin()
+        assert [pulse.stalled(), pulse.stalled()] == [False, True]
+        pulse.end()
+        assert [pulse.stalled(), pulse.stalled()] == [False, False]
+    pulse.begin()
+    assert not pulse.stalled()
+    pulse.end()
+    pulse.begin()
+    assert not pulse.stalled()
 
 
 def test_one_turn_runs_together(echo: Echo) -> None:
@@ -198,13 +216,26 @@ def test_time_between_steps(echo: Echo) -> None:
     play(story())
 
 
+def test_stages(echo: Echo, executor: ThreadPoolExecutor) -> None:
+    """The stages of a job do not overlap, and take no longer than the job."""
+
+    async def story() -> None:
+        for batcher in (in_turn(echo), in_steps(echo), on_thread(echo, executor)):
+            began = perf_counter_ns()
+            done = await submit(batcher, "a", "b")
+            assert sum(done.stages) <= perf_counter_ns() - began
+            assert min(done.stages) >= 0
+
+    play(story())
+
+
 def test_a_deadline_that_passed(echo: Echo) -> None:
     """A job that has waited too long does not run and fails, and the other jobs of its batch run."""
 
     async def story() -> None:
         for batcher in (in_turn(echo), in_steps(echo)):
-            late = batcher.submit(["late"], as_they_are, 4, 0.0)
-            assert await answers(late, submit(batcher, "a")) == ["DeadlineExceeded", ["a"]]
+            late, soon = (batcher.submit(["a"], as_they_are, 1, seconds) for seconds in (0.0, 60.0))
+            assert await answers(late, soon) == ["DeadlineExceeded", ["a"]]
         assert echo.batches == [["a"], ["a"]]
 
     play(story())
@@ -258,18 +289,21 @@ def test_the_next_batch_is_on_the_thread_already(echo: Echo, executor: ThreadPoo
     async def story() -> None:
         echo.gated = True
         batcher = on_thread(echo, executor)
-        futures = [submit(batcher, "first"), submit(batcher, "second"), submit(batcher, "a"), submit(batcher, "b")]
-        echo.open.release(10)
-        for _ in range(2):  # without a turn of the event loop
+        for _ in range(2):
+            futures = [submit(batcher, row) for row in ("first", "second", "a", "b")]
+            echo.open.release(3)
+            for _ in range(2):  # without a turn of the event loop
+                assert echo.entered.acquire(timeout=PATIENCE)
+            assert await answers(*futures) == [["first"], ["second"], ["a"], ["b"]]
             assert echo.entered.acquire(timeout=PATIENCE)
-        assert await answers(*futures) == [["first"], ["second"], ["a"], ["b"]]
-        assert echo.batches == [["first"], ["second"], ["a", "b"]]
+        assert echo.batches == [["first"], ["second"], ["a", "b"]] * 2
 
     play(story())
 
 
-def test_wait_under_load(echo: Echo, executor: ThreadPoolExecutor) -> None:
-    """Callers that return one by one run together again without the whole batching delay."""
+def test_wait_under_load(echo: Echo, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers that return one by one run together again. The wait ends with the batching delay of the oldest job."""
+    delays: list[float] = []
 
     async def story() -> None:
         echo.gated = True
@@ -279,7 +313,11 @@ def test_wait_under_load(echo: Echo, executor: ThreadPoolExecutor) -> None:
         three = [submit(batcher, row) for row in "abc"]
         echo.open.release(10)
         await answers(first, *three)
-        again = [submit(batcher, "a"), submit(batcher, "b")]
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "call_later", lambda delay, *_: delays.append(delay))
+            again = [submit(batcher, "a")]
+            batcher._waiting[0].arrived -= int((NEVER - 60) * 1e9)
+            again.append(submit(batcher, "b"))
         await asyncio.sleep(0)
         assert len(echo.batches) == 2
         again.append(submit(batcher, "c"))
@@ -287,6 +325,7 @@ def test_wait_under_load(echo: Echo, executor: ThreadPoolExecutor) -> None:
         assert echo.batches == [["first"], ["a", "b", "c"], ["a", "b", "c"]]
 
     play(story())
+    assert [0 < delay <= most for delay, most in zip(delays, (NEVER, 60), strict=True)] == [True, True]
 
 
 def test_the_oldest_row_waits_no_longer_than_the_delay(echo: Echo, executor: ThreadPoolExecutor) -> None:
@@ -320,17 +359,18 @@ def test_a_failed_batch_is_not_the_end(echo: Echo, executor: ThreadPoolExecutor)
     play(story())
 
 
-def test_cancelled_jobs(echo: Echo, executor: ThreadPoolExecutor) -> None:
+@pytest.mark.parametrize("delay", [0.0, NEVER])
+def test_cancelled_jobs(echo: Echo, executor: ThreadPoolExecutor, delay: float) -> None:
     """A cancelled job that has not started never runs, and one that runs does not affect the others."""
 
     async def story() -> None:
         echo.gated = True
-        batcher = on_thread(echo, executor)
+        batcher = on_thread(echo, executor, max_delay=delay)
         running = submit(batcher, "running")
         await echo.until_entered()
-        gone, stays = submit(batcher, "gone"), submit(batcher, "stays")
-        running.cancel()
-        gone.cancel()
+        gone, stays, last = (submit(batcher, row) for row in ("gone", "stays", "gone"))
+        for each in (running, gone, last):
+            each.cancel()
         echo.open.release(10)
         assert await answers(stays) == [["stays"]]
         assert await answers(submit(batcher, "later")) == [["later"]]
@@ -395,7 +435,7 @@ def test_own_answers(jobs: list[tuple[int, str]], max_rows: int, rows_of_a_run: 
             echo = Echo()
             echo.rows_of_a_run = rows_of_a_run
             here = in_turn(echo, max_rows), in_steps(echo, max_rows)
-            for batcher in (*here, on_thread(echo, executor, max_rows, delay)):
+            for batcher in (*here, on_thread(echo, executor, max_rows, max_delay=delay)):
                 futures = []
                 for number, (count, what) in enumerate(jobs):
                     rows = [f"{number}.{row}" for row in range(count)] + (["fail"] if what == "fail" else [])
