@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.inference.options import BATCH_ROWS
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.server.errors import DeadlineExceeded, RequestError, TooLarge
@@ -51,7 +50,7 @@ PIECE_ROWS = 32
 
 
 class RequestLimits(NamedTuple):
-    """ParseLimits on requests. A request that exceeds one is rejected."""
+    """Limits on requests. A request that exceeds one is rejected."""
 
     texts: int  # per request
     characters: int  # per text
@@ -63,13 +62,13 @@ class RequestLimits(NamedTuple):
 class Batching(NamedTuple):
     """Dynamic batching on a thread: `mode` is auto (on CUDA only), on or off."""
 
-    mode: Literal["auto", "on", "off"] = "auto"
-    rows: int = BATCH_ROWS  # per batch
-    delay: float = 0.0  # the longest wait for more rows under load, in seconds
+    mode: Literal["auto", "on", "off"]
+    rows: int  # per batch
+    delay: float  # the longest wait for more rows under load, in seconds
 
 
 class ParseLimits(NamedTuple):
-    """ParseLimits checked before a request is parsed: two bytes can cost a parser a microsecond and 500 bytes."""
+    """Limits checked before a request is parsed: two bytes can cost a parser a microsecond and 500 bytes."""
 
     fields: int  # fields, strings, lists and objects
     values: int  # elements of lists
@@ -120,7 +119,7 @@ class DataPlane:
         self, classifier: ServedClassifier, texts: Sequence[str], time_limit: float | None = None
     ) -> list[Prediction]:
         """Return predictions in the order of the texts. Raises the errors of `read_texts` and `run`."""
-        return await self.run(self.read_texts(classifier, texts, _unchanged, time_limit))
+        return await self.run(self.read_texts(classifier, texts, list, time_limit))
 
     def read_texts(
         self,
@@ -169,9 +168,14 @@ class DataPlane:
         batcher = self._batchers_of(work.classifier).small
         if batcher is None or not _is_small(work):
             return None
-        self._admission.enter(len(work.rows), large=False)
+        statistics = work.classifier.statistics
+        try:
+            self._admission.enter(len(work.rows), large=False)
+        except RequestError:
+            statistics.failed(perf_counter_ns() - work.began)
+            raise
         self._in_flight.started += 1
-        work.classifier.statistics.began()
+        statistics.began()
         started = Started(work, deliver, self._finish)
         seconds = self._seconds(work.time_limit)
         batcher.add(Job(work.rows, work.encode, work.size, seconds, started.end, started.is_canceled))
@@ -235,7 +239,7 @@ class DataPlane:
                 encodings[:] = classifier.encode(texts)
                 return encodings
 
-            reading = self._read(classifier, (text,), self._characters, encode, _unchanged, time_limit)
+            reading = self._read(classifier, (text,), self._characters, encode, list, time_limit)
             [prediction] = await self.run(reading)
             work = partial(explain, text, encodings[0], label or prediction.label)
             if len(text) <= INLINE_CHARACTERS:
@@ -394,7 +398,3 @@ class DataPlane:
 def _is_small(work: Work[Any]) -> bool:
     """Return whether work runs in one turn of the event loop."""
     return len(work.rows) <= PIECE_ROWS and work.size <= INLINE_CHARACTERS
-
-
-def _unchanged(predictions: list[Prediction]) -> list[Prediction]:
-    return predictions

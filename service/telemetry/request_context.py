@@ -28,7 +28,7 @@ class RequestContext:
     stages: Stages | None = None  # durations of queueing, tokenization and inference
     texts: int = 0
     feedback_id: bytes = b""  # the id for feedback on the predictions; empty if there is none
-    hurried: bool = False  # whether the client set a time limit that is shorter than the service's own
+    hurried: bool = False  # whether the client set a time limit that is not above the service's own
     shadow: Any = None  # the classifier of the shadow version if it has to classify the request too
 
 

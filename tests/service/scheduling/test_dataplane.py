@@ -3,14 +3,18 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from time import perf_counter_ns, time_ns
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from sentiment_conv1d.inference.options import BATCH_ROWS
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded, TooLarge
 from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.scheduling.admission import weigh
 from sentiment_conv1d.service.scheduling.dataplane import (
     INLINE_CHARACTERS,
@@ -18,18 +22,22 @@ from sentiment_conv1d.service.scheduling.dataplane import (
     STEPPED_CHARACTERS,
     Batching,
     DataPlane,
+    ParseLimits,
     RequestLimits,
 )
 from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Started
 from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.ids import pad
+from tests.processes import PATIENCE
 from tests.service.telemetry.test_metrics import read, value
 
 LIMITS = RequestLimits(texts=1024, characters=1_000_000, requests=256, pending_texts=2048, seconds=30)
-BATCHING = Batching()
+BATCHING = Batching("auto", BATCH_ROWS, 0.0)
+ON_THREAD = BATCHING._replace(mode="on")
 
 #: A text that is too long to run at once, and a text that is so long that it runs on the thread.
 MEDIUM = "word " * (INLINE_CHARACTERS // 5 + 1)
@@ -77,9 +85,11 @@ class Gate(ServedClassifier):
         self.entered = threading.Event()
         self.open = threading.Event()
         self.pieces = 0
+        self.threads: set[threading.Thread] = set()
 
     def runs(self, encodings: Any) -> Iterator[dict[int, Prediction]]:
         self.pieces += 1
+        self.threads.add(threading.current_thread())
         self.entered.set()
         assert self.open.wait(60)
         return super().runs(encodings)
@@ -96,31 +106,65 @@ def gate(classifier: ServedClassifier) -> Iterator[Gate]:
     gate.open.set()
 
 
-def test_where_requests_run(build: Build, classifier: ServedClassifier) -> None:
-    """Small and medium requests run on the caller's thread, and large ones on another."""
-    threads = []
+@pytest.mark.parametrize(
+    ("sizes", "place"),
+    [
+        ([16_384], "one turn"),
+        ([512] * 32, "one turn"),
+        ([16_385], "steps"),
+        ([65_536], "steps"),
+        ([513] * 32, "steps"),
+        ([65_537], "thread"),
+        ([9_000] * 9, "thread"),
+        ([1] * 33, "thread"),
+    ],
+)
+def test_where_requests_run(build: Build, classifier: ServedClassifier, sizes: list[int], place: str) -> None:
+    """Small requests run in one turn of the event loop, medium ones in steps, and large ones on a thread."""
+    places = []
 
     class Noting(ServedClassifier):
         def runs(self, encodings: Any) -> Iterator[dict[int, Prediction]]:
-            threads.append(threading.current_thread())
+            places.append("steps" if threading.current_thread() is threading.main_thread() else "thread")
             return super().runs(encodings)
 
         def classify(self, encodings: Any) -> tuple[list[Prediction], int]:
-            threads.append(threading.current_thread())
-            return super().classify(encodings)
+            places.append("one turn")
+            predictions = (each for run in super().runs(encodings) for each in run.items())
+            return [prediction for _, prediction in sorted(predictions)], 1
 
-    def thread(*texts: str) -> set[threading.Thread]:
-        threads.clear()
-        predictions = asyncio.run(ask(build(Noting(classifier)), list(texts)))
-        assert [each.tokens for each in predictions] == [len(text.split()) + 1 for text in texts]
-        return set(threads)
+    predictions = asyncio.run(ask(build(Noting(classifier)), ["a" * size for size in sizes]))
+    assert [each.tokens for each in predictions] == [2] * len(sizes)
+    assert set(places) == {place}
 
-    here = {threading.current_thread()}
-    half = MEDIUM[: len(MEDIUM) // 2]
-    for few in (["A great film."], [MEDIUM], [half] * 7, ["a"] * PIECE_ROWS, [half[:4000]] * 16):
-        assert thread(*few) == here
-    for much in ([LONG], [half] * 9, ["a"] * (PIECE_ROWS + 1)):
-        assert thread(*much).isdisjoint(here)
+
+@pytest.mark.parametrize(
+    ("mode", "device", "in_turns"),
+    [("auto", "cpu", True), ("auto", "cuda", False), ("on", "cpu", False), ("off", "cuda", True)],
+)
+def test_modes_of_batching(build: Build, classifier: ServedClassifier, mode: Any, device: str, in_turns: bool) -> None:
+    """Requests do not run on the event loop if batching is on, or automatic and the device a GPU."""
+    model = ServedClassifier(classifier)
+    model.engine = cast(Any, SimpleNamespace(device=device))
+    dataplane = build(model, BATCHING._replace(mode=mode))
+    assert dataplane.runs_in_turns == in_turns
+
+
+def test_one_thread(build: Build, classifier: ServedClassifier, gate: Gate) -> None:
+    """Large requests of all models run on the same thread."""
+    other = Gate(classifier)
+
+    async def story() -> None:
+        dataplane = build(gate)
+        dataplane.arrange([gate, other])
+        tasks = [asyncio.create_task(dataplane.predict(model, [LONG])) for model in (gate, other)]
+        await gate.until_entered()
+        other.open.set()
+        gate.open.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(story())
+    assert gate.threads == other.threads
 
 
 def test_requests_of_one_moment_run_together(build: Build, classifier: ServedClassifier) -> None:
@@ -166,9 +210,10 @@ def test_work_without_tasks(build: Build) -> None:
 
 
 def test_canceled_work(build: Build) -> None:
-    """Canceled work does not run, is delivered as disconnected, and leaves its place to others."""
+    """Canceled work does not run, is delivered as disconnected, and leaves its place. Rejected work has failed."""
 
     async def story() -> None:
+        began = perf_counter_ns()
         dataplane = build(requests=1)
         delivered: list[Any] = []
         work = start(dataplane, ["A great film."], delivered)
@@ -182,6 +227,28 @@ def test_canceled_work(build: Build) -> None:
         assert isinstance(gone, ClientDisconnected)
         assert answer == ["negative"]
         assert len(dataplane.in_flight) == 0
+        statistics = dataplane.model.statistics
+        assert statistics["failures"] == 1
+        assert 0 < statistics["failure_time"] <= perf_counter_ns() - began
+
+    asyncio.run(story())
+
+
+def test_small_requests_leave(build: Build) -> None:
+    """A small request, with or without a task, does not count as a large one, and counts no longer when it ends."""
+
+    async def story() -> None:
+        dataplane = build(pending_texts=1)
+        delivered: list[Any] = []
+        for number in range(2):
+            assert start(dataplane, ["a text"], delivered) is not None
+            dataplane.expect_large()
+            await asyncio.sleep(0)
+            assert len(delivered) == number + 1
+            task = asyncio.create_task(ask(dataplane, ["a text"]))
+            await asyncio.sleep(0)
+            dataplane.expect_large()
+            await task
 
     asyncio.run(story())
 
@@ -193,8 +260,27 @@ def test_work_that_needs_a_task(build: Build) -> None:
         delivered: list[Any] = []
         assert start(build(), [MEDIUM], delivered) is None
         assert start(build(), ["a text"] * (PIECE_ROWS + 1), delivered) is None
-        assert start(build(batching=Batching("on")), ["a text"], delivered) is None
+        assert start(build(batching=ON_THREAD), ["a text"], delivered) is None
         assert delivered == []
+
+    asyncio.run(story())
+
+
+def test_late_work(build: Build) -> None:
+    """Work that has waited longer than its time limit fails, and counts as failed."""
+
+    async def story() -> None:
+        began = perf_counter_ns()
+        dataplane = build()
+        delivered: list[Any] = []
+        work = dataplane.read_texts(dataplane.model, ["a text"], list, 0.0)
+        assert dataplane.start(work, delivered.append) is not None
+        await asyncio.sleep(0)
+        [late] = delivered
+        assert isinstance(late, DeadlineExceeded)
+        statistics = dataplane.model.statistics
+        assert statistics["failures"] == 1
+        assert 0 < statistics["failure_time"] <= perf_counter_ns() - began
 
     asyncio.run(story())
 
@@ -223,7 +309,7 @@ def test_dynamic_batching(build: Build, classifier: ServedClassifier) -> None:
     gate = Gate(classifier)
 
     async def story() -> None:
-        dataplane = build(gate, Batching("on", rows=4, delay=0.001), texts=9, pending_texts=9)
+        dataplane = build(gate, ON_THREAD._replace(rows=4, delay=0.001), texts=9, pending_texts=9)
         tasks = [asyncio.create_task(ask(dataplane, ["a great film"]))]
         await gate.until_entered()
         tasks += [asyncio.create_task(ask(dataplane, ["awful", "fine"])) for _ in range(4)]
@@ -306,11 +392,15 @@ def test_too_many_small_requests(build: Build) -> None:
     """Of small requests that arrive together, those over the limit are refused and the others answered."""
 
     async def story() -> None:
+        began = perf_counter_ns()
         dataplane = build(requests=5)
         for _ in range(2):
             results = await asyncio.gather(*(ask(dataplane, ["film"]) for _ in range(8)), return_exceptions=True)
             refused = [each for each in results if isinstance(each, Overloaded)]
             assert len(refused) == 3 and len([each for each in results if isinstance(each, list)]) == 5
+        statistics = dataplane.model.statistics
+        assert statistics["failures"] == 6
+        assert 0 < statistics["failure_time"] <= 6 * (perf_counter_ns() - began)
         with pytest.raises(DeadlineExceeded):
             await asyncio.gather(ask(dataplane, ["film"], 0.0), ask(dataplane, ["film"]))
 
@@ -336,6 +426,29 @@ def test_large_requests_are_parsed_in_turn(build: Build) -> None:
         return order
 
     assert asyncio.run(story()) == ["small", "large", "large", "large"]
+
+
+def test_parsing_of_one_large_request(build: Build) -> None:
+    """A large request is parsed after a few turns of the event loop, and another one at once."""
+    dataplane = build()
+
+    async def story() -> None:
+        task = asyncio.create_task(dataplane.parsing_turn(65_537))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert task.done()
+
+    asyncio.run(story())
+    with pytest.raises(StopIteration):
+        dataplane.parsing_turn(65_536).send(None)
+
+
+def test_limits_of_parsing(build: Build) -> None:
+    """A parser may make twice as many fields as the largest batch needs, and as many values as its ids."""
+    dataplane = build(texts=1000)
+    assert dataplane.limits == ParseLimits(16_192, 416_192)
+    dataplane.arrange([])
+    assert dataplane.limits == ParseLimits(16_192, 16_192)
 
 
 def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
@@ -411,10 +524,13 @@ def test_close(build: Build, gate: Gate) -> None:
         dataplane = build(gate)
         tasks = [asyncio.create_task(ask(dataplane, [LONG])) for _ in range(3)]
         await gate.until_entered()
+        closing = asyncio.create_task(asyncio.to_thread(dataplane.close))
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.wait(tasks[1:])
         gate.open.set()
-        await asyncio.to_thread(dataplane.close)
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert any(isinstance(result, list) for result in results)
+        await closing
+        assert len(await tasks[0]) == 1
+        assert [task.cancelled() or isinstance(task.exception(), RuntimeError) for task in tasks[1:]] == [True, True]
 
     asyncio.run(story())
 
@@ -465,11 +581,100 @@ def test_statistics(build: Build, classifier: ServedClassifier) -> None:
     assert isinstance(model, Gate)
     model.open.set()
     model.statistics = Statistics(model.labels)
+    began = perf_counter_ns()
     asyncio.run(ask(dataplane, ["one"]))
     asyncio.run(ask(dataplane, ["text"] * 40))
     with pytest.raises(TooLarge):
         asyncio.run(ask(dataplane, ["text"] * 41))
+    elapsed = perf_counter_ns() - began
     statistics = model.statistics
     assert (statistics["texts"], statistics["runs"]) == (41, 3)
     assert (statistics.successes, statistics["failures"]) == (2, 1)
-    assert 0 < sum(statistics[stage] for stage in ("queue", "tokenize", "infer")) <= statistics["success_time"]
+    stages = sum(statistics[stage] for stage in ("queue", "tokenize", "infer"))
+    assert 0 < stages <= statistics["success_time"] <= elapsed - statistics["failure_time"]
+    assert statistics["failure_time"] > 0
+
+
+@pytest.mark.parametrize(("limit", "hurried"), [(None, False), (29.0, True), (30.0, True), (31.0, False)])
+def test_context(build: Build, limit: float | None, hurried: bool) -> None:
+    """The context of a request gets its model, its times, its stages, and whether the client set the time limit."""
+
+    async def story() -> None:
+        context = RequestContext("id")
+        current.set(context)
+        dataplane = build()
+        await ask(dataplane, ["a", "b"], limit)
+        assert context.manifest is dataplane.model.manifest and context.statistics is dataplane.model.statistics
+        assert context.stages is not None and context.texts == 2
+        assert context.decoded + sum(context.stages) <= context.predicted <= perf_counter_ns()
+        assert context.hurried == hurried
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("logs", "makes_ids"), [(True, False), (False, True), (True, True)])
+def test_time_of_an_answer(build: Build, logs: bool, makes_ids: bool) -> None:
+    """The request log and the feedback id have the same time, in milliseconds; each works without the other."""
+    logged: list[int] = []
+    log = SimpleNamespace(add=lambda *record: logged.append(record[-1]), close=lambda: None)
+    ids = FeedbackIds(b"secret")
+
+    async def story() -> None:
+        context = RequestContext("id")
+        current.set(context)
+        dataplane = build()
+        dataplane._request_log = cast(Any, log) if logs else None
+        dataplane._feedback_ids = ids if makes_ids else None
+        before = time_ns() // 1_000_000
+        await ask(dataplane, ["a text"])
+        answered = ids.read(context.feedback_id.decode())
+        assert (len(logged), answered is not None) == (logs, makes_ids)
+        for time in (*logged, *([] if answered is None else [answered.time])):
+            assert before <= time <= time_ns() // 1_000_000
+            assert answered is None or answered.time == time
+
+    asyncio.run(story())
+
+
+def test_shadow_version(build: Build, classifier: ServedClassifier) -> None:
+    """A shadow version classifies an answered request, and is compared with the time of the answer in the model."""
+
+    async def story() -> None:
+        context = RequestContext("id", shadow=ServedClassifier(classifier))
+        current.set(context)
+        shadow = context.shadow.statistics
+        dataplane = build()
+        dataplane.arrange([dataplane.model, context.shadow])
+        await ask(dataplane, ["a text", "another"])
+        async with asyncio.timeout(PATIENCE):
+            while not shadow["classified"]:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        statistics = dataplane.model.statistics
+        assert (shadow["same"], shadow["answer"]) == (2, statistics["tokenize"] + statistics["infer"])
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("size", "here"), [(16_384, True), (16_385, False)])
+def test_explanations(build: Build, size: int, here: bool) -> None:
+    """Short texts are explained on the event loop, and long ones on the thread, where they count as large requests."""
+
+    async def story() -> None:
+        dataplane = build()
+        text = "good".ljust(size)
+
+        def explain(*request: Any) -> tuple[Any, ...]:
+            return *request, threading.current_thread(), value(read(dataplane.metrics), "sentiment_texts_waiting")
+
+        task = asyncio.create_task(dataplane.explain(dataplane.model, text, None, explain))
+        if here:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert task.done()
+        prediction, (same, encoding, label, thread, waiting) = await task
+        assert (same, encoding.tokens, label) == (text, 2, prediction.label)
+        assert (thread is threading.current_thread(), waiting) == ((True, 0) if here else (False, 5))
+        _, (_, _, label, *_) = await dataplane.explain(dataplane.model, text, "negative", explain)
+        assert label == "negative" != prediction.label
+
+    asyncio.run(story())
