@@ -48,6 +48,8 @@ def fit(
     epochs = _Epochs(configuration, len(train[1]), checkpoints, progress, best, show_progress)
     with epochs.bar:
         if not progress.is_over(configuration):
+            # Otherwise Keras traces the first step twice, once to create the optimizer's variables.
+            model.optimizer.build(model.trainable_variables)
             model.fit(
                 *train,
                 batch_size=configuration.batch_size,

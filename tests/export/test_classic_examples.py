@@ -242,6 +242,7 @@ def test_example(example: Example, tmp_path: Path) -> None:
     softmax = model.outputs[0].shape[1] > 1
     loss = "sparse_categorical_crossentropy" if softmax else "binary_crossentropy"
     model.compile(keras.optimizers.Adam(3e-3), loss, metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)  # otherwise Keras traces the first step twice
     texts, labels = reviews(256, seed=1)
     model.fit(vocabulary.ids(texts), labels, batch_size=32, epochs=6, verbose=0)
     arguments = save(example, model, vocabulary, tmp_path)
