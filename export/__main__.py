@@ -32,7 +32,7 @@ from sentiment_conv1d.model.data.flags import (
 )
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRAPH_FILE, License, Sample
-from sentiment_conv1d.model.run import RunError
+from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tables.format import read_format
 
 if TYPE_CHECKING:
@@ -214,9 +214,11 @@ def _trained(options: argparse.Namespace) -> Trained:
                     f"{source}: --{flag} is for models from elsewhere, and this is a run folder",
                     f"leave it out: the run has its own {flag}",
                 )
+        run = read_run(source)  # importing TensorFlow takes seconds, so errors in the folder come first
+
         from sentiment_conv1d.export.sources.trained import from_run
 
-        return from_run(source)
+        return from_run(run)
     from sentiment_conv1d.export.sources.trained import from_keras_file
 
     if options.labels is None:

@@ -30,7 +30,7 @@ from sentiment_conv1d.model.data import TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import Metrics, TrainingData
-from sentiment_conv1d.model.run import first_fault, read_run
+from sentiment_conv1d.model.run import Run, first_fault
 from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordLevelTokenizer
 
@@ -61,9 +61,8 @@ class Trained:
         return np.asarray(self.model.predict_on_batch(tokens), np.float32)
 
 
-def from_run(path: Path) -> Trained:
-    """Read a run folder that `python -m model train` wrote. Raises `RunError`."""
-    run = read_run(path)
+def from_run(run: Run) -> Trained:
+    """Load the network of a run. Raises `ExportError`."""
     return Trained(
         load(run.keras_file),
         run.tokenizer,

@@ -8,6 +8,7 @@ import pytest
 from sentiment_conv1d.export.exporter import Exported, export
 from sentiment_conv1d.export.sources.trained import Trained, from_run
 from sentiment_conv1d.model.__main__ import main
+from sentiment_conv1d.model.run import read_run
 from tests.tiny import FLAGS, reviews
 
 __all__ = ["reviews"]
@@ -24,7 +25,7 @@ def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(run_path: Path) -> Trained:
     """Return the run as the export reads it."""
-    return from_run(run_path)
+    return from_run(read_run(run_path))
 
 
 @pytest.fixture(scope="session")
