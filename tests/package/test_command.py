@@ -62,18 +62,17 @@ def test_check_by_name(installed: Installed) -> None:
     assert finished.returncode == 0, finished.stderr
 
 
-@pytest.mark.parametrize("repository", [(), ("--repository", "my models")], ids=["default", "named"])
-def test_export_and_serve(installed_for_training: Installed, tmp_path: Path, repository: tuple[str, ...]) -> None:
+def test_export_and_serve(installed_for_training: Installed, tmp_path: Path) -> None:
     """The command that `export` prints serves the exported model, from an installed package and any folder."""
     before = sorted(installed_for_training.packages.rglob("model_repository/*/*"))
-    program = installed_for_training.program
-    check_export_and_serve([str(program)], tmp_path, repository, {})
+    check_export_and_serve([str(installed_for_training.program)], tmp_path, (), {})
     assert sorted(installed_for_training.packages.rglob("model_repository/*/*")) == before
 
 
 def test_export_and_serve_in_a_checkout(tmp_path: Path) -> None:
-    """In a checkout, the printed command is one of the same Python."""
-    check_export_and_serve([sys.executable, "-m", PACKAGE], tmp_path, (), {"PYTHONPATH": str(PROJECT)})
+    """In a checkout, the printed command is one of the same Python, with the repository that `export` was told."""
+    program = [sys.executable, "-m", PACKAGE]
+    check_export_and_serve(program, tmp_path, ("--repository", "my models"), {"PYTHONPATH": str(PROJECT)})
 
 
 def check_export_and_serve(
