@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.inference.explaining import families
-from tests.processes import MODEL_REPOSITORY, ServerProcess
+from tests.processes import ServerProcess
 from tests.service import artifacts
 from tests.service.page.conftest import Open
 from tests.service.page.test_page import PHONE, accessible, api, shown_percent, type_text
@@ -18,13 +18,6 @@ from tests.service.page.test_page import PHONE, accessible, api, shown_percent, 
 #: `imdb-cnn` and `accurate` agree on the first text and disagree on the second.
 AGREED = "A gripping, beautifully acted film."
 DISPUTED = "It is predictable, and yet I recommend it."
-
-
-@pytest.fixture(scope="module")
-def shipped() -> Iterator[ServerProcess]:
-    """Serve all shipped models."""
-    with ServerProcess("--workers", "1", "--default-model", "imdb-cnn", repository=MODEL_REPOSITORY) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +57,13 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> list[float]:
         (DISPUTED, "They disagree: imdb-cnn, version 1 predicts negative, and accurate, version 1 predicts positive."),
     ],
 )
-def test_predictions_side_by_side(open_page: Open, shipped: ServerProcess, text: str, agreement: str) -> None:
+def test_predictions_side_by_side(open_page: Open, server: ServerProcess, text: str, agreement: str) -> None:
     """The page shows the answers of `/v1/predict` for both models, and says whether their labels agree."""
-    page = open_page(shipped).page
+    page = open_page().page
     compare_with(page, "accurate, version 1")
     type_text(page, text)
     expect(page.locator("#agreement")).to_have_text(agreement)
-    answers = [api(shipped, "predict", text=text, model=model) for model in ("imdb-cnn", "accurate")]
+    answers = [api(server, "predict", text=text, model=model) for model in ("imdb-cnn", "accurate")]
     labels, *probabilities = cells(page, "#probabilities-table")
     assert labels == ["label", *(answer["label"] for answer in answers)]
     for name, *shown in probabilities:
@@ -79,14 +72,14 @@ def test_predictions_side_by_side(open_page: Open, shipped: ServerProcess, text:
     expect(page.locator("#announcement")).to_contain_text(agreement)
 
 
-def test_words_whose_shares_differ_most(open_page: Open, shipped: ServerProcess) -> None:
+def test_words_whose_shares_differ_most(open_page: Open, server: ServerProcess) -> None:
     """The ten words with the largest differences come first, with the share in each model."""
-    page = open_page(shipped).page
+    page = open_page().page
     text = "Not bad, but dull \U0001f600 and awful; flumberous! A superb, superb ending, and I liked the music."
     type_text(page, text)
     compare_with(page, "imdb-cnn-8bit, version 1")
     expect(page.locator("#differences-title")).to_contain_text("the logit of positive differs most")
-    first, second = (api(shipped, "explain", text=text, model=model) for model in ("imdb-cnn", "imdb-cnn-8bit"))
+    first, second = (api(server, "explain", text=text, model=model) for model in ("imdb-cnn", "imdb-cnn-8bit"))
     rows = cells(page, "#differences")
     assert [float(row[3]) for row in rows] == pytest.approx(differences(first, second), abs=1e-4)
     words = {
@@ -96,9 +89,9 @@ def test_words_whose_shares_differ_most(open_page: Open, shipped: ServerProcess)
     assert all((word, one, other) in words for word, one, other, _ in rows)
 
 
-def test_no_request_without_a_choice(open_page: Open, shipped: ServerProcess) -> None:
+def test_no_request_without_a_choice(open_page: Open, server: ServerProcess) -> None:
     """Until a model is chosen, and after "none", the comparison is hidden and each text causes one request."""
-    opened = open_page(shipped)
+    opened = open_page()
     page = opened.page
 
     def requests() -> int:
@@ -150,9 +143,9 @@ def test_the_chosen_label_is_compared(open_page: Open, versions: ServerProcess) 
         )
 
 
-def test_failed_comparison(open_page: Open, shipped: ServerProcess) -> None:
+def test_failed_comparison(open_page: Open, server: ServerProcess) -> None:
     """An error of the second request appears in the comparison, which can be requested again."""
-    opened = open_page(shipped)
+    opened = open_page()
     page = opened.page
 
     def refuse(route: Route) -> None:
@@ -187,9 +180,9 @@ def test_single_model(open_page: Open, tmp_path: Path) -> None:
         expect(page.locator("#comparison-field")).to_be_hidden()
 
 
-def test_the_comparison_on_a_phone(open_page: Open, shipped: ServerProcess) -> None:
+def test_the_comparison_on_a_phone(open_page: Open, server: ServerProcess) -> None:
     """Nothing is wider than a phone, and axe-core finds no serious problem in either colour scheme."""
-    page = open_page(shipped, viewport=PHONE).page
+    page = open_page(viewport=PHONE).page
     type_text(page, "unbreakable" * 20 + " A superb, superb film, but an awful, boring ending.")
     compare_with(page, "imdb-cnn-8bit, version 1")
     expect(page.locator("#differences tbody tr")).to_have_count(10)

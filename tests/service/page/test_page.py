@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,14 @@ TEXTS = [
 PHONE = {"width": 390, "height": 844}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 VIEWS = ("Try it", "Many texts", "How it works", "The model")
+KEY = "a-key-of-some-length"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[ServerProcess]:
+    """Serve with a required key, and the page without one."""
+    with ServerProcess("--workers", "1", "--open-page", SENTIMENT_API_KEYS=KEY) as server:
+        yield server
 
 
 def show_view(page: Page, name: str) -> None:
@@ -366,25 +375,22 @@ def test_model_section(open_page: Open, server: ServerProcess) -> None:
         expect(section).to_contain_text(f"{name} {version}")
 
 
-def test_api_key(open_page: Open) -> None:
+def test_api_key(open_page: Open, guarded: ServerProcess) -> None:
     """If the service requires a key, the page asks for one, says when it is invalid, and remembers a valid one."""
-    key = "a-key-of-some-length"
-    with ServerProcess("--workers", "1", "--open-page", SENTIMENT_API_KEYS=key) as server:
-        opened = open_page(server, answer=False)
-        page = opened.page
-        expect(page.locator("#trouble-text")).to_have_text("The service requires an API key.")
-        page.get_by_label("API key").fill("not-the-right-key")
-        page.get_by_role("button", name="Use this key").click()
-        expect(page.locator("#trouble-text")).to_have_text("This API key is not valid.")
-        page.get_by_label("API key").fill(key)
-        page.get_by_label("API key").press("Enter")
-        expect(page.locator("#label")).to_have_text("positive")
-        expect(page.locator("#trouble")).to_be_hidden()
-        page.reload()
-        expect(page.locator("#label")).to_have_text("positive")
-        assert all("401" in error for error in opened.errors) and len(opened.errors) == 2
-        opened.errors.clear()
-        page.context.close()
+    opened = open_page(guarded, answer=False)
+    page = opened.page
+    expect(page.locator("#trouble-text")).to_have_text("The service requires an API key.")
+    page.get_by_label("API key").fill("not-the-right-key")
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.locator("#trouble-text")).to_have_text("This API key is not valid.")
+    page.get_by_label("API key").fill(KEY)
+    page.get_by_label("API key").press("Enter")
+    expect(page.locator("#label")).to_have_text("positive")
+    expect(page.locator("#trouble")).to_be_hidden()
+    page.reload()
+    expect(page.locator("#label")).to_have_text("positive")
+    assert all("401" in error for error in opened.errors) and len(opened.errors) == 2
+    opened.errors.clear()
 
 
 def test_error_messages(open_page: Open) -> None:
@@ -571,17 +577,15 @@ def test_trying_a_request(open_page: Open, server: ServerProcess) -> None:
     assert server.url + "/v1/predict" in opened.requests
 
 
-def test_api_key_in_the_reference(open_page: Open) -> None:
+def test_api_key_in_the_reference(open_page: Open, guarded: ServerProcess) -> None:
     """A key that is entered under "Authorize" in the API reference is sent with its requests."""
-    key = "a-key-of-some-length"
-    with ServerProcess("--workers", "1", "--open-page", SENTIMENT_API_KEYS=key) as server:
-        page = open_page(server, path="/docs", answer=False).page
-        page.get_by_role("button", name="Authorize").first.click()
-        page.get_by_label("auth-bearer-value").fill(key)
-        page.get_by_role("button", name="Apply credentials").first.click()
-        page.get_by_role("button", name="Close").first.click()
-        operation = page.locator(".opblock", has_text="List the loaded models")
-        operation.locator(".opblock-summary-control").click()
-        operation.get_by_role("button", name="Try it out").click()
-        operation.get_by_role("button", name="Execute").click()
-        expect(operation.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+    page = open_page(guarded, path="/docs", answer=False).page
+    page.get_by_role("button", name="Authorize").first.click()
+    page.get_by_label("auth-bearer-value").fill(KEY)
+    page.get_by_role("button", name="Apply credentials").first.click()
+    page.get_by_role("button", name="Close").first.click()
+    operation = page.locator(".opblock", has_text="List the loaded models")
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.get_by_role("button", name="Execute").click()
+    expect(operation.locator(".live-responses-table .response-col_status").last).to_contain_text("200")

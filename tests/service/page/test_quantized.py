@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import expect
 
@@ -10,32 +12,37 @@ from tests.service.page.conftest import Open
 from tests.service.page.test_page import show_reading, type_text
 
 
-def test_the_reading_has_a_number_for_each_place(open_page: Open) -> None:
+@pytest.fixture(scope="module")
+def quantized() -> Iterator[ServerProcess]:
+    """Serve all shipped models, by default the 8-bit one."""
+    with ServerProcess("--workers", "1", "--default-model", "imdb-cnn-8bit", repository=MODEL_REPOSITORY) as server:
+        yield server
+
+
+def test_the_reading_has_a_number_for_each_place(open_page: Open, quantized: ServerProcess) -> None:
     """The filter reads one number of a word for each tap, and the curve is the sum of these numbers."""
-    with ServerProcess("--workers", "1", "--default-model", "imdb-cnn-8bit", repository=MODEL_REPOSITORY) as server:
-        page = open_page(server).page
-        text = "Warm, funny and wise."
-        type_text(page, text)
-        show_reading(page)
-        expect(page.locator("#label")).to_have_text("positive")
-        expect(page.locator("#matrix-caption")).to_contain_text("400 words across, 3 numbers down")
-        curve = server.client.post("/v1/inspect", json={"text": text}).json()["filter"]["curve"]
-        expect(page.locator("#curve-caption")).to_contain_text(f"{len(curve)} places")
+    page = open_page(quantized).page
+    text = "Warm, funny and wise."
+    type_text(page, text)
+    show_reading(page)
+    expect(page.locator("#label")).to_have_text("positive")
+    expect(page.locator("#matrix-caption")).to_contain_text("400 words across, 3 numbers down")
+    curve = quantized.client.post("/v1/inspect", json={"text": text}).json()["filter"]["curve"]
+    expect(page.locator("#curve-caption")).to_contain_text(f"{len(curve)} places")
 
 
-def test_another_filter_reads_its_own_numbers(open_page: Open) -> None:
+def test_another_filter_reads_its_own_numbers(open_page: Open, quantized: ServerProcess) -> None:
     """After another filter is chosen, the products of its numbers add up to the value of its curve."""
-    with ServerProcess("--workers", "1", "--default-model", "imdb-cnn-8bit", repository=MODEL_REPOSITORY) as server:
-        page = open_page(server).page
-        text = "Warm, funny and wise."
-        type_text(page, text)
-        show_reading(page)
-        expect(page.locator("#chips")).to_contain_text("warm")
-        page.locator("#filter-number").fill("17")
-        page.locator("#filter-number").press("Enter")
-        expect(page.locator("#pooled-text")).to_contain_text("Filter no. 17 ")
-        body = {"text": text, "filter": {"width": 3, "index": 17}}
-        shown = server.client.post("/v1/inspect", json=body).json()["filter"]
-        parts = [float(part.replace("\u2212", "-")) for part in page.locator("#taps .part").all_inner_texts()[1:]]
-        assert len(parts) == 3
-        assert sum(parts) == pytest.approx(shown["curve"][shown["position"]], abs=2e-4)
+    page = open_page(quantized).page
+    text = "Warm, funny and wise."
+    type_text(page, text)
+    show_reading(page)
+    expect(page.locator("#chips")).to_contain_text("warm")
+    page.locator("#filter-number").fill("17")
+    page.locator("#filter-number").press("Enter")
+    expect(page.locator("#pooled-text")).to_contain_text("Filter no. 17 ")
+    body = {"text": text, "filter": {"width": 3, "index": 17}}
+    shown = quantized.client.post("/v1/inspect", json=body).json()["filter"]
+    parts = [float(part.replace("\u2212", "-")) for part in page.locator("#taps .part").all_inner_texts()[1:]]
+    assert len(parts) == 3
+    assert sum(parts) == pytest.approx(shown["curve"][shown["position"]], abs=2e-4)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from playwright.sync_api import expect
 
-from tests.processes import MODEL_REPOSITORY, ServerProcess
+from tests.processes import ServerProcess
 from tests.service.page.conftest import Open
 from tests.service.page.test_page import api, show_view, type_text
 
@@ -77,17 +74,10 @@ def test_not_confident(open_page: Open, doubtful: ServerProcess) -> None:
     expect(page.locator("#predictions tbody td").nth(2)).to_have_text("positive not sure")
 
 
-@pytest.fixture(scope="module")
-def shipped() -> Iterator[ServerProcess]:
-    """Serve all shipped models."""
-    with ServerProcess("--workers", "1", repository=MODEL_REPOSITORY) as server:
-        yield server
-
-
-def test_what_shipped_models_are_for(open_page: Open, shipped: ServerProcess) -> None:
+def test_what_shipped_models_are_for(open_page: Open, server: ServerProcess) -> None:
     """Each shipped model has a card with its purpose, its measured accuracy and texts that it really gets wrong."""
-    page = open_page(shipped).page
-    for model in shipped.client.get("/v1/models").json()["models"]:
+    page = open_page().page
+    for model in server.client.get("/v1/models").json()["models"]:
         show_view(page, "The model")
         section = page.locator(f"[data-model='{model['name']}/{model['version']}']")
         if section.get_attribute("open") is None:
@@ -98,7 +88,7 @@ def test_what_shipped_models_are_for(open_page: Open, shipped: ServerProcess) ->
         assert failures.count() >= 3
         for line in failures.all():
             text = line.locator("button").inner_text().strip("\u201c\u201d")
-            answer = api(shipped, "predict", text=text, model=model["name"])
+            answer = api(server, "predict", text=text, model=model["name"])
             assert line.inner_text().endswith(f"gets {answer['label']}.")
         failures.last.locator("button").click()
         expect(page.get_by_label("Your text")).to_have_value(text)

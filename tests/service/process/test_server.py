@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -325,17 +325,23 @@ for modules in (imported, set(sys.modules)):
     assert result.returncode == 0, result.stderr
 
 
-def test_request_ids_in_logs() -> None:
-    """The log line of a request has the request id of its answer, and ids differ."""
+@pytest.fixture(scope="module")
+def logging() -> Iterator[ServerProcess]:
+    """Serve with an access log."""
     with ServerProcess("--access-log") as process:
-        chosen = process.client.post("/v1/predict", json={"text": "x"}, headers={"X-Request-ID": "mine-1"})
-        given = process.client.get("/livez").headers["x-request-id"]
-        other = process.client.get("/no/such").headers["x-request-id"]
-        assert chosen.headers["x-request-id"] == "mine-1"
-        assert len({"mine-1", given, other}) == 3
-        assert "POST /v1/predict" in process.wait_for_log(r".*request_id=mine-1 .*")[0]
-        assert "GET /livez" in process.wait_for_log(rf".*request_id={given} .*")[0]
-        assert "status=404" in process.wait_for_log(rf".*request_id={other} .*")[0]
+        yield process
+
+
+def test_request_ids_in_logs(logging: ServerProcess) -> None:
+    """The log line of a request has the request id of its answer, and ids differ."""
+    chosen = logging.client.post("/v1/predict", json={"text": "x"}, headers={"X-Request-ID": "mine-1"})
+    given = logging.client.get("/livez").headers["x-request-id"]
+    other = logging.client.get("/no/such").headers["x-request-id"]
+    assert chosen.headers["x-request-id"] == "mine-1"
+    assert len({"mine-1", given, other}) == 3
+    assert "POST /v1/predict" in logging.wait_for_log(r".*request_id=mine-1 .*")[0]
+    assert "GET /livez" in logging.wait_for_log(rf".*request_id={given} .*")[0]
+    assert "status=404" in logging.wait_for_log(rf".*request_id={other} .*")[0]
 
 
 def test_access_log_is_off() -> None:
@@ -348,13 +354,12 @@ def test_access_log_is_off() -> None:
         assert ["shutting down" in line or "stopped" in line for line in process.log[before:]] == [True, True]
 
 
-def test_access_log_cannot_be_forged() -> None:
+def test_access_log_cannot_be_forged(logging: ServerProcess) -> None:
     """A path cannot start a new log line."""
-    with ServerProcess("--access-log") as process:
-        process.client.get("/%0d%0a12:00:00.000%20INFO%20forged%1b[31m", headers={"X-Request-ID": "forger"})
-        line = process.wait_for_log(r".*request_id=forger.*")[0]
-        assert "forged" in line
-        assert not any("\x1b" in line or line.startswith("12:00:00.000 INFO forged") for line in process.log)
+    logging.client.get("/%0d%0a12:00:00.000%20INFO%20forged%1b[31m", headers={"X-Request-ID": "forger"})
+    line = logging.wait_for_log(r".*request_id=forger.*")[0]
+    assert "forged" in line
+    assert not any("\x1b" in line or line.startswith("12:00:00.000 INFO forged") for line in logging.log)
 
 
 def test_texts_are_not_logged() -> None:
