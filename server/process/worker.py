@@ -29,7 +29,7 @@ _MESSAGE_BATCH = 64
 _SWITCH_SECONDS = 0.0005
 
 #: Seconds after the shutdown timeout for the errors of unfinished requests to be sent. The supervisor waits longer.
-_REJECTION_SECONDS = 2.0
+_REJECTION_SECONDS = 4.0
 
 #: Ticks of a tenth of a second between two calls of `watch`.
 _WATCH_TICKS = 10
