@@ -1,7 +1,9 @@
 """Hypothesis profiles and collection rules for all tests."""
 
+import gc
 import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,17 @@ settings.register_profile("project", deadline=None)
 # For `make fuzz`: enough random examples for some minutes.
 settings.register_profile("fuzz", settings.get_profile("project"), max_examples=5000, print_blob=True)
 settings.load_profile("project")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without searching for garbage, and exclude what stays until the end from later searches."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
