@@ -21,10 +21,9 @@ from tests.scoring.test_scoring import ADDED, FakeClassifier, read, write
 ROWS = [{"id": str(number), "text": f"review {number}"} for number in range(20)]
 
 
-def job_of(folder: Path, extension: str, classifier: FakeClassifier | None = None, **settings: Any) -> Job:
+def job_of(folder: Path, extension: str, **settings: Any) -> Job:
     """Return a job of the fake classifier."""
-    session = cast(Session, SimpleNamespace(classifier=lambda: classifier or FakeClassifier()))
-    return Job(session, str(folder), extension, **settings)
+    return Job(cast(Session, SimpleNamespace(classifier=FakeClassifier)), str(folder), extension, **settings)
 
 
 def parts_of(*sources: Path, rows: int = 7) -> list[Part]:
@@ -99,17 +98,6 @@ def test_stop_at_bad_rows(tmp_path: Path) -> None:
         (tmp_path / "in.jsonl").write_text(content)
         with pytest.raises(DataError, match="line 2: "):
             score_part(job, parts_of(tmp_path / "in.jsonl")[0])
-
-
-@pytest.mark.parametrize("into", [".jsonl", ".parquet"])
-def test_failure(tmp_path: Path, into: str) -> None:
-    """A part that fails leaves no file, whatever happens."""
-    [part] = parts_of(write(tmp_path / "in.txt", ROWS[:3]))
-    (tmp_path / "out").mkdir()
-    for failure in (RuntimeError("broken"), KeyboardInterrupt()):
-        with pytest.raises(type(failure)):
-            score_part(job_of(tmp_path / "out", into, FakeClassifier(failure, ROWS[1]["text"])), part)
-        assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_file_that_disappears(tmp_path: Path) -> None:
