@@ -110,7 +110,7 @@ def main() -> int:
     low = False
     for module in options.modules:
         equivalent = MODULES[module].get("equivalent", {})
-        found = [each for each in mutants(module, options.programs) if each.changed not in equivalent]
+        found = [each for each in mutants(module, options.programs.absolute()) if each.changed not in equivalent]
         survivors = [each for each in found if not each.killed]
         share = 1 - len(survivors) / max(1, len(found))
         low |= share < 0.9
