@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.server.http.asgi import DISCARD_SECONDS
 from sentiment_conv1d.server.http.protocol import MAX_PIPELINED
 from tests.attacks.http1 import WRITE_TIMEOUT
 from tests.attacks.scenarios import (
@@ -222,13 +223,16 @@ def large_batches(server: ServerProcess, times: int) -> int:
         return "200"
 
     def ask(once: Callable[[], str]) -> str:
+        started = time.monotonic()
         try:
             return once()
         except OSError as error:
-            return type(error).__name__
+            # The server reads a rejected body for some seconds, in which a slow machine does not send it.
+            reset = isinstance(error, ConnectionError) and time.monotonic() > started + DISCARD_SECONDS
+            return "reset" if reset else type(error).__name__
 
     callers = [rest, call] * 40 * times
     with ThreadPoolExecutor(80) as pool:
         outcomes = Counter(pool.map(ask, callers))
-    assert outcomes.keys() <= {"200", "429", "RESOURCE_EXHAUSTED"}, dict(outcomes)
+    assert outcomes.keys() <= {"200", "429", "RESOURCE_EXHAUSTED", "reset"}, dict(outcomes)
     return 40 * times * (len(body) + len(batch))
