@@ -220,6 +220,7 @@ def test_stages(echo: Echo, executor: ThreadPoolExecutor) -> None:
     """The stages of a job do not overlap, and take no longer than the job."""
 
     async def story() -> None:
+        echo.rows_of_a_run = 1
         for batcher in (in_turn(echo), in_steps(echo), on_thread(echo, executor)):
             began = perf_counter_ns()
             done = await submit(batcher, "a", "b")
