@@ -94,7 +94,7 @@ def test_changes(text: str) -> None:
 
 def test_learned_ids() -> None:
     """The most frequent word has id 3, equally frequent words are sorted, and other words are unknown."""
-    tokenizer = WordTokenizer.from_texts(["b b a c", "b a c d"], vocabulary_size=6, max_tokens=10)
+    tokenizer = WordTokenizer.from_texts(["b b c a", "b c a d"], vocabulary_size=6, max_tokens=10)
     assert tokenizer.words == ("b", "a", "c")
     assert tokenizer.vocabulary_size == 6
     assert ids(tokenizer, "a b c d") == [1, 4, 3, 5, 2]
