@@ -12,7 +12,10 @@ NODE_MODULES := tests/interop/node/node_modules
 # onnxruntime-node, for the application in Node that benchmarks compare the service with.
 BASELINE_MODULES := benchmarks/baselines/node/node_modules
 
-.PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node lint format train \
+# The application in C++ that benchmarks compare the service with.
+BASELINE_PROGRAM := benchmarks/baselines/cpp/server
+
+.PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
 	train-accurate train-reviews export model-image page-runtime requirements check-arm64 audit sbom dist upload chart stubs build/package clean
 
 # The native operator, which is optional: without a compiler, this prints a line and does nothing.
@@ -70,10 +73,10 @@ page-runtime: $(NODE_MODULES)  ## copy the page's ONNX Runtime from the npm pack
 loadtest: $(VENV)/.loadtest $(OPERATOR)  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
 
-benchmarks: $(VENV)/.dev $(OPERATOR) $(BASELINE_MODULES)  ## run all benchmarks and print their tables (half an hour): make benchmarks ARGS=serving
+benchmarks: $(VENV)/.dev $(OPERATOR) $(BASELINE_MODULES) $(BASELINE_PROGRAM)  ## run all benchmarks and print their tables (half an hour): make benchmarks ARGS=serving
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-compare: $(VENV)/.dev $(OPERATOR) $(BASELINE_MODULES)  ## install other model servers separately and measure them: make compare ARGS="--rounds 1"
+compare: $(VENV)/.dev $(OPERATOR) $(BASELINE_MODULES) $(BASELINE_PROGRAM)  ## install other model servers separately and measure them: make compare ARGS="--rounds 1"
 	$(BIN)/python -m benchmarks.other_servers --install
 	$(BIN)/python -m benchmarks.other_servers $(ARGS)
 
@@ -141,6 +144,13 @@ node:  ## install Node and npm, in the same way
 
 interop-packages:  ## install the clients' Debian packages, in the same way
 	$(call APT_INSTALL,$(INTEROP_PACKAGES))
+
+baseline-packages:  ## install the libraries of the application in C++, in the same way
+	$(call APT_INSTALL,g++ libdrogon-dev libjsoncpp-dev libonnxruntime-dev)
+
+$(BASELINE_PROGRAM): $(BASELINE_PROGRAM).cpp | baseline-packages
+	@$(CXX) -std=c++17 -O3 -I/usr/include/jsoncpp -I/usr/include/onnxruntime -o $@ $< \
+		-ldrogon -ltrantor -ljsoncpp -lonnxruntime || echo 'the application in C++ cannot be compiled: it is left out'
 
 $(NODE_MODULES): | interop-packages
 $(BASELINE_MODULES): | node
@@ -291,7 +301,7 @@ stubs: $(VENV)/.dev $(LAYOUT)  ## generate code from the .proto files
 	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --descriptor_set_out=protos/external.binpb $(EXTERNAL)
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) $(BASELINE_MODULES) $(OPERATOR) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) $(BASELINE_MODULES) $(BASELINE_PROGRAM) $(OPERATOR) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		$(MESSAGE_TYPES) $(LAYOUT)
 
 $(VENV)/bin/python:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import rest
-from benchmarks.baselines import node
+from benchmarks.baselines import cpp, node
 from benchmarks.other_servers import environments
 from benchmarks.rest import Form
 from benchmarks.serving.__main__ import make_servers
-from benchmarks.serving.cases import COMPETENT, NAIVE, NODE, SERVICE
+from benchmarks.serving.cases import COMPETENT, CPP, NAIVE, NODE, SERVICE
 from loadtest.errors import LoadTestError
 from loadtest.processes import Server
 
@@ -98,11 +98,12 @@ OTHER_SERVERS = (
 
 
 def references(workers: int, model: Path) -> list[Target]:
-    """Return this service and the applications, with that in Node if it is installed: see `node.make_server`."""
+    """Return this service and the applications, those in Node and C++ if they are installed."""
     servers = {server.name: server for server in make_servers(workers)}
-    if node.is_installed():
-        servers[NODE] = node.make_server(NODE, workers, model)
-    names = [name for name in (SERVICE, COMPETENT, NODE, NAIVE) if name in servers]
+    for name, application in ((NODE, node), (CPP, cpp)):
+        if application.is_installed():
+            servers[name] = application.make_server(name, workers, model)
+    names = [name for name in (SERVICE, COMPETENT, NODE, CPP, NAIVE) if name in servers]
     return [Target(name, servers[name], rest.PREDICT, _scored) for name in names]
 
 

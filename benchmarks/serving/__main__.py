@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import rest, rpc
-from benchmarks.baselines import node
+from benchmarks.baselines import cpp, node
 from benchmarks.baselines.applications import make_competent
 from benchmarks.baselines.naive import ARTIFACT, Naive, save_unfolded
 from benchmarks.markdown import circumstances
@@ -23,6 +23,7 @@ from benchmarks.serving.cases import (
     ALONE,
     ASGI,
     COMPETENT,
+    CPP,
     DISTURBANCE,
     DISTURBED,
     FASTAPI,
@@ -82,8 +83,10 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         generator = Generator(kinds, folder, options.seconds)
         measured_servers = make_servers(options.workers)
-        if node.is_installed():
-            measured_servers.append(node.make_server(NODE, options.workers, save_unfolded(folder, "time")))
+        model = save_unfolded(folder, "time")
+        for name, application in ((NODE, node), (CPP, cpp)):
+            if application.is_installed():
+                measured_servers.append(application.make_server(name, options.workers, model))
         servers = {server.name: stack.enter_context(server) for server in measured_servers}
 
         def measure(cases: Iterable[Case], which: str) -> None:
@@ -119,7 +122,7 @@ def make_service(name: str, workers: int, *flags: str, model: str = ARTIFACT.par
 
 
 def make_servers(workers: int) -> list[Server]:
-    """Return all measured servers, except for Node's."""
+    """Return all measured servers that are in Python."""
     uvicorn = ("-m", "uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error")
     return [
         make_service(SERVICE, workers),

@@ -9,7 +9,7 @@ from benchmarks import rest
 #: Servers.
 SERVICE, QUANTIZED, ALONE = "this service", "this service, 8 bits", "this service, one worker"
 GENERAL = "this service, no native operator"
-COMPETENT, NODE, NAIVE = "competent", "Node", "naive"
+COMPETENT, NODE, CPP, NAIVE = "competent", "Node", "C++", "naive"
 HOSTED = "this service in uvicorn"
 ASGI, FASTAPI, GRPC = "constant, ASGI", "constant, FastAPI", "constant, gRPC"
 
@@ -45,7 +45,7 @@ class Case(NamedTuple):
 
 
 #: Servers that get the same requests over the same number of connections.
-_COMPARED = (SERVICE, QUANTIZED, GENERAL, HOSTED, COMPETENT, NODE, NAIVE, ASGI)
+_COMPARED = (SERVICE, QUANTIZED, GENERAL, HOSTED, COMPETENT, NODE, CPP, NAIVE, ASGI)
 
 #: The cases of a round, in order. A round is short, so that all cases run under the same conditions. Between the two
 #: groups, the cost of a text in process is measured, which both are compared with.

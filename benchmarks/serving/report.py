@@ -14,6 +14,7 @@ from benchmarks.serving.cases import (
     ALONE,
     ASGI,
     COMPETENT,
+    CPP,
     DISTURBED,
     FASTAPI,
     GENERAL,
@@ -88,7 +89,7 @@ def _ratios(measured: Measurements) -> str:
                 f"texts/s at 32 connections: {ours} / {theirs}": ratio(
                     rounds("rate", server, "REST", kind, 32), rounds("rate", theirs, "REST", kind, 32)
                 )
-                for theirs in (COMPETENT, NODE, NAIVE)
+                for theirs in (COMPETENT, NODE, CPP, NAIVE)
                 if Case(theirs, "REST", kind, 32) in measured.loads
                 for ours, server in _OURS.items()
             },
@@ -96,7 +97,7 @@ def _ratios(measured: Measurements) -> str:
                 f"CPU per request: {ours} / {theirs}": ratio(
                     rounds("cpu", server, "REST", kind, 32), rounds("cpu", theirs, "REST", kind, 32)
                 )
-                for theirs in (COMPETENT, NODE)
+                for theirs in (COMPETENT, NODE, CPP)
                 if Case(theirs, "REST", kind, 32) in measured.loads
                 for ours, server in _OURS.items()
             },

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from benchmarks.baselines import node
+from benchmarks.baselines import cpp, node
 from benchmarks.baselines.naive import ARTIFACT, Naive, save_unfolded
 from benchmarks.other_servers import environments
 from benchmarks.other_servers.environments import NotInstalled
 from benchmarks.other_servers.targets import OTHER_SERVERS, OtherServer, Target, references, target_of
-from benchmarks.serving.cases import NODE
+from benchmarks.serving.cases import CPP, NODE
 from loadtest.errors import LoadTestError
 
 TEXTS = ["What a wonderful film.", "dull " * 500, ""]
@@ -30,12 +31,13 @@ def test_correct_answers(service: Target) -> None:
     service.check({text: naive.predict(text) for text in TEXTS})
 
 
-def test_node(tmp_path: Path) -> None:
-    """The application in Node returns the probabilities of the naive application, with a process on each port."""
-    if not node.is_installed():
-        pytest.skip("make compare has not installed onnxruntime-node")
+@pytest.mark.parametrize(("title", "application"), [(NODE, node), (CPP, cpp)], ids=["node", "cpp"])
+def test_other_languages(title: str, application: ModuleType, tmp_path: Path) -> None:
+    """The applications in Node and C++ return the probabilities of the naive application."""
+    if not application.is_installed():
+        pytest.skip(f"make compare has not installed the application in {title}")
     naive = Naive()
-    [target] = [each for each in references(2, save_unfolded(tmp_path, "time")) if each.title == NODE]
+    [target] = [each for each in references(2, save_unfolded(tmp_path, "time")) if each.title == title]
     with target.server:
         target.check({text: naive.predict(text) for text in TEXTS})
 
