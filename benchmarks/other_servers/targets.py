@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import rest
-from benchmarks.baselines import cpp, node
 from benchmarks.other_servers import environments
 from benchmarks.rest import Form
-from benchmarks.serving.__main__ import make_servers
+from benchmarks.serving.__main__ import make_installed, make_servers
 from benchmarks.serving.cases import COMPETENT, CPP, NAIVE, NODE, SERVICE
 from loadtest.errors import LoadTestError
 from loadtest.processes import Server
@@ -99,10 +98,7 @@ OTHER_SERVERS = (
 
 def references(workers: int, model: Path) -> list[Target]:
     """Return this service and the applications, those in Node and C++ if they are installed."""
-    servers = {server.name: server for server in make_servers(workers)}
-    for name, application in ((NODE, node), (CPP, cpp)):
-        if application.is_installed():
-            servers[name] = application.make_server(name, workers, model)
+    servers = {server.name: server for server in [*make_servers(workers), *make_installed(workers, model)]}
     names = [name for name in (SERVICE, COMPETENT, NODE, CPP, NAIVE) if name in servers]
     return [Target(name, servers[name], rest.PREDICT, _scored) for name in names]
 

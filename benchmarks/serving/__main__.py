@@ -83,10 +83,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         generator = Generator(kinds, folder, options.seconds)
         measured_servers = make_servers(options.workers)
-        model = save_unfolded(folder, "time")
-        for name, application in ((NODE, node), (CPP, cpp)):
-            if application.is_installed():
-                measured_servers.append(application.make_server(name, options.workers, model))
+        measured_servers += make_installed(options.workers, save_unfolded(folder, "time"))
         servers = {server.name: stack.enter_context(server) for server in measured_servers}
 
         def measure(cases: Iterable[Case], which: str) -> None:
@@ -137,6 +134,12 @@ def make_servers(workers: int) -> list[Server]:
         Server(FASTAPI, *uvicorn, "benchmarks.baselines.floors:fastapi_app"),
         Server(GRPC, "-m", "benchmarks.baselines.floors", "{port}", "{grpc_port}"),
     ]
+
+
+def make_installed(workers: int, model: Path) -> list[Server]:
+    """Return the applications in other languages that are installed. `model` is the folder of an unfolded graph."""
+    applications = {NODE: node, CPP: cpp}
+    return [each.make_server(name, workers, model) for name, each in applications.items() if each.is_installed()]
 
 
 class Generator:
