@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import threading
@@ -115,15 +114,16 @@ def test_full_disk(tmp_path: Path) -> None:
     store = Folder(tmp_path / "store")
     store.publish(shipped_copy(tmp_path / "source"))
     target = tmp_path / "target"
+    # Not with `preexec_fn`, which forks: gRPC in this process may then write to the child's standard error.
+    limited = ["prlimit", f"--fsize={1 << 20}", sys.executable]
     finished = subprocess.run(
-        [sys.executable, "-m", "service", "pull", f"{store.url}/imdb-cnn", "--to", str(target)],
+        [*limited, "-m", "service", "pull", f"{store.url}/imdb-cnn", "--to", str(target)],
         cwd=PROJECT,
         env=environment(PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
     )
     assert finished.returncode == 2
     assert finished.stderr == f"error: {target}/imdb-cnn: cannot be written to (File too large)\n"
