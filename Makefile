@@ -266,10 +266,11 @@ audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database 
 SBOM := $(VENV)/sbom/bin/cyclonedx-py
 SBOM_FLAGS := --pyproject pyproject.toml --short-PURLs --output-reproducible
 
-sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materials (CycloneDX) of the requirements and the image
+sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materials (CycloneDX) of the requirements, the image and the page
 	@mkdir -p $(BUILD)/sbom
 	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
 	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
+	cp $(PAGE_RUNTIME)/sbom.cdx.json $(BUILD)/sbom/page.cdx.json
 
 # The wheel for every platform, and the one with the native operator, which auditwheel renames after checking what it needs.
 # ONNX Runtime's wheels need the same glibc. The time makes two builds the same, byte for byte.

@@ -20,7 +20,7 @@ import httpx
 
 from sentiment_conv1d.model.manifest import FILES
 from tests import hub
-from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, free_port
+from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, free_port
 from tests.programs import find, needed
 
 #: The environment with s3fs, gcsfs, servers for them and oras, which make installs.
@@ -184,6 +184,14 @@ class GoogleBucket(Server):
         command = (str(REMOTE / "bin" / "gcp-storage-emulator"), "start", *flags)
         super().__init__(*command, address=r"Starting server at localhost:(\d+)")
         self._client = httpx.Client(base_url=self.address, trust_env=False, timeout=PATIENCE)
+        eventually(self._answers)  # the line is written before the server listens
+
+    def _answers(self) -> bool:
+        try:
+            self._client.get("/")
+        except httpx.ConnectError:
+            return False
+        return True
 
     @property
     def url(self) -> str:

@@ -84,7 +84,7 @@ def _read(files: StaticFiles, name: str, **headers: str) -> Answer:
 _PAGE = {"/": _read(_FILES, "index.html", **{"content-security-policy": _PAGE_POLICY})} | {
     f"/page/{name}": _read(_FILES, name)
     for name in sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.*"))
-    if not name.endswith((".html", ".md"))
+    if not name.endswith((".html", ".md", ".json"))
 }
 _REFERENCE = {
     "/docs": _read(_FILES, "reference.html", **{"content-security-policy": _REFERENCE_POLICY}),

@@ -230,14 +230,14 @@ def test_push(registry: str, tmp_path: Path) -> None:
         timeout=PATIENCE,
         check=True,
     )
-    pushed = f"http://{registry}/v2/team/sentiment-conv1d"
     kinds = [f"application/vnd.docker.distribution.manifest.{kind}+json" for kind in ("list.v2", "v2")]
-    index = httpx.get(f"{pushed}/manifests/1.2.0", headers={"accept": kinds[0]})
-    assert index.headers["docker-content-digest"] == finished.stdout
-    listed = index.json()["manifests"]
-    assert {each["platform"]["architecture"] for each in listed} == {"amd64", "arm64"}
-    manifest = httpx.get(f"{pushed}/manifests/{listed[0]['digest']}", headers={"accept": kinds[1]}).json()
-    configuration = httpx.get(f"{pushed}/blobs/{manifest['config']['digest']}").json()["config"]
+    with httpx.Client(base_url=f"http://{registry}/v2/team/sentiment-conv1d", timeout=PATIENCE) as client:
+        index = client.get("/manifests/1.2.0", headers={"accept": kinds[0]})
+        assert index.headers["docker-content-digest"] == finished.stdout
+        listed = index.json()["manifests"]
+        assert {each["platform"]["architecture"] for each in listed} == {"amd64", "arm64"}
+        manifest = client.get(f"/manifests/{listed[0]['digest']}", headers={"accept": kinds[1]}).json()
+        configuration = client.get(f"/blobs/{manifest['config']['digest']}").json()["config"]
     assert configuration["Healthcheck"]["Test"] == ["CMD", "probe"]
 
 

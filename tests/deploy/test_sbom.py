@@ -1,4 +1,4 @@
-"""`make sbom`: the bill of materials is valid and contains every pinned package."""
+"""`make sbom`: the bills of materials are valid and contain every pinned package."""
 
 from __future__ import annotations
 
@@ -85,6 +85,14 @@ def test_packages(document: dict[str, Any]) -> None:
     assert {each["purl"] for each in document["components"]} == {
         f"pkg:pypi/{name}@{version}" for name, version in pinned
     }
+
+
+def test_page() -> None:
+    """That of the page, which `make sbom` copies, names the npm package whose files the repository contains."""
+    [source] = re.findall(r"^cp (\S+) build/sbom/page.cdx.json$", dry_run(), re.M)
+    document = json.loads((PROJECT / source).read_text())
+    assert are_valid(document) == [True]
+    assert [each["purl"].rpartition("@")[0] for each in document["components"]] == ["pkg:npm/onnxruntime-web"]
 
 
 def test_image() -> None:

@@ -55,8 +55,10 @@ def test_files_of_the_page() -> None:
         packed = WEB / path.name.removesuffix(".gz")
         assert (gzip.decompress(content) if path.suffix == ".gz" else content) == packed.read_bytes()
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=RUNTIME, check=True, capture_output=True)
-    [version] = re.findall(r"`onnxruntime-web` ([\d.]+)", (RUNTIME / "README.md").read_text())
-    assert json.loads((WEB.parent / "package.json").read_text())["version"] == version
+    package = json.loads((WEB.parent / "package.json").read_text())
+    [component] = json.loads((RUNTIME / "sbom.cdx.json").read_text())["components"]
+    assert (component["name"], component["version"]) == (package["name"], package["version"])
+    assert component["licenses"] == [{"license": {"id": package["license"]}}]
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -30,7 +30,7 @@ from sentiment_conv1d.scoring.plan import PART_BYTES, Part, plan
 from sentiment_conv1d.scoring.run import ERRORS, MANIFEST, RUN, Output, Summary, score_sources
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import find_sources
-from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, eventually, run
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, run
 from tests.scoring.one_file import in_process
 from tests.service import artifacts
 from tests.service.reviews import reviews
@@ -560,22 +560,36 @@ def test_damaged_part(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob(f"{PROGRESS}*"))) == 3
 
 
+#: `predict`, which is killed when it has counted four parts.
+KILLED = """
+import os, signal, sys
+from sentiment_conv1d.scoring import run
+from sentiment_conv1d.service.__main__ import main
+
+parts = iter(range(4))
+
+class Bar(run._Bar):
+    def add(self, result):
+        if next(parts, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+run._Bar = Bar
+sys.exit(main())
+"""
+
+
 @pytest.mark.parametrize("single", [False, True])
 def test_killed_and_resumed(tmp_path: Path, single: bool) -> None:
     """After SIGKILL during a run, the same command completes it, with each row exactly once."""
     source = write(tmp_path / "in.parquet", TEXTS * 20)
     out = tmp_path / ("out.parquet" if single else "out")
     parts = tmp_path / ".out.parquet.parts" if single else out
-    arguments = ("-m", "service", "predict", source, "--out", out, "--workers", "2", "--part-rows", "20")
-    command = [sys.executable, *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=PROJECT, env=environment(), stderr=subprocess.DEVNULL)
-    eventually(lambda: len(list(parts.glob(f"{PROGRESS}*"))) > 3 or process.poll() is not None)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(PATIENCE) == -signal.SIGKILL
+    arguments = ["predict", str(source), "--out", str(out), "--workers", "2", "--part-rows", "20"]
+    assert run("-c", KILLED, *arguments).returncode == -signal.SIGKILL
     finished = {path.name for path in parts.glob(f"{PROGRESS}*")}
     assert 3 < len(finished) < 60 and (parts / RUN).exists()
     kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("part-*") if progress_of(path) in finished}
-    result = run(*map(str, arguments))
+    result = run("-m", "service", *arguments)
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"1,200 reviews scored into {out}\n"
     assert parquet.read_table(out)["id"].to_pylist() == list(range(1200))
@@ -655,7 +669,6 @@ def test_closed_standard_streams(tmp_path: Path) -> None:
     for end, message in (
         ("- <&-", "standard input is closed"),
         (f"{source} --out - >&-", "standard output is closed"),
-        (f"{source} --out - | true", r"-: cannot be written \(Broken pipe\)"),
         (f"{source} --encoding undefined --out -", "there is no encoding 'undefined'"),
     ):
         result = subprocess.run(
@@ -668,6 +681,27 @@ def test_closed_standard_streams(tmp_path: Path) -> None:
         )
         assert re.search(rf"error: {message}\n$", result.stderr.decode()), result.stderr
         assert not list(temporary.iterdir())
+
+
+def test_output_that_nobody_reads(tmp_path: Path) -> None:
+    """A standard output that has been closed at its other end is an error without a traceback."""
+    source = write(tmp_path / "in.txt", TEXTS)
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "service", "predict", "--workers", "1", "--part-rows", "7", str(source)]
+    result = subprocess.run(
+        [*command, "--out", "-"],
+        cwd=PROJECT,
+        env=environment() | {"TMPDIR": str(tmp_path)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    os.close(writing)
+    assert result.stderr.endswith("error: -: cannot be written (Broken pipe)\n")
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_inputs_and_outputs_that_are_not_files(tmp_path: Path) -> None:

@@ -704,7 +704,7 @@ def test_progress_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str], extens
     source = write(tmp_path / f"in{extension}", [{"text": "abcdefg"}] * 2)
     score_file(source, tmp_path / "out.csv", FakeClassifier(), progress=True)
     shown = capsys.readouterr().err
-    assert re.search(r"100%[^\r]*rows/s\]\n$", shown)
+    assert re.search(r"100%[^\r]*(rows/s|s/ rows)\]\n$", shown)
     score_file(source, tmp_path / "out.csv", FakeClassifier(), overwrite=True)
     assert capsys.readouterr().err == ""
 
