@@ -270,7 +270,7 @@ sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materi
 	@mkdir -p $(BUILD)/sbom
 	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
 	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
-	cp $(PAGE_RUNTIME)/sbom.cdx.json $(BUILD)/sbom/page.cdx.json
+	cp $(PAGE_RUNTIME)/onnxruntime-web.cdx.json $(BUILD)/sbom/page.cdx.json
 
 # The wheel for every platform, and the one with the native operator, which auditwheel renames after checking what it needs.
 # ONNX Runtime's wheels need the same glibc. The time makes two builds the same, byte for byte.

@@ -193,10 +193,14 @@ class Generator:
         now = perf_counter()
         if self._load.open and self._next < len(self._moments) and self._moments[self._next] <= now:
             self._send_due(1)  # many responses at once do not delay requests that are due
-        elif not self._load.open and now < self._end and self._sent < self._load.max_requests:
+        elif not self._load.open and self._goes_on(due, now) and self._sent < self._load.max_requests:
             self._send(now)
         else:
             self._finish_if_over()
+
+    def _goes_on(self, due: float, now: float) -> bool:
+        """Return whether the caller of a request sends another. Every caller sends at least one that counts."""
+        return now < self._end or due < self._start
 
     def _finish_if_over(self) -> None:
         if self._over == self._sent and (not self._load.open or self._next == len(self._moments)):

@@ -39,8 +39,9 @@ async def open_loop(ask: Ask, rate: float, seconds: float) -> Tally:
         tally.add(await ask(), perf_counter() - moment)
 
     async with asyncio.TaskGroup() as group:
-        while (now := perf_counter()) < began + seconds:
-            while due <= now:
+        while due < began + seconds:
+            now = perf_counter()
+            while due <= min(now, began + seconds):
                 group.create_task(call(due))
                 due += chance.expovariate(rate)
             await asyncio.sleep(max(0.0, min(due - perf_counter(), 0.001)))

@@ -51,6 +51,7 @@ async def killed_worker(short: bool) -> Report:
                 killed = load.moment
                 os.kill(victim, signal.SIGKILL)
                 await until_replaced(server, victim)
+                await load.go_on(2 * CALLERS)  # whose calls can still use a connection to the killed worker
                 kills.append((killed, load.moment))
                 await load.go_on(400)
         check(load.tally, lost=CALLERS * len(kills))
@@ -93,7 +94,10 @@ async def hanging_worker(short: bool) -> Report:
             os.kill(victim, signal.SIGSTOP)
             await until_replaced(server, victim)
             await load.go_on(400)
-        check(load.tally, lost=CALLERS)
+        # On a busy machine, the other worker can miss the time limit too.
+        killed = sum("gave no sign of life" in line for line in server.log)
+        assert killed
+        check(load.tally, lost=CALLERS * killed)
         return Report(load.tally, [])
 
 

@@ -56,7 +56,7 @@ def test_files_of_the_page() -> None:
         assert (gzip.decompress(content) if path.suffix == ".gz" else content) == packed.read_bytes()
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=RUNTIME, check=True, capture_output=True)
     package = json.loads((WEB.parent / "package.json").read_text())
-    [component] = json.loads((RUNTIME / "sbom.cdx.json").read_text())["components"]
+    [component] = json.loads((RUNTIME / "onnxruntime-web.cdx.json").read_text())["components"]
     assert (component["name"], component["version"]) == (package["name"], package["version"])
     assert component["licenses"] == [{"license": {"id": package["license"]}}]
 

@@ -2,7 +2,7 @@
 
 It answers `delay` seconds after a request has arrived. It sends nothing in the first `pause` seconds of a period:
 answers that are due then are sent when the pause ends. The first period starts with the process. Every `fail_every`-th
-request gets a 503.
+request gets a 503. After `answers` answers, the process ends.
 
 GET requests are answered at once and do not count. `/record` returns when each answer was due and when it was sent, and
 all other paths, among them `/metrics`, do not exist.
@@ -60,8 +60,9 @@ def true_latencies(rate: float, seconds: float, delay: float, pause: float, peri
 
 
 class _Stub:
-    def __init__(self, delay: float, pause: float, period: float, fail_every: int) -> None:
+    def __init__(self, delay: float, pause: float, period: float, fail_every: int, answers: int) -> None:
         self._delay, self._pause, self._period, self._fail_every = delay, pause, period, fail_every
+        self._answers = answers
         self._began = perf_counter()
         self._count = 0
         self._due: deque[tuple[float, float, socket.socket]] = deque()  # by arrival: all have the same delay
@@ -85,6 +86,8 @@ class _Stub:
             while perf_counter() < due:
                 pass
             self._due.popleft()
+            if self._count == self._answers:
+                sys.exit()
             self._count += 1
             fails = self._fail_every > 0 and self._count % self._fail_every == 0
             with suppress(OSError):  # the caller has disconnected
@@ -154,9 +157,11 @@ def serve(stub: _Stub, listening: socket.socket) -> None:
 
 
 @contextmanager
-def running(delay: float = 0.0, pause: float = 0.0, period: float = 1.0, fail_every: int = 0) -> Iterator[str]:
+def running(
+    delay: float = 0.0, pause: float = 0.0, period: float = 1.0, fail_every: int = 0, answers: int = -1
+) -> Iterator[str]:
     """Run the server in a `with` block. Yields its URL."""
-    flags = {"--delay": delay, "--pause": pause, "--period": period, "--fail-every": fail_every}
+    flags = {"--delay": delay, "--pause": pause, "--period": period, "--fail-every": fail_every, "--answers": answers}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.loadtest.stub", *(str(word) for flag in flags.items() for word in flag)],
         cwd=PROJECT,
@@ -178,7 +183,8 @@ if __name__ == "__main__":
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--period", type=float, default=1.0)
     parser.add_argument("--fail-every", type=int, default=0)
+    parser.add_argument("--answers", type=int, default=-1)
     options = parser.parse_args()
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         print(listening.getsockname()[1], flush=True)
-        serve(_Stub(options.delay, options.pause, options.period, options.fail_every), listening)
+        serve(_Stub(**vars(options)), listening)

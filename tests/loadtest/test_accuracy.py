@@ -66,9 +66,9 @@ def test_failures(tmp_path: Path) -> None:
     for step in (*document["open"], *document["closed"]):
         assert step["failed"] == pytest.approx(step["requests"] / 100, abs=1), step["title"]
         assert step["failed_share"] == step["failed"] / step["requests"]
-        assert set(step["outcomes"]) == {"200", "503"}
-        assert step["outcomes"]["503"] == step["failed"]
+        assert step["outcomes"].get("503", 0) == step["failed"]
     [step] = document["open"]
+    assert set(step["outcomes"]) == {"200", "503"}
     assert step["requests"] == 800
     assert not document["objective"]["met"]
     assert document["objective"]["price"]["per_million_texts"] is None
@@ -79,7 +79,7 @@ def test_failures(tmp_path: Path) -> None:
 
 def test_a_generator_at_its_limit(tmp_path: Path) -> None:
     """A rate that no client could send is reported as a limit of the generator or its machine, not of the server."""
-    flags = ("--only", "open", "--rates", "200000", "--seconds", "0.1")
+    flags = ("--only", "open", "--rates", "1000000", "--seconds", "0.1", "--timeout", "0.1")
     with stub.running() as url:
         document = report(url, tmp_path, *flags)
     [step] = document["open"]

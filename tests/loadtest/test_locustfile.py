@@ -92,7 +92,7 @@ def test_headless_scenario(tmp_path: Path) -> None:
             [
                 *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"),
                 *("--host", server.url, "--grpc-host", f"127.0.0.1:{server.grpc_port}"),
-                *("--scenario", "steady", "--scenario-seconds", "4", "--peak-users", str(USERS)),
+                *("--scenario", "steady", "--scenario-seconds", "12", "--peak-users", str(USERS)),
                 *("--csv", str(tmp_path / "locust"), "--only-summary"),
                 *("--processes", "1", "--master-port", port, "--master-bind-port", port),
             ],

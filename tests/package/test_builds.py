@@ -79,7 +79,7 @@ def test_contents(wheel: Path) -> None:
     names = names_in(wheel)
     assert {name.split("/")[0] for name in names} == {PACKAGE, f"{PACKAGE}-{package_version()}.dist-info"}
     assert (LIBRARY in names) != wheel.name.endswith("-py3-none-any.whl")
-    assert f"{PACKAGE}-{package_version()}.dist-info/sboms/service/page/runtime/sbom.cdx.json" in names
+    assert f"{PACKAGE}-{package_version()}.dist-info/sboms/onnxruntime-web.cdx.json" in names
     assert {name for name in names if name.startswith(f"{PACKAGE}/")} - {LIBRARY} == {
         name for name in expected if not name.endswith(".proto")
     }

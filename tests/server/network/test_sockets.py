@@ -20,6 +20,7 @@ from sentiment_conv1d.server.network.sockets import bind, bind_unix, drop_syn
 from tests.kernel_memory import kernel_megabytes
 from tests.proc import children, sockets
 from tests.processes import PATIENCE, ServerProcess, eventually, run
+from tests.server.network.callers import ask
 from tests.service.certificates import Authority
 
 #: Bytes after which the kernel has raised the limits of a connection, if it may, and the most that it holds otherwise.
@@ -104,16 +105,21 @@ def test_unix_domain_sockets_are_spread_and_removed(sidecar: ServerProcess, tmp_
     for name in ("rest.sock", "grpc.sock"):
         assert stat.filemode((tmp_path / name).stat().st_mode) == "srw-rw----"
     before = [sockets(pid) for pid in children(sidecar.process.pid)]
-    with ExitStack() as stack:
-        for _ in range(8):
-            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-            connection.connect(str(tmp_path / "rest.sock"))
 
-        def held() -> list[int]:
-            now = [sockets(pid) for pid in children(sidecar.process.pid)]
-            return [len(each - old) for each, old in zip(now, before, strict=True)]
+    def held() -> list[int]:
+        now = [sockets(pid) for pid in children(sidecar.process.pid)]
+        return [len(each - old) for each, old in zip(now, before, strict=True)]
 
-        eventually(lambda: held() == [4, 4])
+    def spread() -> bool:
+        """Open eight connections. A worker that gets no processor time gets none of them."""
+        eventually(lambda: held() == [0, 0])
+        with ExitStack() as stack:
+            for _ in range(8):
+                stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(tmp_path / "rest.sock"))
+            eventually(lambda: sum(held()) == 8)
+            return held() == [4, 4]
+
+    eventually(spread)
     assert sidecar.stop() == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -192,22 +198,21 @@ def test_connections_during_the_shutdown(kind: str, paths: tuple[str, ...]) -> N
         pytest.skip("this system forbids the filter without which the last connections can be reset")
     flags = ("--workers", "2", *(paths if kind == "path" else ()))
 
-    def ask(process: ServerProcess) -> int:
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    def ask_often(process: ServerProcess) -> int:
         answered = 0
         while True:
-            with socket.socket(socket.AF_UNIX if kind == "path" else socket.AF_INET) as caller:
-                caller.settimeout(PATIENCE)
-                try:
-                    caller.connect(paths[1] if kind == "path" else ("127.0.0.1", process.port))
-                except (ConnectionRefusedError, FileNotFoundError):
-                    return answered
-                caller.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                assert caller.recv(15) == b"HTTP/1.1 200 OK"
-                answered += 1
+            try:
+                answer = ask(paths[1] if kind == "path" else ("127.0.0.1", process.port), request)
+            except (ConnectionRefusedError, FileNotFoundError):
+                return answered
+            assert answer in (b"HTTP/1.1 200 OK\r\n", None)
+            answered += answer is not None
 
     for _ in range(2):
         with ServerProcess(*flags) as process, ThreadPoolExecutor(32) as pool:
-            answers = [pool.submit(ask, process) for _ in range(32)]
+            answers = [pool.submit(ask_often, process) for _ in range(32)]
             process.client.get("/readyz")
             assert process.stop() == 0
             assert sum(each.result() for each in answers) > 0

@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
-from tests.processes import ServerProcess
+from tests.processes import ServerProcess, eventually
 from tests.service import artifacts
 from tests.service.page.conftest import Open, Opened
 
@@ -260,7 +260,7 @@ def test_sliding_draws_the_row_of_the_feature_map(open_page: Open, server: Serve
         }"""
     )
     page.get_by_role("button", name="Play").click()
-    page.wait_for_function("window.names.length >= 2")
+    eventually(lambda: len(page.evaluate("window.names")) >= 2)
     assert page.evaluate("window.names") == ["Pause", "Play"]
     lengths = page.evaluate("window.lengths")
     growing = lengths[lengths.index(min(lengths)) :]
