@@ -28,8 +28,8 @@ serve: $(VENV)/.runtime $(OPERATOR)  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
 
 # Most tests wait for servers, so three processes keep two cores busy. The attack tests fill the machine, so they run
-# alone, even if other tests failed, and without coverage, because they only run code in servers. pyproject.toml sets the
-# minimum coverage.
+# after the others, even if those failed, two at a time, and without coverage, because they only run code in servers.
+# pyproject.toml sets the minimum coverage.
 # tests/conftest.py sorts the files.
 PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # Python 3.11 has no sys.monitoring, and its tracer would add a quarter to the processor time of the tests.
@@ -45,7 +45,7 @@ test: lint $(OPERATOR) debian $(VENV)/.programs $(BIN)/helm  ## lint, check type
 	@$(MAKE) --no-print-directory $(VENV)/workflows/.installed || echo 'Tests that need actionlint are skipped.'
 	@failed=; \
 	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),$(COVERAGE) --ignore tests/attacks) || failed=' tests'; \
-	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks || failed="$$failed tests/attacks";) \
+	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks --numprocesses 2 --dist loadgroup || failed="$$failed tests/attacks";) \
 	[ -z "$$failed" ] || { echo "make test: FAILED:$$failed (pytest lists the failures at the end of each run)"; exit 1; }
 
 # Ray has a separate environment. Without it, the tests are skipped, and pytest lists them.

@@ -21,6 +21,11 @@ class Setup(NamedTuple):
     flags: tuple[str, ...] = ("--workers", "1")
     key: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The flags, and whether the server requires a key."""
+        return " ".join((*self.flags, *([] if self.key is None else ["(key)"])))
+
     def start(self) -> ServerProcess:
         """Start a separate server."""
         keys = {} if self.key is None else {"SENTIMENT_API_KEYS": self.key}

@@ -15,8 +15,11 @@ from tests.attacks.measure import Attacked
 from tests.attacks.probe import Probe
 from tests.attacks.scenarios import LEFTOVER_MEGABYTES, Setup
 
-#: Attacks of one setup are adjacent.
-NAMES: list[str] = sorted(SCENARIOS, key=lambda name: repr(SCENARIOS[name].setup))
+#: Attacks of one setup are adjacent, and run in one process.
+NAMES = [
+    pytest.param(name, marks=pytest.mark.xdist_group(SCENARIOS[name].setup.name))
+    for name in sorted(SCENARIOS, key=lambda name: SCENARIOS[name].setup.name)
+]
 
 
 class Servers:
