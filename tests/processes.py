@@ -42,6 +42,9 @@ _UNHURRIED = {
     "SENTIMENT_WORKER_TIMEOUT": "600",
 }
 
+#: Runs the health check of a container, with a time limit that also holds for a slow machine.
+PROBE = ("-c", f"import sys; from service.process import probe; probe.TIMEOUT = {PATIENCE}; sys.exit(probe.main())")
+
 _LISTENING_GRPC = re.compile(r"listening on grpcs?://[^ ]*:(\d+)")
 _LISTENING = re.compile(r"listening on https?://[^ ]*:(\d+)")
 
@@ -71,6 +74,13 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         timeout=PATIENCE,
         check=False,
     )
+
+
+def patch(folder: Path, source: str) -> str:
+    """Return the PYTHONPATH of programs that run some source at their start, from a file in a new folder."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(source)
+    return f"{folder}{os.pathsep}{PROJECT}"
 
 
 def eventually(what: Callable[[], bool]) -> None:

@@ -61,20 +61,22 @@ def by_hand(server: ServerProcess) -> Ask:
 def ask_until_refused(ask: Ask) -> tuple[int, str]:
     """Send requests until the connection is refused. Returns the answers and the first error, if there was one.
 
-    A caller that takes too long to send its request, because the machine is busy, can find its connection closed.
+    A caller that takes too long after an answer to send its next request, because the machine is busy, can find its
+    connection closed.
     """
     answers = 0
+    answered = time.monotonic()
     while True:
-        began = time.monotonic()
         try:
             status = ask()
         except (ConnectionRefusedError, httpx.ConnectError, urllib3.exceptions.NewConnectionError):
             return answers, ""
         except Exception as error:
-            return answers, "" if time.monotonic() - began > _FAREWELL else repr(error)
+            return answers, "" if time.monotonic() - answered > _FAREWELL else repr(error)
         if status != 200:
             return answers, f"status {status}"
         answers += 1
+        answered = time.monotonic()
         time.sleep(_THINKS)  # as a caller does
 
 

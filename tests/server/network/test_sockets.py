@@ -19,7 +19,7 @@ from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.server.network.sockets import bind, bind_unix, drop_syn
 from tests.kernel_memory import kernel_megabytes
 from tests.proc import children, sockets
-from tests.processes import PATIENCE, ServerProcess, eventually, run
+from tests.processes import PATIENCE, PROBE, ServerProcess, eventually, run
 from tests.server.network.callers import ask
 from tests.service.certificates import Authority
 
@@ -144,7 +144,7 @@ def test_tls_on_a_unix_domain_socket(paths: tuple[str, ...], tmp_path: Path) -> 
     certificate, key = authority.issue("server")
     with ServerProcess("--workers", "1", "--tls-certificate", str(certificate), "--tls-key", str(key), *paths):
         variables = {"SENTIMENT_UDS": paths[1], "SENTIMENT_TLS_CERTIFICATE": str(certificate)}
-        probe = run("-m", "service.process.probe", **variables)
+        probe = run(*PROBE, **variables)
         assert (probe.returncode, probe.stderr) == (0, "")
 
 

@@ -25,8 +25,9 @@ from sentiment_conv1d.protos.sentiment_pb2 import (
     PredictRequest,
 )
 from tests.proc import children
-from tests.processes import PATIENCE, ServerProcess, eventually, run
+from tests.processes import PATIENCE, ServerProcess, eventually, patch, run
 from tests.service.grpc.channels import connect, refused
+from tests.service.models.test_reconciler import client_of
 from tests.service.telemetry.test_metrics import metric
 from tests.service.telemetry.test_request_log import HttpSink
 
@@ -99,9 +100,10 @@ def test_record(server: ServerProcess, folder: Path) -> None:
 def test_any_worker(server: ServerProcess, folder: Path) -> None:
     """Each worker takes feedback on the answers of the other. Each one counts, also if it is repeated."""
     before, agreed = len(read(folder)), counted(server, "agree")
-    with httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as other:
-        clients = [server.client, other]
-        identities = [predict(each) for each in clients]  # the second connection goes to the other worker
+    first, second = children(server.process.pid)
+    with client_of(server, first) as one, client_of(server, second) as other:
+        clients = [one, other]
+        identities = [predict(each) for each in clients]
         for client in clients:
             for identity in identities:
                 assert send(client, identity, "positive").json()["agrees"] is True
@@ -256,12 +258,20 @@ def test_replaced_worker(tmp_path: Path) -> None:
             assert send(client, identity).status_code == 200
 
 
+#: Lets a request wait for the log for as long as a slow machine needs.
+PATIENT = f"""
+from sentiment_conv1d.service.feedback import inbox
+inbox._MAX_SECONDS = {PATIENCE}
+"""
+
+
 def test_shutdown(tmp_path: Path) -> None:
     """Feedback that waits for the log when the service stops is stored before its answer."""
     (tmp_path / "feedback-0.jsonl").symlink_to(tmp_path / "pipe")
     os.mkfifo(tmp_path / "pipe")  # opening it waits for a reader
+    flags = ("--workers", "1", "--shutdown-timeout", "600", "--feedback-log", str(tmp_path))
     with (
-        ServerProcess("--workers", "1", "--feedback-log", str(tmp_path)) as server,
+        ServerProcess(*flags, PYTHONPATH=patch(tmp_path / "patch", PATIENT)) as server,
         ThreadPoolExecutor(1) as pool,
         httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as other,
     ):

@@ -7,11 +7,14 @@ import pytest
 
 from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.server.network.sockets import bind
-from tests.processes import ServerProcess, run
+from tests.processes import PROBE, ServerProcess, run
+
+#: As in a container. Only for checks that end at once.
+MODULE = ("-m", "service.process.probe")
 
 
-def probe(port: int | str, **variables: str) -> tuple[int, str]:
-    result = run("-m", "service.process.probe", SENTIMENT_PORT=str(port), **variables)
+def probe(port: int | str, *arguments: str, **variables: str) -> tuple[int, str]:
+    result = run(*(arguments or PROBE), SENTIMENT_PORT=str(port), **variables)
     assert "Traceback" not in result.stderr
     return result.returncode, result.stderr
 
@@ -26,7 +29,7 @@ def test_closed_port() -> None:
     """If nothing listens, the probe fails."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        status, reason = probe(bound.getsockname()[1])
+        status, reason = probe(bound.getsockname()[1], *MODULE)
     assert status == 1 and "Connection refused" in reason
 
 
@@ -80,4 +83,4 @@ def test_not_ready(answer: bytes) -> None:
 
 def test_invalid_port() -> None:
     """An invalid port is unhealthy."""
-    assert probe("eight")[0] == 1
+    assert probe("eight", *MODULE)[0] == 1

@@ -182,7 +182,7 @@ def test_version_that_never_ends_at_the_start(tmp_path: Path) -> None:
     """A service refuses a version that does not open in time, serves the next one, and needs at least one."""
     publish_table(tmp_path)
     publish_table(tmp_path, endless_graph())
-    with ServerProcess("--load-timeout", "5", repository=tmp_path) as process:
+    with ServerProcess("--load-timeout", "15", repository=tmp_path) as process:
         process.wait_for_log(r"refused a version of tickets: .*tickets/2: it did not open .* version=2 fault=timeout")
         assert process.client.post("/v1/predict", json={"text": "praise"}).json()["model"]["version"] == "1"
     refusal = refused("--model-repository", str(tmp_path), "--versions", "only:2", "--load-timeout", "1")

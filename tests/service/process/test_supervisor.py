@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from tests.proc import children, connections, established, kill_children, sockets
 from tests.processes import PATIENCE, ServerProcess, eventually, pause, run
 from tests.service.artifacts import endless_graph, publish_table
-from tests.service.telemetry.test_metrics import series, value
+from tests.service.telemetry.test_metrics import metric, series, value
 
 
 @pytest.fixture
@@ -65,16 +66,31 @@ def test_connections_are_spread_evenly(four: ServerProcess, protocol: str) -> No
     port = four.port if protocol == "rest" else four.grpc_port
     workers = children(four.process.pid)
     assert len(workers) == 4
-    with ExitStack() as stack:
-        held = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(32)]
-        eventually(lambda: [connections(pid, port) for pid in workers] == [8] * 4)
-        for connection in held[:16:2]:
-            connection.close()
-        eventually(lambda: sum(connections(pid, port) for pid in workers) == 24)
+
+    def spread() -> list[int]:
+        return [connections(pid, port) for pid in workers]
+
+    spreads: list[list[int]] = []
+    while [8] * 4 not in spreads:
+        # On a busy machine, a worker can be silent for so long that the others get its connections.
+        assert len(spreads) < 5, spreads
+        with ExitStack() as stack:
+            held = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(32)]
+            eventually(lambda: sum(spread()) == 32)
+            spreads.append(spread())
+            for connection in held[:16:2]:
+                connection.close()
+            eventually(lambda: sum(spread()) == 24)
+        eventually(lambda: sum(spread()) == 0)
 
 
 def test_counts_of_all_workers(four: ServerProcess) -> None:
     """Any worker returns the sum of the metrics, which is exact after requests over many connections."""
+
+    def statistics() -> dict[str, Any]:
+        answer = four.client.get("/v2/models/imdb-cnn/stats").raise_for_status().json()
+        found: dict[str, Any] = answer["model_stats"][0]
+        return found
 
     def work(number: int) -> None:
         with httpx.Client(base_url=four.url, timeout=PATIENCE, trust_env=False) as client:
@@ -83,6 +99,9 @@ def test_counts_of_all_workers(four: ServerProcess) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(work, range(16)))
+    # A worker counts the texts and the predictions after it has answered.
+    eventually(lambda: metric(four, "sentiment_texts_total", model="imdb-cnn") == 400)
+    eventually(lambda: statistics()["inference_count"] == 400)
     for _ in range(8):
         with httpx.Client(base_url=four.url, timeout=PATIENCE, trust_env=False) as client:
             samples = series(client.get("/metrics").text)
@@ -90,19 +109,21 @@ def test_counts_of_all_workers(four: ServerProcess) -> None:
         assert value(samples, "sentiment_requests_total", **key, status="200") == 400
         assert value(samples, "sentiment_request_seconds_count", **key) == 400
         assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 400
-        statistics = four.client.get("/v2/models/imdb-cnn/stats").json()["model_stats"][0]
-        assert statistics["inference_count"] == statistics["inference_stats"]["success"]["count"] == 400
+        found = statistics()
+        assert found["inference_count"] == found["inference_stats"]["success"]["count"] == 400
 
 
 def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
     """If a worker dies, the others serve, a new worker replaces it, no count is lost, and the log has the signal."""
     versions(four, 8)
+    eventually(lambda: metric(four, "sentiment_texts_total", model="imdb-cnn") == 8)  # counted after the answers
     before = children(four.process.pid)
     os.kill(before[1], signal.SIGKILL)
     killed = r"worker 1 was killed by signal 9 \(SIGKILL\) and is replaced worker=1 pid=(\d+) reason=died"
     assert int(four.wait_for_log(killed)[1]) == before[1]
     eventually(lambda: len(set(children(four.process.pid)) - set(before)) == 1)
     assert versions(four, 16) == {"1": 16}
+    eventually(lambda: metric(four, "sentiment_texts_total", model="imdb-cnn") >= 24)
     samples = series(four.metrics())
     assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 24
     assert value(samples, "sentiment_workers_replaced_total", reason="died") == 1
@@ -116,7 +137,8 @@ import os, select, signal
 from sentiment_conv1d.server.process import supervisor
 from sentiment_conv1d.server.process.control import Control
 
-supervisor._PAUSE_SECONDS = 60  # nobody takes their places
+supervisor._PAUSE_SECONDS = 60  # nobody takes their places,
+supervisor._STABLE_SECONDS = 3600  # however long they have run
 
 def work(number, channel):
     memory = bytearray(16 << 20)
@@ -174,10 +196,10 @@ def test_all_workers_killed(four: ServerProcess) -> None:
 
 def test_a_worker_that_hangs_is_replaced() -> None:
     """A stopped worker gets no new connections, and is killed and replaced after the worker timeout."""
-    with ServerProcess("--workers", "3", "--worker-timeout", "3") as process:
+    with ServerProcess("--workers", "3", "--worker-timeout", "10") as process:
         before = children(process.process.pid)
         pause(before[1])
-        process.wait_for_log(r"worker 1 gave no sign of life for 3 s")
+        process.wait_for_log(r"worker 1 gave no sign of life for 10 s")
         process.wait_for_log(r"worker 1 hung and is replaced worker=1 pid=\d+ reason=hung")
         eventually(lambda: len(set(children(process.process.pid)) - set(before)) == 1)
         assert versions(process, 12) == {"1": 12}
@@ -190,7 +212,7 @@ def test_a_worker_that_hangs_is_replaced() -> None:
 def test_a_run_that_never_ends(tmp_path: Path, texts: int) -> None:
     """A worker whose model never ends for some texts is replaced, whichever thread runs them, and others answer."""
     publish_table(tmp_path, endless_graph(questions=2))
-    flags = ("--workers", "2", "--worker-timeout", "3", "--request-timeout", "600")
+    flags = ("--workers", "2", "--worker-timeout", "10", "--request-timeout", "600")
     with ServerProcess(*flags, repository=tmp_path) as process:
         assert versions(process, 4) == {"1": 4}
         with pytest.raises(httpx.TransportError):
@@ -259,12 +281,12 @@ def test_connections_that_wait_at_sigterm(delay: str) -> None:
 
 def test_paused_service() -> None:
     """If all processes were paused, as in a paused container, no worker is replaced."""
-    with ServerProcess("--workers", "2", "--worker-timeout", "3") as process:
+    with ServerProcess("--workers", "2", "--worker-timeout", "10") as process:
         workers = children(process.process.pid)
         everyone = [process.process.pid, *workers]
         for pid in everyone:
             pause(pid)
-        longer = time.monotonic() + 4
+        longer = time.monotonic() + 11
         eventually(lambda: time.monotonic() > longer)
         for pid in everyone:
             os.kill(pid, signal.SIGCONT)

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from tests.proc import children
-from tests.processes import PATIENCE, PROJECT, ServerProcess, eventually, run
+from tests.processes import PATIENCE, ServerProcess, eventually, patch, run
 from tests.service.artifacts import endless_graph, publish_table
 from tests.service.process.test_supervisor import versions
 from tests.service.telemetry.test_metrics import metric
@@ -32,9 +32,7 @@ os.fork = fork_or_fail
 
 def patched(folder: Path, full: Path) -> dict[str, str]:
     """Return the environment of a server that can start no process while the file `full` exists."""
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(PATCH.replace("FULL", repr(str(full))))
-    return {"PYTHONPATH": f"{folder}{os.pathsep}{PROJECT}"}
+    return {"PYTHONPATH": patch(folder, PATCH.replace("FULL", repr(str(full))))}
 
 
 def test_no_process_for_a_version_or_a_worker(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from sentiment_conv1d.service.rest.app import protocols
 from sentiment_conv1d.service.rest.routing import Routes
 from sentiment_conv1d.service.setting_names import flag, named
 from sentiment_conv1d.service.settings import Settings
-from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, eventually, run
+from tests.processes import MODEL_REPOSITORY, PROBE, PROJECT, ServerProcess, eventually, run
 from tests.service.rest.test_huggingface import scored
 from tests.service.rest.test_tfserving import assert_rows, refusal, rows
 from tests.service.telemetry.test_metrics import series, value
@@ -206,7 +206,7 @@ def test_port_variables(server: ServerProcess, name: str) -> None:
     result = run("-m", "service", "serve", "--host", "127.0.0.1", "--no-grpc", **{name: port})
     assert result.returncode == os.EX_TEMPFAIL
     assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
-    probe = run("-m", "service.process.probe", **{name: port})
+    probe = run(*PROBE, **{name: port})
     assert (probe.returncode, probe.stderr) == (0, "")
 
 
@@ -220,7 +220,7 @@ def test_port_variables_in_order(server: ServerProcess) -> None:
     ):
         result = run("-m", "service", "serve", "--host", "127.0.0.1", "--no-grpc", **variables)
         assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
-        assert run("-m", "service.process.probe", **variables).returncode == 0
+        assert run(*PROBE, **variables).returncode == 0
 
 
 def test_container_serves() -> None:

@@ -25,7 +25,7 @@ from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.security.api_keys import Access, ApiKeys
 from sentiment_conv1d.service.settings import Settings
 from tests.proc import kill_children
-from tests.processes import PATIENCE, ServerProcess, eventually, run
+from tests.processes import PATIENCE, PROBE, ServerProcess, eventually, run
 from tests.service.grpc.channels import connect, refused
 from tests.service.rest.raw import Connection, request
 
@@ -194,8 +194,8 @@ def test_closed_health_and_open_metrics() -> None:
         assert server.client.get("/readyz").status_code == 401
         assert server.client.get("/metrics").status_code == 200
         port = str(server.port)
-        assert run("-m", "service.process.probe", SENTIMENT_PORT=port).returncode == 1
-        assert run("-m", "service.process.probe", SENTIMENT_PORT=port, SENTIMENT_API_KEYS=FIRST).returncode == 0
+        assert run(*PROBE, SENTIMENT_PORT=port).returncode == 1
+        assert run(*PROBE, SENTIMENT_PORT=port, SENTIMENT_API_KEYS=FIRST).returncode == 0
         with connect(server) as opened:
             channel: Any = opened
             refusal = refused(partial(channel.unary_unary("/grpc.health.v1.Health/Check"), b""))
