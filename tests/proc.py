@@ -50,6 +50,12 @@ def sockets(pid: int) -> set[str]:
     return found
 
 
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that the threads of a process have used."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(each.read_text().split()[0]) for each in threads) / 1e9
+
+
 def anonymous_megabytes(processes: Iterable[int]) -> float:
     """Return the memory of processes that is not backed by files. A process that has ended has none."""
     total = 0.0

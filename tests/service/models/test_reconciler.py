@@ -25,7 +25,7 @@ from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
-from tests.proc import children, connections, kill_children
+from tests.proc import children, connections, kill_children, processor_seconds
 from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess, eventually, patch, pause
 from tests.service.artifacts import GOLDEN, endless_graph, probabilities, publish_strength, publish_table
 from tests.service.callers import Callers
@@ -624,7 +624,7 @@ def test_loading(repository: Path) -> None:
 def test_unloading(server: ServerProcess) -> None:
     """While a request for an unloaded model runs in any worker, every worker reports that it is unloading."""
     first, second = children(server.process.pid)
-    texts = ["praise " * 500] * 1024
+    texts = ["a " * 3900] * 1024  # as much work as a body can hold
     with (
         client_of(server, first) as looking,
         client_of(server, first) as unloading,
@@ -655,9 +655,10 @@ def test_unloading(server: ServerProcess) -> None:
 
         def caught() -> bool:
             """Whether a worker was stopped during a request. Each attempt sends one more request."""
+            before = processor_seconds(second)
             answer = pool.submit(asking.post, "/v1/predict_batch", json={"texts": texts})
             answers.append(answer)
-            eventually(lambda: runs(metrics()) or answer.done())
+            eventually(lambda: processor_seconds(second) > before + 0.04 or answer.done())
             pause(second)
             if runs(new_metrics()):
                 return True
