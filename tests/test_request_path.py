@@ -13,7 +13,7 @@ import pytest
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
-from tests.processes import PROJECT, ServerProcess
+from tests.processes import PATIENCE, PROJECT, ServerProcess
 from tests.service.grpc.channels import connect
 
 #: Starts the service with a profiler that appends the name of each of these folders' functions to a file.
@@ -73,7 +73,8 @@ def test_rest(calls: tuple[ServerProcess, Path], page: str, text: str, start: st
     """A request on a new connection passes the functions that the page names for its size."""
     server, names = calls
     before = names.stat().st_size
-    assert httpx.post(f"{server.url}/v1/predict", json={"text": text}, trust_env=False).status_code == 200
+    answer = httpx.post(f"{server.url}/v1/predict", json={"text": text}, trust_env=False, timeout=PATIENCE)
+    assert answer.status_code == 200
     check(page, start, end, names.read_bytes()[before:].decode())
 
 

@@ -128,6 +128,9 @@ class Generator:
         for transport in (self._http, self._rpc):
             if transport is not None:
                 await transport.close()
+        if self._load.open and not self._interrupted:
+            # What could not be sent in time is at least this late.
+            self._lag.extend(ended - due for due in self._moments[self._next :] if due >= start)
         return self._found(self._counted(ended - start), usage.share)
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from tests.processes import PROJECT, ServerProcess
 
 FOLDER = PROJECT / "service" / "page"
 FILES = sorted(path for path in FOLDER.iterdir() if path.is_file())
-SERVED = [*FILES, *sorted(path for path in (FOLDER / "runtime").glob("*.*") if path.suffix != ".md")]
+SERVED = [*FILES, *sorted(path for path in (FOLDER / "runtime").glob("*.*") if path.suffix not in (".md", ".json"))]
 KEY = "a-key-of-some-length"
 
 
