@@ -10,7 +10,7 @@ import pytest
 
 from sentiment_conv1d.server.process.processors import processors
 from tests.proc import children
-from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, eventually, run
+from tests.processes import MODEL_REPOSITORY, ServerProcess, eventually, patch, run
 from tests.service.artifacts import publish_table, shipped_copy
 
 #: Read by every Python at its start: ONNX Runtime says that it contains CUDA.
@@ -43,12 +43,11 @@ def pretend(folder: Path, gpus: int, error: int = 0) -> dict[str, str]:
     """Return the environment of a process that finds CUDA and so many GPUs. Skips the test without a C compiler."""
     if (compiler := shutil.which("cc")) is None:
         pytest.skip("there is no C compiler")
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(BUILD)
+    path = patch(folder, BUILD)
     source = folder / "driver.c"
     source.write_text(DRIVER.format(error=error, gpus=gpus))
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(folder / "libcuda.so.1"), str(source)], check=True)
-    return {"PYTHONPATH": f"{folder}:{PROJECT}", "LD_LIBRARY_PATH": str(folder)}
+    return {"PYTHONPATH": path, "LD_LIBRARY_PATH": str(folder)}
 
 
 @pytest.mark.parametrize(
