@@ -149,11 +149,10 @@ class Counted:
             current.set(context)
             try:
                 read = answer(parse(content), _remaining(call))
-                running = dataplane.start(read, end) if isinstance(read, Work) else None
-                if running is None:
+                if not isinstance(read, Work) or not dataplane.start(read, end):
                     return False
                 metrics.began("grpc")
-                call.lost_before_reply = running.cancel
+                call.lost_before_reply = read.cancel
             except Exception as error:
                 metrics.began("grpc")
                 end(error)

@@ -90,8 +90,8 @@ class FastPath:
             if request.size > INLINE_CHARACTERS:
                 return self._serve(match, request, context, started)
             work = self._read(match, request, context, request.take_body())
-            if isinstance(work, Work) and (running := self._dataplane.start(work, end)) is not None:
-                request.disconnected = running.cancel
+            if isinstance(work, Work) and self._dataplane.start(work, end):
+                request.disconnected = work.cancel
                 return None
         except Exception as error:
             end(error)

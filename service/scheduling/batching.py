@@ -21,8 +21,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from time import perf_counter_ns
@@ -39,19 +38,40 @@ Encode = Callable[[Sequence[Any]], list[Encoding]]
 
 
 @dataclass(slots=True, eq=False)
-class Job:
-    """Rows of one request that run in the same batch.
-
-    `deliver` gets the result, or the error, on the event loop, unless the job is `canceled`.
-    """
+class Job(ABC):
+    """Rows of one request that run in the same batch."""
 
     rows: Sequence[Any]
     encode: Encode
     size: int  # characters or ids
     seconds: float  # the longest time to wait
-    deliver: Callable[[Done | BaseException], None]
-    canceled: Callable[[], bool]
-    arrived: int = field(default_factory=perf_counter_ns)
+    arrived: int  # a time of `perf_counter_ns`
+
+    @abstractmethod
+    def is_canceled(self) -> bool:
+        """Return whether nothing waits for the result any more."""
+
+    @abstractmethod
+    def deliver(self, result: Done | BaseException) -> None:
+        """Take the result, or the error, on the event loop. Not called if the job is canceled."""
+
+
+@dataclass(slots=True, eq=False)
+class _Submitted(Job):
+    """A job whose result a future gets."""
+
+    future: asyncio.Future[Done]
+
+    def is_canceled(self) -> bool:
+        return self.future.done()
+
+    def deliver(self, result: Done | BaseException) -> None:
+        if isinstance(result, CancelledError):
+            self.future.cancel()
+        elif isinstance(result, BaseException):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
 
 
 class Done(NamedTuple):
@@ -115,7 +135,7 @@ class Batcher(ABC):
     def submit(self, rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf) -> asyncio.Future[Done]:
         """Queue a job, and return a future with its result. Canceling the future cancels the job."""
         future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
-        self.add(Job(rows, encode, size, seconds, partial(_resolve, future), future.done))
+        self.add(_Submitted(rows, encode, size, seconds, perf_counter_ns(), future))
         return future
 
     @abstractmethod
@@ -129,7 +149,7 @@ class Batcher(ABC):
         now = perf_counter_ns()
         while self._waiting:
             job = self._waiting[0]
-            if job.canceled():
+            if job.is_canceled():
                 pass
             elif (now - job.arrived) * 1e-9 > job.seconds:
                 job.deliver(DeadlineExceeded(f"no answer within {job.seconds:g} s"))
@@ -149,7 +169,7 @@ class Batcher(ABC):
         start = 0
         for job in jobs:
             end = start + len(job.rows)
-            if not job.canceled():
+            if not job.is_canceled():
                 stages = Stages(batch.started - job.arrived, batch.tokenize, batch.infer)
                 job.deliver(Done(batch.predictions[start:end], stages))
             start = end
@@ -226,7 +246,7 @@ class ThreadBatcher(Batcher):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and self._waiting[0].canceled():
+        while self._waiting and self._waiting[0].is_canceled():
             self._waiting.popleft()
         if self._running >= self._most_running or not self._waiting:
             return
@@ -246,7 +266,7 @@ class ThreadBatcher(Batcher):
 
     def _run_wanted(self, jobs: list[Job]) -> Batch:
         """Run the jobs that are not canceled. Called on the thread."""
-        jobs[:] = [job for job in jobs if not job.canceled()]
+        jobs[:] = [job for job in jobs if not job.is_canceled()]
         # Linux lets a thread compute for milliseconds before another one that has woken up runs. This thread yields to
         # the event loops of this worker and the other workers as often as possible.
         work = steps(self._classifier, jobs)
@@ -321,14 +341,5 @@ def _encode(jobs: Sequence[Job]) -> list[Encoding]:
 def fail(jobs: Sequence[Job], error: BaseException) -> None:
     """Deliver an error to every client that still waits."""
     for job in jobs:
-        if not job.canceled():
+        if not job.is_canceled():
             job.deliver(error)
-
-
-def _resolve(future: asyncio.Future[Done], result: Done | BaseException) -> None:
-    if isinstance(result, CancelledError):
-        future.cancel()
-    elif isinstance(result, BaseException):
-        future.set_exception(result)
-    else:
-        future.set_result(result)

@@ -24,11 +24,11 @@ from sentiment_conv1d.server.errors import DeadlineExceeded, RequestError, TooLa
 from sentiment_conv1d.service.errors import Invalid, explaining
 from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.scheduling.admission import Admission, weigh
-from sentiment_conv1d.service.scheduling.batching import Batcher, Done, Encode, Job, LoopBatcher, Pulse, ThreadBatcher
+from sentiment_conv1d.service.scheduling.batching import Batcher, Done, Encode, LoopBatcher, Pulse, ThreadBatcher
 from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.shadow import ShadowJob, ShadowQueue
-from sentiment_conv1d.service.scheduling.work import Started, Work
+from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from sentiment_conv1d.service.telemetry.request_log import RequestLog
@@ -159,27 +159,26 @@ class DataPlane:
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
         return self._read(classifier, rows, measure, classifier.encode_ids, answer, time_limit)
 
-    def start(self, work: Work[Result], deliver: Callable[[Result | BaseException], None]) -> Started[Result] | None:
+    def start(self, work: Work[Result], deliver: Callable[[Result | BaseException], None]) -> bool:
         """Run work in the next turn of the event loop, together with the work that starts in this turn.
 
-        `deliver` gets the answer, or why there is none. Returns None if the work is too large for one turn, or runs on
+        `deliver` gets the answer, or why there is none. Returns False if the work is too large for one turn, or runs on
         the thread: then `run` it. Raises `Overloaded`.
         """
         batcher = self._batchers_of(work.classifier).small
         if batcher is None or not _is_small(work):
-            return None
+            return False
         statistics = work.classifier.statistics
         try:
             self._admission.enter(len(work.rows), large=False)
         except RequestError:
-            statistics.failed(perf_counter_ns() - work.began)
+            statistics.failed(perf_counter_ns() - work.arrived)
             raise
         self._in_flight.started += 1
         statistics.began()
-        started = Started(work, deliver, self._finish)
-        seconds = self._seconds(work.time_limit)
-        batcher.add(Job(work.rows, work.encode, work.size, seconds, started.end, started.is_canceled))
-        return started
+        work.started(self._finish, deliver)
+        batcher.add(work)
+        return True
 
     async def run(self, work: Work[Result]) -> Result:
         """Run work and return its answer. Raises `Overloaded`, `DeadlineExceeded`, and the errors of the answer."""
@@ -188,7 +187,7 @@ class DataPlane:
         try:
             done = await self._run(work)
         except RequestError:
-            statistics.failed(perf_counter_ns() - work.began)
+            statistics.failed(perf_counter_ns() - work.arrived)
             raise
         finally:
             statistics.ended()
@@ -246,7 +245,7 @@ class DataPlane:
                 async with self._explaining:
                     await asyncio.sleep(0)
                     return prediction, work()
-            async with self._place(weigh(1, len(text)), time_limit):
+            async with self._place(weigh(1, len(text)), reading.seconds):
                 return prediction, await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def arrange(self, classifiers: Iterable[ServedClassifier]) -> None:
@@ -299,7 +298,7 @@ class DataPlane:
         except RequestError:
             classifier.statistics.failed(perf_counter_ns() - began)
             raise
-        return Work(classifier, rows, encode, size, answer, time_limit, began, context, shadow)
+        return Work(rows, encode, size, self._seconds(time_limit), began, classifier, answer, context, shadow)
 
     async def _run(self, work: Work[Any]) -> Done:
         small, medium, large = self._batchers_of(work.classifier)
@@ -320,14 +319,14 @@ class DataPlane:
             except Exception as error:
                 return error
         if isinstance(result, RequestError):
-            statistics.failed(perf_counter_ns() - work.began)
+            statistics.failed(perf_counter_ns() - work.arrived)
         return result
 
     def _complete(self, work: Work[Result], done: Done) -> Result:
         """Count the predictions, log them, pass them to the shadow version, and return the answer."""
         ended = perf_counter_ns()
         classifier, context, predictions = work.classifier, work.context, done.predictions
-        classifier.statistics.count_soon((predictions, ended - work.began, done.stages))
+        classifier.statistics.count_soon((predictions, ended - work.arrived, done.stages))
         if context is not None:
             context.predicted = ended
             context.stages = done.stages
@@ -353,7 +352,7 @@ class DataPlane:
     async def _in_turn(self, batcher: LoopBatcher, work: Work[Any]) -> Done:
         self._admission.enter(len(work.rows), large=False)
         try:
-            return await batcher.submit(work.rows, work.encode, work.size, self._seconds(work.time_limit))
+            return await batcher.submit(work.rows, work.encode, work.size, work.seconds)
         finally:
             self._admission.leave(len(work.rows), large=False)
 
@@ -361,7 +360,7 @@ class DataPlane:
         rows, size = work.rows, work.size
         predictions: list[Prediction] = []
         times = []
-        async with self._place(weigh(len(rows), size), work.time_limit):
+        async with self._place(weigh(len(rows), size), work.seconds):
             for start in range(0, len(rows), batcher.max_rows):
                 piece = await batcher.submit(rows[start : start + batcher.max_rows], work.encode, size)
                 predictions += piece.predictions
@@ -369,9 +368,8 @@ class DataPlane:
         return Done(predictions, Stages(*map(sum, zip(*times, strict=True))))
 
     @asynccontextmanager
-    async def _place(self, texts: int, time_limit: float | None) -> AsyncIterator[None]:
+    async def _place(self, texts: int, seconds: float) -> AsyncIterator[None]:
         """Count a large request in admission control as so many texts, and enforce its time limit."""
-        seconds = self._seconds(time_limit)
         self._admission.enter(texts, large=True)
         try:
             async with asyncio.timeout(seconds):

@@ -27,7 +27,7 @@ from sentiment_conv1d.service.scheduling.dataplane import (
 )
 from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
-from sentiment_conv1d.service.scheduling.work import Started
+from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from sentiment_conv1d.service.telemetry.statistics import Statistics
@@ -181,13 +181,15 @@ def test_requests_of_one_moment_run_together(build: Build, classifier: ServedCla
     assert (statistics["texts"], statistics.successes, statistics["runs"]) == (8, 8, 1)
 
 
-def start(dataplane: OneModel, texts: list[str], delivered: list[Any]) -> Started[list[str]] | None:
-    """Start work that answers with labels."""
+def start(dataplane: OneModel, texts: list[str], delivered: list[Any]) -> Work[list[str]]:
+    """Start work that answers with labels, and return it."""
 
     def labels(predictions: list[Prediction]) -> list[str]:
         return [prediction.label for prediction in predictions]
 
-    return dataplane.start(dataplane.read_texts(dataplane.model, texts, labels), delivered.append)
+    work = dataplane.read_texts(dataplane.model, texts, labels)
+    assert dataplane.start(work, delivered.append)
+    return work
 
 
 def test_work_without_tasks(build: Build) -> None:
@@ -197,7 +199,7 @@ def test_work_without_tasks(build: Build) -> None:
         dataplane = build()
         delivered: list[Any] = []
         for texts in (["A great film."], ["Dull and awful.", "A wonderful film."]):
-            assert start(dataplane, texts, delivered) is not None
+            start(dataplane, texts, delivered)
         assert len(asyncio.all_tasks()) == 1
         assert (len(dataplane.in_flight), delivered) == (2, [])
         await asyncio.sleep(0)
@@ -217,11 +219,10 @@ def test_canceled_work(build: Build) -> None:
         dataplane = build(requests=1)
         delivered: list[Any] = []
         work = start(dataplane, ["A great film."], delivered)
-        assert work is not None
         with pytest.raises(Overloaded):
             start(dataplane, ["one too many"], delivered)
         work.cancel()
-        assert start(dataplane, ["Dull and awful."], delivered) is not None
+        start(dataplane, ["Dull and awful."], delivered)
         await asyncio.sleep(0)
         [gone, answer] = delivered
         assert isinstance(gone, ClientDisconnected)
@@ -241,7 +242,7 @@ def test_small_requests_leave(build: Build) -> None:
         dataplane = build(pending_texts=1)
         delivered: list[Any] = []
         for number in range(2):
-            assert start(dataplane, ["a text"], delivered) is not None
+            start(dataplane, ["a text"], delivered)
             dataplane.expect_large()
             await asyncio.sleep(0)
             assert len(delivered) == number + 1
@@ -258,9 +259,9 @@ def test_work_that_needs_a_task(build: Build) -> None:
 
     async def story() -> None:
         delivered: list[Any] = []
-        assert start(build(), [MEDIUM], delivered) is None
-        assert start(build(), ["a text"] * (PIECE_ROWS + 1), delivered) is None
-        assert start(build(batching=ON_THREAD), ["a text"], delivered) is None
+        many = ["a text"] * (PIECE_ROWS + 1)
+        for dataplane, texts in ((build(), [MEDIUM]), (build(), many), (build(batching=ON_THREAD), ["a text"])):
+            assert not dataplane.start(dataplane.read_texts(dataplane.model, texts, list), delivered.append)
         assert delivered == []
 
     asyncio.run(story())
@@ -274,7 +275,7 @@ def test_late_work(build: Build) -> None:
         dataplane = build()
         delivered: list[Any] = []
         work = dataplane.read_texts(dataplane.model, ["a text"], list, 0.0)
-        assert dataplane.start(work, delivered.append) is not None
+        assert dataplane.start(work, delivered.append)
         await asyncio.sleep(0)
         [late] = delivered
         assert isinstance(late, DeadlineExceeded)
@@ -295,7 +296,7 @@ def test_answers_that_fail(build: Build) -> None:
         dataplane = build()
         delivered: list[Any] = []
         work = dataplane.read_texts(dataplane.model, ["a text"], fail)
-        assert dataplane.start(work, delivered.append) is not None
+        assert dataplane.start(work, delivered.append)
         start(dataplane, ["A great film."], delivered)
         await asyncio.sleep(0)
         assert isinstance(delivered[0], Invalid)
