@@ -86,13 +86,15 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
     def read(self, until: float) -> bool:
         """Answer and parse until `until`, a time of `perf_counter`. Returns whether there is more to do."""
         self._in_turn = True
-        while (self._received or self._pending) and not self.transport.is_closing():
+        while not self.transport.is_closing():
             if self._pending:
                 self._go_on()
             data, self._received = self._received[:_SLICE_BYTES], self._received[_SLICE_BYTES:]
             if data:
                 self._parse(data)
-            if (self._received or self._pending) and perf_counter() >= until:
+            if not self._received and not self._pending:
+                break
+            if perf_counter() >= until:
                 self._in_turn = False
                 return True
         self._in_turn = False

@@ -67,7 +67,7 @@ class Turns:
         if now >= self._until:
             self._waiting[queue].append(reader)
             return False
-        return not self._give(queue, reader)
+        return not self._give(queue, reader, now)
 
     def spend(self, seconds: float = _TASK_SECONDS) -> None:
         """Shorten this turn by the time that work which was started in it takes after it."""
@@ -87,17 +87,17 @@ class Turns:
         while True:  # at least once, so that every connection makes progress, however long the others take
             for queue, readers in enumerate(first):
                 if readers:
-                    self._give(queue, readers.popleft())
+                    self._give(queue, readers.popleft(), perf_counter())
             if perf_counter() >= self._until or not any(first):
                 break
         if later:
-            self._give(_LATER, later.popleft())
-        while later and perf_counter() < self._until:
-            self._give(_LATER, later.popleft())
+            self._give(_LATER, later.popleft(), perf_counter())
+        while later and (now := perf_counter()) < self._until:
+            self._give(_LATER, later.popleft(), now)
 
-    def _give(self, queue: int, reader: Reader) -> bool:
-        """Give a connection one share. Returns whether it has more to read."""
-        more = reader.read(min(self._until, perf_counter() + _SHARES[queue]))
+    def _give(self, queue: int, reader: Reader, now: float) -> bool:
+        """Give a connection one share, from `now` on. Returns whether it has more to read."""
+        more = reader.read(min(self._until, now + _SHARES[queue]))
         if more:
             self._waiting[_LATER].append(reader)
         return more
