@@ -19,7 +19,7 @@ class Histogram:
         #: The slots that count the numbers up to each bound and above the one before; the last counts all others.
         self.cells = slice(first, self.sum_slot)
 
-    def observe(self, row: Row, value: float) -> None:
-        """Add a number in the row of a worker."""
-        row[self._first + bisect_left(self.bounds, value)] += 1
-        row[self.sum_slot] += value
+    def observe(self, row: Row, value: float, times: int = 1) -> None:
+        """Add a number, `times` times, in the row of a worker."""
+        row[self._first + bisect_left(self.bounds, value)] += times
+        row[self.sum_slot] += value * times

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from time import time
 from typing import NamedTuple, TypeAlias
@@ -192,6 +193,7 @@ class Statistics:
         """Count answered requests."""
         row, slots, scores = self._counters.row, self._slots, self._scores
         texts = tokens = unknown_tokens = truncated = whole = 0
+        ran: defaultdict[tuple[int, int], int] = defaultdict(int)
         for predictions, nanoseconds, (queue, tokenize, infer) in requests:
             for prediction in predictions:
                 tokens += prediction.tokens
@@ -202,8 +204,10 @@ class Statistics:
             texts += len(predictions)
             whole += nanoseconds
             self._queue.observe(row, queue)
-            self._tokenize.observe(row, tokenize)
-            self._infer.observe(row, infer)
+            ran[tokenize, infer] += 1
+        for (tokenize, infer), times in ran.items():  # the requests of a batch have the same
+            self._tokenize.observe(row, tokenize, times)
+            self._infer.observe(row, infer, times)
         row[slots["texts"]] += texts
         row[slots["tokens"]] += tokens
         row[slots["unknown_tokens"]] += unknown_tokens

@@ -56,5 +56,6 @@ def test_histogram() -> None:
     counters = Counters(1, layout.end)
     for number in (0.5, 1, 1.5, 3, 10):
         histogram.observe(counters.row, number)
-    assert counters.table.sum(axis=0)[histogram.cells].tolist() == [2, 1, 1, 1]
-    assert counters.table.sum(axis=0)[histogram.sum_slot] == 16
+    histogram.observe(counters.row, 3, times=2)
+    assert counters.table.sum(axis=0)[histogram.cells].tolist() == [2, 1, 3, 1]
+    assert counters.table.sum(axis=0)[histogram.sum_slot] == 22
