@@ -5,12 +5,12 @@
 #   docker build --tag sentiment-conv1d:cuda --target cuda .
 ARG PYTHON_IMAGE=python:3.13-slim
 
-# The native operator is optional: without Debian's mirrors, the image runs ONNX Runtime's own operators.
-FROM ${PYTHON_IMAGE} AS operator
-COPY inference/operator /operator
+# The native code is optional: without Debian's mirrors, the image runs ONNX Runtime's own operators and Python.
+FROM ${PYTHON_IMAGE} AS native
+COPY native /native
 # hadolint ignore=DL3008
 RUN { apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*; } || true \
- && python3 /operator/compilation.py
+ && python3 /native/compilation.py
 
 FROM ${PYTHON_IMAGE} AS code
 WORKDIR /srv/sentiment
@@ -19,7 +19,7 @@ COPY protos protos
 COPY server server
 COPY service service
 COPY inference inference
-COPY --from=operator /operator inference/operator
+COPY --from=native /native native
 COPY scoring scoring
 COPY drift drift
 COPY sharing sharing
@@ -28,7 +28,7 @@ COPY model_repository model_repository
 COPY pyproject.toml ./
 # The service cannot write bytecode, and compiling at every start would take a second. Python does not compare the
 # bytecode with its source, which does not change in an image.
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash model protos inference server service scoring drift sharing sentiment_conv1d
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash model native protos inference server service scoring drift sharing sentiment_conv1d
 
 FROM ${PYTHON_IMAGE} AS environment
 RUN python3 -m venv /opt/venv

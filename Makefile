@@ -18,13 +18,13 @@ BASELINE_PROGRAM := benchmarks/baselines/cpp/server
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
 	train-accurate train-reviews export model-image page-runtime requirements check-arm64 audit sbom dist upload chart stubs build/package clean
 
-# The native operator, which is optional: without a compiler, this prints a line and does nothing.
-OPERATOR := inference/operator/folded_convolution.so
+# The native code, which is optional: without a compiler, this prints a line and does nothing.
+NATIVE := native/library.so
 
-$(OPERATOR): $(wildcard $(dir $(OPERATOR))*.cpp $(dir $(OPERATOR))*.h $(dir $(OPERATOR))compilation.py) | $(VENV)/bin/python
+$(NATIVE): $(wildcard $(dir $(NATIVE))*.cpp $(dir $(NATIVE))*.h $(dir $(NATIVE))compilation.py) | $(VENV)/bin/python
 	@$(BIN)/python $(dir $@)compilation.py
 
-serve: $(VENV)/.runtime $(OPERATOR)  ## start the service with the shipped models
+serve: $(VENV)/.runtime $(NATIVE)  ## start the service with the shipped models
 	@exec $(BIN)/python -m service serve $(ARGS)
 
 # Most tests wait for servers, so three processes keep two cores busy. The attack tests fill the machine, so they run
@@ -35,7 +35,7 @@ PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # Python 3.11 has no sys.monitoring, and its tracer would add a quarter to the processor time of the tests.
 COVERAGE = $(shell $(BIN)/python -c 'import sys; print("--cov" if hasattr(sys, "monitoring") else "")')
 
-test: lint $(OPERATOR) debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and, from Python 3.12 on, measure their coverage
+test: lint $(NATIVE) debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and, from Python 3.12 on, measure their coverage
 	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/remote-test/.installed || echo 'Tests that need moto_server are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/kserve/.installed || echo 'Tests that need kserve-storage are skipped.'
@@ -70,13 +70,13 @@ page-runtime: $(NODE_MODULES)  ## copy the page's ONNX Runtime from the npm pack
 	gzip -9nc $(WEB_RUNTIME)/ort-wasm-simd-threaded.wasm >$(PAGE_RUNTIME)/ort-wasm-simd-threaded.wasm.gz
 	cd $(PAGE_RUNTIME) && sha256sum ort*.mjs ort*.gz >SHA256SUMS
 
-loadtest: $(VENV)/.loadtest $(OPERATOR)  ## test the service under load: make loadtest ARGS="--url http://host:8000"
+loadtest: $(VENV)/.loadtest $(NATIVE)  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
 
-benchmarks: $(VENV)/.dev $(OPERATOR) $(BASELINE_MODULES) $(BASELINE_PROGRAM)  ## run all benchmarks and print their tables (half an hour): make benchmarks ARGS=serving
+benchmarks: $(VENV)/.dev $(NATIVE) $(BASELINE_MODULES) $(BASELINE_PROGRAM)  ## run all benchmarks and print their tables (half an hour): make benchmarks ARGS=serving
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-compare: $(VENV)/.dev $(OPERATOR) $(BASELINE_MODULES) $(BASELINE_PROGRAM)  ## install other model servers separately and measure them: make compare ARGS="--rounds 1"
+compare: $(VENV)/.dev $(NATIVE) $(BASELINE_MODULES) $(BASELINE_PROGRAM)  ## install other model servers separately and measure them: make compare ARGS="--rounds 1"
 	$(BIN)/python -m benchmarks.other_servers --install
 	$(BIN)/python -m benchmarks.other_servers $(ARGS)
 
@@ -302,7 +302,7 @@ stubs: $(VENV)/.dev $(LAYOUT)  ## generate code from the .proto files
 	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --descriptor_set_out=protos/external.binpb $(EXTERNAL)
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) $(BASELINE_MODULES) $(BASELINE_PROGRAM) $(OPERATOR) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) $(BASELINE_MODULES) $(BASELINE_PROGRAM) $(NATIVE) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		$(MESSAGE_TYPES) $(LAYOUT)
 
 $(VENV)/bin/python:

@@ -1,4 +1,4 @@
-"""Lets a build fail if a folder of the package is missing, and compiles the native operator if there is a compiler."""
+"""Lets a build fail if a folder of the package is missing, and compiles the native code if there is a compiler."""
 
 import runpy
 import shutil
@@ -9,11 +9,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_OPERATOR = "inference/operator"
+_NATIVE = "native"
 
 
 class Build(BuildHookInterface[Any]):
-    """Checks the folders that pyproject.toml includes, which Hatchling would leave out, and adds the operator."""
+    """Checks the folders that pyproject.toml includes, which Hatchling would leave out, and adds the library."""
 
     _temporary: Path | None = None
 
@@ -24,14 +24,14 @@ class Build(BuildHookInterface[Any]):
                 raise FileNotFoundError(f"{folder}: missing or empty, so the build would be incomplete")
         if self.target_name != "wheel":
             return
-        compilation = runpy.run_path(f"{_OPERATOR}/compilation.py")
-        name = compilation["SOURCE"].with_suffix(".so").name
-        folder = Path(_OPERATOR if version == "editable" else tempfile.mkdtemp())
-        if problem := compilation["compile_operator"](folder / name):
-            self.app.display_warning(f"The native operator is left out: {problem}")
+        compilation = runpy.run_path(f"{_NATIVE}/compilation.py")
+        name = compilation["NAME"]
+        folder = Path(_NATIVE if version == "editable" else tempfile.mkdtemp())
+        if problem := compilation["compile_library"](folder / name):
+            self.app.display_warning(f"The native code is left out: {problem}")
         elif version != "editable":
             self._temporary = folder
-            build_data["force_include"][str(folder / name)] = f"sentiment_conv1d/{_OPERATOR}/{name}"
+            build_data["force_include"][str(folder / name)] = f"sentiment_conv1d/{_NATIVE}/{name}"
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 

@@ -36,7 +36,7 @@ SECTIONS = {
     "costs": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "caches": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "floors": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
-    "native_operator": Section(("decisions/native-operator.md",), ("--rounds", "1", "--count", "4")),
+    "native_code": Section(("decisions/native-code.md",), ("--rounds", "1", "--count", "4")),
     "batch_sizes": Section((), ("--rounds", "1", "--max-rows", "2")),
     "scoring": Section(("scaling.md",), ("--rounds", "1", "--count", "600")),
     "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from sentiment_conv1d.inference.engine import NATIVE, Engine, GraphError
 from sentiment_conv1d.inference.explaining.explainer import Explainer
 from sentiment_conv1d.inference.length_buckets import CPU_BUCKETS, NATIVE_BUCKETS, cuda_buckets
-from sentiment_conv1d.inference.operator.rewriting import LIBRARY
 from sentiment_conv1d.inference.options import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.inference.prediction import Decider, Prediction, PredictionColumns
 from sentiment_conv1d.inference.provider import CPU, choose
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.model.manifest import GRAPH_FILE
 from sentiment_conv1d.model.tokenizer import Encoding
+from sentiment_conv1d.native import LIBRARY
 
 #: The tolerance of the golden answer: processors differ in the order of additions.
 GOLDEN_TOLERANCE = 1e-4

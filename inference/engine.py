@@ -16,11 +16,12 @@ import onnxruntime
 
 from sentiment_conv1d.inference.errors import ProviderError
 from sentiment_conv1d.inference.graph_file import GraphFileError, parse_self_contained
-from sentiment_conv1d.inference.operator.rewriting import LIBRARY, rewrite
 from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.inference.provider import CPU, CUDA, missing_gpu
+from sentiment_conv1d.inference.rewriting import rewrite
 from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
 from sentiment_conv1d.model.input_shape import InputShape, Rows
+from sentiment_conv1d.native import LIBRARY
 
 logger = logging.getLogger(__name__)
 

@@ -49,7 +49,19 @@ RUNNERS = {Path("service/process/server.py"), Path("service/process/standalone.p
 
 #: The package of the distribution. Its subpackages are the project's folders.
 DISTRIBUTION = "sentiment_conv1d"
-FOLDERS = ("protos", "model", "inference", "export", "server", "service", "scoring", "drift", "sharing", "cluster")
+FOLDERS = (
+    "native",
+    "protos",
+    "model",
+    "inference",
+    "export",
+    "server",
+    "service",
+    "scoring",
+    "drift",
+    "sharing",
+    "cluster",
+)
 
 
 def files_in(*folders: str) -> list[Path]:
@@ -104,10 +116,11 @@ def is_core(path: Path) -> bool:
 
 #: The folders that a folder imports besides itself.
 IMPORTED: dict[str, set[str]] = {
+    "native": set(),
     "protos": set(),
     "server": set(),
-    "model": set(),
-    "inference": {"model"},
+    "model": {"native"},
+    "inference": {"model", "native"},
     "export": {"model"},
     "sharing": {"model"},
 }

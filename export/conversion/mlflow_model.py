@@ -16,7 +16,7 @@ from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.errors import SentimentError
 
 #: The subpackages that the Python interface imports, and the packages that it needs.
-_FOLDERS = ("inference", "model", "protos", "scoring", "server", "service", "sharing")
+_FOLDERS = ("inference", "model", "native", "protos", "scoring", "server", "service", "sharing")
 _REQUIREMENTS = ("numpy", "onnxruntime", "orjson", "pandas", "pydantic", "tqdm")
 
 

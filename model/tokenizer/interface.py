@@ -53,9 +53,9 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> Encoding:
         """Encode a text as at most `max_tokens` ids. Never fails; an empty text has at least one id."""
 
-    @abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
         """Encode several texts."""
+        return list(map(self.encode, texts))
 
     @abstractmethod
     def spans(self, text: str) -> list[tuple[int, int]]:

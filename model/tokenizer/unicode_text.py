@@ -141,9 +141,6 @@ class UnicodeTokenizer(Tokenizer):
         ids = [self.start_id, *(self._ids.get(piece, self.unknown_id) for piece in pieces)]
         return Encoding(np.array(ids[-self.max_tokens :], np.int32), len(ids), ids.count(self.unknown_id))
 
-    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
-        return list(map(self.encode, texts))
-
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return the place of each word or n-gram in the text. The start id, which comes first, has none."""
         spans = []

@@ -1,157 +1,109 @@
-"""Look up the ids of words, one word after the other or all words of a text at once.
+"""Look up the ids of words, in the native library or, without it, in a dictionary.
 
-Python creates and hashes an object for every word, which takes about 90 ns per word. NumPy looks up all words of a text
-in about 25 calls, which takes a fifth of the time for a text of a few hundred words. So short texts use a dictionary,
-and longer ones use arrays with a perfect hash of the known words (R. Pagh, "Hash and Displace", WADS 1999). A
-multiplication maps a word to a bucket and to a slot, and each bucket displaces its words so that no two known words
-share a slot. A comparison then shows whether the word is the known one.
+A dictionary needs an object for every word, so it takes about five times as long.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping
+import ctypes
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cache
 from itertools import repeat
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-#: The largest number of bytes of a word with a slot: two integers.
-_KEY_BYTES = 16
-_KEY = np.dtype((np.void, _KEY_BYTES))
+from sentiment_conv1d.native import LIBRARY
 
-#: The smallest and largest text, in bytes, for which arrays are faster than the dictionary. Larger arrays do not fit
-#: into the caches of a core.
-_LEAST_BYTES, MOST_BYTES = 768, 32_768
-
-#: The bytes after the last word: the space that ends it, and the rest of a key that starts there.
-_TAIL = b" " + bytes(_KEY_BYTES)
-
-#: The largest number of displacements that are tried for a bucket. A third of the slots is used, so a few suffice.
-_TRIES = 1000
-
-# Arrays, because NumPy compares with them faster than with Python numbers.
-_SPACE = np.array(b" "[0], np.uint8)
-# The key of ids without a word. No word has it, because a word's key has only zeros after the first zero byte.
-_NO_WORD = np.frombuffer(b"\1".rjust(_KEY_BYTES, b"\0"), np.uint64)
-_BOTH = np.array([True, True]).view(np.uint16)  # both halves of a key are equal
+#: Words of a text for whose ids memory is kept. Few texts have more.
+_KEPT_WORDS = 16_384
 
 
-class Vocabulary:
-    """Known words and their ids. `unknown` is the id of all other words.
+class Vocabulary(ABC):
+    """Known words and their ids. Make it with `of`.
 
     Words are UTF-8 and contain neither a zero byte nor white space at which `bytes.split` splits.
     """
 
-    def __init__(self, ids: Mapping[bytes, int], unknown: int) -> None:
+    @staticmethod
+    def of(ids: Mapping[bytes, int], unknown: int | None, library: Path = LIBRARY) -> Vocabulary:
+        """Make a vocabulary. `unknown` is the id of all other words, and of none of these; None leaves them out."""
+        loaded = _load(library)
+        return _Dictionary(ids, unknown) if loaded is None else _HashTable(ids, unknown, loaded)
+
+    @abstractmethod
+    def look_up(self, text: bytes) -> tuple[npt.NDArray[np.int32], int]:
+        """Return the ids of the words of a text, int32 [words], and the number of unknown words.
+
+        The text starts with a space, and spaces separate its words.
+        """
+
+
+class _Dictionary(Vocabulary):
+    def __init__(self, ids: Mapping[bytes, int], unknown: int | None) -> None:
         self._ids = dict(ids)
-        self._unknown = unknown
-        self._hash = _PerfectHash(self._ids, unknown)
+        self._unknown = -1 if unknown is None else unknown
 
-    def look_up(self, text: bytes) -> npt.NDArray[np.int32]:
-        """Look up the words of a text, which starts with a space and separates words by spaces: int32 [words]."""
-        if _LEAST_BYTES <= len(text) <= MOST_BYTES:
-            return self._hash.look_up(text)
+    def look_up(self, text: bytes) -> tuple[npt.NDArray[np.int32], int]:
         words = text.split()
-        return np.fromiter(map(self._ids.get, words, repeat(self._unknown)), np.int32, len(words))
+        ids = np.fromiter(map(self._ids.get, words, repeat(self._unknown)), np.int32, len(words))
+        unknown = ids == self._unknown
+        return ids[~unknown] if self._unknown < 0 else ids, unknown.tobytes().count(True)
 
 
-class _PerfectHash:
-    """A vocabulary in arrays. The dictionary handles words that are too long or have no slot."""
+class _HashTable(Vocabulary):
+    """`native/vocabulary.cpp`. Raises `MemoryError`."""
 
-    def __init__(self, ids: Mapping[bytes, int], unknown: int) -> None:
-        self._ids = ids
-        self._unknown = np.array(unknown, np.int64)
-        held = {word: number for word, number in ids.items() if len(word) <= _KEY_BYTES}
-        numbers = np.array(list(held.values()), np.int64)
-        keys = np.frombuffer(b"".join(word.ljust(_KEY_BYTES, b"\0") for word in held), np.uint64).reshape(-1, 2)
-        self._keys = np.tile(_NO_WORD, (max([unknown, *ids.values()]) + 1, 1))
-        self._keys[numbers] = keys
-        # Row n keeps the first n bytes of a key. The last row, for longer words, keeps nothing.
-        masks = [b"\xff" * length + bytes(_KEY_BYTES - length) for length in range(_KEY_BYTES + 1)]
-        self._masks = np.frombuffer(b"".join([*masks, bytes(_KEY_BYTES)]), np.uint64).reshape(-1, 2)
+    def __init__(self, ids: Mapping[bytes, int], unknown: int | None, library: Any) -> None:
+        sizes, numbers = (np.array(list(each), np.int32) for each in (map(len, ids), ids.values()))
+        self._table = library.vocabulary_new(b"".join(ids), sizes.ctypes.data, numbers.ctypes.data, len(ids))
+        if not self._table:
+            raise MemoryError(f"no memory for a vocabulary of {len(ids)} words")
+        weakref.finalize(self, library.vocabulary_delete, self._table)
+        self._unknown = -1 if unknown is None else unknown
+        self._look_up = library.vocabulary_look_up
+        self._free: list[_Slot] = []  # that no other thread uses
 
-        slot_bits = max(4, (3 * len(held)).bit_length())
-        bucket_bits = slot_bits - 3
-        chance = random.Random(1)  # noqa: S311 - the same in every process, and not secret
-        self._factors = [np.array(chance.getrandbits(64) | 1, np.uint64) for _ in range(2)]
-        self._shift = np.array(64 - slot_bits - bucket_bits, np.uint64)
-        self._bucket_bits, self._bucket_mask = np.array(bucket_bits), np.array((1 << bucket_bits) - 1)
-        self._slots = np.full(1 << slot_bits, unknown, np.int64)
-        self._displacements = np.zeros(1 << bucket_bits, np.int64)
-        self._complete = self._settle(keys, numbers) == len(ids)
-
-    def look_up(self, text: bytes) -> npt.NDArray[np.int32]:
-        """Look up the words of a text that starts with a space: int32 [words]."""
-        size = len(text) + 1
-        text += _TAIL
-        spaces = np.equal(np.frombuffer(text, np.uint8, size), _SPACE)
-        edges = np.not_equal(spaces[:-1], spaces[1:]).nonzero()[0]
-        starts, ends = edges[::2], edges[1::2]  # the last space before each word, and its last byte
-        keys = np.ndarray(size, _KEY, text, 1, (1,))[starts].view(np.uint64)
-        keys &= self._masks.take(ends - starts, 0, None, "clip").ravel()
-        buckets, slots = self._places(keys[::2], keys[1::2])
-        slots ^= self._displacements.take(buckets)
-        ids = self._slots.take(slots)
-        others = np.not_equal(np.equal(self._keys.take(ids, 0).ravel(), keys).view(np.uint16), _BOTH)
-        np.copyto(ids, self._unknown, where=others)
-        if not self._complete:
-            for word in others.nonzero()[0].tolist():
-                ids[word] = self._ids.get(text[starts[word] + 1 : ends[word] + 1], self._unknown)
-        return ids.astype(np.int32)
-
-    def _settle(self, keys: npt.NDArray[np.uint64], numbers: npt.NDArray[np.int64]) -> int:
-        """Assign slots to words, and return the number of words that got one."""
-        buckets, slots = self._places(keys[:, 0], keys[:, 1])
-        settled = 0
-        for words, displacement in _displace(buckets, slots, len(self._slots)):
-            self._displacements[buckets[words]] = displacement
-            self._slots[slots[words] ^ displacement] = numbers[words]
-            settled += words.size
-        return settled
-
-    def _places(
-        self, first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return the bucket of each key and its slot before displacement: the upper bits of a product."""
-        places = second * self._factors[0]
-        places ^= first
-        places *= self._factors[1]
-        places >>= self._shift
-        slots = places.view(np.int64)
-        buckets = slots & self._bucket_mask
-        slots >>= self._bucket_bits
-        return buckets, slots
+    def look_up(self, text: bytes) -> tuple[npt.NDArray[np.int32], int]:
+        most = len(text) // 2
+        kept = most <= _KEPT_WORDS
+        slot = self._free.pop() if kept and self._free else _Slot(max(most, _KEPT_WORDS))
+        words = self._look_up(self._table, text, len(text), self._unknown, slot.address)
+        unknown = words & 0xFFFFFFFF
+        words >>= 32
+        ids = slot.ids[: words - unknown if self._unknown < 0 else words].copy()
+        if kept:
+            self._free.append(slot)
+        return ids, unknown
 
 
-def _displace(
-    buckets: npt.NDArray[np.int64], slots: npt.NDArray[np.int64], number: int
-) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
-    """Yield a displacement and the words of the buckets that get free slots by it: int64 [buckets, words of a bucket].
+class _Slot:
+    """Memory for the ids of a text."""
 
-    Buckets with more words come first, because they fit into fewer places.
+    def __init__(self, words: int) -> None:
+        self.ids = np.empty(words, np.int32)
+        self.address = self.ids.ctypes.data  # which takes as long as looking up ten words
+
+
+@cache
+def _load(library: Path) -> Any:
+    """Return the functions of the library, or None if it does not exist or is one for another processor.
+
+    A call keeps Python's lock: handing it over would take longer than the call.
     """
-    taken = np.zeros(number, bool)
-    claims = np.empty(number, np.int64)
-    for words in _buckets_by_size(buckets):
-        apart = np.diff(np.sort(slots[words], 1), axis=1).all(1)  # no displacement separates words with equal slots
-        words = words[apart]
-        for displacement in range(min(_TRIES, number)):
-            if not words.size:
-                break
-            moved = slots[words] ^ displacement
-            row = np.arange(len(words))[:, np.newaxis]
-            free = ~taken[moved].any(1)
-            claims[moved[free]] = row[free]  # of the buckets that share a slot, one gets it
-            fits = free & (claims[moved] == row).all(1)
-            taken[moved[fits]] = True
-            yield words[fits], displacement
-            words = words[~fits]
-
-
-def _buckets_by_size(buckets: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the words of all buckets with the same number of words, most first: int64 [buckets, words of a bucket]."""
-    order = np.argsort(buckets, kind="stable")
-    _, starts, sizes = np.unique(buckets[order], return_index=True, return_counts=True)
-    for size in np.unique(sizes)[::-1]:
-        yield order[starts[sizes == size, np.newaxis] + np.arange(size)]
+    try:
+        loaded = ctypes.PyDLL(str(library))
+    except OSError:
+        return None
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    loaded.vocabulary_new.restype = pointer
+    loaded.vocabulary_new.argtypes = [ctypes.c_char_p, pointer, pointer, number]
+    loaded.vocabulary_delete.restype = None
+    loaded.vocabulary_delete.argtypes = [pointer]
+    loaded.vocabulary_look_up.restype = number
+    loaded.vocabulary_look_up.argtypes = [pointer, ctypes.c_char_p, number, ctypes.c_int32, pointer]
+    return loaded

@@ -163,8 +163,7 @@ class WordLevelTokenizer(Tokenizer):
         if rule.start_id is not None:
             known[_START_WORD] = rule.start_id
         self._begin = b"" if rule.start_id is None else b" " + _START_WORD
-        self._dropped = self._size  # the id of unknown words until they are dropped
-        self._vocabulary = Vocabulary(known, self._dropped if rule.unknown_id is None else rule.unknown_id)
+        self._vocabulary = Vocabulary.of(known, rule.unknown_id)
 
     @property
     def vocabulary_size(self) -> int:
@@ -185,19 +184,11 @@ class WordLevelTokenizer(Tokenizer):
 
     def encode(self, text: str) -> Encoding:
         """Encode the first or last `max_tokens` ids of a text. An empty text has only the start id or one pad id."""
-        ids = self._vocabulary.look_up(self._begin + self.rule.spaced(text))
-        unknown = 0
-        if self.unknown_id is None:
-            ids = ids[ids != self._dropped]
-        else:
-            unknown = int(np.count_nonzero(ids == self.unknown_id))
+        ids, unknown = self._vocabulary.look_up(self._begin + self.rule.spaced(text))
         if not len(ids):
             return Encoding(self._empty, 0, 0)
         kept = ids[: self.max_tokens] if self.keeps_first else ids[-self.max_tokens :]
-        return Encoding(kept, len(ids), unknown)
-
-    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
-        return list(map(self.encode, texts))
+        return Encoding(kept, len(ids), 0 if self.unknown_id is None else unknown)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return the place of each word with an id in the text."""

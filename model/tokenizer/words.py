@@ -14,18 +14,14 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import pairwise
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS
 from sentiment_conv1d.model.tokenizer.document import ON_SPACES, RESERVED_WORDS, read_words, word_document
 from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
-from sentiment_conv1d.model.tokenizer.vocabulary import MOST_BYTES, Vocabulary
+from sentiment_conv1d.model.tokenizer.vocabulary import Vocabulary
 
 #: The default filters of Keras' `text_to_word_sequence`, which made `keras.datasets.imdb`.
 _PUNCTUATION = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
@@ -89,10 +85,6 @@ class WordTokenizer(Tokenizer):
     reserved_words = RESERVED_WORDS
     punctuation = _PUNCTUATION
 
-    # Arrays, because NumPy compares with them faster than with Python numbers.
-    _start = np.array(start_id, np.int32)
-    _unknown = np.array(unknown_id, np.int32)
-
     def __init__(self, words: Sequence[str], max_tokens: int) -> None:
         if max_tokens < 1:
             raise TokenizerError(f"a review needs at least one token, not {max_tokens}")
@@ -104,7 +96,7 @@ class WordTokenizer(Tokenizer):
             if len(split) != 1 or split[0] in ids:
                 raise TokenizerError(f"the vocabulary contains {word!r}, which repeats or is not a single word")
             ids[split[0]] = number
-        self._vocabulary = Vocabulary(ids, self.unknown_id)
+        self._vocabulary = Vocabulary.of(ids, self.unknown_id)
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], vocabulary_size: int, max_tokens: int) -> WordTokenizer:
@@ -151,24 +143,8 @@ class WordTokenizer(Tokenizer):
 
     def encode(self, text: str) -> Encoding:
         """Encode the last `max_tokens` ids of a text. An empty text has the start id only."""
-        ids = self._vocabulary.look_up(_BEGIN + _spaced(text))
-        return self._encoding(ids, np.equal(ids, self._unknown))
-
-    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
-        """Encode several texts. Looking them up together takes a quarter of the time for whole reviews."""
-        if len(texts) == 1:
-            return [self.encode(texts[0])]
-        encodings = []
-        for joined in _join(texts):
-            ids = self._vocabulary.look_up(joined)
-            unknown = np.equal(ids, self._unknown)
-            starts = np.equal(ids, self._start).nonzero()[0].tolist()
-            for start, end in pairwise([*starts, len(ids)]):
-                encodings.append(self._encoding(ids[start:end], unknown[start:end]))
-        return encodings
-
-    def _encoding(self, ids: npt.NDArray[np.int32], unknown: npt.NDArray[np.bool_]) -> Encoding:
-        return Encoding(ids[-self.max_tokens :], len(ids), unknown.tobytes().count(True))
+        ids, unknown = self._vocabulary.look_up(_BEGIN + _spaced(text))
+        return Encoding(ids[-self.max_tokens :], len(ids), unknown)
 
     def to_json(self) -> str:
         document = word_document(self.max_tokens, _NORMALIZERS, [ON_SPACES], self.words)
@@ -183,22 +159,6 @@ class WordTokenizer(Tokenizer):
         words, max_tokens = read_words(document)
         check_rule(document, word_document(max_tokens, _NORMALIZERS, [ON_SPACES], words))
         return cls(words, max_tokens)
-
-
-def _join(texts: Iterable[str]) -> Iterator[bytes]:
-    """Yield the start and the words of texts, joined up to the size for which a joint look-up is fastest."""
-    parts: list[bytes] = []
-    size = 0
-    for text in texts:
-        part = _BEGIN + _spaced(text)
-        size += len(part)
-        if size > MOST_BYTES and parts:
-            yield b"".join(parts)
-            parts.clear()
-            size = len(part)
-        parts.append(part)
-    if parts:
-        yield b"".join(parts)
 
 
 def character_class(characters: str) -> str:

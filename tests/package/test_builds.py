@@ -27,6 +27,7 @@ FOLDERS = (
     "inference",
     "model",
     "model_repository",
+    "native",
     "protos",
     "scoring",
     "server",
@@ -34,8 +35,8 @@ FOLDERS = (
     "sharing",
 )
 
-#: The native operator, which a build adds if there is a compiler.
-LIBRARY = f"{PACKAGE}/inference/operator/folded_convolution.so"
+#: The native code, which a build adds if there is a compiler.
+LIBRARY = f"{PACKAGE}/native/library.so"
 
 #: What a build reads besides them.
 FILES = ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore")
@@ -72,7 +73,7 @@ def tracked() -> set[str]:
 def test_contents(wheel: Path) -> None:
     """The wheel contains one package with every file of its folders that Git tracks, except the .proto files.
 
-    A wheel for this platform also contains the native operator. The bill of materials of the page's files is in the
+    A wheel for this platform also contains the native code. The bill of materials of the page's files is in the
     metadata, as PEP 770 describes it.
     """
     expected = {name if name.startswith(f"{PACKAGE}/") else f"{PACKAGE}/{name}" for name in tracked()}
@@ -95,7 +96,7 @@ def test_without_compiler(archive: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_dist(archive: Path, tmp_path: Path) -> None:
-    """`make dist` writes the source distribution, a wheel for every platform and one with the operator for Linux.
+    """`make dist` writes the source distribution, a wheel for every platform and one with the native code for Linux.
 
     Package indexes accept its name, and a second build writes the same bytes.
     """

@@ -48,7 +48,7 @@ def test_check(installed: Installed) -> None:
     finished = installed.run("check", str(shipped))
     assert finished.returncode == 0, finished.stderr
     assert "ok  golden answer on CPUExecutionProvider" in finished.stdout
-    native = (installed.packages / PACKAGE / "inference/operator/folded_convolution.so").exists()
+    native = (installed.packages / PACKAGE / "native/library.so").exists()
     assert finished.stdout.splitlines()[-1] == (
         "  ok  native operator"
         if native

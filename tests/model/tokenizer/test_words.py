@@ -13,8 +13,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, WordTokenizer, read_tokenizer
-from sentiment_conv1d.model.tokenizer.vocabulary import MOST_BYTES
-from sentiment_conv1d.model.tokenizer.words import _BEGIN, _join
 
 PROJECT = Path(__file__).parents[3]
 SHIPPED = PROJECT / "model_repository" / "imdb-cnn" / "1" / "tokenizer.json"
@@ -191,13 +189,6 @@ def test_batch_of_long_texts(shipped: Tokenizer) -> None:
         words = text.lower().replace(".", "").split()
         assert encoding.tokens == 1 + len(words)
         assert encoding.ids.tolist()[-1:] == ids(shipped, words[-1] if words else "")[-1:]
-
-
-def test_joint_look_ups() -> None:
-    """Texts are looked up together up to the size for which that is fastest."""
-    quarter = "a" * (MOST_BYTES // 4 - len(_BEGIN))
-    assert list(map(len, _join([quarter] * 8))) == [MOST_BYTES, MOST_BYTES]
-    assert len(list(_join([quarter, quarter, quarter, quarter + "a"]))) == 2
 
 
 @given(st.text())

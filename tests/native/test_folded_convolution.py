@@ -13,7 +13,7 @@ from sentiment_conv1d.inference.engine import NATIVE, Engine, GraphError
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.layers import Bank, Dense, Family, Weights
 from tests.ids import shape
-from tests.inference.operator.conftest import Engines
+from tests.native.conftest import Engines
 from tests.processes import MODEL_REPOSITORY
 
 VOCABULARY, EMBEDDING, MAX_TOKENS = 50, 4, 40

@@ -1,7 +1,7 @@
 // The part of ONNX Runtime's C interface that the operator uses, as in onnxruntime_c_api.h (MIT license) of API version 21.
 //
 // ONNX Runtime only appends to these structures, so every later release has the same layout. `OrtApiBase::GetApi` returns
-// null if the installed one is older. docs/decisions/native-operator.md says why the whole header is not here.
+// null if the installed one is older. docs/decisions/native-code.md says why the whole header is not here.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-"""Compiles the operator, separately from that of the checkout."""
+"""Opens graphs with and without the operator."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.inference.engine import Engine
-from sentiment_conv1d.inference.operator.compilation import compile_operator
 from sentiment_conv1d.model.input_shape import InputShape
+from tests.native.libraries import compiled
 
 #: Limits the operator to a form of the processor: any, AVX2 at most, and vectors of 16 bytes.
 FORMS = {"widest": (), "avx2": ("-DFORM=1",), "plain": ("-DFORM=0",)}
@@ -21,11 +21,7 @@ Engines = Callable[[bytes, InputShape], tuple[Engine, Engine]]
 @pytest.fixture(scope="session", params=FORMS)
 def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile the operator for one form of the processor."""
-    target = tmp_path_factory.mktemp("operator") / "folded_convolution.so"
-    if problem := compile_operator(target, FORMS[request.param]):
-        assert problem == "there is no C++ compiler"
-        pytest.skip(problem)
-    return target
+    return compiled(tmp_path_factory.mktemp("operator"), *FORMS[request.param])
 
 
 @pytest.fixture

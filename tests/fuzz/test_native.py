@@ -1,4 +1,4 @@
-"""Fuzzes the native operator: ids, shapes and graphs, also under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""Fuzzes the native code: ids, shapes, graphs and words, also under AddressSanitizer and UndefinedBehaviorSanitizer."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ from hypothesis.extra import numpy as arrays
 
 from sentiment_conv1d.inference.engine import NATIVE, Engine, GraphError
 from sentiment_conv1d.inference.graph_file import GraphFileError, parse
-from sentiment_conv1d.inference.operator.compilation import SOURCE, compile_operator
-from sentiment_conv1d.inference.operator.rewriting import rewrite
+from sentiment_conv1d.inference.rewriting import rewrite
 from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.native.compilation import FOLDER
+from tests.native.libraries import compiled
 from tests.processes import PATIENCE
 
-HARNESS = Path(__file__).with_name("operator_harness.cpp")
 SANITIZERS = ("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @pytest.fixture(scope="module")
 def engines(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, Engine]:
     """Open the shipped model with the operator, and without it."""
-    library = tmp_path_factory.mktemp("operator") / "folded_convolution.so"
-    if problem := compile_operator(library):
-        pytest.skip(problem)
+    library = compiled(tmp_path_factory.mktemp("operator"))
     native = Engine(artifact.graph, artifact.input_shape, library=library)
     assert native.operator == NATIVE
     return native, Engine(artifact.graph, artifact.input_shape, library=library.with_name("missing"))
@@ -73,19 +71,23 @@ def test_any_graph(artifact: Artifact, data: st.DataObject) -> None:
         assert rewrite(model) or model.SerializeToString() == before
 
 
-@pytest.mark.parametrize("form", [0, 1, 2], ids=["plain", "avx2", "widest"])
-def test_memory(form: int, tmp_path: Path) -> None:
-    """Every form reads and writes only its own memory, on random shapes, attributes and ids, also invalid ones."""
+@pytest.mark.parametrize(
+    ("harness", "form", "times"),
+    [("operator", "0", 5), ("operator", "1", 5), ("operator", "2", 5), ("vocabulary", "0", 100)],
+    ids=["plain", "avx2", "widest", "vocabulary"],
+)
+def test_memory(harness: str, form: str, times: int, tmp_path: Path) -> None:
+    """The code reads and writes only its own memory: on random shapes, attributes and ids, also invalid, and words."""
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
         pytest.skip("there is no C++ compiler")
     program = tmp_path / "harness"
-    flags = ("-std=c++17", f"-DFORM={form}", *SANITIZERS, f"-I{SOURCE.parent}")
-    command = [compiler, *flags, "-o", str(program), str(HARNESS)]
+    flags = ("-std=c++17", f"-DFORM={form}", *SANITIZERS, f"-I{FOLDER}")
+    command = [compiler, *flags, "-o", str(program), str(Path(__file__).with_name(f"{harness}_harness.cpp"))]
     compiled = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if compiled.returncode and "asan" in compiled.stderr:
         pytest.skip("the compiler has no sanitizers")
     assert compiled.returncode == 0, compiled.stderr
-    count = 5 * settings().max_examples
+    count = times * settings().max_examples
     finished = subprocess.run([program, str(count)], capture_output=True, text=True, timeout=10 * PATIENCE, check=False)
     assert finished.returncode == 0, finished.stderr

@@ -60,6 +60,11 @@ struct Vector<T, 0> {
     typedef T type;
 };
 
+// The number of positions between a look-up and the prefetch of its rows. Few rows are in the cache of a core, and the
+// processor does not guess the next ones.
+constexpr int64_t kAhead = 8;
+constexpr size_t kLineBytes = 64;
+
 // Pools a block of neighboring filters, COUNT vectors, over all positions of one text. The sums stay in registers.
 template <int64_t POOLING, int BYTES, int COUNT, typename T>
 INLINE void pool(const Batch<T>& batch, const int32_t* ids, int64_t first, T* out) {
@@ -74,6 +79,13 @@ INLINE void pool(const Batch<T>& batch, const int32_t* ids, int64_t first, T* ou
     V pooled[COUNT];
     for (V& each : pooled) each = zero + (kOfMaxima ? std::numeric_limits<T>::lowest() : T{});
     for (int64_t position = 0; position < batch.positions; ++position) {
+        if (position + kAhead < batch.positions) {
+            for (size_t tap = 0; tap < width; ++tap) {
+                const int32_t id = ids[position + kAhead + static_cast<int64_t>(tap) * dilation];
+                const char* next = reinterpret_cast<const char*>(tables[tap] + id * filters + first);
+                for (size_t line = 0; line < sizeof(pooled); line += kLineBytes) __builtin_prefetch(next + line);
+            }
+        }
         V sums[COUNT];
         const T* row = tables[0] + ids[position] * filters + first;
         for (int n = 0; n < COUNT; ++n) std::memcpy(&sums[n], row + n * kLanes, sizeof(V));
@@ -113,7 +125,9 @@ template <int64_t POOLING, int BYTES, typename T>
 INLINE void pool_text(const Batch<T>& batch, int64_t text) {
     const int32_t* ids = batch.ids + text * batch.time;
     T* out = batch.out + text * (POOLING == kMap ? batch.positions : 1) * batch.convolution->filters;
-    int64_t first = blocks<POOLING, BYTES, 4>(batch, ids, 0, out);
+    int64_t first = blocks<POOLING, BYTES, BYTES == 64 ? 8 : 4>(batch, ids, 0, out);
+    first = blocks<POOLING, BYTES, 4>(batch, ids, first, out);
+    first = blocks<POOLING, BYTES, 2>(batch, ids, first, out);
     first = blocks<POOLING, BYTES, 1>(batch, ids, first, out);
     blocks<POOLING, 0, 1>(batch, ids, first, out);
 }

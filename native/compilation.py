@@ -1,7 +1,7 @@
-"""Compiles the native operator: `python inference/operator/compilation.py`.
+"""Compiles the native code: `python native/compilation.py`.
 
 The builds of the package and of the image run this program, which needs only Python. Without a C++ compiler it does
-nothing, because the operator is optional. `CXX` names another compiler, and an empty `CXX` leaves the operator out.
+nothing, because the native code is optional. `CXX` names another compiler, and an empty `CXX` leaves the code out.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("folded_convolution.cpp")
+FOLDER = Path(__file__).parent
+SOURCES = ("folded_convolution.cpp", "vocabulary.cpp")
+
+#: The name of the library, which has to be beside this file.
+NAME = "library.so"
 
 #: Tables contain finite numbers, so the maximum is one instruction. No flag depends on the processor of the build.
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-signed-zeros", "-ffinite-math-only")
 
 
-def compile_operator(target: Path, flags: Sequence[str] = ()) -> str:
-    """Compile the operator into a shared library. Return an empty string, or why there is none."""
+def compile_library(target: Path, flags: Sequence[str] = ()) -> str:
+    """Compile the code into a shared library. Return an empty string, or why there is none."""
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     if os.name != "posix" or not compiler or shutil.which(compiler[0]) is None:
         return "there is no C++ compiler"
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(f".{os.getpid()}")
-    command = [*compiler, *FLAGS, *flags, "-o", str(partial), str(SOURCE)]
+    command = [*compiler, *FLAGS, *flags, "-o", str(partial), *(str(FOLDER / each) for each in SOURCES)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the user's compiler
     if finished.returncode:
         partial.unlink(missing_ok=True)
@@ -37,5 +41,5 @@ def compile_operator(target: Path, flags: Sequence[str] = ()) -> str:
 
 
 if __name__ == "__main__":
-    if problem := compile_operator(SOURCE.with_suffix(".so")):
-        print(f"The native operator is left out: {problem}", file=sys.stderr)
+    if problem := compile_library(FOLDER / NAME):
+        print(f"The native code is left out: {problem}", file=sys.stderr)

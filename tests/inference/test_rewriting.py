@@ -10,8 +10,7 @@ from onnx import ModelProto, load_from_string
 
 from sentiment_conv1d.inference.engine import Engine
 from sentiment_conv1d.inference.graph_file import parse
-from sentiment_conv1d.inference.operator.compilation import compile_operator
-from sentiment_conv1d.inference.operator.rewriting import rewrite
+from sentiment_conv1d.inference.rewriting import rewrite
 from sentiment_conv1d.model.artifact import Artifact
 from tests.ids import shape
 from tests.service.artifacts import table_graph
@@ -71,20 +70,8 @@ def test_unknown_graph() -> None:
 
 def test_unusable_library(artifact: Artifact, tmp_path: Path) -> None:
     """A library that cannot be loaded leaves the graph as it is, and the engine says why."""
-    library = tmp_path / "folded_convolution.so"
+    library = tmp_path / "library.so"
     library.write_bytes(b"for another processor")
     opened = Engine(artifact.graph, artifact.input_shape, library=library)
-    assert "folded_convolution.so" in opened.operator
+    assert "library.so" in opened.operator
     assert opened.run(np.ones((1, 4), np.int32), 4).shape == (1, 1)
-
-
-def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a compiler, or with one that fails, there is no library and no other file, and the reason is known."""
-    for compiler, reason in (
-        ("", "there is no C++ compiler"),
-        ("absent", "there is no C++ compiler"),
-        ("false", "false failed"),
-    ):
-        monkeypatch.setenv("CXX", compiler)
-        assert reason in compile_operator(tmp_path / "folded_convolution.so")
-    assert not list(tmp_path.iterdir())

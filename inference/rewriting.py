@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from sentiment_conv1d.inference.graph_file import read_graph
 from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
 from sentiment_conv1d.model.graphs.fused import DOMAIN, fuse
 from sentiment_conv1d.model.graphs.graph import Node
-
-#: Where a build puts the library: beside its source.
-LIBRARY = Path(__file__).with_name("folded_convolution.so")
 
 #: `AttributeProto.AttributeType.INT`.
 _INT = 2

@@ -1,0 +1,10 @@
+"""The optional native code. Without its library, ONNX Runtime's own operators and Python do the same.
+
+`folded_convolution.cpp` is an operator of ONNX Runtime, and `vocabulary.cpp` looks up words. Builds run `compilation`,
+which needs a C++ compiler and makes one library of both.
+"""
+
+from pathlib import Path
+
+#: Where a build puts the library.
+LIBRARY = Path(__file__).with_name("library.so")
