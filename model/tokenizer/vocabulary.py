@@ -63,7 +63,7 @@ class _HashTable(Vocabulary):
         self._table = library.vocabulary_new(b"".join(ids), sizes.ctypes.data, numbers.ctypes.data, len(ids))
         if not self._table:
             raise MemoryError(f"no memory for a vocabulary of {len(ids)} words")
-        weakref.finalize(self, library.vocabulary_delete, self._table)
+        weakref.finalize(self, library.vocabulary_delete, self._table).atexit = False
         self._unknown = -1 if unknown is None else unknown
         self._look_up = library.vocabulary_look_up
         self._free: list[_Slot] = []  # that no other thread uses
