@@ -83,10 +83,11 @@ def serve(settings: Settings) -> None:
             listeners["grpc"] = stack.enter_context(bound)
         core, late_worker_state, workers = begin(settings, most_workers)
         open_version = opener(settings)
+        document = app.write_document(settings, core.access)
 
         def work(number: int, channel: Channel) -> None:
             core.metrics.use(number)
-            ServiceWorker(number, core, certificates, channel, late_worker_state.loaded_versions()).run()
+            ServiceWorker(number, core, certificates, channel, late_worker_state.loaded_versions(), document).run()
 
         def attempt(order: Order, descriptor: int) -> int:
             def open_files() -> Classifier:

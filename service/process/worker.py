@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentiment_conv1d.server.errors import Unavailable
 from sentiment_conv1d.server.http.fast_path import FindHandler
+from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.server.http.server import Events, HttpLimits, HttpServer, configure
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.listener import Listener
@@ -36,7 +37,10 @@ logger = logging.getLogger(__name__)
 
 
 class ServiceWorker(Worker):
-    """A worker that answers with the models of a core, and follows the orders of the supervisor."""
+    """A worker that answers with the models of a core, and follows the orders of the supervisor.
+
+    `document` is the OpenAPI document.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class ServiceWorker(Worker):
         certificates: Certificates | None,
         channel: Channel,
         loaded_versions: list[LoadedVersion],
+        document: Answer,
     ) -> None:
         settings = self._settings = core.settings
         self._in_flight = InFlight()
@@ -53,8 +58,7 @@ class ServiceWorker(Worker):
         self._state.reconciler = Reconciler(
             core.repository, core.models, opener(settings), self._state.dataplane, core.metrics, self
         )
-        self._application = Application(self._state)
-        self._application.document  # noqa: B018 - computed now, so that no request waits for it
+        self._application = Application(self._state, document)
         application: Any = self._application
         #: Find the handlers of the fast path, which skips ASGI. None if middleware has to see every request.
         self._find_handler: FindHandler | None = self._application.find_handler

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import cached_property
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
@@ -45,8 +44,10 @@ from sentiment_conv1d.service.rest import (
 )
 from sentiment_conv1d.service.rest.endpoint import to_json
 from sentiment_conv1d.service.rest.fast_path import FastPath
-from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
+from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, open_paths, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import Document, RestProtocol, to_response
+from sentiment_conv1d.service.rest.routing import Routes
+from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.request_context import current_id
 from sentiment_conv1d.service.version import package_version
@@ -58,13 +59,13 @@ OTHER = "other"
 
 
 class Application(FastAPI):
-    """FastAPI with the fast-path routes in front of it."""
+    """FastAPI with the fast-path routes in front of it.
 
-    def __init__(self, state: ServiceState) -> None:
+    `document` is the result of `write_document`, which is otherwise called for the first request that needs it.
+    """
+
+    def __init__(self, state: ServiceState, document: Answer | None = None) -> None:
         super().__init__(
-            title="sentiment-conv1d",
-            version=package_version(),
-            description="The classic Conv1D text classifier: reviews in, labels and probabilities out.",
             exception_handlers=dict.fromkeys((RequestError, HTTPException, Exception), _on_error),
             openapi_url=None,  # see `document`
             docs_url=None,  # the page in page.py needs no network
@@ -75,15 +76,15 @@ class Application(FastAPI):
         self._protocols = protocols(settings)
         health = {path for protocol in self._protocols for path in protocol.health}
         self.operational_paths = frozenset({*health, "/metrics"})
-        self._access = state.access
+        self._document = document
         self._lifecycle = Lifecycle(state, health)
         for protocol in self._protocols:
             self.include_router(protocol)
         self.add_route(page.OPENAPI, lambda request: to_response(self.document), include_in_schema=False)
         documents = {page.OPENAPI: (Document(OTHER, lambda state: self.document), native.PROTOCOL)}
         for protocol in self._protocols:
-            for path, document in protocol.documents.items():
-                documents.setdefault(path, (document, protocol))  # of those with the same path, the first one answers
+            for path, other in protocol.documents.items():
+                documents.setdefault(path, (other, protocol))  # of those with the same path, the first one answers
         self._fast_path = FastPath(state, self._lifecycle, self._protocols, documents)
         self.find_handler, self.find_document = self._fast_path.find_handler, self._fast_path.find_document
         self.reject_unfinished = self._lifecycle.reject_unfinished
@@ -127,17 +128,14 @@ class Application(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """Return FastAPI's OpenAPI document with the fast-path routes and the API keys."""
-        if self.openapi_schema is None:
-            document = super().openapi()
-            openapi.complete(document, self._protocols, self._fast_path.declared.values())
-            if self._access.takes_key:
-                openapi.declare_keys(document, self._lifecycle.open_paths, optional=not self._access.needs_key)
-        return self.openapi_schema or {}
+        return describe(self.service_state.settings, self.service_state.access)
 
-    @cached_property
+    @property
     def document(self) -> Answer:
-        """The OpenAPI document in JSON. It takes a tenth of a second, once."""
-        return Answer(to_json(self.openapi()))
+        """The OpenAPI document in JSON."""
+        if self._document is None:
+            self._document = write_document(self.service_state.settings, self.service_state.access)
+        return self._document
 
     async def _handle(self, request: HttpRequest, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         """Let FastAPI answer a request, and return the status. A body that exceeds the memory limit is refused."""
@@ -181,6 +179,29 @@ class Application(FastAPI):
         finally:
             self._lifecycle.unanswered.discard(task)
         return status
+
+
+def write_document(settings: Settings, access: Access) -> Answer:
+    """Return the OpenAPI document in JSON. It takes a twentieth of a second, so workers share it."""
+    return Answer(to_json(describe(settings, access)))
+
+
+def describe(settings: Settings, access: Access) -> dict[str, Any]:
+    """Return the OpenAPI document: that of FastAPI, the fast-path routes and the API keys."""
+    declared = protocols(settings)
+    application = FastAPI(
+        title="sentiment-conv1d",
+        version=package_version(),
+        description="The classic Conv1D text classifier: reviews in, labels and probabilities out.",
+    )
+    for protocol in declared:
+        application.include_router(protocol)
+    document = application.openapi()
+    openapi.complete(document, declared, Routes(declared).declared.values())
+    if access.takes_key:
+        health = {path for protocol in declared for path in protocol.health}
+        openapi.declare_keys(document, open_paths(settings, health), optional=not access.needs_key)
+    return document
 
 
 def routes(settings: Settings) -> dict[str, bool]:

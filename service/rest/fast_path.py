@@ -54,7 +54,6 @@ class FastPath:
         self._largest = min(STEPPED_CHARACTERS, settings.max_body_bytes)
         self._secure = settings.tls_certificate is not None
         self._routes = Routes(protocols)
-        self.declared = self._routes.declared
         self._documents: dict[bytes, Handler] = {
             path.encode(): partial(self._reply_with, *document) for path, document in documents.items()
         }

@@ -38,7 +38,7 @@ class Lifecycle:
         self._needs_certificate = settings.tls_client_ca is not None
         self._guarded = self._access.needs_key or self._needs_certificate
         self._access_log = settings.access_log
-        self.open_paths = _open_paths(settings, health)
+        self._open_paths = open_paths(settings, health)
         #: The tasks of requests whose response has not begun.
         self.unanswered: set[asyncio.Task[Any] | None] = set()
         self.expired = False  # whether the time for shutdown is over
@@ -63,7 +63,7 @@ class Lifecycle:
 
     def check_access(self, request: HttpRequest, path: str) -> None:
         """Raise an error if a path is not open, and the request lacks a certificate or a key."""
-        if not self._guarded or (path in self.open_paths and request.method in ("GET", "HEAD")):
+        if not self._guarded or (path in self._open_paths and request.method in ("GET", "HEAD")):
             return
         if self._needs_certificate and not request.certified:
             raise Forbidden("a client certificate is needed")
@@ -92,7 +92,7 @@ def out_of_time() -> ShutDown:
     return ShutDown("the server is shutting down, and the request did not end in time")
 
 
-def _open_paths(settings: Settings, health: set[str]) -> frozenset[str]:
+def open_paths(settings: Settings, health: set[str]) -> frozenset[str]:
     """Return the paths that need no API key."""
     paths = set(health) if settings.open_health else set()
     if settings.open_metrics:

@@ -78,6 +78,12 @@ def test_replaced_strings() -> None:
     assert [text[start:end] for start, end in tokenizer.spans(text)] == ["a", "b", "br", "good"]
 
 
+@pytest.mark.parametrize(("lowercase", "words"), [("unicode", ["b"]), ("ascii", ["\u00c9b"]), ("none", ["\u00c9B"])])
+def test_replaced_strings_beyond_ascii(lowercase: Lowercase, words: list[str]) -> None:
+    """A string is replaced where it equals the text in the case of the rule."""
+    assert replace(RULE, lowercase=lowercase, replaced=("\u00e9",)).words("\u00c9B") == words
+
+
 @pytest.mark.parametrize(("lowercase", "expected"), [("unicode", [6, 4, 2]), ("ascii", [8, 4, 2]), ("none", [8, 4, 1])])
 def test_characters_beyond_ascii(lowercase: Lowercase, expected: list[int]) -> None:
     """Letters, separators and removed characters beyond ASCII follow the rule too."""
