@@ -272,13 +272,13 @@ sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materi
 	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
 	cp $(PAGE_RUNTIME)/onnxruntime-web.cdx.json $(BUILD)/sbom/page.cdx.json
 
-# The wheel for every platform, and the one with the native operator, which auditwheel renames after checking what it needs.
+# The wheel for every platform, and the one with the native code, which auditwheel renames after checking what it needs.
 # ONNX Runtime's wheels need the same glibc. The time makes two builds the same, byte for byte.
 RELEASE := $(VENV)/release/bin
 PLATFORM_WHEEL := $(BUILD)/wheel
 MANYLINUX := manylinux_2_28_$(shell uname -m)
 
-dist: $(VENV)/release/.installed  ## build the source distribution and the wheels, without and with the native operator
+dist: $(VENV)/release/.installed  ## build the source distribution and the wheels, without and with the native code
 	@rm -rf $(PLATFORM_WHEEL)
 	CXX= $(RELEASE)/python -m hatchling build --directory dist
 	$(RELEASE)/python -m hatchling build --target wheel --directory $(PLATFORM_WHEEL)

@@ -24,7 +24,7 @@ from sentiment_conv1d.model.tokenizer.vocabulary import Vocabulary
 from sentiment_conv1d.native import LIBRARY
 
 REPOSITORY = ARTIFACT.parent.parent
-MODELS = ("imdb-cnn", "imdb-cnn-8bit", "accurate")
+MODELS = ("imdb-cnn", "imdb-cnn-8bit", "accurate", "reviews")
 
 
 def main() -> None:

@@ -108,17 +108,18 @@ INLINE void pool(const Batch<T>& batch, const int32_t* ids, int64_t first, T* ou
     if (POOLING != kMap) std::memcpy(out + first, pooled, sizeof(pooled));
 }
 
-// Pools all filters from `first` on. The last block overlaps the one before it, which computes some filters twice.
+// Pools the filters from `first` on. The last block overlaps the one before it, which computes some filters twice, unless
+// that is more than half of the block: then smaller blocks pool the rest. Returns the first filter that is left.
 template <int64_t POOLING, int BYTES, int COUNT, typename T>
 INLINE int64_t blocks(const Batch<T>& batch, const int32_t* ids, int64_t first, T* out) {
     constexpr int64_t kFilters = COUNT * (BYTES ? BYTES / static_cast<int64_t>(sizeof(T)) : 1);
     const int64_t filters = batch.convolution->filters;
     if (filters < kFilters) return first;
-    for (; first < filters; first += kFilters) {
+    for (; first < filters && (COUNT == 1 || 2 * (filters - first) > kFilters); first += kFilters) {
         const int64_t start = first + kFilters <= filters ? first : filters - kFilters;
         pool<POOLING, BYTES, COUNT>(batch, ids, start, out);
     }
-    return filters;
+    return std::min(first, filters);
 }
 
 template <int64_t POOLING, int BYTES, typename T>

@@ -66,7 +66,7 @@ def _signature(labels: tuple[str, ...]) -> Any:
 
 
 def _copy_code(target: Path) -> Path:
-    """Copy the package without the shipped models and the native operator, which fits only this platform."""
+    """Copy the package without the shipped models and the native library, which fits only this platform."""
     places = [Path(each) for each in sentiment_conv1d.__path__]
     for place in places:
         for folder in filter(Path.is_dir, (place / name for name in _FOLDERS)):

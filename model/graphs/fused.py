@@ -1,4 +1,4 @@
-"""Fuses the look-ups, sums and pooling of a bank into one node, for the operator of `inference.operator`.
+"""Fuses the look-ups, sums and pooling of a bank into one node, for the operator in `native`.
 
 The rest of the graph stays: tables, activations after the pooling, and dense layers. An activation before an average,
 other than relu, also stays, so the operator then computes only the feature map.

@@ -84,6 +84,12 @@ class Tokenizer(ABC):
         """Return the number of unknown words in a text, including dropped ones, and the number of words."""
         return self.encode(text).unknown_tokens, len(self.spans(text))
 
+    def truncate(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Return the ids that the model reads, int32 [min(tokens, max_tokens)], without memory of the others."""
+        if len(ids) <= self.max_tokens:
+            return ids
+        return (ids[: self.max_tokens] if self.keeps_first else ids[-self.max_tokens :]).copy()
+
     def encoding(self, ids: npt.NDArray[np.int32]) -> Encoding:
         """Make an encoding of ids int32 [sequence_length] that a caller made, at most `max_tokens`."""
         unknown = 0 if self.unknown_id is None else int(np.count_nonzero(ids == self.unknown_id))

@@ -1,6 +1,6 @@
 """Look up the ids of words, in the native library or, without it, in a dictionary.
 
-A dictionary needs an object for every word, so it takes about five times as long.
+A dictionary needs an object for every word, so it takes three to six times as long.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Dictionary(Vocabulary):
 
 
 class _HashTable(Vocabulary):
-    """`native/vocabulary.cpp`. Raises `MemoryError`."""
+    """`native/vocabulary.cpp`, whose memory it owns, so it cannot be copied or pickled. Raises `MemoryError`."""
 
     def __init__(self, ids: Mapping[bytes, int], unknown: int | None, library: Any) -> None:
         sizes, numbers = (np.array(list(each), np.int32) for each in (map(len, ids), ids.values()))
@@ -71,7 +71,10 @@ class _HashTable(Vocabulary):
     def look_up(self, text: bytes) -> tuple[npt.NDArray[np.int32], int]:
         most = len(text) // 2
         kept = most <= _KEPT_WORDS
-        slot = self._free.pop() if kept and self._free else _Slot(max(most, _KEPT_WORDS))
+        try:
+            slot = self._free.pop() if kept else _Slot(most)
+        except IndexError:
+            slot = _Slot(_KEPT_WORDS)
         words = self._look_up(self._table, text, len(text), self._unknown, slot.address)
         unknown = words & 0xFFFFFFFF
         words >>= 32
@@ -91,19 +94,19 @@ class _Slot:
 
 @cache
 def _load(library: Path) -> Any:
-    """Return the functions of the library, or None if it does not exist or is one for another processor.
+    """Return the functions of the library, or None if it does not exist, is for another processor or lacks them.
 
     A call keeps Python's lock: handing it over would take longer than the call.
     """
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
     try:
         loaded = ctypes.PyDLL(str(library))
-    except OSError:
+        loaded.vocabulary_new.restype = pointer
+        loaded.vocabulary_new.argtypes = [ctypes.c_char_p, pointer, pointer, number]
+        loaded.vocabulary_delete.restype = None
+        loaded.vocabulary_delete.argtypes = [pointer]
+        loaded.vocabulary_look_up.restype = number
+        loaded.vocabulary_look_up.argtypes = [pointer, ctypes.c_char_p, number, ctypes.c_int32, pointer]
+    except (OSError, AttributeError):
         return None
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    loaded.vocabulary_new.restype = pointer
-    loaded.vocabulary_new.argtypes = [ctypes.c_char_p, pointer, pointer, number]
-    loaded.vocabulary_delete.restype = None
-    loaded.vocabulary_delete.argtypes = [pointer]
-    loaded.vocabulary_look_up.restype = number
-    loaded.vocabulary_look_up.argtypes = [pointer, ctypes.c_char_p, number, ctypes.c_int32, pointer]
     return loaded

@@ -42,7 +42,7 @@ _START_WORD = b"\xf9"
 _LOWER_CASES = {upper: upper.lower() for upper in string.ascii_uppercase}
 _LOWER = str.maketrans(_LOWER_CASES)
 
-#: The vocabulary takes 16 bytes for every id.
+#: As many as a table of the native operator can have rows.
 _MOST_IDS = 1 << 24
 
 Lowercase = Literal["unicode", "ascii", "none"]
@@ -187,8 +187,7 @@ class WordLevelTokenizer(Tokenizer):
         ids, unknown = self._vocabulary.look_up(self._begin + self.rule.spaced(text))
         if not len(ids):
             return Encoding(self._empty, 0, 0)
-        kept = ids[: self.max_tokens] if self.keeps_first else ids[-self.max_tokens :]
-        return Encoding(kept, len(ids), 0 if self.unknown_id is None else unknown)
+        return Encoding(self.truncate(ids), len(ids), 0 if self.unknown_id is None else unknown)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return the place of each word with an id in the text."""

@@ -144,7 +144,7 @@ class WordTokenizer(Tokenizer):
     def encode(self, text: str) -> Encoding:
         """Encode the last `max_tokens` ids of a text. An empty text has the start id only."""
         ids, unknown = self._vocabulary.look_up(_BEGIN + _spaced(text))
-        return Encoding(ids[-self.max_tokens :], len(ids), unknown)
+        return Encoding(self.truncate(ids), len(ids), unknown)
 
     def to_json(self) -> str:
         document = word_document(self.max_tokens, _NORMALIZERS, [ON_SPACES], self.words)

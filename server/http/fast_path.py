@@ -46,7 +46,7 @@ class FastRequest(HttpRequest):
     handler: Handler
     _wire: Wire
     _keep_alive: bool
-    _body: bytes = field(default=b"", init=False)
+    _body: bytearray = field(default_factory=bytearray, init=False)
     unsent: memoryview = field(default=_NOTHING, init=False)  # the rest of the answer's body, after `reply`
     _close: bool = field(default=False, init=False)  # after the answer
     #: Called if the client disconnects before `reply`. The handler can set it.
@@ -64,7 +64,7 @@ class FastRequest(HttpRequest):
 
     def take_body(self) -> bytes:
         """Return the body and drop the reference to it."""
-        body, self._body = self._body, b""
+        body, self._body = bytes(self._body), bytearray()
         return body
 
     async def body(self, limit: int, seconds: float) -> bytes:

@@ -20,7 +20,7 @@ class Work(Job, Generic[Result]):
     """Texts or ids of one request that the data plane has checked.
 
     `answer` turns the predictions, which have the order of the rows, into the answer of the request, and may raise
-    `RequestError`. Its time begins when the texts have been decoded.
+    `RequestError`. `arrived` is when the texts had been decoded.
     """
 
     classifier: ServedClassifier
@@ -43,7 +43,9 @@ class Work(Job, Generic[Result]):
         return self._canceled
 
     def deliver(self, result: Done | BaseException) -> None:
-        self._deliver(self._finish(self, result))
+        finish, deliver = self._finish, self._deliver
+        del self._finish, self._deliver  # the request refers to its work: a reference cycle
+        deliver(finish(self, result))
 
     def cancel(self) -> None:
         """Do not run, because the client has disconnected."""

@@ -1,7 +1,9 @@
 """The data plane: limits, order and deadlines of requests, and releases of their capacity."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from time import perf_counter_ns, time_ns
 from types import SimpleNamespace
@@ -209,6 +211,35 @@ def test_work_without_tasks(build: Build) -> None:
         assert (statistics["runs"], statistics["running"]) == (1, 0)
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("canceled", [False, True])
+def test_work_that_has_ended(build: Build, canceled: bool) -> None:
+    """Work that is delivered, or canceled, does not refer to the request any more, which refers to the work."""
+
+    class Request:
+        work: Work[list[Prediction]]
+
+        def deliver(self, result: list[Prediction] | BaseException) -> None:
+            """Take the answer."""
+
+    async def story() -> None:
+        dataplane = build()
+        request = Request()
+        ended = weakref.ref(request)
+        request.work = dataplane.read_texts(dataplane.model, ["A great film."], list)
+        assert dataplane.start(request.work, request.deliver)
+        if canceled:
+            request.work.cancel()
+        del request
+        await asyncio.sleep(0)
+        assert ended() is None
+
+    gc.disable()
+    try:
+        asyncio.run(story())
+    finally:
+        gc.enable()
 
 
 def test_canceled_work(build: Build) -> None:
