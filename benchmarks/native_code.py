@@ -35,20 +35,21 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=9)
     chosen = options.parse_args()
 
-    reviews = texts.choose(chosen.texts, read_artifact(ARTIFACT).tokenizer, chosen.count)
+    tokenizer = read_artifact(ARTIFACT).tokenizer
+    reviews = texts.choose(chosen.texts, tokenizer, chosen.count)
+    kinds = {"whole": reviews, "20 words": texts.shorten(reviews)}
     cells = []
     for name in MODELS:
-        pair = classifiers(REPOSITORY / name / "1")
-        for kind, some in {"whole": reviews, "20 words": texts.shorten(reviews)}.items():
+        predict = [each.predict for each in classifiers(REPOSITORY / name / "1")]
+        for kind, some in kinds.items():
             for size in (1, 32):
                 groups = [some[start : start + size] for start in range(0, len(some), size)]
-                predict = [each.predict for each in pair]
                 cells.append([name, kind, str(size), *measure(predict, groups, len(some), chosen.rounds)])
-    vocabularies = [Vocabulary.of(ids(ARTIFACT), None, library) for library in (Path("missing"), LIBRARY)]
+    ids = {word: number for text, number in tokenizer.known_ids.items() for word in WordTokenizer.split(text)}
+    look_up = [Vocabulary.of(ids, None, library).look_up for library in (Path("missing"), LIBRARY)]
     looked_up = []
-    for kind, some in {"whole": reviews, "20 words": texts.shorten(reviews)}.items():
+    for kind, some in kinds.items():
         spaced = [b" " + b" ".join(WordTokenizer.split(text)) for text in some]
-        look_up = [each.look_up for each in vocabularies]
         looked_up.append([kind, *measure(look_up, spaced, len(some), chosen.rounds)])
     print(circumstances())
     print(f"Text to prediction on one thread, medians of {chosen.rounds} rounds of {len(reviews)} texts.\n")
@@ -64,12 +65,6 @@ def classifiers(path: Path) -> tuple[Classifier, Classifier]:
     if native.engine.operator != NATIVE:
         raise SystemExit(f"the native operator is not used: {native.engine.operator}")
     return general, native
-
-
-def ids(path: Path) -> dict[bytes, int]:
-    """Return the ids of an artifact's words as they are in a text."""
-    known = read_artifact(path).tokenizer.known_ids
-    return {word: number for text, number in known.items() for word in WordTokenizer.split(text)}
 
 
 def measure(pair: Sequence[Callable[[Any], Any]], arguments: Sequence[Any], texts: int, rounds: int) -> list[str]:

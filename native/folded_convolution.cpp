@@ -126,7 +126,8 @@ template <int64_t POOLING, int BYTES, typename T>
 INLINE void pool_text(const Batch<T>& batch, int64_t text) {
     const int32_t* ids = batch.ids + text * batch.time;
     T* out = batch.out + text * (POOLING == kMap ? batch.positions : 1) * batch.convolution->filters;
-    int64_t first = blocks<POOLING, BYTES, BYTES == 64 ? 8 : 4>(batch, ids, 0, out);
+    int64_t first = 0;
+    if constexpr (BYTES == 64) first = blocks<POOLING, BYTES, 8>(batch, ids, first, out);  // AVX-512 has 32 registers
     first = blocks<POOLING, BYTES, 4>(batch, ids, first, out);
     first = blocks<POOLING, BYTES, 2>(batch, ids, first, out);
     first = blocks<POOLING, BYTES, 1>(batch, ids, first, out);

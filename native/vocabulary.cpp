@@ -103,12 +103,12 @@ EXPORT Vocabulary* vocabulary_new(const char* words, const int32_t* sizes, const
 EXPORT void vocabulary_delete(Vocabulary* vocabulary) { delete vocabulary; }
 
 // Writes the ids of the words of a text, which spaces separate. Unknown words have the id `unknown`, or are left out if
-// that is negative. Returns the number of words, times 2^32, plus that of unknown words. `ids` needs room for a word for
-// every second byte of the text.
+// that is negative. Returns the number of ids, times 2^32, plus that of unknown words. `ids` needs room for an id for every
+// second byte of the text.
 EXPORT int64_t vocabulary_look_up(const Vocabulary* vocabulary, const char* text, int64_t size, int32_t unknown,
                                   int32_t* ids) {
     const char* const end = text + size;
-    int64_t words = 0, unknown_words = 0;
+    int64_t unknown_words = 0;
     int32_t* next = ids;
     while (text < end) {
         Key key;
@@ -129,12 +129,11 @@ EXPORT int64_t vocabulary_look_up(const Vocabulary* vocabulary, const char* text
             if (found != vocabulary->longer.end() && found->first == word.first) id = found->second;
         }
         text += length + 1;  // the space behind the word too
-        ++words;
         if (id < 0) {
             ++unknown_words;
             id = unknown;
         }
         if (id >= 0) *next++ = id;
     }
-    return words << 32 | unknown_words;
+    return (next - ids) << 32 | unknown_words;
 }

@@ -75,13 +75,11 @@ class _HashTable(Vocabulary):
             slot = self._free.pop() if kept else _Slot(most)
         except IndexError:
             slot = _Slot(_KEPT_WORDS)
-        words = self._look_up(self._table, text, len(text), self._unknown, slot.address)
-        unknown = words & 0xFFFFFFFF
-        words >>= 32
-        ids = slot.ids[: words - unknown if self._unknown < 0 else words].copy()
+        counts = self._look_up(self._table, text, len(text), self._unknown, slot.address)
+        ids = slot.ids[: counts >> 32].copy()
         if kept:
             self._free.append(slot)
-        return ids, unknown
+        return ids, counts & 0xFFFFFFFF
 
 
 class _Slot:

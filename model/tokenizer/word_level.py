@@ -42,7 +42,7 @@ _START_WORD = b"\xf9"
 _LOWER_CASES = {upper: upper.lower() for upper in string.ascii_uppercase}
 _LOWER = str.maketrans(_LOWER_CASES)
 
-#: As many as a table of the native operator can have rows.
+#: The most rows that a table of the native operator can have.
 _MOST_IDS = 1 << 24
 
 Lowercase = Literal["unicode", "ascii", "none"]

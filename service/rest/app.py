@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
@@ -74,7 +75,7 @@ class Application(FastAPI):
         )
         self.service_state, settings = state, state.settings
         self._protocols = protocols(settings)
-        health = {path for protocol in self._protocols for path in protocol.health}
+        health = health_paths(self._protocols)
         self.operational_paths = frozenset({*health, "/metrics"})
         self._document = document
         self._lifecycle = Lifecycle(state, health)
@@ -199,8 +200,7 @@ def describe(settings: Settings, access: Access) -> dict[str, Any]:
     document = application.openapi()
     openapi.complete(document, declared, Routes(declared).declared.values())
     if access.takes_key:
-        health = {path for protocol in declared for path in protocol.health}
-        openapi.declare_keys(document, open_paths(settings, health), optional=not access.needs_key)
+        openapi.declare_keys(document, open_paths(settings, health_paths(declared)), optional=not access.needs_key)
     return document
 
 
@@ -210,6 +210,11 @@ def routes(settings: Settings) -> dict[str, bool]:
     ordinary = [route.path for each in declared for route in each.routes if isinstance(route, APIRoute)]
     fast_path = {endpoint.path: endpoint.predicts for each in declared for endpoint in each.endpoints}
     return dict.fromkeys([*ordinary, OTHER], False) | fast_path
+
+
+def health_paths(declared: Iterable[RestProtocol]) -> set[str]:
+    """Return the paths of health probes."""
+    return {path for protocol in declared for path in protocol.health}
 
 
 def protocols(settings: Settings) -> tuple[RestProtocol, ...]:

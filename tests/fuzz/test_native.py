@@ -84,10 +84,10 @@ def test_memory(harness: str, form: str, times: int, tmp_path: Path) -> None:
     program = tmp_path / "harness"
     flags = ("-std=c++17", f"-DFORM={form}", *SANITIZERS, f"-I{FOLDER}")
     command = [compiler, *flags, "-o", str(program), str(Path(__file__).with_name(f"{harness}_harness.cpp"))]
-    compiled = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    if compiled.returncode and "asan" in compiled.stderr:
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if finished.returncode and "asan" in finished.stderr:
         pytest.skip("the compiler has no sanitizers")
-    assert compiled.returncode == 0, compiled.stderr
+    assert finished.returncode == 0, finished.stderr
     count = times * settings().max_examples
     finished = subprocess.run([program, str(count)], capture_output=True, text=True, timeout=10 * PATIENCE, check=False)
     assert finished.returncode == 0, finished.stderr

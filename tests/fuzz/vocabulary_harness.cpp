@@ -40,7 +40,7 @@ void check() {
 
     const int32_t unknown = static_cast<int32_t>(random(-1, 3));
     std::vector<int32_t> expected;
-    int64_t count = 0, unknown_words = 0;
+    int64_t unknown_words = 0;
     std::string text;
     for (int64_t n = random(0, 80); n > 0; --n) {
         text.append(static_cast<size_t>(random(1, random(0, 9) ? 1 : 20)), ' ');
@@ -48,7 +48,6 @@ void check() {
                                      ? random_word()
                                      : std::next(known.begin(), random(0, static_cast<int64_t>(known.size()) - 1))->first;
         text += word;
-        ++count;
         const auto found = known.find(word);
         unknown_words += found == known.end();
         const int32_t id = found == known.end() ? unknown : found->second;
@@ -58,10 +57,10 @@ void check() {
     const std::unique_ptr<char[]> exact(new char[text.size()]);
     std::memcpy(exact.get(), text.data(), text.size());
     const std::unique_ptr<int32_t[]> ids(new int32_t[text.size() / 2]);
-    const int64_t words_found =
+    const int64_t counts =
         vocabulary_look_up(vocabulary, exact.get(), static_cast<int64_t>(text.size()), unknown, ids.get());
     vocabulary_delete(vocabulary);
-    assert(words_found >> 32 == count && (words_found & 0xffffffff) == unknown_words);
+    assert(counts >> 32 == static_cast<int64_t>(expected.size()) && (counts & 0xffffffff) == unknown_words);
     assert(std::equal(expected.begin(), expected.end(), ids.get()));
 }
 
