@@ -25,7 +25,7 @@ class Build(BuildHookInterface[Any]):
         if self.target_name != "wheel":
             return
         compilation = runpy.run_path(f"{_NATIVE}/compilation.py")
-        name = compilation["NAME"]
+        name = compilation["LIBRARY"].name
         folder = Path(_NATIVE if version == "editable" else tempfile.mkdtemp())
         if problem := compilation["compile_library"](folder / name):
             self.app.display_warning(f"The native code is left out: {problem}")

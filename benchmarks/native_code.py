@@ -21,7 +21,7 @@ from sentiment_conv1d.inference.engine import NATIVE
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.tokenizer import WordTokenizer
 from sentiment_conv1d.model.tokenizer.vocabulary import Vocabulary
-from sentiment_conv1d.native import LIBRARY
+from sentiment_conv1d.native.compilation import LIBRARY
 
 REPOSITORY = ARTIFACT.parent.parent
 MODELS = ("imdb-cnn", "imdb-cnn-8bit", "accurate", "reviews")

@@ -16,7 +16,7 @@ from sentiment_conv1d.inference.provider import CPU, choose
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.model.manifest import GRAPH_FILE
 from sentiment_conv1d.model.tokenizer import Encoding
-from sentiment_conv1d.native import LIBRARY
+from sentiment_conv1d.native.compilation import LIBRARY
 
 #: The tolerance of the golden answer: processors differ in the order of additions.
 GOLDEN_TOLERANCE = 1e-4

@@ -21,7 +21,7 @@ from sentiment_conv1d.inference.provider import CPU, CUDA, missing_gpu
 from sentiment_conv1d.inference.rewriting import rewrite
 from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
 from sentiment_conv1d.model.input_shape import InputShape, Rows
-from sentiment_conv1d.native import LIBRARY
+from sentiment_conv1d.native.compilation import LIBRARY
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,3 @@
 `folded_convolution.cpp` is an operator of ONNX Runtime, and `vocabulary.cpp` looks up words. Builds run `compilation`,
 which needs a C++ compiler and makes one library of both.
 """
-
-from pathlib import Path
-
-#: Where a build puts the library.
-LIBRARY = Path(__file__).with_name("library.so")

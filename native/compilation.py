@@ -17,8 +17,8 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 SOURCES = ("folded_convolution.cpp", "vocabulary.cpp")
 
-#: The name of the library, which has to be beside this file.
-NAME = "library.so"
+#: Where a build puts the library.
+LIBRARY = FOLDER / "library.so"
 
 #: Tables contain finite numbers, so the maximum is one instruction. No flag depends on the processor of the build.
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-signed-zeros", "-ffinite-math-only")
@@ -41,5 +41,5 @@ def compile_library(target: Path, flags: Sequence[str] = ()) -> str:
 
 
 if __name__ == "__main__":
-    if problem := compile_library(FOLDER / NAME):
+    if problem := compile_library(LIBRARY):
         print(f"The native code is left out: {problem}", file=sys.stderr)

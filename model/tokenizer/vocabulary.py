@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.native import LIBRARY
+from sentiment_conv1d.native.compilation import LIBRARY
 
 #: Words of a text for whose ids memory is kept. Few texts have more.
 _KEPT_WORDS = 16_384

@@ -19,7 +19,7 @@ import pytest
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.manifest import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE
-from sentiment_conv1d.native import LIBRARY
+from sentiment_conv1d.native.compilation import LIBRARY
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.server.process.processors import processors
 from sentiment_conv1d.service.process import server
