@@ -1,4 +1,4 @@
-"""Hypothesis profiles and collection rules for all tests."""
+"""Hypothesis profiles, collection rules, and the shipped model for all tests."""
 
 import gc
 import os
@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from sentiment_conv1d.model.artifact import Artifact, read_artifact
+from tests.processes import MODEL_REPOSITORY
 
 # Without compiled files, each of the hundreds of processes that tests start would compile the project, and each process
 # of a parallel run would rewrite the assertions of all tests.
@@ -61,3 +64,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the longest files to the front."""
     ranks = {str(Path(__file__).parent / path): rank for rank, path in enumerate(_LONGEST)}
     items.sort(key=lambda item: ranks.get(str(item.path), len(ranks)))
+
+
+@pytest.fixture(scope="session")
+def artifact() -> Artifact:
+    """Return the artifact of the shipped model."""
+    return read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1")

@@ -9,16 +9,16 @@ import pytest
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.explaining.explainer import Explanation
 from sentiment_conv1d.inference.explaining.inspection import Inspection
-from sentiment_conv1d.model.artifact import read_artifact
-from tests.processes import MODEL_REPOSITORY, PROJECT
+from sentiment_conv1d.model.artifact import Artifact
+from tests.processes import PROJECT
 
 PAGE = (PROJECT / "docs" / "how-conv1d-works.md").read_text()
 TEXT = re.findall(r"^> (.*)$", PAGE, re.MULTILINE)[0]
 
 
 @pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    return Classifier(read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1"))
+def classifier(artifact: Artifact) -> Classifier:
+    return Classifier(artifact)
 
 
 @pytest.fixture(scope="module")

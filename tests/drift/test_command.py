@@ -10,19 +10,13 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import Artifact, publish, read_artifact
+from sentiment_conv1d.model.artifact import Artifact, publish
 from sentiment_conv1d.model.text_statistics import TextStatistics
-from tests.processes import MODEL_REPOSITORY, ServerProcess, run
+from tests.processes import ServerProcess, run
 from tests.service.reviews import reviews
 
 BEFORE = reviews(400, 1)
 SHORT = [" ".join(text.split()[:20]) for text in reviews(400, 2)]
-
-
-@pytest.fixture(scope="module")
-def artifact() -> Artifact:
-    """Return the artifact of the shipped model."""
-    return read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1")
 
 
 @pytest.fixture(scope="module")

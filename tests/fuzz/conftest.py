@@ -1,5 +1,5 @@
 """Loads the shipped model in this process."""
 
-from tests.service.conftest import artifact, classifier
+from tests.service.conftest import classifier
 
-__all__ = ["artifact", "classifier"]
+__all__ = ["classifier"]

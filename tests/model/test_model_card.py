@@ -8,18 +8,17 @@ import huggingface_hub
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.artifact import copy, read_artifact
+from sentiment_conv1d.model.artifact import Artifact, copy, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.manifest import TrainingData
 from sentiment_conv1d.model.model_card import CARD_FILE, model_card
-from tests.processes import PROJECT
 from tests.service.artifacts import LABELS, publish_table
 
 
-def test_metadata() -> None:
+def test_metadata(artifact: Artifact) -> None:
     """Hugging Face's library reads the metadata of the card, with the metrics of the manifest."""
-    manifest = read_artifact(PROJECT / "model_repository" / "imdb-cnn" / "1").manifest
+    manifest = artifact.manifest
     card = huggingface_hub.ModelCard(model_card(manifest))
     data = card.data.to_dict()  # type: ignore[no-untyped-call]
     assert data["pipeline_tag"] == "text-classification"
@@ -32,11 +31,10 @@ def test_metadata() -> None:
     assert "answers with this label if the probability is at least 0.5" in card.text
 
 
-def test_decision() -> None:
+def test_decision(artifact: Artifact) -> None:
     """The card states the threshold and the temperature."""
-    manifest = read_artifact(PROJECT / "model_repository" / "imdb-cnn" / "1").manifest
     decision = DecisionRule(threshold=0.4, temperature=1.25, chosen_on="50 held out of tickets.csv")
-    card = model_card(manifest.model_copy(update={"decision": decision, "metrics": None}))
+    card = model_card(artifact.manifest.model_copy(update={"decision": decision, "metrics": None}))
     assert "if the probability is at least 0.4" in card
     assert "divided by 1.25, a temperature chosen on 50 held out of tickets.csv" in card
     assert "The model was not evaluated." in card
@@ -58,9 +56,9 @@ def test_sections(tmp_path: Path) -> None:
     assert "sentiment-conv1d push model_repository/tickets/1 hf://ORGANIZATION/tickets/models" in card.text
 
 
-def test_unknown_data() -> None:
+def test_unknown_data(artifact: Artifact) -> None:
     """The card says what the manifest does not know."""
-    card = model_card(read_artifact(PROJECT / "model_repository" / "imdb-cnn" / "1").manifest)
+    card = model_card(artifact.manifest)
     assert "The artifact does not state what the model was trained on." in card
     assert "The artifact states no licence. `export --license` does." in card
     assert "\nlicense:" not in card

@@ -1,6 +1,6 @@
 """Fixtures of the service, with which the server is tested as users run it."""
 
-from tests.service.conftest import artifact, channel, classifier, repository, server, several
+from tests.service.conftest import channel, classifier, repository, server, several
 from tests.service.grpc.conftest import stub
 
-__all__ = ["artifact", "channel", "classifier", "repository", "server", "several", "stub"]
+__all__ = ["channel", "classifier", "repository", "server", "several", "stub"]

@@ -85,12 +85,6 @@ def doubtful(doubtful_repository: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="session")
-def artifact() -> Artifact:
-    """Return the artifact of the shipped model."""
-    return read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1")
-
-
-@pytest.fixture(scope="session")
 def classifier(artifact: Artifact) -> ServedClassifier:
     """Return the classifier of the shipped model."""
     return ServedClassifier(Classifier(artifact))

@@ -10,15 +10,14 @@ import pytest
 
 from loadtest.errors import LoadTestError
 from loadtest.traffic import texts
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
-from tests.processes import MODEL_REPOSITORY
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
+def tokenizer(artifact: Artifact) -> Tokenizer:
     """Return the tokenizer of the shipped model."""
-    return read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1").tokenizer
+    return artifact.tokenizer
 
 
 def test_generated_words(tokenizer: Tokenizer) -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from sentiment_conv1d.export.checks.text_graph import open_text_graph
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.server.errors import ClientDisconnected
 from sentiment_conv1d.server.http.asgi import PIECE_BYTES
@@ -19,7 +19,7 @@ from sentiment_conv1d.service.downloads import TextGraphFile
 from sentiment_conv1d.service.rest.native import Download
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
-from tests.processes import MODEL_REPOSITORY, ServerProcess, eventually
+from tests.processes import ServerProcess, eventually
 from tests.service.artifacts import publish_strength
 from tests.service.rest.raw import request
 
@@ -28,11 +28,11 @@ PATH = "/v1/models/imdb-cnn/text.onnx"
 TEXT = "A gripping, beautifully acted film."
 
 
-def test_file(server: ServerProcess) -> None:
+def test_file(server: ServerProcess, artifact: Artifact) -> None:
     """The file is that of the conversion, and answers as the service does."""
     response = server.client.get(PATH)
     assert response.status_code == 200
-    assert response.content == text_graph(read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1"))
+    assert response.content == text_graph(artifact)
     assert response.headers["content-type"] == "application/octet-stream"
     assert response.headers["content-length"] == str(len(response.content))
     assert response.headers["cache-control"] == "private, no-cache"

@@ -11,10 +11,10 @@ import onnxruntime
 import pytest
 
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import Artifact, read_artifact
+from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.graphs.text.file import text_graph
-from tests.processes import MODEL_REPOSITORY, run
+from tests.processes import run
 from tests.service.artifacts import LABELS, publish_table
 
 TEXTS = ["A gripping, beautifully acted film.", "", "Two dull hours."]
@@ -27,15 +27,10 @@ def answers(artifact: Artifact) -> tuple[list[str], list[list[float]]]:
     return label.tolist(), probabilities.tolist()
 
 
-@pytest.fixture(scope="module")
-def shipped() -> Artifact:
-    return read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1")
-
-
-def test_sigmoid(shipped: Artifact) -> None:
+def test_sigmoid(artifact: Artifact) -> None:
     """A sigmoid has two probabilities and the label of the larger one."""
-    label, probabilities = answers(shipped)
-    expected = Classifier(shipped).predict(TEXTS)
+    label, probabilities = answers(artifact)
+    expected = Classifier(artifact).predict(TEXTS)
     assert label == [each.label for each in expected] == ["positive", "positive", "negative"]
     np.testing.assert_allclose(probabilities, [each.probabilities for each in expected], atol=1e-6, rtol=0)
 
@@ -51,17 +46,17 @@ def test_softmax(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("above", "expected"), [(0.0, "positive"), (1e-12, "negative")])
-def test_threshold(shipped: Artifact, above: float, expected: str) -> None:
+def test_threshold(artifact: Artifact, above: float, expected: str) -> None:
     """A sigmoid decides for its second label from the threshold on, which has the precision of the manifest."""
-    positive = float(Classifier(shipped).predict(TEXTS)[0].probabilities[1])
+    positive = float(Classifier(artifact).predict(TEXTS)[0].probabilities[1])
     decision = DecisionRule(threshold=positive + above)
-    changed = replace(shipped, manifest=shipped.manifest.model_copy(update={"decision": decision}))
+    changed = replace(artifact, manifest=artifact.manifest.model_copy(update={"decision": decision}))
     assert Classifier(changed).predict(TEXTS)[0].label == answers(changed)[0][0] == expected
 
 
-def test_valid_file(shipped: Artifact) -> None:
+def test_valid_file(artifact: Artifact) -> None:
     """ONNX knows the operators that are its own, and the file declares one input and two outputs."""
-    model = onnx.load_from_string(text_graph(shipped))
+    model = onnx.load_from_string(text_graph(artifact))
     onnx.checker.check_model(model)
     assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["text", "label", "probabilities"]
     assert {each.domain: each.version for each in model.opset_import} == {"": 20, "ai.onnx.ml": 2, "com.microsoft": 1}
