@@ -124,14 +124,9 @@ async def page(request: Request) -> Response:
 
 
 @_serves(PROTOCOL, "/page/{name}", _PAGE, "A file of the page", "text/css", "text/javascript", "image/svg+xml")
-async def file(request: Request, name: str) -> Response:
-    """Return a style sheet, script or icon of the page."""
-    return _send(request, _PAGE)
-
-
 @_serves(PROTOCOL, "/page/runtime/{name}", _PAGE, "A file of its ONNX Runtime", *_RUNTIME_TYPES)
-async def runtime_file(request: Request, name: str) -> Response:
-    """Return a file with which the page runs a model in the browser."""
+async def file(request: Request, name: str) -> Response:
+    """Return a style sheet, script or icon of the page, or a file with which it runs a model in the browser."""
     return _send(request, _PAGE)
 
 
