@@ -44,7 +44,7 @@ _REQUEST_BYTES = 2560
 _HEADER_BYTES = 144
 
 #: Seconds that idle connections stay open at shutdown, because a request can be on its way.
-_FAREWELL_SECONDS = 0.5
+FAREWELL_SECONDS = 0.5
 
 
 class Protocol(AnsweringProtocol):
@@ -211,7 +211,7 @@ class Protocol(AnsweringProtocol):
         if self._refused:
             self.transport.close()
         elif self._idle and self._until is not None:
-            self._until = min(self._until, self.loop.time() + _FAREWELL_SECONDS)
+            self._until = min(self._until, self.loop.time() + FAREWELL_SECONDS)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start a request, unless a request on the fast path, which uvicorn does not know, runs before it."""
@@ -332,7 +332,7 @@ class Protocol(AnsweringProtocol):
 
     def _wait(self, seconds: float) -> None:
         """Set the time at which the connection closes unless the request, or its head, is complete."""
-        self._until = self.loop.time() + (min(seconds, _FAREWELL_SECONDS) if self._ending else seconds)
+        self._until = self.loop.time() + (min(seconds, FAREWELL_SECONDS) if self._ending else seconds)
 
     # Rejecting bytes that are not a request.
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import urllib3
 
+from sentiment_conv1d.server.http.protocol import FAREWELL_SECONDS
 from tests.proc import children
 from tests.processes import PATIENCE, ServerProcess, eventually, pause
 from tests.service.rest.raw import Connection, request
@@ -20,9 +21,6 @@ GOOD = b'{"text": "A great film."}'
 
 #: Seconds between two requests of a caller, in which its connection is idle.
 _THINKS = 0.02
-
-#: Seconds for which a worker that shuts down waits for a request on an idle connection.
-_FAREWELL = 0.5
 
 #: Sends a request and returns the status.
 Ask = Callable[[], int]
@@ -72,7 +70,7 @@ def ask_until_refused(ask: Ask) -> tuple[int, str]:
         except (ConnectionRefusedError, httpx.ConnectError, urllib3.exceptions.NewConnectionError):
             return answers, ""
         except Exception as error:
-            return answers, "" if time.monotonic() - answered > _FAREWELL else repr(error)
+            return answers, "" if time.monotonic() - answered > FAREWELL_SECONDS else repr(error)
         if status != 200:
             return answers, f"status {status}"
         answers += 1

@@ -6,10 +6,8 @@ import socket
 from contextlib import suppress
 from time import monotonic
 
+from sentiment_conv1d.server.http.protocol import FAREWELL_SECONDS
 from tests.processes import PATIENCE
-
-#: A server that shuts down closes connections without a request after 0.5 s.
-_FAREWELL_SECONDS = 0.4
 
 
 def ask(address: str | tuple[str, int], request: bytes) -> bytes | None:
@@ -26,6 +24,6 @@ def ask(address: str | tuple[str, int], request: bytes) -> bytes | None:
             try:
                 caller.sendall(request)
             finally:
-                late = monotonic() > began + _FAREWELL_SECONDS
+                late = monotonic() > began + 0.8 * FAREWELL_SECONDS
             answer = caller.makefile("rb").readline()
     return None if late and not answer else answer
