@@ -9,7 +9,7 @@ Content-Security-Policy that allows them to load only these files and to call on
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
 from html import escape
@@ -81,27 +81,26 @@ def _read(files: StaticFiles, name: str, **headers: str) -> Answer:
 
 
 #: The files by path. Workers share their memory.
-_PAGE = {"/": _read(_FILES, "index.html", **{"content-security-policy": _PAGE_POLICY})} | {
-    f"/page/{name}": _read(_FILES, name)
-    for name in sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.*"))
-    if not name.endswith((".html", ".md", ".json"))
-}
-_REFERENCE = {
+_ANSWERS = {
+    "/": _read(_FILES, "index.html", **{"content-security-policy": _PAGE_POLICY}),
+    **{
+        f"/page/{name}": _read(_FILES, name)
+        for name in sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.*"))
+        if not name.endswith((".html", ".md", ".json"))
+    },
     "/docs": _read(_FILES, "reference.html", **{"content-security-policy": _REFERENCE_POLICY}),
     **{f"/docs/{name}": _read(_SWAGGER_UI, name) for name in ("swagger-ui.css", "swagger-ui-bundle.js")},
 }
 
 #: All paths of the page and of the API reference.
-PATHS = (*_PAGE, *_REFERENCE, OPENAPI)
+PATHS = (*_ANSWERS, OPENAPI)
 
 _RUNTIME_TYPES = ("text/javascript", "application/gzip", "text/plain")
 
 PROTOCOL, REFERENCE = RestProtocol("page"), RestProtocol("operations")
 
 
-def _serves(
-    protocol: RestProtocol, path: str, files: Mapping[str, Answer], summary: str, *media_types: str
-) -> Callable[[Route], Route]:
+def _serves(protocol: RestProtocol, path: str, summary: str, *media_types: str) -> Callable[[Route], Route]:
     """Declare the route of files, of one or of several if the path has a parameter, for GET and HEAD."""
 
     def declare(route: Route) -> Route:
@@ -109,7 +108,7 @@ def _serves(
         protocol.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)
         protocol.add_api_route(path, route, summary=summary, response_class=Response, responses=responses)
         pattern = compile_path(path)[0]
-        for each, answer in files.items():
+        for each, answer in _ANSWERS.items():
             if pattern.fullmatch(each):
                 protocol.documents[each] = Document(path, lambda state, answer=answer: answer)  # type: ignore[misc]
         return route
@@ -117,29 +116,29 @@ def _serves(
     return declare
 
 
-@_serves(PROTOCOL, "/", _PAGE, "The page", "text/html")
+@_serves(PROTOCOL, "/", "The page", "text/html")
 async def page(request: Request) -> Response:
     """Return the page, which classifies a text and shows how the convolution reads it."""
-    return _send(request, {"/": _index(state_of(request))})
+    return revalidated(request, to_response(_index(state_of(request))))
 
 
-@_serves(PROTOCOL, "/page/{name}", _PAGE, "A file of the page", "text/css", "text/javascript", "image/svg+xml")
-@_serves(PROTOCOL, "/page/runtime/{name}", _PAGE, "A file of its ONNX Runtime", *_RUNTIME_TYPES)
+@_serves(PROTOCOL, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
+@_serves(PROTOCOL, "/page/runtime/{name}", "A file of its ONNX Runtime", *_RUNTIME_TYPES)
 async def file(request: Request, name: str) -> Response:
     """Return a style sheet, script or icon of the page, or a file with which it runs a model in the browser."""
-    return _send(request, _PAGE)
+    return _send(request)
 
 
-@_serves(REFERENCE, "/docs", _REFERENCE, "Every route, for people", "text/html")
+@_serves(REFERENCE, "/docs", "Every route, for people", "text/html")
 async def documentation(request: Request) -> Response:
     """Return the API reference."""
-    return _send(request, _REFERENCE)
+    return _send(request)
 
 
-@_serves(REFERENCE, "/docs/{name}", _REFERENCE, "A file of that page", "text/css", "text/javascript")
+@_serves(REFERENCE, "/docs/{name}", "A file of that page", "text/css", "text/javascript")
 async def documentation_file(request: Request, name: str) -> Response:
     """Return the script or the style sheet of Swagger UI."""
-    return _send(request, _REFERENCE)
+    return _send(request)
 
 
 def privacy(settings: Settings) -> str:
@@ -171,7 +170,7 @@ def _index(state: ServiceState) -> Answer:
 @lru_cache(maxsize=1)
 def _index_with(sentence: str) -> Answer:
     """Return the page with this sentence about privacy."""
-    file = _PAGE["/"]
+    file = _ANSWERS["/"]
     body = file.body.replace(b"{{ privacy }}", escape(sentence).encode())
     fields = tuple(field for field in file.headers if field[0] not in (b"etag", b"last-modified"))
     return Answer(body, file.content_type, (*fields, (b"etag", f'"{sha256(body).hexdigest()}"'.encode())))
@@ -180,8 +179,8 @@ def _index_with(sentence: str) -> Answer:
 PROTOCOL.documents["/"] = Document("/", _index)
 
 
-def _send(request: Request, files: Mapping[str, Answer]) -> Response:
+def _send(request: Request) -> Response:
     """Return a file, or that it has not changed since the client received it. Raises `NotFound`."""
-    if (answer := files.get(request.url.path)) is None:
+    if (answer := _ANSWERS.get(request.url.path)) is None:
         raise NotFound(f"there is no file {request.url.path}")
     return revalidated(request, to_response(answer))
