@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sentiment_conv1d.server.errors import Unavailable
-from sentiment_conv1d.server.http.fast_path import FindHandler
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.server.http.server import Events, HttpLimits, HttpServer, configure
 from sentiment_conv1d.server.network.buffers import Buffers
@@ -60,9 +59,6 @@ class ServiceWorker(Worker):
         )
         self._application = Application(self._state, document)
         application: Any = self._application
-        #: Find the handlers of the fast path, which skips ASGI. None if middleware has to see every request.
-        self._find_handler: FindHandler | None = self._application.find_handler
-        self._find_document: FindHandler | None = self._application.find_document
         self._tracer: Tracer | None = None
         if settings.tracing:
             from sentiment_conv1d.service.rest.middleware.traced import Traced
@@ -70,10 +66,10 @@ class ServiceWorker(Worker):
 
             self._tracer = Tracer()
             application = Traced(application, self._tracer)
-            self._find_handler = self._find_document = None
         if settings.cors_origins is not None:
             application = allow_origins(application, settings.cors_origins)
-            self._find_handler = self._find_document = None
+        #: Whether middleware has to see every request, so that none may take the fast path, which skips ASGI.
+        self._wrapped = application is not self._application
         super().__init__(
             configure(application, settings.keep_alive_timeout), number, channel, settings.shutdown_timeout
         )
@@ -206,8 +202,8 @@ class ServiceWorker(Worker):
             ),
             buffers=buffers,
             turns=turns,
-            find_handler=self._find_handler,
-            find_document=self._find_document,
+            find_handler=None if self._wrapped else self._application.find_handler,
+            find_document=None if self._wrapped else self._application.find_document,
             events=Events(
                 rejected=partial(metrics.rejected, "rest"),
                 failed=partial(metrics.failed, "rest"),
