@@ -62,8 +62,9 @@ def serve(settings: Settings) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent that ignores it would hide the ends of child processes
     certificates = Certificates.read_settings(settings)
-    most_workers = worker_count(settings)
-    settings = settings.model_copy(update=make_room(connection_limits(settings), most_workers))
+    most_workers = settings.workers or processors()
+    limits = {name: getattr(settings, name) for name in ("max_connections", "grpc_max_connections")}
+    settings = settings.model_copy(update=make_room(limits, most_workers))
     if settings.tracing:
         import_module("sentiment_conv1d.service.telemetry.tracing")  # fails now if a package is missing
     for name in ("request_log", "feedback_log"):
@@ -131,16 +132,6 @@ def _stop_loading(number: int, frame: FrameType | None) -> NoReturn:
 
 def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> ListeningSocket:
     return bind(host, port, purpose) if path is None else bind_unix(path)
-
-
-def connection_limits(settings: Settings) -> dict[str, int]:
-    """Return the settings that limit the number of connections."""
-    return {name: getattr(settings, name) for name in ("max_connections", "grpc_max_connections")}
-
-
-def worker_count(settings: Settings) -> int:
-    """Return the configured number of workers, or one per available processor. It is lower if all models use a GPU."""
-    return settings.workers or processors()
 
 
 class Beginning(NamedTuple):
