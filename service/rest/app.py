@@ -238,8 +238,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
     """Respond to an exception in a route that FastAPI handles, or in its router."""
     application: Application = request.app
     answer, status = refuse(application.protocol_of(request.scope), _as_request_error(request, error), current_id())
-    fields = {name.decode(): value.decode() for name, value in answer.headers}
-    return Response(answer.body, status, fields, media_type="application/json")
+    return to_response(answer, status)
 
 
 def _as_request_error(request: Request, error: Exception) -> RequestError:

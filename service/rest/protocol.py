@@ -157,10 +157,10 @@ class InPieces(Response):
         await send_body(send, bytes(self.body))
 
 
-def to_response(answer: Answer) -> Response:
+def to_response(answer: Answer, status: int = 200) -> Response:
     """Return a response of FastAPI with an answer."""
     fields = {name.decode(): value.decode() for name, value in answer.headers}
-    return InPieces(answer.body, headers={"content-type": answer.content_type.decode(), **fields})
+    return InPieces(answer.body, status, headers={"content-type": answer.content_type.decode(), **fields})
 
 
 def revalidated(request: Request, response: Response) -> Response:
