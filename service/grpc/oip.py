@@ -17,7 +17,6 @@ from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.oip.inference import OUTPUTS, InferenceRequest, Input, Output, RequestedOutput, infer
 from sentiment_conv1d.service.scheduling.work import Work
-from sentiment_conv1d.service.version import package_version
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
@@ -60,7 +59,7 @@ class OpenInference:
         self, request: pb.ServerMetadataRequest, remaining: float | None
     ) -> pb.ServerMetadataResponse:
         """Return the server's name, version and extensions."""
-        return pb.ServerMetadataResponse(**description.server_metadata(package_version()))
+        return pb.ServerMetadataResponse(**description.server_metadata())
 
     async def ModelMetadata(
         self, request: pb.ModelMetadataRequest, remaining: float | None

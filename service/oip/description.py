@@ -12,6 +12,7 @@ from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.oip.inference import LABEL, PROBABILITIES, SCORE, TEXT, TOKENS
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.statistics import Statistics
+from sentiment_conv1d.service.version import package_version
 
 SERVER_NAME = "sentiment-conv1d"
 EXTENSIONS = (
@@ -25,9 +26,9 @@ EXTENSIONS = (
 PLATFORM = "onnx_onnxv1"
 
 
-def server_metadata(version: str) -> dict[str, Any]:
+def server_metadata() -> dict[str, Any]:
     """Return the server's name, version and extensions."""
-    return {"name": SERVER_NAME, "version": version, "extensions": list(EXTENSIONS)}
+    return {"name": SERVER_NAME, "version": package_version(), "extensions": list(EXTENSIONS)}
 
 
 def model_metadata(classifier: Classifier, versions: Sequence[int]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
-from sentiment_conv1d.service.version import package_version
 
 PROTOCOL = PlainProtocol("Open Inference Protocol", prefix="/v2", health=("/v2/health/live", "/v2/health/ready"))
 
@@ -60,7 +59,7 @@ class ModelReady(BaseModel):
 @PROTOCOL.get("/", include_in_schema=False)
 async def server_metadata() -> ServerMetadata:
     """Return the name, the version and the extensions of the server."""
-    return ServerMetadata(**description.server_metadata(package_version()))
+    return ServerMetadata(**description.server_metadata())
 
 
 @PROTOCOL.document("/health/live", "Liveness", response_model=dict[str, bool])

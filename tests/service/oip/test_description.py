@@ -8,6 +8,7 @@ from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.statistics import Stages
+from sentiment_conv1d.service.version import package_version
 from tests.service.artifacts import MAX_TOKENS, publish_table
 
 
@@ -19,9 +20,9 @@ def tickets(tmp_path: Path) -> ServedClassifier:
 
 def test_server() -> None:
     """The server lists exactly the extensions that it supports."""
-    assert description.server_metadata("1.2.3") == {
+    assert description.server_metadata() == {
         "name": "sentiment-conv1d",
-        "version": "1.2.3",
+        "version": package_version(),
         "extensions": [
             "binary_tensor_data",
             "classification",
