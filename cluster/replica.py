@@ -47,7 +47,7 @@ class Replica(Standalone):
         #: The gRPC methods that need no API key.
         self.open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self.max_message_bytes = settings.max_body_bytes
-        counted = Counted(self.dataplane, self.metrics)
+        counted = Counted(self.state.dataplane, self.metrics)
         self.methods: dict[str, Method] = {
             **Health(HEALTH_NAMES).methods(),
             **counted.methods(oip.SERVICE, oip.OpenInference(self.state), oip.POLLED),
@@ -58,7 +58,7 @@ class Replica(Standalone):
     def start(self) -> None:
         """Start to follow changes of the model repository."""
         if self._watch_interval:
-            self._watching = asyncio.create_task(self.reconciler.watch(self._watch_interval))
+            self._watching = asyncio.create_task(self.state.reconciler.watch(self._watch_interval))
 
     def stop(self) -> None:
         """Stop the background tasks. Call it after all requests have been answered."""
@@ -68,7 +68,7 @@ class Replica(Standalone):
 
     def expose(self) -> str:
         """Return the metrics of this replica in Prometheus' text format."""
-        return self.metrics.expose(self.models.states(), self.models.missing()).decode()
+        return self.metrics.expose(self.state.models.states(), self.state.models.missing()).decode()
 
     def use_metrics(self, metrics: Any) -> None:
         """Answer `/metrics` from these metrics."""
@@ -77,9 +77,9 @@ class Replica(Standalone):
     async def check(self) -> None:
         """Classify the golden text of the default model. Raises `Unavailable` if the answer is wrong."""
         self.state.readiness.check()
-        classifier = self.models.get()
+        classifier = self.state.models.get()
         golden = classifier.manifest.golden
-        [prediction] = await self.dataplane.predict(classifier, (golden.text,))
+        [prediction] = await self.state.dataplane.predict(classifier, (golden.text,))
         expected = golden.probabilities[-1]
         if not np.isclose(float(prediction.probabilities[-1]), expected, rtol=0, atol=GOLDEN_TOLERANCE):
             raise Unavailable(f"the golden text gets {prediction.probabilities[-1]} instead of {expected}")

@@ -12,7 +12,9 @@ from sentiment_conv1d.service.feedback.inbox import Inbox
 from sentiment_conv1d.service.feedback.rate import Rate
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
+from sentiment_conv1d.service.models.reconciler import Reconciler, Workers
 from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.models.startup import opener
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.dataplane import Batching, DataPlane, RequestLimits
 from sentiment_conv1d.service.scheduling.in_flight import InFlight
@@ -38,8 +40,11 @@ class Core:
     #: What feedback ids are signed with, unless a key is set.
     _secret: bytes = field(default_factory=token_bytes, init=False, repr=False)
 
-    def start(self, worker: int, in_flight: InFlight) -> ServiceState:
-        """Return the parts of a worker. Call it after the fork, because logs have threads."""
+    def start(self, worker: int, in_flight: InFlight, workers: Workers | None = None) -> ServiceState:
+        """Return the parts of a worker. Call it after the fork, because logs have threads.
+
+        `workers` carries out the orders of the reconciler. Without it, there is no reconciler.
+        """
         settings = self.settings
         limits = RequestLimits(
             texts=settings.max_batch_texts,
@@ -55,9 +60,11 @@ class Core:
         inbox = None if ids is None else self._make_inbox(worker, ids)
         downloads = Downloads(self.repository.read) if self.access.allows_downloads else None
         readiness = Readiness(self.models)
-        return ServiceState(
-            settings, dataplane, self.models, readiness, self.access, self.metrics, inbox, downloads=downloads
-        )
+        state = ServiceState(settings, dataplane, self.models, readiness, self.access, self.metrics, inbox, downloads)
+        if workers is not None:
+            open_version = opener(settings)
+            state.reconciler = Reconciler(self.repository, self.models, open_version, dataplane, self.metrics, workers)
+        return state
 
     def _make_request_log(self, worker: int) -> RequestLog | None:
         settings = self.settings

@@ -14,8 +14,6 @@ from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.asgi import CHARGE
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.models.reconciler import Reconciler
-from sentiment_conv1d.service.models.startup import opener
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.server import note
 from sentiment_conv1d.service.rest.app import Application
@@ -28,16 +26,11 @@ class Standalone:
     """An ASGI application that answers with the models of a core. Belongs to one event loop."""
 
     def __init__(self, core: Core) -> None:
-        self.models, self.metrics = core.models, core.metrics
+        self.metrics = core.metrics
         in_flight = InFlight()
         self._requests = in_flight.new_set()
         self._buffers = Buffers(core.settings.max_buffered_bytes)
-        self.state = core.start(0, in_flight)
-        self.dataplane = self.state.dataplane
-        self.reconciler = Reconciler(
-            core.repository, core.models, opener(core.settings), self.dataplane, core.metrics, self
-        )
-        self.state.reconciler = self.reconciler
+        self.state = core.start(0, in_flight, self)
         self._application = Application(self.state)
         #: Returns the id that a proxy has given to the current request and adds to its response.
         self.request_id: Callable[[], str] | None = None
@@ -81,7 +74,7 @@ class Standalone:
 
         The reconciler sees this process as the only worker.
         """
-        follow = self.reconciler.follow
+        follow = self.state.reconciler.follow
         await follow(order)
         if order.action == "load":
             refusal = await follow(order._replace(action="prepare"), descriptor)

@@ -21,8 +21,6 @@ from sentiment_conv1d.server.process.worker import Worker
 from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.models.late_worker_state import LoadedVersion
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.models.reconciler import Reconciler
-from sentiment_conv1d.service.models.startup import opener
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.middleware.cors import allow_origins
@@ -52,11 +50,8 @@ class ServiceWorker(Worker):
     ) -> None:
         settings = self._settings = core.settings
         self._in_flight = InFlight()
-        self._state = core.start(number, self._in_flight)
+        self._state = core.start(number, self._in_flight, self)
         self._state.certificates = certificates
-        self._state.reconciler = Reconciler(
-            core.repository, core.models, opener(settings), self._state.dataplane, core.metrics, self
-        )
         self._application = Application(self._state, document)
         application: Any = self._application
         self._tracer: Tracer | None = None
