@@ -347,12 +347,8 @@ class GrpcConnection(asyncio.Protocol):
 
     def _hold(self, count: int) -> None:
         """Charge the bytes of an incomplete frame or header block beyond those that every connection can have."""
-        if count == self._held:
-            return
-        self._buffers.release(self._held)
-        self._held = 0
         try:
-            self._held = self._buffers.hold(count)
+            self._held += self._buffers.hold(count - self._held)
         except Overloaded as error:
             self._http2.fail(error.message)
 

@@ -169,16 +169,10 @@ class ReceivingCall(Stream):
         content = self._queued + self._working
         if self._messages is not None:
             content += self._messages.incomplete
-        held = self._kept + BODY_FACTOR * content
-        change = held - self._held
-        if change > 0:
-            try:
-                self._held += self._context.buffers.hold(change)
-            except RequestError as error:
-                self._fail(error)
-        elif change:
-            self._context.buffers.release(-change)
-            self._held = held
+        try:
+            self._held += self._context.buffers.hold(self._kept + BODY_FACTOR * content - self._held)
+        except RequestError as error:
+            self._fail(error)
         if (self._queued > _AHEAD_BYTES) != self._behind:
             self._behind = not self._behind
             self._connection.fall_behind(self, behind=self._behind)

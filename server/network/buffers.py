@@ -17,9 +17,9 @@ class Buffers:
         self._held = 0
 
     def hold(self, count: int) -> int:
-        """Add `count` bytes and return `count`. Raises `Overloaded` beyond the limit."""
+        """Add `count` bytes and return `count`, which can be negative. Raises `Overloaded` if more exceed the limit."""
         held = self._held + count
-        if held > self._limit:
+        if held > self._limit and count > 0:
             raise Overloaded(f"requests would hold {held} bytes; the limit is {self._limit}")
         self._held = held
         return count

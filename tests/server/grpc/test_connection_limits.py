@@ -249,6 +249,17 @@ def test_no_memory_for_incomplete_blocks(caller: Caller) -> None:
     caller.buffers.release(BUFFERED - 1000)
 
 
+def test_lost_connection_beyond_the_limit(loop: Loop) -> None:
+    """A connection with an incomplete header block ends even while unread answers of others exceed the limit."""
+    caller = Caller(loop)
+    caller.greet()
+    caller.say(unfinished())
+    assert caller.held > 0
+    caller.buffers.add(BUFFERED + 1)
+    caller.connection.connection_lost(None)
+    assert caller.closed == 1 and caller.held == BUFFERED + 1
+
+
 def test_unread_answers(loop: Loop) -> None:
     """The server stops reading from a client that sends requests and reads nothing, and counts the unsent bytes."""
     caller = Caller(loop)
