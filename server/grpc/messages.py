@@ -43,13 +43,11 @@ class Messages:
         self._limit = limit
         self._encoding = encoding
         self._buffer = bytearray()
-        self._compressed = False
-        self._needed: int | None = None  # length of the current message, once its prefix is complete
 
     @property
     def incomplete(self) -> int:
         """The number of bytes received of an incomplete message."""
-        return len(self._buffer) + (0 if self._needed is None else PREFIX_BYTES)
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Message]:
         """Add content and return the messages that are now complete.
@@ -58,27 +56,21 @@ class Messages:
         """
         self._buffer += data
         complete: list[Message] = []
-        while True:
-            if self._needed is None:
-                if len(self._buffer) < PREFIX_BYTES:
-                    return complete
-                self._compressed, self._needed = self._begin(*_PREFIX.unpack_from(self._buffer))
-                del self._buffer[:PREFIX_BYTES]
-            if len(self._buffer) < self._needed:
-                return complete
-            kind = bytearray if self._compressed else bytes
-            complete.append(kind(memoryview(self._buffer)[: self._needed]))
-            del self._buffer[: self._needed]
-            self._needed = None
-
-    def _begin(self, flag: int, length: int) -> tuple[bool, int]:
-        if flag > 1:
-            raise Malformed(f"a message begins with 0 or 1, this one with {flag}")
-        if flag and self._encoding == b"identity":
-            raise Malformed("a message says that it is compressed, but not how")
-        if length > self._limit:
-            raise MessageTooLarge(f"a message of {length} bytes is larger than max_body_bytes, {self._limit}")
-        return bool(flag), length
+        while len(self._buffer) >= PREFIX_BYTES:
+            flag, length = _PREFIX.unpack_from(self._buffer)
+            if flag > 1:
+                raise Malformed(f"a message begins with 0 or 1, this one with {flag}")
+            if flag and self._encoding == b"identity":
+                raise Malformed("a message says that it is compressed, but not how")
+            if length > self._limit:
+                raise MessageTooLarge(f"a message of {length} bytes is larger than max_body_bytes, {self._limit}")
+            end = PREFIX_BYTES + length
+            if len(self._buffer) < end:
+                break
+            kind = bytearray if flag else bytes
+            complete.append(kind(memoryview(self._buffer)[PREFIX_BYTES:end]))
+            del self._buffer[:end]
+        return complete
 
 
 class Decompression:
