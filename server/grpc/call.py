@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -60,14 +61,11 @@ class Call(ReceivingCall):
     _until: float | None = None  # the deadline as the event loop's time
     _timer: asyncio.TimerHandle | None = None
 
-    async def run(self) -> None:
-        """Run the method. An exception becomes the status of the call."""
-        await self._run_to_end(self.method.run(self))
-
-    async def _run_to_end(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run_to_end(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run the method, or send its answer. An exception becomes the status of the call."""
         self.begun = True
         try:
-            await work
+            await work()
         except ClientDisconnected:
             pass
         except asyncio.CancelledError:
@@ -219,10 +217,10 @@ class Call(ReceivingCall):
     def _send_at_once(self, message: bytes) -> bool:
         """Send the only message, and status OK. A message that the client cannot receive now is sent by a task."""
         if len(message) > _UNCOUNTED_BYTES or not self._connection.sender.has_room(self, len(message)):
-            self._start_task(self._run_to_end(self.answer(message)))
+            self._start_task(partial(self.answer, message))
             return False
         self._head_sent = True
-        self._connection.sender.send_at_once(self, wrap(message), _HEAD, [_OK, *self.trailing])
+        self._connection.sender.finish(self, _HEAD, [_OK, *self.trailing], wrap(message))
         self.status = "OK"
         return True
 
@@ -263,11 +261,11 @@ class Call(ReceivingCall):
             if start(self, message):
                 return
             self._taskless = False
-        self._start_task(self.run())
+        self._start_task(partial(self.method.run, self))
 
-    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_task(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._connection.turns.spend()
-        self._task = self._loop.create_task(work)
+        self._task = self._loop.create_task(self._run_to_end(work))
         tasks = self._context.waiting if self.method.watching else self._context.running
         tasks.add(self._task)
         self._task.add_done_callback(tasks.discard)

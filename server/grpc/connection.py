@@ -323,15 +323,12 @@ class GrpcConnection(asyncio.Protocol):
         # While frames are read, responses to them have not been written yet.
         if not (self._reading or self._streams) and (self._client_leaves or not self._accepting):
             self._flush()
-            self._close()
-
-    def _close(self) -> None:
-        """Close, if possible after the client: what it still sends would cause a reset, which can overtake answers."""
-        if self._client_leaves or not self.transport.can_write_eof():
-            self.transport.close()
-        elif self._ended_at is None and not self.transport.is_closing():
-            self._ended_at = self._loop.time()
-            self.transport.write_eof()
+            # If possible, the client closes first: what it still sends would cause a reset, which can overtake answers.
+            if self._client_leaves or not self.transport.can_write_eof():
+                self.transport.close()
+            elif self._ended_at is None and not self.transport.is_closing():
+                self._ended_at = self._loop.time()
+                self.transport.write_eof()
 
     def _accept_no_more(self) -> None:
         if self._accepting:

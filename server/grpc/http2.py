@@ -178,7 +178,13 @@ class Http2:
                 if self._drained:
                     self._feed()
                 event, self._following = self._following, None
-                self._handle_event(self._connection.next_event() if event is None else event)
+                if event is None:
+                    event = self._connection.next_event()
+                if (handle := self._handle.get(type(event))) is None:  # all is parsed, or the connection has ended
+                    self._drained = True
+                else:
+                    self._silent = 0
+                    handle(event)
                 events += 1
         except zttp.RemoteProtocolError as error:
             raise ConnectionFailed(str(error)) from None
@@ -193,14 +199,6 @@ class Http2:
             self.fail("frames without effect")
         self._connection.receive_data(piece)
         self._drained = False
-
-    def _handle_event(self, event: zttp.Event) -> None:
-        handle = self._handle.get(type(event))
-        if handle is None:  # the bytes are parsed, or the connection has ended
-            self._drained = True
-            return
-        self._silent = 0
-        handle(event)
 
     def fail(self, reason: str) -> None:
         """End the connection of a client that exceeds a limit. Raises `LimitExceeded`."""

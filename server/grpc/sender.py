@@ -52,15 +52,10 @@ class Sender:
         """Return whether a message of `size` bytes, and its prefix, can be sent now."""
         return size + PREFIX_BYTES <= self._room(stream)
 
-    def send_at_once(self, stream: Stream, data: bytes, head: Head, trailers: Fields) -> None:
-        """Send a whole response, for which there is room."""
-        self._http2.send(stream.id, head=head, data=data, trailers=trailers)
-        self._end(stream, stop_request=True)
-
-    def finish(self, stream: Stream, head: Head | None, trailers: Fields) -> None:
-        """End a response without further content, after the head if it is given. Raises `ClientDisconnected`."""
+    def finish(self, stream: Stream, head: Head | None, trailers: Fields, data: bytes = b"") -> None:
+        """End a response, after the head if it is given, and content that has room. Raises `ClientDisconnected`."""
         _check(stream)
-        self._http2.send(stream.id, head=head, trailers=trailers)
+        self._http2.send(stream.id, head=head, data=data, trailers=trailers)
         self._end(stream, stop_request=True)
 
     def wake_next(self) -> None:

@@ -194,6 +194,18 @@ def test_started_call_without_room(caller: Caller) -> None:
     assert caller.ended == [caller.calls[1]]
 
 
+def test_started_call_without_room_that_is_reset(caller: Caller) -> None:
+    """A started call whose answer waits for a task is dropped if the client resets it before the task begins."""
+    caller.say(wire.settings((4, 50)))
+    caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True))
+    caller.loop.turn()
+    assert not caller.task.done()
+    caller.say(wire.reset(1))
+    assert content(caller.hear()) == b""
+    assert caller.task.cancelled()
+    assert caller.held == 0
+
+
 def test_method_that_does_not_start(caller: Caller) -> None:
     """A call whose method does not start runs as a task, with its message."""
     caller.methods["/started"] = Method(caller._unary, start=lambda call, message: False)
