@@ -17,7 +17,6 @@ from sentiment_conv1d.server.network.listener import Listener
 from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.server.process.channel import Channel
 from sentiment_conv1d.server.process.heap import Heap
-from sentiment_conv1d.server.process.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +29,9 @@ _SWITCH_SECONDS = 0.0005
 
 #: Seconds after the shutdown timeout for the errors of unfinished requests to be sent. The supervisor waits longer.
 _REJECTION_SECONDS = 4.0
+
+#: Seconds between two signs of life of an event loop that is not busy.
+HEARTBEAT_SECONDS = 0.5
 
 #: Ticks of a tenth of a second between two calls of `watch`.
 _WATCH_TICKS = 10
@@ -94,7 +96,7 @@ class Worker(uvicorn.Server):
         self._loop.add_reader(self.channel.fileno(), self._read_channel)
         self._heap = Heap()
         self.channel.send("ready")
-        self._heartbeat = Heartbeat(self._loop, self._show_life)
+        self._show_life()
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
@@ -121,7 +123,7 @@ class Worker(uvicorn.Server):
         for listener in self._listeners.values():
             listener.abort()
         self._loop.remove_reader(self.channel.fileno())
-        self._heartbeat.stop()
+        self._heartbeat.cancel()
         for running in self.server_state.tasks:
             running.cancel()
         await self.close()
@@ -139,8 +141,14 @@ class Worker(uvicorn.Server):
         self.should_exit = True
 
     def _show_life(self) -> None:
+        """Show the supervisor that the event loop makes progress, in its first turn after every half second.
+
+        A timer of the event loop needs one turn, however long it takes. A task that sleeps, or a count of ticks, needs
+        several, so that a worker whose turns take a second would seem to hang.
+        """
         if self.progresses():
             self.channel.send("alive")
+        self._heartbeat = self._loop.call_later(HEARTBEAT_SECONDS, self._show_life)
 
     def _read_channel(self) -> None:
         """Read what the supervisor sent. Leave if the supervisor is gone."""
