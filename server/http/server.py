@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import uvicorn
@@ -17,7 +18,7 @@ from sentiment_conv1d.server.http.fast_path import FindHandler
 from sentiment_conv1d.server.http.protocol import Protocol
 from sentiment_conv1d.server.http.refusal import refusal
 from sentiment_conv1d.server.network.buffers import Buffers
-from sentiment_conv1d.server.network.listener import Connection, Listener
+from sentiment_conv1d.server.network.listener import Listener
 from sentiment_conv1d.server.network.turns import Turns
 
 
@@ -75,43 +76,33 @@ class HttpServer:
         events: Events = Events(),  # noqa: B008 - it does not change
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
-        self._config = config
-        self._state = state
-        self._limits = limits
-        self._buffers = buffers
-        self._turns = turns
-        self._find_handler = find_handler
-        self._find_document = find_document
-        self._events = events
-        self._loop = asyncio.get_running_loop()
+        connect = partial(
+            Protocol,
+            config,
+            state,
+            asyncio.get_running_loop(),
+            find_handler=find_handler,
+            find_document=find_document,
+            buffers=buffers,
+            turns=turns,
+            failed=events.failed,
+            draining=events.draining,
+            header_timeout=limits.header_timeout,
+            write_timeout=limits.write_timeout,
+        )
+
+        def refuse() -> bytes:
+            error = Unavailable("there are too many connections")
+            return refusal(error, secrets.token_hex(8), state.default_headers)
+
         self.listener = Listener(
             protocol="rest",
-            connect=self._connect,
+            connect=connect,
             rejected=events.rejected,
-            refusal=self._refusal,
+            refusal=refuse,
             max_connections=limits.connections,
             max_connections_per_address=limits.connections_per_address,
             tls=tls,
             handshake_timeout=limits.handshake_timeout,
             write_timeout=limits.write_timeout,
         )
-
-    def _connect(self, lost: Callable[[Connection], None]) -> Protocol:
-        return Protocol(
-            self._config,
-            self._state,
-            self._loop,
-            lost,
-            find_handler=self._find_handler,
-            find_document=self._find_document,
-            buffers=self._buffers,
-            turns=self._turns,
-            failed=self._events.failed,
-            draining=self._events.draining,
-            header_timeout=self._limits.header_timeout,
-            write_timeout=self._limits.write_timeout,
-        )
-
-    def _refusal(self) -> bytes:
-        error = Unavailable("there are too many connections")
-        return refusal(error, secrets.token_hex(8), self._state.default_headers)
