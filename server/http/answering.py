@@ -98,8 +98,11 @@ class AnsweringProtocol(ParsingProtocol):
             self._await_request()
 
     def _end_if_sent(self, request: FastRequest) -> None:
-        """End a request without a task if its answer is written."""
-        if not request.unsent and self._answering is request:
+        """End a request without a task if its answer is written, or go on with it."""
+        if request.unsent:
+            if self._pending:
+                self._take_turn(PIECE_BYTES)
+        elif self._answering is request:
             request.charge.release()
             self._answering = None
             self.admitted = self.admitted or request.admitted

@@ -158,6 +158,34 @@ def test_client_that_disconnects_during_a_long_answer(caplog: pytest.LogCaptureF
     assert not caplog.records
 
 
+@pytest.mark.parametrize("close", [False, True])
+def test_large_answer_in_a_later_turn(close: bool) -> None:
+    """A large answer without a task is sent whole, also if the handler gives it in a later turn of the event loop."""
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+
+        def find(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
+            def answer(request: FastRequest) -> None:
+                loop.call_soon(request.reply, 200, Answer(bytes(300_000) + b"end"), "id")
+
+            return answer
+
+        protocol = make_protocol(None, Turns(loop), 100, find)
+        fields = ("Content-Length: 5", "Connection: close") if close else ("Content-Length: 5",)
+        async with connected(protocol) as theirs, asyncio.timeout(PATIENCE):
+            for _ in range(1 if close else 2):
+                await loop.sock_sendall(theirs, request("/fast", *fields) + b"hello")
+                received = b""
+                while not received.endswith(b"end"):
+                    received += await loop.sock_recv(theirs, 100_000)
+                assert received.count(bytes(300_000)) == 1
+            assert protocol.transport.is_closing() == close
+            protocol.transport.close()
+
+    uvloop.run(check())
+
+
 def find_handler(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
     """Use the fast path for every body of known length at one path."""
     return handle if target == b"/fast" and b"content-length" in headers else None
