@@ -216,11 +216,12 @@ class Call(ReceivingCall):
 
     def _send_at_once(self, message: bytes) -> bool:
         """Send the only message, and status OK. A message that the client cannot receive now is sent by a task."""
-        if len(message) > _UNCOUNTED_BYTES or not self._connection.sender.has_room(self, len(message)):
+        sender = self._connection.sender
+        if len(message) > _UNCOUNTED_BYTES or len(data := wrap(message)) > sender.room(self):
             self._start_task(partial(self.answer, message))
             return False
         self._head_sent = True
-        self._connection.sender.finish(self, _HEAD, [_OK, *self.trailing], wrap(message))
+        sender.finish(self, _HEAD, [_OK, *self.trailing], data)
         self.status = "OK"
         return True
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from sentiment_conv1d.server.errors import ClientDisconnected
 from sentiment_conv1d.server.grpc.http2 import ANSWERED, CANCELLED, MAX_CONTENT, Fields, Head, Http2
-from sentiment_conv1d.server.grpc.messages import PREFIX_BYTES
 from sentiment_conv1d.server.grpc.stream import Stream
 
 #: A client has `write_seconds` for every so many bytes of an answer.
@@ -37,7 +36,7 @@ class Sender:
         until the flow-control windows have room. Raises `ClientDisconnected`.
         """
         _check(stream)
-        if len(data) > self._room(stream):
+        if len(data) > self.room(stream):
             self._http2.send(stream.id, head=head)
             self._sent()
             await self._send_in_pieces(stream, data)
@@ -48,9 +47,9 @@ class Sender:
         else:
             self._end(stream, stop_request=bool(trailers))
 
-    def has_room(self, stream: Stream, size: int) -> bool:
-        """Return whether a message of `size` bytes, and its prefix, can be sent now."""
-        return size + PREFIX_BYTES <= self._room(stream)
+    def room(self, stream: Stream) -> int:
+        """Return the number of bytes that a stream can send now."""
+        return 0 if self.paused else min(self._http2.window(stream.id), MAX_CONTENT)
 
     def finish(self, stream: Stream, head: Head | None, trailers: Fields, data: bytes = b"") -> None:
         """End a response, after the head if it is given, and content that has room. Raises `ClientDisconnected`."""
@@ -69,16 +68,12 @@ class Sender:
                     stream.wake()
                     return
 
-    def _room(self, stream: Stream) -> int:
-        """Return the number of bytes that a stream can send now."""
-        return 0 if self.paused else min(self._http2.window(stream.id), MAX_CONTENT)
-
     async def _send_in_pieces(self, stream: Stream, data: bytes) -> None:
         until = self._loop.time() + self._write_seconds * (1 + len(data) // _TIMED_BYTES)
         start = 0
         try:
             while start < len(data):
-                if (room := self._room(stream)) <= 0:
+                if (room := self.room(stream)) <= 0:
                     await self._wait(stream, until)
                     continue
                 self._http2.send(stream.id, data=data[start : start + room])
