@@ -8,14 +8,9 @@ from abc import abstractmethod
 from collections.abc import Coroutine
 from typing import Any
 
-from uvicorn import Config
-from uvicorn.server import ServerState
-
 from sentiment_conv1d.server.http.asgi import PIECE_BYTES
 from sentiment_conv1d.server.http.fast_path import FastRequest
 from sentiment_conv1d.server.http.parsing import ParsingProtocol
-from sentiment_conv1d.server.network.buffers import Buffers
-from sentiment_conv1d.server.network.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +25,10 @@ class AnsweringProtocol(ParsingProtocol):
     Large answers without a task are sent piece by piece, and pipelined requests start, in the turns of the connection.
     """
 
-    def __init__(
-        self, config: Config, server_state: ServerState, loop: asyncio.AbstractEventLoop, buffers: Buffers, turns: Turns
-    ) -> None:
-        super().__init__(config, server_state, loop, buffers, turns)
-        self._running: asyncio.Task[None] | None = None  # the task of a request on the fast path, until it is answered
-        self._answering: FastRequest | None = None  # such a request without a task, until its answer is written
-        self._sent = 0  # answers without a task
-        self._next = False  # whether the first request of the pipeline waits for a turn
+    _running: asyncio.Task[None] | None = None  # the task of a request on the fast path, until it is answered
+    _answering: FastRequest | None = None  # such a request without a task, until its answer is written
+    _sent = 0  # answers without a task
+    _next = False  # whether the first request of the pipeline waits for a turn
 
     @abstractmethod
     def _await_request(self) -> None:

@@ -184,7 +184,6 @@ class Protocol(AnsweringProtocol):
 
     def on_response_complete(self) -> None:
         """Start the next request, or wait for it. Unlike uvicorn's method, this needs no timer per request."""
-        self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self.flow.resume_reading()

@@ -79,7 +79,7 @@ def test_attributes_of_uvicorns_protocol() -> None:
     missing += [
         name for name in ("write_paused", "pause_reading", "resume_reading", "drain") if not hasattr(flow, name)
     ]
-    missing += [name for name in ("default_headers", "tasks", "total_requests") if not hasattr(ServerState(), name)]
+    missing += [name for name in ("default_headers", "tasks") if not hasattr(ServerState(), name)]
     missing += [name for name in ("should_exit", "force_exit", "started") if not hasattr(uvicorn.Server(config), name)]
     assert not missing, f"uvicorn {uvicorn.__version__} has these no more: {missing}"
     assert STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n"
