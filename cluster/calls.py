@@ -15,9 +15,6 @@ from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.server.grpc.status import as_refusal, details
 from sentiment_conv1d.server.request_ids import HEADER, choose_id
 
-#: The metadata key of the request id.
-_REQUEST_ID = HEADER.encode()
-
 Metadata = Iterable[tuple[str, str | bytes]]
 
 #: Answers of a stream that wait for the client to read them.
@@ -39,8 +36,8 @@ class ServeCall:
             name.lower().encode(): value if isinstance(value, bytes) else value.encode("latin-1")
             for name, value in metadata
         }
-        self.request_id = choose_id(self.fields.get(_REQUEST_ID))
-        self.trailing = [(_REQUEST_ID, self.request_id.encode())]
+        self.request_id = choose_id(self.fields.get(HEADER))
+        self.trailing = [(HEADER, self.request_id.encode())]
         self._messages = messages
 
     def remaining(self) -> float | None:

@@ -6,7 +6,7 @@ import re
 from random import getrandbits
 
 #: The HTTP header and the gRPC metadata key.
-HEADER = "x-request-id"
+HEADER = b"x-request-id"
 
 _SANE = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 

@@ -19,8 +19,6 @@ from sentiment_conv1d.server.request_ids import HEADER
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-REQUEST_ID = HEADER.lower().encode()
-
 CLOSE = (b"connection", b"close")
 
 #: Headers on which the answer of a document depends, or with which a GET request has a body.
@@ -44,7 +42,7 @@ def of_answer(answer: Answer, request_id: str) -> Headers:
     return (
         (b"content-type", answer.content_type),
         (b"content-length", b"%d" % len(answer.body)),
-        (REQUEST_ID, request_id.encode()),
+        (HEADER, request_id.encode()),
         *answer.headers,
     )
 
@@ -52,7 +50,7 @@ def of_answer(answer: Answer, request_id: str) -> Headers:
 def of_page(given: Iterable[tuple[bytes, bytes]], request_id: str, scheme: str) -> Headers:
     """Return the headers to add to a response of FastAPI."""
     strict = (STRICT_TRANSPORT,) if scheme == "https" else ()
-    return (*given, (REQUEST_ID, request_id.encode()), *strict)
+    return (*given, (HEADER, request_id.encode()), *strict)
 
 
 def of_error(error: RequestError) -> Headers:

@@ -58,13 +58,10 @@ HEALTH_METHODS = frozenset({*paths(health.SERVICE), *paths(oip.SERVICE, "ServerL
 #: Bytes of a call's header fields, counted as in RFC 9113, section 6.5.2.
 _MAX_HEAD_BYTES = 16_384
 
-#: The metadata key of the request id.
-_REQUEST_ID = HEADER.encode()
-
 #: Header fields that are read. A call keeps only these, because clients can send long ones of their own.
 _KEPT = frozenset(
     {
-        *(b"content-type", b"authorization", b"x-api-key", b"x-routing-key", _REQUEST_ID),
+        *(b"content-type", b"authorization", b"x-api-key", b"x-routing-key", HEADER),
         *(b"traceparent", b"tracestate", b"baggage", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
     }
 )
@@ -178,8 +175,8 @@ class GrpcServer:
             return None
         method = self._methods.get(path, self._unknown)
         call = Call(stream, connection, path, fields, method, self._context, self._loop)
-        call.request_id = choose_id(fields.get(_REQUEST_ID))
-        call.trailing.append((_REQUEST_ID, call.request_id.encode()))
+        call.request_id = choose_id(fields.get(HEADER))
+        call.trailing.append((HEADER, call.request_id.encode()))
         try:
             self._check(connection, call, size)
         except RequestError as error:

@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.asgi import CHARGE
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
+from sentiment_conv1d.server.request_ids import HEADER
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.server import note
@@ -48,15 +49,13 @@ class Standalone:
         scope.setdefault("state", {})
         scope.setdefault("raw_path", scope["path"].encode())
         if self.request_id is not None:
-            others = [field for field in scope["headers"] if field[0] != headers.REQUEST_ID]
-            scope["headers"] = [*others, (headers.REQUEST_ID, self.request_id().encode())]
+            others = [field for field in scope["headers"] if field[0] != HEADER]
+            scope["headers"] = [*others, (HEADER, self.request_id().encode())]
         charge = scope[CHARGE] = Charge(self._buffers)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = (
-                    field for field in message["headers"] if self.request_id is None or field[0] != headers.REQUEST_ID
-                )
+                own = (field for field in message["headers"] if self.request_id is None or field[0] != HEADER)
                 message["headers"] = [*own, *_EVERY_RESPONSE]
             await send(message)
 

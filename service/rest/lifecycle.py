@@ -11,7 +11,7 @@ from typing import Any
 from sentiment_conv1d.server.errors import RequestError, ShutDown, Unauthorized
 from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
-from sentiment_conv1d.server.request_ids import choose_id
+from sentiment_conv1d.server.request_ids import HEADER, choose_id
 from sentiment_conv1d.service.errors import Forbidden
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest import page
@@ -45,7 +45,7 @@ class Lifecycle:
 
     def begin(self, request: HttpRequest, route: str) -> RequestContext:
         """Return the context of a new request, which is counted until `end`."""
-        identity = choose_id(request.headers.get(headers.REQUEST_ID))
+        identity = choose_id(request.headers.get(HEADER))
         context = RequestContext(identity, "rest", route, request.headers)
         current.set(context)
         self._metrics.began("rest")

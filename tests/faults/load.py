@@ -195,6 +195,6 @@ class Load:
 
 def call_outcome(code: grpc.StatusCode, metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
     """Return the outcome of a call without an answer. Errors of the service have a request id."""
-    if HEADER not in dict(metadata or ()):
+    if HEADER.decode() not in dict(metadata or ()):
         return LOST
     return f"{REFUSED}{code.name}"
