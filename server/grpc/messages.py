@@ -85,26 +85,21 @@ class Decompression:
 
         Raises `MessageTooLarge`, `Malformed`, and what `hold` raises.
         """
-        pieces: list[bytes] = []
-        size, most = 0, compression.most_bytes(len(message))
+        most = compression.most_bytes(len(message))
 
-        def take(piece: bytes) -> None:
-            nonlocal size
-            size += len(piece)
+        def check(count: int, size: int) -> None:
             if size > self._limit:
                 raise MessageTooLarge(f"a message is larger than max_body_bytes, {self._limit}, when it is expanded")
             if size > most:
                 raise MessageTooLarge(
                     f"{len(message)} compressed bytes expand to more than {most}, the limit for so few"
                 )
-            hold(len(piece))
-            pieces.append(piece)
+            hold(count)
 
         try:
-            await compression.decompress_in_turns(message, compression.WINDOW_BITS[encoding], self._lock, take)
+            return await compression.decompress_in_turns(message, compression.WINDOW_BITS[encoding], self._lock, check)
         except (zlib.error, compression.NotOneStream):
             raise Malformed(f"a message is no {encoding.decode()}") from None
-        return b"".join(pieces)
 
 
 def only_message(data: bytes, limit: int) -> bytes | None:

@@ -27,27 +27,23 @@ async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge, l
         return body
     if encoding not in _WINDOW_BITS:
         raise UnsupportedEncoding(f"Content-Encoding {encoding.decode('latin-1')!r} is not one of gzip and deflate")
-    plain = bytearray()
     most = compression.most_bytes(len(body))
 
-    def take(piece: bytes) -> None:
-        nonlocal plain
-        charge.add(BODY_FACTOR * len(piece))
-        plain += piece
-        if len(plain) > limit:
+    def hold(count: int, size: int) -> None:
+        charge.add(BODY_FACTOR * count)
+        if size > limit:
             raise TooLarge(f"the decompressed body has more than {limit} bytes, which is the limit")
-        if len(plain) > most:
+        if size > most:
             raise TooLarge(
                 f"{len(body)} compressed bytes expand to more than {most} bytes, which is the limit for so few"
             )
 
     try:
-        await compression.decompress_in_turns(body, _WINDOW_BITS[encoding], lock, take)
+        return await compression.decompress_in_turns(body, _WINDOW_BITS[encoding], lock, hold)
     except zlib.error as error:
         raise Malformed(f"the body is not valid {encoding.decode()}: {error}") from None
     except compression.NotOneStream:
         raise Malformed(f"the body is not one whole {encoding.decode()} stream") from None
-    return bytes(plain)
 
 
 def compress(body: bytes, accepted: bytes) -> tuple[bytes, bytes]:

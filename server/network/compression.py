@@ -35,14 +35,17 @@ def most_bytes(compressed: int) -> int:
 
 
 async def decompress_in_turns(
-    data: bytes | bytearray, window_bits: int, lock: asyncio.Lock, take: Callable[[bytes], None]
-) -> None:
-    """Pass the content to `take` in pieces of at most `STEP_BYTES`, about one per turn of the event loop.
+    data: bytes | bytearray, window_bits: int, lock: asyncio.Lock, hold: Callable[[int, int], None]
+) -> bytes:
+    """Return the content, decompressed in pieces of at most `STEP_BYTES`, about one per turn of the event loop.
 
-    A stream of a few kilobytes can expand to megabytes. From its second step on, it holds `lock`: with one lock for all
-    streams of a worker, only one at a time is expanded, which bounds the time per turn and the memory. Raises
-    `zlib.error`, `NotOneStream`, and what `take` raises.
+    Calls `hold` with the bytes of each piece, and of all pieces so far, before it keeps the piece. A stream of a few
+    kilobytes can expand to megabytes. From its second step on, it holds `lock`: with one lock for all streams of a
+    worker, only one at a time is expanded, which bounds the time per turn and the memory. Raises `zlib.error`,
+    `NotOneStream`, and what `hold` raises.
     """
+    pieces: list[bytes] = []
+    size = 0
     done, alone = 0, False  # bytes in this turn, compressed and decompressed
     async with AsyncExitStack() as stack:
         for piece in decompress(data, window_bits, STEP_BYTES):
@@ -50,7 +53,10 @@ async def decompress_in_turns(
                 await (asyncio.sleep(0) if alone else stack.enter_async_context(lock))
                 done, alone = 0, True
             done += len(piece) + _PIECE_BYTES
-            take(piece)
+            size += len(piece)
+            hold(len(piece), size)
+            pieces.append(piece)
+    return b"".join(pieces)
 
 
 def decompress(data: bytes | bytearray, window_bits: int, step: int) -> Iterator[bytes]:
