@@ -41,15 +41,11 @@ class AsgiRequest(HttpRequest):
     __slots__ = ("_receive", "_send")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope["client"][0] if scope.get("client") else None
+        certified = bool(scope["state"].get(CERTIFIED))
+        super().__init__(scope["method"], scope["raw_path"], dict(scope["headers"]), client, certified, scope[CHARGE])
         self._receive = receive
         self._send = send
-        self.method = scope["method"]
-        self.target = scope["raw_path"]
-        self.headers = dict(scope["headers"])
-        client = scope.get("client")
-        self.client = client[0] if client else None
-        self.certified = bool(scope["state"].get(CERTIFIED))
-        self.charge = scope[CHARGE]
 
     async def body(self, limit: int, seconds: float) -> bytes:
         return await read_body(self.headers, self._receive, limit, seconds, self.charge)
