@@ -17,7 +17,6 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from types import FrameType
 from typing import Literal
 
 from sentiment_conv1d.server.network.sockets import ListeningSocket
@@ -110,7 +109,7 @@ class Supervisor:
         wake_writer.setblocking(False)
         signal.set_wakeup_fd(wake_writer.fileno())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, self._on_signal)
+            signal.signal(number, lambda received, frame: self._signals.append(received))
         self._selector.register(wake_reader, selectors.EVENT_READ)
         # Objects that exist now are never freed. The collector must not write to their pages, so that they stay shared.
         gc.collect()
@@ -357,6 +356,3 @@ class Supervisor:
         """Return the seconds until the next check if nothing happens before."""
         waiting = self._phase or self._forks or any(acceptor.paused_until > now for acceptor in self._acceptors)
         return _WAIT_SECONDS if waiting else _LOOK_SECONDS
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals.append(number)
