@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _AHEAD_BYTES = 32_768
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class ReceivingCall(Stream):
+class ReceivingCall(Stream, ABC):
     """A call, as far as its messages are concerned."""
 
     _connection: GrpcConnection

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Stream(ABC):
-    """The interface between a connection and one of its streams."""
+class Stream:
+    """The interface between a connection and one of its streams. By default, a stream ignores its request."""
 
     id: int
     ended: bool = field(default=False, init=False)  # whether the request is complete
@@ -22,22 +21,18 @@ class Stream(ABC):
             self.blocked.set_result(None)
 
     @property
-    @abstractmethod
     def parked(self) -> bool:
         """Whether the stream is idle until the client sends something or the server's state changes."""
+        return True
 
-    @abstractmethod
     def began(self) -> None:
         """Handle a complete header; `ended` is true if no content follows."""
 
-    @abstractmethod
     def received(self, data: bytes) -> None:
         """Handle content; `ended` is true if no more content follows."""
 
-    @abstractmethod
     def lost(self) -> None:
         """Stop: the client has reset the stream, or the connection is lost."""
 
-    @abstractmethod
     def watch(self, now: float) -> None:
         """Enforce time limits. Called about once a second with the event loop's time."""

@@ -32,21 +32,11 @@ class Unsupported(Stream):
     _loop: asyncio.AbstractEventLoop
     _task: asyncio.Task[None] = field(init=False)
 
-    @property
-    def parked(self) -> bool:
-        return True
-
     def began(self) -> None:
         self._task = self._loop.create_task(self._answer())
 
-    def received(self, data: bytes) -> None:
-        pass
-
     def lost(self) -> None:
         self._task.cancel()
-
-    def watch(self, now: float) -> None:
-        pass
 
     async def _answer(self) -> None:
         with contextlib.suppress(ClientDisconnected):
