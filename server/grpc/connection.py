@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 
 from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.server.grpc.call_context import ConnectionLimits
@@ -53,6 +54,7 @@ _UNCOUNTED = 16_384 + 9
 _COPIES = 3
 
 
+@dataclass(eq=False, repr=False)
 class GrpcConnection(asyncio.Protocol):
     """Reads a client's frames and passes them to its streams.
 
@@ -61,26 +63,18 @@ class GrpcConnection(asyncio.Protocol):
     A client that closes its half of the connection counts as disconnected, because it can no longer open windows.
     """
 
-    transport: asyncio.Transport
+    transport: asyncio.Transport = field(init=False)
+    _loop: asyncio.AbstractEventLoop
+    _limits: ConnectionLimits
+    turns: Turns
+    _buffers: Buffers
+    _opened: Callable[[GrpcConnection, int, bytes, bytes, Fields], Stream | None]
+    _lost: Callable[[GrpcConnection], None]
+    _failed: Callable[[str], None] = lambda reason: None
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        limits: ConnectionLimits,
-        turns: Turns,
-        buffers: Buffers,
-        opened: Callable[[GrpcConnection, int, bytes, bytes, Fields], Stream | None],
-        lost: Callable[[GrpcConnection], None],
-        failed: Callable[[str], None] = lambda reason: None,
-    ) -> None:
-        self._loop = loop
-        self._limits = limits
-        self.turns = turns
-        self._buffers = buffers
-        self._opened = opened
-        self._lost, self._failed = lost, failed
+    def __post_init__(self) -> None:
         self._http2 = Http2(self)
-        self.sender = Sender(loop, self._http2, limits.write_seconds, self._sent, self._ended)
+        self.sender = Sender(self._loop, self._http2, self._limits.write_seconds, self._sent, self._ended)
         self._streams: dict[int, Stream] = {}
         self._last = self._requests = self._resets = self._noise = 0  # the first is the id of the latest stream
         self._held = self._unsent = 0  # bytes charged to the buffers, for what is read and for what is written
