@@ -41,7 +41,7 @@ class Decider:
     def is_confident(self, index: int, score: np.float32, tokens: int, unknown_tokens: int) -> bool:
         """Return whether the model is confident that a text has the label with this index."""
         known = tokens - unknown_tokens - self.start_ids
-        return known >= unknown_tokens and known > 0 and score.item() >= self.limits[index]
+        return known >= unknown_tokens and known > 0 and float(score) >= self.limits[index]
 
 
 class Prediction(NamedTuple):

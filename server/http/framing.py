@@ -10,6 +10,7 @@ from sentiment_conv1d.server.errors import Malformed, UnsupportedCoding, Unsuppo
 #: The characters of uri-host [":" port] (RFC 9110, section 7.2), which can be empty.
 _HOST = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=%:[]").encode()
 
+_FRAGMENT = ord("#")
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -18,7 +19,7 @@ _UPGRADE = {b"connection", b"upgrade", b"http2-settings"}
 
 def check(target: bytes, version: str, headers: Headers) -> None:
     """Raise `RequestError` if a request must not have this target, version or headers (names in lower case)."""
-    if b"#" in target:
+    if _FRAGMENT in target:
         raise Malformed("the target has a fragment, which clients must not send")
     if version != "1.1":
         if version == "0.9":  # the parser's version of a request line without one
@@ -29,7 +30,7 @@ def check(target: bytes, version: str, headers: Headers) -> None:
     codings = []
     for name, value in headers:
         if name == b"host":
-            if host is not None or value.translate(None, _HOST):
+            if host is not None or value.strip(_HOST):
                 raise Malformed("there are two Host headers, or one that is not a host")
             host = value
         elif name == b"transfer-encoding":

@@ -51,4 +51,4 @@ class Admission:
     def _change(self, requests: int, texts: int, large: bool) -> None:
         self._requests += requests
         self._texts[large] += texts
-        self._metrics.waiting(requests, texts)
+        self._metrics.waiting(self._requests, self._texts[False] + self._texts[True])

@@ -238,10 +238,10 @@ class Metrics:
         return {_model_of(entry) for (_, entry), statistics in versions if statistics["running"] > 0}
 
     def waiting(self, requests: int, texts: int) -> None:
-        """Add to the number of requests that wait or run, and to the number of their texts. Both can be negative."""
+        """Set the number of requests that wait or run, and the number of their texts."""
         row = self._counters.row
-        row[self._requests_waiting] += requests
-        row[self._texts_waiting] += texts
+        row[self._requests_waiting] = requests
+        row[self._texts_waiting] = texts
 
     def expose(
         self, states: Sequence[ModelState] = (), missing: Sequence[MissingVersion] = (), expiry: float | None = None

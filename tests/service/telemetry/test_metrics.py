@@ -234,7 +234,7 @@ def test_gauges(metrics: Metrics) -> None:
     assert value(read(metrics), "sentiment_requests_waiting") == 1
     assert value(read(metrics), "sentiment_texts_waiting") == 7
     metrics.ended("rest", "/a", "200", 0.1, RequestContext("id"))
-    metrics.waiting(-1, -7)
+    metrics.waiting(0, 0)
     assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 1
     assert value(read(metrics), "sentiment_requests_waiting") == 0
     assert value(read(metrics), "sentiment_texts_waiting") == 0
