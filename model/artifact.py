@@ -86,13 +86,16 @@ def read_artifact(path: Path) -> Artifact:
 
 def read_contents(path: Path) -> dict[str, bytes]:
     """Read every file of an artifact without checking it; returns the bytes by file name. Raises `ArtifactError`."""
-    if not path.is_dir():
-        raise ArtifactError(f"{path}: there is no such artifact folder", "incomplete")
-    if not (path / MANIFEST_FILE).exists():
-        versions = [int(each.name) for each in path.glob("*") if is_version(each.name)]
-        if versions:
-            newest = path / str(max(versions))
-            raise ArtifactError(f"{path}: is a model; name one of its versions, such as {newest}", "incomplete")
+    try:
+        if not path.is_dir():
+            raise ArtifactError(f"{path}: there is no such artifact folder", "incomplete")
+        if not (path / MANIFEST_FILE).exists():
+            versions = [int(each.name) for each in path.glob("*") if is_version(each.name)]
+            if versions:
+                newest = path / str(max(versions))
+                raise ArtifactError(f"{path}: is a model; name one of its versions, such as {newest}", "incomplete")
+    except OSError as error:  # such as a folder that belongs to another user
+        raise _unreadable(path, error) from error
     return {name: _read(path / name) for name in FILES}
 
 
@@ -260,7 +263,11 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise ArtifactError(f"{path}: the file is missing", "incomplete") from None
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error.strerror})", "unreadable") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(f"{path}: cannot be read ({error.strerror})", "unreadable")
 
 
 def _check(path: Path, content: bytes, expected: File) -> None:

@@ -208,6 +208,13 @@ def test_missing_folder(tmp_path: Path) -> None:
         read_artifact(tmp_path / "nowhere")
 
 
+def test_folder_that_cannot_be_looked_into(tmp_path: Path) -> None:
+    """If the system does not even say whether there is a folder, as without permission, the artifact is unreadable."""
+    with pytest.raises(ArtifactError, match=r"cannot be read \(File name too long\)") as error:
+        read_artifact(tmp_path / ("long" * 100))
+    assert error.value.fault == "unreadable"
+
+
 def test_newer_format(tiny: Path) -> None:
     """The error says that the manifest is too new, not that it is broken."""
     path = tiny / MANIFEST_FILE
