@@ -51,12 +51,18 @@ class Directory:
         self._entries = np.frombuffer(mmap.mmap(-1, capacity * self._ENTRY.itemsize), self._ENTRY)
         self._file = os.memfd_create("directory")  # the kernel releases a file lock if its holder dies
 
-    def index(self, name: str, free: Callable[[str], bool], clear: Callable[[int], None]) -> int:
+    def index(
+        self,
+        name: str,
+        free: Callable[[str], bool],
+        clear: Callable[[int], None],
+        replaced: Callable[[str], bool] = lambda name: False,
+    ) -> int:
         """Return the number of a name.
 
-        A new name gets the next number. If too many names are `free`, or no number is left, it gets the number of the
-        oldest free name, which is passed to `clear` before any process sees the new name. Raises `IndexError` if no
-        number is left.
+        A new name gets the number of the one that it has `replaced`, otherwise the next number. If too many names are
+        `free`, or no number is left, it gets the number of the oldest free name. A number that had another name is
+        passed to `clear` before any process sees the new name. Raises `IndexError` if no number is left.
         """
         encoded = name.encode()
         if len(encoded) > self.LENGTH:
@@ -67,9 +73,10 @@ class Directory:
                 return names.index(name)
             number, ages = len(names), self._entries["age"]
             past = [number for number, other in enumerate(names) if free(other)]
-            if past and (len(past) >= self._spare or number == len(ages)):
-                number = min(past, key=ages.__getitem__)
-                clear(number)
+            if same := [number for number, other in enumerate(names) if replaced(other)]:
+                clear(number := same[0])
+            elif past and (len(past) >= self._spare or number == len(ages)):
+                clear(number := min(past, key=ages.__getitem__))
             elif number == len(ages):
                 raise IndexError("no place is left")
             self._entries["name"][number] = encoded  # before its age, so that a process killed here leaves no entry

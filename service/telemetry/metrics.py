@@ -183,9 +183,15 @@ class Metrics:
 
         `served` are the names and versions whose series must remain. Raises `TooManyModels`.
         """
-        entry = orjson.dumps([manifest.name, manifest.version, manifest.labels[:MAX_LABELS]]).decode()
+        key = manifest.name, manifest.version
+        entry = orjson.dumps([*key, manifest.labels[:MAX_LABELS]]).decode()
         try:
-            number = self._directory.index(entry, free=lambda entry: _model_of(entry) not in served, clear=self._clear)
+            number = self._directory.index(
+                entry,
+                free=lambda entry: _model_of(entry) not in served,
+                clear=self._clear,
+                replaced=lambda entry: _model_of(entry) == key,  # its files were replaced, and the labels differ
+            )
         except IndexError:
             raise TooManyModels(
                 f"{MAX_MODELS} versions are served at once, or the labels are too long to be counted"

@@ -304,6 +304,18 @@ def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: ServedC
         metrics.add_model(classifier.manifest.model_copy(update={"version": MAX_MODELS + 1}), served)
 
 
+def test_replaced_files_with_other_labels(metrics: Metrics, classifier: ServedClassifier) -> None:
+    """Every series of a version exists once, for the new files, however often its files are replaced."""
+    count(classifier.statistics, prediction(3, 0, False))
+    for number in range(MAX_MODELS):
+        manifest = classifier.manifest.model_copy(update={"labels": ("negative", f"other {number}")})
+        classifier.statistics = metrics.add_model(manifest, SERVED)
+    count(classifier.statistics, prediction(4, 0, False))
+    names = [line.rpartition(" ")[0] for line in metrics.expose().decode().splitlines() if line[0] != "#"]
+    assert len(set(names)) == len(names)
+    assert value(read(metrics), "sentiment_tokens_total", version="1") == 4
+
+
 def test_sets_of_counters_do_not_share(classifier: ServedClassifier) -> None:
     """Two sets of counters in one process are independent."""
     first, second = (Metrics({"rest": {"/a": True}}) for _ in range(2))
