@@ -105,8 +105,8 @@ class Call(ReceivingCall):
         await self._send((message,), [_OK, *self.trailing])
         self.status = "OK"
 
-    def reply(self, result: bytes | BaseException) -> None:
-        """Send the only message or an error, and end a call that has no task."""
+    def reply(self, result: bytes | BaseException, ended: Callable[[], None] = lambda: None) -> None:
+        """Send the only message or an error, and end a call that has no task. Calls `ended` when `status` is final."""
         if self.failure is not None:
             result = self.failure
         sent = True
@@ -118,6 +118,9 @@ class Call(ReceivingCall):
         if sent:
             self.release()
             self._context.ended(self)
+            ended()
+        elif self._task is not None:
+            self._task.add_done_callback(lambda task: ended())
 
     def end(self) -> None:
         """End the call with status OK. Raises `ClientDisconnected`."""

@@ -142,8 +142,10 @@ class Counted:
             def end(result: Message | BaseException) -> None:
                 current.set(context)
                 _name_feedback_id(call, context)
-                call.reply(result.SerializeToString() if isinstance(result, Message) else result)
+                call.reply(result.SerializeToString() if isinstance(result, Message) else result, count)
                 current.set(None)
+
+            def count() -> None:
                 metrics.ended("grpc", route, call.status or "CANCELLED", perf_counter() - began, context)
 
             current.set(context)

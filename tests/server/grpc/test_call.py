@@ -57,6 +57,7 @@ class Caller:
         self.loop = loop
         self.calls: dict[int, Call] = {}
         self.ended: list[Call] = []
+        self.outcomes: list[str | None] = []  # of started calls
         self.methods = {
             "/unary": Method(self._unary),
             "/stream": Method(self._stream, streaming=True),
@@ -88,11 +89,14 @@ class Caller:
         await call.answer(await call.message())
 
     def _start(self, call: Call, message: bytes) -> bool:
-        answering = self.loop.call_soon(call.reply, message)
+        def end() -> None:
+            self.outcomes.append(call.status)
 
         def cancel() -> None:
             answering.cancel()
-            call.reply(ClientDisconnected())
+            call.reply(ClientDisconnected(), end)
+
+        answering = self.loop.call_soon(call.reply, message, end)
 
         call.lost_before_reply = cancel
         return True
@@ -170,6 +174,7 @@ def test_call_without_a_task(caller: Caller) -> None:
     assert (fields(frames)["grpc-status"], content(frames)) == ("0", WHOLE)
     assert caller.calls[1]._task is None
     assert caller.ended == [caller.calls[1]]
+    assert caller.outcomes == ["OK"]
     assert caller.connection.idle_until is not None
 
 
@@ -178,6 +183,7 @@ def test_started_call_that_is_reset(caller: Caller, caplog: pytest.LogCaptureFix
     caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True) + wire.reset(1))
     assert caller.hear() == []
     assert caller.ended == [caller.calls[1]]
+    assert caller.outcomes == [None]
     assert caller.held == 0
     assert not caplog.records
 
@@ -188,10 +194,12 @@ def test_started_call_without_room(caller: Caller) -> None:
     caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True))
     assert content(caller.hear()) == WHOLE[:50]
     assert caller.task is not None
+    assert caller.outcomes == []
     caller.say(wire.window(1, 100))
     frames = caller.hear()
     assert (content(frames), fields(frames)["grpc-status"]) == (WHOLE[50:], "0")
     assert caller.ended == [caller.calls[1]]
+    assert caller.outcomes == ["OK"]
 
 
 def test_started_call_without_room_that_is_reset(caller: Caller) -> None:
@@ -203,6 +211,7 @@ def test_started_call_without_room_that_is_reset(caller: Caller) -> None:
     caller.say(wire.reset(1))
     assert content(caller.hear()) == b""
     assert caller.task.cancelled()
+    assert caller.outcomes == [None]
     assert caller.held == 0
 
 

@@ -318,6 +318,29 @@ def test_large_answer_within_small_windows(server: ServerProcess) -> None:
         assert len(PredictBatchResponse.FromString(content[5:]).predictions) == 1024
 
 
+def test_counts_of_answers_that_wait() -> None:
+    """An answer counts, with its status, when the client has made room for it, or has left."""
+
+    def calls(server: ServerProcess, status: str) -> float:
+        return metric(server, "sentiment_requests_total", protocol="grpc", route=PREDICT, status=status)
+
+    def in_flight(server: ServerProcess) -> float:
+        return metric(server, "sentiment_requests_in_flight", protocol="grpc")
+
+    with ServerProcess("--workers", "1") as server, Caller(server.grpc_port) as caller:
+        caller.send(wire.settings((wire.INITIAL_WINDOW_SIZE, 1)))
+        streams = [caller.begin(PREDICT) for _ in range(2)]
+        for stream in streams:
+            caller.data(stream, message(ONE))
+        for frame in iter(caller.next_frame, wire.Frame("DATA", 0, streams[1], b"\0")):
+            assert frame is not None
+        assert (in_flight(server), calls(server, "OK"), calls(server, "CANCELLED")) == (2, 0, 0)
+        caller.send(wire.reset(streams[0]) + wire.window(streams[1], 1000))
+        caller.answer(streams[1])
+        eventually(lambda: in_flight(server) == 0)
+        assert (calls(server, "OK"), calls(server, "CANCELLED")) == (1, 1)
+
+
 def test_http1(server: ServerProcess) -> None:
     """A client that speaks HTTP/1.1 gets an answer that names the gRPC port."""
     with socket.create_connection(("127.0.0.1", server.grpc_port), PATIENCE) as connection:
