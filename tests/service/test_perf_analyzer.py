@@ -55,9 +55,8 @@ def analyze(binary: Path, server: ServerProcess, tmp_path: Path) -> Analyze:
             [
                 *(str(binary), "-m", "imdb-cnn", "-i", protocol, "-u", f"127.0.0.1:{port}", "-f", str(table)),
                 *("--concurrency-range", f"{concurrency[0]}:{concurrency[-1]}:{step}"),
-                # A level needs three windows of at least 40 requests, which may differ as much as they like.
-                *("--measurement-mode", "count_windows", "--measurement-request-count", "40"),
-                *("-r", "20", "-s", "1000", *flags),
+                # A level needs three of 50 windows of 200 ms with requests, which may differ as much as they like.
+                *("--measurement-interval", "200", "-r", "50", "-s", "1000", *flags),
             ],
             env=environment(),
             stdout=subprocess.PIPE,
