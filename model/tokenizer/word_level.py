@@ -88,7 +88,8 @@ class Rule:
     @cached_property
     def places(self) -> re.Pattern[str]:
         """Matches a replaced string, or what stands between separators in a `lowered` text."""
-        word = f"[^ {re.escape(self.separators)}]"
+        separators = "".join(each for each in self.separators if each not in self.removed)
+        word = f"[^ {re.escape(separators)}]"
         if not self.replaced:
             return re.compile(f"{word}+")
         return re.compile(f"{self._replaced.pattern}|(?:(?!{self._replaced.pattern}){word})+")
@@ -98,21 +99,14 @@ class Rule:
         return re.compile(_alternatives(self.replaced))
 
     @cached_property
-    def stripped(self) -> str:
-        """The characters that the rule removes from a text, including those that it lower-cases first."""
-        return self._removed.decode() + "".join(each for each in self.removed if not each.isascii())
-
-    @cached_property
     def _lower(self) -> bytes:
         upper = b"" if self.lowercase == "none" else string.ascii_uppercase.encode()
         return bytes.maketrans(upper, upper.lower())
 
     @cached_property
     def _table(self) -> bytes:
-        table = bytearray(_TO_STAND_INS[byte] for byte in self._lower)
-        for separator in filter(str.isascii, self.separators):
-            table[ord(separator)] = ord(" ")
-        return bytes(table)
+        separators = "".join(filter(str.isascii, self.separators)).encode()
+        return bytes(ord(" ") if byte in separators else _TO_STAND_INS[byte] for byte in self._lower)
 
     @cached_property
     def _removed(self) -> bytes:
@@ -192,15 +186,15 @@ class WordLevelTokenizer(Tokenizer):
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return the place of each word with an id in the text."""
         # A character may become two when it is lower-cased.
-        lowered = [self.rule.lowered(each) for each in text] if self.rule.replaced else text
+        lowered = self.rule.lowered(text) if text.isascii() else [self.rule.lowered(each) for each in text]
         places = [place for place, each in enumerate(lowered) for _ in each]
         spans = []
         for match in self.rule.places.finditer("".join(lowered)):
             read = self.rule.words(match.group())
             if read and (self.unknown_id is not None or read[0] in self.ids):
-                stripped = match.group().lstrip(self.rule.stripped)
+                stripped = match.group().lstrip(self.rule.removed)
                 start = match.end() - len(stripped)
-                last = start + len(stripped.rstrip(self.rule.stripped)) - 1
+                last = start + len(stripped.rstrip(self.rule.removed)) - 1
                 spans.append((places[start], places[last] + 1))
         return spans
 

@@ -32,7 +32,7 @@ rules = st.builds(
     max_tokens=st.integers(1, 6),
     lowercase=st.sampled_from(["unicode", "ascii", "none"]),
     removed=st.sampled_from(["", "!.'-", "^]\\[x"]),
-    separators=st.sampled_from(["", "\t\n\v\f\r", ",;\n"]),
+    separators=st.sampled_from(["", "\t\n\v\f\r", ",;\n", "x!-\xa0"]),
     padding_id=st.just(0),
     start_id=st.sampled_from([None, 5]),
     unknown_id=st.sampled_from([None, 1]),
@@ -68,6 +68,22 @@ def test_lower_case_before_removal() -> None:
         assert ids(tokenizer, text) == library.encode(text).ids
         assert len(tokenizer.spans(text)) == tokenizer.encode(text).tokens
     assert tokenizer.spans("Xa X xb") == [(1, 2), (6, 7)]
+
+
+def test_lower_case_before_separation() -> None:
+    """A rule that splits at x splits at X too, in ASCII and in other texts, as Hugging Face's library does."""
+    tokenizer = WordLevelTokenizer(IDS, replace(RULE, separators="x"))
+    library = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    for text in ("aXbxa", "aXbxa\u3002"):
+        assert ids(tokenizer, text) == library.encode(text).ids
+        assert len(tokenizer.spans(text)) == 3
+
+
+def test_removed_separators() -> None:
+    """A character that is removed separates no words, also if it is a separator."""
+    tokenizer = WordLevelTokenizer(IDS, replace(RULE, separators="-\n"))
+    assert ids(tokenizer, "a-b go-od-\nb") == [1, 7, 3]
+    assert tokenizer.spans("a-b go-od-\nb") == [(0, 3), (4, 9), (11, 12)]
 
 
 def test_replaced_strings() -> None:
