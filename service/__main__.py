@@ -252,7 +252,7 @@ def _explain(options: argparse.Namespace) -> int:
     explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     colour = {"auto": colour, "always": True, "never": False}[options.colour]
-    print(*render(text, classifier.manifest, prediction, explanation, colour=colour), sep="\n")
+    print(*render(text, classifier, prediction, explanation, colour=colour), sep="\n")
     return 0
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.explaining.explainer import Explanation
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.explaining.reading import Word
-from sentiment_conv1d.model.manifest import Manifest
 
 #: Background colours of xterm's palette, from a small share to the largest: for negative and for positive shares.
 _AGAINST = (224, 217, 216, 209, 202)
@@ -21,9 +21,10 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def render(
-    text: str, manifest: Manifest, prediction: Prediction, explanation: Explanation, *, colour: bool
+    text: str, classifier: Classifier, prediction: Prediction, explanation: Explanation, *, colour: bool
 ) -> Iterator[str]:
     """Yield the lines of the explanation. Without `colour`, they contain no escape sequences."""
+    manifest, tokenizer = classifier.manifest, classifier.tokenizer
     shares = sum(word.share for word in explanation.words)
     explained = manifest.labels[1] if manifest.activation == "sigmoid" else explanation.label
     yield f"{prediction.label} {prediction.score:.4f}"
@@ -35,7 +36,9 @@ def render(
     )
     yield ""
     if prediction.truncated:
-        yield f"(read: the last {len(explanation.words)} of {prediction.tokens - 1} words)"
+        side = "first" if tokenizer.keeps_first else "last"
+        words = prediction.tokens - (tokenizer.start_id is not None)
+        yield f"(read: the {side} {len(explanation.words)} of {words} words)"
     yield _coloured(text, explanation.words) if colour else _printable(text)
     yield ""
     yield "  share    word"
@@ -51,15 +54,19 @@ def render(
 
 
 def _coloured(text: str, words: list[Word]) -> str:
-    """Colour the text. Unknown words are underlined, and the part that the model did not read is faint."""
+    """Colour the text. Unknown words are underlined, and what is before the first and after the last word is faint."""
     largest = max((abs(word.share) for word in words), default=0.0)
     end = words[0].start if words else len(text)
-    parts = [f"\x1b[2m{_printable(text[:end])}\x1b[0m" if text[:end].strip() else _printable(text[:end])]
+    parts = [_faint(text[:end])]
     for word in words:
         parts.append(_printable(text[end : word.start]))
         parts.append(f"{_style(word, largest)}{_printable(word.text)}\x1b[0m")
         end = word.end
-    return "".join([*parts, _printable(text[end:])])
+    return "".join([*parts, _faint(text[end:])])
+
+
+def _faint(text: str) -> str:
+    return f"\x1b[2m{_printable(text)}\x1b[0m" if text.strip() else _printable(text)
 
 
 def _style(word: Word, largest: float) -> str:

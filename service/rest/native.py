@@ -81,9 +81,9 @@ class PredictionBody(BaseModel):
     label: str
     score: float = Field(description="Probability of `label`.", ge=0, le=1)
     probabilities: dict[str, float] = Field(description="Probability of every label.")
-    tokens: int = Field(description="Ids of the whole review, the start id included.", ge=1)
+    tokens: int = Field(description="Ids of the whole review, the start id included.", ge=0)
     unknown_tokens: int = Field(description="Of those, words the model does not know.", ge=0)
-    truncated: bool = Field(description="Whether the model read only the last part of the review.")
+    truncated: bool = Field(description="Whether the model read only a part of the review.")
     confident: bool = Field(
         description="Whether the model knows at least half of the words, and one, and `score` reaches "
         "`decision.confident_from` of the label, if the model has it."

@@ -7,14 +7,18 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.model.artifact import publish as publish_artifact
+from sentiment_conv1d.model.tokenizer import WordLevelTokenizer
 from sentiment_conv1d.service.__main__ import main
 from tests.inference.explaining.families import publish, several_widths
+from tests.model.tokenizer.test_word_level import RULE
 from tests.processes import PATIENCE, PROJECT, environment, run
 from tests.service import artifacts
 
@@ -108,6 +112,20 @@ def test_standard_input() -> None:
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.startswith(b"positive ")
     assert b"(read: the last 400 of 402 words)" in finished.stdout
+
+
+def test_first_words(explain: Explain, tmp_path: Path) -> None:
+    """Without a start id, all tokens are words, and if the model reads the first ones, the others are faint."""
+    original = publish(tmp_path, several_widths())
+    ids = {"begin": 1, "praise": 3, "question": 4, "complaint": 5}
+    rule = replace(RULE, max_tokens=original.manifest.max_tokens, unknown_id=2, pads_behind=False)
+    manifest = original.manifest.model_dump(exclude={"version", "files"})
+    manifest["golden"]["text"] = "begin praise"
+    publish_artifact(tmp_path, manifest, original.graph, WordLevelTokenizer(ids, rule))
+    text = "praise " * 9 + "question."
+    _, output, _ = explain(text, "--colour", "always", "--model-repository", str(tmp_path))
+    assert "(read: the first 8 of 10 words)" in output
+    assert "\x1b[2m praise question.\x1b[0m\n" in output
 
 
 def test_several_labels(explain: Explain, tmp_path: Path) -> None:

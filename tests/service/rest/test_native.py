@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.prediction import prediction_body
 from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.service.rest.native import PredictionBody
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.artifacts import publish_table
+from tests.text_graphs import artifact_of
 
 #: JSON carries any text but lone surrogates.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -187,6 +191,13 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
         ],
     }
     assert server.client.get("/v1/models/imdb-cnn").json() == model
+
+
+def test_no_tokens(tmp_path: Path) -> None:
+    """A text without words has no token if there is no start id, as the schema of the answer allows."""
+    classifier = Classifier(artifact_of("TextVectorization", tmp_path))
+    [prediction] = classifier.predict([""])
+    assert PredictionBody.model_validate(prediction_body(classifier.manifest, prediction)).tokens == 0
 
 
 @pytest.mark.parametrize("name", ["other", "imdb-cnn2", "IMDB-CNN", "%00", "imdb-cnn%2f1", "..%2f..%2fetc"])
