@@ -40,7 +40,7 @@ class Directory:
     A name has at most `LENGTH` bytes of UTF-8, and no NUL.
     """
 
-    LENGTH = 2040
+    LENGTH = 20_000
 
     #: `age` is the position, from 1, in the sequence in which names got numbers, or 0 if the number is not assigned.
     _ENTRY = np.dtype([("age", np.int64), ("name", f"S{LENGTH}")])

@@ -193,9 +193,7 @@ class Metrics:
                 replaced=lambda entry: _model_of(entry) == key,  # its files were replaced, and the labels differ
             )
         except IndexError:
-            raise TooManyModels(
-                f"{MAX_MODELS} versions are served at once, or the labels are too long to be counted"
-            ) from None
+            raise TooManyModels(f"{MAX_MODELS} versions are served at once") from None
         return self._known_versions()[number, entry]
 
     def loaded(self, outcome: Outcome) -> None:

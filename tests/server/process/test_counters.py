@@ -97,5 +97,5 @@ def test_full_directory() -> None:
         with pytest.raises(IndexError):
             number(directory, name)
     with pytest.raises(IndexError):
-        number(directory, "a" * 2041, free="a")
-    assert number(directory, "a" * 2040, free="a") == 0
+        number(directory, "a" * (Directory.LENGTH + 1), free="a")
+    assert number(directory, "a" * Directory.LENGTH, free="a") == 0

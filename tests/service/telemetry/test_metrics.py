@@ -304,6 +304,17 @@ def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: ServedC
         metrics.add_model(classifier.manifest.model_copy(update={"version": MAX_MODELS + 1}), served)
 
 
+@pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}", '"', "\1"])
+def test_longest_labels(metrics: Metrics, classifier: ServedClassifier, character: str) -> None:
+    """A version whose name and labels are as long as a manifest allows is counted."""
+    labels = tuple(f"{number:x}".ljust(200, character) for number in range(16))
+    changes = {"name": "n" * 64, "version": 10**18 - 1, "labels": labels}
+    statistics = metrics.add_model(classifier.manifest.model_copy(update=changes), SERVED)
+    count(statistics, *(prediction(3, 0, False)._replace(label=label) for label in labels))
+    samples = read(metrics)
+    assert {value(samples, "sentiment_score_count", model="n" * 64, label=label) for label in labels} == {1}
+
+
 def test_replaced_files_with_other_labels(metrics: Metrics, classifier: ServedClassifier) -> None:
     """Every series of a version exists once, for the new files, however often its files are replaced."""
     count(classifier.statistics, prediction(3, 0, False))
