@@ -83,6 +83,18 @@ def patch(folder: Path, source: str) -> str:
     return f"{folder}{os.pathsep}{PROJECT}"
 
 
+def in_child(work: Callable[[], object]) -> None:
+    """Run `work` in a forked process and wait for its end."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
 def eventually(what: Callable[[], bool]) -> None:
     """Wait until another process has done something."""
     deadline = time.monotonic() + PATIENCE

@@ -1,22 +1,9 @@
 """Counters and names in shared memory."""
 
-import os
-
 import pytest
 
 from sentiment_conv1d.server.process.counters import Counters, Directory
-
-
-def in_child(work: object) -> None:
-    """Run `work` in a forked process and wait for its end."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()  # type: ignore[operator]
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0
+from tests.processes import in_child
 
 
 def test_rows_are_summed() -> None:

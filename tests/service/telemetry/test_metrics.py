@@ -23,7 +23,7 @@ from sentiment_conv1d.service.telemetry.metrics import (
 )
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
-from tests.processes import PROJECT, ServerProcess
+from tests.processes import PROJECT, ServerProcess, in_child
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -325,6 +325,22 @@ def test_replaced_files_with_other_labels(metrics: Metrics, classifier: ServedCl
     names = [line.rpartition(" ")[0] for line in metrics.expose().decode().splitlines() if line[0] != "#"]
     assert len(set(names)) == len(names)
     assert value(read(metrics), "sentiment_tokens_total", version="1") == 4
+
+
+def test_requests_that_use_replaced_files(metrics: Metrics, classifier: ServedClassifier) -> None:
+    """A request that ends after its worker has learned of the new files leaves their requests in use."""
+    old = classifier.statistics
+    old.began()
+    manifest = classifier.manifest.model_copy(update={"labels": ("negative", "other")})
+
+    def open_first() -> None:
+        metrics.use(1)
+        metrics.add_model(manifest, SERVED)
+
+    in_child(open_first)
+    old.ended()
+    metrics.add_model(manifest, SERVED).began()
+    assert metrics.in_use() == SERVED
 
 
 def test_sets_of_counters_do_not_share(classifier: ServedClassifier) -> None:
