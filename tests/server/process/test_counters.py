@@ -1,5 +1,7 @@
 """Counters and names in shared memory."""
 
+from functools import partial
+
 import pytest
 
 from sentiment_conv1d.server.process.counters import Counters, Directory
@@ -17,7 +19,7 @@ def test_rows_are_summed() -> None:
         counters.row[3] = worker
 
     for worker in range(3):
-        in_child(lambda worker=worker: work(worker))
+        in_child(partial(work, worker))
     assert counters.table.sum(axis=0).tolist() == [0, 0, 3000, 3]
 
 
