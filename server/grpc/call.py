@@ -204,15 +204,16 @@ class Call(ReceivingCall):
     async def _send(self, messages: Sequence[bytes], trailers: Trailers | None = None) -> None:
         """Send messages, and end the response if `trailers` are given. Raises `ClientDisconnected`."""
         accepted = self.fields.get(b"grpc-accept-encoding", b"")
-        data = b"".join([await encode(message, accepted) for message in messages])
+        size = sum(map(len, messages))  # they remain in memory until the client has read them, compressed or not
         buffers = self._context.buffers
-        held = buffers.hold(len(data)) if len(data) > _UNCOUNTED_BYTES else 0
-        head = None
-        if not self._head_sent:
-            more = trailers is None and b"gzip" in accepted  # so that later messages can be compressed
-            head = _GZIP_HEAD if more or data[0] else _HEAD
-            self._head_sent = True
+        held = buffers.hold(size) if size > _UNCOUNTED_BYTES else 0
         try:
+            data = b"".join([await encode(message, accepted) for message in messages])
+            head = None
+            if not self._head_sent:
+                more = trailers is None and b"gzip" in accepted  # so that later messages can be compressed
+                head = _GZIP_HEAD if more or data[0] else _HEAD
+                self._head_sent = True
             await self._connection.sender.send(self, data, head=head, trailers=trailers)
         finally:
             buffers.release(held)

@@ -541,15 +541,17 @@ def test_details_of_a_refusal(caller: Caller, error: RequestError) -> None:
         assert found["grpc-retry-pushback-ms"] == str(1000 * error.retry_after)
 
 
-def test_no_memory_for_the_first_answer(caller: Caller) -> None:
-    """If there is no memory for the first answer, the call is refused with a complete head."""
+@pytest.mark.parametrize("accepted", ["identity", "gzip"])
+def test_no_memory_for_the_first_answer(caller: Caller, accepted: str) -> None:
+    """If there is no memory for the first answer before it is compressed, the call is refused with a complete head."""
 
     async def large(request: HealthCheckRequest, remaining: float | None) -> HealthCheckRequest:
         return HealthCheckRequest(service="s" * 20_000)
 
     caller.methods["/unary"] = uncounted(HealthCheckRequest, large)
     caller.buffers.hold(BUFFERED - 10_000)
-    caller.say(wire.request(1, ended=False, head=UNARY) + wire.data(1, bytes(5), ended=True))
+    begin = wire.request(1, ("grpc-accept-encoding", accepted), ended=False, head=UNARY)
+    caller.say(begin + wire.data(1, bytes(5), ended=True))
     found = fields(caller.hear())
     assert (found[":status"], found["grpc-status"]) == ("200", "8")
     caller.buffers.release(BUFFERED - 10_000)
