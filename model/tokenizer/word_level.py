@@ -121,7 +121,7 @@ class Rule:
 class WordLevelTokenizer(Tokenizer):
     """Words to ids by any `Rule`. `ids` are the ids of the known words.
 
-    Raises `TokenizerError` if an id is negative or too high, or has two meanings.
+    Raises `TokenizerError` if an id is negative or too high, or an id or a word has two meanings.
     """
 
     def __init__(self, ids: Mapping[str, int], rule: Rule) -> None:
@@ -129,6 +129,9 @@ class WordLevelTokenizer(Tokenizer):
             raise TokenizerError(f"a review needs at least one token, not {rule.max_tokens}")
         if "" in rule.replaced:
             raise TokenizerError("an empty string cannot be replaced by a space")
+        named = {_START} if rule.unknown_id is None else {_PADDING, _START, _UNKNOWN}
+        if taken := named & ids.keys():
+            raise TokenizerError(f"{min(taken)!r} cannot be a word: it is the name of a reserved id in tokenizer.json")
         self.rule = rule
         self.max_tokens = rule.max_tokens
         self.padding_id, self.start_id, self.unknown_id = rule.padding_id, rule.start_id, rule.unknown_id

@@ -226,6 +226,13 @@ def test_invalid_rule(change: dict[str, Any], message: str) -> None:
         WordLevelTokenizer(IDS, replace(RULE, **change))
 
 
+@pytest.mark.parametrize(("word", "unknown_id"), [("<pad>", 1), ("<start>", 1), ("<unk>", 1), ("<start>", None)])
+def test_names_of_reserved_ids(word: str, unknown_id: int | None) -> None:
+    """A word that the file cannot distinguish from a reserved id is refused."""
+    with pytest.raises(TokenizerError, match=f"'{word}' cannot be a word"):
+        WordLevelTokenizer({word: 2}, replace(RULE, removed="", unknown_id=unknown_id))
+
+
 def test_rules_do_not_change() -> None:
     """A rule is constant, because it keeps what it derives from its parts."""
     with pytest.raises(FrozenInstanceError):
