@@ -204,7 +204,8 @@ class Reconciler:
                     return problems
                 tried.add(step)
                 if step.action == "load":
-                    if problem := await self._load(step):
+                    # A caller can cancel its request, but then nobody would close the files that are being read.
+                    if problem := await asyncio.shield(self._load(step)):
                         problems.append(problem)
                 else:
                     await self._workers.ask(step)

@@ -1,0 +1,59 @@
+"""Requests to load a model whose callers do not wait for the answer."""
+
+import asyncio
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.version_policy import VersionPolicy
+from tests.processes import PATIENCE
+from tests.service.artifacts import publish_table
+from tests.service.models.test_reconciler import snapshots
+
+
+class _Waiting(Repository):
+    """Waits while it reads a version."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, VersionPolicy("newest:1"))
+        self.reading, self.canceled = threading.Event(), threading.Event()
+
+    def read(self, name: str, version: int) -> Artifact:
+        self.reading.set()
+        assert self.canceled.wait(PATIENCE)
+        return super().read(name, version)
+
+
+class _Workers:
+    """Workers that carry out no order."""
+
+    async def ask(self, order: Order, descriptor: int | None = None) -> str:
+        return ""
+
+
+async def _cancel_load(repository: _Waiting) -> None:
+    """Cancel a request while the files are read, and wait for what it leaves running."""
+    unused: Any = None
+    reconciler = Reconciler(repository, LoadedModels("tickets"), unused, unused, unused, _Workers())
+    load = asyncio.create_task(reconciler.load("tickets"))
+    assert await asyncio.to_thread(repository.reading.wait, PATIENCE)
+    load.cancel()
+    with suppress(asyncio.CancelledError):
+        await load
+    repository.canceled.set()
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
+
+
+def test_canceled_load(tmp_path: Path) -> None:
+    """A canceled request to load a model does not leave its files open."""
+    publish_table(tmp_path)
+    asyncio.run(_cancel_load(_Waiting(tmp_path)))
+    assert snapshots(os.getpid()) == 0
