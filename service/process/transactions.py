@@ -102,6 +102,7 @@ class Transactions(Control):
         current = self._queue[0]
         current.missing.discard(pid)
         if current.announced is None:
+            current.give_up_at = float("inf")  # until the next worker prepares
             current.lost += 1
             if current.lost == _MAX_LOST:
                 self._refuse(current, "crashed", f"{_MAX_LOST} workers ended while they opened it")
