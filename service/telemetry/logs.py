@@ -5,6 +5,7 @@ A line that cannot be written is dropped, so a full disk or a pipe without a rea
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
@@ -38,7 +39,10 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(fields, default=str).decode()
+        try:
+            return orjson.dumps(fields, default=str).decode()
+        except TypeError:  # a file name that is not UTF-8
+            return json.dumps(fields, default=str, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 class ConsoleFormatter(logging.Formatter):

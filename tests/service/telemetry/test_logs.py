@@ -114,6 +114,12 @@ def test_json_of_anything() -> None:
     assert json.loads(logs.JsonFormatter().format(record("x", path=sys)))["path"] == str(sys)
 
 
+def test_json_of_a_file_name() -> None:
+    """A file name that is not UTF-8 is logged with a question mark in place of each wrong byte."""
+    line = logs.JsonFormatter().format(record("%s is ignored", os.fsdecode(b"caf\xe9")))
+    assert json.loads(line)["message"] == "caf? is ignored"
+
+
 def test_configure(root: logging.Logger, capfd: pytest.CaptureFixture[str]) -> None:
     """One handler writes every line of the level or above to standard error."""
     logs.configure("json", "warning")
