@@ -188,11 +188,12 @@ class WordLevelTokenizer(Tokenizer):
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return the place of each word with an id in the text."""
-        # A character may become two when it is lower-cased.
-        lowered = self.rule.lowered(text) if text.isascii() else [self.rule.lowered(each) for each in text]
-        places = [place for place, each in enumerate(lowered) for _ in each]
+        lowered = self.rule.lowered(text)
+        places: Sequence[int] = range(len(text))
+        if len(lowered) != len(text):  # a character becomes two
+            places = [place for place, each in enumerate(text) for _ in self.rule.lowered(each)]
         spans = []
-        for match in self.rule.places.finditer("".join(lowered)):
+        for match in self.rule.places.finditer(lowered):
             read = self.rule.words(match.group())
             if read and (self.unknown_id is not None or read[0] in self.ids):
                 stripped = match.group().lstrip(self.rule.removed)
