@@ -44,7 +44,9 @@ def start(open_version: Callable[[], object], seconds: float, descriptor: int | 
     status = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGALRM, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # the whole process group may get them
+            signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGALRM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -10,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import pytest
 
+from sentiment_conv1d.service.process import trial
 from tests.proc import children
 from tests.processes import PATIENCE, ServerProcess, eventually, patch, run
 from tests.service.artifacts import endless_graph, publish_table
@@ -50,6 +52,14 @@ def test_no_process_for_a_version_or_a_worker(tmp_path: Path) -> None:
         server.wait_for_log("worker 0 cannot be started: Resource temporarily unavailable")
         full.unlink()
         eventually(lambda: versions(server, 1) == {"2": 1})
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_signals_to_the_process_group(number: signal.Signals) -> None:
+    """A signal that the whole process group gets does not end a trial, which would refuse the version."""
+    pid = trial.start(lambda: signal.raise_signal(number), PATIENCE)
+    _, status = os.waitpid(pid, 0)
+    assert trial.failure(status, PATIENCE) is None
 
 
 def test_no_process_at_the_start(tmp_path: Path) -> None:
