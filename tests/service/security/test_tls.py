@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -213,6 +214,35 @@ def test_limits(own: Issued, authority: Authority) -> None:
                 reader.sendall(request("/v1/predict_batch", f"Content-Length: {len(batch)}") + batch)
         server.wait_for_log("a caller did not read its answer")
         predicts(server, authority)
+
+
+def test_idle_callers_at_shutdown(own: Issued, authority: Authority) -> None:
+    """Callers that keep idle connections, and do not read their end, do not delay the shutdown."""
+    with ServerProcess("--workers", "1", *flags(own)) as server, ExitStack() as stack:
+        for _ in range(3):
+            idle = stack.enter_context(client(server, authority))
+            assert idle.post("/v1/predict", json=TEXT).status_code == 200
+        assert server.stop() == 0
+        assert not [line for line in server.log if " ERROR " in line]
+
+
+def test_slow_reader_at_shutdown(own: Issued, authority: Authority) -> None:
+    """An answer that is being read when the shutdown begins arrives whole."""
+    batch = json.dumps({"texts": ["a"] * 1024}).encode()
+    with ServerProcess("--workers", "1", *flags(own)) as server, ExitStack() as stack:
+        connection = stack.enter_context(socket.socket())
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(PATIENCE)
+        connection.connect(("127.0.0.1", server.port))
+        reader = stack.enter_context(context(authority).wrap_socket(connection, server_hostname="127.0.0.1"))
+        reader.sendall(request("/v1/predict_batch", f"Content-Length: {len(batch)}") + batch)
+        received = reader.recv(1)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for_log("shutting down")
+        while piece := reader.recv(100):
+            received += piece
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert b"content-length: %d\r\n" % len(body) in head
 
 
 @pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
