@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import socket
 import ssl
+import termios
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +36,10 @@ _REJECTED_BYTES = 65_536
 
 #: Seconds between two checks of the connections during shutdown.
 _CLOSE_SECONDS = 0.1
+
+#: Seconds that a peer which has received everything has to close a connection. TLS waits for it, but clients that keep
+#: an idle connection do not read its end.
+_END_SECONDS = 1.0
 
 
 class Connection(Protocol):
@@ -127,13 +133,17 @@ class Listener:
     async def close(self, seconds: float) -> None:
         """Shut down every connection, including new ones, and wait up to `seconds` until all are closed."""
         self._shutting_down = True
+        received: dict[Connection, float] = {}  # when the peer had received everything
         for connection in self._established():
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._connections:
                     await asyncio.sleep(_CLOSE_SECONDS)
-                    self.watch(self._loop.time())
+                    self.watch(now := self._loop.time())
+                    for connection in filter(_is_received, self._established()):
+                        if now - received.setdefault(connection, now) > _END_SECONDS:
+                            connection.transport.abort()
         if self._connections:
             logger.error("%d %s connections did not finish in time", len(self._connections), self.protocol)
 
@@ -211,3 +221,12 @@ class Listener:
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
+
+
+def _is_received(connection: Connection) -> bool:
+    """Return whether a connection is closing, and its peer has acknowledged all bytes."""
+    transport = connection.transport
+    kept = transport.get_extra_info("socket")  # None if the connection is lost, and will be told
+    if kept is None or not transport.is_closing() or transport.get_write_buffer_size():
+        return False
+    return not any(fcntl.ioctl(kept.fileno(), termios.TIOCOUTQ, bytes(4)))
