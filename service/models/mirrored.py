@@ -115,7 +115,8 @@ def _update(mirror: Mirror, seconds: float) -> None:
 
 
 def _update_and_report(mirror: Mirror, sender: Connection) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent reports them
+        signal.signal(number, signal.SIG_DFL)
     try:
         mirror.update(first=True)
     except SentimentError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import subprocess
 import sys
@@ -290,6 +291,16 @@ def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert Settings().cache_folder() == Path("/home/someone/.cache/sentiment-conv1d")
+
+
+def test_ctrl_c_while_copying(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The process that copies at the start ends without a traceback at Ctrl-C, which it gets from the terminal too."""
+    monkeypatch.setattr(Mirror, "update", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(TransientError, match="copying the models failed"):
+        MirroredRepository(URL, tmp_path, NEWEST, 10)
+    assert capfd.readouterr().err == ""
 
 
 def test_links_of_a_listing(contents: Contents) -> None:
