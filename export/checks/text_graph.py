@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
 from sentiment_conv1d.export.checks.odd_texts import generated_texts, long_texts, spelled_texts
 from sentiment_conv1d.export.checks.parity import ParityError, session
-from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import quoted
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.decision import decide_all
-from sentiment_conv1d.model.evaluation.batches import Answers
+from sentiment_conv1d.model.evaluation.batches import Answers, Predict
 from sentiment_conv1d.model.graphs.text.file import LABEL, PROBABILITIES, TEXT
 from sentiment_conv1d.model.manifest import ParityCheck
 
@@ -65,32 +63,34 @@ def prove(artifact: Artifact, content: bytes, texts: Sequence[str]) -> ParityChe
 
     Raises `ParityError`, which shows a text, if a label differs or a probability differs by more than `TOLERANCE`.
     """
-    served = Served(
-        artifact.tokenizer, session(artifact.graph), artifact.input_shape, artifact.manifest.decision.threshold
-    )
-    output = served.answers(texts)
-    truth = output if output.shape[1] > 1 else np.concatenate([1 - output, output], axis=1)
-    expected = [artifact.manifest.labels[index] for index in decide_all(output, served.threshold)]
-    answer = open_text_graph(content)
-    differences = [_compare(answer, texts, truth, expected, size) for size in (1, _BATCH)]
+    predict, answer = session(artifact.graph), open_text_graph(content)
+    differences = [
+        _compare(artifact, predict, answer, texts[start : start + size])
+        for size in (1, _BATCH)
+        for start in range(0, len(texts), size)
+    ]
     return ParityCheck(against="text.onnx", inputs="texts", examples=len(texts), largest_difference=max(differences))
 
 
-def _compare(answer: Answer, texts: Sequence[str], truth: Answers, expected: Sequence[str], size: int) -> float:
-    """Return the largest difference of a probability."""
-    largest = 0.0
-    for start in range(0, len(texts), size):
-        labels, probabilities = answer(texts[start : start + size])
-        differences: npt.NDArray[np.float32] = np.abs(probabilities - truth[start : start + size]).max(axis=1)
-        for place, (label, difference) in enumerate(zip(labels, differences.tolist(), strict=True), start):
-            if not difference <= TOLERANCE or label != expected[place]:  # negated, so that NaN fails
-                raise ParityError(
-                    f"text.onnx answers {texts[place][:_SHOWN]!r} with {label} instead of {expected[place]}, and its "
-                    f"probabilities are off by {difference:.2g}",
-                    _HINT,
-                )
-            largest = max(largest, difference)
-    return largest
+def _compare(artifact: Artifact, predict: Predict, answer: Answer, texts: Sequence[str]) -> float:
+    """Return the largest difference of a probability.
+
+    Both graphs read the same padding, because a sum over many positions, as of average pooling, depends on it.
+    """
+    manifest = artifact.manifest
+    output = predict(artifact.input_shape.pad([each.ids for each in artifact.tokenizer.encode_batch(texts)]))
+    truth = output if output.shape[1] > 1 else np.concatenate([1 - output, output], axis=1)
+    expected = [manifest.labels[index] for index in decide_all(output, manifest.decision.threshold)]
+    labels, probabilities = answer(texts)
+    differences: list[float] = np.abs(probabilities - truth).max(axis=1).tolist()
+    for text, label, right, difference in zip(texts, labels, expected, differences, strict=True):
+        if not difference <= TOLERANCE or label != right:  # negated, so that NaN fails
+            raise ParityError(
+                f"text.onnx answers {text[:_SHOWN]!r} with {label} instead of {right}, and its "
+                f"probabilities are off by {difference:.2g}",
+                _HINT,
+            )
+    return max(differences)
 
 
 def _is_writable(text: str) -> bool:
