@@ -81,7 +81,7 @@ class Application(FastAPI):
         self._lifecycle = Lifecycle(state, health)
         for protocol in self._protocols:
             self.include_router(protocol)
-        self.add_route(page.OPENAPI, lambda request: to_response(self.document), include_in_schema=False)
+        self.add_route(page.OPENAPI, self._send_document, include_in_schema=False)
         documents = {page.OPENAPI: (Document(OTHER, lambda state: self.document), native.PROTOCOL)}
         for protocol in self._protocols:
             for path, other in protocol.documents.items():
@@ -137,6 +137,9 @@ class Application(FastAPI):
         if self._document is None:
             self._document = write_document(self.service_state.settings, self.service_state.access)
         return self._document
+
+    async def _send_document(self, request: Request) -> Response:
+        return to_response(self.document)
 
     async def _handle(self, request: HttpRequest, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         """Let FastAPI answer a request, and return the status. A body that exceeds the memory limit is refused."""

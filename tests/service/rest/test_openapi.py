@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from sentiment_conv1d.service.rest.app import OTHER, protocols, routes
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.settings import Settings
+from tests.proc import children
 from tests.processes import ServerProcess
 from tests.service.security.test_api_keys import FIRST as KEY
 from tests.service.security.test_api_keys import HEALTH
@@ -151,3 +153,16 @@ def test_documentation_page(server: ServerProcess) -> None:
     for link in links:
         assert not link.startswith(("/", "http")) and server.client.get(f"/{link}").status_code == 200
     assert server.client.head("/docs").headers["content-length"] == str(len(response.content))
+
+
+def test_requests_for_the_document(server: ServerProcess) -> None:
+    """The document is the same for each method and header, and needs no thread."""
+
+    def threads() -> list[Path]:
+        return [each for worker in children(server.process.pid) for each in Path(f"/proc/{worker}/task").iterdir()]
+
+    before = threads()
+    document = server.client.get("/openapi.json")
+    assert server.client.get("/openapi.json", headers={"If-None-Match": '"other"'}).content == document.content
+    assert server.client.head("/openapi.json").headers["content-length"] == document.headers["content-length"]
+    assert threads() == before
