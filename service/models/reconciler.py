@@ -184,31 +184,37 @@ class Reconciler:
 
         With `again`, rejected versions are tried once more.
         """
+        await self._turn.acquire()
+        steps = asyncio.create_task(self._take_steps(name, before, now, again=again))
+        steps.add_done_callback(lambda _: self._turn.release())
+        # A caller can cancel its request. If the steps stopped, nobody would close the files that are being read, and
+        # if others could begin, each repeated request would add a load to those that wait.
+        return await asyncio.shield(steps)
+
+    async def _take_steps(self, name: str, before: _Observation, now: _Observation, *, again: bool) -> list[str]:
         models = self._models
         scans = before.present.get(name, {}), now.present.get(name, {})
         held = before.served.get(name, {})
         problems: list[str] = []
         tried: set[Order] = set()
-        async with self._turn:
-            while True:
-                served, refused = models.served(name), models.refused(name)
-                present = settle(*scans, served, held)
-                if again:
-                    loads = {step.version for step in tried if step.action == "load"}
-                    refused = {each: refused[each] for each in refused if each in loads or each not in present}
-                keep = name == models.default
-                step = next_step(
-                    self._repository.policy, name, present, served, refused, models.rules(name).answering(), keep=keep
-                )
-                if step is None or step in tried:
-                    return problems
-                tried.add(step)
-                if step.action == "load":
-                    # A caller can cancel its request, but then nobody would close the files that are being read.
-                    if problem := await asyncio.shield(self._load(step)):
-                        problems.append(problem)
-                else:
-                    await self._workers.ask(step)
+        while True:
+            served, refused = models.served(name), models.refused(name)
+            present = settle(*scans, served, held)
+            if again:
+                loads = {step.version for step in tried if step.action == "load"}
+                refused = {each: refused[each] for each in refused if each in loads or each not in present}
+            keep = name == models.default
+            step = next_step(
+                self._repository.policy, name, present, served, refused, models.rules(name).answering(), keep=keep
+            )
+            if step is None or step in tried:
+                return problems
+            tried.add(step)
+            if step.action == "load":
+                if problem := await self._load(step):
+                    problems.append(problem)
+            else:
+                await self._workers.ask(step)
 
     async def _load(self, order: Order) -> str:
         """Read a version and let all workers serve it, or reject it. Returns the error, or an empty string."""
