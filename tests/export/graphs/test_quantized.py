@@ -277,9 +277,9 @@ print(json.dumps([session.run(["probabilities"], {"tokens": row})[0].tobytes().h
 
 
 @pytest.mark.skipif(EMULATOR is None, reason="qemu-x86_64 (Debian's qemu-user) is not installed")
-@pytest.mark.parametrize("processor", ["Nehalem", "Haswell"])
+@pytest.mark.parametrize("processor", ["SandyBridge", "Haswell"])
 def test_older_processors_compute_the_same_features(processor: str, tmp_path: Path) -> None:
-    """Emulated processors without AVX or without AVX-512 and VNNI compute exactly the same features."""
+    """Emulated processors without AVX2, or without AVX-512 and VNNI, compute exactly the same features."""
     assert EMULATOR is not None
     banks = [Filters(3, 40, 1.0, 1.0, ("Relu",)), Filters(4, 17, 1.0, 0.0, (), 2, "same")]
     graph = quantized_graph(Member(40, 9, 1.0, banks, 7).family()).SerializeToString()
