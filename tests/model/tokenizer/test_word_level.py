@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
@@ -40,8 +41,12 @@ rules = st.builds(
     pads_behind=st.booleans(),
     replaced=st.sampled_from([(), ("<br />",), ("ab", "b|\\", "x\ty"), ("-", "a", "A")]),
 )
+#: Texts without the names of reserved ids, which are unknown words in a text, and which the library would read as ids.
+any_text = st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=500).filter(
+    lambda text: not re.search("<(pad|start|unk)>", text, re.IGNORECASE)
+)
 texts = st.one_of(
-    st.text(st.characters(exclude_categories=["Cs", "Cn"])),
+    any_text,
     st.text("aAbBxX \t\n.!'-,;\\^]\u00c9\u03a3"),
     st.lists(st.sampled_from(["a", "A,b", "Don't", "good", "zzz", " ", "!", "<BR />", "a-b"])).map(" ".join),
 )
@@ -161,7 +166,7 @@ def test_spans(rule: Rule, text: str) -> None:
     ]
 
 
-@given(rules, st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=500))
+@given(rules, any_text)
 def test_long_text(rule: Rule, text: str) -> None:
     """The words of a long text have the same ids as the same words one by one."""
     known = IDS | {"\u00e9": 6}
