@@ -3,7 +3,8 @@
 A rule may lower-case a text and replace some strings by spaces. It removes some characters, splits the text at others,
 and looks up the words. Unknown words have an id or are dropped. The file has the format of Hugging Face's `tokenizers`,
 whose `encode` returns the same ids. To drop words, the file uses a BPE model without merges. Its vocabulary contains
-only whole words, each with the space before it, and the library leaves out what it cannot find.
+only whole words, each with the space before it, and the library leaves out what it cannot find. Only the names of the
+reserved ids differ: as words of a text, such as `<pad>`, they are unknown to this project, and known to the library.
 """
 
 from __future__ import annotations
