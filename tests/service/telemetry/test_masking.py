@@ -96,8 +96,9 @@ def test_properties(mask: Mask, text: str) -> None:
     assert not any(category(character)[0] == "N" for character in masked)
     assert not re.search(r"\w[.+-]*[@＠﹫]-*\w", masked)
     outside = masked.replace("[name]", " ")
-    folded = normalize("NFC", outside.casefold())
-    assert not re.search(r"(?<!\w)(anna|rené)(?![\w\u0300-\u036f])", folded)
+    kinds = ((each, category(each)) for each in normalize("NFC", outside.casefold()))
+    letters = "".join("x" if kind[0] == "M" else each for each, kind in kinds if kind != "Cf")
+    assert not re.search(r"(?<!\w)(anna|rené)(?!\w)", letters)
 
 
 @given(
