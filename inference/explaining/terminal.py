@@ -24,7 +24,7 @@ def render(
     text: str, classifier: Classifier, prediction: Prediction, explanation: Explanation, *, colour: bool
 ) -> Iterator[str]:
     """Yield the lines of the explanation. Without `colour`, they contain no escape sequences."""
-    manifest, tokenizer = classifier.manifest, classifier.tokenizer
+    manifest = classifier.manifest
     shares = sum(word.share for word in explanation.words)
     explained = manifest.labels[1] if manifest.activation == "sigmoid" else explanation.label
     yield f"{prediction.label} {prediction.score:.4f}"
@@ -36,8 +36,8 @@ def render(
     )
     yield ""
     if prediction.truncated:
-        side = "first" if tokenizer.keeps_first else "last"
-        words = prediction.tokens - (tokenizer.start_id is not None)
+        side = "first" if classifier.tokenizer.keeps_first else "last"
+        words = prediction.tokens - classifier.decider.start_ids
         yield f"(read: the {side} {len(explanation.words)} of {words} words)"
     yield _coloured(text, explanation.words) if colour else _printable(text)
     yield ""

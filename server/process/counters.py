@@ -60,9 +60,10 @@ class Directory:
     ) -> int:
         """Return the number of a name.
 
-        A new name gets the number of the one that it has `replaced`, otherwise the next number. If too many names are
-        `free`, or no number is left, it gets the number of the oldest free name. A number that had another name is
-        passed to `clear` before any process sees the new name. Raises `IndexError` if no number is left.
+        A new name gets the number of the first name for which `replaced` is true, otherwise the next number. If too
+        many names are `free`, or all numbers are assigned, it gets the number of the oldest free name. If the number
+        had another name, `clear` gets it before any process sees the new name. Raises `IndexError` if all numbers are
+        assigned and no name is free.
         """
         encoded = name.encode()
         if len(encoded) > self.LENGTH:
