@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sentiment_conv1d.server.grpc.messages import Decompression
 from sentiment_conv1d.server.network.buffers import Buffers
 
 
@@ -28,7 +27,7 @@ class CallContext:
     message_bytes: int
     message_seconds: float  # from the first byte of a message to its last
     buffers: Buffers
-    decompression: Decompression
+    expanding: asyncio.Lock  # held by the large message or body that is decompressed
     ended: Callable[[Any], None]  # called with every call that has begun, at its end
     running: set[asyncio.Task[None]]  # the tasks of calls
     waiting: set[asyncio.Task[None]]  # those that wait for a message, or only watch

@@ -1,4 +1,4 @@
-"""Splits the content of a stream into messages, and compresses and decompresses messages.
+"""Splits the content of a stream into messages, and compresses messages.
 
 Source: `Length-Prefixed-Message` in "gRPC over HTTP2", and "Compression", both in the gRPC documentation.
 """
@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import zlib
-from collections.abc import Callable
 from functools import partial
 from struct import Struct
 
 from sentiment_conv1d.server.errors import Malformed, MessageTooLarge, UnsupportedEncoding
-from sentiment_conv1d.server.network import compression
+from sentiment_conv1d.server.network.compression import LEVEL
 
 #: Supported values of `grpc-encoding`.
-ENCODINGS = (b"identity", *compression.WINDOW_BITS)
+ENCODINGS = (b"identity", b"gzip", b"deflate")
 
 #: The prefix of a message: whether it is compressed, and its length.
 _PREFIX = Struct(">BL")
@@ -73,35 +71,6 @@ class Messages:
         return complete
 
 
-class Decompression:
-    """Decompresses messages of up to `limit` bytes, large ones one at a time, for which they hold the lock."""
-
-    def __init__(self, limit: int, lock: asyncio.Lock) -> None:
-        self._limit = limit
-        self._lock = lock
-
-    async def expand(self, message: Message, encoding: bytes, hold: Callable[[int], None]) -> bytes:
-        """Return a decompressed message. Calls `hold` with the size of each piece before it keeps the piece.
-
-        Raises `MessageTooLarge`, `Malformed`, and what `hold` raises.
-        """
-        most = compression.most_bytes(len(message))
-
-        def check(count: int, size: int) -> None:
-            if size > self._limit:
-                raise MessageTooLarge(f"a message is larger than max_body_bytes, {self._limit}, when it is expanded")
-            if size > most:
-                raise MessageTooLarge(
-                    f"{len(message)} compressed bytes expand to more than {most}, the limit for so few"
-                )
-            hold(count)
-
-        try:
-            return await compression.decompress_in_turns(message, compression.WINDOW_BITS[encoding], self._lock, check)
-        except (zlib.error, compression.NotOneStream):
-            raise Malformed(f"a message is no {encoding.decode()}") from None
-
-
 def only_message(data: bytes, limit: int) -> bytes | None:
     """Return the message if `data` is exactly one uncompressed message of up to `limit` bytes, else None."""
     size = len(data) - PREFIX_BYTES
@@ -122,7 +91,7 @@ async def encode(message: bytes, accepted: bytes) -> bytes:
     A large answer is compressed if the client's `grpc-accept-encoding` contains gzip and the result is smaller.
     """
     if len(message) >= _WORTHWHILE_BYTES and b"gzip" in map(bytes.strip, accepted.split(b",")):
-        compress = partial(gzip.compress, message, compression.LEVEL, mtime=0)
+        compress = partial(gzip.compress, message, LEVEL, mtime=0)
         compressed = compress() if len(message) <= _THREAD_BYTES else await asyncio.to_thread(compress)
         if len(compressed) < len(message):
             return wrap(compressed, compressed=True)

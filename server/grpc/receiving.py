@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sentiment_conv1d.server.errors import Malformed, RequestError
+from sentiment_conv1d.server.errors import Malformed, MessageTooLarge, RequestError
 from sentiment_conv1d.server.grpc.call_context import CallContext
 from sentiment_conv1d.server.grpc.connection import GrpcConnection
 from sentiment_conv1d.server.grpc.messages import Message, Messages, only_message
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.server.grpc.stream import Stream
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
+from sentiment_conv1d.server.network.compression import expand
 
 #: Memory of an open call without its header fields and messages, and of a queued message without its content.
 CALL_BYTES = 8192
@@ -157,7 +158,9 @@ class ReceivingCall(Stream, ABC):
         message = self._take_next()
         if isinstance(message, bytes):
             return message
-        return await self._context.decompression.expand(message, self.fields[b"grpc-encoding"], self._work_on)
+        context, encoding = self._context, self.fields[b"grpc-encoding"]
+        limit, lock = context.message_bytes, context.expanding
+        return await expand(message, encoding, limit, lock, self._work_on, MessageTooLarge)
 
     def _work_on(self, size: int) -> None:
         """Charge more bytes of the message that is being decompressed. Raises `Overloaded`."""

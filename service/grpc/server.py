@@ -21,7 +21,7 @@ from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.call_context import CallContext, ConnectionLimits
 from sentiment_conv1d.server.grpc.connection import GrpcConnection
 from sentiment_conv1d.server.grpc.http2 import Fields
-from sentiment_conv1d.server.grpc.messages import Decompression, check_encoding
+from sentiment_conv1d.server.grpc.messages import check_encoding
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.listener import Connection, Listener
@@ -114,7 +114,7 @@ class GrpcServer:
             settings.max_body_bytes,
             settings.body_timeout,
             buffers,
-            Decompression(settings.max_body_bytes, state.expanding),
+            state.expanding,
             self._ended,
             running=tasks,
             waiting=set(),

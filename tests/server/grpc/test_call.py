@@ -21,7 +21,7 @@ from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.call_context import CallContext
 from sentiment_conv1d.server.grpc.connection import GrpcConnection
 from sentiment_conv1d.server.grpc.http2 import Fields
-from sentiment_conv1d.server.grpc.messages import Decompression, wrap
+from sentiment_conv1d.server.grpc.messages import wrap
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.server.grpc.receiving import CALL_BYTES
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers
@@ -71,9 +71,7 @@ class Caller:
         self.transport.take()
 
     def _opened(self, connection: GrpcConnection, number: int, verb: bytes, path: bytes, fields: Fields) -> Call:
-        context = CallContext(
-            MESSAGE, 30, self.buffers, Decompression(MESSAGE, asyncio.Lock()), self.ended.append, set(), set()
-        )
+        context = CallContext(MESSAGE, 30, self.buffers, asyncio.Lock(), self.ended.append, set(), set())
         method = self.methods[path.decode()]
         self.calls[number] = Call(number, connection, path, dict(fields), method, context, self.loop)
         return self.calls[number]

@@ -17,7 +17,7 @@ from sentiment_conv1d.protos.sentiment_pb2 import (
     Prediction,
     PredictRequest,
 )
-from sentiment_conv1d.server.network.compression import most_bytes
+from sentiment_conv1d.server.network.compression import FREE_BYTES, MAX_RATIO
 from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
 from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess, eventually
@@ -166,15 +166,16 @@ def test_compression(caller: Caller, path: str, encoding: str) -> None:
 
 
 BOMB = gzip.compress(bytes(9 * 1024 * 1024))
+EXPANDED = FREE_BYTES + MAX_RATIO * len(BOMB)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"no gzip", "a message is no gzip"),
-        (gzip.compress(ONE)[:-3], "a message is no gzip"),
-        (gzip.compress(ONE) + b"more", "a message is no gzip"),
-        (BOMB, f"{len(BOMB)} compressed bytes expand to more than {most_bytes(len(BOMB))}, the limit for so few"),
+        (b"no gzip", "the content is not valid gzip: Error -3 while decompressing data: incorrect header check"),
+        (gzip.compress(ONE)[:-3], "the content is not valid gzip: the stream is not complete"),
+        (gzip.compress(ONE) + b"more", "the content is not valid gzip: there are bytes after the end of the stream"),
+        (BOMB, f"{len(BOMB)} compressed bytes expand to more than {EXPANDED} bytes, which is the limit for so few"),
     ],
     ids=["noise", "cut", "more", "bomb"],
 )
