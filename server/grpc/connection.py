@@ -210,7 +210,7 @@ class GrpcConnection(asyncio.Protocol):
             self.shutdown()
         opened = self._opened(self, stream, method, path, fields)
         if opened is None:
-            opened = Unsupported(stream, self.sender, self._loop)
+            opened = Unsupported(stream, self.sender)
         opened.ended = ended
         self._streams[stream] = opened
         opened.began()

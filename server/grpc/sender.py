@@ -32,8 +32,8 @@ class Sender:
     ) -> None:
         """Send content, after the head and before the trailers if they are given.
 
-        Without trailers, more content can follow. Empty trailers end the response but leave the request open. Waits
-        until the flow-control windows have room. Raises `ClientDisconnected`.
+        Without trailers, more content can follow. Waits until the flow-control windows have room. Raises
+        `ClientDisconnected`.
         """
         _check(stream)
         if len(data) > self.room(stream):
@@ -45,7 +45,7 @@ class Sender:
         if trailers is None:
             self._sent()
         else:
-            self._end(stream, stop_request=bool(trailers))
+            self._end(stream)
 
     def room(self, stream: Stream) -> int:
         """Return the number of bytes that a stream can send now."""
@@ -55,7 +55,7 @@ class Sender:
         """End a response, after the head if it is given, and content that has room. Raises `ClientDisconnected`."""
         _check(stream)
         self._http2.send(stream.id, head=head, data=data, trailers=trailers)
-        self._end(stream, stop_request=True)
+        self._end(stream)
 
     def wake_next(self) -> None:
         """Resume the first waiting stream that can send.
@@ -101,9 +101,9 @@ class Sender:
             stream.blocked = None
         _check(stream)
 
-    def _end(self, stream: Stream, *, stop_request: bool) -> None:
-        """Forget a stream whose response is complete. Reset it if its request is not complete and should stop."""
-        if stop_request and not stream.ended:
+    def _end(self, stream: Stream) -> None:
+        """Forget a stream whose response is complete. Reset it if its request is not complete."""
+        if not stream.ended:
             stream.cut = True
             self._http2.reset(stream.id, ANSWERED)
         self._sent()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from sentiment_conv1d.server.errors import ClientDisconnected
 from sentiment_conv1d.server.grpc.http2 import Head
 from sentiment_conv1d.server.grpc.sender import Sender
 from sentiment_conv1d.server.grpc.stream import Stream
@@ -26,18 +23,11 @@ _CONTENT = b"this port serves gRPC only\n"
 
 @dataclass(slots=True, eq=False, repr=False)
 class Unsupported(Stream):
-    """An HTTP/2 request that is not a gRPC call. It gets an answer and stays open until the client ends it."""
+    """An HTTP/2 request that is not a gRPC call."""
 
     _sender: Sender
-    _loop: asyncio.AbstractEventLoop
-    _task: asyncio.Task[None] = field(init=False)
 
     def began(self) -> None:
-        self._task = self._loop.create_task(self._answer())
-
-    def lost(self) -> None:
-        self._task.cancel()
-
-    async def _answer(self) -> None:
-        with contextlib.suppress(ClientDisconnected):
-            await self._sender.send(self, _CONTENT, head=_HEAD, trailers=())
+        """Answer it. If the client's window is too small for the text, it gets the status alone."""
+        content = _CONTENT if self._sender.room(self) >= len(_CONTENT) else b""
+        self._sender.finish(self, _HEAD, (), content)

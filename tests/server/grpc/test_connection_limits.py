@@ -10,7 +10,7 @@ from sentiment_conv1d.server.grpc import connection as module
 from sentiment_conv1d.server.grpc.http2 import _MAX_SILENT_BYTES as SILENT
 from sentiment_conv1d.server.grpc.http2 import MAX_REQUESTS, MAX_RESETS
 from sentiment_conv1d.server.network.turns import Turns
-from tests.server.grpc.caller import BUFFERED, HEAD, LIMITS, UNSUPPORTED, Caller, Loop, Request, fate
+from tests.server.grpc.caller import BUFFERED, HEAD, LIMITS, Caller, Loop, Request, fate
 from tests.service.grpc import wire
 from tests.service.grpc.wire import ACK, END_STREAM, PADDED, POST, PREFACE, Frame, data, frame, ping, request, settings
 
@@ -33,10 +33,6 @@ def numbers(count: int) -> range:
 #: The number of frames that a client may send, and the frames.
 FLOODS: dict[str, tuple[int, Callable[[int], bytes]]] = {
     "rapid reset": (256, lambda number: short(number) + wire.reset(number)),
-    "resets of requests that are none of gRPC's": (
-        256,
-        lambda number: request(number, ended=False, head=UNSUPPORTED) + wire.reset(number),
-    ),
     "windows that grow too large": (256, lambda number: short(number, ended=False) + wire.window(number, 2**31 - 1)),
     "data after the end": (256, lambda number: short(number) + data(number, b"x")),
     "settings": (400, lambda number: settings()),
