@@ -147,6 +147,7 @@ class FastPath:
         result: Answer | BaseException,
     ) -> None:
         """Answer a request without a task."""
+        current.set(context)  # requests that run together share the context of the first one
         status = CLIENT_CLOSED_REQUEST
         if not isinstance(result, ClientDisconnected):
             answer, status = self._outcome(match, request, context, result)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,7 +27,7 @@ from sentiment_conv1d.service.process import server
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
 from tests.proc import children
-from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, environment, eventually, run
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, environment, eventually, pause, run
 from tests.service.artifacts import endless_graph, publish_table, shipped_copy
 from tests.service.grpc.channels import connect
 
@@ -342,6 +343,26 @@ def test_request_ids_in_logs(logging: ServerProcess) -> None:
     assert "POST /v1/predict" in logging.wait_for_log(r".*request_id=mine-1 .*")[0]
     assert "GET /livez" in logging.wait_for_log(rf".*request_id={given} .*")[0]
     assert "status=404" in logging.wait_for_log(rf".*request_id={other} .*")[0]
+
+
+def test_request_ids_of_requests_that_run_together(logging: ServerProcess) -> None:
+    """Requests that arrive in one turn of the event loop have their own ids in the log."""
+    ids = [f"together-{number}" for number in range(8)]
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 12\r\nX-Request-ID: %b\r\n\r\n"
+    workers = children(logging.process.pid)
+    with ExitStack() as stack:
+        callers = [stack.enter_context(socket.create_connection(("127.0.0.1", logging.port))) for _ in ids]
+        for caller in callers:  # after its answer, a worker has the connection
+            caller.sendall(head % b"first" + b'{"text": ""}')
+            assert caller.recv(65_536).startswith(b"HTTP/1.1 200")
+        for worker in workers:
+            pause(worker)
+        for caller, identity in zip(callers, ids, strict=True):
+            caller.sendall(head % identity.encode() + b'{"text": ""}')
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+        for identity in ids:
+            logging.wait_for_log(rf".*request_id={identity} .*")
 
 
 def test_access_log_is_off() -> None:
