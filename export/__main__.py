@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, decision, statements
+from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, decision, stated, statements
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import FOLDER
@@ -208,12 +208,11 @@ def _trained(options: argparse.Namespace) -> Trained:
     source: Path = options.source
     is_run = not (source / "saved_model.pb").is_file() if source.is_dir() else not (source.exists() or source.suffix)
     if is_run:
-        for flag in ("vocabulary", "threshold"):
-            if getattr(options, flag) is not None:
-                raise ExportError(
-                    f"{source}: --{flag} is for models from elsewhere, and this is a run folder",
-                    f"leave it out: the run has its own {flag}",
-                )
+        for flag in stated(options):
+            raise ExportError(
+                f"{source}: --{flag.replace('_', '-')} is for models from elsewhere, and this is a run folder",
+                "leave it out: the run contains its vocabulary, its threshold and how it reads texts",
+            )
         run = read_run(source)  # importing TensorFlow takes seconds, so errors in the folder come first
 
         from sentiment_conv1d.export.sources.trained import from_run

@@ -118,6 +118,13 @@ def statements(options: argparse.Namespace) -> Statements:
     )
 
 
+def stated(options: argparse.Namespace) -> list[str]:
+    """Return the names of the options for models from elsewhere that are stated."""
+    parser = argparse.ArgumentParser()
+    add_foreign_flags(parser.add_argument_group())
+    return [name for name, default in vars(parser.parse_args([])).items() if getattr(options, name) is not default]
+
+
 def decision(options: argparse.Namespace) -> DecisionRule:
     """Return the decision rule with the threshold that a flag states."""
     return DecisionRule() if options.threshold is None else DecisionRule(threshold=options.threshold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,11 @@ def check_supported(layer: Any) -> None:
                 f"layer {layer.name} has {name}={shown}, which the service does not support",
                 "train the model with split='whitespace', ngrams=None and output_mode='int'",
             )
+    if codecs.lookup(configuration["encoding"]) != codecs.lookup("utf-8"):
+        raise ExportError(
+            f"layer {layer.name} has encoding={configuration['encoding']!r}, and the service reads UTF-8",
+            "train the model with encoding='utf-8'",
+        )
     if layer.vocabulary_size() <= RESERVED:
         raise ExportError(
             f"layer {layer.name} has no vocabulary: an .h5 file does not contain what the layer learned with adapt()",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -112,6 +113,7 @@ def read_vectorization(path: Path) -> Any:
 
 def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
     """Return a tokenizer equivalent to a `TextVectorization` layer. Raises `ExportError` if there is none."""
+    _check_flags(f"layer {layer.name}", asked.statements)
     standardize = layer.get_config()["standardize"] or ""
     if (function := own_standardization(layer)) is not None:
         standardize = ""
@@ -138,7 +140,7 @@ def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
             "or, for a Tokenizer of Keras, `open('tokenizer.json', 'w').write(tokenizer.to_json())`",
         )
     try:
-        text = content.decode()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ExportError(f"{path}: neither a Keras file nor UTF-8 text", "save the vocabulary as UTF-8") from error
     try:
@@ -146,19 +148,29 @@ def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
         if isinstance(document, str):  # `json.dump(tokenizer.to_json(), file)` encodes twice
             document = json.loads(document)
     except (ValueError, RecursionError):
-        document = text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+        document = text.replace("\r\n", "\n").rstrip("\n").split("\n")
     if isinstance(document, list) and all(isinstance(word, str) for word in document):
         return _word_list(path, document, asked)
+    if isinstance(document, dict) and document and all(type(rank) is int for rank in document.values()):
+        return _word_index(path, document, asked)
     if isinstance(document, dict) and document.get("class_name") == "Tokenizer":
         return _legacy(path, document["config"], asked)
     if isinstance(document, dict) and isinstance(document.get("model"), dict):
         return _hugging_face(path, content, document, asked)
-    if isinstance(document, dict) and document and all(type(rank) is int for rank in document.values()):
-        return _word_index(path, document, asked)
     raise ExportError(
         f"{path}: neither a word index, a Tokenizer of Keras, a tokenizer.json nor a list of words",
         "docs/own-models.md lists the forms of --vocabulary",
     )
+
+
+def _check_flags(read: str, statements: Statements, *meant: str) -> None:
+    """Raise `ExportError` for a flag about the ids of words that has no meaning for what is read, unless `meant`."""
+    for name in ("index_from", "first_id"):
+        if name not in meant and getattr(statements, name) is not None:
+            raise ExportError(
+                f"--{name.replace('_', '-')} has no meaning for {read}, which states the ids of its words differently",
+                "leave the flag out",
+            )
 
 
 def _word_index(path: Path, ranks: Mapping[str, int], asked: Asked) -> Tokenizer:
@@ -168,13 +180,19 @@ def _word_index(path: Path, ranks: Mapping[str, int], asked: Asked) -> Tokenizer
             f"{path}: a word index counts from 1, and this one counts from {min(ranks.values())}",
             "if the numbers are ids, save the words in the order of their ids, one per line, and state --first-id",
         )
+    _check_flags(str(path), asked.statements, "index_from")
     rule = Rule(
         asked.max_tokens, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False
     )
     limit = asked.statements.num_words or asked.embedding_rows
+    if limit is None:
+        raise ExportError(
+            f"{path}: neither this file nor the model, in which no embedding reads the ids, says how many are known",
+            "state the lowest id that is an unknown word with --num-words",
+        )
     first = _index_from(path, ranks, asked)
     ids = {word: rank + first for word, rank in ranks.items()}
-    known = {word: number for word, number in ids.items() if limit is None or number < limit}
+    known = _below(ids, limit)
     stated = replace(rule, **asked.statements.changes)
     # The `oov_token` of a Tokenizer, such as "<OOV>", has the id of unknown words and does not occur in texts.
     oov = [word for word, number in known.items() if number == stated.unknown_id and stated.words(word) != [word]]
@@ -199,12 +217,13 @@ def _index_from(path: Path, ranks: Mapping[str, int], asked: Asked) -> int:
 
 def _legacy(path: Path, configuration: Mapping[str, Any], asked: Asked) -> Tokenizer:
     """`keras.preprocessing.text.Tokenizer.to_json()`."""
+    _check_flags(str(path), asked.statements)
     try:
         word_index = configuration["word_index"]
         ids: dict[str, int] = json.loads(word_index) if isinstance(word_index, str) else dict(word_index)
         split, filters, lower = configuration["split"], configuration["filters"] or "", configuration["lower"]
         unknown = configuration["oov_token"]
-        limit = asked.statements.num_words or configuration["num_words"]
+        limit = asked.statements.num_words or configuration["num_words"] or None
         if configuration["char_level"] or split != " ":
             raise ExportError(
                 f"{path}: the Tokenizer splits at {'every character' if configuration['char_level'] else repr(split)}",
@@ -225,12 +244,18 @@ def _legacy(path: Path, configuration: Mapping[str, Any], asked: Asked) -> Token
         keeps_first=False,
         pads_behind=False,
     )
-    return _settled({word: number for word, number in ids.items() if not limit or number < limit}, rule, asked)
+    return _settled(_below(ids, limit), rule, asked)
 
 
 def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
     """`TextVectorization.get_vocabulary()`, which starts with an empty word, or any other list."""
+    if len(set(words)) < len(words):
+        raise ExportError(
+            f"{path}: a word occurs twice: {Counter(words).most_common(1)[0][0]!r}",
+            "list every word once, in the order of the ids",
+        )
     if words[:2] == ["", "[UNK]"]:
+        _check_flags(str(path), asked.statements)
         rule = replace(_vectorization_rule(asked), lowercase="ascii", removed=string.punctuation)
         return _assumed(path, _numbered(words[2:], 2), rule, asked)
     if asked.statements.first_id is None or "unknown_id" not in asked.statements.changes:
@@ -241,21 +266,38 @@ def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
     rule = Rule(
         asked.max_tokens, "unicode", "", WordTokenizer.punctuation, 0, None, None, keeps_first=False, pads_behind=False
     )
-    known = [word for word in words if word]
-    if len(set(known)) < len(known):
-        raise ExportError(f"{path}: a word occurs twice", "list every word once, in the order of the ids")
-    return _assumed(path, _numbered(known, asked.statements.first_id), rule, asked)
+    _check_flags(str(path), asked.statements, "first_id")
+    if "" in words:
+        raise ExportError(
+            f"{path}: word {words.index('') + 1} is empty, and may or may not have an id",
+            "list every word once, in the order of the ids, without empty lines",
+        )
+    return _assumed(path, _numbered(words, asked.statements.first_id), rule, asked)
 
 
 def _hugging_face(path: Path, content: bytes, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
     """Read this project's `tokenizer.json`, or one that splits at white space and looks words up."""
     try:
-        return read_tokenizer(content)
+        tokenizer = read_tokenizer(content)
     except TokenizerError:
         known = (document["model"].get("type"), document.get("pre_tokenizer"), document.get("post_processor"))
         lowercase = {"null": "none", '{"type": "Lowercase"}': "unicode"}.get(json.dumps(document.get("normalizer")))
         if known != ("WordLevel", {"type": "WhitespaceSplit"}, None) or lowercase is None:
             raise
+    else:
+        if replace(asked.statements, max_tokens=None) != NOTHING_STATED:
+            raise ExportError(
+                f"{path}: this file states the ids and how texts are read, so flags cannot change them",
+                "leave out the flags for models from elsewhere, except --labels and --threshold",
+            )
+        return tokenizer
+    _check_flags(str(path), asked.statements)
+    added = [token["content"] for token in document.get("added_tokens") or () if not token["special"]]
+    if added:
+        raise ExportError(
+            f"{path}: the tokenizer finds {added[0]!r} and {len(added) - 1} other added tokens before it splits a text",
+            "add them to the vocabulary of the WordLevel model, and train the model with that tokenizer",
+        )
     ids = dict(document["model"]["vocab"])
     padding, truncation = document.get("padding") or {}, document.get("truncation") or {}
     limit = truncation.get("max_length", asked.max_tokens)
@@ -288,8 +330,14 @@ def _numbered(words: Sequence[str], first: int) -> dict[str, int]:
     return {word: number for number, word in enumerate(words, start=first)}
 
 
+def _below(ids: Mapping[str, int], limit: int | None) -> dict[str, int]:
+    return {word: number for word, number in ids.items() if limit is None or number < limit}
+
+
 def _assumed(path: Path, ids: Mapping[str, int], rule: Rule, asked: Asked) -> Tokenizer:
     """Return the tokenizer by a rule that the file does not state. Raises `ExportError` if the words contradict it."""
+    if not ids:
+        raise ExportError(f"{path}: there are no words in it", "pass the vocabulary that the model was trained with")
     characters = sum(len(word) == 1 for word in ids)
     if len(ids) > 1 and characters >= _CHARACTERS * len(ids):
         raise ExportError(
@@ -309,5 +357,10 @@ def _assumed(path: Path, ids: Mapping[str, int], rule: Rule, asked: Asked) -> To
 
 
 def _settled(ids: Mapping[str, int], rule: Rule, asked: Asked) -> Tokenizer:
-    """Return the tokenizer as the service will read it: a `WordTokenizer` if the rule is this project's own."""
-    return read_tokenizer(WordLevelTokenizer(ids, replace(rule, **asked.statements.changes)).to_json())
+    """Return the tokenizer as the service will read it: a `WordTokenizer` if the rule is this project's own.
+
+    Words with lone surrogates are left out: neither a file nor a request can contain them.
+    """
+    known = _below(ids, asked.statements.num_words)
+    words = {word: number for word, number in known.items() if word.encode(errors="ignore").decode() == word}
+    return read_tokenizer(WordLevelTokenizer(words, replace(rule, **asked.statements.changes)).to_json())

@@ -216,6 +216,7 @@ def test_invalid_exports(run_path: Path, reviews: Path, tmp_path: Path, capsys: 
         ([str(run_path), "--data", str(tmp_path / "none.csv")], "none.csv: there is no such file or folder"),
         ([str(run_path), "--data", str(unlabelled)], "label 'great' is none of the labels 'negative', 'positive'"),
         ([str(run_path), "--vocabulary", reading], "--vocabulary is for models from elsewhere"),
+        ([str(run_path), "--start-id", "none"], "--start-id is for models from elsewhere"),
         ([str(run_path), "--labels", "no"], "1 names for the 2 labels negative, positive"),
         ([str(run_path), "--samples", "3"], "--samples takes texts from --data"),
         ([keras_file], "the labels of the model are unknown"),

@@ -1,0 +1,119 @@
+"""Vocabulary files, as people write them, give every word the id that the model was trained with, or are refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import pytest
+import tokenizers
+
+from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.export.sources.vectorization import check_supported
+from sentiment_conv1d.export.sources.vocabularies import (
+    NOTHING_STATED,
+    Asked,
+    Statements,
+    read_vocabulary,
+    vectorization_tokenizer,
+)
+from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
+
+WORDS = ["the", "film", "good"]
+LIST = Statements(first_id=2, changes={"unknown_id": 1})
+VECTORIZATION = ["", "[UNK]", *WORDS]
+
+
+def read(
+    folder: Path, content: str | bytes, statements: Statements = NOTHING_STATED, rows: int | None = 20
+) -> Tokenizer:
+    """Read a vocabulary for a model that reads 6 ids."""
+    file = folder / "vocabulary"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_vocabulary(file, Asked(6, rows, statements))
+
+
+def hugging_face(*added: str) -> str:
+    """Return a word-level `tokenizer.json`, with tokens that the library finds before it splits a text."""
+    ids = {word: number for number, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
+    library = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="[UNK]"))
+    library.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    library.add_special_tokens(["[PAD]", "[UNK]"])
+    library.add_tokens(list(added))
+    return library.to_str()
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_text_files_of_any_editor(mark: bytes, line_end: str, after: int, tmp_path: Path) -> None:
+    """A byte order mark, other line ends and empty lines at the end change no word."""
+    for words, statements in ((WORDS, LIST), (VECTORIZATION, NOTHING_STATED)):
+        content = mark + (line_end.join(words) + after * line_end).encode()
+        assert read(tmp_path, content, statements).known_ids == {"the": 2, "film": 3, "good": 4}
+    index = mark + json.dumps({"the": 1, "good": 2}).encode() + after * line_end.encode()
+    assert read(tmp_path, index, Statements(index_from=3)).known_ids == {"the": 4, "good": 5}
+
+
+@pytest.mark.parametrize(
+    ("content", "statements"),
+    [
+        ("\n".join(VECTORIZATION), NOTHING_STATED),
+        (json.dumps(WORDS), LIST),
+        (hugging_face(), NOTHING_STATED),
+        (json.dumps({"the": 1, "film": 2, "good": 3}), Statements(index_from=1, changes={"start_id": None})),
+    ],
+)
+def test_the_number_of_words(content: str, statements: Statements, tmp_path: Path) -> None:
+    """`num_words` makes words with this id or a higher one unknown, for every form of vocabulary."""
+    changes = {**statements.changes, "unknown_id": 1}
+    tokenizer = read(tmp_path, content, replace(statements, num_words=4, changes=changes))
+    assert tokenizer.known_ids == {"the": 2, "film": 3}
+
+
+def test_words_that_are_no_text(tmp_path: Path) -> None:
+    """Halves of emoji, which no request can contain, are left out, and the other words keep their ids."""
+    assert read(tmp_path, '["the", "\\ud83d", "good"]', LIST).known_ids == {"the": 2, "good": 4}
+
+
+@pytest.mark.parametrize(
+    ("content", "statements", "fault"),
+    [
+        ("the\n\ngood", LIST, "word 2 is empty"),
+        ("\n".join([*VECTORIZATION, "film"]), NOTHING_STATED, "a word occurs twice: 'film'"),
+        ("\n".join(["", "[UNK]", "[UNK]", *WORDS]), NOTHING_STATED, r"a word occurs twice: '\[UNK\]'"),
+        ("\n[UNK]", NOTHING_STATED, "there are no words in it"),
+        ("\n".join(VECTORIZATION), Statements(first_id=3), "--first-id has no meaning for .*vocabulary"),
+        ("\n".join(WORDS), Statements(first_id=3, index_from=3, changes=LIST.changes), "--index-from has no meaning"),
+        (json.dumps({"the": 1}), Statements(index_from=3, first_id=3), "--first-id has no meaning"),
+        (hugging_face(), Statements(index_from=3), "--index-from has no meaning"),
+        (hugging_face("a b", "!"), NOTHING_STATED, "finds 'a b' and 1 other added tokens before it splits"),
+        (WordTokenizer(WORDS, 6).to_json(), Statements(changes={"lowercase": "none"}), "so flags cannot change them"),
+        (WordTokenizer(WORDS, 6).to_json(), Statements(num_words=4), "so flags cannot change them"),
+    ],
+)
+def test_refusals(content: str, statements: Statements, fault: str, tmp_path: Path) -> None:
+    """A file whose ids are ambiguous, and a flag that would change nothing, are refused."""
+    with pytest.raises(ExportError, match=fault):
+        read(tmp_path, content, statements)
+
+
+def test_a_word_index_for_a_model_without_an_embedding(tmp_path: Path) -> None:
+    """Without an embedding that limits the ids, the number of known words must be stated."""
+    content = json.dumps({"the": 1, "film": 2, "good": 3})
+    with pytest.raises(ExportError, match="no embedding reads the ids, says how many are known"):
+        read(tmp_path, content, Statements(index_from=3), rows=None)
+    stated = Statements(index_from=3, num_words=6)
+    assert read(tmp_path, content, stated, rows=None).known_ids == {"the": 4, "film": 5}
+
+
+def test_flags_and_encodings_of_a_layer() -> None:
+    """A layer knows its ids, and reads UTF-8."""
+    layer = keras.layers.TextVectorization(vocabulary=WORDS, name="words")
+    with pytest.raises(ExportError, match="--index-from has no meaning for layer words"):
+        vectorization_tokenizer(layer, Asked(6, 20, Statements(index_from=3)))
+    check_supported(keras.layers.TextVectorization(vocabulary=WORDS, encoding="UTF8"))
+    with pytest.raises(ExportError, match="layer words has encoding='latin-1'"):
+        check_supported(keras.layers.TextVectorization(vocabulary=WORDS, name="words", encoding="latin-1"))
