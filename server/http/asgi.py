@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from contextlib import suppress
 from typing import Any
 
 from sentiment_conv1d.server.errors import ClientDisconnected, RequestTimeout, TooLarge
@@ -17,11 +16,6 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-
-#: Seconds and bytes for which the rest of a rejected body is read and discarded. Otherwise a client that writes before
-#: it reads would get a connection reset instead of the error.
-DISCARD_SECONDS = 5.0
-DISCARD_BYTES = 64 * 1024 * 1024
 
 #: Bytes per piece of a large response, and unsent bytes above which the next piece waits. They limit what a slow reader
 #: keeps in the send buffer.
@@ -79,8 +73,6 @@ async def read_body(
     """
     announced = response_headers.content_length(headers)
     if announced is not None and announced > limit:
-        if headers.get(b"expect", b"").lower() != b"100-continue":  # the client has sent nothing yet
-            await _discard(receive)
         raise TooLarge(f"the body has {announced} bytes; the limit is {limit}")
     try:
         async with asyncio.timeout(seconds):
@@ -91,29 +83,14 @@ async def read_body(
 
 async def _read(receive: Receive, limit: int, charge: Charge) -> bytes:
     body, more = bytearray(), True
-    while more and len(body) <= limit:
-        piece, more = await _chunk(receive)
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
         if charge.refusal is not None:
             raise charge.refusal
-        body += piece
-    if len(body) > limit:
-        if more:
-            await _discard(receive)
-        raise TooLarge(f"the body has more than {limit} bytes, which is the limit")
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise TooLarge(f"the body has more than {limit} bytes, which is the limit")
+        more = message.get("more_body", False)
     return bytes(body)
-
-
-async def _discard(receive: Receive) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(DISCARD_SECONDS):
-            discarded, more = 0, True
-            while more and discarded < DISCARD_BYTES:
-                body, more = await _chunk(receive)
-                discarded += len(body)
-
-
-async def _chunk(receive: Receive) -> tuple[bytes, bool]:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnected
-    return message.get("body", b""), message.get("more_body", False)

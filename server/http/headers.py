@@ -6,14 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from sentiment_conv1d.server.errors import (
-    MethodNotAllowed,
-    RequestError,
-    RequestTimeout,
-    ShutDown,
-    TooLarge,
-    Unauthorized,
-)
+from sentiment_conv1d.server.errors import MethodNotAllowed, RequestError, RequestTimeout, ShutDown, Unauthorized
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.server.request_ids import HEADER
 
@@ -62,7 +55,7 @@ def of_error(error: RequestError) -> Headers:
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))
-    if isinstance(error, TooLarge | RequestTimeout | ShutDown):
+    if isinstance(error, RequestTimeout | ShutDown):
         headers.append(CLOSE)  # the rest of the body can still arrive
     return tuple(headers)
 

@@ -13,7 +13,6 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.server.errors import HeadTooLarge, Malformed, RequestError
 from sentiment_conv1d.server.http import framing
-from sentiment_conv1d.server.http.asgi import DISCARD_BYTES
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.server.network.receiver import has_unread
 from sentiment_conv1d.server.network.turns import Turns
@@ -26,6 +25,9 @@ MAX_HEADERS = 128
 
 #: Bytes of an incomplete head that are not charged: every idle connection can have them.
 FREE_HEAD_BYTES = 4096
+
+#: Bytes that are discarded after the last response, or of a body whose response is complete.
+DISCARD_BYTES = 64 * 1024 * 1024
 
 #: Bytes that are parsed between two checks of the limits.
 _SLICE_BYTES = 4096
@@ -51,8 +53,8 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._in_turn = False  # whether it does so
         self.admitted = False  # whether an earlier request had access
         self._buffered_by_parser = 0  # bytes of the pieces since the last one with a callback, or 0 after a callback
-        self._discarded = 0  # discarded bytes of a body whose response is complete
-        self._refusal: RequestError | None = None  # whether nothing more is read
+        self._discarded = 0  # bytes
+        self._deaf = False  # whether nothing more is parsed
 
     @abstractmethod
     def _refuse(self, error: RequestError) -> None:
@@ -75,7 +77,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         """Parse the bytes, now or when it is this connection's turn."""
-        if self._refusal is not None and not self._waiting:
+        if self._deaf and not self._waiting:
             self._discard(len(data))
             return
         self._received += data
@@ -138,7 +140,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self.parser.set_dangerous_leniencies(lenient_version=True, lenient_data_after_close=True)
 
     def _parse(self, data: bytes) -> None:
-        if self._refusal is not None or self.transport.is_closing():
+        if self._deaf or self.transport.is_closing():
             self._discard(len(data))
             return
         try:

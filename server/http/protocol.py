@@ -26,7 +26,7 @@ from uvicorn.server import ServerState
 from sentiment_conv1d.server.errors import ClientDisconnected, HeadTooLarge, Overloaded, RequestError
 from sentiment_conv1d.server.http import framing, headers
 from sentiment_conv1d.server.http.answering import ASGI_SECONDS, AnsweringProtocol
-from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, DISCARD_SECONDS, PIECE_BYTES, TASK
+from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, PIECE_BYTES, TASK
 from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler, Wire
 from sentiment_conv1d.server.http.parsing import FREE_HEAD_BYTES
 from sentiment_conv1d.server.http.refusal import refusal
@@ -42,6 +42,10 @@ MAX_PIPELINED = 32
 #: were measured with Python 3.11.
 _REQUEST_BYTES = 2560
 _HEADER_BYTES = 144
+
+#: Seconds for which the rest of a body whose response is complete, and what follows the last response, are read and
+#: discarded. Otherwise a client that writes before it reads would get a connection reset instead of the response.
+DISCARD_SECONDS = 5.0
 
 #: Seconds that idle connections stay open at shutdown, because a request can be on its way.
 FAREWELL_SECONDS = 0.5
@@ -82,7 +86,8 @@ class Protocol(AnsweringProtocol):
         self._wire: Wire | None = None
         self._incoming: FastRequest | None = None  # the request that is being read, if it is on the fast path
         self._served: RequestResponseCycle | None = None  # the last request that went through ASGI
-        self._refused = self._ending = False
+        self._refusal: RequestError | None = None  # the last response, which is still to be written
+        self._left = self._ending = False  # whether the last response is written; whether the service shuts down
         self._until: float | None = None
         self._common_of: object = None  # the headers from which these lines were built
         self._common = b""
@@ -207,7 +212,7 @@ class Protocol(AnsweringProtocol):
     def shutdown(self) -> None:
         """Finish the requests that have arrived or are on their way, then close."""
         self._ending = True
-        if self._refused:
+        if self._left:
             self.transport.close()
         elif self._idle and self._until is not None:
             self._until = min(self._until, self.loop.time() + FAREWELL_SECONDS)
@@ -224,13 +229,20 @@ class Protocol(AnsweringProtocol):
 
         async def run(scope: Any, receive: Any, send: Any) -> None:
             async def send_last(message: Any) -> None:
-                if message["type"] == "http.response.start" and self._is_last():
+                # A client that waits for 100 can leave out the body, or send it.
+                start = message["type"] == "http.response.start"
+                if start and (self._is_last() or cycle.waiting_for_100_continue):
                     message = message | {"headers": [*message["headers"], headers.CLOSE]}
                 # A closing connection is lost in the next turn of the event loop, and must not be written to.
                 cycle.disconnected = cycle.disconnected or self.transport.is_closing()
                 if cycle.disconnected and message.get("more_body"):
                     raise ClientDisconnected
+                ends = not (start or message.get("more_body") or cycle.keep_alive)
+                early = ends and self._reading and cycle is self.cycle
+                cycle.keep_alive = cycle.keep_alive or early  # otherwise uvicorn closes the connection
                 await send(message)
+                if early and not self.transport.is_closing():
+                    self._leave()
 
             try:
                 await app(scope, receive, send_last)
@@ -266,7 +278,7 @@ class Protocol(AnsweringProtocol):
         except (httptools.HttpParserError, RequestError) as error:
             self._refuse_unparsed(error)
         overdue = self._until is not None and now >= self._until and not self._waiting
-        if overdue and (self._reading or self._refused or not self._has_unread()):
+        if overdue and (self._reading or self._left or not self._has_unread()):
             self.transport.close()
         unsent = self.transport.get_write_buffer_size()
         self._buffers.add(unsent - self._unsent)
@@ -342,6 +354,7 @@ class Protocol(AnsweringProtocol):
             self.transport.close()
             return
         self._refusal = error.with_traceback(None)  # its frames refer to this connection: a reference cycle
+        self._deaf = True
         self._reading = False
         self.headers = []
         if self._idle:
@@ -364,17 +377,19 @@ class Protocol(AnsweringProtocol):
         return True
 
     def _write_refusal(self, error: RequestError) -> None:
-        """Send the last response. Unread bytes are read for a while, otherwise a reset could overtake the response."""
+        """Send the last response."""
         request_id = secrets.token_hex(8)
         logger.warning("%s", error.message, extra={"request_id": request_id, "status": error.http_status.value})
         self.transport.write(refusal(error, request_id, self.server_state.default_headers))
-        self._refused = True
         self._incoming = None
         if not self._begun:
             self._charge.release()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close the connection after the last response, as soon as the client has done so."""
+        self._deaf = self._left = True
+        self._discarded = 0
+        self._wait(DISCARD_SECONDS)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-            self._discarded = 0
-            self._wait(DISCARD_SECONDS)
-        else:
-            self.transport.close()

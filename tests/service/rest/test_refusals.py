@@ -203,12 +203,21 @@ def test_body_at_the_limit(server: ServerProcess) -> None:
     assert "the limit is 8388608" in refused(server, "/v1/predict", GOOD + padding + b" ", 413, "too_large")
 
 
-@pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict_batch"])
-def test_large_body(server: ServerProcess, path: str) -> None:
+@pytest.mark.parametrize("headers", [[], ["Connection: close"]])
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/v1/predict", 413, "too_large"),
+        ("/v1/predict_batch", 413, "too_large"),
+        ("/v1/models", 405, "method_not_allowed"),
+        ("/no/such", 404, "not_found"),
+    ],
+)
+def test_large_body(server: ServerProcess, path: str, status: int, code: str, headers: list[str]) -> None:
     """A body of 50 MB is refused, and a sender that writes before it reads can read the error."""
     with Connection(server.port) as connection:
-        connection.post(path, b"x" * (50 * MEGABYTE))
-        assert_refused(server, connection, connection.answer(), 413, "too_large")
+        connection.post(path, b"x" * (50 * MEGABYTE), *headers)
+        assert_refused(server, connection, connection.answer(), status, code)
 
 
 def test_large_body_that_waits_for_a_go_ahead(server: ServerProcess) -> None:
