@@ -40,8 +40,8 @@ class Reloaded(ABC):
         self._fingerprint = fingerprint(files)
         self._load()
 
-    def refresh(self) -> None:
-        """Read the files again if they have changed."""
+    def refresh(self, level: int = logging.INFO) -> None:
+        """Read the files again if they have changed, and log at this level that the new contents are in use."""
         current = fingerprint(self._files)
         if current == self._fingerprint:
             return
@@ -51,7 +51,7 @@ class Reloaded(ABC):
         except StartupError as error:
             logger.error("the %s changed, and the old ones stay in use: %s", self._what, error)
         else:
-            logger.info("the %s changed, and only the new ones are in use", self._what)
+            logger.log(level, "the %s changed, and only the new ones are in use", self._what)
 
     @abstractmethod
     def _load(self) -> None:

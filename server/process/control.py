@@ -33,7 +33,7 @@ class Control:
         """Called with the status of `waitpid` when a child process that is no worker has ended."""
 
     def watch(self, now: float) -> None:
-        """Enforce time limits. Called about once a second with the time of `monotonic`."""
+        """Enforce time limits, and read changed files. Called about once a second with the time of `monotonic`."""
 
     def stop(self) -> None:
         """Called when the workers leave. End all other child processes."""

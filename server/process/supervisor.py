@@ -98,6 +98,7 @@ class Supervisor:
         self._leave_at = self._kill_at = float("inf")
         self._settled_at: float | None = None
         self._looked = monotonic()
+        self._watch_at = 0.0
         self._failed = False
         self._was_ready = False
 
@@ -284,7 +285,9 @@ class Supervisor:
                     logger.error("worker %d cannot be started: %s", number, error.strerror)
                     self._replace(number, _PAUSE_SECONDS)
             self._watch(now)
-            self.control.watch(now)
+            if now >= self._watch_at:
+                self._watch_at = now + _LOOK_SECONDS
+                self.control.watch(now)
         self._looked = now
         if self._phase == "drain" and now >= self._leave_at and (self._all_handed_over(now) or now >= self._kill_at):
             self._leave()

@@ -29,7 +29,7 @@ NEW_BYTES_PER_SECOND = 2_000_000
 
 @dataclass
 class ServiceState:
-    """The parts of a worker. `certificates` are set later, and `reconciler` by a process that follows orders."""
+    """The parts of a worker. `reconciler` is set later, in a process that follows orders."""
 
     settings: Settings
     dataplane: DataPlane

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from secrets import token_bytes
@@ -19,6 +20,7 @@ from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.dataplane import Batching, DataPlane, RequestLimits
 from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.security.api_keys import Access
+from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.record_queue import RecordQueue
@@ -37,6 +39,7 @@ class Core:
     access: Access
     #: How logs write a text; None if the request log contains no texts.
     written: Callable[[str], str] | None
+    certificates: Certificates | None = None
     #: What feedback ids are signed with, unless a key is set.
     _secret: bytes = field(default_factory=token_bytes, init=False, repr=False)
 
@@ -60,11 +63,27 @@ class Core:
         inbox = None if ids is None else self._make_inbox(worker, ids)
         downloads = Downloads(self.repository.read) if self.access.allows_downloads else None
         readiness = Readiness(self.models)
-        state = ServiceState(settings, dataplane, self.models, readiness, self.access, self.metrics, inbox, downloads)
+        state = ServiceState(
+            settings,
+            dataplane,
+            self.models,
+            readiness,
+            self.access,
+            self.metrics,
+            inbox,
+            downloads,
+            self.certificates,
+        )
         if workers is not None:
             open_version = opener(settings)
             state.reconciler = Reconciler(self.repository, self.models, open_version, dataplane, self.metrics, workers)
         return state
+
+    def refresh(self, level: int = logging.INFO) -> None:
+        """Read changed certificates and keys, and log that at this level."""
+        if self.certificates is not None:
+            self.certificates.refresh(level)
+        self.access.refresh(level)
 
     def _make_request_log(self, worker: int) -> RequestLog | None:
         settings = self.settings

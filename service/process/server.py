@@ -82,13 +82,13 @@ def serve(settings: Settings) -> None:
         if settings.grpc:
             bound = inherited.get("grpc") or _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
-        core, late_worker_state, workers = begin(settings, most_workers)
+        core, late_worker_state, workers = begin(settings, most_workers, certificates)
         open_version = opener(settings)
         document = app.write_document(settings, core.access)
 
         def work(number: int, channel: Channel) -> None:
             core.metrics.use(number)
-            ServiceWorker(number, core, certificates, channel, late_worker_state.loaded_versions(), document).run()
+            ServiceWorker(number, core, channel, late_worker_state.loaded_versions(), document).run()
 
         def attempt(order: Order, descriptor: int) -> int:
             def open_files() -> Classifier:
@@ -110,7 +110,12 @@ def serve(settings: Settings) -> None:
             workers,
             listeners,
             Transactions(
-                late_worker_state, partial(note, core.metrics), core.metrics.replaced, attempt, settings.load_timeout
+                late_worker_state,
+                partial(note, core.metrics),
+                core.metrics.replaced,
+                partial(core.refresh, logging.DEBUG),  # the workers say it too
+                attempt,
+                settings.load_timeout,
             ),
             ready,
             worker_seconds=settings.worker_timeout,
@@ -142,7 +147,7 @@ class Beginning(NamedTuple):
     workers: int
 
 
-def begin(settings: Settings, most_workers: int = 0) -> Beginning:
+def begin(settings: Settings, most_workers: int = 0, certificates: Certificates | None = None) -> Beginning:
     """Load the models, for at most so many workers, or for this process alone.
 
     This process opens the versions before it forks the workers. A process cannot use a GPU that its parent has used, so
@@ -184,7 +189,8 @@ def begin(settings: Settings, most_workers: int = 0) -> Beginning:
             raise StartupError(f"--strict: {'; '.join(map(str, missing))}")
         for each in missing:
             logger.warning("%s", each)
-    return Beginning(Core(settings, repository, models, metrics, Access(settings), written), late_worker_state, workers)
+    core = Core(settings, repository, models, metrics, Access(settings), written, certificates)
+    return Beginning(core, late_worker_state, workers)
 
 
 def log_model(manifest: Manifest, provider: str, reason: str, operator: str = "") -> None:

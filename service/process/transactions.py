@@ -53,6 +53,7 @@ class Transactions(Control):
     _late_worker_state: LateWorkerState
     _followed: Callable[[Order], None]  # called with every order that all workers have followed
     _replaced: Callable[[Literal["died", "hung"]], None]  # called with the reason when a worker is replaced
+    _refresh: Callable[[], None]  # reads the files that workers read again, for workers that start later
     _attempt: Callable[[Order, int], int]  # starts a trial of the version in a descriptor, and returns its process id
     _load_seconds: float
     _workers: Mapping[int, WorkerProcess] = field(default_factory=dict)  # the supervisor's, by process id
@@ -122,7 +123,11 @@ class Transactions(Control):
         self._go_on()
 
     def watch(self, now: float) -> None:
-        """Refuse the current order, and kill the worker, if a worker takes too long."""
+        """Refuse the current order, and kill the worker, if a worker takes too long. Read changed files.
+
+        A later worker can find an invalid file, and then goes on with what this process has read last.
+        """
+        self._refresh()
         if self._queue and now > self._queue[0].give_up_at:
             current = self._queue[0]
             for pid in current.missing:

@@ -25,7 +25,6 @@ from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.middleware.cors import allow_origins
 from sentiment_conv1d.service.scheduling.in_flight import InFlight
-from sentiment_conv1d.service.security.tls import Certificates
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -43,7 +42,6 @@ class ServiceWorker(Worker):
         self,
         number: int,
         core: Core,
-        certificates: Certificates | None,
         channel: Channel,
         loaded_versions: list[LoadedVersion],
         document: Answer,
@@ -51,7 +49,6 @@ class ServiceWorker(Worker):
         settings = self._settings = core.settings
         self._in_flight = InFlight()
         self._state = core.start(number, self._in_flight, self)
-        self._state.certificates = certificates
         self._application = Application(self._state, document)
         application: Any = self._application
         self._tracer: Tracer | None = None
@@ -69,7 +66,7 @@ class ServiceWorker(Worker):
             configure(application, settings.keep_alive_timeout), number, channel, settings.shutdown_timeout
         )
         self.server_state.tasks = self._in_flight.new_set()
-        self._certificates = certificates
+        self._refresh = core.refresh
         self._grpc: GrpcServer | None = None  # created when the event loop runs
         self._loaded_versions = loaded_versions
         self._orders: asyncio.Queue[tuple[dict[str, Any], int | None]] = asyncio.Queue()
@@ -80,7 +77,6 @@ class ServiceWorker(Worker):
     async def open(self, turns: Turns) -> Mapping[str, Listener]:
         """Open the versions that were loaded since the start, and return the listeners."""
         settings, buffers = self._settings, Buffers(self._settings.max_buffered_bytes)
-        self._state.access.refresh()  # the keys are those of the service's start
         await self._state.reconciler.catch_up(self._loaded_versions)
         for _, descriptor in self._loaded_versions:
             os.close(descriptor)
@@ -91,7 +87,7 @@ class ServiceWorker(Worker):
                 buffers=buffers,
                 turns=turns,
                 tasks=self._in_flight.new_set(),
-                certificates=self._certificates,
+                certificates=self._state.certificates,
                 tracer=self._tracer,
             )
             listeners["grpc"] = self._grpc.listener
@@ -122,9 +118,7 @@ class ServiceWorker(Worker):
 
     def watch(self) -> None:
         """Read changed certificates and keys."""
-        if self._certificates is not None:
-            self._certificates.refresh()
-        self._state.access.refresh()
+        self._refresh()
 
     def drain(self) -> None:
         """Answer requests as before, but fail health checks and load no more models."""
@@ -184,7 +178,7 @@ class ServiceWorker(Worker):
             self.channel.send("done", round=message["round"], refusal=answer)
 
     def _make_http_server(self, buffers: Buffers, turns: Turns) -> HttpServer:
-        settings, certificates, metrics = self._settings, self._certificates, self._state.metrics
+        settings, certificates, metrics = self._settings, self._state.certificates, self._state.metrics
         return HttpServer(
             self.config,
             self.server_state,

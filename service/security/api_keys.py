@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,10 +54,10 @@ class Access:
             raise Forbidden("an API key cannot load or unload models; use an administration key")
         raise Unauthorized("send an administration key as Authorization: Bearer KEY or X-API-Key: KEY")
 
-    def refresh(self) -> None:
-        """Read the key files again if they have changed."""
-        self._api_keys.refresh()
-        self._admin_keys.refresh()
+    def refresh(self, level: int = logging.INFO) -> None:
+        """Read the key files again if they have changed, and log that at this level."""
+        self._api_keys.refresh(level)
+        self._admin_keys.refresh(level)
 
 
 class ApiKeys(Reloaded):

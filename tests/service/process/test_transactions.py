@@ -39,7 +39,7 @@ def actions(channel: Channel) -> list[Any]:
 def test_no_worker_opens_the_version() -> None:
     """While the only worker is replaced, a load has no deadline, and the replacement opens the version."""
     state = LateWorkerState(LoadedModels())
-    transactions = Transactions(state, lambda _: None, lambda _: None, lambda *_: TRIAL, SECONDS)
+    transactions = Transactions(state, lambda _: None, lambda _: None, lambda: None, lambda *_: TRIAL, SECONDS)
     with worker(2) as (first, orders), worker(3) as (second, later_orders):
         workers = {first.pid: first}
         transactions.start(workers)

@@ -293,7 +293,7 @@ def statuses(server: ServerProcess, key: str) -> set[int]:
 def test_keys_change(tmp_path: Path) -> None:
     """When a key file changes, all workers accept its new keys and refuse the removed ones.
 
-    A file that cannot be used leaves the old keys valid, and the log never shows a key.
+    A file that cannot be used leaves the old keys valid, also in later workers, and the log never shows a key.
     """
     file, admin_file, next_file = tmp_path / "keys", tmp_path / "admin", tmp_path / "next"
 
@@ -304,7 +304,7 @@ def test_keys_change(tmp_path: Path) -> None:
     put(file, FIRST)
     put(admin_file, ADMIN)
     files = ("--api-key-file", str(file), "--admin", "key", "--admin-key-file", str(admin_file))
-    with ServerProcess("--workers", "2", *files) as server:
+    with ServerProcess("--workers", "2", "--log-level", "debug", *files) as server:
         assert (statuses(server, FIRST), statuses(server, SECOND)) == ({200}, {401})
         put(file, f"# of the nightly job\n{SECOND}\n")
         eventually(lambda: (statuses(server, FIRST), statuses(server, SECOND)) == ({401}, {200}))
@@ -313,6 +313,7 @@ def test_keys_change(tmp_path: Path) -> None:
         assert load(server, ADMIN)[0] == 401
         assert load(server, OTHER_ADMIN) == (200, "", grpc.StatusCode.OK, "")
 
+        server.wait_for_log("DEBUG .*the API keys changed")  # in the supervisor
         for content, reason in ((f"{FIRST}\nshort", "API key 2 must be at least"), ("# none", "the list is empty")):
             put(file, content)
             server.wait_for_log(f"ERROR .*the API keys changed, and the old ones stay in use: .*{reason}")
@@ -320,7 +321,8 @@ def test_keys_change(tmp_path: Path) -> None:
         server.wait_for_log("they are not UTF-8")
         file.unlink()
         server.wait_for_log("ERROR .*the API keys cannot be read: No such file or directory")
-        assert (statuses(server, FIRST), statuses(server, SECOND)) == ({401}, {200})
+        kill_children(server.process.pid)
+        assert (statuses(server, FIRST), statuses(server, SECOND)) == ({401}, {200}), "in new workers too"
         put(file, FIRST)
         eventually(lambda: (statuses(server, FIRST), statuses(server, SECOND)) == ({200}, {401}))
         kill_children(server.process.pid)
