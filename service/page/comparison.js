@@ -42,7 +42,7 @@ function showProbabilities(...predictions) {
   const labels = new Set(predictions.flatMap(({ probabilities }) => Object.keys(probabilities)));
   fillTable(byId("probabilities-table"), ["prediction", ...predictions.map(nameOf)], [
     ["label", ...predictions.map(({ label }) => make("b", {}, label))],
-    ...[...labels].map((label) => [`probability of ${label}`, ...predictions.map(({ probabilities }) => (label in probabilities ? percent(probabilities[label]) : "none"))]),
+    ...[...labels].map((label) => [`probability of ${label}`, ...predictions.map(({ probabilities }) => (Object.hasOwn(probabilities, label) ? percent(probabilities[label]) : "none"))]),
   ], [1, 2]);
 }
 

@@ -192,7 +192,8 @@ function modelOf({ model }) {
 
 /** The label whose logit is explained. */
 function explained({ label, prediction }) {
-  return modelOf(prediction).activation === "softmax" ? label : Object.keys(prediction.probabilities)[1];
+  const { activation, labels } = modelOf(prediction);
+  return activation === "softmax" ? label : labels[1];
 }
 
 /** Request all intermediate values if the section is near the viewport and shows those of an older text. */

@@ -37,7 +37,7 @@ export function decide(prediction) {
   const { label, score, confident, probabilities, model: { name, version } } = prediction;
   if (moved === null || name !== model.name || version !== model.version) return { label, score, confident };
   if (!isSigmoid()) return { label: score < moved ? UNSURE : label, score, confident, unsure: score < moved ? label : null };
-  const [first, second] = Object.keys(probabilities);
+  const [first, second] = model.labels; // objects list keys that are numbers in ascending order
   const decided = probabilities[second] >= moved ? second : first;
   return { label: decided, score: probabilities[decided], confident: isConfident(prediction, decided) };
 }

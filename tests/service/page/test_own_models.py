@@ -39,8 +39,10 @@ def plain(embedded: Any) -> Any:
     return layers.GlobalMaxPooling1D()(layers.Conv1D(6, 3, activation="relu")(embedded))
 
 
-def serve(folder: Path, network: keras.Model, reading: WordLevelTokenizer) -> ServerProcess:
-    export(Trained(network, reading, ("no", "yes")), "own", folder)
+def serve(
+    folder: Path, network: keras.Model, reading: WordLevelTokenizer, labels: tuple[str, str] = ("no", "yes")
+) -> ServerProcess:
+    export(Trained(network, reading, labels), "own", folder)
     return ServerProcess("--workers", "1", "--default-model", "own", repository=folder)
 
 
@@ -152,3 +154,15 @@ def test_name_of_a_shipped_model(open_page: Open, tmp_path: Path) -> None:
         purpose = page.locator(".purpose")
         expect(purpose).to_contain_text("Its manifest does not say. It gives each text one of the labels negative and")
         expect(purpose).to_contain_text("Nothing is known.")
+
+
+def test_labels_that_are_numbers(open_page: Open, tmp_path: Path) -> None:
+    """The second label of a sigmoid is the one that the model names second, also if it is the smaller number."""
+    with serve(tmp_path, model(plain), tokenizer(), ("10", "9")) as server:
+        page = open_page(server).page
+        type_text(page, "good film")
+        expect(page.locator("#sum")).to_contain_text("logit of 9")
+        for threshold in ("0.01", "0.99"):
+            page.get_by_label("Threshold for 9").fill(threshold)
+            body = {"text": "good film", "threshold": float(threshold)}
+            expect(page.locator("#label")).to_have_text(server.client.post("/v1/predict", json=body).json()["label"])
