@@ -252,6 +252,8 @@ def _plan(options: argparse.Namespace) -> Plan:
             raise LoadTestError("--only open needs --rates, because only the closed loop can find rates")
         steps["concurrency"] = ()
     if options.only == "closed":
+        if options.slo is not None:
+            raise LoadTestError("--slo cannot be used with --only closed, because an objective is met at a rate")
         steps["rates"] = ()
     if options.only or options.no_protocols:
         steps |= {"protocols": False, "second_opinions": False}

@@ -222,7 +222,7 @@ class Run:
         cores = min(filter(None, (workers, self.document["service_cores"])), default=None)
         return {
             "text": objective.text,
-            "met": objective.verdict(steps, every=self.plan.rates is not None),
+            "met": objective.verdict(steps, len(self.plan.rates) if self.plan.rates else 1),
             "rate": rate,
             "rate_per_worker": rate / workers if rate and workers else None,
             "rate_per_core": rate / cores if rate and cores else None,

@@ -60,10 +60,10 @@ class Objective(NamedTuple):
         meeting = [step for step in steps if not self.misses(step)]
         return max(meeting, key=lambda step: step["rate"], default=None)
 
-    def verdict(self, steps: Sequence[Step], *, every: bool) -> bool:
-        """Return whether the objective is met: at every rate with `every`, otherwise at any rate, or at `rate`."""
+    def verdict(self, steps: Sequence[Step], wanted: int = 1) -> bool:
+        """Return whether the objective is met at as many rates as are `wanted`, by default at one, or at `rate`."""
         best = self.highest(steps)
-        if best is None or (every and any(self.misses(step) for step in steps)):
+        if best is None or sum(not self.misses(step) for step in steps) < wanted:
             return False
         return self.rate is None or self.rate.holds(best["rate"])
 

@@ -30,7 +30,7 @@ def summary(document: Document) -> list[str]:
     return [
         f"Throughput  {throughput}",
         f"{'Rate' if has_one_rate(document) else 'Knee'}        {at_knee}",
-        f"Objective   {'none given (--slo)' if objective is None else _verdict(objective)}",
+        f"Objective   {'none given (--slo)' if objective is None else _verdict(document)}",
         f"Failures    {document['failed']:,} of {document['requests']:,} requests{f' ({kinds})' if kinds else ''}",
         f"Cost        {_cost(document)}{warned}",
         *_price(objective),
@@ -52,8 +52,11 @@ def is_highest(step: Step, document: Document) -> bool:
     return bool(step["rate"] == max(each["rate"] for each in document["open"]))
 
 
-def _verdict(objective: Mapping[str, Any]) -> str:
+def _verdict(document: Document) -> str:
+    objective = document["objective"]
     text, word = objective["text"], "met" if objective["met"] else "MISSED"
+    if document["interrupted"]:
+        word += f", {document['interrupted']}"
     if objective["rate"] is None:
         return f"{text}: {word}, at no rate"
     parts = [

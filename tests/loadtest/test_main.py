@@ -215,11 +215,12 @@ def test_interruption(tmp_path: Path, signals: tuple[str, ...]) -> None:
 
 
 def test_time_limit(tmp_path: Path) -> None:
-    """A test that reaches its time limit ends and reports the steps so far."""
-    flags = ("--rates", "20,30", "--only", "open", "--seconds", "6", "--max-seconds", "12")
+    """A test that reaches its time limit reports the steps so far, and misses an objective for the other rates."""
+    flags = ("--rates", "20,30", "--only", "open", "--seconds", "6", "--max-seconds", "12", "--slo", "p99<10s")
     with stub.running() as url:
         finished = run("-m", "loadtest", "--url", url, "--out", str(tmp_path), *flags)
-    assert finished.returncode == 0, finished.stderr
+    assert finished.returncode == 1, finished.stderr
+    assert "MISSED, out of time (--max-seconds), highest rate 20 requests/s" in finished.stdout
     assert [step["rate"] for step in document(tmp_path)["open"]] == [20]
     assert "out of time" in (tmp_path / "report.html").read_text()
     assert "Rate        20 requests/s: p50" in finished.stdout, "a single rate says nothing about a knee"
@@ -234,6 +235,7 @@ def test_time_limit(tmp_path: Path) -> None:
         (("--url", "ftp://x"), "is not a URL"),
         (("--url", "http://127.0.0.1:1/predict"), "only a host and a port"),
         (("--only", "open"), "needs --rates"),
+        (("--only", "closed", "--slo", "p99<1s"), "an objective is met at a rate"),
         (("--rates", "1000000", "--seconds", "3"), "exceed --max-requests"),
         (("--rates", "0"), "must be between"),
         (("--concurrency", "1,x"), "is not a list of numbers"),

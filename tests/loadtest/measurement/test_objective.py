@@ -27,12 +27,13 @@ def test_highest_rate() -> None:
 def test_verdict() -> None:
     """Every requested rate must meet the objective. Of rates that a search tried, one must, or the required one."""
     steps = [step(100), step(200, p99=0.5)]
-    assert parse("p99<20ms").verdict(steps, every=False)
-    assert not parse("p99<20ms").verdict(steps, every=True)
-    assert parse("p99<20ms,rate>=100").verdict(steps, every=False)
-    assert not parse("p99<20ms,rate>100/s").verdict(steps, every=False)
-    assert not parse("p99<1ms").verdict(steps, every=False)
-    assert not parse("p99<1ms").verdict([], every=False)
+    assert parse("p99<20ms").verdict(steps)
+    assert parse("p99<1s").verdict(steps, 2)
+    assert not parse("p99<20ms").verdict(steps, 2)
+    assert parse("p99<20ms,rate>=100").verdict(steps)
+    assert not parse("p99<20ms,rate>100/s").verdict(steps)
+    assert not parse("p99<1ms").verdict(steps)
+    assert not parse("p99<1ms").verdict([])
 
 
 def test_step_without_answers() -> None:
