@@ -31,7 +31,8 @@ _BETWEEN_PARTS_OF_A_NUMBER = frozenset(".,:/'\N{RIGHT SINGLE QUOTATION MARK}-")
 _AT = re.compile("[@\N{SMALL COMMERCIAL AT}\N{FULLWIDTH COMMERCIAL AT}]")
 _SPACES_OR_OTHERS = re.compile(r"\s++|\S++")
 _ADDRESS = re.compile(rf"[\w.%+'~\-@\N{{SMALL COMMERCIAL AT}}\N{{FULLWIDTH COMMERCIAL AT}}{_INNER}]++")
-_AROUND_ADDRESS = ".%+'~-@\N{SMALL COMMERCIAL AT}\N{FULLWIDTH COMMERCIAL AT}"
+_BEFORE_ADDRESS = "%'~@\N{SMALL COMMERCIAL AT}\N{FULLWIDTH COMMERCIAL AT}"
+_AFTER_ADDRESS = f".{_BEFORE_ADDRESS}"
 _SCHEME = "+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _AFTER_URL = ".,;:!?)]}>\"'»”"
 
@@ -161,17 +162,13 @@ def _mask_addresses(run: str) -> str:
         return run
     scheme = run.find("://")
     if scheme >= 0 and _AT.search(run, scheme) is not None:
-        return _mask_addresses(run[:scheme].rstrip(_SCHEME)) + "[url]" + _end_of(run, _AFTER_URL)
+        return _mask_addresses(run[:scheme].rstrip(_SCHEME)) + "[url]" + run[len(run.rstrip(_AFTER_URL)) :]
     return _ADDRESS.sub(lambda match: _mask_address(match[0]), run)
 
 
 def _mask_address(run: str) -> str:
-    inner = run.strip(_AROUND_ADDRESS)
+    inner = run.lstrip(_BEFORE_ADDRESS).rstrip(_AFTER_ADDRESS)
     if _AT.search(inner) is None:
         return run
-    return run[: run.index(inner)] + "[email]" + _end_of(run, _AROUND_ADDRESS)
-
-
-def _end_of(run: str, characters: str) -> str:
-    """Return the characters at the end of a run that are among `characters`."""
-    return run[len(run.rstrip(characters)) :]
+    before, _, after = run.partition(inner)
+    return f"{before}[email]{after}"
