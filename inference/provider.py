@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import onnxruntime
 
+from sentiment_conv1d.inference.errors import ProviderError
 from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.model.artifact import Artifact
 
@@ -38,8 +39,11 @@ def choose(asked: ProviderChoice, artifact: Artifact, device: int) -> Choice:
     """Return the execution provider for a model. An engine can still fall back to the CPU if CUDA does not load.
 
     `auto` uses CUDA for graphs that compute convolutions. A folded graph looks its convolutions up in tables: a GPU has
-    little to compute, and pools the feature maps of an 8-bit graph on one thread of the CPU.
+    little to compute, and pools the feature maps of an 8-bit graph on one thread of the CPU. Raises `ProviderError` if
+    there is no such choice.
     """
+    if asked not in (choices := get_args(ProviderChoice)):
+        raise ProviderError(f"there is no execution provider {asked!r}; there are: {', '.join(choices)}")
     if not may_choose_cuda(asked):
         return Choice(CPU)
     if asked == "cuda":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from itertools import compress
+from itertools import compress, pairwise
 from typing import Any
 
 # Before pyarrow: it says how to install it.
@@ -83,7 +83,10 @@ def decoded(array: Any) -> list[Any]:
 def keep_rows(chunk: Chunk, good: Sequence[bool]) -> Chunk:
     """Return the rows of a chunk for which `good` is true."""
     assert isinstance(chunk, BatchChunk)
-    kept = BatchChunk(chunk.source, 1, chunk.batch.filter(pyarrow.array(good)))
+    # `filter` does not take columns of every type, for example not strings of the type string_view.
+    starts = [row for row in range(len(good)) if not row or good[row] != good[row - 1]]
+    pieces = [chunk.batch.slice(start, stop - start) for start, stop in pairwise([*starts, len(good)]) if good[start]]
+    kept = BatchChunk(chunk.source, 1, pyarrow.concat_batches([chunk.batch.slice(0, 0), *pieces]))
     kept.numbers = list(compress(chunk.numbers, good))
     return kept
 

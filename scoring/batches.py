@@ -59,6 +59,8 @@ class BatchScorer:
         threads: int = 1,
         device: int = 0,
     ) -> None:
+        if on_bad_rows not in ("error", "null"):
+            raise ValueError(f"on_bad_rows: 'error' or 'null' is needed, not {on_bad_rows!r}")
         self.session = Session(str(Path(artifact).absolute()), provider, threads, device)
         self.text_column = text_column
         self.explain = explain
@@ -82,15 +84,15 @@ class BatchScorer:
         `Session.classifier` does.
         """
         kind = type(batch).__module__.partition(".")[0]
-        if kind == "pyarrow" and hasattr(batch, "schema"):
+        if kind == "pyarrow" and hasattr(batch, "column"):  # a reader or a data set has no rows yet
             return self._score_arrow(batch)
         if kind == "pandas":
             return self._score_pandas(batch)
-        if kind == "polars" and hasattr(batch, "to_arrow"):  # a LazyFrame has no rows yet
+        if kind == "polars" and hasattr(batch, "to_arrow"):  # nor has a LazyFrame
             return self._score_polars(batch)
         if isinstance(batch, dict):
             self._check(list(batch))
-            added = self._score(np.asarray(batch[self.text_column]).tolist())
+            added = self._score(np.atleast_1d(batch[self.text_column]).tolist())
             arrays = {name: np.fromiter(values, self._numpy_type(name), len(values)) for name, values in added.items()}
             return {**batch, **arrays}
         if isinstance(batch, list | tuple):

@@ -158,8 +158,18 @@ def test_bad_batches() -> None:
         scorer(pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 2, ["text", "text"]))
     with pytest.raises(TypeError, match="a batch cannot be of type int"):
         scorer(1)
-    with pytest.raises(TypeError, match="a batch cannot be of type StringArray"):
-        scorer(pyarrow.array(["a"]))
+    for batch in (pyarrow.array(["a"]), pyarrow.table({"text": ["a"]}).to_reader()):
+        with pytest.raises(TypeError, match=f"a batch cannot be of type {type(batch).__name__}"):
+            scorer(batch)
+    with pytest.raises(ValueError, match="on_bad_rows: 'error' or 'null' is needed, not 'skip'"):
+        BatchScorer(ARTIFACT, on_bad_rows="skip")  # type: ignore[arg-type]
+
+
+def test_one_text_as_an_array() -> None:
+    """An array of no dimension, and a string in its place, are one text, not one for each of its letters."""
+    for text in (np.array("a film"), "a film"):
+        scored = BatchScorer(ARTIFACT)({"text": text})
+        assert scored["tokens"].tolist() == [3]
 
 
 def test_arrow_strings_that_are_not_utf8() -> None:

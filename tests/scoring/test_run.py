@@ -277,6 +277,15 @@ def test_bad_rows_of_parquet(tmp_path: Path) -> None:
     assert ids(tmp_path / "out") == [1]
 
 
+@pytest.mark.parametrize("kind", [pyarrow.string_view(), pyarrow.large_string()])
+def test_bad_rows_among_strings_of_other_types(tmp_path: Path, kind: Any) -> None:
+    """Bad rows are left out whatever type of Arrow the strings have."""
+    array = pyarrow.array([None, "a", "b", " ", "c", None], kind)
+    parquet.write_table(pyarrow.table({"text": array, "id": [1, 2, 3, 4, 5, 6]}), tmp_path / "in.parquet")
+    assert score(tmp_path / "in.parquet", out=tmp_path / "out") == (3, 3, ERRORS)
+    assert ids(tmp_path / "out") == [2, 3, 5]
+
+
 @pytest.mark.parametrize("extension", [".parquet", ".csv", ".jsonl"])
 def test_columns_and_explanations(tmp_path: Path, extension: str) -> None:
     """`columns` selects the copied columns, and `explain` adds the strongest words with their shares."""

@@ -105,3 +105,9 @@ def test_damaged_files(repository: Path) -> None:
     graph.write_bytes(graph.read_bytes()[:-1])
     with pytest.raises(SentimentError, match=r"2/model\.onnx: "):
         load("tickets", repository=repository)
+
+
+def test_unknown_execution_provider(repository: Path) -> None:
+    """An execution provider that does not exist is an error, not the CPU."""
+    with pytest.raises(SentimentError, match="there is no execution provider 'gpu'; there are: auto, cpu, cuda"):
+        load("tickets", repository=repository, execution_provider="gpu")  # type: ignore[arg-type]
