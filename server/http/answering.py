@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from abc import abstractmethod
 from collections.abc import Coroutine
@@ -22,12 +21,11 @@ _PIECE_SECONDS = 0.00003
 class AnsweringProtocol(ParsingProtocol):
     """The answering half of a connection: the requests of the fast path, and the order of all requests.
 
-    Large answers without a task are sent piece by piece, and pipelined requests start, in the turns of the connection.
+    Large answers are sent piece by piece, and pipelined requests start, in the turns of the connection.
     """
 
-    _running: asyncio.Task[None] | None = None  # the task of a request on the fast path, until it is answered
-    _answering: FastRequest | None = None  # such a request without a task, until its answer is written
-    _sent = 0  # answers without a task
+    _answering: FastRequest | None = None  # a request on the fast path, until its answer is written
+    _begun_answers = 0  # on the fast path
     _next = False  # whether the first request of the pipeline waits for a turn
 
     @abstractmethod
@@ -43,20 +41,18 @@ class AnsweringProtocol(ParsingProtocol):
     @property
     def _idle(self) -> bool:
         """Return whether no request is being answered."""
-        answered = self._running is None and self._answering is None
-        return answered and (self.cycle is None or self.cycle.response_complete)
+        return self._answering is None and (self.cycle is None or self.cycle.response_complete)
 
     def _answer(self, request: FastRequest) -> None:
         """Answer a complete request of the fast path."""
         self._answering = request
-        if (sending := request.handler(request)) is None:
-            self._sent += 1
-            return
-        self._answering = None
-        self._turns.spend()
-        self._running = task = self.loop.create_task(self._serve(request, sending))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        self._begun_answers += 1
+        if (sending := request.handler(request)) is not None:
+            self._turns.spend()
+            task = self.loop.create_task(self._serve(request, sending))
+            request.disconnected = task.cancel
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
 
     def _start_next(self) -> None:
         """Start the first request of the pipeline when it is the connection's turn."""
@@ -64,7 +60,7 @@ class AnsweringProtocol(ParsingProtocol):
         self._take_turn(PIECE_BYTES)
 
     def _stop_sending(self) -> None:
-        """Drop a request without a task, or the rest of its answer, because the connection is lost."""
+        """Drop a request, or the rest of its answer, because the connection is lost."""
         if (request := self._answering) is not None:
             self._answering = None
             if request.disconnected is not None:
@@ -89,7 +85,7 @@ class AnsweringProtocol(ParsingProtocol):
             self._await_request()
 
     def _end_if_sent(self, request: FastRequest) -> None:
-        """End a request without a task if its answer is written, or go on with it."""
+        """End a request if its answer is written, or go on with it."""
         if request.unsent:
             if self._pending:
                 self._take_turn(PIECE_BYTES)
@@ -105,8 +101,3 @@ class AnsweringProtocol(ParsingProtocol):
         except Exception:
             logger.exception("%s failed", request.target.decode())
             self.transport.abort()
-        finally:
-            request.charge.release()
-            self.admitted = self.admitted or request.admitted
-            self._running = None
-            self.on_response_complete()

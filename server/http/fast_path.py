@@ -50,7 +50,7 @@ class FastRequest(HttpRequest):
     unsent: memoryview = field(default=_NOTHING, init=False)  # the rest of the answer's body, after `reply`
     _close: bool = field(default=False, init=False)  # after the answer
     #: Called if the client disconnects before `reply`. The handler can set it.
-    disconnected: Callable[[], None] | None = field(default=None, init=False)
+    disconnected: Callable[[], object] | None = field(default=None, init=False)
 
     def add(self, body: bytes) -> None:
         """Append to the body. Raises `Overloaded`."""
@@ -73,15 +73,10 @@ class FastRequest(HttpRequest):
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
         if self._wire.transport.is_closing():
             raise ClientDisconnected
-        self._begin(status, answer, request_id)
-        while self.unsent:  # the next piece, when the client has read most of the previous one
-            await self._wire.flow.drain()
-            if self._wire.transport.is_closing():
-                raise ClientDisconnected
-            self.send_piece()
+        self.reply(status, answer, request_id)
 
     def reply(self, status: int, answer: Answer, request_id: str) -> None:
-        """Send the response without a task. A large one is sent piece by piece in the turns of the connection."""
+        """Send the response. A large one is sent piece by piece in the turns of the connection."""
         self.disconnected = None
         if not self._wire.transport.is_closing():
             self._begin(status, answer, request_id)

@@ -107,13 +107,11 @@ class Protocol(AnsweringProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the requests that wait or are incomplete."""
-        running, served = self._running, self._served
-        if served is not None:  # uvicorn informs only the latest request
+        if (served := self._served) is not None:  # uvicorn informs only the latest request
             served.disconnected = True
             served.message_event.set()
-            running = running or served.scope.get(TASK)  # type: ignore[assignment]
-        if running is not None:
-            running.cancel()
+            if (task := served.scope.get(TASK)) is not None:
+                task.cancel()  # type: ignore[attr-defined]
         super().connection_lost(exc)
         self._lost(self)
         self._buffers.release(self._unsent)
@@ -219,7 +217,7 @@ class Protocol(AnsweringProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start a request, unless a request on the fast path, which uvicorn does not know, runs before it."""
-        if self._running is not None or self._answering is not None:
+        if self._answering is not None:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
             return
@@ -283,7 +281,7 @@ class Protocol(AnsweringProtocol):
         unsent = self.transport.get_write_buffer_size()
         self._buffers.add(unsent - self._unsent)
         self._unsent = unsent
-        request = (self._running or self.cycle, self._sent)
+        request = (self.cycle, self._begun_answers)
         if not unsent:
             self._unread = self._unread_since = None
         elif self._unread_since is None or self._unread != request:

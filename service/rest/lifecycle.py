@@ -58,6 +58,7 @@ class Lifecycle:
         failed = status >= _SERVER_ERROR and not (status == HTTPStatus.GATEWAY_TIMEOUT and context.hurried)
         if self._access_log or failed:
             # The target is logged as it was sent: decoded, it could contain a line break and forge another line.
+            current.set(context)  # the answer may have started the next request of the connection
             line = f"{request.method} {request.target.decode()}"
             log_request(logger, line, status, seconds, request.client, failed=failed)
 
