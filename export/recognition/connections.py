@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,30 @@ def skip_idle(tensor: Tensor) -> Tensor:
         tensor = inputs[0]
         layer, inputs = producer(tensor)
     return tensor
+
+
+def layers(model: Any) -> Iterator[Any]:
+    """Yield all layers of a model, including those of inner models; for a layer, the layer itself."""
+    if not isinstance(model, keras.Model):
+        yield model
+        return
+    for layer in model.layers:
+        yield from layers(layer)
+
+
+def embeddings(model: Any) -> Iterator[Any]:
+    """Yield the embedding layers that read the input of a model itself, not what other layers compute from it."""
+    waiting, seen = [Tensor(model.outputs[0])], set[tuple[int, int]]()
+    while waiting:
+        tensor = waiting.pop()
+        place = (id(tensor.value), id(tensor.outer and tensor.outer.value))
+        if place in seen:
+            continue
+        seen.add(place)
+        layer, inputs = producer(tensor)
+        if isinstance(layer, keras.layers.Embedding) and source(inputs[0]) is model.inputs[0]:
+            yield layer
+        waiting += inputs
 
 
 def last_layer(model: Any) -> Any:

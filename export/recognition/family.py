@@ -64,7 +64,7 @@ def _recognize(model: keras.Model, max_tokens: int | None) -> Family:
         if branch.bank.span > sequence_length + sum(branch.bank.padding):
             raise _Unsupported(f"a filter spans {branch.bank.span} words, and the sequence length is {sequence_length}")
     banks, head = _joined(branches, head)
-    return Family(int(sequence_length), _array(embedding.embeddings), tuple(banks), tuple(head))
+    return Family(int(sequence_length), _weight(embedding, "embeddings"), tuple(banks), tuple(head))
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _head(tensor: Tensor) -> tuple[list[Dense], Tensor]:
         found = _steps(tensor)
         if type(found.layer) is not keras.layers.Dense:
             break
-        kernel, bias = _array(found.layer.kernel), _bias(found.layer)
+        kernel, bias = _weight(found.layer, "kernel"), _bias(found.layer)
         dense, after = _dense(kernel, bias, [*_activation(found.layer), *found.steps])
         layers.insert(0, dense)
         if after is not None:
@@ -168,7 +168,7 @@ def _branch(tensor: Tensor, following: list[str | Affine]) -> _Branch:
     layer = found.layer
     _check_convolution(layer)
     kernel, bias, activations, before_pooling = _merged(
-        _array(layer.kernel), _bias(layer), [*_activation(layer), *found.steps]
+        _weight(layer, "kernel"), _bias(layer), [*_activation(layer), *found.steps]
     )
     *_, later, after_pooling = _merged(kernel, bias, ["Identity", *pooled.steps, *following])
     later = later[1:]
@@ -280,8 +280,10 @@ def _activation(layer: Any) -> tuple[str, ...]:
 
 
 def _bias(layer: Any) -> Weights:
-    return _array(layer.bias) if layer.use_bias else np.zeros(layer.kernel.shape[-1], np.float32)
+    return _weight(layer, "bias") if layer.use_bias else np.zeros(layer.kernel.shape[-1], np.float32)
 
 
-def _array(variable: Any) -> Weights:
-    return np.asarray(variable, np.float32)
+def _weight(layer: Any, name: str) -> Weights:
+    if getattr(layer, "quantization_mode", None) is not None:
+        raise _Unsupported(f"layer {layer.name} is quantized")
+    return np.asarray(getattr(layer, name), np.float32)

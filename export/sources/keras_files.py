@@ -19,14 +19,13 @@ from typing import Any
 
 import h5py
 import keras
-import numpy as np
 import tensorflow
 
 from sentiment_conv1d.export.errors import ExportError, quoted
+from sentiment_conv1d.export.recognition.connections import embeddings
+from sentiment_conv1d.export.sources.casting import copy_in_float32, largest_difference, other_types
 from sentiment_conv1d.export.sources.original import Original, reading_ids, reading_texts
 from sentiment_conv1d.export.sources.vectorization import check_supported, not_run, own_standardization
-
-_FLOATS = re.compile(r"^b?float\d+$")
 
 #: The extensions of files that only running their code could read.
 PICKLES = (".pickle", ".pkl", ".joblib")
@@ -43,6 +42,7 @@ class Imported:
     any_length: keras.Model  # the same model, over ids of every length that the model in the file takes
     vectorization: Any  # keras.layers.TextVectorization or None
     original: Original | None  # the model in the file, if it reads text
+    input_type: str  # to which Keras casts the ids
     notes: tuple[str, ...]
 
     @property
@@ -52,9 +52,8 @@ class Imported:
 
     @property
     def embedding_rows(self) -> int | None:
-        """The highest id that the model takes, plus one; None if it has no embedding layer."""
-        embeddings = [each for each in layers(self.model) if isinstance(each, keras.layers.Embedding)]
-        return min((int(each.input_dim) for each in embeddings), default=None)
+        """The highest id that the model takes, plus one; None if no embedding layer reads the ids."""
+        return min((int(each.input_dim) for each in embeddings(self.model)), default=None)
 
 
 def import_model(path: Path, max_tokens: int | None = None) -> Imported:
@@ -69,20 +68,21 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
     if vectorization is not None:
         notes.append(f"layer {vectorization.name} is removed; the tokenizer takes its place")
     sequence_length = _sequence_length(path, model, max_tokens)
-    types = sorted(_other_types(model))
-    any_length = _clone(path, model, model.inputs[0].shape[1]) if types else model
-    model = _clone(path, any_length, sequence_length) if any_length.inputs[0].shape[1] is None else any_length
+    types = other_types(model)
+    any_length = copy_in_float32(path, model, model.inputs[0].shape[1]) if types else model
+    fixed = copy_in_float32(path, model, sequence_length) if model.inputs[0].shape[1] is None else any_length
     if types:
-        notes.append(f"cast from {', '.join(types)} to float32")
-    if str(model.outputs[0].dtype) != "float32":
+        changed = largest_difference(path, model, fixed, types)
+        notes.append(f"cast from {', '.join(types)} to float32, which changes answers by up to {changed:.1g}")
+    if str(fixed.outputs[0].dtype) != "float32":
         raise ExportError(
-            f"{path}: the output of the model is {model.outputs[0].dtype}",
+            f"{path}: the output of the model is {fixed.outputs[0].dtype}",
             "save the model as .keras: its weights are then cast to float32",
         )
     original = None
     if vectorization is not None and own_standardization(vectorization) is None:
         original = reading_ids(any_length, vectorization) if types else reading_texts(whole, vectorization)
-    return Imported(model, any_length, vectorization, original, tuple(notes))
+    return Imported(fixed, any_length, vectorization, original, str(model.inputs[0].dtype), tuple(notes))
 
 
 def _sequence_length(path: Path, model: Any, max_tokens: int | None) -> int:
@@ -153,15 +153,6 @@ def _readable(path: Path) -> Iterator[Path]:
         with h5py.File(copy, "r+") as file:
             file.attrs["model_config"] = json.dumps(configuration)
         yield copy
-
-
-def layers(model: Any) -> Iterator[Any]:
-    """Yield all layers of a model, including those of inner models; for a layer, the layer itself."""
-    if not isinstance(model, keras.Model):
-        yield model
-        return
-    for layer in model.layers:
-        yield from layers(layer)
 
 
 def _not_run(path: Path) -> dict[str, Any]:
@@ -354,33 +345,3 @@ def _output(layer: Any, tensor: Any) -> Any:
             return each
         waiting += history.operation._inbound_nodes[history.node_index].input_tensors
     return tensor
-
-
-def _other_types(model: Any) -> set[str]:
-    types = {str(weight.dtype) for weight in model.weights}
-    types |= {str(each.compute_dtype) for each in layers(model)}
-    return {name for name in types if _FLOATS.match(name) and name != "float32"}
-
-
-def _clone(path: Path, model: Any, sequence_length: int | None) -> Any:
-    """Rebuild a model in float32 over int32 [batch, sequence_length]; None keeps any sequence length."""
-
-    def in_float32(layer: Any) -> Any:
-        # The operations that compute a mask have no data type.
-        dtype = {"dtype": "float32"} if isinstance(layer, keras.layers.Layer) else {}
-        return type(layer).from_config(layer.get_config() | dtype)
-
-    try:
-        clone = keras.models.clone_model(
-            model,
-            input_tensors=keras.Input((sequence_length,), dtype="int32"),
-            clone_function=in_float32,
-            recursive=True,
-        )
-        clone.set_weights([np.asarray(weight, np.float32) for weight in model.get_weights()])
-    except Exception as error:
-        raise ExportError(
-            f"{path}: the model cannot be rebuilt in float32 over {sequence_length or 'any number of'} ids",
-            "save it in float32 with a fixed sequence length",
-        ) from error
-    return clone

@@ -13,7 +13,8 @@ from typing import Any
 import keras
 
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.sources.keras_files import PICKLES, layers, load
+from sentiment_conv1d.export.recognition.connections import layers
+from sentiment_conv1d.export.sources.keras_files import PICKLES, load
 from sentiment_conv1d.export.sources.vectorization import RESERVED, check_supported, own_standardization
 from sentiment_conv1d.model.tokenizer import (
     Rule,

@@ -22,11 +22,13 @@ SEQUENCE_LENGTH, ROWS = 6, 12
 WORDS = ["good", "bad", "film"]
 
 
-def model(*tail: Any, rows: int = ROWS, sequence_length: int | None = SEQUENCE_LENGTH) -> keras.Model:
+def model(
+    *tail: Any, rows: int = ROWS, sequence_length: int | None = SEQUENCE_LENGTH, dtype: str = "int32"
+) -> keras.Model:
     """Build a small classifier whose last layers are `tail`."""
     chain = [layers.Embedding(rows, 4), layers.Conv1D(3, 2), layers.GlobalMaxPooling1D()]
     last = tail or (layers.Dense(1, "sigmoid", name="answer"),)
-    return keras.Sequential([keras.Input((sequence_length,), dtype="int32"), *chain, *last])
+    return keras.Sequential([keras.Input((sequence_length,), dtype=dtype), *chain, *last])
 
 
 def spoilt() -> keras.Model:
@@ -78,6 +80,12 @@ CASES = {
     "another form": Case("vocabulary: neither a word index", "lists the forms", vocabulary="{}"),
     "too many words": Case(
         "vocabulary: its highest id is 101", "--num-words", vocabulary="\n".join(["", "[UNK]", *map(str, range(100))])
+    ),
+    "an input of bytes": Case(
+        "model.keras: the input of the model is uint8, which cannot represent the id 256",
+        "keras.Input(..., dtype='int32')",
+        model=lambda: model(rows=400, dtype="uint8"),
+        vocabulary="\n".join(["", "[UNK]", *map(str, range(300))]),
     ),
     "a length that is not the model's": Case("--max-tokens: the model takes 6 ids", "leave the flag", "--max-tokens 7"),
     "no length": Case(

@@ -293,3 +293,11 @@ def test_banks_joined_along_another_axis_are_refused() -> None:
     banks = [pooling_of(layers.Conv1D(2, width))(words) for width in (2, 3)]
     joined = layers.Concatenate(axis=0, name="stacked")(banks)
     assert refused(keras.Model(tokens, answer()(joined))) == "layer stacked concatenates along axis 0"
+
+
+def test_quantized_layers() -> None:
+    """A layer whose weights are integers is not folded, because its scales would be lost."""
+    model = stack(embedding(), convolution(), pooling(), answer())
+    for layer in (model.layers[0], model.layers[-1]):
+        layer.quantize("int8")
+    assert refused(model) == "layer answer is quantized"
