@@ -73,8 +73,6 @@ class GrpcConnection(asyncio.Protocol):
     _failed: Callable[[str], None] = lambda reason: None
 
     def __post_init__(self) -> None:
-        self._http2 = Http2(self)
-        self.sender = Sender(self._loop, self._http2, self._limits.write_seconds, self._sent, self._ended)
         self._streams: dict[int, Stream] = {}
         self._last = self._requests = self._resets = self._noise = 0  # the first is the id of the latest stream
         self._held = self._unsent = 0  # bytes charged to the buffers, for what is read and for what is written
@@ -97,6 +95,8 @@ class GrpcConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the client's preface."""
         self.transport = transport
+        self._http2 = Http2(self)  # not earlier, because it is a reference cycle, and a TLS handshake can fail
+        self.sender = Sender(self._loop, self._http2, self._limits.write_seconds, self._sent, self._ended)
         transport.set_write_buffer_limits(_HIGH_WATER)
         self._born = self._heard = self._busy = self._read_at = self._loop.time()
 
@@ -317,8 +317,8 @@ class GrpcConnection(asyncio.Protocol):
         # While frames are read, responses to them have not been written yet.
         if not (self._reading or self._streams) and (self._client_leaves or not self._accepting):
             self._flush()
-            # If possible, the client closes first: what it still sends would cause a reset, which can overtake answers.
-            if self._client_leaves or not self.transport.can_write_eof():
+            # The client should close first: what it still sends would cause a reset, which can overtake answers.
+            if self._client_leaves:
                 self.transport.close()
             elif self._ended_at is None and not self.transport.is_closing():
                 self._ended_at = self._loop.time()

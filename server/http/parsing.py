@@ -45,7 +45,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         super().__init__(config, server_state, {}, loop)
         self._buffers = buffers
         self._turns = turns
-        self._make_parser()
+        self.parser = None  # type: ignore[assignment]  # until the connection is made: it is a reference cycle
         self._charge = Charge(buffers)  # the charge of the request that is being read
         self._reading = self._in_head = self._begun = False  # its state
         self._received = b""  # bytes that are not parsed yet

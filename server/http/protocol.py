@@ -100,6 +100,7 @@ class Protocol(AnsweringProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the idle timeout for the first request."""
         super().connection_made(transport)
+        self._make_parser()
         transport.set_write_buffer_limits(PIECE_BYTES)
         self._wait(self.timeout_keep_alive)
         if self.scheme == "https":
@@ -389,5 +390,4 @@ class Protocol(AnsweringProtocol):
         self._deaf = self._left = True
         self._discarded = 0
         self._wait(DISCARD_SECONDS)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        self.transport.write_eof()

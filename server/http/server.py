@@ -104,5 +104,5 @@ class HttpServer:
             max_connections_per_address=limits.connections_per_address,
             tls=tls,
             handshake_timeout=limits.handshake_timeout,
-            write_timeout=limits.write_timeout,
+            turns=turns,
         )

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import socket
 import ssl
-import termios
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from operator import itemgetter
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from sentiment_conv1d.server.network.receiver import Receiver, has_unread
+from sentiment_conv1d.server.network.tls import Plain, TlsTransport
+from sentiment_conv1d.server.network.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +36,6 @@ _REJECTED_BYTES = 65_536
 
 #: Seconds between two checks of the connections during shutdown.
 _CLOSE_SECONDS = 0.1
-
-#: Seconds that a peer which has received everything has to close a connection. TLS waits for it, but clients that keep
-#: an idle connection do not read its end.
-_END_SECONDS = 1.0
 
 
 class Connection(Protocol):
@@ -75,7 +71,7 @@ class Listener:
     max_connections_per_address: int = 0
     tls: Callable[[], ssl.SSLContext] | None = None
     handshake_timeout: float
-    write_timeout: float
+    turns: Turns
 
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -133,17 +129,13 @@ class Listener:
     async def close(self, seconds: float) -> None:
         """Shut down every connection, including new ones, and wait up to `seconds` until all are closed."""
         self._shutting_down = True
-        received: dict[Connection, float] = {}  # when the peer had received everything
         for connection in self._established():
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._connections:
                     await asyncio.sleep(_CLOSE_SECONDS)
-                    self.watch(now := self._loop.time())
-                    for connection in filter(_is_received, self._established()):
-                        if now - received.setdefault(connection, now) > _END_SECONDS:
-                            connection.transport.abort()
+                    self.watch(self._loop.time())
         if self._connections:
             logger.error("%d %s connections did not finish in time", len(self._connections), self.protocol)
 
@@ -185,16 +177,14 @@ class Listener:
         self.rejected(reason)
 
     async def _set_up(self, connection: Connection, accepted: socket.socket) -> None:
-        options: dict[str, Any] = {}
-        if self.tls is not None:
-            options = {
-                "ssl": self.tls(),
-                "ssl_handshake_timeout": self.handshake_timeout,
-                "ssl_shutdown_timeout": self.write_timeout,
-            }
         try:
-            receiver = cast(asyncio.BaseProtocol, Receiver(cast(asyncio.Protocol, connection)))
-            await self._loop.connect_accepted_socket(lambda: receiver, accepted, **options)
+            if self.tls is None:
+                receiver = cast(asyncio.BaseProtocol, Receiver(cast(asyncio.Protocol, connection)))
+                await self._loop.connect_accepted_socket(lambda: receiver, accepted)
+            else:
+                transport = TlsTransport(cast(Plain, connection), self.tls(), self.turns)
+                await self._loop.connect_accepted_socket(lambda: transport, accepted)
+                await transport.handshake(self.handshake_timeout)
         except OSError:  # includes TLS errors: the handshake failed or timed out
             accepted.close()
             self._remove(connection)
@@ -221,12 +211,3 @@ class Listener:
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
-
-
-def _is_received(connection: Connection) -> bool:
-    """Return whether a connection is closing, and its peer has acknowledged all bytes."""
-    transport = connection.transport
-    kept = transport.get_extra_info("socket")  # None if the connection is lost, and will be told
-    if kept is None or not transport.is_closing() or transport.get_write_buffer_size():
-        return False
-    return not any(fcntl.ioctl(kept.fileno(), termios.TIOCOUTQ, bytes(4)))

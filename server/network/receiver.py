@@ -11,7 +11,7 @@ from typing import Any
 PIECE_BYTES = 16_384
 
 #: Shared, because every piece is passed on before the next one is received.
-_PIECE = memoryview(bytearray(PIECE_BYTES))
+PIECE = memoryview(bytearray(PIECE_BYTES))
 
 
 class Receiver:
@@ -30,15 +30,15 @@ class Receiver:
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the memory for the next piece."""
-        return _PIECE
+        return PIECE
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass a piece to the connection."""
-        self._connection.data_received(bytes(_PIECE[:nbytes]))
+        self._connection.data_received(bytes(PIECE[:nbytes]))
 
 
 def has_unread(transport: asyncio.Transport) -> bool:
-    """Return whether the socket of a transport has bytes that have not been received."""
+    """Return whether there are bytes that the connection of a transport has not received."""
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(0)) or bool(transport.get_extra_info("encrypted"))

@@ -24,12 +24,11 @@ _FEW_BYTES = 4096
 
 
 class Reader(Protocol):
-    """A connection that has received bytes, or has more to do for those that it received before.
+    """A connection that has received bytes, or has more to do for those that it received before."""
 
-    `admitted` says whether an earlier request on it had access, which open routes do not need.
-    """
-
-    admitted: bool
+    @property
+    def admitted(self) -> bool:
+        """Whether an earlier request on it had access, which open routes do not need."""
 
     def read(self, until: float) -> bool:
         """Work until `until`, a time of `perf_counter`. Returns whether there may be more to do."""
@@ -68,6 +67,12 @@ class Turns:
             self._waiting[queue].append(reader)
             return False
         return not self._give(queue, reader, now)
+
+    def wait(self, reader: Reader) -> None:
+        """Let a connection work in the next turn."""
+        if not self._begun:
+            self._begin(perf_counter())
+        self._waiting[_LATER].append(reader)
 
     def spend(self, seconds: float = _TASK_SECONDS) -> None:
         """Shorten this turn by the time that work which was started in it takes after it."""

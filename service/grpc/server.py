@@ -136,7 +136,7 @@ class GrpcServer:
             max_connections_per_address=settings.max_connections_per_address,
             tls=None if certificates is None else lambda: certificates.grpc,
             handshake_timeout=settings.handshake_timeout,
-            write_timeout=settings.write_timeout,
+            turns=turns,
         )
 
     def leave(self) -> None:

@@ -57,6 +57,7 @@ class Certificates(Reloaded):
     def _context(self, protocol: str, authorities: str | None, demand: ssl.VerifyMode) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION  # OpenSSL 3 has it off
         context.set_alpn_protocols([protocol])
         try:
             context.load_cert_chain(self._certificate, self._key, password=_no_password)

@@ -71,7 +71,6 @@ class Transport(asyncio.Transport):
         self.written = 0
         self.reading = True
         self.closing = self.aborted = False
-        self.secure = True  # TLS has no end of one direction
         self.ended = False
         self._connection = connection
         self._paused = False
@@ -99,10 +98,6 @@ class Transport(asyncio.Transport):
             self._paused = False
             self._connection.resume_writing()
         return taken
-
-    def can_write_eof(self) -> bool:
-        """Whether the server can end its direction."""
-        return not self.secure
 
     def write_eof(self) -> None:
         """End the server's direction."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
 
 from sentiment_conv1d.server.errors import ClientDisconnected
+from sentiment_conv1d.server.grpc.connection import GrpcConnection
 from sentiment_conv1d.server.grpc.http2 import MAX_STREAMS
+from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.turns import Turns
 from tests.server.grpc.caller import HEAD, LIMITS, TAIL, UNSUPPORTED, Caller, Echo, Loop, Request, fate
 from tests.service.grpc import wire
 from tests.service.grpc.wire import ACK, END_HEADERS, END_STREAM, PADDED, PREFACE, data, frame, ping, request, settings
@@ -339,15 +343,14 @@ def test_shutdown(asker: Caller) -> None:
     assert fate(asker.ask(data(3, b"abc", ended=True))) == []
     assert set(asker.requests) == {1, 3} and asker.requests[3].body == b"abc"
     for number in (1, 3):
-        assert not asker.transport.closing
+        assert not asker.transport.ended
         asker.requests[number].answer(b"x")
         assert asker.answers(asker.hear()) == {number: b"x"}
-    assert asker.transport.closing
+    assert asker.transport.ended
 
 
 def test_client_that_sends_until_it_reads_the_last_answer(asker: Caller) -> None:
     """After the last answer the server reads on for a while, because a close would be a reset for such a client."""
-    asker.transport.secure = False
     asker.say(request(1, ended=False))
     asker.connection.shutdown()
     asker.ask(ping(asker.hear()[-1].payload, ACK))
@@ -418,3 +421,11 @@ def test_echo(loop: Loop) -> None:
             number: b"x"
         }
     caller.leave()
+
+
+def test_connection_that_is_never_made(loop: Loop) -> None:
+    """A connection whose TLS handshake fails leaves nothing to the garbage collector."""
+    made = GrpcConnection(loop, LIMITS, Turns(loop), Buffers(0), lambda *request: None, lambda connection: None)
+    connection = weakref.ref(made)
+    del made
+    assert connection() is None

@@ -99,7 +99,7 @@ def test_calls_given_up(loop: Loop) -> None:
     assert caller.answers(caller.hear()) == {1003: b"x"}
     caller.wait(2)
     assert fate(caller.hear()) == ["GOAWAY NO_ERROR"]
-    assert caller.transport.closing and not caller.transport.aborted
+    assert caller.transport.ended and not caller.transport.aborted
     caller.leave()
 
 
@@ -126,7 +126,7 @@ def test_many_requests(loop: Loop) -> None:
     [last] = [each for each in frames if each.kind == "PING"]
     caller.say(ping(last.payload, ACK))
     assert fate(caller.hear()) == ["GOAWAY NO_ERROR"]
-    assert caller.transport.closing and not caller.transport.aborted
+    assert caller.transport.ended and not caller.transport.aborted
     caller.leave()
 
 
@@ -204,7 +204,7 @@ def test_half_a_frame(caller: Caller) -> None:
     assert caller.held == 0
     caller.wait(4)
     assert fate(caller.hear()) == ["GOAWAY NO_ERROR"] * 2
-    assert caller.transport.closing
+    assert caller.transport.ended
 
 
 def unfinished(size: int = 16_384) -> bytes:
@@ -232,7 +232,7 @@ def test_incomplete_blocks_are_released(loop: Loop, end: str) -> None:
         assert caller.held == 0
     elif end == "shut down":
         caller.connection.shutdown()
-        caller.wait(2)
+        caller.wait(4)
         assert caller.transport.closing
     caller.leave()
 
@@ -407,7 +407,7 @@ def test_idle(loop: Loop) -> None:
     assert not caller.transport.closing
     caller.wait(2)
     assert fate(caller.hear()) == ["GOAWAY NO_ERROR"]
-    assert caller.transport.closing and not caller.transport.aborted
+    assert caller.transport.ended and not caller.transport.aborted
     caller.leave()
 
 

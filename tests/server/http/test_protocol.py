@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import struct
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -474,3 +475,13 @@ def test_request_during_the_shutdown() -> None:
         assert idle.is_closed()
         connection.send(GOOD[5:])
         assert connection.answer().status == 200
+
+
+def test_connection_that_is_never_made() -> None:
+    """A connection whose TLS handshake fails leaves nothing to the garbage collector."""
+
+    async def check() -> None:
+        connection = weakref.ref(make_protocol(None, Turns(asyncio.get_running_loop())))
+        assert connection() is None
+
+    uvloop.run(check())

@@ -10,6 +10,7 @@ from typing import Any, cast
 import uvloop
 
 from sentiment_conv1d.server.network.listener import Connection, Listener
+from sentiment_conv1d.server.network.turns import Turns
 
 
 class Echo(asyncio.Protocol):
@@ -58,7 +59,7 @@ class Bench:
             rejected=lambda reason: self.rejected.update([reason]),
             refusal=lambda: b"no",
             handshake_timeout=10,
-            write_timeout=10,
+            turns=Turns(asyncio.get_running_loop()),
             max_connections=max_connections,
             max_connections_per_address=max_connections_per_address,
         )

@@ -10,6 +10,7 @@ import uvloop
 
 from sentiment_conv1d.server.network.listener import Listener
 from sentiment_conv1d.server.network.receiver import PIECE_BYTES
+from sentiment_conv1d.server.network.turns import Turns
 
 
 class Sizes(asyncio.Protocol):
@@ -47,7 +48,7 @@ def test_pieces() -> None:
             rejected=lambda reason: None,
             max_connections=1,
             handshake_timeout=10,
-            write_timeout=10,
+            turns=Turns(asyncio.get_running_loop()),
         )
         ours, theirs = socket.socketpair()
         with theirs:

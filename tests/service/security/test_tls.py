@@ -32,6 +32,7 @@ from sentiment_conv1d.server.http.asgi import PIECE_BYTES
 from sentiment_conv1d.server.http.protocol import MAX_PIPELINED
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.security.tls import Certificates
+from tests.proc import anonymous_megabytes, children
 from tests.processes import PATIENCE, PROBE, ServerProcess, eventually, run
 from tests.service.certificates import Authority, Issued
 from tests.service.grpc import wire
@@ -214,6 +215,20 @@ def test_limits(own: Issued, authority: Authority) -> None:
                 reader.sendall(request("/v1/predict_batch", f"Content-Length: {len(batch)}") + batch)
         server.wait_for_log("a caller did not read its answer")
         predicts(server, authority)
+
+
+def test_memory_of_idle_connections(secure: ServerProcess, authority: Authority) -> None:
+    """A connection that has sent much at once holds little memory afterwards."""
+    trusting = context(authority)
+    content = request("/v1/predict", "Content-Length: 200000") + b" " * 200_000
+    before = anonymous_megabytes(children(secure.process.pid))
+    with ExitStack() as stack:
+        for _ in range(200):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", secure.port), PATIENCE))
+            caller = stack.enter_context(trusting.wrap_socket(connection, server_hostname="127.0.0.1"))
+            caller.sendall(content)
+            assert caller.recv(12) == b"HTTP/1.1 400"
+        assert anonymous_megabytes(children(secure.process.pid)) - before < 200 * 0.15
 
 
 def test_idle_callers_at_shutdown(own: Issued, authority: Authority) -> None:
