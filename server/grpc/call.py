@@ -53,8 +53,9 @@ class Call(ReceivingCall):
 
     started: float = field(default_factory=perf_counter)
     request_id: str = ""
+    context: Any = None  # what the application knows about a call that has begun
     trailing: Trailers = field(default_factory=list)  # fields to send with the status
-    begun: bool = False  # whether its task runs, or its method has started without a task
+    begun: bool = False  # whether its task has begun, or its method has without a task
     lost_before_reply: Callable[[], None] | None = None  # called if a call without a task is canceled
     _taskless: bool = False  # whether it waits for `reply`
     _head_sent: bool = False
@@ -66,12 +67,11 @@ class Call(ReceivingCall):
         self.begun = True
         try:
             await work()
-        except ClientDisconnected:
-            pass
-        except asyncio.CancelledError:
-            if self.failure is None:
+        except (asyncio.CancelledError, ClientDisconnected) as end:
+            if self.failure is not None:  # the deadline, or the time for shutdown, has passed
+                self.refuse(self.failure)
+            elif isinstance(end, asyncio.CancelledError):
                 raise
-            self.refuse(self.failure)  # the deadline, or the time for shutdown, has passed
         except Exception as error:
             self.refuse(error)
         finally:
@@ -105,8 +105,8 @@ class Call(ReceivingCall):
         await self._send((message,), [_OK, *self.trailing])
         self.status = "OK"
 
-    def reply(self, result: bytes | BaseException, ended: Callable[[], None] = lambda: None) -> None:
-        """Send the only message or an error, and end a call that has no task. Calls `ended` when `status` is final."""
+    def reply(self, result: bytes | BaseException) -> None:
+        """Send the only message or an error, and end a call that has no task."""
         if self.failure is not None:
             result = self.failure
         sent = True
@@ -118,9 +118,6 @@ class Call(ReceivingCall):
         if sent:
             self.release()
             self._context.ended(self)
-            ended()
-        elif self._task is not None:
-            self._task.add_done_callback(lambda task: ended())
 
     def end(self) -> None:
         """End the call with status OK. Raises `ClientDisconnected`."""
@@ -156,6 +153,8 @@ class Call(ReceivingCall):
         """Stop the work."""
         if self._task is not None:
             self._task.cancel()
+            if self.context is not None and not self.begun:
+                self._context.ended(self)  # a task that has not begun does not call it
         elif self._taskless and self.lost_before_reply is not None:
             self.lost_before_reply()
         self.release()  # a task that has not begun does not call it
@@ -222,6 +221,7 @@ class Call(ReceivingCall):
         """Send the only message, and status OK. A message that the client cannot receive now is sent by a task."""
         sender = self._connection.sender
         if len(message) > _UNCOUNTED_BYTES or len(data := wrap(message)) > sender.room(self):
+            self.begun = False
             self._start_task(partial(self.answer, message))
             return False
         self._head_sent = True

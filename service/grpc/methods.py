@@ -1,4 +1,4 @@
-"""What all methods share: metrics, and errors as statuses.
+"""What all methods share: parsing, limits, metrics and traces.
 
 Methods receive and return bytes. A large request that exceeds the limits is therefore rejected before it is parsed, and
 an invalid message is rejected like any other invalid request.
@@ -16,7 +16,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded
+from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.feedback import ids as feedback
@@ -54,6 +54,16 @@ class Counted:
         self._metrics = metrics
         self._tracer = tracer
 
+    def ended(self, call: Call, status: str) -> None:
+        """Count the end of a call, and end its span."""
+        context: RequestContext | None = call.context
+        if context is not None:
+            self._metrics.ended("grpc", context.route, status, perf_counter() - call.started, context)
+            if context.trace is not None:
+                from sentiment_conv1d.service.grpc import traced
+
+                traced.end(context, status)
+
     def methods(self, service: ServiceDescriptor, servicer: object, polled: Collection[str] = ()) -> dict[str, Method]:
         """Build the methods of a service by path, the `polled` ones without metrics.
 
@@ -71,7 +81,7 @@ class Counted:
         return methods
 
     def unary(self, route: str, kind: type[Request], answer: Respond[Request]) -> Method:
-        """Build a unary method for requests of this class. A `RequestError` becomes the status of the call."""
+        """Build a unary method for requests of this class."""
         parse = kind.FromString
 
         async def converse(call: Call, context: RequestContext) -> None:
@@ -131,32 +141,28 @@ class Counted:
         self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]
     ) -> Callable[[Call, bytes], bool]:
         """Return the function that answers calls for little work without a task."""
-        dataplane, metrics = self._dataplane, self._metrics
+        dataplane = self._dataplane
 
         def start(call: Call, content: bytes) -> bool:
             if len(content) > INLINE_CHARACTERS or not dataplane.runs_in_turns:
                 return False
-            began = perf_counter()
             context = RequestContext(call.request_id, "grpc", route, call.fields, received=perf_counter_ns())
 
             def end(result: Message | BaseException) -> None:
                 current.set(context)
                 _name_feedback_id(call, context)
-                call.reply(result.SerializeToString() if isinstance(result, Message) else result, count)
+                call.reply(result.SerializeToString() if isinstance(result, Message) else result)
                 current.set(None)
-
-            def count() -> None:
-                metrics.ended("grpc", route, call.status or "CANCELLED", perf_counter() - began, context)
 
             current.set(context)
             try:
                 read = answer(parse(content), _remaining(call))
                 if not isinstance(read, Work) or not dataplane.start(read, end):
                     return False
-                metrics.began("grpc")
+                self._begin(call, context)
                 call.lost_before_reply = read.cancel
             except Exception as error:
-                metrics.began("grpc")
+                self._begin(call, context)
                 end(error)
             finally:
                 current.set(None)
@@ -173,32 +179,24 @@ class Counted:
         await self._dataplane.parsing_turn(len(content))
         check(content, kind, self._dataplane.limits)
 
+    def _begin(self, call: Call, context: RequestContext) -> None:
+        call.context = context
+        self._metrics.began("grpc")
+
     def _method(
         self, route: str, converse: Callable[[Call, RequestContext], Awaitable[None]], *, streaming: bool
     ) -> Method:
-        metrics = self._metrics
-
         async def run(call: Call) -> None:
-            started = perf_counter()
             context = RequestContext(call.request_id, "grpc", route, call.fields)
             current.set(context)
-            metrics.began("grpc")
-            try:
-                await converse(call, context)
-            except (asyncio.CancelledError, ClientDisconnected):
-                if call.failure is None:
-                    raise
-                call.refuse(call.failure)
-            except Exception as error:
-                call.refuse(error)
-            finally:
-                metrics.ended("grpc", route, call.status or "CANCELLED", perf_counter() - started, context)
+            self._begin(call, context)
+            if self._tracer is not None:
+                from sentiment_conv1d.service.grpc import traced
 
-        if self._tracer is None:
-            return Method(run, streaming)
-        from sentiment_conv1d.service.grpc.traced import traced
+                context.trace = traced.begin(self._tracer, call, route)
+            await converse(call, context)
 
-        return Method(traced(self._tracer, route, run), streaming)
+        return Method(run, streaming)
 
 
 def uncounted(kind: type[Request], answer: Callable[[Request, float | None], Awaitable[Message]]) -> Method:

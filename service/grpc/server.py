@@ -32,7 +32,6 @@ from sentiment_conv1d.service.grpc.methods import Counted, paths
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.telemetry.logs import log_request
-from sentiment_conv1d.service.telemetry.request_context import current
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -98,7 +97,7 @@ class GrpcServer:
         self._access = state.access
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self.health = health.Health(HEALTH_NAMES)
-        counted = Counted(dataplane, state.metrics, tracer)
+        self._counted = counted = Counted(dataplane, state.metrics, tracer)
         tensors = tfserving.TfServing(dataplane, models)
         methods = {
             **self.health.methods(),
@@ -204,14 +203,14 @@ class GrpcServer:
             check_encoding(encoding)
 
     def _ended(self, call: Call) -> None:
-        """Write the access log, which contains failures even if it is off."""
+        """Count a call, and write the access log, which contains failures even if it is off."""
         status = call.status or "CANCELLED"
-        context = current.get()
-        hurried = call.overdue or (context is not None and context.hurried)
+        hurried = call.overdue or (call.context is not None and call.context.hurried)
         failed = status in _FAILURES and not (status == "DEADLINE_EXCEEDED" and hurried)
         if self._access_log or failed:
             line = f"gRPC {quote(call.path)}"  # quoted, because a path can contain a line break and forge another line
             log_request(logger, line, status, perf_counter() - call.started, call.client, failed=failed)
+        self._counted.ended(call, status)
 
 
 async def _refuse(call: Call) -> None:

@@ -1,35 +1,27 @@
-"""A span around every gRPC call."""
+"""The span of a gRPC call."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from google.rpc.code_pb2 import Code
 
 from sentiment_conv1d.server.grpc.call import Call
-from sentiment_conv1d.service.telemetry.request_context import current
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.tracing import Trace, Tracer
-
-_Run = Callable[[Call], Coroutine[Any, Any, None]]
 
 #: The statuses of `RequestError` that count as server errors (OpenTelemetry, semantic conventions for gRPC).
 _FAILURES = ("DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE")
 
 
-def traced(tracer: Tracer, route: str, run: _Run) -> _Run:
-    """Wrap what a method runs in a span."""
+def begin(tracer: Tracer, call: Call, route: str) -> Trace:
+    """Start the span of a call, and tell the client about it."""
     name = route.lstrip("/")
     service, _, method = name.rpartition("/")
-    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+    trace = Trace(tracer, name, call.fields, {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method})
+    call.trailing += trace.fields
+    return trace
 
-    async def run_in_span(call: Call) -> None:
-        trace = Trace(tracer, name, call.fields, attributes)
-        call.trailing += trace.fields
-        try:
-            await run(call)
-        finally:
-            status = call.status or "CANCELLED"
-            trace.end(name, {"rpc.grpc.status_code": Code.Value(status)}, current.get(), failed=status in _FAILURES)
 
-    return run_in_span
+def end(context: RequestContext, status: str) -> None:
+    """End the span of a call with this status."""
+    attributes = {"rpc.grpc.status_code": Code.Value(status)}
+    context.trace.end(context.route.lstrip("/"), attributes, context, failed=status in _FAILURES)

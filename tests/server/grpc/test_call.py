@@ -57,7 +57,7 @@ class Caller:
         self.loop = loop
         self.calls: dict[int, Call] = {}
         self.ended: list[Call] = []
-        self.outcomes: list[str | None] = []  # of started calls
+        self.outcomes: list[str | None] = []  # of ended calls, at their end
         self.methods = {
             "/unary": Method(self._unary),
             "/stream": Method(self._stream, streaming=True),
@@ -71,10 +71,14 @@ class Caller:
         self.transport.take()
 
     def _opened(self, connection: GrpcConnection, number: int, verb: bytes, path: bytes, fields: Fields) -> Call:
-        context = CallContext(MESSAGE, 30, self.buffers, asyncio.Lock(), self.ended.append, set(), set())
+        context = CallContext(MESSAGE, 30, self.buffers, asyncio.Lock(), self._ended, set(), set())
         method = self.methods[path.decode()]
         self.calls[number] = Call(number, connection, path, dict(fields), method, context, self.loop)
         return self.calls[number]
+
+    def _ended(self, call: Call) -> None:
+        self.ended.append(call)
+        self.outcomes.append(call.status)
 
     @property
     def task(self) -> asyncio.Task[None]:
@@ -87,16 +91,13 @@ class Caller:
         await call.answer(await call.message())
 
     def _start(self, call: Call, message: bytes) -> bool:
-        def end() -> None:
-            self.outcomes.append(call.status)
-
         def cancel() -> None:
             answering.cancel()
-            call.reply(ClientDisconnected(), end)
+            call.reply(ClientDisconnected())
 
-        answering = self.loop.call_soon(call.reply, message, end)
+        answering = self.loop.call_soon(call.reply, message)
 
-        call.lost_before_reply = cancel
+        call.lost_before_reply, call.context = cancel, "begun"
         return True
 
     async def _stream(self, call: Call) -> None:

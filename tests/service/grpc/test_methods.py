@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ import pytest
 from sentiment_conv1d.protos.sentiment_pb2 import Prediction, PredictRequest
 from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded, RequestError
 from sentiment_conv1d.server.grpc.call import Call
+from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.server.grpc.status import as_refusal
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import Counted
@@ -32,6 +34,16 @@ class FakeCall:
         self._messages = list(messages)
         self._remaining = remaining
         self._gone = gone
+        self.started = 0.0
+        self.context: Any = None
+
+    def run(self, maker: Counted, method: Method) -> None:
+        """Run a method to its end, as the server does."""
+        self._context = SimpleNamespace(ended=lambda call: maker.ended(call, call.status or "CANCELLED"))
+        asyncio.run(Call._run_to_end(cast(Call, self), partial(method.run, self)))
+
+    def release(self) -> None:
+        """Do nothing."""
 
     def remaining(self) -> float | None:
         return self._remaining
@@ -102,8 +114,8 @@ def metrics() -> Metrics:
 def test_answer(metrics: Metrics) -> None:
     """A unary call is answered and counted."""
     call = FakeCall(PredictRequest(text="x").SerializeToString(), gone=False)
-    method = counted(metrics).unary("/method", PredictRequest, answered)
-    asyncio.run(method.run(cast(Call, call)))
+    maker = counted(metrics)
+    call.run(maker, maker.unary("/method", PredictRequest, answered))
     assert [Prediction.FromString(answer).label for answer in call.answers] == ["x"]
     assert calls_ended(metrics) == {"OK": 1}
 
@@ -111,7 +123,8 @@ def test_answer(metrics: Metrics) -> None:
 def test_deadline_had_passed_on_arrival(metrics: Metrics) -> None:
     """A call that arrives after its deadline is refused and counted before its message is read."""
     call = FakeCall(b"", remaining=0.0)
-    asyncio.run(counted(metrics).unary("/method", UNREAD, unanswered).run(cast(Call, call)))
+    maker = counted(metrics)
+    call.run(maker, maker.unary("/method", UNREAD, unanswered))
     [refusal] = call.refusals
     assert refusal.message == "the deadline had passed before the request was read"
     assert calls_ended(metrics) == {"DEADLINE_EXCEEDED": 1}
@@ -125,8 +138,8 @@ def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
 
     large, small = FakeCall(b"\xff" * (INLINE_CHARACTERS + 1)), FakeCall(b"\xff" * INLINE_CHARACTERS)
     maker = counted(metrics, expect_large=full)
-    asyncio.run(maker.unary("/method", UNREAD, unanswered).run(cast(Call, large)))
-    asyncio.run(maker.unary("/method", PredictRequest, unanswered).run(cast(Call, small)))
+    large.run(maker, maker.unary("/method", UNREAD, unanswered))
+    small.run(maker, maker.unary("/method", PredictRequest, unanswered))
     assert [refusal.code for refusal in (*large.refusals, *small.refusals)] == ["overloaded", "malformed"]
     assert calls_ended(metrics) == {"RESOURCE_EXHAUSTED": 1, "INVALID_ARGUMENT": 1}
 
@@ -134,9 +147,8 @@ def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
 @pytest.mark.parametrize("kind", ["unary", "stream"])
 def test_answer_after_a_disconnection(metrics: Metrics, kind: str) -> None:
     """A call counts as cancelled if its caller has disconnected before the answer."""
-    method = getattr(counted(metrics), kind)("/method", PredictRequest, answered)
-    with pytest.raises(ClientDisconnected):
-        asyncio.run(method.run(FakeCall(b"")))
+    maker = counted(metrics)
+    FakeCall(b"").run(maker, getattr(maker, kind)("/method", PredictRequest, answered))
     assert calls_ended(metrics) == {"CANCELLED": 1}
 
 
@@ -148,7 +160,8 @@ def test_deadline_of_a_stream(metrics: Metrics) -> None:
         raise asyncio.CancelledError
 
     call = FakeCall(b"")
-    asyncio.run(counted(metrics).stream("/method", PredictRequest, cancelled).run(cast(Call, call)))
+    maker = counted(metrics)
+    call.run(maker, maker.stream("/method", PredictRequest, cancelled))
     assert [refusal.message for refusal in call.refusals] == ["the deadline has passed"]
     assert calls_ended(metrics) == {"DEADLINE_EXCEEDED": 1}
 
@@ -160,7 +173,8 @@ def test_defects_are_not_shown(metrics: Metrics, caplog: pytest.LogCaptureFixtur
         raise ValueError("secret")
 
     call = FakeCall(b"")
-    asyncio.run(counted(metrics).unary("/method", PredictRequest, broken).run(cast(Call, call)))
+    maker = counted(metrics)
+    call.run(maker, maker.unary("/method", PredictRequest, broken))
     assert [refusal.message for refusal in call.refusals] == ["internal error"]
     assert "secret" in caplog.text
     assert calls_ended(metrics) == {"INTERNAL": 1}
@@ -188,7 +202,8 @@ def test_requests_of_a_stream_run_together(metrics: Metrics) -> None:
         return Prediction(label=request.text)
 
     call = FakeCall(*texts(*map(str, range(40))), gone=False)
-    asyncio.run(counted(metrics).stream("/method", PredictRequest, slowest_first).run(cast(Call, call)))
+    maker = counted(metrics)
+    call.run(maker, maker.stream("/method", PredictRequest, slowest_first))
     assert labels(call.answers) == [str(number) for number in range(40)]
     assert max(together) == 16
     assert calls_ended(metrics) == {"OK": 1}
@@ -203,7 +218,8 @@ def test_a_bad_request_among_others_of_a_stream(metrics: Metrics) -> None:
         return Prediction(label=request.text)
 
     call = FakeCall(*texts("a", "b", "bad", "c"), gone=False)
-    asyncio.run(counted(metrics).stream("/method", PredictRequest, picky).run(cast(Call, call)))
+    maker = counted(metrics)
+    call.run(maker, maker.stream("/method", PredictRequest, picky))
     assert labels(call.answers) == ["a", "b"]
     assert [refusal.code for refusal in call.refusals] == ["invalid"]
     assert calls_ended(metrics) == {"INVALID_ARGUMENT": 1}
@@ -226,6 +242,7 @@ def test_a_stream_does_not_crowd_itself_out() -> None:
         places = free
         metrics = Metrics({"grpc": {"/method": False}})
         call = FakeCall(*texts("a", "b", "c", "d", "e"), gone=False)
-        asyncio.run(counted(metrics).stream("/method", PredictRequest, crowded).run(cast(Call, call)))
+        maker = counted(metrics)
+        call.run(maker, maker.stream("/method", PredictRequest, crowded))
         assert labels(call.answers) == answers
         assert calls_ended(metrics) == statuses
