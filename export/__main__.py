@@ -30,7 +30,7 @@ from sentiment_conv1d.model.data.flags import (
     print_left_out,
     reading_options,
 )
-from sentiment_conv1d.model.errors import SentimentError, one_line
+from sentiment_conv1d.model.errors import SentimentError, about_files, one_line
 from sentiment_conv1d.model.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRAPH_FILE, License, Sample
 from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tables.format import read_format
@@ -125,7 +125,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m export")
     options = parser(prog).parse_args(arguments)
     quiet_tensorflow()
     try:
-        return _export(options)
+        with about_files():
+            return _export(options)
     except BadDataError as error:
         print(error.report, file=sys.stderr)
         return 2

@@ -19,7 +19,7 @@ from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data import BadDataError, Plan
 from sentiment_conv1d.model.data.flags import feedback_parts, locate, print_left_out, reading_options
 from sentiment_conv1d.model.data.mixture.stored_answers import StoredAnswers
-from sentiment_conv1d.model.errors import SentimentError, one_line
+from sentiment_conv1d.model.errors import SentimentError, about_files, one_line
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
 from sentiment_conv1d.model.run import Run, checkpointed_epochs, stages_folder
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
     quiet_tensorflow()
     handle_signals()
     try:
-        return _run(options)
+        with about_files():
+            return _run(options)
     except BadDataError as error:
         print(error.report, file=sys.stderr)
         return 2

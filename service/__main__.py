@@ -14,7 +14,7 @@ from sentiment_conv1d.inference.errors import UnknownName
 from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.model.commands.default_repository import FOLDER, find_artifact
 from sentiment_conv1d.model.commands.parser import Parser, local_path
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError, about_files
 from sentiment_conv1d.model.tables.format import add_format_flags
 from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.service.errors import exit_status
@@ -207,7 +207,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
     """
     options = parser(prog).parse_args(arguments)
     try:
-        status: int = options.run(options)
+        with about_files():
+            status: int = options.run(options)
     except (SentimentError, ServerError, UnknownName) as error:
         print(f"error: {error}", file=sys.stderr)
         return exit_status(error)

@@ -323,6 +323,9 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        for name, value in self:
+            if isinstance(value, int | float) and value > 10**15:  # sums and the system's time limits could overflow
+                raise ValueError(f"{named(name)} must be at most 10^15")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together")
         if self.tls_client_ca is not None and self.tls_certificate is None:

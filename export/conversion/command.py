@@ -12,7 +12,7 @@ from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.commands.default_repository import find_artifact
 from sentiment_conv1d.model.commands.installation import NAME
 from sentiment_conv1d.model.commands.parser import Parser, local_path
-from sentiment_conv1d.model.errors import SentimentError, one_line
+from sentiment_conv1d.model.errors import SentimentError, about_files, one_line
 
 
 def parser(prog: str = f"{NAME} convert") -> argparse.ArgumentParser:
@@ -47,9 +47,10 @@ def main(arguments: Sequence[str]) -> int:
     target = TARGETS[options.to]
     out = Path(target.out) if options.out is None else options.out
     try:
-        if out.exists():
-            raise SentimentError(f"{out} exists; pass another path with --out")
-        print(*target.write(read_artifact(find_artifact(options.artifact)), out), sep="\n")
+        with about_files():
+            if out.exists():
+                raise SentimentError(f"{out} exists; pass another path with --out")
+            print(*target.write(read_artifact(find_artifact(options.artifact)), out), sep="\n")
     except SentimentError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

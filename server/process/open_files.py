@@ -1,8 +1,9 @@
-"""Raises the limit of open files to the number of connections."""
+"""Prepares a process for its open files: their limit, and the standard streams."""
 
 from __future__ import annotations
 
 import logging
+import os
 import resource
 from collections.abc import Mapping
 
@@ -17,6 +18,8 @@ _LEAST = 64
 
 #: Files of the supervisor, plus one per worker.
 _SUPERVISOR = 32
+
+_STANDARD_ERROR = 2
 
 
 def make_room(limits: Mapping[str, int], workers: int) -> dict[str, int]:
@@ -43,3 +46,13 @@ def make_room(limits: Mapping[str, int], workers: int) -> dict[str, int]:
     fewer = {name: max(1, int(limit * share)) for name, limit in limits.items()}
     logger.warning("the system allows %d open files: there will be fewer connections", available, extra=fewer)
     return fewer
+
+
+def open_standard_streams() -> None:
+    """Open /dev/null in place of standard streams that are closed.
+
+    Otherwise the next files get their numbers, so log lines would be written to a socket or into shared memory.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(descriptor)

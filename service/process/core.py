@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from secrets import token_bytes
@@ -97,7 +98,7 @@ class Core:
         if self.settings.feedback_log is None:
             return None
         key = self.settings.feedback_key
-        return FeedbackIds(self._secret if key is None else key.get_secret_value().encode())
+        return FeedbackIds(self._secret if key is None else os.fsencode(key.get_secret_value()))
 
     def _make_inbox(self, worker: int, ids: FeedbackIds) -> Inbox:
         settings = self.settings

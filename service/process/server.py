@@ -22,7 +22,7 @@ from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.network.activation import inherit
 from sentiment_conv1d.server.network.sockets import ListeningSocket, bind, bind_unix
 from sentiment_conv1d.server.process.channel import Channel
-from sentiment_conv1d.server.process.open_files import make_room
+from sentiment_conv1d.server.process.open_files import make_room, open_standard_streams
 from sentiment_conv1d.server.process.processors import processors
 from sentiment_conv1d.server.process.supervisor import Supervisor
 from sentiment_conv1d.service.errors import StartupError
@@ -56,6 +56,7 @@ def serve(settings: Settings) -> None:
 
     Raises `StartupError` or `ArtifactError` before the service listens, so a server that listens works.
     """
+    open_standard_streams()
     # Signals while loading: by default, the first process of a container ignores SIGTERM.
     signal.signal(signal.SIGTERM, _stop_loading)
     for number in (signal.SIGHUP, *_IGNORED):
@@ -125,8 +126,8 @@ def serve(settings: Settings) -> None:
         if not supervisor.run():
             # The settings were checked before the fork, so a worker lacked memory, files or time, or was killed.
             raise TransientError("the service could not start; the log says why")
-    # A late signal must not change the exit status.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a late signal must not change the exit status
+        signal.signal(number, signal.SIG_IGN)
     logger.info("stopped")
 
 

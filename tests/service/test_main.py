@@ -89,6 +89,17 @@ def test_exit_status(cause: BaseException | None, status: int) -> None:
     assert exit_status(error) == status
 
 
+@pytest.mark.parametrize("command", [["check"], ["push"], ["predict"], ["explain", "good", "--model-repository"]])
+def test_refused_by_the_system(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If the system refuses a path, such as one in a folder without permission, the error names it in one line."""
+    path = str(tmp_path / ("long" * 100))
+    more = [] if command != ["push"] else [tmp_path.as_uri()]
+    assert main([*command, path, *more]) == 2
+    assert capsys.readouterr().err == f"error: {path}: File name too long\n"
+
+
 def test_help_is_quick() -> None:
     """`--help` loads neither ONNX Runtime nor NumPy."""
     program = """

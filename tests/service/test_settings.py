@@ -1,6 +1,7 @@
 """Settings: one field is one flag, one environment variable and one row of the documentation."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -8,7 +9,7 @@ import pytest
 
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.flags import _GROUPS, add_flags, default_of, metavar
-from sentiment_conv1d.service.setting_names import flag, variable
+from sentiment_conv1d.service.setting_names import flag, named, variable
 from sentiment_conv1d.service.settings import Settings, read_settings, variables
 from tests.processes import PROJECT
 
@@ -203,6 +204,15 @@ def test_bad_value(name: str, value: str) -> None:
     with pytest.raises(StartupError) as error:
         read_settings(flags(), {variable(name): value})
     assert str(error.value).startswith(f"{variable(name)}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("write_timeout", "1e308"), ("keep_alive_timeout", "9" * 400), ("max_connections", "9" * 400)]
+)
+def test_huge_number(name: str, value: str) -> None:
+    """A number that would overflow is refused."""
+    with pytest.raises(StartupError, match=f"^{re.escape(named(name))} must be at most"):
+        read_settings(flags(), {variable(name): value})
 
 
 def test_credentials_in_the_url_of_the_request_log() -> None:

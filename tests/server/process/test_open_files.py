@@ -4,6 +4,7 @@ import os
 import signal
 from contextlib import ExitStack
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +73,10 @@ os.execv(sys.executable, [sys.executable, "-m", "service", "serve", "--workers",
     result = run("-c", command)
     assert result.returncode == 2
     assert f"allows a process {limit} open files, and {workers} workers need at least {least}" in result.stderr
+
+
+def test_closed_standard_streams() -> None:
+    """A service without standard input and output opens nothing else in their place."""
+    with ServerProcess("--workers", "1", prefix="sh -c 'exec \"$@\" <&- >&-' sh") as server:
+        for pid in (server.process.pid, *children(server.process.pid)):
+            assert all(Path(f"/proc/{pid}/fd/{each}").samefile(os.devnull) for each in (0, 1))

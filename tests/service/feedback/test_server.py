@@ -31,7 +31,6 @@ from tests.service.models.test_reconciler import client_of
 from tests.service.telemetry.test_metrics import metric
 from tests.service.telemetry.test_request_log import HttpSink
 
-KEY = "a secret that all instances share"
 UNHURRIED = ("--feedback-rate", "1000000")
 CLASSIC = {"name": "imdb-cnn", "version": "1"}
 
@@ -236,13 +235,14 @@ def test_off() -> None:
 
 
 def test_restart(tmp_path: Path) -> None:
-    """After a restart, ids are valid if the instances have the same key."""
+    """After a restart, ids are valid if the instances have the same key, which can be random bytes."""
     flags = ("--workers", "1", "--feedback-log", str(tmp_path))
     identities = {}
-    for key in (KEY, ""):
+    random = os.fsdecode(b"\xff" * 32)
+    for key in (random, ""):
         with ServerProcess(*flags, SENTIMENT_FEEDBACK_KEY=key) as server:
             identities[key] = predict(server.client)
-    for key, status in ((KEY, 200), ("", 404)):
+    for key, status in ((random, 200), ("", 404)):
         with ServerProcess(*flags, SENTIMENT_FEEDBACK_KEY=key) as server:
             assert send(server.client, identities[key]).status_code == status
 

@@ -27,7 +27,17 @@ from sentiment_conv1d.service.process import server
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
 from tests.proc import children
-from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, environment, eventually, pause, run
+from tests.processes import (
+    MODEL_REPOSITORY,
+    PATIENCE,
+    PROJECT,
+    ServerProcess,
+    environment,
+    eventually,
+    patch,
+    pause,
+    run,
+)
 from tests.service.artifacts import endless_graph, publish_table, shipped_copy
 from tests.service.grpc.channels import connect
 
@@ -101,6 +111,15 @@ def test_exit_status(signal_number: int) -> None:
         assert set(levels) == {"INFO"}, process.log
         assert f"shutting down: received {signal.Signals(signal_number).name}" in process.log[-2]
         assert "stopped" in process.log[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_late_signal(number: int, tmp_path: Path) -> None:
+    """A signal that arrives after the end of the interpreter does not change the exit status."""
+    # At the end, the C library calls `kill(status, number)`, which signals the process group if the status is 0.
+    source = f"import ctypes; libc = ctypes.CDLL(None); libc.on_exit(libc.kill, {int(number)})"
+    with ServerProcess("--workers", "1", prefix="setsid", PYTHONPATH=patch(tmp_path / "late", source)) as process:
+        assert process.stop() == 0
 
 
 def test_running_requests_are_finished() -> None:
