@@ -25,10 +25,9 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.server.errors import ClientDisconnected, HeadTooLarge, Overloaded, RequestError
 from sentiment_conv1d.server.http import framing, headers
-from sentiment_conv1d.server.http.answering import ASGI_SECONDS, AnsweringProtocol
 from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, PIECE_BYTES, TASK
 from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler, Wire
-from sentiment_conv1d.server.http.parsing import FREE_HEAD_BYTES
+from sentiment_conv1d.server.http.pacing import ASGI_SECONDS, FREE_HEAD_BYTES, PacedProtocol
 from sentiment_conv1d.server.http.refusal import refusal
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.server.network.turns import Turns
@@ -51,7 +50,7 @@ DISCARD_SECONDS = 5.0
 FAREWELL_SECONDS = 0.5
 
 
-class Protocol(AnsweringProtocol):
+class Protocol(PacedProtocol):
     """One connection. It calls `lost` with itself when the connection is lost, and `failed` if what arrives is refused.
 
     `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.

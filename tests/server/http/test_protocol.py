@@ -288,7 +288,7 @@ def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> Non
 
 def test_started_requests_count_against_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one turn of the event loop only a few requests start, of many connections and of many pipelined requests."""
-    for module in ("network.turns", "http.parsing"):  # parsing takes no time
+    for module in ("network.turns", "http.pacing"):  # parsing takes no time
         monkeypatch.setattr(f"sentiment_conv1d.server.{module}.perf_counter", lambda: 0.0)
     starts: Counter[int] = Counter()
     turn = 0

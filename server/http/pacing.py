@@ -1,10 +1,13 @@
-"""Reads HTTP/1.1 within limits: feeds the parser in slices, and limits the size of heads and trailers."""
+"""Parses requests and sends answers in the turns of a connection, within limits of heads and trailers."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
+from collections.abc import Coroutine
 from time import perf_counter
+from typing import Any
 
 import httptools
 from uvicorn import Config
@@ -13,9 +16,13 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.server.errors import HeadTooLarge, Malformed, RequestError
 from sentiment_conv1d.server.http import framing
+from sentiment_conv1d.server.http.asgi import PIECE_BYTES
+from sentiment_conv1d.server.http.fast_path import FastRequest
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.server.network.receiver import has_unread
 from sentiment_conv1d.server.network.turns import Turns
+
+logger = logging.getLogger(__name__)
 
 #: The most bytes of a request line with headers, of trailers, or of anything else between two pieces of a body.
 MAX_HEAD_BYTES = 65_536
@@ -32,9 +39,14 @@ DISCARD_BYTES = 64 * 1024 * 1024
 #: Bytes that are parsed between two checks of the limits.
 _SLICE_BYTES = 4096
 
+#: Seconds of the event loop that a request through ASGI takes, and the next piece of a large answer.
+ASGI_SECONDS = 0.0005
+_PIECE_SECONDS = 0.00003
 
-class ParsingProtocol(HttpToolsProtocol, ABC):
-    """The reading half of a connection, which takes turns with other connections.
+
+class PacedProtocol(HttpToolsProtocol, ABC):
+    """A connection that takes turns with other connections: to parse, to start a pipelined request, and to send a piece
+    of a large answer.
 
     It calls `_refuse` with the error if the bytes are invalid, and parses nothing more.
     """
@@ -55,6 +67,9 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._buffered_by_parser = 0  # bytes of the pieces since the last one with a callback, or 0 after a callback
         self._discarded = 0  # bytes
         self._deaf = False  # whether nothing more is parsed
+        self._answering: FastRequest | None = None  # a request on the fast path, until its answer is written
+        self._begun_answers = 0  # on the fast path
+        self._next = False  # whether the first request of the pipeline waits for a turn
 
     @abstractmethod
     def _refuse(self, error: RequestError) -> None:
@@ -64,14 +79,9 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
     def _began_head(self) -> None:
         """Called when the first bytes of a head have arrived."""
 
-    @property
     @abstractmethod
-    def _pending(self) -> bool:
-        """Whether the next request can start, or the next piece of an answer can be sent."""
-
-    @abstractmethod
-    def _go_on(self) -> None:
-        """Start that request, or send that piece."""
+    def _await_request(self) -> None:
+        """Called when all requests that have arrived are answered."""
 
     # Called by the event loop.
 
@@ -82,6 +92,12 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
             return
         self._received += data
         self._take_turn(len(data))
+
+    def resume_writing(self) -> None:
+        """Go on with an answer when the client has read most of what was written."""
+        super().resume_writing()
+        if self._pending:
+            self._take_turn(PIECE_BYTES)
 
     # Called by `Turns`.
 
@@ -192,3 +208,69 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
     def _has_unread(self) -> bool:
         """Return whether there are bytes that are not parsed, here or in the socket."""
         return not self.transport.is_closing() and (bool(self._received) or has_unread(self.transport))
+
+    # Answers.
+
+    @property
+    def _idle(self) -> bool:
+        """Return whether no request is being answered."""
+        return self._answering is None and (self.cycle is None or self.cycle.response_complete)
+
+    def _answer(self, request: FastRequest) -> None:
+        """Answer a complete request of the fast path."""
+        self._answering = request
+        self._begun_answers += 1
+        if (sending := request.handler(request)) is not None:
+            self._turns.spend()
+            task = self.loop.create_task(self._serve(request, sending))
+            request.disconnected = task.cancel
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
+
+    def _start_next(self) -> None:
+        """Start the first request of the pipeline when it is the connection's turn."""
+        self._next = True
+        self._take_turn(PIECE_BYTES)
+
+    def _stop_sending(self) -> None:
+        """Drop a request, or the rest of its answer, because the connection is lost."""
+        if (request := self._answering) is not None:
+            self._answering = None
+            if request.disconnected is not None:
+                request.disconnected()
+            request.charge.release()
+
+    @property
+    def _pending(self) -> bool:
+        sending = self._answering is not None and bool(self._answering.unsent) and not self.flow.write_paused
+        return self._next or sending
+
+    def _go_on(self) -> None:
+        if (request := self._answering) is not None:
+            self._turns.spend(_PIECE_SECONDS)
+            request.send_piece()
+            self._end_if_sent(request)
+            return
+        self._next = False
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._await_request()
+
+    def _end_if_sent(self, request: FastRequest) -> None:
+        """End a request if its answer is written, or go on with it."""
+        if request.unsent:
+            if self._pending:
+                self._take_turn(PIECE_BYTES)
+        elif self._answering is request:
+            request.charge.release()
+            self._answering = None
+            self.admitted = self.admitted or request.admitted
+            self.on_response_complete()
+
+    async def _serve(self, request: FastRequest, sending: Coroutine[Any, Any, None]) -> None:
+        try:
+            await sending
+        except Exception:
+            logger.exception("%s failed", request.target.decode())
+            self.transport.abort()
