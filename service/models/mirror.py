@@ -12,7 +12,8 @@ import json
 import logging
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -58,20 +59,22 @@ class Mirror:
         at a time updates a folder. Raises `UnknownStore`, and `StoreError` if the store or the folder cannot be
         used.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / _LOCK).open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                for left in self.folder.glob(f"{_STAGING}*"):  # by a process that was killed
-                    shutil.rmtree(left, ignore_errors=True)
-                self._records = read_records(self.folder)
-                listing = self.store.versions()
-                self._remove_missing({(name, version) for name in listing for version in listing[name]}, first)
-                for name, versions in listing.items():
-                    self._copy_chosen(name, versions, first)
-                (self.folder / _COMPLETE).touch()
-        except OSError as error:
-            raise StoreError(f"{error.filename or self.folder}: cannot be written ({error.strerror})") from error
+        with self._locked():
+            listing = self.store.versions()
+            self._remove_missing({(name, version) for name in listing for version in listing[name]}, first)
+            for name, versions in listing.items():
+                self._copy_chosen(name, versions, first)
+            (self.folder / _COMPLETE).touch()
+
+    def copy_again(self, name: str) -> None:
+        """Copy the bad versions of a model once more, because they can be right in the store.
+
+        Raises the errors of `update`.
+        """
+        with self._locked():
+            for version in self.store.versions().get(name, ()):
+                if (record := self._records.get((name, version))) and record.fault:
+                    self._bring((name, version), first=True)
 
     def copies(self) -> set[Key]:
         """Return the versions in the folder."""
@@ -93,6 +96,20 @@ class Mirror:
             time.sleep(pause)
             problem = self._try_to_update(problem, first=first)
             first, pause = first and bool(problem), interval
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let no other process, and no other thread, update the folder meanwhile."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / _LOCK).open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                for left in self.folder.glob(f"{_STAGING}*"):  # by a process that was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                self._records = read_records(self.folder)
+                yield
+        except OSError as error:
+            raise StoreError(f"{error.filename or self.folder}: cannot be written ({error.strerror})") from error
 
     def _try_to_update(self, before: str, *, first: bool = False) -> str:
         """Update, and return why that failed. A failure that is the same as the one before is not logged again."""

@@ -61,6 +61,15 @@ class MirroredRepository(Repository):
         arguments = (max(interval, self._store_interval), self._problem)
         threading.Thread(target=self._mirror.follow, args=arguments, name="mirror", daemon=True).start()
 
+    def try_again(self, name: str) -> None:
+        """Copy the bad versions of a model again. If the store cannot be read, they stay bad."""
+        if all(name != model for model, _ in self._bad()):
+            return  # without waiting for an update
+        try:
+            self._mirror.copy_again(name)
+        except SentimentError as error:
+            logger.warning("%s; the copies in %s stay", error, self.path)
+
     def scan(self) -> Scan:
         """Return the copied and the bad versions. Raises `OSError` if the folder cannot be listed."""
         found = super().scan()

@@ -72,6 +72,7 @@ class Reconciler:
 
         Raises `NotFound`, or `Invalid` if a version is rejected or the model is unloaded meanwhile.
         """
+        await asyncio.to_thread(self._repository.try_again, name)
         observed = await self._scan()
         if name not in observed.present:
             raise NotFound(f"there is no model {name!r} in the repository")

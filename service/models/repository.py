@@ -34,6 +34,9 @@ class Repository:
     def follow(self, interval: float) -> None:
         """Keep the folder up to date while the service runs, if it is a copy. This one is not."""
 
+    def try_again(self, name: str) -> None:
+        """Bring the folder up to date for another load of a model, if it is a copy. This one is not."""
+
     def scan(self) -> Scan:
         """Return all versions, with a few system calls each. Raises `OSError` if the folder cannot be listed."""
         names = self._folders(self.path, is_name, "name of a model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -72,3 +73,26 @@ def test_service(store: Store, tmp_path: Path) -> None:
     finished = store.run("predict", str(tmp_path / "reviews.txt"), *flags)
     assert finished.returncode == 75
     assert re.match(f"error: {re.escape(store.url)}: cannot be read .*contains no copy of a model", finished.stderr)
+
+
+def test_load_copies_again(tmp_path: Path) -> None:
+    """`load` copies a bad version again, although nothing in the store seems to have changed."""
+    with WebServer(tmp_path / "web") as store:
+        store.publish(publish_strength(tmp_path / "source", 1).path)
+        store.publish(publish_strength(tmp_path / "source", 2).path)
+        graph = tmp_path / "web" / "models" / "tickets" / "2" / "model.onnx"
+        whole, found = graph.read_bytes(), graph.stat()
+
+        def write(content: bytes) -> None:
+            graph.write_bytes(content)
+            os.utime(graph, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+        write(b"?" + whole[1:])
+        with store.serve(tmp_path / "cache", "--admin", "open") as server:
+            assert answered(server) == "1"
+            refusal = server.client.post("/v2/repository/models/tickets/load")
+            assert refusal.status_code == 400 and "/tickets/2/model.onnx: its SHA-256 is not" in refusal.text
+            write(whole)
+            server.client.post("/v2/repository/models/tickets/load").raise_for_status()
+            assert answered(server) == "2"
+            assert index(server)["2"] == ("READY", "")
