@@ -47,8 +47,8 @@ from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tok
 #: What can be wrong with an artifact. `incomplete`: a file is missing, or its size is not the one in the manifest.
 #: `damaged`: a file does not match its digest. `unreadable`: a file cannot be read. `invalid`: the artifact contradicts
 #: itself or is not supported. `graph`: ONNX Runtime cannot open the graph, or gets another golden answer. `crashed` and
-#: `timeout`: opening it crashes the process, or takes too long.
-Fault = Literal["incomplete", "damaged", "unreadable", "invalid", "graph", "crashed", "timeout"]
+#: `timeout`: opening it crashes the process, or takes too long. `full`: the service has no room for it.
+Fault = Literal["incomplete", "damaged", "unreadable", "invalid", "graph", "crashed", "timeout", "full"]
 
 
 class ArtifactError(SentimentError):

@@ -32,6 +32,10 @@ class LateWorkerState:
         self._models = models
         self._loaded: dict[Key, LoadedVersion] = {}
 
+    def served(self) -> set[Key]:
+        """Return the versions that are served."""
+        return self._models.keys() | self._loaded.keys()
+
     def needless(self, order: Order) -> bool:
         """Return whether an order changes nothing, such as the second of two loads at the same time."""
         loaded = self._loaded.get(order.key)
@@ -46,7 +50,7 @@ class LateWorkerState:
             case "drop":
                 if order.version in self._models.rules(order.name).answering():
                     return f"the split of {order.name} sends requests to version {order.version}"
-                others = (self._models.keys() | self._loaded.keys()) - {order.key}
+                others = self.served() - {order.key}
                 if not order.last and not any(name == order.name for name, _ in others):
                     return f"nothing else of model {order.name!r} is served"
             case "route":
@@ -82,7 +86,7 @@ class LateWorkerState:
             rules.check()
         except ValueError as error:
             return str(error)
-        served = self._models.keys() | self._loaded.keys()
+        served = self.served()
         for version in rules.targets(changes).values():
             if (order.name, version) not in served:
                 return f"version {version} of model {order.name!r} is not loaded"

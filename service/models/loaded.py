@@ -11,7 +11,7 @@ from sentiment_conv1d.service.models.order import Key, Order
 from sentiment_conv1d.service.models.routing import Route, Shadow
 from sentiment_conv1d.service.routing_rules import MissingVersion, RoutingRules
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
-from sentiment_conv1d.service.telemetry.metrics import ModelState
+from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS, ModelState
 
 
 class _Served(NamedTuple):
@@ -96,8 +96,16 @@ class LoadedModels:
         return {version: each.fingerprint for (model, version), each in self._served.items() if model == name}
 
     def refused(self, name: str) -> dict[int, str]:
-        """Return the versions of a model that were rejected, with the fingerprints of their files."""
-        return {version: each.fingerprint for (model, version), each in self._refusals.items() if model == name}
+        """Return the versions of a model that were rejected, with the fingerprints of their files.
+
+        A version that lacked only room has an empty one as soon as there is room, so that it is tried again.
+        """
+        room = len(self._served) < MAX_MODELS
+        return {
+            version: "" if room and each.fault == "full" else each.fingerprint
+            for (model, version), each in self._refusals.items()
+            if model == name
+        }
 
     def digest(self, name: str, version: int) -> str:
         """Return the digest of the manifest of a version, or an empty string if it is not served."""

@@ -245,7 +245,7 @@ class Reconciler:
         try:
             classifier.statistics = self._metrics.add_model(classifier.manifest, self._models.keys())
         except TooManyModels as error:
-            raise ArtifactError(str(error)) from error
+            raise ArtifactError(str(error), "full") from error
         return classifier
 
     def _open_files(self, order: Order, descriptor: int) -> Classifier:

@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.provider import CUDA
 from sentiment_conv1d.inference.provider import choose as choose_provider
-from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.network.activation import inherit
@@ -42,7 +42,7 @@ from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
-from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS, Metrics
 from sentiment_conv1d.service.telemetry.sinks import prepare_folder
 
 logger = logging.getLogger(__name__)
@@ -164,6 +164,8 @@ def begin(settings: Settings, most_workers: int = 0, certificates: Certificates 
 
     def admit(artifact: Artifact, fingerprint: str) -> None:
         manifest = artifact.manifest
+        if len(late_worker_state.served()) == MAX_MODELS:
+            raise ArtifactError(f"{artifact.path}: {MAX_MODELS} versions are served at once", "full")
         if most_workers:
             trial.run(artifact, open_version, settings.load_timeout)
             choice = choose_provider(settings.execution_provider, artifact, settings.device)

@@ -516,6 +516,25 @@ def test_mounts_of_kubernetes(tmp_path: Path) -> None:
         assert "refused" not in "".join(server.log) and "ignored" not in "".join(server.log)
 
 
+def test_most_versions(tmp_path: Path) -> None:
+    """More versions than can be served at once are refused, also at the start, until others leave room for them."""
+    repository = tmp_path / "models"
+    limit = patch(tmp_path / "limit", "from sentiment_conv1d.service.telemetry import metrics; metrics.MAX_MODELS = 2")
+    for version in (1, 2, 3):
+        publish(repository, version)
+    with ServerProcess("--versions", "all", *WATCH, repository=repository, PYTHONPATH=limit) as server:
+        refused = "UNAVAILABLE", f"{repository / 'tickets' / '1'}: 2 versions are served at once"
+        assert index(server.client)["tickets", "1"] == refused
+        publish(repository, 4)
+        server.wait_for_log("refused a version of tickets: 2 versions are served at once")
+        shutil.rmtree(repository / "tickets" / "3")
+        server.wait_for_log("serving tickets version=4")
+        shutil.rmtree(repository / "tickets" / "4")
+        server.wait_for_log("serving tickets version=1")
+        states = {("tickets", each): ("READY", "") for each in "12"}
+        eventually(lambda: index(server.client) == states)
+
+
 #: Read by every Python at its start. Workers open versions on another thread than the main one, other processes on the
 #: main thread.
 PATCH = """
