@@ -10,7 +10,7 @@ from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.errors import NotFound
-from sentiment_conv1d.service.grpc.methods import paths, uncounted
+from sentiment_conv1d.service.grpc.methods import parse_short, paths, uncounted
 
 SERVICE = POOL.FindServiceByName("grpc.health.v1.Health")
 CHECK, LIST, WATCH = paths(SERVICE, "Check", "List", "Watch")
@@ -65,7 +65,7 @@ class Health:
 
         The protocol requires SERVICE_UNKNOWN for an unknown service, because it may be added later.
         """
-        request = HealthCheckRequest.FromString(await call.message())
+        request = parse_short(HealthCheckRequest, await call.message())
         known = request.service in self._services
         told = None
         while True:

@@ -16,6 +16,7 @@ from google.rpc.code_pb2 import Code
 from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
+from sentiment_conv1d.service.grpc.methods import parse_short
 
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
@@ -36,7 +37,7 @@ class Reflection:
 
     async def _converse(self, call: Call) -> None:
         while (content := await call.read()) is not None:
-            answer = self._answer(ServerReflectionRequest.FromString(content))
+            answer = self._answer(parse_short(ServerReflectionRequest, content))
             await call.write(answer.SerializeToString())
             await asyncio.sleep(0)  # answers are large: let other calls run
         call.end()
