@@ -10,6 +10,9 @@ from sentiment_conv1d.server.errors import UnsupportedEncoding
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Charge
 from sentiment_conv1d.server.network.compression import LEVEL, WINDOW_BITS, expand
 
+#: The encodings of an Accept-Encoding header that are considered. Browsers send five, and a header can have 60,000.
+_MAX_OFFERS = 32
+
 
 async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge, lock: asyncio.Lock) -> bytes:
     """Decompress a body to at most `limit` bytes, which are added to the request's charge.
@@ -25,11 +28,11 @@ async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge, l
 
 
 def compress(body: bytes, accepted: bytes) -> tuple[bytes, bytes]:
-    """Compress a body with the first supported encoding that an Accept-Encoding header allows.
+    """Compress a body with the first supported encoding that the beginning of an Accept-Encoding header allows.
 
     Returns the body and the encoding, which is empty if the body is not compressed.
     """
-    for offer in accepted.lower().split(b","):
+    for offer in accepted.lower().split(b",", _MAX_OFFERS)[:_MAX_OFFERS]:
         name, _, quality = offer.partition(b";")
         if quality.replace(b" ", b"") in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"):
             continue

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fastapi import Response
+from fastapi import Request, Response
 from starlette.types import Message
 
 from sentiment_conv1d.server.http.asgi import CHARGE, PIECE_BYTES
@@ -17,20 +18,18 @@ from tests.service.test_callers_with_access import KEY, state
 _SIZE = 100_000
 
 
-@pytest.mark.parametrize(("limit", "status"), [(_SIZE - 1, 429), (_SIZE, 200)])
-def test_memory_for_large_answers(limit: int, status: int) -> None:
-    """A large answer of FastAPI is charged and sent in pieces, or refused before anything is sent."""
+def _ask(answer: Callable[[Request], Response], charge: Charge) -> list[Message]:
+    """Request a route that answers so, with a query and a cookie."""
     application = Application(state())
-    application.add_route("/large", lambda request: Response(bytes(_SIZE)))
-    charge = Charge(Buffers(limit))
+    application.add_route("/route", answer)
     scope: dict[str, Any] = {
         "type": "http",
         "scheme": "http",
         "method": "GET",
-        "path": "/large",
-        "raw_path": b"/large",
-        "query_string": b"",
-        "headers": [(b"x-api-key", KEY.encode())],
+        "path": "/route",
+        "raw_path": b"/route",
+        "query_string": b"a=b",
+        "headers": [(b"x-api-key", KEY.encode()), (b"cookie", b"c=d")],
         "state": {},
         CHARGE: charge,
     }
@@ -43,10 +42,23 @@ def test_memory_for_large_answers(limit: int, status: int) -> None:
         sent.append(message)
 
     asyncio.run(application(scope, receive, send))
-    start, *pieces = sent
+    return sent
+
+
+@pytest.mark.parametrize(("limit", "status"), [(_SIZE - 1, 429), (_SIZE, 200)])
+def test_memory_for_large_answers(limit: int, status: int) -> None:
+    """A large answer of FastAPI is charged and sent in pieces, or refused before anything is sent."""
+    charge = Charge(Buffers(limit))
+    start, *pieces = _ask(lambda request: Response(bytes(_SIZE)), charge)
     assert start["status"] == status
     assert max(len(piece["body"]) for piece in pieces) <= PIECE_BYTES
     assert [piece["more_body"] for piece in pieces] == [True] * (len(pieces) - 1) + [False]
     if status == 200:
         assert b"".join(piece["body"] for piece in pieces) == bytes(_SIZE)
         assert charge._held == _SIZE
+
+
+def test_queries_and_cookies_are_not_parsed() -> None:
+    """FastAPI gets no query and no cookies: no route reads them, and 60 kB would take milliseconds to parse."""
+    _, body = _ask(lambda request: Response(f"{request.query_params}{request.cookies}"), Charge(Buffers(0)))
+    assert body["body"] == b"{}"
