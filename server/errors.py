@@ -5,9 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import ClassVar
 
-#: Longer messages are truncated, because a message can repeat a name that is as long as the body. gRPC sends the
-#: message as a percent-encoded header, and clients accept at most 8 KiB of headers.
-MAX_MESSAGE_CHARACTERS = 500
+#: Bytes in UTF-8. Longer messages are truncated, because a message can repeat a name that is as long as the body. gRPC
+#: sends the message as a percent-encoded header, which can be three times as long, and once more in the details, and
+#: clients accept at most 8 KiB of headers.
+MAX_MESSAGE_BYTES = 1500
 
 
 class ServerError(Exception):
@@ -33,9 +34,11 @@ class RequestError(Exception):
         cls.kinds.append(cls)
 
     def __init__(self, message: str) -> None:
-        message = message if len(message) <= MAX_MESSAGE_CHARACTERS else message[: MAX_MESSAGE_CHARACTERS - 1] + "…"
-        super().__init__(message)
-        self.message = message
+        content = message[: MAX_MESSAGE_BYTES + 1].encode("utf-8", "replace")  # a file name can contain surrogates
+        if len(content) > MAX_MESSAGE_BYTES:
+            content = content[: MAX_MESSAGE_BYTES - 3] + "…".encode()
+        self.message = content.decode("utf-8", "ignore")
+        super().__init__(self.message)
 
 
 class ClientDisconnected(Exception):

@@ -74,7 +74,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def __post_init__(self) -> None:
         self._streams: dict[int, Stream] = {}
-        self._last = self._requests = self._resets = self._noise = 0  # the first is the id of the latest stream
+        self._requests = self._resets = self._noise = 0
         self._held = self._unsent = 0  # bytes charged to the buffers, for what is read and for what is written
         self._ready = False  # whether the first SETTINGS have arrived
         self._waiting = False  # whether it waits for its turn to read
@@ -103,7 +103,7 @@ class GrpcConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all streams."""
         self._hold(0)
-        self._buffers.release(self._unsent)
+        self._buffers.add(-self._unsent)
         self._unsent = 0
         self._cut_all()
         self._http2.release()
@@ -200,7 +200,6 @@ class GrpcConnection(asyncio.Protocol):
     def request_received(self, stream: int, method: bytes, path: bytes, fields: Fields, *, ended: bool) -> None:
         """Open a stream."""
         self._busy = self._heard
-        self._last = stream
         if not self._accepting or len(self._streams) >= self._limits.streams:
             self._http2.reset(stream, REFUSED)
             self._count_noise()
@@ -327,7 +326,7 @@ class GrpcConnection(asyncio.Protocol):
     def _accept_no_more(self) -> None:
         if self._accepting:
             self._accepting = False
-            self._http2.go_away(self._last)
+            self._http2.go_away()
             self._flush()
             self._close_if_done()
 

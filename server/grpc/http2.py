@@ -21,9 +21,6 @@ logger = logging.getLogger(__name__)
 
 Fields = Sequence[tuple[bytes, bytes]]
 
-#: Streams that a client can have open at the same time.
-MAX_STREAMS = 128
-
 #: Requests, and resets by the client, after which the client is asked to reconnect. zttp ends a connection at its
 #: 4,096th request and at its 256th reset. The difference leaves room for requests that are already on the way.
 MAX_REQUESTS = 3500
@@ -254,8 +251,8 @@ class Http2:
         """Send a PING with a payload of 8 bytes."""
         self._frames += _FRAME.pack(0, len(payload), _PING, 0, 0) + payload
 
-    def go_away(self, last: int) -> None:
-        """Send a GOAWAY: streams after `last` are not answered."""
+    def go_away(self, last: int | None = None) -> None:
+        """Send a GOAWAY: streams after `last`, by default the latest one, are not answered."""
         self._connection.close(zttp.H2ErrorCode.NO_ERROR, last)
 
     def take(self) -> bytes:

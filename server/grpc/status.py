@@ -25,10 +25,6 @@ logger = logging.getLogger(__name__)
 #: The `domain` of `ErrorInfo`.
 DOMAIN = "sentiment-conv1d"
 
-#: The most bytes of an error message in UTF-8. Percent-encoding can triple its length, the details contain it too, and
-#: clients accept up to 8 KiB of header fields.
-_MAX_BYTES = 1500
-
 #: The characters that are not percent-encoded.
 _PLAIN = bytes(range(0x20, 0x7F)).decode().replace("%", "")
 
@@ -47,8 +43,8 @@ def as_refusal(error: Exception, failed: str) -> RequestError:
 
 
 def quote(message: str) -> bytes:
-    """Return the value of `grpc-message`: UTF-8, percent-encoded except for printable ASCII, and truncated if long."""
-    quoted = parse.quote(_shorten(message), safe=_PLAIN)
+    """Return the value of `grpc-message`: UTF-8, percent-encoded except for printable ASCII."""
+    quoted = parse.quote(message, safe=_PLAIN)
     if quoted != quoted.strip(" "):  # a field value must not begin or end with a space (RFC 9113, section 8.2.1)
         quoted = re.sub("^ +| +$", lambda spaces: "%20" * len(spaces[0]), quoted)
     return quoted.encode()
@@ -60,7 +56,7 @@ def details(error: RequestError, request_id: str) -> bytes:
     Its details are an `ErrorInfo` with the error's code as the reason, a `RequestInfo`, and a `RetryInfo` if a retry
     can succeed.
     """
-    status = Status(code=Code.Value(error.grpc_status), message=_shorten(error.message))
+    status = Status(code=Code.Value(error.grpc_status), message=error.message)
     status.details.add().Pack(ErrorInfo(reason=error.code.upper(), domain=DOMAIN))
     status.details.add().Pack(RequestInfo(request_id=request_id))
     if error.retry_after is not None:
@@ -80,8 +76,3 @@ def error_fields(error: RequestError, request_id: str) -> list[tuple[bytes, byte
     if error.grpc_status == "UNIMPLEMENTED":
         fields.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
     return fields
-
-
-def _shorten(message: str) -> str:
-    content = message.encode("utf-8", "replace")
-    return content.decode() if len(content) <= _MAX_BYTES else content[:_MAX_BYTES].decode("utf-8", "ignore") + "..."

@@ -14,13 +14,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 CLOSE = (b"connection", b"close")
 
-#: Headers on which the answer of a document depends, or with which a GET request has a body.
-VARYING = {b"if-none-match", b"if-modified-since", b"content-length", b"transfer-encoding"}
-
 #: Added by uvicorn to every response: browsers must not guess another content type.
 EVERY_RESPONSE = [("x-content-type-options", "nosniff")]
-
-STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
 def content_length(fields: Mapping[bytes, bytes]) -> int | None:
@@ -38,12 +33,6 @@ def of_answer(answer: Answer, request_id: str) -> Headers:
         (HEADER, request_id.encode()),
         *answer.headers,
     )
-
-
-def of_page(given: Iterable[tuple[bytes, bytes]], request_id: str, scheme: str) -> Headers:
-    """Return the headers to add to a response of FastAPI."""
-    strict = (STRICT_TRANSPORT,) if scheme == "https" else ()
-    return (*given, (HEADER, request_id.encode()), *strict)
 
 
 def of_error(error: RequestError) -> Headers:

@@ -114,7 +114,7 @@ class Protocol(PacedProtocol):
                 task.cancel()  # type: ignore[attr-defined]
         super().connection_lost(exc)
         self._lost(self)
-        self._buffers.release(self._unsent)
+        self._buffers.add(-self._unsent)
         self._unsent = 0
         if not self._begun:
             self._charge.release()

@@ -25,12 +25,8 @@ class Buffers:
         return count
 
     def add(self, count: int) -> None:
-        """Add `count` bytes, which can be negative, regardless of the limit: the memory is already in use."""
+        """Add `count` bytes, which can be negative, regardless of the limit: the memory is in use, or is released."""
         self._held += count
-
-    def release(self, count: int) -> None:
-        """Subtract `count` bytes."""
-        self._held -= count
 
 
 class Charge:
@@ -49,5 +45,5 @@ class Charge:
 
     def release(self) -> None:
         """Release all bytes."""
-        self._buffers.release(self._held)
+        self._buffers.add(-self._held)
         self._held = 0

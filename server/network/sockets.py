@@ -122,18 +122,17 @@ def drop_syn(listening: socket.socket) -> None:
 
 def bind(host: str, port: int, purpose: str = "") -> ListeningSocket:
     """Bind a TCP port without listening. Raises `ServerError` if the address is in use or not local."""
+    bound = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:  # UnicodeError: the host cannot be a name
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ServerError(f"cannot listen on {host}:{port}{purpose}: {reason}") from error
-    try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except OSError as error:
-        bound.close()
-        raise ServerError(f"cannot listen on {host}:{port}{purpose}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: the host cannot be a name
+        if bound is not None:
+            bound.close()
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ServerError(f"cannot listen on {host}:{port}{purpose}: {reason}") from error
     return ListeningSocket(bound)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from sentiment_conv1d.server.errors import MAX_MESSAGE_CHARACTERS
+from sentiment_conv1d.server.errors import MAX_MESSAGE_BYTES
 from sentiment_conv1d.service.routing_rules import Rule
 
 Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload", "release", "route"]
@@ -38,4 +38,4 @@ class Order(NamedTuple):
 
     def refusal(self, fault: str, reason: str) -> Order:
         """Return the order to refuse this version."""
-        return self._replace(action="refuse", fault=fault, reason=reason[:MAX_MESSAGE_CHARACTERS])
+        return self._replace(action="refuse", fault=fault, reason=reason[:MAX_MESSAGE_BYTES])

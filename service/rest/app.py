@@ -26,9 +26,9 @@ from sentiment_conv1d.server.errors import (
     Overloaded,
     RequestError,
 )
-from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.asgi import PIECE_BYTES, TASK, AsgiRequest, send_body
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
+from sentiment_conv1d.server.request_ids import HEADER
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest import (
@@ -46,7 +46,7 @@ from sentiment_conv1d.service.rest import (
 from sentiment_conv1d.service.rest.endpoint import to_json
 from sentiment_conv1d.service.rest.fast_path import FastPath
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, open_paths, out_of_time, refuse
-from sentiment_conv1d.service.rest.protocol import Document, RestProtocol, to_response
+from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol, to_response
 from sentiment_conv1d.service.rest.routing import Routes
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
@@ -162,7 +162,8 @@ class Application(FastAPI):
                     await request.send(status, answer, request_id)
                     return
                 status = start["status"]
-                start["headers"] = headers.of_page(start["headers"], request_id, scope["scheme"])
+                strict = (STRICT_TRANSPORT,) if scope["scheme"] == "https" else ()
+                start["headers"] = (*start["headers"], (HEADER, request_id.encode()), *strict)
                 await send(start)
                 start = None
             await send_body(send, body, more=message.get("more_body", False))

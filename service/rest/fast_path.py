@@ -16,21 +16,24 @@ from typing import Any
 from starlette.types import Scope
 
 from sentiment_conv1d.server.errors import ClientDisconnected, MethodNotAllowed, Overloaded, RequestError
-from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.compression import decompress
 from sentiment_conv1d.server.http.fast_path import FastRequest, Handler
+from sentiment_conv1d.server.http.headers import content_length
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.service.feedback import ids as feedback
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import EndpointRequest
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
-from sentiment_conv1d.service.rest.protocol import Document, RestProtocol
+from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol
 from sentiment_conv1d.service.rest.routing import Match, Routes
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 
 logger = logging.getLogger(__name__)
+
+#: Headers on which the answer of a document depends, or with which a GET request has a body.
+_VARYING = {b"if-none-match", b"if-modified-since", b"content-length", b"transfer-encoding"}
 
 #: What an endpoint returns for a request.
 Read = Work[Answer] | Answer | Coroutine[Any, Any, Answer]
@@ -65,14 +68,14 @@ class FastPath:
 
     def find_document(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
         """Return the fast-path handler of a GET request, or None if no document answers it whatever its headers are."""
-        return None if headers.VARYING & fields.keys() else self._documents.get(target)
+        return None if _VARYING & fields.keys() else self._documents.get(target)
 
     def find_handler(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
         """Return the fast-path handler of a request, or None if its body is large, compressed, or of unknown size."""
         match = self._routes.find_target(target)
         if match is None or b"content-encoding" in fields:
             return None
-        length = headers.content_length(fields)
+        length = content_length(fields)
         small = length is not None and length <= self._largest
         return partial(self.start, match) if small else None
 
@@ -113,7 +116,7 @@ class FastPath:
             self._lifecycle.check_access(request, request.target.decode())
             answer, status = document.answer(self._state), 200
             if self._secure:
-                answer = answer._replace(headers=(*answer.headers, headers.STRICT_TRANSPORT))
+                answer = answer._replace(headers=(*answer.headers, STRICT_TRANSPORT))
         except RequestError as error:
             answer, status = refuse(protocol, error, context.id)
         except Exception:

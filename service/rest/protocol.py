@@ -20,6 +20,9 @@ from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import Endpoint, Respond, to_json
 
+#: A header of documents and pages over TLS.
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+
 _EMPTY = Answer(b"")
 
 #: Compares the headers of requests and responses. It has no folder.

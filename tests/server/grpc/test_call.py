@@ -324,13 +324,13 @@ def test_no_memory_for_a_call(caller: Caller) -> None:
     caller.buffers.hold(BUFFERED - CALL_BYTES)
     caller.say(wire.request(1, ended=False, head=UNARY))
     assert refusal(caller.hear())[0] == "8"
-    caller.buffers.release(BODY_FACTOR * 50_000)
+    caller.buffers.add(-(BODY_FACTOR * 50_000))
     caller.say(wire.request(3, ended=False, head=UNARY))
     caller.say(b"".join(wire.data(3, piece) for piece in (wrap(bytes(90_000))[:16_384], *[bytes(16_384)] * 3)))
     frames = caller.hear()
     assert refusal(frames)[0] == "8"
     assert fields(frames)["grpc-retry-pushback-ms"] == "1000"
-    caller.buffers.release(BUFFERED - CALL_BYTES - BODY_FACTOR * 50_000)
+    caller.buffers.add(-(BUFFERED - CALL_BYTES - BODY_FACTOR * 50_000))
     assert caller.held == 0
 
 
@@ -553,7 +553,7 @@ def test_no_memory_for_the_first_answer(caller: Caller, accepted: str) -> None:
     caller.say(begin + wire.data(1, bytes(5), ended=True))
     found = fields(caller.hear())
     assert (found[":status"], found["grpc-status"]) == ("200", "8")
-    caller.buffers.release(BUFFERED - 10_000)
+    caller.buffers.add(-(BUFFERED - 10_000))
 
 
 def test_methods_without_metrics(caller: Caller) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from sentiment_conv1d.server.errors import ClientDisconnected
 from sentiment_conv1d.server.grpc.connection import GrpcConnection
-from sentiment_conv1d.server.grpc.http2 import MAX_STREAMS
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.turns import Turns
 from tests.server.grpc.caller import HEAD, LIMITS, TAIL, UNSUPPORTED, Caller, Echo, Loop, Request, fate
@@ -47,7 +46,7 @@ def test_requests_before_the_settings(loop: Loop) -> None:
     caller = Caller(loop)
     frames = caller.ask(HELLO + request(1))
     assert (frames[0].kind, frames[0].flags) == ("SETTINGS", 0)
-    assert frames[0].settings[wire.MAX_CONCURRENT_STREAMS] == MAX_STREAMS
+    assert frames[0].settings[wire.MAX_CONCURRENT_STREAMS] == 128
     assert caller.answers(frames) == {1: b""}
     caller.leave()
 

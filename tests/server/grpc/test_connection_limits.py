@@ -242,7 +242,7 @@ def test_no_memory_for_incomplete_blocks(caller: Caller) -> None:
     caller.buffers.hold(BUFFERED - 1000)
     assert fate(caller.ask(unfinished())) == ["GOAWAY ENHANCE_YOUR_CALM"]
     assert caller.transport.closing
-    caller.buffers.release(BUFFERED - 1000)
+    caller.buffers.add(-(BUFFERED - 1000))
 
 
 def test_lost_connection_beyond_the_limit(loop: Loop) -> None:

@@ -19,7 +19,6 @@ from sentiment_conv1d.server.grpc.http2 import (
     LARGEST_STREAM,
     MAX_REQUESTS,
     MAX_RESETS,
-    MAX_STREAMS,
     REFUSED,
     ConnectionFailed,
     Fields,
@@ -32,6 +31,9 @@ from tests.service.grpc.wire import ACK, END_HEADERS, END_STREAM, PREFACE, Frame
 
 #: The fields of the shortest request, all in HPACK's static table: POST, http, /, and an empty authority.
 SHORT = b"\x83\x86\x84\x81"
+
+#: Streams that a client can have open at the same time.
+MAX_STREAMS = 128
 
 #: The shortest head of a response.
 HEAD = Head(200, [])

@@ -30,5 +30,5 @@ def test_bytes_that_cannot_be_refused() -> None:
     with pytest.raises(Overloaded):
         buffers.hold(1)
     buffers.add(-50)
-    buffers.release(50)
+    buffers.add(-50)
     assert buffers.hold(50) == 50
