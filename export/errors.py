@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from sentiment_conv1d.model.errors import SentimentError
 
 #: The most characters that an error quotes of another library's message.
 _QUOTED = 160
+
+#: How Keras prints a part of a message in bold.
+_STYLE = re.compile(r"\x1b\[\d+m")
 
 
 class ExportError(SentimentError):
@@ -18,5 +23,5 @@ class ExportError(SentimentError):
 
 def quoted(error: Exception | str) -> str:
     """Return the beginning of another library's message on one line."""
-    text = " ".join(str(error).split())
+    text = " ".join(_STYLE.sub("", str(error)).split())
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"

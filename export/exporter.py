@@ -66,7 +66,7 @@ class Exported:
 
     artifact: Artifact
     unfolded: str
-    notes: tuple[str, ...] = ()  # on the comparison of texts
+    notes: tuple[str, ...] = ()  # on what the comparisons do not prove
     assumptions: Measured | None = None
 
 
@@ -119,7 +119,7 @@ def export(
     error, nothing is left behind.
     """
     reviews = [*reviews, generated(trained.input_shape)]
-    activation = check_classifier(trained, reviews[-1])
+    activation, notes_on_ids = check_classifier(trained, reviews[-1])
     if activation == "softmax" and trained.decision.threshold != THRESHOLD:
         raise ExportError(
             "--threshold: the model ends in a softmax, which decides for the most probable label", "leave the flag out"
@@ -165,7 +165,7 @@ def export(
             draft(manifest, checked.graph, trained.tokenizer), [] if labelled is None else labelled.texts
         )
     artifact = publish(repository, manifest, checked.graph, trained.tokenizer, text_file)
-    return Exported(artifact, unfolded, tuple(remarks), assumptions)
+    return Exported(artifact, unfolded, (*notes_on_ids, *remarks), assumptions)
 
 
 def _float32(

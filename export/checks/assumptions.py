@@ -115,13 +115,18 @@ def _other_ids(tokenizer: Tokenizer, reviews: LabelledReviews) -> Iterator[tuple
     for step, direction in ((1, "higher"), (-1, "lower")):
         rows = [_shifted(row, step, shape.vocabulary_size) for row in reviews.rows]
         yield f"all word ids are one {direction}", "another --index-from or --first-id", rows, shape
+    for assumption, flags, other in other_tokenizers(tokenizer):
+        rows = [encoding.ids for encoding in other.encode_batch(reviews.texts)]
+        yield assumption, flags, rows, InputShape.of(other)
+
+
+def other_tokenizers(tokenizer: Tokenizer) -> Iterator[tuple[str, str, Tokenizer]]:
+    """Yield tokenizers with the same words and other rules: the assumption, its flags, and the tokenizer."""
     if (stated := _stated(tokenizer)) is None:
         return
     ids, rule = stated
     for assumption, flags, other in _other_rules(rule):
-        varied = WordLevelTokenizer(ids, other)
-        rows = [encoding.ids for encoding in varied.encode_batch(reviews.texts)]
-        yield assumption, flags, rows, InputShape.of(varied)
+        yield assumption, flags, WordLevelTokenizer(ids, other)
 
 
 def _other_rules(rule: Rule) -> Iterator[tuple[str, str, Rule]]:

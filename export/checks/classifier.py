@@ -6,22 +6,29 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sentiment_conv1d.export.checks.parity import Reviews
+from sentiment_conv1d.export.checks.parity import TOLERANCE, Reviews
 from sentiment_conv1d.export.errors import ExportError, quoted
-from sentiment_conv1d.export.recognition.connections import last_layer
+from sentiment_conv1d.export.recognition.connections import last_layer, layers
 from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.evaluation.batches import Answers
 
 #: How far float32 rounding may move a probability out of [0, 1], or the sum of a row away from 1.
 _TOLERANCE = 1e-4
 
-#: Activations whose values are not probabilities, although all of them may be in [0, 1] on the generated ids.
-_UNBOUNDED = ("linear", "relu", "tanh", "softplus", "elu", "gelu", "selu", "silu")
+#: Activations whose values are probabilities. Those of others may be in [0, 1] on the generated ids by chance.
+_BOUNDED = ("hard_sigmoid", "sigmoid", "softmax", "sparse_sigmoid", "sparsemax")
+
+#: The number of generated texts that the model answers alone too.
+_ALONE = 8
 
 
-def check_classifier(trained: Trained, reviews: Reviews) -> Literal["sigmoid", "softmax"]:
-    """Run the model on generated ids; returns the activation that its outputs are those of. Raises `ExportError`."""
+def check_classifier(trained: Trained, reviews: Reviews) -> tuple[Literal["sigmoid", "softmax"], list[str]]:
+    """Run the model on generated ids. Raises `ExportError`.
+
+    Returns the activation that its outputs are those of, and notes for the user.
+    """
     _check_input(trained)
+    _check_calls(trained)
     answers = _answers(trained, reviews)
     without_words = trained.predict(trained.input_shape.pad([trained.tokenizer.encode("").ids]))
     if np.isnan(without_words).any() and not np.isnan(answers).all():
@@ -37,7 +44,10 @@ def check_classifier(trained: Trained, reviews: Reviews) -> Literal["sigmoid", "
             "--labels needs one label for each unit of the last layer, or two labels for a single unit",
         )
     _check_probabilities(answers, last_layer(trained.model))
-    return "sigmoid" if columns == 1 else "softmax"
+    notes = []
+    if np.ptp(answers, axis=0).max() <= TOLERANCE:
+        notes.append("the model gives all generated ids the same answer, so comparing the answers proves little")
+    return "sigmoid" if columns == 1 else "softmax", notes
 
 
 def _check_input(trained: Trained) -> None:
@@ -57,21 +67,40 @@ def _check_input(trained: Trained) -> None:
         )
 
 
+def _check_calls(trained: Trained) -> None:
+    for layer in layers(trained.model):
+        if any(node.arguments.kwargs.get("training") for node in layer._inbound_nodes):
+            raise ExportError(
+                f"layer {layer.name} is called with training=True, which only some functions of Keras follow",
+                "build the model without training=True, and load its weights",
+            )
+
+
 def _answers(trained: Trained, reviews: Reviews) -> Answers:
+    tokens = trained.input_shape.pad(reviews.rows)
     try:
-        return trained.predict(trained.input_shape.pad(reviews.rows))
+        answers = trained.predict(tokens)
+        alone = np.concatenate([trained.predict(tokens[row : row + 1]) for row in range(_ALONE)])
     except Exception as error:
         raise ExportError(
             f"the model does not take all {trained.tokenizer.vocabulary_size} ids of the tokenizer: {quoted(error)}",
             "use the vocabulary that the model was trained with, or --num-words to leave out rare words",
         ) from error
+    if not np.allclose(alone, answers[:_ALONE], rtol=0, atol=TOLERANCE, equal_nan=True):
+        raise ExportError(
+            "the answer of the model to a text depends on the texts before it or beside it, or on chance",
+            "build it so that it reads each text by itself, and load its weights",
+        )
+    return answers
 
 
 def _check_probabilities(answers: Answers, layer: Any) -> None:
     if np.isnan(answers).any():
         raise ExportError("the model returns NaN", "train it again, with a smaller learning rate")
-    unbounded = getattr(getattr(layer, "activation", None), "__name__", "") in _UNBOUNDED
-    if unbounded or not (np.all(answers >= -_TOLERANCE) and np.all(answers <= 1 + _TOLERANCE)):
+    activation = getattr(getattr(layer, "activation", None), "__name__", None)
+    if activation not in (None, *_BOUNDED) or not (
+        np.all(answers >= -_TOLERANCE) and np.all(answers <= 1 + _TOLERANCE)
+    ):
         raise ExportError(
             f"layer {layer.name} does not return probabilities: the model returns logits, or is a regression",
             "if it was trained with from_logits=True, append keras.layers.Activation('sigmoid') for one unit, or "

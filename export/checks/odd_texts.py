@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -36,6 +36,13 @@ def generated_texts(tokenizer: Tokenizer, seed: int = 0, count: int = 100) -> li
         text = " ".join(random.choice(words, max(1, length)))
         texts.append(_varied(text, number, random))
     return [*texts, *(f"{odd} {text}" for odd, text in zip(_ODD, texts[-len(_ODD) :], strict=True))]
+
+
+def vocabulary_texts(words: Sequence[str], length: int) -> Iterator[str]:
+    """Yield texts of `length` words that contain every word as it is, in capitals, and with punctuation."""
+    for start in range(0, len(words), length):
+        text = " ".join(words[start : start + length])
+        yield from (text, text.upper(), text.title().replace(" ", "! "))
 
 
 def spelled_texts(tokenizer: Tokenizer) -> Iterator[str]:

@@ -10,13 +10,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from sentiment_conv1d.export.checks.assumptions import other_tokenizers
+from sentiment_conv1d.export.checks.odd_texts import vocabulary_texts
 from sentiment_conv1d.export.checks.parity import TOLERANCE, ParityError
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.original import Original
+from sentiment_conv1d.export.sources.vectorization import known_words
 from sentiment_conv1d.model.decision import decide_all
-from sentiment_conv1d.model.evaluation.batches import Answers
+from sentiment_conv1d.model.evaluation.batches import Answers, Ids
+from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import EXPECTED_ANSWERS, ORIGINAL_MODEL, ParityCheck
 from sentiment_conv1d.model.tokenizer import Tokenizer
 
@@ -26,13 +30,18 @@ EXPECTED_TOLERANCE = 1e-4
 #: The most characters of a text in a message.
 _SHOWN = 40
 
+_CONTRADICTION = "leave out flags that contradict the model's own layer, or report a bug in the export with the model"
+
 
 def compare_with_original(original: Original, served: Served, texts: Sequence[str]) -> tuple[ParityCheck, list[str]]:
     """Compare answers to texts with those of the original model. Returns the check, and notes for the user.
 
     Texts that the original model cannot answer are left out. So are texts that it does not truncate, but the tokenizer
-    does. Raises `ParityError` if an answer differs, or the original model answers no text.
+    does. The ids of all texts and of all words are compared too, because an answer can be the same for other ids.
+    Raises `ParityError` if ids or an answer differ, or the original model answers no text.
     """
+    words = vocabulary_texts(known_words(original.layer), served.tokenizer.max_tokens)
+    _check_ids(original, served.tokenizer, [*texts, *words])
     compared: list[tuple[str, Answers]] = []
     longer: list[tuple[str, Answers]] = []
     failed = 0
@@ -68,12 +77,38 @@ def compare_with_expected(expected: Expected, served: Served) -> tuple[ParityChe
     return check, list(_unproven(expected, served.tokenizer))
 
 
+def _check_ids(original: Original, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
+    """Raise `ParityError` unless the tokenizer reads the same ids as the layer of the original model."""
+    wrong: list[tuple[str, Ids, Ids]] = []
+    for text, truth, encoding in zip(texts, original.ids(texts), tokenizer.encode_batch(texts), strict=True):
+        right, found = tokenizer.truncate(truth), encoding.ids[: encoding.tokens]
+        if not np.array_equal(right, found):
+            wrong.append((text, right, found))
+    if wrong:
+        text, right, found = min(wrong, key=lambda each: len(each[0]))
+        raise ParityError(
+            f"{len(wrong)} of {len(texts)} texts get other ids than from layer {original.layer.name}: {_shown(text)} "
+            f"gets {_listed(found)} instead of {_listed(right)}",
+            _CONTRADICTION,
+        )
+
+
 def _unproven(expected: Expected, tokenizer: Tokenizer) -> Iterator[str]:
-    tokens = [encoding.tokens for encoding in tokenizer.encode_batch(expected.texts)]
-    if max(tokens) <= tokenizer.max_tokens:
-        yield f"no expected answer is for a text of more than {tokenizer.max_tokens} ids, so truncation is not compared"
-    if min(tokens) >= tokenizer.max_tokens:
-        yield f"no expected answer is for a text of less than {tokenizer.max_tokens} ids, so padding is not compared"
+    """Yield notes on what the expected answers do not compare."""
+    ids = _padded(tokenizer, expected.texts)
+    others = other_tokenizers(tokenizer)
+    same = [assumption for assumption, _, other in others if np.array_equal(_padded(other, expected.texts), ids)]
+    if same:
+        yield f"no expected answer is for a text that gets other ids if {', or if '.join(same)}"
+    if not any(tokenizer.count_words(text)[0] for text in expected.texts):
+        yield "no expected answer is for a text with an unknown word"
+    if np.ptp(expected.answers, axis=0).max() <= EXPECTED_TOLERANCE:
+        yield "all expected answers are the same, so comparing them proves little"
+
+
+def _padded(tokenizer: Tokenizer, texts: Sequence[str]) -> Ids:
+    rows = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+    return InputShape.of(tokenizer).pad(rows, tokenizer.max_tokens)
 
 
 def _truncation(served: Served, longer: Sequence[tuple[str, Answers]]) -> str:
@@ -109,14 +144,18 @@ def _check(
 def _hint(original: Original) -> str:
     if original.limit is None:
         return (
-            f"layer {original.layer} has no output_sequence_length, so Keras pads a text only to the longest of its "
-            "batch, and the answer depends on the padding: set output_sequence_length and save the model again"
+            f"layer {original.layer.name} has no output_sequence_length, so Keras pads a text only to the longest of "
+            "its batch, and the answer depends on the padding: set output_sequence_length and save the model again"
         )
-    return "leave out flags that contradict the model's own layer, or report a bug in the export with the model"
+    return _CONTRADICTION
 
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
+def _listed(ids: Ids) -> str:
+    return f"[{', '.join(map(str, ids[:5]))}{', …' if len(ids) > 5 else ''}]"
 
 
 def _numbers(answer: Answers) -> str:

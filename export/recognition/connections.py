@@ -80,8 +80,14 @@ def embeddings(model: Any) -> Iterator[Any]:
 
 
 def last_layer(model: Any) -> Any:
-    """Return the layer that computes the output of a model with one output, also if an inner model contains it."""
-    return producer(skip_idle(Tensor(model.outputs[0])))[0]
+    """Return the layer that computes the output of a model with one output, also if an inner model contains it.
+
+    Layers that only change its shape do not count.
+    """
+    layer, inputs = producer(skip_idle(Tensor(model.outputs[0])))
+    while type(layer) in (keras.layers.Flatten, keras.layers.Reshape):
+        layer, inputs = producer(skip_idle(inputs[0]))
+    return layer
 
 
 def source(tensor: Tensor) -> Any:

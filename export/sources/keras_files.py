@@ -27,6 +27,11 @@ from sentiment_conv1d.export.sources.casting import copy_in_float32, largest_dif
 from sentiment_conv1d.export.sources.original import Original, reading_ids, reading_texts
 from sentiment_conv1d.export.sources.vectorization import check_supported, not_run, own_standardization
 
+#: The name of a class or function of the user in an error of Keras.
+_MISSING = re.compile(
+    r"(?:Could not locate (?:class|function)|Unknown layer:) '?(?:\w+>)?(\w+)|identifier: .*'class_name': '(\w+)'"
+)
+
 #: The extensions of files that only running their code could read.
 PICKLES = (".pickle", ".pkl", ".joblib")
 
@@ -197,10 +202,10 @@ def _refusal(path: Path, error: Exception) -> ExportError:
             f"{path}: a pickle can run any code, so it is never read",
             "load it where it was written, and write `model.save('model.keras')`",
         )
-    missing = re.search(r"(?:Could not locate class|Unknown layer:) '?(?:\w+>)?(\w+)", text)
+    missing = _MISSING.search(text)
     if missing:
         return ExportError(
-            f"{path}: {missing[1]} is a class of your own, which Keras cannot load here",
+            f"{path}: {missing[1] or missing[2]} is a class or function of your own, which Keras cannot load here",
             "build the model from Keras' own layers, load its weights and save it again",
         )
     cause = text.rsplit("Exception encountered: ", maxsplit=1)[-1]

@@ -1,4 +1,4 @@
-"""The original model on texts: its own answers, to compare the tokenizer and the graph with."""
+"""The original model on texts: its own ids and answers, to compare the tokenizer and the graph with."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import tensorflow
 
 from sentiment_conv1d.export.sources.vectorization import output_length
 
-#: Texts that a model answers together, if the answer to one does not depend on the others.
-_BATCH = 64
+#: Texts that a model answers together, if the answer to one does not depend on the others, and texts that its layer
+#: reads together.
+_BATCH, _READ = 64, 1024
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,14 @@ class Original:
     """
 
     run: Callable[[Any], Any]  # a string tensor [batch] -> probabilities [batch, outputs]
-    layer: str
+    layer: Any  # keras.layers.TextVectorization
     limit: int | None
+
+    def ids(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
+        """Return the ids of each text, int32 [tokens, at most `limit`], without padding."""
+        blocks = (texts[start : start + _READ] for start in range(0, len(texts), _READ))
+        rows = (row for block in blocks for row in np.asarray(self.layer(tensorflow.constant(block)), np.int32))
+        return [np.trim_zeros(row, "b") for row in rows]
 
     def answers(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
         """Return the probabilities float32 [outputs] of each text, or None if the model fails on the text alone."""
@@ -48,11 +55,9 @@ class Original:
 def reading_texts(model: keras.Model, layer: Any) -> Original:
     """Return the original of a model that contains its `TextVectorization` layer."""
     flat = len(model.inputs[0].shape) == 1
-    return Original(
-        lambda texts: model(texts if flat else texts[:, None], training=False), layer.name, output_length(layer)
-    )
+    return Original(lambda texts: model(texts if flat else texts[:, None], training=False), layer, output_length(layer))
 
 
 def reading_ids(model: keras.Model, layer: Any) -> Original:
     """Return the original of a model that is applied to the ids of a separate `TextVectorization` layer."""
-    return Original(lambda texts: model(layer(texts), training=False), layer.name, output_length(layer))
+    return Original(lambda texts: model(layer(texts), training=False), layer, output_length(layer))

@@ -42,6 +42,11 @@ def check_supported(layer: Any) -> None:
         )
 
 
+def known_words(layer: Any) -> list[str]:
+    """Return the vocabulary of a layer, without padding and unknown words."""
+    return list(map(str, layer.get_vocabulary(include_special_tokens=False)))
+
+
 def own_standardization(layer: Any) -> str | None:
     """Return the name of the function by which a layer standardizes texts; None if it is one of Keras."""
     standardize = layer.get_config()["standardize"]

@@ -15,7 +15,12 @@ import keras
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.recognition.connections import layers
 from sentiment_conv1d.export.sources.keras_files import PICKLES, load
-from sentiment_conv1d.export.sources.vectorization import RESERVED, check_supported, own_standardization
+from sentiment_conv1d.export.sources.vectorization import (
+    RESERVED,
+    check_supported,
+    known_words,
+    own_standardization,
+)
 from sentiment_conv1d.model.tokenizer import (
     Rule,
     Tokenizer,
@@ -129,7 +134,7 @@ def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
         lowercase="ascii" if "lower" in standardize else "none",
         removed=string.punctuation if "punctuation" in standardize else "",
     )
-    return _settled(_numbered(list(map(str, layer.get_vocabulary()))[RESERVED:], RESERVED), rule, asked)
+    return _settled(_numbered(known_words(layer), RESERVED), rule, asked)
 
 
 def _tokenizer(path: Path, asked: Asked) -> Tokenizer:

@@ -132,7 +132,7 @@ def test_flags_that_contradict_the_layer(tmp_path: Path, capsys: pytest.CaptureF
     source = tmp_path / "model.keras"
     reading_texts(network(LENGTH, keras.layers.GlobalAveragePooling1D), layer(LENGTH), source)
     for flags in (("--lowercase", "none"), ("--truncation-side", "left"), ("--removed", "")):
-        assert "differ from those of the original model" in refusal(capsys, source, *flags)
+        assert "texts get other ids than from layer vectorization" in refusal(capsys, source, *flags)
     network(None, keras.layers.GlobalAveragePooling1D).save(source)
     keras.Sequential([keras.Input((1,), dtype="string"), layer(LENGTH)]).save(tmp_path / "layer.keras")
     beside = ("--vocabulary", tmp_path / "layer.keras", "--max-tokens", 50)
@@ -166,8 +166,21 @@ def test_expected_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert published(tmp_path).text_parity == "compared with the expected answers on 4 texts"
 
 
+@pytest.mark.parametrize("flags", [("--lowercase", "none"), ("--num-words", "6"), ("--unknown-id", "none")])
+def test_flags_that_seldom_change_an_answer(
+    flags: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ids are compared for every word, so flags are refused although almost no text shows their effect."""
+    behind = network(LENGTH, keras.layers.GlobalMaxPooling1D)
+    [rows] = behind.layers[0].get_weights()
+    rows[:-1] = rows[-1] - 1  # only the last word changes an answer
+    behind.layers[0].set_weights([rows])
+    reading_texts(behind, layer(LENGTH), tmp_path / "model.keras")
+    assert "texts get other ids than from layer vectorization" in refusal(capsys, tmp_path / "model.keras", *flags)
+
+
 def test_expected_answers_that_prove_little(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A note says that truncation was not compared if no expected answer is for a long text."""
+    """Notes name the parts of the preprocessing that the expected answers do not compare."""
     (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
     model = network(LENGTH, keras.layers.GlobalAveragePooling1D)
     model.save(tmp_path / "model.keras")
@@ -175,7 +188,12 @@ def test_expected_answers_that_prove_little(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "expected.jsonl").write_text(json.dumps({"text": "good", "no": 1 - answer, "yes": answer}))
     stated = ("--vocabulary", tmp_path / "words.txt", "--expected", tmp_path / "expected.jsonl")
     assert export(tmp_path / "model.keras", *stated) == 0
-    assert f"note: no expected answer is for a text of more than {LENGTH} ids" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for other in ("texts are padded on the right and truncated on the left", "case is kept", "punctuation is kept"):
+        assert f"if {other}" in printed
+    assert "if texts are padded on the left" not in printed
+    assert "note: no expected answer is for a text with an unknown word" in printed
+    assert "note: all expected answers are the same" in printed
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""A model is a classifier if it returns probabilities, and answers each text by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import pytest
+from keras import layers
+
+from sentiment_conv1d.export.checks.classifier import check_classifier
+from sentiment_conv1d.export.checks.parity import generated
+from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.export.sources.trained import Trained
+from sentiment_conv1d.model.tokenizer import WordTokenizer
+
+TOKENIZER = WordTokenizer([f"word{number}" for number in range(20)], 6)
+
+Tail = Callable[[Any], Any]
+
+
+def checked(tail: Tail) -> tuple[str, list[str]]:
+    """Check a model whose last layers are `tail`."""
+    keras.utils.set_random_seed(3)
+    ids = keras.Input((TOKENIZER.max_tokens,), dtype="int32")
+    value = layers.Embedding(TOKENIZER.vocabulary_size, 4)(ids)
+    trained = Trained(keras.Model(ids, tail(layers.GlobalMaxPooling1D()(value))), TOKENIZER, ("no", "yes"))
+    return check_classifier(trained, generated(trained.input_shape))
+
+
+def dense(activation: str | None, units: int = 1) -> Any:
+    """Return a layer whose outputs are near 0.5 if it has no activation."""
+    half = keras.initializers.Constant(0.5)
+    return layers.Dense(units, activation, bias_initializer=half, kernel_initializer="random_uniform", name="answer")
+
+
+@pytest.mark.parametrize(
+    ("tail", "activation"),
+    [
+        (dense("sigmoid"), "sigmoid"),
+        (dense("hard_sigmoid"), "sigmoid"),
+        (dense("softmax", 2), "softmax"),
+        (lambda value: layers.Softmax()(dense(None, 2)(value)), "softmax"),
+        (lambda value: layers.Reshape((2,))(dense("softmax", 2)(value)), "softmax"),
+    ],
+)
+def test_probabilities(tail: Tail, activation: str) -> None:
+    """Sigmoid and softmax are recognized, also before layers that only change the shape."""
+    assert checked(tail) == (activation, [])
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        *(dense(activation) for activation in (None, "relu", "leaky_relu", "exponential", "relu6")),
+        lambda value: layers.Reshape((1,))(dense(None)(value)),
+        lambda value: layers.Flatten()(layers.Dropout(0.1)(dense(None)(value))),
+    ],
+)
+def test_outputs_that_are_probabilities_by_chance(tail: Tail) -> None:
+    """Other activations are refused although all outputs for the generated ids are between 0 and 1."""
+    with pytest.raises(ExportError, match="layer answer does not return probabilities"):
+        checked(tail)
+
+
+def test_answers_that_depend_on_the_batch() -> None:
+    """A model that compares a text with the others of its batch is refused."""
+    with pytest.raises(ExportError, match="depends on the texts before it or beside it"):
+        checked(lambda value: dense("sigmoid")(100 * (value - keras.ops.mean(value, axis=0, keepdims=True))))
+
+
+@pytest.mark.parametrize("layer", [layers.Dropout(0.5, name="forced"), layers.BatchNormalization(name="forced")])
+def test_layers_that_are_called_in_training(layer: Any) -> None:
+    """A layer that is called with training=True is named."""
+    with pytest.raises(ExportError, match="layer forced is called with training=True"):
+        checked(lambda value: dense("sigmoid")(layer(value, training=True)))
+
+
+def test_a_constant_model() -> None:
+    """A note says that comparing a model which always answers the same proves little."""
+    assert checked(layers.Dense(1, "sigmoid", kernel_initializer="zeros"))[1] == [
+        "the model gives all generated ids the same answer, so comparing the answers proves little"
+    ]
