@@ -19,7 +19,7 @@ from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import FOLDER
 from sentiment_conv1d.model.commands.parser import Parser, local_path, next_command
-from sentiment_conv1d.model.commands.quiet import quiet_tensorflow
+from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.data import BadDataError, DataError
 from sentiment_conv1d.model.data.flags import (
@@ -123,7 +123,6 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
     """Run the export and return its exit status: 0, 2 after an error that the caller can fix, 130 if interrupted."""
     options = parser(prog).parse_args(arguments)
-    quiet_tensorflow()
     try:
         with about_files():
             return _export(options)
@@ -216,13 +215,15 @@ def _trained(options: argparse.Namespace) -> Trained:
             )
         run = read_run(source)  # importing TensorFlow takes seconds, so errors in the folder come first
 
+        import_tensorflow()
         from sentiment_conv1d.export.sources.trained import from_run
 
         return from_run(run)
-    from sentiment_conv1d.export.sources.trained import from_keras_file
-
     if options.labels is None:
         raise ExportError(f"{source}: the labels of the model are unknown", "pass them with --labels")
+    import_tensorflow()
+    from sentiment_conv1d.export.sources.trained import from_keras_file
+
     trained = from_keras_file(source, _names(options.labels), options.vocabulary, statements(options))
     return replace(trained, decision=decision(options))
 

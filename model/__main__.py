@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import flag_name, parser
 from sentiment_conv1d.model.commands.parser import next_command
-from sentiment_conv1d.model.commands.quiet import quiet_tensorflow
+from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data import BadDataError, Plan
 from sentiment_conv1d.model.data.flags import feedback_parts, locate, print_left_out, reading_options
@@ -38,7 +38,6 @@ _LABEL_ERRORS = 10
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") -> int:
     """Run a command and return its exit status: 0, 2 after an error that the caller can fix, 130 if interrupted."""
     options = parser(prog).parse_args(arguments)
-    quiet_tensorflow()
     handle_signals()
     try:
         with about_files():
@@ -87,6 +86,7 @@ def _train(options: argparse.Namespace) -> int:
     ensure_free(options.out, options.overwrite)
     work = _plan(options, configuration, start)
 
+    import_tensorflow()
     from sentiment_conv1d.model.training import trainer
     from sentiment_conv1d.model.training.search import search
 

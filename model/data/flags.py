@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.parser import local, local_path
+from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.data.faults import OnBadRows, summary
 from sentiment_conv1d.model.data.feedback import FeedbackLog, labelled, read_feedback
 from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
@@ -127,6 +128,7 @@ def locate(sources: Sequence[str]) -> list[Path]:
 
 def _locate(source: str) -> Path:
     if source == "imdb" and not Path(source).exists():
+        import_tensorflow()
         from sentiment_conv1d.model.data.download import fetch
 
         return fetch()

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError, read_artifact, versions
 from sentiment_conv1d.model.commands.default_repository import find_artifact
+from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.data import Examples, TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids, answers_in_batches
@@ -69,6 +70,7 @@ def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -
 
 
 def _evaluate_run(run: Run, examples: Examples, progress: bool) -> Evaluation:
-    from sentiment_conv1d.model.evaluation import trained  # an artifact needs no TensorFlow
+    import_tensorflow()  # which an artifact does not need
+    from sentiment_conv1d.model.evaluation import trained
 
     return trained.evaluate_run(run, examples, progress)
