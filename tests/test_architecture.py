@@ -286,7 +286,7 @@ def test_folders_are_in_the_package() -> None:
 
 #: Packages and modules of `server` and `service` in layers, from the bottom. A module imports from its own package and
 #: from lower layers. Modules of the lowest layer, which has no packages, can import each other.
-SERVER_LAYERS = (("errors", "request_ids"), ("network",), ("http", "grpc"), ("process",))
+SERVER_LAYERS = (("errors", "log_limit", "request_ids"), ("network",), ("http", "grpc"), ("process",))
 SERVICE_LAYERS = (
     (
         "errors",

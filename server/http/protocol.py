@@ -29,10 +29,12 @@ from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, PIECE_BYTES, TA
 from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler, Wire
 from sentiment_conv1d.server.http.pacing import ASGI_SECONDS, FREE_HEAD_BYTES, PacedProtocol
 from sentiment_conv1d.server.http.refusal import refusal
+from sentiment_conv1d.server.log_limit import LogLimit
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.server.network.turns import Turns
 
 logger = logging.getLogger(__name__)
+logger.addFilter(LogLimit())
 
 #: The most requests of a connection that wait for the response to an earlier one.
 MAX_PIPELINED = 32

@@ -330,6 +330,18 @@ def test_bytes_that_are_not_http(server: ServerProcess, sent: bytes) -> None:
         assert_refused(server, connection, answer, 400, "malformed")
 
 
+def test_flood_of_other_bytes(server: ServerProcess) -> None:
+    """A flood of bytes that are not HTTP causes few lines in the log, which say how many others there would be."""
+
+    def flooded() -> bool:
+        with Connection(server.port) as connection:
+            connection.send(b"not HTTP\r\n\r\n")
+            connection.answer()
+        return any("left_out=" in line for line in server.log)
+
+    eventually(flooded)
+
+
 def test_length_shorter_than_the_body(server: ServerProcess) -> None:
     """Bytes after a body that is longer than announced are refused and not read as a request."""
     with Connection(server.port) as connection:
