@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from time import time_ns
@@ -132,12 +132,12 @@ class Inbox:
     async def _store(self, compose: Callable[[], Mapping[str, Any]]) -> None:
         if not self._queue.has_room(_WAITING_BYTES):
             raise self._refusal("waiting", Overloaded("too much feedback waits for the feedback log"))
-        loop = asyncio.get_running_loop()
-        stored: asyncio.Future[Exception | None] = loop.create_future()
-        self._queue.put(compose, _WAITING_BYTES, lambda failure: _settle_soon(loop, stored, failure))
+        stored: Future[Exception | None] = Future()
+        stored.set_running_or_notify_cancel()  # a request that no longer waits must not cancel it: the thread sets it
+        self._queue.put(compose, _WAITING_BYTES, stored.set_result)
         try:
             async with asyncio.timeout(self._seconds):
-                failure = await stored
+                failure = await asyncio.wrap_future(stored)
         except TimeoutError:
             raise self._refusal("failed", DeadlineExceeded(f"not stored within {self._seconds:g} s")) from None
         if failure is not None:
@@ -162,16 +162,3 @@ def _record(
         "label": feedback.label,
     }
     return record | {"comment": written(feedback.comment)} if feedback.comment else record
-
-
-def _settle_soon(
-    loop: asyncio.AbstractEventLoop, stored: asyncio.Future[Exception | None], failure: Exception | None
-) -> None:
-    """Tell a request whether its record was written, unless its event loop has ended."""
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(_settle, stored, failure)
-
-
-def _settle(stored: asyncio.Future[Exception | None], failure: Exception | None) -> None:
-    if not stored.done():
-        stored.set_result(failure)

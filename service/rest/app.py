@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from http import HTTPStatus
-from time import perf_counter
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -101,7 +100,6 @@ class Application(FastAPI):
             scope[TASK] = asyncio.current_task()
             await self._fast_path.serve(match, request)
             return
-        started = perf_counter()
         context = self._lifecycle.begin(request, "")
         try:
             self._lifecycle.check_access(request, scope["path"])
@@ -110,7 +108,8 @@ class Application(FastAPI):
             await request.send(status, answer, context.id)
         else:
             status = await self._handle(request, scope, receive, send, context.id)
-        self._lifecycle.end(self.route_of(scope), status, started, request, context)
+        context.route = self.route_of(scope)
+        self._lifecycle.end(status, request, context)
 
     def route_of(self, scope: Scope) -> str:
         """Return the declared path of the route that answered a request, or `other` if there is none."""

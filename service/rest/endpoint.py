@@ -58,8 +58,11 @@ class LenientBody(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
-#: Reads a request, and returns its work, its answer, or a coroutine that returns the answer. Raises `RequestError`.
-Respond = Callable[[ServiceState, EndpointRequest], Work[Answer] | Answer | Coroutine[Any, Any, Answer]]
+#: The work of a request, its answer, or a coroutine that returns the answer.
+Read = Work[Answer] | Answer | Coroutine[Any, Any, Answer]
+
+#: Reads a request. Raises `RequestError`.
+Respond = Callable[[ServiceState, EndpointRequest], Read]
 
 
 class Endpoint(NamedTuple):

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from functools import partial
-from time import perf_counter, perf_counter_ns
+from time import perf_counter_ns
 from typing import Any
 
 from starlette.types import Scope
@@ -22,7 +22,7 @@ from sentiment_conv1d.server.http.headers import content_length
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.service.feedback import ids as feedback
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.rest.endpoint import EndpointRequest
+from sentiment_conv1d.service.rest.endpoint import EndpointRequest, Read
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol
 from sentiment_conv1d.service.rest.routing import Match, Routes
@@ -34,9 +34,6 @@ logger = logging.getLogger(__name__)
 
 #: Headers on which the answer of a document depends, or with which a GET request has a body.
 _VARYING = {b"if-none-match", b"if-modified-since", b"content-length", b"transfer-encoding"}
-
-#: What an endpoint returns for a request.
-Read = Work[Answer] | Answer | Coroutine[Any, Any, Answer]
 
 
 class FastPath:
@@ -84,13 +81,12 @@ class FastPath:
 
         Returns a coroutine that answers it instead if it takes longer.
         """
-        started = perf_counter()
         context = self._lifecycle.begin(request, match.endpoint.path)
-        end = partial(self._reply, match, request, context, started)
+        end = partial(self._reply, match, request, context)
         try:
             self._check(match, request)
             if request.size > INLINE_CHARACTERS:
-                return self._serve(match, request, context, started)
+                return self._serve(match, request, context)
             work = self._read(match, request, context, request.take_body())
             if isinstance(work, Work) and self._dataplane.start(work, end):
                 request.disconnected = work.cancel
@@ -100,17 +96,15 @@ class FastPath:
             return None
         finally:
             current.set(None)  # this is not the context of a task, which would end with the request
-        return self._serve(match, request, context, started, work)
+        return self._serve(match, request, context, work)
 
     async def serve(self, match: Match, request: HttpRequest) -> None:
         """Answer a request of a fast-path route whose body may have to be received."""
-        started = perf_counter()
         context = self._lifecycle.begin(request, match.endpoint.path)
-        await self._serve(match, request, context, started)
+        await self._serve(match, request, context)
 
     def _reply_with(self, document: Document, protocol: RestProtocol, request: FastRequest) -> None:
         """Answer a GET request for a document."""
-        started = perf_counter()
         context = self._lifecycle.begin(request, document.route)
         try:
             self._lifecycle.check_access(request, request.target.decode())
@@ -123,11 +117,11 @@ class FastPath:
             logger.exception("%s failed", document.route)
             answer, status = refuse(protocol, RequestError("internal error"), context.id)
         request.reply(status, answer, context.id)
-        self._lifecycle.end(document.route, status, started, request, context)
+        self._lifecycle.end(status, request, context)
         current.set(None)  # this is not the context of a task, which would end with the request
 
     async def _serve(
-        self, match: Match, request: HttpRequest, context: RequestContext, started: float, read: Read | None = None
+        self, match: Match, request: HttpRequest, context: RequestContext, read: Read | None = None
     ) -> None:
         """Answer a request, of which `read` is what `_read` has returned, in a task."""
         current.set(context)
@@ -139,14 +133,13 @@ class FastPath:
         except ClientDisconnected:
             pass
         finally:
-            self._lifecycle.end(match.endpoint.path, status, started, request, context)
+            self._lifecycle.end(status, request, context)
 
     def _reply(
         self,
         match: Match,
         request: FastRequest,
         context: RequestContext,
-        started: float,
         result: Answer | BaseException,
     ) -> None:
         """Answer a request without a task."""
@@ -155,7 +148,7 @@ class FastPath:
         if not isinstance(result, ClientDisconnected):
             answer, status = self._outcome(match, request, context, result)
             request.reply(status, answer, context.id)
-        self._lifecycle.end(match.endpoint.path, status, started, request, context)
+        self._lifecycle.end(status, request, context)
 
     async def _answer(
         self, match: Match, request: HttpRequest, context: RequestContext, read: Read | None

@@ -51,10 +51,10 @@ class Lifecycle:
         self._metrics.began("rest")
         return context
 
-    def end(self, route: str, status: int, started: float, request: HttpRequest, context: RequestContext) -> None:
+    def end(self, status: int, request: HttpRequest, context: RequestContext) -> None:
         """Count a request, and write the access log. It has failures of the service even if it is off."""
-        seconds = perf_counter() - started
-        self._metrics.ended("rest", route, str(status), seconds, context)
+        seconds = perf_counter() - context.started
+        self._metrics.ended("rest", context.route, str(status), seconds, context)
         failed = status >= _SERVER_ERROR and not (status == HTTPStatus.GATEWAY_TIMEOUT and context.hurried)
         if self._access_log or failed:
             # The target is logged as it was sent: decoded, it could contain a line break and forge another line.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # every command imports this module for its logs, and `--help` must not load NumPy
@@ -20,6 +21,7 @@ class RequestContext:
     protocol: str = ""  # `rest` or `grpc`
     route: str = ""  # its label in the metrics; empty if it is not known when the request begins
     headers: Mapping[bytes, bytes] = field(default_factory=dict)  # or the metadata of a call, by lower-case name
+    started: float = field(default_factory=perf_counter)  # in seconds
     received: int = 0  # when the whole body was read; 0 for a stream of messages
     decoded: int = 0  # when the texts were decoded
     predicted: int = 0  # when the predictions were complete
