@@ -41,14 +41,11 @@ def check(target: bytes, version: str, headers: Headers) -> None:
         _check_codings(version, codings)
 
 
-def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
+def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers, *, keep_alive: bool) -> bytes:
     """Return the head of a request without its offer to upgrade the protocol."""
     lines = [method + b" " + url + b" HTTP/" + version.encode()]
     lines += [name + b": " + value for name, value in headers if name not in _UPGRADE]
-    options = [
-        option.strip().lower() for name, value in headers if name == b"connection" for option in value.split(b",")
-    ]
-    if b"close" in options:
+    if not keep_alive:
         lines.append(b"connection: close")
     return b"\r\n".join([*lines, b"", b""])
 

@@ -190,7 +190,8 @@ class PacedProtocol(HttpToolsProtocol, ABC):
             self._refuse(Malformed("CONNECT is for proxies"))
             return
         self._charge.release()  # its head is charged again
-        head = framing.without_upgrade(method, self.url, self.parser.get_http_version(), self.headers)
+        version, keep_alive = self.parser.get_http_version(), self.parser.should_keep_alive()
+        head = framing.without_upgrade(method, self.url, version, self.headers, keep_alive=keep_alive)
         self._make_parser()
         self._received = head + rest + self._received
 

@@ -68,7 +68,8 @@ class Transactions(Control):
     def received(self, worker: WorkerProcess, message: dict[str, Any], descriptor: int | None) -> None:
         """Handle an order that a worker asks for, or its answer to one."""
         if message["kind"] == "ask":
-            self._add(worker, message["ticket"], Order(**message["order"]), descriptor)
+            self._queue.append(_Transaction(worker, message["ticket"], Order(**message["order"]), descriptor))
+            self._go_on()
         else:
             self._answered(worker, message)
 
@@ -79,11 +80,6 @@ class Transactions(Control):
     def worker_replaced(self, reason: Literal["died", "hung"]) -> None:
         """Count it."""
         self._replaced(reason)
-
-    def _add(self, asking: WorkerProcess, ticket: int, order: Order, descriptor: int | None) -> None:
-        """Carry out an order after the orders before it."""
-        self._queue.append(_Transaction(asking, ticket, order, descriptor))
-        self._go_on()
 
     def _answered(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
         """Handle a worker's answer: it has followed the order, or refuses the version."""
