@@ -2,6 +2,9 @@
 
 import json
 import string
+import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -255,3 +258,28 @@ def test_other_files(text: str | bytes) -> None:
     """Any other content raises `TokenizerError`."""
     with pytest.raises(TokenizerError, match="not a tokenizer"):
         read_tokenizer(text)
+
+
+def test_spans_let_other_threads_run() -> None:
+    """While the words of a long text are located, other threads of the process, such as an event loop, get on."""
+    turns = 0
+    ended = threading.Event()
+
+    def take_turns() -> None:
+        nonlocal turns
+        while not ended.is_set():
+            turns += 1
+            time.sleep(0)  # another thread gets the interpreter lock
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(0.001)
+    other = threading.Thread(target=take_turns)
+    other.start()
+    try:
+        before = turns
+        assert len(WordTokenizer(["a"], 400).spans("a " * 500_000)) == 500_000
+        assert turns > before + 5
+    finally:
+        ended.set()
+        other.join()
+        sys.setswitchinterval(usual)
