@@ -11,6 +11,7 @@ import os
 import struct
 from collections.abc import Mapping
 
+from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.manifest import FILES
 
 #: The lengths of all files in the order of `FILES`. The contents follow.
@@ -18,14 +19,20 @@ _LENGTHS = struct.Struct(f"<{len(FILES)}Q")
 
 
 def take(contents: Mapping[str, bytes]) -> int:
-    """Return the descriptor of a sealed memory file with these files. The caller has to close it."""
-    descriptor = os.memfd_create("artifact", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(_LENGTHS.pack(*(len(contents[name]) for name in FILES)))
-        for name in FILES:
-            file.write(contents[name])
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
-    return descriptor
+    """Return the descriptor of a sealed memory file with these files. The caller has to close it.
+
+    Raises `ArtifactError` if the system has no room for them.
+    """
+    try:
+        with os.fdopen(os.memfd_create("artifact", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb") as file:
+            file.write(_LENGTHS.pack(*(len(contents[name]) for name in FILES)))
+            for name in FILES:
+                file.write(contents[name])
+            file.flush()
+            fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+            return os.dup(file.fileno())
+    except OSError as error:
+        raise ArtifactError(f"its files cannot be kept in memory ({error.strerror})", "unreadable") from error
 
 
 def contents(descriptor: int) -> dict[str, bytes]:

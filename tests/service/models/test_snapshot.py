@@ -1,12 +1,14 @@
 """Snapshots of the files of an artifact in memory."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.model.artifact import read_artifact, verify
+from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, verify
 from sentiment_conv1d.service.models import snapshot
+from tests.processes import in_child
 from tests.service.artifacts import publish_table
 
 
@@ -29,3 +31,20 @@ def test_read_only(tmp_path: Path) -> None:
         with pytest.raises(PermissionError):
             attempt()
     os.close(descriptor)
+
+
+def test_no_room(tmp_path: Path) -> None:
+    """If the system has no room for the files, the version cannot be read, and no file stays open."""
+    artifact = publish_table(tmp_path)
+
+    def open_files() -> list[Path]:
+        return sorted(Path("/proc/self/fd").iterdir())
+
+    def fail() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        before = open_files()
+        with pytest.raises(ArtifactError, match=r"^its files cannot be kept in memory \(File too large\)$"):
+            snapshot.take(artifact.contents)
+        assert open_files() == before
+
+    in_child(fail)
