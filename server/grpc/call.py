@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,11 +27,9 @@ from sentiment_conv1d.server.grpc.http2 import Head
 from sentiment_conv1d.server.grpc.messages import encode, wrap
 from sentiment_conv1d.server.grpc.receiving import CALL_BYTES, ReceivingCall
 from sentiment_conv1d.server.grpc.status import as_refusal, error_fields
+from sentiment_conv1d.server.grpc.timeout import seconds_of
 
 Trailers = list[tuple[bytes, bytes]]
-
-_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
-_TIMEOUT_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 _OK = (b"grpc-status", b"0")
 _HEAD = Head(200, [(b"content-type", b"application/grpc")])
@@ -277,11 +274,3 @@ class Call(ReceivingCall):
         tasks = self._context.waiting if self.method.watching else self._context.running
         tasks.add(self._task)
         self._task.add_done_callback(tasks.discard)
-
-
-def seconds_of(timeout: bytes) -> float:
-    """Return the value of `grpc-timeout`, the time that a client waits for a call, in seconds. Raises `Malformed`."""
-    match = _TIMEOUT.fullmatch(timeout)
-    if match is None:
-        raise Malformed(f"grpc-timeout is {timeout.decode('latin-1')}")
-    return int(match[1]) * _TIMEOUT_UNITS[match[2]]

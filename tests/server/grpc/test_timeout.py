@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sentiment_conv1d.server.errors import Malformed
-from sentiment_conv1d.server.grpc.call import seconds_of
+from sentiment_conv1d.server.grpc.timeout import seconds_of
 
 
 @pytest.mark.parametrize(
