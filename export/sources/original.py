@@ -33,7 +33,7 @@ class Original:
     def ids(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """Return the ids of each text, int32 [tokens, at most `limit`], without padding."""
         blocks = (texts[start : start + _READ] for start in range(0, len(texts), _READ))
-        rows = (row for block in blocks for row in np.asarray(self.layer(tensorflow.constant(block)), np.int32))
+        rows = (row for block in blocks for row in np.asarray(_read(self.layer, tensorflow.constant(block)), np.int32))
         return [np.trim_zeros(row, "b") for row in rows]
 
     def answers(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
@@ -60,4 +60,10 @@ def reading_texts(model: keras.Model, layer: Any) -> Original:
 
 def reading_ids(model: keras.Model, layer: Any) -> Original:
     """Return the original of a model that is applied to the ids of a separate `TextVectorization` layer."""
-    return Original(lambda texts: model(layer(texts), training=False), layer, output_length(layer))
+    return Original(lambda texts: model(_read(layer, texts), training=False), layer, output_length(layer))
+
+
+def _read(layer: Any, texts: Any) -> Any:
+    """Return the ids of texts, padded to the longest; a layer with `ragged=True` leaves the padding to its user."""
+    ids = layer(texts)
+    return ids.to_tensor() if isinstance(ids, tensorflow.RaggedTensor) else ids

@@ -367,6 +367,13 @@ def _settled(ids: Mapping[str, int], rule: Rule, asked: Asked) -> Tokenizer:
 
     Words with lone surrogates are left out: neither a file nor a request can contain them.
     """
+    stated = replace(rule, **asked.statements.changes)
+    for each in stated.replaced:
+        if stated.lowered(each) != each:
+            raise ExportError(
+                f"--replaced: {each!r} can never be found, because strings are replaced after lower-casing",
+                f"state {stated.lowered(each)!r}",
+            )
     known = _below(ids, asked.statements.num_words)
     words = {word: number for word, number in known.items() if word.encode(errors="ignore").decode() == word}
-    return read_tokenizer(WordLevelTokenizer(words, replace(rule, **asked.statements.changes)).to_json())
+    return read_tokenizer(WordLevelTokenizer(words, stated).to_json())

@@ -84,6 +84,7 @@ def test_words_that_are_no_text(tmp_path: Path) -> None:
         ("the\n\ngood", LIST, "word 2 is empty"),
         ("\n".join([*VECTORIZATION, "film"]), NOTHING_STATED, "a word occurs twice: 'film'"),
         ("\n".join(["", "[UNK]", "[UNK]", *WORDS]), NOTHING_STATED, r"a word occurs twice: '\[UNK\]'"),
+        ("\n".join(VECTORIZATION), Statements(changes={"replaced": ("<BR />",)}), "--replaced: '<BR />' can never"),
         ("\n[UNK]", NOTHING_STATED, "there are no words in it"),
         ("\n".join(VECTORIZATION), Statements(first_id=3), "--first-id has no meaning for .*vocabulary"),
         ("\n".join(WORDS), Statements(first_id=3, index_from=3, changes=LIST.changes), "--index-from has no meaning"),
