@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -23,6 +24,9 @@ _PASSWORD = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*@")
 
 #: The errors of file systems that do not pass by themselves. A `ValueError` is about a part of the URL.
 _PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, ValueError)
+
+#: The errors of a download that are not the store's, but those of the disk that it goes to.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 #: The statuses of web servers that do not accept the credentials.
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -79,7 +83,10 @@ class Store:
         return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
     def download(self, name: str, version: int, folder: Path) -> None:
-        """Download the files of a version into a local folder. Files that do not exist are left out."""
+        """Download the files of a version into a local folder. Files that do not exist are left out.
+
+        Raises `OSError` if the folder has no room.
+        """
         with self.opened() as (system, root):
             for file in FILES:
                 with suppress(FileNotFoundError):
@@ -96,6 +103,8 @@ class Store:
         except SentimentError:
             raise
         except Exception as error:  # stores raise their own errors, not only `OSError`
+            if action == "read" and isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise
             reason = " ".join(_PASSWORD.sub("", str(error)).split()) or type(error).__name__
             refused = isinstance(error, _PERMANENT) or _status(error) in _REFUSALS
             kind = StoreError if refused else StoreUnreachable

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,9 +21,10 @@ from typing import NamedTuple
 
 from sentiment_conv1d.model.artifact import ArtifactError, Fault, check_place, is_version, read_artifact
 from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.service.errors import exit_status
 from sentiment_conv1d.service.models.order import Key
 from sentiment_conv1d.service.version_policy import VersionPolicy
-from sentiment_conv1d.sharing.store import Store, StoreError
+from sentiment_conv1d.sharing.store import Store, StoreError, StoreUnreachable
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +111,8 @@ class Mirror:
                 self._records = read_records(self.folder)
                 yield
         except OSError as error:
-            raise StoreError(f"{error.filename or self.folder}: cannot be written ({error.strerror})") from error
+            kind = StoreUnreachable if exit_status(error) == os.EX_TEMPFAIL else StoreError
+            raise kind(f"{self.folder}: cannot be written ({error.strerror})") from error
 
     def _try_to_update(self, before: str, *, first: bool = False) -> str:
         """Update, and return why that failed. A failure that is the same as the one before is not logged again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version_policy import VersionPolicy
 from sentiment_conv1d.sharing.store import Store, StoreError, UnknownStore
-from tests.processes import PATIENCE, PROJECT
+from tests.processes import PATIENCE, PROJECT, in_child
 from tests.service.artifacts import publish_table
 
 URL = "memory://models"
@@ -274,6 +275,19 @@ def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: py
         assert mirror._try_to_update(problem) == ""
     levels = [record.levelname for record in caplog.records if record.name.endswith(".mirror")]
     assert levels == ["WARNING", "INFO", "INFO"]
+
+
+def test_full_disk(contents: Contents, tmp_path: Path) -> None:
+    """If the disk of the copies has no room, the message names it instead of the store, always with the same words."""
+    mirror = Mirror(URL, tmp_path / "cache", NEWEST)
+
+    def update() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        for _ in range(2):
+            with pytest.raises(StoreError, match=rf"^{mirror.folder}: cannot be written \(File too large\)$"):
+                mirror.update()
+
+    in_child(update)
 
 
 def test_folders_by_url(tmp_path: Path) -> None:
