@@ -50,7 +50,7 @@ from sentiment_conv1d.model.evaluation.batches import Predict, answers_in_batche
 from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.layers import Family
-from sentiment_conv1d.model.manifest import Golden, Metrics, ParityCheck, Sample, TextGraph, describe
+from sentiment_conv1d.model.manifest import EXPECTED_ANSWERS, Golden, Metrics, ParityCheck, Sample, TextGraph, describe
 from sentiment_conv1d.model.text_statistics import TextStatistics
 
 #: The text whose probabilities the manifest states. A loader runs it and serves nothing unless it gets the same ones.
@@ -133,7 +133,8 @@ def export(
     on_texts, remarks = _compare_texts(trained, checked, [] if labelled is None else labelled.texts, expected)
     if quantize:
         assert family is not None
-        checked = _quantized(trained, family, checked, reviews, labelled)
+        texts = () if expected is None else expected.texts
+        checked = _quantized(trained, family, checked, reviews, labelled, texts)
     assumptions = None
     if labelled is not None:
         assumptions = _check_on_labelled(trained, checked, labelled, on_texts, allow_poor_accuracy)
@@ -208,14 +209,18 @@ def _quantized(
     float32: _Checked,
     reviews: Sequence[Reviews],
     labelled: LabelledReviews | None,
+    expected: Sequence[str],
 ) -> _Checked:
-    """The 8-bit form of a float32 graph. The last of `reviews` are the generated ids."""
+    """The 8-bit form of a float32 graph. The last of `reviews` are the generated ids, `expected` texts with answers."""
     graph = quantized_graph(family).SerializeToString()
     quantized = session(graph)
     threshold = trained.decision.threshold
     forms = compare_forms(quantized, reviews, float32.shape, threshold)
     graphs = Graphs(float32.predict, quantized, float32.shape, threshold)
     errors = [measure_difference(graphs, reviews[-1])]
+    if expected:
+        rows = [encoding.ids for encoding in trained.tokenizer.encode_batch(expected)]
+        errors.append(measure_difference(graphs, Reviews(EXPECTED_ANSWERS, rows)))
     metrics = None
     if labelled is not None:
         error, metrics = measure_accuracy(graphs, labelled, trained.labels)

@@ -20,6 +20,7 @@ from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, export
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.export.recognition.family import recognize
+from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.trained import Trained, from_keras_file, from_run
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, versions
@@ -197,6 +198,25 @@ def test_8_bit_graph_that_is_less_accurate(trained: Trained, tmp_path: Path, mon
     monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_DIFFERENCE", 1e-6)
     with pytest.raises(QuantizationError, match="generated ids: quantization changes a probability by"):
         export(trained, "tiny", tmp_path / "repository", quantize=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_8_bit_graph_that_is_wrong_for_expected_answers(tmp_path: Path) -> None:
+    """The quantization error is measured on expected texts too: generated ids may not contain the words that matter."""
+    words, length = 500, 20
+    embedding, filters, answer = layers.Embedding(words + 3, 1), layers.Conv1D(1, 1), layers.Dense(1, "sigmoid")
+    chain = [embedding, filters, layers.GlobalMaxPooling1D(), answer]
+    model = keras.Sequential([keras.Input((length,), dtype="int32"), *chain])
+    rows = np.full((words + 3, 1), 100, np.float32)  # all words but the first ones decide at once
+    rows[:13, 0] = [0, 0, 0, *np.linspace(0, 0.5, 10)]
+    for layer, weights in ((embedding, [rows]), (filters, [[[[1]]], [0]]), (answer, [[[40]], [-10]])):
+        layer.set_weights([np.array(each, np.float32) for each in weights])
+    trained = Trained(model, tokenizer(words, length), LABELS)
+    texts = [f"w{number}" for number in range(10)]
+    padded = trained.input_shape.pad([trained.tokenizer.encode(text).ids for text in texts])
+    expected = Expected(texts, trained.predict(padded))
+    with pytest.raises(QuantizationError, match=r"expected answers: quantization changes a probability by 0\.\d+"):
+        export(trained, "tiny", tmp_path / "repository", quantize=True, expected=expected)
     assert list(tmp_path.iterdir()) == []
 
 
