@@ -148,10 +148,17 @@ class Listener:
         return [connection for connection in self._connections if connection not in self._handshakes]
 
     def _has_room(self) -> bool:
-        """Whether one more connection fits. At the limit, evicts idle connections, or else the longest handshake."""
+        """Whether one more connection fits. At the limit, evicts idle connections, or else the longest handshake.
+
+        TLS handshakes, which anybody can leave unfinished, evict each other when they are more than half of all.
+        """
         if len(self._connections) < self.max_connections:
             return True
-        evicted = self._longest_idle(1 + self.max_connections // _EVICTED_PART) or list(self._handshakes)[:1]
+        count = 1 + self.max_connections // _EVICTED_PART
+        if self.tls is not None and 2 * len(self._handshakes) > self.max_connections:
+            evicted = list(islice(self._handshakes, count))
+        else:
+            evicted = self._longest_idle(count) or list(self._handshakes)[:1]
         for connection in evicted:
             self._abort(connection)
             self._count_rejected("evicted")

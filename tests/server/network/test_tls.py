@@ -30,6 +30,7 @@ class Sink(asyncio.Protocol):
 
     transport: asyncio.Transport
     admitted = False
+    idle_until = 0.0
 
     def __init__(self, lost: Callable[[Any], None]) -> None:
         self._lost = lost
@@ -84,6 +85,13 @@ class Client:
         self._incoming.write(content)
         return bool(content)
 
+    def is_closed(self) -> bool:
+        """Whether the server has closed the connection."""
+        try:
+            return self.end.recv(1) == b""
+        except BlockingIOError:
+            return False
+
     async def connect(self) -> None:
         """Complete the handshake."""
         for _ in range(_MANY):
@@ -113,7 +121,7 @@ class Client:
 class Bench:
     """A listener, whose `sinks` receive what clients send."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, max_connections: int = 100) -> None:
         self.sinks: list[Sink] = []
         self._stack = ExitStack()
         self._client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -122,7 +130,7 @@ class Bench:
             protocol="test",
             connect=lambda lost: cast(Any, self._connect(lost)),
             rejected=lambda reason: None,
-            max_connections=100,
+            max_connections=max_connections,
             tls=lambda: context,
             handshake_timeout=600,
             turns=Turns(asyncio.get_running_loop()),
@@ -382,6 +390,22 @@ def test_refused_handshake(context: ssl.SSLContext, content: bytes, alert: bytes
             assert bench.listener.closed == 1
             if alert:
                 assert client.end.recv(100).startswith(alert)
+
+    _run(check)
+
+
+def test_eviction(context: ssl.SSLContext) -> None:
+    """Unfinished handshakes replace idle connections until they are more than half of all, and then each other."""
+
+    async def check() -> None:
+        async with Bench(context, max_connections=4) as bench:
+            idle = [(await bench.connected())[1] for _ in range(4)]
+            silent = []
+            for _ in range(8):
+                silent.append(bench.client())
+                await _turns()
+            assert [sink.lost for sink in idle] == [True] * 3 + [False]
+            assert [client.is_closed() for client in silent] == [True] * 5 + [False] * 3
 
     _run(check)
 
