@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -24,7 +25,7 @@ from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.server.http.fast_path import FastRequest, Handler, Wire
+from sentiment_conv1d.server.http.fast_path import FastRequest, Handler
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.process.server import load
 from sentiment_conv1d.service.rest import lifecycle
@@ -79,8 +80,16 @@ def asked(body: bytes, handler: Handler, replied: asyncio.Event) -> FastRequest:
             assert data.startswith(b"HTTP/1.1 200 OK\r\n")
 
     transport = Discard()
-    wire = Wire(transport, FlowControl(transport), "127.0.0.1", False, bytes, bool, lambda request: replied.set())
-    request = FastRequest("POST", b"/v1/predict", _HEADERS, "127.0.0.1", False, Charge(_BUFFERS), handler, wire, True)
+    connection: Any = SimpleNamespace(
+        transport=transport,
+        flow=FlowControl(transport),
+        common_lines=bytes,
+        is_last=bool,
+        replied=lambda request: replied.set(),
+    )
+    request = FastRequest(
+        "POST", b"/v1/predict", _HEADERS, "127.0.0.1", False, Charge(_BUFFERS), handler, connection, True
+    )
     request.add(body)
     return request
 

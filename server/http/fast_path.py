@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -24,16 +24,20 @@ Handler = Callable[["FastRequest"], Coroutine[Any, Any, None] | None]
 FindHandler = Callable[[bytes, Mapping[bytes, bytes]], Handler | None]
 
 
-class Wire(NamedTuple):
+class Connection(Protocol):
     """The interface of a connection that its requests use."""
 
     transport: asyncio.Transport
     flow: FlowControl
-    client: str | None
-    certified: bool
-    common: Callable[[], bytes]  # header lines of all responses
-    last: Callable[[], bool]  # whether the connection closes after this response, even if the client wants to keep it
-    replied: Callable[[FastRequest], None]  # called after `reply`
+
+    def common_lines(self) -> bytes:
+        """Return the header lines of all responses."""
+
+    def is_last(self) -> bool:
+        """Return whether the connection closes after the next response, even if the client wants to keep it."""
+
+    def replied(self, request: FastRequest) -> None:
+        """Called after `reply`."""
 
 
 _NOTHING = memoryview(b"")
@@ -44,7 +48,7 @@ class FastRequest(HttpRequest):
     """A request that collects its body with `add`. `handler` answers it when the body is complete."""
 
     handler: Handler
-    _wire: Wire
+    _connection: Connection
     _keep_alive: bool
     _body: bytearray = field(default_factory=bytearray, init=False)
     unsent: memoryview = field(default=_NOTHING, init=False)  # the rest of the answer's body, after `reply`
@@ -71,33 +75,33 @@ class FastRequest(HttpRequest):
         return self.take_body()
 
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
-        if self._wire.transport.is_closing():
+        if self._connection.transport.is_closing():
             raise ClientDisconnected
         self.reply(status, answer, request_id)
 
     def reply(self, status: int, answer: Answer, request_id: str) -> None:
         """Send the response. A large one is sent piece by piece in the turns of the connection."""
         self.disconnected = None
-        if not self._wire.transport.is_closing():
+        if not self._connection.transport.is_closing():
             self._begin(status, answer, request_id)
-        self._wire.replied(self)
+        self._connection.replied(self)
 
     def _begin(self, status: int, answer: Answer, request_id: str) -> None:
         """Write the response, or its head and leave the body in `unsent` for `send_piece`, which shares its memory."""
-        wire, body = self._wire, answer.body
-        self._close = close = not self._keep_alive or wire.last() or headers.CLOSE in answer.headers
-        head = headers.head(status, wire.common(), answer, request_id, close=close)
-        if body and (len(body) > PIECE_BYTES or wire.flow.write_paused):
-            wire.transport.write(head)
+        connection, body = self._connection, answer.body
+        self._close = close = not self._keep_alive or connection.is_last() or headers.CLOSE in answer.headers
+        head = headers.head(status, connection.common_lines(), answer, request_id, close=close)
+        if body and (len(body) > PIECE_BYTES or connection.flow.write_paused):
+            connection.transport.write(head)
             self.unsent = memoryview(body)
         else:
-            wire.transport.write(head + body)
+            connection.transport.write(head + body)
             if close:
-                wire.transport.close()
+                connection.transport.close()
 
     def send_piece(self) -> None:
         """Write the next piece of the body. The connection must be open."""
-        self._wire.transport.write(self.unsent[:PIECE_BYTES])
+        self._connection.transport.write(self.unsent[:PIECE_BYTES])
         self.unsent = self.unsent[PIECE_BYTES:]
         if self._close and not self.unsent:
-            self._wire.transport.close()
+            self._connection.transport.close()

@@ -250,7 +250,7 @@ class PacedProtocol(HttpToolsProtocol, ABC):
         if (request := self._answering) is not None:
             self._turns.spend(_PIECE_SECONDS)
             request.send_piece()
-            self._end_if_sent(request)
+            self.replied(request)
             return
         self._next = False
         if self.pipeline:
@@ -258,7 +258,7 @@ class PacedProtocol(HttpToolsProtocol, ABC):
         else:
             self._await_request()
 
-    def _end_if_sent(self, request: FastRequest) -> None:
+    def replied(self, request: FastRequest) -> None:
         """End a request if its answer is written, or go on with it."""
         if request.unsent:
             if self._pending:

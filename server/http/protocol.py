@@ -26,7 +26,7 @@ from uvicorn.server import ServerState
 from sentiment_conv1d.server.errors import ClientDisconnected, HeadTooLarge, Overloaded, RequestError
 from sentiment_conv1d.server.http import framing, headers
 from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, PIECE_BYTES, TASK
-from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler, Wire
+from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler
 from sentiment_conv1d.server.http.pacing import ASGI_SECONDS, FREE_HEAD_BYTES, PacedProtocol
 from sentiment_conv1d.server.http.refusal import refusal
 from sentiment_conv1d.server.log_limit import LogLimit
@@ -84,7 +84,6 @@ class Protocol(PacedProtocol):
         self._failed = failed
         self._header_timeout = header_timeout
         self._write_timeout = write_timeout
-        self._wire: Wire | None = None
         self._incoming: FastRequest | None = None  # the request that is being read, if it is on the fast path
         self._served: RequestResponseCycle | None = None  # the last request that went through ASGI
         self._refusal: RequestError | None = None  # the last response, which is still to be written
@@ -104,8 +103,9 @@ class Protocol(PacedProtocol):
         self._make_parser()
         transport.set_write_buffer_limits(PIECE_BYTES)
         self._wait(self.timeout_keep_alive)
-        if self.scheme == "https":
-            self.app_state[CERTIFIED] = bool(transport.get_extra_info("peercert"))
+        self._peer = None if self.client is None else self.client[0]
+        self._certified = self.scheme == "https" and bool(transport.get_extra_info("peercert"))
+        self.app_state[CERTIFIED] = self._certified
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the requests that wait or are incomplete."""
@@ -143,10 +143,9 @@ class Protocol(PacedProtocol):
             fields = dict(self.headers)
             if (handler := find(self.url, fields)) is not None:
                 keep_alive = version != "1.0" and self.parser.should_keep_alive()
-                wire = self._wire or self._make_wire()
-                client, certified = wire.client, wire.certified
+                peer, charge = self._peer, self._charge
                 self._incoming = FastRequest(
-                    method.decode(), self.url, fields, client, certified, self._charge, handler, wire, keep_alive
+                    method.decode(), self.url, fields, peer, self._certified, charge, handler, self, keep_alive
                 )
                 return
         self._start()
@@ -231,7 +230,7 @@ class Protocol(PacedProtocol):
             async def send_last(message: Any) -> None:
                 # A client that waits for 100 can leave out the body, or send it.
                 start = message["type"] == "http.response.start"
-                if start and (self._is_last() or cycle.waiting_for_100_continue):
+                if start and (self.is_last() or cycle.waiting_for_100_continue):
                     message = message | {"headers": [*message["headers"], headers.CLOSE]}
                 # A closing connection is lost in the next turn of the event loop, and must not be written to.
                 cycle.disconnected = cycle.disconnected or self.transport.is_closing()
@@ -289,20 +288,12 @@ class Protocol(PacedProtocol):
         elif self._unread_since is None or self._unread != request:
             self._unread, self._unread_since = request, now
         elif now - self._unread_since > self._write_timeout:
-            logger.info("a caller did not read its answer", extra={"client": self.client and self.client[0]})
+            logger.info("a caller did not read its answer", extra={"client": self._peer})
             self.transport.abort()
 
     # Running requests.
 
-    def _make_wire(self) -> Wire:
-        client = None if self.client is None else self.client[0]
-        certified = bool(self.app_state.get(CERTIFIED))
-        self._wire = Wire(
-            self.transport, self.flow, client, certified, self._common_lines, self._is_last, self._end_if_sent
-        )
-        return self._wire
-
-    def _common_lines(self) -> bytes:
+    def common_lines(self) -> bytes:
         fields = self.server_state.default_headers  # uvicorn creates a new list every second, with the current date
         if fields is not self._common_of:
             self._common_of, self._common = fields, headers.lines(fields)
@@ -333,7 +324,7 @@ class Protocol(PacedProtocol):
             self._start()
             super().on_body(request.take_body())
 
-    def _is_last(self) -> bool:
+    def is_last(self) -> bool:
         """Return whether the connection closes after the next response, because no request follows."""
         return self._draining() and not self.pipeline and not self._reading and not self._has_unread()
 
