@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable
+from time import perf_counter
 from typing import Any, cast
 
 from sentiment_conv1d.cluster.replica import Replica
@@ -31,6 +32,8 @@ class ServeCall:
         self.failure: RequestError | None = None
         self.refusal: RequestError | None = None
         self.status: str | None = None
+        self.context: Any = None
+        self.started = perf_counter()
         self.answers: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
         self.fields = {
             name.lower().encode(): value if isinstance(value, bytes) else value.encode("latin-1")
@@ -119,6 +122,8 @@ async def _run(replica: Replica, path: str, call: ServeCall, size: int) -> None:
             await method.run(cast(Call, call))
         except Exception as error:
             call.refuse(error)
+        finally:
+            replica.counted.ended(cast(Call, call), call.status or "CANCELLED")
 
 
 async def _only(message: Message) -> AsyncIterator[Message]:

@@ -47,7 +47,7 @@ class Replica(Standalone):
         #: The gRPC methods that need no API key.
         self.open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self.max_message_bytes = settings.max_body_bytes
-        counted = Counted(self.state.dataplane, self.metrics)
+        self.counted = counted = Counted(self.state.dataplane, self.metrics)
         self.methods: dict[str, Method] = {
             **Health(HEALTH_NAMES).methods(),
             **counted.methods(oip.SERVICE, oip.OpenInference(self.state), oip.POLLED),
