@@ -35,7 +35,9 @@ _REFUSALS: tuple[type[RequestError], ...] = (
 
 
 def complete(document: dict[str, Any], protocols: Iterable[RestProtocol], routes: Iterable[Match]) -> None:
-    """Add the fast-path routes to FastAPI's document, and the errors of routes with parameters."""
+    """Add the fast-path routes to FastAPI's document, the errors of routes with parameters, and the server."""
+    # The folder of the document: another application or a proxy can serve all routes below a path of its own.
+    document["servers"] = [{"url": "."}]
     schemas, ordinary, fast = document["components"]["schemas"], document["paths"], {}
     by_tag = {protocol.tags[0]: protocol for protocol in protocols}
     models = [protocol.error_model for protocol in protocols]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -87,21 +88,26 @@ def test_uvicorn(tmp_path: Path) -> None:
 def ask(application: Any, path: str, **headers: str) -> httpx.Response:
     """Send a review to an ASGI application in this process, without a lifespan."""
 
-    async def post() -> httpx.Response:
+    async def send() -> httpx.Response:
         transport = httpx.ASGITransport(application)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            if path.endswith(".json"):
+                return await client.get(path, headers=headers)
             return await client.post(path, json={"text": TEXT}, headers=headers)
 
-    return asyncio.run(post())
+    return asyncio.run(send())
 
 
 def test_mounted() -> None:
-    """Another application serves the model below one of its paths."""
+    """Another application serves the model below one of its paths, which the OpenAPI document says."""
     model = sentiment_conv1d.load("imdb-cnn")
     application = FastAPI()
     application.mount("/sentiment", sentiment_conv1d.asgi(model))
     assert ask(application, "/sentiment/v1/predict").json() == model.predict(TEXT)
     assert ask(application, "/v1/predict").status_code == 404
+    answer = ask(application, "/sentiment/openapi.json")
+    [server] = answer.json()["servers"]
+    assert urljoin(str(answer.url), server["url"]) == "http://test/sentiment/"
 
 
 def test_settings() -> None:
