@@ -113,7 +113,7 @@ class _Stream:
 
     def send(self, request: Request, due: float) -> None:
         """Send a message after the earlier ones."""
-        if self._task is None or self._task.done():
+        if self._task is None:
             self._outgoing = asyncio.Queue()
             self._task = asyncio.get_running_loop().create_task(self._run())
         self._pending.append((request, due))
@@ -144,7 +144,8 @@ class _Stream:
             writer.cancel()
             call.cancel()
             await asyncio.gather(writer, return_exceptions=True)
-            pending, self._pending = self._pending, deque()
+            # Before the callbacks, which can send more: these messages belong to the next stream.
+            pending, self._pending, self._task = self._pending, deque(), None
             for request, due in pending:
                 self._done(request, due, perf_counter(), "stream ended" if outcome == OK else outcome)
 
