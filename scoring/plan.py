@@ -17,7 +17,7 @@ from sentiment_conv1d.model.tables.files import READ_ERRORS, is_compressed
 from sentiment_conv1d.model.tables.json_array import JsonTable, is_array
 from sentiment_conv1d.model.tables.records import open_records
 from sentiment_conv1d.model.tables.text import USUAL_DELIMITERS, detect_delimiter, header_lines
-from sentiment_conv1d.scoring.storage import STANDARD, Source, open_parquet, open_text_source
+from sentiment_conv1d.scoring.storage import Source, open_parquet, open_text_source
 
 #: The default limit of rows per part, about a second of work.
 PART_ROWS = 8192
@@ -71,8 +71,8 @@ def plan(sources: Sequence[Source], part_rows: int = PART_ROWS, form: Format = F
 def _parts(source: Source, form: Format, part_rows: int) -> Iterator[Part]:
     """Yield the parts of a text file.
 
-    Parts of standard input, of compressed files and of other encodings than UTF-8 contain their rows, because these
-    cannot be read by their position in the file.
+    Parts of standard input, of a web page of unknown size, of compressed files and of other encodings than UTF-8
+    contain their rows, because these cannot be read by their position in the file.
     """
     file, encoding = open_text_source(source, form.encoding)
     with file:
@@ -82,7 +82,7 @@ def _parts(source: Source, form: Format, part_rows: int) -> Iterator[Part]:
                 yield from _array_parts(source, file, form, part_rows)
                 return
             source = source._replace(extension=".jsonl")
-        carried = source.place == STANDARD or is_compressed(Path(source.place)) or encoding != "UTF-8"
+        carried = not source.size or is_compressed(Path(source.place)) or encoding != "UTF-8"
         yield from _text_parts(source, file, form, part_rows, carried)
 
 
@@ -135,7 +135,6 @@ def _text_parts(source: Source, file: BufferedReader, form: Format, part_rows: i
         if header:
             open_records(source.place, source.extension, header, b"", 1, form)  # raises `DataError` for a bad header
     part = Part(0, source, len(header), len(header), 0, form, 1, header)
-    # The size of standard input is not known, and is 0.
     part_bytes = min(PART_BYTES, max(source.size // _LEAST_PARTS, _LEAST_BYTES)) if source.size else PART_BYTES
     contents: list[bytes] = []
     rows = 0

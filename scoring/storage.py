@@ -19,9 +19,10 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
-from sentiment_conv1d.model.commands.installation import install_hint
+from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tables import READABLE, DataError, extension
 from sentiment_conv1d.model.tables.files import decoded, is_compressed, open_utf8
+from sentiment_conv1d.sharing.store import Store
 
 if TYPE_CHECKING:
     from sentiment_conv1d.model.tables.parquet import ParquetTable
@@ -37,7 +38,7 @@ class Source(NamedTuple):
 
     place: str  # a path, a URL or `STANDARD`
     extension: str  # one of `READABLE`; of a compressed file, the one before the compression's
-    size: int  # bytes; 0 if it is standard input
+    size: int  # bytes; 0 if it is unknown, as of standard input
     version: str = ""  # a time or a digest, which changes when the file is written
 
 
@@ -65,9 +66,10 @@ class Folder(ABC):
     def remove(self, name: str) -> None:
         """Remove a file."""
 
-    @abstractmethod
     def remove_all(self) -> None:
         """Remove the folder with its files."""
+        for name in self.names():
+            self.remove(name)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a whole file."""
@@ -124,8 +126,7 @@ class LocalFolder(Folder):
         (self.path / name).unlink(missing_ok=True)
 
     def remove_all(self) -> None:
-        for name in self.names():
-            self.remove(name)
+        super().remove_all()
         with suppress(FileNotFoundError):
             self.path.rmdir()
 
@@ -141,32 +142,26 @@ class RemoteFolder(Folder):
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
-        system, root = _remote(self.place)
-        try:
-            with system.transaction, system.open(f"{root}/{name}", "wb") as file:
-                yield file
-        except OSError as error:
-            raise DataError(f"{self.place}/{name}: cannot be written ({error})") from error
+        with (
+            _store_of(self.place, "written") as (system, root),
+            system.transaction,
+            system.open(f"{root}/{name}", "wb") as file,
+        ):
+            yield file
 
     def open(self, name: str) -> BinaryIO:
-        system, root = _remote(self.place)
-        return cast(BinaryIO, system.open(f"{root}/{name}", "rb"))
+        return _open_remote(f"{self.place}/{name}")
 
     def names(self) -> list[str]:
-        system, root = _remote(self.place)
-        if not system.exists(root):
-            return []
-        return [str(each["name"]).rstrip("/").rsplit("/", 1)[-1] for each in system.ls(root, detail=True, refresh=True)]
+        with _store_of(self.place) as (system, root):
+            if not system.exists(root):
+                return []
+            entries = system.ls(root, detail=True, refresh=True)
+        return [str(each["name"]).rstrip("/").rsplit("/", 1)[-1] for each in entries]
 
     def remove(self, name: str) -> None:
-        system, root = _remote(self.place)
-        with suppress(FileNotFoundError):
+        with _store_of(self.place, "written") as (system, root), suppress(FileNotFoundError):
             system.rm(f"{root}/{name}")
-
-    def remove_all(self) -> None:
-        system, root = _remote(self.place)
-        with suppress(FileNotFoundError):
-            system.rm(root, recursive=True)
 
 
 def folder_at(place: str) -> LocalFolder | RemoteFolder:
@@ -181,14 +176,14 @@ def is_remote(place: str) -> bool:
 
 def open_place(place: str) -> BinaryIO:
     """Open a file for reading by its path or URL. Raises `OSError` and `DataError`."""
-    if not is_remote(place):
-        return Path(place).open("rb")
-    system, path = _remote(place)
-    return cast(BinaryIO, system.open(path, "rb"))
+    return _open_remote(place) if is_remote(place) else Path(place).open("rb")
 
 
 class _Positioned(RawIOBase):
-    """A file with its own position. `memory://` gives the same object to all readers."""
+    """A file of a store, with its own position: `memory://` gives the same object to all readers.
+
+    Stores raise their own errors, which become an `OSError`.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -208,8 +203,13 @@ class _Positioned(RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._position)
-        content = self._file.read(len(buffer))
+        try:
+            self._file.seek(self._position)
+            content = self._file.read(len(buffer))
+        except OSError:
+            raise
+        except Exception as error:
+            raise OSError(str(error)) from error
         buffer[: len(content)] = content
         self._position += len(content)
         return len(content)
@@ -220,7 +220,8 @@ class _Positioned(RawIOBase):
 
 
 def _open_remote(place: str) -> BufferedReader:
-    return BufferedReader(_Positioned(open_place(place)))
+    with _store_of(place) as (system, path):
+        return BufferedReader(_Positioned(system.open(path, "rb")))
 
 
 def open_text_source(source: Source, encoding: str | None) -> tuple[BufferedReader, str]:
@@ -268,8 +269,9 @@ def contains(output: str, place: str) -> bool:
     if place == STANDARD:
         return False
     if is_remote(output) or is_remote(place):
-        (system, file), (other, folder) = _remote(place), _remote(output)
-        return bool(system == other) and folder in (file, file.rpartition("/")[0])
+        urls = [each if is_remote(each) else f"file://{Path(each).absolute()}" for each in (place, output)]
+        with _store_of(urls[0]) as (system, file), _store_of(urls[1]) as (other, folder):
+            return bool(system == other) and folder in (file, file.rpartition("/")[0])
     path, out = Path(place), Path(output).resolve()
     return out in (path.resolve(), path.parent.resolve(), path.resolve().parent) or (
         out.exists() and out.samefile(path)
@@ -364,37 +366,35 @@ def _is_scored(path: Path) -> bool:
 
 
 def _find_remote(place: str) -> list[Source]:
-    system, path = _remote(place)
-    if has_magic(path):
-        found = system.glob(path)
-    elif system.isdir(path):
-        found = [name for name in system.ls(path, detail=False) if _is_scored(Path(name))]
-    else:
-        found = [path]
     sources = []
-    for name in sorted(map(str, found)):
-        try:
-            information = system.info(name)
-        except OSError:
-            raise DataError(f"{place}: there is no such file") from None
-        version = information.get("ETag") or information.get("mtime") or information.get("created") or ""
-        place_of = str(system.unstrip_protocol(name))
-        kind = extension(place_of, partial(_open_remote, place_of))
-        sources.append(Source(place_of, kind, information["size"], str(version)))
+    with _store_of(place) as (system, path):
+        if has_magic(path):
+            found = system.glob(path)
+        elif system.isdir(path):
+            found = [name for name in system.ls(path, detail=False) if _is_scored(Path(name))]
+        else:
+            found = [path]
+        for name in sorted(map(str, found)):
+            try:
+                information = system.info(name)
+            except FileNotFoundError:
+                raise DataError(f"{place}: there is no such file") from None
+            version = information.get("ETag") or information.get("mtime") or information.get("created") or ""
+            place_of = str(system.unstrip_protocol(name))
+            kind = extension(place_of, partial(_open_remote, place_of))
+            sources.append(Source(place_of, kind, information["size"] or 0, str(version)))
     if not sources:
         raise DataError(f"{place}: there is no such file")
     return sources
 
 
-def _remote(place: str) -> tuple[Any, str]:
-    """Return a store and the path in it. Raises `DataError` if a package is missing."""
+@contextmanager
+def _store_of(place: str, action: str = "read") -> Iterator[tuple[Any, str]]:
+    """Yield the store and the path in it. Every error of the store becomes a `DataError`."""
     try:
-        from fsspec.core import url_to_fs
-
-        system, path = url_to_fs(place)
-    except ImportError as error:
-        hint = f"for S3, Google Cloud Storage, Hugging Face and HTTP, {install_hint('remote')}"
-        raise DataError(f"{place}: needs a package that is not installed ({error}); {hint}") from error
-    except ValueError as error:
-        raise DataError(f"{place}: {error}") from error
-    return system, path.rstrip("/")
+        with Store(place).opened(action) as opened:
+            yield opened
+    except DataError:
+        raise
+    except SentimentError as error:
+        raise DataError(str(error)) from error

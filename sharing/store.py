@@ -22,8 +22,12 @@ from sentiment_conv1d.model.manifest import FILES
 
 _PASSWORD = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*@")
 
-#: The errors of file systems that do not pass by themselves. A `ValueError` is about a part of the URL.
-_PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, ValueError)
+#: The errors of file systems that do not pass by themselves. A `ValueError` is about a part of the URL, and a store
+#: that takes no files raises `NotImplementedError`.
+_PERMANENT = (
+    *(FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError),
+    *(ValueError, NotImplementedError),
+)
 
 #: The errors of a download that are not the store's, but those of the disk that it goes to.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
