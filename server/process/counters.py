@@ -35,58 +35,52 @@ class Counters:
 
 
 class Directory:
-    """Assigns numbers to names, consistently in all processes. Create it before the fork.
+    """Assigns numbers to keys, each with a content, consistently in all processes. Create it before the fork.
 
-    A name has at most `LENGTH` bytes of UTF-8, and no NUL.
+    A key has at most `KEY` bytes of UTF-8, and a content `LENGTH`, without NUL.
     """
 
-    LENGTH = 20_000
+    KEY, LENGTH = 100, 20_000
 
-    #: `age` is the position, from 1, in the sequence in which names got numbers, or 0 if the number is not assigned.
-    _ENTRY = np.dtype([("age", np.int64), ("name", f"S{LENGTH}")])
+    #: `age` is the position, from 1, in the sequence in which entries were written, or 0 if there is none.
+    _ENTRY = np.dtype([("age", np.int64), ("key", f"S{KEY}"), ("content", f"S{LENGTH}")])
 
     def __init__(self, capacity: int, spare: int) -> None:
-        """Create a directory for `capacity` names, of which up to `spare` can be free, that is, no longer in use."""
+        """Create a directory for `capacity` keys, of which up to `spare` can be free, that is, no longer in use."""
         self._spare = spare
         self._entries = np.frombuffer(mmap.mmap(-1, capacity * self._ENTRY.itemsize), self._ENTRY)
         self._file = os.memfd_create("directory")  # the kernel releases a file lock if its holder dies
 
-    def index(
-        self,
-        name: str,
-        free: Callable[[str], bool],
-        clear: Callable[[int], None],
-        replaced: Callable[[str], bool] = lambda name: False,
-    ) -> int:
-        """Return the number of a name.
+    def index(self, key: str, content: str, free: Callable[[str], bool], clear: Callable[[int], None]) -> int:
+        """Return the number of a key, which now has this content.
 
-        A new name gets the number of the first name for which `replaced` is true, otherwise the next number. If too
-        many names are `free`, or all numbers are assigned, it gets the number of the oldest free name. If the number
-        had another name, `clear` gets it before any process sees the new name. Raises `IndexError` if all numbers are
-        assigned and no name is free.
+        A new key gets the next number or, if too many keys are `free` or all numbers are assigned, that of the oldest
+        free key. If another key or content had the number, `clear` gets it before any process sees the new one. Raises
+        `IndexError` if all numbers are assigned and no key is free, or if the key or the content is too long.
         """
-        encoded = name.encode()
-        if len(encoded) > self.LENGTH:
-            raise IndexError(f"{name!r} is too long")
+        encoded_key, encoded = key.encode(), content.encode()
+        if len(encoded_key) > self.KEY or len(encoded) > self.LENGTH:
+            raise IndexError(f"{key!r} or its content is too long")
         with self._locked():
-            names = self._names()
-            if name in names:
-                return names.index(name)
-            number, ages = len(names), self._entries["age"]
-            past = [number for number, other in enumerate(names) if free(other)]
-            if same := [number for number, other in enumerate(names) if replaced(other)]:
-                clear(number := same[0])
+            entries = self._assigned()
+            if (key, content) in entries:
+                return entries.index((key, content))
+            keys = [each for each, _ in entries]
+            number, ages = len(keys), self._entries["age"]
+            past = [number for number, other in enumerate(keys) if free(other)]
+            if key in keys:
+                clear(number := keys.index(key))
             elif past and (len(past) >= self._spare or number == len(ages)):
                 clear(number := min(past, key=ages.__getitem__))
             elif number == len(ages):
                 raise IndexError("no place is left")
-            self._entries["name"][number] = encoded  # before its age, so that a process killed here leaves no entry
-            ages[number] = ages.max() + 1
+            self._entries["key"][number], self._entries["content"][number] = encoded_key, encoded
+            ages[number] = ages.max() + 1  # last, so that a process killed here leaves no entry
             return number
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[tuple[str, str]]:
         with self._locked():
-            return iter(self._names())
+            return iter(self._assigned())
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -96,6 +90,7 @@ class Directory:
         finally:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
-    def _names(self) -> list[str]:
+    def _assigned(self) -> list[tuple[str, str]]:
+        """Return the keys and contents by their numbers."""
         assigned = self._entries[self._entries["age"] > 0]
-        return [name.decode() for name in assigned["name"]]
+        return [(each["key"].decode(), each["content"].decode()) for each in assigned]

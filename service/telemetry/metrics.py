@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from time import perf_counter_ns
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import orjson
 
@@ -118,6 +118,10 @@ Rejection = Literal["limit", "address", "evicted"]
 Failure = Literal["malformed", "limit"]
 
 
+#: An entry of the directory: the name and the version, and the labels as JSON.
+_Entry: TypeAlias = tuple[str, str]
+
+
 class TooManyModels(StartupError):
     """More versions are served than metrics have room for."""
 
@@ -166,7 +170,7 @@ class Metrics:
         self._metrics = [metric for metric in declared if metric.help]
         self._counters = Counters(workers, layout.end + MAX_MODELS * self._version_slots)
         self._directory = Directory(MAX_MODELS, MAX_PAST_MODELS)
-        self._versions: dict[tuple[int, str], Statistics] = {}  # by number and name in the directory
+        self._versions: dict[tuple[int, _Entry], Statistics] = {}  # by number and entry in the directory
         self._supervisor = os.getpid()  # which creates the metrics before it forks workers
         self._contents: tuple[object, ...] = ()  # of this exposition, except for the numbers
         self._exposition: Exposition
@@ -183,15 +187,9 @@ class Metrics:
 
         `served` are the names and versions whose series must remain. Raises `TooManyModels`.
         """
-        key = manifest.name, manifest.version
-        entry = orjson.dumps([*key, manifest.labels[:MAX_LABELS]]).decode()
+        entry = f"{manifest.name}/{manifest.version}", orjson.dumps(manifest.labels[:MAX_LABELS]).decode()
         try:
-            number = self._directory.index(
-                entry,
-                free=lambda entry: _model_of(entry) not in served,
-                clear=self._clear,
-                replaced=lambda entry: _model_of(entry) == key,  # its files were replaced, and the labels differ
-            )
+            number = self._directory.index(*entry, free=lambda key: _model_of(key) not in served, clear=self._clear)
         except IndexError:
             raise TooManyModels(f"{MAX_MODELS} versions are served at once") from None
         return self._known_versions()[number, entry]
@@ -239,7 +237,7 @@ class Metrics:
     def in_use(self) -> set[tuple[str, int]]:
         """Return the versions that requests in progress use in any worker, even if they are no longer served."""
         versions = self._known_versions().items()
-        return {_model_of(entry) for (_, entry), statistics in versions if statistics["running"] > 0}
+        return {_model_of(key) for (_, (key, _)), statistics in versions if statistics["running"] > 0}
 
     def waiting(self, requests: int, texts: int) -> None:
         """Set the number of requests that wait or run, and the number of their texts."""
@@ -265,8 +263,8 @@ class Metrics:
             self._contents = contents
         return self._exposition.fill_in(totals) + expose_processes(self._supervisor)
 
-    def _known_versions(self) -> dict[tuple[int, str], Statistics]:
-        """Return the versions that any worker has loaded, by their number and name in the directory."""
+    def _known_versions(self) -> dict[tuple[int, _Entry], Statistics]:
+        """Return the versions that any worker has loaded, by their number and entry in the directory."""
         before = self._versions
         self._versions = {key: before.get(key) or self._version(*key) for key in enumerate(self._directory)}
         for key in before.keys() - self._versions.keys():
@@ -281,20 +279,21 @@ class Metrics:
     def _first_slot(self, number: int) -> int:
         return self._layout.end + number * self._version_slots
 
-    def _version(self, number: int, entry: str) -> Statistics:
-        name, version, labels = orjson.loads(entry)
+    def _version(self, number: int, entry: _Entry) -> Statistics:
+        key, labels = entry
+        name, version = _model_of(key)
         layout = Layout(self._first_slot(number), model=name, version=str(version))
-        return self._lay_out_version(layout, labels, self._counters)
+        return self._lay_out_version(layout, orjson.loads(labels), self._counters)
 
     def _lay_out_version(self, layout: Layout, labels: Sequence[str], counters: Counters | None = None) -> Statistics:
         requests = layout.numbers(_REQUESTS, self._model_keys, rare=_RARE_IN_VERSIONS)
         return Statistics(labels, counters, layout, self._requests | requests)
 
 
-def _model_of(entry: str) -> tuple[str, int]:
-    """Return the name and the version in an entry of the directory."""
-    name, version, _ = orjson.loads(entry)
-    return name, version
+def _model_of(key: str) -> tuple[str, int]:
+    """Return the name and the version in a key of the directory."""
+    name, _, version = key.partition("/")
+    return name, int(version)
 
 
 def _lay_out_constants(states: Sequence[ModelState], missing: Sequence[MissingVersion], expiry: float | None) -> Layout:
