@@ -49,13 +49,13 @@ class Health:
         self._serving, self._leaving = False, True
         self._wake()
 
-    async def _check(self, request: Any, remaining: float | None) -> Any:
+    async def _check(self, request: Any) -> Any:
         """Return the current status of one service."""
         if request.service not in self._services:
             raise NotFound(f"there is no service {request.service!r}")
         return self._status()
 
-    async def _list(self, request: Any, remaining: float | None) -> Any:
+    async def _list(self, request: Any) -> Any:
         """Return the current status of every service."""
         status = self._status()
         return HealthListResponse(statuses=dict.fromkeys(self._services, status))

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request", bound=Message)
 
-#: Reads a request, and returns its work, or a coroutine that returns the answer. The second argument is the number of
-#: seconds until the client's deadline, if it set one.
-Respond = Callable[[Request, float | None], Work[Message] | Awaitable[Message]]
+#: Reads a request, and returns its work, or a coroutine that returns the answer.
+Respond = Callable[[Request], Work[Message] | Awaitable[Message]]
 
 #: The most requests of a stream that run together, and their bytes. This is about as much work as one long text, so
 #: unary calls wait no longer behind a stream than behind another unary call.
@@ -85,13 +84,13 @@ class Counted:
         parse = kind.FromString
 
         async def converse(call: Call, context: RequestContext) -> None:
-            remaining = _remaining(call)
+            context.time_limit = _remaining(call)
             content = await call.message()
             context.received = perf_counter_ns()
             if len(content) > INLINE_CHARACTERS:
                 self._dataplane.expect_large()
                 await self._parsing_turn(content, kind)
-            message = await self._answer(answer(parse(content), remaining))
+            message = await self._answer(answer(parse(content)))
             _name_feedback_id(call, context)
             await call.answer(message)
 
@@ -111,7 +110,8 @@ class Counted:
         async def one(content: bytes, call: Call) -> bytes:
             if len(content) > INLINE_CHARACTERS:
                 await self._parsing_turn(content, kind)
-            return await self._answer(answer(parse(content), call.remaining()))
+            call.context.time_limit = call.remaining()
+            return await self._answer(answer(parse(content)))
 
         async def several(contents: Sequence[bytes], call: Call) -> None:
             answers: list[bytes] = []
@@ -156,7 +156,8 @@ class Counted:
 
             current.set(context)
             try:
-                read = answer(parse(content), _remaining(call))
+                context.time_limit = _remaining(call)
+                read = answer(parse(content))
                 if not isinstance(read, Work) or not dataplane.start(read, end):
                     return False
                 self._begin(call, context)
@@ -199,12 +200,12 @@ class Counted:
         return Method(run, streaming)
 
 
-def uncounted(kind: type[Request], answer: Callable[[Request, float | None], Awaitable[Message]]) -> Method:
+def uncounted(kind: type[Request], answer: Callable[[Request], Awaitable[Message]]) -> Method:
     """Build a unary method without metrics, for what platforms poll all the time."""
 
     async def run(call: Call) -> None:
         request = parse_short(kind, await call.message())
-        await call.answer((await answer(request, call.remaining())).SerializeToString())
+        await call.answer((await answer(request)).SerializeToString())
 
     return Method(run)
 

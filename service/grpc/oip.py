@@ -42,76 +42,62 @@ class OpenInference:
 
     _state: ServiceState
 
-    async def ServerLive(self, request: pb.ServerLiveRequest, remaining: float | None) -> pb.ServerLiveResponse:
+    async def ServerLive(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
         """Return true: the process answers."""
         return pb.ServerLiveResponse(live=True)
 
-    async def ServerReady(self, request: pb.ServerReadyRequest, remaining: float | None) -> pb.ServerReadyResponse:
+    async def ServerReady(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
         """Return whether the service accepts traffic."""
         return pb.ServerReadyResponse(ready=self._state.readiness.ready)
 
-    async def ModelReady(self, request: pb.ModelReadyRequest, remaining: float | None) -> pb.ModelReadyResponse:
+    async def ModelReady(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
         """Return whether a model, or one version of it, is served."""
         ready = self._state.readiness.ready and self._state.models.holds(request.name, request.version)
         return pb.ModelReadyResponse(ready=ready)
 
-    async def ServerMetadata(
-        self, request: pb.ServerMetadataRequest, remaining: float | None
-    ) -> pb.ServerMetadataResponse:
+    async def ServerMetadata(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
         """Return the server's name, version and extensions."""
         return pb.ServerMetadataResponse(**description.server_metadata())
 
-    async def ModelMetadata(
-        self, request: pb.ModelMetadataRequest, remaining: float | None
-    ) -> pb.ModelMetadataResponse:
+    async def ModelMetadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
         """Return a model's inputs and outputs."""
         classifier = self._state.models.get(request.name, request.version)
         document = description.model_metadata(classifier, self._state.models.versions(classifier.manifest.name))
         return ParseDict(document, pb.ModelMetadataResponse())
 
-    async def ModelConfig(self, request: pb.ModelConfigRequest, remaining: float | None) -> pb.ModelConfigResponse:
+    async def ModelConfig(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
         """Return a model's configuration in Triton's form."""
         classifier = self._state.models.get(request.name, request.version)
         document = description.model_config(classifier, self._state.settings.max_batch_texts)
         return ParseDict({"config": document}, pb.ModelConfigResponse())
 
-    async def ModelStatistics(
-        self, request: pb.ModelStatisticsRequest, remaining: float | None
-    ) -> pb.ModelStatisticsResponse:
+    async def ModelStatistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
         """Return the counts and durations of one model, or of all models."""
         chosen = self._state.models.select(request.name, request.version)
         document = {"model_stats": [description.model_statistics(each) for each in chosen]}
         return ParseDict(document, pb.ModelStatisticsResponse())
 
-    async def RepositoryIndex(
-        self, request: pb.RepositoryIndexRequest, remaining: float | None
-    ) -> pb.RepositoryIndexResponse:
+    async def RepositoryIndex(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
         """List every version in the repository, loaded or not."""
         entries = [each for each in await self._state.reconciler.index() if each.state == "READY" or not request.ready]
         return pb.RepositoryIndexResponse(
             models=[pb.RepositoryIndexResponse.ModelIndex(**asdict(each)) for each in entries]
         )
 
-    async def RepositoryModelLoad(
-        self, request: pb.RepositoryModelLoadRequest, remaining: float | None
-    ) -> pb.RepositoryModelLoadResponse:
+    async def RepositoryModelLoad(self, request: pb.RepositoryModelLoadRequest) -> pb.RepositoryModelLoadResponse:
         """Load the versions in the model's folder that the version policy selects."""
         await self._state.reconciler.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
-    async def RepositoryModelUnload(
-        self, request: pb.RepositoryModelUnloadRequest, remaining: float | None
-    ) -> pb.RepositoryModelUnloadResponse:
+    async def RepositoryModelUnload(self, request: pb.RepositoryModelUnloadRequest) -> pb.RepositoryModelUnloadResponse:
         """Stop serving a model."""
         await self._state.reconciler.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
-    async def ModelStreamInfer(
-        self, request: pb.ModelInferRequest, remaining: float | None
-    ) -> pb.ModelStreamInferResponse:
+    async def ModelStreamInfer(self, request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
         """Answer one request of a stream. A failed request gets an error message, and the stream continues."""
         try:
-            response = await self._state.dataplane.run(self.ModelInfer(request, remaining))
+            response = await self._state.dataplane.run(self.ModelInfer(request))
             return pb.ModelStreamInferResponse(infer_response=response)
         except Exception as error:
             refusal = as_refusal(error, MODEL_STREAM_INFER)
@@ -119,7 +105,7 @@ class OpenInference:
             nothing = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             return pb.ModelStreamInferResponse(error_message=refusal.message, infer_response=nothing)
 
-    def ModelInfer(self, message: pb.ModelInferRequest, remaining: float | None) -> Work[pb.ModelInferResponse]:
+    def ModelInfer(self, message: pb.ModelInferRequest) -> Work[pb.ModelInferResponse]:
         """Answer one inference request."""
 
         def answer(manifest: Manifest, outputs: list[Output]) -> pb.ModelInferResponse:
@@ -135,12 +121,10 @@ class OpenInference:
                 raw_output_contents=[each.raw() for each in outputs],
             )
 
-        return infer(self._state.dataplane, self._state.models, _request(message, remaining), answer)
+        return infer(self._state.dataplane, self._state.models, _request(message), answer)
 
 
-def _request(message: pb.ModelInferRequest, remaining: float | None) -> InferenceRequest:
-    timeout = _whole_number(message.parameters, "timeout")
-    limits = [remaining, timeout * _MICROSECONDS if timeout else None]
+def _request(message: pb.ModelInferRequest) -> InferenceRequest:
     return InferenceRequest(
         model=message.model_name,
         version=message.model_version,
@@ -149,7 +133,7 @@ def _request(message: pb.ModelInferRequest, remaining: float | None) -> Inferenc
             RequestedOutput(each.name, _whole_number(each.parameters, "classification"))
             for each in message.outputs[:_OUTPUTS]
         ],
-        timeout=min((limit for limit in limits if limit is not None), default=None),
+        timeout=_whole_number(message.parameters, "timeout") * _MICROSECONDS or None,
     )
 
 

@@ -25,17 +25,17 @@ class Sentiment:
         self._models = state.models
         self._take = state.take
 
-    def Predict(self, request: pb.PredictRequest, remaining: float | None) -> Work[pb.Prediction]:
+    def Predict(self, request: pb.PredictRequest) -> Work[pb.Prediction]:
         """Predict one text."""
         text = request.text  # every access to the field decodes the text again
         model = self._models.get(request.model, request.version, (text,))
         return self._dataplane.read_texts(
-            model, (text,), lambda predictions: _fill(pb.Prediction(), model.manifest, *predictions), remaining
+            model, (text,), lambda predictions: _fill(pb.Prediction(), model.manifest, *predictions)
         )
 
     PredictStream = Predict
 
-    def PredictBatch(self, request: pb.PredictBatchRequest, remaining: float | None) -> Work[pb.PredictBatchResponse]:
+    def PredictBatch(self, request: pb.PredictBatchRequest) -> Work[pb.PredictBatchResponse]:
         """Predict several texts, in their order."""
         texts = list(request.texts)
         model = self._models.get(request.model, request.version, texts)
@@ -46,13 +46,13 @@ class Sentiment:
                 _fill(response.predictions.add(), model.manifest, prediction)
             return response
 
-        return self._dataplane.read_texts(model, texts, answer, remaining)
+        return self._dataplane.read_texts(model, texts, answer)
 
-    async def Explain(self, request: pb.ExplainRequest, remaining: float | None) -> pb.Explanation:
+    async def Explain(self, request: pb.ExplainRequest) -> pb.Explanation:
         """Predict one text and return each word's share of the decision."""
         model = self._models.get(request.model, request.version, (request.text,))
         prediction, explanation = await self._dataplane.explain(
-            model, request.text, request.label or None, model.explainer.explain, remaining
+            model, request.text, request.label or None, model.explainer.explain
         )
         return pb.Explanation(
             prediction=_fill(pb.Prediction(), model.manifest, prediction),
@@ -64,7 +64,7 @@ class Sentiment:
             filters=[pb.Explanation.Filter(**asdict(each)) for each in explanation.filters],
         )
 
-    async def SendFeedback(self, request: pb.FeedbackRequest, remaining: float | None) -> pb.FeedbackResponse:
+    async def SendFeedback(self, request: pb.FeedbackRequest) -> pb.FeedbackResponse:
         """Take feedback on one text, and return which version predicted what."""
         feedback = Feedback(request.request_id, request.label, request.comment, request.index)
         return pb.FeedbackResponse(**(await self._take(feedback))._asdict())

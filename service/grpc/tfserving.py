@@ -51,7 +51,7 @@ class TfServing:
         self._dataplane = dataplane
         self._models = models
 
-    def Predict(self, request: Any, remaining: float | None) -> Work[Any]:
+    def Predict(self, request: Any) -> Work[Any]:
         """Predict a tensor of texts, and return the outputs of `output_filter`, by default all of them."""
         outputs = _chosen(request.output_filter)
         _check_only("inputs", request.inputs, _TEXT)
@@ -65,9 +65,9 @@ class TfServing:
                 _fill(response.outputs[name], name, predictions)
             return response
 
-        return self._dataplane.read_texts(classifier, texts, answer, remaining)
+        return self._dataplane.read_texts(classifier, texts, answer)
 
-    def Classify(self, request: Any, remaining: float | None) -> Work[Any]:
+    def Classify(self, request: Any) -> Work[Any]:
         """Classify examples with the feature `text`, and return the probability of every label."""
         texts = _example_texts(request.input)
         classifier = self._classifier(request.model_spec, texts)
@@ -81,9 +81,9 @@ class TfServing:
                     classes.add(label=label, score=float(probability))
             return response
 
-        return self._dataplane.read_texts(classifier, texts, answer, remaining)
+        return self._dataplane.read_texts(classifier, texts, answer)
 
-    async def GetModelMetadata(self, request: Any, remaining: float | None) -> Any:
+    async def GetModelMetadata(self, request: Any) -> Any:
         """Return the signature of a model."""
         manifest = self._classifier(request.model_spec).manifest
         _check_only("metadata_field", request.metadata_field, _SIGNATURE_DEF)
@@ -92,7 +92,7 @@ class TfServing:
         response.metadata[_SIGNATURE_DEF].Pack(ParseDict(signature_map(manifest), SignatureDefMap()))
         return response
 
-    async def GetModelStatus(self, request: Any, remaining: float | None) -> Any:
+    async def GetModelStatus(self, request: Any) -> Any:
         """Return the states of one version, or of all versions of a model."""
         spec = request.model_spec
         return ParseDict(model_status(self._models, spec.name, _version(spec)), GetModelStatusResponse())

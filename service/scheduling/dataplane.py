@@ -130,8 +130,8 @@ class DataPlane:
     ) -> Work[Result]:
         """Return the work of a request for predictions of texts.
 
-        `time_limit` is the client's deadline in seconds, in addition to the limit of all requests. Raises `Invalid` or
-        `TooLarge`.
+        `time_limit` is a limit of the request in seconds, in addition to the client's deadline and to the limit of all
+        requests. Raises `Invalid` or `TooLarge`.
         """
         return self._read(classifier, texts, self._characters, classifier.encode, answer, time_limit)
 
@@ -222,7 +222,6 @@ class DataPlane:
         text: str,
         label: str | None,
         explain: Callable[[str, Encoding, str], Result],
-        time_limit: float | None = None,
     ) -> tuple[Prediction, Result]:
         """Return the prediction for a text, and what `explain`, a method of the explainer, returns for it.
 
@@ -238,7 +237,7 @@ class DataPlane:
                 encodings[:] = classifier.encode(texts)
                 return encodings
 
-            reading = self._read(classifier, (text,), self._characters, encode, list, time_limit)
+            reading = self._read(classifier, (text,), self._characters, encode, list, None)
             [prediction] = await self.run(reading)
             work = partial(explain, text, encodings[0], label or prediction.label)
             if len(text) <= INLINE_CHARACTERS:
@@ -292,6 +291,8 @@ class DataPlane:
             context.manifest = classifier.manifest
             context.statistics = classifier.statistics
             context.decoded = began
+            if context.time_limit is not None:
+                time_limit = min(context.time_limit, time_limit or context.time_limit)
             context.hurried = time_limit is not None and time_limit <= self._request_limits.seconds
         try:
             size = measure(rows)

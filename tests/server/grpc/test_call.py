@@ -544,7 +544,7 @@ def test_details_of_a_refusal(caller: Caller, error: RequestError) -> None:
 def test_no_memory_for_the_first_answer(caller: Caller, accepted: str) -> None:
     """If there is no memory for the first answer before it is compressed, the call is refused with a complete head."""
 
-    async def large(request: HealthCheckRequest, remaining: float | None) -> HealthCheckRequest:
+    async def large(request: HealthCheckRequest) -> HealthCheckRequest:
         return HealthCheckRequest(service="s" * 20_000)
 
     caller.methods["/unary"] = uncounted(HealthCheckRequest, large)
@@ -559,7 +559,7 @@ def test_no_memory_for_the_first_answer(caller: Caller, accepted: str) -> None:
 def test_methods_without_metrics(caller: Caller) -> None:
     """A method without metrics also refuses invalid messages."""
 
-    async def unreachable(request: HealthCheckRequest, remaining: float | None) -> HealthCheckRequest:
+    async def unreachable(request: HealthCheckRequest) -> HealthCheckRequest:
         pytest.fail("the request was answered")
 
     caller.methods["/unary"] = uncounted(HealthCheckRequest, unreachable)

@@ -83,11 +83,11 @@ def fail(content: bytes) -> PredictRequest:
 UNREAD: Any = SimpleNamespace(FromString=fail)
 
 
-async def unanswered(request: PredictRequest, remaining: float | None) -> Prediction:
+async def unanswered(request: PredictRequest) -> Prediction:
     pytest.fail("the request was answered")
 
 
-async def answered(request: PredictRequest, remaining: float | None) -> Prediction:
+async def answered(request: PredictRequest) -> Prediction:
     return Prediction(label=request.text)
 
 
@@ -155,7 +155,7 @@ def test_answer_after_a_disconnection(metrics: Metrics, kind: str) -> None:
 def test_deadline_of_a_stream(metrics: Metrics) -> None:
     """A call that is cancelled after its deadline is refused and counted as DEADLINE_EXCEEDED."""
 
-    async def cancelled(request: PredictRequest, remaining: float | None) -> Prediction:
+    async def cancelled(request: PredictRequest) -> Prediction:
         call.failure = DeadlineExceeded("the deadline has passed")
         raise asyncio.CancelledError
 
@@ -169,7 +169,7 @@ def test_deadline_of_a_stream(metrics: Metrics) -> None:
 def test_defects_are_not_shown(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     """An unexpected exception is an internal error for the caller, and the log contains its reason."""
 
-    async def broken(request: PredictRequest, remaining: float | None) -> Prediction:
+    async def broken(request: PredictRequest) -> Prediction:
         raise ValueError("secret")
 
     call = FakeCall(b"")
@@ -193,7 +193,7 @@ def test_requests_of_a_stream_run_together(metrics: Metrics) -> None:
     running: list[str] = []
     together: list[int] = []
 
-    async def slowest_first(request: PredictRequest, remaining: float | None) -> Prediction:
+    async def slowest_first(request: PredictRequest) -> Prediction:
         running.append(request.text)
         together.append(len(running))
         for _ in range(40 - int(request.text)):
@@ -212,7 +212,7 @@ def test_requests_of_a_stream_run_together(metrics: Metrics) -> None:
 def test_a_bad_request_among_others_of_a_stream(metrics: Metrics) -> None:
     """The requests before an invalid one are answered, and then the call is refused."""
 
-    async def picky(request: PredictRequest, remaining: float | None) -> Prediction:
+    async def picky(request: PredictRequest) -> Prediction:
         if request.text == "bad":
             raise Invalid("no")
         return Prediction(label=request.text)
@@ -229,7 +229,7 @@ def test_a_stream_does_not_crowd_itself_out() -> None:
     """If only some of a stream's requests can be admitted, the others wait. If none can be, the stream is refused."""
     places = 2
 
-    async def crowded(request: PredictRequest, remaining: float | None) -> Prediction:
+    async def crowded(request: PredictRequest) -> Prediction:
         nonlocal places
         if not places:
             raise Overloaded("full")
