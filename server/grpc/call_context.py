@@ -15,6 +15,7 @@ class ConnectionLimits(NamedTuple):
 
     streams: int  # open at the same time
     handshake_seconds: float  # until its first SETTINGS
+    header_seconds: float  # until a header block of more than one frame is complete
     idle_seconds: float  # without a call
     age_seconds: float  # until the client is asked to reconnect; its calls then have the same time again to end
     write_seconds: float  # to read written bytes, to receive 1 MiB of an answer, and to answer a ping

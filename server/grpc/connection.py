@@ -88,7 +88,7 @@ class GrpcConnection(asyncio.Protocol):
         self._ping_strikes = 0  # since the last answer
         self._written = 0  # bytes in all
         self._unread_mark = 0  # the value of `_written` up to which the client must read in time
-        self._born = self._heard = self._busy = self._read_at = 0.0  # the event loop's times
+        self._born = self._heard = self._busy = self._read_at = self._whole_at = 0.0  # the event loop's times
 
     # Called by the event loop.
 
@@ -98,7 +98,7 @@ class GrpcConnection(asyncio.Protocol):
         self._http2 = Http2(self)  # not earlier, because it is a reference cycle, and a TLS handshake can fail
         self.sender = Sender(self._loop, self._http2, self._limits.write_seconds, self._sent, self._ended)
         transport.set_write_buffer_limits(_HIGH_WATER)
-        self._born = self._heard = self._busy = self._read_at = self._loop.time()
+        self._born = self._heard = self._busy = self._read_at = self._whole_at = self._loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all streams."""
@@ -361,11 +361,14 @@ class GrpcConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _overdue(self, now: float, unsent: int) -> bool:
-        """Whether the client has exceeded the time to read what was written, or the time for the handshake."""
+        """Whether the client has exceeded the time to read, for the handshake, or for a long header block."""
         if not unsent or self._written - unsent >= self._unread_mark:
             self._unread_mark, self._read_at = self._written, now
+        if not self._held:
+            self._whole_at = now
         handshake = not self._ready and now - self._born > self._limits.handshake_seconds
-        return handshake or now - self._read_at > self._limits.write_seconds
+        header = now - self._whole_at > self._limits.header_seconds
+        return handshake or header or now - self._read_at > self._limits.write_seconds
 
     def _watch_age(self, now: float) -> None:
         limits = self._limits

@@ -67,7 +67,10 @@ _KEPT = frozenset(
 _CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
 
 #: Calls of one connection that may watch the health status at the same time.
-_MAX_WATCHING = 16
+_MAX_WATCHING = 8
+
+#: The fields that these calls keep, because they can last for hours and strangers can open them.
+_KEPT_WATCHING = frozenset({b"grpc-timeout", b"grpc-encoding"})
 
 #: Statuses that are logged even without an access log, like statuses from 500 over REST. A time limit that the client
 #: set is no failure of the service.
@@ -121,6 +124,7 @@ class GrpcServer:
         self._limits = ConnectionLimits(
             streams=settings.grpc_max_streams,
             handshake_seconds=settings.handshake_timeout,
+            header_seconds=settings.header_timeout,
             idle_seconds=settings.grpc_idle_timeout,
             age_seconds=settings.grpc_max_age,
             write_seconds=settings.write_timeout,
@@ -180,6 +184,8 @@ class GrpcServer:
             self._check(connection, call, size)
         except RequestError as error:
             call.failure = error
+        if method.watching:
+            call.fields = {name: fields[name] for name in _KEPT_WATCHING & fields.keys()}
         return call
 
     def _check(self, connection: GrpcConnection, call: Call, head_bytes: int) -> None:

@@ -24,6 +24,7 @@ TAIL: Fields = [(b"outcome", b"good")]
 LIMITS = ConnectionLimits(
     streams=100,
     handshake_seconds=10,
+    header_seconds=20,
     idle_seconds=300,
     age_seconds=3600,
     write_seconds=30,

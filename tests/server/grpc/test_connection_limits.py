@@ -394,6 +394,19 @@ def test_handshake_in_time(loop: Loop) -> None:
     caller.leave()
 
 
+def test_unfinished_header_block(loop: Loop) -> None:
+    """A client that keeps the memory of a header block for more than `header_seconds` is disconnected."""
+    caller = Caller(loop)
+    caller.greet()
+    caller.live(100)
+    caller.say(unfinished())
+    caller.wait(20)
+    assert not caller.transport.aborted
+    caller.wait(2)
+    assert caller.transport.aborted
+    caller.leave()
+
+
 def test_idle(loop: Loop) -> None:
     """A connection without a stream for `idle_seconds` is asked to disconnect, and closed a little later."""
     caller = Caller(loop)

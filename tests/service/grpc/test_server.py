@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import itertools
 import queue
@@ -12,19 +13,24 @@ from typing import Any
 
 import grpc
 import pytest
+import uvloop
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo
 from google.rpc.status_pb2 import Status as RpcStatus
+from hyperframe.frame import DataFrame
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, Prediction, PredictRequest
+from sentiment_conv1d.server.grpc.receiving import CALL_BYTES
 from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
 from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
+from tests.attacks import wire as attack
 from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.messages import text_request
 from tests.service.grpc.raw import Caller, message
 from tests.service.telemetry.test_metrics import metric
+from tests.service.test_callers_with_access import grpc as grpc_connection
 
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -206,17 +212,39 @@ def test_deadlines_of_clients_are_no_errors() -> None:
 def test_limit_of_watches(server: ServerProcess) -> None:
     """A connection can watch health a limited number of times, and the limit applies per connection."""
     with Caller(server.grpc_port) as caller, Caller(server.grpc_port) as other:
-        for _ in range(16):
+        for _ in range(8):
             watch = caller.begin(HEALTH_WATCH)
             caller.data(watch, message(b""))
         refused = caller.call(HEALTH_WATCH, b"")
         assert refused.status == 8
-        assert refused.fields["grpc-message"] == "16 calls of this connection are watching, which is the limit"
+        assert refused.fields["grpc-message"] == "8 calls of this connection are watching, which is the limit"
         caller.send(wire.reset(watch))
         for each in (caller, other):
             watch = each.begin(HEALTH_WATCH, {"grpc-timeout": "50m"})
             each.data(watch, message(b""))
             assert each.answer(watch).status == 4
+
+
+def test_memory_of_a_watch() -> None:
+    """A call that watches keeps no metadata: strangers could fill the memory for requests with it for hours."""
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        connection: Any = grpc_connection()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            theirs.setblocking(False)
+            await loop.connect_accepted_socket(lambda: connection, ours)
+            fields = attack.literal(b"authorization", b"x" * 6000), attack.literal(b"grpc-accept-encoding", b"x" * 6000)
+            head = attack.headers(1, attack.block(attack.WATCH, *fields))
+            await loop.sock_sendall(theirs, attack.HELLO + head + attack.data(1, message(b""), ended=True))
+            received = bytearray()
+            while not any(isinstance(each, DataFrame) for each in attack.frames(received)):
+                received += await loop.sock_recv(theirs, 65_536)
+            assert CALL_BYTES <= connection._buffers._held < 2 * CALL_BYTES
+            connection.transport.abort()
+
+    uvloop.run(check())
 
 
 @pytest.mark.parametrize("path", [HEALTH_CHECK, HEALTH_WATCH, SERVER_READY, REFLECTION])
