@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 
 
 def _checked(target: str) -> str:
-    if "://" in target:
+    if "://" in target or not target:
         url = urlsplit(target)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError("must be a folder, or a URL that begins with http:// or https:// and names a host")

@@ -43,7 +43,9 @@ def local_path(text: str) -> Path:
 
 
 def local(text: str) -> str:
-    """Return what names something on this machine, and refuse a URL."""
+    """Return what names something on this machine. Refuse a URL, and nothing, which `Path` takes for `.`."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path on this machine is needed")
     if "://" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is a URL; a path on this machine is needed")
     return text

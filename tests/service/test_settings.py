@@ -232,6 +232,13 @@ def test_url_in_place_of_a_path() -> None:
             read_settings({}, {variable(name): "s3://there"})
 
 
+@pytest.mark.parametrize("name", ["uds", "model_cache", "request_log", "feedback_log"])
+def test_empty_path(name: str) -> None:
+    """A flag without a path, as after an unset variable of a shell, is not the working directory."""
+    with pytest.raises(StartupError, match=f"^{flag(name)}: "):
+        read_settings(flags(f"{flag(name)}="), {})
+
+
 def test_batches_that_could_never_run() -> None:
     """A limit on waiting texts below the limit of one batch is refused with a message."""
     reason = r"^--max-pending-texts \(SENTIMENT_MAX_PENDING_TEXTS\) must not be below max_batch_texts, 1024"
