@@ -119,7 +119,8 @@ class Supervisor:
             now = monotonic()
             self._handle_time(now)
             self._listen_or_not(now)
-            for key, _ in self._selector.select(self._seconds_to_wait(now)):
+            waiting = self._phase or self._forks or any(acceptor.paused_until > now for acceptor in self._acceptors)
+            for key, _ in self._selector.select(_WAIT_SECONDS if waiting else _LOOK_SECONDS):
                 if key.fileobj is wake_reader:
                     wake_reader.recv(4096)
                 elif isinstance(key.data, _Acceptor):
@@ -354,8 +355,3 @@ class Supervisor:
                 self._selector.unregister(acceptor.listener.socket)
             if wanted and acceptor.pending is not None:
                 self._accept(acceptor)  # if no further connection arrives, no event triggers another try
-
-    def _seconds_to_wait(self, now: float) -> float:
-        """Return the seconds until the next check if nothing happens before."""
-        waiting = self._phase or self._forks or any(acceptor.paused_until > now for acceptor in self._acceptors)
-        return _WAIT_SECONDS if waiting else _LOOK_SECONDS

@@ -94,19 +94,15 @@ class Batch(NamedTuple):
 class Pulse:
     """Shows whether a thread gets on.
 
-    The thread calls `begin` and `end` for every step, and another thread calls `stalled` from time to time.
+    The thread calls `beat` before and after every step, and another thread calls `stalled` from time to time.
     """
 
     def __init__(self) -> None:
         self._beats = 0  # odd during a step
         self._seen = 0
 
-    def begin(self) -> None:
-        """Begin a step."""
-        self._beats += 1
-
-    def end(self) -> None:
-        """End a step."""
+    def beat(self) -> None:
+        """Begin or end a step."""
         self._beats += 1
 
     def stalled(self) -> bool:
@@ -271,14 +267,14 @@ class ThreadBatcher(Batcher):
         # the event loops of this worker and the other workers as often as possible.
         work = steps(self._classifier, jobs)
         while True:
-            self._pulse.begin()
+            self._pulse.beat()
             try:
                 next(work)
             except StopIteration as end:
                 batch: Batch = end.value
                 return batch
             finally:
-                self._pulse.end()
+                self._pulse.beat()
                 os.sched_yield()
 
     def _delay(self) -> int:

@@ -303,10 +303,14 @@ class DataPlane:
 
     async def _run(self, work: Work[Any]) -> Done:
         small, medium, large = self._batchers_of(work.classifier)
-        few = len(work.rows) <= PIECE_ROWS
-        if small is not None and _is_small(work):
-            return await self._in_turn(small, work)
-        return await self._in_pieces(medium if few and work.size <= STEPPED_CHARACTERS else large, work)
+        if small is None or not _is_small(work):
+            few = len(work.rows) <= PIECE_ROWS
+            return await self._in_pieces(medium if few and work.size <= STEPPED_CHARACTERS else large, work)
+        self._admission.enter(len(work.rows), large=False)
+        try:
+            return await small.submit(work.rows, work.encode, work.size, work.seconds)
+        finally:
+            self._admission.leave(len(work.rows), large=False)
 
     def _finish(self, work: Work[Result], result: Done | BaseException) -> Result | BaseException:
         """Return the answer of work that was started, or why there is none."""
@@ -349,13 +353,6 @@ class DataPlane:
 
     def _batchers_of(self, classifier: ServedClassifier) -> _Batchers:
         return self._batchers.get(classifier) or self._make_batchers(classifier)
-
-    async def _in_turn(self, batcher: LoopBatcher, work: Work[Any]) -> Done:
-        self._admission.enter(len(work.rows), large=False)
-        try:
-            return await batcher.submit(work.rows, work.encode, work.size, work.seconds)
-        finally:
-            self._admission.leave(len(work.rows), large=False)
 
     async def _in_pieces(self, batcher: Batcher, work: Work[Any]) -> Done:
         rows, size = work.rows, work.size

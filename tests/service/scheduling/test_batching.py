@@ -117,14 +117,14 @@ def test_pulse() -> None:
     """A thread stalls if it is in the same step at two calls; between steps, it is idle."""
     pulse = Pulse()
     for _ in range(2):
-        pulse.begin()
+        pulse.beat()
         assert [pulse.stalled(), pulse.stalled()] == [False, True]
-        pulse.end()
+        pulse.beat()
         assert [pulse.stalled(), pulse.stalled()] == [False, False]
-    pulse.begin()
+    pulse.beat()
     assert not pulse.stalled()
-    pulse.end()
-    pulse.begin()
+    pulse.beat()
+    pulse.beat()
     assert not pulse.stalled()
 
 
