@@ -239,22 +239,22 @@ def _plan(options: argparse.Namespace) -> Plan:
     steps: dict[str, Any] = {}
     if options.like is not None:
         earlier = _read(options.like)
-        steps["rates"] = tuple(step["rate"] for step in earlier["open"]) or None
+        steps = {name: earlier["plan"][name] for name in ("seconds", "protocols", "second_opinions")}
+        steps["rates"] = tuple(step["rate"] for step in earlier["open"])
         steps["concurrency"] = tuple(step["callers"] for step in earlier["closed"])
-        steps["seconds"] = earlier["plan"]["seconds"]
     if options.smoke:
         steps = {"concurrency": (1, 8), "rates": (50.0, 100.0), "seconds": 0.3, "second_opinions": False} | steps
     for name in ("rates", "concurrency", "seconds"):
         if getattr(options, name) is not None:
             steps[name] = getattr(options, name)
     if options.only == "open":
-        if steps.get("rates") is None:
+        if not steps.get("rates"):
             raise LoadTestError("--only open needs --rates, because only the closed loop can find rates")
         steps["concurrency"] = ()
     if options.only == "closed":
-        if options.slo is not None:
-            raise LoadTestError("--slo cannot be used with --only closed, because an objective is met at a rate")
         steps["rates"] = ()
+    if options.slo is not None and steps.get("rates") == ():
+        raise LoadTestError("--slo cannot be used with a closed loop only, because an objective is met at a rate")
     if options.only or options.no_protocols:
         steps |= {"protocols": False, "second_opinions": False}
     others = {each.name: getattr(options, each.name) for each in fields(Sending) if each.name != "seconds"}

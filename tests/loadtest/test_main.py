@@ -165,6 +165,20 @@ def test_same_steps_as_an_earlier_test(smoke: tuple[Path, str], tmp_path: Path) 
     assert "has no metrics" in (tmp_path / "report.html").read_text()
 
 
+def test_closed_loop_only_like_an_earlier_test(smoke: tuple[Path, str], tmp_path: Path) -> None:
+    """`--like` adds no steps to those of an earlier test, here one with `--only closed`."""
+    earlier = document(smoke[0])
+    earlier |= {"open": [], "plan": earlier["plan"] | {"protocols": False, "second_opinions": False}}
+    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
+    with stub.running() as url:
+        flags = ("--url", url, "--grpc-url", "none", "--like", str(tmp_path / "earlier.json"), "--out", str(tmp_path))
+        finished = run("-m", "loadtest", *flags)
+    assert finished.returncode == 0, finished.stderr
+    found = document(tmp_path)
+    assert [step["callers"] for step in found["closed"]] == [1, 8]
+    assert (found["open"], found["protocols"]) == ([], [])
+
+
 def descendants(pid: int) -> Iterator[int]:
     """Yield the descendants of a process."""
     for child in children(pid):
