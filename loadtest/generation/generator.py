@@ -211,6 +211,8 @@ class Generator:
 
     def _counted(self, passed: float) -> float:
         """Return the duration that counts in the results, if `passed` seconds have passed since the start."""
+        if not self._sent and not self._interrupted:
+            return self._load.seconds  # other generators send all requests
         if self._load.open and not self._interrupted:
             assert self._load.rate is not None
             return min(self._load.seconds, self._load.max_requests / self._load.rate)
@@ -227,7 +229,7 @@ class Generator:
             lag=np.array(self._lag),
             forms=list(self._forms),
             outcomes=list(self._outcomes),
-            cpu=[cpu],
+            cpu=[cpu if self._sent else 0.0],
             connections=self._http.most if self._http is not None else 0,
             interrupted=self._interrupted,
         )
