@@ -12,7 +12,7 @@ from sentiment_conv1d.server.errors import MAX_MESSAGE_BYTES, RequestError
     [
         ("x" * MAX_MESSAGE_BYTES, "x" * MAX_MESSAGE_BYTES),
         ("x" * 10**6, "x" * (MAX_MESSAGE_BYTES - 3) + "…"),
-        ("\N{GRINNING FACE}" * 10**6, "\N{GRINNING FACE}" * 374 + "…"),
+        ("\N{GRINNING FACE}" * 10**6, "\N{GRINNING FACE}" * 124 + "…"),
         ("\udcff.txt", "?.txt"),
     ],
     ids=["longest", "too long", "of four bytes", "surrogate"],
