@@ -266,7 +266,6 @@ class PacedProtocol(HttpToolsProtocol, ABC):
         elif self._answering is request:
             request.charge.release()
             self._answering = None
-            self.admitted = self.admitted or request.admitted
             self.on_response_complete()
 
     async def _serve(self, request: FastRequest, sending: Coroutine[Any, Any, None]) -> None:

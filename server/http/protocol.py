@@ -25,7 +25,7 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.server.errors import ClientDisconnected, HeadTooLarge, Overloaded, RequestError
 from sentiment_conv1d.server.http import framing, headers
-from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, PIECE_BYTES, TASK
+from sentiment_conv1d.server.http.asgi import ADMIT, CERTIFIED, CHARGE, PIECE_BYTES, TASK
 from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler
 from sentiment_conv1d.server.http.pacing import ASGI_SECONDS, FREE_HEAD_BYTES, PacedProtocol
 from sentiment_conv1d.server.http.refusal import refusal
@@ -306,6 +306,7 @@ class Protocol(PacedProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers += fields
         self.scope[CHARGE] = self._charge  # type: ignore[literal-required]
+        self.scope[ADMIT] = self._admit  # type: ignore[literal-required]
         super().on_headers_complete()
         self._begun = True
         if len(self.pipeline) > MAX_PIPELINED:
@@ -316,6 +317,9 @@ class Protocol(PacedProtocol):
         if self.pipeline or size > FREE_HEAD_BYTES:
             # The slices were charged, except for the first and the last one of a head.
             self._charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
+
+    def _admit(self) -> None:
+        self.admitted = True
 
     def _leave_fast_path(self) -> None:
         """Pass a request whose body arrives slowly to ASGI, which limits the time for it."""

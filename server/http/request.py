@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sentiment_conv1d.server.network.buffers import Charge
@@ -28,7 +28,10 @@ class HttpRequest(ABC):
     client: str | None  # the client's address, None on a Unix domain socket
     certified: bool  # whether the client has presented a certificate
     charge: Charge  # the memory that the request holds
-    admitted: bool = field(default=False, init=False)  # whether the client has access, which open routes do not need
+
+    @abstractmethod
+    def admit(self) -> None:
+        """Say that the client has access, which open routes do not need. Then its connection is read before others."""
 
     @abstractmethod
     async def body(self, limit: int, seconds: float) -> bytes:

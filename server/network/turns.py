@@ -11,10 +11,9 @@ from typing import Protocol
 #: Seconds of work per turn of the event loop: parsing, and what it starts.
 _TURN_SECONDS = 0.002
 
-#: Seconds of these per connection, by queue: its first share, which is enough for some calls, with access and without,
-#: and every later share.
-_SHARES = (0.0001, 0.0001, 0.001)
-_ADMITTED, _UNKNOWN, _LATER = range(3)
+#: Seconds of these per connection: its first share, which is enough for some calls, and every later share.
+_SHARES = (0.0001, 0.001)
+_FIRST, _LATER = range(2)
 
 #: Seconds that the task of a call or a request takes, without the model.
 _TASK_SECONDS = 0.00003
@@ -48,7 +47,8 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: tuple[deque[Reader], ...] = tuple(deque() for _ in _SHARES)
+        #: By share, the connections with access and all others.
+        self._waiting: tuple[tuple[deque[Reader], deque[Reader]], ...] = tuple((deque(), deque()) for _ in _SHARES)
         self._begun = False  # whether a connection was read in this turn
         self._until = 0.0  # the end of this turn's time
         self._context = copy_context()  # so that a call does not start in the context of another call
@@ -61,18 +61,17 @@ class Turns:
         now = perf_counter()
         if not self._begun:
             self._begin(now)
-        first = _ADMITTED if reader.admitted else _UNKNOWN
-        queue = first if received <= _FEW_BYTES else _LATER
+        share = _FIRST if received <= _FEW_BYTES else _LATER
         if now >= self._until:
-            self._waiting[queue].append(reader)
+            self._add(share, reader)
             return False
-        return not self._give(queue, reader, now)
+        return not self._give(share, reader, now)
 
     def wait(self, reader: Reader) -> None:
         """Let a connection work in the next turn."""
         if not self._begun:
             self._begin(perf_counter())
-        self._waiting[_LATER].append(reader)
+        self._add(_LATER, reader)
 
     def spend(self, seconds: float = _TASK_SECONDS) -> None:
         """Shorten this turn by the time that work which was started in it takes after it."""
@@ -85,24 +84,24 @@ class Turns:
 
     def _next_turn(self) -> None:
         self._begun = False
-        if not any(self._waiting):
+        if not any(map(any, self._waiting)):
             return
         self._begin(perf_counter())
-        first, later = self._waiting[:_LATER], self._waiting[_LATER]
-        while True:  # at least once, so that every connection makes progress, however long the others take
-            for queue, readers in enumerate(first):
-                if readers:
-                    self._give(queue, readers.popleft(), perf_counter())
-            if perf_counter() >= self._until or not any(first):
-                break
-        if later:
-            self._give(_LATER, later.popleft(), perf_counter())
-        while later and (now := perf_counter()) < self._until:
-            self._give(_LATER, later.popleft(), now)
+        for share, queues in enumerate(self._waiting):
+            while any(queues):  # at least once, so that every connection makes progress, however long the others take
+                for readers in queues:
+                    if readers:
+                        self._give(share, readers.popleft(), perf_counter())
+                if perf_counter() >= self._until:
+                    break
 
-    def _give(self, queue: int, reader: Reader, now: float) -> bool:
+    def _add(self, share: int, reader: Reader) -> None:
+        known, others = self._waiting[share]
+        (known if reader.admitted else others).append(reader)
+
+    def _give(self, share: int, reader: Reader, now: float) -> bool:
         """Give a connection one share, from `now` on. Returns whether it has more to read."""
-        more = reader.read(min(self._until, now + _SHARES[queue]))
+        more = reader.read(min(self._until, now + _SHARES[share]))
         if more:
-            self._waiting[_LATER].append(reader)
+            self._add(_LATER, reader)
         return more

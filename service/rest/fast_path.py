@@ -182,7 +182,7 @@ class FastPath:
         if request.method != "POST":
             allowed = "GET, HEAD, POST" if match.endpoint.path == "/" else "POST"
             raise MethodNotAllowed(f"{request.target.decode()} takes {allowed}, not {request.method}", allowed)
-        request.admitted = True
+        request.admit()
         if self._lifecycle.expired:
             raise out_of_time()
 

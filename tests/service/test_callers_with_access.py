@@ -95,6 +95,12 @@ def test_rest() -> None:
     check(rest, [(request("/livez", method="GET"), False), (without, False), (key, True), (without, True)])
 
 
+def test_rest_over_asgi() -> None:
+    """A request whose body has no known length gives access too, and one without a key does not."""
+    ask, body = partial(request, "/v1/models/x:predict", "Transfer-Encoding: chunked"), b"2\r\n{}\r\n0\r\n\r\n"
+    check(rest, [(ask() + body, False), (ask(f"X-API-Key: {KEY}") + body, True)])
+
+
 def test_grpc() -> None:
     """A health check and a call without a key give no access over gRPC."""
 

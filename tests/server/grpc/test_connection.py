@@ -324,7 +324,7 @@ def test_goaway_of_a_client_without_calls(caller: Caller) -> None:
     """A GOAWAY closes a connection without streams, and leaves nothing on the event loop."""
     assert [each.kind for each in caller.ask(wire.go_away() + ping())] == ["PING"]
     assert caller.transport.closing
-    assert not any(caller.connection.turns._waiting) and not caller.connection._waiting
+    assert not any(map(any, caller.connection.turns._waiting)) and not caller.connection._waiting
 
 
 def test_shutdown(asker: Caller) -> None:

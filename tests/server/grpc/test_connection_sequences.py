@@ -143,7 +143,7 @@ def test_any_frames(
             ended.add(said.stream)
     turns = caller.connection.turns
     caller.leave()
-    assert not any(turns._waiting) and not turns._begun and not caller.connection.sender._blocked
+    assert not any(map(any, turns._waiting)) and not turns._begun and not caller.connection.sender._blocked
     for each in caller.requests.values():
         assert each.task is None or each.task.done()
         assert each.gone or each.cut or each.task is not None

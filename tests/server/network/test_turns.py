@@ -214,6 +214,18 @@ def test_callers_with_access_alternate_with_strangers(loop: Loop, turns: Turns) 
     assert [each.admitted for each in log[:200]] == [True, False] * 100
 
 
+def test_large_requests_of_callers_with_access(loop: Loop, turns: Turns) -> None:
+    """A caller with access that sends much does not wait for all strangers that send much either."""
+    strangers = [Reader(loop, 1000) for _ in range(200)]
+    known = Reader(loop, 200, admitted=True)
+    for each in (*strangers, known):
+        turns.read(each, 16_384)
+    for _ in range(40):
+        loop.turn()
+    assert not known.frames
+    assert sum(each.reads > 0 for each in strangers) >= 40
+
+
 def test_long_frames_do_not_stop_small_requests(loop: Loop, turns: Turns) -> None:
     """A small request is read in the next turn even if other connections have frames that take longer than a turn."""
     for _ in range(4):
