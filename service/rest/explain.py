@@ -46,7 +46,7 @@ PROTOCOL = RestProtocol("native")
 async def explain(state: ServiceState, request: EndpointRequest) -> Answer:
     """Return the exact share of each word in the logit, and the filters that changed it most, with their words.
 
-    A text longer than the model reads has shares for its last words only, the ones the model read.
+    A text longer than the model reads has shares only for the words that the model read.
     """
     body = parse(ExplainRequest, request.body, state.dataplane)
     classifier = state.models.get(body.model, body.version, (body.text,))

@@ -122,11 +122,12 @@ def tei_predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """`/predict` of text-embeddings-inference, where a list of two texts is a pair. Pairs are not supported."""
     started = perf_counter()
     body = parse(TeiRequest, request.body, state.dataplane)
-    if (body.truncation_direction or "left").lower() != "left":
-        raise Invalid("truncation_direction: this model was trained on the last words of a text, which is 'left'")
     texts, single = _tei_texts(body.inputs)
     classifier = state.models.get(texts=texts)
     manifest = classifier.manifest
+    side, kept = ("right", "first") if classifier.tokenizer.keeps_first else ("left", "last")
+    if (body.truncation_direction or side).lower() != side:
+        raise Invalid(f"truncation_direction: this model was trained on the {kept} words of a text, which is {side!r}")
 
     def answer(predictions: list[Prediction]) -> Answer:
         if body.truncate is False and any(each.truncated for each in predictions):

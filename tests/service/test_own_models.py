@@ -138,6 +138,14 @@ def test_same_answers_as_keras(own: ServerProcess, expected: Any) -> None:
         np.testing.assert_allclose(answers, expected, atol=1e-5, rtol=0)
 
 
+def test_truncation_direction(own: ServerProcess, vocabulary: Any) -> None:
+    """A client of text-embeddings-inference can name the side at which the model truncates, and not the other one."""
+    for side in ("left", "Right"):
+        answer = own.client.post("/predict", json={"inputs": "good", "truncation_direction": side})
+        assert answer.status_code == (200 if side.lower() == vocabulary.tokenizer["truncation_side"] else 400)
+
+
+
 @pytest.mark.parametrize("padded", [True, False])
 def test_ids_of_the_caller(padded: bool, own: ServerProcess, vocabulary: Any, expected: Any) -> None:
     """Ids over the Open Inference Protocol get the answers of Keras, with and without padding."""
