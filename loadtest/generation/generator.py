@@ -84,7 +84,7 @@ class Generator:
         self._outcomes: dict[str, int] = {}
         self._due, self._latency, self._lag = array("d"), array("d"), array("d")
         self._texts, self._form, self._outcome = array("q"), array("q"), array("q")
-        self._sent = self._over = 0
+        self._sent = self._measured = self._over = 0
         self._interrupted = False
         self._stopped = False
         self._finished = asyncio.Event()
@@ -176,6 +176,7 @@ class Generator:
     def _send(self, due: float) -> None:
         request = next(self._requests)
         self._sent += 1
+        self._measured += due >= self._start
         transport = self._http if request.transport is Transport.HTTP else self._rpc
         assert transport is not None
         transport.send(request, due)
@@ -196,7 +197,7 @@ class Generator:
         now = perf_counter()
         if self._load.open and self._next < len(self._moments) and self._moments[self._next] <= now:
             self._send_due(1)  # many responses at once do not delay requests that are due
-        elif not self._load.open and self._goes_on(due, now) and self._sent < self._load.max_requests:
+        elif not self._load.open and self._goes_on(due, now) and self._measured < self._of(self._load.max_requests):
             self._send(now)
         else:
             self._finish_if_over()
@@ -211,8 +212,8 @@ class Generator:
 
     def _counted(self, passed: float) -> float:
         """Return the duration that counts in the results, if `passed` seconds have passed since the start."""
-        if not self._sent and not self._interrupted:
-            return self._load.seconds  # other generators send all requests
+        if not self._measured and not self._interrupted:
+            return self._load.seconds  # other generators send all requests that count
         if self._load.open and not self._interrupted:
             assert self._load.rate is not None
             return min(self._load.seconds, self._load.max_requests / self._load.rate)

@@ -228,6 +228,17 @@ def test_interruption(tmp_path: Path, signals: tuple[str, ...]) -> None:
     assert str(tmp_path / "report.html") in output
 
 
+def test_request_limit(tmp_path: Path) -> None:
+    """`--max-requests` limits the requests of a closed loop that count, of all processes together."""
+    flags = ("--only", "closed", "--concurrency", "4", "--processes", "2", "--max-requests", "80", "--seconds", "2")
+    with stub.running() as url:
+        finished = run("-m", "loadtest", "--url", url, "--out", str(tmp_path), *flags)
+    assert finished.returncode == 0, finished.stderr
+    [step] = document(tmp_path)["closed"]
+    assert step["requests"] == step["answered"] == 80
+    assert step["throughput"] > 0
+
+
 def test_time_limit(tmp_path: Path) -> None:
     """A test that reaches its time limit reports the steps so far, and misses an objective for the other rates."""
     flags = ("--rates", "20,30", "--only", "open", "--seconds", "6", "--max-seconds", "12", "--slo", "p99<10s")

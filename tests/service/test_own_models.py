@@ -145,7 +145,6 @@ def test_truncation_direction(own: ServerProcess, vocabulary: Any) -> None:
         assert answer.status_code == (200 if side.lower() == vocabulary.tokenizer["truncation_side"] else 400)
 
 
-
 @pytest.mark.parametrize("padded", [True, False])
 def test_ids_of_the_caller(padded: bool, own: ServerProcess, vocabulary: Any, expected: Any) -> None:
     """Ids over the Open Inference Protocol get the answers of Keras, with and without padding."""
