@@ -19,6 +19,7 @@ from sentiment_conv1d.model.tables.format import add_format_flags
 from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.service.errors import exit_status
 from sentiment_conv1d.service.flags import add_flags
+from sentiment_conv1d.service.process.stopping import end_at_once
 from sentiment_conv1d.service.settings import read_settings
 from sentiment_conv1d.service.telemetry import logs
 
@@ -224,6 +225,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
 def _serve(options: argparse.Namespace) -> int:
     settings = read_settings(vars(options))
     logs.configure(settings.log_format, settings.log_level)
+    end_at_once()
 
     # Imported objects are never freed, so the collector need not search them for cycles, neither now nor later.
     gc.disable()

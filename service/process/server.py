@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.provider import CUDA
@@ -34,6 +32,7 @@ from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.startup import choose, opener, repository_of
 from sentiment_conv1d.service.process import trial
 from sentiment_conv1d.service.process.core import Core
+from sentiment_conv1d.service.process.stopping import Stopping
 from sentiment_conv1d.service.process.transactions import Transactions
 from sentiment_conv1d.service.process.worker import ServiceWorker
 from sentiment_conv1d.service.rest import app
@@ -57,8 +56,7 @@ def serve(settings: Settings) -> None:
     Raises `StartupError` or `ArtifactError` before the service listens, so a server that listens works.
     """
     open_standard_streams()
-    # Signals while loading: by default, the first process of a container ignores SIGTERM.
-    signal.signal(signal.SIGTERM, _stop_loading)
+    stopping = Stopping()
     for number in (signal.SIGHUP, *_IGNORED):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent that ignores it would hide the ends of child processes
@@ -104,6 +102,7 @@ def serve(settings: Settings) -> None:
                 if protocol in listeners:
                     logger.info("listening on %s", listeners[protocol].describe(scheme + secure, settings.host))
 
+        stopping.check()
         for listener in listeners.values():
             listener.listen(settings.write_timeout)
         supervisor = Supervisor(
@@ -129,11 +128,6 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # a late signal must not change the exit status
         signal.signal(number, signal.SIG_IGN)
     logger.info("stopped")
-
-
-def _stop_loading(number: int, frame: FrameType | None) -> NoReturn:
-    logger.info("received %s before the service was ready", signal.Signals(number).name)
-    sys.exit(0)
 
 
 def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> ListeningSocket:

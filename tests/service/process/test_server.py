@@ -182,18 +182,58 @@ def test_shutdown_timeout() -> None:
         assert process.stop() == 0
 
 
-def test_signal_while_loading(tmp_path: Path) -> None:
-    """A server that gets SIGTERM before it listens exits with status 0, and so does the process that opens a model."""
+#: Read by every Python at its start. While a model is opened, or a library imported, a signal arrives whose exception
+#: is dropped, as in type checks of libraries.
+LOADING = """
+import contextlib, os, signal
+from sentiment_conv1d.inference.classifier import Classifier
+opened = Classifier.__init__
+def open(self, *arguments, **keywords):
+    with contextlib.suppress(BaseException):
+        os.kill(os.getpid(), signal.SIGTERM)
+    opened(self, *arguments, **keywords)
+Classifier.__init__ = open
+"""
+IMPORTING = """
+import contextlib, os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        with contextlib.suppress(BaseException):
+            if name == "onnxruntime":
+                os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(("source", "name"), [(LOADING, "SIGTERM"), (IMPORTING, "SIGINT")])
+def test_signal_whose_exception_is_dropped(source: str, name: str, tmp_path: Path) -> None:
+    """A signal ends the start even if a library drops the exception of its handler."""
+    variables = environment(PYTHONPATH=patch(tmp_path / "patch", source))
+    command = [sys.executable, "-m", "service", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=PROJECT, env=variables, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "listening" in line:
+                process.kill()
+    assert process.returncode == 0, lines
+    assert any(line.endswith(f"received {name} before the service was ready\n") for line in lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_while_loading(number: signal.Signals, tmp_path: Path) -> None:
+    """A server that is stopped before it listens exits with status 0, and the process that opens a model ends too."""
     publish_table(tmp_path, endless_graph())
     command = [sys.executable, "-m", "service", "serve", "--port", "0", "--model-repository", str(tmp_path)]
     with subprocess.Popen(command, cwd=PROJECT, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
             eventually(lambda: len(children(process.pid)) == 1)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             assert process.wait(PATIENCE) == 0
             # The end of the stream is the end of both processes.
-            assert process.stderr.read().endswith("received SIGTERM before the service was ready\n")
+            assert process.stderr.read().endswith(f"received {number.name} before the service was ready\n")
         finally:
             process.kill()
 
