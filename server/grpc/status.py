@@ -7,6 +7,7 @@ Source: "Status codes and their use in gRPC" and "gRPC over HTTP2" in the gRPC d
 from __future__ import annotations
 
 import logging
+import re
 from base64 import b64encode
 from urllib import parse
 
@@ -43,8 +44,10 @@ def as_refusal(error: Exception, failed: str) -> RequestError:
 
 def quote(message: str) -> bytes:
     """Return the value of `grpc-message`: UTF-8, percent-encoded except for printable ASCII."""
-    # A field value must not begin or end with a space (RFC 9113, section 8.2.1).
-    return parse.quote(message.strip(" "), safe=_PLAIN).encode()
+    quoted = parse.quote(message, safe=_PLAIN)
+    if quoted != quoted.strip(" "):  # a field value must not begin or end with a space (RFC 9113, section 8.2.1)
+        quoted = re.sub("^ +| +$", lambda spaces: "%20" * len(spaces[0]), quoted)
+    return quoted.encode()
 
 
 def details(error: RequestError, request_id: str) -> bytes:

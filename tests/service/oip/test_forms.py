@@ -94,7 +94,7 @@ def test_classification(form: Form, expected: dict[str, list[Any]], count: int) 
         ([text_input("x", name="😀" * 100_000)], [], "there is no input '😀"),
         ([text_input("x")] * 2, [], "'text' is there twice"),
         ([text_input("x", datatype="FP32")], [], "has datatype BYTES, not FP32"),
-        ([text_input("x", datatype="")], [], "has datatype BYTES, not"),
+        ([text_input("x", datatype="")], [], "has datatype BYTES, not "),
         ([text_input("x", shape=[])], [], "has shape [batch, 1] or [batch], not []"),
         ([text_input("x", shape=[1, 2])], [], "has shape [batch, 1] or [batch], not [1, 2]"),
         ([text_input("x", shape=[1] * 100_000)], [], "has shape [batch, 1] or [batch], not [1, 1"),
