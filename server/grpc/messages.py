@@ -61,7 +61,7 @@ class Messages:
             if flag and self._encoding == b"identity":
                 raise Malformed("a message says that it is compressed, but not how")
             if length > self._limit:
-                raise MessageTooLarge(f"a message of {length} bytes is larger than max_body_bytes, {self._limit}")
+                raise MessageTooLarge(f"a message of {length} bytes; the limit is {self._limit}")
             end = PREFIX_BYTES + length
             if len(self._buffer) < end:
                 break

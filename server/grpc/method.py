@@ -18,3 +18,4 @@ class Method(NamedTuple):
     streaming: bool = False
     watching: bool = False
     start: Callable[[Any, bytes], bool] | None = None
+    message_bytes: int = 0  # the most of a message, or 0 for as many as the server accepts

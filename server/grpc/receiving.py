@@ -93,7 +93,7 @@ class ReceivingCall(Stream, ABC):
         """Queue the messages that content completes."""
         if self.failure is not None or self.status is not None:
             return  # it is not read any more
-        if self._messages is None and (message := only_message(data, self._context.message_bytes)) is not None:
+        if self._messages is None and (message := only_message(data, self._limit)) is not None:
             self._push(message)
         elif data:
             self._take(data)
@@ -107,6 +107,11 @@ class ReceivingCall(Stream, ABC):
             self._run()
 
     # Internal.
+
+    @property
+    def _limit(self) -> int:
+        """The most bytes of a message."""
+        return self.method.message_bytes or self._context.message_bytes
 
     async def _wait(self) -> None:
         """Wait for a message. The call is not in flight meanwhile."""
@@ -127,7 +132,7 @@ class ReceivingCall(Stream, ABC):
         """Queue the messages in content that is not exactly one message."""
         if self._messages is None:
             encoding = self.fields.get(b"grpc-encoding", b"identity")
-            self._messages = Messages(self._context.message_bytes, encoding)
+            self._messages = Messages(self._limit, encoding)
             self._incomplete_since = self._loop.time()
         try:
             for message in self._messages.feed(data):
@@ -158,9 +163,8 @@ class ReceivingCall(Stream, ABC):
         message = self._take_next()
         if isinstance(message, bytes):
             return message
-        context, encoding = self._context, self.fields[b"grpc-encoding"]
-        limit, lock = context.message_bytes, context.expanding
-        return await expand(message, encoding, limit, lock, self._work_on, MessageTooLarge)
+        encoding, lock = self.fields[b"grpc-encoding"], self._context.expanding
+        return await expand(message, encoding, self._limit, lock, self._work_on, MessageTooLarge)
 
     def _work_on(self, size: int) -> None:
         """Charge more bytes of the message that is being decompressed. Raises `Overloaded`."""

@@ -10,7 +10,8 @@ from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.errors import NotFound
-from sentiment_conv1d.service.grpc.methods import parse_short, paths, uncounted
+from sentiment_conv1d.service.grpc.methods import paths, uncounted
+from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS
 
 SERVICE = POOL.FindServiceByName("grpc.health.v1.Health")
 CHECK, LIST, WATCH = paths(SERVICE, "Check", "List", "Watch")
@@ -35,7 +36,7 @@ class Health:
         return {
             CHECK: uncounted(HealthCheckRequest, self._check),
             LIST: uncounted(HealthListRequest, self._list),
-            WATCH: Method(self._watch, watching=True),
+            WATCH: Method(self._watch, watching=True, message_bytes=INLINE_CHARACTERS),
         }
 
     def tell(self, serving: bool) -> None:
@@ -65,7 +66,7 @@ class Health:
 
         The protocol requires SERVICE_UNKNOWN for an unknown service, because it may be added later.
         """
-        request = parse_short(HealthCheckRequest, await call.message())
+        request = HealthCheckRequest.FromString(await call.message())
         known = request.service in self._services
         told = None
         while True:

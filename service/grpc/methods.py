@@ -16,7 +16,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from sentiment_conv1d.server.errors import DeadlineExceeded, MessageTooLarge, Overloaded
+from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.feedback import ids as feedback
@@ -204,17 +204,10 @@ def uncounted(kind: type[Request], answer: Callable[[Request], Awaitable[Message
     """Build a unary method without metrics, for what platforms poll all the time."""
 
     async def run(call: Call) -> None:
-        request = parse_short(kind, await call.message())
+        request = kind.FromString(await call.message())
         await call.answer((await answer(request)).SerializeToString())
 
-    return Method(run)
-
-
-def parse_short(kind: type[Request], content: bytes) -> Request:
-    """Parse a request without texts. Raises `MessageTooLarge`: the parser could block the event loop for 40 ms."""
-    if len(content) > INLINE_CHARACTERS:
-        raise MessageTooLarge(f"a request of {len(content)} bytes; the limit of this method is {INLINE_CHARACTERS}")
-    return kind.FromString(content)
+    return Method(run, message_bytes=INLINE_CHARACTERS)
 
 
 def _name_feedback_id(call: Call, context: RequestContext) -> None:

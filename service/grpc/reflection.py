@@ -16,7 +16,7 @@ from google.rpc.code_pb2 import Code
 from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
-from sentiment_conv1d.service.grpc.methods import parse_short
+from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS
 
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
@@ -32,12 +32,12 @@ class Reflection:
 
     def methods(self) -> dict[str, Method]:
         """Return the methods by path."""
-        method = Method(self._converse, streaming=True)
+        method = Method(self._converse, streaming=True, message_bytes=INLINE_CHARACTERS)
         return {f"/{service}/ServerReflectionInfo": method for service in SERVICES}
 
     async def _converse(self, call: Call) -> None:
         while (content := await call.read()) is not None:
-            answer = self._answer(parse_short(ServerReflectionRequest, content))
+            answer = self._answer(ServerReflectionRequest.FromString(content))
             await call.write(answer.SerializeToString())
             await asyncio.sleep(0)  # answers are large: let other calls run
         call.end()

@@ -211,7 +211,7 @@ def test_message_that_is_too_large(caller: Caller, path: str) -> None:
     caller.data(stream, message(b"", length=2**32 - 1), ended=False)
     answer = caller.answer(stream)
     assert answer.status == EXHAUSTED
-    assert answer.fields["grpc-message"] == "a message of 4294967295 bytes is larger than max_body_bytes, 8388608"
+    assert answer.fields["grpc-message"] == "a message of 4294967295 bytes; the limit is 8388608"
     assert caller.next_frame() == wire.Frame("RST_STREAM", 0, stream, bytes(4))
     caller.data(stream, bytes(10_000), ended=False)  # it was on the way
     assert caller.call(PREDICT, ONE).status == OK

@@ -247,17 +247,21 @@ def test_memory_of_a_watch() -> None:
     uvloop.run(check())
 
 
+@pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("path", [HEALTH_CHECK, HEALTH_WATCH, SERVER_READY, REFLECTION])
-def test_large_requests_without_texts(server: ServerProcess, path: str) -> None:
-    """What has no texts is not parsed if it is large: six of 8 MB at once would stop the event loop for 0.2 s."""
-    content = message(b"\xa2\x06\0" * 6000)  # unknown fields
+def test_large_requests_without_texts(server: ServerProcess, path: str, compressed: bool) -> None:
+    """What has no texts is short. Strangers could let others wait for parsing and decompression otherwise."""
+    content = b"\xa2\x06\0" * 6000  # unknown fields
+    data = attack.message(gzip.compress(content), compressed=True) if compressed else message(content)
     with Caller(server.grpc_port) as caller:
-        stream = caller.begin(path)
-        caller.data(stream, content[:10_000], ended=False)
-        caller.data(stream, content[10_000:])
+        stream = caller.begin(path, {"grpc-encoding": "gzip"})
+        caller.data(stream, data[:10_000], ended=len(data) <= 10_000)
+        if len(data) > 10_000:
+            caller.data(stream, data[10_000:])
         refused = caller.answer(stream)
         assert refused.status == 8
-        assert refused.fields["grpc-message"] == "a request of 18000 bytes; the limit of this method is 16384"
+        reason = "the decompressed content has more than 16384 bytes" if compressed else "a message of 18000 bytes"
+        assert refused.fields["grpc-message"].startswith(reason)
 
 
 def test_compressed_answer(server: ServerProcess) -> None:
