@@ -6,9 +6,10 @@ import argparse
 import gc
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import get_args
+from typing import TypeVar, get_args
 
 from sentiment_conv1d.inference.errors import UnknownName
 from sentiment_conv1d.inference.options import ProviderChoice
@@ -22,6 +23,8 @@ from sentiment_conv1d.service.flags import add_flags
 from sentiment_conv1d.service.process.stopping import end_at_once
 from sentiment_conv1d.service.settings import read_settings
 from sentiment_conv1d.service.telemetry import logs
+
+Number = TypeVar("Number", int, float)
 
 #: What the help says about the default model repository.
 RULE = (
@@ -180,7 +183,7 @@ def _add_drift(drift: argparse.ArgumentParser) -> None:
     drift.add_argument("--out", type=local_path, metavar="FILE", help="write a report as an HTML page")
     drift.add_argument(
         "--fail-above",
-        type=float,
+        type=_at_least(0.0),
         default=math.inf,
         metavar="PSI",
         help="exit with status 1 if a population stability index is above this value, and not by chance",
@@ -188,12 +191,12 @@ def _add_drift(drift: argparse.ArgumentParser) -> None:
     drift.set_defaults(run=_drift)
 
 
-def _at_least(least: int) -> Callable[[str], int]:
-    """Return a function that parses a number, for the parser of the command line."""
+def _at_least(least: Number) -> Callable[[str], Number]:
+    """Return a function that parses a number of the same type, for the parser of the command line."""
 
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
+    def number(text: str) -> Number:
+        value = type(least)(text)
+        if not value >= least:  # also NaN
             raise ValueError
         return value
 
@@ -256,7 +259,11 @@ def _explain(options: argparse.Namespace) -> int:
     explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     colour = {"auto": colour, "always": True, "never": False}[options.colour]
-    print(*render(text, classifier, prediction, explanation, colour=colour), sep="\n")
+    try:
+        print(*render(text, classifier, prediction, explanation, colour=colour), sep="\n", flush=True)
+    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it exits
+        return 128 + signal.SIGPIPE
     return 0
 
 

@@ -89,6 +89,13 @@ def test_without_a_limit(logs: dict[str, Path], measured: Artifact) -> None:
     assert drift(logs["short"], "--artifact", measured.path).returncode == 0
 
 
+def test_limit_that_no_index_exceeds(logs: dict[str, Path], measured: Artifact) -> None:
+    """A limit that is no number, so that nothing would be above it, is refused."""
+    result = drift(logs["short"], "--artifact", measured.path, "--fail-above", "nan")
+    assert result.returncode == 2
+    assert result.stderr.endswith("argument --fail-above: invalid number value: 'nan'\n")
+
+
 def test_chance(logs: dict[str, Path], measured: Artifact, tmp_path: Path) -> None:
     """A log that is too small for a conclusion does not exceed the limit."""
     record = json.loads(next(logs["same"].glob("*")).read_text().splitlines()[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -112,6 +113,23 @@ def test_standard_input() -> None:
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.startswith(b"positive ")
     assert b"(read: the last 400 of 402 words)" in finished.stdout
+
+
+def test_reader_that_ends() -> None:
+    """A program that reads only some of the output, such as `head`, causes no traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    finished = subprocess.run(
+        [sys.executable, "-m", "service", "explain", TEXT],
+        cwd=PROJECT,
+        env=environment(SENTIMENT_DEFAULT_MODEL="imdb-cnn"),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
+    )
+    os.close(writer)
+    assert (finished.returncode, finished.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 def test_first_words(explain: Explain, tmp_path: Path) -> None:
