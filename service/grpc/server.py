@@ -69,8 +69,11 @@ _CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
 #: Calls of one connection that may watch the health status at the same time.
 _MAX_WATCHING = 8
 
-#: The fields that these calls keep, because they can last for hours and strangers can open them.
-_KEPT_WATCHING = frozenset({b"grpc-timeout", b"grpc-encoding"})
+#: Calls of methods without a key that may wait for their message at the same time, on a connection without access.
+_MAX_WAITING = 4
+
+#: The fields that both keep, because strangers can open them.
+_KEPT_OPEN = frozenset({b"grpc-timeout", b"grpc-encoding"})
 
 #: Statuses that are logged even without an access log, like statuses from 500 over REST. A time limit that the client
 #: set is no failure of the service.
@@ -98,7 +101,7 @@ class GrpcServer:
         self._loop = asyncio.get_running_loop()
         self._access_log = settings.access_log
         self._access = state.access
-        self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
+        self._open_methods = frozenset(map(str.encode, HEALTH_METHODS)) if settings.open_health else frozenset()
         self.health = health.Health(HEALTH_NAMES)
         self._counted = counted = Counted(dataplane, state.metrics, tracer)
         tensors = tfserving.TfServing(dataplane, models)
@@ -184,8 +187,8 @@ class GrpcServer:
             self._check(connection, call, size)
         except RequestError as error:
             call.failure = error
-        if method.watching:
-            call.fields = {name: fields[name] for name in _KEPT_WATCHING & fields.keys()}
+        if method.watching or path in self._open_methods:
+            call.fields = {name: fields[name] for name in _KEPT_OPEN & fields.keys()}
         return call
 
     def _check(self, connection: GrpcConnection, call: Call, head_bytes: int) -> None:
@@ -193,10 +196,14 @@ class GrpcServer:
         if head_bytes > _MAX_HEAD_BYTES:
             raise HeadTooLarge(f"the metadata have more than {_MAX_HEAD_BYTES} bytes, which is the limit")
         path = call.path.decode("latin-1")
-        if path not in self._open_methods:
+        if call.path not in self._open_methods:
             if not self._access.admits(call.fields):
                 raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
             connection.admitted = True
+        elif not connection.admitted:
+            calls = (stream for stream in connection.streams if isinstance(stream, Call))
+            if sum(each.parked and not each.method.watching for each in calls) >= _MAX_WAITING:
+                raise Overloaded(f"{_MAX_WAITING} calls of this connection wait for their message, which is the limit")
         if path in oip.ADMINISTRATION:
             self._access.check_administration(call.fields)
         if call.method is self._unknown:

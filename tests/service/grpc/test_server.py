@@ -16,7 +16,6 @@ import pytest
 import uvloop
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo
 from google.rpc.status_pb2 import Status as RpcStatus
-from hyperframe.frame import DataFrame
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, Prediction, PredictRequest
@@ -225,8 +224,12 @@ def test_limit_of_watches(server: ServerProcess) -> None:
             assert each.answer(watch).status == 4
 
 
-def test_memory_of_a_watch() -> None:
-    """A call that watches keeps no metadata: strangers could fill the memory for requests with it for hours."""
+@pytest.mark.parametrize(("path", "complete"), [(attack.WATCH, True), (attack.CHECK, False)])
+def test_memory_of_strangers(path: bytes, complete: bool) -> None:
+    """Open calls without a key hold little: strangers could fill the memory for the requests of others with them."""
+    fields = attack.literal(b"authorization", b"x" * 6000), attack.literal(b"grpc-accept-encoding", b"x" * 6000)
+    head, content = attack.block(path, *fields), attack.data(1, message(b""), ended=True)
+    calls = [attack.headers(number, head) for number in attack.streams(100, 3)]
 
     async def check() -> None:
         loop = asyncio.get_running_loop()
@@ -235,13 +238,13 @@ def test_memory_of_a_watch() -> None:
         with theirs:
             theirs.setblocking(False)
             await loop.connect_accepted_socket(lambda: connection, ours)
-            fields = attack.literal(b"authorization", b"x" * 6000), attack.literal(b"grpc-accept-encoding", b"x" * 6000)
-            head = attack.headers(1, attack.block(attack.WATCH, *fields))
-            await loop.sock_sendall(theirs, attack.HELLO + head + attack.data(1, message(b""), ended=True))
-            received = bytearray()
-            while not any(isinstance(each, DataFrame) for each in attack.frames(received)):
+            await loop.sock_sendall(theirs, attack.HELLO + attack.headers(1, head) + (content if complete else b""))
+            received, refused = bytearray(), 0
+            await loop.sock_sendall(theirs, b"".join(calls))
+            while refused < 92:  # the others get HTTP's head alone, or nothing
                 received += await loop.sock_recv(theirs, 65_536)
-            assert CALL_BYTES <= connection._buffers._held < 2 * CALL_BYTES
+                refused += sum("END_STREAM" in each.flags for each in attack.frames(received))
+            assert 4 * CALL_BYTES <= connection._buffers._held < 9 * CALL_BYTES
             connection.transport.abort()
 
     uvloop.run(check())
