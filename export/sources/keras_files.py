@@ -35,6 +35,16 @@ _MISSING = re.compile(
 #: The extensions of files that only running their code could read.
 PICKLES = (".pickle", ".pkl", ".joblib")
 
+_SAVED_MODEL = "save the model as a SavedModel with Keras 2, which contains the computation itself"
+
+#: Arguments of layers that Keras 2 writes and Keras 3 does not know: with a value that changes nothing, and those that
+#: matter only for training.
+_IDLE_ARGUMENTS = {"groups": 1, "noise_shape": None, "time_major": False}
+_TRAINING_ARGUMENTS = {
+    "SeparableConv1D": ("kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+    "SpatialDropout1D": ("trainable",),
+}
+
 #: 0.2 x + 0.5 between 0 and 1 in Keras 2, and x / 6 + 0.5 in Keras 3.
 _HARD_SIGMOID = "hard_sigmoid"
 
@@ -68,6 +78,8 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
     """
     whole = _saved_model(path) if is_saved_model(path) else load(path)
     _check_ends(path, whole)
+    if not isinstance(whole, keras.Sequential):  # the ends may be a list or a dictionary of one tensor
+        whole = keras.Model(whole.inputs[0], whole.outputs[0])
     model, vectorization = _without_vectorization(path, whole)
     notes = []
     if vectorization is not None:
@@ -131,33 +143,41 @@ def load(path: Path) -> keras.Model:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[Path]:
-    """Yield the file or, if Keras 2.2 or older wrote it, a copy that Keras 3 can read.
-
-    In such a file, a `Sequential` model has no input layer. Its first layer contains the shape of the input. Before
-    Keras 2.2.3, its configuration is only the list of layers.
-    """
-    if not h5py.is_hdf5(path):
+    """Yield the file or, if Keras 2 wrote it, a copy that Keras 3 can read."""
+    if not h5py.is_hdf5(path) or _keras_version(path).startswith("3."):
         yield path
         return
     with h5py.File(path) as file:
         configuration = json.loads(file.attrs["model_config"])
-    if configuration["class_name"] != "Sequential":
-        yield path
-        return
-    listed = configuration["config"]
-    chain = listed if isinstance(listed, list) else listed["layers"]
-    shape = chain[0]["config"].pop("batch_input_shape", None)
-    if chain[0]["class_name"] == "InputLayer" or shape is None:
-        yield path
-        return
-    front = {"class_name": "InputLayer", "config": {"batch_shape": shape, "dtype": "float32", "name": "ids"}}
-    configuration["config"] = {"name": "sequential", "layers": [front, *chain]}
+    for layer in _walk(configuration):
+        arguments = layer["config"]
+        for name, value in _IDLE_ARGUMENTS.items():
+            if arguments.get(name, ...) == value:
+                del arguments[name]
+        for name in _TRAINING_ARGUMENTS.get(str(layer.get("class_name")), ()):
+            arguments.pop(name, None)
+    if configuration["class_name"] == "Sequential":
+        _add_input(configuration)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "model.h5"
         shutil.copy(path, copy)
         with h5py.File(copy, "r+") as file:
             file.attrs["model_config"] = json.dumps(configuration)
         yield copy
+
+
+def _add_input(configuration: dict[str, Any]) -> None:
+    """Add an input layer to the configuration of a `Sequential` model, if it has none.
+
+    Until Keras 2.2, the first layer contains the shape of the input. Before Keras 2.2.3, the configuration is only the
+    list of layers.
+    """
+    listed = configuration["config"]
+    chain = listed if isinstance(listed, list) else listed["layers"]
+    if chain[0]["class_name"] != "InputLayer" and "batch_input_shape" in chain[0]["config"]:
+        shape = chain[0]["config"].pop("batch_input_shape")
+        front = {"class_name": "InputLayer", "config": {"batch_shape": shape, "dtype": "float32", "name": "ids"}}
+        configuration["config"] = {"name": "sequential", "layers": [front, *chain]}
 
 
 def _not_run(path: Path) -> dict[str, Any]:
@@ -205,13 +225,15 @@ def _refusal(path: Path, error: Exception) -> ExportError:
     missing = _MISSING.search(text)
     if missing:
         return ExportError(
-            f"{path}: {missing[1] or missing[2]} is a class or function of your own, which Keras cannot load here",
-            "build the model from Keras' own layers, load its weights and save it again",
+            f"{path}: {missing[1] or missing[2]} is a class or function that Keras 3 lacks",
+            _SAVED_MODEL
+            if version.startswith("2.")
+            else "build the model from Keras' own layers, load its weights and save it again",
         )
     cause = text.rsplit("Exception encountered: ", maxsplit=1)[-1]
     return ExportError(
         f"{path}: not a Keras model that can be loaded ({quoted(cause)})",
-        "write the file with `model.save('model.keras')`",
+        _SAVED_MODEL if version.startswith("2.") else "write the file with `model.save('model.keras')`",
     )
 
 
@@ -225,7 +247,7 @@ def _check_activations(path: Path) -> None:
             raise ExportError(
                 f"{path}: layer {layer['config'].get('name')} has the activation {_HARD_SIGMOID}, which Keras 3 "
                 f"computes differently than Keras {version}, which wrote the file",
-                "save the model as a SavedModel with Keras 2, which contains the computation itself",
+                _SAVED_MODEL,
             )
 
 

@@ -10,26 +10,37 @@ import h5py
 import keras
 import numpy as np
 
+_CONVOLUTION = (
+    "filters",
+    "kernel_size",
+    "strides",
+    "padding",
+    "data_format",
+    "dilation_rate",
+    "activation",
+    "use_bias",
+)
+
 #: The fields that Keras 2 wrote for each layer, without initializers and constraints.
 _ARGUMENTS = {
     "Embedding": ("input_dim", "output_dim", "mask_zero"),
     "Dropout": ("rate",),
-    "Conv1D": (
-        "filters",
-        "kernel_size",
-        "strides",
-        "padding",
-        "data_format",
-        "dilation_rate",
-        "activation",
-        "use_bias",
-    ),
+    "Conv1D": _CONVOLUTION,
+    "SeparableConv1D": (*_CONVOLUTION, "depth_multiplier"),
+    "SpatialDropout1D": ("rate",),
     "GlobalMaxPooling1D": ("data_format",),
     "GlobalAveragePooling1D": ("data_format",),
     "Flatten": ("data_format",),
     "LSTM": ("units", "activation", "recurrent_activation", "use_bias", "go_backwards"),
     "Dense": ("units", "activation", "use_bias"),
     "Activation": ("activation",),
+}
+
+#: Fields that Keras 3 does not know, as Keras 2.2 to 2.21 wrote them.
+_UNKNOWN: dict[str, dict[str, Any]] = {
+    "LSTM": {"time_major": False},
+    "SeparableConv1D": {"groups": 1, "kernel_initializer": None, "kernel_regularizer": None, "kernel_constraint": None},
+    "SpatialDropout1D": {"noise_shape": None},
 }
 
 
@@ -58,7 +69,10 @@ def _layer(layer: Any) -> dict[str, Any]:
     kind = type(layer).__name__
     configuration = layer.get_config()
     own = {name: configuration[name] for name in _ARGUMENTS[kind]}
-    return {"class_name": kind, "config": {"name": layer.name, "trainable": True, "dtype": "float32", **own}}
+    return {
+        "class_name": kind,
+        "config": {"name": layer.name, "trainable": True, "dtype": "float32", **own} | _UNKNOWN.get(kind, {}),
+    }
 
 
 def _write_weights(group: h5py.Group, layer: Any) -> None:
