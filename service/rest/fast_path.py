@@ -73,8 +73,11 @@ class FastPath:
         if match is None or b"content-encoding" in fields:
             return None
         length = content_length(fields)
-        small = length is not None and length <= self._largest
-        return partial(self.start, match) if small else None
+        if length is None or length > self._largest:
+            return None
+        # Over ASGI, a request without access is refused before its body, and holds no memory for it.
+        accepted = length <= INLINE_CHARACTERS or self._state.access.admits(fields)
+        return partial(self.start, match) if accepted else None
 
     def start(self, match: Match, request: FastRequest) -> Coroutine[Any, Any, None] | None:
         """Answer a complete request of a fast-path route in the next turn of the event loop, with others of this turn.

@@ -9,6 +9,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 import uvicorn
 import uvloop
 from pydantic import SecretStr
@@ -93,6 +94,16 @@ def test_rest() -> None:
     ask = partial(request, "/v1/models/x:predict", "Content-Length: 2")
     without, key = ask() + b"{}", ask(f"X-API-Key: {KEY}") + b"{}"
     check(rest, [(request("/livez", method="GET"), False), (without, False), (key, True), (without, True)])
+
+
+@pytest.mark.parametrize(
+    ("length", "key", "found"),
+    [(16_384, False, True), (16_385, False, False), (60_000, False, False), (60_000, True, True)],
+)
+def test_bodies_without_access(length: int, key: bool, found: bool) -> None:
+    """The body of a request without a key is collected on the fast path only if it is short."""
+    fields = {b"content-length": b"%d" % length, **({b"x-api-key": KEY.encode()} if key else {})}
+    assert (Application(state()).find_handler(b"/v1/predict", fields) is not None) == found
 
 
 def test_rest_over_asgi() -> None:
