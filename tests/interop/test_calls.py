@@ -106,7 +106,7 @@ def test_large_messages(client: Client, server: ServerProcess) -> None:
 def test_too_large(client: Client, goes_on: Callable[[], None]) -> None:
     """A message over the limit is rejected, and the channel stays open."""
     texts = ["a good film " * 80_000] * 10
-    is_refused(client.refused(PREDICT_BATCH, {"texts": texts}), StatusCode.RESOURCE_EXHAUSTED, "max_body_bytes")
+    is_refused(client.refused(PREDICT_BATCH, {"texts": texts}), StatusCode.RESOURCE_EXHAUSTED, "the limit is 8388608")
     goes_on()
 
 
