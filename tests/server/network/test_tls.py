@@ -76,6 +76,12 @@ class Client:
             while self._unsent:
                 self._unsent = self._unsent[self.end.send(self._unsent) :]
 
+    def say(self, *records: bytes) -> None:
+        """Send records with these contents at once."""
+        for content in records:
+            self.tls.write(content)
+        self.send()
+
     def receive(self) -> bool:
         """Receive what has arrived. Returns whether anything has."""
         try:
@@ -230,9 +236,7 @@ def test_decryption_takes_turns(context: ssl.SSLContext) -> None:
     async def check() -> None:
         async with Bench(context) as bench:
             client, sink = await bench.connected()
-            for _ in range(500):
-                client.tls.write(b"a")
-            client.send()
+            client.say(*[b"a"] * 500)
             decrypted = [0]
             while decrypted[-1] < 500:
                 await asyncio.sleep(0)
@@ -272,9 +276,7 @@ def test_unread(context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> Non
             client, sink = await bench.connected()
             assert not has_unread(sink.transport)
             monkeypatch.setattr(sink, "data_received", lambda data: sink.transport.pause_reading())
-            for _ in range(2):
-                client.tls.write(b"a")
-            client.send()
+            client.say(*[b"a"] * 2)
             await _turns()
             assert has_unread(sink.transport)
 
@@ -292,8 +294,7 @@ def test_client_that_does_not_read(context: ssl.SSLContext) -> None:
             sink.transport.write(content)
             await _turns()
             assert sink.full
-            client.tls.write(b"more")
-            client.send()
+            client.say(b"more")
             sink.transport.resume_reading()
             await _turns()
             assert not sink.pieces
@@ -319,8 +320,7 @@ def test_end(context: ssl.SSLContext, half: bool) -> None:
             assert client.tls.read(100) == b"the last bytes"
             assert client.tls.read(100) == b""  # an end without the alert would be an error
             if half:
-                client.tls.write(b"more")
-                client.send()
+                client.say(b"more")
                 await _turns()
                 assert not sink.pieces and not sink.lost
                 assert sink.transport.get_extra_info("encrypted") == 0
@@ -339,9 +339,7 @@ def test_end_while_bytes_wait(context: ssl.SSLContext, monkeypatch: pytest.Monke
         async with Bench(context) as bench:
             client, sink = await bench.connected()
             monkeypatch.setattr(sink, "data_received", lambda data: sink.transport.write_eof())
-            for _ in range(3):
-                client.tls.write(b"a")
-            client.send()
+            client.say(*[b"a"] * 3)
             await _turns()
             assert not sink.lost
             assert await client.read() == b""
