@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import math
 import os
 import signal
@@ -14,6 +13,7 @@ from typing import TypeVar, get_args
 from sentiment_conv1d.inference.errors import UnknownName
 from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.model.commands.default_repository import FOLDER, find_artifact
+from sentiment_conv1d.model.commands.imports import uncollected
 from sentiment_conv1d.model.commands.parser import Parser, local_path
 from sentiment_conv1d.model.errors import SentimentError, about_files
 from sentiment_conv1d.model.tables.format import add_format_flags
@@ -230,12 +230,8 @@ def _serve(options: argparse.Namespace) -> int:
     logs.configure(settings.log_format, settings.log_level)
     end_at_once()
 
-    # Imported objects are never freed, so the collector need not search them for cycles, neither now nor later.
-    gc.disable()
-    from sentiment_conv1d.service.process.server import serve
-
-    gc.freeze()
-    gc.enable()
+    with uncollected():
+        from sentiment_conv1d.service.process.server import serve
     serve(settings)
     return 0
 

@@ -1,6 +1,5 @@
 """Hypothesis profiles, collection rules, and the shipped model for all tests."""
 
-import gc
 import os
 import sys
 from collections.abc import Generator
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
+from sentiment_conv1d.model.commands.imports import uncollected
 from tests.processes import MODEL_REPOSITORY
 
 # Without compiled files, each of the hundreds of processes that tests start would compile the project, and each process
@@ -52,12 +52,8 @@ settings.load_profile("project")
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Collect without searching for garbage, and exclude what stays until the end from later searches."""
-    gc.disable()
-    try:
+    with uncollected():
         return (yield)
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import warnings
 from importlib import import_module
+
+from sentiment_conv1d.model.commands.imports import uncollected
 
 
 def import_tensorflow() -> None:
@@ -26,8 +27,5 @@ def import_tensorflow() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     # Keras' exporter looks up an alias that NumPy 2.5 announces for the future.
     warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-    # The imported objects are never freed. To search them for garbage takes a third of the import.
-    gc.disable()
-    import_module("keras")
-    gc.freeze()
-    gc.enable()
+    with uncollected():
+        import_module("keras")
