@@ -4,8 +4,3 @@
 `graphs` writes the ONNX graphs, and `checks` compares their answers with Keras'. `exporter` runs these steps in order.
 `conversion` writes artifacts in forms that other programs read.
 """
-
-import os
-
-# ONNX Runtime reports its use to its makers unless told not to before it is imported.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"

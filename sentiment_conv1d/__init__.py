@@ -10,6 +10,9 @@ docs/python.md describes every function.
 
 import os
 
+# ONNX Runtime sends telemetry to its vendor unless this is set before it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 _FOLDER = os.path.dirname(__file__)  # noqa: PTH120 - importing `pathlib` takes milliseconds
 if not os.path.isdir(os.path.join(_FOLDER, "service")):  # noqa: PTH112, PTH118
     # An installed package contains its subpackages. In a checkout and in an image, they are folders beside this one.

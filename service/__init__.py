@@ -7,8 +7,5 @@ runs them in worker processes. No module of this package imports TensorFlow, Ker
 
 import os
 
-# ONNX Runtime sends telemetry to its vendor unless this is set before the import.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
 # The service does not use NumPy's linear algebra, and its threads would disturb the forking of workers.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

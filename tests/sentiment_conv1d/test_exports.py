@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_light_import() -> None:
     """Importing the package imports nothing else that is not loaded already."""
     program = "import sys; before = set(sys.modules); import sentiment_conv1d; print(*set(sys.modules) - before)"
     assert run("-c", program).stdout.split() == ["sentiment_conv1d"]
+
+
+def test_no_telemetry(tmp_path: Path) -> None:
+    """ONNX Runtime, imported through the package, stores no telemetry in the user's home and no id of the machine."""
+    finished = run("-c", "import sentiment_conv1d.inference.engine", HOME=str(tmp_path))
+    assert finished.returncode == 0, finished.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_typed() -> None:
