@@ -19,7 +19,7 @@ from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.decision import THRESHOLD, decide_all
 from sentiment_conv1d.model.evaluation.batches import Ids, Predict
 from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
+from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, WordLevelTokenizer
 
 #: A difference in accuracy is significant from this number of standard deviations of the texts that differ (McNemar's
 #: test). About ten alternatives are tried, so one of them may exceed two deviations by chance.
@@ -122,11 +122,9 @@ def _other_ids(tokenizer: Tokenizer, reviews: LabelledReviews) -> Iterator[tuple
 
 def other_tokenizers(tokenizer: Tokenizer) -> Iterator[tuple[str, str, Tokenizer]]:
     """Yield tokenizers with the same words and other rules: the assumption, its flags, and the tokenizer."""
-    if (stated := _stated(tokenizer)) is None:
-        return
-    ids, rule = stated
-    for assumption, flags, other in _other_rules(rule):
-        yield assumption, flags, WordLevelTokenizer(ids, other)
+    if isinstance(tokenizer, WordLevelTokenizer):
+        for assumption, flags, other in _other_rules(tokenizer.rule):
+            yield assumption, flags, WordLevelTokenizer(tokenizer.ids, other)
 
 
 def _other_rules(rule: Rule) -> Iterator[tuple[str, str, Rule]]:
@@ -147,18 +145,6 @@ def _other_rules(rule: Rule) -> Iterator[tuple[str, str, Rule]]:
         spaces = "".join(each for each in rule.separators if each not in marks)
         kept = replace(rule, removed="", separators=spaces)
         yield "punctuation is kept", "--removed '' --separators ''", kept
-
-
-def _stated(tokenizer: Tokenizer) -> tuple[dict[str, int], Rule] | None:
-    """Return the ids and the rule of a tokenizer of words; None for another tokenizer."""
-    if isinstance(tokenizer, WordLevelTokenizer):
-        return tokenizer.ids, tokenizer.rule
-    if not isinstance(tokenizer, WordTokenizer):
-        return None
-    ids = {word: number for number, word in enumerate(tokenizer.words, start=_RESERVED)}
-    return ids, Rule(
-        tokenizer.max_tokens, "unicode", "", tokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False
-    )
 
 
 def _shifted(row: Ids, step: int, size: int) -> Ids:

@@ -21,14 +21,8 @@ from sentiment_conv1d.export.sources.vectorization import (
     known_words,
     own_standardization,
 )
-from sentiment_conv1d.model.tokenizer import (
-    Rule,
-    Tokenizer,
-    TokenizerError,
-    WordLevelTokenizer,
-    WordTokenizer,
-    read_tokenizer,
-)
+from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, TokenizerError, WordLevelTokenizer, read_tokenizer
+from sentiment_conv1d.model.tokenizer.words import KERAS_RULE
 
 #: White space in TensorFlow's `tf.strings.split`, and in Hugging Face's `WhitespaceSplit`, which follows Unicode.
 _ASCII_SPACES = "\t\n\v\f\r"
@@ -187,9 +181,7 @@ def _word_index(path: Path, ranks: Mapping[str, int], asked: Asked) -> Tokenizer
             "if the numbers are ids, save the words in the order of their ids, one per line, and state --first-id",
         )
     _check_flags(str(path), asked.statements, "index_from")
-    rule = Rule(
-        asked.max_tokens, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False
-    )
+    rule = replace(KERAS_RULE, max_tokens=asked.max_tokens)
     limit = asked.statements.num_words or asked.embedding_rows
     if limit is None:
         raise ExportError(
@@ -269,9 +261,7 @@ def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
             f"{path}: a list of words does not contain their ids",
             "state --first-id, --unknown-id and, if the model has them, --start-id and --pad-id",
         )
-    rule = Rule(
-        asked.max_tokens, "unicode", "", WordTokenizer.punctuation, 0, None, None, keeps_first=False, pads_behind=False
-    )
+    rule = replace(KERAS_RULE, max_tokens=asked.max_tokens, start_id=None, unknown_id=None)
     _check_flags(str(path), asked.statements, "first_id")
     if "" in words:
         raise ExportError(

@@ -1,9 +1,9 @@
 """Text to ids. The artifact's `tokenizer.json` states the rule.
 
-The rest of the project uses `interface`. `words` implements the rule of the IMDB data of Keras, `unicode_text`
-implements words and character n-grams of any script, and `word_level` the rules of models from elsewhere. `document`
-writes the file of the first two, and `vocabulary` looks words up for `words` and `word_level`. `learn` makes the
-tokenizer of a configuration, and `read_tokenizer` the one that a file describes.
+The rest of the project uses `interface`. `word_level` implements words by any rule, `words` the rule of the IMDB data
+of Keras, and `unicode_text` words and character n-grams of any script. `document` writes their files, and `vocabulary`
+looks words up for the first two. `learn` makes the tokenizer of a configuration, and `read_tokenizer` the one that a
+file describes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The `tokenizer.json` of rules whose ids start with three reserved words, followed by the known words by frequency.
+"""The `tokenizer.json` of every rule, in the format of Hugging Face's `tokenizers`.
 
-The file has the format of Hugging Face's `tokenizers`: normalizers turn everything that separates words into spaces,
-pre-tokenizers split at spaces, and a `WordLevel` model looks the words up.
+Normalizers turn everything that separates words into spaces, pre-tokenizers split at spaces, and a model looks the
+words up.
 """
 
 from __future__ import annotations
@@ -14,55 +14,69 @@ from sentiment_conv1d.model.configuration import RESERVED_IDS
 from sentiment_conv1d.model.tokenizer.interface import TokenizerError
 
 #: The words of the first ids in `tokenizer.json`.
-RESERVED_WORDS = ("<pad>", "<start>", "<unk>")
+RESERVED_WORDS = PADDING, START, UNKNOWN = ("<pad>", "<start>", "<unk>")
 
-#: The pre-tokenizer that splits at spaces.
-ON_SPACES: dict[str, Any] = {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False}
+_SIDES = {False: "Left", True: "Right"}
 
 
-def word_document(
+def document(
     max_tokens: int,
     normalizers: Sequence[dict[str, Any]],
-    pre_tokenizers: Sequence[dict[str, Any]],
-    words: Sequence[str],
+    pre_tokenizer: dict[str, Any],
+    model: dict[str, Any],
+    empty: tuple[str, int],
+    *,
+    keeps_first: bool = False,
+    pads_behind: bool = False,
 ) -> dict[str, Any]:
-    """Return the content of `tokenizer.json` for a rule whose words are `RESERVED_WORDS` and then `words`.
+    """Return the content of `tokenizer.json`. `empty` is the word, and its id, that an empty text gets.
 
-    The start word appears in two places. A normalizer adds it to the front of a text. A post-processor would not do,
+    A start word appears in two places. A normalizer adds it to the front of a text. A post-processor would not do,
     because its token survives truncation and Keras' start id does not. The normalizer leaves an empty text empty, so
     padding to at least one id, with the start id, gives such a text its single id.
     """
-    _, start, unknown = RESERVED_WORDS
-    several = {"type": "Sequence", "pretokenizers": list(pre_tokenizers)}
     return {
         "version": "1.0",
-        "truncation": {"direction": "Left", "max_length": max_tokens, "strategy": "LongestFirst", "stride": 0},
+        "truncation": {
+            "direction": _SIDES[keeps_first],
+            "max_length": max_tokens,
+            "strategy": "LongestFirst",
+            "stride": 0,
+        },
         "padding": {
             "strategy": {"Fixed": 1},
-            "direction": "Left",
+            "direction": _SIDES[pads_behind],
             "pad_to_multiple_of": None,
-            "pad_id": RESERVED_WORDS.index(start),
+            "pad_id": empty[1],
             "pad_type_id": 0,
-            "pad_token": start,
+            "pad_token": empty[0],
         },
         "added_tokens": [],
-        "normalizer": {
-            "type": "Sequence",
-            "normalizers": [*normalizers, {"type": "Prepend", "prepend": f"{start} "}],
-        },
-        "pre_tokenizer": pre_tokenizers[0] if len(pre_tokenizers) == 1 else several,
+        "normalizer": {"type": "Sequence", "normalizers": normalizers},
+        "pre_tokenizer": pre_tokenizer,
         "post_processor": None,
         "decoder": None,
-        "model": {
-            "type": "WordLevel",
-            "vocab": {word: number for number, word in enumerate([*RESERVED_WORDS, *words])},
-            "unk_token": unknown,
-        },
+        "model": model,
     }
 
 
+def on_spaces(behavior: str = "Removed") -> dict[str, Any]:
+    """Return the pre-tokenizer that splits at spaces."""
+    return {"type": "Split", "pattern": {"String": " "}, "behavior": behavior, "invert": False}
+
+
+def word_level(vocabulary: dict[str, int]) -> dict[str, Any]:
+    """Return the model that looks words up, and that knows an id for all others."""
+    return {"type": "WordLevel", "vocab": vocabulary, "unk_token": UNKNOWN}
+
+
+def numbered(words: Sequence[str]) -> dict[str, int]:
+    """Return the ids of words that follow the reserved ones."""
+    return {word: number for number, word in enumerate(words, start=RESERVED_IDS)}
+
+
 def read_words(document: Any) -> tuple[list[str], int]:
-    """Return the words and `max_tokens` of a document that `word_document` made, without checking the rest.
+    """Return the words, which follow the reserved ones, and `max_tokens` of a document, without checking the rest.
 
     Raises `TokenizerError` if they cannot be read.
     """

@@ -22,9 +22,17 @@ from typing import Any
 import numpy as np
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS
-from sentiment_conv1d.model.tokenizer.document import ON_SPACES, RESERVED_WORDS, read_words, word_document
+from sentiment_conv1d.model.tokenizer.characters import lower_case
+from sentiment_conv1d.model.tokenizer.document import (
+    RESERVED_WORDS,
+    START,
+    document,
+    numbered,
+    on_spaces,
+    read_words,
+    word_level,
+)
 from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
-from sentiment_conv1d.model.tokenizer.words import lower_case
 
 _APOSTROPHE = "'"
 
@@ -94,7 +102,7 @@ class UnicodeTokenizer(Tokenizer):
         self.words = tuple(words)
         self.max_tokens = max_tokens
         self.cuts_characters = cuts
-        self._ids = {word: number for number, word in enumerate(self.words, start=RESERVED_IDS)}
+        self._ids = numbered(self.words)
         if len(self._ids) < len(self.words):
             raise TokenizerError("a word of the vocabulary repeats")
         for word in self.words:
@@ -181,13 +189,20 @@ class UnicodeTokenizer(Tokenizer):
         `tokenizers` takes the first alternative of a regular expression that matches. With the longest alternatives
         first, that is maximum matching.
         """
-        steps = [ON_SPACES]
+        pre_tokenizer = on_spaces()
         if self.cuts_characters:
             longest_first = sorted(self.words, key=lambda word: (-len(word), word))
-            pattern = "|".join([RESERVED_WORDS[self.start_id], *longest_first, "[^ ]"])
+            pattern = "|".join([START, *longest_first, "[^ ]"])
             cut = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-            steps = [ON_SPACES, cut]
-        return word_document(self.max_tokens, _NORMALIZERS, steps, self.words)
+            pre_tokenizer = {"type": "Sequence", "pretokenizers": [pre_tokenizer, cut]}
+        reserved = {word: number for number, word in enumerate(RESERVED_WORDS)}
+        return document(
+            self.max_tokens,
+            [*_NORMALIZERS, {"type": "Prepend", "prepend": f"{START} "}],
+            pre_tokenizer,
+            word_level(reserved | self._ids),
+            (START, self.start_id),
+        )
 
 
 def _n_grams(word: str, sizes: range) -> Iterator[str]:

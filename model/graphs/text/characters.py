@@ -14,7 +14,7 @@ from math import prod
 
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tokenizer import Tokenizer
-from sentiment_conv1d.model.tokenizer.words import lower_cases
+from sentiment_conv1d.model.tokenizer.characters import lower_cases
 
 #: The most spellings of a string, for all of which a look-up has keys.
 _MOST_SPELLINGS = 1000

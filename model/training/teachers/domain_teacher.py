@@ -38,8 +38,7 @@ class DomainTeacher:
         options.intra_op_num_threads = 1  # sums are in the same order on every machine
         self._session = onnxruntime.InferenceSession(artifact.graph, options, providers=["CPUExecutionProvider"])
         tokenizer = artifact.tokenizer
-        known = {word: number for number, word in enumerate(tokenizer.words, start=len(tokenizer.reserved_words))}
-        ids = [known.get(word, tokenizer.unknown_id) for word in words]
+        ids = [tokenizer.ids.get(word, tokenizer.unknown_id) for word in words]
         self._ids = np.array([tokenizer.padding_id, tokenizer.start_id, tokenizer.unknown_id, *ids], np.int32)
 
     def predict(self, reviews: Sequence[Ids]) -> Floats:
