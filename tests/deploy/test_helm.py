@@ -49,7 +49,7 @@ EVERYTHING = {
     "volumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": True}],
     "service": {"type": "LoadBalancer", "annotations": {"example": "yes"}},
     "serviceAccount": {"annotations": {"example": "yes"}},
-    "networkPolicy": {"from": [{"namespaceSelector": {}}], **yaml.safe_load(EGRESS)},
+    "networkPolicy": {"monitoringNamespace": "1", "from": [{"namespaceSelector": {}}], **yaml.safe_load(EGRESS)},
     "serviceMonitor": {"enabled": True},
     "podAnnotations": {"example": "yes"},
     "priorityClassName": "high",
