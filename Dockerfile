@@ -79,8 +79,10 @@ FROM runtime AS loadtest
 COPY --from=loadtest-packages /opt/venv /opt/venv
 COPY --from=code /srv/sentiment /srv/sentiment
 COPY loadtest loadtest
-# Matplotlib writes a cache, and the user need not have a home.
-ENV MPLCONFIGDIR=/tmp/matplotlib
+# Matplotlib writes a cache, and the user need not have a home. OpenBLAS would start a thread per processor of the host in
+# every process, and the container's limit of processes also counts threads.
+ENV MPLCONFIGDIR=/tmp/matplotlib \
+    OPENBLAS_NUM_THREADS=1
 ENTRYPOINT ["python", "-m", "loadtest"]
 CMD ["run"]
 HEALTHCHECK NONE

@@ -95,6 +95,11 @@ def test_locust() -> None:
     assert "locust" not in dict(loadtest) and pinned("runtime.txt") < loadtest < locust
 
 
+def test_threads_of_the_load_test() -> None:
+    """OpenBLAS starts no threads: on a host with many processors, they would exceed the 64 that Compose allows."""
+    assert "OPENBLAS_NUM_THREADS=1" in instruction("loadtest", "ENV").split()
+
+
 def test_contents(tmp_path: Path) -> None:
     """The service runs with only the files of the images."""
     copied = [line.split()[1].removeprefix("--from=") for line in STAGES["code"] if line.startswith("COPY ")]
