@@ -40,7 +40,7 @@ class Replica(Standalone):
                 raise StartupError(f"{flag(name)}: replicas on Ray share no folder; use a URL")
         if settings.feedback_log is not None and settings.feedback_key is None:
             raise StartupError("--feedback-log: replicas on Ray need the same --feedback-key")
-        core = begin(settings).core
+        core = begin(settings)
         super().__init__(core)
         self.access = core.access
         self._watch_interval = settings.watch_interval

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import os
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sentiment_conv1d.server.errors import RequestError, Unavailable
@@ -15,8 +16,20 @@ from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS, ModelState
 
 
 class _Served(NamedTuple):
-    classifier: ServedClassifier
+    """A version that is served. A process that has not opened it has a descriptor of its files instead."""
+
     fingerprint: str
+    digest: str
+    classifier: ServedClassifier | None = None
+    descriptor: int | None = None
+
+
+class Unopened(NamedTuple):
+    """A version that other processes serve, and that this one still has to open."""
+
+    key: Key
+    fingerprint: str
+    descriptor: int
 
 
 class LoadedModels:
@@ -27,6 +40,8 @@ class LoadedModels:
 
     Routing fails closed: while a version that the split sends requests to is not served, an empty version stands for
     none.
+
+    The supervisor follows the orders too, without opening versions. Workers that it forks later open those versions.
     """
 
     def __init__(self, default: str | None = None, rules: Mapping[str, RoutingRules] | None = None) -> None:
@@ -76,8 +91,8 @@ class LoadedModels:
 
     def __iter__(self) -> Iterator[ServedClassifier]:
         """Iterate over the classifiers by name, the newest version first."""
-        keys = sorted(self._served, key=lambda key: (key[0], -key[1]))
-        return iter([self._served[key].classifier for key in keys])
+        opened = self._opened()
+        return iter([opened[key] for key in sorted(opened, key=lambda key: (key[0], -key[1]))])
 
     def keys(self) -> set[Key]:
         """Return the names and versions that are served."""
@@ -110,19 +125,20 @@ class LoadedModels:
     def digest(self, name: str, version: int) -> str:
         """Return the digest of the manifest of a version, or an empty string if it is not served."""
         served = self._served.get((name, version))
-        return "" if served is None else served.classifier.manifest.manifest_sha256
+        return "" if served is None else served.digest
+
+    def unopened(self) -> list[Unopened]:
+        """Return the versions that this process has to open before it serves the same ones as the others."""
+        served = self._served.items()
+        return [Unopened(key, each.fingerprint, each.descriptor) for key, each in served if each.descriptor is not None]
 
     def rules(self, name: str) -> RoutingRules:
         """Return the routing rules of a model."""
         return self._rules.get(name, RoutingRules())
 
-    def missing(self, others: Collection[Key] = ()) -> list[MissingVersion]:
-        """Return the versions that the rules name, and that are neither served nor among `others`.
-
-        A model that was unloaded lacks none.
-        """
-        served = self._served.keys() | set(others)
-        return [each for each in self._missing(served) if each.model not in self.unloaded]
+    def missing(self) -> list[MissingVersion]:
+        """Return the versions that the rules name and that are not served. A model that was unloaded lacks none."""
+        return [each for each in self._missing(self._served) if each.model not in self.unloaded]
 
     def check_routing(self) -> None:
         """Raise `Unavailable` if the split of a model names a version that is not served, unless it was unloaded."""
@@ -147,11 +163,38 @@ class LoadedModels:
     def put(self, classifier: ServedClassifier, fingerprint: str = "") -> None:
         """Serve a classifier. Requests in progress keep the one they have."""
         manifest = classifier.manifest
-        self._served[manifest.name, manifest.version] = _Served(classifier, fingerprint)
+        key = manifest.name, manifest.version
+        self._discard(key)
+        self._served[key] = _Served(fingerprint, manifest.manifest_sha256, classifier)
         self._index_names()
 
-    def follow(self, order: Order) -> None:
-        """Carry out an order; `put` does the rest of a `serve`. Requests in progress keep the classifier they have."""
+    def objection(self, order: Order) -> str:
+        """Return why an order must not be carried out, which its sender could not know; empty if it may be."""
+        match order.action:
+            case "load" if order.name in self.unloaded:  # a `release` has to come first
+                return f"model {order.name!r} was unloaded"
+            case "drop" if order.version in self.rules(order.name).answering():
+                return f"the split of {order.name} sends requests to version {order.version}"
+            case "drop" if not order.last and not self.served(order.name).keys() - {order.version}:
+                return f"nothing else of model {order.name!r} is served"
+            case "route":
+                changes = order.rules or {}
+                rules = self.rules(order.name)._replace(**changes)
+                try:
+                    rules.check()
+                except ValueError as error:
+                    return str(error)
+                for version in rules.targets(changes).values():
+                    if (order.name, version) not in self._served:
+                        return f"version {version} of model {order.name!r} is not loaded"
+        return ""
+
+    def follow(self, order: Order, descriptor: int | None = None) -> None:
+        """Carry out an order. Requests in progress keep the classifier they have.
+
+        `put` does the rest of a `serve`, unless there is a descriptor of the files, for workers that are forked later.
+        It is closed when they no longer need it.
+        """
         self.loading = order.key if order.action in ("load", "prepare") else None
         match order.action:
             case "refuse":
@@ -159,25 +202,37 @@ class LoadedModels:
             case "serve" | "forget":
                 self._refusals.pop(order.key, None)
             case "drop":
-                self._served.pop(order.key, None)
+                self._discard(order.key)
             case "unload":
                 self.unloaded.add(order.name)
-                self._served = {key: each for key, each in self._served.items() if key[0] != order.name}
+                for version in self.versions(order.name):
+                    self._discard((order.name, version))
             case "release":
                 self.unloaded.discard(order.name)
             case "route":
                 self._rules[order.name] = self.rules(order.name)._replace(**(order.rules or {}))
+        if descriptor is not None:
+            self._discard(order.key)
+            self._served[order.key] = _Served(order.fingerprint, order.digest, descriptor=descriptor)
         self._index_names()
 
-    def _missing(self, served: Collection[Key]) -> Iterator[MissingVersion]:
+    def _discard(self, key: Key) -> None:
+        if (served := self._served.pop(key, None)) is not None and served.descriptor is not None:
+            os.close(served.descriptor)
+
+    def _opened(self) -> dict[Key, ServedClassifier]:
+        return {key: each.classifier for key, each in self._served.items() if each.classifier is not None}
+
+    def _missing(self, served: Container[Key]) -> Iterator[MissingVersion]:
         return (each for name, rules in self._rules.items() for each in rules.missing(name, served))
 
     def _index_names(self) -> None:
         table: dict[tuple[str, str], ServedClassifier] = {}
         routes: dict[str, Route] = {}
-        self._unroutable = {each.model: each for each in self._missing(self._served.keys()) if each.needed}
-        for name in {name for name, _ in self._served}:
-            versions = {version: each.classifier for (model, version), each in self._served.items() if model == name}
+        opened = self._opened()
+        self._unroutable = {each.model: each for each in self._missing(opened) if each.needed}
+        for name in {name for name, _ in opened}:
+            versions = {version: classifier for (model, version), classifier in opened.items() if model == name}
             rules = self.rules(name)
             for key in (name, "") if name == self.default else (name,):
                 if name not in self._unroutable:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -21,9 +21,8 @@ from sentiment_conv1d.server.errors import Overloaded, Unavailable
 from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.index import Entry, index
-from sentiment_conv1d.service.models.late_worker_state import LoadedVersion
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.models.order import Key, Order
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.startup import Open
 from sentiment_conv1d.service.models.steps import next_step, settle
@@ -133,7 +132,7 @@ class Reconciler:
             case "prepare":
                 try:
                     assert descriptor is not None
-                    self._prepared = await self._open(order, descriptor)
+                    self._prepared = await self._open(order.key, descriptor)
                 except ArtifactError as error:
                     return order.refusal(error.fault, str(error))
             case "serve":
@@ -145,10 +144,10 @@ class Reconciler:
         self._dataplane.arrange(self._models)
         return None
 
-    async def catch_up(self, loaded_versions: Iterable[LoadedVersion]) -> None:
-        """Serve the versions that were loaded before the fork. Raises `ArtifactError` if one cannot be opened."""
-        for order, descriptor in loaded_versions:
-            self._models.put(await self._open(order, descriptor), order.fingerprint)
+    async def catch_up(self) -> None:
+        """Open the versions that were loaded before the fork. Raises `ArtifactError` if one cannot be opened."""
+        for key, fingerprint, descriptor in self._models.unopened():
+            self._models.put(await self._open(key, descriptor), fingerprint)
         self._dataplane.arrange(self._models)
 
     async def _watch(self, before: _Observation | None) -> _Observation:
@@ -239,18 +238,17 @@ class Reconciler:
         artifact = self._repository.read(name, version)
         return artifact.manifest.manifest_sha256, snapshot.take(artifact.contents)
 
-    async def _open(self, order: Order, descriptor: int) -> ServedClassifier:
+    async def _open(self, key: Key, descriptor: int) -> ServedClassifier:
         """Open the version in the files of a descriptor. Raises `ArtifactError`."""
-        classifier = ServedClassifier(await asyncio.to_thread(self._open_files, order, descriptor))
+        classifier = ServedClassifier(await asyncio.to_thread(self._open_files, key, descriptor))
         try:
             classifier.statistics = self._metrics.add_model(classifier.manifest, self._models.keys())
         except TooManyModels as error:
             raise ArtifactError(str(error), "full") from error
         return classifier
 
-    def _open_files(self, order: Order, descriptor: int) -> Classifier:
-        artifact = self._repository.verify(order.name, order.version, snapshot.contents(descriptor))
-        return self._open_artifact(artifact)
+    def _open_files(self, key: Key, descriptor: int) -> Classifier:
+        return self._open_artifact(self._repository.verify(*key, snapshot.contents(descriptor)))
 
     def _tell(self, remarks: set[str]) -> None:
         """Log the remarks that the previous scan did not have."""

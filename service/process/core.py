@@ -41,6 +41,7 @@ class Core:
     #: How logs write a text; None if the request log contains no texts.
     written: Callable[[str], str] | None
     certificates: Certificates | None = None
+    workers: int = 0
     #: What feedback ids are signed with, unless a key is set.
     _secret: bytes = field(default_factory=token_bytes, init=False, repr=False)
 

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.provider import CUDA
@@ -26,7 +25,6 @@ from sentiment_conv1d.server.process.supervisor import Supervisor
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc import server as grpc
 from sentiment_conv1d.service.models import snapshot
-from sentiment_conv1d.service.models.late_worker_state import LateWorkerState
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.startup import choose, opener, repository_of
@@ -81,13 +79,13 @@ def serve(settings: Settings) -> None:
         if settings.grpc:
             bound = inherited.get("grpc") or _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
-        core, late_worker_state, workers = begin(settings, most_workers, certificates)
+        core = begin(settings, most_workers, certificates)
         open_version = opener(settings)
         document = app.write_document(settings, core.access)
 
         def work(number: int, channel: Channel) -> None:
             core.metrics.use(number)
-            ServiceWorker(number, core, channel, late_worker_state.loaded_versions(), document).run()
+            ServiceWorker(number, core, channel, document).run()
 
         def attempt(order: Order, descriptor: int) -> int:
             def open_files() -> Classifier:
@@ -107,10 +105,10 @@ def serve(settings: Settings) -> None:
             listener.listen(settings.write_timeout)
         supervisor = Supervisor(
             work,
-            workers,
+            core.workers,
             listeners,
             Transactions(
-                late_worker_state,
+                core.models,
                 partial(note, core.metrics),
                 core.metrics.replaced,
                 partial(core.refresh, logging.DEBUG),  # the workers say it too
@@ -134,15 +132,7 @@ def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> Listeni
     return bind(host, port, purpose) if path is None else bind_unix(path)
 
 
-class Beginning(NamedTuple):
-    """The core, the log of the versions that a new worker has to open, and the number of workers."""
-
-    core: Core
-    late_worker_state: LateWorkerState
-    workers: int
-
-
-def begin(settings: Settings, most_workers: int = 0, certificates: Certificates | None = None) -> Beginning:
+def begin(settings: Settings, most_workers: int = 0, certificates: Certificates | None = None) -> Core:
     """Load the models, for at most so many workers, or for this process alone.
 
     This process opens the versions before it forks the workers. A process cannot use a GPU that its parent has used, so
@@ -153,19 +143,18 @@ def begin(settings: Settings, most_workers: int = 0, certificates: Certificates 
     written = _written(settings)
     repository = repository_of(settings, watched=settings.watch_interval > 0)
     models = LoadedModels(settings.default_model, settings.routing_rules())
-    late_worker_state = LateWorkerState(models)
     open_version = opener(settings)
 
     def admit(artifact: Artifact, fingerprint: str) -> None:
         manifest = artifact.manifest
-        if len(late_worker_state.served()) == MAX_MODELS:
+        if len(models.keys()) == MAX_MODELS:
             raise ArtifactError(f"{artifact.path}: {MAX_MODELS} versions are served at once", "full")
         if most_workers:
             trial.run(artifact, open_version, settings.load_timeout)
             choice = choose_provider(settings.execution_provider, artifact, settings.device)
             if choice.provider == CUDA:
                 order = Order("serve", manifest.name, manifest.version, fingerprint, manifest.manifest_sha256)
-                late_worker_state.record(order, snapshot.take(artifact.contents))
+                models.follow(order, snapshot.take(artifact.contents))
                 log_model(manifest, *choice)
                 return
         models.put(ServedClassifier(open_version(artifact)), fingerprint)
@@ -174,20 +163,19 @@ def begin(settings: Settings, most_workers: int = 0, certificates: Certificates 
         logger.info("the model repository is %s", repository.path.absolute())
     choose(repository, models, admit)
     workers = most_workers
-    if not settings.workers and not models.keys():  # processes that share a GPU only take its memory
+    if not settings.workers and not list(models):  # processes that share a GPU only take its memory
         workers = min(1, most_workers)
     metrics = Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers + 1)
     metrics.use(workers)
     for classifier in models:
         classifier.statistics = metrics.add_model(classifier.manifest, models.keys())
         log_model(classifier.manifest, classifier.engine.provider, classifier.choice.reason, classifier.engine.operator)
-    if missing := late_worker_state.missing():
+    if missing := models.missing():
         if settings.strict:
             raise StartupError(f"--strict: {'; '.join(map(str, missing))}")
         for each in missing:
             logger.warning("%s", each)
-    core = Core(settings, repository, models, metrics, Access(settings), written, certificates)
-    return Beginning(core, late_worker_state, workers)
+    return Core(settings, repository, models, metrics, Access(settings), written, certificates, workers)
 
 
 def log_model(manifest: Manifest, provider: str, reason: str, operator: str = "") -> None:
@@ -231,5 +219,4 @@ def note(metrics: Metrics, order: Order) -> None:
 
 def load(settings: Settings) -> app.Application:
     """Return the REST application with its models loaded, for a program with a single process."""
-    core = begin(settings).core
-    return app.Application(core.start(0, InFlight()))
+    return app.Application(begin(settings).start(0, InFlight()))

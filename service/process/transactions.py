@@ -15,7 +15,7 @@ from typing import Any, Literal
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.server.process.control import Control
 from sentiment_conv1d.server.process.worker_process import WorkerProcess
-from sentiment_conv1d.service.models.late_worker_state import LateWorkerState
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process import trial
 
@@ -50,7 +50,7 @@ class _Transaction:
 class Transactions(Control):
     """Carries out orders one after the other."""
 
-    _late_worker_state: LateWorkerState
+    _models: LoadedModels
     _followed: Callable[[Order], None]  # called with every order that all workers have followed
     _replaced: Callable[[Literal["died", "hung"]], None]  # called with the reason when a worker is replaced
     _refresh: Callable[[], None]  # reads the files that workers read again, for workers that start later
@@ -158,10 +158,10 @@ class Transactions(Control):
             if current.announced is not None:
                 self._followed(current.announced)
                 self._finish(current.announced.reason)
-            elif objection := self._late_worker_state.objection(order):
+            elif objection := self._models.objection(order):
                 self._finish(objection)
-            elif self._late_worker_state.needless(order):
-                self._finish("")
+            elif order.action == "load" and order.digest == self._models.digest(*order.key):
+                self._finish("")  # the second of two loads at the same time
             elif order.action != "load":
                 self._announce(current, order)
             elif not current.proven and self._stopped:
@@ -209,7 +209,7 @@ class Transactions(Control):
         descriptor = None
         if order.action == "serve":
             descriptor, current.descriptor = current.descriptor, None
-        self._late_worker_state.record(order, descriptor)
+        self._models.follow(order, descriptor)
 
     def _able(self) -> list[WorkerProcess]:
         return [worker for worker in self._workers.values() if not worker.killed]

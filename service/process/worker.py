@@ -19,7 +19,6 @@ from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.server.process.channel import Channel
 from sentiment_conv1d.server.process.worker import Worker
 from sentiment_conv1d.service.grpc.server import GrpcServer
-from sentiment_conv1d.service.models.late_worker_state import LoadedVersion
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.rest.app import Application
@@ -38,14 +37,7 @@ class ServiceWorker(Worker):
     `document` is the OpenAPI document.
     """
 
-    def __init__(
-        self,
-        number: int,
-        core: Core,
-        channel: Channel,
-        loaded_versions: list[LoadedVersion],
-        document: Answer,
-    ) -> None:
+    def __init__(self, number: int, core: Core, channel: Channel, document: Answer) -> None:
         settings = self._settings = core.settings
         self._in_flight = InFlight()
         self._state = core.start(number, self._in_flight, self)
@@ -68,7 +60,6 @@ class ServiceWorker(Worker):
         self.server_state.tasks = self._in_flight.new_set()
         self._refresh = core.refresh
         self._grpc: GrpcServer | None = None  # created when the event loop runs
-        self._loaded_versions = loaded_versions
         self._orders: asyncio.Queue[tuple[dict[str, Any], int | None]] = asyncio.Queue()
         self._tickets = itertools.count()
         self._results: dict[int, asyncio.Future[str]] = {}
@@ -77,9 +68,7 @@ class ServiceWorker(Worker):
     async def open(self, turns: Turns) -> Mapping[str, Listener]:
         """Open the versions that were loaded since the start, and return the listeners."""
         settings, buffers = self._settings, Buffers(self._settings.max_buffered_bytes)
-        await self._state.reconciler.catch_up(self._loaded_versions)
-        for _, descriptor in self._loaded_versions:
-            os.close(descriptor)
+        await self._state.reconciler.catch_up()
         listeners = {"rest": self._make_http_server(buffers, turns).listener}
         if settings.grpc:
             self._grpc = GrpcServer(

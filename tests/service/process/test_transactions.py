@@ -8,7 +8,6 @@ from typing import Any
 
 from sentiment_conv1d.server.process.channel import Channel, pair
 from sentiment_conv1d.server.process.worker_process import WorkerProcess
-from sentiment_conv1d.service.models.late_worker_state import LateWorkerState
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.transactions import Transactions
@@ -38,8 +37,7 @@ def actions(channel: Channel) -> list[Any]:
 
 def test_no_worker_opens_the_version() -> None:
     """While the only worker is replaced, a load has no deadline, and the replacement opens the version."""
-    state = LateWorkerState(LoadedModels())
-    transactions = Transactions(state, lambda _: None, lambda _: None, lambda: None, lambda *_: TRIAL, SECONDS)
+    transactions = Transactions(LoadedModels(), lambda _: None, lambda _: None, lambda: None, lambda *_: TRIAL, SECONDS)
     with worker(2) as (first, orders), worker(3) as (second, later_orders):
         workers = {first.pid: first}
         transactions.start(workers)

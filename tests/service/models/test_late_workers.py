@@ -12,7 +12,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from sentiment_conv1d.service.models.late_worker_state import LateWorkerState
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Key, Order
 
@@ -63,29 +62,28 @@ class Course(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.inherited = at_start()
-        self.late_worker_state = LateWorkerState(self.inherited)
         self.old = at_start()
         self.open: set[int] = set()
         self.ever_unloaded: set[str] = set()
 
     def give(self, order: Order) -> None:
-        if self.late_worker_state.objection(order):
+        if self.inherited.objection(order):
             return
         if order.action == "load":
             order = order._replace(action="serve")
             descriptor = os.open(os.devnull, os.O_RDONLY)
             self.open.add(descriptor)
-            self.late_worker_state.record(order, descriptor)
+            self.inherited.follow(order, descriptor)
             put(self.old, order.name, order.version, order.digest)
         else:
-            self.late_worker_state.record(order)
+            self.inherited.follow(order)
         self.old.follow(order)
 
     @rule(name=NAMES, version=VERSIONS, digest=DIGESTS)
     def load(self, name: str, version: int, digest: str) -> None:
         order = Order("load", name, version, digest=digest)
         was = served(self.old)
-        assert self.late_worker_state.needless(order) == (was.get(order.key) == digest)
+        assert self.inherited.digest(*order.key) == was.get(order.key, "")
         self.give(order)
         assert served(self.old) == was or name not in self.old.unloaded
 
@@ -126,23 +124,28 @@ class Course(RuleBasedStateMachine):
     @invariant()
     def a_new_worker_knows_the_same(self) -> None:
         new = copy.deepcopy(self.inherited)
-        for order, descriptor in self.late_worker_state.loaded_versions():
-            os.fstat(descriptor)
-            put(new, order.name, order.version, order.digest)
+        for key, _, descriptor in new.unopened():
+            supervisors = os.dup(descriptor)
+            put(new, *key, new.digest(*key))
+            assert not _is_open(descriptor), "a worker keeps the files of a version that it has opened"
+            os.dup2(supervisors, descriptor, inheritable=False)
+            os.close(supervisors)
         assert state(new) == state(self.old)
 
     @invariant()
     def no_classifier_is_kept_in_vain(self) -> None:
-        assert not self.inherited.keys() & {loaded.order.key for loaded in self.late_worker_state.loaded_versions()}
+        opened = {(each.manifest.name, each.manifest.version) for each in self.inherited}
+        assert opened == self.inherited.keys() - {each.key for each in self.inherited.unopened()}
 
     @invariant()
     def no_descriptor_is_kept_in_vain(self) -> None:
-        needed = {loaded.descriptor for loaded in self.late_worker_state.loaded_versions()}
+        needed = {each.descriptor for each in self.inherited.unopened()}
         assert needed == {each for each in self.open if _is_open(each)}
 
     def teardown(self) -> None:
-        for loaded in self.late_worker_state.loaded_versions():
-            os.close(loaded.descriptor)
+        for name in ("tickets", "calls"):
+            self.inherited.follow(Order("unload", name))
+        assert not any(map(_is_open, self.open))
 
 
 def _is_open(descriptor: int) -> bool:
@@ -156,29 +159,28 @@ TestCourse.settings = settings(deadline=None, max_examples=100, stateful_step_co
 def test_size_of_the_log() -> None:
     """The log contains the current state, not the whole history, however long the service runs."""
     models = at_start()
-    late_worker_state = LateWorkerState(models)
     for version in range(2, 100):
         order = Order("serve", "tickets", version, digest="b")
-        late_worker_state.record(order, os.open(os.devnull, os.O_RDONLY))
-        late_worker_state.record(Order("refuse", "tickets", version, reason="bad"))
-        late_worker_state.record(Order("forget", "tickets", version))
-        late_worker_state.record(Order("drop", "tickets", version - 1))
-    [loaded] = late_worker_state.loaded_versions()
-    assert loaded.order == order
-    assert [(each.name, each.version) for each in models.states()] == [("calls", 1)]
-    os.close(loaded.descriptor)
+        models.follow(order, os.open(os.devnull, os.O_RDONLY))
+        models.follow(Order("refuse", "tickets", version, reason="bad"))
+        models.follow(Order("forget", "tickets", version))
+        models.follow(Order("drop", "tickets", version - 1))
+    [unopened] = models.unopened()
+    assert unopened.key == order.key
+    assert [(each.name, each.version) for each in models.states()] == [("calls", 1), order.key]
+    os.close(unopened.descriptor)
 
 
 def test_rules_and_drops_in_sequence() -> None:
     """A drop is judged by the rules before it, and a change of the rules by the drops and the changes before it."""
-    late_worker_state = LateWorkerState(at_start())
+    models = at_start()
     drop = Order("drop", "tickets", 1, last=True)
     split = Order("route", "tickets", rules={"split": {"1": 1}})
-    assert late_worker_state.objection(split) == ""
-    late_worker_state.record(split)
-    assert late_worker_state.objection(drop) == "the split of tickets sends requests to version 1"
-    late_worker_state.record(Order("route", "tickets", rules={"split": {}}))
-    late_worker_state.record(drop)
-    assert late_worker_state.objection(split) == "version 1 of model 'tickets' is not loaded"
+    assert models.objection(split) == ""
+    models.follow(split)
+    assert models.objection(drop) == "the split of tickets sends requests to version 1"
+    models.follow(Order("route", "tickets", rules={"split": {}}))
+    models.follow(drop)
+    assert models.objection(split) == "version 1 of model 'tickets' is not loaded"
     unknown = Order("route", "tickets", rules={"split": {"next": 1}})
-    assert late_worker_state.objection(unknown) == "'next' is neither a version nor a label"
+    assert models.objection(unknown) == "'next' is neither a version nor a label"
