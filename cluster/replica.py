@@ -76,7 +76,7 @@ class Replica(Standalone):
 
     async def check(self) -> None:
         """Classify the golden text of the default model. Raises `Unavailable` if the answer is wrong."""
-        self.state.readiness.check()
+        self.state.check_ready()
         classifier = self.state.models.get()
         golden = classifier.manifest.golden
         [prediction] = await self.state.dataplane.predict(classifier, (golden.text,))

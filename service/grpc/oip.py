@@ -48,11 +48,11 @@ class OpenInference:
 
     async def ServerReady(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
         """Return whether the service accepts traffic."""
-        return pb.ServerReadyResponse(ready=self._state.readiness.ready)
+        return pb.ServerReadyResponse(ready=self._state.ready)
 
     async def ModelReady(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
         """Return whether a model, or one version of it, is served."""
-        ready = self._state.readiness.ready and self._state.models.holds(request.name, request.version)
+        ready = self._state.ready and self._state.models.holds(request.name, request.version)
         return pb.ModelReadyResponse(ready=ready)
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:

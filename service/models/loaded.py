@@ -140,11 +140,18 @@ class LoadedModels:
         """Return the versions that the rules name and that are not served. A model that was unloaded lacks none."""
         return [each for each in self._missing(self._served) if each.model not in self.unloaded]
 
-    def check_routing(self) -> None:
-        """Raise `Unavailable` if the split of a model names a version that is not served, unless it was unloaded."""
+    def check(self) -> None:
+        """Raise `Unavailable` if a split names a version that is not served, or the default model cannot answer.
+
+        A model that was unloaded lacks no version.
+        """
         for name, missing in self._unroutable.items():
             if name not in self.unloaded:
                 raise Unavailable(str(missing))
+        try:
+            self.get()
+        except RequestError as error:
+            raise Unavailable(error.message) from None
 
     def labels(self, name: str, version: int) -> list[str]:
         """Return the labels of a version."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from sentiment_conv1d.model.manifest import Manifest
+from sentiment_conv1d.server.errors import Unavailable
 from sentiment_conv1d.service.downloads import Downloads, TextGraphFile
 from sentiment_conv1d.service.errors import Disabled
 from sentiment_conv1d.service.feedback.inbox import Feedback, Inbox, Receipt
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.security.api_keys import Access
@@ -34,7 +34,6 @@ class ServiceState:
     settings: Settings
     dataplane: DataPlane
     models: LoadedModels
-    readiness: Readiness
     access: Access
     metrics: Metrics
     inbox: Inbox | None = None
@@ -43,8 +42,28 @@ class ServiceState:
     #: Held by the large body or message that is decompressed, because only one at a time is.
     expanding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     reconciler: Reconciler = field(init=False)
+    draining: bool = field(default=False, init=False)  # shutting down: requests are still answered
     _exposition: bytes = field(default=b"", init=False)
     _exposed_at: float = field(default=float("-inf"), init=False)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the worker is ready for traffic: see `check_ready`."""
+        try:
+            self.check_ready()
+        except Unavailable:
+            return False
+        return True
+
+    def check_ready(self) -> None:
+        """Raise `Unavailable` if the worker is draining, the default model cannot answer, or a split is incomplete."""
+        self.check_draining()
+        self.models.check()
+
+    def check_draining(self) -> None:
+        """Raise `Unavailable` if the worker is shutting down."""
+        if self.draining:
+            raise Unavailable("shutting down")
 
     async def take(self, feedback: Feedback) -> Receipt:
         """Take feedback. Raises `Disabled`, or the errors of the inbox."""

@@ -13,7 +13,6 @@ from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.feedback.inbox import Inbox
 from sentiment_conv1d.service.feedback.rate import Rate
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler, Workers
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import opener
@@ -64,17 +63,8 @@ class Core:
         dataplane = DataPlane(limits, batching, self.metrics, in_flight, self.models, log, ids)
         inbox = None if ids is None else self._make_inbox(worker, ids)
         downloads = Downloads(self.repository.read) if self.access.allows_downloads else None
-        readiness = Readiness(self.models)
         state = ServiceState(
-            settings,
-            dataplane,
-            self.models,
-            readiness,
-            self.access,
-            self.metrics,
-            inbox,
-            downloads,
-            self.certificates,
+            settings, dataplane, self.models, self.access, self.metrics, inbox, downloads, self.certificates
         )
         if workers is not None:
             open_version = opener(settings)

@@ -38,7 +38,7 @@ class Standalone:
 
     def stop(self) -> None:
         """End the background work. Call it after all requests have been answered."""
-        self.state.readiness.draining = True
+        self.state.draining = True
         self.state.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -103,7 +103,7 @@ class ServiceWorker(Worker):
     def tick(self) -> None:
         """Tell health watchers whether the service is ready."""
         if self._grpc is not None:
-            self._grpc.health.tell(self._state.readiness.ready)
+            self._grpc.health.tell(self._state.ready)
 
     def watch(self) -> None:
         """Read changed certificates and keys."""
@@ -111,7 +111,7 @@ class ServiceWorker(Worker):
 
     def drain(self) -> None:
         """Answer requests as before, but fail health checks and load no more models."""
-        self._state.readiness.draining = True
+        self._state.draining = True
         for result in self._results.values():
             if not result.done():
                 result.set_exception(Unavailable("shutting down"))
@@ -142,7 +142,7 @@ class ServiceWorker(Worker):
         ticket = next(self._tickets)
         self._results[ticket] = asyncio.get_running_loop().create_future()
         try:
-            self._state.readiness.check_draining()
+            self._state.check_draining()
             if not self.channel.send("ask", descriptor, ticket=ticket, order=order._asdict()):
                 raise Unavailable("the supervisor does not accept orders")
             return await self._results[ticket]
@@ -185,7 +185,7 @@ class ServiceWorker(Worker):
             events=Events(
                 rejected=partial(metrics.rejected, "rest"),
                 failed=partial(metrics.failed, "rest"),
-                draining=lambda: self._state.readiness.draining,
+                draining=lambda: self._state.draining,
             ),
             tls=None if certificates is None else lambda: certificates.rest,
         )

@@ -40,7 +40,7 @@ class InvocationResponse(
 
 
 SAGEMAKER = PlainProtocol("Clouds")
-SAGEMAKER.readiness("/ping", "SageMaker: readiness")
+SAGEMAKER.probe("/ping", "SageMaker: readiness")
 
 
 @SAGEMAKER.endpoint(
@@ -82,7 +82,7 @@ def vertex_ai(settings: Settings, others: Iterable[RestProtocol] = ()) -> RestPr
     _check_routes(settings, others)
     protocol = PlainProtocol("Clouds")
     if settings.health_route:
-        protocol.readiness(settings.health_route, "Vertex AI: readiness")
+        protocol.probe(settings.health_route, "Vertex AI: readiness")
     if settings.predict_route:
         protocol.endpoint(settings.predict_route, "Vertex AI: predict", *tfserving.SHAPES)(tfserving.predict)
     return protocol

@@ -101,7 +101,7 @@ class HuggingFace(PlainProtocol):
 
 
 PROTOCOL = HuggingFace("Hugging Face")
-PROTOCOL.readiness("/health", "text-embeddings-inference: readiness")
+PROTOCOL.probe("/health", "text-embeddings-inference: readiness")
 
 
 @PROTOCOL.endpoint(

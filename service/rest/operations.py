@@ -5,14 +5,12 @@ from __future__ import annotations
 from fastapi import Response
 from pydantic import BaseModel
 
-from sentiment_conv1d.server.errors import Unavailable
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.rest.endpoint import to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.telemetry.exposition import CONTENT_TYPE
 
-PROTOCOL = RestProtocol("operations", health=("/livez", "/readyz"))
+PROTOCOL = RestProtocol("operations")
 
 
 class ProbeStatus(BaseModel):
@@ -21,20 +19,8 @@ class ProbeStatus(BaseModel):
     status: str
 
 
-_ALIVE, _READY = (Answer(to_json({"status": status})) for status in ("alive", "ready"))
-
-
-@PROTOCOL.document("/livez", "Liveness", response_model=ProbeStatus)
-def livez(state: ServiceState) -> Answer:
-    """Return 200 if the process can answer."""
-    return _ALIVE
-
-
-@PROTOCOL.document("/readyz", "Readiness", response_model=ProbeStatus, responses=PROTOCOL.errors(Unavailable))
-def readyz(state: ServiceState) -> Answer:
-    """Return 200 while the default model and the versions of every split are loaded, otherwise or at shutdown 503."""
-    state.readiness.check()
-    return _READY
+PROTOCOL.probe("/livez", "Liveness", b'{"status":"alive"}', ProbeStatus, readiness=False, name="livez")
+PROTOCOL.probe("/readyz", "Readiness", b'{"status":"ready"}', ProbeStatus, name="readyz")
 
 
 @PROTOCOL.document("/metrics", "Prometheus metrics", response_class=Response)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from http import HTTPStatus
 from inspect import getdoc
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Receive, Scope, Send
@@ -22,8 +23,6 @@ from sentiment_conv1d.service.rest.endpoint import Endpoint, Respond, to_json
 
 #: A header of documents and pages over TLS.
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
-
-_EMPTY = Answer(b"")
 
 #: Compares the headers of requests and responses. It has no folder.
 _FILES = StaticFiles(check_dir=False)
@@ -63,21 +62,21 @@ class Document(NamedTuple):
 class RestProtocol(APIRouter):
     """The routes that share an OpenAPI tag and a form of errors.
 
-    `endpoint` declares a fast-path route, and `document` one of GET requests. FastAPI handles the other routes, which
-    are declared as in every router.
+    `endpoint` declares a fast-path route, `document` one of GET requests, and `probe` one for health checks. FastAPI
+    handles the other routes, which are declared as in every router.
     Errors have the native form; subclasses have other forms.
     """
 
     error_model: type[BaseModel] = ErrorResponse
     invalid_status = Invalid.http_status
 
-    def __init__(self, tag: str, *, prefix: str = "", health: Collection[str] = (), **options: Any) -> None:
-        """Create a protocol without routes. `health` contains the paths of its health probes.
+    def __init__(self, tag: str, *, prefix: str = "", **options: Any) -> None:
+        """Create a protocol without routes.
 
         Errors of all paths that begin with the prefix have the form of the protocol, including paths without a route.
         """
         super().__init__(prefix=prefix, tags=[tag], **options)
-        self.health = set(health)
+        self.health: set[str] = set()  # paths of health probes
         self.endpoints: list[Endpoint] = []
         self.documents: dict[str, Document] = {}  # by path
 
@@ -112,16 +111,34 @@ class RestProtocol(APIRouter):
                 return to_response(answer(state_of(request)))
 
             self.documents[self.prefix + path] = Document(self.prefix + path, answer)
-            options.setdefault("description", getdoc(answer))
-            self.add_api_route(path, respond, summary=summary, name=answer.__name__, **options)
+            described = {"description": getdoc(answer), "name": answer.__name__} | options
+            self.add_api_route(path, respond, summary=summary, **described)
             return answer
 
         return declare
 
-    def readiness(self, path: str, summary: str) -> None:
-        """Declare a health probe that returns 200 while the service answers requests, and 503 during shutdown."""
-        self.health.add(path)
-        self.document(path, summary, response_class=Response, responses=self.errors(Unavailable))(ready)
+    def probe(
+        self, path: str, summary: str, body: bytes = b"", model: Any = None, *, readiness: bool = True, **options: Any
+    ) -> None:
+        """Declare a health probe, of readiness or of liveness, which is answered with this body of this model."""
+        answer = Answer(body)
+
+        def live(state: ServiceState) -> Answer:
+            """Return 200 if the process can answer."""
+            return answer
+
+        def ready(state: ServiceState) -> Answer:
+            """Return 200 while the default model and the versions of every split are loaded.
+
+            Otherwise, and during shutdown, return 503.
+            """
+            state.check_ready()
+            return answer
+
+        self.health.add(self.prefix + path)
+        options["responses"] = self.errors(Unavailable) if readiness else {}
+        options["response_class"], options["response_model"] = JSONResponse if model else Response, model
+        self.document(path, summary, **options)(ready if readiness else live)
 
     def error_body(self, error: RequestError, request_id: str) -> bytes:
         """Return the body of an error, which has the form of `error_model`."""
@@ -171,9 +188,3 @@ def revalidated(request: Request, response: Response) -> Response:
     if _FILES.is_not_modified(response.headers, request.headers):
         return NotModifiedResponse(response.headers)
     return response
-
-
-def ready(state: ServiceState) -> Answer:
-    """Return 200 while the service answers requests, and 503 during shutdown."""
-    state.readiness.check()
-    return _EMPTY

@@ -20,7 +20,6 @@ from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
 from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.security.api_keys import Access
@@ -158,7 +157,7 @@ def test_grpc_packages_in_one_process(modules: tuple[str, ...]) -> None:
 def test_every_method_is_answered() -> None:
     """The methods of the .proto files are served, with the same streams."""
     dataplane, models = cast(DataPlane, None), LoadedModels()
-    state = ServiceState(Settings(), dataplane, models, Readiness(models), Access(Settings()), Metrics({}))
+    state = ServiceState(Settings(), dataplane, models, Access(Settings()), Metrics({}))
 
     async def answered() -> dict[str, tuple[bool, bool]]:
         turns = Turns(asyncio.get_running_loop())

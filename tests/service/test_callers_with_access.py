@@ -20,7 +20,6 @@ from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.turns import Reader, Turns
 from sentiment_conv1d.service.grpc.server import ROUTES, GrpcServer
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.app import Application, routes
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
@@ -39,7 +38,7 @@ def state() -> ServiceState:
     models = LoadedModels()
     dataplane = cast(DataPlane, SimpleNamespace(runs_in_turns=True))  # no request gets further
     metrics = Metrics({"rest": routes(SETTINGS), "grpc": ROUTES})
-    return ServiceState(SETTINGS, dataplane, models, Readiness(models), Access(SETTINGS), metrics)
+    return ServiceState(SETTINGS, dataplane, models, Access(SETTINGS), metrics)
 
 
 def rest() -> Protocol:

@@ -10,16 +10,10 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel
 
-from sentiment_conv1d.server.errors import Unavailable
-from sentiment_conv1d.server.http.request import Answer
-from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 
-PROTOCOL = PlainProtocol("Open Inference Protocol", prefix="/v2", health=("/v2/health/live", "/v2/health/ready"))
-
-
-_LIVE, _READY = Answer(b'{"live":true}'), Answer(b'{"ready":true}')
+PROTOCOL = PlainProtocol("Open Inference Protocol", prefix="/v2")
 
 
 class ServerMetadata(BaseModel):
@@ -62,17 +56,8 @@ async def server_metadata() -> ServerMetadata:
     return ServerMetadata(**description.server_metadata())
 
 
-@PROTOCOL.document("/health/live", "Liveness", response_model=dict[str, bool])
-def live(state: ServiceState) -> Answer:
-    """Return 200 if the process can answer."""
-    return _LIVE
-
-
-@PROTOCOL.document("/health/ready", "Readiness", response_model=dict[str, bool], responses=PROTOCOL.errors(Unavailable))
-def ready(state: ServiceState) -> Answer:
-    """Return 200 while the service answers requests, and 503 during shutdown."""
-    state.readiness.check()
-    return _READY
+PROTOCOL.probe("/health/live", "Liveness", b'{"live":true}', dict[str, bool], readiness=False)
+PROTOCOL.probe("/health/ready", "Readiness", b'{"ready":true}', dict[str, bool])
 
 
 @PROTOCOL.get("/models/stats", summary="Statistics of every model")
@@ -95,7 +80,7 @@ async def model_metadata(request: Request, model: str, version: str = "") -> Mod
 async def model_ready(request: Request, model: str, version: str = "") -> ModelReady:
     """Return 200 if the model is ready, 404 if it is not loaded, and 503 during shutdown."""
     classifier = state_of(request).models.get(model, version)
-    state_of(request).readiness.check_draining()
+    state_of(request).check_draining()
     return ModelReady(name=classifier.manifest.name, ready=True)
 
 

@@ -15,7 +15,6 @@ from sentiment_conv1d.server.errors import Unavailable
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from tests.processes import PROJECT
@@ -113,18 +112,20 @@ def test_named_version(models: LoadedModels) -> None:
 
 def test_version_that_is_not_served(models: LoadedModels) -> None:
     """While a version of the split is not served, none answers requests that name no version."""
-    readiness = Readiness(models)
     route(models, {"labels": {"new": 9}, "split": {"1": 50, "new": 50}})
     for texts in (None, ["praise"]):
         for name in ("", "tickets"):
             with pytest.raises(Unavailable, match="split of tickets: version 9, labelled 'new', is not served"):
                 models.get(name, "", texts)
-    assert not models.holds() and not readiness.ready
+    with pytest.raises(Unavailable, match="version 9"):
+        models.check()
+    assert not models.holds()
     assert chosen(models, version="2") == 2
     assert models.name_of("") == "tickets"
     assert [each.manifest.version for each in models.select("tickets")] == [3, 2, 1]
     put(models, "tickets", 9)
-    assert set(shares(models)) == {1, 9} and readiness.ready
+    assert set(shares(models)) == {1, 9}
+    models.check()
     models.follow(Order("unload", "tickets"))
     with pytest.raises(NotFound, match="model 'tickets' was unloaded"):
         models.get()
@@ -133,7 +134,8 @@ def test_version_that_is_not_served(models: LoadedModels) -> None:
 def test_rules_without_requests(models: LoadedModels) -> None:
     """A missing version that gets no requests is reported. The others answer."""
     route(models, {"labels": {"old": 7, "other": 8}, "split": {"1": 50, "old": 0}, "shadow": {"9": 20}})
-    assert shares(models) == {1: len(TEXTS)} and Readiness(models).ready
+    assert shares(models) == {1: len(TEXTS)}
+    models.check()
     assert list(map(str, models.missing())) == [
         "labels of tickets: version 8, labelled 'other', is not served",
         "split of tickets: version 7, labelled 'old', is not served",
@@ -149,9 +151,9 @@ def test_model_that_is_not_served(models: LoadedModels) -> None:
     route(models, {"split": {"1": 1}}, "tikets")
     assert shares(models) == {3: len(TEXTS)}
     with pytest.raises(Unavailable, match="split of tikets: version 1 is not served"):
-        Readiness(models).check()
+        models.check()
     models.follow(Order("unload", "tikets"))
-    assert Readiness(models).ready
+    models.check()
 
 
 def test_rows(models: LoadedModels) -> None:
