@@ -16,7 +16,7 @@ from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded, Request
 from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.feedback.ids import Answered, FeedbackIds
 from sentiment_conv1d.service.feedback.rate import Rate
-from sentiment_conv1d.service.telemetry.metrics import FeedbackRefusal, Metrics
+from sentiment_conv1d.service.telemetry.metrics import FEEDBACK_REFUSED, Metrics
 from sentiment_conv1d.service.telemetry.record_queue import RecordQueue
 from sentiment_conv1d.service.telemetry.request_log import timestamp
 from sentiment_conv1d.service.telemetry.statistics import Statistics
@@ -98,7 +98,7 @@ class Inbox:
             raise self._refusal("rate", Overloaded(f"more than {self._rate.per_second:g} feedback per second"))
         await self._store(partial(_record, feedback, answered, predicted, self._written, time_ns() // 1_000_000))
         agrees = predicted == feedback.label
-        version.statistics.received_feedback(agrees=agrees)
+        version.statistics.add(**{"agree" if agrees else "disagree": 1})
         return Receipt(answered.model, str(answered.version), predicted, agrees)
 
     def _read(self, given: str) -> Answered:
@@ -143,8 +143,8 @@ class Inbox:
         if failure is not None:
             raise self._refusal("failed", Unavailable("the feedback log cannot be written now; send it again later"))
 
-    def _refusal(self, reason: FeedbackRefusal, error: RequestError) -> RequestError:
-        self._metrics.feedback_refused(reason)
+    def _refusal(self, reason: str, error: RequestError) -> RequestError:
+        self._metrics.count(FEEDBACK_REFUSED, reason)
         return error
 
 

@@ -32,6 +32,7 @@ from sentiment_conv1d.service.grpc.methods import Counted, paths
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.telemetry.logs import log_request
+from sentiment_conv1d.service.telemetry.metrics import FAILED, REJECTED
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -97,14 +98,14 @@ class GrpcServer:
         certificates: Certificates | None = None,
         tracer: Tracer | None = None,
     ) -> None:
-        settings, dataplane, models = state.settings, state.dataplane, state.models
+        settings = state.settings
         self._loop = asyncio.get_running_loop()
         self._access_log = settings.access_log
         self._access = state.access
         self._open_methods = frozenset(map(str.encode, HEALTH_METHODS)) if settings.open_health else frozenset()
         self.health = health.Health(HEALTH_NAMES)
-        self._counted = counted = Counted(dataplane, state.metrics, tracer)
-        tensors = tfserving.TfServing(dataplane, models)
+        self._counted = counted = Counted(state.dataplane, state.metrics, tracer)
+        tensors = tfserving.TfServing(state)
         methods = {
             **self.health.methods(),
             **counted.methods(oip.SERVICE, oip.OpenInference(state), oip.POLLED),
@@ -133,11 +134,11 @@ class GrpcServer:
             write_seconds=settings.write_timeout,
         )
         self._turns = turns
-        self._failed = partial(state.metrics.failed, "grpc")
+        self._failed = partial(state.metrics.count, FAILED, "grpc")
         self.listener = Listener(
             protocol="grpc",
             connect=self._connect,
-            rejected=partial(state.metrics.rejected, "grpc"),
+            rejected=partial(state.metrics.count, REJECTED, "grpc"),
             max_connections=settings.grpc_max_connections,
             max_connections_per_address=settings.max_connections_per_address,
             tls=None if certificates is None else lambda: certificates.grpc,

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from secrets import token_bytes
 
 from sentiment_conv1d.service.downloads import Downloads
@@ -22,7 +23,7 @@ from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
-from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.metrics import LOGGED, Metrics
 from sentiment_conv1d.service.telemetry.record_queue import RecordQueue
 from sentiment_conv1d.service.telemetry.request_log import RequestLog
 from sentiment_conv1d.service.telemetry.sinks import ANSWER_EVENT, FEEDBACK_EVENT, open_sink
@@ -83,7 +84,8 @@ class Core:
             return None
         name = f"requests-{worker}.jsonl"
         sink = open_sink(settings.request_log, name, settings.request_log_bytes, ANSWER_EVENT)
-        return RequestLog(sink, settings.request_log_sample, written=self.written, count=self.metrics.logged)
+        count = partial(self.metrics.count, LOGGED)
+        return RequestLog(sink, settings.request_log_sample, written=self.written, count=count)
 
     def _make_feedback_ids(self) -> FeedbackIds | None:
         if self.settings.feedback_log is None:

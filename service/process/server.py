@@ -39,7 +39,7 @@ from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
-from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS, Metrics
+from sentiment_conv1d.service.telemetry.metrics import LOADS, MAX_MODELS, REPLACED, Metrics
 from sentiment_conv1d.service.telemetry.sinks import prepare_folder
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def serve(settings: Settings) -> None:
             Transactions(
                 core.models,
                 partial(note, core.metrics),
-                core.metrics.replaced,
+                partial(core.metrics.count, REPLACED),
                 partial(core.refresh, logging.DEBUG),  # the workers say it too
                 attempt,
                 settings.load_timeout,
@@ -204,10 +204,10 @@ def note(metrics: Metrics, order: Order) -> None:
     extra: dict[str, object] = {"version": order.version}
     match order.action:
         case "serve":
-            metrics.loaded("loaded")
+            metrics.count(LOADS, "loaded")
             logger.info("serving %s", order.name, extra=extra)
         case "refuse":
-            metrics.loaded("refused")
+            metrics.count(LOADS, "refused")
             logger.error("refused a version of %s: %s", order.name, order.reason, extra=extra | {"fault": order.fault})
         case "drop":
             logger.info("stopped serving a version of %s", order.name, extra=extra)

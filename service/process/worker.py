@@ -24,6 +24,7 @@ from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.middleware.cors import allow_origins
 from sentiment_conv1d.service.scheduling.in_flight import InFlight
+from sentiment_conv1d.service.telemetry.metrics import FAILED, REJECTED
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -183,8 +184,8 @@ class ServiceWorker(Worker):
             find_handler=None if self._wrapped else self._application.find_handler,
             find_document=None if self._wrapped else self._application.find_document,
             events=Events(
-                rejected=partial(metrics.rejected, "rest"),
-                failed=partial(metrics.failed, "rest"),
+                rejected=partial(metrics.count, REJECTED, "rest"),
+                failed=partial(metrics.count, FAILED, "rest"),
                 draining=lambda: self._state.draining,
             ),
             tls=None if certificates is None else lambda: certificates.rest,

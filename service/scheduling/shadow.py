@@ -53,7 +53,7 @@ class ShadowQueue:
         """Add a request."""
         large = len(job.texts) > MAX_TEXTS or max(map(len, job.texts)) > MAX_CHARACTERS
         if large or len(self._jobs) >= MAX_WAITING:
-            job.classifier.statistics.shadow_dropped()
+            job.classifier.statistics.add(dropped=1)
             return
         self._jobs.append(job)
         if self._task is None or self._task.done():
@@ -64,7 +64,7 @@ class ShadowQueue:
         """Drop the requests of versions that are no longer served."""
         for job in self._jobs:
             if job.classifier not in classifiers:
-                job.classifier.statistics.shadow_dropped()
+                job.classifier.statistics.add(dropped=1)
         self._jobs = deque(job for job in self._jobs if job.classifier in classifiers)
 
     async def _work(self) -> None:
@@ -84,13 +84,14 @@ class ShadowQueue:
                 nanoseconds += perf_counter_ns() - began
         except Exception:
             logger.exception("a shadow version failed")
-            job.classifier.statistics.shadow_dropped()
+            job.classifier.statistics.add(dropped=1)
             return
         pairs = list(zip(job.answer, predictions, strict=True))
         agreed = sum(answer.label == prediction.label for answer, prediction in pairs)
         comparable = job.labels == job.classifier.labels
         difference = sum(_difference(*pair) if comparable else 1.0 for pair in pairs)
-        job.classifier.statistics.shadowed(agreed, len(pairs) - agreed, difference, nanoseconds, job.nanoseconds)
+        job.classifier.statistics.add(classified=1, same=agreed, other=len(pairs) - agreed, difference=difference)
+        job.classifier.statistics.add(shadow=nanoseconds, answer=job.nanoseconds)
 
     async def _idle(self) -> None:
         """Wait until no request is in flight. In two turns, the event loop begins the requests that have arrived."""

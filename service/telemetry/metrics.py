@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from time import perf_counter_ns
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import NamedTuple, TypeAlias
 
 import orjson
 
@@ -23,7 +23,6 @@ from sentiment_conv1d.service.telemetry.exposition import Exposition, compose
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 from sentiment_conv1d.service.telemetry.processes import expose_processes
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
-from sentiment_conv1d.service.telemetry.request_log import LogOutcome
 from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, MODEL, Statistics
 
 #: Counts the statuses that are not in `_STATUSES`.
@@ -44,10 +43,10 @@ _SECONDS = Metric(
     (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 _IN_FLIGHT = Metric("sentiment_requests_in_flight", "gauge", "Requests that are being answered.", ("protocol",))
-_REJECTED = Metric(
+REJECTED = Metric(
     "sentiment_connections_rejected_total", "counter", "Connections rejected, or evicted.", ("protocol", "reason")
 )
-_FAILED = Metric(
+FAILED = Metric(
     "sentiment_connections_failed_total",
     "counter",
     "Connections that ended because what arrived is not HTTP, or exceeds a limit.",
@@ -55,14 +54,14 @@ _FAILED = Metric(
 )
 _REQUESTS_WAITING = Metric("sentiment_requests_waiting", "gauge", "Requests that wait for a run or run.")
 _TEXTS_WAITING = Metric("sentiment_texts_waiting", "gauge", "Texts of these requests.")
-_LOADS = Metric(
+LOADS = Metric(
     "sentiment_model_loads_total", "counter", "Versions loaded, or refused, while the service ran.", ("outcome",)
 )
-_REPLACED = Metric("sentiment_workers_replaced_total", "counter", "Workers that died, or hung.", ("reason",))
-_LOGGED = Metric(
+REPLACED = Metric("sentiment_workers_replaced_total", "counter", "Workers that died, or hung.", ("reason",))
+LOGGED = Metric(
     "sentiment_request_log_total", "counter", "Sampled requests, by whether they are in the request log.", ("outcome",)
 )
-_FEEDBACK_REFUSED = Metric("sentiment_feedback_refused_total", "counter", "Feedback refused.", ("reason",))
+FEEDBACK_REFUSED = Metric("sentiment_feedback_refused_total", "counter", "Feedback refused.", ("reason",))
 _INFO = Metric("sentiment_model_info", "gauge", "A version that is served.", MODEL)
 _STATE = Metric(
     "sentiment_model_state",
@@ -102,21 +101,20 @@ _RARE_IN_VERSIONS = {status for statuses in _STATUSES.values() for status in sta
 MAX_MODELS = 64
 MAX_PAST_MODELS = 8
 
-#: The results of loading a version, and the reasons for replacing a worker.
-Outcome = Literal["loaded", "refused"]
-Reason = Literal["died", "hung"]
-
-#: Why feedback was refused: its id is not one of this service, its version is not served, it is invalid, there is too
-#: much of it, or the log could not be written.
-FeedbackRefusal = Literal["unknown_id", "unserved", "invalid", "rate", "waiting", "failed"]
-
-#: Why a connection was closed: the listener was full, its address had too many connections, or it was idle and made
-#: room for another one.
-Rejection = Literal["limit", "address", "evicted"]
-
-#: Why a connection ended: what arrived on it is not HTTP, or exceeds a limit.
-Failure = Literal["malformed", "limit"]
-
+#: The events that `Metrics.count` counts, and the values of the last label of each.
+_EVENTS = {
+    # The listener was full, its address had too many connections, or it was idle and made room for another one.
+    REJECTED: ("limit", "address", "evicted"),
+    # What arrived on the connection is not HTTP, or exceeds a limit.
+    FAILED: ("malformed", "limit"),
+    LOADS: ("loaded", "refused"),
+    REPLACED: ("died", "hung"),
+    # The sink took the record, the queue was full, or the sink failed. Each is counted on one thread only.
+    LOGGED: ("written", "dropped", "failed"),
+    # The id is not one of this service, its version is not served, the feedback is invalid, there is too much of it, or
+    # the log could not be written.
+    FEEDBACK_REFUSED: ("unknown_id", "unserved", "invalid", "rate", "waiting", "failed"),
+}
 
 #: An entry of the directory: the name and the version, and the labels as JSON.
 _Entry: TypeAlias = tuple[str, str]
@@ -155,14 +153,12 @@ class Metrics:
         self._requests = layout.numbers(_REQUESTS, keys, rare=(_OTHER,))
         self._seconds = {key: layout.histogram(_SECONDS, *key) for key in route_keys}
         self._in_flight = layout.numbers(_IN_FLIGHT, product(routes))
-        self._rejected = layout.numbers(_REJECTED, product(routes, get_args(Rejection)))
-        self._failed = layout.numbers(_FAILED, product(routes, get_args(Failure)))
         self._requests_waiting = layout.number(_REQUESTS_WAITING)
         self._texts_waiting = layout.number(_TEXTS_WAITING)
-        self._loads = layout.numbers(_LOADS, product(get_args(Outcome)))
-        self._replaced = layout.numbers(_REPLACED, product(get_args(Reason)))
-        self._logged = layout.numbers(_LOGGED, product(get_args(LogOutcome)))
-        self._feedback_refused = layout.numbers(_FEEDBACK_REFUSED, product(get_args(FeedbackRefusal)))
+        self._events = {
+            metric: layout.numbers(metric, product(*([routes] if "protocol" in metric.labels else []), values))
+            for metric, values in _EVENTS.items()
+        }
 
         largest = self._lay_out_version(Layout(model="", version=""), [str(n) for n in range(MAX_LABELS)]).layout
         self._version_slots = largest.end
@@ -194,29 +190,9 @@ class Metrics:
             raise TooManyModels(f"{MAX_MODELS} versions are served at once") from None
         return self._known_versions()[number, entry]
 
-    def loaded(self, outcome: Outcome) -> None:
-        """Count a version that was loaded at run time, or rejected."""
-        self._counters.row[self._loads[outcome,]] += 1
-
-    def replaced(self, reason: Reason) -> None:
-        """Count a worker that was replaced."""
-        self._counters.row[self._replaced[reason,]] += 1
-
-    def logged(self, outcome: LogOutcome) -> None:
-        """Count a record of the request log. Each outcome is counted on one thread only."""
-        self._counters.row[self._logged[outcome,]] += 1
-
-    def feedback_refused(self, reason: FeedbackRefusal) -> None:
-        """Count feedback that was refused."""
-        self._counters.row[self._feedback_refused[reason,]] += 1
-
-    def rejected(self, protocol: str, reason: str) -> None:
-        """Count a connection that was rejected or evicted; `reason` is a `Rejection`."""
-        self._counters.row[self._rejected[protocol, reason]] += 1
-
-    def failed(self, protocol: str, reason: str) -> None:
-        """Count a connection that ended because of what arrived on it; `reason` is a `Failure`."""
-        self._counters.row[self._failed[protocol, reason]] += 1
+    def count(self, event: Metric, *values: str) -> None:
+        """Count an event, such as `REJECTED`, with the values of its labels. Raises `KeyError` for others."""
+        self._counters.row[self._events[event][values]] += 1
 
     def began(self, protocol: str) -> None:
         """Count the start of a request."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import random
 from sys import getsizeof
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.service.telemetry.record_queue import RecordQueue
@@ -19,9 +19,6 @@ from sentiment_conv1d.service.telemetry.sinks import Sink
 
 if TYPE_CHECKING:
     from sentiment_conv1d.model.manifest import Manifest
-
-#: What happens to a record: the sink took it, the queue was full, or the sink failed.
-LogOutcome = Literal["written", "dropped", "failed"]
 
 #: The most memory of the texts of a request, in bytes. A thread that encodes more would hold up the event loop.
 _MAX_TEXTS = 1024 * 1024
@@ -62,7 +59,7 @@ class RequestLog:
     """Writes a share of the requests to a sink, on a thread. Create it after the fork.
 
     `written` returns how a text is written; without it, records contain no texts. It runs on the log's thread. `count`
-    counts the outcome of a record, on any thread, but each outcome always on the same one.
+    counts the outcome of a record: `written` or `failed` on the log's thread, or `dropped`.
     """
 
     def __init__(
@@ -71,7 +68,7 @@ class RequestLog:
         share: float,
         *,
         written: Callable[[str], str] | None,
-        count: Callable[[LogOutcome], None],
+        count: Callable[[str], None],
     ) -> None:
         self._share = share
         self._written = written

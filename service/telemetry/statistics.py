@@ -89,8 +89,15 @@ _SHADOW_SECONDS = Metric(
     unit=1e-9,
 )
 
-#: The counts of a shadow version by their names in `Statistics`.
-_SHADOW: dict[str, tuple[Metric, Values]] = {
+_FEEDBACK = Metric(
+    "sentiment_feedback_total",
+    "counter",
+    "Feedback on texts of this version, by whether it names the label that the version predicted.",
+    (*MODEL, "outcome"),
+)
+
+#: The counts of a shadow version and of feedback, by their names in `Statistics`, with the values of their labels.
+_LABELLED_COUNTS: dict[str, tuple[Metric, Values]] = {
     "classified": (_SHADOW_REQUESTS, ("classified",)),
     "dropped": (_SHADOW_REQUESTS, ("dropped",)),
     "same": (_SHADOW_TEXTS, ("same",)),
@@ -98,14 +105,9 @@ _SHADOW: dict[str, tuple[Metric, Values]] = {
     "difference": (_SHADOW_DIFFERENCE, ()),
     "shadow": (_SHADOW_SECONDS, ("shadow",)),
     "answer": (_SHADOW_SECONDS, ("answer",)),
+    "agree": (_FEEDBACK, ("agree",)),
+    "disagree": (_FEEDBACK, ("disagree",)),
 }
-
-_FEEDBACK = Metric(
-    "sentiment_feedback_total",
-    "counter",
-    "Feedback on texts of this version, by whether it names the label that the version predicted.",
-    (*MODEL, "outcome"),
-)
 
 
 class Stages(NamedTuple):
@@ -137,8 +139,7 @@ class Statistics:
         layout = self.layout = layout or Layout(model="", version="")
         self.requests = requests or {}
         self._slots = {name: layout.number(metric) for name, metric in _COUNTS.items()}
-        self._slots |= {name: layout.number(metric, *values) for name, (metric, values) in _SHADOW.items()}
-        self._slots |= {outcome: layout.number(_FEEDBACK, outcome) for outcome in ("agree", "disagree")}
+        self._slots |= {name: layout.number(metric, *values) for name, (metric, values) in _LABELLED_COUNTS.items()}
         self._stages = {stage: layout.histogram(_STAGES, stage) for stage in ("decode", *Stages._fields, "encode")}
         self._slots |= {stage: histogram.sum_slot for stage, histogram in self._stages.items()}
         self._queue, self._tokenize, self._infer = (self._stages[stage] for stage in Stages._fields)
@@ -224,25 +225,10 @@ class Statistics:
 
     def failed(self, whole: int) -> None:
         """Count a request that was rejected or failed, and its duration in nanoseconds."""
-        self._add(failures=1, failure_time=whole)
+        self.add(failures=1, failure_time=whole)
 
-    def shadowed(self, same: int, other: int, difference: float, shadow: int, answer: int) -> None:
-        """Count a request that this version classified as a shadow version.
-
-        `same` and `other` are the numbers of texts with the label of the answer and with another one, `difference` is
-        the sum of their differences, and `shadow` and `answer` are the nanoseconds of both versions.
-        """
-        self._add(classified=1, same=same, other=other, difference=difference, shadow=shadow, answer=answer)
-
-    def shadow_dropped(self) -> None:
-        """Count a request that this version did not classify as a shadow version."""
-        self._add(dropped=1)
-
-    def received_feedback(self, *, agrees: bool) -> None:
-        """Count feedback on a text that this version has classified."""
-        self._add(**{"agree" if agrees else "disagree": 1})
-
-    def _add(self, **amounts: float) -> None:
+    def add(self, **amounts: float) -> None:
+        """Add to counts by their names."""
         row = self._counters.row
         for name, amount in amounts.items():
             row[self._slots[name]] += amount

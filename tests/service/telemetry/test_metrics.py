@@ -17,6 +17,7 @@ from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import (
     MAX_MODELS,
     MAX_PAST_MODELS,
+    REJECTED,
     Metrics,
     ModelState,
     TooManyModels,
@@ -173,7 +174,7 @@ def test_rejected_connections(metrics: Metrics, classifier: ServedClassifier) ->
     count(classifier.statistics, prediction(500, 2, True))
     before = read(metrics)
     for protocol, reason in (("rest", "limit"), ("grpc", "evicted"), ("grpc", "evicted")):
-        metrics.rejected(protocol, reason)
+        metrics.count(REJECTED, protocol, reason)
     after = {key: number for key, number in read(metrics).items() if key[0].startswith("sentiment_")}
     changed = {key: number for key, number in after.items() if before[key] != number}
     assert sum(changed.values()) == 3 and len(changed) == 2

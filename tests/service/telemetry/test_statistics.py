@@ -84,16 +84,8 @@ def test_failures() -> None:
 def test_shadow_versions() -> None:
     """Requests of a shadow version, compared or dropped, count with their texts and their times in seconds."""
     statistics = Statistics(["no", "yes"])
-    statistics.shadowed(3, 1, 2.0, 400, 500)
-    statistics.shadow_dropped()
+    statistics.add(classified=1, same=3, other=1, difference=2.0, shadow=400, answer=500)
+    statistics.add(dropped=1)
     names = ("classified", "dropped", "same", "other", "difference", "shadow", "answer")
     assert [statistics[name] for name in names] == [1, 1, 3, 1, 2, 400, 500]
     assert metric(statistics, "sentiment_shadow_seconds_total").unit == 1e-9
-
-
-def test_feedback() -> None:
-    """Feedback counts by whether it agrees."""
-    statistics = Statistics(["no", "yes"])
-    for agrees in (True, False, False):
-        statistics.received_feedback(agrees=agrees)
-    assert (statistics["agree"], statistics["disagree"]) == (1, 2)
