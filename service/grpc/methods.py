@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc.code_pb2 import Code
 
 from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded
 from sentiment_conv1d.server.grpc.call import Call
@@ -39,6 +40,9 @@ Respond = Callable[[Request], Work[Message] | Awaitable[Message]]
 _TOGETHER = 16
 _TOGETHER_BYTES = 4096
 
+#: The statuses of `RequestError` that count as server errors (OpenTelemetry, semantic conventions for gRPC).
+_FAILURES = ("DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE")
+
 
 def paths(service: ServiceDescriptor, *names: str) -> tuple[str, ...]:
     """Return the paths of some methods of a service. Without names, returns those of all methods."""
@@ -59,9 +63,8 @@ class Counted:
         if context is not None:
             self._metrics.ended("grpc", context.route, status, perf_counter() - call.started, context)
             if context.trace is not None:
-                from sentiment_conv1d.service.grpc import traced
-
-                traced.end(context, status)
+                attributes = {"rpc.grpc.status_code": Code.Value(status)}
+                context.trace.end(context.route.lstrip("/"), attributes, context, failed=status in _FAILURES)
 
     def methods(self, service: ServiceDescriptor, servicer: object, polled: Collection[str] = ()) -> dict[str, Method]:
         """Build the methods of a service by path, the `polled` ones without metrics.
@@ -192,9 +195,11 @@ class Counted:
             current.set(context)
             self._begin(call, context)
             if self._tracer is not None:
-                from sentiment_conv1d.service.grpc import traced
-
-                context.trace = traced.begin(self._tracer, call, route)
+                name = route.lstrip("/")
+                service, _, method = name.rpartition("/")
+                attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+                context.trace = self._tracer.begin(name, call.fields, attributes)
+                call.trailing += context.trace.fields
             await converse(call, context)
 
         return Method(run, streaming)

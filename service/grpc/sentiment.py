@@ -21,9 +21,7 @@ class Sentiment:
     """`sentiment.v1.Sentiment`."""
 
     def __init__(self, state: ServiceState) -> None:
-        self._dataplane = state.dataplane
-        self._models = state.models
-        self._take = state.take
+        self._dataplane, self._models, self._take = state.dataplane, state.models, state.take
 
     def Predict(self, request: pb.PredictRequest) -> Work[pb.Prediction]:
         """Predict one text."""

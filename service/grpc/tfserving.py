@@ -17,8 +17,7 @@ from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import paths
-from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.scheduling.dataplane import DataPlane
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.tfserving import OUTPUTS, SIGNATURE, check_signature, model_status, signature_map
@@ -47,9 +46,8 @@ _SIGNATURE_DEF = "signature_def"
 class TfServing:
     """`tensorflow.serving.PredictionService` and `tensorflow.serving.ModelService`."""
 
-    def __init__(self, dataplane: DataPlane, models: LoadedModels) -> None:
-        self._dataplane = dataplane
-        self._models = models
+    def __init__(self, state: ServiceState) -> None:
+        self._dataplane, self._models = state.dataplane, state.models
 
     def Predict(self, request: Any) -> Work[Any]:
         """Predict a tensor of texts, and return the outputs of `output_filter`, by default all of them."""

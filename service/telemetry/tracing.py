@@ -44,7 +44,11 @@ class Tracer:
         resource = Resource.create().merge(ours).merge(OTELResourceDetector().detect())
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self._tracer = self._provider.get_tracer("service", package_version())
+        self.tracer = self._provider.get_tracer("service", package_version())
+
+    def begin(self, name: str, headers: Mapping[bytes, bytes], attributes: Attributes) -> Trace:
+        """Start the span of a request with these headers. Log lines contain the trace id until it ends."""
+        return Trace(self, name, headers, attributes)
 
     def close(self) -> None:
         """Export the remaining spans within a time limit."""
@@ -57,9 +61,8 @@ class Trace:
     """The span of one request. `fields` are the headers or metadata that tell the client about it."""
 
     def __init__(self, tracer: Tracer, name: str, headers: Mapping[bytes, bytes], attributes: Attributes) -> None:
-        """Start the span of a request with these headers. Log lines contain the trace id until it ends."""
         given = {field: headers[field.encode()].decode("latin-1") for field in _FIELDS if field.encode() in headers}
-        self._tracer = tracer._tracer
+        self._tracer = tracer.tracer
         self._clock = time_ns() - perf_counter_ns()
         self._span = self._tracer.start_span(
             name, context=extract(given), kind=SpanKind.SERVER, attributes=attributes, start_time=time_ns()

@@ -48,7 +48,7 @@ class Traced:
         }
         if client := scope.get("client"):
             attributes["client.address"] = client[0]
-        return Trace(self._tracer, scope["method"], dict(scope["headers"]), attributes)
+        return self._tracer.begin(scope["method"], dict(scope["headers"]), attributes)
 
     def _end(self, trace: Trace, scope: Scope, status: int) -> None:
         route = self._application.route_of(scope)
