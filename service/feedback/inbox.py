@@ -130,11 +130,10 @@ class Inbox:
         return answered.label(feedback.index, manifest.labels)
 
     async def _store(self, compose: Callable[[], Mapping[str, Any]]) -> None:
-        if not self._queue.has_room(_WAITING_BYTES):
-            raise self._refusal("waiting", Overloaded("too much feedback waits for the feedback log"))
         stored: Future[Exception | None] = Future()
         stored.set_running_or_notify_cancel()  # a request that no longer waits must not cancel it: the thread sets it
-        self._queue.put(compose, _WAITING_BYTES, stored.set_result)
+        if not self._queue.put(compose, _WAITING_BYTES, stored.set_result):
+            raise self._refusal("waiting", Overloaded("too much feedback waits for the feedback log"))
         try:
             async with asyncio.timeout(self._seconds):
                 failure = await asyncio.wrap_future(stored)

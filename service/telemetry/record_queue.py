@@ -40,14 +40,16 @@ class RecordQueue:
         self._thread = Thread(target=self._write_all, name=name.replace(" ", "-"), daemon=True)
         self._thread.start()
 
-    def has_room(self, size: int) -> bool:
-        """Return whether a record of `size` bytes can wait."""
-        return self._entered - self._left + size <= _MAX_WAITING
+    def put(self, compose: Callable[[], Mapping[str, Any]], size: int, done: Done) -> bool:
+        """Add a record, which `compose` returns on the thread, and return whether there is room for it.
 
-    def put(self, compose: Callable[[], Mapping[str, Any]], size: int, done: Done) -> None:
-        """Add a record, which `compose` returns on the thread. `size` is an estimate of its memory, in bytes."""
+        `size` is an estimate of its memory, in bytes.
+        """
+        if self._entered - self._left + size > _MAX_WAITING:
+            return False
         self._entered += size
         self._queue.put(_Waiting(compose, size, done))
+        return True
 
     def close(self) -> None:
         """Write the waiting records within a time limit."""

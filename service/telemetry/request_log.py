@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import random
 from sys import getsizeof
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.service.telemetry.record_queue import RecordQueue
@@ -25,34 +25,6 @@ _MAX_TEXTS = 1024 * 1024
 
 #: An estimate of the memory of one prediction, without its text: a constant part, and a part for each label.
 _PREDICTION_BYTES, _LABEL_BYTES = 512, 32
-
-
-class _Record(NamedTuple):
-    """One request of the sample. `texts` is empty if texts are not logged."""
-
-    time: int  # milliseconds since 1970
-    request_id: str
-    protocol: str
-    route: str
-    manifest: Manifest
-    predictions: Sequence[Prediction]
-    texts: Sequence[str]
-
-    def fields(self, written: Callable[[str], str] | None) -> dict[str, Any]:
-        """Return the record as it is written, with the texts in the form that `written` returns."""
-        predictions = [each.document(self.manifest.labels) for each in self.predictions]
-        if written is not None:
-            for prediction, text in zip(predictions, self.texts, strict=False):
-                prediction["text"] = written(text)
-        return {
-            "time": timestamp(self.time),
-            "request_id": self.request_id,
-            "protocol": self.protocol,
-            "route": self.route,
-            "model": self.manifest.name,
-            "version": self.manifest.version,
-            "predictions": predictions,
-        }
 
 
 class RequestLog:
@@ -94,14 +66,34 @@ class RequestLog:
         if (text_bytes := sum(map(getsizeof, texts))) > _MAX_TEXTS:
             texts, text_bytes = (), 0
         size = len(predictions) * (_PREDICTION_BYTES + _LABEL_BYTES * len(manifest.labels)) + text_bytes
-        if not self._queue.has_room(size):
+        record = {
+            "time": timestamp(time),
+            "request_id": context.id,
+            "protocol": context.protocol,
+            "route": context.route,
+            "model": manifest.name,
+            "version": manifest.version,
+        }
+        compose = partial(_add_predictions, record, manifest.labels, predictions, texts, self._written or str)
+        if not self._queue.put(compose, size, self._done):
             self._count("dropped")
-            return
-        record = _Record(time, context.id, context.protocol, context.route, manifest, predictions, texts)
-        self._queue.put(partial(record.fields, self._written), size, self._done)
 
     def _done(self, failure: Exception | None) -> None:
         self._count("written" if failure is None else "failed")
+
+
+def _add_predictions(
+    record: dict[str, Any],
+    labels: Sequence[str],
+    predictions: Sequence[Prediction],
+    texts: Sequence[str],
+    written: Callable[[str], str],
+) -> dict[str, Any]:
+    """Complete a record on the log's thread. `texts` are empty if they are not logged."""
+    documents = [each.document(labels) for each in predictions]
+    for document, text in zip(documents, texts, strict=False):
+        document["text"] = written(text)
+    return record | {"predictions": documents}
 
 
 def timestamp(milliseconds: int) -> str:
