@@ -81,11 +81,11 @@ def serve(settings: Settings) -> None:
             listeners["grpc"] = stack.enter_context(bound)
         core = begin(settings, most_workers, certificates)
         open_version = opener(settings)
-        document = app.write_document(settings, core.access)
+        app.write_document(settings, core.access)  # workers inherit it
 
         def work(number: int, channel: Channel) -> None:
             core.metrics.use(number)
-            ServiceWorker(number, core, channel, document).run()
+            ServiceWorker(number, core, channel).run()
 
         def attempt(order: Order, descriptor: int) -> int:
             def open_files() -> Classifier:

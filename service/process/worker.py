@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sentiment_conv1d.server.errors import Unavailable
-from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.server.http.server import Events, HttpLimits, HttpServer, configure
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.listener import Listener
@@ -33,16 +32,13 @@ logger = logging.getLogger(__name__)
 
 
 class ServiceWorker(Worker):
-    """A worker that answers with the models of a core, and follows the orders of the supervisor.
+    """A worker that answers with the models of a core, and follows the orders of the supervisor."""
 
-    `document` is the OpenAPI document.
-    """
-
-    def __init__(self, number: int, core: Core, channel: Channel, document: Answer) -> None:
+    def __init__(self, number: int, core: Core, channel: Channel) -> None:
         settings = self._settings = core.settings
         self._in_flight = InFlight()
         self._state = core.start(number, self._in_flight, self)
-        self._application = Application(self._state, document)
+        self._application = Application(self._state)
         application: Any = self._application
         self._tracer: Tracer | None = None
         if settings.tracing:

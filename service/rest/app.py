@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
@@ -44,13 +43,11 @@ from sentiment_conv1d.service.rest import (
 )
 from sentiment_conv1d.service.rest.endpoint import to_json
 from sentiment_conv1d.service.rest.fast_path import FastPath
-from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, open_paths, out_of_time, refuse
+from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol, to_response
-from sentiment_conv1d.service.rest.routing import Routes
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.request_context import current_id
-from sentiment_conv1d.service.version import package_version
 
 logger = logging.getLogger(__name__)
 
@@ -59,29 +56,25 @@ OTHER = "other"
 
 
 class Application(FastAPI):
-    """FastAPI with the fast-path routes in front of it.
+    """FastAPI with the fast-path routes in front of it."""
 
-    `document` is the result of `write_document`, which is otherwise called for the first request that needs it.
-    """
-
-    def __init__(self, state: ServiceState, document: Answer | None = None) -> None:
+    def __init__(self, state: ServiceState) -> None:
         super().__init__(
             exception_handlers=dict.fromkeys((RequestError, HTTPException, Exception), _on_error),
-            openapi_url=None,  # see `document`
+            openapi_url=None,  # see `write_document`
             docs_url=None,  # the page in page.py needs no network
             redoc_url=None,
             redirect_slashes=False,
         )
         self.service_state, settings = state, state.settings
         self._protocols = protocols(settings)
-        health = health_paths(self._protocols)
+        health = {path for protocol in self._protocols for path in protocol.health}
         self.operational_paths = frozenset({*health, "/metrics"})
-        self._document = document
         self._lifecycle = Lifecycle(state, health)
         for protocol in self._protocols:
             self.include_router(protocol)
         self.add_route(page.OPENAPI, self._send_document, include_in_schema=False)
-        documents = {page.OPENAPI: (Document(OTHER, lambda state: self.document), native.PROTOCOL)}
+        documents = {page.OPENAPI: (Document(OTHER, _document_of), native.PROTOCOL)}
         for protocol in self._protocols:
             for path, other in protocol.documents.items():
                 documents.setdefault(path, (other, protocol))  # of those with the same path, the first one answers
@@ -126,19 +119,8 @@ class Application(FastAPI):
                 return protocol
         return native.PROTOCOL
 
-    def openapi(self) -> dict[str, Any]:
-        """Return FastAPI's OpenAPI document with the fast-path routes and the API keys."""
-        return describe(self.service_state.settings, self.service_state.access)
-
-    @property
-    def document(self) -> Answer:
-        """The OpenAPI document in JSON."""
-        if self._document is None:
-            self._document = write_document(self.service_state.settings, self.service_state.access)
-        return self._document
-
     async def _send_document(self, request: Request) -> Response:
-        return to_response(self.document)
+        return to_response(_document_of(self.service_state))
 
     async def _handle(self, request: HttpRequest, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         """Let FastAPI answer a request, and return the status. A body that exceeds the memory limit is refused."""
@@ -188,26 +170,10 @@ class Application(FastAPI):
         return status
 
 
+@lru_cache(maxsize=1)
 def write_document(settings: Settings, access: Access) -> Answer:
     """Return the OpenAPI document in JSON. It takes a twentieth of a second, so workers share it."""
-    return Answer(to_json(describe(settings, access)))
-
-
-def describe(settings: Settings, access: Access) -> dict[str, Any]:
-    """Return the OpenAPI document: that of FastAPI, the fast-path routes and the API keys."""
-    declared = protocols(settings)
-    application = FastAPI(
-        title="sentiment-conv1d",
-        version=package_version(),
-        description="The classic Conv1D text classifier: reviews in, labels and probabilities out.",
-    )
-    for protocol in declared:
-        application.include_router(protocol)
-    document = application.openapi()
-    openapi.complete(document, declared, Routes(declared).declared.values())
-    if access.takes_key:
-        openapi.declare_keys(document, open_paths(settings, health_paths(declared)), optional=not access.needs_key)
-    return document
+    return Answer(to_json(openapi.describe(protocols(settings), settings, access)))
 
 
 def routes(settings: Settings) -> dict[str, bool]:
@@ -216,11 +182,6 @@ def routes(settings: Settings) -> dict[str, bool]:
     ordinary = [route.path for each in declared for route in each.routes if isinstance(route, APIRoute)]
     fast_path = {endpoint.path: endpoint.predicts for each in declared for endpoint in each.endpoints}
     return dict.fromkeys([*ordinary, OTHER], False) | fast_path
-
-
-def health_paths(declared: Iterable[RestProtocol]) -> set[str]:
-    """Return the paths of health probes."""
-    return {path for protocol in declared for path in protocol.health}
 
 
 def protocols(settings: Settings) -> tuple[RestProtocol, ...]:
@@ -238,6 +199,10 @@ def protocols(settings: Settings) -> tuple[RestProtocol, ...]:
         page.PROTOCOL,
     )
     return (cloud.vertex_ai(settings, own), *own)
+
+
+def _document_of(state: ServiceState) -> Answer:
+    return write_document(state.settings, state.access)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

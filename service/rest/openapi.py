@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from inspect import getdoc
 from typing import Any
 
+from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -22,8 +23,12 @@ from sentiment_conv1d.server.errors import (
 )
 from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.rest.endpoint import Endpoint
+from sentiment_conv1d.service.rest.lifecycle import open_paths
 from sentiment_conv1d.service.rest.protocol import RestProtocol
-from sentiment_conv1d.service.rest.routing import Match
+from sentiment_conv1d.service.rest.routing import Routes
+from sentiment_conv1d.service.security.api_keys import Access
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.version import package_version
 
 #: The location of the models in the document, by class name.
 _SCHEMAS = "#/components/schemas/"
@@ -34,8 +39,16 @@ _REFUSALS: tuple[type[RequestError], ...] = (
 )
 
 
-def complete(document: dict[str, Any], protocols: Iterable[RestProtocol], routes: Iterable[Match]) -> None:
-    """Add the fast-path routes to FastAPI's document, the errors of routes with parameters, and the server."""
+def describe(protocols: Sequence[RestProtocol], settings: Settings, access: Access) -> dict[str, Any]:
+    """Return FastAPI's document with the fast-path routes, the errors of routes with parameters, and the API keys."""
+    application = FastAPI(
+        title="sentiment-conv1d",
+        version=package_version(),
+        description="The classic Conv1D text classifier: reviews in, labels and probabilities out.",
+    )
+    for protocol in protocols:
+        application.include_router(protocol)
+    document = application.openapi()
     # The folder of the document: another application or a proxy can serve all routes below a path of its own.
     document["servers"] = [{"url": "."}]
     schemas, ordinary, fast = document["components"]["schemas"], document["paths"], {}
@@ -47,15 +60,19 @@ def complete(document: dict[str, Any], protocols: Iterable[RestProtocol], routes
             operation["responses"]["404"] = _error(NotFound, by_tag[operation["tags"][0]])
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for endpoint, protocol, _ in routes:
+    for endpoint, protocol, _ in Routes(protocols).declared.values():
         models += [endpoint.request_model, endpoint.response_model]
         fast[endpoint.path] = ordinary.pop(endpoint.path, {}) | {"post": _describe(endpoint, protocol)}
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMAS + "{model}")
     schemas |= definitions["$defs"]
     document["paths"] = fast | ordinary
+    if access.takes_key:
+        health = {path for protocol in protocols for path in protocol.health}
+        _declare_keys(document, open_paths(settings, health), optional=not access.needs_key)
+    return document
 
 
-def declare_keys(document: dict[str, Any], open_paths: Iterable[str], *, optional: bool) -> None:
+def _declare_keys(document: dict[str, Any], open_paths: frozenset[str], *, optional: bool) -> None:
     """Add the two headers that an API key can be sent in; GET requests of the open paths need none."""
     document["components"]["securitySchemes"] = {
         "Bearer": {"type": "http", "scheme": "bearer"},

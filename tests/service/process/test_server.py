@@ -373,7 +373,7 @@ import sentiment_conv1d.service.process.server
 imported = set(sys.modules)
 from sentiment_conv1d.service.settings import Settings
 application = sentiment_conv1d.service.process.server.load(Settings(execution_provider="cpu"))
-application.openapi()
+sentiment_conv1d.service.rest.app.write_document(application.service_state.settings, application.service_state.access)
 state = application.service_state
 predictions = asyncio.run(state.dataplane.predict(state.models.get(), ["A great film."]))
 assert predictions[0].label == "positive"

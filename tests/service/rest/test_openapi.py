@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from sentiment_conv1d.server.errors import Malformed
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.process.server import load
-from sentiment_conv1d.service.rest.app import OTHER, protocols, routes
+from sentiment_conv1d.service.rest.app import OTHER, protocols, routes, write_document
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from tests.proc import children
 from tests.processes import ServerProcess
@@ -73,7 +74,8 @@ def test_frame(document: dict[str, Any]) -> None:
 )
 def test_security(settings: dict[str, str], security: list[Any] | None) -> None:
     """The document declares the headers for a key if keys are configured, and which routes need none."""
-    document = load(Settings.model_validate(settings)).openapi()
+    configured = Settings.model_validate(settings)
+    document = orjson.loads(write_document(configured, Access(configured)).body)
     assert document.get("security") == security
     schemes = document["components"].get("securitySchemes", {})
     in_a_header = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
