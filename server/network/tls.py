@@ -18,6 +18,10 @@ from sentiment_conv1d.server.network.turns import Turns
 #: The most bytes that a client can send until the handshake is complete. OpenSSL would accept and keep 128 KiB.
 _HANDSHAKE_BYTES = 32_768
 
+#: Bytes that OpenSSL gets at a time. It handles all records without content among them at once: a client can fill them
+#: with key updates, each of which takes 27 bytes and up to 25 microseconds.
+_STEP_BYTES = 4096
+
 
 class Plain(asyncio.Protocol):
     """A connection that receives decrypted bytes. `admitted` is that of `Reader`."""
@@ -39,6 +43,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._handshake: asyncio.Future[bool] = asyncio.get_running_loop().create_future()  # whether it has succeeded
         self._handshake_bytes = 0
+        self._received = b""  # bytes that OpenSSL has not got yet
         self._secure = False  # whether the handshake has succeeded, and the connection is made
         self._waiting = False  # whether it waits for its turn, or has it
         self._paused = False  # whether the connection does not read
@@ -69,7 +74,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         """Decrypt a piece, now or when it is this connection's turn."""
         if self._ended:
             return
-        self._incoming.write(PIECE[:nbytes])
+        self._received += PIECE[:nbytes]
         self._handshake_bytes += 0 if self._secure else nbytes
         if not self._turns.read(self, nbytes):
             self._waiting = True
@@ -174,7 +179,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
 
     @property
     def _encrypted(self) -> int:
-        return self._incoming.pending + self._tls.pending()
+        return len(self._received) + self._incoming.pending + self._tls.pending()
 
     @property
     def _reading(self) -> bool:
@@ -192,19 +197,31 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
 
     def _advance(self, until: float) -> bool:
         """Like `read`. Raises `ssl.SSLError`."""
-        with suppress(ssl.SSLWantReadError):  # the rest has not arrived
-            if not self._secure:
-                if self._handshake_bytes > _HANDSHAKE_BYTES:
-                    raise ssl.SSLError("the handshake has too many bytes")
-                self._tls.do_handshake()
-                self._secure = True
-                self._end_handshake(succeeded=True)
-                self._connection.connection_made(self)
-            while self._encrypted and self._reading:
-                self._decrypt(until)
-                if perf_counter() >= until:
-                    return self._encrypted > 0 and self._reading
+        while self._encrypted and self._reading:
+            with suppress(ssl.SSLWantReadError):  # the rest of a record has not arrived
+                if self._secure:
+                    self._decrypt(until)
+                else:
+                    self._shake_hands()
+            if perf_counter() >= until:
+                return self._encrypted > 0 and self._reading
         return False
+
+    def _shake_hands(self) -> None:
+        """Take a step of the handshake. Raises `ssl.SSLError`."""
+        if self._handshake_bytes > _HANDSHAKE_BYTES:
+            raise ssl.SSLError("the handshake has too many bytes")
+        self._feed()
+        self._tls.do_handshake()
+        self._secure = True
+        self._end_handshake(succeeded=True)
+        self._connection.connection_made(self)
+
+    def _feed(self) -> None:
+        """Pass on the next bytes if OpenSSL has none."""
+        if not self._incoming.pending:
+            self._incoming.write(self._received[:_STEP_BYTES])
+            self._received = self._received[_STEP_BYTES:]
 
     def _decrypt(self, until: float) -> None:
         """Decrypt up to `PIECE_BYTES`, and pass them on. Raises `ssl.SSLError`."""
@@ -212,6 +229,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         room, left = PIECE_BYTES, False
         try:
             while self._encrypted and room and not left and (not pieces or perf_counter() < until):
+                self._feed()
                 piece = self._tls.read(room)
                 pieces.append(piece)
                 room -= len(piece)

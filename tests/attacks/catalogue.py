@@ -1,6 +1,12 @@
 """Every attack by its name."""
 
-from tests.attacks import flood, http1, http2, load
+from tests.attacks import flood, http1, http2, load, tls
 from tests.attacks.scenarios import Scenario
 
-SCENARIOS: dict[str, Scenario] = {**flood.SCENARIOS, **http1.SCENARIOS, **http2.SCENARIOS, **load.SCENARIOS}
+SCENARIOS: dict[str, Scenario] = {
+    **flood.SCENARIOS,
+    **http1.SCENARIOS,
+    **http2.SCENARIOS,
+    **load.SCENARIOS,
+    **tls.SCENARIOS,
+}

@@ -71,7 +71,7 @@ class Attacked:
         self.server = server
         self.probe = probe
         self.workers = children(server.process.pid)
-        probe.call(server, setup.key)
+        probe.call(server, setup.key, setup.authority)
         started = time.monotonic()
         time.sleep(idle_seconds)
         waits = [probe.between(started, time.monotonic(), protocol) for protocol in PROTOCOLS]

@@ -1,17 +1,20 @@
 """Another caller, in a separate process, that requests predictions over REST and gRPC at a steady rate.
 
-`python -m tests.attacks.probe` reads lines of a REST port, a gRPC port and an API key (or `-`), calls the latest pair,
-and writes a line for every answer: protocol, when the request was due, seconds until the answer, and its status.
+`python -m tests.attacks.probe` reads lines of a REST port, a gRPC port, an API key and the certificate of an authority
+(these two or `-`), calls the latest pair, and writes a line for every answer: protocol, when the request was due,
+seconds until the answer, and its status.
 """
 
 from __future__ import annotations
 
 import http.client
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -69,11 +72,11 @@ class Probe:
         self._process.stdin.close()
         self._process.stdout.close()
 
-    def call(self, server: ServerProcess, key: str | None = None) -> None:
+    def call(self, server: ServerProcess, key: str | None = None, authority: Path | None = None) -> None:
         """Switch to this server and wait until it has answered over both protocols."""
         assert self._process.stdin is not None
         started = time.monotonic()
-        self._process.stdin.write(f"{server.port} {server.grpc_port} {key or '-'}\n")
+        self._process.stdin.write(f"{server.port} {server.grpc_port} {key or '-'} {authority or '-'}\n")
         self._process.stdin.flush()
         self._wait_for(lambda: all(self.between(started, float("inf"), protocol) for protocol in PROTOCOLS))
 
@@ -126,8 +129,11 @@ def _call_steadily(protocol: str, ask: Callable[[], str], stopped: threading.Eve
         stopped.wait(max(0.0, due - time.monotonic()))
 
 
-def _rest(port: int, headers: dict[str, str]) -> Callable[[], str]:
+def _rest(port: int, headers: dict[str, str], authority: str | None) -> Callable[[], str]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    if authority is not None:
+        context = ssl.create_default_context(cafile=authority)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=context)
 
     def once() -> str:
         connection.request("POST", "/v1/predict", b'{"text": "A great film."}', headers)
@@ -149,8 +155,12 @@ def _rest(port: int, headers: dict[str, str]) -> Callable[[], str]:
     return ask
 
 
-def _grpc(port: int, headers: dict[str, str]) -> Callable[[], str]:
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)])
+def _grpc(port: int, headers: dict[str, str], authority: str | None) -> Callable[[], str]:
+    target, options = f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)]
+    if authority is None:
+        channel = grpc.insecure_channel(target, options)
+    else:
+        channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(Path(authority).read_bytes()), options)
     stub = SentimentStub(channel)
     request = PredictRequest(text="A great film.")
 
@@ -170,9 +180,11 @@ def main() -> None:
     for line in sys.stdin:
         stopped.set()
         stopped = threading.Event()
-        port, grpc_port, key = line.split()
-        headers = {} if key == "-" else {"x-api-key": key}
-        for protocol, ask in zip(PROTOCOLS, (_rest(int(port), headers), _grpc(int(grpc_port), headers)), strict=True):
+        port, grpc_port, *given = line.split()
+        key, authority = (None if each == "-" else each for each in given)
+        headers = {} if key is None else {"x-api-key": key}
+        callers = (_rest(int(port), headers, authority), _grpc(int(grpc_port), headers, authority))
+        for protocol, ask in zip(PROTOCOLS, callers, strict=True):
             threading.Thread(target=_call_steadily, args=(protocol, ask, stopped), daemon=True).start()
 
 

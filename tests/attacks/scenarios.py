@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import tempfile
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.processes import MODEL_REPOSITORY, ServerProcess
+from tests.service.certificates import Authority
 
 #: The key of a server that requires one. Attackers have none.
 KEY = "a-key-of-the-attacked-service"
@@ -20,16 +25,33 @@ class Setup(NamedTuple):
 
     flags: tuple[str, ...] = ("--workers", "1")
     key: str | None = None
+    tls: bool = False
 
     @property
     def name(self) -> str:
-        """The flags, and whether the server requires a key."""
-        return " ".join((*self.flags, *([] if self.key is None else ["(key)"])))
+        """The flags, and whether the server requires a key and TLS."""
+        return " ".join((*self.flags, *([] if self.key is None else ["(key)"]), *(["(TLS)"] if self.tls else [])))
+
+    @property
+    def authority(self) -> Path | None:
+        """The certificate that callers trust, or None without TLS."""
+        return _authority().certificate if self.tls else None
 
     def start(self) -> ServerProcess:
         """Start a separate server."""
         keys = {} if self.key is None else {"SENTIMENT_API_KEYS": self.key}
-        return ServerProcess(*self.flags, repository=MODEL_REPOSITORY, **keys)
+        flags = self.flags
+        if self.tls:
+            certificate, key = _authority().issue("server").pair
+            flags = (*flags, "--tls-certificate", certificate, "--tls-key", key)
+        return ServerProcess(*flags, repository=MODEL_REPOSITORY, **keys)
+
+
+@cache
+def _authority() -> Authority:
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return Authority(Path(folder.name))
 
 
 #: Attackers have no key.

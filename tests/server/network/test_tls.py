@@ -10,6 +10,7 @@ import ssl
 import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -19,6 +20,7 @@ from sentiment_conv1d.server.network import turns
 from sentiment_conv1d.server.network.listener import Listener
 from sentiment_conv1d.server.network.receiver import PIECE_BYTES, has_unread
 from sentiment_conv1d.server.network.turns import Turns
+from tests.attacks.tls import KeyUpdates, trusting
 from tests.service.certificates import Authority
 
 #: Turns of the event loop in which everything that can happen has happened.
@@ -127,11 +129,12 @@ class Client:
 class Bench:
     """A listener, whose `sinks` receive what clients send."""
 
-    def __init__(self, context: ssl.SSLContext, max_connections: int = 100) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, client: ssl.SSLContext | None = None, max_connections: int = 100
+    ) -> None:
         self.sinks: list[Sink] = []
         self._stack = ExitStack()
-        self._client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._client.check_hostname, self._client.verify_mode = False, ssl.CERT_NONE
+        self._client = client or trusting()
         self.listener = Listener(
             protocol="test",
             connect=lambda lost: cast(Any, self._connect(lost)),
@@ -242,6 +245,24 @@ def test_decryption_takes_turns(context: ssl.SSLContext) -> None:
                 await asyncio.sleep(0)
                 decrypted.append(len(sink.received))
             assert max(after - before for before, after in itertools.pairwise(decrypted)) <= 2
+
+    _run(check)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_key_updates_take_turns(context: ssl.SSLContext, tmp_path: Path) -> None:
+    """Hundreds of records without content are not handled in one turn."""
+    updates = KeyUpdates(tmp_path / "log")
+
+    async def check() -> None:
+        async with Bench(context, updates.context) as bench:
+            client, sink = await bench.connected()
+            client.end.send(updates.records(300, answered=False))
+            left = [0]
+            while any(left[-1:]) or not any(left):
+                await asyncio.sleep(0)
+                left.append(sink.transport.get_extra_info("encrypted"))
+            assert len(set(left)) > 2
 
     _run(check)
 
