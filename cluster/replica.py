@@ -19,10 +19,10 @@ from sentiment_conv1d.service.grpc import oip, sentiment
 from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.server import HEALTH_METHODS, HEALTH_NAMES
-from sentiment_conv1d.service.log_target import folder_of
 from sentiment_conv1d.service.process.server import begin
 from sentiment_conv1d.service.process.standalone import Standalone
 from sentiment_conv1d.service.setting_names import flag
+from sentiment_conv1d.service.setting_types import folder_of
 from sentiment_conv1d.service.settings import Settings
 
 

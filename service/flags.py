@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from sentiment_conv1d.model.commands.default_repository import FOLDER
-from sentiment_conv1d.service.setting_names import flag, shown, variable
+from sentiment_conv1d.service.setting_names import flag, variable
 from sentiment_conv1d.service.settings import Settings
 
 #: The first setting of each group. The settings up to the next one belong to the same group.
@@ -93,4 +93,7 @@ def metavar(name: str, field: FieldInfo) -> str:
 
 def default_of(field: FieldInfo) -> str:
     """Return the default of a setting as the documentation writes it."""
-    return shown(field.default if field.default_factory is None else FOLDER)
+    default = field.default if field.default_factory is None else FOLDER
+    if default in (None, ""):
+        return "none"
+    return str(default).lower() if isinstance(default, bool) else str(default)

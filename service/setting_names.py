@@ -1,4 +1,4 @@
-"""The names of a setting, its flag and its environment variable, and how a default is written."""
+"""The names of a setting, its flag and its environment variable."""
 
 from __future__ import annotations
 
@@ -18,10 +18,3 @@ def variable(name: str) -> str:
 def named(name: str) -> str:
     """Return the flag of a setting, and its variable in parentheses, for messages."""
     return f"{flag(name)} ({variable(name)})"
-
-
-def shown(default: object) -> str:
-    """Return a default as the documentation writes it."""
-    if default in (None, ""):
-        return "none"
-    return str(default).lower() if isinstance(default, bool) else str(default)

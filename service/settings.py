@@ -23,10 +23,9 @@ from sentiment_conv1d.model.commands.default_repository import readable_reposito
 from sentiment_conv1d.model.commands.parser import suggestion
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.local_path import LocalPath
-from sentiment_conv1d.service.log_target import LogTarget
 from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
 from sentiment_conv1d.service.setting_names import ENVIRONMENT_PREFIX, flag, named, variable
+from sentiment_conv1d.service.setting_types import LocalPath, LogTarget
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 #: The values of a setting that was a switch in earlier versions, in small letters.

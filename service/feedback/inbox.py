@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from time import time_ns
+from time import monotonic, time_ns
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from sentiment_conv1d.model.commands.counting import counted
@@ -15,7 +15,6 @@ from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded, RequestError, TooLarge, Unavailable
 from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.feedback.ids import Answered, FeedbackIds
-from sentiment_conv1d.service.feedback.rate import Rate
 from sentiment_conv1d.service.telemetry.metrics import FEEDBACK_REFUSED, Metrics
 from sentiment_conv1d.service.telemetry.record_queue import RecordQueue
 from sentiment_conv1d.service.telemetry.request_log import timestamp
@@ -60,6 +59,25 @@ class Version(Protocol):
 
 #: Returns a version by the name of its model and its number. Raises `NotFound`.
 Find: TypeAlias = Callable[[str, str], Version]
+
+
+class Rate:
+    """Allows so many events per second on average: a bucket of tokens, which holds those of one second."""
+
+    def __init__(self, per_second: float) -> None:
+        self.per_second = per_second
+        self._most = self._tokens = max(1.0, per_second)
+        self._filled = monotonic()
+
+    def allows(self) -> bool:
+        """Return whether an event may happen now. If so, it counts."""
+        now = monotonic()
+        self._tokens = min(self._most, self._tokens + (now - self._filled) * self.per_second)
+        self._filled = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 class Inbox:

@@ -11,8 +11,7 @@ from secrets import token_bytes
 
 from sentiment_conv1d.service.downloads import Downloads
 from sentiment_conv1d.service.feedback.ids import FeedbackIds
-from sentiment_conv1d.service.feedback.inbox import Inbox
-from sentiment_conv1d.service.feedback.rate import Rate
+from sentiment_conv1d.service.feedback.inbox import Inbox, Rate
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.reconciler import Reconciler, Workers
 from sentiment_conv1d.service.models.repository import Repository

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.service.telemetry.histogram import Histogram
-from sentiment_conv1d.service.telemetry.layout import Layout, Metric
+from sentiment_conv1d.service.telemetry.layout import Histogram, Layout, Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

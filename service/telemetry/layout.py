@@ -1,4 +1,4 @@
-"""Declares metrics, and assigns their series to slots in shared memory.
+"""Declares metrics, and assigns their series and histograms to slots in shared memory.
 
 A metric is declared once, as a `Metric`. A `Layout` assigns the next free slots to each of its series, and the
 exposition is derived from the layouts, so no other code computes the slots of a series.
@@ -9,16 +9,18 @@ and a `Counter.inc` and a `Histogram.observe` take 3.4 µs instead of 0.35 µs.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Container, Iterable
 from typing import Literal, NamedTuple, TypeAlias
-
-from sentiment_conv1d.service.telemetry.histogram import Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
 
 #: The label values of one series, in the order of the labels.
 Values: TypeAlias = tuple[str, ...]
+
+#: The row of a worker in the counters, float64 [slots], see `counters.Counters.row`.
+Row: TypeAlias = "memoryview[float]"
 
 
 class Metric(NamedTuple):
@@ -42,6 +44,22 @@ class Series(NamedTuple):
     slot: int | None
     constant: float = 1.0
     rare: bool = False
+
+
+class Histogram:
+    """Counts numbers by ascending upper bounds, and sums them, in the slots from `first` on."""
+
+    def __init__(self, first: int, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self._first = first
+        self.sum_slot = first + len(bounds) + 1
+        #: The slots that count the numbers up to each bound and above the one before; the last counts all others.
+        self.cells = slice(first, self.sum_slot)
+
+    def observe(self, row: Row, value: float, times: int = 1) -> None:
+        """Add a number, `times` times, in the row of a worker."""
+        row[self._first + bisect_left(self.bounds, value)] += times
+        row[self.sum_slot] += value * times
 
 
 class Layout:

@@ -21,8 +21,8 @@ from uuid import uuid4
 import orjson
 
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.log_target import LogTarget, folder_of
 from sentiment_conv1d.service.setting_names import flag
+from sentiment_conv1d.service.setting_types import LogTarget, folder_of
 
 #: Rotated files that are kept beside the current one.
 _BACKUPS = 4

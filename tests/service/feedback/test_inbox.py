@@ -14,8 +14,7 @@ from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded, RequestError
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.feedback.ids import FeedbackIds
-from sentiment_conv1d.service.feedback.inbox import Feedback, Inbox, Receipt
-from sentiment_conv1d.service.feedback.rate import Rate
+from sentiment_conv1d.service.feedback.inbox import Feedback, Inbox, Rate, Receipt
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.record_queue import RecordQueue
 from sentiment_conv1d.service.telemetry.statistics import Statistics

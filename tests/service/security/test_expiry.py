@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sentiment_conv1d.service.security.expiry import expiry
+from sentiment_conv1d.service.security.tls import expiry
 from tests.service.certificates import Authority
 
 

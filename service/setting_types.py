@@ -1,15 +1,27 @@
-"""Where a log goes: a folder, or the URL of an HTTP server."""
+"""Types of settings: a file or folder on this machine, and where a log goes."""
 
 from __future__ import annotations
 
+import os
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Annotated, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
+
+from sentiment_conv1d.model.commands.parser import local
 
 
-def _checked(target: str) -> str:
+def _check_path(value: str | os.PathLike[str] | None) -> str | None:
+    """Refuse a URL, as flags of type `local_path` do. Raises `ValueError`."""
+    try:
+        return None if value is None else local(os.fspath(value))
+    except ArgumentTypeError as error:
+        raise ValueError(error) from None
+
+
+def _check_target(target: str) -> str:
     if "://" in target or not target:
         url = urlsplit(target)
         if url.scheme not in ("http", "https") or not url.hostname:
@@ -20,7 +32,10 @@ def _checked(target: str) -> str:
     return target
 
 
-LogTarget: TypeAlias = Annotated[str, AfterValidator(_checked)]
+LocalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_check_path)]
+
+#: A folder, or the URL of an HTTP server.
+LogTarget: TypeAlias = Annotated[str, AfterValidator(_check_target)]
 
 
 def folder_of(target: LogTarget | None) -> Path | None:
