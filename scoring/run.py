@@ -228,14 +228,15 @@ def _assembling(output: Output, folder: Folder, overwrite: bool) -> Iterator[_As
 
 
 def _check_output(sources: Sequence[Source], output: Output, overwrite: bool) -> None:
-    """Raise `DataError` if the output would replace an input, or a file that may not be replaced."""
+    """Raise `DataError` if the output or a file beside it would replace an input, or what may not be replaced."""
     if output.place == STANDARD:
         return
     for source in sources:
         if contains(output.place, source.place):
             raise DataError(f"{output.place}: the output would replace the input")
     if output.single:
-        check_free_path(Path(output.place), overwrite)
+        for path in (Path(output.place), output.beside("manifest.json"), output.beside("errors.jsonl")):
+            check_free_path(path, overwrite)
 
 
 def _identity(sources: Sequence[Source], job: Job, form: Format, part_rows: int) -> dict[str, Any]:

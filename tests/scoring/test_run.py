@@ -642,11 +642,11 @@ def test_bad_first_rows(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text('no JSON\n{"failure": 1}\n{"id": 7, "text": "good"}\n')
     for extension in (".csv", ".parquet"):
-        result = predict(source, "--out", tmp_path / f"out{extension}", "--workers", "1")
+        result = predict(source, "--out", tmp_path / f"out{extension}", "--workers", "1", "--overwrite")
         assert result.returncode == 0, result.stderr
         [row] = read([tmp_path / f"out{extension}"])
         assert (int(row["id"]), row["text"]) == (7, "good")
-    assert len((tmp_path / "out.errors.jsonl").read_text().splitlines()) == 2
+        assert len((tmp_path / "out.errors.jsonl").read_text().splitlines()) == 2
 
 
 def test_model_without_explanations(tmp_path: Path) -> None:

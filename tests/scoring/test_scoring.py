@@ -275,7 +275,7 @@ def test_text_column(tmp_path: Path) -> None:
     """`text_column` names the column that is scored, and has no effect on text files."""
     source = write(tmp_path / "in.csv", [{"text": "not this", "review": "this"}])
     assert score(source, tmp_path / "out.csv", text_column="review")[0]["score"] == answered("this")["score"]
-    assert score(write(tmp_path / "in.txt", [{"text": "a"}]), tmp_path / "out.jsonl", text_column="review")
+    assert score(write(tmp_path / "in.txt", [{"text": "a"}]), tmp_path / "lines.jsonl", text_column="review")
 
 
 def rich_table() -> Any:
@@ -354,7 +354,7 @@ def test_arrow_types_in_text_formats(tmp_path: Path) -> None:
     }
     assert first == expected | answered("a")
     assert second == dict.fromkeys(expected) | {"text": "b"} | answered("b")
-    first, second = score(tmp_path / "in.parquet", tmp_path / "out.csv")
+    first, second = score(tmp_path / "in.parquet", tmp_path / "table.csv")
     compact = {name: json.dumps(value, separators=(",", ":")) for name, value in expected.items()}
     texts = {name: value for name, value in expected.items() if isinstance(value, str)}
     assert {name: first[name] for name in expected} == compact | texts | {"nan": "nan", "nothing": ""}
@@ -527,15 +527,16 @@ def test_invalid_source(tmp_path: Path) -> None:
     assert refusal(tmp_path / "folder.parquet").endswith("folder.parquet: there is no such file")
 
 
-def test_existing_output(tmp_path: Path) -> None:
-    """An existing output is replaced only with `overwrite`, and is refused before any text is classified."""
+@pytest.mark.parametrize("name", ["out.jsonl", "out.manifest.json", "out.errors.jsonl"])
+def test_existing_output(tmp_path: Path, name: str) -> None:
+    """An existing output or file beside it is replaced only with `overwrite`, and refused before anything is read."""
     source = write(tmp_path / "in.txt", [{"text": "a"}])
-    out = tmp_path / "out.jsonl"
-    out.write_text("old")
+    out, old = tmp_path / "out.jsonl", tmp_path / name
+    old.write_text("old")
     scorer = FakeClassifier()
-    with pytest.raises(DataError, match="exists already"):
+    with pytest.raises(DataError, match=f"{name}: exists already"):
         score_file(source, out, scorer)
-    assert (out.read_text(), scorer.calls) == ("old", [])
+    assert (old.read_text(), scorer.calls) == ("old", [])
     assert len(score(source, out, overwrite=True)) == 1
 
 
@@ -678,7 +679,7 @@ from sentiment_conv1d.scoring.session import Session
 from tests.scoring.one_file import score_file
 
 folder, classifier = Path(sys.argv[1]), Session(sys.argv[2]).classifier()
-score_file(folder / "in.csv", folder / "out.jsonl", classifier)
+score_file(folder / "in.csv", folder / "lines.jsonl", classifier)
 for source, out in (("in.parquet", "out.csv"), ("in.csv", "out.parquet")):
     try:
         score_file(folder / source, folder / out, classifier)
@@ -693,7 +694,7 @@ def test_without_pyarrow(tmp_path: Path) -> None:
     for name in ("in.csv", "in.parquet"):
         write(tmp_path / name, [{"text": "a"}])
     message = "reading or writing Parquet needs pyarrow, install the `parquet` extra: pip install '.[parquet]'"
-    names = [".out.csv.parts", ".out.parquet.parts", "in.csv", "in.parquet", "out.jsonl", "out.manifest.json"]
+    names = [".out.csv.parts", ".out.parquet.parts", "in.csv", "in.parquet", "lines.jsonl", "lines.manifest.json"]
     artifact = MODEL_REPOSITORY / "imdb-cnn" / "1"
     assert run_python(WITHOUT_PYARROW, tmp_path, artifact).splitlines() == [message, message, f"[] {names}"]
 
