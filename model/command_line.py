@@ -17,7 +17,7 @@ _NO_FLAG = {"labels", "convolutions", "mixture"}
 
 
 #: What `evaluate` and `compare` measure.
-_RUN = "a run folder, or an artifact: REPOSITORY/NAME/VERSION, or NAME/VERSION in the default model repository"
+_RUN = "a run folder, or an artifact: REPOSITORY/NAME/VERSION, or NAME/VERSION in model_repository or of the package"
 
 
 def parser(prog: str = "python -m model") -> argparse.ArgumentParser:

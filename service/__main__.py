@@ -39,7 +39,7 @@ _STORES = (
     "from the environment, such as HF_TOKEN and AWS_SECRET_ACCESS_KEY, and for registries also from Docker's file."
 )
 
-_ARTIFACT = "a folder REPOSITORY/NAME/VERSION, or NAME/VERSION in the default model repository"
+_ARTIFACT = "a folder REPOSITORY/NAME/VERSION, or NAME/VERSION in model_repository or of the package"
 
 #: Settings of the commands that start no server.
 _OFFLINE_SETTINGS = ("model_repository", "model_cache", "default_model", "execution_provider", "device", "threads")

@@ -27,7 +27,7 @@ def parser(prog: str = f"{NAME} convert") -> argparse.ArgumentParser:
         "artifact",
         type=local_path,
         metavar="ARTIFACT",
-        help="a folder REPOSITORY/NAME/VERSION, or NAME/VERSION in the default model repository",
+        help="a folder REPOSITORY/NAME/VERSION, or NAME/VERSION in model_repository or of the package",
     )
     top.add_argument("--to", choices=list(TARGETS), required=True, help="the form")
     top.add_argument(

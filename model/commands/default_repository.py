@@ -21,6 +21,6 @@ def readable_repository() -> Path:
 
 
 def find_artifact(place: Path) -> Path:
-    """Return the folder of an artifact that is given by its path, or as NAME/VERSION in the default repository."""
-    named = readable_repository() / place
-    return named if not place.exists() and named.is_dir() else place
+    """Return the folder of an artifact that is given by its path, or as NAME/VERSION in either repository."""
+    named = (each for each in (FOLDER / place, SHIPPED / place) if each.is_dir())
+    return place if place.exists() else next(named, place)

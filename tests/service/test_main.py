@@ -30,6 +30,13 @@ def test_a_moved_artifact_can_be_copied(tmp_path: Path) -> None:
     assert checked.returncode == 0 and "ok  golden answer" in checked.stdout
 
 
+def test_a_shipped_model_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`copy` adds a shipped model to the folder `model_repository` with other models, as the settings' page says."""
+    publish_table(tmp_path / "model_repository")
+    monkeypatch.chdir(tmp_path)
+    assert main(["copy", "imdb-cnn/1", "model_repository/imdb-cnn/1"]) == 0
+
+
 def test_a_copy_is_served(tmp_path: Path) -> None:
     """A running service loads a version that `copy` creates."""
     first = publish_table(tmp_path).path
