@@ -118,5 +118,5 @@ def _copy(url: str, name: str, version: str, cache: str | os.PathLike[str] | Non
     except StoreUnreachable as error:
         if not mirror.copies():
             raise
-        logger.warning("%s; the copies in %s are used", error, mirror.folder)
-    return mirror.folder
+        logger.warning("%s; the copies in %s are used", error, mirror.path)
+    return mirror.path

@@ -81,10 +81,11 @@ def repository_of(settings: Settings, *, watched: bool = False) -> Repository:
     policy = VersionPolicy(settings.versions)
     if "://" not in settings.model_repository:
         return Repository(Path(settings.model_repository), policy)
-    from sentiment_conv1d.service.models.mirrored import MirroredRepository
+    from sentiment_conv1d.service.models.mirror import Mirror
 
-    cache, interval = settings.cache_folder(), settings.store_interval
-    return MirroredRepository(settings.model_repository, cache, policy, interval, watched=watched)
+    mirror = Mirror(settings.model_repository, settings.cache_folder(), policy, settings.store_interval)
+    mirror.start(watched=watched)
+    return mirror
 
 
 def opener(settings: Settings) -> Open:

@@ -17,9 +17,8 @@ import pytest
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.models import mirrored
+from sentiment_conv1d.service.models import mirror as mirrors
 from sentiment_conv1d.service.models.mirror import Mirror
-from sentiment_conv1d.service.models.mirrored import MirroredRepository
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version_policy import VersionPolicy
@@ -71,6 +70,13 @@ def contents(tmp_path: Path) -> Iterator[Contents]:
     contents.files.pseudo_dirs[:] = [""]
 
 
+def started(url: str, cache: Path, policy: VersionPolicy, *, watched: bool = False) -> Mirror:
+    """Return the repository of a service that starts."""
+    mirror = Mirror(url, cache, policy, 10)
+    mirror.start(watched=watched)
+    return mirror
+
+
 def damage(contents: Contents) -> bytes:
     """Change a byte of version 2. Returns the original content."""
     whole = contents.read(GRAPH)
@@ -84,7 +90,7 @@ def test_version_policy(contents: Contents, tmp_path: Path) -> None:
     mirror = Mirror(URL, tmp_path / "cache", VersionPolicy("newest:1 calls=only:7"))
     mirror.update(first=True)
     assert mirror.copies() == {("tickets", 2)}
-    copy = read_artifact(mirror.folder / "tickets" / "2")
+    copy = read_artifact(mirror.path / "tickets" / "2")
     assert copy.contents == read_artifact(tmp_path / "source" / "tickets" / "2").contents
 
 
@@ -92,11 +98,11 @@ def test_new_version(contents: Contents, tmp_path: Path) -> None:
     """An update copies new versions, and does not copy others again."""
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     mirror.update(first=True)
-    before = Repository(mirror.folder, ALL).fingerprint("tickets", 2)
+    before = Repository(mirror.path, ALL).fingerprint("tickets", 2)
     contents.publish()
     mirror.update()
     assert mirror.copies() == {("tickets", 2), ("tickets", 3)}
-    assert Repository(mirror.folder, ALL).fingerprint("tickets", 2) == before
+    assert Repository(mirror.path, ALL).fingerprint("tickets", 2) == before
 
 
 def test_deleted_version(contents: Contents, tmp_path: Path) -> None:
@@ -112,7 +118,7 @@ def test_deleted_version(contents: Contents, tmp_path: Path) -> None:
     contents.remove("/models/tickets")
     mirror.update(first=True)
     assert mirror.copies() == {("calls", 1)}
-    assert not (mirror.folder / "tickets").exists()
+    assert not (mirror.path / "tickets").exists()
 
 
 def test_empty_store(contents: Contents, tmp_path: Path) -> None:
@@ -130,7 +136,7 @@ def test_empty_store(contents: Contents, tmp_path: Path) -> None:
 def test_damaged_version(contents: Contents, tmp_path: Path) -> None:
     """A damaged version is refused and not copied, an older one is copied instead, and a repair is noticed."""
     whole = damage(contents)
-    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST, 10)
+    repository = started(URL, tmp_path / "cache", NEWEST)
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     assert mirror.copies() == {("tickets", 1)}
     bad = repository.scan()["tickets"]
@@ -149,7 +155,7 @@ def test_incomplete_version(contents: Contents, tmp_path: Path) -> None:
     """An incomplete version counts as bad only after two updates with the same files."""
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     mirror.update(first=True)
-    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST, 10)
+    repository = started(URL, tmp_path / "cache", NEWEST)
     manifest = contents.read("/models/tickets/2/manifest.json")
     contents.write("/models/tickets/3/manifest.json", manifest)
     mirror.update()
@@ -169,7 +175,7 @@ def test_manifest_of_another_model(contents: Contents, tmp_path: Path) -> None:
     """A version whose manifest states another name is bad."""
     for file in ("model.onnx", "tokenizer.json", "manifest.json"):
         contents.write(f"/models/calls/1/{file}", contents.read(f"/models/tickets/1/{file}"))
-    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST, 10)
+    repository = started(URL, tmp_path / "cache", NEWEST)
     with pytest.raises(ArtifactError, match="memory://models/calls/1: the manifest belongs to tickets 1"):
         repository.read("calls", 1)
 
@@ -178,12 +184,12 @@ def test_damaged_copy(contents: Contents, tmp_path: Path) -> None:
     """A changed copy is made again at the next start, and files of killed processes are removed."""
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     mirror.update(first=True)
-    (mirror.folder / "tickets" / "2" / "model.onnx").write_bytes(b"?")
-    (mirror.folder / ".mirroring-x" / "tickets").mkdir(parents=True)
-    (mirror.folder / ".mirror.json").write_text("[[")
+    (mirror.path / "tickets" / "2" / "model.onnx").write_bytes(b"?")
+    (mirror.path / ".mirroring-x" / "tickets").mkdir(parents=True)
+    (mirror.path / ".mirror.json").write_text("[[")
     mirror.update(first=True)
-    assert read_artifact(mirror.folder / "tickets" / "2").manifest.version == 2
-    assert not list(mirror.folder.glob(".mirroring-*"))
+    assert read_artifact(mirror.path / "tickets" / "2").manifest.version == 2
+    assert not list(mirror.path.glob(".mirroring-*"))
 
 
 def test_unreachable_store_without_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,14 +215,14 @@ def test_unreachable_store_without_copies(tmp_path: Path, monkeypatch: pytest.Mo
         ),
     ):
         with pytest.raises(kind, match=message) as error:
-            MirroredRepository(url, tmp_path, ALL, 10)
+            started(url, tmp_path, ALL)
         assert "secret" not in str(error.value)
 
 
 def test_store_that_refuses(contents: Contents, tmp_path: Path) -> None:
     """A store that has no such folder is a mistake in the URL, not a failure that can pass by itself."""
     with pytest.raises(StartupError, match=r"memory://model: cannot be read .*no copy of a model") as error:
-        MirroredRepository("memory://model", tmp_path, ALL, 10)
+        started("memory://model", tmp_path, ALL)
     assert not isinstance(error.value, TransientError)
 
 
@@ -227,16 +233,16 @@ def test_store_that_does_not_answer(
 
     It waits less if the copies are complete and updates follow.
     """
-    monkeypatch.setattr(mirrored, "_UPDATE_SECONDS", 0.2)
-    monkeypatch.setattr(mirrored, "_COMPLETE_SECONDS", 0.1)
+    monkeypatch.setattr(mirrors, "_UPDATE_SECONDS", 0.2)
+    monkeypatch.setattr(mirrors, "_COMPLETE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/models"
-        folder = Mirror(url, tmp_path, ALL).folder
+        folder = Mirror(url, tmp_path, ALL).path
         publish_table(folder)
         for complete, watched, seconds in ((False, True, "0.2"), (True, False, "0.2"), (True, True, "0.1")):
             if complete:
                 (folder / ".mirror.complete").touch()
-            repository = MirroredRepository(url, tmp_path, ALL, 10, watched=watched)
+            repository = started(url, tmp_path, ALL, watched=watched)
             assert list(repository.scan()) == ["tickets"]
             assert f"{url}: copying the models takes more than {seconds} s; serving the copies" in caplog.text
             caplog.clear()
@@ -247,7 +253,8 @@ def test_update_after_the_start(contents: Contents, tmp_path: Path, monkeypatch:
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     mirror.update(first=True)
     assert mirror.complete
-    (mirror.folder / "tickets" / "2" / "model.onnx").write_bytes(b"?")
+    mirror._problem = "the store did not answer"
+    (mirror.path / "tickets" / "2" / "model.onnx").write_bytes(b"?")
     pauses: list[float] = []
 
     def pause(seconds: float) -> None:
@@ -257,9 +264,9 @@ def test_update_after_the_start(contents: Contents, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("sentiment_conv1d.service.models.mirror.time.sleep", pause)
     with pytest.raises(StopIteration):
-        mirror.follow(7, "the store did not answer")
+        mirror._keep_up(7)
     assert pauses == [0, 7, 7]
-    assert read_artifact(mirror.folder / "tickets" / "2").manifest.version == 2
+    assert read_artifact(mirror.path / "tickets" / "2").manifest.version == 2
 
 
 def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -267,12 +274,12 @@ def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: py
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     graph = contents.files.store.copy()
     contents.remove("/models")
-    problem = ""
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            problem = mirror._try_to_update(problem)
+            mirror._try_to_update()
         contents.files.store.update(graph)
-        assert mirror._try_to_update(problem) == ""
+        mirror._try_to_update()
+    assert mirror._problem == ""
     levels = [record.levelname for record in caplog.records if record.name.endswith(".mirror")]
     assert levels == ["WARNING", "INFO", "INFO"]
 
@@ -284,7 +291,7 @@ def test_full_disk(contents: Contents, tmp_path: Path) -> None:
     def update() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
         for _ in range(2):
-            with pytest.raises(StoreError, match=rf"^{mirror.folder}: cannot be written \(File too large\)$"):
+            with pytest.raises(StoreError, match=rf"^{mirror.path}: cannot be written \(File too large\)$"):
                 mirror.update()
 
     in_child(update)
@@ -292,7 +299,7 @@ def test_full_disk(contents: Contents, tmp_path: Path) -> None:
 
 def test_folders_by_url(tmp_path: Path) -> None:
     """Every URL has a separate folder in the cache."""
-    folders = {Mirror(url, tmp_path, ALL).folder for url in ("s3://a", "s3://a/", "s3://b", "gs://a")}
+    folders = {Mirror(url, tmp_path, ALL).path for url in ("s3://a", "s3://a/", "s3://b", "gs://a")}
     assert len(folders) == 3
     assert {folder.parent for folder in folders} == {tmp_path}
 
@@ -313,7 +320,7 @@ def test_ctrl_c_while_copying(
     """The process that copies at the start ends without a traceback at Ctrl-C, which it gets from the terminal too."""
     monkeypatch.setattr(Mirror, "update", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     with pytest.raises(TransientError, match="copying the models failed"):
-        MirroredRepository(URL, tmp_path, NEWEST, 10)
+        started(URL, tmp_path, NEWEST)
     assert capfd.readouterr().err == ""
 
 
@@ -338,4 +345,4 @@ def test_imports_for_a_local_repository(tmp_path: Path) -> None:
     loaded = set(result.stdout.split())
     assert "sentiment_conv1d.service.models.repository" in loaded
     prefix = "sentiment_conv1d.service.models."
-    assert not loaded & {"fsspec", f"{prefix}mirror", f"{prefix}mirrored", f"{prefix}store"}
+    assert not loaded & {"fsspec", f"{prefix}mirror", "sentiment_conv1d.sharing.store"}
