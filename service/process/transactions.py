@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Literal
 
+from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.server.process.control import Control
 from sentiment_conv1d.server.process.worker_process import WorkerProcess
@@ -114,8 +115,10 @@ class Transactions(Control):
         current.missing.clear()
         if not self._stopped:  # otherwise `stop` has killed it
             current.proven = True
-            if problem := trial.failure(status, self._load_seconds):
-                self._refuse(current, *problem)
+            try:
+                trial.check(status, self._load_seconds)
+            except ArtifactError as error:
+                self._refuse(current, error.fault, str(error))
         self._go_on()
 
     def watch(self, now: float) -> None:

@@ -11,9 +11,8 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from typing import NamedTuple
 
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError, Fault
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.model.errors import SentimentError, TransientError
 from sentiment_conv1d.server.process.worker_process import describe_end
 
@@ -21,13 +20,6 @@ _FIRST_DESCRIPTOR = 3  # after the standard streams
 
 #: The signals that end the wait for a child.
 _AWAITED = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM)
-
-
-class Failure(NamedTuple):
-    """Why a version must not be opened: the fault in one word, and a sentence."""
-
-    fault: Fault
-    reason: str
 
 
 def start(open_version: Callable[[], object], seconds: float, descriptor: int | None = None) -> int:
@@ -60,13 +52,13 @@ def start(open_version: Callable[[], object], seconds: float, descriptor: int | 
         os._exit(status)
 
 
-def failure(status: int, seconds: float) -> Failure | None:
-    """Return why the version must not be opened, from the status of `waitpid` for the child, or None if it may be."""
-    if status == 0:
-        return None
+def check(status: int, seconds: float, place: str = "") -> None:
+    """Raise `ArtifactError` if the version must not be opened, by the status of `waitpid` for the child."""
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
-        return Failure("timeout", f"it did not open and answer its golden text within {seconds:g} s (--load-timeout)")
-    return Failure("crashed", f"the process that opened it {describe_end(status)}")
+        reason = f"it did not open and answer its golden text within {seconds:g} s (--load-timeout)"
+        raise ArtifactError(f"{place}{reason}", "timeout")
+    if status:
+        raise ArtifactError(f"{place}the process that opened it {describe_end(status)}", "crashed")
 
 
 def run(artifact: Artifact, open_version: Callable[[Artifact], object], seconds: float) -> None:
@@ -89,8 +81,7 @@ def run(artifact: Artifact, open_version: Callable[[Artifact], object], seconds:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     _, status = ended
-    if problem := failure(status, seconds):
-        raise ArtifactError(f"{artifact.path}: {problem.reason}", problem.fault)
+    check(status, seconds, f"{artifact.path}: ")
 
 
 def _close_all_but(descriptor: int | None) -> None:
