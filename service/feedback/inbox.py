@@ -96,7 +96,7 @@ class Inbox:
         written: Callable[[str], str],
         metrics: Metrics,
     ) -> None:
-        self._ids = ids
+        self.ids = ids
         self._queue = queue
         self._rate = rate
         self._seconds = min(seconds, _MAX_SECONDS)
@@ -120,7 +120,7 @@ class Inbox:
         return Receipt(answered.model, str(answered.version), predicted, agrees)
 
     def _read(self, given: str) -> Answered:
-        if (answered := self._ids.read(given)) is None:
+        if (answered := self.ids.read(given)) is None:
             reason = "is not the X-Feedback-ID of an answer of this service"
             raise self._refusal("unknown_id", NotFound(f"request_id: {given[:40]!r} {reason}"))
         return answered

@@ -58,10 +58,9 @@ class Core:
             seconds=settings.request_timeout,
         )
         batching = Batching(settings.batching, settings.batching_rows, settings.batching_delay)
-        ids = self._make_feedback_ids()
-        log = self._make_request_log(worker)
+        log, inbox = self._make_request_log(worker), self._make_inbox(worker)
+        ids = None if inbox is None else inbox.ids
         dataplane = DataPlane(limits, batching, self.metrics, in_flight, self.models, log, ids)
-        inbox = None if ids is None else self._make_inbox(worker, ids)
         downloads = Downloads(self.repository.read) if self.access.allows_downloads else None
         state = ServiceState(
             settings, dataplane, self.models, self.access, self.metrics, inbox, downloads, self.certificates
@@ -86,19 +85,15 @@ class Core:
         count = partial(self.metrics.count, LOGGED)
         return RequestLog(sink, settings.request_log_sample, written=self.written, count=count)
 
-    def _make_feedback_ids(self) -> FeedbackIds | None:
-        if self.settings.feedback_log is None:
-            return None
-        key = self.settings.feedback_key
-        return FeedbackIds(self._secret if key is None else os.fsencode(key.get_secret_value()))
-
-    def _make_inbox(self, worker: int, ids: FeedbackIds) -> Inbox:
+    def _make_inbox(self, worker: int) -> Inbox | None:
         settings = self.settings
-        assert settings.feedback_log is not None
+        if settings.feedback_log is None:
+            return None
+        key = settings.feedback_key
         name = f"feedback-{worker}.jsonl"
         sink = open_sink(settings.feedback_log, name, settings.request_log_bytes, FEEDBACK_EVENT)
         return Inbox(
-            ids,
+            FeedbackIds(self._secret if key is None else os.fsencode(key.get_secret_value())),
             RecordQueue(sink, "feedback log"),
             Rate(settings.feedback_rate),
             settings.request_timeout,
