@@ -30,7 +30,6 @@ from sentiment_conv1d.server.request_ids import HEADER, choose_id
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
 from sentiment_conv1d.service.grpc.methods import Counted, paths
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.telemetry.logs import log_request
 from sentiment_conv1d.service.telemetry.metrics import FAILED, REJECTED
 
@@ -95,10 +94,9 @@ class GrpcServer:
         buffers: Buffers,
         turns: Turns,
         tasks: set[asyncio.Task[None]],
-        certificates: Certificates | None = None,
         tracer: Tracer | None = None,
     ) -> None:
-        settings = state.settings
+        settings, certificates = state.settings, state.certificates
         self._loop = asyncio.get_running_loop()
         self._access_log = settings.access_log
         self._access = state.access

@@ -68,14 +68,8 @@ class ServiceWorker(Worker):
         await self._state.reconciler.catch_up()
         listeners = {"rest": self._make_http_server(buffers, turns).listener}
         if settings.grpc:
-            self._grpc = GrpcServer(
-                self._state,
-                buffers=buffers,
-                turns=turns,
-                tasks=self._in_flight.new_set(),
-                certificates=self._state.certificates,
-                tracer=self._tracer,
-            )
+            tasks = self._in_flight.new_set()
+            self._grpc = GrpcServer(self._state, buffers=buffers, turns=turns, tasks=tasks, tracer=self._tracer)
             listeners["grpc"] = self._grpc.listener
         self._background.append(asyncio.create_task(self._follow()))
         if self.number == 0 and settings.watch_interval:
