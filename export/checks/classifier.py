@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sentiment_conv1d.export.checks.parity import TOLERANCE, Reviews
+from sentiment_conv1d.export.checks.parity import Reviews, tolerance
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import last_layer, layers
 from sentiment_conv1d.export.sources.trained import Trained
@@ -17,6 +17,9 @@ _TOLERANCE = 1e-4
 
 #: Activations whose values are probabilities. Those of others may be in [0, 1] on the generated ids by chance.
 _BOUNDED = ("hard_sigmoid", "sigmoid", "softmax", "sparse_sigmoid", "sparsemax")
+
+#: By how much weights are multiplied to see whether the outputs of an unknown layer are bounded.
+_SCALE = 100
 
 #: The number of generated texts that the model answers alone too.
 _ALONE = 8
@@ -43,9 +46,9 @@ def check_classifier(trained: Trained, reviews: Reviews) -> tuple[Literal["sigmo
             f"the model's outputs have shape {answers.shape}, which does not match {labels} labels",
             "--labels needs one label for each unit of the last layer, or two labels for a single unit",
         )
-    _check_probabilities(answers, last_layer(trained.model))
+    _check_probabilities(answers, trained, reviews)
     notes = []
-    if np.ptp(answers, axis=0).max() <= TOLERANCE:
+    if np.ptp(answers, axis=0).max() <= tolerance(trained.tokenizer.max_tokens):
         notes.append("the model gives all generated ids the same answer, so comparing the answers proves little")
     return "sigmoid" if columns == 1 else "softmax", notes
 
@@ -69,6 +72,11 @@ def _check_input(trained: Trained) -> None:
 
 def _check_calls(trained: Trained) -> None:
     for layer in layers(trained.model):
+        if getattr(layer, "stateful", False):
+            raise ExportError(
+                f"layer {layer.name} is stateful: the answer to a text depends on the texts before it",
+                "build the model with stateful=False, and load its weights",
+            )
         if any(node.arguments.kwargs.get("training") for node in layer._inbound_nodes):
             raise ExportError(
                 f"layer {layer.name} is called with training=True, which only some functions of Keras follow",
@@ -86,7 +94,8 @@ def _answers(trained: Trained, reviews: Reviews) -> Answers:
             f"the model does not take all {trained.tokenizer.vocabulary_size} ids of the tokenizer: {quoted(error)}",
             "use the vocabulary that the model was trained with, or --num-words to leave out rare words",
         ) from error
-    if not np.allclose(alone, answers[:_ALONE], rtol=0, atol=TOLERANCE, equal_nan=True):
+    accepted = tolerance(trained.tokenizer.max_tokens)
+    if not np.allclose(alone, answers[:_ALONE], rtol=0, atol=accepted, equal_nan=True):
         raise ExportError(
             "the answer of the model to a text depends on the texts before it or beside it, or on chance",
             "build it so that it reads each text by itself, and load its weights",
@@ -94,13 +103,13 @@ def _answers(trained: Trained, reviews: Reviews) -> Answers:
     return answers
 
 
-def _check_probabilities(answers: Answers, layer: Any) -> None:
+def _check_probabilities(answers: Answers, trained: Trained, reviews: Reviews) -> None:
     if np.isnan(answers).any():
         raise ExportError("the model returns NaN", "train it again, with a smaller learning rate")
+    layer = last_layer(trained.model)
     activation = getattr(getattr(layer, "activation", None), "__name__", None)
-    if activation not in (None, *_BOUNDED) or not (
-        np.all(answers >= -_TOLERANCE) and np.all(answers <= 1 + _TOLERANCE)
-    ):
+    bounded = activation in _BOUNDED or (activation is None and _is_bounded(_with_large_weights(trained, reviews)))
+    if not bounded or not _is_bounded(answers):
         raise ExportError(
             f"layer {layer.name} does not return probabilities: the model returns logits, or is a regression",
             "if it was trained with from_logits=True, append keras.layers.Activation('sigmoid') for one unit, or "
@@ -112,3 +121,18 @@ def _check_probabilities(answers: Answers, layer: Any) -> None:
             "the service returns one",
             "export a model for each label, with one unit and two labels, or train a softmax if a text has one label",
         )
+
+
+def _is_bounded(answers: Answers) -> bool:
+    """Return whether all answers are in [0, 1]; NaN counts as if it were."""
+    return not np.any((answers < -_TOLERANCE) | (answers > 1 + _TOLERANCE))
+
+
+def _with_large_weights(trained: Trained, reviews: Reviews) -> Answers:
+    """Return the answers of the model with larger weights: probabilities stay between 0 and 1, logits do not."""
+    weights = trained.model.get_weights()
+    trained.model.set_weights([_SCALE * weight for weight in weights])
+    try:
+        return trained.predict(trained.input_shape.pad(reviews.rows))
+    finally:
+        trained.model.set_weights(weights)

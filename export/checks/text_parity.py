@@ -12,7 +12,7 @@ import numpy as np
 
 from sentiment_conv1d.export.checks.assumptions import other_tokenizers
 from sentiment_conv1d.export.checks.odd_texts import vocabulary_texts
-from sentiment_conv1d.export.checks.parity import TOLERANCE, ParityError
+from sentiment_conv1d.export.checks.parity import ParityError, tolerance
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.expected import Expected
@@ -58,7 +58,8 @@ def compare_with_original(original: Original, served: Served, texts: Sequence[st
     if not compared:
         raise ExportError("the original model answers none of the texts that it is compared on", "check the model")
     truth = np.stack([answer for _, answer in compared])
-    return _check(ORIGINAL_MODEL, [text for text, _ in compared], truth, served, TOLERANCE, _hint(original)), notes
+    accepted = tolerance(served.tokenizer.max_tokens)
+    return _check(ORIGINAL_MODEL, [text for text, _ in compared], truth, served, accepted, _hint(original)), notes
 
 
 def compare_with_expected(expected: Expected, served: Served) -> tuple[ParityCheck, list[str]]:

@@ -21,6 +21,8 @@ _IDLE = (
     keras.layers.ActivityRegularization,
 )
 
+_HALF = {"float16", "bfloat16"}
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -66,17 +68,38 @@ def layers(model: Any) -> Iterator[Any]:
 
 def embeddings(model: Any) -> Iterator[Any]:
     """Yield the embedding layers that read the input of a model itself, not what other layers compute from it."""
-    waiting, seen = [Tensor(model.outputs[0])], set[tuple[int, int]]()
+    for tensor in _upstream(Tensor(model.outputs[0])):
+        layer, inputs = producer(tensor)
+        if isinstance(layer, keras.layers.Embedding) and source(inputs[0]) is model.inputs[0]:
+            yield layer
+
+
+def id_types(model: Any) -> set[str]:
+    """Return the type of the input of a model, and the types of half precision that its embedding layers read."""
+    read = (producer(tensor) for tensor in _upstream(Tensor(model.outputs[0])))
+    ids = [each for layer, inputs in read if isinstance(layer, keras.layers.Embedding) for each in _upstream(inputs[0])]
+    return {str(model.inputs[0].dtype), *({str(each.value.dtype) for each in ids} & _HALF)}
+
+
+def half_precision(model: Any) -> Any:
+    """Return a layer or operation of a model that returns half precision; None if there is none."""
+    found = (producer(each) for each in _upstream(Tensor(model.outputs[0])) if str(each.value.dtype) in _HALF)
+    return next((layer for layer, inputs in found if inputs), None)
+
+
+def _upstream(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield a tensor and all tensors from which it is computed."""
+    waiting, seen = [tensor], set[tuple[int, int]]()
     while waiting:
         tensor = waiting.pop()
         place = (id(tensor.value), id(tensor.outer and tensor.outer.value))
         if place in seen:
             continue
         seen.add(place)
-        layer, inputs = producer(tensor)
-        if isinstance(layer, keras.layers.Embedding) and source(inputs[0]) is model.inputs[0]:
-            yield layer
-        waiting += inputs
+        yield tensor
+        waiting += producer(tensor)[1]
+        if tensor.outer is not None:
+            waiting.append(tensor.outer)
 
 
 def last_layer(model: Any) -> Any:

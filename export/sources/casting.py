@@ -6,7 +6,7 @@ The graphs that this project serves compute in float32, and the ids that it send
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +93,14 @@ def largest_difference(path: Path, model: Any, copy: Any, types: Sequence[str]) 
     return difference
 
 
-def check_input(path: Path, input_type: str, vocabulary_size: int) -> None:
-    """Raise `ExportError` if the type of a model's input cannot represent all ids, so that Keras changes them."""
+def check_ids(path: Path, types: Iterable[str], vocabulary_size: int) -> None:
+    """Raise `ExportError` if a type to which Keras casts ids cannot represent all of them."""
     ids = np.arange(vocabulary_size)
-    changed = np.flatnonzero(tensorflow.cast(tensorflow.cast(ids, input_type), ids.dtype) != ids)
-    if len(changed):
-        raise ExportError(
-            f"{path}: the input of the model is {input_type}, which cannot represent the id {changed[0]:,}",
-            "build the model with keras.Input(..., dtype='int32'), and train it again",
-        )
+    for each in types:
+        changed = np.flatnonzero(tensorflow.cast(tensorflow.cast(ids, each), ids.dtype) != ids)
+        if len(changed):
+            raise ExportError(
+                f"{path}: the model reads ids as {each}, which cannot represent the id {changed[0]:,}",
+                "build the model with keras.Input(..., dtype='int32') and no cast before the embedding, and train it "
+                "again",
+            )

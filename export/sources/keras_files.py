@@ -20,9 +20,10 @@ from typing import Any
 import h5py
 import keras
 import tensorflow
+from keras.src.layers.merging.base_merge import Merge  # the class of layers such as Add, which has no public name
 
 from sentiment_conv1d.export.errors import ExportError, quoted
-from sentiment_conv1d.export.recognition.connections import embeddings
+from sentiment_conv1d.export.recognition.connections import embeddings, half_precision, id_types, layers
 from sentiment_conv1d.export.sources.casting import copy_in_float32, largest_difference, other_types
 from sentiment_conv1d.export.sources.original import Original, reading_ids, reading_texts
 from sentiment_conv1d.export.sources.vectorization import check_supported, not_run, own_standardization
@@ -57,7 +58,7 @@ class Imported:
     any_length: keras.Model  # the same model, over ids of every length that the model in the file takes
     vectorization: Any  # keras.layers.TextVectorization or None
     original: Original | None  # the model in the file, if it reads text
-    input_type: str  # to which Keras casts the ids
+    id_types: set[str]  # to which Keras casts the ids
     notes: tuple[str, ...]
 
     @property
@@ -76,7 +77,7 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
 
     Raises `ExportError` if the file is not a model with one input and one output.
     """
-    whole = _saved_model(path) if is_saved_model(path) else load(path)
+    whole = _saved_model(path, max_tokens) if is_saved_model(path) else load(path)
     _check_ends(path, whole)
     if not isinstance(whole, keras.Sequential):  # the ends may be a list or a dictionary of one tensor
         whole = keras.Model(whole.inputs[0], whole.outputs[0])
@@ -91,15 +92,20 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
     if types:
         changed = largest_difference(path, model, fixed, types)
         notes.append(f"cast from {', '.join(types)} to float32, which changes answers by up to {changed:.1g}")
+    if (operation := half_precision(fixed)) is not None:
+        raise ExportError(
+            f"{path}: {operation.name} casts to half precision, in which ONNX Runtime rounds differently",
+            "remove the cast, load the weights and save the model again",
+        )
     if str(fixed.outputs[0].dtype) != "float32":
         raise ExportError(
             f"{path}: the output of the model is {fixed.outputs[0].dtype}",
-            "save the model as .keras: its weights are then cast to float32",
+            "save the model as .keras, without an explicit cast: its weights are then cast to float32",
         )
     original = None
     if vectorization is not None and own_standardization(vectorization) is None:
         original = reading_ids(any_length, vectorization) if types else reading_texts(whole, vectorization)
-    return Imported(fixed, any_length, vectorization, original, str(model.inputs[0].dtype), tuple(notes))
+    return Imported(fixed, any_length, vectorization, original, id_types(model), tuple(notes))
 
 
 def _sequence_length(path: Path, model: Any, max_tokens: int | None) -> int:
@@ -135,10 +141,12 @@ def load(path: Path) -> keras.Model:
     _check_activations(path)
     try:
         with _readable(path) as file:
-            return keras.models.load_model(file, _not_run(path), compile=False)
+            model = keras.models.load_model(file, _not_run(path), compile=False)
     except Exception as error:
         # For a broken file, zipfile, h5py and the constructors of layers raise errors of many classes.
         raise _refusal(path, error) from error
+    _check_masks(path, model)
+    return model
 
 
 @contextmanager
@@ -228,7 +236,7 @@ def _refusal(path: Path, error: Exception) -> ExportError:
             f"{path}: {missing[1] or missing[2]} is a class or function that Keras 3 lacks",
             _SAVED_MODEL
             if version.startswith("2.")
-            else "build the model from Keras' own layers, load its weights and save it again",
+            else "build the model from Keras' own layers, load its weights and save it as .keras",
         )
     cause = text.rsplit("Exception encountered: ", maxsplit=1)[-1]
     return ExportError(
@@ -249,6 +257,19 @@ def _check_activations(path: Path) -> None:
                 f"computes differently than Keras {version}, which wrote the file",
                 _SAVED_MODEL,
             )
+
+
+def _check_masks(path: Path, model: Any) -> None:
+    """Raise `ExportError` for a layer that merges masks, which Keras 2, which wrote the file, does differently."""
+    version = _keras_version(path)
+    for layer in layers(model) if version.startswith(("1.", "2.")) else ():
+        for node in layer._inbound_nodes if isinstance(layer, Merge) else ():
+            if len({id(getattr(each, "_keras_mask", None)) for each in node.input_tensors}) > 1:
+                raise ExportError(
+                    f"{path}: layer {layer.name} merges masks, which Keras 3 does differently than Keras {version}, "
+                    "which wrote the file",
+                    _SAVED_MODEL,
+                )
 
 
 def _has_only_weights(path: Path) -> bool:
@@ -305,8 +326,8 @@ def _walk(value: Any) -> Iterator[dict[str, Any]]:
             yield from _walk(each)
 
 
-def _saved_model(path: Path) -> keras.Model:
-    """Wrap a SavedModel in a Keras model of one layer."""
+def _saved_model(path: Path, max_tokens: int | None) -> keras.Model:
+    """Wrap a SavedModel in a Keras model of one layer. `max_tokens` is the sequence length if it takes any."""
     try:
         signature = tensorflow.saved_model.load(str(path)).signatures["serving_default"]
         inputs = list(signature.structured_input_signature[1].values())
@@ -325,8 +346,13 @@ def _saved_model(path: Path) -> keras.Model:
         raise ExportError(
             f"{path}: this SavedModel reads text", "save the model as .keras, from which the tokenizer can be read"
         )
+    batch, *shape = inputs[0].shape
+    if batch is not None:
+        raise ExportError(
+            f"{path}: this SavedModel reads {batch} texts at a time", "save it with a batch of any size: [None, ...]"
+        )
     layer = keras.layers.TFSMLayer(str(path), call_endpoint="serving_default")
-    ids = keras.Input(tuple(inputs[0].shape[1:]), dtype=inputs[0].dtype.name)
+    ids = keras.Input([max_tokens] if shape == [None] else shape, dtype=inputs[0].dtype.name)
     return keras.Model(ids, next(iter(layer(ids).values())))
 
 

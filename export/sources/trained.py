@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.sources.casting import check_input
+from sentiment_conv1d.export.sources.casting import check_ids
 from sentiment_conv1d.export.sources.keras_files import Imported, import_model, load
 from sentiment_conv1d.export.sources.original import Original, reading_ids
 from sentiment_conv1d.export.sources.vectorization import output_length, own_standardization
@@ -110,7 +110,7 @@ def from_keras_file(
         assert vocabulary is not None
         tokenizer = read_vocabulary(vocabulary, asked)
     check_rows(vocabulary or path, tokenizer, asked)
-    check_input(path, imported.input_type, tokenizer.vocabulary_size)
+    check_ids(path, imported.id_types, tokenizer.vocabulary_size)
     notes = list(imported.notes)
     if isinstance(tokenizer, WordLevelTokenizer) and tokenizer.unreachable:
         shown = ", ".join(map(repr, tokenizer.unreachable[:3]))

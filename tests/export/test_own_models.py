@@ -237,18 +237,19 @@ def test_weights_of_other_types(
     assert_served(artifact, same.predict(ids, verbose=0), unpadded(ids))
 
 
-@pytest.mark.parametrize("form", ["h5", "saved_model", "free"])
+@pytest.mark.parametrize("form", ["h5", "saved_model", "free", "free saved_model"])
 def test_other_files(form: str, tmp_path: Path, exported: Export) -> None:
     """HDF5 files, SavedModels and models over any number of ids are exported."""
     (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
-    model = network(sequence_length=None if form == "free" else SEQUENCE_LENGTH)
-    source = tmp_path / {"h5": "model.h5", "saved_model": "saved", "free": "model.keras"}[form]
-    model.export(source, verbose=False) if form == "saved_model" else model.save(source)
-    length = ("--max-tokens", str(SEQUENCE_LENGTH)) if form == "free" else ()
+    free, saved = form.startswith("free"), form.endswith("saved_model")
+    model = network(sequence_length=None if free else SEQUENCE_LENGTH)
+    source = tmp_path / {"h5": "model.h5", "free": "model.keras"}.get(form, "saved")
+    model.export(source, verbose=False) if saved else model.save(source)
+    length = ("--max-tokens", str(SEQUENCE_LENGTH)) if free else ()
     artifact = exported(source, "--vocabulary", str(tmp_path / "words.txt"), *length)
     ids = vectorization()(tf.constant(TEXTS))
     assert_served(artifact, model.predict(ids, verbose=0), unpadded(ids))
-    assert (read_artifact(artifact).manifest.leading_padding is None) == (form == "saved_model")
+    assert (read_artifact(artifact).manifest.leading_padding is None) == saved
 
 
 @pytest.fixture

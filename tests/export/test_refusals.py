@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from keras.src.ops.core import Cast  # has no public name
 
 from sentiment_conv1d.export.__main__ import main
 
@@ -36,6 +37,13 @@ def spoilt() -> keras.Model:
     broken = model()
     broken.layers[-1].set_weights([np.full((3, 1), np.nan), np.zeros(1)])
     return broken
+
+
+def cast() -> keras.Model:
+    """Build a model with an operation that computes in half precision."""
+    ids = keras.Input((SEQUENCE_LENGTH,))
+    features = layers.GlobalMaxPooling1D()(layers.Embedding(ROWS, 4)(ids))
+    return keras.Model(ids, layers.Dense(1, "sigmoid")(Cast("float16", name="rounded")(features)))
 
 
 class Case(NamedTuple):
@@ -82,10 +90,35 @@ CASES = {
         "vocabulary: its highest id is 101", "--num-words", vocabulary="\n".join(["", "[UNK]", *map(str, range(100))])
     ),
     "an input of bytes": Case(
-        "model.keras: the input of the model is uint8, which cannot represent the id 256",
+        "model.keras: the model reads ids as uint8, which cannot represent the id 256",
         "keras.Input(..., dtype='int32')",
         model=lambda: model(rows=400, dtype="uint8"),
         vocabulary="\n".join(["", "[UNK]", *map(str, range(300))]),
+    ),
+    "ids in half precision": Case(
+        "model.keras: the model reads ids as float16, which cannot represent the id 2,049",
+        "no cast before the embedding",
+        model=lambda: keras.Sequential(
+            [keras.Input((SEQUENCE_LENGTH,)), layers.Reshape((-1,), dtype="mixed_float16"), *model(rows=2050).layers]
+        ),
+        vocabulary="\n".join(["", "[UNK]", *map(str, range(2048))]),
+    ),
+    "a cast to half precision": Case(
+        "model.keras: rounded casts to half precision",
+        "remove the cast",
+        model=cast,
+    ),
+    "a stateful layer": Case(
+        "layer remembers is stateful: the answer to a text depends on the texts before it",
+        "stateful=False",
+        model=lambda: keras.Sequential(
+            [
+                keras.Input(batch_shape=(1, SEQUENCE_LENGTH)),
+                layers.Embedding(ROWS, 4),
+                layers.LSTM(3, stateful=True, name="remembers"),
+                layers.Dense(1, "sigmoid"),
+            ]
+        ),
     ),
     "a length that is not the model's": Case("--max-tokens: the model takes 6 ids", "leave the flag", "--max-tokens 7"),
     "no length": Case(

@@ -43,6 +43,7 @@ def dense(activation: str | None, units: int = 1) -> Any:
         (dense("softmax", 2), "softmax"),
         (lambda value: layers.Softmax()(dense(None, 2)(value)), "softmax"),
         (lambda value: layers.Reshape((2,))(dense("softmax", 2)(value)), "softmax"),
+        (lambda value: layers.Average()([dense("sigmoid")(value), layers.Dense(1, "sigmoid")(value)]), "sigmoid"),
     ],
 )
 def test_probabilities(tail: Tail, activation: str) -> None:
@@ -56,6 +57,7 @@ def test_probabilities(tail: Tail, activation: str) -> None:
         *(dense(activation) for activation in (None, "relu", "leaky_relu", "exponential", "relu6")),
         lambda value: layers.Reshape((1,))(dense(None)(value)),
         lambda value: layers.Flatten()(layers.Dropout(0.1)(dense(None)(value))),
+        lambda value: layers.Add(name="answer")([layers.Dense(1)(value), layers.Dense(1, "sigmoid")(value)]),
     ],
 )
 def test_outputs_that_are_probabilities_by_chance(tail: Tail) -> None:

@@ -12,7 +12,7 @@ import pytest
 from keras import layers
 
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.sources.casting import check_input, copy_in_float32, largest_difference, other_types
+from sentiment_conv1d.export.sources.casting import check_ids, copy_in_float32, largest_difference, other_types
 
 LENGTH, FILE = 6, Path("model.keras")
 
@@ -61,11 +61,11 @@ def test_ids_that_are_rounded() -> None:
 )
 def test_input_types(input_type: str, largest: int) -> None:
     """An input type that cannot represent every id of the vocabulary is refused."""
-    check_input(FILE, input_type, largest + 1)
-    with pytest.raises(ExportError, match=f"is {input_type}, which cannot represent the id {largest + 1:,}"):
-        check_input(FILE, input_type, largest + 2)
+    check_ids(FILE, [input_type], largest + 1)
+    with pytest.raises(ExportError, match=f"as {input_type}, which cannot represent the id {largest + 1:,}"):
+        check_ids(FILE, [input_type], largest + 2)
     for exact in ("int32", "int64", "float32"):
-        check_input(FILE, exact, 100_000)
+        check_ids(FILE, [exact], 100_000)
 
 
 def test_a_model_that_cannot_be_run() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
+from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.keras_files import import_model, load
 from tests.export.keras2 import save_as_keras_2
 
@@ -41,3 +46,33 @@ def test_ends_in_a_container(ends: Any, length: int | None, tmp_path: Path) -> N
     imported = import_model(tmp_path / "model.keras", LENGTH)
     assert imported.max_tokens == LENGTH
     np.testing.assert_allclose(imported.model.predict_on_batch(IDS), keras.Model(ids, answer)(IDS), atol=1e-6)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_masks_that_are_merged(refused: bool, tmp_path: Path) -> None:
+    """A file of Keras 2 is refused if layers with different masks are merged, which Keras 3 does differently."""
+    ids = keras.Input((LENGTH,))
+    words = layers.Embedding(ROWS, 4, mask_zero=True)(ids)
+    other = layers.Embedding(ROWS, 4)(ids) if refused else layers.Activation("tanh")(words)
+    merged = layers.Multiply(name="merged")([words, other])
+    keras.Model(ids, layers.Dense(1, "sigmoid")(layers.LSTM(3)(merged))).save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        configuration = json.loads(file.attrs["model_config"])
+        listed = configuration["config"]["layers"]  # Keras 3 also lists the operations that compute masks
+        kept = [each for each in listed if hasattr(layers, each["class_name"])]
+        for node in (node for each in kept for node in each["inbound_nodes"]):
+            node["kwargs"].pop("mask", None)
+        configuration["config"]["layers"] = kept
+        file.attrs["model_config"] = json.dumps(configuration)
+        file.attrs["keras_version"] = "2.15.0"
+    with pytest.raises(ExportError, match="layer merged merges masks") if refused else nullcontext():
+        load(tmp_path / "model.h5")
+
+
+def test_a_fixed_batch(tmp_path: Path) -> None:
+    """A SavedModel that reads a number of texts at a time is refused."""
+    module = tf.Module()
+    module.read = tf.function(lambda ids: tf.cast(ids[:, :1], tf.float32), [tf.TensorSpec((4, LENGTH), tf.int32)])
+    tf.saved_model.save(module, str(tmp_path), {"serving_default": module.read})
+    with pytest.raises(ExportError, match="this SavedModel reads 4 texts at a time"):
+        import_model(tmp_path)
