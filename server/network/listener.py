@@ -42,6 +42,7 @@ class Connection(Protocol):
     """The interface of a connection, which is also an `asyncio.Protocol`."""
 
     transport: asyncio.Transport
+    admitted: bool  # whether an earlier request on it had access
 
     @property
     def idle_until(self) -> float | None:
@@ -165,8 +166,14 @@ class Listener:
         return bool(evicted)
 
     def _longest_idle(self, count: int) -> list[Connection]:
-        """Return up to `count` idle connections, the next to time out first. Unread bytes can be a request."""
+        """Return up to `count` idle connections, the next to time out first. Unread bytes can be a request.
+
+        Those without access, which anybody can open, evict each other when they are more than half of all.
+        """
         idle = [(until, each) for each in self._established() if (until := each.idle_until) is not None]
+        strangers = [each for each in idle if not each[1].admitted]
+        if 2 * len(strangers) > self.max_connections:
+            idle = strangers
         idle.sort(key=itemgetter(0))
         return list(islice((each for _, each in idle if not has_unread(each.transport)), count))
 

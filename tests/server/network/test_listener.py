@@ -1,6 +1,7 @@
 """The limits and the shutdown of a listener, with pairs of sockets."""
 
 import asyncio
+import select
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -14,9 +15,10 @@ from sentiment_conv1d.server.network.turns import Turns
 
 
 class Echo(asyncio.Protocol):
-    """A connection that is busy from its first byte to the first `.` and has no time limit."""
+    """A connection that has access and is busy from its first byte to the first `.`, and has no time limit."""
 
     transport: asyncio.Transport
+    admitted = False
 
     def __init__(self, lost: Callable[[Connection], None]) -> None:
         self._lost = lost
@@ -29,7 +31,7 @@ class Echo(asyncio.Protocol):
         self._lost(self)
 
     def data_received(self, data: bytes) -> None:
-        self._busy = b"." not in data
+        self._busy, self.admitted = b"." not in data, True
         self.transport.write(data)
         if self._ending:
             self.shutdown()
@@ -110,6 +112,21 @@ def test_limit() -> None:
             assert bench.rejected == {"evicted": 1, "limit": 1}
             assert bench.listener.closed == 2
             assert await say(second, b".") == b"."
+
+    run(check)
+
+
+def test_strangers() -> None:
+    """Connections without access replace idle ones until they are more than half of all, and then each other."""
+
+    async def check() -> None:
+        bench = Bench(max_connections=4)
+        async with bench:
+            callers = [await bench.connect() for _ in range(4)]
+            assert [await say(each, b".") for each in callers] == [b"."] * 4
+            strangers = [await bench.connect() for _ in range(8)]
+            assert await say(callers[-1], b".") == b"."
+            assert [select.select([each], [], [], 0)[0] != [] for each in strangers] == [True] * 5 + [False] * 3
 
     run(check)
 
