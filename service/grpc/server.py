@@ -16,7 +16,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sentiment_conv1d.server.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
+from sentiment_conv1d.server.errors import (
+    HeadTooLarge,
+    Overloaded,
+    RequestError,
+    RequestTimeout,
+    Unauthorized,
+    UnknownMethod,
+)
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.call_context import CallContext, ConnectionLimits
 from sentiment_conv1d.server.grpc.connection import GrpcConnection
@@ -76,7 +83,7 @@ _MAX_WAITING = 4
 _KEPT_OPEN = frozenset({b"grpc-timeout", b"grpc-encoding"})
 
 #: Statuses that are logged even without an access log, like statuses from 500 over REST. A time limit that the client
-#: set is no failure of the service.
+#: set, or a message that does not arrive in time, is no failure of the service.
 _FAILURES = ("DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE")
 
 
@@ -218,7 +225,8 @@ class GrpcServer:
         """Count a call, and write the access log, which contains failures even if it is off."""
         status = call.status or "CANCELLED"
         hurried = call.overdue or (call.context is not None and call.context.hurried)
-        failed = status in _FAILURES and not (status == "DEADLINE_EXCEEDED" and hurried)
+        slow = isinstance(call.failure, RequestTimeout)  # strangers can be, thousands of times
+        failed = status in _FAILURES and not (status == "DEADLINE_EXCEEDED" and (hurried or slow))
         if self._access_log or failed:
             line = f"gRPC {quote(call.path)}"  # quoted, because a path can contain a line break and forge another line
             log_request(logger, line, status, perf_counter() - call.started, call.client, failed=failed)
