@@ -7,6 +7,7 @@ to anyone.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -34,7 +35,8 @@ def _place(extra: str) -> str | None:
     if origin is None or urlsplit(origin).scheme != "file":
         return origin and f"{NAME}[{extra}] @ {origin}"
     path = Path(url2pathname(urlsplit(origin).path))
-    return f"{path}[{extra}]" if path.exists() else None
+    # Another user's home folder, or a sandbox that hides it, must not be an error.
+    return f"{path}[{extra}]" if os.access(path, os.R_OK) else None
 
 
 def _origin() -> str | None:

@@ -55,10 +55,10 @@ def test_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, document: di
     assert hint == f"install the `train` extra: pip install '{requirement.format(path=tmp_path)}'"
 
 
-@pytest.mark.parametrize("document", [None, {"url": "file:///no/such/folder", "dir_info": {}}], ids=["index", "gone"])
-def test_unknown_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, document: object) -> None:
-    """If the origin is not known or no longer exists, the hint does not invent one."""
-    hint = hint_of(document, tmp_path, monkeypatch)
+@pytest.mark.parametrize("path", [None, "no/such/folder", "refused" * 50], ids=["index", "gone", "refused"])
+def test_unknown_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str | None) -> None:
+    """If the origin is not known, no longer exists, or the system refuses its path, the hint does not invent one."""
+    hint = hint_of(path and {"url": f"file:///{path}", "dir_info": {}}, tmp_path, monkeypatch)
     assert hint.startswith("install the `train` extra from the checkout or wheel of sentiment-conv1d, as in")
     assert hint.endswith("'WHEEL[train]'")
 
