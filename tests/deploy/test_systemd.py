@@ -129,6 +129,7 @@ def test_sockets() -> None:
         assert value(unit, "FileDescriptorName") == name
         assert int(value(unit, "ListenStream")) == ports[name]
         assert value(unit, "Service") == SERVICE.name
+        assert int(value(unit, "TriggerLimitBurst")) < 10  # callers who wait start a service that fails again
     # Sockets= would start its units even after `systemctl disable`, and Service= is enough to pass a socket.
     assert values(SERVICE, "Sockets") == []
     assert value(SERVICE, "Requires") == SOCKETS["rest"].name
