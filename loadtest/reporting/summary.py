@@ -87,6 +87,8 @@ def _cost(document: Document) -> str:
     if server.get("cpu_per_text"):
         parts.append(f"{duration(server['cpu_per_text'])} of CPU per text")
     if server.get("memory_bytes"):
-        parts.append(f"{server['memory_bytes'] / 2**20:.0f} MiB")
+        # The metric of a service that was already running counts shared memory once for each process.
+        bound = "" if document["target"]["started"] else "at most "
+        parts.append(f"{bound}{server['memory_bytes'] / 2**20:.0f} MiB")
     parts.append(f"generator {step['generator']['cpu']:.0%} of a core")
     return ", ".join(parts)

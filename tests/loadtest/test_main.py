@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from loadtest.reporting.summary import summary
 from loadtest.traffic.requests import FORMS
 from tests.loadtest import stub
 from tests.proc import children
@@ -42,12 +43,16 @@ def document(folder: Path) -> Document:
 
 
 def test_summary(smoke: tuple[Path, str]) -> None:
-    """The output has five lines, the price and the path of the report."""
+    """The output has five lines, the price and the path. The memory of a running service is known only as a bound."""
     folder, output = smoke
     *lines, empty, path = output.splitlines()
     assert [line.split()[0] for line in lines] == ["Throughput", "Knee", "Objective", "Failures", "Cost", "Price"]
     assert (empty, path) == ("", str(folder / "report.html"))
     assert re.search(r"met, highest rate 100 requests/s \(100 a worker, 100 a core\)", output)
+    assert re.search(r"per text, \d+ MiB", lines[4])
+    running = document(folder)
+    running["target"]["started"] = None
+    assert re.search(r"per text, at most \d+ MiB", summary(running)[4])
 
 
 def test_price(smoke: tuple[Path, str]) -> None:
