@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.inference.engine import NATIVE, Engine, GraphError
+from sentiment_conv1d.inference.engine import Engine, GraphError
 from sentiment_conv1d.inference.explaining.explainer import Explainer
-from sentiment_conv1d.inference.length_buckets import CPU_BUCKETS, NATIVE_BUCKETS, cuda_buckets
+from sentiment_conv1d.inference.length_buckets import CPU_BUCKETS, cuda_buckets, native_buckets
 from sentiment_conv1d.inference.options import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.inference.prediction import Decider, Prediction, PredictionColumns
 from sentiment_conv1d.inference.provider import CPU, choose
@@ -56,7 +56,9 @@ class Classifier:
             self.engine = Engine(
                 artifact.graph, self.input_shape, provider=provider, threads=threads, device=device, library=library
             )
-            self.buckets = NATIVE_BUCKETS if self.engine.operator == NATIVE else CPU_BUCKETS
+            self.buckets = CPU_BUCKETS
+            if self.engine.pads_freely:
+                self.buckets = native_buckets(self.input_shape.max_tokens)
             if self.engine.device == "cuda":
                 self.buckets = cuda_buckets(batch_rows, self.input_shape.max_tokens)
             self._warm_up(artifact)

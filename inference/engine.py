@@ -8,7 +8,7 @@ import logging
 import os
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from sentiment_conv1d.inference.errors import ProviderError
 from sentiment_conv1d.inference.graph_file import GraphFileError, parse_self_contained
 from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.inference.provider import CPU, CUDA, missing_gpu
-from sentiment_conv1d.inference.rewriting import rewrite
+from sentiment_conv1d.inference.rewriting import pads_freely, rewrite
 from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
 from sentiment_conv1d.model.input_shape import InputShape, Rows
 from sentiment_conv1d.native.compilation import LIBRARY
@@ -38,7 +38,8 @@ _FATAL_ONLY = 4
 #: The value of `Engine.operator` if it is used.
 NATIVE = "native"
 
-#: Shapes with preallocated memory, 2 to 4 kB each. 30,000 reviews in batches of 32 have 1,250 shapes.
+#: Shapes with preallocated memory, 2 to 4 kB each. 30,000 reviews in batches of 32 have 1,250 shapes. With the native
+#: operator they have at most 32 kB each, but there are few.
 _MOST_SHAPES = 2048
 
 _RUN_OPTIONS = onnxruntime.RunOptions()
@@ -69,9 +70,12 @@ class Engine:
         self._fill = shape.fill
         self._device_number = device
         self._slots: dict[tuple[int, int], list[_Slot | _DeviceSlot]] = {}
-        self.provider, self._session, operator = _choose(graph, provider, threads, device, library)
+        opened = _choose(graph, provider, threads, device, library)
+        self.provider, self._session = opened.provider, opened.session
         #: `native`, or why the native operator is not used.
-        self.operator = operator
+        self.operator = opened.operator
+        #: Whether padding takes next to no time: see `rewriting.pads_freely`.
+        self.pads_freely = opened.pads_freely
         #: The device of the session: cpu or cuda.
         self.device = "cuda" if self.provider == CUDA else "cpu"
 
@@ -152,23 +156,27 @@ class _DeviceSlot:
         return probabilities
 
 
-def _choose(
-    graph: bytes, provider: ProviderChoice, threads: int, device: int, library: Path | None
-) -> tuple[str, Any, str]:
-    """Open a session on the requested execution provider, and return both and the value of `Engine.operator`.
+class _Opened(NamedTuple):
+    """A session, and the values of the attributes of `Engine`."""
 
-    `auto` falls back to the CPU if CUDA does not work.
-    """
+    provider: str
+    session: Any
+    operator: str
+    pads_freely: bool = False
+
+
+def _choose(graph: bytes, provider: ProviderChoice, threads: int, device: int, library: Path | None) -> _Opened:
+    """Open a session on the requested execution provider. `auto` falls back to the CPU if CUDA does not work."""
     if provider != "cpu":
         try:
-            return CUDA, _open_on_cuda(graph, threads, device), "it does not run on a GPU"
+            return _Opened(CUDA, _open_on_cuda(graph, threads, device), "it does not run on a GPU")
         except GraphError as problem:
             if provider == "cuda":
                 raise ProviderError(
                     f"the CUDA execution provider was requested but does not work here: {problem}"
                 ) from problem
             report(str(problem))
-    return CPU, *_open_on_cpu(graph, threads, library)
+    return _open_on_cpu(graph, threads, library)
 
 
 @cache
@@ -190,27 +198,24 @@ def _load(graph: bytes, options: Any, providers: list[Any]) -> Any:
         return onnxruntime.InferenceSession(f"/proc/self/fd/{file.fileno()}", options, providers=providers)
 
 
-def _open_on_cpu(graph: bytes, threads: int, library: Path | None) -> tuple[Any, str]:
-    """Open a session with the native operator, or else of the graph as it is: see `Engine.operator`."""
-    rewritten, reason = _rewrite(graph, library)
-    if rewritten:
+def _open_on_cpu(graph: bytes, threads: int, library: Path | None) -> _Opened:
+    """Open a session with the native operator, or else of the graph as it is. Raises `GraphError`."""
+    model = _parse(graph)
+    reason = ""
+    if library is None:
+        reason = "it is turned off"
+    elif not library.exists():
+        reason = "this installation does not contain it"
+    elif not rewrite(model):
+        reason = "the graph is not folded"
+    else:
         try:
-            return _open(rewritten, [CPU], threads, library), NATIVE
+            session = _open(model.SerializeToString(), [CPU], threads, library)
         except GraphError as error:
             reason = str(error)
-    return _open(graph, [CPU], threads), reason
-
-
-def _rewrite(graph: bytes, library: Path | None) -> tuple[bytes, str]:
-    """Return the graph with the native operator, or nothing and the reason. Raises `GraphError`."""
-    model = _parse(graph)
-    if library is None:
-        return b"", "it is turned off"
-    if not library.exists():
-        return b"", "this installation does not contain it"
-    if not rewrite(model):
-        return b"", "the graph is not folded"
-    return model.SerializeToString(), ""
+        else:
+            return _Opened(CPU, session, NATIVE, pads_freely(model))
+    return _Opened(CPU, _open(graph, [CPU], threads), reason)
 
 
 def _parse(graph: bytes) -> onnx.Model:

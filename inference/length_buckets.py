@@ -1,9 +1,9 @@
 """Length bucketing: chooses which texts share a run of the graph, and the shape of the run.
 
 On a CPU, texts of similar length share a run of up to 1,024 positions, which amortizes the fixed cost of a run. With
-more positions, the feature maps no longer fit into the caches of a core. The native operator has no feature maps, so
-its runs are larger. On a GPU, additional rows are almost free, but
-every new shape costs a plan and memory, so runs are large and have few different shapes.
+more positions, the feature maps no longer fit into the caches of a core. The native operator has no feature maps and
+skips padding, so texts of any length share a run. On a GPU, additional rows are almost free. There, and for the native
+operator, every new shape costs a plan or memory, so runs have few different lengths.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class LengthBuckets:
 
     def group(self, lengths: Sequence[int]) -> Iterator[Run]:
         """Yield runs that contain every text once, shortest first. `lengths` are the sequence lengths of the texts."""
+        if self.sequence_lengths:
+            lengths = [_up(length, self.sequence_lengths) for length in lengths]
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         start = 0
         for end in range(1, len(order)):
@@ -60,14 +62,17 @@ class LengthBuckets:
         return rows < self.max_rows and positions <= self.max_positions and padding <= self.max_padding
 
     def _run(self, texts: list[int], lengths: Sequence[int]) -> Run:
-        return Run(texts, _up(len(texts), self.row_sizes), _up(lengths[texts[-1]], self.sequence_lengths))
+        rows = _up(len(texts), self.row_sizes) if self.row_sizes else len(texts)
+        return Run(texts, rows, lengths[texts[-1]])
 
 
 #: A separate run is cheaper for a text that would get more than 48 positions of padding.
 CPU_BUCKETS = LengthBuckets(max_rows=32, max_positions=1024, max_padding=48)
 
-#: For the native operator, padding costs little, because all of it reads the same rows of the tables.
-NATIVE_BUCKETS = LengthBuckets(max_rows=32, max_positions=4096, max_padding=150)
+
+def native_buckets(max_tokens: int) -> LengthBuckets:
+    """Return shapes of up to 32 rows, with sequence lengths in powers of two: at most 32 kB of ids."""
+    return LengthBuckets(max_rows=32, max_positions=8192, sequence_lengths=_powers(32, max_tokens))
 
 
 def cuda_buckets(max_rows: int, max_tokens: int) -> LengthBuckets:
@@ -85,4 +90,4 @@ def _powers(first: int, last: int) -> tuple[int, ...]:
 
 def _up(size: int, sizes: tuple[int, ...]) -> int:
     """Return the smallest of the sizes that is not below `size`."""
-    return sizes[bisect_left(sizes, size)] if sizes else size
+    return sizes[bisect_left(sizes, size)]

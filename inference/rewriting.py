@@ -6,7 +6,7 @@ import numpy as np
 
 from sentiment_conv1d.inference.graph_file import read_graph
 from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
-from sentiment_conv1d.model.graphs.fused import DOMAIN, fuse
+from sentiment_conv1d.model.graphs.fused import DOMAIN, MAP, OPERATOR, fuse
 from sentiment_conv1d.model.graphs.graph import Node
 
 #: `AttributeProto.AttributeType.INT`.
@@ -25,6 +25,19 @@ def rewrite(model: onnx.Model) -> bool:
     _remove_unused(model.graph)
     model.opset_import.add(domain=DOMAIN, version=1)
     return True
+
+
+def pads_freely(model: onnx.Model) -> bool:
+    """Return whether a graph computes nothing for each id but pooled sums, for which the operator skips the padding."""
+    return all(
+        node.op_type == "Shape" or (node.op_type == OPERATOR and _pooling(node) != MAP)
+        for node in model.graph.node
+        if "tokens" in node.input
+    )
+
+
+def _pooling(node: onnx.Node) -> int:
+    return next(attribute.i for attribute in node.attribute if attribute.name == "pooling")
 
 
 def _has_subgraphs(graph: onnx.Graph) -> bool:

@@ -47,6 +47,34 @@ struct Batch {
     T* out;  // [rows, filters], or [rows, positions, filters]
 };
 
+// One text of a batch. The windows `first` to `last` contain the same ids, those of the padding, so only one is computed.
+template <typename T>
+struct Text {
+    const int32_t* ids;
+    int64_t first, last;
+    T* out;
+};
+
+// The number of equal ids from `ids` on, or before it if `step` is -1, of at most `count`.
+inline int64_t equal(const int32_t* ids, int64_t count, int64_t step) {
+    int64_t same = 1;
+    while (same < count && ids[same * step] == *ids) ++same;
+    return std::min(same, count);
+}
+
+template <typename T>
+Text<T> read_text(const Batch<T>& batch, int64_t number) {
+    const auto& convolution = *batch.convolution;
+    const int64_t span = convolution.span(), size = batch.positions + span - 1;
+    const int64_t rows = convolution.pooling == kMap ? batch.positions : 1;
+    Text<T> text{batch.ids + number * batch.time, 0, 0, batch.out + number * rows * convolution.filters};
+    int64_t begin = convolution.before, end = size - convolution.behind;
+    const int64_t before = equal(text.ids + begin, end - begin, 1), behind = equal(text.ids + end - 1, end - begin, -1);
+    if (before > behind) end = begin + before; else begin = end - behind;
+    if (end - begin > span) text.first = begin, text.last = end - span;
+    return text;
+}
+
 #define INLINE inline __attribute__((always_inline))
 
 // The unit of the arithmetic: as many numbers as fit into a register, or a single number for the remaining filters.
@@ -67,18 +95,19 @@ constexpr size_t kLineBytes = 64;
 
 // Pools a block of neighboring filters, COUNT vectors, over all positions of one text. The sums stay in registers.
 template <int64_t POOLING, int BYTES, int COUNT, typename T>
-INLINE void pool(const Batch<T>& batch, const int32_t* ids, int64_t first, T* out) {
+INLINE void pool(const Batch<T>& batch, const Text<T>& text, int64_t first) {
     typedef typename Vector<T, BYTES>::type V;
     constexpr int64_t kLanes = sizeof(V) / sizeof(T);
     const auto& convolution = *batch.convolution;
     const int64_t filters = convolution.filters, dilation = convolution.dilation;
     const T* const* tables = convolution.tables.data();
     const size_t width = convolution.tables.size();
+    const int32_t* ids = text.ids;
     constexpr bool kOfMaxima = POOLING == kMaximum || POOLING == kNegatedMaximum;
     const V zero{};
     V pooled[COUNT];
     for (V& each : pooled) each = zero + (kOfMaxima ? std::numeric_limits<T>::lowest() : T{});
-    for (int64_t position = 0; position < batch.positions; ++position) {
+    for (int64_t position = 0; position < batch.positions;) {
         if (position + kAhead < batch.positions) {
             for (size_t tap = 0; tap < width; ++tap) {
                 const int32_t id = ids[position + kAhead + static_cast<int64_t>(tap) * dilation];
@@ -97,41 +126,45 @@ INLINE void pool(const Batch<T>& batch, const int32_t* ids, int64_t first, T* ou
                 sums[n] = sums[n] + part;
             }
         }
-        for (int n = 0; n < COUNT; ++n) {
-            if (POOLING == kNegatedMaximum) sums[n] = -sums[n];
-            if (POOLING == kMap) std::memcpy(out + position * filters + first + n * kLanes, &sums[n], sizeof(V));
-            if (POOLING == kTotal) pooled[n] = pooled[n] + sums[n];
-            if (POOLING == kReluTotal) pooled[n] = pooled[n] + (sums[n] > zero ? sums[n] : zero);
-            if (kOfMaxima) pooled[n] = sums[n] > pooled[n] ? sums[n] : pooled[n];
+        // Windows with the same sums count in an average, but not in a maximum.
+        const int64_t last = position == text.first ? text.last : position;
+        position = kOfMaxima ? last : position;
+        for (; position <= last; ++position) {
+            for (int n = 0; n < COUNT; ++n) {
+                if (POOLING == kMap) std::memcpy(text.out + position * filters + first + n * kLanes, &sums[n], sizeof(V));
+                if (POOLING == kTotal) pooled[n] = pooled[n] + sums[n];
+                if (POOLING == kReluTotal) pooled[n] = pooled[n] + (sums[n] > zero ? sums[n] : zero);
+                if (POOLING == kMaximum) pooled[n] = sums[n] > pooled[n] ? sums[n] : pooled[n];
+                if (POOLING == kNegatedMaximum) pooled[n] = -sums[n] > pooled[n] ? -sums[n] : pooled[n];
+            }
         }
     }
-    if (POOLING != kMap) std::memcpy(out + first, pooled, sizeof(pooled));
+    if (POOLING != kMap) std::memcpy(text.out + first, pooled, sizeof(pooled));
 }
 
 // Pools the filters from `first` on. The last block overlaps the one before it, which computes some filters twice, unless
 // that is more than half of the block: then smaller blocks pool the rest. Returns the first filter that is left.
 template <int64_t POOLING, int BYTES, int COUNT, typename T>
-INLINE int64_t blocks(const Batch<T>& batch, const int32_t* ids, int64_t first, T* out) {
+INLINE int64_t blocks(const Batch<T>& batch, const Text<T>& text, int64_t first) {
     constexpr int64_t kFilters = COUNT * (BYTES ? BYTES / static_cast<int64_t>(sizeof(T)) : 1);
     const int64_t filters = batch.convolution->filters;
     if (filters < kFilters) return first;
     for (; first < filters && (COUNT == 1 || 2 * (filters - first) > kFilters); first += kFilters) {
         const int64_t start = first + kFilters <= filters ? first : filters - kFilters;
-        pool<POOLING, BYTES, COUNT>(batch, ids, start, out);
+        pool<POOLING, BYTES, COUNT>(batch, text, start);
     }
     return std::min(first, filters);
 }
 
 template <int64_t POOLING, int BYTES, typename T>
-INLINE void pool_text(const Batch<T>& batch, int64_t text) {
-    const int32_t* ids = batch.ids + text * batch.time;
-    T* out = batch.out + text * (POOLING == kMap ? batch.positions : 1) * batch.convolution->filters;
+INLINE void pool_text(const Batch<T>& batch, int64_t number) {
+    const Text<T> text = read_text(batch, number);
     int64_t first = 0;
-    if constexpr (BYTES == 64) first = blocks<POOLING, BYTES, 8>(batch, ids, first, out);  // AVX-512 has 32 registers
-    first = blocks<POOLING, BYTES, 4>(batch, ids, first, out);
-    first = blocks<POOLING, BYTES, 2>(batch, ids, first, out);
-    first = blocks<POOLING, BYTES, 1>(batch, ids, first, out);
-    blocks<POOLING, 0, 1>(batch, ids, first, out);
+    if constexpr (BYTES == 64) first = blocks<POOLING, BYTES, 8>(batch, text, first);  // AVX-512 has 32 registers
+    first = blocks<POOLING, BYTES, 4>(batch, text, first);
+    first = blocks<POOLING, BYTES, 2>(batch, text, first);
+    first = blocks<POOLING, BYTES, 1>(batch, text, first);
+    blocks<POOLING, 0, 1>(batch, text, first);
 }
 
 template <int BYTES>

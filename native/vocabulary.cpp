@@ -1,4 +1,4 @@
-// Looks up the words of a text: a hash table with open addressing, whose keys are the first 16 bytes of a word.
+// Turns texts into the ids of their words: a hash table with open addressing, whose keys are the first 16 bytes of a word.
 //
 // Words are not empty, and contain neither a space nor a zero byte. Shorter words end with zero bytes in their key, so no
 // other word has the same one. The few longer words are in a sorted list.
@@ -13,7 +13,13 @@
 
 namespace {
 
-constexpr int64_t kKeyBytes = 16;
+constexpr size_t kKeyBytes = 16;
+
+// Spaces behind a text, which is read in steps of 64 bytes.
+constexpr size_t kBehind = 128;
+
+// The byte between two texts, which does not occur in UTF-8.
+constexpr int kBetween = 0xff;
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first byte of a key is its lowest one");
 
@@ -33,9 +39,11 @@ struct Slot {
 };
 
 struct Vocabulary {
-    std::vector<Slot> slots;    // a power of two, of which at most half are used
-    int shift;                  // from a hash to a slot
-    std::vector<char> letters;  // of the longer words
+    unsigned char becomes[256];  // what each byte of a text becomes; 0: it is removed
+    int32_t start, unknown;      // ids; negative: none
+    std::vector<Slot> slots;     // a power of two, of which at most half are used
+    int shift;                   // from a hash to a slot
+    std::vector<char> letters;   // of the longer words
     std::vector<std::pair<std::string_view, int32_t>> longer;
 
     size_t slot_of(const Key& key) const {
@@ -43,54 +51,103 @@ struct Vocabulary {
         while (!slots[slot].key.empty() && !(slots[slot].key == key)) slot = (slot + 1) & (slots.size() - 1);
         return slot;
     }
+
+    // Returns the id of a longer word, or -1.
+    int32_t find_longer(std::string_view word) const {
+        const auto found = std::lower_bound(longer.begin(), longer.end(), std::pair(word, int32_t{0}));
+        return found != longer.end() && found->first == word ? found->second : -1;
+    }
 };
 
-// The lowest bit that is set is in the first byte that is a space: Hacker's Delight, section 6-1. 0 if there is none.
-uint64_t spaces(uint64_t bytes) {
-    const uint64_t zeros = bytes ^ 0x2020202020202020;
-    return (zeros - 0x0101010101010101) & ~zeros & 0x8080808080808080;
+// A bit for each of 64 bytes: whether it is not a space.
+uint64_t letters(const char* text) {
+    constexpr uint64_t kOnes = 0x0101010101010101;
+    uint64_t mask = 0;
+    for (int n = 0; n < 8; ++n) {
+        uint64_t bytes;
+        std::memcpy(&bytes, text + 8 * n, sizeof(bytes));
+        bytes ^= ' ' * kOnes;
+        const uint64_t found = (((bytes & 0x7f * kOnes) + 0x7f * kOnes) | bytes) >> 7 & kOnes;
+        mask |= (found * 0x0102040810204080 >> 56) << 8 * n;
+    }
+    return mask;
 }
 
-// The bytes before the first space, of which `found` is the result of `spaces`.
-uint64_t before(uint64_t bytes, uint64_t found) { return bytes & (((found & -found) >> 7) - 1); }
+// Copies the bytes of a text as what they become, with `kBehind` spaces behind them. Returns the end of the copy.
+char* respell(const Vocabulary& vocabulary, const char* text, const char* end, char* copy) {
+    for (; text < end; ++text) {
+        const unsigned char byte = vocabulary.becomes[static_cast<unsigned char>(*text)];
+        *copy = static_cast<char>(byte);
+        copy += byte != 0;
+    }
+    std::memset(copy, ' ', kBehind);
+    return copy;
+}
 
-// Reads the key of the word at the beginning of a text. Returns the length of the word, or more than 16 bytes.
-int64_t read_key(const char* text, int64_t size, Key* key) {
-    *key = Key{};
-    std::memcpy(key, text, static_cast<size_t>(size < kKeyBytes ? size : kKeyBytes));
-    if (const uint64_t found = spaces(key->first)) {
-        *key = {before(key->first, found), 0};
-        return __builtin_ctzll(found) / 8;
+// Returns the id of a word, or -1. At least 16 bytes can be read.
+int32_t find(const Vocabulary& vocabulary, const char* word, size_t length) {
+    if (length > kKeyBytes) return vocabulary.find_longer({word, length});
+    // The first `length` bytes are 0xff.
+    static const unsigned char kMasks[] = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    Key key, mask;
+    std::memcpy(&key, word, kKeyBytes);
+    std::memcpy(&mask, kMasks + kKeyBytes - length, kKeyBytes);
+    const Slot& slot = vocabulary.slots[vocabulary.slot_of({key.first & mask.first, key.second & mask.second})];
+    return slot.key.empty() ? -1 : slot.id;
+}
+
+// Writes the ids of the words of a text with `kBehind` spaces behind it. Returns the end of the ids.
+int32_t* look_up(const Vocabulary& vocabulary, const char* text, const char* end, int32_t* ids, int32_t* unknown_words) {
+    const char* word = nullptr;  // the beginning of the word that has no end yet
+    uint64_t last = 0;           // whether the byte before these 64 is in a word
+    for (; text <= end; text += 64) {
+        const uint64_t found = letters(text);
+        for (uint64_t changes = found ^ (found << 1 | last); changes; changes &= changes - 1) {
+            const char* place = text + __builtin_ctzll(changes);
+            if (!word) {
+                word = place;
+                continue;
+            }
+            int32_t id = find(vocabulary, word, static_cast<size_t>(place - word));
+            word = nullptr;
+            *unknown_words += id < 0;
+            if (id < 0) id = vocabulary.unknown;
+            *ids = id;
+            ids += id >= 0;
+        }
+        last = found >> 63;
     }
-    if (const uint64_t found = spaces(key->second)) {
-        key->second = before(key->second, found);
-        return 8 + __builtin_ctzll(found) / 8;
-    }
-    return size <= kKeyBytes ? size : kKeyBytes + (text[kKeyBytes] != ' ');
+    return ids;
 }
 
 }  // namespace
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-// Makes a vocabulary of `count` words, which stand one after the other. Returns null if there is no memory.
-EXPORT Vocabulary* vocabulary_new(const char* words, const int32_t* sizes, const int32_t* ids, int64_t count) try {
+// Makes a vocabulary of `count` words, which stand one after the other. `becomes`, `start` and `unknown` are those of
+// `Vocabulary`; words consist of what bytes become. Returns null if there is no memory.
+EXPORT Vocabulary* vocabulary_new(const char* words, const int32_t* sizes, const int32_t* ids, int64_t count,
+                                  const char* becomes, int32_t start, int32_t unknown) try {
     auto made = std::make_unique<Vocabulary>();
+    std::memcpy(made->becomes, becomes, sizeof(made->becomes));
+    made->start = start, made->unknown = unknown;
     int bits = 4;
     while (int64_t{1} << bits < 2 * count) ++bits;
     made->slots.resize(size_t{1} << bits);
     made->shift = 64 - bits;
     size_t letters = 0;
-    for (int64_t n = 0; n < count; ++n) letters += sizes[n] > kKeyBytes ? static_cast<size_t>(sizes[n]) : 0;
+    const auto is_longer = [sizes](int64_t n) { return static_cast<size_t>(sizes[n]) > kKeyBytes; };
+    for (int64_t n = 0; n < count; ++n) letters += is_longer(n) ? static_cast<size_t>(sizes[n]) : 0;
     made->letters.reserve(letters);  // so that views of it stay valid
     for (int64_t n = 0; n < count; words += sizes[n++]) {
-        if (sizes[n] > kKeyBytes) {
-            made->letters.insert(made->letters.end(), words, words + sizes[n]);
-            const char* word = made->letters.data() + made->letters.size() - sizes[n];
-            made->longer.emplace_back(std::string_view(word, static_cast<size_t>(sizes[n])), ids[n]);
+        const auto size = static_cast<size_t>(sizes[n]);
+        if (is_longer(n)) {
+            made->letters.insert(made->letters.end(), words, words + size);
+            const char* word = made->letters.data() + made->letters.size() - size;
+            made->longer.emplace_back(std::string_view(word, size), ids[n]);
         } else {
-            Key key;
-            read_key(words, sizes[n], &key);
+            Key key{};
+            std::memcpy(&key, words, size);
             made->slots[made->slot_of(key)] = {key, ids[n]};
         }
     }
@@ -102,38 +159,25 @@ EXPORT Vocabulary* vocabulary_new(const char* words, const int32_t* sizes, const
 
 EXPORT void vocabulary_delete(Vocabulary* vocabulary) { delete vocabulary; }
 
-// Writes the ids of the words of a text, which spaces separate. Unknown words have the id `unknown`, or are left out if
-// that is negative. Returns the number of ids, times 2^32, plus that of unknown words. `ids` needs room for an id for every
-// second byte of the text.
-EXPORT int64_t vocabulary_look_up(const Vocabulary* vocabulary, const char* text, int64_t size, int32_t unknown,
-                                  int32_t* ids) {
-    const char* const end = text + size;
-    int64_t unknown_words = 0;
+// Writes the ids of the words of texts in UTF-8, between which are bytes 0xff: for each text, the start id, and an id for
+// every word, or for every known one if unknown words have none. `ends` gets two numbers for each text: of the ids written
+// up to its end, and of its unknown words. `ids` needs room for half as many ids as bytes, and for three for each text.
+// Returns whether there was enough memory.
+EXPORT bool vocabulary_look_up(const Vocabulary* vocabulary, const char* texts, int64_t size, int32_t* ids,
+                               int32_t* ends) {
+    const std::unique_ptr<char[]> copy(new (std::nothrow) char[static_cast<size_t>(size) + kBehind]);
+    if (!copy) return false;
+    const char* const last = texts + size;
     int32_t* next = ids;
-    while (text < end) {
-        Key key;
-        int64_t length = read_key(text, end - text, &key);
-        int32_t id = -1;
-        if (length == 0) {
-            ++text;
-            continue;
-        }
-        if (length <= kKeyBytes) {
-            const Slot& slot = vocabulary->slots[vocabulary->slot_of(key)];
-            if (!slot.key.empty()) id = slot.id;
-        } else {
-            const void* space = std::memchr(text, ' ', static_cast<size_t>(end - text));
-            length = (space ? static_cast<const char*>(space) : end) - text;
-            const std::pair word(std::string_view(text, static_cast<size_t>(length)), int32_t{0});
-            const auto found = std::lower_bound(vocabulary->longer.begin(), vocabulary->longer.end(), word);
-            if (found != vocabulary->longer.end() && found->first == word.first) id = found->second;
-        }
-        text += length + 1;  // the space behind the word too
-        if (id < 0) {
-            ++unknown_words;
-            id = unknown;
-        }
-        if (id >= 0) *next++ = id;
+    for (const char* text = texts; text <= last; ++text) {
+        const void* between = std::memchr(text, kBetween, static_cast<size_t>(last - text));
+        const char* end = between ? static_cast<const char*>(between) : last;
+        if (vocabulary->start >= 0) *next++ = vocabulary->start;
+        int32_t unknown_words = 0;
+        next = look_up(*vocabulary, copy.get(), respell(*vocabulary, text, end, copy.get()), next, &unknown_words);
+        *ends++ = static_cast<int32_t>(next - ids);
+        *ends++ = unknown_words;
+        text = end;
     }
-    return (next - ids) << 32 | unknown_words;
+    return true;
 }

@@ -49,13 +49,13 @@ class Tokenizer(ABC):
     def vocabulary_size(self) -> int:
         """The number of ids, which is above every id."""
 
-    @abstractmethod
     def encode(self, text: str) -> Encoding:
         """Encode a text as at most `max_tokens` ids. Never fails; an empty text has at least one id."""
+        return self.encode_batch((text,))[0]
 
+    @abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
-        """Encode several texts."""
-        return list(map(self.encode, texts))
+        """Encode several texts, each like `encode`."""
 
     @abstractmethod
     def spans(self, text: str) -> list[tuple[int, int]]:

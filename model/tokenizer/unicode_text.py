@@ -142,8 +142,11 @@ class UnicodeTokenizer(Tokenizer):
         normalized = ((each, _normalized(each)) for each in map(chr, range(sys.maxunicode + 1)))
         return {each: become for each, become in normalized if become != each}
 
-    def encode(self, text: str) -> Encoding:
-        """Encode the last `max_tokens` ids of a text. An empty text has the start id only."""
+    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+        """Encode the last `max_tokens` ids of each text. An empty text has the start id only."""
+        return list(map(self._encode, texts))
+
+    def _encode(self, text: str) -> Encoding:
         words = text.translate(_NORMALIZED).split()
         pieces = (piece for word in words for piece in self._cut(word)) if self.cuts_characters else words
         ids = [self.start_id, *(self._ids.get(piece, self.unknown_id) for piece in pieces)]

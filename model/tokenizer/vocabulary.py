@@ -8,86 +8,119 @@ from __future__ import annotations
 import ctypes
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.native.compilation import LIBRARY
 
-#: Words of a text for whose ids memory is kept. Few texts have more.
-_KEPT_WORDS = 16_384
+#: Texts that are looked up in one call, and their bytes, unless a single text has more.
+_TEXTS, _BYTES = 32, 65_536
+
+
+class Words(NamedTuple):
+    """The words of a text."""
+
+    ids: npt.NDArray[np.int32]  # [ids], including the start id
+    unknown: int  # unknown words, including those without an id
+
+
+class Spelling(NamedTuple):
+    """How the bytes of a text form words, and the ids that stand for no known word."""
+
+    becomes: bytes  # 256 bytes: what each byte becomes; 0: it is removed; a space: it separates words
+    start: int | None  # the id before every text
+    unknown: int | None  # the id of unknown words, and of no known one; None leaves them out
 
 
 class Vocabulary(ABC):
-    """Known words and their ids. Make it with `of`.
-
-    Words are UTF-8 and contain neither a zero byte nor white space at which `bytes.split` splits.
-    """
+    """Known words and their ids. Make it with `of`."""
 
     @staticmethod
-    def of(ids: Mapping[bytes, int], unknown: int | None, library: Path = LIBRARY) -> Vocabulary:
-        """Make a vocabulary. `unknown` is the id of all other words, and of none of these; None leaves them out."""
+    def of(ids: Mapping[bytes, int], spelling: Spelling, library: Path = LIBRARY) -> Vocabulary:
+        """Make a vocabulary of words that consist of what bytes become, without white space of `bytes.split`."""
         loaded = _load(library)
-        return _Dictionary(ids, unknown) if loaded is None else _HashTable(ids, unknown, loaded)
+        return _Dictionary(ids, spelling) if loaded is None else _HashTable(ids, spelling, loaded)
 
     @abstractmethod
-    def look_up(self, text: bytes) -> tuple[npt.NDArray[np.int32], int]:
-        """Return the ids of the words of a text, int32 [words], and the number of unknown words.
-
-        The text starts with a space, and spaces separate its words.
-        """
+    def look_up(self, texts: Sequence[bytes]) -> list[Words]:
+        """Return the words of texts in UTF-8, in which lone surrogates may be encoded too."""
 
 
 class _Dictionary(Vocabulary):
-    def __init__(self, ids: Mapping[bytes, int], unknown: int | None) -> None:
+    def __init__(self, ids: Mapping[bytes, int], spelling: Spelling) -> None:
         self._ids = dict(ids)
-        self._unknown = -1 if unknown is None else unknown
+        self._unknown = -1 if spelling.unknown is None else spelling.unknown
+        self._becomes = spelling.becomes
+        self._removed = bytes(byte for byte in range(256) if not spelling.becomes[byte])
+        self._start = np.array([] if spelling.start is None else [spelling.start], np.int32)
 
-    def look_up(self, text: bytes) -> tuple[npt.NDArray[np.int32], int]:
-        words = text.split()
+    def look_up(self, texts: Sequence[bytes]) -> list[Words]:
+        return list(map(self._words, texts))
+
+    def _words(self, text: bytes) -> Words:
+        words = text.translate(self._becomes, self._removed).split()
         ids = np.fromiter(map(self._ids.get, words, repeat(self._unknown)), np.int32, len(words))
         unknown = ids == self._unknown
-        return ids[~unknown] if self._unknown < 0 else ids, unknown.tobytes().count(True)
+        if self._unknown < 0:
+            ids = ids[~unknown]
+        return Words(np.concatenate([self._start, ids]), unknown.tobytes().count(True))
 
 
 class _HashTable(Vocabulary):
     """`native/vocabulary.cpp`, whose memory it owns, so it cannot be copied or pickled. Raises `MemoryError`."""
 
-    def __init__(self, ids: Mapping[bytes, int], unknown: int | None, library: Any) -> None:
+    def __init__(self, ids: Mapping[bytes, int], spelling: Spelling, library: Any) -> None:
         sizes, numbers = (np.array(list(each), np.int32) for each in (map(len, ids), ids.values()))
-        self._table = library.vocabulary_new(b"".join(ids), sizes.ctypes.data, numbers.ctypes.data, len(ids))
+        start, unknown = (-1 if each is None else each for each in spelling[1:])
+        self._table = library.vocabulary_new(
+            b"".join(ids), sizes.ctypes.data, numbers.ctypes.data, len(ids), spelling.becomes, start, unknown
+        )
         if not self._table:
             raise MemoryError(f"no memory for a vocabulary of {len(ids)} words")
         weakref.finalize(self, library.vocabulary_delete, self._table).atexit = False
-        self._unknown = -1 if unknown is None else unknown
         self._look_up = library.vocabulary_look_up
         self._free: list[_Slot] = []  # that no other thread uses
 
-    def look_up(self, text: bytes) -> tuple[npt.NDArray[np.int32], int]:
-        most = len(text) // 2
-        kept = most <= _KEPT_WORDS
+    def look_up(self, texts: Sequence[bytes]) -> list[Words]:
+        found: list[Words] = []
+        for start in range(0, len(texts), _TEXTS):
+            found += self._look_up_some(texts[start : start + _TEXTS])
+        return found
+
+    def _look_up_some(self, texts: Sequence[bytes]) -> list[Words]:
+        joined = b"\xff".join(texts)
+        if len(joined) > _BYTES and len(texts) > 1:  # the call keeps the interpreter lock
+            return [words for text in texts for words in self._look_up_some([text])]
         try:
-            slot = self._free.pop() if kept else _Slot(most)
+            slot = self._free.pop() if len(joined) <= _BYTES else _Slot(len(joined))
         except IndexError:
-            slot = _Slot(_KEPT_WORDS)
-        counts = self._look_up(self._table, text, len(text), self._unknown, slot.address)
-        ids = slot.ids[: counts >> 32].copy()
-        if kept:
+            slot = _Slot(_BYTES)
+        if not self._look_up(self._table, joined, len(joined), *slot.addresses):
+            raise MemoryError(f"no memory for a text of {len(joined)} bytes")
+        ends = slot.ends[: len(texts)].tolist()
+        ids = slot.ids[: ends[-1][0]].copy()
+        if len(joined) <= _BYTES:
             self._free.append(slot)
-        return ids, counts & 0xFFFFFFFF
+        found, start = [], 0
+        for end, unknown in ends:
+            found.append(Words(ids[start:end], unknown))
+            start = end
+        return found
 
 
 class _Slot:
-    """Memory for the ids of a text."""
+    """Memory for the ids of up to `_TEXTS` texts, and of so many bytes."""
 
-    def __init__(self, words: int) -> None:
-        self.ids = np.empty(words, np.int32)
-        self.address = self.ids.ctypes.data  # which takes as long as looking up ten words
+    def __init__(self, size: int) -> None:
+        self.ids = np.empty(size // 2 + 3 * _TEXTS, np.int32)
+        self.ends = np.empty((_TEXTS, 2), np.int32)
+        self.addresses = self.ids.ctypes.data, self.ends.ctypes.data  # which takes as long as looking up ten words
 
 
 @cache
@@ -100,11 +133,14 @@ def _load(library: Path) -> Any:
     try:
         loaded = ctypes.PyDLL(str(library))
         loaded.vocabulary_new.restype = pointer
-        loaded.vocabulary_new.argtypes = [ctypes.c_char_p, pointer, pointer, number]
+        loaded.vocabulary_new.argtypes = [
+            *(ctypes.c_char_p, pointer, pointer, number),
+            *(ctypes.c_char_p, ctypes.c_int32, ctypes.c_int32),
+        ]
         loaded.vocabulary_delete.restype = None
         loaded.vocabulary_delete.argtypes = [pointer]
-        loaded.vocabulary_look_up.restype = number
-        loaded.vocabulary_look_up.argtypes = [pointer, ctypes.c_char_p, number, ctypes.c_int32, pointer]
+        loaded.vocabulary_look_up.restype = ctypes.c_bool
+        loaded.vocabulary_look_up.argtypes = [pointer, ctypes.c_char_p, number, pointer, pointer]
     except (OSError, AttributeError):
         return None
     return loaded

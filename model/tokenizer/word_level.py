@@ -20,11 +20,12 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from sentiment_conv1d.model.tokenizer.characters import character_class, escaped, lower_case, lower_cases, unescaped
 from sentiment_conv1d.model.tokenizer.document import PADDING, START, UNKNOWN, document, on_spaces, word_level
 from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
-from sentiment_conv1d.model.tokenizer.vocabulary import Vocabulary
+from sentiment_conv1d.model.tokenizer.vocabulary import Spelling, Vocabulary
 
 #: `tokenizers` has no normalizer that lower-cases only ASCII, as TensorFlow does.
 _ASCII_LOWERCASE: list[dict[str, Any]] = [
@@ -33,11 +34,10 @@ _ASCII_LOWERCASE: list[dict[str, Any]] = [
 
 # A rule is one C loop over UTF-8 bytes and one look-up of all words, ten times as fast as the library.
 # The vocabulary splits a text at white space and cannot contain a zero byte. If a rule keeps such characters in a word,
-# bytes that do not occur in UTF-8 replace them. The word of the start id is such a byte too.
+# bytes that do not occur in UTF-8 replace them.
 _STAND_INS = dict(zip("\t\n\v\f\r\0", range(0xFA, 0x100), strict=True))
 _TO_STAND_INS = bytes(_STAND_INS.get(chr(byte), byte) for byte in range(256))
 FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
-_START_WORD = b"\xf9"
 
 _LOWER_CASES = {upper: upper.lower() for upper in string.ascii_uppercase}
 _LOWER = str.maketrans(_LOWER_CASES)
@@ -70,6 +70,10 @@ class Rule:
 
     def spaced(self, text: str) -> bytes:
         """Return the words of a text as UTF-8, with spaces between them."""
+        return self.utf8(text).translate(self.spelling.becomes, self._removed)
+
+    def utf8(self, text: str) -> bytes:
+        """Return a text as UTF-8, of which `spelling` says what its bytes become."""
         if self.replaced:
             text = self._replaced.sub(" ", self.lowered(text))
         if not text.isascii():
@@ -77,7 +81,7 @@ class Rule:
                 text = lower_case(text)
             if self._beyond_ascii:
                 text = text.translate(self._beyond_ascii)
-        return text.encode("utf-8", "surrogatepass").translate(self._table, self._removed)
+        return text.encode("utf-8", "surrogatepass")
 
     def lowered(self, text: str) -> str:
         """Return a text in the case in which strings are replaced and words are looked up."""
@@ -104,9 +108,12 @@ class Rule:
         return bytes.maketrans(upper, upper.lower())
 
     @cached_property
-    def _table(self) -> bytes:
+    def spelling(self) -> Spelling:
+        """What bytes become, and the ids of no known word."""
         separators = "".join(filter(str.isascii, self.separators)).encode()
-        return bytes(ord(" ") if byte in separators else _TO_STAND_INS[byte] for byte in self._lower)
+        kept = bytes(ord(" ") if byte in separators else _TO_STAND_INS[byte] for byte in self._lower)
+        becomes = bytes(0 if byte in self._removed else other for byte, other in enumerate(kept))
+        return Spelling(becomes, self.start_id, self.unknown_id)
 
     @cached_property
     def _removed(self) -> bytes:
@@ -160,10 +167,7 @@ class WordLevelTokenizer(Tokenizer):
         self._known_ids = self.ids if found == self.words else {word: self.ids[word] for word in found}
         self.unreachable = tuple(word for word in self.words if word not in self._known_ids)
         by_spelling = dict(zip(spelled, map(self.ids.__getitem__, found), strict=True))
-        if rule.start_id is not None:
-            by_spelling[_START_WORD] = rule.start_id
-        self._begin = b" " if rule.start_id is None else b" " + _START_WORD + b" "
-        self._vocabulary = Vocabulary.of(by_spelling, rule.unknown_id)
+        self._vocabulary = Vocabulary.of(by_spelling, rule.spelling)
 
     @property
     def vocabulary_size(self) -> int:
@@ -182,12 +186,15 @@ class WordLevelTokenizer(Tokenizer):
             changed[each] = "".join(" " if one in separators else one for one in kept)
         return changed
 
-    def encode(self, text: str) -> Encoding:
-        """Encode the first or last `max_tokens` ids of a text. An empty text has only the start id or one pad id."""
-        ids, unknown = self._vocabulary.look_up(self._begin + self.rule.spaced(text))
+    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+        """Encode the first or last `max_tokens` ids of texts. An empty text has only the start id or one pad id."""
+        found = self._vocabulary.look_up([self.rule.utf8(text) for text in texts])
+        return [self._encoding(ids, 0 if self.unknown_id is None else unknown) for ids, unknown in found]
+
+    def _encoding(self, ids: npt.NDArray[np.int32], unknown: int) -> Encoding:
         if not len(ids):
             return Encoding(self._empty, 0, 0)
-        return Encoding(self.truncate(ids), len(ids), 0 if self.unknown_id is None else unknown)
+        return Encoding(self.truncate(ids), len(ids), unknown)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return the place of each word with an id in the text."""

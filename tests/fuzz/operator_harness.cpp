@@ -125,7 +125,13 @@ void check(const OrtCustomOp* op) {
     }
     int32_t* ids = reinterpret_cast<int32_t*>(info.inputs[0].data.get());
     bool wrong = false;
+    const int64_t padding = random(0, words - 1), padded = random(0, 1) ? random(0, time) : 0;
+    const bool in_front = random(0, 1);
     for (int64_t n = 0; n < rows * time; ++n) {
+        if (in_front ? n % time < padded : n % time >= time - padded) {
+            ids[n] = static_cast<int32_t>(padding);
+            continue;
+        }
         const bool bad = random(0, 200) == 0;
         ids[n] = static_cast<int32_t>(bad ? (random(0, 1) ? random(words, INT32_MAX) : random(INT32_MIN, -1))
                                           : random(0, words - 1));

@@ -15,7 +15,7 @@ int64_t random(int64_t low, int64_t high) { return std::uniform_int_distribution
 
 // Few different bytes, so that words have common beginnings and ends.
 std::string random_word() {
-    static const char bytes[] = {'a', 'b', '!', '\x7f', '\xa0', '\xff'};
+    static const char bytes[] = {'a', 'b', '!', '\x7f', '\xa0', '\xfe'};
     std::string word;
     const int64_t size = random(1, random(0, 3) ? 6 : 40);
     while (static_cast<int64_t>(word.size()) < size) word += bytes[random(0, 5)];
@@ -34,33 +34,43 @@ void check() {
     }
     const std::unique_ptr<char[]> words(new char[letters.size()]);
     std::memcpy(words.get(), letters.data(), letters.size());
-    Vocabulary* vocabulary =
-        vocabulary_new(words.get(), sizes.data(), numbers.data(), static_cast<int64_t>(known.size()));
+    char becomes[256];
+    for (int byte = 0; byte < 256; ++byte) becomes[byte] = static_cast<char>(byte);
+    becomes['B'] = 'b', becomes['.'] = ' ', becomes['-'] = 0;
+    const int32_t start = static_cast<int32_t>(random(-1, 3)), unknown = static_cast<int32_t>(random(-1, 3));
+    Vocabulary* vocabulary = vocabulary_new(words.get(), sizes.data(), numbers.data(),
+                                            static_cast<int64_t>(known.size()), becomes, start, unknown);
     assert(vocabulary);
 
-    const int32_t unknown = static_cast<int32_t>(random(-1, 3));
-    std::vector<int32_t> expected;
-    int64_t unknown_words = 0;
-    std::string text;
-    for (int64_t n = random(0, 80); n > 0; --n) {
-        text.append(static_cast<size_t>(random(1, random(0, 9) ? 1 : 20)), ' ');
-        const std::string word = known.empty() || random(0, 1)
-                                     ? random_word()
-                                     : std::next(known.begin(), random(0, static_cast<int64_t>(known.size()) - 1))->first;
-        text += word;
-        const auto found = known.find(word);
-        unknown_words += found == known.end();
-        const int32_t id = found == known.end() ? unknown : found->second;
-        if (id >= 0) expected.push_back(id);
+    std::vector<int32_t> expected, expected_ends;
+    std::string texts;
+    const int64_t count = random(1, 4);
+    for (int64_t text = 0; text < count; ++text) {
+        if (text) texts += '\xff';
+        if (start >= 0) expected.push_back(start);
+        int32_t unknown_words = 0;
+        for (int64_t n = random(0, 80); n > 0; --n) {
+            texts.append(static_cast<size_t>(random(1, random(0, 9) ? 1 : 20)), random(0, 1) ? ' ' : '.');
+            const std::string word = known.empty() || random(0, 1)
+                                         ? random_word()
+                                         : std::next(known.begin(), random(0, static_cast<int64_t>(known.size()) - 1))->first;
+            for (char byte : word) texts += byte == 'b' && random(0, 1) ? "B" : random(0, 9) ? std::string(1, byte) : byte + std::string("-");
+            const auto found = known.find(word);
+            unknown_words += found == known.end();
+            const int32_t id = found == known.end() ? unknown : found->second;
+            if (id >= 0) expected.push_back(id);
+        }
+        if (random(0, 1)) texts += "  ";
+        expected_ends.push_back(static_cast<int32_t>(expected.size()));
+        expected_ends.push_back(unknown_words);
     }
-    if (random(0, 1)) text += "  ";
-    const std::unique_ptr<char[]> exact(new char[text.size()]);
-    std::memcpy(exact.get(), text.data(), text.size());
-    const std::unique_ptr<int32_t[]> ids(new int32_t[text.size() / 2]);
-    const int64_t counts =
-        vocabulary_look_up(vocabulary, exact.get(), static_cast<int64_t>(text.size()), unknown, ids.get());
+    const std::unique_ptr<char[]> exact(new char[texts.size()]);
+    std::memcpy(exact.get(), texts.data(), texts.size());
+    const std::unique_ptr<int32_t[]> ids(new int32_t[texts.size() / 2 + 3 * static_cast<size_t>(count)]);
+    const std::unique_ptr<int32_t[]> ends(new int32_t[expected_ends.size()]);
+    assert(vocabulary_look_up(vocabulary, exact.get(), static_cast<int64_t>(texts.size()), ids.get(), ends.get()));
     vocabulary_delete(vocabulary);
-    assert(counts >> 32 == static_cast<int64_t>(expected.size()) && (counts & 0xffffffff) == unknown_words);
+    assert(std::equal(expected_ends.begin(), expected_ends.end(), ends.get()));
     assert(std::equal(expected.begin(), expected.end(), ids.get()));
 }
 

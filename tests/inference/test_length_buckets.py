@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.inference.length_buckets import CPU_BUCKETS, NATIVE_BUCKETS, LengthBuckets, cuda_buckets
+from sentiment_conv1d.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets, native_buckets
 
 LENGTHS = st.lists(st.integers(1, 400), max_size=100)
 
@@ -12,7 +12,7 @@ LENGTHS = st.lists(st.integers(1, 400), max_size=100)
 @given(lengths=LENGTHS)
 def test_every_text_runs_once(lengths: list[int]) -> None:
     """Every text is in exactly one run with a large enough shape, for any lengths."""
-    for buckets in (CPU_BUCKETS, NATIVE_BUCKETS, cuda_buckets(64, 400), LengthBuckets(max_rows=1)):
+    for buckets in (CPU_BUCKETS, native_buckets(400), cuda_buckets(64, 400), LengthBuckets(max_rows=1)):
         runs = list(buckets.group(lengths))
         assert sorted(text for run in runs for text in run.texts) == list(range(len(lengths)))
         for run in runs:
@@ -50,6 +50,16 @@ def test_texts_of_one_run(lengths: list[int], texts: list[list[int]]) -> None:
     assert [run.texts for run in CPU_BUCKETS.group(lengths)] == texts
 
 
+@given(lengths=st.lists(st.integers(1, 5000), max_size=100))
+def test_few_shapes_of_the_native_operator(lengths: list[int]) -> None:
+    """Texts of any length share a run. Their lengths are powers of two, or the largest one, and a run is limited."""
+    for run in native_buckets(5000).group(lengths):
+        assert run.rows == len(run.texts)
+        assert run.sequence_length in (32, 64, 128, 256, 512, 1024, 2048, 4096, 5000)
+        assert run.rows == 1 or run.rows * run.sequence_length <= 8192
+    assert len(list(native_buckets(400).group([*range(1, 401, 30), 400, 1, 1]))) == 1
+
+
 @given(lengths=LENGTHS, max_rows=st.integers(1, 64), max_tokens=st.integers(1, 400))
 def test_few_shapes_on_a_gpu(lengths: list[int], max_rows: int, max_tokens: int) -> None:
     """Every run has a shape that was warmed up, and only the last run has empty rows."""
@@ -71,7 +81,7 @@ def test_shapes_on_a_gpu() -> None:
 @given(lengths=st.lists(st.integers(4, 400), min_size=1, max_size=100))
 def test_no_run_is_larger_than_the_largest(lengths: list[int]) -> None:
     """The warmed-up shapes include the largest run."""
-    for buckets, most in ((CPU_BUCKETS, 32), (NATIVE_BUCKETS, 128)):
+    for buckets, most in ((CPU_BUCKETS, 32), (native_buckets(400), 256)):
         largest = buckets.largest(4, 400)
         assert largest == [(32, most), (1, 400)]
         for run in buckets.group(lengths):

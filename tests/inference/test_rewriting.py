@@ -10,8 +10,9 @@ from onnx import ModelProto, load_from_string
 
 from sentiment_conv1d.inference.engine import Engine
 from sentiment_conv1d.inference.graph_file import parse
-from sentiment_conv1d.inference.rewriting import rewrite
+from sentiment_conv1d.inference.rewriting import pads_freely, rewrite
 from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.graphs.fused import MAP
 from tests.ids import shape
 from tests.service.artifacts import table_graph
 
@@ -37,6 +38,17 @@ def test_rewritten(artifact: Artifact) -> None:
     assert {each.name for each in after.graph.initializer} == read & {each.name for each in before.graph.initializer}
     assert (after.graph.input, after.graph.output) == (before.graph.input, before.graph.output)
     assert after.producer_name == before.producer_name and after.ir_version == before.ir_version
+
+
+def test_padding(artifact: Artifact) -> None:
+    """Padding takes no time if the operator pools, unlike without the operator, or if that returns a feature map."""
+    model = parse(artifact.graph)
+    assert not pads_freely(model)
+    rewrite(model)
+    assert pads_freely(model)
+    [pooling] = [each for node in model.graph.node for each in node.attribute if each.name == "pooling"]
+    pooling.i = MAP
+    assert not pads_freely(model)
 
 
 @pytest.mark.parametrize(

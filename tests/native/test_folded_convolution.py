@@ -47,14 +47,16 @@ def family(form: str, widths: tuple[int, ...], filters: int) -> Family:
 
 
 def check(native: Engine, general: Engine, vocabulary: int, shortest: int, longest: int, *, exact: bool) -> None:
-    """Compare the answers on batches of random ids."""
+    """Compare the answers on batches of random ids, with padding on either side."""
     assert native.operator == NATIVE
     assert general.operator == "this installation does not contain it"
     random = np.random.default_rng(vocabulary)
     for rows, time in ((1, shortest), (1, longest), (2, shortest + 1), (33, longest // 2)):
         ids = random.integers(0, vocabulary, (rows, time)).astype(np.int32)
-        answers, expected = native.run(ids, time), general.run(ids, time)
-        np.testing.assert_allclose(answers, expected, rtol=0, atol=0 if exact else 1e-6)
+        for padding in (slice(0, 0), slice(time // 2), slice(time // 3, None), slice(None)):
+            ids[-1, padding] = 0
+            answers, expected = native.run(ids, time), general.run(ids, time)
+            np.testing.assert_allclose(answers, expected, rtol=0, atol=0 if exact else 1e-6)
 
 
 @pytest.mark.parametrize("name", ["imdb-cnn", "imdb-cnn-8bit", "accurate", "reviews"])
