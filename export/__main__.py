@@ -210,8 +210,9 @@ def _trained(options: argparse.Namespace) -> Trained:
     if is_run:
         for flag in stated(options):
             raise ExportError(
-                f"{source}: --{flag.replace('_', '-')} is for models from elsewhere, and this is a run folder",
-                "leave it out: the run contains its vocabulary, its threshold and how it reads texts",
+                f"{source}: --{flag.replace('_', '-')} is for models from elsewhere, and a folder without "
+                "saved_model.pb is a run",
+                "leave it out: a run contains its vocabulary, threshold and how it reads texts; or pass a model's file",
             )
         run = read_run(source)  # importing TensorFlow takes seconds, so errors in the folder come first
 

@@ -175,13 +175,16 @@ def _check_flags(read: str, statements: Statements, *meant: str) -> None:
 
 def _word_index(path: Path, ranks: Mapping[str, int], asked: Asked) -> Tokenizer:
     """`keras.datasets.imdb.get_word_index()`, to whose numbers `load_data` adds `index_from`."""
-    if min(ranks.values()) < 1:
-        raise ExportError(
-            f"{path}: a word index counts from 1, and this one counts from {min(ranks.values())}",
-            "if the numbers are ids, save the words in the order of their ids, one per line, and state --first-id",
-        )
     _check_flags(str(path), asked.statements, "index_from")
     rule = replace(KERAS_RULE, max_tokens=asked.max_tokens)
+    stated = replace(rule, **asked.statements.changes)
+    reserved = {word for word in ranks if stated.words(word) != [word]}  # may be, such as "<PAD>" and "<OOV>"
+    lowest = min((rank for word, rank in ranks.items() if word not in reserved), default=1)
+    if lowest < 1:
+        raise ExportError(
+            f"{path}: a word index counts from 1, and this one counts from {lowest}",
+            "if the numbers are ids, save the words in the order of their ids, one per line, and state --first-id",
+        )
     limit = asked.statements.num_words or asked.embedding_rows
     if limit is None:
         raise ExportError(
@@ -191,10 +194,9 @@ def _word_index(path: Path, ranks: Mapping[str, int], asked: Asked) -> Tokenizer
     first = _index_from(path, ranks, asked)
     ids = {word: rank + first for word, rank in ranks.items()}
     known = _below(ids, limit)
-    stated = replace(rule, **asked.statements.changes)
-    # The `oov_token` of a Tokenizer, such as "<OOV>", has the id of unknown words and does not occur in texts.
-    oov = [word for word, number in known.items() if number == stated.unknown_id and stated.words(word) != [word]]
-    return _assumed(path, {word: number for word, number in known.items() if word not in oov}, rule, asked)
+    meant = (stated.padding_id, stated.start_id, stated.unknown_id)
+    words = {word: number for word, number in known.items() if word not in reserved or number not in meant}
+    return _assumed(path, words, rule, asked)
 
 
 def _index_from(path: Path, ranks: Mapping[str, int], asked: Asked) -> int:
@@ -275,11 +277,14 @@ def _hugging_face(path: Path, content: bytes, document: Mapping[str, Any], asked
     """Read this project's `tokenizer.json`, or one that splits at white space and looks words up."""
     try:
         tokenizer = read_tokenizer(content)
-    except TokenizerError:
+    except TokenizerError as error:
         known = (document["model"].get("type"), document.get("pre_tokenizer"), document.get("post_processor"))
         lowercase = {"null": "none", '{"type": "Lowercase"}': "unicode"}.get(json.dumps(document.get("normalizer")))
         if known != ("WordLevel", {"type": "WhitespaceSplit"}, None) or lowercase is None:
-            raise
+            raise TokenizerError(
+                f"{error}, nor a WordLevel model with the pre-tokenizer WhitespaceSplit, the normalizer Lowercase or "
+                "none, and no post-processor"
+            ) from error
     else:
         if replace(asked.statements, max_tokens=None) != NOTHING_STATED:
             raise ExportError(

@@ -363,7 +363,7 @@ def test_invalid_vocabularies(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (json.dumps(["a", "b"]), "does not contain their ids"),
         (json.dumps(legacy), "not a complete Tokenizer"),
         (json.dumps(legacy | {"config": whole}), "every character"),
-        (json.dumps(hugging_face), "not a tokenizer in the format|not a rule of this project"),
+        (json.dumps(hugging_face), "nor a WordLevel model with the pre-tokenizer WhitespaceSplit"),
         ("good\nbad\n", "does not contain their ids"),
         (
             "\n".join(["", "[UNK]", *map(str, range(100))]),

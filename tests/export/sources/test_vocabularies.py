@@ -73,6 +73,15 @@ def test_the_number_of_words(content: str, statements: Statements, tmp_path: Pat
     assert tokenizer.known_ids == {"the": 2, "film": 3}
 
 
+def test_names_of_reserved_ids(tmp_path: Path) -> None:
+    """A word index can contain names of the ids of padding, start and unknown words, which are no words of a text."""
+    reserved = {"<PAD>": 0, "<START>": 1, "<UNK>": 2}
+    index = reserved | {word: number for number, word in enumerate([*WORDS, *map(str, range(200))], start=3)}
+    read_back = read(tmp_path, json.dumps(index), Statements(index_from=0), rows=300)
+    assert read_back.known_ids == {word: number for word, number in index.items() if word not in reserved}
+    assert (read_back.padding_id, read_back.encode("the unheard").ids.tolist()) == (0, [1, 3, 2])
+
+
 def test_words_that_are_no_text(tmp_path: Path) -> None:
     """Halves of emoji, which no request can contain, are left out, and the other words keep their ids."""
     assert read(tmp_path, '["the", "\\ud83d", "good"]', LIST).known_ids == {"the": 2, "good": 4}
