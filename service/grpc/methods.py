@@ -127,6 +127,7 @@ class Counted:
                         raise result
                     answers.append(result)
             finally:
+                del results, result  # the frames of an error refer to it through these: a reference cycle
                 if answers:
                     await call.write(*answers)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -210,7 +212,7 @@ def test_requests_of_a_stream_run_together(metrics: Metrics) -> None:
 
 
 def test_a_bad_request_among_others_of_a_stream(metrics: Metrics) -> None:
-    """The requests before an invalid one are answered, and then the call is refused."""
+    """The requests before an invalid one are answered, and then the call is refused, and freed without a collector."""
 
     async def picky(request: PredictRequest) -> Prediction:
         if request.text == "bad":
@@ -219,10 +221,18 @@ def test_a_bad_request_among_others_of_a_stream(metrics: Metrics) -> None:
 
     call = FakeCall(*texts("a", "b", "bad", "c"), gone=False)
     maker = counted(metrics)
-    call.run(maker, maker.stream("/method", PredictRequest, picky))
-    assert labels(call.answers) == ["a", "b"]
-    assert [refusal.code for refusal in call.refusals] == ["invalid"]
-    assert calls_ended(metrics) == {"INVALID_ARGUMENT": 1}
+    gc.disable()
+    try:
+        call.run(maker, maker.stream("/method", PredictRequest, picky))
+        assert labels(call.answers) == ["a", "b"]
+        assert [refusal.code for refusal in call.refusals] == ["invalid"]
+        assert calls_ended(metrics) == {"INVALID_ARGUMENT": 1}
+        freed = weakref.ref(call)
+        call.refusals.clear()
+        del call
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 def test_a_stream_does_not_crowd_itself_out() -> None:
