@@ -35,8 +35,14 @@ class LocalEngine:
         self._others: ProcessPoolExecutor | None = None
         self._ahead = _AHEAD * (workers - 1)
         if workers > 1:
-            self._others = ProcessPoolExecutor(workers - 1, _context(session), _begin)
-            self._others.submit(os.getpid)  # an executor starts its processes at the first call
+            try:
+                self._others = ProcessPoolExecutor(workers - 1, _context(session), _begin)
+                self._others.submit(os.getpid)  # an executor starts its processes at the first call
+            except (OSError, RuntimeError) as error:  # of a process, or of the executor's thread
+                for process in multiprocessing.active_children():  # otherwise Python would wait for them
+                    process.kill()
+                problem = f"other processes, which need /dev/shm, cannot be started ({error})"
+                raise DataError(f"{problem}; --workers 1 needs none") from error
 
     def __enter__(self) -> Self:
         return self

@@ -65,11 +65,14 @@ class Output(NamedTuple):
     extension: str  # of the file or the parts
 
     def parts(self) -> str:
-        """Return the folder of the parts: a new temporary one if the run cannot be continued."""
+        """Return the folder of the parts: a new temporary one if the run cannot be continued. Raises `DataError`."""
         if not self.single:
             return self.place
         if self.place == STANDARD:
-            return mkdtemp(prefix="scoring-")
+            try:
+                return mkdtemp(prefix="scoring-")
+            except OSError as error:
+                raise DataError(f"{error.strerror}; TMPDIR names a folder for temporary files") from error
         path = Path(self.place)
         return str(path.with_name(f".{path.name}.parts"))
 

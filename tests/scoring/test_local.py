@@ -44,3 +44,32 @@ def test_shared_memory() -> None:
 def test_threads(arguments: list[str]) -> None:
     """If the session or this process has threads, the second process is not forked, because it would lack them."""
     assert start(*arguments)[0] == "SpawnProcess"
+
+
+_LIMITED = """
+import os, sys
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.scoring.local import LocalEngine
+from sentiment_conv1d.scoring.session import Session
+
+if __name__ == "__main__":
+    fork, pids = os.fork, []
+
+    def limited():
+        if pids:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        pids.append(fork())
+        return pids[0]
+
+    os.fork = limited
+    try:
+        LocalEngine(Session(sys.argv[1]), 3)
+    except DataError as error:
+        print(error)
+"""
+
+
+def test_limit_of_processes() -> None:
+    """If not all processes can be started, the error says what helps, and the others do not outlive the command."""
+    ended = run("-c", _LIMITED, str(MODEL_REPOSITORY / "imdb-cnn" / "1"))
+    assert "Resource temporarily unavailable); --workers 1 needs none" in ended.stdout

@@ -13,6 +13,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from sentiment_conv1d.scoring.part import PROGRESS, Job, Result, read_ahead, sco
 from sentiment_conv1d.scoring.plan import PART_BYTES, Part, plan
 from sentiment_conv1d.scoring.run import ERRORS, MANIFEST, RUN, Output, Summary, score_sources
 from sentiment_conv1d.scoring.session import Session
-from sentiment_conv1d.scoring.storage import find_sources
+from sentiment_conv1d.scoring.storage import STANDARD, find_sources
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, run
 from tests.scoring.one_file import in_process
 from tests.service import artifacts
@@ -625,6 +626,13 @@ def test_command(tmp_path: Path) -> None:
     assert again.returncode == 2 and b"exists already" in again.stderr
     assert predict(source, "--overwrite", "--on-bad-rows", "error").returncode == 2
     assert len(read([tmp_path / "reviews.predictions.csv"])) == 3
+
+
+def test_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container without a writable folder, the error of standard output names the variable that helps."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(DataError, match="TMPDIR names a folder for temporary files"):
+        score(write(tmp_path / "in.txt", TEXTS), out=STANDARD, single=True)
 
 
 def test_standard_input(tmp_path: Path) -> None:
