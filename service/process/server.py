@@ -34,7 +34,6 @@ from sentiment_conv1d.service.process.stopping import Stopping
 from sentiment_conv1d.service.process.transactions import Transactions
 from sentiment_conv1d.service.process.worker import ServiceWorker
 from sentiment_conv1d.service.rest import app
-from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
@@ -215,8 +214,3 @@ def note(metrics: Metrics, order: Order) -> None:
             logger.info("unloaded %s", order.name)
         case "route":
             logger.info("changed the routing of %s", order.name, extra=dict(order.rules or {}))
-
-
-def load(settings: Settings) -> app.Application:
-    """Return the REST application with its models loaded, for a program with a single process."""
-    return app.Application(begin(settings).start(0, InFlight()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -100,6 +100,24 @@ _RUNTIME_TYPES = ("text/javascript", "application/gzip", "text/plain")
 PROTOCOL, REFERENCE = RestProtocol("page"), RestProtocol("operations")
 
 
+@lru_cache(maxsize=1)
+def _index(sentence: str) -> Answer:
+    """Return the page with this sentence about privacy."""
+    file = _ANSWERS["/"]
+    body = file.body.replace(b"{{ privacy }}", escape(sentence).encode())
+    fields = tuple(field for field in file.headers if field[0] not in (b"etag", b"last-modified"))
+    return Answer(body, file.content_type, (*fields, (b"etag", f'"{sha256(body).hexdigest()}"'.encode())))
+
+
+def _answer(path: str, state: ServiceState) -> Answer:
+    """Return a file. Raises `NotFound`."""
+    if path == "/":
+        return _index(privacy(state.settings))
+    if (answer := _ANSWERS.get(path)) is None:
+        raise NotFound(f"there is no file {path}")
+    return answer
+
+
 def _serves(protocol: RestProtocol, path: str, summary: str, *media_types: str) -> Callable[[Route], Route]:
     """Declare the route of files, of one or of several if the path has a parameter, for GET and HEAD."""
 
@@ -107,10 +125,8 @@ def _serves(protocol: RestProtocol, path: str, summary: str, *media_types: str) 
         responses: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in media_types}}}
         protocol.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)
         protocol.add_api_route(path, route, summary=summary, response_class=Response, responses=responses)
-        pattern = compile_path(path)[0]
-        for each, answer in _ANSWERS.items():
-            if pattern.fullmatch(each):
-                protocol.documents[each] = Document(path, lambda state, answer=answer: answer)  # type: ignore[misc]
+        for each in filter(compile_path(path)[0].fullmatch, _ANSWERS):
+            protocol.documents[each] = Document(path, partial(_answer, each))
         return route
 
     return declare
@@ -119,7 +135,7 @@ def _serves(protocol: RestProtocol, path: str, summary: str, *media_types: str) 
 @_serves(PROTOCOL, "/", "The page", "text/html")
 async def page(request: Request) -> Response:
     """Return the page, which classifies a text and shows how the convolution reads it."""
-    return revalidated(request, to_response(_index(state_of(request))))
+    return _send(request)
 
 
 @_serves(PROTOCOL, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
@@ -163,24 +179,6 @@ def _privacy_of_texts(settings: Settings) -> str:
     return f"The page sends what you type only to this service, which logs {requests}. {contents}"
 
 
-def _index(state: ServiceState) -> Answer:
-    return _index_with(privacy(state.settings))
-
-
-@lru_cache(maxsize=1)
-def _index_with(sentence: str) -> Answer:
-    """Return the page with this sentence about privacy."""
-    file = _ANSWERS["/"]
-    body = file.body.replace(b"{{ privacy }}", escape(sentence).encode())
-    fields = tuple(field for field in file.headers if field[0] not in (b"etag", b"last-modified"))
-    return Answer(body, file.content_type, (*fields, (b"etag", f'"{sha256(body).hexdigest()}"'.encode())))
-
-
-PROTOCOL.documents["/"] = Document("/", _index)
-
-
 def _send(request: Request) -> Response:
     """Return a file, or that it has not changed since the client received it. Raises `NotFound`."""
-    if (answer := _ANSWERS.get(request.url.path)) is None:
-        raise NotFound(f"there is no file {request.url.path}")
-    return revalidated(request, to_response(answer))
+    return revalidated(request, to_response(_answer(request.scope["path"], state_of(request))))

@@ -263,7 +263,7 @@ def test_bad_settings() -> None:
 
 
 def load(repository: Path) -> None:
-    server.load(Settings(model_repository=repository, execution_provider="cpu"))
+    server.begin(Settings(model_repository=repository, execution_provider="cpu"))
 
 
 def flipped(position: float) -> Callable[[bytes], bytes]:
@@ -372,9 +372,11 @@ import asyncio, sys
 import sentiment_conv1d.service.process.server
 imported = set(sys.modules)
 from sentiment_conv1d.service.settings import Settings
-application = sentiment_conv1d.service.process.server.load(Settings(execution_provider="cpu"))
-sentiment_conv1d.service.rest.app.write_document(application.service_state.settings, application.service_state.access)
-state = application.service_state
+from sentiment_conv1d.service.scheduling.in_flight import InFlight
+core = sentiment_conv1d.service.process.server.begin(Settings(execution_provider="cpu"))
+sentiment_conv1d.service.rest.app.write_document(core.settings, core.access)
+state = core.start(0, InFlight())
+sentiment_conv1d.service.rest.app.Application(state)
 predictions = asyncio.run(state.dataplane.predict(state.models.get(), ["A great film."]))
 assert predictions[0].label == "positive"
 for modules in (imported, set(sys.modules)):
