@@ -6,25 +6,20 @@ is removed, because the service tokenizes texts itself.
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import tensorflow
-from keras.src.layers.merging.base_merge import Merge  # the class of layers such as Add, which has no public name
 
 from sentiment_conv1d.export.errors import ExportError, quoted
-from sentiment_conv1d.export.recognition.connections import embeddings, half_precision, id_types, layers
+from sentiment_conv1d.export.recognition.connections import embeddings, half_precision, id_types
 from sentiment_conv1d.export.sources.casting import copy_in_float32, largest_difference, other_types
+from sentiment_conv1d.export.sources.keras_2 import SAVED_MODEL, check_activations, check_masks, readable
+from sentiment_conv1d.export.sources.keras_configuration import configured, functions, has_only_weights, keras_version
 from sentiment_conv1d.export.sources.original import Original, reading_ids, reading_texts
 from sentiment_conv1d.export.sources.vectorization import check_supported, not_run, own_standardization
 
@@ -35,19 +30,6 @@ _MISSING = re.compile(
 
 #: The extensions of files that only running their code could read.
 PICKLES = (".pickle", ".pkl", ".joblib")
-
-_SAVED_MODEL = "save the model as a SavedModel with Keras 2, which contains the computation itself"
-
-#: Arguments of layers that Keras 2 writes and Keras 3 does not know: with a value that changes nothing, and those that
-#: matter only for training.
-_IDLE_ARGUMENTS = {"groups": 1, "noise_shape": None, "time_major": False}
-_TRAINING_ARGUMENTS = {
-    "SeparableConv1D": ("kernel_initializer", "kernel_regularizer", "kernel_constraint"),
-    "SpatialDropout1D": ("trainable",),
-}
-
-#: 0.2 x + 0.5 between 0 and 1 in Keras 2, and x / 6 + 0.5 in Keras 3.
-_HARD_SIGMOID = "hard_sigmoid"
 
 
 @dataclass(frozen=True)
@@ -123,8 +105,8 @@ def _sequence_length(path: Path, model: Any, max_tokens: int | None) -> int:
         )
     if max_tokens not in (None, sequence_length):
         raise ExportError(
-            f"--max-tokens: the model takes {sequence_length} ids, not {max_tokens}",
-            "leave the flag out: the model states its sequence length",
+            f"{path}: the model takes {sequence_length} ids, not {max_tokens}, as --max-tokens or the vocabulary states",
+            "leave the flag out, or pass the layer that the model was trained with",
         )
     return int(sequence_length)
 
@@ -138,78 +120,39 @@ def load(path: Path) -> keras.Model:
     """Load the model in a `.keras` or `.h5` file. Raises `ExportError`, which names the layer that cannot be loaded."""
     if not path.is_file():
         raise ExportError(f"{path}: there is no such file", "check the path of the model")
-    _check_activations(path)
+    check_activations(path)
     try:
-        with _readable(path) as file:
+        with readable(path) as file:
             model = keras.models.load_model(file, _not_run(path), compile=False)
     except Exception as error:
         # For a broken file, zipfile, h5py and the constructors of layers raise errors of many classes.
         raise _refusal(path, error) from error
-    _check_masks(path, model)
+    check_masks(path, model)
     return model
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[Path]:
-    """Yield the file or, if Keras 2 wrote it, a copy that Keras 3 can read."""
-    if not h5py.is_hdf5(path) or _keras_version(path).startswith("3."):
-        yield path
-        return
-    with h5py.File(path) as file:
-        configuration = json.loads(file.attrs["model_config"])
-    for layer in _walk(configuration):
-        arguments = layer["config"]
-        for name, value in _IDLE_ARGUMENTS.items():
-            if arguments.get(name, ...) == value:
-                del arguments[name]
-        for name in _TRAINING_ARGUMENTS.get(str(layer.get("class_name")), ()):
-            arguments.pop(name, None)
-    if configuration["class_name"] == "Sequential":
-        _add_input(configuration)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "model.h5"
-        shutil.copy(path, copy)
-        with h5py.File(copy, "r+") as file:
-            file.attrs["model_config"] = json.dumps(configuration)
-        yield copy
-
-
-def _add_input(configuration: dict[str, Any]) -> None:
-    """Add an input layer to the configuration of a `Sequential` model, if it has none.
-
-    Until Keras 2.2, the first layer contains the shape of the input. Before Keras 2.2.3, the configuration is only the
-    list of layers.
-    """
-    listed = configuration["config"]
-    chain = listed if isinstance(listed, list) else listed["layers"]
-    if chain[0]["class_name"] != "InputLayer" and "batch_input_shape" in chain[0]["config"]:
-        shape = chain[0]["config"].pop("batch_input_shape")
-        front = {"class_name": "InputLayer", "config": {"batch_shape": shape, "dtype": "float32", "name": "ids"}}
-        configuration["config"] = {"name": "sequential", "layers": [front, *chain]}
 
 
 def _not_run(path: Path) -> dict[str, Any]:
     """Return what stands for the functions of `TextVectorization` layers, by their names."""
-    names = [str(each["config"]) for _, each in _functions(path) if each["class_name"] == "function"]
+    names = [str(each["config"]) for _, each in functions(path) if each["class_name"] == "function"]
     return {name: not_run(name) for name in names}
 
 
 def _refusal(path: Path, error: Exception) -> ExportError:
     text = str(error)
-    lambdas = [str(each["config"].get("name")) for each in _configured(path) if each.get("class_name") == "Lambda"]
+    lambdas = [str(each["config"].get("name")) for each in configured(path) if each.get("class_name") == "Lambda"]
     if lambdas:
         return ExportError(
             f"{path}: layer {', '.join(lambdas)} is a Lambda, whose Python code is not loaded",
             "replace it with layers or operations of Keras, and save the model again",
         )
-    for layer, function in _functions(path):
+    for layer, function in functions(path):
         if function["class_name"] == "__lambda__":
             return ExportError(
                 f"{path}: layer {layer} standardizes or splits texts with a lambda, whose code is not loaded",
                 "define the function with def and save the model again; --lowercase, --removed and --replaced then "
                 "state what it does",
             )
-    version = _keras_version(path)
+    version = keras_version(path)
     if version.startswith("1."):
         return ExportError(
             f"{path}: Keras {version} wrote this file",
@@ -220,7 +163,7 @@ def _refusal(path: Path, error: Exception) -> ExportError:
             f"{path}: Keras {version} wrote this file, and Keras 3 reads a .keras file only if Keras 3 wrote it",
             "load it with Keras 2, save it with `model.save('model.h5')` and export the new file",
         )
-    if _has_only_weights(path):
+    if has_only_weights(path):
         return ExportError(
             f"{path}: the file contains weights, but no layers",
             "build the model, read the file with `model.load_weights` and write `model.save('model.keras')`",
@@ -234,96 +177,15 @@ def _refusal(path: Path, error: Exception) -> ExportError:
     if missing:
         return ExportError(
             f"{path}: {missing[1] or missing[2]} is a class or function that Keras 3 lacks",
-            _SAVED_MODEL
+            SAVED_MODEL
             if version.startswith("2.")
             else "build the model from Keras' own layers, load its weights and save it as .keras",
         )
     cause = text.rsplit("Exception encountered: ", maxsplit=1)[-1]
     return ExportError(
         f"{path}: not a Keras model that can be loaded ({quoted(cause)})",
-        _SAVED_MODEL if version.startswith("2.") else "write the file with `model.save('model.keras')`",
+        SAVED_MODEL if version.startswith("2.") else "write the file with `model.save('model.keras')`",
     )
-
-
-def _check_activations(path: Path) -> None:
-    """Raise `ExportError` for an activation that Keras 2, which wrote the file, computes differently than Keras 3."""
-    version = _keras_version(path)
-    if not version.startswith(("1.", "2.")):
-        return
-    for layer in _configured(path):
-        if _HARD_SIGMOID in (layer["config"].get("activation"), layer["config"].get("recurrent_activation")):
-            raise ExportError(
-                f"{path}: layer {layer['config'].get('name')} has the activation {_HARD_SIGMOID}, which Keras 3 "
-                f"computes differently than Keras {version}, which wrote the file",
-                _SAVED_MODEL,
-            )
-
-
-def _check_masks(path: Path, model: Any) -> None:
-    """Raise `ExportError` for a layer that merges masks, which Keras 2, which wrote the file, does differently."""
-    version = _keras_version(path)
-    for layer in layers(model) if version.startswith(("1.", "2.")) else ():
-        for node in layer._inbound_nodes if isinstance(layer, Merge) else ():
-            if len({id(getattr(each, "_keras_mask", None)) for each in node.input_tensors}) > 1:
-                raise ExportError(
-                    f"{path}: layer {layer.name} merges masks, which Keras 3 does differently than Keras {version}, "
-                    "which wrote the file",
-                    _SAVED_MODEL,
-                )
-
-
-def _has_only_weights(path: Path) -> bool:
-    if not h5py.is_hdf5(path):
-        return False
-    with h5py.File(path) as file:
-        return "model_config" not in file.attrs
-
-
-def _keras_version(path: Path) -> str:
-    """Return the version of Keras that wrote a file; empty if the file does not state it."""
-    if h5py.is_hdf5(path):
-        with h5py.File(path) as file:
-            version = file.attrs.get("keras_version", "")
-        return version.decode() if isinstance(version, bytes) else str(version)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return str(json.loads(archive.read("metadata.json"))["keras_version"])
-    except (OSError, LookupError, TypeError, ValueError, zipfile.BadZipFile):
-        return ""
-
-
-def _configured(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the configuration of every layer in a file; nothing if it cannot be read."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                configuration = json.loads(archive.read("config.json"))
-        else:
-            with h5py.File(path) as file:
-                configuration = json.loads(file.attrs["model_config"])
-    except (OSError, LookupError, ValueError):
-        return
-    yield from _walk(configuration)
-
-
-def _functions(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the functions with which `TextVectorization` layers standardize or split texts, and the layers' names."""
-    for layer in _configured(path):
-        if layer.get("class_name") == "TextVectorization":
-            for argument in ("standardize", "split"):
-                function = layer["config"].get(argument)
-                if isinstance(function, dict) and {"class_name", "config"} <= function.keys():
-                    yield str(layer["config"].get("name")), function
-
-
-def _walk(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        if isinstance(value.get("config"), dict):
-            yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for each in value:
-            yield from _walk(each)
 
 
 def _saved_model(path: Path, max_tokens: int | None) -> keras.Model:

@@ -120,7 +120,9 @@ CASES = {
             ]
         ),
     ),
-    "a length that is not the model's": Case("--max-tokens: the model takes 6 ids", "leave the flag", "--max-tokens 7"),
+    "a length that is not the model's": Case(
+        "model.keras: the model takes 6 ids, not 7", "leave the flag", "--max-tokens 7"
+    ),
     "no length": Case(
         "model.keras: the model takes any number", "--max-tokens", model=lambda: model(sequence_length=None)
     ),
@@ -165,6 +167,8 @@ CASES = {
     "a .keras file of Keras 2": Case(
         "keras2.keras: Keras 2.15.0 wrote this file", "`model.save('model.h5')`", file="keras2.keras"
     ),
+    "half of an .h5 file": Case("half.h5: not a Keras model that can be loaded (", "`model.save(", file="half.h5"),
+    "a spoilt .keras file": Case("spoilt.keras: not a Keras model", "`model.save(", file="spoilt.keras"),
     "no such data": Case("data.csv: there is no such file", "check --data", "--data data.csv"),
     "another label": Case("label 'maybe' is none of", "--on-bad-rows skip", data="text,label\nfine,maybe\n"),
     "columns in a .txt file": Case(
@@ -187,6 +191,9 @@ def write_other_files() -> None:
     """Write files that are no models of Keras 3."""
     Path("pickled.joblib").write_bytes(pickle.dumps(WORDS))
     model().save_weights("own.weights.h5")
+    weights, whole = (Path(name).read_bytes() for name in ("own.weights.h5", "model.keras"))
+    Path("half.h5").write_bytes(weights[: len(weights) // 2])
+    Path("spoilt.keras").write_bytes(whole.replace(b'"module"', b'"modulo"'))
     Path("data.txt").write_text("text\tlabel\nfine\tyes\n", encoding="utf-16")
     configuration = {"class_name": "Sequential", "module": "keras.src.engine.sequential", "config": {"name": "own"}}
     with zipfile.ZipFile("keras2.keras", "w") as archive:
