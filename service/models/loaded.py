@@ -110,6 +110,10 @@ class LoadedModels:
         """Return the versions of a model that are served, with the fingerprints of their files."""
         return {version: each.fingerprint for (model, version), each in self._served.items() if model == name}
 
+    def refusal(self, key: Key) -> Order | None:
+        """Return the order that refused a version, if it is rejected."""
+        return self._refusals.get(key)
+
     def refused(self, name: str) -> dict[int, str]:
         """Return the versions of a model that were rejected, with the fingerprints of their files.
 

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.server.errors import Overloaded, Unavailable
-from sentiment_conv1d.service.errors import Invalid, NotFound
+from sentiment_conv1d.service.errors import Invalid, NotFound, exit_status
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.index import Entry, index
 from sentiment_conv1d.service.models.loaded import LoadedModels
@@ -223,7 +223,11 @@ class Reconciler:
         except ArtifactError as error:
             now = await asyncio.to_thread(self._repository.fingerprint, *order.key)
             if now == order.fingerprint:  # otherwise it is being written
-                await self._workers.ask(order.refusal(error.fault, str(error)))
+                refusal = order.refusal(error.fault, str(error))
+                if exit_status(error) == os.EX_TEMPFAIL:  # the cause can pass by itself, so every scan tries again
+                    refusal = refusal._replace(fingerprint="")
+                if refusal != self._models.refusal(order.key):
+                    await self._workers.ask(refusal)
             return str(error)
         try:
             if digest == self._models.digest(*order.key):

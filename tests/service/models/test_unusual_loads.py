@@ -1,13 +1,14 @@
-"""Requests to load a model whose callers do not wait for the answer."""
+"""Loads that do not end as usual: their callers do not wait for the answer, or the files cannot be read."""
 
 import asyncio
+import errno
 import os
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.reconciler import Reconciler
@@ -34,23 +35,54 @@ class _Waiting(Repository):
 
 
 class _Workers:
-    """Workers that carry out no order."""
+    """Workers that only refuse versions."""
 
-    def __init__(self, steps: list[str]) -> None:
-        self._steps = steps
+    def __init__(self, steps: list[str], models: LoadedModels) -> None:
+        self.steps = steps
+        self._models = models
         self.asked = asyncio.Event()
 
     async def ask(self, order: Order, descriptor: int | None = None) -> str:
-        self._steps.append(order.action)
+        self.steps.append(order.action)
+        if order.action == "refuse":
+            self._models.follow(order)
         self.asked.set()
         return ""
+
+
+class _Failing(Repository):
+    """Cannot read versions at first, as on a network file system without a connection."""
+
+    tries = 0
+
+    def read(self, name: str, version: int) -> Artifact:
+        self.tries += 1
+        if self.tries < 4:
+            cause = OSError(errno.EIO, "Input/output error")
+            raise ArtifactError(f"{name}/{version}: cannot be read", "unreadable") from cause
+        return super().read(name, version)
+
+
+async def _watch(repository: Repository) -> list[str]:
+    """Watch a repository until a version is loaded. Return the orders."""
+    unused: Any = None
+    models = LoadedModels("tickets")
+    workers = _Workers([], models)
+    async with asyncio.timeout(PATIENCE):
+        watching = asyncio.create_task(Reconciler(repository, models, unused, unused, unused, workers).watch(0.01))
+        while "load" not in workers.steps:
+            workers.asked.clear()
+            await workers.asked.wait()
+        watching.cancel()
+    return workers.steps
 
 
 async def _cancel_load(repository: _Waiting) -> None:
     """Cancel a request while the files are read, send another one, and wait for both."""
     unused: Any = None
-    workers = _Workers(repository.steps)
-    reconciler = Reconciler(repository, LoadedModels("tickets"), unused, unused, unused, workers)
+    models = LoadedModels("tickets")
+    workers = _Workers(repository.steps, models)
+    reconciler = Reconciler(repository, models, unused, unused, unused, workers)
     first = asyncio.create_task(reconciler.load("tickets"))
     assert await asyncio.to_thread(repository.reading.wait, PATIENCE)
     first.cancel()
@@ -70,3 +102,9 @@ def test_canceled_load(tmp_path: Path) -> None:
     asyncio.run(_cancel_load(repository))
     assert repository.steps == ["release", "read", "release", "load", "read", "load"]
     assert snapshots(os.getpid()) == 0
+
+
+def test_unreadable_for_a_time(tmp_path: Path) -> None:
+    """A version that cannot be read for a time is refused once, and loads when it can be read."""
+    publish_table(tmp_path)
+    assert asyncio.run(_watch(_Failing(tmp_path, VersionPolicy("newest:1")))) == ["refuse", "load"]
