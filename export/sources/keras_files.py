@@ -105,7 +105,7 @@ def _sequence_length(path: Path, model: Any, max_tokens: int | None) -> int:
         )
     if max_tokens not in (None, sequence_length):
         raise ExportError(
-            f"{path}: the model takes {sequence_length} ids, not {max_tokens}, as --max-tokens or the vocabulary states",
+            f"{path}: the model takes {sequence_length} ids, not {max_tokens}, as --max-tokens or the layer states",
             "leave the flag out, or pass the layer that the model was trained with",
         )
     return int(sequence_length)
