@@ -89,37 +89,22 @@ def _train(options: argparse.Namespace) -> int:
     import_tensorflow()
     from sentiment_conv1d.model.training import trainer
     from sentiment_conv1d.model.training.search import search
+    from sentiment_conv1d.model.training.task import Task
 
+    task = Task(
+        configuration, work, options.out, options.embeddings, start, options.overwrite, options.resume, progress=True
+    )
     found = None
     if options.search is not None:
-        found = search(
-            configuration,
-            work,
-            count=options.search,
-            minutes=options.search_minutes,
-            fixed=_given(options),
-            embeddings=options.embeddings,
-            start=start,
-            show=True,
-        )
+        found = search(task, options.search, minutes=options.search_minutes, fixed=_given(options))
         print(*found.lines(), sep="\n")
-        configuration = found.trials[found.chosen].configuration
+        task = replace(task, configuration=found.trials[found.chosen].configuration)
     if options.resume and configuration.recipe == "labels":
         done = max(checkpointed_epochs(options.out), default=0)
         print(f"continuing after epoch {done}" if done else "there is no checkpoint, so the training starts")
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
     measured = trainer.train(
-        configuration,
-        work,
-        options.out,
-        overwrite=options.overwrite,
-        resume=options.resume,
-        embeddings=options.embeddings,
-        start=start,
-        search=found,
-        segment_column=options.by,
-        list_bad_rows=options.on_bad_rows == "report",
-        progress=True,
+        task, search=found, segment_column=options.by, list_bad_rows=options.on_bad_rows == "report"
     )
     if work.faults and options.on_bad_rows == "report":
         print(f"{options.out / BAD_ROWS_FILE} lists the rows that were left out")

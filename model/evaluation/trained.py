@@ -11,7 +11,6 @@ from scipy.special import expit, softmax
 from tqdm import tqdm
 
 from sentiment_conv1d.model.data import Examples
-from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
 from sentiment_conv1d.model.explaining.forward import forward
 from sentiment_conv1d.model.explaining.network import Network, from_keras
@@ -37,21 +36,11 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> npt.NDArray[np.int32]:
     return InputShape.of(tokenizer).pad([encoding.ids for encoding in tokenizer.encode_batch(texts)])
 
 
-def evaluate(
-    model: keras.Model,
-    tokenizer: Tokenizer,
-    label_names: tuple[str, ...],
-    examples: Examples,
-    progress: bool,
-    threshold: float = THRESHOLD,
-) -> Evaluation:
-    """Run the network on labelled texts, 512 at a time, and evaluate its answers."""
-    tokens = encode(tokenizer, examples.texts)
-    blocks = [
-        model.predict_on_batch(tokens[start : start + 512])
-        for start in tqdm(range(0, len(tokens), 512), desc="evaluating", unit="batch", disable=not progress)
-    ]
-    return Evaluation(label_names, examples.labels, np.concatenate(blocks), threshold)
+def predict(model: keras.Model, tokenizer: Tokenizer, texts: list[str], progress: bool = False) -> Floats:
+    """Run the network on texts, 512 at a time: float32 [texts, outputs]."""
+    tokens = encode(tokenizer, texts)
+    starts = tqdm(range(0, len(tokens), 512), desc="evaluating", unit="batch", disable=not progress)
+    return np.concatenate([model.predict_on_batch(tokens[start : start + 512]) for start in starts])
 
 
 def evaluate_run(run: Run, examples: Examples, progress: bool) -> Evaluation:
@@ -61,14 +50,16 @@ def evaluate_run(run: Run, examples: Examples, progress: bool) -> Evaluation:
     network of the recipe `ensemble` multiplies most numbers of an embedding by zero. The tables skip them, and the
     padding of short texts.
     """
-    model, labels, threshold = load(run), run.configuration.labels, run.decision.threshold
+    model, tokenizer = load(run), run.tokenizer
     try:
         read = from_keras(model, run.configuration)
     except ValueError:  # another program changed the layers
         read = None
-    if read is None or not agrees(read, model, run.tokenizer, examples.texts):
-        return evaluate(model, run.tokenizer, labels, examples, progress, threshold)
-    return Evaluation(labels, examples.labels, answers(read, run.tokenizer, examples.texts, progress), threshold)
+    if read is None or not agrees(read, model, tokenizer, examples.texts):
+        outputs = predict(model, tokenizer, examples.texts, progress)
+    else:
+        outputs = answers(read, tokenizer, examples.texts, progress)
+    return Evaluation(run.configuration.labels, examples.labels, outputs, run.decision.threshold)
 
 
 def answers(read: Network, tokenizer: Tokenizer, texts: Sequence[str], progress: bool = False) -> Floats:

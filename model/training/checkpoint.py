@@ -1,7 +1,9 @@
-"""Checkpoints, from which an interrupted training resumes. One is written after every epoch.
+"""Checkpoints, from which an interrupted training resumes.
 
-They are folders next to the run folder: `<run>.checkpoint/<epoch>/`. A checkpoint is written to a temporary folder and
-renamed, so it is never incomplete. The previous one is removed after that.
+Those of the recipe `labels` are folders next to the run folder: `<run>.checkpoint/<epoch>/`. One is written after every
+epoch to a temporary folder and renamed, so it is never incomplete. The previous one is removed after that.
+
+The other recipes write the arrays of each finished stage to `<run>.stages/`, and always continue after them.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Examples, Plan
@@ -24,6 +28,7 @@ from sentiment_conv1d.model.run import RunError, checkpoint_folder, checkpointed
 _MODEL, _BEST, _STATE = "model.keras", "best.npz", "state.json"
 
 Weights = list[npt.NDArray[Any]]
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass
@@ -34,6 +39,11 @@ class Progress:
     steps: list[dict[str, float]] = field(default_factory=list)  # of the history, one for several batches
     best_epoch: int = 0  # with the lowest held-out loss; 0 without held-out texts
     best_loss: float = float("inf")
+
+    @property
+    def history(self) -> dict[str, Any]:
+        """The history, for `history.json` and the learning curves."""
+        return {"steps": self.steps, "epochs": self.epochs}
 
     @property
     def epoch(self) -> int:
@@ -105,6 +115,52 @@ class Checkpoints:
     def remove(self) -> None:
         """Remove all checkpoints."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Stages:
+    """The arrays of each stage, in a folder that belongs to one training.
+
+    `fingerprint` identifies the configuration and the data. The stages of another training are removed.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder = folder
+        self._stages = folder / fingerprint[:16]
+        if not self._stages.is_dir():
+            self.remove()
+
+    def read(self, stage: str) -> dict[str, npt.NDArray[Any]] | None:
+        """Return the arrays of a stage, or None if it is not finished."""
+        try:
+            with np.load(self._path(stage)) as arrays:
+                return dict(arrays)
+        except FileNotFoundError:
+            return None
+
+    def write(self, stage: str, arrays: Arrays) -> None:
+        """Write the arrays of a stage atomically, and replace its earlier arrays.
+
+        Raises `OSError` if the disk is full; the earlier arrays stay.
+        """
+        self._stages.mkdir(parents=True, exist_ok=True)
+        temporary = self._stages / "unfinished"
+        with temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        temporary.replace(self._path(stage))
+
+    def keep(self, stage: str, arrays: Arrays) -> None:
+        """Write the arrays of a stage, or warn that they cannot be written: losing them is better than the training."""
+        try:
+            self.write(stage, arrays)
+        except OSError as error:
+            tqdm.write(f"warning: {self.folder}: no checkpoint of {stage} ({error.strerror or error})")
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, stage: str) -> Path:
+        return self._stages / f"{stage}.npz"
 
 
 def fingerprint(configuration: Configuration, work: Plan, initial: str = "") -> str:

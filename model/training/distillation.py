@@ -12,7 +12,6 @@ training therefore continues from the last checkpoint, with the same result as w
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,18 +23,18 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
-from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
-from sentiment_conv1d.model.data import Examples
+from sentiment_conv1d.model.configuration import RESERVED_IDS
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import WordTokenizer
-from sentiment_conv1d.model.training.stages import Arrays, Stages
+from sentiment_conv1d.model.training.checkpoint import Stages
+from sentiment_conv1d.model.training.history import History
 from sentiment_conv1d.model.training.student import Student
+from sentiment_conv1d.model.training.task import Task
 from sentiment_conv1d.model.training.teachers.document_vectors import DocumentVectors
-from sentiment_conv1d.model.training.teachers.teacher import Teacher
+from sentiment_conv1d.model.training.teachers.teacher import BUCKET_BITS, Draw, Teacher
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
-History = dict[str, list[dict[str, float]]]
 
 #: Returns the probability of label 1 for a part, ids of the teachers, of the review with this index.
 PartAnswers = Callable[[int, Ids], float]
@@ -62,17 +61,8 @@ _REVIEWS_PER_POINT = 2_000
 
 
 @dataclass(frozen=True)
-class Texts:
-    """The training texts. `held_out` calibrates the probabilities of the teachers and the student."""
-
-    labelled: Examples
-    unlabelled: Sequence[str]
-    held_out: Examples
-
-
-@dataclass(frozen=True)
 class Distilled:
-    """A trained student. `model.evaluation.plots` draws the learning curves from `history`."""
+    """A trained student."""
 
     student: Student
     tokenizer: WordTokenizer
@@ -84,11 +74,6 @@ class Distilled:
         rows = [shape.pad([encoding.ids])[0] for encoding in self.tokenizer.encode_batch(texts)]
         probabilities: Floats = expit(self.student.predict(rows))
         return probabilities[:, np.newaxis]
-
-
-def distill(configuration: Configuration, texts: Texts, stages: Stages, progress: bool) -> Distilled:
-    """Train a student with the recipe `distillation`. The training continues after the last of `stages`."""
-    return Distillation(configuration, texts, stages, progress).run()
 
 
 @dataclass(frozen=True)
@@ -122,20 +107,22 @@ class Distillation:
 
     _held_out_weights: Floats | None = None  # of the held-out reviews; None: all count the same
 
-    def __init__(self, configuration: Configuration, texts: Texts, stages: Stages, progress: bool) -> None:
+    def __init__(self, task: Task, stages: Stages) -> None:
+        configuration, work = task.configuration, task.work
+        assert work.validation is not None  # calibrates the probabilities of the teachers and the student
         self._configuration = configuration
         self._stages = stages
-        self._progress = progress
-        known = [*texts.labelled.texts, *texts.unlabelled]
+        self._progress = task.progress
+        known = [*work.train.texts, *work.unlabelled]
         size, max_tokens = configuration.vocabulary_size, configuration.max_tokens
         full = WordTokenizer.from_texts(self._counted(known), max(TEACHER_VOCABULARY_SIZE, size), max_tokens)
         self._teacher_words = full.words
         self._tokenizer = WordTokenizer(full.words[: size - RESERVED_IDS], max_tokens)
         self._shape = InputShape.of(self._tokenizer, max(bank.width for bank in configuration.convolutions))
         self._reviews = [encoding.ids for encoding in full.encode_batch(known)]
-        self._held_out = [encoding.ids for encoding in full.encode_batch(texts.held_out.texts)]
-        self._labels = texts.labelled.labels.astype(np.float32)
-        self._held_out_labels = texts.held_out.labels
+        self._held_out = [encoding.ids for encoding in full.encode_batch(work.validation.texts)]
+        self._labels = work.train.labels.astype(np.float32)
+        self._held_out_labels = work.validation.labels
 
     def run(self) -> Distilled:
         """Run every stage."""
@@ -157,15 +144,23 @@ class Distillation:
         answers = self._weighted(last.held_out)
         return self._targets(first, vectors, last), lambda _, part: float(answers(teacher.predict([part]))[0])
 
-    def _teacher(self, stage: str, number: int, targets: Floats) -> Teacher:
+    def _teacher(
+        self,
+        stage: str,
+        seed: int,
+        targets: Floats,
+        epochs: int = _TEACHER_EPOCHS,
+        bucket_bits: int = BUCKET_BITS,
+        draw: Draw | None = None,
+    ) -> Teacher:
         """Train a teacher on the first reviews, which have targets, or read it from its stage."""
-        teacher = Teacher()
+        teacher = Teacher(bucket_bits)
         found = self._stages.read(stage)
         if found is None:
-            epochs = teacher.fit(self._reviews[: len(targets)], targets, _TEACHER_EPOCHS, self._generator(number))
-            for _ in self._bar(epochs, stage, _TEACHER_EPOCHS):
+            finished = teacher.fit(self._reviews[: len(targets)], targets, epochs, self._generator(seed), draw)
+            for _ in self._bar(finished, stage, epochs):
                 pass
-            self._keep(stage, teacher.state())
+            self._stages.keep(stage, teacher.state())
         else:
             teacher.restore(found)
         return teacher
@@ -183,7 +178,7 @@ class Distillation:
                 "unlabelled": classifier.decision_function(unlabelled).astype(np.float32),
                 "held_out": classifier.decision_function(held_out).astype(np.float32),
             }
-            self._keep("vectors", found)
+            self._stages.keep("vectors", found)
         return _Logits(**found)
 
     def _logits(self, teacher: Teacher) -> _Logits:
@@ -235,97 +230,43 @@ class Distillation:
             configuration.convolutions,
             self._generator(_STUDENT),
         )
-        recorder, first = _Recorder(), 0
+        history = History(_measured, _REVIEWS_PER_POINT)
         found = self._stages.read("student")
         if found is not None:
             student.restore(found)
-            recorder = _Recorder.restored(found["history"])
-            first = len(recorder.history["epochs"])
-        for epoch in range(first, configuration.epochs):
+            history.restore(found["history"])
+        for epoch in range(len(history.epochs), configuration.epochs):
+            started = time.perf_counter()
             generator = self._generator(_STUDENT, epoch)
             order = self._order(generator)
-            recorder.begin()
-            for place in self._bar(order, f"epoch {epoch + 1} of {configuration.epochs}", len(order)):
+            logits, learned = np.empty(
+                (2, len(order))
+            )  # the log-odds before the student learns a target, and the targets
+            for step, place in enumerate(self._bar(order, f"epoch {epoch + 1} of {configuration.epochs}", len(order))):
                 ids, target = self._lesson(int(place), targets, part_answers, generator)
-                logit = student.learn(
+                learned[step] = target
+                logits[step] = student.learn(
                     self._read([ids])[0],
                     target,
                     learning_rate=configuration.learning_rate,
                     dropout=configuration.hidden_dropout,
                     generator=generator,
                 )
-                recorder.step(logit, target)
-            recorder.end(self._held_out_logits(student), self._held_out_labels)
-            self._keep("student", {**student.state(), "history": recorder.state()})
-        return student, recorder.history
+            row = history.row(logits, learned) | history.held_out(self._held_out_logits(student), self._held_out_labels)
+            history.epochs.append({**row, "seconds": time.perf_counter() - started})
+            self._stages.keep("student", {**student.state(), "history": history.state()})
+        return student, history
 
-    def _keep(self, stage: str, arrays: Arrays) -> None:
-        try:
-            self._stages.write(stage, arrays)
-        except OSError as error:
-            # Losing a checkpoint is better than losing the training.
-            tqdm.write(f"warning: {self._stages.folder}: no checkpoint of {stage} ({error.strerror or error})")
-
-    def _read(self, reviews: Sequence[Ids]) -> list[Ids]:
-        """Return the ids for the student, which knows fewer words. Short reviews get pad ids in front."""
-        size, unknown = self._tokenizer.vocabulary_size, np.int32(self._tokenizer.unknown_id)
-        return [self._shape.pad([np.where(ids < size, ids, unknown)])[0] for ids in reviews]
+    def _read(self, reviews: Sequence[Ids], shape: InputShape | None = None) -> list[Ids]:
+        """Return the ids for a network that knows fewer words. Short reviews get pad ids in front."""
+        shape, unknown = shape or self._shape, np.int32(self._tokenizer.unknown_id)
+        return [shape.pad([np.where(ids < shape.vocabulary_size, ids, unknown)])[0] for ids in reviews]
 
     def _held_out_logits(self, student: Student) -> Floats:
         return student.predict(self._read(self._held_out))
 
     def _bar(self, steps: Iterable[Any], what: str, count: int) -> Iterable[Any]:
         return tqdm(steps, what, count, disable=not self._progress)
-
-
-class _Recorder:
-    """Records the history of a student: a point for every few thousand reviews, and every epoch."""
-
-    def __init__(self, history: History | None = None) -> None:
-        self.history = history or {"steps": [], "epochs": []}
-        self._step = int(self.history["steps"][-1]["step"]) if self.history["steps"] else 0
-
-    @classmethod
-    def restored(cls, state: npt.NDArray[np.uint8]) -> _Recorder:
-        """Return a recorder that continues the history of a checkpoint."""
-        return cls(json.loads(state.tobytes()))
-
-    def state(self) -> npt.NDArray[np.uint8]:
-        """Return the history as an array."""
-        return np.frombuffer(json.dumps(self.history).encode(), np.uint8)
-
-    def begin(self) -> None:
-        """Start an epoch."""
-        self._started = time.perf_counter()
-        self._logits: list[float] = []
-        self._targets: list[float] = []
-
-    def step(self, logit: float, target: float) -> None:
-        """Add the log-odds that the student returned before it learned the target."""
-        self._logits.append(logit)
-        self._targets.append(target)
-        self._step += 1
-        if len(self._logits) % _REVIEWS_PER_POINT == 0:
-            self._point(_REVIEWS_PER_POINT)
-
-    def end(self, held_out_logits: Floats, held_out_labels: npt.NDArray[np.int64]) -> None:
-        """End the epoch, and measure the student on the held-out reviews."""
-        if rest := len(self._logits) % _REVIEWS_PER_POINT:
-            self._point(rest)
-        held_out = _measured(held_out_logits, held_out_labels)
-        self.history["epochs"].append(
-            {
-                "epoch": len(self.history["epochs"]) + 1,
-                **_measured(self._logits, self._targets),
-                **{f"validation_{name}": value for name, value in held_out.items()},
-                "seconds": time.perf_counter() - self._started,
-            }
-        )
-
-    def _point(self, reviews: int) -> None:
-        """Add a point for the latest reviews."""
-        measured = _measured(self._logits[-reviews:], self._targets[-reviews:])
-        self.history["steps"].append({"step": self._step, **measured})
 
 
 def _measured(logits: npt.ArrayLike, targets: npt.ArrayLike) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
 
 import keras
 import numpy as np
@@ -147,8 +146,3 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
             self.best = None
         elif self.best is None:
             self.best = self._weights
-
-
-def history(progress: Progress) -> dict[str, Any]:
-    """Return the history of a training, for `history.json` and the learning curves."""
-    return {"steps": progress.steps, "epochs": progress.epochs}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -14,7 +13,6 @@ import numpy.typing as npt
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import Run
-from sentiment_conv1d.model.training.ensemble.members import Ensemble
 from sentiment_conv1d.model.training.fitting import TrainingError
 
 #: What the weights belong to, apart from the vocabulary and the labels.
@@ -67,44 +65,6 @@ def set_weights(model: keras.Model, run: Run, labels: tuple[str, ...]) -> None:
             weights = _with_labels(weights, run.configuration.labels, layer.get_weights(), labels)
         if weights:
             layer.set_weights(weights)
-
-
-@dataclass(frozen=True)
-class EarlierEnsemble:
-    """What the ensemble of an earlier run leaves to a new one, whose labels are `labels`."""
-
-    words: tuple[str, ...]  # of its vocabulary, in the order of their ids
-    unknown_id: int | None
-    old_labels: tuple[str, ...]
-    labels: tuple[str, ...]
-    tables: tuple[npt.NDArray[np.float32], ...]  # of each bank, [width, vocabulary, filters]
-    dense: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  # kernel and bias
-
-    def set_weights(self, ensemble: Ensemble) -> None:
-        """Set the weights of a new ensemble as `set_weights` sets those of a Keras network."""
-        rows = ensemble.tables[0].shape[1]
-        tables = [np.stack([_grown(taps, rows, self.unknown_id) for taps in table]) for table in self.tables]
-        kernel, bias = self.dense
-        if self.labels != self.old_labels:
-            kernel, bias = _with_labels((kernel, bias), self.old_labels, ensemble.dense, self.labels)
-        ensemble.set_mean(tables, kernel, bias)
-
-
-def read_ensemble(run: Run, labels: tuple[str, ...]) -> EarlierEnsemble:
-    """Read the weights of a run with the recipe `ensemble`, which `network.of_tables` has put into a Keras model."""
-    model = trained.load(run)
-    rows = model.get_layer("embedding").get_weights()[0]
-    tables, first = [], 0
-    for bank in run.configuration.convolutions:
-        last = first + bank.width * bank.filters
-        taps = rows[:, first:last].reshape(len(rows), bank.width, bank.filters)
-        tables.append(taps.transpose(1, 0, 2))
-        first = last
-    kernel, bias = model.get_layer("probabilities").get_weights()
-    tokenizer = run.tokenizer
-    return EarlierEnsemble(
-        tokenizer.words, tokenizer.unknown_id, run.configuration.labels, labels, tuple(tables), (kernel, bias)
-    )
 
 
 def _grown(embedding: npt.NDArray[Any], rows: int, unknown: int | None) -> npt.NDArray[Any]:

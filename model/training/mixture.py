@@ -15,31 +15,30 @@ which all of them learn. A text without a stored answer is learned as above.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration, Convolution
+from sentiment_conv1d.model.configuration import RESERVED_IDS, Convolution
 from sentiment_conv1d.model.data.loading import SENTIMENTS
-from sentiment_conv1d.model.data.mixture.sampling import Sampling
 from sentiment_conv1d.model.data.mixture.sentences import sentences
 from sentiment_conv1d.model.data.mixture.stored_answers import StoredAnswers
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import WordTokenizer
+from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.distillation import (
     Answers,
     Distillation,
     Floats,
     Ids,
     PartAnswers,
-    Texts,
     crop,
 )
-from sentiment_conv1d.model.training.stages import Stages
 from sentiment_conv1d.model.training.student import Student
+from sentiment_conv1d.model.training.task import Task
 from sentiment_conv1d.model.training.teachers.domain_teacher import DomainTeacher
-from sentiment_conv1d.model.training.teachers.teacher import Teacher
 
 #: More buckets than for one domain, because there are more n-grams.
 _BUCKET_BITS = 24
@@ -70,26 +69,23 @@ _VOCABULARY, _TEACHER, _NETWORK = 10, 11, 12
 class MixtureDistillation(Distillation):
     """Trains a student with the recipe `mixture`: runs the stages on samples of the domains."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        texts: Texts,
-        sampling: Sampling,
-        stored: StoredAnswers | None,
-        stages: Stages,
-        progress: bool,
-    ) -> None:
-        self._sampling = sampling
-        super().__init__(configuration, texts, stages, progress)
-        self._network_shape = InputShape.of(self._tokenizer, max(bank.width for bank in _NETWORK_BANKS))
-        self._held_out_weights = sampling.held_out_weights(texts.held_out.labels)
+    def __init__(self, task: Task, stages: Stages) -> None:
+        work = task.work
+        assert work.sampling is not None and work.validation is not None
+        self._sampling = work.sampling
+        super().__init__(task, stages)
+        self._network_shape = replace(
+            InputShape.of(self._tokenizer, max(bank.width for bank in _NETWORK_BANKS)),
+            vocabulary_size=min(_NETWORK_VOCABULARY_SIZE, len(self._teacher_words) + RESERVED_IDS),
+        )
+        self._held_out_weights = work.sampling.held_out_weights(work.validation.labels)
         self._texts = len(self._reviews)  # the sentences follow
-        known = [*texts.labelled.texts, *texts.unlabelled]
-        stored = stored or StoredAnswers.none()
+        known = [*work.train.texts, *work.unlabelled]
+        stored = work.answers or StoredAnswers.none()
         found = answered_sentences(known, stored)
-        tokenizer = WordTokenizer(self._teacher_words, configuration.max_tokens)
+        tokenizer = WordTokenizer(self._teacher_words, task.configuration.max_tokens)
         self._reviews += [encoding.ids for encoding in tokenizer.encode_batch(found)]
-        self._stored, self._stored_held_out = stored.to([*known, *found]), stored.to(texts.held_out.texts)
+        self._stored, self._stored_held_out = stored.to([*known, *found]), stored.to(work.validation.texts)
         self._learned = self._labels_and_answers()
 
     def _labels_and_answers(self) -> Floats:
@@ -133,10 +129,11 @@ class MixtureDistillation(Distillation):
         return np.where(lost, np.int32(self._tokenizer.unknown_id), ids)
 
     def _taught(self) -> tuple[Floats, PartAnswers | None]:
-        ngrams, network = self._ngram_teacher(), self._network_teacher()
+        ngrams = self._teacher("teacher", _TEACHER, self._learned, _TEACHER_EPOCHS, _BUCKET_BITS, self._to_teach)
+        network = self._network_teacher()
 
         def logits(reviews: Sequence[Ids]) -> tuple[Floats, Floats]:
-            return ngrams.predict(reviews), network.predict(self._read_for_network(reviews))
+            return ngrams.predict(reviews), network.predict(self._read(reviews, self._network_shape))
 
         held_out = logits(self._held_out)
         joint, with_stored = self._weighted(*held_out), self._weighted_with_stored(*held_out)
@@ -160,7 +157,7 @@ class MixtureDistillation(Distillation):
                 answer(index, self._reviews[index]) for index in self._bar(unlabelled, "answers", len(unlabelled))
             ]
             found = {"answers": np.array(answers, np.float32)}
-            self._keep("answers", found)
+            self._stages.keep("answers", found)
         learned = self._learned
         return np.concatenate([learned[: len(self._labels)], found["answers"], learned[self._texts :]]), answer
 
@@ -189,25 +186,12 @@ class MixtureDistillation(Distillation):
         opened = {name: DomainTeacher(name, self._teacher_words) for name in {*names} if name is not None}
         return [None if name is None else opened[name] for name in names]
 
-    def _ngram_teacher(self) -> Teacher:
-        """Train the teacher that reads n-grams, or read it from its stage."""
-        teacher = Teacher(_BUCKET_BITS)
-        found = self._stages.read("teacher")
-        if found is None:
-            epochs = teacher.fit(
-                self._reviews, self._learned, _TEACHER_EPOCHS, self._generator(_TEACHER), self._to_teach
-            )
-            for _ in self._bar(epochs, "teacher", _TEACHER_EPOCHS):
-                pass
-            self._keep("teacher", teacher.state())
-        else:
-            teacher.restore(found)
-        return teacher
-
     def _network_teacher(self) -> Student:
         """Train the convolution that teaches, or continue after the last epoch in its stage."""
         generator = self._generator(_NETWORK)
-        network = Student(self._network_size, self._configuration.max_tokens, _NETWORK_BANKS, generator)
+        network = Student(
+            self._network_shape.vocabulary_size, self._configuration.max_tokens, _NETWORK_BANKS, generator
+        )
         found = self._stages.read("network")
         first = 0
         if found is not None:
@@ -217,7 +201,7 @@ class MixtureDistillation(Distillation):
             generator = self._generator(_NETWORK, epoch)
             order = self._to_teach(generator)
             for index in self._bar(order, f"second teacher, epoch {epoch + 1} of {_TEACHER_EPOCHS}", len(order)):
-                [ids] = self._read_for_network([self._without_words(self._reviews[index], generator)])
+                [ids] = self._read([self._without_words(self._reviews[index], generator)], self._network_shape)
                 network.learn(
                     ids,
                     float(self._learned[index]),
@@ -225,18 +209,8 @@ class MixtureDistillation(Distillation):
                     dropout=_NETWORK_DROPOUT,
                     generator=generator,
                 )
-            self._keep("network", {**network.state(), "epochs": np.array(epoch + 1)})
+            self._stages.keep("network", {**network.state(), "epochs": np.array(epoch + 1)})
         return network
-
-    @property
-    def _network_size(self) -> int:
-        """The number of ids that the convolution that teaches knows."""
-        return min(_NETWORK_VOCABULARY_SIZE, len(self._teacher_words) + RESERVED_IDS)
-
-    def _read_for_network(self, reviews: Sequence[Ids]) -> list[Ids]:
-        """Return the ids for the convolution that teaches. Short reviews get pad ids in front."""
-        size, unknown = self._network_size, np.int32(self._tokenizer.unknown_id)
-        return [self._network_shape.pad([np.where(ids < size, ids, unknown)])[0] for ids in reviews]
 
 
 def answered_sentences(texts: Sequence[str], stored: StoredAnswers) -> list[str]:

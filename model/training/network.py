@@ -90,6 +90,17 @@ def of_tables(configuration: Configuration, tables: Sequence[Weights], kernel: W
     return model
 
 
+def read_tables(model: keras.Model, configuration: Configuration) -> tuple[list[Weights], Weights, Weights]:
+    """Return the tables, the kernel and the bias that `of_tables` was given."""
+    (rows,) = model.get_layer("embedding").get_weights()
+    tables, first = [], 0
+    for bank in configuration.convolutions:
+        last = first + bank.width * bank.filters
+        tables.append(rows[:, first:last].reshape(len(rows), bank.width, bank.filters).transpose(1, 0, 2))
+        first = last
+    return tables, *model.get_layer("probabilities").get_weights()
+
+
 def table_width(configuration: Configuration) -> int:
     """Return the number of entries of a word in the look-up tables of all banks."""
     return sum(bank.width * bank.filters for bank in configuration.convolutions)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,18 +16,18 @@ from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
-from sentiment_conv1d.model.evaluation.trained import encode, evaluate
-from sentiment_conv1d.model.run import Run, checkpointed_epochs, first_fault, stages_folder
+from sentiment_conv1d.model.evaluation.trained import encode, predict
+from sentiment_conv1d.model.run import checkpointed_epochs, first_fault, stages_folder
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.training import initial, network
-from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, fingerprint
+from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, Stages
 from sentiment_conv1d.model.training.decision_rule import choose_rule
-from sentiment_conv1d.model.training.distillation import Texts, distill
+from sentiment_conv1d.model.training.distillation import Distillation
 from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
 from sentiment_conv1d.model.training.ensemble.averaging import Averaged, average, choose
-from sentiment_conv1d.model.training.fitting import TrainingError, fit, history
+from sentiment_conv1d.model.training.fitting import TrainingError, fit
 from sentiment_conv1d.model.training.mixture import MixtureDistillation
-from sentiment_conv1d.model.training.stages import Stages
+from sentiment_conv1d.model.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -46,29 +46,15 @@ class Trained:
     held_out: Floats | None = None  # outputs for the held-out texts before calibration, of the recipe `labels`
 
 
-def follow(
-    configuration: Configuration,
-    work: Plan,
-    out: Path,
-    embeddings: Path | None,
-    start: Run | None,
-    *,
-    overwrite: bool,
-    resume: bool,
-    show: bool,
-) -> Trained:
-    """Train with the recipe of a configuration. Checkpoints are written next to `out`.
-
-    Raises as `model.training.trainer.train` does.
-    """
-    set_seed(configuration.seed)
-    if configuration.recipe == "labels":
-        return _fitted(configuration, work, out, embeddings, start, overwrite=overwrite, resume=resume, show=show)
-    if embeddings is not None:
-        raise TrainingError(f"the recipe {configuration.recipe} cannot use pretrained vectors: pass --preset text-cnn")
-    if configuration.recipe == "ensemble":
-        return _averaged(configuration, work, out, start, show)
-    return _distilled(configuration, work, out, show)
+def follow(task: Task) -> Trained:
+    """Train with the recipe of a configuration. Raises as `model.training.trainer.train` does."""
+    recipe = task.configuration.recipe
+    set_seed(task.configuration.seed)
+    if recipe == "labels":
+        return _fitted(task)
+    if task.embeddings is not None:
+        raise TrainingError(f"the recipe {recipe} cannot use pretrained vectors: pass --preset text-cnn")
+    return _averaged(task) if recipe == "ensemble" else _distilled(task)
 
 
 def set_seed(seed: int) -> None:
@@ -85,63 +71,40 @@ def with_labels(configuration: Configuration, labels: tuple[str, ...]) -> Config
         raise TrainingError(first_fault(error)) from error
 
 
-def held_out_outputs(
-    configuration: Configuration, work: Plan, out: Path, embeddings: Path | None, start: Run | None, show: bool
-) -> Floats:
+def held_out_outputs(task: Task) -> Floats:
     """Train on the training texts only, and return the outputs for the held-out texts, which are not calibrated.
 
-    The recipe is `labels` or `ensemble`. Checkpoints are written next to `out`. Raises `TrainingError`.
+    The recipe is `labels` or `ensemble`. Raises `TrainingError`.
     """
-    assert work.validation is not None
-    set_seed(configuration.seed)
-    if configuration.recipe == "ensemble":
-        stages = Stages(stages_folder(out), "search")
-        earlier = None if start is None else initial.read_ensemble(start, configuration.labels)
-        found: Averaged | Trained = choose(configuration, work.train, work.validation, stages, show, earlier)
+    set_seed(task.configuration.seed)
+    if task.configuration.recipe == "ensemble":
+        found: Averaged | Trained = choose(task, Stages(stages_folder(task.out), "search"))
     else:
-        untested = replace(work, test=None, test_source=None)
-        found = _fitted(configuration, untested, out, embeddings, start, overwrite=True, resume=False, show=show)
+        found = _fitted(replace(task, work=replace(task.work, test=None, test_source=None)))
     assert found.held_out is not None
     return found.held_out
 
 
-def _fitted(
-    configuration: Configuration,
-    work: Plan,
-    out: Path,
-    embeddings: Path | None,
-    start: Run | None,
-    *,
-    overwrite: bool,
-    resume: bool,
-    show: bool,
-) -> Trained:
+def _fitted(task: Task) -> Trained:
     """Train with the recipe `labels`: Keras fits the network to the labels."""
-    tokenizer = learn(configuration, work.train.texts, () if start is None else start.tokenizer.words)
-    vectors = None if embeddings is None else read_vectors(embeddings, tokenizer.words)
+    work = task.work
+    tokenizer = learn(task.configuration, work.train.texts, () if task.start is None else task.start.tokenizer.words)
+    vectors = None if task.embeddings is None else read_vectors(task.embeddings, tokenizer.words)
     if vectors is not None:
-        configuration = configuration.model_copy(update={"embedding_width": vectors.width})
-    weights = "" if start is None else initial.digest(start)
-    checkpoints = Checkpoints(out, fingerprint(configuration, work, weights))
-    resume = resume and bool(checkpointed_epochs(out))
-    if not resume:
-        checkpoints.start(overwrite)
-    model, reached = _fit(configuration, tokenizer, vectors, start, work, checkpoints, resume=resume, show=show)
-    held_out = None
-    if work.validation is not None:
-        held_out = evaluate(model, tokenizer, work.label_names, work.validation, False).outputs
-    decision = choose_rule(configuration, work, held_out)
+        configuration = task.configuration.model_copy(update={"embedding_width": vectors.width})
+        task = replace(task, configuration=configuration)
+    checkpoints = Checkpoints(task.out, task.fingerprint)
+    model, reached = _fit(task, tokenizer, vectors, checkpoints)
+    held_out = None if work.validation is None else predict(model, tokenizer, work.validation.texts)
+    decision = choose_rule(task.configuration, work, held_out)
     network.divide_logits(model, decision.temperature)
-    evaluation = None
-    if work.test is not None:
-        evaluation = evaluate(model, tokenizer, work.label_names, work.test, show, decision.threshold)
     return Trained(
-        configuration=configuration,
+        configuration=task.configuration,
         model=model,
         tokenizer=tokenizer,
         decision=decision,
-        evaluation=evaluation,
-        history=history(reached),
+        evaluation=_evaluated(work, lambda texts: predict(model, tokenizer, texts, task.progress), decision),
+        history=reached.history,
         checkpoints=checkpoints,
         best_epoch=reached.best_epoch,
         vectors=_describe(vectors, tokenizer),
@@ -149,87 +112,77 @@ def _fitted(
     )
 
 
-def _averaged(configuration: Configuration, work: Plan, out: Path, start: Run | None, show: bool) -> Trained:
+def _averaged(task: Task) -> Trained:
     """Train with the recipe `ensemble`."""
-    configuration = configuration.model_copy(update={"embedding_width": network.table_width(configuration)})
-    weights = "" if start is None else initial.digest(start)
-    stages = Stages(stages_folder(out), fingerprint(configuration, work, weights))
-    earlier = None if start is None else initial.read_ensemble(start, configuration.labels)
-    averaged = average(configuration, work.train, work.validation, stages, show, earlier)
-    decision = choose_rule(configuration, work, averaged.held_out)
-    model = network.of_tables(configuration, averaged.ensemble.tables, *averaged.ensemble.dense)
+    work, width = task.work, network.table_width(task.configuration)
+    task = replace(task, configuration=task.configuration.model_copy(update={"embedding_width": width}))
+    stages = Stages(stages_folder(task.out), task.fingerprint)
+    averaged = average(task, stages)
+    decision = choose_rule(task.configuration, work, averaged.held_out)
+    model = network.of_tables(task.configuration, averaged.ensemble.tables, *averaged.ensemble.dense)
     network.divide_logits(model, decision.temperature)
-    evaluation = None
-    if work.test is not None:
-        outputs = at_temperature(averaged.predict(work.test.texts), decision.temperature)
-        evaluation = Evaluation(work.label_names, work.test.labels, outputs, decision.threshold)
     return Trained(
-        configuration=configuration,
+        configuration=task.configuration,
         model=model,
         tokenizer=averaged.tokenizer,
         decision=decision,
-        evaluation=evaluation,
-        history=averaged.history,
+        evaluation=_evaluated(
+            work, lambda texts: at_temperature(averaged.predict(texts), decision.temperature), decision
+        ),
+        history=averaged.history.document,
         checkpoints=stages,
         best_epoch=averaged.best_epoch,
     )
 
 
-def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) -> Trained:
+def _distilled(task: Task) -> Trained:
     """Train with the recipe `distillation` or `mixture`, which calibrates the probabilities itself."""
+    configuration, work = task.configuration, task.work
     assert work.validation is not None
-    stages = Stages(stages_folder(out), fingerprint(configuration, work))
-    texts = Texts(work.train, work.unlabelled, work.validation)
-    weights = None
-    if work.sampling is None:
-        distilled = distill(configuration, texts, stages, show)
-    else:
-        weights = work.sampling.held_out_weights(work.validation.labels)
-        distilled = MixtureDistillation(configuration, texts, work.sampling, work.answers, stages, show).run()
+    stages = Stages(stages_folder(task.out), task.fingerprint)
+    weights = None if work.sampling is None else work.sampling.held_out_weights(work.validation.labels)
+    distilled = (Distillation if work.sampling is None else MixtureDistillation)(task, stages).run()
     student = distilled.student
     decision = choose_rule(configuration, work, distilled.predict(work.validation.texts), weights)
     decision = decision.model_copy(update={"chosen_on": work.validation_source})
-    evaluation = None
-    if work.test is not None:
-        outputs = distilled.predict(work.test.texts)
-        evaluation = Evaluation(work.label_names, work.test.labels, outputs, decision.threshold)
     return Trained(
         configuration=configuration,
         model=network.of_tables(configuration, student.tables, student.weights[:, np.newaxis], student.bias),
         tokenizer=distilled.tokenizer,
         decision=decision,
-        evaluation=evaluation,
-        history=distilled.history,
+        evaluation=_evaluated(work, distilled.predict, decision),
+        history=distilled.history.document,
         checkpoints=stages,
     )
 
 
+def _evaluated(work: Plan, predict: Callable[[list[str]], Floats], decision: DecisionRule) -> Evaluation | None:
+    """Evaluate a network, whose outputs for texts `predict` returns, on the test texts if there are any."""
+    if work.test is None:
+        return None
+    return Evaluation(work.label_names, work.test.labels, predict(work.test.texts), decision.threshold)
+
+
 def _fit(
-    configuration: Configuration,
-    tokenizer: Tokenizer,
-    vectors: Vectors | None,
-    start: Run | None,
-    work: Plan,
-    checkpoints: Checkpoints,
-    *,
-    resume: bool,
-    show: bool,
+    task: Task, tokenizer: Tokenizer, vectors: Vectors | None, checkpoints: Checkpoints
 ) -> tuple[keras.Model, Progress]:
     """Fit the network, and return it with the progress."""
-    if resume:
+    configuration, work = task.configuration, task.work
+    if task.resume and checkpointed_epochs(task.out):
         model, progress, best = checkpoints.load()
     else:
+        checkpoints.start(task.overwrite)
         model, progress, best = network.build(configuration, tokenizer.vocabulary_size), Progress(), None
         if vectors is not None:
             network.set_vectors(model, vectors)
-        if start is not None:
-            initial.set_weights(model, start, configuration.labels)
+        if task.start is not None:
+            initial.set_weights(model, task.start, configuration.labels)
     train = (encode(tokenizer, work.train.texts), work.train.labels)
     validation = None
     if work.validation is not None:
         validation = (encode(tokenizer, work.validation.texts), work.validation.labels)
     try:
-        fit(model, configuration, train, validation, checkpoints, progress, best, show_progress=show)
+        fit(model, configuration, train, validation, checkpoints, progress, best, show_progress=task.progress)
     except TrainingError:
         checkpoints.remove()
         raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,13 +17,12 @@ import numpy as np
 from pydantic import ValidationError
 
 from sentiment_conv1d.model.configuration import Configuration, Convolution
-from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.terminal import score_text, table_lines
-from sentiment_conv1d.model.run import Run
 from sentiment_conv1d.model.training.fitting import TrainingError
 from sentiment_conv1d.model.training.initial import SHAPES
 from sentiment_conv1d.model.training.recipes import held_out_outputs, with_labels
+from sentiment_conv1d.model.training.task import Task
 
 
 def _banks(filters: Mapping[int, int]) -> tuple[Convolution, ...]:
@@ -117,26 +116,17 @@ class Search:
         return {"measured_on": self.held_out, "asked": self.asked, "chosen": self.chosen + 1, "trials": trials}
 
 
-def search(
-    configuration: Configuration,
-    work: Plan,
-    *,
-    count: int,
-    minutes: float | None = None,
-    fixed: Collection[str] = (),
-    embeddings: Path | None = None,
-    start: Run | None = None,
-    show: bool = False,
-) -> Search:
-    """Train up to `count` configurations, and measure each on the held-out texts of `work`.
+def search(task: Task, count: int, *, minutes: float | None = None, fixed: Collection[str] = ()) -> Search:
+    """Train up to `count` configurations, and measure each on the held-out texts of the task.
 
     `fixed` are fields that keep their values. No training starts after `minutes`. Raises `TrainingError`.
     """
+    configuration, work = task.configuration, task.work
     if configuration.recipe not in _SPACES:
         raise TrainingError(f"--search: there is nothing to search for the recipe {configuration.recipe}")
     if work.validation is None or work.validation_source is None:
         raise TrainingError("--search chooses on held-out texts: --validation-fraction must be above 0")
-    if start is not None:
+    if task.start is not None:
         fixed = {*fixed, *SHAPES, "vocabulary_size"}
     configuration = with_labels(configuration, work.label_names)
     begun = time.perf_counter()
@@ -144,22 +134,23 @@ def search(
     for candidate in _candidates(configuration, count, fixed):
         if trials and minutes is not None and time.perf_counter() - begun >= 60 * minutes:
             break
-        trials.append(_try(candidate, configuration, work, embeddings, start, show))
+        trials.append(_try(candidate, configuration, task))
     found = Search(work.validation_source, count, tuple(trials))
     if found.trials[found.chosen].log_loss is None:
         raise TrainingError("--search: no configuration has a finite loss: try a smaller --learning-rate")
     return found
 
 
-def _try(
-    candidate: Configuration, given: Configuration, work: Plan, embeddings: Path | None, start: Run | None, show: bool
-) -> Trial:
+def _try(candidate: Configuration, given: Configuration, task: Task) -> Trial:
+    work = task.work
     assert work.validation is not None
     begun = time.perf_counter()
     log_loss = accuracy = None
     with TemporaryDirectory(prefix="search-") as folder:
         try:
-            outputs = held_out_outputs(candidate, work, Path(folder) / "run", embeddings, start, show)
+            outputs = held_out_outputs(
+                replace(task, configuration=candidate, out=Path(folder) / "run", overwrite=True, resume=False)
+            )
         except TrainingError:
             pass  # the loss is not finite, which says enough about the configuration
         else:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -49,6 +49,7 @@ from sentiment_conv1d.model.training import initial
 from sentiment_conv1d.model.training.fitting import TrainingError
 from sentiment_conv1d.model.training.recipes import follow, with_labels
 from sentiment_conv1d.model.training.search import Search
+from sentiment_conv1d.model.training.task import Task
 
 
 class Measured(NamedTuple):
@@ -61,40 +62,29 @@ class Measured(NamedTuple):
 
 
 def train(
-    configuration: Configuration,
-    work: Plan,
-    out: Path,
-    *,
-    overwrite: bool = False,
-    resume: bool = False,
-    embeddings: Path | None = None,
-    start: Run | None = None,
-    search: Search | None = None,
-    segment_column: str | None = None,
-    list_bad_rows: bool = False,
-    progress: bool = False,
+    task: Task, *, search: Search | None = None, segment_column: str | None = None, list_bad_rows: bool = False
 ) -> Measured:
-    """Train, evaluate and write the run folder `out`, which appears when it is complete.
+    """Train, evaluate and write the run folder, which appears when it is complete.
 
     Every epoch writes a checkpoint next to the run folder, from which a training with `resume` continues if there is
-    one. The checkpoint is removed at the end. Other recipes than `labels` continue without `resume`. `embeddings` is a
-    file of pretrained word vectors, and `start` a run whose weights the training starts with. `search` has chosen the
-    configuration, and the run folder contains it. `segment_column` is the column that the data was read with. With
-    `list_bad_rows`, the run folder lists the rows that were left out of the data.
+    one. The checkpoint is removed at the end. `search` has chosen the configuration, and the run folder contains it.
+    `segment_column` is the column that the data was read with. With `list_bad_rows`, the run folder lists the rows that
+    were left out of the data.
 
-    Returns the measures of the test texts. Raises `RunError` if the folder cannot be
-    written or the checkpoint is of another training, `DataError` if the vectors cannot be read, and `TrainingError`.
+    Returns the measures of the test texts. Raises `RunError` if the folder cannot be written or the checkpoint is of
+    another training, `DataError` if the vectors cannot be read, and `TrainingError`.
     """
     started = time.perf_counter()
-    configuration = with_labels(configuration, work.label_names)
+    work, start = task.work, task.start
+    configuration = with_labels(task.configuration, work.label_names)
     if configuration.needs_validation and work.validation is None:
         raise TrainingError("this configuration needs held-out texts: --validation-fraction must be above 0")
     if start is not None:
-        if embeddings is not None:
+        if task.embeddings is not None:
             raise TrainingError("the run to start from has word vectors, so pretrained ones cannot be used")
         initial.check(start, configuration)
-    ensure_free(out, overwrite)
-    trained = follow(configuration, work, out, embeddings, start, overwrite=overwrite, resume=resume, show=progress)
+    ensure_free(task.out, task.overwrite)
+    trained = follow(replace(task, configuration=configuration))
     evaluation = trained.evaluation
     baseline = None
     if work.test is not None:
@@ -104,7 +94,7 @@ def train(
     if evaluation is not None and segment_column is not None:
         assert work.test is not None
         segments = by_segment(evaluation, segment_column, [row.segment for row in work.test.rows])
-    with staging(out, overwrite) as folder:
+    with staging(task.out, task.overwrite) as folder:
         trained.model.save(folder / KERAS_FILE)
         (folder / TOKENIZER_FILE).write_text(trained.tokenizer.to_json(), encoding="utf-8")
         _used_texts(work, start).write(folder / TRAINING_TEXTS_FILE)

@@ -11,7 +11,6 @@ last complete epoch, with the same result as without the interruption.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -23,17 +22,16 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from sentiment_conv1d.model import interruption
-from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Examples
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
+from sentiment_conv1d.model.training import initial, network
+from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.ensemble.members import Ensemble, Floats, Ids
 from sentiment_conv1d.model.training.fitting import LEAST_GAIN, TrainingError, class_weights
-from sentiment_conv1d.model.training.initial import EarlierEnsemble
-from sentiment_conv1d.model.training.stages import Stages
-
-History = dict[str, list[dict[str, float]]]
+from sentiment_conv1d.model.training.history import History
+from sentiment_conv1d.model.training.task import Task
 
 #: The number of texts for each point of the learning curves.
 _TEXTS_PER_POINT = 500
@@ -41,7 +39,7 @@ _TEXTS_PER_POINT = 500
 
 @dataclass(frozen=True)
 class Averaged:
-    """A trained ensemble. `model.evaluation.plots` draws the learning curves from `history`.
+    """A trained ensemble.
 
     `held_out` are the outputs for the held-out texts, [texts, outputs], of the ensemble that had not learned them.
     """
@@ -57,54 +55,32 @@ class Averaged:
         return self.ensemble.predict(_encode(self.tokenizer, self.ensemble, texts))
 
 
-def average(
-    configuration: Configuration,
-    labelled: Examples,
-    held_out: Examples | None,
-    stages: Stages,
-    progress: bool,
-    earlier: EarlierEnsemble | None = None,
-) -> Averaged:
-    """Train an ensemble, which starts as `earlier` if it is given. Without held-out texts, it trains for all epochs.
+def average(task: Task, stages: Stages) -> Averaged:
+    """Train an ensemble, which starts with the weights of a run if the task names one.
 
-    Raises `TrainingError`.
+    Without held-out texts, it trains for all epochs. Raises `TrainingError`.
     """
-    if held_out is None:
-        return _Training(configuration, labelled, None, stages, "all", progress, earlier).run(configuration.epochs)
-    chosen = choose(configuration, labelled, held_out, stages, progress, earlier)
-    epochs = chosen.best_epoch or configuration.epochs
-    final = _Training(configuration, labelled.joined(held_out), None, stages, "all", progress, earlier).run(epochs)
+    train, validation, epochs = task.work.train, task.work.validation, task.configuration.epochs
+    if validation is None:
+        return _Training(task, train, None, stages, "all").run(epochs)
+    chosen = choose(task, stages)
+    final = _Training(task, train.joined(validation), None, stages, "all").run(chosen.best_epoch or epochs)
     return Averaged(final.ensemble, final.tokenizer, chosen.history, chosen.best_epoch, chosen.held_out)
 
 
-def choose(
-    configuration: Configuration,
-    labelled: Examples,
-    held_out: Examples,
-    stages: Stages,
-    progress: bool,
-    earlier: EarlierEnsemble | None = None,
-) -> Averaged:
+def choose(task: Task, stages: Stages) -> Averaged:
     """Train an ensemble without the held-out texts, and choose its best epoch on them. Raises `TrainingError`."""
-    return _Training(configuration, labelled, held_out, stages, "part", progress, earlier).run(configuration.epochs)
+    return _Training(task, task.work.train, task.work.validation, stages, "part").run(task.configuration.epochs)
 
 
 class _Training:
     """One training, whose checkpoint is the stage `stage`."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        examples: Examples,
-        held_out: Examples | None,
-        stages: Stages,
-        stage: str,
-        progress: bool,
-        earlier: EarlierEnsemble | None,
-    ) -> None:
+    def __init__(self, task: Task, examples: Examples, held_out: Examples | None, stages: Stages, stage: str) -> None:
+        configuration, start = task.configuration, task.start
         self._configuration = configuration
-        self._stages, self._stage, self._progress = stages, stage, progress
-        self._tokenizer = learn(configuration, examples.texts, () if earlier is None else earlier.words)
+        self._stages, self._stage, self._progress = stages, stage, task.progress
+        self._tokenizer = learn(configuration, examples.texts, () if start is None else start.tokenizer.words)
         self._labels = examples.labels
         self._targets = _targets(examples.labels, configuration.outputs)
         self._weights = dict.fromkeys(range(len(configuration.labels)), 1.0)
@@ -117,13 +93,15 @@ class _Training:
             configuration.members,
             self._generator(),
         )
-        if earlier is not None:
-            earlier.set_weights(self._ensemble)
+        if start is not None:
+            model = network.of_tables(configuration, self._ensemble.tables, *self._ensemble.dense)
+            initial.set_weights(model, start, configuration.labels)
+            self._ensemble.set_mean(*network.read_tables(model, configuration))
         self._texts = _encode(self._tokenizer, self._ensemble, examples.texts)
         self._held_out = None
         if held_out is not None:
             self._held_out = _encode(self._tokenizer, self._ensemble, held_out.texts), held_out.labels
-        self._history: History = {"steps": [], "epochs": []}
+        self._history = History(_measured, _TEXTS_PER_POINT)
         self._best_epoch, self._best_loss = 0, math.inf
         self._best: dict[str, Floats] = {}
 
@@ -131,7 +109,7 @@ class _Training:
         """Train for a number of epochs, or until the held-out loss no longer falls, and set the best weights."""
         self._restore()
         patience = self._configuration.patience if self._held_out is not None else 0
-        while (done := len(self._history["epochs"])) < epochs and not 0 < patience <= done - self._best_epoch:
+        while (done := len(self._history.epochs)) < epochs and not 0 < patience <= done - self._best_epoch:
             self._epoch(done, epochs)
             self._keep()
         if self._best:
@@ -155,22 +133,17 @@ class _Training:
                 generator=generator,
                 weight=self._weights[int(self._labels[index])],
             )
-        for first in range(0, len(order), _TEXTS_PER_POINT):
-            part = slice(first, first + _TEXTS_PER_POINT)
-            step = epoch * len(order) + min(part.stop, len(order))
-            self._history["steps"].append({"step": step, **_measured(outputs[part], self._labels[order[part]])})
-        row = {"epoch": epoch + 1, **_measured(outputs, self._labels[order])}
+        row = self._history.row(outputs, self._labels[order])
         if not math.isfinite(row["loss"]):
             self._stages.remove()
             raise TrainingError(f"the loss is not finite in epoch {epoch + 1}: try a smaller --learning-rate")
         if self._held_out is not None:
             texts, labels = self._held_out
-            measured = _measured(self._ensemble.predict(texts), labels)
-            row |= {f"validation_{name}": value for name, value in measured.items()}
+            row |= self._history.held_out(self._ensemble.predict(texts), labels)
             if self._configuration.patience and row["validation_loss"] < self._best_loss - LEAST_GAIN:
                 self._best_epoch, self._best_loss = epoch + 1, row["validation_loss"]
                 self._best = {name: array.copy() for name, array in self._ensemble.weights_by_name().items()}
-        self._history["epochs"].append({**row, "seconds": time.perf_counter() - started})
+        self._history.epochs.append({**row, "seconds": time.perf_counter() - started})
 
     def _without_words(self, ids: Ids, generator: np.random.Generator) -> Ids:
         """Return a text without some of its words. The padding and the first id, that of the start, stay."""
@@ -182,26 +155,21 @@ class _Training:
         return np.random.default_rng((self._configuration.seed, *epoch))
 
     def _keep(self) -> None:
-        progress = {"history": self._history, "best_epoch": self._best_epoch, "best_loss": self._best_loss}
         state: dict[str, npt.NDArray[Any]] = {
-            "progress": np.frombuffer(json.dumps(progress).encode(), np.uint8),
+            "history": self._history.state(),
+            "best_epoch": np.array(self._best_epoch),
+            "best_loss": np.array(self._best_loss),
             **self._ensemble.state(),
             **{f"best_{name}": array for name, array in self._best.items()},
         }
-        try:
-            self._stages.write(self._stage, state)
-        except OSError as error:
-            # Losing a checkpoint is better than losing the training.
-            reason = error.strerror or error
-            tqdm.write(f"warning: {self._stages.folder}: no checkpoint of {self._stage} ({reason})")
+        self._stages.keep(self._stage, state)
 
     def _restore(self) -> None:
         state = self._stages.read(self._stage)
         if state is None:
             return
-        progress = json.loads(state["progress"].tobytes())
-        self._history = progress["history"]
-        self._best_epoch, self._best_loss = progress["best_epoch"], progress["best_loss"]
+        self._history.restore(state["history"])
+        self._best_epoch, self._best_loss = int(state["best_epoch"]), float(state["best_loss"])
         self._ensemble.restore(state)
         if self._best_epoch:
             self._best = {name: state[f"best_{name}"] for name in self._ensemble.weights_by_name()}

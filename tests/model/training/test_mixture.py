@@ -16,8 +16,8 @@ from sentiment_conv1d.model.data.mixture.stored_answers import StoredAnswers
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
 from sentiment_conv1d.model.run import read_run
+from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.mixture import part
-from sentiment_conv1d.model.training.stages import Stages
 from tests.tiny import write_reviews
 
 FLAGS = (

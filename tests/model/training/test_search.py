@@ -11,6 +11,7 @@ from sentiment_conv1d.model.data import load, plan
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training.fitting import TrainingError
 from sentiment_conv1d.model.training.search import search
+from sentiment_conv1d.model.training.task import Task
 from tests.tiny import FLAGS
 
 SMALL = ("--max-tokens", "14", "--epochs", "2", "--members", "2", "--convolutions", "1:6,2:6")
@@ -43,24 +44,24 @@ def test_search(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert all(f"{loss:.4f}" in report for loss in losses)
 
 
-def test_repeated_search(reviews: Path) -> None:
+def test_repeated_search(reviews: Path, tmp_path: Path) -> None:
     """A search gives the same losses when it is repeated, and the test texts do not matter."""
     configuration = PRESETS["text-ensemble"].model_copy(update={"epochs": 2, "max_tokens": 14})
     fixed = ("convolutions", "vocabulary_size")
     losses = []
     for test_fraction in (0.2, 0.2):
         work = plan(load(reviews), test_fraction=test_fraction, validation_fraction=0.3, seed=0)
-        found = search(configuration, work, count=3, fixed=fixed)
+        found = search(Task(configuration, work, tmp_path / "run"), 3, fixed=fixed)
         losses.append([(trial.changes, trial.log_loss) for trial in found.trials])
     assert losses[0] == losses[1]
     assert len({str(changes) for changes, _ in losses[0]}) == 3
 
 
-def test_time(reviews: Path) -> None:
+def test_time(reviews: Path, tmp_path: Path) -> None:
     """After the time is over, no other training starts; the first one always runs."""
     work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.3, seed=0)
     configuration = PRESETS["text-ensemble"].model_copy(update={"epochs": 1, "max_tokens": 14})
-    found = search(configuration, work, count=5, minutes=1e-9, fixed=("convolutions",))
+    found = search(Task(configuration, work, tmp_path / "run"), 5, minutes=1e-9, fixed=("convolutions",))
     assert len(found.trials) == 1
     assert next(found.lines()).startswith("search: 1 of 5 configurations, ")
 
@@ -72,12 +73,12 @@ def test_keras_network(reviews: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_loss_that_is_not_finite(reviews: Path) -> None:
+def test_loss_that_is_not_finite(reviews: Path, tmp_path: Path) -> None:
     """If no configuration has a finite loss, the search says so."""
     work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.3, seed=0)
     configuration = Configuration(max_tokens=14, learning_rate=1e38, optimizer="sgd", epochs=1)
     with pytest.raises(TrainingError, match="no configuration has a finite loss"):
-        search(configuration, work, count=1)
+        search(Task(configuration, work, tmp_path / "run"), 1)
 
 
 @pytest.mark.parametrize(

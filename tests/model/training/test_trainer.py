@@ -491,12 +491,11 @@ def test_early_stopping(reviews: Path, tmp_path: Path) -> None:
     assert run.decision.chosen_on == "12 held out of 60 reviews of reviews.csv"
     work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.25, seed=0)
     assert work.validation is not None
-    held_out = trained.evaluate(trained.load(run), run.tokenizer, work.label_names, work.validation, False)
+    held_out = trained.predict(trained.load(run), run.tokenizer, work.validation.texts)
     # Before the temperature, the loss is that of the best epoch.
-    before = Evaluation(
-        work.label_names, held_out.labels, at_temperature(held_out.outputs, 1 / run.decision.temperature)
-    )
-    assert before.log_loss == pytest.approx(losses[-3], abs=1e-4)
+    before = at_temperature(held_out, 1 / run.decision.temperature)
+    measured = Evaluation(work.label_names, work.validation.labels, before)
+    assert measured.log_loss == pytest.approx(losses[-3], abs=1e-4)
 
 
 def test_early_stopping_without_held_out_texts(

@@ -12,7 +12,7 @@ from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import read_run
-from sentiment_conv1d.model.training.stages import Stages
+from sentiment_conv1d.model.training.checkpoint import Stages
 from tests.tiny import write_reviews
 
 FLAGS = (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sentiment_conv1d.model.training.stages import Stages
+from sentiment_conv1d.model.training.checkpoint import Stages
 
 
 def test_round_trip(tmp_path: Path) -> None:
