@@ -77,7 +77,7 @@ def measure_accuracy(
     answers = graphs.answers(reviews.rows)
     float32, quantized = (Evaluation(label_names, reviews.labels, each, graphs.threshold) for each in answers)
     check = _check(graphs, reviews, *answers, accuracy=quantized.accuracy, float32_accuracy=float32.accuracy)
-    lost = int(np.sum(float32.predicted == reviews.labels)) - int(np.sum(quantized.predicted == reviews.labels))
+    lost = int(float32.right.sum()) - int(quantized.right.sum())
     if lost > MAX_ACCURACY_LOSS * len(reviews.rows):
         raise QuantizationError(
             f"{reviews.source}: the accuracy is {quantized.accuracy:.4f} with 8 bits and {float32.accuracy:.4f} in "

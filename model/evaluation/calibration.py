@@ -6,17 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 
 from sentiment_conv1d.model.decision import Calibration
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats, label_probabilities
 
 #: The limits of the search for a temperature. A few texts are no evidence for a more extreme one.
-_COLDEST, _HOTTEST = 0.2, 5.0
+_TEMPERATURES = 0.2, 5.0
 
 _SMALLEST_PROBABILITY = 1e-7
-
-#: The number of steps of the search, each of which reduces the interval to two thirds.
-_STEPS = 40
 
 #: The parts of cross-fitting. The temperature of each is fitted on the others.
 _PARTS = 5
@@ -33,22 +32,13 @@ def best_temperature(outputs: Floats, labels: npt.NDArray[np.int64]) -> float:
     Support Vector Machines" (1999), the target of the true label is slightly below 1, because a few texts that are all
     classified correctly do not prove certainty.
     """
-    logits = np.log(np.clip(label_probabilities(outputs), _SMALLEST_PROBABILITY, 1))
+    logits = _logits(outputs)
     targets = _targets(labels, logits.shape[1])
 
     def loss(temperature: float) -> float:
-        scaled = logits / temperature
-        scaled -= scaled.max(axis=1, keepdims=True)
-        return float(-np.mean(np.sum(targets * (scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))), axis=1)))
+        return float(-np.mean(np.sum(targets * log_softmax(logits / temperature, axis=1), axis=1)))
 
-    low, high = np.log(_COLDEST), np.log(_HOTTEST)
-    for _ in range(_STEPS):
-        first, second = low + (high - low) / 3, high - (high - low) / 3
-        if loss(float(np.exp(first))) < loss(float(np.exp(second))):
-            high = second
-        else:
-            low = first
-    return float(np.exp((low + high) / 2))
+    return float(minimize_scalar(loss, bounds=_TEMPERATURES, method="bounded", options={"xatol": 1e-7}).x)
 
 
 def calibration(held_out: Evaluation) -> Calibration:
@@ -57,7 +47,7 @@ def calibration(held_out: Evaluation) -> Calibration:
     A temperature that is fitted on a hundred texts can be far from that of other texts, and make probabilities worse.
     """
     after = replace(held_out, outputs=_cross_fitted(held_out.outputs, held_out.labels))
-    gains = _losses(held_out) - _losses(after)
+    gains = held_out.losses - after.losses
     error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.inf
     return Calibration(
         texts=len(gains),
@@ -79,18 +69,15 @@ def _cross_fitted(outputs: Floats, labels: npt.NDArray[np.int64]) -> npt.NDArray
     return found
 
 
-def _losses(evaluation: Evaluation) -> npt.NDArray[np.float64]:
-    """Return the negative logarithm of the probability of each text's label: [texts]."""
-    of_truth = evaluation.probabilities[np.arange(len(evaluation.labels)), evaluation.labels]
-    return np.asarray(-np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1)))
-
-
 def at_temperature(outputs: Floats, temperature: float) -> npt.NDArray[np.float64]:
     """Return the outputs of the same model with its logits divided by `temperature`, in the same shape."""
-    logits = np.log(np.clip(label_probabilities(outputs), _SMALLEST_PROBABILITY, 1)) / temperature
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    probabilities = softmax(_logits(outputs) / temperature, axis=1)
     return np.asarray(probabilities[:, 1:] if outputs.shape[1] == 1 else probabilities)
+
+
+def _logits(outputs: Floats) -> npt.NDArray[np.float64]:
+    """Return the log-probability of each label: [n, labels]."""
+    return np.asarray(np.log(np.clip(label_probabilities(outputs), _SMALLEST_PROBABILITY, 1)))
 
 
 def best_threshold(outputs: Floats, labels: npt.NDArray[np.int64]) -> float:

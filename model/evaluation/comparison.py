@@ -37,7 +37,7 @@ class Comparison:
     @cached_property
     def only_right(self) -> tuple[int, int]:
         """The number of examples that only A answers correctly, and that only B does."""
-        first, second = (each.predicted == each.labels for each in (self.first, self.second))
+        first, second = self.first.right, self.second.right
         return int(np.sum(first & ~second)), int(np.sum(second & ~first))
 
     @property
@@ -124,13 +124,13 @@ class Comparison:
 
         The change is that of the probability of the true label.
         """
-        of_truth = [self.first.of_truth, self.second.of_truth]
-        order = sorted(self.different.tolist(), key=lambda index: -abs(of_truth[1][index] - of_truth[0][index]))
+        change = np.abs(self.second.of_truth - self.first.of_truth)
+        order = sorted(self.different.tolist(), key=lambda index: -change[index])
         with path.open("w", encoding="utf-8") as file:
             for index in order:
-                file.write(json.dumps(self._difference(index, examples, of_truth), ensure_ascii=False) + "\n")
+                file.write(json.dumps(self._difference(index, examples), ensure_ascii=False) + "\n")
 
-    def _difference(self, index: int, examples: Examples, of_truth: list[npt.NDArray[np.float64]]) -> dict[str, Any]:
+    def _difference(self, index: int, examples: Examples) -> dict[str, Any]:
         first, second = self.first, self.second
         row = examples.rows[index] if examples.rows else None
         place = {} if row is None else {"source": row.file, row.unit: row.number}
@@ -139,8 +139,8 @@ class Comparison:
             "label": first.label_names[first.labels[index]],
             "predicted_a": first.label_names[first.predicted[index]],
             "predicted_b": second.label_names[second.predicted[index]],
-            "probability_of_label_a": round(float(of_truth[0][index]), 6),
-            "probability_of_label_b": round(float(of_truth[1][index]), 6),
+            "probability_of_label_a": round(float(first.of_truth[index]), 6),
+            "probability_of_label_b": round(float(second.of_truth[index]), 6),
         }
 
 

@@ -27,7 +27,7 @@ def confident_from(held_out: Evaluation, precision: float, weights: Weights | No
     found: dict[str, float | None] = {}
     for number, label in enumerate(held_out.label_names):
         own = held_out.predicted == number
-        scores, right, share = _scores(held_out)[own], held_out.labels[own] == number, weights[own]
+        scores, right, share = held_out.confidence[own], held_out.right[own], weights[own]
         order = np.argsort(-scores, kind="stable")
         scores, right, share = scores[order], right[order], share[order]
         is_last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # of those with the same probability
@@ -41,7 +41,7 @@ def confident_from(held_out: Evaluation, precision: float, weights: Weights | No
 def confident(evaluation: Evaluation, rule: DecisionRule) -> npt.NDArray[np.bool_]:
     """Return whether the model is confident of each prediction: bool [n]."""
     least = np.array(rule.limits(evaluation.label_names))
-    return np.asarray(_scores(evaluation) >= least[evaluation.predicted])
+    return np.asarray(evaluation.confidence >= least[evaluation.predicted])
 
 
 def confident_values(evaluation: Evaluation, rule: DecisionRule) -> dict[str, float]:
@@ -51,21 +51,15 @@ def confident_values(evaluation: Evaluation, rule: DecisionRule) -> dict[str, fl
     sure = confident(evaluation, rule)
     values = {"confident_share": float(np.mean(sure))}
     if sure.any():
-        values["confident_accuracy"] = float(np.mean((evaluation.predicted == evaluation.labels)[sure]))
+        values["confident_accuracy"] = float(np.mean(evaluation.right[sure]))
     return values
 
 
 def confidence_line(evaluation: Evaluation, rule: DecisionRule) -> str:
     """Describe the confident predictions on a line of a terminal."""
     sure = confident(evaluation, rule)
-    right = evaluation.predicted == evaluation.labels
     parts = [
-        f"{counted(int(part.sum()), 'text')}{f', accuracy {np.mean(right[part]):.4f}' if part.any() else ''}"
+        f"{counted(int(part.sum()), 'text')}{f', accuracy {np.mean(evaluation.right[part]):.4f}' if part.any() else ''}"
         for part in (sure, ~sure)
     ]
     return f"confident: {parts[0]}; not confident: {parts[1]}"
-
-
-def _scores(evaluation: Evaluation) -> npt.NDArray[np.float64]:
-    """Return the probability of each predicted label: [n]."""
-    return np.take_along_axis(evaluation.probabilities, evaluation.predicted[:, None], axis=1)[:, 0]

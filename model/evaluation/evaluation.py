@@ -32,16 +32,6 @@ class EvaluationError(SentimentError):
     """Outputs and labels that do not match, or outputs that are not probabilities."""
 
 
-class LabelScores(NamedTuple):
-    """The scores of one label; None if a score would divide by zero."""
-
-    label: str
-    precision: float | None  # share of correct answers among those with this label
-    recall: float | None  # share of correct answers among the examples with this label
-    f1: float | None  # harmonic mean of precision and recall
-    support: int  # number of examples with this label
-
-
 class ThresholdScores(NamedTuple):
     """The scores of a label against all others, if it is predicted at a threshold or above."""
 
@@ -52,22 +42,13 @@ class ThresholdScores(NamedTuple):
     accuracy: float  # share of the examples that are correctly predicted to have or not to have the label
 
 
-class RocCurve(NamedTuple):
-    """The ROC curve of one label against all others, from the highest threshold to the lowest."""
+class Curve(NamedTuple):
+    """A curve of one label against all others, over all thresholds."""
 
     label: str
-    false_positive_rate: npt.NDArray[np.float64]  # [points]
-    true_positive_rate: npt.NDArray[np.float64]  # [points]
-    area: float
-
-
-class PrecisionRecallCurve(NamedTuple):
-    """The precision and recall of one label against all others, from the lowest threshold to the highest."""
-
-    label: str
-    precision: npt.NDArray[np.float64]  # [points]
-    recall: npt.NDArray[np.float64]  # [points]
-    average: float  # average precision: the mean of the precisions, weighted by the increase of the recall
+    x: npt.NDArray[np.float64]  # [points]: the false positive rate, or the recall
+    y: npt.NDArray[np.float64]  # [points]: the true positive rate, or the precision
+    area: float  # the area under a ROC curve, or the average precision
 
 
 class Calibration(NamedTuple):
@@ -139,15 +120,25 @@ class Evaluation:
         pairs = np.bincount(self.labels * labels + self.predicted, minlength=labels * labels)
         return pairs.reshape(labels, labels).astype(np.int64)
 
+    @cached_property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Whether each example is answered correctly: [n]."""
+        return np.asarray(self.predicted == self.labels)
+
     @property
     def accuracy(self) -> float:
         """The share of correct answers."""
-        return float(np.mean(self.predicted == self.labels))
+        return float(np.mean(self.right))
 
-    @property
+    @cached_property
     def of_truth(self) -> npt.NDArray[np.float64]:
         """The probability of the true label of each example: [n]."""
         return np.take_along_axis(self.probabilities, self.labels[:, None], axis=1)[:, 0]
+
+    @cached_property
+    def confidence(self) -> npt.NDArray[np.float64]:
+        """The probability of the predicted label of each example: [n]."""
+        return np.take_along_axis(self.probabilities, self.predicted[:, None], axis=1)[:, 0]
 
     @property
     def losses(self) -> npt.NDArray[np.float64]:
@@ -168,7 +159,7 @@ class Evaluation:
         return float(np.mean(np.sum(errors**2, axis=1)))
 
     @cached_property
-    def roc_curves(self) -> tuple[RocCurve, ...]:
+    def roc_curves(self) -> tuple[Curve, ...]:
         """The ROC curve of label 1 if there are two labels, and otherwise one per label.
 
         A label has no curve if all examples have it, or none.
@@ -176,16 +167,16 @@ class Evaluation:
         curves = []
         for name, truth, scores in self._one_against_the_rest():
             false, true, _ = roc_curve(truth, scores)
-            curves.append(RocCurve(name, false, true, float(auc(false, true))))
+            curves.append(Curve(name, false, true, float(auc(false, true))))
         return tuple(curves)
 
     @cached_property
-    def precision_recall_curves(self) -> tuple[PrecisionRecallCurve, ...]:
+    def precision_recall_curves(self) -> tuple[Curve, ...]:
         """The precision-recall curves of the same labels as in `roc_curves`."""
         curves = []
         for name, truth, scores in self._one_against_the_rest():
             precision, recall, _ = precision_recall_curve(truth, scores)
-            curves.append(PrecisionRecallCurve(name, precision, recall, float(average_precision_score(truth, scores))))
+            curves.append(Curve(name, recall, precision, float(average_precision_score(truth, scores))))
         return tuple(curves)
 
     @property
@@ -202,15 +193,14 @@ class Evaluation:
     @cached_property
     def calibration(self) -> Calibration:
         """The answers in `CALIBRATION_BINS` bins by their confidence."""
-        confidence = np.take_along_axis(self.probabilities, self.predicted[:, None], axis=1)[:, 0].astype(np.float64)
-        bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
+        bins = np.clip(np.ceil(self.confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
         counts = np.bincount(bins, minlength=CALIBRATION_BINS)
         filled = np.maximum(counts, 1)
         return Calibration(
             edges=np.linspace(0, 1, CALIBRATION_BINS + 1),
             counts=counts.astype(np.int64),
-            confidence=np.bincount(bins, confidence, CALIBRATION_BINS) / filled,
-            accuracy=np.bincount(bins, self.predicted == self.labels, CALIBRATION_BINS) / filled,
+            confidence=np.bincount(bins, self.confidence, CALIBRATION_BINS) / filled,
+            accuracy=np.bincount(bins, self.right, CALIBRATION_BINS) / filled,
         )
 
     @property
@@ -224,14 +214,18 @@ class Evaluation:
         """The unweighted mean of F1 over the labels that are true or predicted for any example."""
         return float(np.mean([scores.f1 for scores in self.per_label() if scores.f1 is not None]))
 
-    def per_label(self) -> tuple[LabelScores, ...]:
-        """Return precision, recall, F1 and support of each label, in the order of the labels."""
-        right = np.diag(self.confusion).tolist()
+    def per_label(self) -> tuple[LabelMetrics, ...]:
+        """Return the scores of each label, in the order of the labels."""
+        counts = self.confusion.tolist()
         answered = self.confusion.sum(axis=0).tolist()
-        support = self.confusion.sum(axis=1).tolist()
         return tuple(
-            LabelScores(name, _share(hit, said), _share(hit, true), _share(2 * hit, said + true), true)
-            for name, hit, said, true in zip(self.label_names, right, answered, support, strict=True)
+            LabelMetrics(
+                label=name,
+                **_scores(row[number], answered[number], sum(row)),
+                support=sum(row),
+                predicted={other: count for other, count in zip(self.label_names, row, strict=True) if count},
+            )
+            for number, (name, row) in enumerate(zip(self.label_names, counts, strict=True))
         )
 
     def most_frequent_mistakes(self) -> tuple[tuple[str, int] | None, ...]:
@@ -254,14 +248,8 @@ class Evaluation:
 
     def _at_threshold(self, number: int, threshold: float) -> ThresholdScores:
         said, true = self.probabilities[:, number] >= threshold, self.labels == number
-        hit, answered, support = int(np.sum(said & true)), int(np.sum(said)), int(np.sum(true))
-        return ThresholdScores(
-            threshold,
-            precision=_share(hit, answered),
-            recall=_share(hit, support),
-            f1=_share(2 * hit, answered + support),
-            accuracy=float(np.mean(said == true)),
-        )
+        scores = _scores(int(np.sum(said & true)), int(np.sum(said)), int(np.sum(true)))
+        return ThresholdScores(threshold, **scores, accuracy=float(np.mean(said == true)))
 
     def _one_against_the_rest(self) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.float64]]]:
         """Yield name, truth [n] and probabilities [n] of label 1 if there are two labels, and otherwise of each label.
@@ -275,9 +263,8 @@ class Evaluation:
 
     def worst_errors(self, number: int) -> list[int]:
         """Return the misclassified examples whose true label has the lowest probability, the worst first."""
-        wrong = np.flatnonzero(self.predicted != self.labels)
-        of_truth = self.probabilities[wrong, self.labels[wrong]]
-        return [int(index) for index in wrong[np.argsort(of_truth, kind="stable")][:number]]
+        wrong = np.flatnonzero(~self.right)
+        return [int(index) for index in wrong[np.argsort(self.of_truth[wrong], kind="stable")][:number]]
 
     def values(self) -> dict[str, float]:
         """Return the measures by name, for a manifest or a file. `roc_auc` is left out if it is undefined."""
@@ -293,19 +280,21 @@ class Evaluation:
 
     def metrics(self, measured_on: str, others: Mapping[str, float] = MappingProxyType({})) -> Metrics:
         """Return the measures and `others` for a manifest or a file. `measured_on` describes the examples in words."""
-        rows = [
-            {name: number for name, number in zip(self.label_names, row, strict=True) if number}
-            for row in self.confusion.tolist()
-        ]
         return Metrics(
             measured_on=measured_on,
             examples=len(self.labels),
             values={**self.values(), **others},
-            per_label=tuple(
-                LabelMetrics(**scores._asdict(), predicted=row)
-                for scores, row in zip(self.per_label(), rows, strict=True)
-            ),
+            per_label=self.per_label(),
         )
+
+
+def _scores(hit: int, answered: int, support: int) -> dict[str, float | None]:
+    """Return precision, recall and F1, given how often a label is predicted rightly, is predicted, and is true."""
+    return {
+        "precision": _share(hit, answered),
+        "recall": _share(hit, support),
+        "f1": _share(2 * hit, answered + support),
+    }
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.evaluation import Curve, Evaluation
 
 # The colours of Okabe and Ito, which colour-blind people can distinguish, without yellow, which is faint on white.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
@@ -80,19 +79,15 @@ def roc(evaluation: Evaluation) -> Figure:
 
     The legend contains the areas. A label without a curve is listed as undefined.
     """
-    curves = {
-        curve.label: (curve.false_positive_rate, curve.true_positive_rate, curve.area)
-        for curve in evaluation.roc_curves
-    }
     return _one_against_the_rest(
         evaluation,
-        curves,
+        evaluation.roc_curves,
         title="ROC",
         legend="Area under the curve",
         x="False positive rate",
         y="True positive rate",
         mean=evaluation.roc_auc,
-        chance=([0, 1], [0, 1], 0.5),
+        chance=Curve("chance", np.array([0, 1]), np.array([0, 1]), 0.5),
     )
 
 
@@ -101,20 +96,17 @@ def precision_recall(evaluation: Evaluation) -> Figure:
 
     The legend contains the average precisions. A label without a curve is listed as undefined.
     """
-    curves = {
-        curve.label: (curve.recall, curve.precision, curve.average) for curve in evaluation.precision_recall_curves
-    }
-    binary = len(evaluation.label_names) == 2
+    # The line for chance depends on the share of the label, so there is one only for two labels.
     share = float(np.mean(evaluation.labels == 1))
+    chance = Curve("chance", np.array([0, 1]), np.array([share, share]), share)
     return _one_against_the_rest(
         evaluation,
-        curves,
+        evaluation.precision_recall_curves,
         title="Precision and recall",
         legend="Average precision",
         x="Recall",
         y="Precision",
-        # The line for chance depends on the share of the label, so there is one only for two labels.
-        chance=([0, 1], [share, share], share) if binary else None,
+        chance=chance if len(evaluation.label_names) == 2 else None,
     )
 
 
@@ -244,20 +236,16 @@ def _dress(axes: Axes, title: str, x: str, y: str) -> None:
     axes.spines[["left", "bottom"]].set_color(_FAINT)
 
 
-#: The x and y coordinates of a line, and its number in the legend.
-_Line = tuple[npt.ArrayLike, npt.ArrayLike, float]
-
-
 def _one_against_the_rest(
     evaluation: Evaluation,
-    curves: Mapping[str, _Line],
+    curves: Sequence[Curve],
     *,
     title: str,
     legend: str,
     x: str,
     y: str,
     mean: float | None = None,
-    chance: _Line | None = None,
+    chance: Curve | None = None,
 ) -> Figure:
     """Plot a line for label 1 if there are two labels, and otherwise for each label, in a square from 0 to 1."""
     binary = len(evaluation.label_names) == 2
@@ -265,17 +253,19 @@ def _one_against_the_rest(
     columns = 1 + len(names) // _LEGEND_ROWS
     figure = _figure(5.4 if binary else 5.4 + 2.6 * columns, 5.4)
     axes = figure.add_subplot()
+    by_label = {curve.label: curve for curve in curves}
     for index, name in enumerate(names):
-        curve = curves.get(name)
+        curve = by_label.get(name)
         axes.plot(
-            *(curve[:2] if curve else ([], [])),
+            curve.x if curve else [],
+            curve.y if curve else [],
             color=_COLOURS[index % len(_COLOURS)],
             linestyle=_LINE_STYLES[index // len(_COLOURS) % len(_LINE_STYLES)],
             # The number comes first, because a legend ignores labels that start with an underscore.
-            label=f"{f'{curve[2]:.4f}' if curve else 'undefined'}  {_short(name)}",
+            label=f"{f'{curve.area:.4f}' if curve else 'undefined'}  {_short(name)}",
         )
     if chance is not None:
-        axes.plot(*chance[:2], label=f"{chance[2]:.4f}  chance", **_IDEAL)
+        axes.plot(chance.x, chance.y, label=f"{chance.area:.4f}  {chance.label}", **_IDEAL)
     shown_mean = "" if binary or mean is None else f", mean {mean:.4f}"
     place: dict[str, Any] = (
         {"loc": "lower right"} if binary else {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}

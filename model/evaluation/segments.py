@@ -119,13 +119,13 @@ def _name(value: Any) -> str:
 
 def _measured(evaluation: Evaluation, name: str, chosen: npt.NDArray[np.bool_]) -> Segment:
     part = evaluation.part(chosen)
-    right, number = int(np.sum(part.predicted == part.labels)), len(part.labels)
+    number = len(part.labels)
     return Segment(
         name=name,
         examples=number,
         accuracy=part.accuracy,
-        interval=accuracy_interval(right, number),
-        confidence=float(np.mean(np.take_along_axis(part.probabilities, part.predicted[:, None], axis=1))),
+        interval=accuracy_interval(int(part.right.sum()), number),
+        confidence=float(part.confidence.mean()),
         expected_calibration_error=part.expected_calibration_error,
     )
 

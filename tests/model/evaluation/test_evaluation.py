@@ -16,7 +16,6 @@ from sentiment_conv1d.model.evaluation.evaluation import (
     CALIBRATION_BINS,
     Evaluation,
     EvaluationError,
-    LabelScores,
     label_probabilities,
 )
 
@@ -115,19 +114,13 @@ def test_scores_of_each_label() -> None:
     """Precision, recall, F1 and support are those computed by hand. A score is None if it would divide by zero."""
     probabilities = np.eye(4)[[0, 0, 1, 0]]
     evaluation = Evaluation(("a", "b", "c", "d"), np.array([0, 0, 1, 2]), probabilities)
-    assert evaluation.per_label() == (
-        LabelScores("a", 2 / 3, 1.0, 4 / 5, 2),
-        LabelScores("b", 1.0, 1.0, 1.0, 1),
-        LabelScores("c", None, 0.0, 0.0, 1),
-        LabelScores("d", None, None, None, 0),
-    )
-    assert evaluation.most_frequent_mistakes() == (None, None, ("a", 1), None)
-    assert [(scores.label, scores.predicted) for scores in evaluation.metrics("four texts").per_label] == [
-        ("a", {"a": 2}),
-        ("b", {"b": 1}),
-        ("c", {"a": 1}),
-        ("d", {}),
+    assert [tuple(scores.model_dump().values()) for scores in evaluation.per_label()] == [
+        ("a", 2 / 3, 1.0, 4 / 5, 2, {"a": 2}),
+        ("b", 1.0, 1.0, 1.0, 1, {"b": 1}),
+        ("c", None, 0.0, 0.0, 1, {"a": 1}),
+        ("d", None, None, None, 0, {}),
     ]
+    assert evaluation.most_frequent_mistakes() == (None, None, ("a", 1), None)
     assert evaluation.macro_f1 == pytest.approx((0.8 + 1 + 0) / 3)
 
 

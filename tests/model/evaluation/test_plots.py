@@ -157,7 +157,7 @@ def test_roc() -> None:
     (curve,) = evaluation.roc_curves
     (axes,) = plots.roc(evaluation).axes
     drawn = line(axes, "positive")
-    assert drawn == list(zip(curve.false_positive_rate, curve.true_positive_rate, strict=True))
+    assert drawn == list(zip(curve.x, curve.y, strict=True))
     assert (drawn[0], drawn[-1]) == ((0, 0), (1, 1))
     assert line(axes, "chance") == [(0, 0), (1, 1)]
     legend = axes.get_legend()
