@@ -12,6 +12,7 @@ from sentiment_conv1d.drift.page import HEAD, report, rows
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import find_artifact
+from sentiment_conv1d.model.errors import writing
 from sentiment_conv1d.model.tables.logs import LogError, Version
 from sentiment_conv1d.model.text_statistics import TextStatistics
 
@@ -52,7 +53,8 @@ def drift(options: argparse.Namespace) -> int:
     ]
     _print(name, facts, comparisons)
     if options.out is not None:
-        _write(options.out, report(f"Drift of {name}", facts, comparisons))
+        with writing(options.out):
+            options.out.write_text(report(f"Drift of {name}", facts, comparisons), encoding="utf-8")
     drifted = any(each.psi > max(options.fail_above, each.chance) for each in comparisons)
     return _DRIFTED if drifted else 0
 
@@ -113,10 +115,3 @@ def _print_table(lines: Sequence[Sequence[str]]) -> None:
     print()
     for line in lines:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _write(path: Path, content: str) -> None:
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise LogError(f"{path}: cannot be written ({error.strerror})") from error

@@ -30,7 +30,7 @@ from sentiment_conv1d.model.data.flags import (
     print_left_out,
     reading_options,
 )
-from sentiment_conv1d.model.errors import SentimentError, about_files, one_line
+from sentiment_conv1d.model.errors import SentimentError, about_files, run_command
 from sentiment_conv1d.model.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRAPH_FILE, License, Sample
 from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tables.format import read_format
@@ -123,19 +123,18 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
     """Run the export and return its exit status: 0, 2 after an error that the caller can fix, 130 if interrupted."""
     options = parser(prog).parse_args(arguments)
+    return run_command(lambda: _with_hints(options))
+
+
+def _with_hints(options: argparse.Namespace) -> int:
+    """Export, and add a hint to errors that have none."""
     try:
         with about_files():
             return _export(options)
-    except BadDataError as error:
-        print(error.report, file=sys.stderr)
-        return 2
+    except (BadDataError, ExportError):
+        raise
     except SentimentError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        print(f"hint: {_hint(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return 130
+        raise ExportError(str(error), _hint(error)) from error
 
 
 def _hint(error: SentimentError) -> str:
@@ -145,8 +144,6 @@ def _hint(error: SentimentError) -> str:
         DataError: "check --data, --text-column and --label-column; docs/training.md lists the formats",
         ArtifactError: "choose another folder with --repository",
     }
-    if isinstance(error, ExportError):
-        return error.hint
     default = "`python -m export --help` lists the options"
     return next((hint for kind, hint in hints.items() if isinstance(error, kind)), default)
 

@@ -20,6 +20,11 @@ class ExportError(SentimentError):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def report(self) -> str:
+        """The error and its hint as a terminal shows them."""
+        return f"{super().report}\nhint: {self.hint}"
+
 
 def quoted(error: Exception | str) -> str:
     """Return the beginning of another library's message on one line."""

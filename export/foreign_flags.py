@@ -6,11 +6,14 @@ import argparse
 import string
 from typing import TYPE_CHECKING
 
-from sentiment_conv1d.model.commands.parser import local_path
+from sentiment_conv1d.model.commands.parser import at_least, local_path, number
 from sentiment_conv1d.model.decision import DecisionRule
 
 if TYPE_CHECKING:
     from sentiment_conv1d.export.sources.vocabularies import Statements
+
+as_id = at_least(0)
+_THRESHOLD = number(float, "a number between 0 and 1", lambda value: 0 < value < 1)
 
 #: The default of options that accept None as a value.
 _UNSTATED = object()
@@ -28,11 +31,11 @@ def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
     )
     foreign.add_argument(
         "--threshold",
-        type=_threshold,
+        type=_THRESHOLD,
         help="the lowest output of a sigmoid that decides for the second label (default: 0.5)",
     )
     foreign.add_argument(
-        "--max-tokens", type=_positive, metavar="N", help="sequence length, for a model that takes any"
+        "--max-tokens", type=at_least(1), metavar="N", help="sequence length, for a model that takes any"
     )
     foreign.add_argument(
         "--index-from",
@@ -42,7 +45,7 @@ def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
         "Tokenizer (default: 3 for the index of keras.datasets.imdb, and no default for others)",
     )
     foreign.add_argument(
-        "--num-words", type=_positive, metavar="ID", help="words with this id or a higher id are unknown"
+        "--num-words", type=at_least(1), metavar="ID", help="words with this id or a higher id are unknown"
     )
     foreign.add_argument("--first-id", type=as_id, metavar="ID", help="id of the first word in a list of words")
     for name, meaning in (("pad", "padding"), ("start", "the start of a text"), ("unknown", "unknown words")):
@@ -66,28 +69,6 @@ def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
     foreign.add_argument("--separators", metavar="CHARACTERS", help="characters that separate words, besides the space")
     foreign.add_argument("--padding-side", choices=("left", "right"), help="the side where short texts are padded")
     foreign.add_argument("--truncation-side", choices=("left", "right"), help="the side where long texts are truncated")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return number
-
-
-def as_id(text: str) -> int:
-    """Return the id that an argument states."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not an id")
-    return number
-
-
-def _threshold(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return number
 
 
 def _id_or_none(text: str) -> int | None:

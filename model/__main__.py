@@ -16,10 +16,10 @@ from sentiment_conv1d.model.command_line import flag_name, parser
 from sentiment_conv1d.model.commands.parser import next_command
 from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
-from sentiment_conv1d.model.data import BadDataError, Plan
+from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.data.flags import feedback_parts, locate, print_left_out, reading_options
 from sentiment_conv1d.model.data.mixture.stored_answers import StoredAnswers
-from sentiment_conv1d.model.errors import SentimentError, about_files, one_line
+from sentiment_conv1d.model.errors import SentimentError, run_command
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
 from sentiment_conv1d.model.run import Run, checkpointed_epochs, stages_folder
@@ -39,19 +39,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
     """Run a command and return its exit status: 0, 2 after an error that the caller can fix, 130 if interrupted."""
     options = parser(prog).parse_args(arguments)
     handle_signals()
-    try:
-        with about_files():
-            return _run(options)
-    except BadDataError as error:
-        print(error.report, file=sys.stderr)
-        return 2
-    except SentimentError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        left = _left_behind(options.out) if options.command == "train" else "nothing was written"
-        print(f"interrupted: {left}", file=sys.stderr)
-        return 130
+    return run_command(lambda: _run(options), lambda: _left_behind(options))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -66,11 +54,13 @@ def _run(options: argparse.Namespace) -> int:
     return _train(options) if options.command == "train" else _check_data(options)
 
 
-def _left_behind(out: Path) -> str:
-    """Say what an interrupted training wrote, and how to continue it."""
-    if epochs := checkpointed_epochs(out):
+def _left_behind(options: argparse.Namespace) -> str:
+    """Say what an interrupted command wrote, and how to continue it."""
+    if options.command != "train":
+        return "nothing was written"
+    if epochs := checkpointed_epochs(options.out):
         return f"--resume continues after epoch {epochs[-1]}"
-    if stages_folder(out).is_dir():
+    if stages_folder(options.out).is_dir():
         return "the same command continues from the last checkpoint"
     return "nothing was written"
 

@@ -27,7 +27,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from sentiment_conv1d.model.configuration import is_name
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError, first_fault
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import (
     FILES,
@@ -295,6 +295,4 @@ def _check_manifest(path: Path, content: bytes) -> Manifest:
     try:
         return Manifest.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise ArtifactError(f"{path}: {place}: {first['msg']}") from error
+        raise ArtifactError(f"{path}: {first_fault(error)}") from error

@@ -8,13 +8,15 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from sentiment_conv1d.model.commands.parser import Parser, local_path
+from sentiment_conv1d.model.commands.parser import Parser, at_least, local_path, number
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data.flags import SOURCES, add_feedback_flags, add_reading_flags, add_sources
 
 #: Fields without a flag of the same form: the labels come from the data, and `--convolutions` is defined below.
 _NO_FLAG = {"labels", "convolutions", "mixture"}
 
+_FRACTION = number(float, "a number from 0 to below 1", lambda value: 0 <= value < 1)
+_MINUTES = number(float, "a number above 0", lambda value: 0 < value < math.inf)
 
 #: What `evaluate` and `compare` measure.
 _RUN = "a run folder, or an artifact: REPOSITORY/NAME/VERSION, or NAME/VERSION in model_repository or of the package"
@@ -44,13 +46,13 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     _add_segments(train)
     train.add_argument(
         "--search",
-        type=_count,
+        type=at_least(1),
         metavar="N",
         help="first try N configurations, and use the one with the lowest loss on held-out texts",
     )
     train.add_argument(
         "--search-minutes",
-        type=_minutes,
+        type=_MINUTES,
         metavar="MINUTES",
         help="start no other configuration of --search after this time (default: no limit)",
     )
@@ -130,14 +132,14 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--test-fraction",
-        type=_fraction,
+        type=_FRACTION,
         metavar="SHARE",
         default=0.2,
         help="share of the texts held out to measure on, if the data has no test part (default: 0.2)",
     )
     command.add_argument(
         "--validation-fraction",
-        type=_fraction,
+        type=_FRACTION,
         metavar="SHARE",
         help="share of the training texts held out for early stopping, calibration and learning curves (default: 0.1 "
         "if the configuration needs them, else 0)",
@@ -183,29 +185,3 @@ def _shown(value: Any) -> str:
 def flag_name(name: str) -> str:
     """Return the flag of a field of the configuration."""
     return "--" + name.replace("_", "-")
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
-    return int(text)
-
-
-def _minutes(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value

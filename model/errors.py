@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class SentimentError(Exception):
@@ -11,6 +17,11 @@ class SentimentError(Exception):
 
     The commands of the service exit with another status if the cause can pass by itself.
     """
+
+    @property
+    def report(self) -> str:
+        """The error as a terminal shows it, without line breaks, which file names and other libraries may contain."""
+        return f"error: {' '.join(str(self).split())}"
 
 
 class TransientError(SentimentError):
@@ -28,6 +39,34 @@ def about_files() -> Iterator[None]:
         raise SentimentError(f"{error.filename}: {error.strerror}") from error
 
 
-def one_line(error: SentimentError) -> str:
-    """Return the message without line breaks, which file names and messages of other libraries may contain."""
-    return " ".join(str(error).split())
+def first_fault(error: ValidationError) -> str:
+    """Return the first fault of a document or of settings, and its place, on one line."""
+    fault = error.errors()[0]
+    place = ".".join(map(str, fault["loc"]))
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
+@contextmanager
+def writing(path: Path, kind: type[SentimentError] = SentimentError) -> Iterator[None]:
+    """Raise an error of this kind if a file or folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def run_command(run: Callable[[], int], left: Callable[[], str] = lambda: "nothing was written") -> int:
+    """Run a command and return its exit status: 0, 2 after an error that the caller can fix, 130 if interrupted.
+
+    `left` says what an interrupted command leaves behind.
+    """
+    try:
+        with about_files():
+            return run()
+    except SentimentError as error:
+        print(error.report, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted: {left()}", file=sys.stderr)
+        return 130

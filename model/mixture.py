@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError, first_fault
 
 #: The plan of the preset `reviews`.
 DEFAULT_PLAN = Path(__file__).parent / "mixtures" / "reviews.toml"
@@ -65,8 +65,7 @@ class Mixture(Amount):
         except OSError as error:
             raise MixtureError(f"{path}: cannot be read ({error.strerror or error})") from error
         except ValidationError as error:
-            first = error.errors()[0]
-            raise MixtureError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise MixtureError(f"{path}: {first_fault(error)}") from error
         except ValueError as error:  # also of an invalid encoding
             raise MixtureError(f"{path}: not valid TOML ({error})") from error
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import DataError, TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError, first_fault
 from sentiment_conv1d.model.manifest import Metrics, TrainingData
 from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
@@ -88,27 +88,23 @@ def read_run(path: Path) -> Run:
         raise RunError(f"{path}: there is no such run folder")
     if not (path / KERAS_FILE).is_file():
         raise RunError(f"{path / KERAS_FILE}: the file is missing")
-    configuration_text = _read(path / CONFIGURATION_FILE)
-    metrics_text = _read(path / METRICS_FILE)
-    try:
-        configuration = Configuration.model_validate_json(configuration_text)
-    except ValidationError as error:
-        raise RunError(f"{path / CONFIGURATION_FILE}: {first_fault(error)}") from error
     try:
         tokenizer = read_tokenizer(_read(path / TOKENIZER_FILE))
+        trained_on = TrainingTexts.read(path / TRAINING_TEXTS_FILE) if (path / TRAINING_TEXTS_FILE).exists() else None
     except TokenizerError as error:
         raise RunError(f"{path / TOKENIZER_FILE}: {error}") from error
-    try:
-        metrics = None if json.loads(metrics_text) is None else Metrics.model_validate_json(metrics_text)
-    except ValidationError as error:
-        raise RunError(f"{path / METRICS_FILE}: {first_fault(error)}") from error
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path / METRICS_FILE}: not valid JSON ({error})") from error
-    trained_on = _trained_on(path / TRAINING_TEXTS_FILE)
-    decision = _read_optional(path / DECISION_FILE, DecisionRule) or DecisionRule()
-    statistics = _read_optional(path / STATISTICS_FILE, TextStatistics)
-    data = _read_optional(path / DATA_FILE, TrainingData)
-    return Run(path, configuration, tokenizer, metrics, trained_on, decision, statistics, data)
+    except DataError as error:
+        raise RunError(str(error)) from error
+    return Run(
+        path,
+        _parsed(path / CONFIGURATION_FILE, Configuration),
+        tokenizer,
+        _parsed(path / METRICS_FILE, Metrics | None),
+        trained_on,
+        _optional(path / DECISION_FILE, DecisionRule) or DecisionRule(),
+        _optional(path / STATISTICS_FILE, TextStatistics),
+        _optional(path / DATA_FILE, TrainingData),
+    )
 
 
 def checkpoint_folder(run: Path) -> Path:
@@ -131,14 +127,6 @@ def checkpointed_epochs(run: Path) -> list[int]:
 def write_json(path: Path, document: Any) -> None:
     """Write a document as indented JSON."""
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def first_fault(error: ValidationError) -> str:
-    """Return the first fault and its place on one line."""
-    fault = error.errors()[0]
-    place = ".".join(map(str, fault["loc"]))
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
 
 
 def ensure_free(path: Path, overwrite: bool, contents: Sequence[str] = RUN_CONTENTS) -> None:
@@ -192,21 +180,18 @@ def staging(path: Path, overwrite: bool = False, contents: Sequence[str] = RUN_C
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _trained_on(path: Path) -> TrainingTexts | None:
+def _parsed(path: Path, kind: Any) -> Any:
+    """Read a JSON document of this kind."""
     try:
-        return TrainingTexts.read(path) if path.exists() else None
-    except DataError as error:
-        raise RunError(str(error)) from error
-
-
-def _read_optional(path: Path, kind: type[Document]) -> Document | None:
-    """Read a file that not every run has; None if it is missing."""
-    if not path.exists():
-        return None
-    try:
-        return kind.model_validate_json(_read(path))
+        return TypeAdapter(kind).validate_json(_read(path))
     except ValidationError as error:
         raise RunError(f"{path}: {first_fault(error)}") from error
+
+
+def _optional(path: Path, kind: type[Document]) -> Document | None:
+    """Read a file that not every run has; None if it is missing."""
+    document: Document | None = _parsed(path, kind) if path.exists() else None
+    return document
 
 
 def _read(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sentiment_conv1d.model.errors import first_fault
 from sentiment_conv1d.models import Model
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository, Scan
@@ -44,9 +45,7 @@ def asgi(model: Model, **settings: Any) -> ASGIApp:
     try:
         values = Settings(**settings, default_model=model.name)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = "".join(f"{each}: " for each in first["loc"])
-        raise ValueError(f"{place}{first['msg'].removeprefix('Value error, ')}") from None
+        raise ValueError(first_fault(error)) from None
     return _Hosted(_core(model, values))
 
 

@@ -7,14 +7,14 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import TypeVar, get_args
+from collections.abc import Sequence
+from typing import get_args
 
 from sentiment_conv1d.inference.errors import UnknownName
 from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.model.commands.default_repository import FOLDER, find_artifact
 from sentiment_conv1d.model.commands.imports import uncollected
-from sentiment_conv1d.model.commands.parser import Parser, local_path
+from sentiment_conv1d.model.commands.parser import Parser, at_least, local_path
 from sentiment_conv1d.model.errors import SentimentError, about_files
 from sentiment_conv1d.model.tables.format import add_format_flags
 from sentiment_conv1d.server.errors import ServerError
@@ -23,8 +23,6 @@ from sentiment_conv1d.service.flags import add_flags
 from sentiment_conv1d.service.process.stopping import end_at_once
 from sentiment_conv1d.service.settings import read_settings
 from sentiment_conv1d.service.telemetry import logs
-
-Number = TypeVar("Number", int, float)
 
 #: What the help says about the default model repository.
 RULE = (
@@ -108,7 +106,7 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     )
     pull.add_argument(
         "--max-bytes",
-        type=_at_least(1),
+        type=at_least(1),
         default=1 << 30,
         metavar="N",
         help="refuse an artifact with more bytes (default: 1 GiB)",
@@ -139,7 +137,7 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     add_format_flags(predict)
     predict.add_argument("--columns", metavar="A,B", help="columns of the input to pass through (default: all)")
     predict.add_argument(
-        "--explain", type=_at_least(0), nargs="?", const=5, default=0, metavar="N", help="add the N strongest words (5)"
+        "--explain", type=at_least(0), nargs="?", const=5, default=0, metavar="N", help="add the N strongest words (5)"
     )
     predict.add_argument(
         "--on-bad-rows",
@@ -157,13 +155,13 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("--engine", choices=("local", "ray"), default="local", help="where to score (default: local)")
     predict.add_argument(
         "--workers",
-        type=_at_least(0),
+        type=at_least(0),
         default=0,
         metavar="N",
         help="processes, or Ray actors; 0: one per processor (default: 0)",
     )
     predict.add_argument(
-        "--part-rows", type=_at_least(1), metavar="ROWS", default=8192, help="the most rows per part (default: 8192)"
+        "--part-rows", type=at_least(1), metavar="ROWS", default=8192, help="the most rows per part (default: 8192)"
     )
     predict.add_argument("--overwrite", action="store_true", help="replace an existing output and start again")
     add_flags(predict, _SCORING_SETTINGS)
@@ -183,24 +181,12 @@ def _add_drift(drift: argparse.ArgumentParser) -> None:
     drift.add_argument("--out", type=local_path, metavar="FILE", help="write a report as an HTML page")
     drift.add_argument(
         "--fail-above",
-        type=_at_least(0.0),
+        type=at_least(0.0),
         default=math.inf,
         metavar="PSI",
         help="exit with status 1 if a population stability index is above this value, and not by chance",
     )
     drift.set_defaults(run=_drift)
-
-
-def _at_least(least: Number) -> Callable[[str], Number]:
-    """Return a function that parses a number of the same type, for the parser of the command line."""
-
-    def number(text: str) -> Number:
-        value = type(least)(text)
-        if not value >= least:  # also NaN
-            raise ValueError
-        return value
-
-    return number
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m service") -> int:

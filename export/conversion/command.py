@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.commands.default_repository import find_artifact
 from sentiment_conv1d.model.commands.installation import NAME
 from sentiment_conv1d.model.commands.parser import Parser, local_path
-from sentiment_conv1d.model.errors import SentimentError, about_files, one_line
+from sentiment_conv1d.model.errors import SentimentError, run_command
 
 
 def parser(prog: str = f"{NAME} convert") -> argparse.ArgumentParser:
@@ -44,17 +43,13 @@ def parser(prog: str = f"{NAME} convert") -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Convert an artifact; returns the exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
     options = parser().parse_args(arguments)
+    return run_command(lambda: _convert(options))
+
+
+def _convert(options: argparse.Namespace) -> int:
     target = TARGETS[options.to]
     out = Path(target.out) if options.out is None else options.out
-    try:
-        with about_files():
-            if out.exists():
-                raise SentimentError(f"{out} exists; pass another path with --out")
-            print(*target.write(read_artifact(find_artifact(options.artifact)), out), sep="\n")
-    except SentimentError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return 130
+    if out.exists():
+        raise SentimentError(f"{out} exists; pass another path with --out")
+    print(*target.write(read_artifact(find_artifact(options.artifact)), out), sep="\n")
     return 0

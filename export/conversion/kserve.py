@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from string import Template
 
-from sentiment_conv1d.export.conversion.folder import new_folder
+from sentiment_conv1d.export.conversion.output import staged
 from sentiment_conv1d.model.artifact import Artifact
 
 _TEMPLATE = Path(__file__).with_name("kserve.yaml")
@@ -21,9 +21,9 @@ def write_kserve(artifact: Artifact, out: Path) -> list[str]:
     name = artifact.manifest.name
     path = f"{name}/{artifact.manifest.version}"
     manifest = Template(_TEMPLATE.read_text()).substitute(service=service_name(name), model=name, path=path)
-    with new_folder(out) as folder:
-        (folder / "inferenceservice.yaml").write_text(manifest)
+    with staged(out) as folder:
         shutil.copytree(artifact.path, folder / "models" / path)
+        (folder / "inferenceservice.yaml").write_text(manifest)
     return [
         f"upload the model: sentiment-conv1d push {out}/models/{path} s3://BUCKET/models",
         f"wrote {out}; set the image and storageUri in inferenceservice.yaml, and apply it",

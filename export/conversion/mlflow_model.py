@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import sentiment_conv1d
-from sentiment_conv1d.export.conversion.folder import new_folder
+from sentiment_conv1d.export.conversion.output import staged
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.errors import SentimentError
@@ -25,7 +25,7 @@ def write_mlflow(artifact: Artifact, out: Path) -> list[str]:
 
     Raises `SentimentError` if MLflow is not installed, and `ArtifactError` if the folder cannot be written.
     """
-    with new_folder(out) as folder:
+    with staged(out) as folder:
         _save(artifact, folder)
     return [
         "input text: string; outputs label: string, score: double, probabilities: an object by label",
@@ -34,7 +34,7 @@ def write_mlflow(artifact: Artifact, out: Path) -> list[str]:
 
 
 def _save(artifact: Artifact, folder: Path) -> None:
-    """Write the model to an empty folder."""
+    """Write the model to a new folder."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         from mlflow import pyfunc

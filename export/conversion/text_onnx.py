@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+from sentiment_conv1d.export.conversion.output import staged
+from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.manifest import ParityCheck
@@ -20,14 +20,8 @@ def write_text_onnx(artifact: Artifact, out: Path) -> list[str]:
     """
     content = text_graph(artifact)
     check = prove(artifact, content, odd_texts(artifact))
-    partial = out.with_name(f".{out.name}-{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        partial.rename(out)
-    except OSError as error:
-        raise ArtifactError(f"{out}: cannot be written ({error.strerror})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with staged(out) as file:
+        file.write_bytes(content)
     return [
         f"input text: string [batch]; outputs label: string [batch], and probabilities: float32 [batch, "
         f"{len(artifact.manifest.labels)}]",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sentiment_conv1d.export.conversion.folder import new_folder
+from sentiment_conv1d.export.conversion.output import staged
 from sentiment_conv1d.export.conversion.text_onnx import write_text_onnx
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 
@@ -34,7 +34,7 @@ def write_triton(artifact: Artifact, out: Path) -> list[str]:
     for label in manifest.labels:
         if label.splitlines() != [label]:
             raise ArtifactError(f"{artifact.path}: Triton cannot read the label {label!r}, which has a line break")
-    with new_folder(out) as repository:
+    with staged(out) as repository:
         model = repository / manifest.name
         version = model / str(manifest.version)
         version.mkdir(parents=True)

@@ -29,9 +29,10 @@ from sentiment_conv1d.export.sources.vocabularies import (
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.errors import first_fault
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import Metrics, TrainingData
-from sentiment_conv1d.model.run import Run, first_fault
+from sentiment_conv1d.model.run import Run
 from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordLevelTokenizer
 

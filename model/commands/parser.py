@@ -6,12 +6,15 @@ import argparse
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sentiment_conv1d.model.commands.installation import NAME
+
+Number = TypeVar("Number", int, float)
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,6 +52,23 @@ def local(text: str) -> str:
     if "://" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is a URL; a path on this machine is needed")
     return text
+
+
+def number(kind: Callable[[str], Number], meaning: str, accepts: Callable[[Number], bool]) -> Callable[[str], Number]:
+    """Return the type of an argument that is a number with this meaning, such as "a number from 1"."""
+
+    def parse(text: str) -> Number:
+        with suppress(ValueError):
+            if accepts(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not {meaning}")
+
+    return parse
+
+
+def at_least(least: Number) -> Callable[[str], Number]:
+    """Return the type of an argument that is a number from `least`, of whose type the number is."""
+    return number(type(least), f"a number from {least:g}", lambda value: value >= least)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

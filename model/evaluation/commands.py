@@ -19,7 +19,7 @@ from sentiment_conv1d.model.data.flags import (
     reading_options,
 )
 from sentiment_conv1d.model.data.sources import Part
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError, writing
 from sentiment_conv1d.model.evaluation.candidate import Candidate, open_candidate
 from sentiment_conv1d.model.evaluation.comparison import Comparison
 from sentiment_conv1d.model.evaluation.confidence import confidence_line, confident_values
@@ -94,10 +94,8 @@ def compare(options: argparse.Namespace) -> int:
     if options.by:
         print(*comparison.segment_lines(options.by, [row.segment for row in examples.rows]), sep="\n")
     if options.differences is not None:
-        try:
+        with writing(options.differences):
             comparison.write_differences(options.differences, examples)
-        except OSError as error:
-            raise SentimentError(f"{options.differences}: cannot be written ({error.strerror})") from error
         print(f"wrote {options.differences}")
     return 0
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
 from sentiment_conv1d.model.data import DataError, Examples
+from sentiment_conv1d.model.errors import writing
 from sentiment_conv1d.model.evaluation.baseline import BASELINE, classifier, vectorizer
 
 _FOLDS = 5
@@ -111,12 +112,10 @@ class CrossValidation:
             yield f"  and {number - most:,} more"
 
     def write(self, path: Path) -> None:
-        """Write a JSON object a line for each suspicious text, the most suspicious first. Raises `DataError`."""
+        """Write a JSON object a line for each suspicious text, the most suspicious first. Raises `SentimentError`."""
         lines = [json.dumps(self.suspect(index).record, ensure_ascii=False) + "\n" for index in self.suspects]
-        try:
+        with writing(path):
             path.write_text("".join(lines), encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def cross_validate(label_names: tuple[str, ...], examples: Examples, *, characters: bool) -> CrossValidation:

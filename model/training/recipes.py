@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.errors import first_fault
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
 from sentiment_conv1d.model.evaluation.trained import encode, predict
-from sentiment_conv1d.model.run import checkpointed_epochs, first_fault, stages_folder
+from sentiment_conv1d.model.run import checkpointed_epochs, stages_folder
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.training import initial, network
 from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, Stages

@@ -93,7 +93,7 @@ def test_limit_that_no_index_exceeds(logs: dict[str, Path], measured: Artifact) 
     """A limit that is no number, so that nothing would be above it, is refused."""
     result = drift(logs["short"], "--artifact", measured.path, "--fail-above", "nan")
     assert result.returncode == 2
-    assert result.stderr.endswith("argument --fail-above: invalid number value: 'nan'\n")
+    assert result.stderr.endswith("argument --fail-above: 'nan' is not a number from 0\n")
 
 
 def test_chance(logs: dict[str, Path], measured: Artifact, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A folder is written completely or not at all."""
+"""A file or folder is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.export.conversion.folder import new_folder
+from sentiment_conv1d.export.conversion.output import staged
 from sentiment_conv1d.model.artifact import ArtifactError
 
 
 def test_complete(tmp_path: Path) -> None:
     """The folder appears with all of its files at the end."""
-    with new_folder(tmp_path / "out") as folder:
+    with staged(tmp_path / "out") as folder:
+        folder.mkdir()
         (folder / "file").write_text("content")
         assert not (tmp_path / "out").exists()
     assert (tmp_path / "out" / "file").read_text() == "content"
@@ -22,8 +23,8 @@ def test_complete(tmp_path: Path) -> None:
 def test_failure(tmp_path: Path) -> None:
     """If an error is raised, nothing is left, and an error of the system becomes one that names the folder."""
     out = tmp_path / "out"
-    with pytest.raises(ArtifactError, match=f"^{out}: cannot be written .No space left on device.$"), new_folder(out):
+    with pytest.raises(ArtifactError, match=f"^{out}: cannot be written .No space left on device.$"), staged(out):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ArtifactError, match="No such file or directory"), new_folder(tmp_path / "none" / "out"):
+    with pytest.raises(ArtifactError, match="No such file or directory"), staged(tmp_path / "none" / "out"):
         pass
