@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.data import review_files
 from sentiment_conv1d.model.data.rows import Columns, Row, read_rows
 from sentiment_conv1d.model.tables import READABLE, DataError, Fault, Format, extension
@@ -39,10 +39,6 @@ class Part:
     name: str
     rows: list[Row]
 
-    def describe(self) -> str:
-        """Describe the part in words."""
-        return f"{counted(len(self.rows), 'review')} of {self.name}"
-
 
 #: A function that reads the part "train", "test" or `UNLABELLED_PART` of a source; None if the source lacks the part.
 Source = Callable[[str], Part | None]
@@ -68,70 +64,53 @@ class Reader:
             raise DataError(f"{path}: there is no such file or folder; supported are {SUPPORTED}")
         if path.name.lower().endswith(".tar.gz"):
             self._require_no_segments(path)
-            return self._archive(path)
+            return partial(self._archive, path, review_files.read_archive(path, self.progress, self.unlabelled))
         kind = extension(path)
         if kind in READABLE and kind != ".txt":
-            return self._table(path)
+            return partial(self._table, path)
         reason = "a .txt file has no columns (rename a table of Excel to .tsv)" if kind == ".txt" else _UNSUPPORTED
         raise DataError(f"{path}: {reason}; supported are {SUPPORTED}")
 
     def _open_folder(self, path: Path) -> Source:
         parts = _parquet_parts(path)
         if parts:
-            return self._parquet_folder(path, parts)
+            return partial(self._parquet_folder, path, parts)
         root = review_files.find_root(path)
         if root is None:
             raise DataError(f"{path}: this folder contains no supported files; supported are {SUPPORTED}")
         self._require_no_segments(path)
-        return self._review_folder(root)
+        return partial(self._review_folder, root)
 
     def _require_no_segments(self, path: Path) -> None:
         if self.columns.segment is not None:
             raise DataError(f"{path}: every text is a file, so there is no column {self.columns.segment!r}")
 
-    def _table(self, path: Path) -> Source:
-        def read(part: str) -> Part | None:
-            if part != "train":
-                return None
-            return Part(path.name, read_rows(path, self.columns, self.faults, self.form))
+    def _table(self, path: Path, part: str) -> Part | None:
+        return Part(path.name, read_rows(path, self.columns, self.faults, self.form)) if part == "train" else None
 
-        return read
-
-    def _parquet_folder(self, folder: Path, parts: dict[str, list[Path]]) -> Source:
+    def _parquet_folder(self, folder: Path, parts: dict[str, list[Path]], part: str) -> Part | None:
         names = _described_labels(folder, self.columns.label)
+        files = parts.get(part, [])
+        labelled = part != UNLABELLED_PART
+        rows: list[Row] = []
+        for file in files:
+            rows += read_rows(
+                file,
+                self.columns,
+                self.faults,
+                # Many datasets on the Hub do not publish the labels of their test part.
+                wanted=lambda label: (label != _UNLABELLED) is labelled,
+                label_names=names,
+            )
+        name = files[0].name if len(files) == 1 else f"{folder.name}/{part}"
+        return Part(name, rows) if files else None
 
-        def read(part: str) -> Part | None:
-            files = parts.get(part, [])
-            labelled = part != UNLABELLED_PART
-            rows: list[Row] = []
-            for file in files:
-                rows += read_rows(
-                    file,
-                    self.columns,
-                    self.faults,
-                    # Many datasets on the Hub do not publish the labels of their test part.
-                    wanted=lambda label: (label != _UNLABELLED) is labelled,
-                    label_names=names,
-                )
-            name = files[0].name if len(files) == 1 else f"{folder.name}/{part}"
-            return Part(name, rows) if files else None
+    def _review_folder(self, root: Path, part: str) -> Part | None:
+        rows = review_files.read_folder(root, part, self.progress)
+        return Part(f"{review_files.FOLDER}/{part}", rows) if rows else None
 
-        return read
-
-    def _review_folder(self, root: Path) -> Source:
-        def read(part: str) -> Part | None:
-            rows = review_files.read_folder(root, part, self.progress)
-            return Part(f"{review_files.FOLDER}/{part}", rows) if rows else None
-
-        return read
-
-    def _archive(self, path: Path) -> Source:
-        parts = review_files.read_archive(path, self.progress, self.unlabelled)
-
-        def read(part: str) -> Part | None:
-            return Part(f"{path.name}, {part}", parts[part]) if part in parts else None
-
-        return read
+    def _archive(self, path: Path, parts: dict[str, list[Row]], part: str) -> Part | None:
+        return Part(f"{path.name}, {part}", parts[part]) if part in parts else None
 
 
 def _parquet_parts(folder: Path) -> dict[str, list[Path]]:

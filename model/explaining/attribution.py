@@ -16,9 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.explaining.forward import Pass
+from sentiment_conv1d.model.explaining.forward import Pass, forward
 from sentiment_conv1d.model.explaining.network import Network
+from sentiment_conv1d.model.explaining.reading import Word, read
+from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.layers import Weights, back
+from sentiment_conv1d.model.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -77,3 +80,11 @@ def strongest(taken: Pass, attribution: Attribution, count: int) -> npt.NDArray[
     moves = np.abs(attribution.weights * taken.features)
     order: npt.NDArray[np.intp] = np.argsort(-moves, kind="stable")[:count]
     return order[: np.count_nonzero(moves[order])]
+
+
+def explain_words(network: Network, tokenizer: Tokenizer, text: str, unit: int) -> list[Word]:
+    """Return the words that the network reads of a text, with their shares of the logit of a unit of the last layer."""
+    leading_padding = None if network.averages else max(bank.span for bank in network.banks)
+    reading = read(text, tokenizer.encode(text), tokenizer, InputShape.of(tokenizer, leading_padding))
+    shares = attribute(network, forward(network, reading.row), unit).shares
+    return reading.words(text, shares, tokenizer.unknown_id)

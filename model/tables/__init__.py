@@ -18,8 +18,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sentiment_conv1d.model.tables.errors import DataError
-from sentiment_conv1d.model.tables.faults import Fault
+from sentiment_conv1d.model.tables.faults import DataError, Fault
 from sentiment_conv1d.model.tables.files import extension, is_compressed, open_utf8
 from sentiment_conv1d.model.tables.format import Format
 from sentiment_conv1d.model.tables.json_array import open_json

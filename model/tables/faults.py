@@ -1,8 +1,17 @@
-"""Rows of a table that cannot be used."""
+"""What is wrong with files and with their rows."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from sentiment_conv1d.model.errors import SentimentError
+
+
+class DataError(SentimentError):
+    """A file cannot be read, used or written. The message names the file, and the row (from 1) or the column.
+
+    In text formats, the number of a row is that of its first line.
+    """
 
 
 class Fault(NamedTuple):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, cast
 
-from sentiment_conv1d.model.tables.errors import DataError
+from sentiment_conv1d.model.tables.faults import DataError
 
 #: The errors that reading a damaged file raises.
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, UnicodeDecodeError)

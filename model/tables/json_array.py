@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from sentiment_conv1d.model.tables.errors import DataError
+from sentiment_conv1d.model.tables.faults import DataError
 from sentiment_conv1d.model.tables.files import READ_ERRORS
 from sentiment_conv1d.model.tables.table import CHUNK_ROWS, Chunk, Row, Table
 from sentiment_conv1d.model.tables.text import JsonlTable, LineChunk

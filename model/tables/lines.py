@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
-from sentiment_conv1d.model.tables.errors import DataError
+from sentiment_conv1d.model.tables.faults import DataError
 from sentiment_conv1d.model.tables.files import READ_ERRORS
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_conv1d.model.commands.installation import install_hint
-from sentiment_conv1d.model.tables.errors import DataError
+from sentiment_conv1d.model.tables.faults import DataError
 
 try:
     import pyarrow

@@ -10,8 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from sentiment_conv1d.model.tables.errors import DataError
-from sentiment_conv1d.model.tables.faults import Fault
+from sentiment_conv1d.model.tables.faults import DataError, Fault
 
 #: A chunk ends at the first of these limits. Python objects take a few times the bytes of the file. Scoring groups the
 #: texts of a chunk by length: 2,048 take 8 % less processor time than 256.

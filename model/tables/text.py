@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from sentiment_conv1d.model.commands.counting import counted
-from sentiment_conv1d.model.tables.errors import DataError
+from sentiment_conv1d.model.tables.faults import DataError
 from sentiment_conv1d.model.tables.lines import Lines
 from sentiment_conv1d.model.tables.table import (
     CHUNK_BYTES,

@@ -21,8 +21,8 @@ from sentiment_conv1d.model.evaluation.confidence import confident_values
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
 from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
+from sentiment_conv1d.model.explaining.attribution import explain_words
 from sentiment_conv1d.model.explaining.network import from_keras
-from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.manifest import Metrics, TrainingData
 from sentiment_conv1d.model.run import (
     BAD_ROWS_FILE,

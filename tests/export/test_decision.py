@@ -18,8 +18,8 @@ from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.trained import encode, load
+from sentiment_conv1d.model.explaining.attribution import explain_words
 from sentiment_conv1d.model.explaining.network import from_keras
-from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.protos.inference_pb2 import InferTensorContents, ModelInferRequest
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictRequest
