@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,12 +48,17 @@ def first_fault(error: ValidationError) -> str:
 
 
 @contextmanager
-def writing(path: Path, kind: type[SentimentError] = SentimentError) -> Iterator[None]:
-    """Raise an error of this kind if a file or folder cannot be written."""
+def reading(place: Path | str, kind: type[SentimentError] = SentimentError, what: str = "read") -> Iterator[None]:
+    """Raise an error of this kind, which names the place, if the system cannot read it."""
     try:
         yield
     except OSError as error:
-        raise kind(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise kind(f"{place}: cannot be {what} ({error.strerror or error})") from error
+
+
+def writing(place: Path | str, kind: type[SentimentError] = SentimentError) -> AbstractContextManager[None]:
+    """Raise an error of this kind, which names the place, if the system cannot write to it."""
+    return reading(place, kind, "written")
 
 
 def run_command(run: Callable[[], int], left: Callable[[], str] = lambda: "nothing was written") -> int:

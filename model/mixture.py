@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sentiment_conv1d.model.errors import SentimentError, first_fault
+from sentiment_conv1d.model.errors import SentimentError, first_fault, reading
 
 #: The plan of the preset `reviews`.
 DEFAULT_PLAN = Path(__file__).parent / "mixtures" / "reviews.toml"
@@ -61,9 +61,8 @@ class Mixture(Amount):
     def read(cls, path: Path) -> Self:
         """Read a plan. Raises `MixtureError`, which names the file and the key."""
         try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise MixtureError(f"{path}: cannot be read ({error.strerror or error})") from error
+            with reading(path, MixtureError):
+                return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
         except ValidationError as error:
             raise MixtureError(f"{path}: {first_fault(error)}") from error
         except ValueError as error:  # also of an invalid encoding

@@ -10,6 +10,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from sentiment_conv1d.model.errors import reading
 from sentiment_conv1d.model.tables import Chunk, DataError, Fault, Table
 from sentiment_conv1d.model.tables.records import open_records
 from sentiment_conv1d.model.tables.text import LineChunk
@@ -190,12 +191,9 @@ def _columns(job: Job) -> tuple[str, ...] | None:
 def _content(part: Part) -> bytes:
     if part.content is not None:
         return part.content
-    try:
-        with open_place(part.source.place) as file:
-            file.seek(part.start)
-            return file.read(part.stop - part.start)
-    except OSError as error:
-        raise DataError(f"{part.source.place}: cannot be read ({error.strerror or error})") from error
+    with reading(part.source.place, DataError), open_place(part.source.place) as file:
+        file.seek(part.start)
+        return file.read(part.stop - part.start)
 
 
 @lru_cache(maxsize=2)

@@ -16,7 +16,7 @@ from sentiment_conv1d.model.tables import DataError, Format
 from sentiment_conv1d.model.tables.files import READ_ERRORS, is_compressed
 from sentiment_conv1d.model.tables.json_array import JsonTable, is_array
 from sentiment_conv1d.model.tables.records import open_records
-from sentiment_conv1d.model.tables.text import USUAL_DELIMITERS, detect_delimiter, header_lines
+from sentiment_conv1d.model.tables.text import USUAL_DELIMITERS, csv_fault, detect_delimiter, header_lines, next_record
 from sentiment_conv1d.scoring.storage import Source, open_parquet, open_text_source
 
 #: The default limit of rows per part, about a second of work.
@@ -28,9 +28,6 @@ PART_BYTES = 2**25
 #: Files have at least this many parts, so that processes end at about the same time. Parts of fewer rows or bytes than
 #: these would take longer to open than to score.
 _LEAST_PARTS, _LEAST_ROWS, _LEAST_BYTES = 16, 1024, 2**20
-
-#: The largest limit that the csv module accepts on every platform.
-_FIELD_LIMIT = 2**31 - 1
 
 
 class Part(NamedTuple):
@@ -108,14 +105,10 @@ def _csv_records(place: str, file: BinaryIO, delimiter: str | None, usual: str) 
     number += len(taken)
     taken.clear()
     while True:
-        limit = csv.field_size_limit(_FIELD_LIMIT)
         try:
-            found = next(reader, None)
+            found = next_record(reader)
         except csv.Error as error:
-            reason = "a quote is never closed" if "unexpected end of data" in str(error) else error
-            raise DataError(f"{place}: line {number}: not valid CSV ({reason})") from error
-        finally:
-            csv.field_size_limit(limit)
+            raise DataError(f"{place}: line {number}: not valid CSV ({csv_fault(error)})") from error
         if found is None:
             return
         yield number, b"".join(taken)

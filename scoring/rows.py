@@ -64,7 +64,7 @@ def reason_of(value: Any, column: str, max_characters: int) -> str | None:
 def keep_columns(chunk: Chunk, columns: Sequence[str]) -> Chunk:
     """Return some columns of a chunk. A row without one of them gets null."""
     rows = [Row(row.number, {column: row.values.get(column) for column in columns}) for row in chunk.rows]
-    return _with_rows(chunk, rows)
+    return LineChunk(chunk.source, rows, chunk.progress, chunk.unit)
 
 
 def _values(chunk: Chunk, column: str) -> list[Any]:
@@ -78,14 +78,7 @@ def _values(chunk: Chunk, column: str) -> list[Any]:
 
 def _keep_rows(chunk: Chunk, good: Sequence[bool]) -> Chunk:
     if isinstance(chunk, LineChunk):
-        return _with_rows(chunk, list(compress(chunk.rows, good)))
+        return LineChunk(chunk.source, list(compress(chunk.rows, good)), chunk.progress, chunk.unit)
     from sentiment_conv1d.scoring.arrow import keep_rows
 
     return keep_rows(chunk, good)
-
-
-def _with_rows(chunk: Chunk, rows: Sequence[Row]) -> LineChunk:
-    """Return a chunk of other rows of the same file, counted in the same unit."""
-    changed = LineChunk(chunk.source, rows, chunk.progress)
-    changed.unit = chunk.unit
-    return changed

@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, Self, cast
 
 from tqdm import tqdm
 
+from sentiment_conv1d.model.errors import writing
 from sentiment_conv1d.model.tables import DataError, Format
 from sentiment_conv1d.model.tables.files import is_compressed
 from sentiment_conv1d.scoring.part import PROGRESS, Job, Result
@@ -43,7 +44,6 @@ from sentiment_conv1d.scoring.storage import (
     folder_at,
     replacing,
     standard_output,
-    writing_to,
 )
 from sentiment_conv1d.scoring.writers import TEXT_CONCATENATIONS, Concatenation
 
@@ -220,7 +220,7 @@ def _assembling(output: Output, folder: Folder, overwrite: bool) -> Iterator[_As
         else:
             check = partial(check_free_path, path, overwrite)
             file = stack.enter_context(replacing(path, check, Path(folder.place)))
-        stack.enter_context(writing_to(path))
+        stack.enter_context(writing(path, DataError))
         assembly = _Assembly(folder, file, output.extension)
         try:
             yield assembly

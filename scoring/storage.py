@@ -19,7 +19,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError, reading, writing
 from sentiment_conv1d.model.tables import READABLE, DataError, extension
 from sentiment_conv1d.model.tables.files import decoded, is_compressed, open_utf8
 from sentiment_conv1d.sharing.store import Store
@@ -96,7 +96,7 @@ class LocalFolder(Folder):
 
         Raises `DataError`, also if another run has locked it.
         """
-        with writing_to(self.path):
+        with writing(self.path, DataError):
             self.path.mkdir(exist_ok=True)
             self._lock = os.open(self.path, os.O_RDONLY)
             try:
@@ -230,12 +230,10 @@ def open_text_source(source: Source, encoding: str | None) -> tuple[BufferedRead
     Raises `DataError`.
     """
     place = source.place
-    try:
+    with reading(place, DataError):
         if place == STANDARD:
             return decoded(place, _standard_input(), encoding)
         return open_utf8(place, encoding, _open_remote(place) if is_remote(place) else None)
-    except OSError as error:
-        raise DataError(f"{place}: cannot be read ({error.strerror or error})") from error
 
 
 def open_parquet(place: str) -> ParquetTable:
@@ -296,11 +294,11 @@ def replacing(path: Path, check: Any = None, beside: Path | None = None) -> Iter
     """Open a new file in the folder `beside`, which replaces `path` after a call of `check`. Errors delete it."""
     temporary = (beside or path.parent) / f"{_TEMPORARY}{secrets.token_hex(8)}"
     try:
-        with writing_to(path):
+        with writing(path, DataError):
             file = temporary.open("xb")
         try:
             yield file
-            with writing_to(path):
+            with writing(path, DataError):
                 file.flush()
                 os.fsync(file.fileno())
         finally:
@@ -309,7 +307,7 @@ def replacing(path: Path, check: Any = None, beside: Path | None = None) -> Iter
                 file.close()
         if check is not None:
             check()
-        with writing_to(path):
+        with writing(path, DataError):
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -321,15 +319,6 @@ def check_free_path(path: Path, overwrite: bool) -> None:
         raise DataError(f"{path}: is a folder")
     if path.exists() and not overwrite:
         raise DataError(f"{path}: exists already; give another output or ask to overwrite it")
-
-
-@contextmanager
-def writing_to(path: Path) -> Iterator[None]:
-    """Turn an `OSError` of a file that is being written into a `DataError` that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _find(place: str) -> list[Source]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sentiment_conv1d.model.errors import reading
 from sentiment_conv1d.model.tables.faults import DataError, Fault
 from sentiment_conv1d.model.tables.files import extension, is_compressed, open_utf8
 from sentiment_conv1d.model.tables.format import Format
@@ -37,10 +38,8 @@ def open_table(path: Path, form: Format = Format(), faults: list[Fault] | None =
     `faults` collects the rows that cannot be read; if it is None, the first one raises `DataError`. Raises `DataError`
     if the file cannot be read, two columns have the same name, or pyarrow is missing.
     """
-    try:
+    with reading(path, DataError):
         table = _open(path, extension(path), form)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     table.faults = faults
     return table
 

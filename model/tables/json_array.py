@@ -15,12 +15,6 @@ from sentiment_conv1d.model.tables.table import CHUNK_ROWS, Chunk, Row, Table
 from sentiment_conv1d.model.tables.text import JsonlTable, LineChunk
 
 
-class _ObjectChunk(LineChunk):
-    """Objects of the array, each with its own keys."""
-
-    unit = "row"
-
-
 class JsonTable(Table):
     """The objects of an array, counted from 1. The whole file is in memory, because JSON cannot be read in parts."""
 
@@ -49,7 +43,7 @@ class JsonTable(Table):
             rows = [Row(number, each) for number, each in enumerate(values, self._first + start)]
             usable = [row for row in rows if self._is_object(row)]
             if usable:
-                yield _ObjectChunk(self.source, usable, len(rows))
+                yield LineChunk(self.source, usable, len(rows), self.row_unit)
 
     def _is_object(self, row: Row) -> bool:
         if not isinstance(row.values, dict):

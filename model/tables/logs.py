@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError, reading
 
 
 class LogError(SentimentError):
@@ -32,8 +32,5 @@ def log_lines(paths: Iterable[Path], prefix: str) -> Iterator[bytes]:
         if not files:
             raise LogError(f"{path}: there is no file {prefix}-*.jsonl in this folder")
         for file in files:
-            try:
-                with file.open("rb") as lines:
-                    yield from lines
-            except OSError as error:
-                raise LogError(f"{file}: cannot be read ({error.strerror})") from error
+            with reading(file, LogError), file.open("rb") as lines:
+                yield from lines

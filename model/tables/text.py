@@ -35,13 +35,12 @@ _FIELD_LIMIT = 2**31 - 1
 
 
 class LineChunk(Chunk):
-    """Rows of a text format."""
+    """Rows of a text format, each with its own keys."""
 
-    unit = "line"
-
-    def __init__(self, source: Path | str, rows: Sequence[Row], progress: int) -> None:
+    def __init__(self, source: Path | str, rows: Sequence[Row], progress: int, unit: str = "line") -> None:
         super().__init__(source, [row.number for row in rows], progress)
         self._rows = rows
+        self.unit = unit
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -145,7 +144,7 @@ class CsvTable(LineTable):
             # If not strict, the module reads `"a"b` as ab, and after an unclosed quote the rest of the file as a field.
             header, *others = filter(None, csv.reader(lines, delimiter=delimiter, strict=True))
         except csv.Error as error:
-            raise DataError(f"{self._lines.place(number)}: not valid CSV ({_reason(error)})") from error
+            raise DataError(f"{self._lines.place(number)}: not valid CSV ({csv_fault(error)})") from error
         except ValueError:
             raise DataError(f"{self._lines.source}: there is no header row") from None
         self.place = self._lines.place(number)
@@ -167,16 +166,12 @@ class CsvTable(LineTable):
         """Yield records that are not blank, each with the number of its first line."""
         while True:
             number = self._lines.number + 1
-            # The limit is global, so it is set for one record only.
-            limit = csv.field_size_limit(_FIELD_LIMIT)
             try:
-                fields = next(self._records, None)
+                fields = next_record(self._records)
             except csv.Error as error:
                 self._lines.take_damage()
-                self.report(number, "not valid CSV", _reason(error))
+                self.report(number, "not valid CSV", csv_fault(error))
                 continue
-            finally:
-                csv.field_size_limit(limit)
             if fields is None:
                 return
             if fields:
@@ -206,7 +201,17 @@ def detect_delimiter(header: Sequence[str], usual: str) -> str:
     return max(counts, key=lambda delimiter: (counts[delimiter], delimiter == usual))
 
 
-def _reason(error: csv.Error) -> str:
+def next_record(records: Iterator[list[str]]) -> list[str] | None:
+    """Return the next record of a `csv.reader`, with fields of any size; None at the end. Raises `csv.Error`."""
+    limit = csv.field_size_limit(_FIELD_LIMIT)  # which is global, so it is set for one record only
+    try:
+        return next(records, None)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def csv_fault(error: csv.Error) -> str:
+    """Return what is wrong with a record."""
     return "a quote is never closed" if "unexpected end of data" in str(error) else str(error)
 
 
