@@ -134,11 +134,6 @@ class Bank:
         """Whether the maximum may be the activation of a filter's smallest sum instead of its largest."""
         return self.pooling == "max" and any(parse(activation)[0] in QUASICONVEX for activation in self.activations)
 
-    @property
-    def reads_padding(self) -> bool:
-        """Whether the pooled value depends on the amount of padding."""
-        return self.pooling == "mean"
-
     def windows(self, sums: npt.NDArray[Any], value: Callable[[Positions], Weights]) -> Positions:
         """Return the pooled positions of sums [positions, filters]: [windows, filters].
 

@@ -24,10 +24,6 @@ class Examples:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def joined(self, others: Examples) -> Examples:
-        """Return these examples, followed by others."""
-        return Examples([*self.texts, *others.texts], np.concatenate([self.labels, others.labels]))
-
     def take(self, indices: npt.NDArray[np.intp]) -> Examples:
         """Return the examples at these positions, in this order."""
         rows = [self.rows[index] for index in indices] if self.rows else ()

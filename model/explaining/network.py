@@ -37,7 +37,7 @@ class Network:
     @property
     def averages(self) -> bool:
         """Whether a filter is averaged over the text, including its padding."""
-        return any(bank.reads_padding for bank in self.banks)
+        return any(bank.pooling == "mean" for bank in self.banks)
 
     def locate(self, number: int) -> tuple[Bank, int]:
         """Return the bank of a filter and its index among the filters of its width. `number` counts over all banks."""

@@ -91,10 +91,10 @@ class Student:
         filters = self._filters[changed]
         words = ids[winners[filters] + self._taps[changed]]
         place = self._first_entries[changed] + words * self._row_lengths[changed]
-        _adagrad(self._entries, entry_squares, place, gradient[filters], learning_rate)
+        adagrad(self._entries, entry_squares, place, gradient[filters], learning_rate, _EPSILON)
         kept_filters = np.flatnonzero(kept)
-        _adagrad(self.weights, weight_squares, kept_filters, error * pooled[kept_filters], learning_rate)
-        _adagrad(self.bias, bias_squares, 0, error, learning_rate)
+        adagrad(self.weights, weight_squares, kept_filters, error * pooled[kept_filters], learning_rate, _EPSILON)
+        adagrad(self.bias, bias_squares, 0, error, learning_rate, _EPSILON)
         return float(logit)
 
     def scale(self, factor: float, offset: float) -> None:
@@ -142,7 +142,10 @@ def _taps(ids: Ids, width: int) -> list[Ids]:
     return [ids[tap : tap + windows] for tap in range(width)]
 
 
-def _adagrad(values: Floats, squares: Floats, place: Any, gradient: Floats, learning_rate: float) -> None:
+def adagrad(
+    values: Floats, squares: Floats, place: Any, gradient: Floats, learning_rate: float, epsilon: float = 0
+) -> None:
+    """Make a step of Adagrad for the values at a place, where `squares` has the sums of squared gradients."""
     moved = squares[place] + gradient * gradient
     squares[place] = moved
-    values[place] -= learning_rate * gradient / (np.sqrt(moved) + _EPSILON)
+    values[place] -= learning_rate * gradient / (np.sqrt(moved) + epsilon)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.random import default_rng
 
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile, write_faults
+from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, joined, profile, write_faults
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation import plots
 from sentiment_conv1d.model.evaluation.baseline import measure_baseline
@@ -145,9 +145,7 @@ def _learned(configuration: Configuration, work: Plan) -> Examples:
     """Return the labelled texts that the network has learned: an ensemble learns the held-out ones at the end."""
     if work.sampling is not None:
         return work.train.take(work.sampling.labelled(default_rng(configuration.seed)))
-    if configuration.recipe == "ensemble" and work.validation is not None:
-        return work.train.joined(work.validation)
-    return work.train
+    return joined([work.train, work.validation]) if configuration.recipe == "ensemble" else work.train
 
 
 def _data(work: Plan, start: Run | None) -> TrainingData:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from sentiment_conv1d.model import interruption
-from sentiment_conv1d.model.data import Examples
+from sentiment_conv1d.model.data import Examples, joined
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
@@ -64,7 +64,7 @@ def average(task: Task, stages: Stages) -> Averaged:
     if validation is None:
         return _Training(task, train, None, stages, "all").run(epochs)
     chosen = choose(task, stages)
-    final = _Training(task, train.joined(validation), None, stages, "all").run(chosen.best_epoch or epochs)
+    final = _Training(task, joined([train, validation]), None, stages, "all").run(chosen.best_epoch or epochs)
     return Averaged(final.ensemble, final.tokenizer, chosen.history, chosen.best_epoch, chosen.held_out)
 
 

@@ -12,13 +12,13 @@ occur once or twice move less than with a sum of 0.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, softmax
 
 from sentiment_conv1d.model.configuration import Convolution
+from sentiment_conv1d.model.training.student import adagrad
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -95,10 +95,10 @@ class Ensemble:
             low, high = np.searchsorted(kept, (first, first + len(positions)))
             filters, own = kept[low:high] - first, gradient[low:high]
             for tap, (rows, sums) in enumerate(zip(table, squares, strict=True)):
-                _adagrad(rows, sums, (ids[positions[filters] + tap], filters), own, learning_rate)
+                adagrad(rows, sums, (ids[positions[filters] + tap], filters), own, learning_rate)
             first += len(positions)
-        _adagrad(self.weights, weight_squares, kept, pooled[:, np.newaxis] * of_filters, learning_rate)
-        _adagrad(self.biases, bias_squares, slice(None), errors, learning_rate)
+        adagrad(self.weights, weight_squares, kept, pooled[:, np.newaxis] * of_filters, learning_rate)
+        adagrad(self.biases, bias_squares, slice(None), errors, learning_rate)
         return _probabilities(logits.mean(axis=0))
 
     def weights_by_name(self) -> dict[str, Floats]:
@@ -148,9 +148,3 @@ class Ensemble:
 def _probabilities(logits: Floats) -> Floats:
     """Return the sigmoid of a single logit, and the softmax of several, along the last axis."""
     return np.asarray(expit(logits) if logits.shape[-1] == 1 else softmax(logits, axis=-1), np.float32)
-
-
-def _adagrad(values: Floats, squares: Floats, place: Any, gradient: Floats, learning_rate: float) -> None:
-    moved = squares[place] + gradient * gradient
-    squares[place] = moved
-    values[place] -= np.float32(learning_rate) * gradient / np.sqrt(moved)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from sentiment_conv1d.model.training.student import adagrad
 from sentiment_conv1d.model.training.teachers.ngrams import ngrams
 
 Ids = npt.NDArray[np.int32]
@@ -84,9 +85,7 @@ class Teacher:
         inputs = self.ratios[features] / np.float32(1 - _DROPOUT)
         error = expit(self.weights[features] @ inputs + self.bias) - target
         gradient = error * inputs
-        squares = self._squares[features] + gradient * gradient
-        self._squares[features] = squares
-        self.weights[features] -= _LEARNING_RATE * gradient / (np.sqrt(squares) + _EPSILON)
+        adagrad(self.weights, self._squares, features, gradient, _LEARNING_RATE, _EPSILON)
         self._bias_squares += error * error
         self.bias -= np.float32(_LEARNING_RATE * error / (np.sqrt(self._bias_squares) + _EPSILON))
 
