@@ -29,7 +29,6 @@ from sentiment_conv1d.export.checks.parity import (
     session,
 )
 from sentiment_conv1d.export.checks.quantization_error import (
-    Graphs,
     LabelledReviews,
     measure_accuracy,
     measure_difference,
@@ -46,7 +45,7 @@ from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.artifact import Artifact, draft, publish
 from sentiment_conv1d.model.decision import THRESHOLD
-from sentiment_conv1d.model.evaluation.batches import Predict, answers_in_batches
+from sentiment_conv1d.model.evaluation.batches import Predict
 from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.layers import Family
@@ -75,17 +74,12 @@ class _Checked:
     """A graph that passed its checks, and what the manifest says about it."""
 
     graph: bytes
-    shape: InputShape
+    served: Served
     parity: tuple[ParityCheck, ...]
     golden: Golden
     metrics: Metrics | None
     statistics: TextStatistics | None
     fields: dict[str, Any]  # of the manifest, for one form of graph only
-
-    @property
-    def predict(self) -> Predict:
-        """The graph in ONNX Runtime."""
-        return session(self.graph)
 
 
 def export(
@@ -143,10 +137,10 @@ def export(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "labels": trained.labels,
         "activation": activation,
-        "max_tokens": checked.shape.max_tokens,
-        "vocabulary_size": checked.shape.vocabulary_size,
+        "max_tokens": checked.served.shape.max_tokens,
+        "vocabulary_size": checked.served.shape.vocabulary_size,
         "convolution_widths": () if family is None else tuple(bank.width for bank in family.banks),
-        "leading_padding": checked.shape.leading_padding,
+        "leading_padding": checked.served.shape.leading_padding,
         "configuration": trained.configuration,
         "training_data": trained.data,
         "license": licence,
@@ -176,15 +170,14 @@ def _float32(
     reference = reference_graph(trained.model, trained.input_shape.max_tokens).SerializeToString()
     graph = reference if family is None else folded_graph(family).SerializeToString()
     shape = replace(trained.input_shape, leading_padding=family.leading_padding if family else None)
-    threshold = trained.decision.threshold
-    parity = compare(trained.predict, session(reference), session(graph), reviews, shape, threshold)
+    served = Served(session(graph), shape, trained.decision.threshold)
     return _Checked(
         graph,
-        shape,
-        tuple(parity),
+        served,
+        tuple(compare(trained.predict, session(reference), served, reviews)),
         _golden(trained, trained.predict, trained.input_shape),
-        trained.metrics if labelled is None else measure(session(graph), labelled, trained.labels, shape, threshold),
-        trained.statistics if labelled is None else _statistics(trained, session(graph), labelled, shape),
+        trained.metrics if labelled is None else measure(served, labelled, trained.labels),
+        trained.statistics if labelled is None else _statistics(trained, served, labelled),
         {},
     )
 
@@ -193,13 +186,12 @@ def _compare_texts(
     trained: Trained, float32: _Checked, labelled: Sequence[str], expected: Expected | None
 ) -> tuple[list[ParityCheck], list[str]]:
     """Compare answers to texts with those of the original model, and with those that its owner expects."""
-    served = Served(trained.tokenizer, float32.predict, float32.shape, trained.decision.threshold)
     compared = []
     if trained.original is not None:
         texts = [*generated_texts(trained.tokenizer), *every_nth(labelled, MAX_TEXTS)]
-        compared.append(compare_with_original(trained.original, served, texts))
+        compared.append(compare_with_original(trained.original, float32.served, trained.tokenizer, texts))
     if expected is not None:
-        compared.append(compare_with_expected(expected, served))
+        compared.append(compare_with_expected(expected, float32.served, trained.tokenizer))
     return [check for check, _ in compared], [note for _, notes in compared for note in notes]
 
 
@@ -213,25 +205,23 @@ def _quantized(
 ) -> _Checked:
     """The 8-bit form of a float32 graph. The last of `reviews` are the generated ids, `expected` texts with answers."""
     graph = quantized_graph(family).SerializeToString()
-    quantized = session(graph)
-    threshold = trained.decision.threshold
-    forms = compare_forms(quantized, reviews, float32.shape, threshold)
-    graphs = Graphs(float32.predict, quantized, float32.shape, threshold)
-    errors = [measure_difference(graphs, reviews[-1])]
+    quantized = replace(float32.served, predict=session(graph))
+    forms = compare_forms(quantized, reviews)
+    errors = [measure_difference(float32.served, quantized, reviews[-1])]
     if expected:
         rows = [encoding.ids for encoding in trained.tokenizer.encode_batch(expected)]
-        errors.append(measure_difference(graphs, Reviews(EXPECTED_ANSWERS, rows)))
+        errors.append(measure_difference(float32.served, quantized, Reviews(EXPECTED_ANSWERS, rows)))
     metrics = None
     if labelled is not None:
-        error, metrics = measure_accuracy(graphs, labelled, trained.labels)
+        error, metrics = measure_accuracy(float32.served, quantized, labelled, trained.labels)
         errors.append(error)
     return _Checked(
         graph,
-        float32.shape,
+        quantized,
         (*float32.parity, *forms),
-        _golden(trained, quantized, float32.shape),
+        _golden(trained, quantized.predict, quantized.shape),
         metrics,
-        None if labelled is None else _statistics(trained, quantized, labelled, float32.shape),
+        None if labelled is None else _statistics(trained, quantized, labelled),
         {"precision": "uint8", "rounding": tuple(errors)},
     )
 
@@ -243,13 +233,11 @@ def _text_graph(artifact: Artifact, labelled: Sequence[str]) -> tuple[bytes, Tex
     return content, TextGraph(file=describe(content), proof=proof)
 
 
-def _statistics(
-    trained: Trained, served: Predict, labelled: LabelledReviews, shape: InputShape
-) -> TextStatistics | None:
+def _statistics(trained: Trained, served: Served, labelled: LabelledReviews) -> TextStatistics | None:
     """The statistics of texts, to detect drift; None if only their ids are known."""
     if not labelled.texts:
         return None
-    outputs = answers_in_batches(served, labelled.rows, shape)
+    outputs = served.answers(labelled.rows)
     encodings = [trained.tokenizer.encode(text) for text in labelled.texts]
     return TextStatistics.measured(labelled.source, trained.labels, outputs, trained.decision.threshold, encodings)
 
@@ -271,7 +259,7 @@ def _check_on_labelled(
     measured = None
     if trained.configuration is None:
         measured = measure_assumptions(
-            checked.predict,
+            checked.served.predict,
             labelled,
             trained.labels,
             trained.tokenizer,

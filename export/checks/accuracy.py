@@ -8,19 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
+from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.model.evaluation.batches import Predict, answers_in_batches
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
-from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import Metrics
 
 
-def measure(
-    served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape, threshold: float
-) -> Metrics:
-    """Measure a graph, which decides by `threshold`, on labelled reviews."""
-    answers = answers_in_batches(served, reviews.rows, shape)
-    return Evaluation(labels, reviews.labels, answers, threshold).metrics(reviews.source)
+def measure(served: Served, reviews: LabelledReviews, labels: tuple[str, ...]) -> Metrics:
+    """Measure a graph on labelled reviews."""
+    return Evaluation(labels, reviews.labels, served.answers(reviews.rows), served.threshold).metrics(reviews.source)
 
 
 def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
 
+from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.model.commands.counting import counted
-from sentiment_conv1d.model.decision import decide_all
-from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict, answers_in_batches
+from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import ParityCheck
 
@@ -76,84 +76,86 @@ def session(graph: bytes) -> Predict:
 
     Raises `ParityError` if ONNX Runtime fails, and so does the function.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    try:
-        opened = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        # ONNX Runtime raises a dozen unrelated classes, RuntimeError among them.
-        raise ParityError(f"ONNX Runtime cannot open the graph: {quoted(error)}", _OPERATORS) from error
+    run = opened(graph, ["probabilities"])
 
     def predict(tokens: Ids) -> Answers:
-        try:
-            answers: Answers = opened.run(["probabilities"], {"tokens": tokens})[0]
-        except Exception as error:
-            raise ParityError(f"ONNX Runtime cannot run the graph: {quoted(error)}", _OPERATORS) from error
+        answers: Answers = run({"tokens": tokens})[0]
         return answers
 
     return predict
 
 
+def opened(
+    graph: bytes, outputs: list[str], name: str = "the graph", hint: str = _OPERATORS
+) -> Callable[[dict[str, Any]], list[Any]]:
+    """Open a graph in ONNX Runtime and return a function from its inputs to these outputs.
+
+    Raises `ParityError` with this name and hint if ONNX Runtime fails, and so does the function.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    try:
+        found = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # ONNX Runtime raises a dozen unrelated classes, RuntimeError among them.
+        raise ParityError(f"ONNX Runtime cannot open {name}: {quoted(error)}", hint) from error
+
+    def run(inputs: dict[str, Any]) -> list[Any]:
+        try:
+            return list(found.run(outputs, inputs))
+        except Exception as error:
+            raise ParityError(f"ONNX Runtime cannot run {name}: {quoted(error)}", hint) from error
+
+    return run
+
+
 def compare(
-    keras_predict: Predict,
-    reference: Predict,
-    served: Predict,
-    reviews: Sequence[Reviews],
-    shape: InputShape,
-    threshold: float,
+    keras_predict: Predict, reference: Predict, served: Served, reviews: Sequence[Reviews]
 ) -> list[ParityCheck]:
     """Compare the served graph, and the ONNX graph that Keras wrote, with Keras on each set of reviews.
 
-    `threshold` is that of the model. Raises `ParityError` if an output differs by more than `tolerance`, or a label
-    differs.
+    Raises `ParityError` if an output differs by more than `tolerance`, or a label differs.
     """
     checks = []
     for each in reviews:
-        padded = shape.pad(each.rows, shape.max_tokens)
+        padded = served.shape.pad(each.rows, served.shape.max_tokens)
         truth = in_blocks(keras_predict, padded)
         checks += [
-            _check("Keras' ONNX graph", each, "padded, batches", truth, in_blocks(reference, padded), shape, threshold),
-            _check("Keras", each, "padded, batches", truth, in_blocks(served, padded), shape, threshold),
-            *_other_forms("Keras", each, truth, served, shape, threshold),
+            _check("Keras' ONNX graph", each, "padded, batches", truth, in_blocks(reference, padded), served),
+            _check("Keras", each, "padded, batches", truth, in_blocks(served.predict, padded), served),
+            *_other_forms("Keras", each, truth, served),
         ]
     return checks
 
 
-def compare_forms(
-    served: Predict, reviews: Sequence[Reviews], shape: InputShape, threshold: float
-) -> list[ParityCheck]:
+def compare_forms(served: Served, reviews: Sequence[Reviews]) -> list[ParityCheck]:
     """Compare a graph with itself: single reviews and minimal padding against batches with full padding.
 
     Raises `ParityError` as `compare` does.
     """
     checks = []
     for each in reviews:
-        truth = in_blocks(served, shape.pad(each.rows, shape.max_tokens))
-        checks += _other_forms("itself", each, truth, served, shape, threshold)
+        truth = in_blocks(served.predict, served.shape.pad(each.rows, served.shape.max_tokens))
+        checks += _other_forms("itself", each, truth, served)
     return checks
 
 
-def _other_forms(
-    against: str, reviews: Reviews, truth: Answers, served: Predict, shape: InputShape, threshold: float
-) -> list[ParityCheck]:
-    rows = reviews.rows
+def _other_forms(against: str, reviews: Reviews, truth: Answers, served: Served) -> list[ParityCheck]:
+    rows, shape = reviews.rows, served.shape
     single = shape.pad(rows[:64], shape.max_tokens)
-    alone = in_blocks(served, single, 1)
-    checks = [_check(against, reviews, "padded, one by one", truth[: len(single)], alone, shape, threshold)]
+    alone = in_blocks(served.predict, single, 1)
+    checks = [_check(against, reviews, "padded, one by one", truth[: len(single)], alone, served)]
     if shape.leading_padding is not None:
-        one_by_one = np.concatenate([served(shape.pad([row])) for row in rows])
-        batches = answers_in_batches(served, rows, shape)
+        one_by_one = np.concatenate([served.predict(shape.pad([row])) for row in rows])
         checks += [
-            _check(against, reviews, "short, one by one", truth, one_by_one, shape, threshold),
-            _check(against, reviews, "short, batches", truth, batches, shape, threshold),
+            _check(against, reviews, "short, one by one", truth, one_by_one, served),
+            _check(against, reviews, "short, batches", truth, served.answers(rows), served),
         ]
     return checks
 
 
-def _check(
-    against: str, reviews: Reviews, form: str, truth: Answers, answers: Answers, shape: InputShape, threshold: float
-) -> ParityCheck:
-    inputs, accepted = f"{reviews.source}, {form}", tolerance(shape.max_tokens)
+def _check(against: str, reviews: Reviews, form: str, truth: Answers, answers: Answers, served: Served) -> ParityCheck:
+    inputs, accepted = f"{reviews.source}, {form}", tolerance(served.shape.max_tokens)
     if truth.shape != answers.shape:
         raise ParityError(f"{inputs}: {answers.shape} answers instead of {truth.shape}")
     difference = np.abs(truth - answers)
@@ -164,7 +166,7 @@ def _check(
             f"{inputs}: off by {difference.max():.2e} from {against}, more than {accepted:.0e} "
             f"(review {worst}: {answers[worst].tolist()} instead of {truth[worst].tolist()})"
         )
-    changed = np.flatnonzero(decide_all(truth, threshold) != decide_all(answers, threshold))
+    changed = np.flatnonzero(served.changed(truth, answers))
     if len(changed):
         raise ParityError(
             f"{inputs}: {counted(len(changed), 'different label')} from {against}, the first in review {changed[0]}"

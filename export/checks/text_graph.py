@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import onnxruntime
 
 from sentiment_conv1d.export.checks.odd_texts import generated_texts, long_texts, spelled_texts
-from sentiment_conv1d.export.checks.parity import ParityError, session
-from sentiment_conv1d.export.errors import quoted
+from sentiment_conv1d.export.checks.parity import ParityError, opened, session
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.evaluation.batches import Answers, Predict
@@ -32,18 +30,10 @@ Answer = Callable[[Sequence[str]], tuple[list[str], Answers]]
 
 def open_text_graph(content: bytes) -> Answer:
     """Open `text.onnx` in ONNX Runtime. Raises `ParityError` if that fails, and so does the function."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    try:
-        opened = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
-        raise ParityError(f"ONNX Runtime cannot open text.onnx: {quoted(error)}", _HINT) from error
+    run = opened(content, [LABEL, PROBABILITIES], "text.onnx", _HINT)
 
     def answer(texts: Sequence[str]) -> tuple[list[str], Answers]:
-        try:
-            labels, probabilities = opened.run([LABEL, PROBABILITIES], {TEXT: np.array(texts, dtype=object)})
-        except Exception as error:
-            raise ParityError(f"ONNX Runtime cannot run text.onnx: {quoted(error)}", _HINT) from error
+        labels, probabilities = run({TEXT: np.array(texts, dtype=object)})
         return labels.tolist(), probabilities
 
     return answer

@@ -18,7 +18,6 @@ from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.original import Original
 from sentiment_conv1d.export.sources.vectorization import known_words
-from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import EXPECTED_ANSWERS, ORIGINAL_MODEL, ParityCheck
@@ -33,36 +32,39 @@ _SHOWN = 40
 _CONTRADICTION = "leave out flags that contradict the model's own layer, or report a bug in the export with the model"
 
 
-def compare_with_original(original: Original, served: Served, texts: Sequence[str]) -> tuple[ParityCheck, list[str]]:
+def compare_with_original(
+    original: Original, served: Served, tokenizer: Tokenizer, texts: Sequence[str]
+) -> tuple[ParityCheck, list[str]]:
     """Compare answers to texts with those of the original model. Returns the check, and notes for the user.
 
     Texts that the original model cannot answer are left out. So are texts that it does not truncate, but the tokenizer
     does. The ids of all texts and of all words are compared too, because an answer can be the same for other ids.
     Raises `ParityError` if ids or an answer differ, or the original model answers no text.
     """
-    words = vocabulary_texts(known_words(original.layer), served.tokenizer.max_tokens)
-    _check_ids(original, served.tokenizer, [*texts, *words])
+    words = vocabulary_texts(known_words(original.layer), tokenizer.max_tokens)
+    _check_ids(original, tokenizer, [*texts, *words])
     compared: list[tuple[str, Answers]] = []
     longer: list[tuple[str, Answers]] = []
     failed = 0
     for text, answer in zip(texts, original.answers(texts), strict=True):
         if answer is None or not np.isfinite(answer).all():
             failed += 1
-        elif original.limit is None and served.tokenizer.encode(text).tokens > served.tokenizer.max_tokens:
+        elif original.limit is None and tokenizer.encode(text).tokens > tokenizer.max_tokens:
             longer.append((text, answer))
         else:
             compared.append((text, answer))
     notes = [f"the original model fails on {failed} of {len(texts)} texts; the service does not"] if failed else []
     if longer:
-        notes.append(_truncation(served, longer))
+        notes.append(_truncation(served, tokenizer, longer))
     if not compared:
         raise ExportError("the original model answers none of the texts that it is compared on", "check the model")
     truth = np.stack([answer for _, answer in compared])
-    accepted = tolerance(served.tokenizer.max_tokens)
-    return _check(ORIGINAL_MODEL, [text for text, _ in compared], truth, served, accepted, _hint(original)), notes
+    accepted = tolerance(tokenizer.max_tokens)
+    answered = [text for text, _ in compared]
+    return _check(ORIGINAL_MODEL, answered, truth, served, tokenizer, accepted, _hint(original)), notes
 
 
-def compare_with_expected(expected: Expected, served: Served) -> tuple[ParityCheck, list[str]]:
+def compare_with_expected(expected: Expected, served: Served, tokenizer: Tokenizer) -> tuple[ParityCheck, list[str]]:
     """Compare answers to texts with those that the owner of the model states. Returns the check, and notes.
 
     Raises `ParityError` if an answer differs.
@@ -72,10 +74,11 @@ def compare_with_expected(expected: Expected, served: Served) -> tuple[ParityChe
         expected.texts,
         expected.answers,
         served,
+        tokenizer,
         EXPECTED_TOLERANCE,
         "state the preprocessing that the model was trained with; export --help lists the flags",
     )
-    return check, list(_unproven(expected, served.tokenizer))
+    return check, list(_unproven(expected, tokenizer))
 
 
 def _check_ids(original: Original, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
@@ -112,23 +115,29 @@ def _padded(tokenizer: Tokenizer, texts: Sequence[str]) -> Ids:
     return InputShape.of(tokenizer).pad(rows, tokenizer.max_tokens)
 
 
-def _truncation(served: Served, longer: Sequence[tuple[str, Answers]]) -> str:
-    answers = served.answers([text for text, _ in longer])
+def _truncation(served: Served, tokenizer: Tokenizer, longer: Sequence[tuple[str, Answers]]) -> str:
+    answers = served.read([text for text, _ in longer], tokenizer)
     difference = np.abs(answers - np.stack([answer for _, answer in longer])).max()
     return (
-        f"the original model reads texts of any length, and the service the {served.tokenizer.max_tokens} ids of "
+        f"the original model reads texts of any length, and the service the {tokenizer.max_tokens} ids of "
         f"--max-tokens: its answers to {len(longer)} longer texts differ by up to {difference:.2f}, and say truncated"
     )
 
 
 def _check(
-    against: str, texts: Sequence[str], truth: Answers, served: Served, tolerance: float, hint: str
+    against: str,
+    texts: Sequence[str],
+    truth: Answers,
+    served: Served,
+    tokenizer: Tokenizer,
+    tolerance: float,
+    hint: str,
 ) -> ParityCheck:
-    answers = served.answers(texts)
+    answers = served.read(texts, tokenizer)
     if answers.shape != truth.shape:
         raise ParityError(f"texts: {answers.shape} answers instead of {truth.shape}", hint)
     difference = np.abs(truth - answers).max(axis=1)
-    labels = decide_all(truth, served.threshold) != decide_all(answers, served.threshold)
+    labels = served.changed(truth, answers)
     # Negated, so that NaN fails. A label may differ only at the threshold itself.
     wrong = ~(difference <= tolerance)
     if wrong.any():

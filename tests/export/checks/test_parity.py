@@ -16,6 +16,7 @@ from sentiment_conv1d.export.checks.parity import (
     generated,
     session,
 )
+from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import recognize
@@ -47,12 +48,12 @@ def off_by(difference: float) -> Predict:
 def checked(
     served: Predict, reference: Predict = truth, keras_predict: Predict = truth, threshold: float = THRESHOLD
 ) -> None:
-    compare(keras_predict, reference, served, [REVIEWS], SHAPE, threshold)
+    compare(keras_predict, reference, Served(served, SHAPE, threshold), [REVIEWS])
 
 
 def test_comparisons() -> None:
     """The reference graph and the served graph are compared, padded and short, one by one and in batches."""
-    checks = compare(truth, off_by(2e-6), truth, [REVIEWS, generated(SHAPE)], SHAPE, THRESHOLD)
+    checks = compare(truth, off_by(2e-6), Served(truth, SHAPE, THRESHOLD), [REVIEWS, generated(SHAPE)])
     assert [(check.inputs, check.against, check.examples) for check in checks] == [
         ("three reviews, padded, batches", "Keras' ONNX graph", 3),
         ("three reviews, padded, batches", "Keras", 3),
@@ -71,7 +72,7 @@ def test_comparisons() -> None:
 
 def test_comparisons_without_short_reviews() -> None:
     """A graph outside the family always reads `max_tokens` ids, so only padded reviews are compared."""
-    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(SEQUENCE_LENGTH), THRESHOLD)
+    checks = compare(truth, truth, Served(truth, ids.shape(SEQUENCE_LENGTH), THRESHOLD), [REVIEWS])
     assert [check.inputs for check in checks] == ["three reviews, padded, batches"] * 2 + [
         "three reviews, padded, one by one"
     ]
@@ -92,9 +93,9 @@ def test_a_difference_is_refused() -> None:
 def test_long_texts(max_tokens: int, accepted: float) -> None:
     """Sums over long texts may differ by more."""
     shape = ids.shape(max_tokens)
-    compare(truth, truth, off_by(accepted * 0.9), [REVIEWS], shape, THRESHOLD)
+    compare(truth, truth, Served(off_by(accepted * 0.9), shape, THRESHOLD), [REVIEWS])
     with pytest.raises(ParityError, match="more than"):
-        compare(truth, truth, off_by(accepted * 1.1), [REVIEWS], shape, THRESHOLD)
+        compare(truth, truth, Served(off_by(accepted * 1.1), shape, THRESHOLD), [REVIEWS])
 
 
 def test_a_difference_in_short_reviews_alone_is_refused() -> None:
@@ -105,14 +106,14 @@ def test_a_difference_in_short_reviews_alone_is_refused() -> None:
 
 def test_a_graph_is_compared_with_itself() -> None:
     """Single and short reviews are compared with padded batches, so a graph that counts padding is refused."""
-    checks = compare_forms(truth, [REVIEWS], SHAPE, THRESHOLD)
+    checks = compare_forms(Served(truth, SHAPE, THRESHOLD), [REVIEWS])
     assert [(check.inputs, check.against, check.largest_difference) for check in checks] == [
         ("three reviews, padded, one by one", "itself", 0),
         ("three reviews, short, one by one", "itself", 0),
         ("three reviews, short, batches", "itself", 0),
     ]
     with pytest.raises(ParityError, match=r"three reviews, short, one by one: off by .* from itself"):
-        compare_forms(counts_padding, [REVIEWS], SHAPE, THRESHOLD)
+        compare_forms(Served(counts_padding, SHAPE, THRESHOLD), [REVIEWS])
 
 
 def test_nan_is_refused() -> None:
@@ -167,9 +168,9 @@ def test_labels_follow_the_threshold_of_the_model() -> None:
     def by_padding(tokens: Ids) -> Answers:
         return (below if tokens.shape[1] == SEQUENCE_LENGTH else above)(tokens)
 
-    assert compare_forms(by_padding, [REVIEWS], SHAPE, 0.9)
+    assert compare_forms(Served(by_padding, SHAPE, 0.9), [REVIEWS])
     with pytest.raises(ParityError, match="different labels from itself"):
-        compare_forms(by_padding, [REVIEWS], SHAPE, THRESHOLD)
+        compare_forms(Served(by_padding, SHAPE, THRESHOLD), [REVIEWS])
 
 
 def test_changed_weight(trained: Trained) -> None:
@@ -180,13 +181,13 @@ def test_changed_weight(trained: Trained) -> None:
     reference = session(reference_graph(trained.model, shape.max_tokens).SerializeToString())
     sets = [generated(shape)]
     good = session(folded_graph(family).SerializeToString())
-    assert compare(trained.predict, reference, good, sets, shape, THRESHOLD)
+    assert compare(trained.predict, reference, Served(good, shape, THRESHOLD), sets)
 
     embedding = family.embedding.copy()
     embedding[3] += 0.01
     nudged = session(folded_graph(replace(family, embedding=embedding)).SerializeToString())
     with pytest.raises(ParityError, match="off by"):
-        compare(trained.predict, reference, nudged, sets, shape, THRESHOLD)
+        compare(trained.predict, reference, Served(nudged, shape, THRESHOLD), sets)
 
 
 @given(st.integers(1, 10_000), st.integers(1, 50), st.integers(0, 5))

@@ -1,20 +1,18 @@
 """The quantization error: small differences are reported, and a loss of accuracy is refused."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from sentiment_conv1d.export.checks.parity import Reviews
 from sentiment_conv1d.export.checks.quantization_error import (
-    Graphs,
     LabelledReviews,
     QuantizationError,
     measure_accuracy,
     measure_difference,
 )
+from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.model.decision import THRESHOLD
-from sentiment_conv1d.model.evaluation.batches import Answers, Ids
+from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict
 from sentiment_conv1d.model.evaluation.evaluation import EvaluationError
 from tests import ids
 
@@ -45,13 +43,17 @@ class Wrong:
         return answers
 
 
-def graphs(reviews: int, by: float) -> Graphs:
-    return Graphs(truth, Wrong(reviews, by), ids.shape(SEQUENCE_LENGTH, 2), THRESHOLD)
+def served(predict: Predict, threshold: float = THRESHOLD) -> Served:
+    return Served(predict, ids.shape(SEQUENCE_LENGTH, 2), threshold)
+
+
+def graphs(reviews: int, by: float, threshold: float = THRESHOLD) -> tuple[Served, Served]:
+    return served(truth, threshold), served(Wrong(reviews, by), threshold)
 
 
 def test_a_difference_is_reported() -> None:
     """The check reports the largest and mean difference and the changed labels, and no accuracy without labels."""
-    rounding = measure_difference(graphs(4, 0.0625), Reviews("made up", ROWS))
+    rounding = measure_difference(*graphs(4, 0.0625), Reviews("made up", ROWS))
     assert (rounding.inputs, rounding.examples, rounding.changed_labels) == ("made up", COUNT, 0)
     assert (rounding.largest_difference, rounding.mean_difference) == (0.0625, 0.0625 * 4 / COUNT)
     assert (rounding.accuracy, rounding.float32_accuracy) == (None, None)
@@ -59,36 +61,34 @@ def test_a_difference_is_reported() -> None:
 
 def test_a_probability_that_moves_far_is_refused() -> None:
     """A graph that changes a probability on generated ids too much is refused."""
-    assert measure_difference(graphs(1, 0.0999), REVIEWS)
+    assert measure_difference(*graphs(1, 0.0999), REVIEWS)
     with pytest.raises(QuantizationError, match=r"made up: quantization changes a probability by 0.125, more than 0.1"):
-        measure_difference(graphs(1, 0.125), REVIEWS)
+        measure_difference(*graphs(1, 0.125), REVIEWS)
 
 
 def test_loss_of_accuracy() -> None:
     """Two more wrong labels of two thousand are accepted, and three are refused."""
-    rounding, metrics = measure_accuracy(graphs(2, 0.5), REVIEWS, LABELS)
+    rounding, metrics = measure_accuracy(*graphs(2, 0.5), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (0.999, 1.0, 2)
     assert (metrics.measured_on, metrics.examples, metrics.values["accuracy"]) == ("made up", COUNT, 0.999)
     with pytest.raises(
         QuantizationError, match=r"accuracy is 0.9985 with 8 bits and 1.0000 in float32; .* exceed 0.001"
     ):
-        measure_accuracy(graphs(3, 0.5), REVIEWS, LABELS)
+        measure_accuracy(*graphs(3, 0.5), REVIEWS, LABELS)
 
 
 def test_gain_of_accuracy() -> None:
     """An 8-bit graph may be more accurate than the float32 graph, and the check reports it."""
-    rounding, _ = measure_accuracy(
-        Graphs(Wrong(9, 0.5), truth, ids.shape(SEQUENCE_LENGTH, 2), THRESHOLD), REVIEWS, LABELS
-    )
+    rounding, _ = measure_accuracy(served(Wrong(9, 0.5)), served(truth), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (1.0, 1 - 9 / COUNT, 9)
 
 
 def test_labels_follow_the_threshold_of_the_model() -> None:
     """A step from 0.75 to 0.6875 changes a label and the accuracy only if the threshold lies between the two."""
     for threshold, changed in ((0.5, 0), (0.7, 2)):
-        moved = replace(graphs(2, 0.0625), threshold=threshold)
-        assert measure_difference(moved, REVIEWS).changed_labels == changed
-        rounding, metrics = measure_accuracy(moved, REVIEWS, LABELS)
+        moved = graphs(2, 0.0625, threshold)
+        assert measure_difference(*moved, REVIEWS).changed_labels == changed
+        rounding, metrics = measure_accuracy(*moved, REVIEWS, LABELS)
         assert (rounding.changed_labels, rounding.accuracy) == (changed, 1 - changed / COUNT)
         assert metrics.values["accuracy"] == 1 - changed / COUNT
 
@@ -97,6 +97,6 @@ def test_nan_is_refused() -> None:
     """NaN is refused with labels and without."""
     astray = graphs(1, float("nan"))
     with pytest.raises(QuantizationError, match="made up: the 8-bit graph returns NaN or infinity"):
-        measure_difference(astray, REVIEWS)
+        measure_difference(*astray, REVIEWS)
     with pytest.raises(EvaluationError, match="NaN"):
-        measure_accuracy(astray, REVIEWS, LABELS)
+        measure_accuracy(*astray, REVIEWS, LABELS)

@@ -9,6 +9,7 @@ import pytest
 from keras import layers
 
 from sentiment_conv1d.export.checks.parity import compare, generated, session
+from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
@@ -72,7 +73,7 @@ def assert_folds(
     def predict(tokens: Any) -> Any:
         return np.asarray(model.predict_on_batch(tokens))
 
-    checks = compare(predict, served, served, [reviews], shape, THRESHOLD)
+    checks = compare(predict, served, Served(served, shape, THRESHOLD), [reviews])
     assert {check.inputs.split(", ", 1)[1] for check in checks} == {
         "padded, batches",
         "padded, one by one",
