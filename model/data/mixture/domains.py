@@ -7,7 +7,6 @@ A folder has `train`, and perhaps `test` and `unlabelled` (or `unsup`), in any f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,24 +32,8 @@ class _Text(NamedTuple):
     domain: str
 
 
-@dataclass(frozen=True, eq=False)
-class DomainTexts:
-    """The texts of a mixture by part."""
-
-    train: Sequence[_Text]
-    test: Sequence[_Text]
-    unlabelled: Sequence[_Text]
-    source: str
-    test_source: str
-
-    @property
-    def domains(self) -> tuple[str, ...]:
-        """The domains of the labelled texts to train on, and then the other ones."""
-        return tuple(dict.fromkeys(each.domain for part in (self.train, self.unlabelled) for each in part))
-
-
-def read_domains(folders: Sequence[Path], without: Sequence[str]) -> DomainTexts:
-    """Read the texts of all folders, except those of the domains `without`.
+def _read(folders: Sequence[Path], without: Sequence[str]) -> dict[str, list[_Text]]:
+    """Read the texts of all folders by part, except those of the domains `without`.
 
     Raises `DataError`, which names the file, or `MixtureError` for a domain that does not exist.
     """
@@ -66,12 +49,7 @@ def read_domains(folders: Sequence[Path], without: Sequence[str]) -> DomainTexts
                 raise DataError(
                     f"the domain {domain!r} has no {name} texts to train on; --without {domain} leaves it out"
                 )
-    names = " and ".join(folder.name for folder in folders)
-    return DomainTexts(
-        **left,
-        source=f"{counted(len(left['train']), 'review')} of {names}",
-        test_source=f"{counted(len(left['test']), 'review')} of the test parts of {names}",
-    )
+    return left
 
 
 def _read_part(folder: Path, part: str) -> Iterator[_Text]:
@@ -116,31 +94,35 @@ def mixture_plan(mixture: Mixture, folders: Sequence[Path], held_out: float, see
 
     Raises `DataError` or `MixtureError`.
     """
-    texts = read_domains(folders, mixture.without)
+    texts = _read(folders, mixture.without)
     generator = np.random.default_rng(seed)
-    is_held_out = generator.random(len(texts.train)) < held_out
-    train = [each for each, held in zip(texts.train, is_held_out, strict=True) if not held]
-    validation = [each for each, held in zip(texts.train, is_held_out, strict=True) if held]
+    is_held_out = generator.random(len(texts["train"])) < held_out
+    train = [each for each, held in zip(texts["train"], is_held_out, strict=True) if not held]
+    validation = [each for each, held in zip(texts["train"], is_held_out, strict=True) if held]
     for part, what in ((train, "train on"), (validation, "hold out")):
         if len({each.label for each in part}) < 2:
             raise DataError(f"{folders[0]}: there are too few texts of both labels to {what}")
-    names = {name: number for number, name in enumerate(texts.domains)}
-    used = [*train, *texts.unlabelled]
+    # The domains of the labelled texts come first.
+    domains = dict.fromkeys(each.domain for part in ("train", "unlabelled") for each in texts[part])
+    numbers = {domain: number for number, domain in enumerate(domains)}
+    used = [*train, *texts["unlabelled"]]
+    names = " and ".join(folder.name for folder in folders)
+    source = f"{counted(len(texts['train']), 'review')} of {names}"
     return Plan(
         SENTIMENTS,
         _examples(train),
         _examples(validation),
-        _examples(texts.test) if texts.test else None,
-        f"{len(train):,} of {texts.source} and {len(texts.unlabelled):,} without a label",
-        f"{len(validation):,} held out of {texts.source}",
-        texts.test_source if texts.test else None,
-        tuple(each.text for each in texts.unlabelled),
+        _examples(texts["test"]) if texts["test"] else None,
+        f"{len(train):,} of {source} and {len(texts['unlabelled']):,} without a label",
+        f"{len(validation):,} held out of {source}",
+        f"{counted(len(texts['test']), 'review')} of the test parts of {names}" if texts["test"] else None,
+        tuple(each.text for each in texts["unlabelled"]),
         sampling=Sampling(
             mixture,
             np.array([each.label for each in used], np.int64),
-            tuple(names),
-            np.array([names[each.domain] for each in used], np.int64),
-            np.array([names.get(each.domain, 0) for each in validation], np.int64),
+            tuple(numbers),
+            np.array([numbers[each.domain] for each in used], np.int64),
+            np.array([numbers.get(each.domain, 0) for each in validation], np.int64),
         ),
     )
 
