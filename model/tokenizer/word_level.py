@@ -161,11 +161,12 @@ class WordLevelTokenizer(Tokenizer):
         # that is replaced elsewhere.
         last = replace(rule, replaced=())
         found, spelled = self.words, _spelled(self.words)
+        self._known_ids, self.unreachable = self.ids, tuple[str, ...]()
         if len(spelled) != len(found) or spelled != last.spaced(" ".join(found)).split():  # faster than one by one
             found = tuple(word for word in found if last.words(word) == [word])
             spelled = _spelled(found)
-        self._known_ids = self.ids if found == self.words else {word: self.ids[word] for word in found}
-        self.unreachable = tuple(word for word in self.words if word not in self._known_ids)
+            self._known_ids = {word: self.ids[word] for word in found}
+            self.unreachable = tuple(word for word in self.words if word not in self._known_ids)
         by_spelling = dict(zip(spelled, map(self.ids.__getitem__, found), strict=True))
         self._vocabulary = Vocabulary.of(by_spelling, rule.spelling)
 
