@@ -163,7 +163,7 @@ EXPORT void vocabulary_delete(Vocabulary* vocabulary) { delete vocabulary; }
 // every word, or for every known one if unknown words have none. `ends` gets two numbers for each text: of the ids written
 // up to its end, and of its unknown words. `ids` needs room for half as many ids as bytes, and for three for each text.
 // Returns whether there was enough memory.
-EXPORT bool vocabulary_look_up(const Vocabulary* vocabulary, const char* texts, int64_t size, int32_t* ids,
+EXPORT bool vocabulary_encode(const Vocabulary* vocabulary, const char* texts, int64_t size, int32_t* ids,
                                int32_t* ends) {
     const std::unique_ptr<char[]> copy(new (std::nothrow) char[static_cast<size_t>(size) + kBehind]);
     if (!copy) return false;

@@ -84,7 +84,7 @@ class _HashTable(Vocabulary):
         if not self._table:
             raise MemoryError(f"no memory for a vocabulary of {len(ids)} words")
         weakref.finalize(self, library.vocabulary_delete, self._table).atexit = False
-        self._look_up = library.vocabulary_look_up
+        self._look_up = library.vocabulary_encode
         self._free: list[_Slot] = []  # that no other thread uses
 
     def look_up(self, texts: Sequence[bytes]) -> list[Words]:
@@ -139,8 +139,8 @@ def _load(library: Path) -> Any:
         ]
         loaded.vocabulary_delete.restype = None
         loaded.vocabulary_delete.argtypes = [pointer]
-        loaded.vocabulary_look_up.restype = ctypes.c_bool
-        loaded.vocabulary_look_up.argtypes = [pointer, ctypes.c_char_p, number, pointer, pointer]
+        loaded.vocabulary_encode.restype = ctypes.c_bool
+        loaded.vocabulary_encode.argtypes = [pointer, ctypes.c_char_p, number, pointer, pointer]
     except (OSError, AttributeError):
         return None
     return loaded

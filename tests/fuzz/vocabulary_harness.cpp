@@ -68,7 +68,7 @@ void check() {
     std::memcpy(exact.get(), texts.data(), texts.size());
     const std::unique_ptr<int32_t[]> ids(new int32_t[texts.size() / 2 + 3 * static_cast<size_t>(count)]);
     const std::unique_ptr<int32_t[]> ends(new int32_t[expected_ends.size()]);
-    assert(vocabulary_look_up(vocabulary, exact.get(), static_cast<int64_t>(texts.size()), ids.get(), ends.get()));
+    assert(vocabulary_encode(vocabulary, exact.get(), static_cast<int64_t>(texts.size()), ids.get(), ends.get()));
     vocabulary_delete(vocabulary);
     assert(std::equal(expected_ends.begin(), expected_ends.end(), ends.get()));
     assert(std::equal(expected.begin(), expected.end(), ids.get()));
