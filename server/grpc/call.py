@@ -67,11 +67,9 @@ class Call(ReceivingCall):
         self.begun = True
         try:
             await work()
-        except (asyncio.CancelledError, ClientDisconnected) as end:
+        except (asyncio.CancelledError, ClientDisconnected):  # not raised: the task would keep it, and it the call
             if self.failure is not None:  # the deadline, or the time for shutdown, has passed
                 self.refuse(self.failure)
-            elif isinstance(end, asyncio.CancelledError):
-                raise
         except Exception as error:
             self.refuse(error)
         finally:

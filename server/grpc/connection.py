@@ -107,6 +107,7 @@ class GrpcConnection(asyncio.Protocol):
         self._unsent = 0
         self._cut_all()
         self._http2.release()
+        self.sender.release()
         self._lost(self)
 
     def data_received(self, data: bytes) -> None:

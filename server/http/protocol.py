@@ -124,7 +124,7 @@ class Protocol(PacedProtocol):
             waiting.scope[CHARGE].release()  # type: ignore[literal-required]
         self.pipeline.clear()
         self._stop_sending()
-        self.cycle = self._served = None  # type: ignore[assignment]  # a reference cycle
+        self.cycle = self._served = self.scope = None  # type: ignore[assignment]  # reference cycles
 
     # Called by the parser.
 

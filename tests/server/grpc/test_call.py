@@ -292,14 +292,16 @@ def test_memory_of_methods(caller: Caller, error: Exception | None) -> None:
     assert caller.held == 0
 
 
-@pytest.mark.parametrize("error", [NotFound("no"), None], ids=["refused", "answered"])
-def test_ended_calls_are_in_no_reference_cycle(caller: Caller, error: Exception | None) -> None:
+@pytest.mark.parametrize("end", ["refused", "answered", "canceled"])
+def test_ended_calls_are_in_no_reference_cycle(caller: Caller, end: str) -> None:
     """A call that has ended is freed at once, without the garbage collector."""
 
     async def run(call: Call) -> None:
         message = await call.message()
-        if error is not None:
-            raise type(error)("no")
+        if end == "refused":
+            raise NotFound("no")
+        if end == "canceled":
+            await asyncio.Event().wait()
         await call.answer(message)
 
     def open_calls() -> int:
@@ -312,6 +314,9 @@ def test_ended_calls_are_in_no_reference_cycle(caller: Caller, error: Exception 
     try:
         caller.say(wire.request(1, ended=False, head=UNARY) + wire.data(1, WHOLE, ended=True))
         caller.hear()
+        if end == "canceled":
+            caller.say(wire.reset(1))
+            caller.hear()
         caller.calls.clear()
         caller.ended.clear()
         assert open_calls() == before

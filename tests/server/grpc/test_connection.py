@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Coroutine, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from sentiment_conv1d.server.errors import ClientDisconnected
 from sentiment_conv1d.server.grpc.connection import GrpcConnection
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.turns import Turns
-from tests.server.grpc.caller import HEAD, LIMITS, TAIL, UNSUPPORTED, Caller, Echo, Loop, Request, fate
+from tests.server.grpc.caller import HEAD, LIMITS, TAIL, UNSUPPORTED, Caller, Echo, Loop, Request, Transport, fate
 from tests.service.grpc import wire
 from tests.service.grpc.wire import ACK, END_HEADERS, END_STREAM, PADDED, PREFACE, data, frame, ping, request, settings
 
@@ -428,3 +429,18 @@ def test_connection_that_is_never_made(loop: Loop) -> None:
     connection = weakref.ref(made)
     del made
     assert connection() is None
+
+
+def test_lost_connections_are_in_no_reference_cycle(loop: Loop) -> None:
+    """A connection that is lost is freed at once, without the garbage collector."""
+    made = GrpcConnection(loop, LIMITS, Turns(loop), Buffers(0), lambda *request: None, lambda connection: None)
+    made.connection_made(Transport(made))
+    made.connection_lost(None)
+    del made.transport  # this one refers to the connection
+    connection = weakref.ref(made)
+    gc.disable()
+    try:
+        del made
+        assert connection() is None
+    finally:
+        gc.enable()

@@ -1,6 +1,7 @@
 """The fast path and the limits, on real connections."""
 
 import asyncio
+import gc
 import json
 import signal
 import socket
@@ -475,6 +476,28 @@ def test_request_during_the_shutdown() -> None:
         assert idle.is_closed()
         connection.send(GOOD[5:])
         assert connection.answer().status == 200
+
+
+def test_lost_connections_are_in_no_reference_cycle() -> None:
+    """A connection with a request through ASGI is freed at once after it is lost, without the garbage collector."""
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        protocol = make_protocol(stub, Turns(loop))
+        connection = weakref.ref(protocol)
+        gc.disable()
+        try:
+            async with connected(protocol) as theirs:
+                await loop.sock_sendall(theirs, request("/", method="GET"))
+                await loop.sock_recv(theirs, 10_000)
+            del protocol
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert connection() is None
+        finally:
+            gc.enable()
+
+    uvloop.run(check())
 
 
 def test_connection_that_is_never_made() -> None:
