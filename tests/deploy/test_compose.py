@@ -75,6 +75,7 @@ def test_settings(services: dict[str, Any]) -> None:
         service = services[name]
         settings = read_settings({}, service["environment"])
         assert service["build"]["target"] == target
+        assert service["init"]  # otherwise SIGTERM has no effect before the service handles it
         assert {port["target"] for port in service["ports"]} == {settings.port, settings.grpc_port}
         grace = int(re.fullmatch(r"(\d+)s", service["stop_grace_period"])[1])  # type: ignore[index]
         assert grace > settings.drain_delay + settings.shutdown_timeout + 5
