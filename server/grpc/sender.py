@@ -70,7 +70,7 @@ class Sender:
 
     def release(self) -> None:
         """Drop the callbacks, which refer to the connection. All of its streams are cut."""
-        self._sent = self._ended = lambda *stream: None
+        self._sent, self._ended = lambda: None, lambda stream: None
 
     async def _send_in_pieces(self, stream: Stream, data: bytes) -> None:
         until = self._loop.time() + self._write_seconds * (1 + len(data) // _TIMED_BYTES)
