@@ -28,6 +28,7 @@ from sentiment_conv1d.model.errors import SentimentError, TransientError
 from sentiment_conv1d.service.errors import StartupError, exit_status
 from sentiment_conv1d.service.models.order import Key
 from sentiment_conv1d.service.models.repository import Repository, Scan
+from sentiment_conv1d.service.setting_names import named
 from sentiment_conv1d.service.version_policy import VersionPolicy
 from sentiment_conv1d.sharing.store import Store, StoreError, StoreUnreachable
 
@@ -94,7 +95,8 @@ class Mirror(Repository):
         except StoreError as error:
             if not self.copies():
                 kind = TransientError if isinstance(error, StoreUnreachable) else StartupError
-                raise kind(f"{error}, and {self.path} contains no copy of a model") from None
+                no_copy = f"{self.path} contains no copy of a model; {named('model_cache')} sets where it is"
+                raise kind(f"{error}, and {no_copy}") from None
             self._problem = str(error)
             later = ", which are updated as soon as it answers" if watched else ""
             logger.warning("%s; serving the copies in %s%s", error, self.path, later)

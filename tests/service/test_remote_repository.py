@@ -72,7 +72,7 @@ def test_service(store: Store, tmp_path: Path) -> None:
     flags = ("--model-repository", store.url, "--model-cache", str(cache))
     finished = store.run("predict", str(tmp_path / "reviews.txt"), *flags)
     assert finished.returncode == 75
-    assert re.match(f"error: {re.escape(store.url)}: cannot be read .*contains no copy of a model", finished.stderr)
+    assert re.match(f"error: {re.escape(store.url)}: cannot be read .*no copy of .*; --model-cache", finished.stderr)
 
 
 def test_load_copies_again(tmp_path: Path) -> None:
