@@ -31,7 +31,7 @@ try:
     from loadtest.traffic import texts
     from loadtest.traffic.requests import FORMS, make_requests, parse_mix
     from loadtest.traffic.target import Endpoint, Target
-    from sentiment_conv1d.model.commands.parser import local_path
+    from sentiment_conv1d.model.commands.parser import between, local_path
 except ModuleNotFoundError as error:
     print(f"error: {error.name} is missing: pip install --require-hashes -r requirements/loadtest.txt", file=sys.stderr)
     sys.exit(2)
@@ -42,6 +42,15 @@ _ARTIFACT = PROJECT / "model_repository" / "imdb-cnn" / "1"
 _REQUESTS = 1024
 
 MET, MISSED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+
+_count, _rate, _seconds = between(1, 1_000_000_000), between(0.01, 1_000_000), between(0.1, 86_400)
+_price = between(0.0001, 1_000_000)
+
+
+def _numbers(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
+    """Return the type of an argument that is a list of numbers."""
+    return lambda text: tuple(map(kind, text.split(",")))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -337,32 +346,6 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     for each in ENDING:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-def _between(least: float, most: int) -> Callable[[str], float]:
-    """Return the type of a flag that takes a number from `least`, of whose type the number is, to `most`."""
-
-    def number(text: str) -> float:
-        value = type(least)(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"must be between {least:,} and {most:,}")
-        return value
-
-    return number
-
-
-_count, _rate, _seconds = _between(1, 1_000_000_000), _between(0.01, 1_000_000), _between(0.1, 86_400)
-_price = _between(0.0001, 1_000_000)
-
-
-def _numbers(kind: Any) -> Any:
-    def numbers(text: str) -> tuple[Any, ...]:
-        try:
-            return tuple(kind(part) for part in text.split(","))
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 10,20,40") from None
-
-    return numbers
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Converts an artifact to what other programs read. `command` is the command line, and `targets` lists the forms.
+"""Converts an artifact to what other programs read. `command` is the command line, which lists the forms.
 
 Nothing here needs TensorFlow.
 """

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from sentiment_conv1d.export.conversion.targets import TARGETS
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.export.conversion.kserve import write_kserve
+from sentiment_conv1d.export.conversion.mlflow_model import write_mlflow
+from sentiment_conv1d.export.conversion.text_onnx import write_text_onnx
+from sentiment_conv1d.export.conversion.triton import write_triton
+from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.commands.default_repository import find_artifact
 from sentiment_conv1d.model.commands.installation import NAME
 from sentiment_conv1d.model.commands.parser import Parser, local_path
 from sentiment_conv1d.model.errors import SentimentError, run_command
+
+
+class Target(NamedTuple):
+    """A form: its line in the help, the default name of the file or folder, and the function that writes it.
+
+    The function writes to a path that does not exist, completely or not at all, and returns lines for the user.
+    """
+
+    help: str
+    out: str
+    write: Callable[[Artifact, Path], list[str]]
+
+
+TARGETS = {
+    "text-onnx": Target("one ONNX file from text to label, for any ONNX Runtime", "text.onnx", write_text_onnx),
+    "mlflow": Target("an MLflow model that contains the code which runs it", "mlflow_model", write_mlflow),
+    "triton": Target("a model repository from text to label for Triton", "triton_repository", write_triton),
+    "kserve": Target("an InferenceService, and the model to upload, for KServe", "kserve", write_kserve),
+}
 
 
 def parser(prog: str = f"{NAME} convert") -> argparse.ArgumentParser:

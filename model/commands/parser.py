@@ -71,6 +71,11 @@ def at_least(least: Number) -> Callable[[str], Number]:
     return number(type(least), f"a number from {least:g}", lambda value: value >= least)
 
 
+def between(least: Number, most: Number) -> Callable[[str], Number]:
+    """Return the type of an argument that is a number from `least`, of whose type the number is, to `most`."""
+    return number(type(least), f"a number from {least:,} to {most:,}", lambda value: least <= value <= most)
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return a question that names the words that are most like an unknown one, or an empty text.
 
