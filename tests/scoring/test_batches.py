@@ -229,16 +229,17 @@ def example(framework: str) -> str:
     ],
 )
 def test_documented_examples(tmp_path: Path, framework: str, modules: tuple[str, ...]) -> None:
-    """Each example of docs/scaling.md scores a Parquet file as described. It is skipped without its library."""
+    """Each example of docs/scaling.md, saved as a program, scores a Parquet file. It is skipped without its library."""
     for module in modules:
         pytest.importorskip(module, exc_type=ImportError)
     parquet.write_table(as_table(), tmp_path / "reviews.parquet")
     (tmp_path / "model_repository").symlink_to(MODEL_REPOSITORY)
+    (tmp_path / "example.py").write_text(example(framework))
     path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
     environment = {"PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": "local"}
     environment["PYSPARK_PYTHON"] = sys.executable
     result = subprocess.run(
-        [sys.executable, "-c", example(framework)],
+        [sys.executable, "example.py"],
         cwd=tmp_path,
         env=os.environ | environment,
         capture_output=True,
