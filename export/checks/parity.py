@@ -24,7 +24,10 @@ _TOLERANCE, _MOST = 1e-5, 1e-4
 MAX_TEXTS = 1000
 
 #: The hint if ONNX Runtime fails.
-_OPERATORS = "replace the operation that the message names with layers that ONNX Runtime supports, in float32"
+_OPERATORS = (
+    "replace the operation that the message names with layers that ONNX Runtime supports, in float32 and with a fixed "
+    "sequence length"
+)
 
 T = TypeVar("T")
 

@@ -54,7 +54,7 @@ def copy_in_float32(path: Path, model: Any, sequence_length: int | None) -> Any:
     except Exception as error:
         raise ExportError(
             f"{path}: the model cannot be rebuilt in float32 over {sequence_length or 'any number of'} ids",
-            "save it in float32 with a fixed sequence length",
+            "check --max-tokens, or save it in float32 with a fixed sequence length",
         ) from error
     return copy
 

@@ -179,7 +179,8 @@ def _refusal(path: Path, error: Exception) -> ExportError:
             f"{path}: {missing[1] or missing[2]} is a class or function that Keras 3 lacks",
             SAVED_MODEL
             if version.startswith("2.")
-            else "build the model from Keras' own layers, load its weights and save it as .keras",
+            else "write the model with `model.export(folder)`, which contains the computation, or build it from Keras' "
+            "own layers, load its weights and save it as .keras",
         )
     cause = text.rsplit("Exception encountered: ", maxsplit=1)[-1]
     return ExportError(
@@ -208,14 +209,20 @@ def _saved_model(path: Path, max_tokens: int | None) -> keras.Model:
         raise ExportError(
             f"{path}: this SavedModel reads text", "save the model as .keras, from which the tokenizer can be read"
         )
-    batch, *shape = inputs[0].shape
+    batch, *shape = (None, None) if inputs[0].shape.rank is None else inputs[0].shape
     if batch is not None:
         raise ExportError(
             f"{path}: this SavedModel reads {batch} texts at a time", "save it with a batch of any size: [None, ...]"
         )
     layer = keras.layers.TFSMLayer(str(path), call_endpoint="serving_default")
     ids = keras.Input([max_tokens] if shape == [None] else shape, dtype=inputs[0].dtype.name)
-    return keras.Model(ids, next(iter(layer(ids).values())))
+    try:
+        return keras.Model(ids, next(iter(layer(ids).values())))
+    except Exception as error:  # TensorFlow raises errors of many classes, for example for a text shorter than a filter
+        raise ExportError(
+            f"{path}: the SavedModel does not read {ids.shape[1]} ids: {quoted(error)}",
+            "state the number that it was trained with, with --max-tokens",
+        ) from error
 
 
 def _check_ends(path: Path, model: Any) -> None:

@@ -69,10 +69,21 @@ def test_masks_that_are_merged(refused: bool, tmp_path: Path) -> None:
         load(tmp_path / "model.h5")
 
 
-def test_a_fixed_batch(tmp_path: Path) -> None:
-    """A SavedModel that reads a number of texts at a time is refused."""
+@pytest.mark.parametrize(
+    ("shape", "refusal"),
+    [
+        ((4, LENGTH), "this SavedModel reads 4 texts at a time"),
+        ((None, None), "the SavedModel does not read 2 ids: "),
+        (None, "the SavedModel does not read 2 ids: "),
+    ],
+)
+def test_saved_models_that_do_not_read_the_ids(shape: Any, refusal: str, tmp_path: Path) -> None:
+    """A SavedModel is refused if it reads a number of texts at a time, or cannot read the stated number of ids."""
     module = tf.Module()
-    module.read = tf.function(lambda ids: tf.cast(ids[:, :1], tf.float32), [tf.TensorSpec((4, LENGTH), tf.int32)])
+    module.read = tf.function(
+        lambda ids: tf.nn.conv1d(ids[..., tf.newaxis], tf.ones((3, 1, 1)), 1, "VALID")[:, 0],
+        [tf.TensorSpec(shape, tf.float32)],
+    )
     tf.saved_model.save(module, str(tmp_path), {"serving_default": module.read})
-    with pytest.raises(ExportError, match="this SavedModel reads 4 texts at a time"):
-        import_model(tmp_path)
+    with pytest.raises(ExportError, match=refusal):
+        import_model(tmp_path, 2)
