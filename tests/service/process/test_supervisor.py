@@ -170,6 +170,27 @@ def test_worker_killed_by_another_process() -> None:
     assert run("-c", _KILLED).stdout == "{'died': 16}\n"
 
 
+#: A worker that makes as many objects as the requests of a thousand connections, and prints how many full collections
+#: of garbage that causes.
+_COLLECTING = """
+import gc
+from sentiment_conv1d.server.process.control import Control
+from sentiment_conv1d.server.process.supervisor import Supervisor
+
+def work(number, channel):
+    before = gc.get_stats()[2]["collections"]
+    objects = [[] for _ in range(1_000_000)]
+    print(gc.get_stats()[2]["collections"] - before, flush=True)
+
+Supervisor(work, 1, {}, Control(), lambda: None, worker_seconds=60, shutdown_seconds=5, drain_seconds=0).run()
+"""
+
+
+def test_full_collections_are_rare() -> None:
+    """Many new objects cause no full collection of garbage, which would stop the event loop."""
+    assert run("-c", _COLLECTING).stdout == "0\n"
+
+
 def test_killed_workers_that_are_stopped_or_starting() -> None:
     """A stopped worker or a starting worker that is killed counts as died."""
     with ServerProcess("--workers", "2") as process:
