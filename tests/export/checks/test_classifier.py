@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
@@ -21,12 +22,15 @@ Tail = Callable[[Any], Any]
 
 
 def checked(tail: Tail) -> tuple[str, list[str]]:
-    """Check a model whose last layers are `tail`."""
+    """Check a model whose last layers are `tail`, which does not change it."""
     keras.utils.set_random_seed(3)
     ids = keras.Input((TOKENIZER.max_tokens,), dtype="int32")
     value = layers.Embedding(TOKENIZER.vocabulary_size, 4)(ids)
     trained = Trained(keras.Model(ids, tail(layers.GlobalMaxPooling1D()(value))), TOKENIZER, ("no", "yes"))
-    return check_classifier(trained, generated(trained.input_shape))
+    weights = trained.model.get_weights()
+    found = check_classifier(trained, generated(trained.input_shape))
+    assert all(map(np.array_equal, weights, trained.model.get_weights()))
+    return found
 
 
 def dense(activation: str | None, units: int = 1) -> Any:
