@@ -151,8 +151,10 @@ class Call(ReceivingCall):
         """Stop the work."""
         if self._task is not None:
             self._task.cancel()
-            if self.context is not None and not self.begun:
-                self._context.ended(self)  # a task that has not begun does not call it
+            if not self.begun:
+                self._task = None  # it keeps the cancellation, whose traceback refers to this call
+                if self.context is not None:
+                    self._context.ended(self)  # a task that has not begun does not call it
         elif self._taskless and self.lost_before_reply is not None:
             self.lost_before_reply()
         self.release()  # a task that has not begun does not call it
