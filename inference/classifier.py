@@ -85,10 +85,6 @@ class Classifier:
 
         The ids must be in the vocabulary.
         """
-        if len(encodings) == 1 and not self.buckets.row_sizes:  # length bucketing has nothing to do
-            ids = encodings[0].ids
-            output = self.engine.run((ids,), self.input_shape.sequence_length(len(ids)))[0]
-            return [Prediction.of(self.decider, encodings[0], output)], 1
         predictions: dict[int, Prediction] = {}
         runs = 0
         for some in self.runs(encodings):

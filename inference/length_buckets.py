@@ -37,14 +37,17 @@ class LengthBuckets:
         """Yield runs that contain every text once, shortest first. `lengths` are the sequence lengths of the texts."""
         if self.sequence_lengths:
             lengths = [_up(length, self.sequence_lengths) for length in lengths]
+        if self._fits(lengths):
+            yield self._run(list(range(len(lengths))), max(lengths))
+            return
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         start = 0
         for end in range(1, len(order)):
             if not self._joins(end - start, lengths[order[end - 1]], lengths[order[end]]):
-                yield self._run(order[start:end], lengths)
+                yield self._run(order[start:end], lengths[order[end - 1]])
                 start = end
         if order:
-            yield self._run(order[start:], lengths)
+            yield self._run(order[start:], lengths[order[-1]])
 
     def shapes(self) -> list[tuple[int, int]]:
         """Return all shapes, if their number is limited."""
@@ -61,9 +64,16 @@ class LengthBuckets:
         positions = (rows + 1) * length
         return rows < self.max_rows and positions <= self.max_positions and padding <= self.max_padding
 
-    def _run(self, texts: list[int], lengths: Sequence[int]) -> Run:
+    def _fits(self, lengths: Sequence[int]) -> bool:
+        """Return whether all texts share a run, which needs no order: the most frequent case."""
+        rows = len(lengths)
+        if rows < 2:
+            return rows == 1
+        return self.max_padding == sys.maxsize and rows <= self.max_rows and rows * max(lengths) <= self.max_positions
+
+    def _run(self, texts: list[int], sequence_length: int) -> Run:
         rows = _up(len(texts), self.row_sizes) if self.row_sizes else len(texts)
-        return Run(texts, rows, lengths[texts[-1]])
+        return Run(texts, rows, sequence_length)
 
 
 #: A separate run is cheaper for a text that would get more than 48 positions of padding.
