@@ -201,7 +201,6 @@ def _load(graph: bytes, options: Any, providers: list[Any]) -> Any:
 def _open_on_cpu(graph: bytes, threads: int, library: Path | None) -> _Opened:
     """Open a session with the native operator, or else of the graph as it is. Raises `GraphError`."""
     model = _parse(graph)
-    reason = ""
     if library is None:
         reason = "it is turned off"
     elif not library.exists():

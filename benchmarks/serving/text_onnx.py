@@ -22,7 +22,8 @@ from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.manifest import Golden
-from sentiment_conv1d.model.tokenizer import Rule, WordLevelTokenizer
+from sentiment_conv1d.model.tokenizer import WordLevelTokenizer
+from sentiment_conv1d.model.tokenizer.words import KERAS_RULE
 
 _NAMES = ("imdb-cnn", "imdb-cnn-8bit", "accurate", "reviews")
 
@@ -52,16 +53,12 @@ def _vectorized(artifact: Artifact) -> Artifact:
     """Return an artifact that removes punctuation, as Keras does by default, so that its words have to be joined."""
     tokenizer = artifact.tokenizer
     known = {word: number for word, number in tokenizer.known_ids.items() if not set(word) & set(string.punctuation)}
-    rule = Rule(
+    rule = replace(
+        KERAS_RULE,
         max_tokens=tokenizer.max_tokens,
         lowercase="ascii",
         removed=string.punctuation,
         separators="\t\n\v\f\r",
-        padding_id=0,
-        start_id=1,
-        unknown_id=2,
-        keeps_first=False,
-        pads_behind=False,
     )
     changed = replace(artifact, tokenizer=WordLevelTokenizer(known, rule))
     text = artifact.manifest.golden.text

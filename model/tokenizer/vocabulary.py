@@ -9,7 +9,8 @@ import ctypes
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,12 +31,21 @@ class Words(NamedTuple):
     unknown: int  # unknown words, including those without an id
 
 
-class Spelling(NamedTuple):
+@dataclass(frozen=True)
+class Spelling:
     """How the bytes of a text form words, and the ids that stand for no known word."""
 
     becomes: bytes  # 256 bytes: what each byte becomes; 0: it is removed; a space: it separates words
     start: int | None  # the id before every text
     unknown: int | None  # the id of unknown words, and of no known one; None leaves them out
+
+    def respell(self, text: bytes) -> bytes:
+        """Return a text with what its bytes become."""
+        return text.translate(self.becomes, self._removed)
+
+    @cached_property
+    def _removed(self) -> bytes:
+        return bytes(byte for byte, other in enumerate(self.becomes) if not other)
 
 
 class Vocabulary(ABC):
@@ -56,15 +66,14 @@ class _Dictionary(Vocabulary):
     def __init__(self, ids: Mapping[bytes, int], spelling: Spelling) -> None:
         self._ids = dict(ids)
         self._unknown = -1 if spelling.unknown is None else spelling.unknown
-        self._becomes = spelling.becomes
-        self._removed = bytes(byte for byte in range(256) if not spelling.becomes[byte])
+        self._spelling = spelling
         self._start = np.array([] if spelling.start is None else [spelling.start], np.int32)
 
     def look_up(self, texts: Sequence[bytes]) -> list[Words]:
         return list(map(self._words, texts))
 
     def _words(self, text: bytes) -> Words:
-        words = text.translate(self._becomes, self._removed).split()
+        words = self._spelling.respell(text).split()
         ids = np.fromiter(map(self._ids.get, words, repeat(self._unknown)), np.int32, len(words))
         unknown = ids == self._unknown
         if self._unknown < 0:
@@ -77,7 +86,7 @@ class _HashTable(Vocabulary):
 
     def __init__(self, ids: Mapping[bytes, int], spelling: Spelling, library: Any) -> None:
         sizes, numbers = (np.array(list(each), np.int32) for each in (map(len, ids), ids.values()))
-        start, unknown = (-1 if each is None else each for each in spelling[1:])
+        start, unknown = (-1 if each is None else each for each in (spelling.start, spelling.unknown))
         self._table = library.vocabulary_new(
             b"".join(ids), sizes.ctypes.data, numbers.ctypes.data, len(ids), spelling.becomes, start, unknown
         )

@@ -70,7 +70,7 @@ class Rule:
 
     def spaced(self, text: str) -> bytes:
         """Return the words of a text as UTF-8, with spaces between them."""
-        return self.utf8(text).translate(self.spelling.becomes, self._removed)
+        return self.spelling.respell(self.utf8(text))
 
     def utf8(self, text: str) -> bytes:
         """Return a text as UTF-8, of which `spelling` says what its bytes become."""
@@ -112,12 +112,9 @@ class Rule:
         """What bytes become, and the ids of no known word."""
         separators = "".join(filter(str.isascii, self.separators)).encode()
         kept = bytes(ord(" ") if byte in separators else _TO_STAND_INS[byte] for byte in self._lower)
-        becomes = bytes(0 if byte in self._removed else other for byte, other in enumerate(kept))
+        removed = [byte for byte in range(128) if chr(self._lower[byte]) in self.removed]
+        becomes = bytes(0 if byte in removed else other for byte, other in enumerate(kept))
         return Spelling(becomes, self.start_id, self.unknown_id)
-
-    @cached_property
-    def _removed(self) -> bytes:
-        return bytes(byte for byte in range(128) if chr(self._lower[byte]) in self.removed)
 
     @cached_property
     def _beyond_ascii(self) -> dict[int, str | None]:
