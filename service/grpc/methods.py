@@ -132,7 +132,7 @@ class Counted:
                     await call.write(*answers)
 
         async def converse(call: Call, context: RequestContext) -> None:
-            while (content := await call.read()) is not None:
+            while (content := await self._next(call)) is not None:
                 if contents := call.more(content, _TOGETHER, _TOGETHER_BYTES):
                     await several((content, *contents), call)
                 else:
@@ -140,6 +140,14 @@ class Counted:
             call.end()
 
         return self._method(route, converse, streaming=True)
+
+    async def _next(self, call: Call) -> bytes | None:
+        """Return the next message of a stream, or None after the last one. Raises `RequestError`."""
+        self._metrics.paused("grpc")
+        try:
+            return await call.read()
+        finally:
+            self._metrics.began("grpc")
 
     def _starter(
         self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]

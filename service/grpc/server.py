@@ -22,6 +22,7 @@ from sentiment_conv1d.server.errors import (
     RequestError,
     RequestTimeout,
     Unauthorized,
+    Unavailable,
     UnknownMethod,
 )
 from sentiment_conv1d.server.grpc.call import Call
@@ -225,8 +226,9 @@ class GrpcServer:
         """Count a call, and write the access log, which contains failures even if it is off."""
         status = call.status or "CANCELLED"
         hurried = call.overdue or (call.context is not None and call.context.hurried)
-        slow = isinstance(call.failure, RequestTimeout)  # strangers can be, thousands of times
-        failed = status in _FAILURES and not (status == "DEADLINE_EXCEEDED" and (hurried or slow))
+        # Strangers can be slow, thousands of times. At shutdown, idle streams end with `Unavailable`.
+        usual = type(call.failure) in (RequestTimeout, Unavailable)
+        failed = status in _FAILURES and not (usual or (status == "DEADLINE_EXCEEDED" and hurried))
         if self._access_log or failed:
             line = f"gRPC {quote(call.path)}"  # quoted, because a path can contain a line break and forge another line
             log_request(logger, line, status, perf_counter() - call.started, call.client, failed=failed)

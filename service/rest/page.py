@@ -119,11 +119,10 @@ def _answer(path: str, state: ServiceState) -> Answer:
 
 
 def _serves(protocol: RestProtocol, path: str, summary: str, *media_types: str) -> Callable[[Route], Route]:
-    """Declare the route of files, of one or of several if the path has a parameter, for GET and HEAD."""
+    """Declare the route of files, of one or of several if the path has a parameter."""
 
     def declare(route: Route) -> Route:
         responses: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in media_types}}}
-        protocol.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)
         protocol.add_api_route(path, route, summary=summary, response_class=Response, responses=responses)
         for each in filter(compile_path(path)[0].fullmatch, _ANSWERS):
             protocol.documents[each] = Document(path, partial(_answer, each))

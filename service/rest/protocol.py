@@ -140,6 +140,13 @@ class RestProtocol(APIRouter):
         options["response_class"], options["response_model"] = JSONResponse if model else Response, model
         self.document(path, summary, **options)(ready if readiness else live)
 
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        """Declare a route. One for GET answers HEAD too, which the OpenAPI document does not describe."""
+        if "GET" in (options.get("methods") or ["GET"]):
+            both = options | {"methods": ["GET", "HEAD"], "include_in_schema": False}
+            super().add_api_route(path, endpoint, **both)
+        super().add_api_route(path, endpoint, **options)
+
     def error_body(self, error: RequestError, request_id: str) -> bytes:
         """Return the body of an error, which has the form of `error_model`."""
         return refusal.error_body(error, request_id)

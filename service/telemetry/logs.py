@@ -21,6 +21,9 @@ _STANDARD_ERROR = 2
 #: Libraries with a line for every start and stop, which repeats what the server logs, and for every request to the Hub.
 _TALKATIVE = ("uvicorn.error", "httpx2")
 
+#: Characters of a request's name in the access log. A path can have 64 kB, and container runtimes split lines at 16 kB.
+_MAX_REQUEST_CHARACTERS = 2048
+
 #: Attributes of every record. All others come from `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -103,9 +106,9 @@ class Descriptor(logging.Handler):
 def log_request(
     owner: logging.Logger, request: str, status: int | str, seconds: float, client: str | None, *, failed: bool
 ) -> None:
-    """Write the access log's line of a request, whose name must not contain a line break."""
+    """Write the access log's line of a request. Its name must not contain a line break, and is cut if it is long."""
     extra = {"status": status, "milliseconds": round(seconds * 1000, 3), "client": client}
-    owner.log(logging.ERROR if failed else logging.INFO, "%s", request, extra=extra)
+    owner.log(logging.ERROR if failed else logging.INFO, "%s", request[:_MAX_REQUEST_CHARACTERS], extra=extra)
 
 
 def configure(style: Literal["console", "json"], level: str) -> None:

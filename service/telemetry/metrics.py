@@ -195,8 +195,12 @@ class Metrics:
         self._counters.row[self._events[event][values]] += 1
 
     def began(self, protocol: str) -> None:
-        """Count the start of a request."""
+        """Count the start of a request, or that it no longer waits for its caller."""
         self._counters.row[self._in_flight[protocol,]] += 1
+
+    def paused(self, protocol: str) -> None:
+        """Count that a request waits for its caller, until `began`: it is not in flight."""
+        self._counters.row[self._in_flight[protocol,]] -= 1
 
     def ended(self, protocol: str, route: str, status: str, seconds: float, context: RequestContext) -> None:
         """Count the end of a request."""

@@ -444,6 +444,12 @@ def test_access_log_cannot_be_forged(logging: ServerProcess) -> None:
     assert not any("\x1b" in line or line.startswith("12:00:00.000 INFO forged") for line in logging.log)
 
 
+def test_long_paths_are_cut(logging: ServerProcess) -> None:
+    """A path of 60 kB is logged in a line that container runtimes do not split."""
+    logging.client.get("/" + 60_000 * "x", headers={"X-Request-ID": "wordy"})
+    assert len(logging.wait_for_log(r".*request_id=wordy.*")[0]) < 4096
+
+
 def test_texts_are_not_logged() -> None:
     """The log never contains texts, at any level."""
     with ServerProcess("--access-log", "--log-level", "debug") as process:
