@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import _ssl
 import logging
-import re
 import ssl
-from base64 import b64decode
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn, Self
@@ -16,11 +14,6 @@ from sentiment_conv1d.service.fingerprint import Reloaded
 from sentiment_conv1d.service.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-_PEM = re.compile(r"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
-
-# ASN.1: the tags of the optional version of a certificate, and of a time with a year of two digits.
-_VERSION, _UTC_TIME = 0xA0, 0x17
 
 
 class Certificates(Reloaded):
@@ -49,14 +42,14 @@ class Certificates(Reloaded):
         return cls(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, optional=optional)
 
     def _load(self) -> None:
-        certificate = _read_certificates(self._certificate, "certificate")
+        _read_certificates(self._certificate, "certificate")
         _read(self._key, "key")
         authorities = None
         if self._client_ca is not None:
             authorities = _read_certificates(self._client_ca, "certificate authority of clients")
         self.rest = self._context("http/1.1", authorities, ssl.CERT_OPTIONAL if self._optional else ssl.CERT_REQUIRED)
         self.grpc = self._context("h2", authorities, ssl.CERT_REQUIRED)
-        self.expiry = expiry(certificate)
+        self.expiry = expiry(self._certificate)
         end = datetime.fromtimestamp(self.expiry, UTC)
         if end <= datetime.now(UTC):
             logger.warning("%s: the certificate has expired on %s; clients reject it", self._certificate, end)
@@ -101,33 +94,9 @@ def _no_password() -> NoReturn:
     raise ValueError("the key is encrypted, which is not supported")
 
 
-def expiry(pem: str) -> float:
+def expiry(certificate: Path) -> float:
     """Return when the first certificate of a valid PEM file expires, in seconds since 1970.
 
-    Python's ssl tells it only of certificates that it has verified.
-
-    RFC 5280, section 4.1: the fields of a certificate are a version, a number, an algorithm, an issuer and a validity,
-    which is two times.
+    The public functions of Python's ssl tell it only of certificates that they have verified.
     """
-    [encoded, *_] = _PEM.findall(pem)
-    [(_, certificate), *_] = _elements(b64decode(encoded))
-    [(_, fields), *_] = _elements(certificate)
-    [_, _, _, validity, *_] = [content for tag, content in _elements(fields) if tag != _VERSION]
-    [_, (tag, end)] = _elements(validity)
-    time = end.decode("ascii")
-    if tag == _UTC_TIME:
-        time = ("20" if time < "5" else "19") + time
-    return datetime.strptime(time, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
-
-
-def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the tag and the content of each element of a sequence in DER."""
-    at = 0
-    while at < len(data):
-        tag, length = data[at], data[at + 1]
-        at += 2
-        if length & 0x80:  # the length of the length
-            start, at = at, at + (length & 0x7F)
-            length = int.from_bytes(data[start:at])
-        yield tag, data[at : at + length]
-        at += length
+    return float(ssl.cert_time_to_seconds(_ssl._test_decode_cert(certificate)["notAfter"]))  # type: ignore[attr-defined]
