@@ -94,6 +94,11 @@ class LoadedModels:
         opened = self._opened()
         return iter([opened[key] for key in sorted(opened, key=lambda key: (key[0], -key[1]))])
 
+    @property
+    def full(self) -> bool:
+        """Whether another version needs one to replace."""
+        return len(self._served) >= MAX_MODELS
+
     def keys(self) -> set[Key]:
         """Return the names and versions that are served."""
         return set(self._served)
@@ -117,11 +122,10 @@ class LoadedModels:
     def refused(self, name: str) -> dict[int, str]:
         """Return the versions of a model that were rejected, with the fingerprints of their files.
 
-        A version that lacked only room has an empty one as soon as there is room, so that it is tried again.
+        A version that only lacked room, or could not be read, has an empty one, so that every scan tries it again.
         """
-        room = len(self._served) < MAX_MODELS
         return {
-            version: "" if room and each.fault == "full" else each.fingerprint
+            version: "" if each.fault in ("full", "unreadable") else each.fingerprint
             for (model, version), each in self._refusals.items()
             if model == name
         }

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.server.errors import Overloaded, Unavailable
-from sentiment_conv1d.service.errors import Invalid, NotFound, exit_status
+from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.index import Entry, index
 from sentiment_conv1d.service.models.loaded import LoadedModels
@@ -196,25 +196,37 @@ class Reconciler:
         scans = before.present.get(name, {}), now.present.get(name, {})
         held = before.served.get(name, {})
         problems: list[str] = []
+        failed: dict[int, str] = {}  # in these steps, with the fingerprints of the files
         tried: set[Order] = set()
         while True:
             served, refused = models.served(name), models.refused(name)
             present = settle(*scans, served, held)
             if again:
-                loads = {step.version for step in tried if step.action == "load"}
-                refused = {each: refused[each] for each in refused if each in loads or each not in present}
-            keep = name == models.default
+                refused = {each: refused[each] for each in refused if each not in present}
             step = next_step(
-                self._repository.policy, name, present, served, refused, models.rules(name).answering(), keep=keep
+                self._repository.policy,
+                name,
+                present,
+                served,
+                refused | failed,
+                models.rules(name).answering(),
+                keep=name == models.default,
+                full=models.full,
             )
             if step is None or step in tried:
                 return problems
             tried.add(step)
-            if step.action == "load":
-                if problem := await self._load(step):
-                    problems.append(problem)
-            else:
-                await self._workers.ask(step)
+            match step.action:
+                case "load":
+                    problem = await self._load(step)
+                case "refuse":
+                    problem = await self._refuse(step)
+                case _:
+                    await self._workers.ask(step)
+                    continue
+            if problem:
+                problems.append(problem)
+                failed[step.version] = step.fingerprint
 
     async def _load(self, order: Order) -> str:
         """Read a version and let all workers serve it, or reject it. Returns the error, or an empty string."""
@@ -223,11 +235,7 @@ class Reconciler:
         except ArtifactError as error:
             now = await asyncio.to_thread(self._repository.fingerprint, *order.key)
             if now == order.fingerprint:  # otherwise it is being written
-                refusal = order.refusal(error.fault, str(error))
-                if exit_status(error) == os.EX_TEMPFAIL:  # the cause can pass by itself, so every scan tries again
-                    refusal = refusal._replace(fingerprint="")
-                if refusal != self._models.refusal(order.key):
-                    await self._workers.ask(refusal)
+                return await self._refuse(order.refusal(error.fault, str(error)))
             return str(error)
         try:
             if digest == self._models.digest(*order.key):
@@ -236,6 +244,12 @@ class Reconciler:
             return await self._workers.ask(order._replace(digest=digest), descriptor)
         finally:
             os.close(descriptor)
+
+    async def _refuse(self, refusal: Order) -> str:
+        """Let all workers refuse a version, once for the same reason. Returns the reason."""
+        if refusal != self._models.refusal(refusal.key):
+            await self._workers.ask(refusal)
+        return refusal.reason
 
     def _read(self, name: str, version: int) -> tuple[str, int]:
         """Return the digest of a version's manifest, and a descriptor of its files. Raises `ArtifactError`."""

@@ -40,13 +40,15 @@ def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifa
     scan, models.default = _first_scan(repository, chosen)
     for name, present in scan.items():
         served: dict[int, str] = {}
+        refused: dict[int, str] = {}
         problem: ArtifactError | None = None
         # Nothing has been removed or replaced yet, so every step is a load.
-        while step := next_step(repository.policy, name, present, served, models.refused(name), keep=False):
+        while step := next_step(repository.policy, name, present, served, refused, keep=False):
             try:
                 admit(repository.read(name, step.version), step.fingerprint)
             except ArtifactError as error:
                 problem = problem or error
+                refused[step.version] = step.fingerprint
                 models.follow(step.refusal(error.fault, str(error)))
                 extra = {"version": step.version, "fault": error.fault}
                 logger.error("refused a version of %s: %s", name, error, extra=extra)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 
@@ -20,24 +21,31 @@ def next_step(
     answering: Collection[int] = (),
     *,
     keep: bool,
+    full: bool = False,
 ) -> Order | None:
     """Return the next step for one model, or None if the right versions are served.
 
-    A step is the order to load a version, to drop one, or to forget that one was refused, because it was removed or the
-    files that are served are back.
+    A step is the order to load a version, to refuse one for lack of room, to drop one, or to forget that one was
+    refused, because it was removed or the files that are served are back.
 
     `present`, `served` and `refused` are versions with the fingerprints of their files: what is in the repository, what
     is served, and what was rejected. The policy selects from the versions that are served or were not rejected, so a
     bad version makes way for the next one. New versions are loaded before old ones are dropped. Versions in
     `answering`, which a split sends requests to, are never dropped, and with `keep` the last version is not either.
+    If the service is `full`, a new version needs one to replace, which is dropped first if another one stays.
     """
     usable = (version for version in present if version in served or refused.get(version) != present[version])
     chosen = policy.choose(name, usable)
+    surplus = sorted(served.keys() - {*chosen, *answering})
     for version in chosen:
         fingerprint = present[version]
         if served.get(version) != fingerprint and refused.get(version) != fingerprint:
-            return Order("load", name, version, fingerprint)
-    surplus = sorted(served.keys() - {*chosen, *answering})
+            load = Order("load", name, version, fingerprint)
+            if not full or version in served or 0 < len(surplus) == len(served):
+                return load
+            if not surplus:
+                return load.refusal("full", f"{MAX_MODELS} versions are served at once")
+            break
     if keep and len(surplus) == len(served):
         surplus = surplus[:-1]
     if surplus:

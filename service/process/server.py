@@ -146,8 +146,8 @@ def begin(settings: Settings, most_workers: int = 0, certificates: Certificates 
 
     def admit(artifact: Artifact, fingerprint: str) -> None:
         manifest = artifact.manifest
-        if len(models.keys()) == MAX_MODELS:
-            raise ArtifactError(f"{artifact.path}: {MAX_MODELS} versions are served at once", "full")
+        if models.full:
+            raise ArtifactError(f"{MAX_MODELS} versions are served at once", "full")
         if most_workers:
             trial.run(artifact, open_version, settings.load_timeout)
             choice = choose_provider(settings.execution_provider, artifact, settings.device)

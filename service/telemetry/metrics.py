@@ -96,10 +96,11 @@ _COMMON = {"200", "422", "429", "499", "500", "503", "504", "OK", "CANCELLED", "
 }
 _RARE_IN_VERSIONS = {status for statuses in _STATUSES.values() for status in statuses} - _COMMON
 
-#: The most versions that have series, and how many of them can be versions that are no longer served. Each version has
-#: hundreds of series.
+#: The most versions that are served, except for a moment while one replaces another, and the most that have series
+#: although they are no longer served. Each version has hundreds of series.
 MAX_MODELS = 64
 MAX_PAST_MODELS = 8
+_CAPACITY = MAX_MODELS + MAX_PAST_MODELS
 
 #: The events that `Metrics.count` counts, and the values of the last label of each.
 _EVENTS = {
@@ -164,8 +165,8 @@ class Metrics:
         self._version_slots = largest.end
         declared = dict.fromkeys((*layout.series, *largest.series, _INFO, _STATE, _EXPIRY, _MISSING))
         self._metrics = [metric for metric in declared if metric.help]
-        self._counters = Counters(workers, layout.end + MAX_MODELS * self._version_slots)
-        self._directory = Directory(MAX_MODELS, MAX_PAST_MODELS)
+        self._counters = Counters(workers, layout.end + _CAPACITY * self._version_slots)
+        self._directory = Directory(_CAPACITY, MAX_PAST_MODELS)
         self._versions: dict[tuple[int, _Entry], Statistics] = {}  # by number and entry in the directory
         self._supervisor = os.getpid()  # which creates the metrics before it forks workers
         self._contents: tuple[object, ...] = ()  # of this exposition, except for the numbers
@@ -187,7 +188,7 @@ class Metrics:
         try:
             number = self._directory.index(*entry, free=lambda key: _model_of(key) not in served, clear=self._clear)
         except IndexError:
-            raise TooManyModels(f"{MAX_MODELS} versions are served at once") from None
+            raise TooManyModels(f"{_CAPACITY} versions are served at once") from None
         return self._known_versions()[number, entry]
 
     def count(self, event: Metric, *values: str) -> None:

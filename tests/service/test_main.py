@@ -81,6 +81,7 @@ assert not {{"tensorflow", "keras", "onnx"}} & sys.modules.keys()
     [
         (OSError(errno.EADDRINUSE, "Address already in use"), 75),
         (OSError(errno.EMFILE, "Too many open files"), 75),
+        (OSError(errno.ENOTCONN, "Transport endpoint is not connected"), 75),
         (MemoryError(), 75),
         (TransientError("the store does not answer"), 75),
         (OSError(errno.EACCES, "Permission denied"), 2),

@@ -517,22 +517,29 @@ def test_mounts_of_kubernetes(tmp_path: Path) -> None:
 
 
 def test_most_versions(tmp_path: Path) -> None:
-    """More versions than can be served at once are refused, also at the start, until others leave room for them."""
+    """More versions than can be served at once are refused, also at the start, until others leave room for them.
+
+    A version that replaces another needs no room.
+    """
     repository = tmp_path / "models"
-    limit = patch(tmp_path / "limit", "from sentiment_conv1d.service.telemetry import metrics; metrics.MAX_MODELS = 2")
+    limit = patch(tmp_path / "limit", "from sentiment_conv1d.service.telemetry import metrics; metrics.MAX_MODELS = 3")
+    publish_table(repository, name="calls")
     for version in (1, 2, 3):
         publish(repository, version)
-    with ServerProcess("--versions", "all", *WATCH, repository=repository, PYTHONPATH=limit) as server:
-        refused = "UNAVAILABLE", f"{repository / 'tickets' / '1'}: 2 versions are served at once"
-        assert index(server.client)["tickets", "1"] == refused
+    flags = ("--versions", "all calls=newest:1", "--default-model", "tickets", *WATCH)
+    with ServerProcess(*flags, repository=repository, PYTHONPATH=limit) as server:
+        assert index(server.client)["tickets", "1"] == ("UNAVAILABLE", "3 versions are served at once")
         publish(repository, 4)
-        server.wait_for_log("refused a version of tickets: 2 versions are served at once")
+        server.wait_for_log("refused a version of tickets: 3 versions are served at once version=4")
+        publish_table(repository, name="calls")
+        server.wait_for_log("stopped serving a version of calls version=1")
         shutil.rmtree(repository / "tickets" / "3")
         server.wait_for_log("serving tickets version=4")
         shutil.rmtree(repository / "tickets" / "4")
         server.wait_for_log("serving tickets version=1")
-        states = {("tickets", each): ("READY", "") for each in "12"}
-        eventually(lambda: index(server.client) == states)
+        served = [("calls", "2"), ("tickets", "1"), ("tickets", "2")]
+        eventually(lambda: [key for key, state in index(server.client).items() if state == ("READY", "")] == served)
+        assert len([line for line in server.log if "refused a version" in line]) == 2
 
 
 #: Read by every Python at its start. Workers open versions on another thread than the main one, other processes on the

@@ -23,12 +23,18 @@ def carry_out(
     bad: set[str],
     answering: set[int],
     keep: bool,
+    most: int,
 ) -> tuple[dict[int, str], dict[int, str], list[Order]]:
-    """Take all steps, with the fingerprints in `bad` refused. Returns the served and refused versions."""
+    """Take all steps, with the fingerprints in `bad` refused, and room for `most` versions.
+
+    Returns the served and refused versions.
+    """
     served, refused = dict(served), dict(refused)
     steps: list[Order] = []
     policy = VersionPolicy(rule)
-    while step := next_step(policy, "tickets", present, served, refused, answering, keep=keep):
+    while step := next_step(
+        policy, "tickets", present, served, refused, answering, keep=keep, full=len(served) >= most
+    ):
         steps.append(step)
         assert len(steps) < 50, "it goes round in circles"
         had = bool(served)
@@ -36,9 +42,13 @@ def carry_out(
         match step.action:
             case "load" if present[version] in bad:
                 refused[version] = present[version]
+            case "refuse":
+                assert len(served) >= most and version not in served
+                refused[version] = present[version]
             case "load":
                 served[version] = present[version]
                 refused.pop(version, None)
+                assert len(served) <= most + 1
             case "drop":
                 assert version not in answering
                 del served[version]
@@ -51,7 +61,16 @@ def carry_out(
     return served, refused, steps
 
 
-@given(RULES, CONTENTS, CONTENTS, CONTENTS, st.sets(st.sampled_from("abc")), st.sets(VERSIONS), st.booleans())
+@given(
+    RULES,
+    CONTENTS,
+    CONTENTS,
+    CONTENTS,
+    st.sets(st.sampled_from("abc")),
+    st.sets(VERSIONS),
+    st.booleans(),
+    st.integers(0, 6),
+)
 def test_any_events(
     rule: str,
     present: dict[int, str],
@@ -60,12 +79,15 @@ def test_any_events(
     bad: set[str],
     answering: set[int],
     keep: bool,
+    room: int,
 ) -> None:
     """The steps end, nothing bad replaces something good, and the policy's choice of the good versions is served.
 
-    The versions of the split stay.
+    The versions of the split stay. Without room, a new version needs one to replace.
     """
-    end, fingerprints, steps = carry_out(rule, present, served, refused, bad, answering, keep)
+    most = len(served) + room
+    end, fingerprints, steps = carry_out(rule, present, served, refused, bad, answering, keep, most)
+    assert len(end) <= most
     able = {version for version in present if version in served or fingerprints.get(version) != present[version]}
     chosen = VersionPolicy(rule).choose("tickets", able)
     stay = served.keys() & answering
@@ -76,7 +98,8 @@ def test_any_events(
     for version in chosen:
         assert present[version] in (end[version], fingerprints.get(version)), "old content without a reason"
     assert set(fingerprints) <= set(present)
-    assert carry_out(rule, present, end, fingerprints, bad, answering, keep)[2] == [], "there is nothing left to do"
+    again = carry_out(rule, present, end, fingerprints, bad, answering, keep, most)
+    assert again[2] == [], "there is nothing left to do"
     loads = [step.version for step in steps if step.action == "load"]
     assert len(loads) == len(set(loads)), "nothing is tried twice"
 

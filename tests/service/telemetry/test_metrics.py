@@ -299,10 +299,11 @@ def test_unloaded_versions(metrics: Metrics, classifier: ServedClassifier) -> No
 def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: ServedClassifier) -> None:
     """Too many served versions are refused."""
     served = {("imdb-cnn", number) for number in range(1, 100)}
-    for number in range(2, MAX_MODELS + 1):
+    most = MAX_MODELS + MAX_PAST_MODELS
+    for number in range(2, most + 1):
         metrics.add_model(classifier.manifest.model_copy(update={"version": number}), served)
-    with pytest.raises(TooManyModels, match="64 versions are served at once"):
-        metrics.add_model(classifier.manifest.model_copy(update={"version": MAX_MODELS + 1}), served)
+    with pytest.raises(TooManyModels, match="72 versions are served at once"):
+        metrics.add_model(classifier.manifest.model_copy(update={"version": most + 1}), served)
 
 
 @pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}", '"', "\1"])
