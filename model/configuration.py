@@ -155,7 +155,7 @@ class Configuration(BaseModel):
             raise ValueError(f"{self.members} members need as many filters of each width")
 
     def _check_distillation(self) -> None:
-        """Check what `model.training.student` needs: an embedding that holds the rows of the taps of all banks."""
+        """Check what `table_network` needs: an embedding that holds the rows of the taps of all banks."""
         if len(self.labels) != 2 or self.hidden_width:
             raise ValueError("a distillation needs two labels and no hidden layer")
         if self.embedding_width != sum(bank.width * bank.filters for bank in self.convolutions):

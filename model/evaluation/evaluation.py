@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, softmax
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from sentiment_conv1d.model.decision import THRESHOLD, decide_all
@@ -58,6 +59,11 @@ class Calibration(NamedTuple):
     counts: npt.NDArray[np.int64]
     confidence: npt.NDArray[np.float64]  # mean in the bin, 0 if it is empty
     accuracy: npt.NDArray[np.float64]  # share of correct answers in the bin, 0 if it is empty
+
+
+def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the sigmoid of a single logit, and the softmax of several, along the last axis."""
+    return np.asarray(expit(logits) if logits.shape[-1] == 1 else softmax(logits, axis=-1), np.float32)
 
 
 def label_probabilities(output: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, softmax
 from tqdm import tqdm
 
 from sentiment_conv1d.model.data import Examples
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats, probabilities
 from sentiment_conv1d.model.explaining.forward import forward
 from sentiment_conv1d.model.explaining.network import Network, from_keras
 from sentiment_conv1d.model.input_shape import InputShape
@@ -67,8 +66,7 @@ def answers(read: Network, tokenizer: Tokenizer, texts: Sequence[str], progress:
     shape = InputShape.of(tokenizer, max(bank.span for bank in read.banks))
     rows = [shape.pad([encoding.ids])[0] for encoding in tokenizer.encode_batch(texts)]
     bar = tqdm(rows, desc="evaluating", unit="text", disable=not progress)
-    logits = np.array([forward(read, row).logits for row in bar], np.float32)
-    return np.asarray(expit(logits) if logits.shape[1] == 1 else softmax(logits, axis=1), np.float32)
+    return probabilities(np.array([forward(read, row).logits for row in bar], np.float32))
 
 
 def agrees(read: Network, model: keras.Model, tokenizer: Tokenizer, texts: Sequence[str]) -> bool:

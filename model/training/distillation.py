@@ -24,11 +24,12 @@ from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS
+from sentiment_conv1d.model.evaluation.evaluation import probabilities
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import WordTokenizer
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.history import History
-from sentiment_conv1d.model.training.student import Student
+from sentiment_conv1d.model.training.table_network import TableNetwork
 from sentiment_conv1d.model.training.task import Task
 from sentiment_conv1d.model.training.teachers.document_vectors import DocumentVectors
 from sentiment_conv1d.model.training.teachers.teacher import BUCKET_BITS, Draw, Teacher
@@ -64,7 +65,7 @@ _REVIEWS_PER_POINT = 2_000
 class Distilled:
     """A trained student."""
 
-    student: Student
+    student: TableNetwork
     tokenizer: WordTokenizer
     history: History
 
@@ -72,8 +73,7 @@ class Distilled:
         """Return the probability of label 1: float32 [texts, 1]."""
         shape = InputShape.of(self.tokenizer, self.student.width)
         rows = [shape.pad([encoding.ids])[0] for encoding in self.tokenizer.encode_batch(texts)]
-        probabilities: Floats = expit(self.student.predict(rows))
-        return probabilities[:, np.newaxis]
+        return probabilities(self.student.predict(rows))
 
 
 @dataclass(frozen=True)
@@ -221,10 +221,10 @@ class Distillation:
     def _generator(self, *stage: int) -> np.random.Generator:
         return np.random.default_rng((self._configuration.seed, *stage))
 
-    def _student(self, targets: Floats, part_answers: PartAnswers | None) -> tuple[Student, History]:
+    def _student(self, targets: Floats, part_answers: PartAnswers | None) -> tuple[TableNetwork, History]:
         """Train the student on the targets of all reviews and on the answers to parts of unlabelled reviews."""
         configuration = self._configuration
-        student = Student(
+        student = TableNetwork(
             self._tokenizer.vocabulary_size,
             configuration.max_tokens,
             configuration.convolutions,
@@ -245,7 +245,7 @@ class Distillation:
             for step, place in enumerate(self._bar(order, f"epoch {epoch + 1} of {configuration.epochs}", len(order))):
                 ids, target = self._lesson(int(place), targets, part_answers, generator)
                 learned[step] = target
-                logits[step] = student.learn(
+                [logits[step]] = student.learn(
                     self._read([ids])[0],
                     target,
                     learning_rate=configuration.learning_rate,
@@ -262,8 +262,8 @@ class Distillation:
         shape, unknown = shape or self._shape, np.int32(self._tokenizer.unknown_id)
         return [shape.pad([np.where(ids < shape.vocabulary_size, ids, unknown)])[0] for ids in reviews]
 
-    def _held_out_logits(self, student: Student) -> Floats:
-        return student.predict(self._read(self._held_out))
+    def _held_out_logits(self, student: TableNetwork) -> Floats:
+        return student.predict(self._read(self._held_out))[:, 0]
 
     def _bar(self, steps: Iterable[Any], what: str, count: int) -> Iterable[Any]:
         return tqdm(steps, what, count, disable=not self._progress)

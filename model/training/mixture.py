@@ -36,7 +36,7 @@ from sentiment_conv1d.model.training.distillation import (
     PartAnswers,
     crop,
 )
-from sentiment_conv1d.model.training.student import Student
+from sentiment_conv1d.model.training.table_network import TableNetwork
 from sentiment_conv1d.model.training.task import Task
 from sentiment_conv1d.model.training.teachers.domain_teacher import DomainTeacher
 
@@ -133,7 +133,7 @@ class MixtureDistillation(Distillation):
         network = self._network_teacher()
 
         def logits(reviews: Sequence[Ids]) -> tuple[Floats, Floats]:
-            return ngrams.predict(reviews), network.predict(self._read(reviews, self._network_shape))
+            return ngrams.predict(reviews), network.predict(self._read(reviews, self._network_shape))[:, 0]
 
         held_out = logits(self._held_out)
         joint, with_stored = self._weighted(*held_out), self._weighted_with_stored(*held_out)
@@ -186,10 +186,10 @@ class MixtureDistillation(Distillation):
         opened = {name: DomainTeacher(name, self._teacher_words) for name in {*names} if name is not None}
         return [None if name is None else opened[name] for name in names]
 
-    def _network_teacher(self) -> Student:
+    def _network_teacher(self) -> TableNetwork:
         """Train the convolution that teaches, or continue after the last epoch in its stage."""
         generator = self._generator(_NETWORK)
-        network = Student(
+        network = TableNetwork(
             self._network_shape.vocabulary_size, self._configuration.max_tokens, _NETWORK_BANKS, generator
         )
         found = self._stages.read("network")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from pydantic import ValidationError
 
@@ -21,11 +20,11 @@ from sentiment_conv1d.model.evaluation.trained import encode, predict
 from sentiment_conv1d.model.run import checkpointed_epochs, stages_folder
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.training import initial, network
+from sentiment_conv1d.model.training.averaging import Averaged, average, choose
 from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, Stages
 from sentiment_conv1d.model.training.decision_rule import choose_rule
 from sentiment_conv1d.model.training.distillation import Distillation
 from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
-from sentiment_conv1d.model.training.ensemble.averaging import Averaged, average, choose
 from sentiment_conv1d.model.training.fitting import TrainingError, fit
 from sentiment_conv1d.model.training.mixture import MixtureDistillation
 from sentiment_conv1d.model.training.task import Task
@@ -120,7 +119,7 @@ def _averaged(task: Task) -> Trained:
     stages = Stages(stages_folder(task.out), task.fingerprint)
     averaged = average(task, stages)
     decision = choose_rule(task.configuration, work, averaged.held_out)
-    model = network.of_tables(task.configuration, averaged.ensemble.tables, *averaged.ensemble.dense)
+    model = network.of_tables(task.configuration, averaged.network.tables, *averaged.network.dense)
     network.divide_logits(model, decision.temperature)
     return Trained(
         configuration=task.configuration,
@@ -148,7 +147,7 @@ def _distilled(task: Task) -> Trained:
     decision = decision.model_copy(update={"chosen_on": work.validation_source})
     return Trained(
         configuration=configuration,
-        model=network.of_tables(configuration, student.tables, student.weights[:, np.newaxis], student.bias),
+        model=network.of_tables(configuration, student.tables, *student.dense),
         tokenizer=distilled.tokenizer,
         decision=decision,
         evaluation=_evaluated(work, distilled.predict, decision),

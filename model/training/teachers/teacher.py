@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from sentiment_conv1d.model.training.student import adagrad
+from sentiment_conv1d.model.training.table_network import adagrad
 from sentiment_conv1d.model.training.teachers.ngrams import ngrams
 
 Ids = npt.NDArray[np.int32]

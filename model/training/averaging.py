@@ -23,15 +23,18 @@ from tqdm import tqdm
 
 from sentiment_conv1d.model import interruption
 from sentiment_conv1d.model.data import Examples, joined
-from sentiment_conv1d.model.evaluation.evaluation import label_probabilities
+from sentiment_conv1d.model.evaluation.evaluation import label_probabilities, probabilities
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.training import initial, network
 from sentiment_conv1d.model.training.checkpoint import Stages
-from sentiment_conv1d.model.training.ensemble.members import Ensemble, Floats, Ids
 from sentiment_conv1d.model.training.fitting import LEAST_GAIN, TrainingError, class_weights
 from sentiment_conv1d.model.training.history import History
+from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
 from sentiment_conv1d.model.training.task import Task
+
+#: What Adagrad's sums of squared gradients start with.
+_INITIAL_SQUARES = 0.02
 
 #: The number of texts for each point of the learning curves.
 _TEXTS_PER_POINT = 500
@@ -44,7 +47,7 @@ class Averaged:
     `held_out` are the outputs for the held-out texts, [texts, outputs], of the ensemble that had not learned them.
     """
 
-    ensemble: Ensemble
+    network: TableNetwork
     tokenizer: Tokenizer
     history: History
     best_epoch: int
@@ -52,7 +55,7 @@ class Averaged:
 
     def predict(self, texts: Sequence[str]) -> Floats:
         """Return the outputs for texts: float32 [texts, outputs]."""
-        return self.ensemble.predict(_encode(self.tokenizer, self.ensemble, texts))
+        return probabilities(self.network.predict(_encode(self.tokenizer, self.network, texts)))
 
 
 def average(task: Task, stages: Stages) -> Averaged:
@@ -65,7 +68,7 @@ def average(task: Task, stages: Stages) -> Averaged:
         return _Training(task, train, None, stages, "all").run(epochs)
     chosen = choose(task, stages)
     final = _Training(task, joined([train, validation]), None, stages, "all").run(chosen.best_epoch or epochs)
-    return Averaged(final.ensemble, final.tokenizer, chosen.history, chosen.best_epoch, chosen.held_out)
+    return Averaged(final.network, final.tokenizer, chosen.history, chosen.best_epoch, chosen.held_out)
 
 
 def choose(task: Task, stages: Stages) -> Averaged:
@@ -86,21 +89,23 @@ class _Training:
         self._weights = dict.fromkeys(range(len(configuration.labels)), 1.0)
         if configuration.class_weights == "balanced":
             self._weights |= class_weights(examples.labels)
-        self._ensemble = Ensemble(
+        self._network = TableNetwork(
             self._tokenizer.vocabulary_size,
-            configuration.outputs,
+            configuration.max_tokens,
             configuration.convolutions,
-            configuration.members,
             self._generator(),
+            outputs=configuration.outputs,
+            members=configuration.members,
+            initial_squares=_INITIAL_SQUARES,
         )
         if start is not None:
-            model = network.of_tables(configuration, self._ensemble.tables, *self._ensemble.dense)
+            model = network.of_tables(configuration, self._network.tables, *self._network.dense)
             initial.set_weights(model, start, configuration.labels)
-            self._ensemble.set_mean(*network.read_tables(model, configuration))
-        self._texts = _encode(self._tokenizer, self._ensemble, examples.texts)
+            self._network.set_mean(*network.read_tables(model, configuration))
+        self._texts = _encode(self._tokenizer, self._network, examples.texts)
         self._held_out = None
         if held_out is not None:
-            self._held_out = _encode(self._tokenizer, self._ensemble, held_out.texts), held_out.labels
+            self._held_out = _encode(self._tokenizer, self._network, held_out.texts), held_out.labels
         self._history = History(_measured, _TEXTS_PER_POINT)
         self._best_epoch, self._best_loss = 0, math.inf
         self._best: dict[str, Floats] = {}
@@ -113,19 +118,19 @@ class _Training:
             self._epoch(done, epochs)
             self._keep()
         if self._best:
-            self._ensemble.set_weights(self._best)
-        held_out = None if self._held_out is None else self._ensemble.predict(self._held_out[0])
-        return Averaged(self._ensemble, self._tokenizer, self._history, self._best_epoch, held_out)
+            self._network.set_weights(self._best)
+        held_out = None if self._held_out is None else probabilities(self._network.predict(self._held_out[0]))
+        return Averaged(self._network, self._tokenizer, self._history, self._best_epoch, held_out)
 
     def _epoch(self, epoch: int, epochs: int) -> None:
         started = time.perf_counter()
         generator = self._generator(epoch)
         order = generator.permutation(len(self._texts))
-        outputs = np.empty((len(order), self._configuration.outputs), np.float32)
+        logits = np.empty((len(order), self._configuration.outputs), np.float32)
         what = f"epoch {epoch + 1} of {'at most ' if self._held_out is not None else ''}{epochs}"
         for step, index in enumerate(tqdm(order, what, disable=not self._progress)):
             interruption.check()
-            outputs[step] = self._ensemble.learn(
+            logits[step] = self._network.learn(
                 self._without_words(self._texts[index], generator),
                 self._targets[index],
                 learning_rate=self._configuration.learning_rate,
@@ -133,22 +138,22 @@ class _Training:
                 generator=generator,
                 weight=self._weights[int(self._labels[index])],
             )
-        row = self._history.row(outputs, self._labels[order])
+        row = self._history.row(probabilities(logits), self._labels[order])
         if not math.isfinite(row["loss"]):
             self._stages.remove()
             raise TrainingError(f"the loss is not finite in epoch {epoch + 1}: try a smaller --learning-rate")
         if self._held_out is not None:
             texts, labels = self._held_out
-            row |= self._history.held_out(self._ensemble.predict(texts), labels)
+            row |= self._history.held_out(probabilities(self._network.predict(texts)), labels)
             if self._configuration.patience and row["validation_loss"] < self._best_loss - LEAST_GAIN:
                 self._best_epoch, self._best_loss = epoch + 1, row["validation_loss"]
-                self._best = {name: array.copy() for name, array in self._ensemble.weights_by_name().items()}
+                self._best = {name: array.copy() for name, array in self._network.weights_by_name().items()}
         self._history.epochs.append({**row, "seconds": time.perf_counter() - started})
 
     def _without_words(self, ids: Ids, generator: np.random.Generator) -> Ids:
         """Return a text without some of its words. The padding and the first id, that of the start, stay."""
         kept = generator.random(len(ids), np.float32) >= self._configuration.word_dropout
-        kept[: self._ensemble.span + 1] = True
+        kept[: self._network.width + 1] = True
         return ids[kept]
 
     def _generator(self, *epoch: int) -> np.random.Generator:
@@ -159,7 +164,7 @@ class _Training:
             "history": self._history.state(),
             "best_epoch": np.array(self._best_epoch),
             "best_loss": np.array(self._best_loss),
-            **self._ensemble.state(),
+            **self._network.state(),
             **{f"best_{name}": array for name, array in self._best.items()},
         }
         self._stages.keep(self._stage, state)
@@ -170,14 +175,14 @@ class _Training:
             return
         self._history.restore(state["history"])
         self._best_epoch, self._best_loss = int(state["best_epoch"]), float(state["best_loss"])
-        self._ensemble.restore(state)
+        self._network.restore(state)
         if self._best_epoch:
-            self._best = {name: state[f"best_{name}"] for name in self._ensemble.weights_by_name()}
+            self._best = {name: state[f"best_{name}"] for name in self._network.weights_by_name()}
 
 
-def _encode(tokenizer: Tokenizer, ensemble: Ensemble, texts: Sequence[str]) -> list[Ids]:
+def _encode(tokenizer: Tokenizer, net: TableNetwork, texts: Sequence[str]) -> list[Ids]:
     """Return the ids of each text, with the padding that the network needs in front of short texts."""
-    shape = InputShape.of(tokenizer, ensemble.span)
+    shape = InputShape.of(tokenizer, net.width)
     return [shape.pad([encoding.ids])[0] for encoding in tokenizer.encode_batch(texts)]
 
 

@@ -1,9 +1,14 @@
-"""The student of a distillation: a pooled convolution as look-up tables, trained through the winning windows.
+"""A pooled convolution as look-up tables, trained through the winning windows.
 
 A filter bank directly after an embedding is equivalent to one table [vocabulary, filters] per tap, see
-`model.graphs.folded`. Here, these tables are the weights. Global max pooling keeps one window per filter, so a review
+`model.graphs.folded`. Here, these tables are the weights. Global max pooling keeps one window per filter, so a text
 changes a filter only through the words of that window. A step changes `width * filters` of millions of numbers. Adagrad
 adapts the learning rate of each number, so rare words learn as fast as frequent ones.
+
+The network can consist of several members, which learn the same texts. Each has its own filters and its own dense
+layer, and learns from its own errors. The members differ in their initial weights and in the pooled values that dropout
+removes. The mean of their logits equals the logits of one network that has the filters of all members, so the average
+costs no more than any network of its size.
 """
 
 from __future__ import annotations
@@ -15,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 
 from sentiment_conv1d.model.configuration import Convolution
+from sentiment_conv1d.model.evaluation.evaluation import probabilities
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -26,11 +31,23 @@ _INITIAL_DEVIATION = 0.01
 _EPSILON = 1e-8
 
 
-class Student:
-    """Banks of filters, global max pooling, a relu, and a dense layer that returns the log-odds of label 1."""
+class TableNetwork:
+    """Banks of filters, global max pooling, a relu, and a dense layer that returns logits.
+
+    `banks` are those of all members together, which share the filters of each bank. With positive `initial_squares`,
+    with which Adagrad's sums start, words that occur once or twice move less.
+    """
 
     def __init__(
-        self, vocabulary_size: int, max_ids: int, banks: Sequence[Convolution], generator: np.random.Generator
+        self,
+        vocabulary_size: int,
+        max_ids: int,
+        banks: Sequence[Convolution],
+        generator: np.random.Generator,
+        *,
+        outputs: int = 1,
+        members: int = 1,
+        initial_squares: float = 0,
     ) -> None:
         shapes = [(bank.width, vocabulary_size, bank.filters) for bank in banks]
         *starts, count = accumulate(map(math.prod, shapes), initial=0)
@@ -40,10 +57,10 @@ class Student:
         parts = np.split(self._entries, starts[1:])
         self.tables = tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
         filters = sum(bank.filters for bank in banks)
-        self.weights = generator.standard_normal(filters, np.float32) * np.float32(_INITIAL_DEVIATION)
-        self.bias = np.zeros(1, np.float32)
+        self.weights = generator.standard_normal((filters, outputs), np.float32) * np.float32(_INITIAL_DEVIATION)
+        self.biases = np.zeros((members, outputs), np.float32)
         # Adagrad's sums of squared gradients.
-        self._squares = tuple(map(np.zeros_like, (self._entries, self.weights, self.bias)))
+        self._squares = {name: np.full_like(each, initial_squares) for name, each in self.weights_by_name().items()}
         # A filter has an entry per tap. These are its tap, the entries per word, its place for id 0, and its filter.
         per_tap = [
             (bank, filter_, tap) for bank in range(len(banks)) for filter_, tap in np.ndindex(shapes[bank][::-2])
@@ -54,6 +71,8 @@ class Student:
             [starts[bank] + tap * math.prod(shapes[bank][1:]) + filter_ for bank, filter_, tap in per_tap]
         )
         self._filters = np.repeat(np.arange(filters), [bank.width for bank in banks for _ in range(bank.filters)])
+        self._member = np.concatenate([np.arange(bank.filters) * members // bank.filters for bank in banks])
+        self._of_member = (np.arange(members)[:, np.newaxis] == self._member).astype(np.float32)  # [members, filters]
         # The operating system clears newly allocated memory, which would take as long as the rest of a step.
         self._sums = [np.empty((2, max_ids, bank.filters), np.float32) for bank in banks]
 
@@ -62,16 +81,30 @@ class Student:
         """The number of words in the widest window."""
         return max(map(len, self.tables))
 
-    def predict(self, reviews: Sequence[Ids]) -> Floats:
-        """Return the log-odds of label 1: float32 [reviews]."""
-        return np.array([np.maximum(self._pooled(ids), 0) @ self.weights + self.bias[0] for ids in reviews], np.float32)
+    @property
+    def dense(self) -> tuple[Floats, Floats]:
+        """The kernel [filters, outputs] and the bias [outputs] of the dense layer that computes the mean logits."""
+        return self.weights / np.float32(len(self.biases)), self.biases.mean(axis=0)
+
+    def predict(self, texts: Sequence[Ids]) -> Floats:
+        """Return the mean logits of the members: float32 [texts, outputs]."""
+        kernel, bias = self.dense
+        return np.array([np.maximum(self._pooled(ids), 0) @ kernel + bias for ids in texts], np.float32)
 
     def learn(
-        self, ids: Ids, target: float, *, learning_rate: float, dropout: float, generator: np.random.Generator
-    ) -> float:
-        """Learn from one review, and return its log-odds before the step.
+        self,
+        ids: Ids,
+        target: Floats | float,
+        *,
+        learning_rate: float,
+        dropout: float,
+        generator: np.random.Generator,
+        weight: float = 1,
+    ) -> Floats:
+        """Learn from one text, and return the mean logits before the step: [outputs].
 
-        `target` is the probability of label 1. `dropout` is the share of the pooled values that are set to 0.
+        `target` are the probabilities to learn, [outputs]. `dropout` is the share of the pooled values that are set to
+        0, and `weight` is that of the text in the loss.
         """
         feature_maps = [self._feature_map(bank, ids) for bank in range(len(self.tables))]
         maxima = [feature_map.max(axis=0) for feature_map in feature_maps]
@@ -82,40 +115,54 @@ class Student:
         pooled = np.concatenate(maxima)
         kept = (pooled > 0) & (generator.random(len(pooled), np.float32) >= dropout)
         pooled = np.where(kept, pooled / np.float32(1 - dropout), np.float32(0))
-        logit = pooled @ self.weights + self.bias[0]
-        error = expit(logit) - np.float32(target)
+        logits: Floats = (self._of_member * pooled) @ self.weights + self.biases
+        errors = np.float32(weight) * (probabilities(logits) - np.asarray(target, np.float32))
 
-        gradient = error / np.float32(1 - dropout) * self.weights
-        entry_squares, weight_squares, bias_squares = self._squares
+        gradient = ((errors / np.float32(1 - dropout))[self._member] * self.weights).sum(axis=1)
         changed = np.flatnonzero(kept[self._filters])
         filters = self._filters[changed]
         words = ids[winners[filters] + self._taps[changed]]
         place = self._first_entries[changed] + words * self._row_lengths[changed]
-        adagrad(self._entries, entry_squares, place, gradient[filters], learning_rate, _EPSILON)
         kept_filters = np.flatnonzero(kept)
-        adagrad(self.weights, weight_squares, kept_filters, error * pooled[kept_filters], learning_rate, _EPSILON)
-        adagrad(self.bias, bias_squares, 0, error, learning_rate, _EPSILON)
-        return float(logit)
+        of_kept = errors[self._member[kept_filters]] * pooled[kept_filters, np.newaxis]
+        for name, where, slope in (
+            ("entries", place, gradient[filters]),
+            ("weights", kept_filters, of_kept),
+            ("biases", slice(None), errors),
+        ):
+            adagrad(self.weights_by_name()[name], self._squares[name], where, slope, learning_rate, _EPSILON)
+        return np.asarray(logits.mean(axis=0))
 
     def scale(self, factor: float, offset: float) -> None:
-        """Change the weights so that the log-odds z become `factor * z + offset`."""
+        """Change the weights so that the logits z become `factor * z + offset`."""
         self.weights *= np.float32(factor)
-        self.bias[:] = self.bias * np.float32(factor) + np.float32(offset)
+        self.biases[:] = self.biases * np.float32(factor) + np.float32(offset)
+
+    def weights_by_name(self) -> dict[str, Floats]:
+        """Return the weights, for `set_weights`."""
+        return {"entries": self._entries, "weights": self.weights, "biases": self.biases}
+
+    def set_weights(self, weights: Mapping[str, Floats]) -> None:
+        """Copy weights into the network."""
+        for name, array in self.weights_by_name().items():
+            array[...] = weights[name]
+
+    def set_mean(self, tables: Sequence[Floats], kernel: Floats, bias: Floats) -> None:
+        """Set the filters of all members, and let each compute with its own what adds up to the mean logits.
+
+        `tables` are [width, vocabulary, filters] for each bank, and `kernel` and `bias` are those of `dense`.
+        """
+        for own, given in zip(self.tables, tables, strict=True):
+            own[...] = given
+        self.weights[...] = kernel * np.float32(len(self.biases))
+        self.biases[...] = bias
 
     def state(self) -> dict[str, Floats]:
-        """Return the arrays of a checkpoint by name."""
-        entry_squares, weight_squares, bias_squares = self._squares
-        return {
-            "entries": self._entries,
-            "weights": self.weights,
-            "bias": self.bias,
-            "entry_squares": entry_squares,
-            "weight_squares": weight_squares,
-            "bias_squares": bias_squares,
-        }
+        """Return the weights and Adagrad's sums, for `restore`."""
+        return self.weights_by_name() | {f"squares_of_{name}": sums for name, sums in self._squares.items()}
 
     def restore(self, state: Mapping[str, Floats]) -> None:
-        """Copy the arrays of a checkpoint into the student."""
+        """Copy a state into the network."""
         for name, array in self.state().items():
             array[...] = state[name]
 
@@ -143,7 +190,7 @@ def _taps(ids: Ids, width: int) -> list[Ids]:
 
 
 def adagrad(
-    values: Floats, squares: Floats, place: Any, gradient: Floats, learning_rate: float, epsilon: float = 0
+    values: Floats, squares: Floats, place: Any, gradient: Floats, learning_rate: float, epsilon: float
 ) -> None:
     """Make a step of Adagrad for the values at a place, where `squares` has the sums of squared gradients."""
     moved = squares[place] + gradient * gradient
