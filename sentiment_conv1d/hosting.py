@@ -88,7 +88,7 @@ def _core(model: Model, settings: Settings) -> Core:
     models.put(classifier)
     metrics = Metrics({"rest": routes(settings)}, workers=1)
     metrics.use(0)
-    classifier.statistics = metrics.add_model(classifier.manifest, models.keys())
+    classifier.count(metrics, models.keys())
     return Core(settings, _OneModel(model), models, metrics, Access(settings), None)
 
 

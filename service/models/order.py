@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from sentiment_conv1d.server.errors import MAX_MESSAGE_BYTES
@@ -29,6 +29,7 @@ class Order(NamedTuple):
     fault: str = ""  # the reason of a refusal in one word
     reason: str = ""
     last: bool = False  # whether a drop may remove the only version of the model
+    labels: Sequence[str] | None = None  # of a version to serve, for the metrics
     rules: Mapping[str, Rule] | None = None  # the routing rules that a `route` replaces, by field of `RoutingRules`
 
     @property

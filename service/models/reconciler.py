@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import ArtifactError
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import Overloaded, Unavailable
 from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.models import snapshot
@@ -29,7 +30,8 @@ from sentiment_conv1d.service.models.steps import next_step, settle
 from sentiment_conv1d.service.routing_rules import RoutingRules, Rule
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
-from sentiment_conv1d.service.telemetry.metrics import Metrics, TooManyModels
+from sentiment_conv1d.service.telemetry.metrics import CAPACITY, Metrics
+from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +139,7 @@ class Reconciler:
                     return order.refusal(error.fault, str(error))
             case "serve":
                 assert self._prepared is not None
+                self._prepared.count(self._metrics, self._models.keys())
                 self._models.put(self._prepared, order.fingerprint)
                 self._prepared = None
             case "refuse":
@@ -147,7 +150,9 @@ class Reconciler:
     async def catch_up(self) -> None:
         """Open the versions that were loaded before the fork. Raises `ArtifactError` if one cannot be opened."""
         for key, fingerprint, descriptor in self._models.unopened():
-            self._models.put(await self._open(key, descriptor), fingerprint)
+            classifier = await self._open(key, descriptor)
+            classifier.count(self._metrics, self._models.keys())
+            self._models.put(classifier, fingerprint)
         self._dataplane.arrange(self._models)
 
     async def _watch(self, before: _Observation | None) -> _Observation:
@@ -231,17 +236,18 @@ class Reconciler:
     async def _load(self, order: Order) -> str:
         """Read a version and let all workers serve it, or reject it. Returns the error, or an empty string."""
         try:
-            digest, descriptor = await asyncio.to_thread(self._read, *order.key)
+            manifest, descriptor = await asyncio.to_thread(self._read, *order.key)
         except ArtifactError as error:
             now = await asyncio.to_thread(self._repository.fingerprint, *order.key)
             if now == order.fingerprint:  # otherwise it is being written
                 return await self._refuse(order.refusal(error.fault, str(error)))
             return str(error)
         try:
-            if digest == self._models.digest(*order.key):
+            if manifest.manifest_sha256 == self._models.digest(*order.key):
                 self._models.put(self._models.get(order.name, str(order.version)), order.fingerprint)
                 return ""
-            return await self._workers.ask(order._replace(digest=digest), descriptor)
+            order = order._replace(digest=manifest.manifest_sha256, labels=manifest.labels[:MAX_LABELS])
+            return await self._workers.ask(order, descriptor)
         finally:
             os.close(descriptor)
 
@@ -251,19 +257,16 @@ class Reconciler:
             await self._workers.ask(refusal)
         return refusal.reason
 
-    def _read(self, name: str, version: int) -> tuple[str, int]:
-        """Return the digest of a version's manifest, and a descriptor of its files. Raises `ArtifactError`."""
+    def _read(self, name: str, version: int) -> tuple[Manifest, int]:
+        """Return the manifest of a version, and a descriptor of its files. Raises `ArtifactError`."""
         artifact = self._repository.read(name, version)
-        return artifact.manifest.manifest_sha256, snapshot.take(artifact.contents)
+        return artifact.manifest, snapshot.take(artifact.contents)
 
     async def _open(self, key: Key, descriptor: int) -> ServedClassifier:
         """Open the version in the files of a descriptor. Raises `ArtifactError`."""
-        classifier = ServedClassifier(await asyncio.to_thread(self._open_files, key, descriptor))
-        try:
-            classifier.statistics = self._metrics.add_model(classifier.manifest, self._models.keys())
-        except TooManyModels as error:
-            raise ArtifactError(str(error), "full") from error
-        return classifier
+        if len(self._models.keys() - {key}) >= CAPACITY:
+            raise ArtifactError(f"{CAPACITY} versions are served at once", "full")
+        return ServedClassifier(await asyncio.to_thread(self._open_files, key, descriptor))
 
     def _open_files(self, key: Key, descriptor: int) -> Classifier:
         return self._open_artifact(self._repository.verify(*key, snapshot.contents(descriptor)))

@@ -38,7 +38,7 @@ from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
-from sentiment_conv1d.service.telemetry.metrics import LOADS, MAX_MODELS, REPLACED, Metrics
+from sentiment_conv1d.service.telemetry.metrics import LOADS, MAX_MODELS, Metrics
 from sentiment_conv1d.service.telemetry.sinks import prepare_folder
 
 logger = logging.getLogger(__name__)
@@ -108,8 +108,8 @@ def serve(settings: Settings) -> None:
             listeners,
             Transactions(
                 core.models,
+                core.metrics,
                 partial(note, core.metrics),
-                partial(core.metrics.count, REPLACED),
                 partial(core.refresh, logging.DEBUG),  # the workers say it too
                 attempt,
                 settings.load_timeout,
@@ -143,6 +143,7 @@ def begin(settings: Settings, most_workers: int = 0, certificates: Certificates 
     repository = repository_of(settings, watched=settings.watch_interval > 0)
     models = LoadedModels(settings.default_model, settings.routing_rules())
     open_version = opener(settings)
+    unopened: list[Manifest] = []
 
     def admit(artifact: Artifact, fingerprint: str) -> None:
         manifest = artifact.manifest
@@ -153,6 +154,7 @@ def begin(settings: Settings, most_workers: int = 0, certificates: Certificates 
             choice = choose_provider(settings.execution_provider, artifact, settings.device)
             if choice.provider == CUDA:
                 order = Order("serve", manifest.name, manifest.version, fingerprint, manifest.manifest_sha256)
+                unopened.append(manifest)
                 models.follow(order, snapshot.take(artifact.contents))
                 log_model(manifest, *choice)
                 return
@@ -166,8 +168,10 @@ def begin(settings: Settings, most_workers: int = 0, certificates: Certificates 
         workers = min(1, most_workers)
     metrics = Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers + 1)
     metrics.use(workers)
+    for manifest in unopened:
+        metrics.add_model(manifest.name, manifest.version, manifest.labels, models.keys())
     for classifier in models:
-        classifier.statistics = metrics.add_model(classifier.manifest, models.keys())
+        classifier.count(metrics, models.keys())
         log_model(classifier.manifest, classifier.engine.provider, classifier.choice.reason, classifier.engine.operator)
     if missing := models.missing():
         if settings.strict:

@@ -19,6 +19,7 @@ from sentiment_conv1d.server.process.worker_process import WorkerProcess
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process import trial
+from sentiment_conv1d.service.telemetry.metrics import REPLACED, Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,8 @@ class Transactions(Control):
     """Carries out orders one after the other."""
 
     _models: LoadedModels
+    _metrics: Metrics
     _followed: Callable[[Order], None]  # called with every order that all workers have followed
-    _replaced: Callable[[Literal["died", "hung"]], None]  # called with the reason when a worker is replaced
     _refresh: Callable[[], None]  # reads the files that workers read again, for workers that start later
     _attempt: Callable[[Order, int], int]  # starts a trial of the version in a descriptor, and returns its process id
     _load_seconds: float
@@ -84,7 +85,7 @@ class Transactions(Control):
 
     def worker_replaced(self, reason: Literal["died", "hung"]) -> None:
         """Count it."""
-        self._replaced(reason)
+        self._metrics.count(REPLACED, reason)
 
     def worker_lost(self, pid: int) -> None:
         """Handle the end of a worker: the current order must not wait for it."""
@@ -160,6 +161,7 @@ class Transactions(Control):
             order = opened
             if order.action == "serve":
                 descriptor, current.descriptor = current.descriptor, None
+                self._metrics.add_model(order.name, order.version, order.labels or (), self._models.keys())
         self._ask(self._able(), order)
         self._models.follow(order, descriptor)
         if self._missing:

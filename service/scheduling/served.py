@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 
 
@@ -16,3 +19,7 @@ class ServedClassifier(Classifier):
     def __init__(self, classifier: Classifier) -> None:
         vars(self).update(vars(classifier))
         self.statistics = Statistics(self.labels)
+
+    def count(self, metrics: Metrics, served: Collection[tuple[str, int]] = ()) -> None:
+        """Count requests for all workers from now on. `served` are the versions whose series must remain."""
+        self.statistics = metrics.add_model(self.manifest.name, self.manifest.version, self.labels, served)

@@ -10,14 +10,13 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from time import perf_counter_ns
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-import orjson
+import numpy as np
 
-from sentiment_conv1d.model.manifest import Manifest
+import sentiment_conv1d.service.errors  # noqa: F401 - declares kinds of `RequestError`
 from sentiment_conv1d.server.errors import RequestError
-from sentiment_conv1d.server.process.counters import Counters, Directory
-from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.server.process.counters import Counters
 from sentiment_conv1d.service.routing_rules import MissingVersion, RoutingRules
 from sentiment_conv1d.service.telemetry.exposition import Exposition, compose
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric
@@ -100,7 +99,7 @@ _RARE_IN_VERSIONS = {status for statuses in _STATUSES.values() for status in sta
 #: although they are no longer served. Each version has hundreds of series.
 MAX_MODELS = 64
 MAX_PAST_MODELS = 8
-_CAPACITY = MAX_MODELS + MAX_PAST_MODELS
+CAPACITY = MAX_MODELS + MAX_PAST_MODELS
 
 #: The events that `Metrics.count` counts, and the values of the last label of each.
 _EVENTS = {
@@ -117,12 +116,13 @@ _EVENTS = {
     FEEDBACK_REFUSED: ("unknown_id", "unserved", "invalid", "rate", "waiting", "failed"),
 }
 
-#: An entry of the directory: the name and the version, and the labels as JSON.
-_Entry: TypeAlias = tuple[str, str]
 
+class _Version(NamedTuple):
+    """A version that has series."""
 
-class TooManyModels(StartupError):
-    """More versions are served than metrics have room for."""
+    number: int  # of its slots
+    labels: tuple[str, ...]
+    statistics: Statistics
 
 
 class ModelState(NamedTuple):
@@ -165,9 +165,8 @@ class Metrics:
         self._version_slots = largest.end
         declared = dict.fromkeys((*layout.series, *largest.series, _INFO, _STATE, _EXPIRY, _MISSING))
         self._metrics = [metric for metric in declared if metric.help]
-        self._counters = Counters(workers, layout.end + _CAPACITY * self._version_slots)
-        self._directory = Directory(_CAPACITY, MAX_PAST_MODELS)
-        self._versions: dict[tuple[int, _Entry], Statistics] = {}  # by number and entry in the directory
+        self._counters = Counters(workers, layout.end + CAPACITY * self._version_slots)
+        self._versions: dict[tuple[str, int], _Version] = {}  # by name and version, the oldest first
         self._supervisor = os.getpid()  # which creates the metrics before it forks workers
         self._contents: tuple[object, ...] = ()  # of this exposition, except for the numbers
         self._exposition: Exposition
@@ -175,21 +174,32 @@ class Metrics:
     def use(self, worker: int) -> None:
         """Count as this worker from now on. The requests in flight of a dead worker in its place are reset."""
         self._counters.use(worker)
-        for layout in (self._layout, *(version.layout for version in self._known_versions().values())):
+        for layout in (self._layout, *(each.statistics.layout for each in self._versions.values())):
             for slot in layout.gauges:
                 self._counters.row[slot] = 0
 
-    def add_model(self, manifest: Manifest, served: Collection[tuple[str, int]] = ()) -> Statistics:
+    def add_model(
+        self, name: str, version: int, labels: Sequence[str], served: Collection[tuple[str, int]] = ()
+    ) -> Statistics:
         """Add the series of a version that is about to be served, and return its statistics.
 
-        `served` are the names and versions whose series must remain. Raises `TooManyModels`.
+        All processes add the same versions in the same order, so each version has the same slots everywhere. `served`
+        are fewer than `CAPACITY` names and versions, whose series must remain.
         """
-        entry = f"{manifest.name}/{manifest.version}", orjson.dumps(manifest.labels[:MAX_LABELS]).decode()
-        try:
-            number = self._directory.index(*entry, free=lambda key: _model_of(key) not in served, clear=self._clear)
-        except IndexError:
-            raise TooManyModels(f"{_CAPACITY} versions are served at once") from None
-        return self._known_versions()[number, entry]
+        key, labels = (name, version), tuple(labels[:MAX_LABELS])
+        known = self._versions.get(key)
+        if known is not None and known.labels == labels:
+            return known.statistics
+        past = [each for each in self._versions if each not in served]
+        number = len(self._versions)
+        if known is not None:
+            number = self._remove(key)
+        elif past and (len(past) >= MAX_PAST_MODELS or number == CAPACITY):
+            number = self._remove(past[0])
+        layout = Layout(self._first_slot(number), model=name, version=str(version))
+        added = _Version(number, labels, self._lay_out_version(layout, labels, self._counters))
+        self._versions[key] = added
+        return added.statistics
 
     def count(self, event: Metric, *values: str) -> None:
         """Count an event, such as `REJECTED`, with the values of its labels. Raises `KeyError` for others."""
@@ -217,8 +227,7 @@ class Metrics:
 
     def in_use(self) -> set[tuple[str, int]]:
         """Return the versions that requests in progress use in any worker, even if they are no longer served."""
-        versions = self._known_versions().items()
-        return {_model_of(key) for (_, (key, _)), statistics in versions if statistics["running"] > 0}
+        return {key for key, version in self._versions.items() if version.statistics["running"] > 0}
 
     def waiting(self, requests: int, texts: int) -> None:
         """Set the number of requests that wait or run, and the number of their texts."""
@@ -235,46 +244,34 @@ class Metrics:
         expires, in seconds since 1970.
         """
         totals = self._counters.table.sum(axis=0)
-        versions = self._known_versions()
-        contents = (tuple(versions), tuple(states), tuple(missing), expiry)
+        versions = tuple(self._versions.values())
+        contents = (versions, tuple(states), tuple(missing), expiry)
         if contents != self._contents or totals[self._exposition.left_out].any():
             constants = _lay_out_constants(states, missing, expiry)
-            layouts = [self._layout, *(version.layout for version in versions.values()), constants]
+            layouts = [self._layout, *(version.statistics.layout for version in versions), constants]
             self._exposition = compose(self._metrics, layouts, totals)
             self._contents = contents
         return self._exposition.fill_in(totals) + expose_processes(self._supervisor)
 
-    def _known_versions(self) -> dict[tuple[int, _Entry], Statistics]:
-        """Return the versions that any worker has loaded, by their number and entry in the directory."""
-        before = self._versions
-        self._versions = {key: before.get(key) or self._version(*key) for key in enumerate(self._directory)}
-        for key in before.keys() - self._versions.keys():
-            before[key].detach(self._requests)
-        return self._versions
+    def _remove(self, key: tuple[str, int]) -> int:
+        """Remove a version, and return the number of its slots, which are cleared.
 
-    def _clear(self, number: int) -> None:
-        """Set the counts of a version to zero for all workers."""
-        first = self._first_slot(number)
-        self._counters.table[:, first : first + self._version_slots] = 0
+        A worker clears only its own row, because the others may count the next version already. This process does so
+        before they do, and also for workers that have ended.
+        """
+        removed = self._versions.pop(key)
+        removed.statistics.detach(self._requests)
+        first = self._first_slot(removed.number)
+        rows = self._counters.table if os.getpid() == self._supervisor else np.asarray(self._counters.row)[np.newaxis]
+        rows[:, first : first + self._version_slots] = 0
+        return removed.number
 
     def _first_slot(self, number: int) -> int:
         return self._layout.end + number * self._version_slots
 
-    def _version(self, number: int, entry: _Entry) -> Statistics:
-        key, labels = entry
-        name, version = _model_of(key)
-        layout = Layout(self._first_slot(number), model=name, version=str(version))
-        return self._lay_out_version(layout, orjson.loads(labels), self._counters)
-
     def _lay_out_version(self, layout: Layout, labels: Sequence[str], counters: Counters | None = None) -> Statistics:
         requests = layout.numbers(_REQUESTS, self._model_keys, rare=_RARE_IN_VERSIONS)
         return Statistics(labels, counters, layout, self._requests | requests)
-
-
-def _model_of(key: str) -> tuple[str, int]:
-    """Return the name and the version in a key of the directory."""
-    name, _, version = key.partition("/")
-    return name, int(version)
 
 
 def _lay_out_constants(states: Sequence[ModelState], missing: Sequence[MissingVersion], expiry: float | None) -> Layout:

@@ -163,7 +163,6 @@ class Statistics:
 
     def detach(self, requests: Mapping[Values, int]) -> None:
         """Count in memory of this process from now on, because another version uses the slots."""
-        self._counters.row[self._slots["running"]] = 0  # requests in progress end in the new memory
         self._counters = Counters(1, self.layout.end)
         self.requests = requests
 

@@ -11,6 +11,7 @@ from sentiment_conv1d.server.process.worker_process import WorkerProcess
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.transactions import Transactions
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 #: The id of the process that opens a version before the workers, and the timeout of a load.
 TRIAL, SECONDS = 1, 1.0
@@ -37,7 +38,7 @@ def actions(channel: Channel) -> list[Any]:
 
 def test_no_worker_opens_the_version() -> None:
     """While the only worker is replaced, a load has no deadline, and the replacement opens the version."""
-    transactions = Transactions(LoadedModels(), lambda _: None, lambda _: None, lambda: None, lambda *_: TRIAL, SECONDS)
+    transactions = Transactions(LoadedModels(), Metrics({}), lambda _: None, lambda: None, lambda *_: TRIAL, SECONDS)
     with worker(2) as (first, orders), worker(3) as (second, later_orders):
         workers = {first.pid: first}
         transactions.start(workers)

@@ -53,7 +53,7 @@ class OneModel(DataPlane):
         self.model = model
         self.metrics = Metrics({})
         self.in_flight = InFlight()
-        model.statistics = self.metrics.add_model(model.manifest)
+        model.count(self.metrics)
         super().__init__(limits, batching, self.metrics, self.in_flight, [model])
 
 

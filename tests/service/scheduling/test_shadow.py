@@ -25,7 +25,7 @@ class Scene:
     def __init__(self, shadow: ServedClassifier, answering: ServedClassifier) -> None:
         self.metrics = Metrics({})
         self.shadow, self.answering = shadow, answering
-        shadow.statistics = self.metrics.add_model(shadow.manifest)
+        shadow.count(self.metrics)
         self._in_flight = InFlight()
         self._tasks = self._in_flight.new_set()
         self._tasks.add(asyncio.ensure_future(asyncio.sleep(0)))

@@ -1,7 +1,8 @@
 """Metrics: every series exists from the start, counts are exact, and the number of series is limited."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from multiprocessing import get_context
 from time import perf_counter_ns, time
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiment_conv1d.inference.prediction import Prediction
+from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.service.grpc import server as grpc
 from sentiment_conv1d.service.rest import app
@@ -20,11 +22,10 @@ from sentiment_conv1d.service.telemetry.metrics import (
     REJECTED,
     Metrics,
     ModelState,
-    TooManyModels,
 )
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
-from tests.processes import PROJECT, ServerProcess, in_child
+from tests.processes import PATIENCE, PROJECT, ServerProcess
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -60,6 +61,11 @@ FIRST, SECOND = ModelState("imdb-cnn", 1, True, "damaged"), ModelState("imdb-cnn
 SERVED = frozenset({("imdb-cnn", 1)})
 
 
+def add(metrics: Metrics, manifest: Manifest, served: Collection[tuple[str, int]] = ()) -> Statistics:
+    """Add a version."""
+    return metrics.add_model(manifest.name, manifest.version, manifest.labels, served)
+
+
 def prediction(tokens: int, unknown: int, truncated: bool) -> Prediction:
     return Prediction(
         "positive", np.float32(0.97), (np.float32(0.03), np.float32(0.97)), tokens, unknown, truncated, True
@@ -88,7 +94,7 @@ def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0
 def metrics(classifier: ServedClassifier) -> Metrics:
     """Create metrics with one route that uses a model and one that does not, and the shipped model."""
     metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, workers=2)
-    classifier.statistics = metrics.add_model(classifier.manifest)
+    classifier.statistics = add(metrics, classifier.manifest)
     return metrics
 
 
@@ -136,7 +142,7 @@ def test_series_of_a_version(classifier: ServedClassifier) -> None:
     routes = {"rest": app.routes(Settings()), "grpc": grpc.ROUTES}
     metrics = Metrics(routes)
     context = RequestContext("id")
-    classifier.statistics = context.statistics = metrics.add_model(classifier.manifest)
+    classifier.statistics = context.statistics = add(metrics, classifier.manifest)
     page = (PROJECT / "docs" / "metrics.md").read_text()
     least, most = re.findall(r"has about (\d+) series without them, and (\d+) with", page)[0]
 
@@ -256,7 +262,7 @@ def test_unforeseen_status(metrics: Metrics, classifier: ServedClassifier) -> No
 def test_versions(metrics: Metrics, classifier: ServedClassifier) -> None:
     """A new version is counted separately, the old counts stay, and the info names the served version."""
     count(classifier.statistics, prediction(3, 0, False))
-    count(metrics.add_model(classifier.manifest.model_copy(update={"version": 2})), prediction(4, 0, False))
+    count(add(metrics, classifier.manifest.model_copy(update={"version": 2})), prediction(4, 0, False))
     samples = read(metrics, [FIRST, SECOND])
     assert value(samples, "sentiment_tokens_total", version="1") == 3
     assert value(samples, "sentiment_tokens_total", version="2") == 4
@@ -281,7 +287,7 @@ def test_unloaded_versions(metrics: Metrics, classifier: ServedClassifier) -> No
     statistics = {}
     for number in range(2, 100):
         metrics.use(number % 2)
-        statistics[number] = metrics.add_model(manifest.model_copy(update={"version": number}), SERVED)
+        statistics[number] = add(metrics, manifest.model_copy(update={"version": number}), SERVED)
         count(statistics[number], prediction(number, 0, False))
     samples = read(metrics)
     key = "sentiment_tokens_total"
@@ -296,22 +302,12 @@ def test_unloaded_versions(metrics: Metrics, classifier: ServedClassifier) -> No
     assert value(read(metrics), key) == value(samples, key)
 
 
-def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: ServedClassifier) -> None:
-    """Too many served versions are refused."""
-    served = {("imdb-cnn", number) for number in range(1, 100)}
-    most = MAX_MODELS + MAX_PAST_MODELS
-    for number in range(2, most + 1):
-        metrics.add_model(classifier.manifest.model_copy(update={"version": number}), served)
-    with pytest.raises(TooManyModels, match="72 versions are served at once"):
-        metrics.add_model(classifier.manifest.model_copy(update={"version": most + 1}), served)
-
-
 @pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}", '"', "\1"])
 def test_longest_labels(metrics: Metrics, classifier: ServedClassifier, character: str) -> None:
     """A version whose name and labels are as long as a manifest allows is counted."""
     labels = tuple(f"{number:x}".ljust(200, character) for number in range(16))
     changes = {"name": "n" * 64, "version": 10**18 - 1, "labels": labels}
-    statistics = metrics.add_model(classifier.manifest.model_copy(update=changes), SERVED)
+    statistics = add(metrics, classifier.manifest.model_copy(update=changes), SERVED)
     count(statistics, *(prediction(3, 0, False)._replace(label=label) for label in labels))
     samples = read(metrics)
     assert {value(samples, "sentiment_score_count", model="n" * 64, label=label) for label in labels} == {1}
@@ -322,26 +318,46 @@ def test_replaced_files_with_other_labels(metrics: Metrics, classifier: ServedCl
     count(classifier.statistics, prediction(3, 0, False))
     for number in range(MAX_MODELS):
         manifest = classifier.manifest.model_copy(update={"labels": ("negative", f"other {number}")})
-        classifier.statistics = metrics.add_model(manifest, SERVED)
+        classifier.statistics = add(metrics, manifest, SERVED)
     count(classifier.statistics, prediction(4, 0, False))
     names = [line.rpartition(" ")[0] for line in metrics.expose().decode().splitlines() if line[0] != "#"]
     assert len(set(names)) == len(names)
     assert value(read(metrics), "sentiment_tokens_total", version="1") == 4
 
 
+def test_versions_in_workers(metrics: Metrics, classifier: ServedClassifier) -> None:
+    """A worker counts a version where the others look for it, and a new version begins with zero in every worker."""
+    new = [classifier.manifest.model_copy(update={"version": number}) for number in range(2, 4 + MAX_PAST_MODELS)]
+    context = get_context("fork")
+    added = context.Event()
+
+    def work() -> None:
+        metrics.use(1)
+        statistics = [add(metrics, manifest, SERVED) for manifest in new[:2]]
+        added.wait(PATIENCE)
+        for each in statistics:
+            count(each, prediction(1000, 0, False))  # of requests that end late
+        for manifest in new[2:]:
+            count(add(metrics, manifest, SERVED), prediction(manifest.version, 0, False))
+
+    worker = context.Process(target=work)
+    worker.start()
+    for manifest in new:
+        add(metrics, manifest, SERVED)
+    added.set()
+    worker.join(PATIENCE)
+    samples = read(metrics)
+    tokens = {dict(labels)["version"]: n for (name, labels), n in samples.items() if name == "sentiment_tokens_total"}
+    assert tokens == {"1": 0} | {str(manifest.version): manifest.version for manifest in new[2:]}
+
+
 def test_requests_that_use_replaced_files(metrics: Metrics, classifier: ServedClassifier) -> None:
-    """A request that ends after its worker has learned of the new files leaves their requests in use."""
+    """A request that ends after its worker has opened the new files leaves their requests in use."""
     old = classifier.statistics
     old.began()
-    manifest = classifier.manifest.model_copy(update={"labels": ("negative", "other")})
-
-    def open_first() -> None:
-        metrics.use(1)
-        metrics.add_model(manifest, SERVED)
-
-    in_child(open_first)
+    new = add(metrics, classifier.manifest.model_copy(update={"labels": ("negative", "other")}), SERVED)
+    new.began()
     old.ended()
-    metrics.add_model(manifest, SERVED).began()
     assert metrics.in_use() == SERVED
 
 
@@ -349,7 +365,7 @@ def test_sets_of_counters_do_not_share(classifier: ServedClassifier) -> None:
     """Two sets of counters in one process are independent."""
     first, second = (Metrics({"rest": {"/a": True}}) for _ in range(2))
     for each in (first, second):
-        each.add_model(classifier.manifest)
+        add(each, classifier.manifest)
     answer(first, "200", 0.1)
     assert value(read(second), "sentiment_requests_total", protocol="rest", route="/a", status="200") == 0
 
