@@ -14,13 +14,19 @@ from contextlib import closing
 from itertools import chain, islice
 from typing import Self
 
+from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.scoring.part import Job, Result, read_ahead, score_part
 from sentiment_conv1d.scoring.plan import Part
 from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.service.errors import exit_status
 
 #: Parts per process that run or wait.
 _AHEAD = 2
+
+
+class _PassingError(DataError, TransientError):
+    """The run can succeed later."""
 
 
 class LocalEngine:
@@ -68,7 +74,7 @@ class LocalEngine:
 
             def submit(executor: Executor, count: int) -> None:
                 try:
-                    running.update((executor.submit(score_part, job, part), executor) for part in islice(ready, count))
+                    running.update((executor.submit(_score, job, part), executor) for part in islice(ready, count))
                 except DataError as error:
                     damage.append(error)
 
@@ -82,9 +88,19 @@ class LocalEngine:
                 for error in damage:
                     raise error
             except BrokenProcessPool as error:
-                raise DataError("a process that scored was killed; run the command again to go on") from error
+                raise _PassingError("a process that scored was killed; run the command again to go on") from error
             finally:
                 wait([future for future in running if not future.cancel()])
+
+
+def _score(job: Job, part: Part) -> Result:
+    """Call `score_part`. The cause of an error does not reach another process, so the error says if it can pass."""
+    try:
+        return score_part(job, part)
+    except DataError as error:
+        if exit_status(error) != os.EX_TEMPFAIL:
+            raise
+        raise _PassingError(str(error)) from None
 
 
 def _context(session: Session) -> multiprocessing.context.BaseContext:

@@ -291,14 +291,17 @@ def _standard_input() -> BufferedReader:
 
 @contextmanager
 def replacing(path: Path, check: Any = None, beside: Path | None = None) -> Iterator[BinaryIO]:
-    """Open a new file in the folder `beside`, which replaces `path` after a call of `check`. Errors delete it."""
+    """Open a new file in the folder `beside`, which replaces `path` after a call of `check`. Errors delete it.
+
+    Raises `DataError` if it cannot be written.
+    """
     temporary = (beside or path.parent) / f"{_TEMPORARY}{secrets.token_hex(8)}"
     try:
         with writing(path, DataError):
             file = temporary.open("xb")
         try:
-            yield file
             with writing(path, DataError):
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
         finally:

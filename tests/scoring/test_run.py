@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import json
 import lzma
+import multiprocessing
 import os
 import re
 import shlex
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +26,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from sentiment_conv1d.model.errors import writing
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.scoring.local import LocalEngine
 from sentiment_conv1d.scoring.part import PROGRESS, Job, Result, read_ahead, score_part
@@ -31,6 +34,7 @@ from sentiment_conv1d.scoring.plan import PART_BYTES, Part, plan
 from sentiment_conv1d.scoring.run import ERRORS, MANIFEST, RUN, Output, Summary, score_sources
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import STANDARD, find_sources
+from sentiment_conv1d.service.errors import exit_status
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, run
 from tests.scoring.one_file import in_process
 from tests.service import artifacts
@@ -570,6 +574,33 @@ def test_damaged_part(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob(f"{PROGRESS}*"))) == 3
 
 
+def _be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _find_full_disk() -> None:
+    with writing("part", DataError):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("fail", [_be_killed, _find_full_disk])
+def test_failures_of_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None]) -> None:
+    """The exit status says that a run can succeed later if another process fails for a reason that can pass."""
+    here = os.getpid()
+
+    def score_there(job: Job, part: Part) -> Result:
+        if os.getpid() != here:
+            fail()
+        return score_part(job, part)
+
+    monkeypatch.setattr("sentiment_conv1d.scoring.local.score_part", score_there)
+    monkeypatch.setattr("sentiment_conv1d.scoring.local._context", lambda _: multiprocessing.get_context("fork"))
+    source = write(tmp_path / "in.jsonl", TEXTS)
+    with LocalEngine(Session(str(ARTIFACT)), 2) as engine, pytest.raises(DataError) as raised:
+        score(source, out=tmp_path / "out", engine=engine)
+    assert exit_status(raised.value) == os.EX_TEMPFAIL
+
+
 #: `predict`, which is killed when it has counted four parts.
 KILLED = """
 import os, signal, sys
@@ -733,7 +764,8 @@ def test_inputs_and_outputs_that_are_not_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("buffering", [-1, 0], ids=["last write", "any write"])
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buffering: int) -> None:
     """If the disk becomes full, the error names the file, finished parts remain, and the run can be resumed."""
     source = write(tmp_path / "in.jsonl", TEXTS)
     opened, files = Path.open, 0
@@ -741,7 +773,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def open_some(path: Path, mode: str = "r", **settings: Any) -> Any:
         nonlocal files
         files += mode == "xb"
-        return open("/dev/full", "wb") if files > 6 else opened(path, mode, **settings)  # noqa: PTH123
+        return open("/dev/full", "wb", buffering) if files > 6 else opened(path, mode, **settings)  # noqa: PTH123
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", open_some)
