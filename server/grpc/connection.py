@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.server.grpc.call_context import ConnectionLimits
 from sentiment_conv1d.server.grpc.http2 import (
+    ANSWERED,
     LARGEST_STREAM,
     MAX_REQUESTS,
     MAX_RESETS,
@@ -23,7 +24,7 @@ from sentiment_conv1d.server.grpc.http2 import (
 )
 from sentiment_conv1d.server.grpc.sender import Sender
 from sentiment_conv1d.server.grpc.stream import Stream
-from sentiment_conv1d.server.grpc.unsupported import HTTP1_METHODS, HTTP1_REFUSAL, Unsupported
+from sentiment_conv1d.server.grpc.unsupported import CONTENT, HEAD, HTTP1_METHODS, HTTP1_REFUSAL
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.turns import Turns
 
@@ -210,7 +211,11 @@ class GrpcConnection(asyncio.Protocol):
             self.shutdown()
         opened = self._opened(self, stream, method, path, fields)
         if opened is None:
-            opened = Unsupported(stream, self.sender)
+            fits = self._http2.window(stream) >= len(CONTENT)  # otherwise the client gets the status alone
+            self._http2.send(stream, head=HEAD, data=CONTENT if fits else b"", trailers=())
+            if not ended:
+                self._http2.reset(stream, ANSWERED)
+            return
         opened.ended = ended
         self._streams[stream] = opened
         opened.began()

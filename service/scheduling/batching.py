@@ -192,20 +192,18 @@ class LoopBatcher(Batcher):
         if self._steps is None:
             self._steps = self._run()
         for _ in self._steps:
-            break  # until the next turn
+            if self._stepwise:
+                break  # until the next turn
         else:
             self._steps = None
         if self._steps is not None or self._waiting:
             loop.call_soon(self._step, loop)
 
     def _run(self) -> Iterator[None]:
-        """Run the next batch. If `stepwise`, yield after every run of the graph except the last."""
+        """Run the next batch, and yield after every run of the graph except the last."""
         jobs = self._take()
         try:
-            if self._stepwise:
-                batch = yield from steps(self._classifier, jobs)
-            else:
-                batch = run(self._classifier, jobs)
+            batch = yield from steps(self._classifier, jobs)
         except Exception as error:
             fail(jobs, error)
         else:
@@ -298,17 +296,11 @@ class ThreadBatcher(Batcher):
         self._start(loop)
 
 
-def run(classifier: ServedClassifier, jobs: Sequence[Job]) -> Batch:
-    """Run the rows of jobs together."""
-    started = perf_counter_ns()
-    encodings = _encode(jobs)
-    encoded = perf_counter_ns()
-    predictions, runs = classifier.classify(encodings)
-    return Batch(predictions, runs, started, encoded - started, perf_counter_ns() - encoded)
-
-
 def steps(classifier: ServedClassifier, jobs: Sequence[Job]) -> Generator[None, None, Batch]:
-    """Like `run`, but yield after every run of the graph except the last. The breaks count as queue time."""
+    """Run the rows of jobs together, and yield after every run of the graph except the last.
+
+    The breaks count as queue time.
+    """
     started = perf_counter_ns()
     encodings = _encode(jobs)
     encoded = perf_counter_ns()

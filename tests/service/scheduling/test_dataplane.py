@@ -18,6 +18,7 @@ from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded,
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.scheduling.admission import weigh
+from sentiment_conv1d.service.scheduling.batching import LoopBatcher
 from sentiment_conv1d.service.scheduling.dataplane import (
     INLINE_CHARACTERS,
     PIECE_ROWS,
@@ -121,20 +122,24 @@ def gate(classifier: ServedClassifier) -> Iterator[Gate]:
         ([1] * 33, "thread"),
     ],
 )
-def test_where_requests_run(build: Build, classifier: ServedClassifier, sizes: list[int], place: str) -> None:
+def test_where_requests_run(
+    build: Build, classifier: ServedClassifier, monkeypatch: pytest.MonkeyPatch, sizes: list[int], place: str
+) -> None:
     """Small requests run in one turn of the event loop, medium ones in steps, and large ones on a thread."""
     places = []
+    run = LoopBatcher._run
+
+    def note(batcher: LoopBatcher) -> Iterator[None]:
+        places.append("steps" if batcher._stepwise else "one turn")
+        return run(batcher)
 
     class Noting(ServedClassifier):
         def runs(self, encodings: Any) -> Iterator[dict[int, Prediction]]:
-            places.append("steps" if threading.current_thread() is threading.main_thread() else "thread")
+            if threading.current_thread() is not threading.main_thread():
+                places.append("thread")
             return super().runs(encodings)
 
-        def classify(self, encodings: Any) -> tuple[list[Prediction], int]:
-            places.append("one turn")
-            predictions = (each for run in super().runs(encodings) for each in run.items())
-            return [prediction for _, prediction in sorted(predictions)], 1
-
+    monkeypatch.setattr(LoopBatcher, "_run", note)
     predictions = asyncio.run(ask(build(Noting(classifier)), ["a" * size for size in sizes]))
     assert [each.tokens for each in predictions] == [2] * len(sizes)
     assert set(places) == {place}
