@@ -22,7 +22,7 @@ from sentiment_conv1d.model.data.mixture.stored_answers import StoredAnswers
 from sentiment_conv1d.model.errors import SentimentError, run_command
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
-from sentiment_conv1d.model.run import Run, checkpointed_epochs, stages_folder
+from sentiment_conv1d.model.run import Run, stages_folder
 from sentiment_conv1d.model.tokenizer import learn
 
 if TYPE_CHECKING:
@@ -56,11 +56,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _left_behind(options: argparse.Namespace) -> str:
     """Say what an interrupted command wrote, and how to continue it."""
-    if options.command != "train":
-        return "nothing was written"
-    if epochs := checkpointed_epochs(options.out):
-        return f"--resume continues after epoch {epochs[-1]}"
-    if stages_folder(options.out).is_dir():
+    if options.command == "train" and stages_folder(options.out).is_dir():
         return "the same command continues from the last checkpoint"
     return "nothing was written"
 
@@ -81,17 +77,12 @@ def _train(options: argparse.Namespace) -> int:
     from sentiment_conv1d.model.training.search import search
     from sentiment_conv1d.model.training.task import Task
 
-    task = Task(
-        configuration, work, options.out, options.embeddings, start, options.overwrite, options.resume, progress=True
-    )
+    task = Task(configuration, work, options.out, options.embeddings, start, options.overwrite, progress=True)
     found = None
     if options.search is not None:
         found = search(task, options.search, minutes=options.search_minutes, fixed=_given(options))
         print(*found.lines(), sep="\n")
         task = replace(task, configuration=found.trials[found.chosen].configuration)
-    if options.resume and configuration.recipe == "labels":
-        done = max(checkpointed_epochs(options.out), default=0)
-        print(f"continuing after epoch {done}" if done else "there is no checkpoint, so the training starts")
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
     measured = trainer.train(
         task, search=found, segment_column=options.by, list_bad_rows=options.on_bad_rows == "report"

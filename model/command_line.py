@@ -34,9 +34,6 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     train.add_argument("--out", type=local_path, required=True, metavar="FOLDER", help="the run folder to write")
     train.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
     train.add_argument(
-        "--resume", action="store_true", help="continue an interrupted training of the same run folder, if there is one"
-    )
-    train.add_argument(
         "--embeddings",
         type=local_path,
         metavar="FILE",

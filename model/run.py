@@ -107,21 +107,9 @@ def read_run(path: Path) -> Run:
     )
 
 
-def checkpoint_folder(run: Path) -> Path:
-    """Return the folder with the checkpoints of the training that writes `run`: one per epoch, named after it."""
-    return run.with_name(f"{run.name}.checkpoint")
-
-
 def stages_folder(run: Path) -> Path:
-    """Return the folder with the finished stages of the distillation that writes `run`."""
+    """Return the folder with the finished stages of the training that writes `run`."""
     return run.with_name(f"{run.name}.stages")
-
-
-def checkpointed_epochs(run: Path) -> list[int]:
-    """Return the epochs after which an interrupted training left a checkpoint, in ascending order."""
-    folder = checkpoint_folder(run)
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(name) for name in names if name.isdigit())
 
 
 def write_json(path: Path, document: Any) -> None:

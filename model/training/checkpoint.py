@@ -1,10 +1,4 @@
-"""Checkpoints, from which an interrupted training resumes.
-
-Those of the recipe `labels` are folders next to the run folder: `<run>.checkpoint/<epoch>/`. One is written after every
-epoch to a temporary folder and renamed, so it is never incomplete. The previous one is removed after that.
-
-The other recipes write the arrays of each finished stage to `<run>.stages/`, and always continue after them.
-"""
+"""Checkpoints, from which an interrupted training continues: the arrays of each finished stage, in `<run>.stages/`."""
 
 from __future__ import annotations
 
@@ -12,121 +6,36 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Examples, Plan
-from sentiment_conv1d.model.run import RunError, checkpoint_folder, checkpointed_epochs
+from sentiment_conv1d.model.run import RunError
 
-_MODEL, _BEST, _STATE = "model.keras", "best.npz", "state.json"
-
-Weights = list[npt.NDArray[Any]]
 Arrays = Mapping[str, npt.NDArray[Any]]
-
-
-@dataclass
-class Progress:
-    """The progress of a training."""
-
-    epochs: list[dict[str, float]] = field(default_factory=list)  # of the history
-    steps: list[dict[str, float]] = field(default_factory=list)  # of the history, one for several batches
-    best_epoch: int = 0  # with the lowest held-out loss; 0 without held-out texts
-    best_loss: float = float("inf")
-
-    @property
-    def history(self) -> dict[str, Any]:
-        """The history, for `history.json` and the learning curves."""
-        return {"steps": self.steps, "epochs": self.epochs}
-
-    @property
-    def epoch(self) -> int:
-        """The number of complete epochs."""
-        return len(self.epochs)
-
-    def is_over(self, configuration: Configuration) -> bool:
-        """Return whether all epochs are complete, or the held-out loss no longer falls."""
-        waited = self.epoch - self.best_epoch
-        return self.epoch >= configuration.epochs or (0 < configuration.patience <= waited and self.best_epoch > 0)
-
-
-class Checkpoints:
-    """The checkpoints of one run folder. `fingerprint` identifies the configuration and the data."""
-
-    def __init__(self, run: Path, fingerprint: str) -> None:
-        self._run = run
-        self.folder = checkpoint_folder(run)
-        self._fingerprint = fingerprint
-
-    def start(self, overwrite: bool) -> None:
-        """Remove old checkpoints before a new training. Raises `RunError` if there are any, unless `overwrite`."""
-        if checkpointed_epochs(self._run) and not overwrite:
-            raise RunError(
-                f"{self.folder} contains an interrupted training: pass --resume to continue it, or --overwrite"
-            )
-        self.remove()
-
-    def save(self, model: keras.Model, progress: Progress, best: Weights | None) -> None:
-        """Write the state after an epoch. Raises `OSError` if the disk is full; the previous checkpoint stays."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / ".writing"
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            temporary.mkdir()
-            model.save(temporary / _MODEL)
-            if best is not None:
-                np.savez(temporary / _BEST, *best)
-            state = {"fingerprint": self._fingerprint, **asdict(progress)}
-            (temporary / _STATE).write_text(json.dumps(state), encoding="utf-8")
-            temporary.rename(self.folder / str(progress.epoch))
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        for epoch in checkpointed_epochs(self._run):
-            if epoch != progress.epoch:
-                shutil.rmtree(self.folder / str(epoch), ignore_errors=True)
-
-    def load(self) -> tuple[keras.Model, Progress, Weights | None]:
-        """Read the model with the state of its optimizer, the progress, and the best weights.
-
-        There must be a checkpoint. The best weights are None if they are those of the model. Raises `RunError` if the
-        checkpoint belongs to another training.
-        """
-        folder = self.folder / str(checkpointed_epochs(self._run)[-1])
-        try:
-            state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-            if state.pop("fingerprint") != self._fingerprint:
-                raise RunError(
-                    f"{folder}: the checkpoint belongs to other data or another configuration; train without --resume"
-                )
-            best = None
-            if (folder / _BEST).exists():
-                with np.load(folder / _BEST) as arrays:
-                    best = list(arrays.values())
-            return keras.models.load_model(folder / _MODEL), Progress(**state), best
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise RunError(f"{folder}: the checkpoint cannot be read ({error})") from error
-
-    def remove(self) -> None:
-        """Remove all checkpoints."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Stages:
     """The arrays of each stage, in a folder that belongs to one training.
 
-    `fingerprint` identifies the configuration and the data. The stages of another training are removed.
+    `fingerprint` identifies the configuration and the data. Raises `RunError` if the folder has the stages of another
+    training, unless `overwrite`, which removes them.
     """
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path, fingerprint: str, overwrite: bool = False) -> None:
         self.folder = folder
         self._stages = folder / fingerprint[:16]
-        if not self._stages.is_dir():
+        if folder.is_dir() and not self._stages.is_dir():
+            if not overwrite:
+                raise RunError(
+                    f"{folder} contains an interrupted training with other data or another configuration: pass "
+                    "--overwrite to remove it"
+                )
             self.remove()
 
     def read(self, stage: str) -> dict[str, npt.NDArray[Any]] | None:
@@ -166,8 +75,8 @@ class Stages:
 def fingerprint(configuration: Configuration, work: Plan, initial: str = "") -> str:
     """Return a digest of everything that decides what is trained, except the number of epochs.
 
-    So a training can continue with more epochs. `initial` identifies the weights that it starts with, if they are not
-    random.
+    So a training can continue with more epochs. `initial` identifies the weights or the word vectors that it starts
+    with, if they are not random.
     """
     asked = configuration.model_dump(mode="json", exclude={"epochs", "name"})
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +16,7 @@ from tqdm import tqdm
 from sentiment_conv1d.model import interruption
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, Weights
+from sentiment_conv1d.model.training.checkpoint import Stages
 
 #: The number of training batches for each point of the learning curves.
 BATCHES_PER_POINT = 50
@@ -25,8 +28,33 @@ LEAST_GAIN = 0.001
 Encoded = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 
 
+#: The stage whose arrays are the checkpoint of the last epoch.
+_STAGE = "network"
+
+
 class TrainingError(SentimentError):
     """A training cannot start, or its loss is no longer finite."""
+
+
+@dataclass
+class Progress:
+    """The progress of a training."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)  # of the history
+    steps: list[dict[str, float]] = field(default_factory=list)  # of the history, one for several batches
+    best_epoch: int = 0  # with the lowest held-out loss; 0 without held-out texts
+    best_loss: float = float("inf")
+
+    @property
+    def history(self) -> dict[str, Any]:
+        """The history, for `history.json` and the learning curves."""
+        return {"steps": self.steps, "epochs": self.epochs}
+
+    def is_over(self, configuration: Configuration) -> bool:
+        """Return whether all epochs are complete, or the held-out loss no longer falls."""
+        epoch = len(self.epochs)
+        waited = epoch - self.best_epoch
+        return epoch >= configuration.epochs or (0 < configuration.patience <= waited and self.best_epoch > 0)
 
 
 def fit(
@@ -34,33 +62,32 @@ def fit(
     configuration: Configuration,
     train: Encoded,
     validation: Encoded | None,
-    checkpoints: Checkpoints,
-    progress: Progress,
-    best: Weights | None,
+    stages: Stages,
     *,
     show_progress: bool,
 ) -> Progress:
     """Train until the last epoch, or until the held-out loss no longer falls, and set the best weights.
 
-    `progress` and `best` come from a checkpoint. Returns the progress. Raises `TrainingError`.
+    Continues after the last checkpoint, if there is one. Returns the progress. Raises `TrainingError`.
     """
-    epochs = _Epochs(configuration, len(train[1]), checkpoints, progress, best, show_progress)
+    # Otherwise Keras traces the first step twice, once to create the optimizer's variables.
+    model.optimizer.build(model.trainable_variables)
+    epochs = _Epochs(model, configuration, len(train[1]), stages, show_progress)
+    progress = epochs.progress
     with epochs.bar:
         if not progress.is_over(configuration):
-            # Otherwise Keras traces the first step twice, once to create the optimizer's variables.
-            model.optimizer.build(model.trainable_variables)
             model.fit(
                 *train,
                 batch_size=configuration.batch_size,
                 epochs=configuration.epochs,
-                initial_epoch=progress.epoch,
+                initial_epoch=len(progress.epochs),
                 validation_data=validation,
                 class_weight=class_weights(train[1]) if configuration.class_weights == "balanced" else None,
                 shuffle=True,
                 verbose=0,
                 callbacks=[epochs],
             )
-    if epochs.best is not None:
+    if epochs.best:
         model.set_weights(epochs.best)
     return progress
 
@@ -79,27 +106,24 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(
         self,
+        model: keras.Model,
         configuration: Configuration,
         examples: int,
-        checkpoints: Checkpoints,
-        progress: Progress,
-        best: Weights | None,
+        stages: Stages,
         show_progress: bool,
     ) -> None:
         super().__init__()
-        self.best = best  # weights; None if they are those of the last epoch
+        self.progress = Progress()
+        self.best: list[npt.NDArray[Any]] = []  # the weights of the best epoch
         self._configuration = configuration
-        self._checkpoints = checkpoints
-        self._progress = progress
+        self._stages = stages
+        self._variables = [*model.weights, *model.optimizer.variables]
+        self._restore()
         self._examples = examples
         self._batches = -(-examples // configuration.batch_size)  # in an epoch
-        self._step = progress.epoch * self._batches
+        self._step = len(self.progress.epochs) * self._batches
         total = configuration.epochs * self._batches
         self.bar = tqdm(desc="training", unit="batch", total=total, initial=self._step, disable=not show_progress)
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        if self.best is None:  # the last epoch of a checkpoint is the best one so far
-            self._weights = self.model.get_weights()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._started = time.perf_counter()
@@ -125,24 +149,27 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         assert logs is not None
         names = {"val_loss": "validation_loss", "val_accuracy": "validation_accuracy"}
         row = {names.get(name, name): float(value) for name, value in logs.items()}
-        progress = self._progress
+        progress = self.progress
         progress.steps += self._points
         progress.epochs.append({"epoch": epoch + 1, **row, "seconds": time.perf_counter() - self._started})
-        if self._configuration.patience:
-            self._keep_best(row["validation_loss"])
+        if self._configuration.patience and row["validation_loss"] < progress.best_loss - LEAST_GAIN:
+            progress.best_loss, progress.best_epoch = row["validation_loss"], epoch + 1
+            self.best = self.model.get_weights()
         self.model.stop_training = progress.is_over(self._configuration)
-        try:
-            self._checkpoints.save(self.model, progress, self.best)
-        except OSError as error:
-            # Losing a checkpoint is better than losing the training.
-            reason = error.strerror or error
-            self.bar.write(f"warning: {self._checkpoints.folder}: no checkpoint after epoch {epoch + 1} ({reason})")
+        state = {
+            "progress": np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8),
+            **{f"variable_{number}": variable.numpy() for number, variable in enumerate(self._variables)},
+            **{f"best_{number}": weights for number, weights in enumerate(self.best)},
+        }
+        self._stages.keep(_STAGE, state)
 
-    def _keep_best(self, loss: float) -> None:
-        progress = self._progress
-        if loss < progress.best_loss - LEAST_GAIN:
-            progress.best_loss, progress.best_epoch = loss, progress.epoch
-            self._weights = self.model.get_weights()
-            self.best = None
-        elif self.best is None:
-            self.best = self._weights
+    def _restore(self) -> None:
+        """Continue after the last checkpoint, in another order of the texts than that of the first epochs."""
+        state = self._stages.read(_STAGE)
+        if state is None:
+            return
+        self.progress = Progress(**json.loads(state["progress"].tobytes()))
+        for number, variable in enumerate(self._variables):
+            variable.assign(state[f"variable_{number}"])
+        self.best = [array for name, array in state.items() if name.startswith("best_")]
+        keras.utils.set_random_seed(self._configuration.seed + len(self.progress.epochs))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,11 +42,6 @@ def check(run: Run, configuration: Configuration) -> None:
             f"the training texts have no text with the label {', '.join(missing)} of {run.path}: a model keeps its "
             "labels, so add such texts"
         )
-
-
-def digest(run: Run) -> str:
-    """Return what identifies the weights of a run."""
-    return hashlib.sha256(run.keras_file.read_bytes()).hexdigest()
 
 
 def set_weights(model: keras.Model, run: Run, labels: tuple[str, ...]) -> None:

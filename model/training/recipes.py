@@ -17,15 +17,14 @@ from sentiment_conv1d.model.errors import first_fault
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
 from sentiment_conv1d.model.evaluation.trained import encode, predict
-from sentiment_conv1d.model.run import checkpointed_epochs, stages_folder
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.training import initial, network
 from sentiment_conv1d.model.training.averaging import Averaged, average, choose
-from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, Stages
+from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.decision_rule import choose_rule
 from sentiment_conv1d.model.training.distillation import Distillation
 from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
-from sentiment_conv1d.model.training.fitting import TrainingError, fit
+from sentiment_conv1d.model.training.fitting import Progress, TrainingError, fit
 from sentiment_conv1d.model.training.mixture import MixtureDistillation
 from sentiment_conv1d.model.training.task import Task
 
@@ -40,7 +39,7 @@ class Trained:
     decision: DecisionRule
     evaluation: Evaluation | None  # None without test texts
     history: dict[str, Any]
-    checkpoints: Checkpoints | Stages
+    stages: Stages
     best_epoch: int = 0
     vectors: str = ""  # a description of the pretrained vectors
     held_out: Floats | None = None  # outputs for the held-out texts before calibration, of the recipe `labels`
@@ -78,7 +77,7 @@ def held_out_outputs(task: Task) -> Floats:
     """
     set_seed(task.configuration.seed)
     if task.configuration.recipe == "ensemble":
-        found: Averaged | Trained = choose(task, Stages(stages_folder(task.out), "search"))
+        found: Averaged | Trained = choose(task, task.stages())
     else:
         found = _fitted(replace(task, work=replace(task.work, test=None, test_source=None)))
     assert found.held_out is not None
@@ -93,8 +92,8 @@ def _fitted(task: Task) -> Trained:
     if vectors is not None:
         configuration = task.configuration.model_copy(update={"embedding_width": vectors.width})
         task = replace(task, configuration=configuration)
-    checkpoints = Checkpoints(task.out, task.fingerprint)
-    model, reached = _fit(task, tokenizer, vectors, checkpoints)
+    stages = task.stages()
+    model, reached = _fit(task, tokenizer, vectors, stages)
     held_out = None if work.validation is None else predict(model, tokenizer, work.validation.texts)
     decision = choose_rule(task.configuration, work, held_out)
     network.divide_logits(model, decision.temperature)
@@ -105,7 +104,7 @@ def _fitted(task: Task) -> Trained:
         decision=decision,
         evaluation=_evaluated(work, lambda texts: predict(model, tokenizer, texts, task.progress), decision),
         history=reached.history,
-        checkpoints=checkpoints,
+        stages=stages,
         best_epoch=reached.best_epoch,
         vectors=_describe(vectors, tokenizer),
         held_out=held_out,
@@ -116,7 +115,7 @@ def _averaged(task: Task) -> Trained:
     """Train with the recipe `ensemble`."""
     work, width = task.work, network.table_width(task.configuration)
     task = replace(task, configuration=task.configuration.model_copy(update={"embedding_width": width}))
-    stages = Stages(stages_folder(task.out), task.fingerprint)
+    stages = task.stages()
     averaged = average(task, stages)
     decision = choose_rule(task.configuration, work, averaged.held_out)
     model = network.of_tables(task.configuration, averaged.network.tables, *averaged.network.dense)
@@ -130,7 +129,7 @@ def _averaged(task: Task) -> Trained:
             work, lambda texts: at_temperature(averaged.predict(texts), decision.temperature), decision
         ),
         history=averaged.history.document,
-        checkpoints=stages,
+        stages=stages,
         best_epoch=averaged.best_epoch,
     )
 
@@ -139,7 +138,7 @@ def _distilled(task: Task) -> Trained:
     """Train with the recipe `distillation` or `mixture`, which calibrates the probabilities itself."""
     configuration, work = task.configuration, task.work
     assert work.validation is not None
-    stages = Stages(stages_folder(task.out), task.fingerprint)
+    stages = task.stages()
     weights = None if work.sampling is None else work.sampling.held_out_weights(work.validation.labels)
     distilled = (Distillation if work.sampling is None else MixtureDistillation)(task, stages).run()
     student = distilled.student
@@ -152,7 +151,7 @@ def _distilled(task: Task) -> Trained:
         decision=decision,
         evaluation=_evaluated(work, distilled.predict, decision),
         history=distilled.history.document,
-        checkpoints=stages,
+        stages=stages,
     )
 
 
@@ -163,30 +162,23 @@ def _evaluated(work: Plan, predict: Callable[[list[str]], Floats], decision: Dec
     return Evaluation(work.label_names, work.test.labels, predict(work.test.texts), decision.threshold)
 
 
-def _fit(
-    task: Task, tokenizer: Tokenizer, vectors: Vectors | None, checkpoints: Checkpoints
-) -> tuple[keras.Model, Progress]:
+def _fit(task: Task, tokenizer: Tokenizer, vectors: Vectors | None, stages: Stages) -> tuple[keras.Model, Progress]:
     """Fit the network, and return it with the progress."""
     configuration, work = task.configuration, task.work
-    if task.resume and checkpointed_epochs(task.out):
-        model, progress, best = checkpoints.load()
-    else:
-        checkpoints.start(task.overwrite)
-        model, progress, best = network.build(configuration, tokenizer.vocabulary_size), Progress(), None
-        if vectors is not None:
-            network.set_vectors(model, vectors)
-        if task.start is not None:
-            initial.set_weights(model, task.start, configuration.labels)
+    model = network.build(configuration, tokenizer.vocabulary_size)
+    if vectors is not None:
+        network.set_vectors(model, vectors)
+    if task.start is not None:
+        initial.set_weights(model, task.start, configuration.labels)
     train = (encode(tokenizer, work.train.texts), work.train.labels)
     validation = None
     if work.validation is not None:
         validation = (encode(tokenizer, work.validation.texts), work.validation.labels)
     try:
-        fit(model, configuration, train, validation, checkpoints, progress, best, show_progress=task.progress)
+        return model, fit(model, configuration, train, validation, stages, show_progress=task.progress)
     except TrainingError:
-        checkpoints.remove()
+        stages.remove()
         raise
-    return model, progress
 
 
 def _describe(vectors: Vectors | None, tokenizer: Tokenizer) -> str:

@@ -148,9 +148,7 @@ def _try(candidate: Configuration, given: Configuration, task: Task) -> Trial:
     log_loss = accuracy = None
     with TemporaryDirectory(prefix="search-") as folder:
         try:
-            outputs = held_out_outputs(
-                replace(task, configuration=candidate, out=Path(folder) / "run", overwrite=True, resume=False)
-            )
+            outputs = held_out_outputs(replace(task, configuration=candidate, out=Path(folder) / "run"))
         except TrainingError:
             pass  # the loss is not finite, which says enough about the configuration
         else:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Plan
-from sentiment_conv1d.model.run import Run
-from sentiment_conv1d.model.training.checkpoint import fingerprint
-from sentiment_conv1d.model.training.initial import digest
+from sentiment_conv1d.model.errors import reading
+from sentiment_conv1d.model.run import Run, RunError, stages_folder
+from sentiment_conv1d.model.training.checkpoint import Stages, fingerprint
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,13 @@ class Task:
     embeddings: Path | None = None  # a file of pretrained word vectors
     start: Run | None = None  # whose weights the training starts with
     overwrite: bool = False
-    resume: bool = False  # continue after the last checkpoint; recipes other than `labels` always do
     progress: bool = False  # whether to show it
 
-    @property
-    def fingerprint(self) -> str:
-        """What identifies the training, see `model.training.checkpoint`."""
-        return fingerprint(self.configuration, self.work, "" if self.start is None else digest(self.start))
+    def stages(self) -> Stages:
+        """Return the checkpoints of the training. Raises `RunError`."""
+        initial = self.embeddings if self.start is None else self.start.keras_file
+        digest = ""
+        if initial is not None:
+            with reading(initial, RunError), initial.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Stages(stages_folder(self.out), fingerprint(self.configuration, self.work, digest), self.overwrite)

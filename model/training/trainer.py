@@ -66,8 +66,8 @@ def train(
 ) -> Measured:
     """Train, evaluate and write the run folder, which appears when it is complete.
 
-    Every epoch writes a checkpoint next to the run folder, from which a training with `resume` continues if there is
-    one. The checkpoint is removed at the end. `search` has chosen the configuration, and the run folder contains it.
+    Every epoch writes a checkpoint next to the run folder, from which the same training continues. The checkpoint is
+    removed at the end. `search` has chosen the configuration, and the run folder contains it.
     `segment_column` is the column that the data was read with. With `list_bad_rows`, the run folder lists the rows that
     were left out of the data.
 
@@ -137,7 +137,7 @@ def train(
             vocabulary_size=trained.tokenizer.vocabulary_size,
         )
         (folder / REPORT_FILE).write_text(report, encoding="utf-8")
-    trained.checkpoints.remove()
+    trained.stages.remove()
     return Measured(evaluation, baseline, trained.decision, segments)
 
 

@@ -1,9 +1,11 @@
-"""The stages of a distillation are stored on disk for one training."""
+"""The stages of a training are stored on disk."""
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from sentiment_conv1d.model.run import RunError
 from sentiment_conv1d.model.training.checkpoint import Stages
 
 
@@ -19,9 +21,12 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_another_training(tmp_path: Path) -> None:
-    """A training with other texts or settings removes the stages of the previous one."""
+    """A training with other texts or settings removes the stages of the previous one only if it may overwrite."""
     Stages(tmp_path / "run", "ab").write("first", {"x": np.array([1])})
-    assert Stages(tmp_path / "run", "cd").read("first") is None
+    with pytest.raises(RunError, match="run contains an interrupted training with other data"):
+        Stages(tmp_path / "run", "cd")
+    assert Stages(tmp_path / "run", "ab", overwrite=True).read("first") is not None
+    assert Stages(tmp_path / "run", "cd", overwrite=True).read("first") is None
     assert Stages(tmp_path / "run", "ab").read("first") is None
 
 

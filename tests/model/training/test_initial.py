@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import pytest
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.data import load, plan
 from sentiment_conv1d.model.evaluation import trained
-from sentiment_conv1d.model.run import Run, read_run
+from sentiment_conv1d.model.run import Run, RunError, read_run
 from sentiment_conv1d.model.training import network
-from sentiment_conv1d.model.training.checkpoint import fingerprint
-from sentiment_conv1d.model.training.initial import digest, set_weights
+from sentiment_conv1d.model.training.initial import set_weights
+from sentiment_conv1d.model.training.task import Task
 from tests.tiny import write_reviews
 
 TEXTS = ["A lovely film.", "an awful, clumsy story of two people", "zzz", ""]
@@ -109,12 +110,23 @@ def test_softmax_with_one_more_label(run_of_three_labels: Path) -> None:
     assert found / found.sum(axis=1, keepdims=True) == pytest.approx(outputs(start), abs=1e-5)
 
 
-def test_fingerprint(run_path: Path, run_of_three_labels: Path, reviews: Path) -> None:
-    """A checkpoint belongs to a training with the same initial weights."""
+def test_checkpoint_of_other_initial_weights(
+    run_path: Path, run_of_three_labels: Path, reviews: Path, tmp_path: Path
+) -> None:
+    """A checkpoint belongs to a training with the same initial weights or word vectors."""
     start, other = read_run(run_path), read_run(run_of_three_labels)
     work = plan(load(reviews), test_fraction=0.2, validation_fraction=0, seed=0)
-    found = [fingerprint(start.configuration, work, weights) for weights in ("", digest(start), digest(other))]
-    assert len(set(found)) == 3
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("film 1 2")
+    task = Task(start.configuration, work, tmp_path / "run")
+    tasks = [task, *(replace(task, **each) for each in ({"start": start}, {"start": other}, {"embeddings": vectors}))]
+    for number, each in enumerate(tasks):
+        each.stages().write("network", {})
+        assert each.stages().read("network") == {}
+        for another in (*tasks[:number], *tasks[number + 1 :]):
+            with pytest.raises(RunError, match="interrupted training"):
+                another.stages()
+        each.stages().remove()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.manifest import Metrics
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training import fitting, trainer
-from sentiment_conv1d.model.training.checkpoint import Checkpoints
+from sentiment_conv1d.model.training.checkpoint import Stages
 from tests.processes import PATIENCE
 from tests.tickets import write_tickets
 from tests.tiny import FLAGS, write_reviews
@@ -225,9 +225,11 @@ def test_interrupted_training(reviews: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         _, rest = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert re.search(r"interrupted: (nothing was written|--resume continues after epoch \d+)\n$", rest.decode())
+    assert re.search(
+        r"interrupted: (nothing was written|the same command continues from the last checkpoint)\n$", rest.decode()
+    )
     assert b"Traceback" not in rest
-    assert set(names(tmp_path)) <= {"run.checkpoint"}
+    assert set(names(tmp_path)) <= {"run.stages"}
 
 
 def test_three_labels(run_of_three_labels: Path) -> None:
@@ -410,41 +412,33 @@ DECIDING = ("--patience", "2", "--calibration", "temperature", "--validation-fra
 
 
 def test_resume(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C ends a training with status 130, and `--resume` continues after the last complete epoch."""
+    """Ctrl-C ends a training with status 130, and the same command continues after the last complete epoch."""
     out = tmp_path / "run"
     with started(reviews, out, "--epochs", "100000") as process:
-        while not any(entry.is_dir() for entry in tmp_path.glob("run.checkpoint/[0-9]*")):
+        while not any(tmp_path.glob("run.stages/*/network.npz")):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert b"Traceback" not in said
-    epochs = int(re.findall(r"interrupted: --resume continues after epoch (\d+)\n$", said.decode())[0])
-    assert names(tmp_path) == ["run.checkpoint"]
-    assert names(tmp_path / "run.checkpoint") == [str(epochs)]
+    assert said.endswith(b"interrupted: the same command continues from the last checkpoint\n")
+    assert names(tmp_path) == ["run.stages"]
+    [checkpoint] = tmp_path.glob("run.stages/*/network.npz")
+    with np.load(checkpoint) as state:
+        before = json.loads(state["progress"].tobytes())["epochs"]
 
-    assert train(reviews, out) == 2
-    refused(capsys, "contains an interrupted training: pass --resume to continue it")
-    assert train(reviews, out, "--resume", "--batch-size", "9") == 2
-    refused(capsys, "the checkpoint belongs to other data or another configuration")
-    assert train(reviews, out, "--resume", "--epochs", str(epochs + 2)) == 0
-    history = document(out / "history.json")
-    assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, epochs + 3))
+    assert train(reviews, out, "--batch-size", "9") == 2
+    refused(capsys, "contains an interrupted training with other data or another configuration")
+    assert train(reviews, out, "--epochs", str(len(before) + 2)) == 0
+    history = document(out / "history.json")["epochs"]
+    assert history[:-2] == before
+    assert [epoch["epoch"] for epoch in history] == list(range(1, len(before) + 3))
     assert names(tmp_path) == ["run"]
 
 
-def test_resume_without_a_checkpoint(
-    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """On the first start, `--resume` trains the same model as without, so a script can always pass it."""
-    assert train(reviews, tmp_path / "run", "--resume", "--validation-fraction", "0.2") == 0
-    assert "there is no checkpoint, so the training starts" in capsys.readouterr().out
-    assert equal(tmp_path / "run", run_path)
-
-
 def test_full_disk(reviews: Path, tmp_path: Path) -> None:
-    """If the run folder cannot be written, the checkpoint stays and the training can be resumed."""
+    """If the run folder cannot be written, the checkpoint stays, and the same command writes the folder."""
     out = tmp_path / "run"
     flags = [*FLAGS, "--vocabulary-size", "60"]
     program = (
@@ -459,8 +453,8 @@ def test_full_disk(reviews: Path, tmp_path: Path) -> None:
     finished = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert finished.returncode == 2, finished.stderr
     assert "run: cannot be written to (File too large)" in finished.stderr
-    assert names(tmp_path) == ["run.checkpoint"]
-    assert train(reviews, out, "--resume", "--vocabulary-size", "60") == 0
+    assert names(tmp_path) == ["run.stages"]
+    assert train(reviews, out, "--vocabulary-size", "60") == 0
     assert names(tmp_path) == ["run"]
 
 
@@ -469,13 +463,13 @@ def test_checkpoint_that_cannot_be_written(
 ) -> None:
     """If a checkpoint cannot be written, the training continues with a warning."""
 
-    def full(self: Checkpoints, *state: object) -> None:
+    def full(self: Stages, *state: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Checkpoints, "save", full)
+    monkeypatch.setattr(Stages, "write", full)
     assert train(reviews, tmp_path / "run") == 0
     shown = capsys.readouterr()
-    assert "no checkpoint after epoch 1 (No space left on device)" in shown.out + shown.err
+    assert "no checkpoint of network (No space left on device)" in shown.out + shown.err
     assert names(tmp_path) == ["run"]
 
 
