@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 from google.protobuf.json_format import ParseDict
 
 from sentiment_conv1d.model.manifest import Manifest
@@ -141,7 +142,7 @@ def _inputs(message: pb.ModelInferRequest) -> list[Input]:
     raw_contents = message.raw_input_contents
     inputs = message.inputs[:_INPUTS]
     if not raw_contents:
-        return [Input(each.name, each.datatype, each.shape, data=_contents(each)) for each in inputs]
+        return list(map(_with_contents, inputs))
     if any(each.HasField("contents") for each in inputs):
         raise Invalid("raw_input_contents and contents must not be mixed")
     if len(raw_contents) != len(message.inputs):
@@ -152,14 +153,17 @@ def _inputs(message: pb.ModelInferRequest) -> list[Input]:
     ]
 
 
-def _contents(tensor: pb.ModelInferRequest.InferInputTensor) -> list[Any]:
-    """Return the elements of the field that matches the datatype. Raises `Invalid` if another field is set."""
+def _with_contents(tensor: pb.ModelInferRequest.InferInputTensor) -> Input:
+    """Return an input with the field that matches its datatype. Raises `Invalid` if another field is set."""
     fields = {"BYTES": "bytes_contents", "INT32": "int_contents"}
     filled = [descriptor.name for descriptor, _ in tensor.contents.ListFields()]
     expected = fields.get(tensor.datatype)
     if strange := [name for name in filled if name != expected]:
         raise Invalid(f"input '{tensor.name}': {strange[0]} does not go with datatype {tensor.datatype}")
-    return list(getattr(tensor.contents, expected)) if expected else []
+    given = Input(tensor.name, tensor.datatype, tensor.shape, data=list(tensor.contents.bytes_contents))
+    if expected == "int_contents":  # there can be a million, and NumPy's form takes a third of the time
+        return replace(given, raw=np.fromiter(tensor.contents.int_contents, "<i4").tobytes())
+    return given
 
 
 def _whole_number(parameters: Mapping[str, pb.InferParameter], name: str) -> int:

@@ -67,7 +67,7 @@ def unpack_bytes(name: str, raw: bytes, count: int) -> list[bytes]:
 def unpack_int32(name: str, raw: bytes, count: int) -> npt.NDArray[np.int32]:
     """Return exactly `count` INT32 elements, int32 [count], from their binary form. Raises `Malformed`."""
     if len(raw) != 4 * count:
-        raise Malformed(f"input '{name}': {counted(len(raw), 'byte')} of binary data, {4 * count:,} by its shape")
+        raise Malformed(f"input '{name}': {counted(len(raw), 'byte')} of data, {4 * count:,} by its shape")
     return np.frombuffer(raw, "<i4").astype(np.int32, copy=False)
 
 

@@ -191,6 +191,8 @@ def _messages() -> Iterator[tuple[bytes, bytes]]:
     yield MODEL_INFER, model + b"\x3a\0" * 4_190_000  # raw contents
     yield MODEL_INFER, model + _field(5, tensor)
     yield MODEL_INFER, model + _field(5, _field(3, numbers))  # a shape
+    ids = _field(5, _field(2, b"\x87\x27" * 1_024_000))  # 1,000 times 4999 for 1,024 texts: the largest valid batch
+    yield MODEL_INFER, b"\x0a\x08accurate" + _field(5, tensor[:15] + b"\x1a\4\x80\x08\xe8\x07" + ids)
     yield PREDICT_TENSOR.encode(), _field(2, _field(1, b"text") + _field(2, b"\x42\0" * 4_190_000))  # values
     yield CLASSIFY.encode(), _repeated_context().SerializeToString()
 

@@ -5,7 +5,10 @@ Sources: the protocol's open_inference_rest.yaml; Triton's docs/protocol/extensi
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,9 +24,9 @@ from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import inference
 from sentiment_conv1d.service.oip.inference import Input, Output, RequestedOutput
 from sentiment_conv1d.service.oip.tensors import pack_bytes
-from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, parse, to_json
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, Read, parse, to_json
 from sentiment_conv1d.service.rest.protocol import PlainProtocol
-from sentiment_conv1d.service.scheduling.dataplane import DataPlane
+from sentiment_conv1d.service.scheduling.dataplane import STEPPED_CHARACTERS, DataPlane
 from sentiment_conv1d.service.scheduling.work import Work
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -89,7 +92,7 @@ _INFER = (
 
 @PROTOCOL.endpoint("/v2/models/{model}/infer", *_INFER)
 @PROTOCOL.endpoint("/v2/models/{model}/versions/{version}/infer", *_INFER)
-def infer(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
+def infer(state: ServiceState, request: EndpointRequest) -> Read:
     """Return the probabilities for a batch of texts (`text`), or for ids from the client's tokenizer (`tokens`).
 
     Requests and responses can use JSON or the binary tensor extension, with gzip or deflate. `classification` is
@@ -114,7 +117,14 @@ def infer(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
             head["id"] = body.id
         return _compressed(_answer(head, outputs, binary_outputs, binary), request)
 
-    return inference.infer(state.dataplane, state.models, inference_request, answer)
+    read = partial(inference.infer, state.dataplane, state.models, inference_request, answer)
+    return read() if len(request.body) <= STEPPED_CHARACTERS else _run_large(state.dataplane, read)
+
+
+async def _run_large(dataplane: DataPlane, read: Callable[[], Work[Answer]]) -> Answer:
+    """Read the tensors in the next turn of the event loop: for a million ids, this takes as long as parsing them."""
+    await asyncio.sleep(0)
+    return await dataplane.run(read())
 
 
 def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:

@@ -113,7 +113,7 @@ def test_invalid_timeouts(oip: Any, value: Any) -> None:
         (request(tensor(), raw=[b"\xff\xff\xff\xffx"]), "ends inside element 0"),
         (request(tensor(), raw=[b"\1\0\0"]), "ends inside the length of element 0"),
         (request(tensor(), raw=[pack("x") + b"\0"]), "more binary data than the 1 element"),
-        (request(tensor("tokens", [1, 2], "INT32"), raw=[b"1234"]), "4 bytes of binary data, 8 by its shape"),
+        (request(tensor("tokens", [1, 2], "INT32"), raw=[b"1234"]), "4 bytes of data, 8 by its shape"),
         (request(tensor("tokens", [2**62, 4], "INT32"), raw=[b""]), "73,786,976,294,838,206,464 by its shape"),
         (text_request(*["x"] * 1025), "1025 texts in one request"),
         (text_request("x" * 1_000_001), "1000001 characters"),

@@ -230,11 +230,11 @@ def test_invalid_tensors(ask: Ask, given: Input, reason: str) -> None:
         (Input("text", "BYTES", [1], raw=b"\x01\0\0\0\xff"), "element 0 is not UTF-8"),
         (Input("text", "BYTES", [1], raw=b"\0\0\0\0\0"), "more binary data than the 1 element"),
         (Input("text", "BYTES", [2**62], raw=b"\0\0\0\0"), "1 element in the binary data"),
-        (Input("tokens", "INT32", [1, 2], raw=b"\0\0\0\0"), "4 bytes of binary data, 8 by its shape"),
-        (Input("tokens", "INT32", [1, 1], raw=b"\0\0\0"), "3 bytes of binary data, 4 by its shape"),
+        (Input("tokens", "INT32", [1, 2], raw=b"\0\0\0\0"), "4 bytes of data, 8 by its shape"),
+        (Input("tokens", "INT32", [1, 1], raw=b"\0\0\0"), "3 bytes of data, 4 by its shape"),
         (
             Input("tokens", "INT32", [2**62, 4], raw=b""),
-            "0 bytes of binary data, 73,786,976,294,838,206,464 by its shape",
+            "0 bytes of data, 73,786,976,294,838,206,464 by its shape",
         ),
     ],
 )

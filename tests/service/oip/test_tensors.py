@@ -94,7 +94,7 @@ def test_int32_round_trip(numbers: list[int]) -> None:
 def test_int32_of_another_size(raw: bytes, count: int) -> None:
     """A number of bytes that is not four times the number of elements is refused."""
     if len(raw) != 4 * count:
-        with pytest.raises(Malformed, match=f"{counted(len(raw), 'byte')} of binary data, {4 * count:,} by its shape"):
+        with pytest.raises(Malformed, match=f"{counted(len(raw), 'byte')} of data, {4 * count:,} by its shape"):
             unpack_int32("x", raw, count)
 
 
