@@ -193,14 +193,15 @@ def test_removed_settings() -> None:
     assert pod["terminationGracePeriodSeconds"] == 40
 
 
-def test_tls() -> None:
-    """With a certificate, probes and Prometheus use HTTPS."""
-    resources = rendered(EVERYTHING)
+@pytest.mark.parametrize(("certificate", "scheme"), [("/tls/tls.crt", "https"), ("", "http")])
+def test_tls(certificate: str, scheme: str) -> None:
+    """With a certificate, probes and Prometheus use HTTPS. An empty setting is none, as in the service."""
+    resources = rendered(merged(EVERYTHING, {"settings": {"tls_certificate": certificate}}))
     [container] = pod_of(resources)["containers"]
-    assert {container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")} == {
-        "HTTPS"
-    }
-    assert resources["ServiceMonitor", "sentiment"]["spec"]["endpoints"][0]["scheme"] == "https"
+    schemes = {container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")}
+    assert schemes == {scheme.upper()}
+    assert resources["ServiceMonitor", "sentiment"]["spec"]["endpoints"][0]["scheme"] == scheme
+    assert resources["Service", "sentiment"]["spec"]["ports"][0]["appProtocol"] == scheme
 
 
 def test_model_volume() -> None:
