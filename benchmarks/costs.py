@@ -31,7 +31,6 @@ from sentiment_conv1d.service.process.server import begin
 from sentiment_conv1d.service.rest import lifecycle
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
-from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry import logs
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -114,7 +113,7 @@ async def drive(application: Application, bodies: Sequence[bytes]) -> float:
 async def measure(bodies: Sequence[bytes], rounds: int) -> dict[str, list[float]]:
     """Return the seconds per request in every round: unchanged, and with each part removed or added."""
     settings = (Settings(access_log=on) for on in (False, True))
-    plain, logging_all = (Application(begin(each).start(0, InFlight())) for each in settings)
+    plain, logging_all = (Application(begin(each).start(0)) for each in settings)
     seconds: dict[str, list[float]] = {}
     for _ in range(rounds):
         seconds.setdefault(BASE, []).append(await drive(plain, bodies))

@@ -271,6 +271,5 @@ class Call(ReceivingCall):
     def _start_task(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._connection.turns.spend()
         self._task = self._loop.create_task(self._run_to_end(work))
-        tasks = self._context.waiting if self.method.watching else self._context.running
-        tasks.add(self._task)
-        self._task.add_done_callback(tasks.discard)
+        self._context.tasks.add(self._task)
+        self._task.add_done_callback(self._context.tasks.discard)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sentiment_conv1d.server.network.buffers import Buffers
@@ -30,7 +30,6 @@ class CallContext:
     buffers: Buffers
     expanding: asyncio.Lock  # held by the large message or body that is decompressed
     ended: Callable[[Any], None]  # called with every call that has begun, at its end
-    running: set[asyncio.Task[None]]  # the tasks of calls
-    waiting: set[asyncio.Task[None]]  # those that wait for a message, or only watch
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)  # of calls
     left_at: float | None = None  # the event loop's time at which shutdown began
     expired: bool = False  # whether the time for shutdown is over

@@ -114,19 +114,13 @@ class ReceivingCall(Stream, ABC):
         return self.method.message_bytes or self._context.message_bytes
 
     async def _wait(self) -> None:
-        """Wait for a message. The call is not in flight meanwhile."""
-        running, waiting, task = self._context.running, self._context.waiting, self._task
-        assert task is not None
+        """Wait for a message."""
         self._waiting = self._loop.create_future()
         self._waiting_since = self._loop.time()
-        running.discard(task)
-        waiting.add(task)
         try:
             await self._waiting
         finally:
             self._waiting = None
-            waiting.discard(task)
-            running.add(task)
 
     def _take(self, data: bytes) -> None:
         """Queue the messages in content that is not exactly one message."""

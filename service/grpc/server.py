@@ -91,8 +91,7 @@ _FAILURES = ("DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE")
 class GrpcServer:
     """Accepts connections through its `listener` and runs their calls. Create it on the event loop.
 
-    `health` is the health service, which has to be told the status. `tasks` contains the tasks of the calls in flight.
-    A call counts as soon as it has been read, but not while it waits for a message or watches the health status.
+    `health` is the health service, which has to be told the status.
     """
 
     def __init__(
@@ -101,7 +100,6 @@ class GrpcServer:
         *,
         buffers: Buffers,
         turns: Turns,
-        tasks: set[asyncio.Task[None]],
         tracer: Tracer | None = None,
     ) -> None:
         settings, certificates = state.settings, state.certificates
@@ -128,8 +126,6 @@ class GrpcServer:
             buffers,
             state.expanding,
             self._ended,
-            running=tasks,
-            waiting=set(),
         )
         self._limits = ConnectionLimits(
             streams=settings.grpc_max_streams,
@@ -163,10 +159,9 @@ class GrpcServer:
 
     async def stop(self) -> None:
         """Cancel the calls that remain."""
-        tasks = [*self._context.running, *self._context.waiting]
-        for task in tasks:
+        for task in self._context.tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._context.tasks, return_exceptions=True)
 
     def _connect(self, lost: Callable[[Connection], None]) -> GrpcConnection:
         # Clients that connected at the same time reconnect at different times.

@@ -18,7 +18,6 @@ from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import opener
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.dataplane import Batching, DataPlane, RequestLimits
-from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
@@ -44,7 +43,7 @@ class Core:
     #: What feedback ids are signed with, unless a key is set.
     _secret: bytes = field(default_factory=token_bytes, init=False, repr=False)
 
-    def start(self, worker: int, in_flight: InFlight, workers: Workers | None = None) -> ServiceState:
+    def start(self, worker: int, workers: Workers | None = None) -> ServiceState:
         """Return the parts of a worker. Call it after the fork, because logs have threads.
 
         `workers` carries out the orders of the reconciler. Without it, there is no reconciler.
@@ -60,7 +59,7 @@ class Core:
         batching = Batching(settings.batching, settings.batching_rows, settings.batching_delay)
         log, inbox = self._make_request_log(worker), self._make_inbox(worker)
         ids = None if inbox is None else inbox.ids
-        dataplane = DataPlane(limits, batching, self.metrics, in_flight, self.models, log, ids)
+        dataplane = DataPlane(limits, batching, self.metrics, self.models, log, ids)
         downloads = Downloads(self.repository.read) if self.access.allows_downloads else None
         state = ServiceState(
             settings, dataplane, self.models, self.access, self.metrics, inbox, downloads, self.certificates

@@ -5,7 +5,6 @@ Such a server accepts the connections, so the service's limits on connections, h
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from starlette.types import Message, Receive, Scope, Send
@@ -18,7 +17,6 @@ from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.server import note
 from sentiment_conv1d.service.rest.app import Application
-from sentiment_conv1d.service.scheduling.in_flight import InFlight
 
 _EVERY_RESPONSE = [(name.encode(), value.encode()) for name, value in headers.EVERY_RESPONSE]
 
@@ -28,10 +26,8 @@ class Standalone:
 
     def __init__(self, core: Core) -> None:
         self.metrics = core.metrics
-        in_flight = InFlight()
-        self._requests = in_flight.new_set()
         self._buffers = Buffers(core.settings.max_buffered_bytes)
-        self.state = core.start(0, in_flight, self)
+        self.state = core.start(0, self)
         self._application = Application(self.state)
         #: Returns the id that a proxy has given to the current request and adds to its response.
         self.request_id: Callable[[], str] | None = None
@@ -59,13 +55,9 @@ class Standalone:
                 message["headers"] = [*own, *_EVERY_RESPONSE]
             await send(message)
 
-        task = asyncio.current_task()
-        assert task is not None
-        self._requests.add(task)
         try:
             await self._application(scope, receive, send_with_headers)
         finally:
-            self._requests.discard(task)
             charge.release()
 
     async def ask(self, order: Order, descriptor: int | None = None) -> str:

@@ -22,7 +22,6 @@ from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.middleware.cors import allow_origins
-from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.telemetry.metrics import FAILED, REJECTED
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ class ServiceWorker(Worker):
 
     def __init__(self, number: int, core: Core, channel: Channel) -> None:
         settings = self._settings = core.settings
-        self._in_flight = InFlight()
-        self._state = core.start(number, self._in_flight, self)
+        self._state = core.start(number, self)
         self._application = Application(self._state)
         application: Any = self._application
         self._tracer: Tracer | None = None
@@ -54,7 +52,6 @@ class ServiceWorker(Worker):
         super().__init__(
             configure(application, settings.keep_alive_timeout), number, channel, settings.shutdown_timeout
         )
-        self.server_state.tasks = self._in_flight.new_set()
         self._refresh = core.refresh
         self._grpc: GrpcServer | None = None  # created when the event loop runs
         self._orders: asyncio.Queue[tuple[dict[str, Any], int | None]] = asyncio.Queue()
@@ -68,8 +65,7 @@ class ServiceWorker(Worker):
         await self._state.reconciler.catch_up()
         listeners = {"rest": self._make_http_server(buffers, turns).listener}
         if settings.grpc:
-            tasks = self._in_flight.new_set()
-            self._grpc = GrpcServer(self._state, buffers=buffers, turns=turns, tasks=tasks, tracer=self._tracer)
+            self._grpc = GrpcServer(self._state, buffers=buffers, turns=turns, tracer=self._tracer)
             listeners["grpc"] = self._grpc.listener
         self._background.append(asyncio.create_task(self._follow()))
         if self.number == 0 and settings.watch_interval:
@@ -89,7 +85,7 @@ class ServiceWorker(Worker):
 
     def is_idle(self) -> bool:
         """Return whether no request is in flight."""
-        return not len(self._in_flight)
+        return not self._state.metrics.in_flight
 
     def tick(self) -> None:
         """Tell health watchers whether the service is ready."""

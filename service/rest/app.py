@@ -94,15 +94,16 @@ class Application(FastAPI):
             await self._fast_path.serve(match, request)
             return
         context = self._lifecycle.begin(request, "")
+        status = CLIENT_CLOSED_REQUEST
         try:
             self._lifecycle.check_access(request, scope["path"])
+            status = await self._handle(request, scope, receive, send, context.id)
         except RequestError as error:
             answer, status = refuse(self.protocol_of(scope), error, context.id)
             await request.send(status, answer, context.id)
-        else:
-            status = await self._handle(request, scope, receive, send, context.id)
-        context.route = self.route_of(scope)
-        self._lifecycle.end(status, request, context)
+        finally:
+            context.route = self.route_of(scope)
+            self._lifecycle.end(status, request, context)
 
     def route_of(self, scope: Scope) -> str:
         """Return the declared path of the route that answered a request, or `other` if there is none."""

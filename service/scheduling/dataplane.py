@@ -25,7 +25,6 @@ from sentiment_conv1d.service.errors import Invalid, explaining
 from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.scheduling.admission import Admission, weigh
 from sentiment_conv1d.service.scheduling.batching import Batcher, Done, Encode, LoopBatcher, Pulse, ThreadBatcher
-from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.shadow import ShadowJob, ShadowQueue
 from sentiment_conv1d.service.scheduling.work import Work
@@ -95,14 +94,12 @@ class DataPlane:
         limits: RequestLimits,
         batching: Batching,
         metrics: Metrics,
-        in_flight: InFlight,
         classifiers: Iterable[ServedClassifier] = (),
         request_log: RequestLog | None = None,
         feedback_ids: FeedbackIds | None = None,
     ) -> None:
         self._request_limits = limits
         self._batching = batching
-        self._in_flight = in_flight
         self._request_log = request_log
         self._feedback_ids = feedback_ids
         self._batchers: dict[ServedClassifier, _Batchers] = {}
@@ -112,7 +109,7 @@ class DataPlane:
         #: Shows whether that thread gets on.
         self.pulse = Pulse()
         self._explaining = asyncio.Lock()
-        self._shadow_queue = ShadowQueue(in_flight)
+        self._shadow_queue = ShadowQueue(metrics)
         self.arrange(classifiers)
 
     async def predict(
@@ -174,7 +171,6 @@ class DataPlane:
         except RequestError:
             statistics.failed(perf_counter_ns() - work.arrived)
             raise
-        self._in_flight.started += 1
         statistics.began()
         work.started(self._finish, deliver)
         batcher.add(work)
@@ -315,7 +311,6 @@ class DataPlane:
     def _finish(self, work: Work[Result], result: Done | BaseException) -> Result | BaseException:
         """Return the answer of work that was started, or why there is none."""
         self._admission.leave(len(work.rows), large=False)
-        self._in_flight.started -= 1
         statistics = work.classifier.statistics
         statistics.ended()
         if isinstance(result, Done):

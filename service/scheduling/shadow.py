@@ -11,8 +11,8 @@ from time import perf_counter_ns
 from typing import NamedTuple
 
 from sentiment_conv1d.inference.prediction import Prediction
-from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class ShadowQueue:
     text at most. Requests that do not fit are dropped and counted.
     """
 
-    def __init__(self, in_flight: InFlight) -> None:
-        self._in_flight = in_flight
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._jobs: deque[ShadowJob] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -98,7 +98,7 @@ class ShadowQueue:
         while True:
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            if not len(self._in_flight):
+            if not self._metrics.in_flight:
                 return
             await asyncio.sleep(_PAUSE_SECONDS)
 

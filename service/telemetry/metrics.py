@@ -213,6 +213,11 @@ class Metrics:
         """Count that a request waits for its caller, until `began`: it is not in flight."""
         self._counters.row[self._in_flight[protocol,]] -= 1
 
+    @property
+    def in_flight(self) -> float:
+        """The number of requests of this worker that have begun, and have not ended or been paused."""
+        return sum(self._counters.row[slot] for slot in self._in_flight.values())
+
     def ended(self, protocol: str, route: str, status: str, seconds: float, context: RequestContext) -> None:
         """Count the end of a request."""
         row = self._counters.row

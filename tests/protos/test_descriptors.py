@@ -161,7 +161,7 @@ def test_every_method_is_answered() -> None:
 
     async def answered() -> dict[str, tuple[bool, bool]]:
         turns = Turns(asyncio.get_running_loop())
-        served = GrpcServer(state, buffers=Buffers(0), turns=turns, tasks=set())._methods
+        served = GrpcServer(state, buffers=Buffers(0), turns=turns)._methods
         return {path.decode(): (each.streaming, each.streaming or each.watching) for path, each in served.items()}
 
     services = [

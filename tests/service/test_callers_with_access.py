@@ -62,7 +62,7 @@ def rest() -> Protocol:
 def grpc() -> Reader:
     """Return a connection to the gRPC server."""
     loop = asyncio.get_running_loop()
-    server = GrpcServer(state(), buffers=Buffers(1_000_000), turns=Turns(loop), tasks=set())
+    server = GrpcServer(state(), buffers=Buffers(1_000_000), turns=Turns(loop))
     return server._connect(lambda lost: None)
 
 

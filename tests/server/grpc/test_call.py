@@ -71,7 +71,7 @@ class Caller:
         self.transport.take()
 
     def _opened(self, connection: GrpcConnection, number: int, verb: bytes, path: bytes, fields: Fields) -> Call:
-        context = CallContext(MESSAGE, 30, self.buffers, asyncio.Lock(), self._ended, set(), set())
+        context = CallContext(MESSAGE, 30, self.buffers, asyncio.Lock(), self._ended)
         method = self.methods[path.decode()]
         self.calls[number] = Call(number, connection, path, dict(fields), method, context, self.loop)
         return self.calls[number]

@@ -15,7 +15,6 @@ from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.oip.inference import InferenceRequest, Input, Output, RequestedOutput, infer
 from sentiment_conv1d.service.oip.tensors import pack_bytes
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
-from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.scheduling.test_dataplane import BATCHING, LIMITS
@@ -30,7 +29,7 @@ def ask(classifier: ServedClassifier) -> Iterator[Ask]:
     """Answer inputs with the shipped model, for the requested outputs."""
     models = LoadedModels("imdb-cnn")
     models.put(classifier)
-    dataplane = DataPlane(LIMITS, BATCHING, Metrics({}), InFlight(), models)
+    dataplane = DataPlane(LIMITS, BATCHING, Metrics({}), models)
 
     def answer(*inputs: Input, outputs: Sequence[RequestedOutput] = (), model: str = "imdb-cnn") -> list[Output]:
         def check(manifest: Manifest, tensors: list[Output]) -> list[Output]:

@@ -372,10 +372,9 @@ import asyncio, sys
 import sentiment_conv1d.service.process.server
 imported = set(sys.modules)
 from sentiment_conv1d.service.settings import Settings
-from sentiment_conv1d.service.scheduling.in_flight import InFlight
 core = sentiment_conv1d.service.process.server.begin(Settings(execution_provider="cpu"))
 sentiment_conv1d.service.rest.app.write_document(core.settings, core.access)
-state = core.start(0, InFlight())
+state = core.start(0)
 sentiment_conv1d.service.rest.app.Application(state)
 predictions = asyncio.run(state.dataplane.predict(state.models.get(), ["A great film."]))
 assert predictions[0].label == "positive"

@@ -28,7 +28,6 @@ from sentiment_conv1d.service.scheduling.dataplane import (
     ParseLimits,
     RequestLimits,
 )
-from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -53,9 +52,8 @@ class OneModel(DataPlane):
     def __init__(self, model: ServedClassifier, batching: Batching, limits: RequestLimits) -> None:
         self.model = model
         self.metrics = Metrics({})
-        self.in_flight = InFlight()
         model.count(self.metrics)
-        super().__init__(limits, batching, self.metrics, self.in_flight, [model])
+        super().__init__(limits, batching, self.metrics, [model])
 
 
 Build = Callable[..., OneModel]
@@ -208,10 +206,9 @@ def test_work_without_tasks(build: Build) -> None:
         for texts in (["A great film."], ["Dull and awful.", "A wonderful film."]):
             start(dataplane, texts, delivered)
         assert len(asyncio.all_tasks()) == 1
-        assert (len(dataplane.in_flight), delivered) == (2, [])
+        assert delivered == []
         await asyncio.sleep(0)
         assert delivered == [["positive"], ["negative", "positive"]]
-        assert len(dataplane.in_flight) == 0
         statistics = dataplane.model.statistics
         assert (statistics["runs"], statistics["running"]) == (1, 0)
 
@@ -263,7 +260,6 @@ def test_canceled_work(build: Build) -> None:
         [gone, answer] = delivered
         assert isinstance(gone, ClientDisconnected)
         assert answer == ["negative"]
-        assert len(dataplane.in_flight) == 0
         statistics = dataplane.model.statistics
         assert statistics["failures"] == 1
         assert 0 < statistics["failure_time"] <= perf_counter_ns() - began

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.service.scheduling.in_flight import InFlight
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.shadow import MAX_CHARACTERS, MAX_TEXTS, MAX_WAITING, ShadowJob, ShadowQueue
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -23,16 +22,14 @@ class Scene:
     """A shadow version, the version that answers, and a request in flight that `leave` ends."""
 
     def __init__(self, shadow: ServedClassifier, answering: ServedClassifier) -> None:
-        self.metrics = Metrics({})
+        self.metrics = Metrics({"rest": {}})
         self.shadow, self.answering = shadow, answering
         shadow.count(self.metrics)
-        self._in_flight = InFlight()
-        self._tasks = self._in_flight.new_set()
-        self._tasks.add(asyncio.ensure_future(asyncio.sleep(0)))
-        self.queue = ShadowQueue(self._in_flight)
+        self.metrics.began("rest")
+        self.queue = ShadowQueue(self.metrics)
 
     def leave(self) -> None:
-        self._tasks.clear()
+        self.metrics.paused("rest")
 
     def add(self, texts: list[str]) -> None:
         answer = self.answering.predict(texts)

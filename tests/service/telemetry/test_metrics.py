@@ -237,7 +237,7 @@ def test_gauges(metrics: Metrics) -> None:
     metrics.began("rest")
     metrics.began("rest")
     metrics.waiting(1, 7)
-    assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 2
+    assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == metrics.in_flight == 2
     assert value(read(metrics), "sentiment_requests_waiting") == 1
     assert value(read(metrics), "sentiment_texts_waiting") == 7
     metrics.ended("rest", "/a", "200", 0.1, RequestContext("id"))
@@ -246,7 +246,7 @@ def test_gauges(metrics: Metrics) -> None:
     assert value(read(metrics), "sentiment_requests_waiting") == 0
     assert value(read(metrics), "sentiment_texts_waiting") == 0
     metrics.use(0)
-    assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 0
+    assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == metrics.in_flight == 0
 
 
 def test_unforeseen_status(metrics: Metrics, classifier: ServedClassifier) -> None:
