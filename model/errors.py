@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -61,11 +62,18 @@ def writing(place: Path | str, kind: type[SentimentError] = SentimentError) -> A
     return reading(place, kind, "written")
 
 
+def ensure_standard_error() -> None:
+    """Discard messages if standard error is closed. Progress bars need it, and another file would get its number."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - open until the end
+
+
 def run_command(run: Callable[[], int], left: Callable[[], str] = lambda: "nothing was written") -> int:
     """Run a command and return its exit status: 0, 2 after an error that the caller can fix, 130 if interrupted.
 
     `left` says what an interrupted command leaves behind.
     """
+    ensure_standard_error()
     try:
         with about_files():
             return run()

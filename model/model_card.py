@@ -7,6 +7,7 @@ https://huggingface.co/docs/hub/model-cards: metadata in YAML between two lines 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def _metadata(manifest: Manifest) -> Iterator[str]:
 
 
 def _body(manifest: Manifest) -> Iterator[str]:
-    labels = ", ".join(f"`{label}`" for label in manifest.labels)
+    labels = ", ".join(map(_code, manifest.labels))
     kind = "A Conv1D text classifier" if manifest.convolution_widths else "A text classifier"
     yield from (f"# {manifest.name}, version {manifest.version}", "", f"{kind} with the labels {labels}.", "")
     if manifest.notes:
@@ -71,7 +72,7 @@ def _use(manifest: Manifest) -> Iterator[str]:
 def _decisions(manifest: Manifest) -> Iterator[str]:
     if manifest.activation == "sigmoid":
         yield (
-            f"The output is the probability of `{manifest.labels[1]}`. The model answers with this label if the "
+            f"The output is the probability of {_code(manifest.labels[1])}. The model answers with this label if the "
             f"probability is at least {manifest.decision.threshold:.4g}."
         )
     else:
@@ -79,13 +80,13 @@ def _decisions(manifest: Manifest) -> Iterator[str]:
     if manifest.decision.temperature != 1:
         yield (
             f"The logits are divided by {manifest.decision.temperature:.4g}, a temperature chosen on "
-            f"{manifest.decision.chosen_on}."
+            f"{_text(manifest.decision.chosen_on or '')}."
         )
 
     if manifest.decision.confident_from:
         yield from ("", "The model is confident of an answer from this probability on:", "")
         limits = manifest.decision.confident_from.items()
-        yield from _table(("label", "probability"), [(label, _score(limit)) for label, limit in limits])
+        yield from _table(("label", "probability"), [(_text(label), _score(limit)) for label, limit in limits])
 
 
 def _limits(manifest: Manifest) -> Iterator[str]:
@@ -103,7 +104,8 @@ def _limits(manifest: Manifest) -> Iterator[str]:
         found = [each for each in manifest.metrics.per_label if each.recall is not None]
         if found:
             worst = min(found, key=lambda each: each.recall or 0)
-            yield f"- It finds {worst.recall:.1%} of the texts with the label `{worst.label}`, the least of all labels."
+            label = _code(worst.label)
+            yield f"- It finds {worst.recall:.1%} of the texts with the label {label}, the least of all labels."
         error = manifest.metrics.values.get("expected_calibration_error")
         if error is not None:
             yield f"- On average, its probabilities differ from the share of right answers by {error:.3f}."
@@ -111,11 +113,11 @@ def _limits(manifest: Manifest) -> Iterator[str]:
 
 
 def _scores(metrics: Metrics) -> Iterator[str]:
-    yield from (f"Measured on {metrics.measured_on} ({counted(metrics.examples, 'text')}):", "")
+    yield from (f"Measured on {_text(metrics.measured_on)} ({counted(metrics.examples, 'text')}):", "")
     yield from _table(("metric", "value"), [(name, f"{value:.4f}") for name, value in metrics.values.items()])
     if metrics.per_label:
         rows = [
-            (each.label, *map(_score, (each.precision, each.recall, each.f1)), f"{each.support:,}")
+            (_text(each.label), *map(_score, (each.precision, each.recall, each.f1)), f"{each.support:,}")
             for each in metrics.per_label
         ]
         yield from ("", *_table(("label", "precision", "recall", "F1", "texts"), rows))
@@ -126,9 +128,11 @@ def _data(manifest: Manifest) -> Iterator[str]:
     if data is None:
         yield "The artifact does not state what the model was trained on."
     else:
-        start = "" if data.started_from is None else f", starting with the weights of the run {data.started_from}"
-        yield from (f"Trained on {data.source}{start}:", "")
-        yield from _table(("label", "texts"), [(label, f"{number:,}") for label, number in data.labels.items()])
+        start = (
+            "" if data.started_from is None else f", starting with the weights of the run {_text(data.started_from)}"
+        )
+        yield from (f"Trained on {_text(data.source)}{start}:", "")
+        yield from _table(("label", "texts"), [(_text(label), f"{number:,}") for label, number in data.labels.items()])
     yield ""
     if manifest.license is None:
         yield "The artifact states no licence. `export --license` does."
@@ -152,6 +156,18 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[st
     yield f"|{'---|' * len(head)}"
     for row in rows:
         yield f"| {' | '.join(map(_cell, row))} |"
+
+
+def _text(text: str) -> str:
+    """Return a text of the user in which nothing is Markdown or HTML."""
+    return re.sub(r"[\\`*_\[\]<&~]", r"\\\g<0>", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Return a text of the user as code."""
+    line = " ".join(text.split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"{fence}{line}{fence}"
 
 
 def _score(value: float | None) -> str:

@@ -15,7 +15,7 @@ from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.model.commands.default_repository import FOLDER, find_artifact
 from sentiment_conv1d.model.commands.imports import uncollected
 from sentiment_conv1d.model.commands.parser import Parser, at_least, local_path
-from sentiment_conv1d.model.errors import SentimentError, about_files
+from sentiment_conv1d.model.errors import SentimentError, about_files, ensure_standard_error
 from sentiment_conv1d.model.tables.format import add_format_flags
 from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.service.errors import exit_status
@@ -195,6 +195,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
     It is 0 for success, 2 for an error of the user, 75 for an error that can pass by itself, and 130 if interrupted.
     `drift` can also end with 1, see `--fail-above`.
     """
+    ensure_standard_error()
     options = parser(prog).parse_args(arguments)
     try:
         with about_files():
@@ -239,7 +240,7 @@ def _explain(options: argparse.Namespace) -> int:
     [encoding] = classifier.encode((text,))
     [prediction], _ = classifier.classify((encoding,))
     explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    colour = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     colour = {"auto": colour, "always": True, "never": False}[options.colour]
     try:
         print(*render(text, classifier, prediction, explanation, colour=colour), sep="\n", flush=True)

@@ -73,10 +73,8 @@ def _add_input(configuration: dict[str, Any]) -> None:
 
 def check_activations(path: Path) -> None:
     """Raise `ExportError` for an activation that Keras 2, which wrote the file, computes differently than Keras 3."""
-    version = keras_version(path)
-    if not version.startswith(("1.", "2.")):
-        return
-    for layer in configured(path):
+    version = _old_version(path)
+    for layer in configured(path) if version else ():
         if _HARD_SIGMOID in (layer["config"].get("activation"), layer["config"].get("recurrent_activation")):
             raise ExportError(
                 f"{path}: layer {layer['config'].get('name')} has the activation {_HARD_SIGMOID}, which Keras 3 "
@@ -87,8 +85,8 @@ def check_activations(path: Path) -> None:
 
 def check_masks(path: Path, model: Any) -> None:
     """Raise `ExportError` for a layer that merges masks, which Keras 2, which wrote the file, does differently."""
-    version = keras_version(path)
-    for layer in layers(model) if version.startswith(("1.", "2.")) else ():
+    version = _old_version(path)
+    for layer in layers(model) if version else ():
         for node in layer._inbound_nodes if isinstance(layer, Merge) else ():
             if len({id(getattr(each, "_keras_mask", None)) for each in node.input_tensors}) > 1:
                 raise ExportError(
@@ -96,3 +94,9 @@ def check_masks(path: Path, model: Any) -> None:
                     "which wrote the file",
                     SAVED_MODEL,
                 )
+
+
+def _old_version(path: Path) -> str:
+    """Return the version of Keras that wrote a file if it is older than Keras 3; empty if not, or if not stated."""
+    version = keras_version(path)
+    return version if version.startswith(("1.", "2.")) else ""

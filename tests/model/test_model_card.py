@@ -56,6 +56,21 @@ def test_sections(tmp_path: Path) -> None:
     assert "sentiment-conv1d push model_repository/tickets/1 hf://ORGANIZATION/tickets/models" in card.text
 
 
+def test_markdown_in_names(tmp_path: Path) -> None:
+    """Labels and names of files are shown as they are, also if they contain Markdown, HTML or line breaks."""
+    labels = ("a|b", "<i>c`d</i>", "*e*\n# f")
+    evaluation = Evaluation(labels, np.array([0, 1, 2]), np.eye(3)[[0, 1, 1]])
+    data = TrainingData(source="3 texts of *_my_*.csv", labels=dict.fromkeys(labels, 1), started_from="[x](y)")
+    artifact = publish_table(tmp_path, labels=labels, metrics=evaluation.metrics("4 of <b>.csv"), training_data=data)
+    card = (artifact.path / CARD_FILE).read_text(encoding="utf-8")
+    assert "with the labels `a|b`, `` <i>c`d</i> ``, `*e* # f`." in card
+    assert r"| \<i>c\`d\</i> | 1 |" in card
+    assert r"| a\|b | 1 |" in card
+    assert r"| \*e\* # f | 1 |" in card
+    assert r"Measured on 4 of \<b>.csv (3 texts):" in card
+    assert r"Trained on 3 texts of \*\_my\_\*.csv, starting with the weights of the run \[x\](y):" in card
+
+
 def test_unknown_data(artifact: Artifact) -> None:
     """The card says what the manifest does not know."""
     card = model_card(artifact.manifest)

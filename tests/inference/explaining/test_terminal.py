@@ -92,6 +92,15 @@ def test_no_colour(explain: Explain, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" in explain(TEXT, "--colour", "always")[1]
 
 
+def test_closed_streams(explain: Explain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ends as usual if standard output and standard error are closed."""
+    with monkeypatch.context() as closed:
+        closed.setattr("sys.stdout", None)
+        closed.setattr("sys.stderr", None)
+        assert explain(TEXT)[0] == 0
+        sys.stderr.close()
+
+
 def test_text_cannot_command_the_terminal(explain: Explain) -> None:
     """Escape sequences in a text are replaced."""
     _, output, _ = explain("great \x1b]0;title\x07 \x1b[31mred", "--colour", "never")

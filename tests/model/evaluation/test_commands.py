@@ -1,6 +1,7 @@
 """The commands `evaluate` and `compare`, and segments (`--by`)."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,10 +69,15 @@ def test_evaluation_of_an_artifact(shops: Path, capsys: pytest.CaptureFixture[st
     assert sorted(Path(ARTIFACTS[0]).iterdir()) == before
 
 
-def test_evaluation_of_a_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """NAME/VERSION is an artifact of the default repository, as for other commands."""
+def test_evaluation_of_a_shipped_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NAME/VERSION is an artifact of the default repository, as for other commands. Standard error can be closed."""
     (tmp_path / "reviews.csv").write_text("text,label\ngood,positive\nbad,negative\n")
-    assert main(["evaluate", "imdb-cnn/1", "--data", str(tmp_path / "reviews.csv")]) == 0
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stderr", None)
+        assert main(["evaluate", "imdb-cnn/1", "--data", str(tmp_path / "reviews.csv")]) == 0
+        sys.stderr.close()
     assert capsys.readouterr().out.startswith("measured on 2 reviews of reviews.csv")
 
 
