@@ -33,6 +33,8 @@ class Lifecycle:
 
     def __init__(self, state: ServiceState, health: set[str]) -> None:
         settings = state.settings
+        self._state = state
+        self._health = health
         self._metrics = state.metrics
         self._access = state.access
         self._needs_certificate = settings.tls_client_ca is not None
@@ -55,7 +57,9 @@ class Lifecycle:
         """Count a request, and write the access log. It has failures of the service even if it is off."""
         seconds = perf_counter() - context.started
         self._metrics.ended("rest", context.route, str(status), seconds, context)
-        failed = status >= _SERVER_ERROR and not (status == HTTPStatus.GATEWAY_TIMEOUT and context.hurried)
+        expected = self._state.draining and context.route in self._health
+        hurried = status == HTTPStatus.GATEWAY_TIMEOUT and context.hurried
+        failed = status >= _SERVER_ERROR and not (expected or hurried)
         if self._access_log or failed:
             # The target is logged as it was sent: decoded, it could contain a line break and forge another line.
             current.set(context)  # the answer may have started the next request of the connection

@@ -142,7 +142,7 @@ def test_running_requests_are_finished() -> None:
 
 
 def test_drain_delay() -> None:
-    """During the drain delay, /readyz returns 503 and requests are answered as usual."""
+    """During the drain delay, /readyz returns 503, which is no error in the log, and requests are answered as usual."""
     with ServerProcess("--drain-delay", "30") as process:
         process.process.send_signal(signal.SIGTERM)
         process.wait_for_log("shutting down")
@@ -152,7 +152,9 @@ def test_drain_delay() -> None:
         assert process.client.get("/livez").status_code == 200
         answer = httpx.post(f"{process.url}/v1/predict", json={"text": "New here."}, timeout=PATIENCE, trust_env=False)
         assert answer.status_code == 200
-        # The signal at the end of this block is the second one, which ends the drain delay.
+        # This signal is the second one, which ends the drain delay.
+        assert process.stop() == 0
+        assert not [line for line in process.log if " ERROR " in line]
 
 
 def test_another_signal_while_requests_run() -> None:
