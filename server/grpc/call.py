@@ -265,7 +265,7 @@ class Call(ReceivingCall):
             self.begun = self._taskless = True
             if start(self, message):
                 return
-            self._taskless = False
+            self.begun = self._taskless = False
         self._start_task(partial(self.method.run, self))
 
     def _start_task(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

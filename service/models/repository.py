@@ -65,7 +65,8 @@ class Repository:
 
     def _versions(self, name: str) -> dict[int, str]:
         found = self._folders(self.path / name, is_version, "version, which is a positive integer")
-        return {int(version): self.fingerprint(name, int(version)) for version in found}
+        # A subclass knows better only of versions that it adds to the scan, and must not look for each of them here.
+        return {int(version): Repository.fingerprint(self, name, int(version)) for version in found}
 
     def _folders(self, path: Path, fits: Callable[[str], bool], what: str) -> list[str]:
         """Return the names of folders that match. Other names, unless hidden, are ignored with a remark."""

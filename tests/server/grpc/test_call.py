@@ -215,11 +215,15 @@ def test_started_call_without_room_that_is_reset(caller: Caller) -> None:
     assert caller.held == 0
 
 
-def test_method_that_does_not_start(caller: Caller) -> None:
-    """A call whose method does not start runs as a task, with its message."""
+@pytest.mark.parametrize("expired", [False, True])
+def test_method_that_does_not_start(caller: Caller, expired: bool) -> None:
+    """A call whose method does not start runs as a task. It gets a status if the shutdown ends before this begins."""
     caller.methods["/started"] = Method(caller._unary, start=lambda call, message: False)
     caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True))
-    assert content(caller.hear()) == WHOLE
+    caller.calls[1]._context.expired = expired
+    caller.connection.watch(caller.loop.now)
+    frames = caller.hear()
+    assert (content(frames), fields(frames)["grpc-status"]) == ((b"", "14") if expired else (WHOLE, "0"))
     assert caller.task.done()
 
 
