@@ -124,10 +124,12 @@ class Target(NamedTuple):
         try:
             with self.system.open(path, "xb") as file:
                 file.write(content)
-        except Exception:
+        except Exception as error:
             found = read_file(self.system, path)
             if found is None:
                 raise
+            if found != content and content.startswith(found) and not isinstance(error, FileExistsError):
+                raise  # the disk is full
         else:
             found = read_file(self.system, path)
         if found != content:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileOpener
 
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.manifest import FILES
 from sentiment_conv1d.model.model_card import CARD_FILE
 from sentiment_conv1d.sharing.push import push
+from sentiment_conv1d.sharing.store import StoreUnreachable
 from tests.service.artifacts import publish_strength
 from tests.sharing.interception import Interception
 from tests.stores import Bucket, Folder, Hub, Store
@@ -82,6 +85,24 @@ def test_store_that_disappears(bucket: Bucket, tmp_path: Path) -> None:
     assert pushed(bucket, "gone") == files(folder) | {"manifest.json": None, CARD_FILE: None}
     answer = bucket.run("push", str(folder), bucket.url).stdout
     assert answer == f"{bucket.url}/gone/1: wrote manifest.json, {CARD_FILE}; all files are verified\n"
+
+
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the disk of a folder becomes full within a file, the error says so, and a push completes the version."""
+    folder, place = artifact(tmp_path / "source", "large"), tmp_path / "target"
+    content = (folder / "model.onnx").read_bytes()
+
+    def write_half(opener: LocalFileOpener, content: bytes) -> int:
+        opener.f.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFileOpener, "write", write_half)
+        with pytest.raises(StoreUnreachable, match=r"cannot be written to \(.*No space left on device"):
+            push(folder, place.as_uri())
+    assert content.startswith((place / "large" / "1" / "model.onnx").read_bytes())
+    push(folder, place.as_uri())
+    assert files(place / "large" / "1") == files(folder)
 
 
 def test_push_at_the_same_time(bucket: Bucket, tmp_path: Path) -> None:
