@@ -85,6 +85,7 @@ def report_html(
     *,
     title: str,
     configuration: Configuration,
+    model: Any,
     data: str,
     validation_data: str | None = None,
     test_data: str | None,
@@ -101,10 +102,8 @@ def report_html(
     history: Mapping[str, Any],
     best_epoch: int = 0,
     libraries: Mapping[str, str],
-    parameters: int,
     seconds: float,
     plots: Mapping[str, bytes],
-    vocabulary_size: int | None = None,
 ) -> str:
     """Return the report of one training, an HTML document that needs no other file and runs no script.
 
@@ -116,10 +115,9 @@ def report_html(
     `search` is a table with a header: the configurations among which the held-out texts chose this one.
 
     `history` has the form that `model.evaluation.plots.learning_curves` needs, and `plots` are PNG files by name.
-    `parameters` is the number of weights of the network, and `seconds` is the duration of the training.
-    `vocabulary_size` is that of the tokenizer, if it is smaller than in the configuration. `evaluation` is None if
-    nothing was measured, `baseline` is that of `model.evaluation.baseline` if there is one, `segments` are those of the
-    test texts, and `best_epoch` is 0 if no epoch was chosen.
+    `model` is the Keras model, and `seconds` is the duration of the training. `evaluation` is None if nothing was
+    measured, `baseline` is that of `model.evaluation.baseline` if there is one, `segments` are those of the test texts,
+    and `best_epoch` is 0 if no epoch was chosen.
     """
     body = _TEMPLATE.render(
         configuration=configuration,
@@ -131,7 +129,7 @@ def report_html(
         profile_lengths=[] if profile is None else _lengths(profile),
         vectors=vectors,
         start=start,
-        parameters=parameters,
+        parameters=model.count_params(),
         duration=_duration(seconds),
         evaluation=evaluation,
         baseline=[] if evaluation is None or baseline is None else _against(evaluation, baseline),
@@ -139,7 +137,7 @@ def report_html(
         gap=[] if segments is None else list(segments.gap_lines()),
         measured="" if evaluation is None else counted(len(evaluation.labels), "text"),
         headline=[] if evaluation is None else _headline(evaluation, profile),
-        layers=list(_layers(configuration, vocabulary_size or configuration.vocabulary_size)),
+        layers=list(_layers(model)),
         search=search,
         epochs=_epochs(history["epochs"]),
         best_epoch=best_epoch,
@@ -187,36 +185,15 @@ def _against(network: Evaluation, baseline: Evaluation) -> list[tuple[str, str, 
     return [(name, f"{each.accuracy:.2%}", f"{each.log_loss:.4f}") for name, each in rows]
 
 
-def _layers(configuration: Configuration, vocabulary_size: int) -> Iterator[tuple[Cell, str, str]]:
-    """Return the name, the shape of the weights and the shape of the output of each layer."""
-    tokens, width, hidden = configuration.max_tokens, configuration.embedding_width, configuration.hidden_width
-    features = sum(convolution.filters for convolution in configuration.convolutions)
-    yield "Tokens", "", _shape(tokens)
-    embedding = _noted("Embedding", _dropout(configuration.embedding_dropout))
-    yield embedding, _shape(vocabulary_size, width), _shape(tokens, width)
-    for convolution in configuration.convolutions:
-        filters, positions = convolution.filters, tokens - convolution.width + 1
-        yield _noted("Conv1D", "relu"), _shape(filters, convolution.width, width), _shape(positions, filters)
-        yield "GlobalMaxPooling", "", _shape(filters)
-    if len(configuration.convolutions) > 1:
-        yield "Concatenate", "", _shape(features)
-    dense = _noted("Dense", _dropout(configuration.hidden_dropout), "relu")
-    yield dense, _shape(features, hidden), _shape(hidden)
-    outputs = configuration.outputs
-    yield _noted("Dense", configuration.activation), _shape(hidden, outputs), _shape(outputs)
+def _layers(model: Any) -> Iterator[tuple[Cell, str, str]]:
+    """Yield the kind and name, the shape of the weights and the shape of the output of each layer of a Keras model."""
+    for layer in model.layers:
+        weights = "" if not layer.weights else _shape(layer.weights[0].shape)
+        yield (type(layer).__name__, layer.name), weights, _shape(layer.output.shape[1:])
 
 
-def _shape(*sizes: int) -> str:
+def _shape(sizes: Sequence[int]) -> str:
     return " \N{MULTIPLICATION SIGN} ".join(f"{size:,}" for size in sizes)
-
-
-def _noted(name: str, *notes: str) -> Cell:
-    text = ", ".join(note for note in notes if note)
-    return (name, text) if text else name
-
-
-def _dropout(share: float) -> str:
-    return f"dropout {share:g}" if share else ""
 
 
 def _epochs(epochs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
@@ -231,14 +208,12 @@ def _epochs(epochs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _labels(evaluation: Evaluation) -> list[list[Cell]]:
-    mistakes = [
-        "" if mistake is None else f"most often mistaken for {mistake[0]} ({mistake[1]:,})"
-        for mistake in evaluation.most_frequent_mistakes()
-    ]
-    return [
-        [_noted(each.label, mistake), _score(each.precision), _score(each.recall), _score(each.f1), f"{each.support:,}"]
-        for each, mistake in zip(evaluation.per_label(), mistakes, strict=True)
-    ]
+    rows: list[list[Cell]] = []
+    for each, mistake in zip(evaluation.per_label(), evaluation.most_frequent_mistakes(), strict=True):
+        note = "" if mistake is None else f"most often mistaken for {mistake[0]} ({mistake[1]:,})"
+        scores = map(_score, (each.precision, each.recall, each.f1))
+        rows.append([(each.label, note) if note else each.label, *scores, f"{each.support:,}"])
+    return rows
 
 
 def _thresholds(evaluation: Evaluation) -> list[tuple[str, list[list[str]]]]:

@@ -115,6 +115,7 @@ def train(
         report = report_html(
             title=f"{configuration.name}: training report",
             configuration=trained.configuration,
+            model=trained.model,
             data=work.source,
             validation_data=work.validation_source,
             test_data=work.test_source,
@@ -131,10 +132,8 @@ def train(
             history=trained.history,
             best_epoch=trained.best_epoch,
             libraries=libraries(),
-            parameters=trained.model.count_params(),
             seconds=time.perf_counter() - started,
             plots=images,
-            vocabulary_size=trained.tokenizer.vocabulary_size,
         )
         (folder / REPORT_FILE).write_text(report, encoding="utf-8")
     trained.stages.remove()
