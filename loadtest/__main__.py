@@ -32,6 +32,7 @@ try:
     from loadtest.traffic.requests import FORMS, make_requests, parse_mix
     from loadtest.traffic.target import Endpoint, Target
     from sentiment_conv1d.model.commands.parser import between, local_path
+    from sentiment_conv1d.model.errors import reading, run_command, writing
 except ModuleNotFoundError as error:
     print(f"error: {error.name} is missing: pip install --require-hashes -r requirements/loadtest.txt", file=sys.stderr)
     sys.exit(2)
@@ -142,14 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = complete(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
-    try:
-        return _compare(options) if options.command == "compare" else _run(options, given)
-    except LoadTestError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return UNUSABLE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return run_command(lambda: _compare(options) if options.command == "compare" else _run(options, given))
 
 
 def complete(arguments: Sequence[str]) -> list[str]:
@@ -317,10 +311,9 @@ def _write(out: Path, document: dict[str, Any]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     file = path / "report.json" if path.is_dir() else path
     try:
-        document = json.loads(file.read_text())
+        with reading(file, LoadTestError):
+            document = json.loads(file.read_text())
         form = document["format"]
-    except OSError as error:
-        raise LoadTestError(f"cannot read {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise LoadTestError(f"{file} is not a report of a load test") from error
     if form != FORMAT:
@@ -334,11 +327,9 @@ def _folder_of(path: Path) -> Path:
 
 
 def _make_folder(path: Path) -> None:
-    try:
+    with writing(path, LoadTestError):
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise LoadTestError(f"cannot write to {path}: {error.strerror}") from error
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -18,6 +18,7 @@ from typing import Self
 import psutil
 
 from loadtest.errors import LoadTestError
+from loadtest.measurement.processors import cpu_seconds
 
 PROJECT = Path(__file__).parent.parent
 _PATIENCE = 60.0
@@ -84,12 +85,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the user and system time of all processes since their start."""
-        total = 0.0
-        for process in self._processes():
-            with contextlib.suppress(psutil.Error):  # the process may have ended
-                times = process.cpu_times()
-                total += times.user + times.system
-        return total
+        return cpu_seconds(self._processes())
 
     def pss_megabytes(self) -> list[float]:
         """Return the proportional set size of each process, which divides shared memory among the processes."""

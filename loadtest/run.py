@@ -255,23 +255,13 @@ def warnings(steps: Sequence[Step]) -> list[str]:
             f"Other programs used {max(step['other_programs'] for step in disturbed):.0%} of the machine: discard this "
             f"run ({titles})."
         )
-    behind = [step for step in steps if step["generator"]["late"] and not step["generator"]["bottleneck"]]
-    if behind:
-        titles = ", ".join(f"{step['title']} by {duration(step['generator']['lag_p50'])}" for step in behind)
-        found.append(
-            f"The machine kept the generator from sending on time: half of the requests were late ({titles}). Give the "
-            "generator processors of its own, or send from another machine."
-        )
-    late = [
-        step
-        for step in steps
-        if step["generator"]["tail_late"] and not (step["generator"]["late"] or step["generator"]["bottleneck"])
-    ]
+    late = [step for step in steps if step["generator"]["late"] and not step["generator"]["bottleneck"]]
     if late:
-        titles = ", ".join(f"{step['title']} by {duration(step['generator']['lag_p99'])}" for step in late)
+        lags = ((step["title"], step["generator"]["lag_p50"], step["generator"]["lag_p99"]) for step in late)
+        titles = "; ".join(f"{title}: p50 {duration(p50)}, p99 {duration(p99)}" for title, p50, p99 in lags)
         found.append(
-            f"The machine kept the generator from sending on time: one request in a hundred was late ({titles}). Their "
-            "latencies include this delay, which the server did not cause."
+            "The machine kept the generator from sending on time, and the latencies include this delay: "
+            f"{titles}. Give the generator processors of its own, or send from another machine."
         )
     short = [step for step in steps if step["interrupted"]]
     if short:

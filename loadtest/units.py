@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 
 def number(value: float) -> str:
@@ -29,18 +27,3 @@ def duration(seconds: float) -> str:
 def rate(value: float) -> str:
     """Format requests per second."""
     return f"{number(round(value, 1))} requests/s"
-
-
-def _round_duration(seconds: float) -> str:
-    return f"{seconds:g} s" if seconds >= 1 else f"{round(seconds * 1e3, 6):g} ms"
-
-
-class Unit(NamedTuple):
-    """The formats of values, and of the round numbers along an axis."""
-
-    show: Callable[[float], str]
-    tick: Callable[[float], str]
-
-
-COUNT = Unit(number, number)
-SECONDS = Unit(duration, _round_duration)

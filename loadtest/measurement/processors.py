@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+from collections.abc import Iterable
 from time import perf_counter
 from typing import NamedTuple
 
@@ -23,7 +24,8 @@ class ProcessorTime(NamedTuple):
         """Read the times of the machine and of this test's processes."""
         machine = psutil.cpu_times()  # without interrupts, which are mostly those of the requests
         spent = machine.user + machine.system + getattr(machine, "nice", 0.0) + getattr(machine, "steal", 0.0)
-        return cls(spent, _of_tree(psutil.Process()), perf_counter())
+        own = psutil.Process()
+        return cls(spent, cpu_seconds([own, *own.children(recursive=True)]), perf_counter())
 
 
 def others(before: ProcessorTime, after: ProcessorTime, service_seconds: float, processors: int) -> float:
@@ -46,9 +48,10 @@ def is_here(host: str) -> bool:
     return any(address in own or ipaddress.ip_address(address).is_loopback for address in found)
 
 
-def _of_tree(process: psutil.Process) -> float:
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """Return the user and system time of processes since their start."""
     total = 0.0
-    for each in (process, *process.children(recursive=True)):
+    for each in processes:
         with contextlib.suppress(psutil.Error):  # it has ended
             times = each.cpu_times()
             total += times.user + times.system

@@ -25,11 +25,9 @@ _BUCKETS = np.geomspace(1e-5, 100.0, 141)
 #: A generator that uses this share of a processor cannot send on time.
 _SATURATED = 0.9
 
-#: A generator is late if the median lag exceeds this number of seconds and this share of the median latency.
-_LATE_SECONDS, _LATE_SHARE = 0.001, 0.1
-
-#: The lag affects the tail if its 99th percentile exceeds this share of the 99th percentile of the latency.
-_TAIL_SHARE = 0.25
+#: A generator is late if its median lag, or the 99th percentile, exceeds this number of seconds and this share of the
+#: same percentile of the latency.
+_LATE_SECONDS, _LATE_SHARES = 0.001, (0.1, 0.25)
 
 
 def measure(load: Load, found: Found) -> Step:
@@ -143,8 +141,7 @@ def _slices(found: Found, good: np.ndarray[Any, Any], counted: np.ndarray[Any, A
 def _generator(found: Found, latency: Floats) -> Step:
     lag = np.percentile(found.lag, (50, 99)).tolist() if len(found.lag) else [0.0, 0.0]
     saturated = max(found.cpu, default=0.0) >= _SATURATED
-    p50, p99 = np.percentile(latency, (50, 99)).tolist() if len(latency) else [0.0, 0.0]
-    late = lag[0] > max(_LATE_SECONDS, _LATE_SHARE * p50)
+    latencies = np.percentile(latency, (50, 99)).tolist() if len(latency) else [0.0, 0.0]
     return {
         "processes": len(found.cpu),
         "cpu": round(sum(found.cpu), 4),
@@ -152,6 +149,7 @@ def _generator(found: Found, latency: Floats) -> Step:
         "lag_p50": round(lag[0], 7),
         "lag_p99": round(lag[1], 7),
         "bottleneck": saturated,
-        "late": late,
-        "tail_late": lag[1] > max(_LATE_SECONDS, _TAIL_SHARE * p99),
+        "late": any(
+            own > max(_LATE_SECONDS, share * of) for own, share, of in zip(lag, _LATE_SHARES, latencies, strict=True)
+        ),
     }

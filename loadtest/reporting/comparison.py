@@ -10,7 +10,7 @@ import numpy as np
 from loadtest.measurement.step import Step
 from loadtest.reporting.page import render
 from loadtest.reporting.plots import Series, lines
-from loadtest.units import COUNT, SECONDS, duration, number
+from loadtest.units import duration, number
 
 Document = Mapping[str, Any]
 
@@ -107,14 +107,14 @@ def _p99(old: Document, new: Document) -> str:
     rates, series = _both(old, new, "open", "rate", lambda step: step["latency"]["p99"])
     if len(rates) < 2:
         return ""
-    return lines("p99", rates, series, x="requests per second", y="p99", unit=SECONDS, log_y=True)
+    return lines("p99", rates, series, x="requests per second", y="p99", unit="s", log_y=True)
 
 
 def _throughput(old: Document, new: Document) -> str:
     callers, series = _both(old, new, "closed", "callers", lambda step: step["throughput"])
     if len(callers) < 2:
         return ""
-    return lines("Throughput", callers, series, x="concurrent callers", y="answers per second", unit=COUNT, log_x=True)
+    return lines("Throughput", callers, series, x="concurrent callers", y="answers per second", log_x=True)
 
 
 def _both(

@@ -9,7 +9,6 @@ from loadtest.measurement.objective import parse
 from loadtest.measurement.step import Step
 from loadtest.reporting.columns import STAGES, cores, name
 from loadtest.reporting.plots import Mark, Series, bars, lines, stacks
-from loadtest.units import COUNT, SECONDS
 
 #: The percentiles in the plots, with the colours of their lines.
 SHOWN = {"p50": 2, "p90": 1, "p99": 3, "p99.9": 5}
@@ -27,7 +26,7 @@ def latency_by_rate(document: Mapping[str, Any]) -> str:
         _percentiles(steps, SHOWN),
         x="requests per second",
         y="latency",
-        unit=SECONDS,
+        unit="s",
         log_y=True,
         at=_knee(document),
         limits=[Mark(each.bound, each.text, _LIMIT) for each in conditions if each.name != "errors"],
@@ -45,7 +44,6 @@ def answers_by_rate(document: Mapping[str, Any]) -> str:
         [Series("requested", 6, rates), answered],
         x="requests per second",
         y="answers per second",
-        unit=COUNT,
         at=_knee(document),
     )
 
@@ -58,7 +56,7 @@ def histogram(step: Step) -> str:
         [bucket["count"] for bucket in step["histogram"]],
         x="latency",
         y="requests",
-        unit=SECONDS,
+        unit="s",
         at=[Mark(step["latency"][name], name, SHOWN[name]) for name in ("p50", "p99")],
     )
 
@@ -74,7 +72,6 @@ def throughput_by_callers(document: Mapping[str, Any]) -> str:
         series,
         x="concurrent callers",
         y="answers per second",
-        unit=COUNT,
         log_x=True,
     )
 
@@ -88,7 +85,7 @@ def latency_by_callers(document: Mapping[str, Any]) -> str:
         _percentiles(steps, ("p50", "p99")),
         x="concurrent callers",
         y="latency",
-        unit=SECONDS,
+        unit="s",
         log_x=True,
         log_y=True,
     )
@@ -101,7 +98,7 @@ def stages(steps: Sequence[Step]) -> str:
         for stage, colour in STAGES.items()
     ]
     names = [name(step) for step in steps]
-    return stacks("Time of the stages", names, series, x="mean time of a request in the service", unit=SECONDS)
+    return stacks("Time of the stages", names, series, x="mean time of a request in the service", unit="s")
 
 
 def processors(steps: Sequence[Step]) -> str:
@@ -110,14 +107,14 @@ def processors(steps: Sequence[Step]) -> str:
         Series("service", 1, [cores(step) for step in steps]),
         Series("generator", 6, [step["generator"]["cpu"] for step in steps]),
     ]
-    return stacks("Processors", [name(step) for step in steps], series, x="cores busy", unit=COUNT)
+    return stacks("Processors", [name(step) for step in steps], series, x="cores busy")
 
 
 def protocols(steps: Sequence[Step]) -> str:
     """Plot the texts per second of each protocol."""
     series = [Series("texts/s", 1, [step["texts_per_second"] for step in steps])]
     names = [step["traffic"] for step in steps]
-    return stacks("Texts per second by protocol", names, series, x="texts per second", unit=COUNT)
+    return stacks("Texts per second by protocol", names, series, x="texts per second")
 
 
 def _answered(steps: Sequence[Step]) -> list[Step]:

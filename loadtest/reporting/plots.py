@@ -1,29 +1,22 @@
-"""Plots as inline SVG, drawn by Matplotlib. They have the colours of the page, and tooltips with the values."""
+"""Plots as inline SVG, drawn by Matplotlib in the colours of the page."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from io import StringIO
-from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
-
-from loadtest.units import COUNT, Unit, number
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, StrMethodFormatter
 
 #: The colours that Matplotlib draws with, and the variables of `page.css` that replace them.
 _MUTED, _LINE = "#5b626c", "#d9dce1"
 _SERIES = ("#0072b2", "#56a5d8", "#d55e00", "#009e73", "#b0609a", "#8a8f98")
 _VARIABLES = {_MUTED: "muted", _LINE: "line", **{colour: f"c{place}" for place, colour in enumerate(_SERIES, 1)}}
-
-#: Artists whose id is the text of a tooltip.
-_TIP = re.compile(r'<g id="tip:([^"]*)">')
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -62,13 +55,13 @@ def lines(
     *,
     x: str,
     y: str,
-    unit: Unit,
+    unit: str = "",
     log_x: bool = False,
     log_y: bool = False,
     at: Sequence[Mark] = (),
     limits: Sequence[Mark] = (),
 ) -> str:
-    """Return a line for each series over common places; `unit` formats the values."""
+    """Return a line for each series over common places. `unit` is that of the values, such as `s`."""
     if not places or not any(value for each in series for value in each.values):
         return ""
     figure, axes = _axes(x, y)
@@ -76,14 +69,10 @@ def lines(
         values = [math.nan if value is None or (log_y and value == 0) else value for value in each.values]
         axes.plot(places, values, "o-", color=_SERIES[each.colour - 1], label=each.name, markersize=6, clip_on=False)
     _mark(axes, at, limits)
-    _scale(axes, "x", COUNT.tick, log=log_x)
-    _scale(axes, "y", unit.tick, log=log_y)
+    _scale(axes, "x", "", log=log_x)
+    _scale(axes, "y", unit, log=log_y)
     if log_x:
         axes.set_xticks(places)
-    edges = [axes.get_xlim()[0], *((a + b) / 2 for a, b in pairwise(places)), axes.get_xlim()[1]]
-    for index, place in enumerate(places):
-        words = [f"{each.name}: {unit.show(v)}" for each in series if (v := each.values[index]) is not None]
-        _tip(axes.axvspan, edges[index], edges[index + 1], [f"{number(place)} {x}", *words])
     return _svg(figure, title, len(series))
 
 
@@ -95,25 +84,22 @@ def bars(
     *,
     x: str,
     y: str,
-    unit: Unit,
+    unit: str,
     at: Sequence[Mark] = (),
 ) -> str:
-    """Return a histogram over a logarithmic axis; `unit` formats the places."""
+    """Return a histogram over a logarithmic axis with this unit."""
     if not counts:
         return ""
     figure, axes = _axes(x, y)
     axes.stairs(counts, [edges[0][0], *(high for _, high in edges)], fill=True, color=_SERIES[0])
     _mark(axes, at, ())
-    _scale(axes, "x", unit.tick, log=True)
-    _scale(axes, "y", COUNT.tick, log=False)
-    for (low, high), count in zip(edges, counts, strict=True):
-        words = [f"{unit.show(low)} to {unit.show(high)}", f"{count:,.0f} requests, {count / sum(counts):.1%}"]
-        _tip(axes.axvspan, low, high, words)
+    _scale(axes, "x", unit, log=True)
+    _scale(axes, "y", "", log=False)
     return _svg(figure, title, 1)
 
 
 @rc_context(_STYLE)
-def stacks(title: str, names: Sequence[str], series: Sequence[Series], *, x: str, unit: Unit) -> str:
+def stacks(title: str, names: Sequence[str], series: Sequence[Series], *, x: str, unit: str = "") -> str:
     """Return a horizontal bar for each name, made of the values of all series."""
     totals = [0.0] * len(names)
     if not any(value for each in series for value in each.values):
@@ -126,10 +112,7 @@ def stacks(title: str, names: Sequence[str], series: Sequence[Series], *, x: str
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    _scale(axes, "x", unit.tick, log=False)
-    for index, name in enumerate(names):
-        words = [f"{each.name} {unit.show(each.values[index] or 0.0)}" for each in series]
-        _tip(axes.axhspan, index - 0.5, index + 0.5, [f"{name}: {unit.show(totals[index])}", *words])
+    _scale(axes, "x", unit, log=False)
     return _svg(figure, title, len(series))
 
 
@@ -141,7 +124,7 @@ def _axes(x: str, y: str, height: float = 300 / 72) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _scale(axes: Axes, axis: Literal["x", "y"], tick: Callable[[float], str], *, log: bool) -> None:
+def _scale(axes: Axes, axis: Literal["x", "y"], unit: str, *, log: bool) -> None:
     scaled = {"x": axes.xaxis, "y": axes.yaxis}[axis]
     if log:
         axes.set(**{f"{axis}scale": "log"})
@@ -151,7 +134,7 @@ def _scale(axes: Axes, axis: Literal["x", "y"], tick: Callable[[float], str], *,
         axes.set(**{f"{axis}lim": (0, None)})
         scaled.set_major_locator(MaxNLocator(5))
     axes.minorticks_off()
-    scaled.set_major_formatter(lambda value, _: tick(value))
+    scaled.set_major_formatter(EngFormatter(unit) if unit else StrMethodFormatter("{x:,.10g}"))
 
 
 def _mark(axes: Axes, at: Sequence[Mark], limits: Sequence[Mark]) -> None:
@@ -165,11 +148,6 @@ def _mark(axes: Axes, at: Sequence[Mark], limits: Sequence[Mark]) -> None:
         axes.annotate(mark.text, (0, mark.at), (6, 4), axes.get_yaxis_transform(), "offset points", color=colour)
 
 
-def _tip(span: Callable[..., Any], low: float, high: float, words: Sequence[str]) -> None:
-    """Add a tooltip to a strip. The strip is nearly transparent, because an invisible one gets no pointer events."""
-    span(low, high, alpha=0.001, linewidth=0, gid=f"tip:{chr(10).join(words)}")
-
-
 def _svg(figure: Figure, title: str, series: int) -> str:
     if series > 1:
         figure.legend(loc="outside upper left", ncols=series, frameon=False)
@@ -177,7 +155,7 @@ def _svg(figure: Figure, title: str, series: int) -> str:
     figure.savefig(
         written, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
     )
-    svg = _TIP.sub(r"<g><title>\1</title>", written.getvalue().partition("<svg")[2])
+    svg = written.getvalue().partition("<svg")[2]
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable})")
     return f'<svg class="plot" role="img" aria-label="{escape(title)}"{svg}'

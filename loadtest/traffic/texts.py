@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from loadtest.errors import LoadTestError
+from sentiment_conv1d.model.errors import reading
 from sentiment_conv1d.model.tables import READABLE, DataError, extension, open_table
 from sentiment_conv1d.model.tables.text import TxtTable
 from sentiment_conv1d.model.tokenizer import Tokenizer
@@ -73,11 +74,12 @@ def read(path: Path, count: int) -> list[str]:
     Raises `LoadTestError`.
     """
     try:
-        with open_table(path) if extension(path) in READABLE else TxtTable(path, path.open("rb")) as table:
+        with (
+            reading(path, LoadTestError),
+            open_table(path) if extension(path) in READABLE else TxtTable(path, path.open("rb")) as table,
+        ):
             table.require("text")
             texts = list(islice(chain.from_iterable(chunk.strings("text") for chunk in table.chunks(["text"])), count))
-    except OSError as error:
-        raise LoadTestError(f"{path}: cannot be read ({error.strerror or error})") from error
     except DataError as error:
         raise LoadTestError(str(error)) from error
     known = [text for text in texts if text is not None]

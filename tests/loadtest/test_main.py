@@ -271,7 +271,7 @@ def test_time_limit(tmp_path: Path) -> None:
         (("--concurrency", "1,x"), "'x' is not a number from"),
         (("--seconds", "nan"), "is not a number from"),
         (("--texts", "missing.txt"), "missing.txt: cannot be read"),
-        (("--like", "missing"), "cannot read missing"),
+        (("--like", "missing"), "missing: cannot be read"),
         (("--cores", "2"), "--cores needs --url"),
         (("--connections", "9", "--max-connections", "8"), "exceeds --max-connections"),
         (("--url", ""), "'' is not a URL"),

@@ -41,10 +41,13 @@ def test_results() -> None:
     ("step", "said"),
     [
         (found(0.010, {0.00005: 1000}), ""),
-        (found(0.010, {0.00005: 400, 0.002: 600}), "half of the requests were late (this step by 2.00 ms)"),
+        (
+            found(0.010, {0.00005: 400, 0.002: 600}),
+            "from sending on time, and the latencies include this delay: this step: p50 2.00 ms, p99 2.00 ms.",
+        ),
         (found(0.100, {0.00005: 400, 0.002: 600}), ""),
         (found(0.010, {0.00005: 1000}, cpu=0.95), "The generator, not the server, was the bottleneck"),
-        (found(0.010, {0.00005: 980, 0.004: 20}), "one request in a hundred was late (this step by 4.00 ms)"),
+        (found(0.010, {0.00005: 980, 0.004: 20}), "this step: p50 0.05 ms, p99 4.00 ms."),
         (found(0.010, {0.00005: 980, 0.002: 20}), ""),
         (found(0.010, {0.00005: 995, 0.004: 5}), ""),
         (found(0.001, {0.00005: 980, 0.0009: 20}), ""),
