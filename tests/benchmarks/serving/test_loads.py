@@ -29,7 +29,7 @@ def constant() -> Iterator[Server]:
 @pytest.mark.parametrize("form", [rest.PREDICT, rest.batch(2)], ids=["one text", "two texts"])
 def test_rest(constant: Server, form: rest.Form) -> None:
     """Requests over REST are measured without errors."""
-    load = rest.run(constant, rest.Script(form, TEXTS), connections=4, seconds=5)
+    load = rest.run(constant, rest.Script(form, TEXTS), connections=4, seconds=2)
     assert load.errors == 0
     assert 0 < load.p50 <= load.p99
 
@@ -39,5 +39,5 @@ def test_rpc(constant: Server, tmp_path: Path, method: str) -> None:
     """Calls and streams over gRPC are measured."""
     assert method in METHODS.values()
     (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
-    load = rpc.run(constant, method, tmp_path / "texts.json", callers=2, seconds=5)
+    load = rpc.run(constant, method, tmp_path / "texts.json", callers=2, seconds=2)
     assert load.rate > 0 and 0 < load.p50 <= load.p99
