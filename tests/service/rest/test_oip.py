@@ -257,8 +257,8 @@ def test_body_up_to_the_limit(server: ServerProcess) -> None:
     headers = {"content-encoding": "gzip"}
     # Random white space, because a short body must not expand to a long one.
     padding = Random(0).randbytes(8 * 1024 * 1024 - len(document)).translate(b" \t\n\r" * 64)
-    read(server.client.post(INFER, content=gzip.compress(document + padding), headers=headers))
-    response = server.client.post(INFER, content=gzip.compress(document + padding + b" "), headers=headers)
+    read(server.client.post(INFER, content=gzip.compress(document + padding, 1), headers=headers))
+    response = server.client.post(INFER, content=gzip.compress(document + padding + b" ", 1), headers=headers)
     refusal(response, [HTTPStatus.REQUEST_ENTITY_TOO_LARGE])
 
 
