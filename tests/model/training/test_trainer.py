@@ -412,7 +412,7 @@ DECIDING = ("--patience", "2", "--calibration", "temperature", "--validation-fra
 
 
 def test_resume(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C ends a training with status 130, and the same command continues after the last complete epoch."""
+    """Ctrl-C ends a training with status 130, and the same command continues after the last complete epoch, also with `--resume`."""
     out = tmp_path / "run"
     with started(reviews, out, "--epochs", "100000") as process:
         while not any(tmp_path.glob("run.stages/*/network.npz")):
@@ -430,7 +430,7 @@ def test_resume(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
 
     assert train(reviews, out, "--batch-size", "9") == 2
     refused(capsys, "contains an interrupted training with other data or another configuration")
-    assert train(reviews, out, "--epochs", str(len(before) + 2)) == 0
+    assert train(reviews, out, "--resume", "--epochs", str(len(before) + 2)) == 0
     history = document(out / "history.json")["epochs"]
     assert history[:-2] == before
     assert [epoch["epoch"] for epoch in history] == list(range(1, len(before) + 3))
