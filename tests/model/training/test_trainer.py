@@ -412,7 +412,7 @@ DECIDING = ("--patience", "2", "--calibration", "temperature", "--validation-fra
 
 
 def test_resume(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C ends a training with status 130, and the same command continues after the last complete epoch, also with `--resume`."""
+    """Ctrl-C ends a training with status 130. The same command continues after the last complete epoch."""
     out = tmp_path / "run"
     with started(reviews, out, "--epochs", "100000") as process:
         while not any(tmp_path.glob("run.stages/*/network.npz")):
