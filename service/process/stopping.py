@@ -42,6 +42,7 @@ def end_at_once() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the parent can have blocked them
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

@@ -375,9 +375,10 @@ def test_ctrl_c_of_a_terminal() -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
-def test_ignored_ends_of_children() -> None:
-    """A service whose parent ignores SIGCHLD starts, and replaces a worker that ends."""
-    with ServerProcess("--workers", "1", prefix="env --ignore-signal=CHLD") as process:
+@pytest.mark.parametrize("signals", ["--ignore-signal=CHLD", "--block-signal"])
+def test_inherited_signals(signals: str) -> None:
+    """A service whose parent ignores SIGCHLD or blocks signals replaces a worker that ends, and stops at SIGTERM."""
+    with ServerProcess("--workers", "1", prefix=f"env {signals}") as process:
         [worker] = children(process.process.pid)
         os.kill(worker, signal.SIGKILL)
         process.wait_for_log("is replaced")
