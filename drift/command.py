@@ -12,6 +12,7 @@ from sentiment_conv1d.drift.page import HEAD, report, rows
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import find_artifact
+from sentiment_conv1d.model.commands.table import table_lines
 from sentiment_conv1d.model.errors import writing
 from sentiment_conv1d.model.tables.logs import LogError, Version
 from sentiment_conv1d.model.text_statistics import TextStatistics
@@ -103,15 +104,7 @@ def _print(name: str, facts: Sequence[tuple[str, str]], comparisons: Sequence[Co
     print(name)
     for fact, value in facts:
         print(f"  {fact.lower()}: {value}")
-    _print_table([HEAD, *rows(comparisons)])
+    print("", *table_lines([HEAD, *rows(comparisons)], words=range(len(HEAD))), sep="\n")
     shares = [each for comparison in comparisons if comparison.name == "label" for each in comparison.bins]
-    _print_table(
-        [("Label", "Before", "Now"), *((each.name, f"{each.expected:.1%}", f"{each.actual:.1%}") for each in shares)]
-    )
-
-
-def _print_table(lines: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    print()
-    for line in lines:
-        print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+    labels = [(each.name, f"{each.expected:.1%}", f"{each.actual:.1%}") for each in shares]
+    print("", *table_lines([("Label", "Before", "Now"), *labels], words=range(3)), sep="\n")

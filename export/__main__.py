@@ -19,6 +19,7 @@ from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import FOLDER
 from sentiment_conv1d.model.commands.parser import Parser, local_path, next_command
+from sentiment_conv1d.model.commands.table import table_lines
 from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.data import BadDataError, DataError
@@ -31,6 +32,7 @@ from sentiment_conv1d.model.data.flags import (
     reading_options,
 )
 from sentiment_conv1d.model.errors import SentimentError, about_files, run_command
+from sentiment_conv1d.model.evaluation.terminal import score_text
 from sentiment_conv1d.model.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRAPH_FILE, License, Sample
 from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tables.format import read_format
@@ -288,10 +290,11 @@ def _thinned(reviews: Reviews, name: str) -> Reviews:
 
 def _print_result(exported: Exported) -> None:
     manifest = exported.artifact.manifest
-    width = max(len(check.inputs) for check in manifest.parity)
-    print(f"{'inputs':{width}}  {'against':19}  {'number':>6}  largest difference")
-    for check in manifest.parity:
-        print(f"{check.inputs:{width}}  {check.against:19}  {check.examples:6}  {check.largest_difference:.1e}")
+    rows = [["inputs", "against", "number", "largest difference"]]
+    rows += [
+        [each.inputs, each.against, str(each.examples), f"{each.largest_difference:.1e}"] for each in manifest.parity
+    ]
+    print(*table_lines(rows, words=(0, 1)), sep="\n")
     print("no label changed" if manifest.precision == "float32" else "no label changed except by quantization")
     if exported.unfolded:
         print(f"not folded, so every review is padded to {manifest.max_tokens} ids: {exported.unfolded}")
@@ -339,15 +342,12 @@ def _print_assumptions(measured: Measured) -> None:
 def _print_quantization_error(manifest: Manifest) -> None:
     widths = ", ".join(map(str, manifest.convolution_widths))
     print(f"quantized: convolutions of width {widths} are look-ups in 8-bit tables")
-    width = max(len(each.inputs) for each in manifest.rounding)
-    print(f"{'inputs':{width}}  {'number':>6}  largest  mean     labels changed  accuracy  in float32")
+    rows = [["inputs", "number", "largest", "mean", "labels changed", "accuracy", "in float32"]]
     for each in manifest.rounding:
-        accuracies = (each.accuracy, each.float32_accuracy)
-        shown = "".join(f"  {'-' if accuracy is None else f'{accuracy:.4f}':8}" for accuracy in accuracies).rstrip()
-        print(
-            f"{each.inputs:{width}}  {each.examples:6}  {each.largest_difference:.5f}  {each.mean_difference:.5f}  "
-            f"{each.changed_labels:14}{shown}"
-        )
+        numbers = [str(each.examples), f"{each.largest_difference:.5f}", f"{each.mean_difference:.5f}"]
+        accuracies = map(score_text, (each.accuracy, each.float32_accuracy))
+        rows.append([each.inputs, *numbers, str(each.changed_labels), *accuracies])
+    print(*table_lines(rows), sep="\n")
     if manifest.metrics is None:
         print("the accuracy of the 8-bit graph was not measured; --data measures it")
 

@@ -11,6 +11,7 @@ from loadtest.measurement.step import Step
 from loadtest.reporting.page import render
 from loadtest.reporting.plots import Series, lines
 from loadtest.units import duration, number
+from sentiment_conv1d.model.commands.table import table_lines
 
 Document = Mapping[str, Any]
 
@@ -74,11 +75,7 @@ def summary(compared: Document) -> list[str]:
                 rows.append((f"{step['title']}, {_NAMES[name]}", *_cells(name, each)))
     if len(rows) == 1:
         return ["The two tests have no step in common: repeat one of them with --like."]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(row[column].rjust(widths[column]) for column in range(1, 5))])
-        for row in rows
-    ]
+    return list(table_lines(rows))
 
 
 def html(old: Document, new: Document, compared: Document) -> str:

@@ -10,10 +10,10 @@ from math import sqrt
 from statistics import NormalDist
 
 from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.table import table_lines
 from sentiment_conv1d.model.data.feedback import read_feedback
 from sentiment_conv1d.model.data.flags import print_unreadable
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.evaluation.terminal import table_lines
 
 #: The number of standard deviations within which 95% of a normal distribution is.
 _DEVIATIONS = NormalDist().inv_cdf(0.975)

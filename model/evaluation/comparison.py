@@ -14,10 +14,10 @@ import numpy.typing as npt
 from scipy.stats import binomtest, ttest_1samp
 
 from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.table import table_lines
 from sentiment_conv1d.model.data import Examples
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.segments import MOST_SHOWN, divide
-from sentiment_conv1d.model.evaluation.terminal import table_lines
 
 #: The number of samples of the bootstrap, and the quantiles of its interval.
 _SAMPLES, _QUANTILES = 10_000, (0.025, 0.975)

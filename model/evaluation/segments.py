@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2_contingency
 
+from sentiment_conv1d.model.commands.table import table_lines
 from sentiment_conv1d.model.evaluation.accuracy import accuracy_interval, shown
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, EvaluationError
-from sentiment_conv1d.model.evaluation.terminal import table_lines
 
 #: Fewer texts say little about a segment, so it does not count for the gap between the best and the worst one.
 LEAST_TEXTS = 30

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
+
+from sentiment_conv1d.model.commands.table import table_lines
 
 if TYPE_CHECKING:
     from sentiment_conv1d.model.evaluation.evaluation import Evaluation
@@ -36,14 +38,3 @@ def label_lines(evaluation: Evaluation) -> Iterator[str]:
 def score_text(value: float | None) -> str:
     """Return a score with four decimals, or a dash if it is not defined."""
     return "-" if value is None else f"{value:.4f}"
-
-
-def table_lines(rows: Sequence[Sequence[str]], words: Sequence[int] = (0,)) -> Iterator[str]:
-    """Yield rows with aligned columns: `words` to the left, all others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if place in words else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield f"  {'  '.join(cells)}".rstrip()

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from sentiment_conv1d.model.commands.table import table_lines
 from sentiment_conv1d.model.configuration import Configuration, Convolution
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
-from sentiment_conv1d.model.evaluation.terminal import score_text, table_lines
+from sentiment_conv1d.model.evaluation.terminal import score_text
 from sentiment_conv1d.model.training.fitting import TrainingError
 from sentiment_conv1d.model.training.initial import SHAPES
 from sentiment_conv1d.model.training.recipes import held_out_outputs, with_labels

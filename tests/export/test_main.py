@@ -38,7 +38,7 @@ def test_run(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.Captu
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["inputs", "against", "number", "largest", "difference"]
-    assert [line.split("  ")[0] for line in printed[1:11]] == [
+    assert [line.strip().split("  ")[0] for line in printed[1:11]] == [
         f"{inputs}, {form}"
         for inputs in ("12 reviews of reviews.csv", "generated ids")
         for form in ("padded, batches", "padded, batches", "padded, one by one", "short, one by one", "short, batches")
@@ -77,8 +77,10 @@ def test_8_bit_form(
     manifest = read_artifact(tmp_path / "tiny" / "1").manifest
     assert manifest.metrics is not None
     accuracy = f"{manifest.metrics.values['accuracy']:.4f}"
-    assert printed[after + 4].startswith(
-        "12 of 60 reviews of reviews.csv; the others are training or validation texts  "
+    assert (
+        printed[after + 4]
+        .strip()
+        .startswith("12 of 60 reviews of reviews.csv; the others are training or validation texts  ")
     )
     assert printed[after + 4].split()[-2] == accuracy
     assert manifest.precision == "uint8"
