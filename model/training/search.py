@@ -1,7 +1,7 @@
 """The search for a configuration: several are trained, and the held-out texts choose one.
 
-The first is the given one. The others draw new values for what matters most, from a generator with the seed of the
-configuration, so a search that tries as many of them finds the same one.
+The first is the given one. The others have other values for what matters most. The seed of the configuration decides
+their order, so a search that tries as many of them finds the same one.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from sentiment_conv1d.model.commands.table import table_lines
 from sentiment_conv1d.model.configuration import Configuration, Convolution
@@ -59,9 +61,6 @@ _SPACES: Mapping[str, Mapping[str, Sequence[Any]]] = {
         "vocabulary_size": (5_000, 10_000, 20_000),
     },
 }
-
-#: How often the search draws before it gives up to find a configuration that is valid and new.
-_DRAWS = 100
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def search(task: Task, count: int, *, minutes: float | None = None, fixed: Colle
     configuration = with_labels(configuration, work.label_names)
     begun = time.perf_counter()
     trials: list[Trial] = []
-    for candidate in _candidates(configuration, count, fixed):
+    for candidate in islice(_candidates(configuration, fixed), count):
         if trials and minutes is not None and time.perf_counter() - begun >= 60 * minutes:
             break
         trials.append(_try(candidate, configuration, task))
@@ -161,24 +160,18 @@ def _try(candidate: Configuration, given: Configuration, task: Task) -> Trial:
     return Trial(candidate, changes, log_loss, accuracy, time.perf_counter() - begun)
 
 
-def _candidates(configuration: Configuration, count: int, fixed: Collection[str]) -> Iterator[Configuration]:
-    """Yield the given configuration and then others, each once, until there are `count` or no more are found."""
-    generator = np.random.default_rng((configuration.seed, 0))
+def _candidates(configuration: Configuration, fixed: Collection[str]) -> Iterator[Configuration]:
+    """Yield the given configuration and then all others in random order, each once."""
+    yield configuration
     rates = [configuration.learning_rate * factor for factor in _LEARNING_RATES]
     space = {"learning_rate": rates, **_SPACES[configuration.recipe]}
-    seen = [configuration]
-    yield configuration
-    for _ in range(_DRAWS * count):
-        if len(seen) == count:
-            return
-        drawn = {name: values[int(generator.integers(len(values)))] for name, values in space.items()}
-        changes = {name: value for name, value in drawn.items() if name not in fixed}
+    space = {name: values for name, values in space.items() if name not in fixed}
+    for changes in ParameterSampler(space, len(ParameterGrid(space)), random_state=configuration.seed):
         try:
             candidate = Configuration.model_validate(configuration.model_dump() | changes)
         except ValidationError:
             continue  # such as a filter that is wider than the texts
-        if candidate not in seen:
-            seen.append(candidate)
+        if candidate != configuration:
             yield candidate
 
 
