@@ -221,5 +221,6 @@ def _as_request_error(request: Request, error: Exception) -> RequestError:
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
             return NotFound(f"there is no route {path}")
         case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allowed}):
+            allowed = ", ".join(sorted(allowed.split(", ")))  # from a set
             return MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
     return RequestError("internal error")

@@ -21,7 +21,8 @@ _STANDARD_ERROR = 2
 #: Libraries with a line for every start and stop, which repeats what the server logs, and for every request to the Hub.
 _TALKATIVE = ("uvicorn.error", "httpx2")
 
-#: Characters of a request's name in the access log. A path can have 64 kB, and container runtimes split lines at 16 kB.
+#: Characters of a request's name in the access log. The path of a gRPC call can have 16 kB, or 48 kB when it is quoted,
+#: and container runtimes split lines at 16 kB.
 _MAX_REQUEST_CHARACTERS = 2048
 
 #: Attributes of every record. All others come from `extra`.

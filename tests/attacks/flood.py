@@ -89,6 +89,17 @@ def pipelined_refusals(server: ServerProcess, times: int) -> int:
 
 
 @SCENARIOS.add(KEYED)
+def long_paths(server: ServerProcess, times: int) -> int:
+    """Request more than a thousand different paths of 60 kB, each of which has 240 kB when it is decoded."""
+    sent = 0
+    for start in range(0, 1200 * times, 100):
+        with connections(server.port, 100) as opened:
+            asks = (request(f"/{start + n}%F0%9F%98%80{60_000 * 'x'}", "Content-Length: 0") for n in range(100))
+            sent += send_all(((each, [ask]) for each, ask in zip(opened, asks, strict=True)), _LONGEST).sent
+    return sent
+
+
+@SCENARIOS.add(KEYED)
 def checks(server: ServerProcess, times: int) -> int:
     """Check the health over gRPC on hundreds of connections, in as many calls as each can have."""
     head = block(CHECK)

@@ -30,6 +30,8 @@ CASES: dict[str, tuple[str, list[str], bytes, int]] = {
     "a host that is none": (GET, ["Host: a b"], b"", 400),
     "a host with a path": (GET, ["Host: a/b"], b"", 400),
     "absolute form": ("GET http://test/livez HTTP/1.1", [HOST], b"", 200),
+    "the longest target": (f"GET /livez?{8185 * 'x'} HTTP/1.1", [HOST], b"", 200),
+    "a longer target": (f"GET /livez?{8186 * 'x'} HTTP/1.1", [HOST], b"", 431),
     "a fragment": ("GET /livez#a HTTP/1.1", [HOST], b"", 400),
     "no version": ("GET /livez", [HOST], b"", 400),
     "HTTP/0.9": ("GET /livez HTTP/0.9", [HOST], b"", 400),

@@ -446,8 +446,8 @@ def test_access_log_cannot_be_forged(logging: ServerProcess) -> None:
 
 
 def test_long_paths_are_cut(logging: ServerProcess) -> None:
-    """A path of 60 kB is logged in a line that container runtimes do not split."""
-    logging.client.get("/" + 60_000 * "x", headers={"X-Request-ID": "wordy"})
+    """A path of 8 kB is cut in the log."""
+    logging.client.get("/" + 8000 * "x", headers={"X-Request-ID": "wordy"})
     assert len(logging.wait_for_log(r".*request_id=wordy.*")[0]) < 4096
 
 

@@ -29,14 +29,6 @@ def test_probes(server: ServerProcess) -> None:
         assert (response.status_code, response.json()) == (200, {"status": status})
 
 
-@pytest.mark.parametrize("path", ["/livez", "/v2/health/ready", "/metrics", "/v1/models", "/docs", "/openapi.json"])
-def test_head(server: ServerProcess, path: str) -> None:
-    """HEAD, which some load balancers and monitors send, gets the head of the answer to GET."""
-    asked, given = (server.client.request(method, path) for method in ("HEAD", "GET"))
-    assert (asked.status_code, asked.content) == (200, b"")
-    assert asked.headers["content-type"] == given.headers["content-type"]
-
-
 def test_metrics_format(server: ServerProcess) -> None:
     """The metrics are in Prometheus' text format."""
     response = server.client.get("/metrics")
