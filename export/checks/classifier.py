@@ -32,6 +32,7 @@ def check_classifier(trained: Trained, reviews: Reviews) -> tuple[Literal["sigmo
     """
     _check_input(trained)
     _check_calls(trained)
+    _check_weights(trained)
     answers = _answers(trained, reviews)
     without_words = trained.predict(trained.input_shape.pad([trained.tokenizer.encode("").ids]))
     if np.isnan(without_words).any() and not np.isnan(answers).all():
@@ -82,6 +83,16 @@ def _check_calls(trained: Trained) -> None:
                 f"layer {layer.name} is called with training=True, which only some functions of Keras follow",
                 "build the model without training=True, and load its weights",
             )
+
+
+def _check_weights(trained: Trained) -> None:
+    # Generated ids may miss the word whose row is not finite, and ONNX Runtime may return the maximum of the others.
+    spoilt = [each.path for each in trained.model.weights if not np.isfinite(np.asarray(each)).all()]
+    if spoilt:
+        raise ExportError(
+            f"the weight {spoilt[0]} contains NaN or infinity",
+            "train the model again, with a smaller learning rate, or load weights from before",
+        )
 
 
 def _answers(trained: Trained, reviews: Reviews) -> Answers:

@@ -154,7 +154,7 @@ def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
     if isinstance(document, dict) and document and all(type(rank) is int for rank in document.values()):
         return _word_index(path, document, asked)
     if isinstance(document, dict) and document.get("class_name") == "Tokenizer":
-        return _legacy(path, document["config"], asked)
+        return _legacy(path, document, asked)
     if isinstance(document, dict) and isinstance(document.get("model"), dict):
         return _hugging_face(path, content, document, asked)
     raise ExportError(
@@ -215,13 +215,14 @@ def _index_from(path: Path, ranks: Mapping[str, int], asked: Asked) -> int:
     )
 
 
-def _legacy(path: Path, configuration: Mapping[str, Any], asked: Asked) -> Tokenizer:
+def _legacy(path: Path, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
     """`keras.preprocessing.text.Tokenizer.to_json()`."""
     _check_flags(str(path), asked.statements)
     try:
+        configuration = document["config"]
         word_index = configuration["word_index"]
         ids: dict[str, int] = json.loads(word_index) if isinstance(word_index, str) else dict(word_index)
-        split, filters, lower = configuration["split"], configuration["filters"] or "", configuration["lower"]
+        split, filters, lower = configuration["split"], "".join(configuration["filters"] or ""), configuration["lower"]
         unknown = configuration["oov_token"]
         limit = asked.statements.num_words or configuration["num_words"] or None
         if configuration["char_level"] or split != " ":
@@ -229,22 +230,22 @@ def _legacy(path: Path, configuration: Mapping[str, Any], asked: Asked) -> Token
                 f"{path}: the Tokenizer splits at {'every character' if configuration['char_level'] else repr(split)}",
                 "train the model with a Tokenizer that has split=' ' and char_level=False",
             )
-    except (LookupError, TypeError, ValueError) as error:
+        rule = Rule(
+            max_tokens=asked.max_tokens,
+            lowercase="unicode" if lower else "none",
+            removed="",
+            separators=filters.replace(" ", ""),
+            padding_id=0,
+            start_id=None,
+            unknown_id=None if unknown is None else ids.pop(unknown),
+            keeps_first=False,
+            pads_behind=False,
+        )
+        return _settled(_below(ids, limit), rule, asked)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ExportError(
             f"{path}: not a complete Tokenizer of Keras ({error!r})", "save what its method to_json() returns"
         ) from error
-    rule = Rule(
-        max_tokens=asked.max_tokens,
-        lowercase="unicode" if lower else "none",
-        removed="",
-        separators=filters.replace(" ", ""),
-        padding_id=0,
-        start_id=None,
-        unknown_id=None if unknown is None else ids.pop(unknown),
-        keeps_first=False,
-        pads_behind=False,
-    )
-    return _settled(_below(ids, limit), rule, asked)
 
 
 def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
@@ -293,7 +294,8 @@ def _hugging_face(path: Path, content: bytes, document: Mapping[str, Any], asked
             )
         return tokenizer
     _check_flags(str(path), asked.statements)
-    added = [token["content"] for token in document.get("added_tokens") or () if not token["special"]]
+    tokens = document.get("added_tokens") or ()
+    added = [token["content"] for token in tokens if not token["special"]]
     if added:
         raise ExportError(
             f"{path}: the tokenizer finds {added[0]!r} and {len(added) - 1} other added tokens before it splits a text",
@@ -319,7 +321,12 @@ def _hugging_face(path: Path, content: bytes, document: Mapping[str, Any], asked
         keeps_first=truncation.get("direction", "Right") == "Right",
         pads_behind=padding.get("direction", "Right") == "Right",
     )
-    words = {word: number for word, number in ids.items() if number not in (rule.padding_id, rule.unknown_id)}
+    names = {*_PAD_NAMES, padding.get("pad_token"), *(token["content"] for token in tokens)}
+    words = {
+        word: number
+        for word, number in ids.items()
+        if number != rule.unknown_id and not (number == rule.padding_id and word in names)
+    }
     return _settled(words, rule, asked)
 
 

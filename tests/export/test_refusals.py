@@ -33,9 +33,11 @@ def model(
 
 
 def spoilt() -> keras.Model:
-    """Build a model whose weights are NaN."""
-    broken = model()
-    broken.layers[-1].set_weights([np.full((3, 1), np.nan), np.zeros(1)])
+    """Build a model with NaN for a word that no generated ids contain."""
+    broken = model(rows=5002)
+    table = np.asarray(broken.layers[0].embeddings).copy()
+    table[8] = np.nan
+    broken.layers[0].set_weights([table])
     return broken
 
 
@@ -148,7 +150,12 @@ CASES = {
         model=lambda: model(layers.Dense(3, "sigmoid", name="answer")),
         labels="a,b,c",
     ),
-    "not a number": Case("the model returns NaN", "train it again", model=spoilt),
+    "not a number": Case(
+        "embeddings contains NaN or infinity",
+        "train the model again",
+        model=spoilt,
+        vocabulary="\n".join(["", "[UNK]", *map(str, range(5000))]),
+    ),
     "no 8-bit form": Case(
         "only a model of the Conv1D family has an 8-bit form: layer unit",
         "without --quantize",

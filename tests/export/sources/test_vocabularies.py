@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
@@ -45,6 +46,29 @@ def hugging_face(*added: str) -> str:
     return library.to_str()
 
 
+def without_padding_token() -> str:
+    """Return a word-level `tokenizer.json` whose first word has the id of padding."""
+    ids = {word: number for number, word in enumerate([*WORDS, "[UNK]"])}
+    library = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="[UNK]"))
+    library.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    library.enable_padding(length=6)
+    return library.to_str()
+
+
+def legacy(**changes: Any) -> str:
+    """Return a `Tokenizer` of Keras 2, with other fields."""
+    configuration = {
+        "word_index": json.dumps({"the": 1, "film": 2, "good": 3}),
+        "filters": "!",
+        "split": " ",
+        "lower": True,
+        "oov_token": None,
+        "num_words": None,
+        "char_level": False,
+    }
+    return json.dumps({"class_name": "Tokenizer", "config": configuration | changes})
+
+
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("after", [0, 1, 2])
@@ -73,6 +97,11 @@ def test_the_number_of_words(content: str, statements: Statements, tmp_path: Pat
     assert tokenizer.known_ids == {"the": 2, "film": 3}
 
 
+def test_a_list_of_filters(tmp_path: Path) -> None:
+    """The characters that a `Tokenizer` of Keras 2 filters can be a list."""
+    assert read(tmp_path, legacy(filters=["!", "?"])).encode("the?film!good").ids.tolist() == [1, 2, 3]
+
+
 def test_names_of_reserved_ids(tmp_path: Path) -> None:
     """A word index can contain names of the ids of padding, start and unknown words, which are no words of a text."""
     reserved = {"<PAD>": 0, "<START>": 1, "<UNK>": 2}
@@ -99,6 +128,11 @@ def test_words_that_are_no_text(tmp_path: Path) -> None:
         ("\n".join(WORDS), Statements(first_id=3, index_from=3, changes=LIST.changes), "--index-from has no meaning"),
         (json.dumps({"the": 1}), Statements(index_from=3, first_id=3), "--first-id has no meaning"),
         (hugging_face(), Statements(index_from=3), "--index-from has no meaning"),
+        (without_padding_token(), NOTHING_STATED, "id 0 stands for two words, or for a word and for padding"),
+        (legacy(oov_token="<OOV>"), NOTHING_STATED, "not a complete Tokenizer of Keras"),
+        (legacy(word_index='{"the": "1"}'), NOTHING_STATED, "not a complete Tokenizer of Keras"),
+        (legacy(word_index="null"), NOTHING_STATED, "not a complete Tokenizer of Keras"),
+        (json.dumps({"class_name": "Tokenizer"}), NOTHING_STATED, "not a complete Tokenizer of Keras"),
         (hugging_face("a b", "!"), NOTHING_STATED, "finds 'a b' and 1 other added tokens before it splits"),
         (WordTokenizer(WORDS, 6).to_json(), Statements(changes={"lowercase": "none"}), "so flags cannot change them"),
         (WordTokenizer(WORDS, 6).to_json(), Statements(num_words=4), "so flags cannot change them"),
