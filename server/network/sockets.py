@@ -69,6 +69,8 @@ class ListeningSocket:
         try:
             self._limit_kernel(write_timeout)
             self.socket.listen(_BACKLOG)
+            if self._file is not None and not self._has_file():
+                raise OSError(errno.EADDRINUSE, f"another process has taken {self._path}")
         except OSError as error:
             raise ServerError(f"cannot listen: {error.strerror}") from error
         self.socket.setblocking(False)
@@ -107,10 +109,18 @@ class ListeningSocket:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def _remove(self) -> None:
-        if self._path is not None and self._file is not None:
+        if self._path is not None and self._has_file():
             with suppress(OSError):
-                if os.path.samestat(self._path.stat(), self._file):  # otherwise a later server has created its own
-                    self._path.unlink()
+                self._path.unlink()
+
+    def _has_file(self) -> bool:
+        """Whether callers of the path reach this socket: until it listens, a server that starts can take the path."""
+        if self._path is None or self._file is None:
+            return False
+        try:
+            return os.path.samestat(self._path.stat(), self._file)
+        except OSError:
+            return False
 
 
 def drop_syn(listening: socket.socket) -> None:

@@ -219,10 +219,12 @@ def test_connections_during_the_shutdown(kind: str, paths: tuple[str, ...]) -> N
 
 
 def test_socket_of_a_later_server(tmp_path: Path) -> None:
-    """A server that stops removes only its own socket."""
+    """A server whose path another one has taken does not listen. A server that stops removes only its own socket."""
     path = tmp_path / "rest.sock"
     with bind_unix(path), ExitStack() as later:
         with bind_unix(path) as first:  # it does not listen, so another server can take its file
             later.enter_context(bind_unix(path))
+            with pytest.raises(ServerError, match=r"cannot listen: another process has taken .*/rest\.sock"):
+                first.listen(30)
         assert first.socket.fileno() == -1 and path.exists()
     assert not path.exists()
