@@ -200,6 +200,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
     try:
         with about_files():
             status: int = options.run(options)
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except (SentimentError, ServerError, UnknownName) as error:
         print(f"error: {error}", file=sys.stderr)
         return exit_status(error)
@@ -209,6 +211,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it exits
+        return 128 + signal.SIGPIPE
     return status
 
 
@@ -242,11 +247,7 @@ def _explain(options: argparse.Namespace) -> int:
     explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
     colour = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     colour = {"auto": colour, "always": True, "never": False}[options.colour]
-    try:
-        print(*render(text, classifier, prediction, explanation, colour=colour), sep="\n", flush=True)
-    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it exits
-        return 128 + signal.SIGPIPE
+    print(*render(text, classifier, prediction, explanation, colour=colour), sep="\n")
     return 0
 
 

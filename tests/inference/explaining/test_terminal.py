@@ -124,12 +124,13 @@ def test_standard_input() -> None:
     assert b"(read: the last 400 of 402 words)" in finished.stdout
 
 
-def test_reader_that_ends() -> None:
+@pytest.mark.parametrize("command", [("explain", TEXT), ("check", "model_repository/imdb-cnn/1")])
+def test_reader_that_ends(command: tuple[str, str]) -> None:
     """A program that reads only some of the output, such as `head`, causes no traceback."""
     reader, writer = os.pipe()
     os.close(reader)
     finished = subprocess.run(
-        [sys.executable, "-m", "service", "explain", TEXT],
+        [sys.executable, "-m", "service", *command],
         cwd=PROJECT,
         env=environment(SENTIMENT_DEFAULT_MODEL="imdb-cnn"),
         stdout=writer,
