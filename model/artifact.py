@@ -15,19 +15,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from sentiment_conv1d.model.configuration import is_name
-from sentiment_conv1d.model.errors import SentimentError, first_fault
+from sentiment_conv1d.model.errors import SentimentError, first_fault, reading
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import (
     FILES,
@@ -235,17 +234,11 @@ def check_place(artifact: Artifact) -> None:
 @contextmanager
 def _staging(home: Path) -> Iterator[Path]:
     """Yield a folder in `home` to fill and rename. It is removed otherwise. Raises `ArtifactError` for `OSError`."""
-    temporary = None
-    try:
+    with reading(home, ArtifactError, "written to"):
         home.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".publishing-", dir=home))
-        temporary.chmod(0o755)
-        yield temporary
-    except OSError as error:
-        raise ArtifactError(f"{home}: cannot be written to ({error.strerror})") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with TemporaryDirectory(prefix=".publishing-", dir=home, ignore_cleanup_errors=True) as temporary:
+            Path(temporary).chmod(0o755)
+            yield Path(temporary)
 
 
 def _write_through(path: Path, content: bytes) -> None:

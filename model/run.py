@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -16,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import DataError, TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.model.errors import SentimentError, first_fault
+from sentiment_conv1d.model.errors import SentimentError, first_fault, reading
 from sentiment_conv1d.model.manifest import Metrics, TrainingData
 from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
@@ -146,26 +145,22 @@ def staging(path: Path, overwrite: bool = False, contents: Sequence[str] = RUN_C
     Raises `RunError` as `ensure_free` does, and if the folder cannot be written to.
     """
     ensure_free(path, overwrite, contents)
-    try:
+    with reading(path.parent, RunError, "written to"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        raise RunError(f"{path.parent}: cannot be written to ({error.strerror})") from error
-    replaced = temporary.with_name(temporary.name + "-replaced")
-    try:
+        folder = TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True)
+    temporary, replaced = Path(folder.name, "new"), Path(folder.name, "replaced")
+    with folder, reading(path, RunError, "written to"):
+        temporary.mkdir()
         temporary.chmod(0o755)
         yield temporary
         ensure_free(path, overwrite, contents)
-        if path.exists():
-            path.rename(replaced)
-        temporary.rename(path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written to ({error.strerror or error})") from error
-    finally:
-        if replaced.exists() and not path.exists():
-            replaced.rename(path)
-        for leftover in (temporary, replaced):
-            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            if path.exists():
+                path.rename(replaced)
+            temporary.rename(path)
+        finally:
+            if replaced.exists() and not path.exists():
+                replaced.rename(path)
 
 
 def _parsed(path: Path, kind: Any) -> Any:
