@@ -267,7 +267,12 @@ def _expected(options: argparse.Namespace, trained: Trained) -> Expected:
     from sentiment_conv1d.export.sources.expected import read_expected
 
     outputs = trained.model.outputs[0].shape[-1]
-    return read_expected(options.expected, trained.labels, outputs, options.text_column, read_format(options))
+    try:
+        return read_expected(options.expected, trained.labels, outputs, options.text_column, read_format(options))
+    except DataError as error:
+        raise ExportError(
+            str(error), "check --expected and --text-column; docs/own-models.md shows how to write the file"
+        ) from error
 
 
 def _samples(reviews: LabelledReviews, labels: Sequence[str], number: int) -> Iterator[Sample]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.tables import Chunk, DataError, Format, open_table
+from sentiment_conv1d.model.tables import READABLE, Chunk, DataError, Format, extension, open_table
 
 #: The column with the output of a sigmoid, the probability of the second label.
 PROBABILITY = "probability"
@@ -41,12 +41,14 @@ def read_expected(
     """
     texts: list[str] = []
     answers: list[list[float]] = []
+    if extension(path) not in READABLE:
+        raise DataError(f"{path}: only these extensions can be read: {', '.join(READABLE)}")
     with open_table(path, form) as table:
-        single = outputs == 1 and table.columns is not None and PROBABILITY in table.columns
-        columns = [PROBABILITY] if single else list(labels)
-        for column in (text_column, *columns):
-            table.require(column)
-        for chunk in table.chunks([text_column, *columns]):
+        for chunk in table.chunks():
+            single = outputs == 1 and PROBABILITY in (table.columns or chunk.rows[0].values)
+            columns = [PROBABILITY] if single else list(labels)
+            for column in (text_column, *columns):
+                table.require(column)
             rows = zip(*(chunk.values(column) for column in columns), strict=True)
             for number, text, row in zip(chunk.numbers, chunk.strings(text_column), rows, strict=True):
                 texts.append(text or "")

@@ -14,10 +14,12 @@ import pytest
 import tensorflow as tf
 
 from sentiment_conv1d.export.__main__ import main
+from sentiment_conv1d.export.sources.expected import read_expected
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.model.model_card import CARD_FILE
+from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.service.__main__ import main as service
 
 WORDS = ["the", "film", "was", "a", "good", "bad", "dull", "fine", "story", "dont", "worth"]
@@ -213,7 +215,17 @@ def test_invalid_expected_answers(
     reading_texts(network(LENGTH, keras.layers.GlobalAveragePooling1D), layer(LENGTH), tmp_path / "model.keras")
     with (tmp_path / "expected.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    assert message in refusal(capsys, tmp_path / "model.keras", "--expected", tmp_path / "expected.csv")
+    error = refusal(capsys, tmp_path / "model.keras", "--expected", tmp_path / "expected.csv")
+    assert message in error and "hint: check --expected" in error
+
+
+def test_files_of_expected_answers(tmp_path: Path) -> None:
+    """Every format of tables can have the column `probability`, and a file in another format is refused."""
+    path = tmp_path / "expected.jsonl"
+    path.write_text('{"text": "good", "probability": 0.75}')
+    assert read_expected(path, ("no", "yes"), 1).answers.tolist() == [[0.75]]
+    with pytest.raises(DataError, match=r"expected.xlsx: only these extensions can be read: .*\.jsonl"):
+        read_expected(path.rename(tmp_path / "expected.xlsx"), ("no", "yes"), 1)
 
 
 def test_a_model_without_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
