@@ -31,6 +31,7 @@ class Stopping:
 
     def _stop(self, number: int, frame: FrameType | None) -> NoReturn:
         self._received = True
+        sys.unraisablehook = lambda _: None  # would print the exception if Python drops it
         _log(number)
         sys.exit(0)
 

@@ -196,6 +196,18 @@ def open(self, *arguments, **keywords):
     opened(self, *arguments, **keywords)
 Classifier.__init__ = open
 """
+COLLECTING = """
+import os, signal
+from sentiment_conv1d.inference.classifier import Classifier
+opened = Classifier.__init__
+class Garbage:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+def open(self, *arguments, **keywords):
+    Garbage()
+    opened(self, *arguments, **keywords)
+Classifier.__init__ = open
+"""
 IMPORTING = """
 import contextlib, os, signal, sys
 class Finder:
@@ -207,9 +219,9 @@ sys.meta_path.insert(0, Finder())
 """
 
 
-@pytest.mark.parametrize(("source", "name"), [(LOADING, "SIGTERM"), (IMPORTING, "SIGINT")])
+@pytest.mark.parametrize(("source", "name"), [(LOADING, "SIGTERM"), (COLLECTING, "SIGTERM"), (IMPORTING, "SIGINT")])
 def test_signal_whose_exception_is_dropped(source: str, name: str, tmp_path: Path) -> None:
-    """A signal ends the start even if a library drops the exception of its handler."""
+    """A signal ends the start even if a library or Python drops the exception of its handler, without a traceback."""
     variables = environment(PYTHONPATH=patch(tmp_path / "patch", source))
     command = [sys.executable, "-m", "service", "serve", "--port", "0"]
     with subprocess.Popen(command, cwd=PROJECT, env=variables, stderr=subprocess.PIPE, text=True) as process:
@@ -221,6 +233,7 @@ def test_signal_whose_exception_is_dropped(source: str, name: str, tmp_path: Pat
                 process.kill()
     assert process.returncode == 0, lines
     assert any(line.endswith(f"received {name} before the service was ready\n") for line in lines)
+    assert "Traceback" not in "".join(lines)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
