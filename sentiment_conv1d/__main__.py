@@ -43,7 +43,7 @@ COMMANDS = {command: line for group in GROUPS.values() for command, line in grou
 #: the extra `train`.
 TRAINING = {"train", "evaluate", "compare", "export"}
 _DATA = {"check-data"}
-_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "pyarrow", "jinja2"}
+_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "scipy", "sklearn", "matplotlib", "pyarrow", "jinja2"}
 
 
 class _Version(argparse.Action):
