@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import layers
 from sentiment_conv1d.export.sources.keras_files import PICKLES, load
 from sentiment_conv1d.export.sources.vectorization import (
@@ -78,6 +78,11 @@ def read_vocabulary(path: Path, asked: Asked) -> Tokenizer:
         raise ExportError(
             f"{path}: {error}",
             "docs/own-models.md lists the forms of --vocabulary; --pad-id, --start-id and --unknown-id change ids",
+        ) from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ExportError(
+            f"{path}: a part of the vocabulary is missing or has another type ({quoted(repr(error))})",
+            "save it again with the library that wrote it: for a Tokenizer of Keras, what its method to_json() returns",
         ) from error
 
 
@@ -154,7 +159,7 @@ def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
     if isinstance(document, dict) and document and all(type(rank) is int for rank in document.values()):
         return _word_index(path, document, asked)
     if isinstance(document, dict) and document.get("class_name") == "Tokenizer":
-        return _legacy(path, document, asked)
+        return _legacy(path, document["config"], asked)
     if isinstance(document, dict) and isinstance(document.get("model"), dict):
         return _hugging_face(path, content, document, asked)
     raise ExportError(
@@ -215,37 +220,31 @@ def _index_from(path: Path, ranks: Mapping[str, int], asked: Asked) -> int:
     )
 
 
-def _legacy(path: Path, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
+def _legacy(path: Path, configuration: Mapping[str, Any], asked: Asked) -> Tokenizer:
     """`keras.preprocessing.text.Tokenizer.to_json()`."""
     _check_flags(str(path), asked.statements)
-    try:
-        configuration = document["config"]
-        word_index = configuration["word_index"]
-        ids: dict[str, int] = json.loads(word_index) if isinstance(word_index, str) else dict(word_index)
-        split, filters, lower = configuration["split"], "".join(configuration["filters"] or ""), configuration["lower"]
-        unknown = configuration["oov_token"]
-        limit = asked.statements.num_words or configuration["num_words"] or None
-        if configuration["char_level"] or split != " ":
-            raise ExportError(
-                f"{path}: the Tokenizer splits at {'every character' if configuration['char_level'] else repr(split)}",
-                "train the model with a Tokenizer that has split=' ' and char_level=False",
-            )
-        rule = Rule(
-            max_tokens=asked.max_tokens,
-            lowercase="unicode" if lower else "none",
-            removed="",
-            separators=filters.replace(" ", ""),
-            padding_id=0,
-            start_id=None,
-            unknown_id=None if unknown is None else ids.pop(unknown),
-            keeps_first=False,
-            pads_behind=False,
-        )
-        return _settled(_below(ids, limit), rule, asked)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    word_index = configuration["word_index"]
+    ids: dict[str, int] = json.loads(word_index) if isinstance(word_index, str) else dict(word_index)
+    split, filters, lower = configuration["split"], "".join(configuration["filters"] or ""), configuration["lower"]
+    unknown = configuration["oov_token"]
+    limit = asked.statements.num_words or configuration["num_words"] or None
+    if configuration["char_level"] or split != " ":
         raise ExportError(
-            f"{path}: not a complete Tokenizer of Keras ({error!r})", "save what its method to_json() returns"
-        ) from error
+            f"{path}: the Tokenizer splits at {'every character' if configuration['char_level'] else repr(split)}",
+            "train the model with a Tokenizer that has split=' ' and char_level=False",
+        )
+    rule = Rule(
+        max_tokens=asked.max_tokens,
+        lowercase="unicode" if lower else "none",
+        removed="",
+        separators=filters.replace(" ", ""),
+        padding_id=0,
+        start_id=None,
+        unknown_id=None if unknown is None else ids.pop(unknown),
+        keeps_first=False,
+        pads_behind=False,
+    )
+    return _settled(_below(ids, limit), rule, asked)
 
 
 def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:

@@ -361,7 +361,7 @@ def test_invalid_vocabularies(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (json.dumps({"a": 0, "b": 1}), "counts from 1, and this one counts from 0"),
         (json.dumps({"good": 1, "bad": 2}), "does not say whether its numbers are ids or ranks"),
         (json.dumps(["a", "b"]), "does not contain their ids"),
-        (json.dumps(legacy), "not a complete Tokenizer"),
+        (json.dumps(legacy), "is missing or has another type"),
         (json.dumps(legacy | {"config": whole}), "every character"),
         (json.dumps(hugging_face), "nor a WordLevel model with the pre-tokenizer WhitespaceSplit"),
         ("good\nbad\n", "does not contain their ids"),
