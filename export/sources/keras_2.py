@@ -47,6 +47,10 @@ def readable(path: Path) -> Iterator[Path]:
                 del arguments[name]
         for name in _TRAINING_ARGUMENTS.get(str(layer.get("class_name")), ()):
             arguments.pop(name, None)
+        if layer.get("class_name") in ("GRU", "GRUCell"):  # Keras 2.0 computes this one, and does not write it
+            arguments.setdefault("reset_after", False)
+        if isinstance(axis := arguments.get("axis"), list) and len(axis) == 1:  # of a batch normalization
+            arguments["axis"] = axis[0]
     if configuration["class_name"] == "Sequential":
         _add_input(configuration)
     with tempfile.TemporaryDirectory() as folder:

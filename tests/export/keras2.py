@@ -31,6 +31,7 @@ _ARGUMENTS = {
     "GlobalMaxPooling1D": ("data_format",),
     "GlobalAveragePooling1D": ("data_format",),
     "Flatten": ("data_format",),
+    "GRU": ("units", "activation", "recurrent_activation", "use_bias"),
     "LSTM": ("units", "activation", "recurrent_activation", "use_bias", "go_backwards"),
     "Dense": ("units", "activation", "use_bias"),
     "Activation": ("activation",),

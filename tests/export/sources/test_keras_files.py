@@ -23,16 +23,29 @@ IDS = np.random.default_rng(0).integers(0, ROWS, (8, LENGTH), np.int32)
 
 
 @pytest.mark.parametrize("version", ["2.2.0", "2.15.0"])
-@pytest.mark.parametrize("kind", ["separable", "lstm"])
-def test_arguments_that_keras_3_does_not_know(kind: str, version: str, tmp_path: Path) -> None:
-    """A file of Keras 2 is read although its layers have arguments that Keras 3 refuses."""
+@pytest.mark.parametrize("kind", ["separable", "lstm", "gru"])
+def test_arguments_that_differ(kind: str, version: str, tmp_path: Path) -> None:
+    """A file of Keras 2 is read although its layers have arguments that Keras 3 refuses, or lack one."""
     body: list[Any] = {
         "separable": lambda: [layers.SeparableConv1D(5, 3), layers.SpatialDropout1D(0.2), layers.GlobalMaxPooling1D()],
         "lstm": lambda: [layers.LSTM(4)],
+        "gru": lambda: [layers.GRU(4, use_bias=False, reset_after=False)],
     }[kind]()
     chain = [layers.Embedding(ROWS, 4), *body, layers.Dense(1, "sigmoid")]
     model = keras.Sequential([keras.Input((LENGTH,), dtype="int32"), *chain])
     save_as_keras_2(model, tmp_path / "model.h5", version)
+    np.testing.assert_array_equal(load(tmp_path / "model.h5")(IDS), model(IDS))
+
+
+def test_an_axis_in_a_list(tmp_path: Path) -> None:
+    """A file of Keras 2 is read although an inner model has a normalization whose axis is in a list."""
+    inner = keras.Sequential([layers.Conv1D(3, 2), layers.BatchNormalization(axis=2), layers.GlobalMaxPooling1D()])
+    chain = [layers.Embedding(ROWS, 4), inner, layers.Dense(1, "sigmoid")]
+    model = keras.Sequential([keras.Input((LENGTH,), dtype="int32"), *chain])
+    model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        file.attrs["model_config"] = file.attrs["model_config"].replace('"axis": 2', '"axis": [2]')
+        file.attrs["keras_version"] = "2.15.0"
     np.testing.assert_array_equal(load(tmp_path / "model.h5")(IDS), model(IDS))
 
 
