@@ -8,7 +8,7 @@ import json
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 
@@ -17,6 +17,7 @@ from tests.attacks.wire import PIECE, connections, send_all
 from tests.proc import children
 from tests.proc import connections as established
 from tests.processes import PATIENCE, ServerProcess
+from tests.service.rest.raw import request
 
 SCENARIOS = Scenarios()
 
@@ -246,6 +247,23 @@ def slow_readers(server: ServerProcess, times: int) -> int:
                     connection.recv(1)
             time.sleep(0.5)
         return len(opened) * 110 * len(ask)
+
+
+#: More than the memory of an idle connection with its beginning of a head, see docs/security.md, in megabytes.
+_IDLE_MEGABYTES = 0.02
+
+
+@SCENARIOS.add(peak_megabytes=2000 * _IDLE_MEGABYTES)
+def idle_after_long_heads(server: ServerProcess, times: int) -> int:
+    """Send a head of 60 kB on each of 2,000 connections, for an open route and for another one, and leave them open."""
+    sent = 0
+    for path in ("/livez", "/v1/models"):
+        ask = request(path, f"X: {60_000 * 'x'}", method="GET")
+        with ExitStack() as stack:
+            for _ in range(20):
+                opened = stack.enter_context(connections(server.port, 100))
+                sent += send_all(((each, [ask]) for each in opened), _LONGEST, linger=0.1).sent
+    return sent
 
 
 #: Flags that allow loading and unloading models.
