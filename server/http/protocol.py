@@ -182,7 +182,7 @@ class Protocol(PacedProtocol):
             return
         self._begun = True
         request, self._incoming = self._incoming, None
-        self.headers = []
+        self.url, self.headers = b"", []
         self._answer(request)
 
     # Called by uvicorn.
@@ -252,7 +252,7 @@ class Protocol(PacedProtocol):
             finally:
                 scope.pop(TASK, None)  # the task refers to the model that it has used
                 scope[CHARGE].release()
-                scope["headers"] = []  # the connection keeps the last scope
+                scope.update(headers=[], path="", raw_path=b"", query_string=b"")  # the connection keeps the last scope
                 cycle.body = bytearray()  # the bytes that the client has not read
 
         super()._start_asgi_task(cycle, run)
