@@ -145,7 +145,7 @@ class Configuration(BaseModel):
         return self
 
     def _check_ensemble(self) -> None:
-        """Check what `model.training.ensemble` computes."""
+        """Check what `model.training.averaging` computes."""
         if self.hidden_width or self.embedding_dropout or self.batch_size != 1 or self.optimizer != "adagrad":
             raise ValueError(
                 "an ensemble has no hidden layer and no dropout after the embedding, and learns one text at a time "
@@ -155,7 +155,7 @@ class Configuration(BaseModel):
             raise ValueError(f"{self.members} members need as many filters of each width")
 
     def _check_distillation(self) -> None:
-        """Check what `table_network` needs: an embedding that holds the rows of the taps of all banks."""
+        """Check what `model.training.table_network` needs: an embedding that holds the rows of all taps and banks."""
         if len(self.labels) != 2 or self.hidden_width:
             raise ValueError("a distillation needs two labels and no hidden layer")
         if self.embedding_width != sum(bank.width * bank.filters for bank in self.convolutions):
@@ -183,7 +183,7 @@ class Configuration(BaseModel):
 
 
 #: `text-ensemble` is for your own texts: it reads all scripts, stops when the held-out loss no longer falls, is
-#: calibrated, and learns from few texts: see `model.training.ensemble.averaging`.
+#: calibrated, and learns from few texts: see `model.training.averaging`.
 #: `text-cnn` is the network of `imdb-cnn` for your own texts, which also stops early and is calibrated.
 #: `imdb-cnn` is the classic example of the Keras repository (examples/imdb_cnn.py). `kim-cnn` has the three filter
 #: widths of Kim, "Convolutional Neural Networks for Sentence Classification" (EMNLP 2014).

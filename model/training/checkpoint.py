@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ from sentiment_conv1d.model.data import Examples, Plan
 from sentiment_conv1d.model.run import RunError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+
+#: Increase it when the arrays of a stage change, so that the checkpoints of earlier versions do not fit.
+_FORMAT = 2
 
 
 class Stages:
@@ -33,18 +37,23 @@ class Stages:
         if folder.is_dir() and not self._stages.is_dir():
             if not overwrite:
                 raise RunError(
-                    f"{folder} contains an interrupted training with other data or another configuration: pass "
-                    "--overwrite to remove it"
+                    f"{folder} contains an interrupted training with other data or another configuration, or of an "
+                    "earlier version: pass --overwrite to remove it"
                 )
             self.remove()
+        if self._stages.is_dir():
+            tqdm.write(f"continuing the interrupted training in {folder}")
 
     def read(self, stage: str) -> dict[str, npt.NDArray[Any]] | None:
-        """Return the arrays of a stage, or None if it is not finished."""
+        """Return the arrays of a stage, or None if it is not finished. Raises `RunError`."""
         try:
-            with np.load(self._path(stage)) as arrays:
+            with self._path(stage).open("rb") as file, np.load(file) as arrays:
                 return dict(arrays)
         except FileNotFoundError:
             return None
+        except (OSError, EOFError, ValueError, BadZipFile) as error:
+            path = self._path(stage)
+            raise RunError(f"{path}: the checkpoint cannot be read ({error}): remove {self.folder}") from error
 
     def write(self, stage: str, arrays: Arrays) -> None:
         """Write the arrays of a stage atomically, and replace its earlier arrays.
@@ -79,7 +88,7 @@ def fingerprint(configuration: Configuration, work: Plan, initial: str = "") -> 
     with, if they are not random.
     """
     asked = configuration.model_dump(mode="json", exclude={"epochs", "name"})
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([_FORMAT, asked], sort_keys=True).encode())
     for examples in (work.train, work.validation or Examples([], np.array([], np.int64))):
         digest.update(examples.labels.astype("<i8").tobytes())
         for text in examples.texts:

@@ -95,9 +95,9 @@ class LoadedModels:
         return iter([opened[key] for key in sorted(opened, key=lambda key: (key[0], -key[1]))])
 
     @property
-    def full(self) -> bool:
-        """Whether another version needs one to replace."""
-        return len(self._served) >= MAX_MODELS
+    def room(self) -> int:
+        """How many more versions can be served; negative for a moment while versions are replaced."""
+        return MAX_MODELS - len(self._served)
 
     def keys(self) -> set[Key]:
         """Return the names and versions that are served."""

@@ -216,7 +216,7 @@ class Reconciler:
                 refused | failed,
                 models.rules(name).answering(),
                 keep=name == models.default,
-                full=models.full,
+                room=models.room,
             )
             if step is None or step in tried:
                 return problems
@@ -225,12 +225,15 @@ class Reconciler:
                 case "load":
                     problem = await self._load(step)
                 case "refuse":
-                    problem = await self._refuse(step)
+                    problems.append(await self._refuse(step))
+                    continue
                 case _:
                     await self._workers.ask(step)
                     continue
             if problem:
                 problems.append(problem)
+                if models.refusal(step.key) is None:  # another version would fail for the same reason
+                    return problems
                 failed[step.version] = step.fingerprint
 
     async def _load(self, order: Order) -> str:

@@ -65,7 +65,7 @@ class Repository:
 
     def _versions(self, name: str) -> dict[int, str]:
         found = self._folders(self.path / name, is_version, "version, which is a positive integer")
-        # A subclass knows better only of versions that it adds to the scan, and must not look for each of them here.
+        # Not `self.fingerprint`: that of a mirror reads the file of records, only for versions that the mirror adds.
         return {int(version): Repository.fingerprint(self, name, int(version)) for version in found}
 
     def _folders(self, path: Path, fits: Callable[[str], bool], what: str) -> list[str]:

@@ -42,13 +42,15 @@ def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifa
         served: dict[int, str] = {}
         refused: dict[int, str] = {}
         problem: ArtifactError | None = None
-        # Nothing has been removed or replaced yet, so every step is a load.
-        while step := next_step(repository.policy, name, present, served, refused, keep=False):
+        # Nothing has been removed or replaced yet, so every step is a load, or a refusal for lack of room.
+        while step := next_step(repository.policy, name, present, served, refused, keep=False, room=models.room):
             try:
+                if step.action == "refuse":
+                    raise ArtifactError(step.reason, "full")
                 admit(repository.read(name, step.version), step.fingerprint)
             except ArtifactError as error:
                 problem = problem or error
-                refused[step.version] = step.fingerprint
+                refused[step.version] = step.fingerprint if step.action == "load" else ""
                 models.follow(step.refusal(error.fault, str(error)))
                 extra = {"version": step.version, "fault": error.fault}
                 logger.error("refused a version of %s: %s", name, error, extra=extra)

@@ -21,37 +21,40 @@ def next_step(
     answering: Collection[int] = (),
     *,
     keep: bool,
-    full: bool = False,
+    room: int = MAX_MODELS,
 ) -> Order | None:
     """Return the next step for one model, or None if the right versions are served.
 
     A step is the order to load a version, to refuse one for lack of room, to drop one, or to forget that one was
-    refused, because it was removed or the files that are served are back.
+    refused, because it was removed, the files that are served are back, or it would be tried again but is not wanted.
 
     `present`, `served` and `refused` are versions with the fingerprints of their files: what is in the repository, what
     is served, and what was rejected. The policy selects from the versions that are served or were not rejected, so a
     bad version makes way for the next one. New versions are loaded before old ones are dropped. Versions in
     `answering`, which a split sends requests to, are never dropped, and with `keep` the last version is not either.
-    If the service is `full`, a new version needs one to replace, which is dropped first if another one stays.
+    `room` is the number of versions that the service can serve besides. Without room, a new version needs one that it
+    replaces. A refused version without a fingerprint is tried again.
     """
     usable = (version for version in present if version in served or refused.get(version) != present[version])
     chosen = policy.choose(name, usable)
     surplus = sorted(served.keys() - {*chosen, *answering})
-    for version in chosen:
-        fingerprint = present[version]
-        if served.get(version) != fingerprint and refused.get(version) != fingerprint:
-            load = Order("load", name, version, fingerprint)
-            if not full or version in served or 0 < len(surplus) == len(served):
-                return load
-            if not surplus:
-                return load.refusal("full", f"{MAX_MODELS} versions are served at once")
-            break
+    wanted = [each for each in chosen if present[each] not in (served.get(each), refused.get(each))]
+    for version in wanted:
+        if version in served or room + len(surplus) > 0:
+            return Order("load", name, version, present[version])
     if keep and len(surplus) == len(served):
         surplus = surplus[:-1]
     if surplus:
         return Order("drop", name, surplus[0], last=len(served) == 1)
-    past = [version for version in refused if version not in present or served.get(version) == present[version]]
-    return Order("forget", name, min(past)) if past else None
+    for version in sorted(refused):
+        unwanted = not refused[version] and version not in chosen
+        if version not in present or served.get(version) == present[version] or unwanted:
+            return Order("forget", name, version)
+    for version in wanted:
+        if refused.get(version) != "":
+            load = Order("load", name, version, present[version])
+            return load.refusal("full", f"{MAX_MODELS} versions are served at once")
+    return None
 
 
 def settle(

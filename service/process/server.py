@@ -13,7 +13,7 @@ from pathlib import Path
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.provider import CUDA
 from sentiment_conv1d.inference.provider import choose as choose_provider
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.network.activation import inherit
@@ -38,7 +38,7 @@ from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
-from sentiment_conv1d.service.telemetry.metrics import LOADS, MAX_MODELS, Metrics
+from sentiment_conv1d.service.telemetry.metrics import LOADS, Metrics
 from sentiment_conv1d.service.telemetry.sinks import prepare_folder
 
 logger = logging.getLogger(__name__)
@@ -147,8 +147,6 @@ def begin(settings: Settings, most_workers: int = 0, certificates: Certificates 
 
     def admit(artifact: Artifact, fingerprint: str) -> None:
         manifest = artifact.manifest
-        if models.full:
-            raise ArtifactError(f"{MAX_MODELS} versions are served at once", "full")
         if most_workers:
             trial.run(artifact, open_version, settings.load_timeout)
             choice = choose_provider(settings.execution_provider, artifact, settings.device)

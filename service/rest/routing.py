@@ -23,8 +23,8 @@ class Match(NamedTuple):
 class Routes:
     """The fast-path routes. If several match a path, the first of them answers.
 
-    Results are cached, because clients request the same few paths repeatedly. Few are kept: anybody can request other
-    paths, of 8 kB, and of 32 kB when they are decoded.
+    Results are cached, because clients request the same few paths repeatedly. The caches are small, because anybody can
+    fill them with long paths, of 8 kB, or 32 kB when they are decoded.
     """
 
     def __init__(self, protocols: Iterable[RestProtocol]) -> None:

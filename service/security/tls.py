@@ -95,8 +95,12 @@ def _no_password() -> NoReturn:
 
 
 def expiry(certificate: Path) -> float:
-    """Return when the first certificate of a valid PEM file expires, in seconds since 1970.
+    """Return when the first certificate of a PEM file expires, in seconds since 1970. Raises `StartupError`.
 
     The public functions of Python's ssl tell it only of certificates that they have verified.
     """
-    return float(ssl.cert_time_to_seconds(_ssl._test_decode_cert(certificate)["notAfter"]))  # type: ignore[attr-defined]
+    try:
+        end = _ssl._test_decode_cert(certificate)["notAfter"]  # type: ignore[attr-defined]
+    except ssl.SSLError as error:  # the file has been replaced since it was loaded
+        raise StartupError(f"{certificate}: the certificate cannot be read") from error
+    return float(ssl.cert_time_to_seconds(end))

@@ -206,7 +206,7 @@ class Metrics:
         self._counters.row[self._events[event][values]] += 1
 
     def began(self, protocol: str) -> None:
-        """Count the start of a request, or that it no longer waits for its caller."""
+        """Count a request as in flight: it starts, or continues after `paused`."""
         self._counters.row[self._in_flight[protocol,]] += 1
 
     def paused(self, protocol: str) -> None:

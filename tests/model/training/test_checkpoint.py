@@ -30,6 +30,16 @@ def test_another_training(tmp_path: Path) -> None:
     assert Stages(tmp_path / "run", "ab").read("first") is None
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"text"], ids=["empty", "truncated", "other"])
+def test_damaged(content: bytes, tmp_path: Path) -> None:
+    """The error for an arrays file that is damaged, as after a loss of power, says what to remove."""
+    stages = Stages(tmp_path / "run", "a")
+    stages.write("first", {"x": np.array([1])})
+    (tmp_path / "run" / "a" / "first.npz").write_bytes(content)
+    with pytest.raises(RunError, match=r"first\.npz: the checkpoint cannot be read .*: remove .*run$"):
+        stages.read("first")
+
+
 def test_complete_training(tmp_path: Path) -> None:
     """The folder is removed when the training is complete."""
     stages = Stages(tmp_path / "run", "a")

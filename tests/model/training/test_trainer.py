@@ -431,6 +431,7 @@ def test_resume(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert train(reviews, out, "--batch-size", "9") == 2
     refused(capsys, "contains an interrupted training with other data or another configuration")
     assert train(reviews, out, "--resume", "--epochs", str(len(before) + 2)) == 0
+    assert f"continuing the interrupted training in {out}.stages\n" in capsys.readouterr().out
     history = document(out / "history.json")["epochs"]
     assert history[:-2] == before
     assert [epoch["epoch"] for epoch in history] == list(range(1, len(before) + 3))

@@ -31,7 +31,7 @@ from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.server.http.asgi import PIECE_BYTES
 from sentiment_conv1d.server.http.protocol import MAX_PIPELINED
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.security.tls import Certificates
+from sentiment_conv1d.service.security.tls import Certificates, expiry
 from tests.proc import anonymous_megabytes, children
 from tests.processes import PATIENCE, PROBE, ServerProcess, eventually, run
 from tests.service.certificates import Authority, Issued
@@ -414,6 +414,13 @@ def test_expiry(tmp_path: Path) -> None:
         authority.issue("served", expired=True)
         server.wait_for_log("WARNING .*the certificate has expired on ")
         eventually(lambda: metric_is_right(server))  # scrapes within a moment share the old one
+
+
+def test_certificate_that_is_being_replaced(tmp_path: Path) -> None:
+    """A certificate that is truncated after it was loaded is an error that leaves the old one in use."""
+    (file := tmp_path / "served.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    with pytest.raises(StartupError, match=r"served\.pem: the certificate cannot be read"):
+        expiry(file)
 
 
 def test_bad_files(tmp_path: Path, authority: Authority, own: Issued) -> None:
