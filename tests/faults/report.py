@@ -48,13 +48,14 @@ async def until_in_flight(server: ServerProcess, wanted: int) -> None:
 
 
 async def until_begun(server: ServerProcess, wanted: int) -> float:
-    """Wait until `wanted` predictions have begun, and return how many of them have not ended."""
+    """Wait until `wanted` predictions over REST have begun, and return how many requests have not ended."""
     async with asyncio.timeout(PATIENCE):
         while True:
             metrics = await _metrics(server)
-            flying = _flying(metrics)
-            if flying + _sum(metrics, "sentiment_requests_total", "redict") >= wanted:
-                return flying
+            begun = _sum(metrics, "sentiment_requests_in_flight", 'protocol="rest"') - 1
+            ended = _sum(metrics, "sentiment_requests_total", 'protocol="rest".*redict')
+            if begun + ended >= wanted:
+                return _flying(metrics)
 
 
 async def replace_worker(server: ServerProcess) -> None:

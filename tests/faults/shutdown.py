@@ -57,7 +57,7 @@ async def _terminate(batch: int, *flags: str) -> Report:
         few = [number % len(answers.texts) for number in range(_MESSAGES)]
         texts = [answers.texts[number] for number in many]
         request = post("/v1/predict_batch", orjson.dumps({"texts": texts}))
-        written = asyncio.Semaphore(0)  # streams whose messages are all sent
+        begun = asyncio.Semaphore(0)  # streams whose messages are all sent, and the first one is answered
 
         async def rest() -> str:
             connection = await Connection.to(server.port)
@@ -84,9 +84,10 @@ async def _terminate(batch: int, *flags: str) -> Report:
                 try:
                     for number in few:
                         await messages.write(PredictRequest(text=answers.texts[number]))
+                    given = [await messages.read()]
                 finally:
-                    written.release()
-                given = [await messages.read() for _ in few]
+                    begun.release()
+                given += [await messages.read() for _ in few[1:]]
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 given = []
             # It stays open until the server ends it.
@@ -106,9 +107,9 @@ async def _terminate(batch: int, *flags: str) -> Report:
             async with asyncio.TaskGroup() as group:
                 for kind in (rest, call, rest, stream) * (_REQUESTS // 4):
                     group.create_task(timed(kind()))
-                flying = await until_begun(server, _REQUESTS)
-                for _ in range(_REQUESTS // 4):
-                    await written.acquire()
+                flying = await until_begun(server, _REQUESTS // 2)
+                for _ in range(_REQUESTS // 4):  # the other calls have begun before the streams, on the same connection
+                    await begun.acquire()
                 server.process.send_signal(signal.SIGTERM)
                 told = perf_counter()
         status = await asyncio.to_thread(server.process.wait, PATIENCE)
