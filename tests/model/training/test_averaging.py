@@ -13,6 +13,7 @@ from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training.checkpoint import Stages
+from tests.model.training.runs import fill_disk, weights
 from tests.tiny import write_reviews
 
 FLAGS = (
@@ -33,10 +34,6 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(data: Path, out: Path, *flags: str) -> int:
     return main(["train", "--data", str(data), "--out", str(out), *FLAGS, *flags])
-
-
-def weights(run: Path) -> list[Any]:
-    return [np.asarray(array) for array in trained.load(read_run(run)).get_weights()]
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +115,7 @@ def test_checkpoint_that_cannot_be_written(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """If a checkpoint cannot be written, the training continues with a warning, to the same weights."""
-
-    def full(self: Stages, *state: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Stages, "write", full)
+    fill_disk(monkeypatch)
     assert train(reviews, tmp_path / "run") == 0
     shown = capsys.readouterr()
     assert "no checkpoint of part (No space left on device)" in shown.out + shown.err

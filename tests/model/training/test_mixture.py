@@ -18,6 +18,7 @@ from sentiment_conv1d.model.mixture import DEFAULT_PLAN, Mixture
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.mixture import part
+from tests.model.training.runs import weights
 from tests.tiny import write_reviews
 
 FLAGS = (
@@ -70,10 +71,6 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(folders: list[str], plan: Path, out: Path, *flags: str) -> int:
     return main(["train", "--data", *folders, "--mixture", str(plan), "--out", str(out), *FLAGS, *flags])
-
-
-def weights(run: Path) -> list[Any]:
-    return [np.asarray(array) for array in trained.load(read_run(run)).get_weights()]
 
 
 @pytest.fixture(scope="module")

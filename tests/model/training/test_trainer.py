@@ -25,7 +25,7 @@ from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.manifest import Metrics
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training import fitting, trainer
-from sentiment_conv1d.model.training.checkpoint import Stages
+from tests.model.training.runs import fill_disk, weights
 from tests.processes import PATIENCE
 from tests.tickets import write_tickets
 from tests.tiny import FLAGS, write_reviews
@@ -71,10 +71,6 @@ def document(path: Path) -> Any:
 
 def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
-
-
-def weights(run: Path) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
-    return [np.asarray(array) for array in trained.load(read_run(run)).get_weights()]
 
 
 def equal(first: Path, second: Path) -> bool:
@@ -463,11 +459,7 @@ def test_checkpoint_that_cannot_be_written(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """If a checkpoint cannot be written, the training continues with a warning."""
-
-    def full(self: Stages, *state: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Stages, "write", full)
+    fill_disk(monkeypatch)
     assert train(reviews, tmp_path / "run") == 0
     shown = capsys.readouterr()
     assert "no checkpoint of network (No space left on device)" in shown.out + shown.err
