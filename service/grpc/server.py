@@ -69,7 +69,7 @@ _MAX_HEAD_BYTES = 16_384
 _KEPT = frozenset(
     {
         *(b"content-type", b"authorization", b"x-api-key", b"x-routing-key", HEADER),
-        *(b"traceparent", b"tracestate", b"baggage", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
+        *(b"traceparent", b"tracestate", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
     }
 )
 _CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")

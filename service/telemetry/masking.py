@@ -1,13 +1,14 @@
 """Replaces numbers, e-mail addresses, URLs with user information, and listed names in texts by placeholders.
 
 The time is linear in the length of a text, whatever it contains: every expression matches a maximal run of characters,
-so no character is matched more than a fixed number of times.
+so no character is matched more than a fixed number of times, and only the beginning of a word is normalized.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from time import sleep
 from unicodedata import category, normalize
@@ -16,6 +17,9 @@ from sentiment_conv1d.service.errors import StartupError
 
 #: The most bytes of a file of names, and the most words of a name.
 MAX_NAMES_BYTES, MAX_NAME_WORDS = 8 * 1024 * 1024, 8
+
+#: Visible characters of a word that are compared with a name. The time to normalize accents is quadratic.
+_COMPARED = 256
 
 # Marks such as combining accents, and invisible characters such as joiners, are inside words, but are not in `\w`.
 # Beyond 0xffff, `re` would compare each character with hundreds of ranges instead of looking it up.
@@ -152,8 +156,8 @@ def _folded(word: str) -> str:
     """Return a form that is the same for words that differ only in case, accents' form or invisible characters."""
     if word.isascii():
         return word.lower()
-    folded = normalize("NFKC", normalize("NFKC", word).casefold())
-    return "".join(character for character in folded if category(character) != "Cf")
+    visible = "".join(islice((character for character in word if category(character) != "Cf"), _COMPARED))
+    return normalize("NFKC", normalize("NFKC", visible).casefold())
 
 
 def _mask_addresses(run: str) -> str:

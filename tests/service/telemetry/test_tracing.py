@@ -223,13 +223,15 @@ def test_grpc(collector: Collector, traced: ServerProcess) -> None:
 
 
 def test_foreign_contexts(collector: Collector, traced: ServerProcess) -> None:
-    """A caller's decision against a trace is respected, and an invalid header starts a new trace."""
-    for identity, given in (("off", f"00-{TRACE}-{PARENT}-00"), ("nonsense", "00-nonsense")):
-        headers = {"traceparent": given, "x-request-id": identity}
+    """A caller's decision against a trace is respected. Invalid headers start a new trace and log nothing."""
+    for identity, given in (("long", "x" * 513), ("off", f"00-{TRACE}-{PARENT}-00"), ("nonsense", "00-nonsense")):
+        headers = {"traceparent": given, "tracestate": "!", "baggage": "a,b", "x-request-id": identity}
         answer = traced.client.post("/v1/predict", json={"text": "x"}, headers=headers)
         _, trace, _, sampled = answer.headers["traceparent"].split("-")
         assert (trace == TRACE, int(sampled, 16) & 1) == ((True, 0) if identity == "off" else (False, 1))
     collector.wait_for(identified("nonsense"))
+    traced.wait_for_log('"request_id":"nonsense"')
+    assert not [line for line in traced.log if '"logger":"opentelemetry' in line]
     assert not [span for span in collector.spans if identified("off")(span)]
 
 
