@@ -162,7 +162,7 @@ class Settings(BaseModel):
         "use a GPU.",
     )
     worker_timeout: float = Field(
-        10, ge=3, description="Seconds without a sign of life until a worker is killed and replaced."
+        10, ge=3, description="Seconds without a heartbeat until a worker is killed and replaced."
     )
     threads: int = Field(1, ge=1, le=256, description="ONNX Runtime threads per run.")
     batching: Literal["auto", "on", "off"] = Field(

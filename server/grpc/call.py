@@ -62,20 +62,6 @@ class Call(ReceivingCall):
     _until: float | None = None  # the deadline as the event loop's time
     _timer: asyncio.TimerHandle | None = None
 
-    async def _run_to_end(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run the method, or send its answer. An exception becomes the status of the call."""
-        self.begun = True
-        try:
-            await work()
-        except (asyncio.CancelledError, ClientDisconnected):  # not raised: the task would keep it, and it the call
-            if self.failure is not None:  # the deadline, or the time for shutdown, has passed
-                self.refuse(self.failure)
-        except Exception as error:
-            self.refuse(error)
-        finally:
-            self.release()
-            self._context.ended(self)
-
     # Called by the method.
 
     def remaining(self) -> float | None:
@@ -138,7 +124,7 @@ class Call(ReceivingCall):
         idle = self._task is None and not self._taskless
         return idle or self._waiting is not None or (self.method.watching and self.begun)
 
-    def began(self) -> None:
+    def opened(self) -> None:
         """Read the deadline, and start the method if it need not wait for the message."""
         self._kept = CALL_BYTES + sum(map(len, self.fields.values()))
         if (timeout := self.fields.get(b"grpc-timeout")) is not None:
@@ -273,3 +259,17 @@ class Call(ReceivingCall):
         self._task = self._loop.create_task(self._run_to_end(work))
         self._context.tasks.add(self._task)
         self._task.add_done_callback(self._context.tasks.discard)
+
+    async def _run_to_end(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run the method, or send its answer. An exception becomes the status of the call."""
+        self.begun = True
+        try:
+            await work()
+        except (asyncio.CancelledError, ClientDisconnected):  # not raised: the task would keep it, and it the call
+            if self.failure is not None:  # the deadline, or the time for shutdown, has passed
+                self.refuse(self.failure)
+        except Exception as error:
+            self.refuse(error)
+        finally:
+            self.release()
+            self._context.ended(self)

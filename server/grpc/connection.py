@@ -59,9 +59,10 @@ _COPIES = 3
 class GrpcConnection(asyncio.Protocol):
     """Reads a client's frames and passes them to its streams.
 
-    It calls `failed` if what arrives is refused, and `opened` for every request, with the stream's id and the request's
-    method, path and header fields, with names in lower case. If that returns None, the request gets HTTP status 415.
-    A client that closes its half of the connection counts as disconnected, because it can no longer open windows.
+    It calls `failed` if what arrives is refused. For every request it calls `open_stream` with the stream's id and the
+    request's method, path and header fields, which have names in lower case. If `open_stream` returns None, the request
+    gets HTTP status 415. A client that closes its half of the connection counts as disconnected, because it can no
+    longer open windows.
     """
 
     transport: asyncio.Transport = field(init=False)
@@ -69,7 +70,7 @@ class GrpcConnection(asyncio.Protocol):
     _limits: ConnectionLimits
     turns: Turns
     _buffers: Buffers
-    _opened: Callable[[GrpcConnection, int, bytes, bytes, Fields], Stream | None]
+    _open_stream: Callable[[GrpcConnection, int, bytes, bytes, Fields], Stream | None]
     _lost: Callable[[GrpcConnection], None]
     _failed: Callable[[str], None] = lambda reason: None
 
@@ -209,16 +210,16 @@ class GrpcConnection(asyncio.Protocol):
         self._requests += 1
         if self._requests == MAX_REQUESTS:
             self.shutdown()
-        opened = self._opened(self, stream, method, path, fields)
-        if opened is None:
+        new = self._open_stream(self, stream, method, path, fields)
+        if new is None:
             fits = self._http2.window(stream) >= len(CONTENT)  # otherwise the client gets the status alone
             self._http2.send(stream, head=HEAD, data=CONTENT if fits else b"", trailers=())
             if not ended:
                 self._http2.reset(stream, ANSWERED)
             return
-        opened.ended = ended
-        self._streams[stream] = opened
-        opened.began()
+        new.ended = ended
+        self._streams[stream] = new
+        new.opened()
 
     def content_received(self, stream: int, data: bytes, *, ended: bool) -> None:
         """Pass content to its stream."""

@@ -25,7 +25,7 @@ class Stream:
         """Whether the stream is idle until the client sends something or the server's state changes."""
         return True
 
-    def began(self) -> None:
+    def opened(self) -> None:
         """Handle a complete header; `ended` is true if no content follows."""
 
     def received(self, data: bytes) -> None:

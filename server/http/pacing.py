@@ -44,7 +44,7 @@ ASGI_SECONDS = 0.0005
 _PIECE_SECONDS = 0.00003
 
 
-class PacedProtocol(HttpToolsProtocol, ABC):
+class PacedConnection(HttpToolsProtocol, ABC):
     """A connection that takes turns with other connections: to parse, to start a pipelined request, and to send a piece
     of a large answer.
 
@@ -58,18 +58,19 @@ class PacedProtocol(HttpToolsProtocol, ABC):
         self._buffers = buffers
         self._turns = turns
         self.parser = None  # type: ignore[assignment]  # until the connection is made: it is a reference cycle
-        self._charge = Charge(buffers)  # the charge of the request that is being read
-        self._reading = self._in_head = self._begun = False  # its state
+        self._charge = Charge(buffers)  # of the request that is being read, like the next three
+        self._reading = self._in_head = False
+        self._started = False  # whether ASGI or a handler has it, and releases the charge
         self._received = b""  # bytes that are not parsed yet
         self._waiting = False  # whether it waits for its turn to parse them, or to go on with an answer
         self._in_turn = False  # whether it does so
         self.admitted = False  # whether an earlier request had access
         self._buffered_by_parser = 0  # bytes of the pieces since the last one with a callback, or 0 after a callback
         self._discarded = 0  # bytes
-        self._deaf = False  # whether nothing more is parsed
+        self._discarding = False  # whether what arrives is not parsed any more
         self._answering: FastRequest | None = None  # a request on the fast path, until its answer is written
-        self._begun_answers = 0  # on the fast path
-        self._next = False  # whether the first request of the pipeline waits for a turn
+        self._answers = 0  # that have begun on the fast path
+        self._next_waits = False  # whether the first request of the pipeline waits for a turn
 
     @abstractmethod
     def _refuse(self, error: RequestError) -> None:
@@ -87,7 +88,7 @@ class PacedProtocol(HttpToolsProtocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         """Parse the bytes, now or when it is this connection's turn."""
-        if self._deaf and not self._waiting:
+        if self._discarding and not self._waiting:
             self._discard(len(data))
             return
         self._received += data
@@ -138,7 +139,7 @@ class PacedProtocol(HttpToolsProtocol, ABC):
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._charge = Charge(self._buffers)
         self._reading = self._in_head = True
-        self._begun = False
+        self._started = False
         self._buffered_by_parser = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -156,7 +157,7 @@ class PacedProtocol(HttpToolsProtocol, ABC):
         self.parser.set_dangerous_leniencies(lenient_version=True, lenient_data_after_close=True)
 
     def _parse(self, data: bytes) -> None:
-        if self._deaf or self.transport.is_closing():
+        if self._discarding or self.transport.is_closing():
             self._discard(len(data))
             return
         try:
@@ -220,7 +221,7 @@ class PacedProtocol(HttpToolsProtocol, ABC):
     def _answer(self, request: FastRequest) -> None:
         """Answer a complete request of the fast path."""
         self._answering = request
-        self._begun_answers += 1
+        self._answers += 1
         if (sending := request.handler(request)) is not None:
             self._turns.spend()
             task = self.loop.create_task(self._serve(request, sending))
@@ -230,7 +231,7 @@ class PacedProtocol(HttpToolsProtocol, ABC):
 
     def _start_next(self) -> None:
         """Start the first request of the pipeline when it is the connection's turn."""
-        self._next = True
+        self._next_waits = True
         self._take_turn(PIECE_BYTES)
 
     def _stop_sending(self) -> None:
@@ -244,7 +245,7 @@ class PacedProtocol(HttpToolsProtocol, ABC):
     @property
     def _pending(self) -> bool:
         sending = self._answering is not None and bool(self._answering.unsent) and not self.flow.write_paused
-        return self._next or sending
+        return self._next_waits or sending
 
     def _go_on(self) -> None:
         if (request := self._answering) is not None:
@@ -252,7 +253,7 @@ class PacedProtocol(HttpToolsProtocol, ABC):
             request.send_piece()
             self.replied(request)
             return
-        self._next = False
+        self._next_waits = False
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         else:

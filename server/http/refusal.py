@@ -1,4 +1,4 @@
-"""The native form of an error, and the response to bytes that are not a request."""
+"""An error as JSON, and as a complete response to bytes that are not a request."""
 
 from __future__ import annotations
 

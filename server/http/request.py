@@ -31,7 +31,7 @@ class HttpRequest(ABC):
 
     @abstractmethod
     def admit(self) -> None:
-        """Say that the client has access, which open routes do not need. Then its connection is read before others."""
+        """Note that the client has access, so that its connection takes turns with all strangers: see `Turns`."""
 
     @abstractmethod
     async def body(self, limit: int, seconds: float) -> bytes:

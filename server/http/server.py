@@ -14,8 +14,8 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.server.errors import Unavailable
 from sentiment_conv1d.server.http import headers
+from sentiment_conv1d.server.http.connection import HttpConnection
 from sentiment_conv1d.server.http.fast_path import FindHandler
-from sentiment_conv1d.server.http.protocol import Protocol
 from sentiment_conv1d.server.http.refusal import refusal
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.listener import Listener
@@ -44,7 +44,7 @@ def configure(application: Any, keep_alive_timeout: int = 75) -> uvicorn.Config:
     """Return uvicorn's configuration for an ASGI application, with nothing that this server does itself."""
     return uvicorn.Config(
         application,
-        http=Protocol,
+        http=HttpConnection,
         lifespan="off",
         ws="none",
         proxy_headers=False,
@@ -77,7 +77,7 @@ class HttpServer:
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         connect = partial(
-            Protocol,
+            HttpConnection,
             config,
             state,
             asyncio.get_running_loop(),

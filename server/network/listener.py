@@ -111,7 +111,7 @@ class Listener:
             return
         if address and self._addresses[address] >= self.max_connections_per_address:
             self._reject(accepted, "address")
-        elif not self._has_room():
+        elif not self._make_room():
             self._reject(accepted, "limit")
         else:
             connection = self.connect(self._remove)
@@ -148,8 +148,8 @@ class Listener:
     def _established(self) -> list[Connection]:
         return [connection for connection in self._connections if connection not in self._handshakes]
 
-    def _has_room(self) -> bool:
-        """Whether one more connection fits. At the limit, evicts idle connections, or else the longest handshake.
+    def _make_room(self) -> bool:
+        """Return whether one more connection fits. At the limit, evict idle ones, or else the longest handshake.
 
         TLS handshakes, which anybody can leave unfinished, evict each other when they are more than half of all.
         """

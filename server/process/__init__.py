@@ -1,1 +1,1 @@
-"""The processes of a server: the supervisor, its channel to the workers, their life signs and shared counters."""
+"""The processes of a server: the supervisor, the workers, the channel between them, and shared counters."""

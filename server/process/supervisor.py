@@ -37,13 +37,13 @@ START_TIMEOUT = 60.0
 _STABLE_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 
-#: Workers send a sign of life every half second. A worker that is silent for longer than this gets no new connections
+#: Workers send a heartbeat every half second. A worker that is silent for longer than this gets no new connections
 #: if other workers can take them.
 _SILENT_SECONDS = 2.0
 
 #: Seconds between two checks of the workers. If a check is much later, the whole container was stopped for a while,
 #: including the supervisor and the workers.
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 _STOPPED_SECONDS = 3.0
 
 #: Seconds between two checks while a message, a connection or a replacement waits.
@@ -88,7 +88,7 @@ class Supervisor:
     listeners: Mapping[str, ListeningSocket]
     control: Control
     ready: Callable[[], None]
-    worker_seconds: float = 10.0  # without a sign of life, after which a worker is replaced
+    worker_seconds: float = 10.0  # without a heartbeat, after which a worker is replaced
     shutdown_seconds: float = 30.0  # for running requests to end
     drain_seconds: float = 0.0  # from SIGTERM until the workers leave
 
@@ -101,7 +101,7 @@ class Supervisor:
         self._phase: Literal["", "drain", "leave"] = ""
         self._leave_at = self._kill_at = float("inf")
         self._settled_at: float | None = None
-        self._looked = monotonic()
+        self._checked_at = monotonic()
         self._watch_at = 0.0
         self._failed = False
         self._was_ready = False
@@ -123,9 +123,9 @@ class Supervisor:
         while self._workers or self._forks:
             now = monotonic()
             self._handle_time(now)
-            self._listen_or_not(now)
+            self._update_listening(now)
             waiting = self._phase or self._forks or any(acceptor.paused_until > now for acceptor in self._acceptors)
-            for key, _ in self._selector.select(_WAIT_SECONDS if waiting else _LOOK_SECONDS):
+            for key, _ in self._selector.select(_WAIT_SECONDS if waiting else _CHECK_SECONDS):
                 if key.fileobj is wake_reader:
                     wake_reader.recv(4096)
                 elif isinstance(key.data, _Acceptor):
@@ -292,9 +292,9 @@ class Supervisor:
                     self._replace(number, _PAUSE_SECONDS)
             self._watch(now)
             if now >= self._watch_at:
-                self._watch_at = now + _LOOK_SECONDS
+                self._watch_at = now + _CHECK_SECONDS
                 self.control.watch(now)
-        self._looked = now
+        self._checked_at = now
         if self._phase == "drain" and now >= self._leave_at and (self._all_handed_over(now) or now >= self._kill_at):
             self._leave()
         if self._phase:
@@ -335,18 +335,18 @@ class Supervisor:
         if not self._was_ready and sum(worker.ready for worker in self._workers.values()) == self.number_of_workers:
             self._was_ready = True
             self.ready()
-        if now - self._looked > _STOPPED_SECONDS:
+        if now - self._checked_at > _STOPPED_SECONDS:
             for worker in self._workers.values():
                 worker.heard = now
         for worker in self._workers.values():
             if worker.ready and now - worker.heard > self.worker_seconds:
-                logger.error("worker %d gave no sign of life for %g s", worker.number, self.worker_seconds)
+                logger.error("worker %d sent no heartbeat for %g s", worker.number, self.worker_seconds)
                 worker.kill()
             elif worker.running and not worker.joined and now - worker.started > START_TIMEOUT:
                 logger.error("worker %d is not ready after %.0f s", worker.number, START_TIMEOUT)
                 worker.kill()
 
-    def _listen_or_not(self, now: float) -> None:
+    def _update_listening(self, now: float) -> None:
         """Accept connections while a worker can take them. Otherwise they wait in the kernel's queue."""
         if self._phase == "leave":
             return

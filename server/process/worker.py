@@ -30,7 +30,7 @@ _SWITCH_SECONDS = 0.0005
 #: Seconds after the shutdown timeout for the errors of unfinished requests to be sent. The supervisor waits longer.
 _REJECTION_SECONDS = 4.0
 
-#: Seconds between two signs of life of an event loop that is not busy.
+#: Seconds between two heartbeats of an event loop that is not busy.
 HEARTBEAT_SECONDS = 0.5
 
 #: Ticks of a tenth of a second between two calls of `watch`.
@@ -96,7 +96,7 @@ class Worker(uvicorn.Server):
         self._loop.add_reader(self.channel.fileno(), self._read_channel)
         self._heap = Heap()
         self.channel.send("ready")
-        self._show_life()
+        self._send_heartbeat()
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
@@ -140,15 +140,15 @@ class Worker(uvicorn.Server):
         self.drain()
         self.should_exit = True
 
-    def _show_life(self) -> None:
-        """Show the supervisor that the event loop makes progress, in its first turn after every half second.
+    def _send_heartbeat(self) -> None:
+        """Show the supervisor that the event loop makes progress: in its first turn after every half second.
 
         A timer of the event loop needs one turn, however long it takes. A task that sleeps, or a count of ticks, needs
         several, so that a worker whose turns take a second would seem to hang.
         """
         if self.progresses():
             self.channel.send("alive")
-        self._heartbeat = self._loop.call_later(HEARTBEAT_SECONDS, self._show_life)
+        self._heartbeat = self._loop.call_later(HEARTBEAT_SECONDS, self._send_heartbeat)
 
     def _read_channel(self) -> None:
         """Read what the supervisor sent. Leave if the supervisor is gone."""

@@ -166,9 +166,11 @@ class GrpcServer:
     def _connect(self, lost: Callable[[Connection], None]) -> GrpcConnection:
         # Clients that connected at the same time reconnect at different times.
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
-        return GrpcConnection(self._loop, limits, self._turns, self._context.buffers, self._opened, lost, self._failed)
+        return GrpcConnection(
+            self._loop, limits, self._turns, self._context.buffers, self._open_call, lost, self._failed
+        )
 
-    def _opened(
+    def _open_call(
         self, connection: GrpcConnection, stream: int, verb: bytes, path: bytes, received: Fields
     ) -> Call | None:
         """Return the call that a request begins, or None if it is not a gRPC request."""

@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from sentiment_conv1d.server.http.protocol import DISCARD_SECONDS, MAX_PIPELINED
+from sentiment_conv1d.server.http.connection import DISCARD_SECONDS, MAX_PIPELINED
 from tests.attacks.http1 import WRITE_TIMEOUT
 from tests.attacks.scenarios import (
     BUFFERED_MEGABYTES,

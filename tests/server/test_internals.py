@@ -16,7 +16,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-#: Methods that `server.http.protocol.Protocol` and its base class override or call, and their parameters.
+#: Methods that `server.http.connection.HttpConnection` and its base class override or call, and their parameters.
 PROTOCOL = {
     "connection_made": ["transport"],
     "connection_lost": ["exc"],
@@ -93,7 +93,7 @@ def test_lines_of_uvicorn(what: str) -> None:
 
 
 def test_parser() -> None:
-    """Leniencies have the names that `server/http/protocol.py` uses, and the HTTP version is left to it."""
+    """Leniencies have the names that `server/http/connection.py` uses, and the HTTP version is left to it."""
 
     class Heard:
         versions: list[str] = []  # noqa: RUF012

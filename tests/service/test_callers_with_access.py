@@ -15,7 +15,7 @@ import uvloop
 from pydantic import SecretStr
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.server.http.protocol import Protocol
+from sentiment_conv1d.server.http.connection import HttpConnection
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.turns import Reader, Turns
 from sentiment_conv1d.service.grpc.server import ROUTES, GrpcServer
@@ -41,12 +41,12 @@ def state() -> ServiceState:
     return ServiceState(SETTINGS, dataplane, models, Access(SETTINGS), metrics)
 
 
-def rest() -> Protocol:
+def rest() -> HttpConnection:
     """Return a connection to the REST application."""
     loop = asyncio.get_running_loop()
     application = Application(state())
     server = ServerState()
-    return Protocol(
+    return HttpConnection(
         uvicorn.Config(cast(Any, application), log_config=None),
         server,
         loop,

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import urllib3
 
-from sentiment_conv1d.server.http.protocol import FAREWELL_SECONDS
+from sentiment_conv1d.server.http.connection import FAREWELL_SECONDS
 from tests.proc import children
 from tests.processes import PATIENCE, ServerProcess, eventually, pause
 from tests.service.rest.raw import Connection, request

@@ -157,7 +157,7 @@ class Request(Stream):
         except ClientDisconnected:
             self.gone = True
 
-    def began(self) -> None:
+    def opened(self) -> None:
         """Record the head."""
         self.complete = self.ended
 
@@ -180,9 +180,9 @@ class Request(Stream):
 class Echo(Request):
     """Answers with the content of its request."""
 
-    def began(self) -> None:
+    def opened(self) -> None:
         """Answer if the request is complete."""
-        super().began()
+        super().opened()
         if self.complete:
             self.answer(self.body)
 
@@ -203,14 +203,16 @@ class Caller:
         self.requests: dict[int, Request] = {}
         self.closed = 0  # how often the server was told
         self.buffers = Buffers(BUFFERED)
-        self.connection = GrpcConnection(loop, limits, turns or Turns(loop), self.buffers, self._opened, self._closed)
+        self.connection = GrpcConnection(
+            loop, limits, turns or Turns(loop), self.buffers, self._open_stream, self._closed
+        )
         self.transport = Transport(self.connection)
         self.decoder = hpack.Decoder()
         self._kind = kind
         self._rest = b""
         self.connection.connection_made(self.transport)
 
-    def _opened(
+    def _open_stream(
         self, connection: GrpcConnection, number: int, method: bytes, path: bytes, fields: Fields
     ) -> Stream | None:
         assert number not in self.requests

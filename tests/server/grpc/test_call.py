@@ -64,13 +64,15 @@ class Caller:
             "/started": Method(self._unary, start=self._start),
         }
         self.buffers = Buffers(BUFFERED)
-        self.connection = GrpcConnection(loop, LIMITS, Turns(loop), self.buffers, self._opened, lambda connection: None)
+        self.connection = GrpcConnection(
+            loop, LIMITS, Turns(loop), self.buffers, self._open_call, lambda connection: None
+        )
         self.transport = Transport(self.connection)
         self.connection.connection_made(self.transport)
         self.say(wire.PREFACE + wire.settings())
         self.transport.take()
 
-    def _opened(self, connection: GrpcConnection, number: int, verb: bytes, path: bytes, fields: Fields) -> Call:
+    def _open_call(self, connection: GrpcConnection, number: int, verb: bytes, path: bytes, fields: Fields) -> Call:
         context = CallContext(MESSAGE, 30, self.buffers, asyncio.Lock(), self._ended)
         method = self.methods[path.decode()]
         self.calls[number] = Call(number, connection, path, dict(fields), method, context, self.loop)

@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 from time import monotonic
 
-from sentiment_conv1d.server.http.protocol import FAREWELL_SECONDS
+from sentiment_conv1d.server.http.connection import FAREWELL_SECONDS
 from tests.processes import PATIENCE
 
 

@@ -1,4 +1,4 @@
-"""The sign of life of a worker."""
+"""The heartbeat of a worker."""
 
 from sentiment_conv1d.server.http.server import configure
 from sentiment_conv1d.server.process.channel import pair
@@ -7,7 +7,7 @@ from tests.server.grpc.caller import Loop
 
 
 def test_busy_event_loop() -> None:
-    """An event loop gives a sign of life in every turn if its turns are long, and in no other turns."""
+    """An event loop sends a heartbeat in every turn if its turns are long, and in no other turns."""
     loop, (supervisor, channel) = Loop(), pair()
     worker = Worker(configure(None), 0, channel, shutdown_timeout=0)
     worker._loop = loop
@@ -18,7 +18,7 @@ def test_busy_event_loop() -> None:
             assert received[0] == {"kind": "alive"}
             beats.append(loop.now)
 
-    worker._show_life()
+    worker._send_heartbeat()
     listen()
     assert len(beats) == 1
     for seconds in (HEARTBEAT_SECONDS, 1.5, 9.0, 3600.0):

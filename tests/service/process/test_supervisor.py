@@ -220,7 +220,7 @@ def test_a_worker_that_hangs_is_replaced() -> None:
     with ServerProcess("--workers", "3", "--worker-timeout", "10") as process:
         before = children(process.process.pid)
         pause(before[1])
-        process.wait_for_log(r"worker 1 gave no sign of life for 10 s")
+        process.wait_for_log(r"worker 1 sent no heartbeat for 10 s")
         process.wait_for_log(r"worker 1 hung and is replaced worker=1 pid=\d+ reason=hung")
         eventually(lambda: len(set(children(process.process.pid)) - set(before)) == 1)
         assert versions(process, 12) == {"1": 12}

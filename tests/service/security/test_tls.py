@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.server.http.asgi import PIECE_BYTES
-from sentiment_conv1d.server.http.protocol import MAX_PIPELINED
+from sentiment_conv1d.server.http.connection import MAX_PIPELINED
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.security.tls import Certificates, expiry
 from tests.proc import anonymous_megabytes, children

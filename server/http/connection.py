@@ -27,7 +27,7 @@ from sentiment_conv1d.server.errors import ClientDisconnected, HeadTooLarge, Ove
 from sentiment_conv1d.server.http import framing, headers
 from sentiment_conv1d.server.http.asgi import ADMIT, CERTIFIED, CHARGE, PIECE_BYTES, TASK
 from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler
-from sentiment_conv1d.server.http.pacing import ASGI_SECONDS, FREE_HEAD_BYTES, PacedProtocol
+from sentiment_conv1d.server.http.pacing import ASGI_SECONDS, FREE_HEAD_BYTES, PacedConnection
 from sentiment_conv1d.server.http.refusal import refusal
 from sentiment_conv1d.server.log_limit import LogLimit
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers
@@ -52,7 +52,7 @@ DISCARD_SECONDS = 5.0
 FAREWELL_SECONDS = 0.5
 
 
-class Protocol(PacedProtocol):
+class HttpConnection(PacedConnection):
     """One connection. It calls `lost` with itself when the connection is lost, and `failed` if what arrives is refused.
 
     `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.
@@ -66,7 +66,7 @@ class Protocol(PacedProtocol):
         config: Config,
         server_state: ServerState,
         loop: asyncio.AbstractEventLoop,
-        lost: Callable[[Protocol], None],
+        lost: Callable[[HttpConnection], None],
         *,
         find_handler: FindHandler | None = None,
         find_document: FindHandler | None = None,
@@ -87,7 +87,8 @@ class Protocol(PacedProtocol):
         self._incoming: FastRequest | None = None  # the request that is being read, if it is on the fast path
         self._served: RequestResponseCycle | None = None  # the last request that went through ASGI
         self._refusal: RequestError | None = None  # the last response, which is still to be written
-        self._left = self._ending = False  # whether the last response is written; whether the service shuts down
+        self._half_closed = False  # whether the last response is written
+        self._ending = False  # whether the service is shutting down
         self._until: float | None = None
         self._common_of: object = None  # the headers from which these lines were built
         self._common = b""
@@ -118,7 +119,7 @@ class Protocol(PacedProtocol):
         self._lost(self)
         self._buffers.add(-self._unsent)
         self._unsent = 0
-        if not self._begun:
+        if not self._started:
             self._charge.release()
         for waiting, _ in self.pipeline:
             waiting.scope[CHARGE].release()  # type: ignore[literal-required]
@@ -180,7 +181,7 @@ class Protocol(PacedProtocol):
             if self._idle:  # it was answered before it was complete
                 self._wait(self.timeout_keep_alive)
             return
-        self._begun = True
+        self._started = True
         request, self._incoming = self._incoming, None
         self.url, self.headers = b"", []
         self._answer(request)
@@ -212,7 +213,7 @@ class Protocol(PacedProtocol):
     def shutdown(self) -> None:
         """Finish the requests that have arrived or are on their way, then close."""
         self._ending = True
-        if self._left:
+        if self._half_closed:
             self.transport.close()
         elif self._idle and self._until is not None:
             self._until = min(self._until, self.loop.time() + FAREWELL_SECONDS)
@@ -242,7 +243,7 @@ class Protocol(PacedProtocol):
                 cycle.keep_alive = cycle.keep_alive or early  # otherwise uvicorn closes the connection
                 await send(message)
                 if early and not self.transport.is_closing():
-                    self._leave()
+                    self._half_close()
 
             try:
                 await app(scope, receive, send_last)
@@ -279,12 +280,12 @@ class Protocol(PacedProtocol):
         except (httptools.HttpParserError, RequestError) as error:
             self._refuse_unparsed(error)
         overdue = self._until is not None and now >= self._until and not self._waiting
-        if overdue and (self._reading or self._left or not self._has_unread()):
+        if overdue and (self._reading or self._half_closed or not self._has_unread()):
             self.transport.close()
         unsent = self.transport.get_write_buffer_size()
         self._buffers.add(unsent - self._unsent)
         self._unsent = unsent
-        request = (self.cycle, self._begun_answers)
+        request = (self.cycle, self._answers)
         if not unsent:
             self._unread = self._unread_since = None
         elif self._unread_since is None or self._unread != request:
@@ -310,7 +311,7 @@ class Protocol(PacedProtocol):
         self.scope[CHARGE] = self._charge  # type: ignore[literal-required]
         self.scope[ADMIT] = self._admit  # type: ignore[literal-required]
         super().on_headers_complete()
-        self._begun = True
+        self._started = True
         if len(self.pipeline) > MAX_PIPELINED:
             self._failed("limit")
             self.transport.abort()
@@ -347,11 +348,11 @@ class Protocol(PacedProtocol):
     def _refuse(self, error: RequestError) -> None:
         """Stop reading, and send an error after the responses to all earlier requests."""
         self._failed("limit" if isinstance(error, HeadTooLarge | Overloaded) else "malformed")
-        if self._reading and self._begun and not self._break_off():
+        if self._reading and self._started and not self._break_off():
             self.transport.close()
             return
         self._refusal = error.with_traceback(None)  # its frames refer to this connection: a reference cycle
-        self._deaf = True
+        self._discarding = True
         self._reading = False
         self.headers = []
         if self._idle:
@@ -379,13 +380,13 @@ class Protocol(PacedProtocol):
         logger.warning("%s", error.message, extra={"request_id": request_id, "status": error.http_status.value})
         self.transport.write(refusal(error, request_id, self.server_state.default_headers))
         self._incoming = None
-        if not self._begun:
+        if not self._started:
             self._charge.release()
-        self._leave()
+        self._half_close()
 
-    def _leave(self) -> None:
+    def _half_close(self) -> None:
         """Close the connection after the last response, as soon as the client has done so."""
-        self._deaf = self._left = True
+        self._discarding = self._half_closed = True
         self._discarded = 0
         self._wait(DISCARD_SECONDS)
         self.transport.write_eof()

@@ -21,8 +21,8 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.server.errors import ClientDisconnected, Overloaded
 from sentiment_conv1d.server.http.asgi import TASK
+from sentiment_conv1d.server.http.connection import HttpConnection
 from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler, Handler
-from sentiment_conv1d.server.http.protocol import Protocol
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.turns import Reader, Turns
@@ -47,9 +47,11 @@ ROUTES = {
 }
 
 
-def make_protocol(application: Any, turns: Turns, memory: int = 0, find_handler: FindHandler | None = None) -> Protocol:
+def make_connection(
+    application: Any, turns: Turns, memory: int = 0, find_handler: FindHandler | None = None
+) -> HttpConnection:
     """Return a connection to an ASGI application, with bytes of memory for requests."""
-    return Protocol(
+    return HttpConnection(
         uvicorn.Config(application, interface="asgi3", log_config=None),
         ServerState(),
         asyncio.get_running_loop(),
@@ -63,13 +65,13 @@ def make_protocol(application: Any, turns: Turns, memory: int = 0, find_handler:
 
 
 @asynccontextmanager
-async def connected(protocol: Protocol) -> AsyncIterator[socket.socket]:
-    """Connect a protocol, and yield the socket of its client."""
+async def connected(connection: HttpConnection) -> AsyncIterator[socket.socket]:
+    """Establish a connection, and yield the socket of its client."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
     with theirs:
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, ours)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
         yield theirs
 
 
@@ -81,16 +83,16 @@ def test_connection_with_an_unread_answer_is_not_idle() -> None:
 
     async def check() -> None:
         loop = asyncio.get_running_loop()
-        protocol = make_protocol(nothing, Turns(loop))
-        async with connected(protocol) as theirs:
-            assert protocol.idle_until is not None
-            protocol.transport.write(bytes(SIZE))
+        connection = make_connection(nothing, Turns(loop))
+        async with connected(connection) as theirs:
+            assert connection.idle_until is not None
+            connection.transport.write(bytes(SIZE))
             received = 0
             while received < SIZE:
-                assert protocol.idle_until is None or SIZE - received <= IN_KERNEL
+                assert connection.idle_until is None or SIZE - received <= IN_KERNEL
                 received += len(await loop.sock_recv(theirs, 100_000))
-            assert protocol.idle_until is not None
-            protocol.transport.close()
+            assert connection.idle_until is not None
+            connection.transport.close()
 
     uvloop.run(check())
 
@@ -120,13 +122,13 @@ def test_client_that_disconnects(path: str, size: int, caplog: pytest.LogCapture
         def find(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
             return work if target == b"/fast" else None
 
-        protocol = make_protocol(application, Turns(loop), 10 * size, find)
-        async with connected(protocol) as theirs:
+        connection = make_connection(application, Turns(loop), 10 * size, find)
+        async with connected(connection) as theirs:
             await loop.sock_sendall(theirs, request(path, f"Content-Length: {size}") + bytes(size))
             await started.wait()
             assert not stopped.is_set()
         await stopped.wait()
-        await asyncio.gather(*protocol.tasks, return_exceptions=True)
+        await asyncio.gather(*connection.tasks, return_exceptions=True)
 
     uvloop.run(check())
     assert not caplog.records
@@ -149,12 +151,12 @@ def test_client_that_disconnects_during_a_long_answer(caplog: pytest.LogCaptureF
                 stopped.set()
 
         loop = asyncio.get_running_loop()
-        protocol = make_protocol(application, Turns(loop))
-        async with connected(protocol) as theirs:
+        connection = make_connection(application, Turns(loop))
+        async with connected(connection) as theirs:
             await loop.sock_sendall(theirs, request("/", method="GET"))
             await started.wait()
         await asyncio.wait_for(stopped.wait(), PATIENCE)
-        await asyncio.gather(*protocol.tasks)
+        await asyncio.gather(*connection.tasks)
 
     uvloop.run(check())
     assert not caplog.records
@@ -173,17 +175,17 @@ def test_large_answer_in_a_later_turn(close: bool) -> None:
 
             return answer
 
-        protocol = make_protocol(None, Turns(loop), 100, find)
+        connection = make_connection(None, Turns(loop), 100, find)
         fields = ("Content-Length: 5", "Connection: close") if close else ("Content-Length: 5",)
-        async with connected(protocol) as theirs, asyncio.timeout(PATIENCE):
+        async with connected(connection) as theirs, asyncio.timeout(PATIENCE):
             for _ in range(1 if close else 2):
                 await loop.sock_sendall(theirs, request("/fast", *fields) + b"hello")
                 received = b""
                 while not received.endswith(b"end"):
                     received += await loop.sock_recv(theirs, 100_000)
                 assert received.count(bytes(300_000)) == 1
-            assert protocol.transport.is_closing() == close
-            protocol.transport.close()
+            assert connection.transport.is_closing() == close
+            connection.transport.close()
 
     uvloop.run(check())
 
@@ -270,13 +272,13 @@ def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> Non
             "header_timeout": 1.0,
             "write_timeout": 1.0,
         }
-        protocol = Protocol(config, state, loop, lambda connection: lost.set(), **cast(Any, options))
-        async with connected(protocol) as theirs:
+        connection = HttpConnection(config, state, loop, lambda closed: lost.set(), **cast(Any, options))
+        async with connected(connection) as theirs:
             with suppress(OSError):
                 for piece in [b"".join(pieces)] if together else pieces:
                     await loop.sock_sendall(theirs, piece)
                     await asyncio.sleep(0)
-                    protocol.watch(loop.time())
+                    connection.watch(loop.time())
         await lost.wait()
         ends = await asyncio.gather(*state.tasks, return_exceptions=True)
         assert not errors and not any(isinstance(end, Exception) for end in ends)
@@ -304,7 +306,7 @@ def test_started_requests_count_against_the_turn(monkeypatch: pytest.MonkeyPatch
         turns = Turns(loop)
         async with AsyncExitStack() as stack:
             callers = [
-                await stack.enter_async_context(connected(make_protocol(application, turns, 1_000_000)))
+                await stack.enter_async_context(connected(make_connection(application, turns, 1_000_000)))
                 for _ in range(30)
             ]
             for caller in callers:
@@ -357,8 +359,8 @@ def test_the_rest_of_a_rejected_request() -> None:
     async def check() -> None:
         loop = asyncio.get_running_loop()
         turns = CountedTurns(loop)
-        protocol = make_protocol(stub, turns)
-        async with connected(protocol) as theirs:
+        connection = make_connection(stub, turns)
+        async with connected(connection) as theirs:
             await loop.sock_sendall(theirs, b"no HTTP\r\n\r\n")
             while await loop.sock_recv(theirs, 10_000):  # the error, and the end
                 pass
@@ -366,9 +368,9 @@ def test_the_rest_of_a_rejected_request() -> None:
                 await loop.sock_sendall(theirs, b"a" * 1000)
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)  # a turn of the event loop, in which the bytes are received
-            assert protocol._discarded == 10_000
+            assert connection._discarded == 10_000
             assert turns.count == 1
-            protocol.transport.abort()
+            connection.transport.abort()
 
     uvloop.run(check())
 
@@ -483,17 +485,17 @@ def test_lost_connections_are_in_no_reference_cycle() -> None:
 
     async def check() -> None:
         loop = asyncio.get_running_loop()
-        protocol = make_protocol(stub, Turns(loop))
-        connection = weakref.ref(protocol)
+        connection = make_connection(stub, Turns(loop))
+        reference = weakref.ref(connection)
         gc.disable()
         try:
-            async with connected(protocol) as theirs:
+            async with connected(connection) as theirs:
                 await loop.sock_sendall(theirs, request("/", method="GET"))
                 await loop.sock_recv(theirs, 10_000)
-            del protocol
+            del connection
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert connection() is None
+            assert reference() is None
         finally:
             gc.enable()
 
@@ -504,7 +506,7 @@ def test_connection_that_is_never_made() -> None:
     """A connection whose TLS handshake fails leaves nothing to the garbage collector."""
 
     async def check() -> None:
-        connection = weakref.ref(make_protocol(None, Turns(asyncio.get_running_loop())))
-        assert connection() is None
+        reference = weakref.ref(make_connection(None, Turns(asyncio.get_running_loop())))
+        assert reference() is None
 
     uvloop.run(check())
