@@ -123,7 +123,7 @@ async def _run(replica: Replica, path: str, call: ServeCall, size: int) -> None:
         except Exception as error:
             call.refuse(error)
         finally:
-            replica.counted.ended(cast(Call, call), call.status or "CANCELLED")
+            replica.builder.ended(cast(Call, call), call.status or "CANCELLED")
 
 
 async def _only(message: Message) -> AsyncIterator[Message]:

@@ -17,9 +17,9 @@ from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc import oip, sentiment
 from sentiment_conv1d.service.grpc.health import Health
-from sentiment_conv1d.service.grpc.methods import Counted
+from sentiment_conv1d.service.grpc.methods import MethodBuilder
 from sentiment_conv1d.service.grpc.server import HEALTH_METHODS, HEALTH_NAMES
-from sentiment_conv1d.service.process.server import begin
+from sentiment_conv1d.service.process.server import load_core
 from sentiment_conv1d.service.process.standalone import Standalone
 from sentiment_conv1d.service.setting_names import flag
 from sentiment_conv1d.service.setting_types import folder_of
@@ -40,18 +40,18 @@ class Replica(Standalone):
                 raise StartupError(f"{flag(name)}: replicas on Ray share no folder; use a URL")
         if settings.feedback_log is not None and settings.feedback_key is None:
             raise StartupError("--feedback-log: replicas on Ray need the same --feedback-key")
-        core = begin(settings)
+        core = load_core(settings)
         super().__init__(core)
         self.access = core.access
         self._watch_interval = settings.watch_interval
         #: The gRPC methods that need no API key.
         self.open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self.max_message_bytes = settings.max_body_bytes
-        self.counted = counted = Counted(self.state.dataplane, self.metrics)
+        self.builder = builder = MethodBuilder(self.state.dataplane, self.metrics)
         self.methods: dict[str, Method] = {
             **Health(HEALTH_NAMES).methods(),
-            **counted.methods(oip.SERVICE, oip.OpenInference(self.state), oip.POLLED),
-            **counted.methods(sentiment.SERVICE, sentiment.Sentiment(self.state)),
+            **builder.methods(oip.SERVICE, oip.OpenInference(self.state), oip.POLLED),
+            **builder.methods(sentiment.SERVICE, sentiment.Sentiment(self.state)),
         }
         self._watching: asyncio.Task[None] | None = None
 

@@ -20,7 +20,7 @@ from sentiment_conv1d.model.tables.format import add_format_flags
 from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.service.errors import exit_status
 from sentiment_conv1d.service.flags import add_flags
-from sentiment_conv1d.service.process.stopping import end_at_once
+from sentiment_conv1d.service.process.startup_signals import end_at_once
 from sentiment_conv1d.service.settings import read_settings
 from sentiment_conv1d.service.telemetry import logs
 

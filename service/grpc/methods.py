@@ -49,8 +49,8 @@ def paths(service: ServiceDescriptor, *names: str) -> tuple[str, ...]:
     return tuple(f"/{service.full_name}/{name}" for name in names or service.methods_by_name)
 
 
-class Counted:
-    """Builds methods that are counted in the metrics and, with a tracer, traced."""
+class MethodBuilder:
+    """Builds methods whose calls are counted in the metrics and, with a tracer, traced."""
 
     def __init__(self, dataplane: DataPlane, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._dataplane = dataplane

@@ -36,7 +36,7 @@ from sentiment_conv1d.server.network.listener import Connection, Listener
 from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.server.request_ids import HEADER, choose_id
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
-from sentiment_conv1d.service.grpc.methods import Counted, paths
+from sentiment_conv1d.service.grpc.methods import MethodBuilder, paths
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.telemetry.logs import log_request
 from sentiment_conv1d.service.telemetry.metrics import FAILED, REJECTED
@@ -108,14 +108,14 @@ class GrpcServer:
         self._access = state.access
         self._open_methods = frozenset(map(str.encode, HEALTH_METHODS)) if settings.open_health else frozenset()
         self.health = health.Health(HEALTH_NAMES)
-        self._counted = counted = Counted(state.dataplane, state.metrics, tracer)
+        self._builder = builder = MethodBuilder(state.dataplane, state.metrics, tracer)
         tensors = tfserving.TfServing(state)
         methods = {
             **self.health.methods(),
-            **counted.methods(oip.SERVICE, oip.OpenInference(state), oip.POLLED),
-            **counted.methods(sentiment.SERVICE, sentiment.Sentiment(state)),
-            **counted.methods(tfserving.PREDICTION_SERVICE, tensors),
-            **counted.methods(tfserving.MODEL_SERVICE, tensors),
+            **builder.methods(oip.SERVICE, oip.OpenInference(state), oip.POLLED),
+            **builder.methods(sentiment.SERVICE, sentiment.Sentiment(state)),
+            **builder.methods(tfserving.PREDICTION_SERVICE, tensors),
+            **builder.methods(tfserving.MODEL_SERVICE, tensors),
             **reflection.Reflection((*_SERVICES, health.SERVICE.full_name)).methods(),
         }
         self._unknown = Method(_refuse)
@@ -229,7 +229,7 @@ class GrpcServer:
         if self._access_log or failed:
             line = f"gRPC {quote(call.path)}"  # quoted, because a path can contain a line break and forge another line
             log_request(logger, line, status, perf_counter() - call.started, call.client, failed=failed)
-        self._counted.ended(call, status)
+        self._builder.ended(call, status)
 
 
 async def _refuse(call: Call) -> None:

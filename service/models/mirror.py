@@ -57,7 +57,7 @@ class Mirror(Repository):
     """A folder in `cache` that contains the repository at a URL, as far as the version policy needs it.
 
     A version that is bad in the store appears as one that cannot be read. At least `interval` seconds pass between two
-    listings of the store, which `follow` begins.
+    listings of the store, which `keep_current` begins.
     """
 
     def __init__(self, url: str, cache: Path, policy: VersionPolicy, interval: float = 0) -> None:
@@ -87,7 +87,7 @@ class Mirror(Repository):
     def start(self, *, watched: bool) -> None:
         """Update for the first time. If the store cannot be read, or not in time, the folder is used as it is.
 
-        That time is short if the repository is `watched`, which means that `follow` will be called. Raises
+        That time is short if the repository is `watched`, which means that `keep_current` will be called. Raises
         `StartupError` or `TransientError` if the folder contains no model either.
         """
         try:
@@ -101,7 +101,7 @@ class Mirror(Repository):
             later = ", which are updated as soon as it answers" if watched else ""
             logger.warning("%s; serving the copies in %s%s", error, self.path, later)
 
-    def follow(self, interval: float) -> None:
+    def keep_current(self, interval: float) -> None:
         """Copy new versions every `interval` seconds or less often, on a thread of this process.
 
         The first update continues there if it failed.

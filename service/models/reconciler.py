@@ -113,7 +113,7 @@ class Reconciler:
 
     async def watch(self, interval: float) -> None:
         """Scan the repository every `interval` seconds and apply its changes."""
-        self._repository.follow(interval)
+        self._repository.keep_current(interval)
         before: _Observation | None = None
         while True:
             await asyncio.sleep(interval)

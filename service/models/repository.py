@@ -31,8 +31,8 @@ class Repository:
         self.policy = policy
         self._ignored: set[str] = set()
 
-    def follow(self, interval: float) -> None:
-        """Keep the folder up to date while the service runs, if it is a copy. This one is not."""
+    def keep_current(self, interval: float) -> None:
+        """Update the folder while the service runs, if it is a copy. This one is not."""
 
     def try_again(self, name: str) -> None:
         """Bring the folder up to date for another load of a model, if it is a copy. This one is not."""

@@ -30,7 +30,7 @@ from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.startup import choose, opener, repository_of
 from sentiment_conv1d.service.process import trial
 from sentiment_conv1d.service.process.core import Core
-from sentiment_conv1d.service.process.stopping import Stopping
+from sentiment_conv1d.service.process.startup_signals import StartupSignals
 from sentiment_conv1d.service.process.transactions import Transactions
 from sentiment_conv1d.service.process.worker import ServiceWorker
 from sentiment_conv1d.service.rest import app
@@ -53,7 +53,7 @@ def serve(settings: Settings) -> None:
     Raises `StartupError` or `ArtifactError` before the service listens, so a server that listens works.
     """
     open_standard_streams()
-    stopping = Stopping()
+    signals = StartupSignals()
     for number in (signal.SIGHUP, *_IGNORED):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent that ignores it would hide the ends of child processes
@@ -78,7 +78,7 @@ def serve(settings: Settings) -> None:
         if settings.grpc:
             bound = inherited.get("grpc") or _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
-        core = begin(settings, most_workers, certificates)
+        core = load_core(settings, most_workers, certificates)
         open_version = opener(settings)
         app.write_document(settings, core.access)  # workers inherit it
 
@@ -86,7 +86,7 @@ def serve(settings: Settings) -> None:
             core.metrics.use(number)
             ServiceWorker(number, core, channel).run()
 
-        def attempt(order: Order, descriptor: int) -> int:
+        def start_trial(order: Order, descriptor: int) -> int:
             def open_files() -> Classifier:
                 artifact = core.repository.verify(order.name, order.version, snapshot.contents(descriptor))
                 return open_version(artifact)
@@ -99,7 +99,7 @@ def serve(settings: Settings) -> None:
                 if protocol in listeners:
                     logger.info("listening on %s", listeners[protocol].describe(scheme + secure, settings.host))
 
-        stopping.check()
+        signals.check()
         for listener in listeners.values():
             listener.listen(settings.write_timeout)
         supervisor = Supervisor(
@@ -109,9 +109,9 @@ def serve(settings: Settings) -> None:
             Transactions(
                 core.models,
                 core.metrics,
-                partial(note, core.metrics),
+                partial(record, core.metrics),
                 partial(core.refresh, logging.DEBUG),  # the workers say it too
-                attempt,
+                start_trial,
                 settings.load_timeout,
             ),
             ready,
@@ -131,8 +131,8 @@ def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> Listeni
     return bind(host, port, purpose) if path is None else bind_unix(path)
 
 
-def begin(settings: Settings, most_workers: int = 0, certificates: Certificates | None = None) -> Core:
-    """Load the models, for at most so many workers, or for this process alone.
+def load_core(settings: Settings, most_workers: int = 0, certificates: Certificates | None = None) -> Core:
+    """Load the models and the keys, for up to `most_workers` workers, or for this process alone.
 
     This process opens the versions before it forks the workers. A process cannot use a GPU that its parent has used, so
     each worker opens the versions on a GPU itself, from the files that this process has read. If there are workers,
@@ -200,8 +200,8 @@ def _written(settings: Settings) -> Callable[[str], str] | None:
     return Mask(() if path is None else read_names(path))
 
 
-def note(metrics: Metrics, order: Order) -> None:
-    """Count and log an order that all workers have followed."""
+def record(metrics: Metrics, order: Order) -> None:
+    """Count and log an order that all workers have carried out."""
     extra: dict[str, object] = {"version": order.version}
     match order.action:
         case "serve":

@@ -15,7 +15,7 @@ from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.server.request_ids import HEADER
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
-from sentiment_conv1d.service.process.server import note
+from sentiment_conv1d.service.process.server import record
 from sentiment_conv1d.service.rest.app import Application
 
 _EVERY_RESPONSE = [(name.encode(), value.encode()) for name, value in headers.EVERY_RESPONSE]
@@ -71,5 +71,5 @@ class Standalone:
             refusal = await follow(order._replace(action="prepare"), descriptor)
             order = refusal or order._replace(action="serve")
             await follow(order)
-        note(self.metrics, order)
+        record(self.metrics, order)
         return order.reason

@@ -51,9 +51,9 @@ class Transactions(Control):
 
     _models: LoadedModels
     _metrics: Metrics
-    _followed: Callable[[Order], None]  # called with every order that all workers have followed
+    _record: Callable[[Order], None]  # called with every order that all workers have carried out
     _refresh: Callable[[], None]  # reads the files that workers read again, for workers that start later
-    _attempt: Callable[[Order, int], int]  # starts a trial of the version in a descriptor, and returns its process id
+    _start_trial: Callable[[Order, int], int]  # starts a trial of the files in a descriptor, and returns its process id
     _load_seconds: float
     _workers: Mapping[int, WorkerProcess] = field(default_factory=dict)  # the supervisor's, by process id
     _queue: deque[_Transaction] = field(default_factory=deque)  # the first one is being carried out
@@ -166,7 +166,7 @@ class Transactions(Control):
         self._models.follow(order, descriptor)
         if self._missing:
             yield
-        self._followed(order)
+        self._record(order)
         return order.reason
 
     def _open(self, current: _Transaction) -> Generator[None, _Outcome | None, Order | str]:
@@ -180,7 +180,7 @@ class Transactions(Control):
         try:
             if current.descriptor is None:
                 raise TransientError("the system does not pass on its files, because too many are open")
-            self._trial = self._attempt(order, current.descriptor)
+            self._trial = self._start_trial(order, current.descriptor)
         except TransientError as error:  # the next scan of the repository tries again
             logger.error("version %d of %s is not opened: %s", order.version, order.name, error)
             return str(error)

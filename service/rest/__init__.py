@@ -1,5 +1,6 @@
 """The REST application and its protocols.
 
-`app` is the FastAPI application with the list of protocols. `protocol` defines what a protocol is, `endpoint` what a
-fast-path route is, and `server` implements the HTTP/1.1 connection. All other modules are protocols or other routes.
+`app` is the FastAPI application with the list of protocols. `protocol` defines what a protocol is, and `endpoint` what
+an endpoint is. `dispatcher` answers the requests for endpoints, which it finds in `routes`. `lifecycle` counts and logs
+all requests, and `openapi` describes the routes. All other modules are protocols.
 """

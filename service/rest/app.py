@@ -1,7 +1,7 @@
 """The REST application: routing, and what all requests have in common.
 
 Every request gets an id, is counted and timed, and gets a response in the form of its protocol, even after an
-unexpected error. Fast-path routes (`endpoint.Endpoint`) are answered here; FastAPI handles all others.
+unexpected error. The dispatcher answers endpoints, and FastAPI all other routes.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from sentiment_conv1d.service.rest import (
     tfserving,
     vllm,
 )
+from sentiment_conv1d.service.rest.dispatcher import Dispatcher
 from sentiment_conv1d.service.rest.endpoint import to_json
-from sentiment_conv1d.service.rest.fast_path import FastPath
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol, to_response
 from sentiment_conv1d.service.security.api_keys import Access
@@ -56,7 +56,7 @@ OTHER = "other"
 
 
 class Application(FastAPI):
-    """FastAPI with the fast-path routes in front of it."""
+    """FastAPI with the dispatcher in front of it."""
 
     def __init__(self, state: ServiceState) -> None:
         super().__init__(
@@ -78,8 +78,8 @@ class Application(FastAPI):
         for protocol in self._protocols:
             for path, other in protocol.documents.items():
                 documents.setdefault(path, (other, protocol))  # of those with the same path, the first one answers
-        self._fast_path = FastPath(state, self._lifecycle, self._protocols, documents)
-        self.find_handler, self.find_document = self._fast_path.find_handler, self._fast_path.find_document
+        self._dispatcher = Dispatcher(state, self._lifecycle, self._protocols, documents)
+        self.find_handler, self.find_document = self._dispatcher.find_handler, self._dispatcher.find_document
         self.reject_unfinished = self._lifecycle.reject_unfinished
         self._routes = frozenset(routes(settings))
 
@@ -89,9 +89,9 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
             return
         request = AsgiRequest(scope, receive, send)
-        if (match := self._fast_path.match(scope)) is not None:
+        if (match := self._dispatcher.match(scope)) is not None:
             scope[TASK] = asyncio.current_task()
-            await self._fast_path.serve(match, request)
+            await self._dispatcher.serve(match, request)
             return
         context = self._lifecycle.begin(request, "")
         status = CLIENT_CLOSED_REQUEST
@@ -107,7 +107,7 @@ class Application(FastAPI):
 
     def route_of(self, scope: Scope) -> str:
         """Return the declared path of the route that answered a request, or `other` if there is none."""
-        if (match := self._fast_path.match(scope)) is not None:
+        if (match := self._dispatcher.match(scope)) is not None:
             return match.endpoint.path
         route = getattr(scope.get("route"), "path", OTHER)
         return route if route in self._routes else OTHER
@@ -181,8 +181,8 @@ def routes(settings: Settings) -> dict[str, bool]:
     """Return the route labels of the metrics, and whether each route runs a model."""
     declared = protocols(settings)
     ordinary = [route.path for each in declared for route in each.routes if isinstance(route, APIRoute)]
-    fast_path = {endpoint.path: endpoint.predicts for each in declared for endpoint in each.endpoints}
-    return dict.fromkeys([*ordinary, OTHER], False) | fast_path
+    endpoints = {endpoint.path: endpoint.predicts for each in declared for endpoint in each.endpoints}
+    return dict.fromkeys([*ordinary, OTHER], False) | endpoints
 
 
 def protocols(settings: Settings) -> tuple[RestProtocol, ...]:

@@ -1,7 +1,7 @@
-"""Fast-path routes, which bypass FastAPI: bytes in, bytes out.
+"""Endpoints: POST routes that bypass FastAPI.
 
-FastAPI's request handling costs about a hundred microseconds, as much as the model. The application passes the body of
-these requests directly to a function.
+FastAPI's request handling costs about a hundred microseconds, as much as the model. The application passes the bytes of
+a body directly to the function of its endpoint.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Texts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str]).json_schema()
 
 
 class EndpointRequest(NamedTuple):
-    """One request of a fast-path route."""
+    """One request for an endpoint."""
 
     body: bytes  # decompressed
     headers: Mapping[bytes, bytes]  # by lower-case name
@@ -59,10 +59,10 @@ class LenientBody(BaseModel):
 
 
 #: The work of a request, its answer, or a coroutine that returns the answer.
-Read = Work[Answer] | Answer | Coroutine[Any, Any, Answer]
+WorkOrAnswer = Work[Answer] | Answer | Coroutine[Any, Any, Answer]
 
 #: Reads a request. Raises `RequestError`.
-Respond = Callable[[ServiceState, EndpointRequest], Read]
+Respond = Callable[[ServiceState, EndpointRequest], WorkOrAnswer]
 
 
 class Endpoint(NamedTuple):

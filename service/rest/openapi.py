@@ -1,4 +1,4 @@
-"""The OpenAPI document: that of FastAPI, and the fast-path routes, which FastAPI does not know."""
+"""The OpenAPI document: that of FastAPI, and the endpoints, which FastAPI does not know."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.lifecycle import open_paths
 from sentiment_conv1d.service.rest.protocol import RestProtocol
-from sentiment_conv1d.service.rest.routing import Routes
+from sentiment_conv1d.service.rest.routes import Routes
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
@@ -40,7 +40,7 @@ _REFUSALS: tuple[type[RequestError], ...] = (
 
 
 def describe(protocols: Sequence[RestProtocol], settings: Settings, access: Access) -> dict[str, Any]:
-    """Return FastAPI's document with the fast-path routes, the errors of routes with parameters, and the API keys."""
+    """Return FastAPI's document with the endpoints, the errors of routes with parameters, and the API keys."""
     application = FastAPI(
         title="sentiment-conv1d",
         version=package_version(),

@@ -52,7 +52,7 @@ class Document(NamedTuple):
     """An answer to GET requests that exists already, or that takes no longer than finding it: a file, or health.
 
     `answer` returns it, or raises `RequestError`. `route` is the declared path of the FastAPI route that returns the
-    same to requests which are not on the fast path.
+    same to requests that do not take the fast path.
     """
 
     route: str
@@ -62,9 +62,9 @@ class Document(NamedTuple):
 class RestProtocol(APIRouter):
     """The routes that share an OpenAPI tag and a form of errors.
 
-    `endpoint` declares a fast-path route, `document` one of GET requests, and `probe` one for health checks. FastAPI
-    handles the other routes, which are declared as in every router.
-    Errors have the native form; subclasses have other forms.
+    `endpoint` declares an endpoint, `document` a route of GET requests, and `probe` one for health checks. FastAPI
+    handles the other routes, which are declared as in every router. Errors have the native form; subclasses have other
+    forms.
     """
 
     error_model: type[BaseModel] = ErrorResponse
@@ -91,7 +91,7 @@ class RestProtocol(APIRouter):
         takes_text: bool = False,
         predicts: bool = True,
     ) -> Callable[[Respond], Respond]:
-        """Declare a fast-path route, which the decorated function answers. The other values describe it in OpenAPI."""
+        """Declare an endpoint, which the decorated function answers. The other values describe it in OpenAPI."""
 
         def declare(respond: Respond) -> Respond:
             self.endpoints.append(

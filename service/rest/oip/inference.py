@@ -24,7 +24,7 @@ from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.oip import inference
 from sentiment_conv1d.service.oip.inference import Input, Output, RequestedOutput
 from sentiment_conv1d.service.oip.tensors import pack_bytes
-from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, Read, parse, to_json
+from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, WorkOrAnswer, parse, to_json
 from sentiment_conv1d.service.rest.protocol import PlainProtocol
 from sentiment_conv1d.service.scheduling.dataplane import STEPPED_CHARACTERS, DataPlane
 from sentiment_conv1d.service.scheduling.work import Work
@@ -92,7 +92,7 @@ _INFER = (
 
 @PROTOCOL.endpoint("/v2/models/{model}/infer", *_INFER)
 @PROTOCOL.endpoint("/v2/models/{model}/versions/{version}/infer", *_INFER)
-def infer(state: ServiceState, request: EndpointRequest) -> Read:
+def infer(state: ServiceState, request: EndpointRequest) -> WorkOrAnswer:
     """Return the probabilities for a batch of texts (`text`), or for ids from the client's tokenizer (`tokens`).
 
     Requests and responses can use JSON or the binary tensor extension, with gzip or deflate. `classification` is

@@ -17,7 +17,7 @@ from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.server.grpc.status import as_refusal
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.grpc.methods import Counted
+from sentiment_conv1d.service.grpc.methods import MethodBuilder
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.telemetry.test_metrics import series
@@ -39,7 +39,7 @@ class FakeCall:
         self.started = 0.0
         self.context: Any = None
 
-    def run(self, maker: Counted, method: Method) -> None:
+    def run(self, maker: MethodBuilder, method: Method) -> None:
         """Run a method to its end, as the server does."""
         self._context = SimpleNamespace(ended=lambda call: maker.ended(call, call.status or "CANCELLED"))
         asyncio.run(Call._run_to_end(cast(Call, self), partial(method.run, self)))
@@ -93,8 +93,8 @@ async def answered(request: PredictRequest) -> Prediction:
     return Prediction(label=request.text)
 
 
-def counted(metrics: Metrics, **dataplane: Any) -> Counted:
-    return Counted(cast(DataPlane, SimpleNamespace(**dataplane)), metrics)
+def counted(metrics: Metrics, **dataplane: Any) -> MethodBuilder:
+    return MethodBuilder(cast(DataPlane, SimpleNamespace(**dataplane)), metrics)
 
 
 def calls_ended(metrics: Metrics) -> dict[str, float]:

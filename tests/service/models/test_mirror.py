@@ -337,7 +337,7 @@ def test_imports_for_a_local_repository(tmp_path: Path) -> None:
     program = (
         "import sys; from sentiment_conv1d.service.process import server; "
         "from sentiment_conv1d.service.settings import Settings; "
-        f"server.begin(Settings(model_repository={str(tmp_path)!r}, execution_provider='cpu')); print(*sys.modules)"
+        f"server.load_core(Settings(model_repository={str(tmp_path)!r}, execution_provider='cpu')); print(*sys.modules)"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=PATIENCE

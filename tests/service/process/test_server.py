@@ -278,7 +278,7 @@ def test_bad_settings() -> None:
 
 
 def load(repository: Path) -> None:
-    server.begin(Settings(model_repository=repository, execution_provider="cpu"))
+    server.load_core(Settings(model_repository=repository, execution_provider="cpu"))
 
 
 def flipped(position: float) -> Callable[[bytes], bytes]:
@@ -387,7 +387,7 @@ import asyncio, sys
 import sentiment_conv1d.service.process.server
 imported = set(sys.modules)
 from sentiment_conv1d.service.settings import Settings
-core = sentiment_conv1d.service.process.server.begin(Settings(execution_provider="cpu"))
+core = sentiment_conv1d.service.process.server.load_core(Settings(execution_provider="cpu"))
 sentiment_conv1d.service.rest.app.write_document(core.settings, core.access)
 state = core.start(0)
 sentiment_conv1d.service.rest.app.Application(state)

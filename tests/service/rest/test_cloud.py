@@ -14,7 +14,7 @@ from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.__main__ import parser
 from sentiment_conv1d.service.rest import cloud, huggingface
 from sentiment_conv1d.service.rest.app import protocols
-from sentiment_conv1d.service.rest.routing import Routes
+from sentiment_conv1d.service.rest.routes import Routes
 from sentiment_conv1d.service.setting_names import flag, named
 from sentiment_conv1d.service.settings import Settings
 from tests.processes import MODEL_REPOSITORY, PROBE, PROJECT, ServerProcess, eventually, run

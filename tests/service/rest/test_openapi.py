@@ -20,8 +20,8 @@ from tests.processes import ServerProcess
 from tests.service.security.test_api_keys import FIRST as KEY
 from tests.service.security.test_api_keys import HEALTH
 
-FAST_PATH = [(protocol, endpoint) for protocol in protocols(Settings()) for endpoint in protocol.endpoints]
-PREDICTS = [(protocol, endpoint) for protocol, endpoint in FAST_PATH if endpoint.predicts]
+ENDPOINTS = [(protocol, endpoint) for protocol in protocols(Settings()) for endpoint in protocol.endpoints]
+PREDICTS = [(protocol, endpoint) for protocol, endpoint in ENDPOINTS if endpoint.predicts]
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +126,9 @@ def test_native_shapes(
     assert resolve(document, schema(operation["requestBody"]))["additionalProperties"] is False
 
 
-@pytest.mark.parametrize(("protocol", "endpoint"), FAST_PATH)
+@pytest.mark.parametrize(("protocol", "endpoint"), ENDPOINTS)
 def test_refusals(server: ServerProcess, document: dict[str, Any], protocol: RestProtocol, endpoint: Endpoint) -> None:
-    """The errors of a fast-path route are documented, and an error matches its schema."""
+    """The errors of an endpoint are documented, and an error matches its schema."""
     responses = document["paths"][endpoint.path]["post"]["responses"]
     assert responses.keys() > {"200", "400", "404", "413", "429", "503", "504"}
     for error, body in ((Malformed, b"{"), (Invalid, b"{}")):

@@ -12,7 +12,7 @@ from typing import NoReturn
 logger = logging.getLogger(__name__)
 
 
-class Stopping:
+class StartupSignals:
     """Ends the start of the service at SIGTERM or SIGINT. By default, the first process of a container ignores SIGTERM.
 
     An exception ends it, so that files and child processes are cleaned up. But Python drops exceptions in some places,
@@ -37,7 +37,7 @@ class Stopping:
 
 
 def end_at_once() -> None:
-    """End this process at SIGTERM or SIGINT, until `Stopping` replaces this.
+    """End this process at SIGTERM or SIGINT, until `StartupSignals` replaces this.
 
     For imports, which drop exceptions or raise others in their place. Nothing has to be cleaned up yet.
     """

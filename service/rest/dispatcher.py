@@ -1,7 +1,7 @@
-"""The fast path: requests that bypass FastAPI.
+"""Finds the endpoint or document of a request, and answers the request without FastAPI.
 
-There are two ways. A small request, or one for a document, is answered without a task: its work runs together with that
-of all requests that arrive in the same turn of the event loop. All other requests run as tasks.
+There are two ways. The fast path is for small requests and for documents: it bypasses ASGI and needs no task, and the
+work of all requests that arrive in the same turn of the event loop runs together. All other requests run as tasks.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from sentiment_conv1d.server.http.headers import content_length
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.service.feedback import ids as feedback
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.rest.endpoint import EndpointRequest, Read
+from sentiment_conv1d.service.rest.endpoint import EndpointRequest, WorkOrAnswer
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol
-from sentiment_conv1d.service.rest.routing import Match, Routes
+from sentiment_conv1d.service.rest.routes import Match, Routes
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 _VARYING = {b"if-none-match", b"if-modified-since", b"content-length", b"transfer-encoding"}
 
 
-class FastPath:
-    """Answers the requests of the endpoints of all protocols, and those for `documents`, by path."""
+class Dispatcher:
+    """Answers the requests for the endpoints of all protocols, and those for `documents`, by path."""
 
     def __init__(
         self,
@@ -59,16 +59,16 @@ class FastPath:
         }
 
     def match(self, scope: Scope) -> Match | None:
-        """Return the fast-path route of a request. FastAPI handles GET requests, such as the page at the root."""
+        """Return the endpoint of a request, or None if FastAPI handles it, such as one for the page at the root."""
         is_page = scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
         return None if is_page else self._routes.find(scope["path"])
 
     def find_document(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
-        """Return the fast-path handler of a GET request, or None if no document answers it whatever its headers are."""
+        """Return the fast path's handler of a GET request, or None if its answer may depend on its headers."""
         return None if _VARYING & fields.keys() else self._documents.get(target)
 
     def find_handler(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
-        """Return the fast-path handler of a request, or None if its body is large, compressed, or of unknown size."""
+        """Return the fast path's handler of a request, or None if its body is large, compressed or of unknown size."""
         match = self._routes.find_target(target)
         if match is None or b"content-encoding" in fields:
             return None
@@ -80,7 +80,7 @@ class FastPath:
         return partial(self.start, match) if accepted else None
 
     def start(self, match: Match, request: FastRequest) -> Coroutine[Any, Any, None] | None:
-        """Answer a complete request of a fast-path route in the next turn of the event loop, with others of this turn.
+        """Answer a complete request on the fast path: in the next turn of the event loop, with others of this turn.
 
         Returns a coroutine that answers it instead if it takes longer.
         """
@@ -102,7 +102,7 @@ class FastPath:
         return self._serve(match, request, context, work)
 
     async def serve(self, match: Match, request: HttpRequest) -> None:
-        """Answer a request of a fast-path route whose body may have to be received."""
+        """Answer a request through ASGI, whose body may have to be received."""
         context = self._lifecycle.begin(request, match.endpoint.path)
         await self._serve(match, request, context)
 
@@ -124,9 +124,9 @@ class FastPath:
         current.set(None)  # this is not the context of a task, which would end with the request
 
     async def _serve(
-        self, match: Match, request: HttpRequest, context: RequestContext, read: Read | None = None
+        self, match: Match, request: HttpRequest, context: RequestContext, read: WorkOrAnswer | None = None
     ) -> None:
-        """Answer a request, of which `read` is what `_read` has returned, in a task."""
+        """Answer a request in a task. `read` is what `_read` has returned, or None if the body was not read yet."""
         current.set(context)
         status = CLIENT_CLOSED_REQUEST
         try:
@@ -154,7 +154,7 @@ class FastPath:
         self._lifecycle.end(status, request, context)
 
     async def _answer(
-        self, match: Match, request: HttpRequest, context: RequestContext, read: Read | None
+        self, match: Match, request: HttpRequest, context: RequestContext, read: WorkOrAnswer | None
     ) -> tuple[Answer, int]:
         """Return the answer or the error, and its status. Raises `ClientDisconnected`."""
         task = asyncio.current_task()
@@ -199,7 +199,7 @@ class FastPath:
             await self._dataplane.parsing_turn(len(body))
         return body
 
-    def _read(self, match: Match, request: HttpRequest, context: RequestContext, body: bytes) -> Read:
+    def _read(self, match: Match, request: HttpRequest, context: RequestContext, body: bytes) -> WorkOrAnswer:
         context.received = perf_counter_ns()
         return match.endpoint.respond(self._state, EndpointRequest(body, request.headers, match.parameters))
 

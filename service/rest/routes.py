@@ -1,4 +1,4 @@
-"""Finds the fast-path route for the path of a request."""
+"""Finds the endpoint for the path of a request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Match(NamedTuple):
 
 
 class Routes:
-    """The fast-path routes. If several match a path, the first of them answers.
+    """The endpoints of all protocols. If several match a path, the first of them answers.
 
     Results are cached, because clients request the same few paths repeatedly. The caches are small, because anybody can
     fill them with long paths, of 8 kB, or 32 kB when they are decoded.
