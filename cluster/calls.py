@@ -25,9 +25,7 @@ _AHEAD = 16
 class ServeCall:
     """A call. Ray cancels its task when the client disconnects or the deadline passes."""
 
-    def __init__(
-        self, path: str, metadata: Iterable[tuple[str, str | bytes]], messages: AsyncIterator[Message]
-    ) -> None:
+    def __init__(self, path: str, metadata: Metadata, messages: AsyncIterator[Message]) -> None:
         self.path = path.encode()
         self.failure: RequestError | None = None
         self.refusal: RequestError | None = None

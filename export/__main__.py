@@ -184,8 +184,8 @@ def _export(options: argparse.Namespace) -> int:
         notes=notes,
         text_input=options.text_input,
     )
-    if trained.configuration is None:
-        _print_import(trained)
+    for note in trained.notes:
+        print(f"note: {note}")
     _print_result(exported)
     for note in exported.notes:
         print(f"note: {note}")
@@ -279,11 +279,8 @@ def _samples(reviews: LabelledReviews, labels: Sequence[str], number: int) -> It
     """Yield the first texts of each label that are short enough for the page."""
     for place, label in enumerate(labels):
         texts = (text for text, truth in zip(reviews.texts, reviews.labels, strict=True) if truth == place)
-        yield from (Sample(label=label, text=text) for text in islice(filter(_is_short, texts), number))
-
-
-def _is_short(text: str) -> bool:
-    return len(text) <= MAX_SAMPLE
+        short = (text for text in texts if len(text) <= MAX_SAMPLE)
+        yield from (Sample(label=label, text=text) for text in islice(short, number))
 
 
 def _thinned(reviews: Reviews, name: str) -> Reviews:
@@ -313,11 +310,6 @@ def _print_result(exported: Exported) -> None:
         from sentiment_conv1d.export.conversion.text_onnx import described
 
         print(f"{TEXT_GRAPH_FILE}: {manifest.text_graph.file.bytes:,} bytes, {described(manifest.text_graph.proof)}")
-
-
-def _print_import(trained: Trained) -> None:
-    for note in trained.notes:
-        print(f"note: {note}")
 
 
 def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> None:

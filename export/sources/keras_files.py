@@ -59,7 +59,7 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
 
     Raises `ExportError` if the file is not a model with one input and one output.
     """
-    whole = _saved_model(path, max_tokens) if is_saved_model(path) else load(path)
+    whole = _saved_model(path, max_tokens) if (path / "saved_model.pb").is_file() else load(path)
     _check_ends(path, whole)
     if not isinstance(whole, keras.Sequential):  # the ends may be a list or a dictionary of one tensor
         whole = keras.Model(whole.inputs[0], whole.outputs[0])
@@ -109,11 +109,6 @@ def _sequence_length(path: Path, model: Any, max_tokens: int | None) -> int:
             "leave the flag out, or pass the layer that the model was trained with",
         )
     return int(sequence_length)
-
-
-def is_saved_model(path: Path) -> bool:
-    """Whether a path is a SavedModel of TensorFlow."""
-    return (path / "saved_model.pb").is_file()
 
 
 def load(path: Path) -> keras.Model:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS
-from sentiment_conv1d.model.tokenizer.document import RESERVED_WORDS, numbered, read_words
+from sentiment_conv1d.model.tokenizer.document import numbered, read_words
 from sentiment_conv1d.model.tokenizer.interface import TokenizerError, check_rule
 from sentiment_conv1d.model.tokenizer.word_level import FROM_STAND_INS, Rule, WordLevelTokenizer, rule_document
 
@@ -40,7 +40,6 @@ class WordTokenizer(WordLevelTokenizer):
     """
 
     unknown_id: int
-    reserved_words = RESERVED_WORDS
     punctuation = KERAS_RULE.separators
 
     def __init__(self, words: Sequence[str], max_tokens: int) -> None:

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sentiment_conv1d.model.artifact import Artifact, publish
 from sentiment_conv1d.model.tokenizer import WordTokenizer
+from sentiment_conv1d.model.tokenizer.document import RESERVED_WORDS
 from tests.processes import MODEL_REPOSITORY
 
 WORDS = ("praise", "question", "complaint")
@@ -21,7 +22,7 @@ LABELS = ("thanks", "asks", "complains")
 MAX_TOKENS = 8
 
 #: Reserved ids have no weight, and each word has a weight for the label at its index.
-WEIGHTS = np.vstack([np.zeros((len(WordTokenizer.reserved_words), 3)), 2 * np.eye(3)]).astype(np.float32)
+WEIGHTS = np.vstack([np.zeros((len(RESERVED_WORDS), 3)), 2 * np.eye(3)]).astype(np.float32)
 
 
 def table_graph(
@@ -100,7 +101,7 @@ def publish_table(repository: Path, graph: bytes | None = None, **changes: Any) 
         "labels": LABELS,
         "activation": "softmax",
         "max_tokens": MAX_TOKENS,
-        "vocabulary_size": len(WordTokenizer.reserved_words) + len(WORDS),
+        "vocabulary_size": len(RESERVED_WORDS) + len(WORDS),
         "convolution_widths": (),
         "leading_padding": 0,
         "configuration": None,
