@@ -88,7 +88,7 @@ class LocalEngine:
                 for error in damage:
                     raise error
             except BrokenProcessPool as error:
-                raise _PassingError("a process that scored was killed; run the command again to go on") from error
+                raise _PassingError("a process that scored was killed; run the command again to continue") from error
             finally:
                 wait([future for future in running if not future.cancel()])
 

@@ -49,7 +49,7 @@ class RoutingRules(NamedTuple):
             if not 0 <= weight <= _MAX_WEIGHT:
                 raise ValueError(f"split: {target!r} has the weight {weight}, which is not between 0 and {_MAX_WEIGHT}")
         if self.split and not any(self.split.values()):
-            raise ValueError("split: a weight must not be 0 in every version")
+            raise ValueError("split: at least one weight must be above 0")
         for target, percent in self.shadow.items():
             if not 1 <= percent <= 100:
                 raise ValueError(f"shadow: {target!r} has {percent} %, which is not between 1 and 100")
@@ -106,7 +106,7 @@ def parse_rules(text: str) -> dict[str, Rule]:
         pairs = [each.split(":") for each in numbers.split(",")]
         rules[name] = {key: int(number) for key, number in pairs}
         if len(rules[name]) < len(pairs):
-            raise ValueError(f"{part!r} names something twice")
+            raise ValueError(f"{part!r} names a version or a label twice")
     return rules
 
 

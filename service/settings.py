@@ -343,9 +343,9 @@ class Settings(BaseModel):
         if self.max_buffered_bytes < least:
             raise ValueError(f"{named('max_buffered_bytes')} must be at least {least}, for one body of max_body_bytes")
         if self.grpc and self.uds == self.grpc_uds and (self.uds is not None or self.port == self.grpc_port != 0):
-            raise ValueError(f"{named('grpc_port' if self.uds is None else 'grpc_uds')} must not be that of REST")
+            raise ValueError(f"{named('grpc_port' if self.uds is None else 'grpc_uds')} must differ from that of REST")
         if self.predict_route is not None and self.predict_route == self.health_route:
-            raise ValueError(f"{named('predict_route')} must not be {self.predict_route}, which is health_route")
+            raise ValueError(f"{named('predict_route')} must differ from health_route, {self.health_route}")
         self.routing_rules()
         return self
 

@@ -20,7 +20,7 @@ class VersionPolicy:
         for part in text.split():
             name, equals, rule = part.rpartition("=")
             if not _RULE.fullmatch(rule) or (equals and not is_name(name)):
-                raise ValueError(f"{part!r} is none of newest:N, all, only:A,B, or NAME= and one of them")
+                raise ValueError(f"{part!r} is not newest:N, all or only:A,B, also after NAME=")
             if name in rules:
                 raise ValueError(f"two rules for {name or 'all models'}")
             rules[name] = rule

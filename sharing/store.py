@@ -72,7 +72,7 @@ class Store:
         found = {name: versions for name, versions in found.items() if versions}
         if not found:
             raise StoreError(
-                f"{self.name}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)"
+                f"{self.name} contains no model (a model is a folder <name>/<version>/ with a manifest.json)"
             )
         return found
 

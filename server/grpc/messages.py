@@ -57,11 +57,11 @@ class Messages:
         while len(self._buffer) >= PREFIX_BYTES:
             flag, length = _PREFIX.unpack_from(self._buffer)
             if flag > 1:
-                raise Malformed(f"a message begins with 0 or 1, this one with {flag}")
+                raise Malformed(f"the first byte of a message is {flag}, which is neither 0 nor 1")
             if flag and self._encoding == b"identity":
-                raise Malformed("a message says that it is compressed, but not how")
+                raise Malformed("a message is compressed, but grpc-encoding names no compression")
             if length > self._limit:
-                raise MessageTooLarge(f"a message of {length} bytes; the limit is {self._limit}")
+                raise MessageTooLarge(f"a message has {length} bytes; the limit is {self._limit}")
             end = PREFIX_BYTES + length
             if len(self._buffer) < end:
                 break
@@ -82,7 +82,7 @@ def check_encoding(encoding: bytes) -> None:
     """Raise `UnsupportedEncoding` if messages with this encoding cannot be read."""
     if encoding not in ENCODINGS:
         known = ", ".join(each.decode() for each in ENCODINGS)
-        raise UnsupportedEncoding(f"grpc-encoding is {encoding.decode('latin-1')}; what is understood is {known}")
+        raise UnsupportedEncoding(f"grpc-encoding {encoding.decode('latin-1')!r} is not one of {known}")
 
 
 async def encode(message: bytes, accepted: bytes) -> bytes:

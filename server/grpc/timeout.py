@@ -14,5 +14,5 @@ def seconds_of(timeout: bytes) -> float:
     """Return a timeout in seconds. Raises `Malformed`."""
     match = _TIMEOUT.fullmatch(timeout)
     if match is None:
-        raise Malformed(f"grpc-timeout is {timeout.decode('latin-1')}")
+        raise Malformed(f"grpc-timeout {timeout.decode('latin-1')!r} is not valid")
     return int(match[1]) * _SECONDS[match[2]]

@@ -291,7 +291,7 @@ class HttpConnection(PacedConnection):
         elif self._unread_since is None or self._unread != request:
             self._unread, self._unread_since = request, now
         elif now - self._unread_since > self._write_timeout:
-            logger.info("a caller did not read its answer", extra={"client": self._peer})
+            logger.info("a caller did not read its answer in time", extra={"client": self._peer})
             self.transport.abort()
 
     # Running requests.

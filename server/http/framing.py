@@ -36,7 +36,7 @@ def check(target: bytes, version: str, headers: Headers) -> None:
     for name, value in headers:
         if name == b"host":
             if host is not None or value.strip(_HOST):
-                raise Malformed("there are two Host headers, or one that is not a host")
+                raise Malformed("there must be one Host header, and it must name a host")
             host = value
         elif name == b"transfer-encoding":
             codings.append(value)

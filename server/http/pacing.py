@@ -188,7 +188,7 @@ class PacedConnection(HttpToolsProtocol, ABC):
         """Parse the request again without its upgrade, because the parser treats its body as the new protocol."""
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self._refuse(Malformed("CONNECT is for proxies"))
+            self._refuse(Malformed("CONNECT is not supported, because this server is not a proxy"))
             return
         self._charge.release()  # its head is charged again
         version, keep_alive = self.parser.get_http_version(), self.parser.should_keep_alive()
@@ -205,7 +205,7 @@ class PacedConnection(HttpToolsProtocol, ABC):
     def _refuse_unparsed(self, error: BaseException | None) -> None:
         """Reject the request at which the parser stopped, unless the connection is closed."""
         if not self.transport.is_closing():
-            self._refuse(error if isinstance(error, RequestError) else Malformed("what arrived is not HTTP/1.1"))
+            self._refuse(error if isinstance(error, RequestError) else Malformed("the request is not valid HTTP/1.1"))
 
     def _has_unread(self) -> bool:
         """Return whether there are bytes that are not parsed, here or in the socket."""

@@ -59,7 +59,7 @@ async def expand(
                     raise too_large(f"the decompressed content has more than {limit} bytes, which is the limit")
                 if size > most:
                     raise too_large(
-                        f"{len(data)} compressed bytes expand to more than {most} bytes, which is the limit for so few"
+                        f"{len(data)} compressed bytes expand to more than {most} bytes, the limit for that size"
                     )
                 hold(len(piece))
                 pieces.append(piece)

@@ -45,8 +45,8 @@ def index(
 
 def _remark(loaded: ModelState, present: Mapping[int, str]) -> str:
     if loaded.fault:
-        return f"what lies in its place now was refused: {loaded.reason}"
-    return "" if loaded.version in present else "its folder is gone"
+        return f"the files in its folder were refused: {loaded.reason}"
+    return "" if loaded.version in present else "its folder was removed"
 
 
 def _why_not(models: LoadedModels, policy: VersionPolicy, name: str, version: int, present: Mapping[int, str]) -> str:

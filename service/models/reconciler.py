@@ -120,7 +120,7 @@ class Reconciler:
             try:
                 before = await self._watch(before)
             except Unavailable as error:
-                self._tell({f"{error.message}; what is served stays"})
+                self._tell({f"{error.message}; the served versions stay"})
             except Exception:
                 logger.exception("scanning the model repository failed")
 
@@ -159,7 +159,7 @@ class Reconciler:
         """Scan once, and apply what this scan and the one before agree on. Raises `Unavailable`."""
         now = await self._scan()
         if not now.present:
-            raise Unavailable(f"{self._repository.path}: no model in it any more")
+            raise Unavailable(f"{self._repository.path} contains no model any more")
         remarks = set(map(str, self._models.missing()))
         if before is not None:
             for name in sorted(now.present.keys() | before.present.keys() | self._models.names()):
@@ -173,9 +173,9 @@ class Reconciler:
         """Describe what stays served although it is not in the repository any more."""
         models, path, present = self._models, self._repository.path, now.present.get(name, {})
         if name == models.default and not present:
-            return {f"{path} holds no model {name!r} any more; what is served stays"}
+            return {f"{path} contains no model {name!r} any more; the served versions stay"}
         gone = models.rules(name).answering() & (models.served(name).keys() - present.keys())
-        return {f"{path} holds no version {each} of {name!r} any more; it stays for the split" for each in gone}
+        return {f"{path} contains no version {each} of {name!r} any more; it stays for the split" for each in gone}
 
     async def _scan(self) -> _Observation:
         served = {name: self._models.served(name) for name in self._models.names()}

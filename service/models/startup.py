@@ -115,13 +115,13 @@ def _first_scan(repository: Repository, default: str | None) -> tuple[Scan, str]
         raise StartupError(f"{error.filename}: cannot be read ({error.strerror})") from error
     names = ", ".join(scan)
     if not scan:
-        raise StartupError(f"{path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)")
+        raise StartupError(f"{path} contains no model (a model is a folder <name>/<version>/ with a manifest.json)")
     if default is None:
         default = next(iter(scan)) if len(scan) == 1 else next((name for name in _SHIPPED if name in scan), None)
         if default is None:
-            raise StartupError(f"{path} holds several models ({names}): choose the default one with {_CHOICE}")
+            raise StartupError(f"{path} contains several models ({names}): choose the default one with {_CHOICE}")
     elif default not in scan:
-        raise StartupError(f"{path} holds no model {default!r}; {_CHOICE} chooses one of: {names}")
+        raise StartupError(f"{path} contains no model {default!r}; {_CHOICE} chooses one of: {names}")
     return scan, default
 
 

@@ -118,9 +118,9 @@ def _requested(outputs: Sequence[RequestedOutput]) -> Sequence[RequestedOutput]:
         if output.name not in OUTPUTS:
             raise Invalid(f"there is no output '{output.name}'; there are: {', '.join(OUTPUTS)}")
         if output.name in seen:
-            raise Invalid(f"output '{output.name}' is asked for twice")
+            raise Invalid(f"output '{output.name}' is requested twice")
         if output.classification and output.name != PROBABILITIES:
-            raise Invalid(f"output '{output.name}': classification is of '{PROBABILITIES}' only")
+            raise Invalid(f"output '{output.name}': only '{PROBABILITIES}' supports classification")
         seen.add(output.name)
     return outputs
 
@@ -136,7 +136,7 @@ def _leading_input(inputs: Sequence[Input]) -> Input:
         if given.name not in (TEXT, TOKENS):
             raise Invalid(f"there is no input '{given.name}'; there are: {TEXT}, {TOKENS}")
         if given.name in named:
-            raise Invalid(f"input '{given.name}' is there twice")
+            raise Invalid(f"input '{given.name}' is given twice")
         named[given.name] = given
     if not named:
         raise Invalid(f"one of the inputs {TEXT} and {TOKENS} is needed")

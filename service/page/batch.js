@@ -53,7 +53,7 @@ async function open() {
     if (file.size > MOST_BYTES) throw new RangeError(`${file.name} is larger than ${MOST_BYTES / 2 ** 20} MiB.`);
     opened = { name: file.name, content: new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer()) };
   } catch (error) {
-    opened = { name: file.name, content: "", problem: error instanceof RangeError ? error.message : `${file.name} is not a text in UTF-8.` };
+    opened = { name: file.name, content: "", problem: error instanceof RangeError ? error.message : `${file.name} is not UTF-8 text.` };
   }
   guessFormat();
   readTexts();

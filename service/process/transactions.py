@@ -179,7 +179,7 @@ class Transactions(Control):
             return _SHUTTING_DOWN
         try:
             if current.descriptor is None:
-                raise TransientError("the system does not pass on its files, because too many are open")
+                raise TransientError("its files cannot be passed on, because too many are open")
             self._trial = self._start_trial(order, current.descriptor)
         except TransientError as error:  # the next scan of the repository tries again
             logger.error("version %d of %s is not opened: %s", order.version, order.name, error)

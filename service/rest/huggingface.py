@@ -127,12 +127,12 @@ def tei_predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     manifest = classifier.manifest
     side, kept = ("right", "first") if classifier.tokenizer.keeps_first else ("left", "last")
     if (body.truncation_direction or side).lower() != side:
-        raise Invalid(f"truncation_direction: this model was trained on the {kept} words of a text, which is {side!r}")
+        raise Invalid(f"truncation_direction: must be {side!r}, because this model reads the {kept} words of a text")
 
     def answer(predictions: list[Prediction]) -> Answer:
         if body.truncate is False and any(each.truncated for each in predictions):
             longest = max(each.tokens for each in predictions)
-            raise Invalid(f"inputs: {longest} tokens; the model reads {manifest.max_tokens}, truncate is false")
+            raise Invalid(f"inputs: {longest} tokens, but the model reads {manifest.max_tokens}, and truncate is false")
         answers = [scored(classifier, each, raw=body.raw_scores) for each in predictions]
         return Answer(
             to_json(answers[0] if single else answers),

@@ -325,7 +325,7 @@ def _classifier(models: LoadedModels, body: DecisionRequest, texts: Sequence[str
     """Return the classifier for the texts of a body. Raises `NotFound`, or `Invalid` if the model has no threshold."""
     classifier = models.get(body.model, body.version, texts)
     if body.threshold is not None and classifier.manifest.activation != "sigmoid":
-        raise Invalid("threshold: this model chooses the most probable of its labels")
+        raise Invalid("threshold: this model has none, because it chooses the most probable of its labels")
     return classifier
 
 

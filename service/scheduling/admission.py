@@ -36,7 +36,7 @@ class Admission:
             raise Overloaded(f"{self._requests} requests are waiting, which is the limit")
         if self._texts[large] and self._texts[large] + texts > self._max_texts:
             raise Overloaded(
-                f"{self._texts[large]} texts are waiting and {texts} more would pass the limit of {self._max_texts}"
+                f"{self._texts[large]} texts are waiting and {texts} more would exceed the limit of {self._max_texts}"
             )
 
     def enter(self, texts: int, *, large: bool) -> None:

@@ -115,7 +115,7 @@ def read_names(path: Path) -> frozenset[Name]:
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise StartupError(f"{place} is not a text in UTF-8") from None
+        raise StartupError(f"{place} is not UTF-8 text") from None
     names = set()
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -42,7 +42,7 @@ async def missing_version(short: bool) -> Report:
                 refused = len(load.tally.refused)
                 await load.go_on(200 if short else 5000)
                 shutil.rmtree(stable)
-                await asyncio.to_thread(server.wait_for_log, "holds no version 1 of 'tickets' any more; it stays")
+                await asyncio.to_thread(server.wait_for_log, "contains no version 1 of 'tickets' any more; it stays")
                 await replace_worker(server)
                 await load.go_on(200 if short else 5000)
             check(load.tally, lost=2 * CALLERS, refused=True)

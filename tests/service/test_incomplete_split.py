@@ -109,7 +109,7 @@ def test_rules_that_need_no_missing_version(repository: Path) -> None:
 def test_removed_version(server: ServerProcess, repository: Path) -> None:
     """A version that the split names stays while its folder is gone, and until the split names another one."""
     shutil.rmtree(repository / "tickets" / "1")
-    server.wait_for_log("holds no version 1 of 'tickets' any more; it stays for the split")
+    server.wait_for_log("contains no version 1 of 'tickets' any more; it stays for the split")
     assert versions(server, 8) == {"1": 8}
     kill_children(server.process.pid)
     assert versions(server, 8) == {"1": 8}

@@ -256,12 +256,12 @@ def test_batches_that_could_never_run() -> None:
         ),
         (
             ("--port", "9000", "--grpc-port", "9000"),
-            "--grpc-port (SENTIMENT_GRPC_PORT) must not be that of REST",
+            "--grpc-port (SENTIMENT_GRPC_PORT) must differ from that of REST",
         ),
-        (("--uds", "a", "--grpc-uds", "a"), "--grpc-uds (SENTIMENT_GRPC_UDS) must not be that of REST"),
+        (("--uds", "a", "--grpc-uds", "a"), "--grpc-uds (SENTIMENT_GRPC_UDS) must differ from that of REST"),
         (
             ("--predict-route", "/a", "--health-route", "/a"),
-            "--predict-route (SENTIMENT_PREDICT_ROUTE) must not be /a, which is health_route",
+            "--predict-route (SENTIMENT_PREDICT_ROUTE) must differ from health_route, /a",
         ),
     ],
 )

@@ -163,7 +163,7 @@ def _inputs(body: InferRequest, binary: bytes) -> list[Input]:
         inputs.append(Input(each.name, each.datatype, each.shape, raw=binary[position : position + size]))
         position += size
     if position != len(binary):
-        raise Malformed(f"no input has the last {counted(len(binary) - position, 'byte')} of binary data")
+        raise Malformed(f"no input declares the last {counted(len(binary) - position, 'byte')} of binary data")
     return inputs
 
 

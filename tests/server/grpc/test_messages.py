@@ -70,7 +70,7 @@ def test_any_bytes(data: bytes, places: list[int], encoding: bytes) -> None:
 def test_limit() -> None:
     """A message of exactly the limit is accepted, and a larger one is refused after its prefix."""
     assert Messages(LIMIT, b"identity").feed(wrap(bytes(LIMIT))) == [bytes(LIMIT)]
-    with pytest.raises(MessageTooLarge, match="a message of 101 bytes; the limit is 100"):
+    with pytest.raises(MessageTooLarge, match="a message has 101 bytes; the limit is 100"):
         Messages(LIMIT, b"identity").feed(wrap(bytes(LIMIT + 1))[:PREFIX_BYTES])
 
 

@@ -20,5 +20,5 @@ def test_units(timeout: bytes, seconds: float) -> None:
 @pytest.mark.parametrize("timeout", [b"", b"2", b"S", b"2s", b"-2S", b"2.5S", b"100000000S", b"2S ", "²S".encode()])
 def test_malformed(timeout: bytes) -> None:
     """A value without one to eight digits and a unit is refused."""
-    with pytest.raises(Malformed, match="grpc-timeout is"):
+    with pytest.raises(Malformed, match=r"grpc-timeout .* is not valid"):
         seconds_of(timeout)

@@ -175,7 +175,7 @@ EXPANDED = FREE_BYTES + MAX_RATIO * len(BOMB)
         (b"no gzip", "the content is not valid gzip: Error -3 while decompressing data: incorrect header check"),
         (gzip.compress(ONE)[:-3], "the content is not valid gzip: the stream is not complete"),
         (gzip.compress(ONE) + b"more", "the content is not valid gzip: there are bytes after the end of the stream"),
-        (BOMB, f"{len(BOMB)} compressed bytes expand to more than {EXPANDED} bytes, which is the limit for so few"),
+        (BOMB, f"{len(BOMB)} compressed bytes expand to more than {EXPANDED} bytes, the limit for that size"),
     ],
     ids=["noise", "cut", "more", "bomb"],
 )
@@ -211,7 +211,7 @@ def test_message_that_is_too_large(caller: Caller, path: str) -> None:
     caller.data(stream, message(b"", length=2**32 - 1), ended=False)
     answer = caller.answer(stream)
     assert answer.status == EXHAUSTED
-    assert answer.fields["grpc-message"] == "a message of 4294967295 bytes; the limit is 8388608"
+    assert answer.fields["grpc-message"] == "a message has 4294967295 bytes; the limit is 8388608"
     assert caller.next_frame() == wire.Frame("RST_STREAM", 0, stream, bytes(4))
     caller.data(stream, bytes(10_000), ended=False)  # it was on the way
     assert caller.call(PREDICT, ONE).status == OK
@@ -221,7 +221,7 @@ def test_message_that_is_too_large(caller: Caller, path: str) -> None:
 def test_invalid_timeouts(caller: Caller, timeout: str) -> None:
     """An invalid deadline is refused, and the message quotes it."""
     answer = caller.call(PREDICT, ONE, {"grpc-timeout": timeout})
-    assert (answer.status, answer.fields["grpc-message"]) == (INVALID, f"grpc-timeout is {timeout}")
+    assert (answer.status, answer.fields["grpc-message"]) == (INVALID, f"grpc-timeout {timeout!r} is not valid")
 
 
 @pytest.mark.parametrize("timeout", ["99999999H", "1M", "30S", "60000m", "60000000u"])

@@ -264,7 +264,7 @@ def test_large_requests_without_texts(server: ServerProcess, path: str, compress
             caller.data(stream, data[10_000:])
         refused = caller.answer(stream)
         assert refused.status == 8
-        reason = "the decompressed content has more than 16384 bytes" if compressed else "a message of 18000 bytes"
+        reason = "the decompressed content has more than 16384 bytes" if compressed else "a message has 18000 bytes"
         assert refused.fields["grpc-message"].startswith(reason)
 
 

@@ -28,12 +28,12 @@ def test_put_and_drop(tmp_path: Path) -> None:
     assert models.get().manifest.version == 2
     assert [state for _, state, _ in states(models, tmp_path)] == ["READY", "READY"]
     shutil.rmtree(second.path)
-    assert states(models, tmp_path)[1] == ("2", "READY", "its folder is gone")
+    assert states(models, tmp_path)[1] == ("2", "READY", "its folder was removed")
     models.follow(Order("drop", "tickets", 2))
     assert models.get().manifest.version == 1
     assert [version for version, _, _ in states(models, tmp_path)] == ["1"]
     models.follow(Order("refuse", "tickets", 1, "fingerprint", fault="damaged", reason="broken"))
-    assert states(models, tmp_path) == [("1", "READY", "what lies in its place now was refused: broken")]
+    assert states(models, tmp_path) == [("1", "READY", "the files in its folder were refused: broken")]
     models.follow(Order("forget", "tickets", 1))
     models.follow(Order("unload", "tickets"))
     assert not models.holds()

@@ -128,7 +128,7 @@ def test_empty_store(contents: Contents, tmp_path: Path) -> None:
     contents.remove("/models")
     contents.write("/models/README.md", b"Models.")
     for _ in range(3):
-        with pytest.raises(StoreError, match="memory://models: no model in it"):
+        with pytest.raises(StoreError, match="memory://models contains no model"):
             mirror.update()
     assert len(mirror.copies()) == 2
 

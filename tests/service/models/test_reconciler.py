@@ -468,17 +468,17 @@ def test_deleted_models(server: ServerProcess, repository: Path) -> None:
     """A deleted model is unloaded unless it is the default, and all models stay if the repository is lost."""
     hidden = repository.with_name("hidden")
     repository.rename(hidden)
-    server.wait_for_log(rf"WARNING .*{repository}: cannot be read .*; what is served stays")
+    server.wait_for_log(rf"WARNING .*{repository}: cannot be read .*; the served versions stay")
     assert asked(server, "calls") == asked(server, "") == {"1": 8}
     assert server.client.post("/v2/repository/index").status_code == 503
     assert server.client.post("/v2/repository/models/calls/load").status_code == 503
     hidden.rename(repository)
 
     shutil.rmtree(repository / "tickets")
-    server.wait_for_log(r"holds no model 'tickets' any more; what is served stays")
-    assert state(server, 1) == ("READY", "its folder is gone")
+    server.wait_for_log(r"contains no model 'tickets' any more; the served versions stay")
+    assert state(server, 1) == ("READY", "its folder was removed")
     shutil.rmtree(repository / "calls")
-    server.wait_for_log(rf"{repository}: no model in it any more; what is served stays")
+    server.wait_for_log(rf"{repository} contains no model any more; the served versions stay")
     publish_table(repository, name="others")
     eventually(lambda: asked(server, "calls") == {"404": 8})
     eventually(lambda: asked(server, "others") == {"1": 8})

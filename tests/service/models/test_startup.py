@@ -131,7 +131,7 @@ def test_unknown_model(tmp_path: Path) -> None:
     assert load(tmp_path).get("").manifest.name == "tickets"
     with pytest.raises(NotFound, match="version '2' of model 'tickets' is not loaded; loaded: 1"):
         load(tmp_path).get("tickets", "2")
-    with pytest.raises(StartupError, match=r"holds no model 'nothing'; --default-model .* chooses one of: tickets"):
+    with pytest.raises(StartupError, match=r"contains no model 'nothing'; --default-model .* chooses one of: tickets"):
         load(tmp_path, default="nothing")
 
 
@@ -162,7 +162,7 @@ def test_no_repository(tmp_path: Path) -> None:
     """A repository that is missing, a file, or without models is refused with one sentence."""
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
-    for name, reason in {"missing": "no such", "file": "no such", "empty": "no model in it"}.items():
+    for name, reason in {"missing": "no such", "file": "no such", "empty": "contains no model"}.items():
         with pytest.raises(StartupError, match=reason) as error:
             load(tmp_path / name)
         assert str(tmp_path / name) in str(error.value)

@@ -111,9 +111,9 @@ def test_order_of_outputs(ask: Ask, wished: list[str]) -> None:
         ([RequestedOutput("logits")], "no output 'logits'; there are: label, score, probabilities"),
         ([RequestedOutput("")], "no output ''"),
         ([RequestedOutput("Label")], "no output 'Label'"),
-        ([RequestedOutput("label"), RequestedOutput("score"), RequestedOutput("label")], "'label' is asked for twice"),
-        ([RequestedOutput("label", classification=1)], "classification is of 'probabilities' only"),
-        ([RequestedOutput("score", classification=2)], "classification is of 'probabilities' only"),
+        ([RequestedOutput("label"), RequestedOutput("score"), RequestedOutput("label")], "'label' is requested twice"),
+        ([RequestedOutput("label", classification=1)], "only 'probabilities' supports classification"),
+        ([RequestedOutput("score", classification=2)], "only 'probabilities' supports classification"),
     ],
 )
 def test_invalid_outputs(ask: Ask, outputs: list[RequestedOutput], reason: str) -> None:
@@ -152,8 +152,8 @@ def test_both_inputs(ask: Ask) -> None:
     ("inputs", "reason"),
     [
         ([], "one of the inputs text and tokens is needed"),
-        ([text(), text()], "'text' is there twice"),
-        ([tokens(), text(), tokens()], "'tokens' is there twice"),
+        ([text(), text()], "'text' is given twice"),
+        ([tokens(), text(), tokens()], "'tokens' is given twice"),
         ([text(), Input("other", "BYTES", [1, 1], data=["x"])], "no input 'other'; there are: text, tokens"),
         ([Input("TEXT", "BYTES", [1, 1], data=["x"])], "no input 'TEXT'"),
         ([text(["a", "b"]), tokens()], "different numbers of rows"),

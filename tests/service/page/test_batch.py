@@ -98,7 +98,7 @@ def test_formulas_in_the_download(open_page: Open) -> None:
         ("a.csv", b'text\n"open', "Record 2 has a quotation mark"),
         ("a.csv", b'text\n"a"b\n', "Record 2 has a quotation mark"),
         ("a.csv", b"id,text\n1,fine\n2,a film, a bad one\n", "Record 3 has 3 fields and the header has 2"),
-        ("a.csv", "text\ncaf\xe9".encode("latin-1"), "a.csv is not a text in UTF-8."),
+        ("a.csv", "text\ncaf\xe9".encode("latin-1"), "a.csv is not UTF-8 text."),
         ("a.txt", b"a\n" * 10_001, "These are 10,001 texts, and the page classifies at most 10,000."),
     ],
 )

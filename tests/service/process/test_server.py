@@ -343,7 +343,7 @@ def test_broken_artifact_ends_the_process(tmp_path: Path, name: str) -> None:
 
 def test_no_repository_ends_the_process(tmp_path: Path) -> None:
     """Without a model the process exits with status 2 and one sentence."""
-    assert "no model in it" in refused("--model-repository", str(tmp_path))
+    assert "contains no model" in refused("--model-repository", str(tmp_path))
 
 
 def test_cuda_asked_for() -> None:

@@ -81,7 +81,7 @@ def test_no_descriptor_for_the_files_of_a_version(tmp_path: Path) -> None:
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
         publish_table(tmp_path)
-        server.wait_for_log("version 2 of tickets is not opened: the system does not pass on its files")
+        server.wait_for_log("version 2 of tickets is not opened: its files cannot be passed on")
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         eventually(lambda: versions(server, 1) == {"2": 1})
 

@@ -476,8 +476,8 @@ def test_mismatched_binary_data_size(server: ServerProcess, size: Any) -> None:
     ("inputs", "tail", "reason"),
     [
         ((binary_input(b"12345", data=["x"]),), b"12345", "has both data and binary_data_size"),
-        ((text_input("x"),), b"more", "no input has the last 4 bytes of binary data"),
-        ((binary_input(pack("x")),), pack("x") + b"\0", "no input has the last 1 byte of binary data"),
+        ((text_input("x"),), b"more", "no input declares the last 4 bytes of binary data"),
+        ((binary_input(pack("x")),), pack("x") + b"\0", "no input declares the last 1 byte of binary data"),
         ((binary_input(pack("x")),), pack("x")[:-1], "binary_data_size is 5, more than the remaining 4 bytes"),
         ((binary_input(b"\xff\xff\xff\xffx"),), b"\xff\xff\xff\xffx", "ends inside element 0"),
         ((binary_input(b"\1\0\0\0\xff"),), b"\1\0\0\0\xff", "element 0 is not UTF-8"),

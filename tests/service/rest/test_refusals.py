@@ -346,7 +346,7 @@ def test_length_shorter_than_the_body(server: ServerProcess) -> None:
     """Bytes after a body that is longer than announced are refused and not read as a request."""
     with Connection(server.port) as connection:
         connection.post("/v1/predict", GOOD + b"GET /livez HTTP/1.1\r\n\r\n", length=len(GOOD) - 1)
-        for reason in ("the body is not valid JSON", "what arrived is not HTTP/1.1"):
+        for reason in ("the body is not valid JSON", "the request is not valid HTTP/1.1"):
             answer = connection.answer()
             assert (answer.status, error(answer).code) == (400, "malformed")
             assert error(answer).message.startswith(reason)

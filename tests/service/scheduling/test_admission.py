@@ -34,7 +34,7 @@ def test_texts(metrics: Metrics) -> None:
     """Texts of large requests do not count in the limit of small ones, and a request at the limit is admitted."""
     admission = Admission(100, 10, metrics)
     admission.enter(6, large=True)
-    with pytest.raises(Overloaded, match="6 texts are waiting and 5 more would pass the limit of 10"):
+    with pytest.raises(Overloaded, match="6 texts are waiting and 5 more would exceed the limit of 10"):
         admission.enter(5, large=True)
     admission.enter(4, large=True)
     admission.enter(10, large=False)

@@ -408,7 +408,7 @@ def test_overload(build: Build, gate: Gate) -> None:
         await gate.until_entered()
         second = asyncio.create_task(ask(dataplane, [LONG] * 2))
         await asyncio.sleep(0)
-        message = f"{room} texts are waiting and {of_one} more would pass the limit of {room}"
+        message = f"{room} texts are waiting and {of_one} more would exceed the limit of {room}"
         with pytest.raises(Overloaded, match=message):
             await ask(dataplane, [LONG])
         with pytest.raises(Overloaded):

@@ -213,7 +213,7 @@ def test_limits(own: Issued, authority: Authority) -> None:
         with suppress(OSError):  # on a busy machine, it is disconnected before it has sent all of them
             for _ in range(1 + MAX_PIPELINED):
                 reader.sendall(request("/v1/predict_batch", f"Content-Length: {len(batch)}") + batch)
-        server.wait_for_log("a caller did not read its answer")
+        server.wait_for_log("a caller did not read its answer in time")
         predicts(server, authority)
 
 

@@ -131,7 +131,7 @@ def test_linear(part: str) -> None:
     [
         (None, "{path} cannot be read (No such file or directory)"),
         (b"", "{path} contains no name"),
-        (b"Anna\n\xff", "{path} is not a text in UTF-8"),
+        (b"Anna\n\xff", "{path} is not UTF-8 text"),
         (b"Anna\n\n--\n", "{path}, line 3: a name has 1 to 8 words, not 0"),
         (b"a b c d e f g h i", "{path}, line 1: a name has 1 to 8 words, not 9"),
         (b"a\n" * (MAX_NAMES_BYTES // 2) + b"b", "{path} is larger than 8 MiB"),
