@@ -28,6 +28,7 @@ from sentiment_conv1d.server.grpc.messages import encode, wrap
 from sentiment_conv1d.server.grpc.receiving import CALL_BYTES, ReceivingCall
 from sentiment_conv1d.server.grpc.status import as_refusal, error_fields
 from sentiment_conv1d.server.grpc.timeout import seconds_of
+from sentiment_conv1d.server.network.turns import TASK_SECONDS
 
 Trailers = list[tuple[bytes, bytes]]
 
@@ -42,6 +43,9 @@ _LINGER_SECONDS = 5.0
 
 #: Timers of the event loop can be early by a few milliseconds.
 _PRECISION_SECONDS = 0.01
+
+#: Seconds of the event loop that a call takes whose method always needs a task, such as one that describes models.
+_METHOD_SECONDS = 0.0003
 
 #: Answers of up to this many bytes are not charged while they wait to be sent. `CALL_BYTES` covers them.
 _UNCOUNTED_BYTES = 4096
@@ -255,7 +259,7 @@ class Call(ReceivingCall):
         self._start_task(partial(self.method.run, self))
 
     def _start_task(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._connection.turns.spend()
+        self._connection.turns.spend(TASK_SECONDS if self.method.start else _METHOD_SECONDS)
         self._task = self._loop.create_task(self._run_to_end(work))
         self._context.tasks.add(self._task)
         self._task.add_done_callback(self._context.tasks.discard)

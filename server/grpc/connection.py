@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from time import perf_counter
 
 from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.server.grpc.call_context import ConnectionLimits
@@ -78,13 +79,12 @@ class GrpcConnection(asyncio.Protocol):
         self._streams: dict[int, Stream] = {}
         self._requests = self._resets = self._noise = 0
         self._held = self._unsent = 0  # bytes charged to the buffers, for what is read and for what is written
-        self._ready = False  # whether the first SETTINGS have arrived
+        self._ready = self._client_leaves = self._gone = False  # whether SETTINGS, a GOAWAY, and the end have arrived
         self._waiting = False  # whether it waits for its turn to read
         self.admitted = False  # whether an earlier call had access
         self._reading = False  # while frames are read; responses are written afterwards
         self._goaway_at: float | None = None  # when the first GOAWAY was sent
         self._accepting = True  # new streams, until the second GOAWAY
-        self._client_leaves = False
         self._ended_at: float | None = None  # when nothing more is written, and the client is expected to close
         self._last_ping = -_PING_SECONDS
         self._ping_strikes = 0  # since the last answer
@@ -103,14 +103,15 @@ class GrpcConnection(asyncio.Protocol):
         self._born = self._heard = self._busy = self._read_at = self._whole_at = self._loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop all streams."""
+        """Stop all streams, in turns, because thousands can be lost at once."""
         self._hold(0)
         self._buffers.add(-self._unsent)
         self._unsent = 0
-        self._cut_all()
         self._http2.release()
         self.sender.release()
         self._lost(self)
+        self._gone = True
+        self.turns.read(self, 0)
 
     def data_received(self, data: bytes) -> None:
         """Read the complete frames, now or when it is this connection's turn."""
@@ -210,8 +211,7 @@ class GrpcConnection(asyncio.Protocol):
         self._requests += 1
         if self._requests == MAX_REQUESTS:
             self.shutdown()
-        new = self._open_stream(self, stream, method, path, fields)
-        if new is None:
+        if (new := self._open_stream(self, stream, method, path, fields)) is None:
             fits = self._http2.window(stream) >= len(CONTENT)  # otherwise the client gets the status alone
             self._http2.send(stream, head=HEAD, data=CONTENT if fits else b"", trailers=())
             if not ended:
@@ -223,8 +223,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def content_received(self, stream: int, data: bytes, *, ended: bool) -> None:
         """Pass content to its stream."""
-        receiver = self._streams.get(stream)
-        if receiver is None:
+        if (receiver := self._streams.get(stream)) is None:
             return
         if not data and not ended:
             self._count_noise()
@@ -234,12 +233,11 @@ class GrpcConnection(asyncio.Protocol):
 
     def stream_reset(self, stream: int) -> None:
         """Stop a stream that the client has reset."""
-        receiver = self._streams.pop(stream, None)
         self._busy = self._heard
         self._resets += 1
         if self._resets == MAX_RESETS:
             self.shutdown()
-        if receiver is not None:
+        if (receiver := self._streams.pop(stream, None)) is not None:
             self._cut(receiver)
             self._close_if_done()
 
@@ -273,6 +271,8 @@ class GrpcConnection(asyncio.Protocol):
 
     def read(self, until: float) -> bool:
         """Read until `until`, a time of `perf_counter`. Returns whether there may be more to read."""
+        if self._gone:
+            return self._cut_until(until)
         more, self._reading, failed = False, True, True
         try:
             more = not self.transport.is_closing() and self._http2.read(until)
@@ -286,7 +286,7 @@ class GrpcConnection(asyncio.Protocol):
         self._flush()
         if failed:
             self._hold(0)
-            self._cut_all()
+            self._cut_until(float("inf"))
             self.transport.close()
             return False
         self._close_if_done()
@@ -314,10 +314,14 @@ class GrpcConnection(asyncio.Protocol):
         stream.wake()
         stream.lost()
 
-    def _cut_all(self) -> None:
-        streams, self._streams = self._streams, {}
-        for stream in streams.values():
-            self._cut(stream)
+    def _cut_until(self, until: float) -> bool:
+        """Stop a stream, and more until a time of `perf_counter`. Returns whether there may be more."""
+        while self._streams:
+            self._cut(self._streams.popitem()[1])
+            self.turns.spend()
+            if perf_counter() >= until:
+                return True
+        return False
 
     def _close_if_done(self) -> None:
         # While frames are read, responses to them have not been written yet.

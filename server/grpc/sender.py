@@ -69,7 +69,7 @@ class Sender:
                     return
 
     def release(self) -> None:
-        """Drop the callbacks, which refer to the connection. All of its streams are cut."""
+        """Drop the callbacks, which refer to the connection. It is lost, and its streams will be cut."""
         self._sent, self._ended = lambda: None, lambda stream: None
 
     async def _send_in_pieces(self, stream: Stream, data: bytes) -> None:

@@ -16,7 +16,7 @@ _SHARES = (0.0001, 0.001)
 _FIRST, _LATER = range(2)
 
 #: Seconds that the task of a call or a request takes, without the model.
-_TASK_SECONDS = 0.00003
+TASK_SECONDS = 0.00003
 
 #: A connection that has received more bytes waits for its second share at once.
 _FEW_BYTES = 4096
@@ -73,7 +73,7 @@ class Turns:
             self._begin(perf_counter())
         self._add(_LATER, reader)
 
-    def spend(self, seconds: float = _TASK_SECONDS) -> None:
+    def spend(self, seconds: float = TASK_SECONDS) -> None:
         """Shorten this turn by the time that work which was started in it takes after it."""
         self._until -= seconds
 

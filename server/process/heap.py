@@ -11,12 +11,13 @@ import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
 #: Pages are returned, which takes milliseconds, if the resident bytes exceed those of an idle worker by this much.
 _EXCESS_BYTES = 16 * 1024 * 1024
 
-#: Seconds between two trims.
-_SECONDS = 3.0
+#: Seconds between two trims, and between two garbage collections for each second that the first one takes.
+_SECONDS, _COLLECTION_SECONDS = 3.0, 1000.0
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -35,17 +36,20 @@ class Heap:
     def __init__(self, resident: Callable[[], int] = resident_bytes) -> None:
         self._resident = resident
         self._idle = resident()
-        self._trimmed = 0.0
+        self._trimmed = self._collects_at = 0.0
 
     def trim(self, now: float, *, idle: bool) -> None:
         """Return free pages if there may be many. Called about once a second with the event loop's time.
 
         In an idle worker it first collects garbage cycles. Python's own collector waits until the number of objects has
-        grown by a quarter since its last full collection, which takes a long time after a peak.
+        grown by a quarter since its last full collection, which takes a long time after a peak. With thousands of calls
+        that wait, a collection takes a tenth of a second.
         """
         if _trim is None or now - self._trimmed < _SECONDS or self._resident() - self._idle < _EXCESS_BYTES:
             return
         self._trimmed = now
-        if idle:
+        if idle and now >= self._collects_at:
+            began = perf_counter()
             gc.collect()
+            self._collects_at = now + _COLLECTION_SECONDS * (perf_counter() - began)
         _trim(0)

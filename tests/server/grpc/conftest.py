@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sentiment_conv1d.server.grpc import http2
+from sentiment_conv1d.server.grpc import connection, http2
 from sentiment_conv1d.server.network import turns
 from tests.server.grpc.caller import Caller, Loop
 
@@ -16,7 +16,7 @@ def loop() -> Iterator[Loop]:
     """Create an event loop for all tests. No test leaves callbacks on it."""
     loop = Loop()
     with pytest.MonkeyPatch.context() as patch:
-        for module in (http2, turns):
+        for module in (connection, http2, turns):
             patch.setattr(module, "perf_counter", loop.perf_counter)
         yield loop
     loop.close()

@@ -25,7 +25,7 @@ from sentiment_conv1d.server.grpc.messages import wrap
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.server.grpc.receiving import CALL_BYTES
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers
-from sentiment_conv1d.server.network.turns import Turns
+from sentiment_conv1d.server.network.turns import TASK_SECONDS, Turns
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import uncounted
@@ -424,12 +424,17 @@ def test_compressed_message(caller: Caller, kind: str) -> None:
 
 def test_started_calls_shorten_the_turn(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call that starts takes time from the turn in which it was read, and a call that waits takes none."""
-    spent: list[Turns] = []
-    monkeypatch.setattr(Turns, "spend", lambda turns: spent.append(turns))
+    spent: list[float] = []
+    monkeypatch.setattr(Turns, "spend", lambda turns, seconds: spent.append(seconds))
     caller.say(wire.request(1, ended=False, head=UNARY))
     assert spent == []
     caller.say(wire.data(1, wrap(b"x"), ended=True) + wire.request(3, ended=False, head=STREAM))
-    assert spent == [caller.connection.turns] * 2
+    assert len(spent) == 2 and min(spent) > TASK_SECONDS  # the methods never answer without a task
+    run = caller.methods["/unary"].run
+    caller.methods["/unary"] = Method(run, start=lambda call, message: False)
+    caller.say(wire.request(5, ended=False, head=UNARY) + wire.data(5, wrap(b"x"), ended=True))
+    assert spent[2:] == [TASK_SECONDS]
+    monkeypatch.undo()
 
 
 @pytest.mark.parametrize("kind", FIELDS)

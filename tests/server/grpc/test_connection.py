@@ -29,6 +29,18 @@ def asker(loop: Loop) -> Iterator[Caller]:
     caller.leave()
 
 
+def test_lost_calls(asker: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calls of a lost connection end in several turns, because there can be thousands on other connections."""
+    asker.say(b"".join(request(number, ended=False) for number in range(1, 201, 2)))
+    monkeypatch.setattr(asker.loop, "tick", 0.0001)
+    asker.connection.connection_lost(None)
+    left = [len(asker.connection.streams)]
+    for _ in range(5):
+        asker.loop.turn()
+        left.append(len(asker.connection.streams))
+    assert 100 > left[0] > left[1] > left[2] > left[3] > 0
+
+
 def run(asker: Caller, work: Coroutine[Any, Any, None]) -> None:
     """Run the sending tasks."""
     asker.loop.run_until_complete(work)

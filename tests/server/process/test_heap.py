@@ -90,3 +90,22 @@ def test_garbage_of_an_idle_worker(monkeypatch: pytest.MonkeyPatch) -> None:
         assert garbage() is None
     finally:
         gc.enable()
+
+
+def test_pauses_between_long_collections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker in which a garbage collection takes long, because of waiting calls, collects less often."""
+    clock, collections = [0.0], []
+
+    def collect() -> None:
+        collections.append(clock[0])
+        clock[0] += 0.1
+
+    monkeypatch.setattr(heap, "_trim", lambda pad: None)
+    monkeypatch.setattr(heap, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(gc, "collect", collect)
+    resident = 100 * _MEGABYTE
+    worker = Heap(lambda: resident)
+    resident += 16 * _MEGABYTE
+    for now in (10, 20, 109, 113):
+        worker.trim(now, idle=True)
+    assert len(collections) == 2
