@@ -222,8 +222,8 @@ class DataPlane:
         """Return the prediction for a text, and what `explain`, a method of the explainer, returns for it.
 
         `explain` gets the text, its encoding, and the label or the predicted one. It runs on the event loop if the text
-        is short, one text per turn, otherwise on the thread. Raises the errors of `predict`, those of `explain`, and
-        `NotExplainable` before any work is done.
+        is short, one text per turn, otherwise on the thread, and counts as a large request. Raises the errors of
+        `predict`, those of `explain`, and `NotExplainable` before any work is done.
         """
         with explaining():
             _ = classifier.explainer.network  # raises `NotExplainable`
@@ -236,12 +236,12 @@ class DataPlane:
             reading = self._read(classifier, (text,), self._characters, encode, list, None)
             [prediction] = await self.run(reading)
             work = partial(explain, text, encodings[0], label or prediction.label)
-            if len(text) <= INLINE_CHARACTERS:
+            async with self._place(weigh(1, len(text)), reading.seconds):
+                if len(text) > INLINE_CHARACTERS:
+                    return prediction, await asyncio.get_running_loop().run_in_executor(self._thread, work)
                 async with self._explaining:
                     await asyncio.sleep(0)
                     return prediction, work()
-            async with self._place(weigh(1, len(text)), reading.seconds):
-                return prediction, await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def arrange(self, classifiers: Iterable[ServedClassifier]) -> None:
         """Set the classifiers that are served from now on. Requests in progress keep theirs."""
