@@ -59,7 +59,7 @@ class LengthBuckets:
         return [(self.max_rows, min(sequence_length, longest)), (1, longest)]
 
     def _joins(self, rows: int, sequence_length: int, length: int) -> bool:
-        """Return whether a text joins a run of so many rows that are no longer than the text."""
+        """Return whether a text joins a run of `rows` rows, none of which is longer than the text."""
         padding = rows * (length - sequence_length)
         positions = (rows + 1) * length
         return rows < self.max_rows and positions <= self.max_positions and padding <= self.max_padding

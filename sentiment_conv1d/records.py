@@ -1,4 +1,4 @@
-"""What a model answers: dictionaries with the names of REST, whose keys are attributes as well."""
+"""The answers of a model: dictionaries with the names of REST, whose keys are also attributes."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import ClassVar
 
-#: Bytes in UTF-8. Longer messages are truncated, because a message can repeat a name that is as long as the body. gRPC
+#: Bytes in UTF-8. Longer messages are truncated: one that repeats a name could be as long as the body. gRPC
 #: sends the message as a percent-encoded header, which can be three times as long, and once more in the details, and
 #: clients accept at most 8 KiB of headers.
 MAX_MESSAGE_BYTES = 500

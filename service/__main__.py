@@ -24,13 +24,13 @@ from sentiment_conv1d.service.process.startup_signals import end_at_once
 from sentiment_conv1d.service.settings import read_settings
 from sentiment_conv1d.service.telemetry import logs
 
-#: What the help says about the default model repository.
+#: The help for the default model repository.
 RULE = (
     "Models come from the folder model_repository in the working directory if it exists, and otherwise from the "
     "package, which contains the shipped models. --model-repository names another folder or a URL."
 )
 
-#: What the help says about URLs.
+#: The help for URLs.
 _STORES = (
     "URLs are s3://bucket/models, gs://bucket/models, hf://organization/repository, oci://registry/namespace, "
     "file:///folder, and those of other file systems of fsspec; pull also reads https://host/models. Credentials come "

@@ -28,7 +28,7 @@ _GROUPS = {
     "feedback_log": "feedback",
 }
 
-#: What the value of a setting is, by the end of the setting's name.
+#: The names of values in the help, by the end of the setting's name.
 _METAVARS = {
     "model_repository": "FOLDER_OR_URL",
     "model_cache": "FOLDER",

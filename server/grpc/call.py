@@ -53,7 +53,7 @@ _UNCOUNTED_BYTES = 4096
 
 @dataclass(slots=True, eq=False, repr=False)
 class Call(ReceivingCall):
-    """A call of a method."""
+    """A call of a method, with its deadline and its answer."""
 
     started: float = field(default_factory=perf_counter)
     request_id: str = ""

@@ -78,7 +78,7 @@ class GrpcConnection(asyncio.Protocol):
     def __post_init__(self) -> None:
         self._streams: dict[int, Stream] = {}
         self._requests = self._resets = self._noise = 0
-        self._held = self._unsent = 0  # bytes charged to the buffers, for what is read and for what is written
+        self._held = self._unsent = 0  # bytes charged to the buffers: received ones, and those still to be written
         self._ready = self._client_leaves = self._gone = False  # whether SETTINGS, a GOAWAY, and the end have arrived
         self._waiting = False  # whether it waits for its turn to read
         self.admitted = False  # whether an earlier call had access

@@ -27,7 +27,7 @@ _AHEAD_BYTES = 32_768
 
 @dataclass(slots=True, eq=False, repr=False)
 class ReceivingCall(Stream, ABC):
-    """A call, as far as its messages are concerned."""
+    """The receiving half of a call, which `Call` completes."""
 
     _connection: GrpcConnection
     path: bytes

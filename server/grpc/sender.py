@@ -10,7 +10,7 @@ from sentiment_conv1d.server.errors import ClientDisconnected
 from sentiment_conv1d.server.grpc.http2 import ANSWERED, CANCELLED, MAX_CONTENT, Fields, Head, Http2
 from sentiment_conv1d.server.grpc.stream import Stream
 
-#: A client has `write_seconds` for every so many bytes of an answer.
+#: A client has `write_seconds` to read each part of an answer. A part has this many bytes.
 _TIMED_BYTES = 1024 * 1024
 
 

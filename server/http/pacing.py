@@ -62,8 +62,8 @@ class PacedConnection(HttpToolsProtocol, ABC):
         self._reading = self._in_head = False
         self._started = False  # whether ASGI or a handler has it, and releases the charge
         self._received = b""  # bytes that are not parsed yet
-        self._waiting = False  # whether it waits for its turn to parse them, or to go on with an answer
-        self._in_turn = False  # whether it does so
+        self._waiting = False  # whether it waits for its turn to parse them, or to continue an answer
+        self._in_turn = False  # whether it has its turn
         self.admitted = False  # whether an earlier request had access
         self._buffered_by_parser = 0  # bytes of the pieces since the last one with a callback, or 0 after a callback
         self._discarded = 0  # bytes
@@ -95,7 +95,7 @@ class PacedConnection(HttpToolsProtocol, ABC):
         self._take_turn(len(data))
 
     def resume_writing(self) -> None:
-        """Go on with an answer when the client has read most of what was written."""
+        """Continue an answer when the client has read most of what was written."""
         super().resume_writing()
         if self._pending:
             self._take_turn(PIECE_BYTES)
@@ -260,7 +260,7 @@ class PacedConnection(HttpToolsProtocol, ABC):
             self._await_request()
 
     def replied(self, request: FastRequest) -> None:
-        """End a request if its answer is written, or go on with it."""
+        """End a request if its answer is written, or else continue the answer."""
         if request.unsent:
             if self._pending:
                 self._take_turn(PIECE_BYTES)

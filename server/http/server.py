@@ -33,15 +33,15 @@ class HttpLimits(NamedTuple):
 
 
 class Events(NamedTuple):
-    """What the application is told, and asked for. `rejected` and `failed` get a reason in one word."""
+    """Callbacks of the application. `rejected` and `failed` get the reason in one word."""
 
     rejected: Callable[[str], None] = lambda reason: None
     failed: Callable[[str], None] = lambda reason: None
-    draining: Callable[[], bool] = lambda: False  # so that responses ask clients to close the connection
+    draining: Callable[[], bool] = lambda: False  # whether responses ask clients to close the connection
 
 
 def configure(application: Any, keep_alive_timeout: int = 75) -> uvicorn.Config:
-    """Return uvicorn's configuration for an ASGI application, with nothing that this server does itself."""
+    """Return uvicorn's configuration for an ASGI application, without everything that this server does itself."""
     return uvicorn.Config(
         application,
         http=HttpConnection,

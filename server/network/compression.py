@@ -24,7 +24,7 @@ LEVEL = 1
 #: Bytes that are decompressed per turn of the event loop. This takes about a tenth of a millisecond.
 STEP_BYTES = 65_536
 
-#: Compressed bytes per call of zlib, which copies the input that it does not consume.
+#: Compressed bytes per call of zlib. It copies the input that it does not consume, so larger pieces cost more.
 _PIECE_BYTES = 8192
 
 

@@ -24,7 +24,7 @@ _STEP_BYTES = 4096
 
 
 class Plain(asyncio.Protocol):
-    """A connection that receives decrypted bytes. `admitted` is that of `Reader`."""
+    """A connection that receives decrypted bytes. For `admitted`, see `Reader`."""
 
     admitted: bool
 

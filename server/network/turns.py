@@ -8,10 +8,10 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import Protocol
 
-#: Seconds of work per turn of the event loop: parsing, and what it starts.
+#: Seconds of work per turn of the event loop: parsing, and the requests that it starts.
 _TURN_SECONDS = 0.002
 
-#: Seconds of these per connection: its first share, which is enough for some calls, and every later share.
+#: Seconds of this work per connection: its first share, which is enough for some calls, and every later share.
 _SHARES = (0.0001, 0.001)
 _FIRST, _LATER = range(2)
 

@@ -26,8 +26,9 @@ from sentiment_conv1d.server.process.worker_process import WorkerProcess, descri
 
 logger = logging.getLogger(__name__)
 
-#: Collections of young objects between two full ones, which would stop a worker for 0.1 s again and again while a
-#: thousand connections begin requests, and find nothing: requests are in no reference cycles. `Heap` collects too.
+#: Collections of young objects between two full ones. More frequent full collections would stop a worker for 0.1 s
+#: again and again while a thousand connections begin requests, and would find nothing: requests are in no reference
+#: cycles. `Heap` collects too.
 _YOUNG_COLLECTIONS = 1000
 
 #: Seconds a worker may take to report that it is ready.
@@ -262,7 +263,7 @@ class Supervisor:
             self._replace(worker.number, 0 if stable else _PAUSE_SECONDS)
 
     def _replace(self, number: int, seconds: float = 0) -> None:
-        """Start a worker again after so many seconds, or shut down if the service was never ready."""
+        """Start a worker again after `seconds`, or shut down if the service was never ready."""
         if self._was_ready:
             self._forks[number] = monotonic() + seconds
         else:

@@ -1,4 +1,4 @@
-"""Feedback ids: what a feedback needs to know of the answer, signed, so that no process has to remember answers."""
+"""Feedback ids: signed descriptions of an answer, so that no process has to remember answers."""
 
 from __future__ import annotations
 

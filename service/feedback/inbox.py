@@ -62,7 +62,7 @@ Find: TypeAlias = Callable[[str, str], Version]
 
 
 class Rate:
-    """Allows so many events per second on average: a bucket of tokens, which holds those of one second."""
+    """Limits the events per second, on average: a token bucket that holds the tokens of one second."""
 
     def __init__(self, per_second: float) -> None:
         self.per_second = per_second

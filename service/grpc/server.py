@@ -80,7 +80,7 @@ _MAX_WATCHING = 8
 #: Calls of methods without a key that may wait for their message at the same time, on a connection without access.
 _MAX_WAITING = 4
 
-#: The fields that both keep, because strangers can open them.
+#: The only fields that these two kinds of calls keep, because strangers can open them.
 _KEPT_OPEN = frozenset({b"grpc-timeout", b"grpc-encoding"})
 
 #: Statuses that are logged even without an access log, like statuses from 500 over REST. A time limit that the client
@@ -223,7 +223,7 @@ class GrpcServer:
         """Count a call, and write the access log, which contains failures even if it is off."""
         status = call.status or "CANCELLED"
         hurried = call.overdue or (call.context is not None and call.context.hurried)
-        # Strangers can be slow, thousands of times. At shutdown, idle streams end with `Unavailable`.
+        # Thousands of strangers can be slow. At shutdown, idle streams end with `Unavailable`.
         usual = type(call.failure) in (RequestTimeout, Unavailable)
         failed = status in _FAILURES and not (usual or (status == "DEADLINE_EXCEEDED" and hurried))
         if self._access_log or failed:

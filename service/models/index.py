@@ -24,7 +24,7 @@ class Entry:
 def index(
     scan: Scan, models: LoadedModels, policy: VersionPolicy, in_use: Collection[tuple[str, int]] = ()
 ) -> list[Entry]:
-    """Return every version that a scan found, and every other version that is served, was rejected or is `in_use`."""
+    """Return every version that a scan found, and every other version that is served, was refused or is `in_use`."""
     versions = {(name, version) for name, present in scan.items() for version in present}
     known = {(each.name, each.version): each for each in models.states()}
     entries = []

@@ -33,7 +33,7 @@ class Unopened(NamedTuple):
 
 
 class LoadedModels:
-    """The versions that are served, and those that were rejected.
+    """The versions that are served, and those that were refused.
 
     An empty name stands for the default model. An empty version stands for the version with the largest weight if the
     model has a split, otherwise for the newest version that is served. A version is named by its number or by a label.
@@ -104,7 +104,7 @@ class LoadedModels:
         return set(self._served)
 
     def names(self) -> set[str]:
-        """Return the names of models with a version that is served or was rejected."""
+        """Return the names of models with a version that is served or was refused."""
         return {name for name, _ in (*self._served, *self._refusals)}
 
     def versions(self, name: str) -> list[int]:
@@ -116,11 +116,11 @@ class LoadedModels:
         return {version: each.fingerprint for (model, version), each in self._served.items() if model == name}
 
     def refusal(self, key: Key) -> Order | None:
-        """Return the order that refused a version, if it is rejected."""
+        """Return the order that refused a version, if it is refused."""
         return self._refusals.get(key)
 
     def refused(self, name: str) -> dict[int, str]:
-        """Return the versions of a model that were rejected, with the fingerprints of their files.
+        """Return the versions of a model that were refused, with the fingerprints of their files.
 
         A version that only lacked room, or could not be read, has an empty one, so that every scan tries it again.
         """
@@ -148,7 +148,7 @@ class LoadedModels:
         """Return the versions that the rules name and that are not served. A model that was unloaded lacks none."""
         return [each for each in self._missing(self._served) if each.model not in self.unloaded]
 
-    def check(self) -> None:
+    def check_ready(self) -> None:
         """Raise `Unavailable` if a split names a version that is not served, or the default model cannot answer.
 
         A model that was unloaded lacks no version.
@@ -166,7 +166,7 @@ class LoadedModels:
         return sorted(label for label, each in self.rules(name).labels.items() if each == version)
 
     def states(self, name: str = "") -> list[ModelState]:
-        """Return the state of every version that is served or was rejected, of one model or of all."""
+        """Return the state of every version that is served or was refused, of one model or of all."""
         states = []
         for key in sorted(self._served.keys() | self._refusals.keys()):
             if name in ("", key[0]):

@@ -17,8 +17,8 @@ Key = tuple[str, int]
 class Order(NamedTuple):
     """An instruction to all workers.
 
-    A `load` has several parts. All workers are informed of it, then each in turn has to `prepare`, which opens the
-    version without serving it, and finally all workers `serve` it or all `refuse` it.
+    A `load` has several parts. All workers learn of it. Then each in turn has to `prepare`, which opens the version
+    without serving it. Finally all workers `serve` the version, or all `refuse` it.
     """
 
     action: Action

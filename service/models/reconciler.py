@@ -69,9 +69,9 @@ class Reconciler:
     _told: set[str] = field(default_factory=set)
 
     async def load(self, name: str) -> None:
-        """Serve the versions on disk that the policy selects, even if they were rejected or unloaded before.
+        """Serve the versions on disk that the policy selects, even if they were refused or unloaded before.
 
-        Raises `NotFound`, or `Invalid` if a version is rejected or the model is unloaded meanwhile.
+        Raises `NotFound`, or `Invalid` if a version is refused or the model is unloaded meanwhile.
         """
         await asyncio.to_thread(self._repository.try_again, name)
         observed = await self._scan()
@@ -144,7 +144,7 @@ class Reconciler:
                 self._prepared = None
             case "refuse":
                 self._prepared = None
-        self._dataplane.arrange(self._models)
+        self._dataplane.use(self._models)
         return None
 
     async def catch_up(self) -> None:
@@ -153,7 +153,7 @@ class Reconciler:
             classifier = await self._open(key, descriptor)
             classifier.count(self._metrics, self._models.keys())
             self._models.put(classifier, fingerprint)
-        self._dataplane.arrange(self._models)
+        self._dataplane.use(self._models)
 
     async def _watch(self, before: _Observation | None) -> _Observation:
         """Scan once, and apply what this scan and the one before agree on. Raises `Unavailable`."""
@@ -187,7 +187,7 @@ class Reconciler:
     async def _adjust(self, name: str, before: _Observation, now: _Observation, *, again: bool = False) -> list[str]:
         """Take steps until the versions of a model that two scans agree on are served. Returns the errors.
 
-        With `again`, rejected versions are tried once more.
+        With `again`, refused versions are tried once more.
         """
         await self._turn.acquire()
         steps = asyncio.create_task(self._take_steps(name, before, now, again=again))
@@ -237,7 +237,7 @@ class Reconciler:
                 failed[step.version] = step.fingerprint
 
     async def _load(self, order: Order) -> str:
-        """Read a version and let all workers serve it, or reject it. Returns the error, or an empty string."""
+        """Read a version and let all workers serve it, or refuse it. Returns the error, or an empty string."""
         try:
             manifest, descriptor = await asyncio.to_thread(self._read, *order.key)
         except ArtifactError as error:

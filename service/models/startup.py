@@ -19,7 +19,7 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
 
 logger = logging.getLogger(__name__)
 
-#: The default model is the first of these that is there, if there are several models and the settings choose none.
+#: If there are several models and the settings choose none, the first of these that exists is the default model.
 _SHIPPED = ("reviews", "imdb-cnn")
 
 _CHOICE = "--default-model (SENTIMENT_DEFAULT_MODEL)"

@@ -1,4 +1,4 @@
-"""What the routes of REST and the methods of gRPC use of a worker."""
+"""The parts of a worker that the routes of REST and the methods of gRPC use."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ServiceState:
     def check_ready(self) -> None:
         """Raise `Unavailable` if the worker is draining, the default model cannot answer, or a split is incomplete."""
         self.check_draining()
-        self.models.check()
+        self.models.check_ready()
 
     def check_draining(self) -> None:
         """Raise `Unavailable` if the worker is shutting down."""

@@ -29,7 +29,7 @@ from sentiment_conv1d.service.telemetry.sinks import ANSWER_EVENT, FEEDBACK_EVEN
 
 @dataclass(frozen=True)
 class Core:
-    """What a service loads before it answers requests. Workers inherit it at their fork."""
+    """The parts that a service loads before it answers requests. Workers inherit them at their fork."""
 
     settings: Settings
     repository: Repository

@@ -31,7 +31,7 @@ _MAX_LOST = 2
 
 _SHUTTING_DOWN = "the service is shutting down"
 
-#: What the processes that a transaction waits for have done: all have answered or ended, or one refuses the version.
+#: What the last process that a transaction waited for has done: answered, ended, or refused the version.
 _Outcome: TypeAlias = Literal["answered", "ended"] | Order
 
 
@@ -128,7 +128,7 @@ class Transactions(Control):
                 os.close(transaction.descriptor)
 
     def _done(self, pid: int, outcome: _Outcome) -> None:
-        """Go on if the current order has waited for this process, and waits for no other."""
+        """Continue the current order if it has waited for this process, and waits for no other."""
         if pid in self._missing:
             self._missing.discard(pid)
             if not self._missing:

@@ -55,7 +55,7 @@ class Dispatcher:
         self._secure = settings.tls_certificate is not None
         self._routes = Routes(protocols)
         self._documents: dict[bytes, Handler] = {
-            path.encode(): partial(self._reply_with, *document) for path, document in documents.items()
+            path.encode(): partial(self._answer_document, *document) for path, document in documents.items()
         }
 
     def match(self, scope: Scope) -> Match | None:
@@ -106,23 +106,6 @@ class Dispatcher:
         context = self._lifecycle.begin(request, match.endpoint.path)
         await self._serve(match, request, context)
 
-    def _reply_with(self, document: Document, protocol: RestProtocol, request: FastRequest) -> None:
-        """Answer a GET request for a document."""
-        context = self._lifecycle.begin(request, document.route)
-        try:
-            self._lifecycle.check_access(request, request.target.decode())
-            answer, status = document.answer(self._state), 200
-            if self._secure:
-                answer = answer._replace(headers=(*answer.headers, STRICT_TRANSPORT))
-        except RequestError as error:
-            answer, status = refuse(protocol, error, context.id)
-        except Exception:
-            logger.exception("%s failed", document.route)
-            answer, status = refuse(protocol, RequestError("internal error"), context.id)
-        request.reply(status, answer, context.id)
-        self._lifecycle.end(status, request, context)
-        current.set(None)  # this is not the context of a task, which would end with the request
-
     async def _serve(
         self, match: Match, request: HttpRequest, context: RequestContext, read: WorkOrAnswer | None = None
     ) -> None:
@@ -137,21 +120,6 @@ class Dispatcher:
             pass
         finally:
             self._lifecycle.end(status, request, context)
-
-    def _reply(
-        self,
-        match: Match,
-        request: FastRequest,
-        context: RequestContext,
-        result: Answer | BaseException,
-    ) -> None:
-        """Answer a request without a task."""
-        current.set(context)  # requests that run together share the context of the first one
-        status = CLIENT_CLOSED_REQUEST
-        if not isinstance(result, ClientDisconnected):
-            answer, status = self._outcome(match, request, context, result)
-            request.reply(status, answer, context.id)
-        self._lifecycle.end(status, request, context)
 
     async def _answer(
         self, match: Match, request: HttpRequest, context: RequestContext, read: WorkOrAnswer | None
@@ -203,6 +171,21 @@ class Dispatcher:
         context.received = perf_counter_ns()
         return match.endpoint.respond(self._state, EndpointRequest(body, request.headers, match.parameters))
 
+    def _reply(
+        self,
+        match: Match,
+        request: FastRequest,
+        context: RequestContext,
+        result: Answer | BaseException,
+    ) -> None:
+        """Answer a request without a task."""
+        current.set(context)  # requests that run together share the context of the first one
+        status = CLIENT_CLOSED_REQUEST
+        if not isinstance(result, ClientDisconnected):
+            answer, status = self._outcome(match, request, context, result)
+            request.reply(status, answer, context.id)
+        self._lifecycle.end(status, request, context)
+
     def _outcome(
         self, match: Match, request: HttpRequest, context: RequestContext, result: Answer | BaseException
     ) -> tuple[Answer, int]:
@@ -219,3 +202,20 @@ class Dispatcher:
             return refuse(match.protocol, result, context.id)
         logger.error("%s failed", match.endpoint.path, exc_info=result)
         return refuse(match.protocol, RequestError("internal error"), context.id)
+
+    def _answer_document(self, document: Document, protocol: RestProtocol, request: FastRequest) -> None:
+        """Answer a GET request for a document."""
+        context = self._lifecycle.begin(request, document.route)
+        try:
+            self._lifecycle.check_access(request, request.target.decode())
+            answer, status = document.answer(self._state), 200
+            if self._secure:
+                answer = answer._replace(headers=(*answer.headers, STRICT_TRANSPORT))
+        except RequestError as error:
+            answer, status = refuse(protocol, error, context.id)
+        except Exception:
+            logger.exception("%s failed", document.route)
+            answer, status = refuse(protocol, RequestError("internal error"), context.id)
+        request.reply(status, answer, context.id)
+        self._lifecycle.end(status, request, context)
+        current.set(None)  # this is not the context of a task, which would end with the request

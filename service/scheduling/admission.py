@@ -5,13 +5,13 @@ from __future__ import annotations
 from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 
-#: Characters with which a text counts as one more. The first ones are those of an ordinary review, which takes a tenth
-#: of a millisecond or two; a text of a million characters takes more than a hundred milliseconds.
+#: Characters that count as one more text. An ordinary review has fewer and takes 0.1 or 0.2 ms, and a text of a million
+#: characters takes more than 100 ms.
 _CHARACTERS = 4096
 
 
 def weigh(texts: int, characters: int) -> int:
-    """Return as how many texts a request counts that has so many texts with so many characters in all."""
+    """Return how many texts a request counts as: its texts, and one more for every `_CHARACTERS` characters."""
     return texts + characters // _CHARACTERS
 
 
@@ -31,7 +31,7 @@ class Admission:
         self._texts = {False: 0, True: 0}
 
     def check(self, texts: int, *, large: bool) -> None:
-        """Raise `Overloaded` if a request that counts as so many texts exceeds a limit."""
+        """Raise `Overloaded` if a request that counts as `texts` texts exceeds a limit."""
         if self._requests >= self._max_requests:
             raise Overloaded(f"{self._requests} requests are waiting, which is the limit")
         if self._texts[large] and self._texts[large] + texts > self._max_texts:

@@ -92,7 +92,7 @@ class Batch(NamedTuple):
 
 
 class Pulse:
-    """Shows whether a thread gets on.
+    """Shows whether a thread makes progress.
 
     The thread calls `beat` before and after every step, and another thread calls `stalled` from time to time.
     """

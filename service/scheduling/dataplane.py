@@ -86,7 +86,7 @@ class DataPlane:
 
     `read_texts` and `read_ids` check a request, and return its work. There are two ways to run it. Small work on a CPU
     is started with `start`, and needs no task. Any other work runs in a task, with `run`. `classifiers` are those that
-    are served, see `arrange`.
+    are served, see `use`.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class DataPlane:
         self._admission = Admission(limits.requests, limits.pending_texts, metrics)
         self._parsing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
-        #: Shows whether that thread gets on.
+        #: Shows whether that thread makes progress.
         self.pulse = Pulse()
         self._explaining = asyncio.Lock()
         self._shadow_queue = ShadowQueue(metrics)
-        self.arrange(classifiers)
+        self.use(classifiers)
 
     async def predict(
         self, classifier: ServedClassifier, texts: Sequence[str], time_limit: float | None = None
@@ -197,7 +197,7 @@ class DataPlane:
                     await asyncio.sleep(0)
 
     def check_count(self, count: int) -> None:
-        """Raise `Invalid` or `TooLarge` if a request must not have so many texts."""
+        """Raise `Invalid` if a request has no text, or `TooLarge` if it has too many."""
         if not count:
             raise Invalid("texts: at least one text is needed")
         if count > self._request_limits.texts:
@@ -243,7 +243,7 @@ class DataPlane:
                     await asyncio.sleep(0)
                     return prediction, work()
 
-    def arrange(self, classifiers: Iterable[ServedClassifier]) -> None:
+    def use(self, classifiers: Iterable[ServedClassifier]) -> None:
         """Set the classifiers that are served from now on. Requests in progress keep theirs."""
         self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in classifiers}
         #: Whether small work of any classifier runs on the event loop, so that it can be started.
@@ -362,7 +362,7 @@ class DataPlane:
 
     @asynccontextmanager
     async def _place(self, texts: int, seconds: float) -> AsyncIterator[None]:
-        """Count a large request in admission control as so many texts, and enforce its time limit."""
+        """Count a large request in admission control as `texts` texts, and enforce its time limit."""
         self._admission.enter(texts, large=True)
         try:
             async with asyncio.timeout(seconds):

@@ -118,14 +118,14 @@ def test_version_that_is_not_served(models: LoadedModels) -> None:
             with pytest.raises(Unavailable, match="split of tickets: version 9, labelled 'new', is not served"):
                 models.get(name, "", texts)
     with pytest.raises(Unavailable, match="version 9"):
-        models.check()
+        models.check_ready()
     assert not models.holds()
     assert chosen(models, version="2") == 2
     assert models.name_of("") == "tickets"
     assert [each.manifest.version for each in models.select("tickets")] == [3, 2, 1]
     put(models, "tickets", 9)
     assert set(shares(models)) == {1, 9}
-    models.check()
+    models.check_ready()
     models.follow(Order("unload", "tickets"))
     with pytest.raises(NotFound, match="model 'tickets' was unloaded"):
         models.get()
@@ -135,7 +135,7 @@ def test_rules_without_requests(models: LoadedModels) -> None:
     """A missing version that gets no requests is reported. The others answer."""
     route(models, {"labels": {"old": 7, "other": 8}, "split": {"1": 50, "old": 0}, "shadow": {"9": 20}})
     assert shares(models) == {1: len(TEXTS)}
-    models.check()
+    models.check_ready()
     assert list(map(str, models.missing())) == [
         "labels of tickets: version 8, labelled 'other', is not served",
         "split of tickets: version 7, labelled 'old', is not served",
@@ -151,9 +151,9 @@ def test_model_that_is_not_served(models: LoadedModels) -> None:
     route(models, {"split": {"1": 1}}, "tikets")
     assert shares(models) == {3: len(TEXTS)}
     with pytest.raises(Unavailable, match="split of tikets: version 1 is not served"):
-        models.check()
+        models.check_ready()
     models.follow(Order("unload", "tikets"))
-    models.check()
+    models.check_ready()
 
 
 def test_rows(models: LoadedModels) -> None:

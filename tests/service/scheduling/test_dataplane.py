@@ -161,7 +161,7 @@ def test_one_thread(build: Build, classifier: ServedClassifier, gate: Gate) -> N
 
     async def story() -> None:
         dataplane = build(gate)
-        dataplane.arrange([gate, other])
+        dataplane.use([gate, other])
         tasks = [asyncio.create_task(dataplane.predict(model, [LONG])) for model in (gate, other)]
         await gate.until_entered()
         other.open.set()
@@ -480,7 +480,7 @@ def test_limits_of_parsing(build: Build) -> None:
     """A parser may make twice as many fields as the largest batch needs, and as many values as its ids."""
     dataplane = build(texts=1000)
     assert dataplane.limits == ParseLimits(16_192, 416_192)
-    dataplane.arrange([])
+    dataplane.use([])
     assert dataplane.limits == ParseLimits(16_192, 16_192)
 
 
@@ -679,7 +679,7 @@ def test_shadow_version(build: Build, classifier: ServedClassifier) -> None:
         current.set(context)
         shadow = context.shadow.statistics
         dataplane = build()
-        dataplane.arrange([dataplane.model, context.shadow])
+        dataplane.use([dataplane.model, context.shadow])
         await ask(dataplane, ["a text", "another"])
         async with asyncio.timeout(PATIENCE):
             while not shadow["classified"]:  # noqa: ASYNC110
