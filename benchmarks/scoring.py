@@ -171,7 +171,7 @@ def report(rounds: dict[str, list[Measurement]]) -> None:
         microseconds = number(median(times)) if times else ""
         rows.append((case, number(rates[case]), f"{rates[case] / most:.2f}", microseconds))
     print(circumstances(), f"Medians of {len(found)} rounds.\n")
-    print(table(("", "reviews/s", "of two cores' batches", "CPU µs per review"), rows))
+    print(table(("", "reviews/s", "relative to twice one core", "CPU µs per review"), rows))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from tests.processes import PROJECT, run
             "| | mean of the domains | trained | never trained | 11 to 20 words | IMDB | µs a whole review |",
         ),
         ("batch_sizes", "| ids | rows | µs per run | texts/s |"),
-        ("scoring", "| | reviews/s | of two cores' batches | CPU µs per review |"),
+        ("scoring", "| | reviews/s | relative to twice one core | CPU µs per review |"),
         (
             "explaining",
             "| µs per text | request, whole | request, 20 words | in process, whole | in process, 20 words |",
