@@ -64,7 +64,7 @@ class Settings(BaseModel):
     )
     default_model: str | None = Field(
         None,
-        description="Model for requests that name none. None: the only one. Of several, `reviews`, else `imdb-cnn`.",
+        description="Model for requests that name none. None: the only one; of several, `reviews`, or else `imdb-cnn`.",
     )
     versions: str = Field(
         "newest:1",

@@ -48,7 +48,7 @@ REJECTED = Metric(
 FAILED = Metric(
     "sentiment_connections_failed_total",
     "counter",
-    "Connections that ended because what arrived is not HTTP, or exceeds a limit.",
+    "Connections that ended because the bytes received are malformed or exceed a limit.",
     ("protocol", "reason"),
 )
 _REQUESTS_WAITING = Metric("sentiment_requests_waiting", "gauge", "Requests that wait for a run or run.")
@@ -105,7 +105,7 @@ CAPACITY = MAX_MODELS + MAX_PAST_MODELS
 _EVENTS = {
     # The listener was full, its address had too many connections, or it was idle and made room for another one.
     REJECTED: ("limit", "address", "evicted"),
-    # What arrived on the connection is not HTTP, or exceeds a limit.
+    # The bytes received are malformed, or exceed a limit.
     FAILED: ("malformed", "limit"),
     LOADS: ("loaded", "refused"),
     REPLACED: ("died", "hung"),
@@ -126,15 +126,15 @@ class _Version(NamedTuple):
 
 
 class ModelState(NamedTuple):
-    """The state of one version: whether it is served, and why it was rejected, in one word and in a sentence.
+    """The state of one version: whether it is served, and why it was refused, in one word and in a sentence.
 
-    Both apply to a version that is served while the files that replaced it were rejected.
+    Both apply to a version that is served while the files that replaced it were refused.
     """
 
     name: str
     version: int
     served: bool
-    fault: str = ""  # empty if it was not rejected
+    fault: str = ""  # empty if it was not refused
     reason: str = ""
 
 
