@@ -21,7 +21,7 @@ _SIGMOID_LEAST, _SOFTMAX_LEAST = 2.0**-25, 2.0**-149
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """What turns the output of a model into an answer.
+    """The rule that turns the output of a model into an answer.
 
     The model is confident of an answer if it knows at least half of the words, and one, and if the score reaches the
     limit of the label.

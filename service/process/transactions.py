@@ -58,7 +58,7 @@ class Transactions(Control):
     _workers: Mapping[int, WorkerProcess] = field(default_factory=dict)  # the supervisor's, by process id
     _queue: deque[_Transaction] = field(default_factory=deque)  # the first one is being carried out
     _steps: Generator[None, _Outcome | None, str] | None = None  # of the first one, which yields while it waits
-    _missing: set[int] = field(default_factory=set)  # the processes that it waits for
+    _awaited: set[int] = field(default_factory=set)  # the processes that it waits for
     _round: int = 0  # the number of the last order that was sent
     _trial: int | None = None  # the process that opens a version before the workers
     _give_up_at: float = inf  # while a worker opens a version
@@ -80,7 +80,7 @@ class Transactions(Control):
 
     def worker_joined(self) -> None:
         """Let a new worker open the version that is being opened, too."""
-        if self._steps is not None and not self._missing:
+        if self._steps is not None and not self._awaited:
             self._go_on()
 
     def worker_replaced(self, reason: Literal["died", "hung"]) -> None:
@@ -110,7 +110,7 @@ class Transactions(Control):
         """
         self._refresh()
         if now > self._give_up_at:
-            [pid] = self._missing
+            [pid] = self._awaited
             self._workers[pid].kill()
             reason = f"a worker took more than {_WORKER_FACTOR * self._load_seconds:g} s to open it"
             self._done(pid, self._queue[0].order.refusal("timeout", reason))
@@ -129,9 +129,9 @@ class Transactions(Control):
 
     def _done(self, pid: int, outcome: _Outcome) -> None:
         """Continue the current order if it has waited for this process, and waits for no other."""
-        if pid in self._missing:
-            self._missing.discard(pid)
-            if not self._missing:
+        if pid in self._awaited:
+            self._awaited.discard(pid)
+            if not self._awaited:
                 self._go_on(outcome)
 
     def _go_on(self, outcome: _Outcome | None = None) -> None:
@@ -164,7 +164,7 @@ class Transactions(Control):
                 self._metrics.add_model(order.name, order.version, order.labels or (), self._models.keys())
         self._ask(self._able(), order)
         self._models.follow(order, descriptor)
-        if self._missing:
+        if self._awaited:
             yield
         self._record(order)
         return order.reason
@@ -186,7 +186,7 @@ class Transactions(Control):
             return str(error)
         self._ask(self._able(), order)  # they report from now on that it is loading
         self._round += 1  # nothing waits for their answers
-        self._missing = {self._trial}
+        self._awaited = {self._trial}
         outcome = yield
         if self._stopped:
             return _SHUTTING_DOWN
@@ -215,7 +215,7 @@ class Transactions(Control):
     def _ask(self, workers: list[WorkerProcess], order: Order, descriptor: int | None = None) -> None:
         """Send an order to workers, and wait for their answers. Those to earlier orders no longer count."""
         self._round += 1
-        self._missing = {worker.pid for worker in workers}
+        self._awaited = {worker.pid for worker in workers}
         for worker in workers:
             if not worker.channel.send("order", descriptor, round=self._round, order=order._asdict()):
                 # The worker would serve other versions than the others. One that has ended is replaced anyway.

@@ -172,7 +172,7 @@ class DataPlane:
             statistics.failed(perf_counter_ns() - work.arrived)
             raise
         statistics.began()
-        work.started(self._finish, deliver)
+        work.set_callbacks(self._finish, deliver)
         batcher.add(work)
         return True
 

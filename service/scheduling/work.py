@@ -31,12 +31,12 @@ class Work(Job, Generic[Result]):
     _finish: Callable[[Work[Result], Done | BaseException], Result | BaseException] = field(init=False)
     _deliver: Callable[[Result | BaseException], None] = field(init=False)
 
-    def started(
+    def set_callbacks(
         self,
         finish: Callable[[Work[Result], Done | BaseException], Result | BaseException],
         deliver: Callable[[Result | BaseException], None],
     ) -> None:
-        """Pass to `deliver` what `finish` makes of the result, or of a cancellation."""
+        """Let `deliver` get what `finish` returns for the result, or for a cancellation."""
         self._finish, self._deliver = finish, deliver
 
     def is_canceled(self) -> bool:
