@@ -1,1 +1,7 @@
-"""The processes of a server: the supervisor, the workers, the channel between them, and shared counters."""
+"""The processes of a server.
+
+`supervisor` forks the workers, distributes connections and replaces workers that end. `worker_process` is its view of
+a worker, and `control` the part of it that belongs to the application. `worker` runs the event loop of a worker.
+`channel` carries their messages, and `counters` is their shared memory. `heap`, `open_files` and `processors` concern
+the limits of one process.
+"""

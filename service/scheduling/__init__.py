@@ -1,1 +1,5 @@
-"""From a request's texts to its predictions: limits, admission, batching and shadow versions. Knows no protocol."""
+"""From a request's texts to its predictions, without a protocol.
+
+`dataplane` checks limits, makes the `work` of a request, and runs it: `admission` rejects it if too much waits, and
+`batching` runs it together with other work on a `served` classifier. `shadow` compares versions.
+"""
