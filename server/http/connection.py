@@ -176,6 +176,7 @@ class HttpConnection(PacedConnection):
             return
         if self._incoming is None:
             super().on_message_complete()
+            self._turns.spend(ASGI_SECONDS)  # a request that has waited for its body goes on
             if not self.pipeline:  # a large body pauses reading, but a disconnection has to be noticed
                 self.flow.resume_reading()
             if self._idle:  # it was answered before it was complete

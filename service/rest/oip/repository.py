@@ -16,6 +16,7 @@ from sentiment_conv1d.service.models.index import Entry
 from sentiment_conv1d.service.rest.endpoint import Body, LenientBody, StrictBody, parse
 from sentiment_conv1d.service.rest.middleware.cors import named_origins
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
+from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS
 
 PROTOCOL = PlainProtocol("Open Inference Protocol", prefix="/v2/repository")
 
@@ -104,8 +105,7 @@ async def route_model(request: Request, model: str) -> RoutingResponse:
 
 async def _read(request: Request, model: type[Body]) -> Body:
     state = state_of(request)
-    settings = state.settings
     headers = dict(request.scope["headers"])
-    charge = request.scope[CHARGE]
-    body = await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
+    charge, seconds = request.scope[CHARGE], state.settings.body_timeout
+    body = await read_body(headers, request.receive, INLINE_CHARACTERS, seconds, charge)
     return parse(model, body or b"{}", state.dataplane)  # clients send nothing at all for an empty object

@@ -321,6 +321,46 @@ def test_started_requests_count_against_the_turn(monkeypatch: pytest.MonkeyPatch
     uvloop.run(check())
 
 
+def test_complete_requests_count_against_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one turn only a few requests go on that have waited for the last byte of their body."""
+    for module in ("network.turns", "http.pacing"):  # parsing takes no time
+        monkeypatch.setattr(f"sentiment_conv1d.server.{module}.perf_counter", lambda: 0.0)
+    started, ends = 0, Counter[int]()
+    turn = 0
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal started
+        started += 1
+        while (await receive())["more_body"]:
+            pass
+        ends[turn] += 1
+
+    async def check() -> None:
+        nonlocal turn
+        loop = asyncio.get_running_loop()
+        turns = Turns(loop)
+        async with AsyncExitStack() as stack:
+            callers = [
+                await stack.enter_async_context(connected(make_connection(application, turns, 1_000_000)))
+                for _ in range(30)
+            ]
+            for caller in callers:
+                await loop.sock_sendall(caller, request("/early", "Content-Length: 1"))
+            while started < 30:
+                turn += 1
+                await asyncio.sleep(0)
+            for caller in callers:
+                await loop.sock_sendall(caller, b"x")
+            while ends.total() < 30:
+                turn += 1
+                await asyncio.sleep(0)
+            assert max(ends.values()) <= 8
+            for caller in callers:
+                caller.close()
+
+    uvloop.run(check())
+
+
 def test_order_of_documents(server: ServerProcess) -> None:
     """Pipelined requests are answered in order, with and without tasks, and however large the answers are."""
     paths = ["/livez", "/docs/swagger-ui-bundle.js", "/v1/models", "/metrics", "/nothing", "/docs", "/livez?a=b"] * 3
