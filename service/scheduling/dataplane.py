@@ -190,11 +190,13 @@ class DataPlane:
         return self._complete(work, done)
 
     async def parsing_turn(self, size: int) -> None:
-        """Wait until a request of `size` bytes may be parsed. Other requests are answered between two large ones."""
-        if size > STEPPED_CHARACTERS:
-            async with self._parsing:
-                for _ in range(_TURNS):
-                    await asyncio.sleep(0)
+        """Wait until a medium or large request may be parsed: one of a turn of the event loop, which can take 10 ms.
+
+        `size` is in bytes. Other requests are answered between two large ones.
+        """
+        async with self._parsing:
+            for _ in range(_TURNS if size > STEPPED_CHARACTERS else 1):
+                await asyncio.sleep(0)
 
     def check_count(self, count: int) -> None:
         """Raise `Invalid` if a request has no text, or `TooLarge` if it has too many."""
