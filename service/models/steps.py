@@ -25,8 +25,8 @@ def next_step(
 ) -> Order | None:
     """Return the next step for one model, or None if the right versions are served.
 
-    A step is the order to load a version, to refuse one for lack of room, to drop one, or to forget that one was
-    refused, because it was removed, the files that are served are back, or it would be tried again but is not wanted.
+    A step is the order to load a version, to refuse one for lack of room, to drop one, or to forget a refusal: because
+    the version was removed, its served files are back, or it would be tried again but is not wanted.
 
     `present`, `served` and `refused` are versions with the fingerprints of their files: what is in the repository, what
     is served, and what was refused. The policy selects from the versions that are served or were not rejected, so a
