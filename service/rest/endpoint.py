@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic_core import from_json
 
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import Malformed, RequestError, TooLarge
@@ -80,12 +81,15 @@ class Endpoint(NamedTuple):
 
 def parse(model: type[Body], body: bytes, dataplane: DataPlane) -> Body:
     """Parse a JSON body. Raises `Malformed` if it is not JSON, `Invalid` or `TooLarge` if it has the wrong shape."""
-    if len(body) > INLINE_CHARACTERS:
-        check_parts(body, dataplane.limits)
     try:
-        return model.model_validate_json(body)
+        if len(body) <= INLINE_CHARACTERS:
+            return model.model_validate_json(body)
+        check_parts(body, dataplane.limits)
+        return model.model_validate(from_json(body))  # otherwise each error would hold a copy of what it is about
     except ValidationError as error:
         raise _explain(error) from None
+    except ValueError as error:
+        raise Malformed(f"the body is not valid JSON: {error}") from None
 
 
 def texts_of(place: str, given: Any, reason: str = "a text is needed") -> list[str]:

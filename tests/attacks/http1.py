@@ -194,6 +194,7 @@ def _documents() -> Iterator[tuple[str, bytes]]:
     ids = b'{"inputs":[{"name":"tokens","shape":[1024,1000],"datatype":"INT32","data":[%b]}]}'
     yield "/v2/models/accurate/infer", ids % (b"4999," * 1_023_999 + b"1")  # the largest valid batch
     yield "/v2/models/imdb-cnn/infer", b'{"inputs":[{"shape":[' + b"1," * 4_100_000 + b"1]}]}"
+    yield "/v2/models/imdb-cnn/infer", b'{"inputs":[{"data":[' + b"12345678901234567890," * 380_000 + b"1]}]}"
     yield "/v1/models/imdb-cnn:predict", b'{"instances":[' + b"{}," * 2_700_000 + b"{}]}"
     yield "/predict", b'{"inputs":[' + b"[]," * 2_700_000 + b"[]]}"
     yield "/invocations", b'{"inputs":[' + b"[]," * 2_700_000 + b"[]]}"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.server.errors import TooLarge
+from sentiment_conv1d.server.errors import Malformed, TooLarge
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.rest.endpoint import check_parts
+from sentiment_conv1d.service.rest.endpoint import check_parts, parse
+from sentiment_conv1d.service.rest.oip.inference import InferRequest
 from sentiment_conv1d.service.scheduling.dataplane import ParseLimits
 
 TEXTS = st.text(st.sampled_from('[]{}:,"\\\\n é')) | st.text()
@@ -70,3 +73,17 @@ def test_whole_batches() -> None:
     tokens = {"name": "tokens", "shape": [1024, 400], "datatype": "INT32", "data": [[4999] * 400] * 1024}
     text = {"name": "text", "shape": [1024, 1], "datatype": "BYTES", "data": [["a"]] * 1024}
     check_parts(json.dumps({"id": "1", "inputs": [text, tokens]}).encode(), limits)
+
+
+def test_errors_of_large_bodies() -> None:
+    """A large body is parsed once, however many errors it has, and what is not JSON is malformed."""
+    dataplane: Any = SimpleNamespace(limits=ParseLimits(100, 1_000_000))
+    numbers = b",".join([b"12345678901234567890"] * 100_000)
+    tracemalloc.start()
+    with pytest.raises(Invalid, match=r"^inputs\.0\.name: Field required$"):
+        parse(InferRequest, b'{"inputs": [{"data": [%b]}]}' % numbers, dataplane)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8_000_000  # three fields are missing, and each error would have a copy
+    with pytest.raises(Malformed, match=r"^the body is not valid JSON: "):
+        parse(InferRequest, b'{"inputs": [%b}' % numbers, dataplane)
