@@ -190,3 +190,4 @@ class ReceivingCall(Stream, ABC):
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+            self._connection.turns.spend()

@@ -423,9 +423,9 @@ def test_compressed_message(caller: Caller, kind: str) -> None:
 
 
 def test_started_calls_shorten_the_turn(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every call that starts takes time from the turn in which it was read, and a call that waits takes none."""
+    """A call that starts, or goes on, takes time from the turn in which it was read, and one that waits takes none."""
     spent: list[float] = []
-    monkeypatch.setattr(Turns, "spend", lambda turns, seconds: spent.append(seconds))
+    monkeypatch.setattr(Turns, "spend", lambda turns, seconds=TASK_SECONDS: spent.append(seconds))
     caller.say(wire.request(1, ended=False, head=UNARY))
     assert spent == []
     caller.say(wire.data(1, wrap(b"x"), ended=True) + wire.request(3, ended=False, head=STREAM))
@@ -434,6 +434,9 @@ def test_started_calls_shorten_the_turn(caller: Caller, monkeypatch: pytest.Monk
     caller.methods["/unary"] = Method(run, start=lambda call, message: False)
     caller.say(wire.request(5, ended=False, head=UNARY) + wire.data(5, wrap(b"x"), ended=True))
     assert spent[2:] == [TASK_SECONDS]
+    caller.hear()
+    caller.say(wire.data(3, wrap(b"x")))  # the stream has waited for it
+    assert spent[3:] == [TASK_SECONDS]
     monkeypatch.undo()
 
 
