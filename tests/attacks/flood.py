@@ -108,6 +108,19 @@ def checks(server: ServerProcess, times: int) -> int:
         return send_all(((each, [HELLO + settings() + calls]) for each in opened), _LONGEST, linger=1).sent
 
 
+@SCENARIOS.add(OPEN)
+def last_bytes(server: ServerProcess, times: int) -> int:
+    """Send all but the last byte of a batch of bad texts on each of 200 connections, and then the last bytes."""
+    body = b'{"on_error":"report","texts":[' + b"1," * 1023 + b"1]}"
+    ask = request("/v1/predict_batch", f"Content-Length: {len(body)}") + body
+    sent = 0
+    for _ in range(times):
+        with connections(server.port, 200) as opened:
+            sent += send_all(((each, [ask[:-1]]) for each in opened), _LONGEST, linger=1.5).sent
+            sent += send_all(((each, [ask[-1:]]) for each in opened), _LONGEST, linger=1).sent
+    return sent
+
+
 def _small_bodies(server: ServerProcess, texts: list[str], times: int) -> int:
     """Send a compressed batch in one request on each of a hundred connections, and over gRPC."""
     body = gzip.compress(json.dumps({"texts": texts}).encode())
