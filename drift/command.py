@@ -14,7 +14,8 @@ from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import find_artifact
 from sentiment_conv1d.model.commands.table import table_lines
 from sentiment_conv1d.model.errors import writing
-from sentiment_conv1d.model.tables.logs import LogError, Version
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tables.logs import Version
 from sentiment_conv1d.model.text_statistics import TextStatistics
 
 #: The characters of a record's time up to its minutes.
@@ -27,15 +28,15 @@ _DRIFTED = 1
 def drift(options: argparse.Namespace) -> int:
     """Compare a log with an artifact's statistics or another log. Returns the exit status.
 
-    Raises `LogError`, also for options that exclude each other, and `ArtifactError` if the artifact cannot be read.
+    Raises `DataError`, also for options that exclude each other, and `ArtifactError` if the artifact cannot be read.
     """
     if options.artifact is not None and options.model is not None:
-        raise LogError("--model goes with --against; with --artifact, the artifact says which model is compared")
+        raise DataError("--model goes with --against; with --artifact, the artifact says which model is compared")
     log = read_log(options.logs)
     if options.artifact is not None:
         manifest = read_artifact(find_artifact(options.artifact)).manifest
         if manifest.statistics is None:
-            raise LogError(
+            raise DataError(
                 f"{options.artifact}: the manifest has no statistics; export the model with --data, or compare two "
                 "logs with --against"
             )
@@ -61,14 +62,14 @@ def drift(options: argparse.Namespace) -> int:
 
 
 def _find(log: Log, name: str, version: int | None = None) -> LoggedTexts:
-    """Return the texts of a version, or of all versions of a model. Raises `LogError` if there are none."""
+    """Return the texts of a version, or of all versions of a model. Raises `DataError` if there are none."""
     found = LoggedTexts()
     for logged, texts in log.texts.items():
         if logged.model == name and version in (None, logged.number) and texts.labels:
             found.extend(texts)
     if not found.labels:
         wanted = name if version is None else f"{name} {version}"
-        raise LogError(f"the log contains no texts of {wanted}, but of: {_names(log.texts)}")
+        raise DataError(f"the log contains no texts of {wanted}, but of: {_names(log.texts)}")
     return found
 
 
@@ -76,7 +77,7 @@ def _only_name(log: Log) -> str:
     names = {version.model for version in log.texts}
     if len(names) == 1:
         return names.pop()
-    raise LogError(f"choose a model with --model; the log contains texts of: {_names(log.texts)}")
+    raise DataError(f"choose a model with --model; the log contains texts of: {_names(log.texts)}")
 
 
 def _names(versions: dict[Version, LoggedTexts]) -> str:

@@ -41,7 +41,7 @@ class Log(NamedTuple):
 
 
 def read_log(paths: Iterable[Path]) -> Log:
-    """Read files of JSON lines, and the files `requests-*` in folders. Raises `LogError`.
+    """Read files of JSON lines, and the files `requests-*` in folders. Raises `DataError`.
 
     A line that is not a record, such as an incomplete line of a process that was killed, is skipped and counted.
     """

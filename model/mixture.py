@@ -14,10 +14,6 @@ from sentiment_conv1d.model.errors import SentimentError, first_fault, reading
 DEFAULT_PLAN = Path(__file__).parent / "mixtures" / "reviews.toml"
 
 
-class MixtureError(SentimentError):
-    """A plan cannot be used."""
-
-
 class Amount(BaseModel):
     """How much of a domain a training reads in an epoch."""
 
@@ -59,14 +55,14 @@ class Mixture(Amount):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a plan. Raises `MixtureError`, which names the file and the key."""
+        """Read a plan. Raises `SentimentError`, which names the file and the key."""
         try:
-            with reading(path, MixtureError):
+            with reading(path):
                 return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
         except ValidationError as error:
-            raise MixtureError(f"{path}: {first_fault(error)}") from error
+            raise SentimentError(f"{path}: {first_fault(error)}") from error
         except ValueError as error:  # also of an invalid encoding
-            raise MixtureError(f"{path}: not valid TOML ({error})") from error
+            raise SentimentError(f"{path}: not valid TOML ({error})") from error
 
     def amount(self, domain: str) -> Amount:
         """Return how much of a domain a training reads."""

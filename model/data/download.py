@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.tables import DataError
 
 #: 84,125,825 bytes; Maas et al., "Learning Word Vectors for Sentiment Analysis" (ACL 2011).
 ACL_IMDB_URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
@@ -19,16 +19,12 @@ ACL_IMDB_MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
 _LOCAL_COPY = "pass --data with a local copy"
 
 
-class DownloadError(SentimentError):
-    """A file cannot be downloaded. The message says why, and what to do."""
-
-
 def fetch(
     url: str = ACL_IMDB_URL, md5: str = ACL_IMDB_MD5, *, cache: Path | None = None, timeout: float = 30.0
 ) -> Path:
     """Return the path of a file, downloaded with a progress bar unless the cache contains it with this MD5.
 
-    `timeout` is the number of seconds to wait for data. Raises `DownloadError` and leaves no incomplete file behind.
+    `timeout` is the number of seconds to wait for data. Raises `DataError` and leaves no incomplete file behind.
     """
     folder = default_cache() if cache is None else cache
     target = folder / url.rpartition("/")[2]
@@ -42,18 +38,18 @@ def fetch(
         # Keras raises ValueError for a wrong digest, and Exception for an error response of the server.
         with suppress(OSError):
             target.unlink()
-        raise DownloadError(f"{url}: {error}; {_LOCAL_COPY}") from error
+        raise DataError(f"{url}: {error}; {_LOCAL_COPY}") from error
     return target
 
 
 def default_cache() -> Path:
-    """Return the folder for downloads: `sentiment-conv1d` in the user's cache. Raises `DownloadError`."""
+    """Return the folder for downloads: `sentiment-conv1d` in the user's cache. Raises `DataError`."""
     configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # The XDG specification says to ignore relative paths.
     try:
         base = configured if configured.is_absolute() else Path.home() / ".cache"
     except RuntimeError as error:
-        raise DownloadError(f"no folder for downloads ({error}); set XDG_CACHE_HOME, or {_LOCAL_COPY}") from None
+        raise DataError(f"no folder for downloads ({error}); set XDG_CACHE_HOME, or {_LOCAL_COPY}") from None
     return base / "sentiment-conv1d"
 
 

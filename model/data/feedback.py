@@ -17,7 +17,8 @@ import orjson
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.data.rows import Row
 from sentiment_conv1d.model.data.sources import Part
-from sentiment_conv1d.model.tables.logs import LogError, Version, log_lines, version_of
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tables.logs import Version, log_lines, version_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class FeedbackLog(NamedTuple):
 
 
 def read_feedback(paths: Sequence[Path]) -> FeedbackLog:
-    """Read files of JSON lines, and the files `feedback-*` in folders. Raises `LogError`, also if there is none.
+    """Read files of JSON lines, and the files `feedback-*` in folders. Raises `DataError`, also if there is none.
 
     Of several feedbacks on a text, the last one counts. A line that is no feedback is skipped and counted.
     """
@@ -68,15 +69,15 @@ def read_feedback(paths: Sequence[Path]) -> FeedbackLog:
         else:
             given[key] = max(new, given.get(key, new), key=lambda each: each.time)
     if not given:
-        raise LogError(f"{', '.join(map(str, paths))}: no feedback in {counted(unreadable, 'line')}")
+        raise DataError(f"{', '.join(map(str, paths))}: no feedback in {counted(unreadable, 'line')}")
     return FeedbackLog(given, unreadable)
 
 
 def labelled(feedback: FeedbackLog, request_logs: Sequence[Path]) -> Part:
-    """Return the texts with feedback, labelled with the right label. Raises `LogError` if no text is in the log."""
+    """Return the texts with feedback, labelled with the right label. Raises `DataError` if no text is in the log."""
     texts = {key: text for line in log_lines(request_logs, "requests") for key, text in _texts(line, feedback.given)}
     if not texts:
-        raise LogError(
+        raise DataError(
             "the request log contains no text with feedback: log requests with --request-log-texts on, and all of them "
             "with --request-log-sample 1"
         )

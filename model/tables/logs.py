@@ -6,11 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sentiment_conv1d.model.errors import SentimentError, reading
-
-
-class LogError(SentimentError):
-    """A log cannot be read, or does not contain what is looked for."""
+from sentiment_conv1d.model.errors import reading
+from sentiment_conv1d.model.tables.faults import DataError
 
 
 class Version(NamedTuple):
@@ -26,11 +23,11 @@ def version_of(record: Mapping[str, Any]) -> Version:
 
 
 def log_lines(paths: Iterable[Path], prefix: str) -> Iterator[bytes]:
-    """Yield the lines of files, and of the files `prefix-*` in folders. Raises `LogError`."""
+    """Yield the lines of files, and of the files `prefix-*` in folders. Raises `DataError`."""
     for path in paths:
         files = sorted(path.glob(f"{prefix}-*.jsonl*")) if path.is_dir() else [path]
         if not files:
-            raise LogError(f"{path}: there is no file {prefix}-*.jsonl in this folder")
+            raise DataError(f"{path}: there is no file {prefix}-*.jsonl in this folder")
         for file in files:
-            with reading(file, LogError), file.open("rb") as lines:
+            with reading(file, DataError), file.open("rb") as lines:
                 yield from lines

@@ -86,9 +86,6 @@ def run(artifact: Artifact, open_version: Callable[[Artifact], object], seconds:
 
 def _close_all_but(descriptor: int | None) -> None:
     """Close sockets, whose peers would wait for this process, and all other descriptors."""
-    end = os.sysconf("SC_OPEN_MAX")
-    if descriptor is None:
-        os.closerange(_FIRST_DESCRIPTOR, end)
-    else:
+    if descriptor is not None:
         os.closerange(_FIRST_DESCRIPTOR, descriptor)
-        os.closerange(descriptor + 1, end)
+    os.closerange(_FIRST_DESCRIPTOR if descriptor is None else descriptor + 1, os.sysconf("SC_OPEN_MAX"))

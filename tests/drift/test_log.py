@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.drift.log import read_log
-from sentiment_conv1d.model.tables.logs import LogError, Version
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tables.logs import Version
 
 
 def record(time: str, *tokens: int, **fields: Any) -> str:
@@ -48,7 +49,7 @@ def test_invalid_lines(tmp_path: Path, line: str) -> None:
 
 def test_missing_logs(tmp_path: Path) -> None:
     """A file that does not exist and a folder without logs are errors that name them."""
-    with pytest.raises(LogError, match=r"missing: cannot be read \(No such file or directory\)"):
+    with pytest.raises(DataError, match=r"missing: cannot be read \(No such file or directory\)"):
         read_log([tmp_path / "missing"])
-    with pytest.raises(LogError, match="there is no file requests-"):
+    with pytest.raises(DataError, match="there is no file requests-"):
         read_log([tmp_path])

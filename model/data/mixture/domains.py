@@ -17,7 +17,7 @@ from sentiment_conv1d.model.data.examples import Examples
 from sentiment_conv1d.model.data.loading import SENTIMENTS
 from sentiment_conv1d.model.data.mixture.sampling import UNLABELLED, Sampling
 from sentiment_conv1d.model.data.plan import Plan
-from sentiment_conv1d.model.mixture import Mixture, MixtureError
+from sentiment_conv1d.model.mixture import Mixture
 from sentiment_conv1d.model.tables import READABLE, DataError, open_table
 
 _LABELS = {"0": 0, "1": 1, **{name: number for number, name in enumerate(SENTIMENTS)}}
@@ -35,13 +35,13 @@ class _Text(NamedTuple):
 def _read(folders: Sequence[Path], without: Sequence[str]) -> dict[str, list[_Text]]:
     """Read the texts of all folders by part, except those of the domains `without`.
 
-    Raises `DataError`, which names the file, or `MixtureError` for a domain that does not exist.
+    Raises `DataError`, which names the file, also for a domain that does not exist.
     """
     parts = {part: [each for folder in folders for each in _read_part(folder, part)] for part in _PARTS}
     known = sorted({each.domain for part in ("train", "unlabelled") for each in parts[part]})
     for domain in without:
         if domain not in known:
-            raise MixtureError(f"there is no domain {domain!r} to leave out; domains: {', '.join(known)}")
+            raise DataError(f"there is no domain {domain!r} to leave out; domains: {', '.join(known)}")
     left = {part: [each for each in texts if each.domain not in without] for part, texts in parts.items()}
     for domain in sorted({each.domain for each in left["train"]}):
         for label, name in enumerate(SENTIMENTS):
@@ -92,7 +92,7 @@ def _number(label: Any, part: str, place: str) -> int:
 def mixture_plan(mixture: Mixture, folders: Sequence[Path], held_out: float, seed: int) -> Plan:
     """Read the folders and hold out a share of the labelled texts, but at least one of each label.
 
-    Raises `DataError` or `MixtureError`.
+    Raises `DataError`.
     """
     texts = _read(folders, mixture.without)
     generator = np.random.default_rng(seed)

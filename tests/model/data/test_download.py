@@ -16,7 +16,8 @@ import keras
 import pytest
 
 from sentiment_conv1d.model.data import download
-from sentiment_conv1d.model.data.download import DownloadError, fetch
+from sentiment_conv1d.model.data.download import fetch
+from sentiment_conv1d.model.tables import DataError
 
 CONTENT = random.Random(7).randbytes(300_000)
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
@@ -77,7 +78,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 def refused(site: Site, cache: Path, timeout: float = 30) -> str:
     """Assert that a download fails and leaves no file. Returns the error message."""
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(DataError) as caught:
         fetch(site.url, MD5, cache=cache, timeout=timeout)
     assert list(cache.iterdir()) == []
     message = str(caught.value)
@@ -160,7 +161,7 @@ def test_interruption(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_invalid_cache_folder(site: Site, tmp_path: Path) -> None:
     """A cache folder that cannot be created is an error that names it."""
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DownloadError, match=r"file.*; pass --data with a local copy"):
+    with pytest.raises(DataError, match=r"file.*; pass --data with a local copy"):
         fetch(site.url, MD5, cache=tmp_path / "file" / "cache")
 
 
@@ -183,5 +184,5 @@ def test_default_cache_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    with pytest.raises(DownloadError, match="set XDG_CACHE_HOME"):
+    with pytest.raises(DataError, match="set XDG_CACHE_HOME"):
         download.default_cache()

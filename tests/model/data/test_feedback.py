@@ -15,7 +15,8 @@ from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.data.feedback import labelled, read_feedback
 from sentiment_conv1d.model.data.flags import feedback_parts
 from sentiment_conv1d.model.run import read_run
-from sentiment_conv1d.model.tables.logs import LogError, Version
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tables.logs import Version
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_strength
 from tests.tiny import write_reviews
@@ -147,7 +148,7 @@ def test_lines_that_are_no_feedback(tmp_path: Path, capsys: pytest.CaptureFixtur
     log = write(tmp_path / "log", *bad, RECORD)
     assert main(["evaluate", "--feedback", str(log)]) == 0
     assert "warning: left out: 4 lines of the feedback log" in capsys.readouterr().out
-    with pytest.raises(LogError, match=r"^.*/log: no feedback in 4 lines$"):
+    with pytest.raises(DataError, match=r"^.*/log: no feedback in 4 lines$"):
         read_feedback([write(tmp_path / "log", *bad)])
 
 
@@ -174,7 +175,7 @@ def test_missing_texts(tmp_path: Path, change: dict[str, Any], capsys: pytest.Ca
     assert capsys.readouterr().out == "warning: left out: 1 text with feedback, not in the request log\n"
     write(tmp_path / "requests", REQUEST | change)
     with pytest.raises(
-        LogError, match="log requests with --request-log-texts on, and all of them with --request-log-s"
+        DataError, match="log requests with --request-log-texts on, and all of them with --request-log-s"
     ):
         labelled(read_feedback([log]), [requests])
 
