@@ -291,7 +291,7 @@ def _learning_curve(axes: Axes, history: Mapping[str, Any], measure: str, title:
     ]
     if measured:
         axes.plot(*zip(*measured, strict=True), label="validation", **_VALIDATION)
-        axes.legend(frameon=False)
+        axes.legend(loc="best", frameon=False)  # the default too, but then a busy machine gets a warning
     _dress(axes, title, "Training step", title)
     axes.set(xlim=(0, steps[-1] * 1.03))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -40,7 +40,6 @@ class WordTokenizer(WordLevelTokenizer):
     """
 
     unknown_id: int
-    punctuation = KERAS_RULE.separators
 
     def __init__(self, words: Sequence[str], max_tokens: int) -> None:
         super().__init__(numbered(words), replace(KERAS_RULE, max_tokens=max_tokens))

@@ -12,6 +12,7 @@ from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids
 from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
+from sentiment_conv1d.model.tokenizer.words import KERAS_RULE
 
 WORDS = ["Good", "good", "bad", "bad!", "fine", "film", "story", "the"]
 LENGTH = 6
@@ -93,7 +94,7 @@ def test_kept_characters(kept: str) -> None:
     """A tokenizer of the IMDB data that removes too much is compared with one that keeps case or punctuation."""
     stated = WordTokenizer(["good", "bad", "fine", "film", "story", "the"], LENGTH)
     ids = {"good": 3, "bad": 4, "fine": 5, "film": 6, "story": 7, "the": 8}
-    rule = Rule(LENGTH, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False)
+    rule = Rule(LENGTH, "unicode", "", KERAS_RULE.separators, 0, 1, 2, keeps_first=False, pads_behind=False)
     changes = {"lowercase": "none"} if kept == "case" else {"separators": "\t\n"}
     found = measured(stated, WordLevelTokenizer(ids, replace(rule, **changes)))  # type: ignore[arg-type]
     best = max(found.alternatives, key=lambda each: each.accuracy)

@@ -11,7 +11,8 @@ import pytest
 from loadtest.errors import LoadTestError
 from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer
+from sentiment_conv1d.model.tokenizer.words import KERAS_RULE
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_generated_punctuation(tokenizer: Tokenizer) -> None:
     """As in reviews, there is a punctuation mark for every five words, and one word in eight is capitalized."""
     generated = texts.generate(tokenizer, 2000)
     words = sum(tokenizer.encode(text).tokens - 1 for text in generated)
-    marks = sum(text.count(mark) for text in generated for mark in WordTokenizer.punctuation)
+    marks = sum(text.count(mark) for text in generated for mark in KERAS_RULE.separators)
     assert marks / words == pytest.approx(0.20, rel=0.15)
     assert sum(word[0].isupper() for text in generated for word in text.split()) / words == pytest.approx(0.13, rel=0.1)
 

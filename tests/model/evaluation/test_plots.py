@@ -7,11 +7,15 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from io import BytesIO
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import legend
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -132,6 +136,13 @@ def test_validation_points() -> None:
     loss, accuracy = plots.learning_curves(history(2, 8, True)).axes
     assert line(loss, "validation") == [(400, 0.4), (800, 0.4)]
     assert line(accuracy, "validation") == [(400, 0.8), (800, 0.8)]
+
+
+def test_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing warns about a legend that took long to place."""
+    clock = count(0, 10)
+    monkeypatch.setattr(legend, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    plots.learning_curves(history(2, 8, True)).savefig(BytesIO())
 
 
 def test_learning_curves_without_validation() -> None:

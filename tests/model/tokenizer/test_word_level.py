@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sentiment_conv1d.model.tokenizer import Rule, TokenizerError, WordLevelTokenizer, WordTokenizer, read_tokenizer
 from sentiment_conv1d.model.tokenizer.word_level import Lowercase
+from sentiment_conv1d.model.tokenizer.words import KERAS_RULE
 
 RULE = Rule(
     max_tokens=5,
@@ -196,7 +197,7 @@ def test_counted_unknown_words(unknown_id: int | None) -> None:
 
 def test_rule_of_this_project() -> None:
     """`WordTokenizer` reads every file with this project's rule."""
-    rule = Rule(9, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False)
+    rule = Rule(9, "unicode", "", KERAS_RULE.separators, 0, 1, 2, keeps_first=False, pads_behind=False)
     content = WordLevelTokenizer({"\u00e9": 3, "a": 4}, rule).to_json()
     assert content == WordTokenizer(["\u00e9", "a"], 9).to_json()
     assert isinstance(read_tokenizer(content), WordTokenizer)

@@ -16,6 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, WordTokenizer, read_tokenizer
+from sentiment_conv1d.model.tokenizer.words import KERAS_RULE
 
 PROJECT = Path(__file__).parents[3]
 SHIPPED = PROJECT / "model_repository" / "imdb-cnn" / "1" / "tokenizer.json"
@@ -58,7 +59,7 @@ def test_punctuation_and_case() -> None:
     ]
 
 
-@pytest.mark.parametrize("mark", WordTokenizer.punctuation)
+@pytest.mark.parametrize("mark", KERAS_RULE.separators)
 def test_separators(mark: str) -> None:
     """Each character of Keras' filters separates words."""
     assert WordTokenizer.split(f"a{mark}b") == [b"a", b"b"]
