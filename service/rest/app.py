@@ -161,8 +161,8 @@ class Application(FastAPI):
                 raise
             answer, status = refuse(self.protocol_of(scope), out_of_time(), request_id)
             await request.send(status, answer, request_id)
-        except ClientDisconnected:
-            pass  # the rest of the body is not sent
+        except ClientDisconnected:  # the rest of the body, or the answer of `_on_error`, is not sent
+            status = CLIENT_CLOSED_REQUEST
         except Exception:
             # FastAPI has sent the answer of `_on_error`, and raises the exception again so that the server logs it.
             logger.exception("%s failed", scope["raw_path"].decode())

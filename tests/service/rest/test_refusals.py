@@ -526,6 +526,20 @@ def test_callers_that_disconnect_while_they_wait(route: str, texts: int, batchin
         assert answered * texts <= ran < (answered + left) * texts
 
 
+def test_callers_that_disconnect_before_their_body(server: ServerProcess) -> None:
+    """A request whose caller disconnects while FastAPI reads its body is counted as 499 and is no error in the log."""
+
+    def counted() -> float:
+        labels = {"protocol": "rest", "route": "/v2/repository/index", "model": "", "status": "499"}
+        return metric(server, "sentiment_requests_total", **labels)
+
+    before = counted()
+    with Connection(server.port) as leaving:
+        leaving.send(request("/v2/repository/index", "Content-Length: 9"))
+    eventually(lambda: counted() == before + 1)
+    assert not [line for line in server.log if " ERROR " in line and "/v2/repository/index" in line]
+
+
 @pytest.mark.parametrize("identity", ["a", "0af7651916cd43dd8448eb211c80319c", "A.b_c~d+e/f=g:h-i", "x" * 128])
 def test_sane_request_id(server: ServerProcess, identity: str) -> None:
     """A caller's request id is in the header of the answer, and in the body of an error."""
