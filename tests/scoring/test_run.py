@@ -34,6 +34,7 @@ from sentiment_conv1d.scoring.plan import PART_BYTES, Part, plan
 from sentiment_conv1d.scoring.run import ERRORS, MANIFEST, RUN, Output, Summary, score_sources
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import STANDARD, find_sources
+from sentiment_conv1d.service.__main__ import main
 from sentiment_conv1d.service.errors import exit_status
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, run
 from tests.scoring.one_file import in_process
@@ -761,6 +762,30 @@ def test_inputs_and_outputs_that_are_not_files(tmp_path: Path) -> None:
     result = predict(source, "--out", "/dev/null")
     assert (result.returncode, result.stderr) == (2, b"error: /dev/null: is not a folder\n")
     assert predict(source, "--part-rows", "0").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-", "a.txt"], "standard input cannot be combined with files"),
+        (["a.txt", "b.txt"], "give the folder of the predictions with --out"),
+        (["a.txt", "--out", "out.xml"], "out.xml: only these extensions can be written"),
+    ],
+)
+def test_places_that_do_not_fit(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Inputs that cannot be scored together, and an output that cannot be written, are refused before any work."""
+    for name in ("a.txt", "b.txt"):
+        write(tmp_path / name, TEXTS[:1])
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
