@@ -81,6 +81,12 @@ def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 def _named(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the graph with the names, types and dimensions of an artifact for its input and output."""
     graph = model.graph
+    if len(graph.input) > 1:
+        raise ExportError(
+            "the model computes with constants that are no weights, such as the mean of a Normalization layer, and "
+            "Keras exports them as inputs",
+            "replace Normalization with keras.layers.Rescaling(1 / deviation, -mean / deviation), and save it again",
+        )
     if len(graph.input) != 1 or len(graph.output) != 1:
         raise ExportError(
             f"the ONNX graph has {len(graph.input)} inputs and {len(graph.output)} outputs; it must have one of each",

@@ -28,6 +28,9 @@ _TRAINING_ARGUMENTS = {
     "SpatialDropout1D": ("trainable",),
 }
 
+#: Arguments of layers that can be layers.
+_INNER_LAYERS = ("activation", "backward_layer", "cell", "layer")
+
 #: 0.2 x + 0.5 between 0 and 1 in Keras 2, and x / 6 + 0.5 in Keras 3.
 _HARD_SIGMOID = "hard_sigmoid"
 
@@ -51,6 +54,13 @@ def readable(path: Path) -> Iterator[Path]:
             arguments.setdefault("reset_after", False)
         if isinstance(axis := arguments.get("axis"), list) and len(axis) == 1:  # of a batch normalization
             arguments["axis"] = axis[0]
+        if isinstance(policy := arguments.get("dtype"), dict):  # of a layer with mixed precision
+            arguments["dtype"] = policy["config"]["name"]
+        if "module" in layer and layer["class_name"] != "InputLayer":  # within an inner model, since Keras 2.13
+            arguments.pop("batch_input_shape", None)
+        for inner in (*map(arguments.get, _INNER_LAYERS), *arguments.get("cells", ())):
+            if isinstance(inner, dict):  # Keras 2.13 and later write the module
+                inner.setdefault("module", "keras.layers")
     if configuration["class_name"] == "Sequential":
         _add_input(configuration)
     with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,8 @@ from typing import Any
 
 import keras
 import tensorflow
+from tensorflow.python.keras.optimizer_v2.optimizer_v2 import RestoredOptimizer  # has no public name
+from tensorflow.python.saved_model import revived_types  # has no public name
 
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import embeddings, half_precision, id_types
@@ -26,6 +28,23 @@ from sentiment_conv1d.export.sources.vectorization import check_supported, not_r
 #: The name of a class or function of the user in an error of Keras.
 _MISSING = re.compile(
     r"(?:Could not locate (?:class|function)|Unknown layer:) '?(?:\w+>)?(\w+)|identifier: .*'class_name': '(\w+)'"
+)
+
+# TensorFlow does not load a SavedModel with the variables of an optimizer of Keras 2 unless its type is registered.
+revived_types.register_revived_type(
+    "optimizer",
+    lambda _: False,
+    [
+        revived_types.VersionedTypeRegistration(
+            lambda _: RestoredOptimizer(), 1, 1, 1, setter=RestoredOptimizer._set_hyper
+        )
+    ],
+)
+
+#: What to do with a `TextVectorization` layer of Keras 2, whose vocabulary no file contains that Keras 3 can read.
+_WITHOUT_TEXT = (
+    "save the part of the model that starts with the embedding as .h5, and pass the words of "
+    "`layer.get_vocabulary()`, one per line, with --vocabulary"
 )
 
 #: The extensions of files that only running their code could read.
@@ -61,8 +80,11 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
     """
     whole = _saved_model(path, max_tokens) if (path / "saved_model.pb").is_file() else load(path)
     _check_ends(path, whole)
-    if not isinstance(whole, keras.Sequential):  # the ends may be a list or a dictionary of one tensor
-        whole = keras.Model(whole.inputs[0], whole.outputs[0])
+    answer = whole.outputs[0]
+    if len(answer.shape) == 1:
+        answer = keras.layers.Reshape((1,), name="column_of_answers")(answer)
+    if not isinstance(whole, keras.Sequential) or answer is not whole.outputs[0]:
+        whole = keras.Model(whole.inputs[0], answer)  # the ends may be a list or a dictionary of one tensor
     model, vectorization = _without_vectorization(path, whole)
     notes = []
     if vectorization is not None:
@@ -156,7 +178,9 @@ def _refusal(path: Path, error: Exception) -> ExportError:
     if version.startswith("2.") and zipfile.is_zipfile(path):
         return ExportError(
             f"{path}: Keras {version} wrote this file, and Keras 3 reads a .keras file only if Keras 3 wrote it",
-            "load it with Keras 2, save it with `model.save('model.h5')` and export the new file",
+            f"with Keras 2, {_WITHOUT_TEXT}"
+            if any(each.get("class_name") == "TextVectorization" for each in configured(path))
+            else "load it with Keras 2, save it with `model.save('model.h5')` and export the new file",
         )
     if has_only_weights(path):
         return ExportError(
@@ -191,7 +215,7 @@ def _saved_model(path: Path, max_tokens: int | None) -> keras.Model:
         inputs = list(signature.structured_input_signature[1].values())
     except Exception as error:
         raise ExportError(
-            f"{path}: not a SavedModel with the signature serving_default",
+            f"{path}: not a SavedModel with the signature serving_default ({quoted(repr(error))})",
             "write it with `model.export(folder)` of Keras",
         ) from error
     if len(inputs) != 1 or len(signature.structured_outputs) != 1:
@@ -202,7 +226,8 @@ def _saved_model(path: Path, max_tokens: int | None) -> keras.Model:
         )
     if inputs[0].dtype == tensorflow.string:
         raise ExportError(
-            f"{path}: this SavedModel reads text", "save the model as .keras, from which the tokenizer can be read"
+            f"{path}: this SavedModel reads text",
+            f"save it as .keras with Keras 3, from which the tokenizer can be read; with Keras 2, {_WITHOUT_TEXT}",
         )
     batch, *shape = (None, None) if inputs[0].shape.rank is None else inputs[0].shape
     if batch is not None:
@@ -210,6 +235,7 @@ def _saved_model(path: Path, max_tokens: int | None) -> keras.Model:
             f"{path}: this SavedModel reads {batch} texts at a time", "save it with a batch of any size: [None, ...]"
         )
     layer = keras.layers.TFSMLayer(str(path), call_endpoint="serving_default")
+    layer.autocast = False  # to float32, if the ids are float64
     ids = keras.Input([max_tokens] if shape == [None] else shape, dtype=inputs[0].dtype.name)
     try:
         return keras.Model(ids, next(iter(layer(ids).values())))

@@ -98,6 +98,8 @@ def check_rows(path: Path, tokenizer: Tokenizer, asked: Asked) -> None:
 
 def is_keras_file(path: Path) -> bool:
     """Return whether a file has one of the formats of Keras. Raises `ExportError` if it does not exist."""
+    if path.is_dir():
+        raise ExportError(f"{path}: a folder is no vocabulary", "pass a file; docs/own-models.md lists its forms")
     if not path.is_file():
         raise ExportError(f"{path}: there is no such file", "check the path of --vocabulary")
     with path.open("rb") as file:
@@ -146,8 +148,10 @@ def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
         )
     try:
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ExportError(f"{path}: neither a Keras file nor UTF-8 text", "save the vocabulary as UTF-8") from error
+    except UnicodeDecodeError:
+        text = "\0"
+    if 4 * text.count("\0") > len(text):  # UTF-16 without a byte order mark
+        raise ExportError(f"{path}: neither a Keras file nor UTF-8 text", "save the vocabulary as UTF-8")
     try:
         document = json.loads(text)
         if isinstance(document, str):  # `json.dump(tokenizer.to_json(), file)` encodes twice

@@ -156,6 +156,11 @@ CASES = {
         model=spoilt,
         vocabulary="\n".join(["", "[UNK]", *map(str, range(5000))]),
     ),
+    "a normalization": Case(
+        "such as the mean of a Normalization layer",
+        "replace Normalization with keras.layers.Rescaling(",
+        model=lambda: model(layers.Normalization(mean=1, variance=4), layers.Dense(1, "sigmoid")),
+    ),
     "no 8-bit form": Case(
         "only a model of the Conv1D family has an 8-bit form: layer unit",
         "without --quantize",
@@ -169,10 +174,20 @@ CASES = {
         "write `json.dump(tokenizer.word_index, ",
         vocabulary=pickle.dumps(WORDS),
     ),
+    "a vocabulary in UTF-16": Case(
+        "vocabulary: neither a Keras file nor UTF-8 text",
+        "as UTF-8",
+        "--first-id 3 --unknown-id 2",
+        vocabulary="\n".join(WORDS).encode("utf-16-le"),
+    ),
+    "a folder as vocabulary": Case("model_2: a folder is no vocabulary", "pass a file", "--vocabulary model_2"),
     "a pickled model": Case("pickled.joblib: a pickle can run any code", "`model.save(", file="pickled.joblib"),
     "only weights": Case("own.weights.h5: the file contains weights", "`model.load_weights`", file="own.weights.h5"),
     "a .keras file of Keras 2": Case(
         "keras2.keras: Keras 2.15.0 wrote this file", "`model.save('model.h5')`", file="keras2.keras"
+    ),
+    "a .keras file of Keras 2 that reads text": Case(
+        "text2.keras: Keras 2.15.0 wrote this file", "with --vocabulary", file="text2.keras"
     ),
     "half of an .h5 file": Case("half.h5: not a Keras model that can be loaded (", "`model.save(", file="half.h5"),
     "a spoilt .keras file": Case("spoilt.keras: not a Keras model", "`model.save(", file="spoilt.keras"),
@@ -202,10 +217,12 @@ def write_other_files() -> None:
     Path("half.h5").write_bytes(weights[: len(weights) // 2])
     Path("spoilt.keras").write_bytes(whole.replace(b'"module"', b'"modulo"'))
     Path("data.txt").write_text("text\tlabel\nfine\tyes\n", encoding="utf-16")
-    configuration = {"class_name": "Sequential", "module": "keras.src.engine.sequential", "config": {"name": "own"}}
-    with zipfile.ZipFile("keras2.keras", "w") as archive:
-        archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
-        archive.writestr("config.json", json.dumps(configuration))
+    Path("model_2").mkdir()
+    for name, first in (("keras2", "Embedding"), ("text2", "TextVectorization")):
+        configuration = {"name": "own", "layers": [{"class_name": first, "config": {"name": "first"}}]}
+        with zipfile.ZipFile(f"{name}.keras", "w") as archive:
+            archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
+            archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": configuration}))
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
