@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.tokenizer import Encoding
-from sentiment_conv1d.server.errors import DeadlineExceeded, RequestError, TooLarge
+from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded, RequestError, TooLarge
 from sentiment_conv1d.service.errors import Invalid, explaining
 from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.scheduling.admission import Admission, weigh
@@ -105,6 +105,7 @@ class DataPlane:
         self._batchers: dict[ServedClassifier, _Batchers] = {}
         self._admission = Admission(limits.requests, limits.pending_texts, metrics)
         self._parsing = asyncio.Lock()
+        self._parsers = 0  # requests that wait for it
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         #: Shows whether that thread makes progress.
         self.pulse = Pulse()
@@ -192,11 +193,17 @@ class DataPlane:
     async def parsing_turn(self, size: int) -> None:
         """Wait until a medium or large request may be parsed: one of a turn of the event loop, which can take 10 ms.
 
-        `size` is in bytes. Other requests are answered between two large ones.
+        `size` is in bytes. Other requests are answered between two large ones. Raises `Overloaded` if too many wait.
         """
-        async with self._parsing:
-            for _ in range(_TURNS if size > STEPPED_CHARACTERS else 1):
-                await asyncio.sleep(0)
+        if self._parsers >= self._request_limits.requests:
+            raise Overloaded(f"{self._parsers} requests wait to be parsed, which is the limit")
+        self._parsers += 1
+        try:
+            async with self._parsing:
+                for _ in range(_TURNS if size > STEPPED_CHARACTERS else 1):
+                    await asyncio.sleep(0)
+        finally:
+            self._parsers -= 1
 
     def check_count(self, count: int) -> None:
         """Raise `Invalid` if a request has no text, or `TooLarge` if it has too many."""
