@@ -189,7 +189,7 @@ class MethodBuilder:
 
     async def _parsing_turn(self, content: bytes, kind: type[Message]) -> None:
         """Wait until a large message may be parsed. Raises `TooLarge` if it has too many fields or numbers."""
-        await self._dataplane.parsing_turn(len(content))
+        await self._dataplane.parsing.turn(len(content))
         check(content, kind, self._dataplane.limits)
 
     def _begin(self, call: Call, context: RequestContext) -> None:

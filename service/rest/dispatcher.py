@@ -164,7 +164,7 @@ class Dispatcher:
             body = await decompress(body, encoding, self._max_body_bytes, request.charge, self._state.expanding)
         if len(body) > INLINE_CHARACTERS:
             self._dataplane.expect_large()
-            await self._dataplane.parsing_turn(len(body))
+            await self._dataplane.parsing.turn(len(body))
         return body
 
     def _read(self, match: Match, request: HttpRequest, context: RequestContext, body: bytes) -> WorkOrAnswer:

@@ -20,11 +20,12 @@ import numpy.typing as npt
 
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.tokenizer import Encoding
-from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded, RequestError, TooLarge
+from sentiment_conv1d.server.errors import DeadlineExceeded, RequestError, TooLarge
 from sentiment_conv1d.service.errors import Invalid, explaining
 from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.scheduling.admission import Admission, weigh
 from sentiment_conv1d.service.scheduling.batching import Batcher, Done, Encode, LoopBatcher, Pulse, ThreadBatcher
+from sentiment_conv1d.service.scheduling.parsing import Parsing
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.shadow import ShadowJob, ShadowQueue
 from sentiment_conv1d.service.scheduling.work import Work
@@ -40,9 +41,6 @@ INLINE_CHARACTERS = 16_384
 
 #: The most characters of a medium request, which runs on the event loop in steps of a few tenths of a millisecond.
 STEPPED_CHARACTERS = 4 * INLINE_CHARACTERS
-
-#: Turns of the event loop between two large requests. A small request needs fewer from its first byte to its answer.
-_TURNS = 8
 
 #: Texts per piece of a large request, and the most texts of a small or medium request.
 PIECE_ROWS = 32
@@ -104,8 +102,7 @@ class DataPlane:
         self._feedback_ids = feedback_ids
         self._batchers: dict[ServedClassifier, _Batchers] = {}
         self._admission = Admission(limits.requests, limits.pending_texts, metrics)
-        self._parsing = asyncio.Lock()
-        self._parsers = 0  # requests that wait for it
+        self.parsing = Parsing(limits.requests, large=STEPPED_CHARACTERS)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         #: Shows whether that thread makes progress.
         self.pulse = Pulse()
@@ -189,21 +186,6 @@ class DataPlane:
         finally:
             statistics.ended()
         return self._complete(work, done)
-
-    async def parsing_turn(self, size: int) -> None:
-        """Wait until a medium or large request may be parsed: one of a turn of the event loop, which can take 10 ms.
-
-        `size` is in bytes. Other requests are answered between two large ones. Raises `Overloaded` if too many wait.
-        """
-        if self._parsers >= self._request_limits.requests:
-            raise Overloaded(f"{self._parsers} requests wait to be parsed, which is the limit")
-        self._parsers += 1
-        try:
-            async with self._parsing:
-                for _ in range(_TURNS if size > STEPPED_CHARACTERS else 1):
-                    await asyncio.sleep(0)
-        finally:
-            self._parsers -= 1
 
     def check_count(self, count: int) -> None:
         """Raise `Invalid` if a request has no text, or `TooLarge` if it has too many."""

@@ -440,61 +440,6 @@ def test_too_many_small_requests(build: Build) -> None:
     asyncio.run(story())
 
 
-def test_large_requests_are_parsed_in_turn(build: Build) -> None:
-    """A small request that arrives between the parsing of two large requests is answered first."""
-
-    async def story() -> list[str]:
-        dataplane = build()
-        order: list[str] = []
-
-        async def parse_large() -> None:
-            await dataplane.parsing_turn(8_000_000)
-            order.append("large")
-
-        async def answer_small() -> None:
-            await ask(dataplane, ["good"])
-            order.append("small")
-
-        await asyncio.gather(*(parse_large() for _ in range(3)), answer_small())
-        return order
-
-    assert asyncio.run(story()) == ["small", "large", "large", "large"]
-
-
-def test_parsing_of_one_large_request(build: Build) -> None:
-    """A large request is parsed after a few turns of the event loop."""
-    dataplane = build()
-
-    async def story() -> None:
-        task = asyncio.create_task(dataplane.parsing_turn(65_537))
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert task.done()
-
-    asyncio.run(story())
-
-
-def test_medium_requests_are_parsed_in_turn(build: Build) -> None:
-    """In one turn of the event loop only one medium request is parsed, because it can take 10 ms."""
-    dataplane = build()
-    parsed: list[int] = []
-    turn = 0
-
-    async def parse() -> None:
-        await dataplane.parsing_turn(65_536)
-        parsed.append(turn)
-
-    async def story() -> None:
-        nonlocal turn
-        tasks = [asyncio.create_task(parse()) for _ in range(10)]
-        for turn in range(40):  # noqa: B007
-            await asyncio.sleep(0)
-        assert all(task.done() for task in tasks)
-
-    asyncio.run(story())
-    assert len(set(parsed)) == 10
-
-
 def test_limits_of_parsing(build: Build) -> None:
     """A parser may make twice as many fields as the largest batch needs, and as many values as its ids."""
     dataplane = build(texts=1000)
