@@ -41,8 +41,9 @@ class Turns:
     connections have sent. Callers with access alternate with all others, so that they do not wait for thousands of
     strangers.
 
-    The tasks of requests run after the parsing that starts them, so their time is not measured but estimated: a
-    connection calls `spend`.
+    The time of a turn is that of reading. What runs in between, such as a model, does not shorten it. The tasks of
+    requests run after the parsing that starts them, so their time is not measured but estimated: a connection calls
+    `spend`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -50,7 +51,7 @@ class Turns:
         #: By share, the connections with access and all others.
         self._waiting: tuple[tuple[deque[Reader], deque[Reader]], ...] = tuple((deque(), deque()) for _ in _SHARES)
         self._begun = False  # whether a connection was read in this turn
-        self._until = 0.0  # the end of this turn's time
+        self._left = 0.0  # seconds of this turn
         self._context = copy_context()  # so that a call does not start in the context of another call
 
     def read(self, reader: Reader, received: int) -> bool:
@@ -58,50 +59,51 @@ class Turns:
 
         Returns whether it has parsed all of them.
         """
-        now = perf_counter()
         if not self._begun:
-            self._begin(now)
+            self._begin()
         share = _FIRST if received <= _FEW_BYTES else _LATER
-        if now >= self._until:
+        if self._left <= 0:
             self._add(share, reader)
             return False
-        return not self._give(share, reader, now)
+        return not self._give(share, reader)
 
     def wait(self, reader: Reader) -> None:
         """Let a connection work in the next turn."""
         if not self._begun:
-            self._begin(perf_counter())
+            self._begin()
         self._add(_LATER, reader)
 
     def spend(self, seconds: float = TASK_SECONDS) -> None:
         """Shorten this turn by the time that work which was started in it takes after it."""
-        self._until -= seconds
+        self._left -= seconds
 
-    def _begin(self, now: float) -> None:
+    def _begin(self) -> None:
         self._begun = True
-        self._until = now + _TURN_SECONDS
+        self._left = _TURN_SECONDS
         self._loop.call_soon(self._next_turn, context=self._context)
 
     def _next_turn(self) -> None:
         self._begun = False
         if not any(map(any, self._waiting)):
             return
-        self._begin(perf_counter())
+        self._begin()
         for share, queues in enumerate(self._waiting):
             while any(queues):  # at least once, so that every connection makes progress, however long the others take
                 for readers in queues:
                     if readers:
-                        self._give(share, readers.popleft(), perf_counter())
-                if perf_counter() >= self._until:
+                        self._give(share, readers.popleft())
+                if self._left <= 0:
                     break
 
     def _add(self, share: int, reader: Reader) -> None:
         known, others = self._waiting[share]
         (known if reader.admitted else others).append(reader)
 
-    def _give(self, share: int, reader: Reader, now: float) -> bool:
-        """Give a connection one share, from `now` on. Returns whether it has more to read."""
-        more = reader.read(min(self._until, now + _SHARES[share]))
+    def _give(self, share: int, reader: Reader) -> bool:
+        """Give a connection one share. Returns whether it has more to read."""
+        now = perf_counter()
+        more = reader.read(now + min(self._left, _SHARES[share]))
+        self._left -= perf_counter() - now
         if more:
             self._add(_LATER, reader)
         return more

@@ -96,6 +96,15 @@ def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
         assert loop.counter - before <= _TURN_SECONDS + 0.001
 
 
+def test_time_between_two_reads(loop: Loop, turns: Turns) -> None:
+    """Connections are read at once, although a model has run since the turn began."""
+    assert not turns.read(Reader(loop, 2, seconds=_SHARES[0]), 100)
+    loop.turn()
+    assert turns._begun
+    loop.counter += 10 * _TURN_SECONDS
+    assert turns.read(Reader(loop, 1), 100)
+
+
 def test_work_after_a_turn(loop: Loop, turns: Turns) -> None:
     """A turn ends early if the work that it starts, and that runs after it, takes its time."""
 
