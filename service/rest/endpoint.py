@@ -131,6 +131,16 @@ def _exceeds(marks: bytes, limits: ParseLimits) -> bool:
     return values > limits.values or len(marks) - values - marks.count(b'"') > limits.fields
 
 
+#: What pydantic says of JSON that it has parsed itself. Of other documents it says "dictionary or instance of a class".
+_OBJECT = "Input should be an object"
+_MESSAGES = {
+    "extra_forbidden": "unknown field",
+    "model_type": _OBJECT,
+    "dict_type": _OBJECT,
+    "list_type": "Input should be a valid array",
+}
+
+
 def _explain(error: ValidationError) -> RequestError:
     if error.error_count() > MAX_ERRORS:
         return Invalid(f"the body: {error.error_count()} unknown fields or wrong values")
@@ -138,5 +148,5 @@ def _explain(error: ValidationError) -> RequestError:
     if first["type"] == "json_invalid":
         return Malformed(f"the body is not valid JSON: {first['ctx']['error']}")
     place = ".".join(str(part) for part in first["loc"])[:MAX_PLACE_CHARACTERS]
-    message = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
+    message = _MESSAGES.get(first["type"], first["msg"])
     return Invalid(f"{place}: {message}" if place else f"the body: {message}")

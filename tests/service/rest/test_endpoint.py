@@ -87,3 +87,18 @@ def test_errors_of_large_bodies() -> None:
     assert peak < 8_000_000  # three fields are missing, and each error would have a copy
     with pytest.raises(Malformed, match=r"^the body is not valid JSON: "):
         parse(InferRequest, b'{"inputs": [%b}' % numbers, dataplane)
+
+
+@pytest.mark.parametrize(
+    "document", [{"inputs": {}}, {"inputs": [[]]}, {"inputs": [], "parameters": []}, [], {"inputs": [], "id": 1}]
+)
+def test_messages_about_large_bodies(document: Any) -> None:
+    """A large body is refused with the same message as a small one."""
+    dataplane: Any = SimpleNamespace(limits=ParseLimits(100, 100))
+    small = json.dumps(document).encode()
+    messages = []
+    for body in (small, small + b" " * 16_384):
+        with pytest.raises(Invalid) as caught:
+            parse(InferRequest, body, dataplane)
+        messages.append(caught.value.message)
+    assert messages[0] == messages[1]
