@@ -47,7 +47,7 @@ def test_incomplete_requests() -> None:
     with ServerProcess("--shutdown-timeout", "0") as server, ExitStack() as stack:
         open_ones = []
         for path in FORMS:
-            for length in (SHORT, LONG):
+            for length in (SHORT,) if path == REPOSITORY else (SHORT, LONG):  # the index takes short bodies only
                 connection = stack.enter_context(Connection(server.port))
                 connection.post(path, b"{", length=length)
                 open_ones.append((path, connection))
