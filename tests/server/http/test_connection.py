@@ -289,10 +289,24 @@ def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> Non
     uvloop.run(check())
 
 
+@asynccontextmanager
+async def thirty_callers(monkeypatch: pytest.MonkeyPatch, application: Any) -> AsyncIterator[list[socket.socket]]:
+    """Connect 30 callers to an application. They share the turns of the event loop, in which parsing takes no time."""
+    for module in ("network.turns", "http.pacing"):
+        monkeypatch.setattr(f"sentiment_conv1d.server.{module}.perf_counter", lambda: 0.0)
+    turns = Turns(asyncio.get_running_loop())
+    async with AsyncExitStack() as stack:
+        callers = [
+            await stack.enter_async_context(connected(make_connection(application, turns, 1_000_000)))
+            for _ in range(30)
+        ]
+        yield callers
+        for caller in callers:
+            caller.close()
+
+
 def test_started_requests_count_against_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one turn of the event loop only a few requests start, of many connections and of many pipelined requests."""
-    for module in ("network.turns", "http.pacing"):  # parsing takes no time
-        monkeypatch.setattr(f"sentiment_conv1d.server.{module}.perf_counter", lambda: 0.0)
     starts: Counter[int] = Counter()
     turn = 0
 
@@ -303,28 +317,19 @@ def test_started_requests_count_against_the_turn(monkeypatch: pytest.MonkeyPatch
     async def check() -> None:
         nonlocal turn
         loop = asyncio.get_running_loop()
-        turns = Turns(loop)
-        async with AsyncExitStack() as stack:
-            callers = [
-                await stack.enter_async_context(connected(make_connection(application, turns, 1_000_000)))
-                for _ in range(30)
-            ]
+        async with thirty_callers(monkeypatch, application) as callers:
             for caller in callers:
                 await loop.sock_sendall(caller, request("/early", method="GET") * 5)
             while starts.total() < 150:
                 turn += 1
                 await asyncio.sleep(0)
             assert max(starts.values()) <= 8
-            for caller in callers:
-                caller.close()
 
     uvloop.run(check())
 
 
 def test_complete_requests_count_against_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one turn only a few requests go on that have waited for the last byte of their body."""
-    for module in ("network.turns", "http.pacing"):  # parsing takes no time
-        monkeypatch.setattr(f"sentiment_conv1d.server.{module}.perf_counter", lambda: 0.0)
     started, ends = 0, Counter[int]()
     turn = 0
 
@@ -338,12 +343,7 @@ def test_complete_requests_count_against_the_turn(monkeypatch: pytest.MonkeyPatc
     async def check() -> None:
         nonlocal turn
         loop = asyncio.get_running_loop()
-        turns = Turns(loop)
-        async with AsyncExitStack() as stack:
-            callers = [
-                await stack.enter_async_context(connected(make_connection(application, turns, 1_000_000)))
-                for _ in range(30)
-            ]
+        async with thirty_callers(monkeypatch, application) as callers:
             for caller in callers:
                 await loop.sock_sendall(caller, request("/early", "Content-Length: 1"))
             while started < 30:
@@ -355,8 +355,6 @@ def test_complete_requests_count_against_the_turn(monkeypatch: pytest.MonkeyPatc
                 turn += 1
                 await asyncio.sleep(0)
             assert max(ends.values()) <= 8
-            for caller in callers:
-                caller.close()
 
     uvloop.run(check())
 
