@@ -148,10 +148,10 @@ def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
         )
     try:
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if 4 * text.count("\0") > len(text):  # UTF-16 without a byte order mark
-        raise ExportError(f"{path}: neither a Keras file nor UTF-8 text", "save the vocabulary as UTF-8")
+        if 4 * text.count("\0") > len(text):
+            raise UnicodeError("UTF-16 without a byte order mark")
+    except UnicodeError as error:
+        raise ExportError(f"{path}: neither a Keras file nor UTF-8 text", "save the vocabulary as UTF-8") from error
     try:
         document = json.loads(text)
         if isinstance(document, str):  # `json.dump(tokenizer.to_json(), file)` encodes twice

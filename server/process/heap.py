@@ -16,8 +16,11 @@ from time import perf_counter
 #: Pages are returned, which takes milliseconds, if the resident bytes exceed those of an idle worker by this much.
 _EXCESS_BYTES = 16 * 1024 * 1024
 
-#: Seconds between two trims, and between two garbage collections for each second that the first one takes.
-_SECONDS, _COLLECTION_SECONDS = 3.0, 1000.0
+#: Seconds between two trims.
+_SECONDS = 3.0
+
+#: Seconds until the next garbage collection for each second that the last one took.
+_COLLECTION_SECONDS = 1000.0
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -29,7 +29,7 @@ def next_step(
     the version was removed, its served files are back, or it would be tried again but is not wanted.
 
     `present`, `served` and `refused` are versions with the fingerprints of their files: what is in the repository, what
-    is served, and what was refused. The policy selects from the versions that are served or were not rejected, so a
+    is served, and what was refused. The policy selects from the versions that are served or were not refused, so a
     bad version makes way for the next one. New versions are loaded before old ones are dropped. Versions in
     `answering`, which a split sends requests to, are never dropped, and with `keep` the last version is not either.
     `room` is the number of versions that the service can serve besides. Without room, a new version needs one that it
