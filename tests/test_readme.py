@@ -29,9 +29,6 @@ README = (PROJECT / "README.md").read_text()
 DOCS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 PAGES = [*DOCS, PROJECT / "CONTRIBUTING.md", PROJECT / "SECURITY.md", PROJECT / "CHANGELOG.md"]
 
-#: The most words of the README and `docs/`. Whoever adds some shortens others.
-MAX_WORDS = 28_000
-
 REQUESTS = re.findall(r"^\$ (curl .*)\n(.*)$", README, re.MULTILINE)
 
 
@@ -103,12 +100,6 @@ def test_links_lead_somewhere(page: Path) -> None:
         linked = page.parent / target if target else page
         assert linked.exists(), target
         assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
-
-
-def test_docs_are_short() -> None:
-    """The README and the pages of `docs/` have at most `MAX_WORDS` words, without the borders of tables."""
-    words = [word for page in DOCS for word in page.read_text().split() if re.search(r"\w", word)]
-    assert len(words) <= MAX_WORDS
 
 
 def test_python() -> None:
