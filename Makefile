@@ -16,7 +16,7 @@ BASELINE_MODULES := benchmarks/baselines/node/node_modules
 BASELINE_PROGRAM := benchmarks/baselines/cpp/server
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
-	train-accurate train-reviews export model-image page-runtime requirements check-arm64 audit sbom dist upload chart stubs build/package clean
+	train-accurate train-reviews export page-runtime requirements check-arm64 audit sbom dist upload chart stubs build/package clean
 
 # The native code, which is optional: without a compiler, this prints a line and does nothing.
 NATIVE := native/library.so
@@ -182,16 +182,7 @@ train-reviews: $(VENV)/.train  ## train the preset for all kinds of reviews: mak
 export: $(VENV)/.train  ## publish a run as the next version: make export RUN=runs/mine
 	$(BIN)/python -m export $(RUN) $(ARGS)
 
-MODEL ?= imdb-cnn
-REPOSITORY ?= model_repository
 BUILD ?= build
-MODEL_IMAGE = $(if $(PLATFORM),--platform $(PLATFORM)) $(if $(BASE),--build-arg BASE=$(BASE)) \
-	--build-arg MODEL=$(MODEL) --file deploy/model-image/Dockerfile $(REPOSITORY)
-
-model-image:  ## write build/MODEL.tar, an OCI image that contains a model: make model-image MODEL=imdb-cnn
-	@mkdir -p $(BUILD)
-	@if command -v buildah >/dev/null; then buildah build --tag oci-archive:$(BUILD)/$(MODEL).tar $(MODEL_IMAGE); \
-	else docker buildx build --output type=oci,dest=$(BUILD)/$(MODEL).tar $(MODEL_IMAGE); fi
 
 # Pinned with hashes for every supported Python and platform. Needs `uv`, which the development dependencies include.
 UV ?= $(or $(shell command -v uv),$(BIN)/uv)
@@ -353,7 +344,7 @@ $(VENV)/image/.installed: requirements/tracing.txt | $(VENV)/bin/python
 
 # Programs that tests start. They are only unpacked, because Debian's Prometheus would run as a service. Without Debian
 # or a network, the tests that need these programs are skipped, or fail if CI is set.
-DEBIAN_PROGRAMS := docker-compose kubectl libatomic1 libjemalloc2 liblzf1 libseccomp2 libsystemd-shared prometheus promtool \
+DEBIAN_PROGRAMS := docker-compose libatomic1 libjemalloc2 liblzf1 libseccomp2 libsystemd-shared prometheus promtool \
 	docker-registry redis-server redis-tools systemd
 DOWNLOAD := apt-get --quiet --quiet --option APT::Sandbox::User=root download $(DEBIAN_PROGRAMS)
 

@@ -1,4 +1,4 @@
-"""The Helm chart renders valid resources, which equal those of the kustomize overlays."""
+"""The Helm chart renders valid resources, in which the service drains, scales and has no more rights than it needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from sentiment_conv1d.service.settings import read_settings
-from tests.deploy.test_kubernetes import RELEASES, Manifest, environment, render
+from tests.deploy.kubernetes import IMAGE_VOLUMES, RELEASES, Manifest, environment
 from tests.processes import PATIENCE, PROJECT
 from tests.programs import find, output
 
@@ -23,21 +23,12 @@ CHART = PROJECT / "deploy" / "helm"
 DESCRIPTION = yaml.safe_load((CHART / "Chart.yaml").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+PAGE = (PROJECT / "docs" / "deployment.md").read_text()
 
-#: Overlays of kustomize that render the same objects as the default values, or as a file of values.
-SAME: dict[str, Manifest] = {
-    "cpu": {},
-    "gpu": yaml.safe_load((CHART / "values-gpu.yaml").read_text()),
-    "model-image": {
-        "modelVolume": {"image": {"reference": "registry.example/imdb-cnn:1", "pullPolicy": "IfNotPresent"}},
-        "modelPath": "models",
-    },
-}
+GPU: Manifest = yaml.safe_load((CHART / "values-gpu.yaml").read_text())
 
 #: The rules for outgoing connections in docs/deployment.md.
-[EGRESS] = re.findall(
-    r"^```yaml\n(egress:\n.+?)^```", (PROJECT / "docs" / "deployment.md").read_text(), re.MULTILINE | re.DOTALL
-)
+[EGRESS] = re.findall(r"^```yaml\n(egress:\n.+?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 #: Values that enable every optional part.
 EVERYTHING = {
@@ -57,12 +48,6 @@ EVERYTHING = {
     "tolerations": [{"operator": "Exists"}],
     "affinity": {"podAntiAffinity": {}},
 }
-
-#: Kubernetes' defaults for fields that a manifest omits.
-DEFAULTS = [("scheme", "HTTP"), ("scheme", "http"), ("type", "ClusterIP"), ("imagePullPolicy", "IfNotPresent")]
-
-#: Fields that distinguish several releases in one namespace, and give their metrics the same job.
-OF_RELEASES = {"app.kubernetes.io/instance", "jobLabel"}
 
 
 def helm(values: Manifest, release: str = "sentiment") -> subprocess.CompletedProcess[str]:
@@ -92,19 +77,7 @@ def pod_of(resources: dict[tuple[str, str], Manifest]) -> Manifest:
     return specification
 
 
-def substance(node: Any) -> Any:
-    """Return a manifest without defaults and fields of releases, and with its variables sorted by name."""
-    if isinstance(node, list):
-        return [substance(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    kept = {key: value for key, value in node.items() if (key, value) not in DEFAULTS and key not in OF_RELEASES}
-    if "env" in kept:
-        kept["env"] = sorted(kept["env"], key=lambda variable: str(variable["name"]))
-    return {key: substance(value) for key, value in kept.items() if key != "metadata" or "labels" in node}
-
-
-@pytest.mark.parametrize("values", [*SAME.values(), EVERYTHING], ids=[*SAME, "everything"])
+@pytest.mark.parametrize("values", [{}, GPU, EVERYTHING], ids=["cpu", "gpu", "everything"])
 def test_schema_of_values(values: Manifest) -> None:
     """The schema accepts the default values and every optional value."""
     jsonschema.Draft7Validator.check_schema(SCHEMA)
@@ -123,7 +96,7 @@ def test_versions() -> None:
     """The chart installs this project's version, on every release of Kubernetes that the manifests support."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     assert DESCRIPTION["version"] == DESCRIPTION["appVersion"] == project["version"]
-    assert SAME["gpu"]["image"]["tag"] == f"{project['version']}-cuda"
+    assert GPU["image"]["tag"] == f"{project['version']}-cuda"
     assert DESCRIPTION["kubeVersion"] == f">={RELEASES[0]}.0-0"
 
 
@@ -134,28 +107,26 @@ def test_lint(flags: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("values", [SAME["cpu"], SAME["gpu"], EVERYTHING], ids=["cpu", "gpu", "everything"])
+@pytest.mark.parametrize("values", [{}, GPU, EVERYTHING], ids=["cpu", "gpu", "everything"])
 def test_schemas(values: Manifest, release: str) -> None:
     """Kubernetes' schemas accept every rendered resource, without unknown fields."""
     resources = rendered(values)
-    assert len(resources) >= 7
     for (kind, _), resource in resources.items():
         try:
             kubernetes_validate.validate(resource, release, strict=True)
         except kubernetes_validate.SchemaNotFoundError:
             assert kind == "ServiceMonitor"
+    assert {kind for kind, _ in resources} - {"ServiceMonitor"} == {
+        *("ServiceAccount", "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy")
+    }
 
 
-@pytest.mark.parametrize("overlay", SAME)
-def test_same_as_kustomize(overlay: str) -> None:
-    """The chart creates what the overlay creates, apart from the namespace."""
-    wanted = render(overlay)
-    del wanted["Namespace", "sentiment"]
-    resources = rendered(SAME[overlay] | {"serviceMonitor": {"enabled": True}})
-    assert set(resources) == set(wanted)
-    for name, manifest in wanted.items():
-        ours, theirs = ({key: each[key] for key in each if key != "metadata"} for each in (resources[name], manifest))
-        assert substance(ours) == substance(theirs), name
+def test_schemas_are_strict() -> None:
+    """The schemas detect an unknown field."""
+    service = rendered({})["Service", "sentiment"]
+    typo = service | {"spec": service["spec"] | {"prots": []}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(typo, RELEASES[-1], strict=True)
 
 
 def test_selectors() -> None:
@@ -169,21 +140,83 @@ def test_selectors() -> None:
     assert resources["Service", "other-pods"]["spec"]["selector"] == labels
     assert resources["PodDisruptionBudget", "other"]["spec"]["selector"]["matchLabels"] == labels
     assert resources["NetworkPolicy", "other"]["spec"]["podSelector"]["matchLabels"] == labels
+    assert resources["HorizontalPodAutoscaler", "other"]["spec"]["scaleTargetRef"]["name"] == "other"
     monitor = resources["ServiceMonitor", "other"]["spec"]
     service = resources["Service", "other"]["metadata"]["labels"]
     assert monitor["selector"]["matchLabels"].items() <= service.items()
     assert service[monitor["jobLabel"]] == "sentiment"
+    ports = {port["name"] for port in resources["Service", "other"]["spec"]["ports"]}
+    assert monitor["endpoints"][0]["port"] in ports
 
 
 def test_settings() -> None:
     """Settings of every type reach the service, and the grace period leaves time to drain and to finish requests."""
     changed = {"drain_delay": 2.5, "shutdown_timeout": 60, "max_body_bytes": 8388608, "tracing": True, "workers": 3}
-    pod = pod_of(rendered({"settings": changed, "preStopSeconds": 8}))
+    resources = rendered({"settings": changed, "preStopSeconds": 8})
+    pod = pod_of(resources)
     [container] = pod["containers"]
     settings = read_settings({}, environment(container))
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": settings.port, "grpc": settings.grpc_port}
+    assert {port["targetPort"] for port in resources["Service", "sentiment"]["spec"]["ports"]} == set(ports)
     assert settings.model_dump().items() >= (changed | {"log_format": "json"}).items()
     assert container["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "8"]
     assert pod["terminationGracePeriodSeconds"] > 8 + settings.drain_delay + settings.shutdown_timeout + 5
+
+
+def test_probes() -> None:
+    """Liveness and readiness differ, so that a draining pod is not killed."""
+    [container] = pod_of(rendered({}))["containers"]
+    paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
+    assert paths == {"startup": "/livez", "readiness": "/readyz", "liveness": "/livez"}
+
+
+@pytest.mark.parametrize("values", [{}, GPU], ids=["cpu", "gpu"])
+def test_least_privilege(values: Manifest) -> None:
+    """Pods meet the restricted pod security standard, with read-only files, no token and no outgoing connections."""
+    resources = rendered(values)
+    pod = pod_of(resources)
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False  # SENTIMENT_PORT=tcp://… of a Service named sentiment
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "runAsGroup": 10001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    [container] = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    policy = resources["NetworkPolicy", "sentiment"]["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"] and not policy["egress"]
+
+
+def test_devices() -> None:
+    """A pod has two workers for two processors, or one worker and a required GPU."""
+    [cpu], [gpu] = (pod_of(rendered(values))["containers"] for values in ({}, GPU))
+    settings = read_settings({}, environment(cpu))
+    assert (settings.workers, settings.execution_provider) == (2, "auto")
+    assert cpu["resources"]["limits"] == cpu["resources"]["requests"]
+    settings = read_settings({}, environment(gpu))
+    assert (settings.workers, settings.execution_provider) == (1, "cuda")
+    assert gpu["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert gpu["image"].endswith("-cuda")
+
+
+def test_autoscaling() -> None:
+    """The autoscaler uses CPU and requests in flight, and on a GPU only requests in flight."""
+    cpu, gpu = (
+        [
+            each["pods"]["metric"]["name"] if "pods" in each else each["resource"]["name"]
+            for each in rendered(values)["HorizontalPodAutoscaler", "sentiment"]["spec"]["metrics"]
+        ]
+        for values in ({}, GPU)
+    )
+    assert cpu == ["cpu", "sentiment_requests_in_flight"]
+    assert gpu == ["sentiment_requests_in_flight"]
 
 
 def test_removed_settings() -> None:
@@ -214,6 +247,17 @@ def test_model_volume() -> None:
     assert {"name": "SENTIMENT_MODEL_REPOSITORY", "value": mount["mountPath"]} in container["env"]
 
 
+def test_model_in_an_image() -> None:
+    """A volume can be an image, whose folder of models is served, on every release of Kubernetes with image volumes."""
+    volume = {"image": {"reference": "registry.example/imdb-cnn:1", "pullPolicy": "IfNotPresent"}}
+    resources = rendered({"modelVolume": volume, "modelPath": "models"})
+    for release in (IMAGE_VOLUMES, RELEASES[-1]):
+        kubernetes_validate.validate(resources["Deployment", "sentiment"], release, strict=True)
+    [container] = pod_of(resources)["containers"]
+    [mount] = container["volumeMounts"]
+    assert str(read_settings({}, environment(container)).model_repository) == f"{mount['mountPath']}/models"
+
+
 def test_parts_can_be_turned_off() -> None:
     """Without the autoscaler the number of pods is fixed; the network policy is optional too."""
     off: Manifest = {"autoscaling": {"enabled": False}, "networkPolicy": {"enabled": False}, "replicas": 3}
@@ -224,12 +268,16 @@ def test_parts_can_be_turned_off() -> None:
 
 
 def test_page() -> None:
-    """Helm accepts the command and the example values of docs/deployment.md."""
-    section = re.split(r"^### ", (PROJECT / "docs" / "deployment.md").read_text(), flags=re.MULTILINE)
-    [page] = [each for each in section if each.startswith("Helm\n")]
-    [command] = re.findall(r"^```sh\nhelm install (.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert output("helm", "template", *shlex.split(command.replace("\\\n", "")))
-    [values] = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    """Helm accepts the commands of docs/deployment.md, which render the same objects, and its example values."""
+    [section] = re.findall(r"^## Kubernetes\n(.+?)^## ", PAGE, re.MULTILINE | re.DOTALL)
+    scripts = [
+        block.replace("\\\n", "") for block in re.findall(r"^```sh\n(.+?)^```", section, re.MULTILINE | re.DOTALL)
+    ]
+    [install] = re.findall(r"^helm install (.+)", "\n".join(scripts), re.MULTILINE)
+    [template] = re.findall(r"^helm template (.+?) \|", "\n".join(scripts), re.MULTILINE)
+    arguments = [word for word in shlex.split(install) if word != "--create-namespace"]
+    assert output("helm", "template", *arguments) == output("helm", "template", *shlex.split(template))
+    [values] = re.findall(r"^```yaml\n(settings:.*?)^```", section, re.MULTILINE | re.DOTALL)
     pod = pod_of(rendered(yaml.safe_load(values)))
     assert pod["terminationGracePeriodSeconds"] == 80
 

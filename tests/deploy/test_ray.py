@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sentiment_conv1d.service.settings import read_settings
-from tests.deploy.test_kubernetes import RELEASES
+from tests.deploy.kubernetes import RELEASES
 from tests.processes import PROJECT
 from tests.programs import output
 
