@@ -210,9 +210,8 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 		--output-file requirements/tracing.txt
 	$(COMPILE) --upgrade --extra remote --constraint requirements/tracing.txt \
 		--output-file requirements/remote.txt
-	$(COMPILE) --upgrade --extra oci --constraint requirements/remote.txt --output-file requirements/oci.txt
-	$(COMPILE) --upgrade --extra remote --extra oci --group test-remote --constraint requirements/remote.txt \
-		--constraint requirements/oci.txt --output-file requirements/remote-test.txt
+	$(COMPILE) --upgrade --extra remote --group test-remote --constraint requirements/remote.txt \
+		--output-file requirements/remote-test.txt
 	$(COMPILE) --upgrade --extra mlflow --constraint requirements/tracing.txt \
 		--output-file requirements/mlflow.txt
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
@@ -241,7 +240,7 @@ check-arm64:  ## look up whether every package of the images has a wheel for arm
 
 # The packages that run in production or test it. pip-audit refuses several files with different versions of a package. The
 # audit fails if a package cannot be looked up.
-AUDITED := runtime cuda parquet loadtest locust mlflow oci ray remote tracing train
+AUDITED := runtime cuda parquet loadtest locust mlflow ray remote tracing train
 AUDIT := $(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip
 
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
@@ -326,8 +325,8 @@ $(RAY_VENV)/.installed: requirements/ray-test.txt
 	$(RAY_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-# Tools in environments of their own. The service with its extras `remote` and `oci` is one of them, because the clients of
-# S3 need another version of python-dateutil than the development dependencies.
+# Tools in environments of their own. The service with its extra `remote` is one of them, because the clients of S3
+# need another version of python-dateutil than the development dependencies.
 TOOLS := audit kserve mlflow mutants release remote-test sbom workflows
 
 $(TOOLS:%=$(VENV)/%/.installed): $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python

@@ -31,8 +31,8 @@ GROUPS = {
         "check": "verify an artifact: digests, shapes, golden answer",
         "copy": "write an artifact under another name or version",
         "convert": "write an artifact in a form that other programs read",
-        "push": "upload an artifact to a store, hub or registry",
-        "pull": "download an artifact from a store, hub or registry",
+        "push": "upload an artifact to a store or hub",
+        "pull": "download an artifact from a store or hub",
         "drift": "compare a request log with the training, or with another log",
     },
 }

@@ -43,7 +43,7 @@ def load(
 
     A string without a slash is a name. `repository` is a folder or a URL. By default it is `model_repository` in the
     working directory if this folder exists, and otherwise the shipped models. Models from URLs are copied to `cache`,
-    by default `~/.cache/sentiment-conv1d`, and need the extra `remote` or `oci`.
+    by default `~/.cache/sentiment-conv1d`, and need the extra `remote`.
 
     `execution_provider` is auto, cpu or cuda, `threads` the number of ONNX Runtime threads per run, and `device` the
     number of the GPU.

@@ -32,9 +32,9 @@ RULE = (
 
 #: The help for URLs.
 _STORES = (
-    "URLs are s3://bucket/models, gs://bucket/models, hf://organization/repository, oci://registry/namespace, "
-    "file:///folder, and those of other file systems of fsspec; pull also reads https://host/models. Credentials come "
-    "from the environment, such as HF_TOKEN and AWS_SECRET_ACCESS_KEY, and for registries also from Docker's file."
+    "URLs are s3://bucket/models, gs://bucket/models, hf://organization/repository, file:///folder, "
+    "and those of other file systems of fsspec; pull also reads https://host/models. Credentials come "
+    "from the environment, such as HF_TOKEN and AWS_SECRET_ACCESS_KEY."
 )
 
 _ARTIFACT = "a folder REPOSITORY/NAME/VERSION, or NAME/VERSION in model_repository or of the package"
@@ -90,12 +90,12 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     )
     copy.set_defaults(run=_copy)
 
-    push = commands.add_parser("push", help="upload an artifact to a store, hub or registry", epilog=_STORES)
+    push = commands.add_parser("push", help="upload an artifact to a store or hub", epilog=_STORES)
     push.add_argument("artifact", type=local_path, metavar="ARTIFACT", help=_ARTIFACT)
     push.add_argument("url", metavar="URL", help="the model repository; the artifact becomes URL/NAME/VERSION")
     push.set_defaults(run=_push)
 
-    pull = commands.add_parser("pull", help="download an artifact from a store, hub or registry", epilog=_STORES)
+    pull = commands.add_parser("pull", help="download an artifact from a store or hub", epilog=_STORES)
     pull.add_argument("url", metavar="URL/NAME[/VERSION]", help="the artifact; without VERSION the newest one")
     pull.add_argument(
         "--to",

@@ -54,7 +54,7 @@ class Settings(BaseModel):
         default_factory=lambda: str(readable_repository()),
         min_length=1,
         description="Folder of the models, `<name>/<version>/`, or its URL, such as `s3://bucket/models`. URLs need "
-        "the extra `remote` or `oci`. If the working directory has no folder `model_repository`, the default is the "
+        "the extra `remote`. If the working directory has no folder `model_repository`, the default is the "
         "shipped models.",
     )
     model_cache: LocalPath = Field(

@@ -18,7 +18,6 @@ from sentiment_conv1d.sharing.store import Store, read_file
 
 if TYPE_CHECKING:
     from sentiment_conv1d.sharing.hub import HubCommit
-    from sentiment_conv1d.sharing.oci.commit import RegistryCommit
 
 
 class Pushed(NamedTuple):
@@ -51,18 +50,13 @@ def push(folder: Path, url: str) -> Pushed:
     return Pushed(target.url, list(missing))
 
 
-def _commit(system: Any, root: str, url: str) -> HubCommit | RegistryCommit | None:
+def _commit(system: Any, root: str, url: str) -> HubCommit | None:
     """Return what writes all files of a version at once, or None if the store cannot do that."""
-    match system.protocol:
-        case "hf":
-            from sentiment_conv1d.sharing.hub import HubCommit
+    if system.protocol != "hf":
+        return None
+    from sentiment_conv1d.sharing.hub import HubCommit
 
-            return HubCommit(system, root, url)
-        case "oci":
-            from sentiment_conv1d.sharing.oci.commit import RegistryCommit
-
-            return RegistryCommit(system, url)
-    return None
+    return HubCommit(system, root, url)
 
 
 def _read(folder: Path) -> tuple[str, dict[str, bytes]]:

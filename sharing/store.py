@@ -117,31 +117,18 @@ class Store:
     def _open(self) -> tuple[Any, str]:
         if "://" not in self._url:  # fsspec would take it for a path of the working directory
             raise StoreError(f"{self.name}//: the URL names no bucket, host or folder")
-        registry = self._url.startswith("oci://")
         try:
-            system, path = _namespace(self._url) if registry else _file_system(self._url)
+            from fsspec.core import url_to_fs
+
+            system, path = url_to_fs(self._url)
         except ImportError as error:
-            which = "registries" if registry else "S3, Google Cloud Storage, Hugging Face and HTTP"
             raise UnknownStore(
-                f"{self.name}: needs a package that is not installed ({error}); for {which}, "
-                f"{install_hint('oci' if registry else 'remote')}"
+                f"{self.name}: needs a package that is not installed ({error}); for S3, Google Cloud Storage, "
+                f"Hugging Face and HTTP, {install_hint('remote')}"
             ) from error
         except ValueError as error:
             raise UnknownStore(f"{self.name}: {error}") from error
-        return system, path.rstrip("/")
-
-
-def _file_system(url: str) -> tuple[Any, str]:
-    from fsspec.core import url_to_fs
-
-    system, path = url_to_fs(url)
-    return system, str(path)
-
-
-def _namespace(url: str) -> tuple[Any, str]:
-    from sentiment_conv1d.sharing.oci.namespace import Namespace
-
-    return Namespace(url), ""
+        return system, str(path).rstrip("/")
 
 
 def versions_in(system: Any, path: str) -> set[int]:

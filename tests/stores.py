@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shlex
 import subprocess
@@ -11,9 +9,8 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 import httpx
@@ -21,13 +18,10 @@ import httpx
 from sentiment_conv1d.model.manifest import FILES
 from tests import hub
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, free_port
-from tests.programs import find, needed
+from tests.programs import needed
 
-#: The environment with s3fs, gcsfs, servers for them and oras, which make installs.
+#: The environment with s3fs, gcsfs and servers for them, which make installs.
 REMOTE = Path(sys.prefix) / "remote-test"
-
-
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Store(ABC):
@@ -214,71 +208,6 @@ class GoogleBucket(Server):
     def write(self, path: str, content: bytes) -> None:
         parameters = {"uploadType": "media", "name": f"models/{path}"}
         self._client.post("/upload/storage/v1/b/bucket/o", params=parameters, content=content).raise_for_status()
-
-
-class Registry(Server):
-    """Debian's OCI registry. Files that are written become visible when the version is published."""
-
-    program = Bucket.program
-
-    def __init__(self, **settings: object) -> None:
-        needed(REMOTE / "bin" / "jsonschema")  # of oras
-        self._folder = TemporaryDirectory()
-        self.files = Path(self._folder.name, "files")
-        storage = {"filesystem": {"rootdirectory": str(self.files)}}
-        file = Path(self._folder.name, "registry.yml")
-        file.write_text(json.dumps({"version": 0.1, "storage": storage, "http": {"addr": "127.0.0.1:0"}} | settings))
-        super().__init__(find("docker-registry"), "serve", str(file), address=r"listening on 127\.0\.0\.1:(\d+)")
-        self.client = httpx.Client(base_url=f"{self.address}/v2/team", trust_env=False, timeout=PATIENCE)
-
-    @property
-    def url(self) -> str:
-        return self.url_at(self.address)
-
-    @staticmethod
-    def url_at(address: str) -> str:
-        """Return the URL of the repository on a server that forwards requests."""
-        return f"{address.replace('http', 'oci')}/team"
-
-    def stop(self) -> None:
-        self.client.close()
-        super().stop()
-        self._folder.cleanup()
-
-    def manifest(self, model: str, tag: str) -> Any:
-        """Return the manifest of a tag, or None."""
-        answer = self.client.get(f"/{model}/manifests/{tag}", headers={"accept": _MANIFEST})
-        return answer.json() if answer.is_success else None
-
-    def read(self, path: str) -> bytes | None:
-        model, tag, file = path.split("/")
-        layers = (self.manifest(model, tag) or {"layers": []})["layers"]
-        digests = [each["digest"] for each in layers if each["annotations"]["org.opencontainers.image.title"] == file]
-        return self.client.get(f"/{model}/blobs/{digests[0]}").content if digests else None
-
-    def write(self, path: str, content: bytes) -> None:
-        model, _, file = path.split("/")
-        self._upload(model, file, content)
-
-    def publish(self, folder: Path) -> None:
-        model, tag = folder.parts[-2:]
-        layers = [self._upload(model, file, (folder / file).read_bytes()) for file in FILES]
-        self.tag(model, tag, "application/vnd.sentiment-conv1d.model.v1", layers)
-
-    def tag(self, model: str, tag: str, kind: str, layers: list[dict[str, object]]) -> None:
-        """Write a manifest with layers that the registry has."""
-        config = self._upload(model, "", b"{}")
-        content = {"schemaVersion": 2, "mediaType": _MANIFEST, "artifactType": kind, "config": config, "layers": layers}
-        headers = {"content-type": _MANIFEST}
-        self.client.put(f"/{model}/manifests/{tag}", json=content, headers=headers).raise_for_status()
-
-    def _upload(self, model: str, file: str, content: bytes) -> dict[str, object]:
-        started = self.client.post(f"/{model}/blobs/uploads/").raise_for_status()
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        target = httpx.URL(started.headers["location"]).copy_merge_params({"digest": digest})
-        self.client.put(target, content=content).raise_for_status()
-        annotations = {"org.opencontainers.image.title": file}
-        return {"mediaType": "text/plain", "size": len(content), "digest": digest, "annotations": annotations}
 
 
 class Folder(Store):

@@ -1,4 +1,4 @@
-"""A service serves the models of a web server, an S3 store, a hub and a registry, and follows their changes."""
+"""A service serves the models of a web server, an S3 store and a hub, and follows their changes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_strength
 from tests.service.telemetry.test_metrics import metric
-from tests.stores import Bucket, Hub, Registry, Store, WebServer
+from tests.stores import Bucket, Hub, Store, WebServer
 
 
-@pytest.fixture(params=["web server", "S3", "Hub", "registry"])
+@pytest.fixture(params=["web server", "S3", "Hub"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Create a store with the first version of a model."""
-    kinds = {"web server": lambda: WebServer(tmp_path / "web"), "S3": Bucket, "Hub": Hub, "registry": Registry}
+    kinds = {"web server": lambda: WebServer(tmp_path / "web"), "S3": Bucket, "Hub": Hub}
     with kinds[request.param]() as store:
         store.publish(publish_strength(tmp_path / "source", 1).path)
         yield store

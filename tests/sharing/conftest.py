@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stores import Bucket, Folder, GoogleBucket, Hub, Registry, Store
+from tests.stores import Bucket, Folder, GoogleBucket, Hub, Store
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +23,6 @@ def google_bucket() -> Iterator[GoogleBucket]:
         yield store
 
 
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    """Start an OCI registry."""
-    with Registry() as store:
-        yield store
-
-
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     """Start a stand-in for the Hub, with an empty repository."""
@@ -37,11 +30,11 @@ def hub() -> Iterator[Hub]:
         yield store
 
 
-@pytest.fixture(params=["S3", "Google", "Hub", "registry", "folder"])
+@pytest.fixture(params=["S3", "Google", "Hub", "folder"])
 def store(request: pytest.FixtureRequest) -> Store:
     """Return a store of each kind."""
     if request.param == "folder":
         return Folder(request.getfixturevalue("tmp_path") / "store")
-    fixtures = {"S3": "bucket", "Google": "google_bucket", "Hub": "hub", "registry": "registry"}
+    fixtures = {"S3": "bucket", "Google": "google_bucket", "Hub": "hub"}
     found: Store = request.getfixturevalue(fixtures[request.param])
     return found

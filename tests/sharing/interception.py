@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import MappingProxyType, TracebackType
-from typing import NamedTuple, Self
+from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit
-
-
-class Answer(NamedTuple):
-    """An answer of this server."""
-
-    status: int
-    headers: Mapping[str, str] = MappingProxyType({})
-    body: bytes = b""
 
 
 class Interception:
@@ -25,7 +17,7 @@ class Interception:
     If it returns False, the connection is closed without an answer, as are all requests from then on.
     """
 
-    def __init__(self, address: str, before_put: Callable[[str], bool] = lambda name: True) -> None:
+    def __init__(self, address: str, before_put: Callable[[str], bool]) -> None:
         self.target = urlsplit(address).netloc
         self.before_put = before_put
         self.gone = False
@@ -33,10 +25,6 @@ class Interception:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def answer(self, request: BaseHTTPRequestHandler) -> Answer | None:
-        """Return the answer to a request, or None to forward it."""
-        return None
 
     def __enter__(self) -> Self:
         return self
@@ -64,9 +52,6 @@ class _Handler(BaseHTTPRequestHandler):
         if between.gone:
             self.close_connection = True
             return
-        if (own := between.answer(self)) is not None:
-            self.reply(own.status, own.headers.items(), own.body, len(own.body))
-            return
         connection = http.client.HTTPConnection(between.target)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
         connection.request(self.command, self.path, body, headers)
@@ -74,12 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
         content = answer.read()
         connection.close()
         length = answer.getheader("content-length", "0") if self.command == "HEAD" else len(content)
-        self.reply(answer.status, answer.getheaders(), content, length)
-
-    def reply(self, status: int, headers: Iterable[tuple[str, str]], content: bytes, length: int | str) -> None:
-        """Send an answer."""
-        self.send_response(status)
-        for name, value in headers:
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
             if name.lower() not in {"connection", "content-length", "date", "server", "transfer-encoding"}:
                 self.send_header(name, value)
         self.send_header("content-length", str(length))

@@ -195,7 +195,6 @@ def test_damaged_copy(contents: Contents, tmp_path: Path) -> None:
 def test_unreachable_store_without_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the URL without its password, and the package to install."""
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.setitem(sys.modules, "oras", None)
     for url, kind, message in (
         (
             "http://me:secret@127.0.0.1:9/models",
@@ -207,11 +206,6 @@ def test_unreachable_store_without_copies(tmp_path: Path, monkeypatch: pytest.Mo
             "s3://models",
             UnknownStore,
             "^s3://models: needs a package that is not installed .* install the `remote` extra: pip install .*remote",
-        ),
-        (
-            "oci://host.example/team",
-            UnknownStore,
-            "^oci://host.example/team: needs a package .* install the `oci` extra: pip install",
         ),
     ):
         with pytest.raises(kind, match=message) as error:

@@ -1,1 +1,0 @@
-"""Model repositories in OCI registries, which `push` and `pull` reach with the library oras."""
