@@ -16,7 +16,7 @@ BASELINE_MODULES := benchmarks/baselines/node/node_modules
 BASELINE_PROGRAM := benchmarks/baselines/cpp/server
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
-	train-accurate train-reviews export page-runtime requirements check-arm64 audit sbom dist upload chart stubs build/package clean
+	train-accurate train-reviews export page-runtime requirements check-arm64 audit sbom dist upload chart values-schema stubs build/package clean
 
 # The native code, which is optional: without a compiler, this prints a line and does nothing.
 NATIVE := native/library.so
@@ -286,6 +286,9 @@ chart: $(BIN)/helm  ## package the Helm chart: make chart IMAGE=registry.example
 	@rm -rf $(CHART) && mkdir -p $(CHART) && cp -R deploy/helm $(CHART)/sentiment-conv1d
 	@sed -i 's|repository: registry.example/.*|repository: $(IMAGE)|' $(CHART)/sentiment-conv1d/values.yaml
 	$(BIN)/helm package $(CHART)/sentiment-conv1d --destination $(CHART)
+
+values-schema: $(VENV)/.dev  ## write the settings into the schema of the chart's values
+	$(BIN)/python -m deploy.values_schema
 
 stubs: $(VENV)/.dev $(LAYOUT)  ## generate code from the .proto files
 	$(PROTOC) --python_out=$(LAYOUT) $(addprefix sentiment_conv1d/,$(MESSAGES))

@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from deploy.values_schema import updated
 from sentiment_conv1d.service.settings import read_settings
 from tests.deploy.kubernetes import IMAGE_VOLUMES, RELEASES, Manifest, environment
 from tests.processes import PATIENCE, PROJECT
@@ -88,7 +89,7 @@ def test_schema_is_complete() -> None:
     """The schema contains exactly the values that have a default."""
     assert {*SCHEMA["properties"]} - {"global"} == set(VALUES)
     for name, schema in SCHEMA["properties"].items():
-        if "additionalProperties" in schema and "properties" in schema and name != "settings":
+        if "properties" in schema and name != "settings":
             assert set(schema["properties"]) == set(VALUES[name]), name
 
 
@@ -229,7 +230,7 @@ def test_removed_settings() -> None:
 @pytest.mark.parametrize(("certificate", "scheme"), [("/tls/tls.crt", "https"), ("", "http")])
 def test_tls(certificate: str, scheme: str) -> None:
     """With a certificate, probes and Prometheus use HTTPS. An empty setting is none, as in the service."""
-    resources = rendered(merged(EVERYTHING, {"settings": {"tls_certificate": certificate}}))
+    resources = rendered(merged(EVERYTHING, {"settings": {"tls_certificate": certificate, "tls_key": certificate}}))
     [container] = pod_of(resources)["containers"]
     schemes = {container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")}
     assert schemes == {scheme.upper()}
@@ -282,12 +283,85 @@ def test_page() -> None:
     assert pod["terminationGracePeriodSeconds"] == 80
 
 
+def test_settings_in_the_schema() -> None:
+    """The schema has the current settings: otherwise run `make values-schema`."""
+    text = (CHART / "values.schema.json").read_text("utf-8")
+    assert text == updated(text)
+
+
 @pytest.mark.parametrize(
-    "mistake",
-    [{"setings": {}}, {"settings": {"port": 9000}}, {"settings": {"Port": 1}}, {"image": {"repositry": ""}}],
+    ("mistake", "path"),
+    [
+        ({"setings": {}}, "at '': additional properties 'setings' not allowed"),
+        ({"image": {"repositry": ""}}, "at '/image': additional properties 'repositry' not allowed"),
+        ({"settings": {"nosuch": 1}}, "at '/settings': additional properties 'nosuch' not allowed"),
+        ({"settings": {"port": 9000}}, "at '/settings': additional properties 'port' not allowed"),
+        ({"settings": {"max_batch_texts": "abc"}}, "at '/settings/max_batch_texts': got string, want integer"),
+        ({"settings": {"grpc_max_streams": 129}}, "at '/settings/grpc_max_streams': maximum: got 129, want 128"),
+        ({"settings": {"admin": False}}, "at '/settings/admin': value must be one of 'off', 'key', 'open'"),
+        ({"resources": {"limits": {"memory": "1GB"}}}, "at '/resources/limits/memory': '1GB' does not match"),
+        (
+            {"disruptionBudget": {"maxUnavailable": "1.5"}},
+            "at '/disruptionBudget/maxUnavailable': '1.5' does not match",
+        ),
+    ],
     ids=str,
 )
-def test_mistakes(mistake: Manifest) -> None:
-    """Helm refuses unknown values, and settings that the chart sets itself."""
+def test_refused_values(mistake: Manifest, path: str) -> None:
+    """Helm refuses unknown and wrong values, and settings that the chart sets itself, and names the path."""
     finished = helm(mistake)
-    assert finished.returncode != 0 and "values don't meet the specifications" in finished.stderr
+    assert finished.returncode != 0
+    [problem] = re.findall(r"^- (.+)", finished.stderr, re.MULTILINE)
+    assert problem.startswith(path)
+
+
+KEYS = [{"name": "SENTIMENT_ADMIN_KEYS", "value": "secret"}]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ({"settings": {"admin": "key"}}, "settings.admin: key needs"),
+        ({"settings": {"admin": "key", "admin_key_file": ""}}, "settings.admin: key needs"),
+        ({"settings": {"admin": "open"}, "env": KEYS}, "settings.admin: must be key"),
+        ({"settings": {"admin_key_file": "/keys"}}, "settings.admin: must be key"),
+        ({"settings": {"tls_certificate": "/crt"}}, "settings.tls_certificate: needs settings.tls_key"),
+        ({"settings": {"tls_key": "/key"}}, "settings.tls_key: needs settings.tls_certificate"),
+        ({"settings": {"tls_client_ca": "/ca"}}, "settings.tls_client_ca: needs settings.tls_certificate"),
+        (
+            {"modelVolume": {"emptyDir": {}}, "settings": {"model_repository": "/models"}},
+            "modelVolume: contains the models, so settings.model_repository must not be set",
+        ),
+        ({"autoscaling": {"minReplicas": 11}}, "autoscaling.minReplicas: 11 is above autoscaling.maxReplicas, 10"),
+        ({"autoscaling": {"cpu": None, "requestsInFlight": None}}, "autoscaling: cpu and requestsInFlight are null"),
+        ({"resources": {"limits": {"cpu": 1}}}, "resources.limits.cpu: 1 is below resources.requests.cpu, 2"),
+        ({"resources": {"limits": {"memory": "1G"}}}, "resources.limits.memory: 1G is below resources.requests.memory"),
+        (
+            {"resources": {"requests": {"cpu": "2001m"}}},
+            "resources.limits.cpu: 2 is below resources.requests.cpu, 2001m",
+        ),
+    ],
+    ids=str,
+)
+def test_contradictions(mistake: Manifest, message: str) -> None:
+    """Helm refuses values that contradict each other, and names the path."""
+    finished = helm(mistake)
+    assert finished.returncode != 0
+    assert f"): {message}" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"settings": {"admin": "key"}, "env": KEYS},
+        {"settings": {"admin": "key", "admin_key_file": "/keys"}},
+        {"env": [*KEYS, {"name": "SENTIMENT_ADMIN", "value": "key"}]},
+        {"autoscaling": {"enabled": False, "minReplicas": 11, "cpu": None, "requestsInFlight": None}},
+        {"resources": {"limits": {"cpu": "2000m", "memory": 1073741824}}},
+        {"resources": {"limits": {"cpu": 2.5, "memory": "1.1e9"}, "requests": {"cpu": "2500000u"}}},
+    ],
+    ids=str,
+)
+def test_values_that_fit_together(values: Manifest) -> None:
+    """Keys can be in `env`, a limit can be written in another unit, and an autoscaler that is off is not checked."""
+    assert rendered(values)
