@@ -65,8 +65,6 @@ def _train(options: argparse.Namespace) -> int:
     from sentiment_conv1d.model.evaluation.terminal import value_lines
     from sentiment_conv1d.model.run import BAD_ROWS_FILE, ensure_free, read_run
 
-    if options.search_minutes is not None and options.search is None:
-        raise SentimentError("--search-minutes needs --search")
     start = None if options.init_from is None else read_run(options.init_from)
     configuration = _configuration(options, start)
     ensure_free(options.out, options.overwrite)
@@ -74,19 +72,11 @@ def _train(options: argparse.Namespace) -> int:
 
     import_tensorflow()
     from sentiment_conv1d.model.training import trainer
-    from sentiment_conv1d.model.training.search import search
     from sentiment_conv1d.model.training.task import Task
 
     task = Task(configuration, work, options.out, options.embeddings, start, options.overwrite, progress=True)
-    found = None
-    if options.search is not None:
-        found = search(task, options.search, minutes=options.search_minutes, fixed=_given(options))
-        print(*found.lines(), sep="\n")
-        task = replace(task, configuration=found.trials[found.chosen].configuration)
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
-    measured = trainer.train(
-        task, search=found, segment_column=options.by, list_bad_rows=options.on_bad_rows == "report"
-    )
+    measured = trainer.train(task, segment_column=options.by, list_bad_rows=options.on_bad_rows == "report")
     if work.faults and options.on_bad_rows == "report":
         print(f"{options.out / BAD_ROWS_FILE} lists the rows that were left out")
     if measured.decision.calibration is not None:
@@ -124,8 +114,7 @@ def _plan(options: argparse.Namespace, configuration: Configuration, start: Run 
     """Read the data, and print its profile and the rows that were left out."""
     validation_fraction = options.validation_fraction
     if validation_fraction is None:
-        needed = configuration.needs_validation or getattr(options, "search", None) is not None
-        validation_fraction = _VALIDATION_FRACTION if needed else 0
+        validation_fraction = _VALIDATION_FRACTION if configuration.needs_validation else 0
     if configuration.mixture is not None:
         return _mixture_plan(options, configuration, configuration.mixture, validation_fraction)
     dataset = data.load(
@@ -182,9 +171,9 @@ def _configuration(options: argparse.Namespace, start: Run | None = None) -> Con
         raise SentimentError("--preset: a training with --init-from has the configuration of that run")
     initial = PRESETS[options.preset or _default_preset(options)] if start is None else start.configuration
     values: dict[str, Any] = initial.model_dump()
-    for name in _given(options):
-        given = getattr(options, name)
-        values[name] = _convolutions(given) if name == "convolutions" else given
+    for name in Configuration.model_fields:
+        if (given := getattr(options, name, None)) is not None:
+            values[name] = _convolutions(given) if name == "convolutions" else given
     if values.get("recipe") == "mixture":
         plan = Mixture.read(options.mixture or DEFAULT_PLAN)
         values["mixture"] = plan.model_copy(update={"without": (*plan.without, *(options.without or ()))})
@@ -196,11 +185,6 @@ def _configuration(options: argparse.Namespace, start: Run | None = None) -> Con
         first = error.errors()[0]
         place = flag_name(str(first["loc"][0])) + ": " if first["loc"] else ""
         raise SentimentError(place + first["msg"].removeprefix("Value error, ")) from error
-
-
-def _given(options: argparse.Namespace) -> list[str]:
-    """Return the fields of the configuration that have a value on the command line."""
-    return [name for name in Configuration.model_fields if getattr(options, name, None) is not None]
 
 
 def _default_preset(options: argparse.Namespace) -> str:

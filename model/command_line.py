@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from sentiment_conv1d.model.commands.parser import Parser, at_least, local_path, number
+from sentiment_conv1d.model.commands.parser import Parser, local_path, number
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data.flags import SOURCES, add_feedback_flags, add_reading_flags, add_sources
 
@@ -16,7 +15,6 @@ from sentiment_conv1d.model.data.flags import SOURCES, add_feedback_flags, add_r
 _NO_FLAG = {"labels", "convolutions", "mixture"}
 
 _FRACTION = number(float, "a number from 0 to below 1", lambda value: 0 <= value < 1)
-_MINUTES = number(float, "a number above 0", lambda value: 0 < value < math.inf)
 
 #: What `evaluate` and `compare` measure.
 _RUN = "a run folder, or an artifact: REPOSITORY/NAME/VERSION, or NAME/VERSION in model_repository or of the package"
@@ -42,18 +40,6 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     )
 
     _add_segments(train)
-    train.add_argument(
-        "--search",
-        type=at_least(1),
-        metavar="N",
-        help="first try N configurations, and use the one with the lowest loss on held-out texts",
-    )
-    train.add_argument(
-        "--search-minutes",
-        type=_MINUTES,
-        metavar="MINUTES",
-        help="start no other configuration of --search after this time (default: no limit)",
-    )
     train.add_argument(
         "--init-from",
         type=local_path,

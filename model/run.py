@@ -30,7 +30,6 @@ STATISTICS_FILE = "text_statistics.json"
 DECISION_FILE = "decision.json"
 DATA_FILE = "data.json"
 REPORT_FILE = "report.html"
-SEARCH_FILE = "search.json"
 BAD_ROWS_FILE = "bad_rows.jsonl"
 PLOTS_FOLDER = "plots"
 EVALUATION_FOLDER = "evaluation"
@@ -47,7 +46,6 @@ RUN_CONTENTS = (
     DECISION_FILE,
     DATA_FILE,
     REPORT_FILE,
-    SEARCH_FILE,
     BAD_ROWS_FILE,
     PLOTS_FOLDER,
     EVALUATION_FOLDER,

@@ -98,7 +98,6 @@ def report_html(
     texts: Sequence[str] = (),
     explain: Explain | None = None,
     decision: DecisionRule = DecisionRule(),  # noqa: B008
-    search: Sequence[Sequence[str]] = (),
     history: Mapping[str, Any],
     best_epoch: int = 0,
     libraries: Mapping[str, str],
@@ -111,8 +110,6 @@ def report_html(
     `vectors` the words that started with pretrained vectors, and `start` the run whose weights the training started
     with. `texts` are the test texts. The report shows the worst errors among them, with the strongest words, which
     `explain` returns.
-
-    `search` is a table with a header: the configurations among which the held-out texts chose this one.
 
     `history` has the form that `model.evaluation.plots.learning_curves` needs, and `plots` are PNG files by name.
     `model` is the Keras model, and `seconds` is the duration of the training. `evaluation` is None if nothing was
@@ -138,7 +135,6 @@ def report_html(
         measured="" if evaluation is None else counted(len(evaluation.labels), "text"),
         headline=[] if evaluation is None else _headline(evaluation, profile),
         layers=list(_layers(model)),
-        search=search,
         epochs=_epochs(history["epochs"]),
         best_epoch=best_epoch,
         decision=decision,

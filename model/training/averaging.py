@@ -66,14 +66,9 @@ def average(task: Task, stages: Stages) -> Averaged:
     train, validation, epochs = task.work.train, task.work.validation, task.configuration.epochs
     if validation is None:
         return _Training(task, train, None, stages, "all").run(epochs)
-    chosen = choose(task, stages)
+    chosen = _Training(task, train, validation, stages, "part").run(epochs)
     final = _Training(task, joined([train, validation]), None, stages, "all").run(chosen.best_epoch or epochs)
     return Averaged(final.network, final.tokenizer, chosen.history, chosen.best_epoch, chosen.held_out)
-
-
-def choose(task: Task, stages: Stages) -> Averaged:
-    """Train an ensemble without the held-out texts, and choose its best epoch on them. Raises `TrainingError`."""
-    return _Training(task, task.work.train, task.work.validation, stages, "part").run(task.configuration.epochs)
 
 
 class _Training:

@@ -15,7 +15,7 @@ from sentiment_conv1d.model.run import Run
 from sentiment_conv1d.model.training.fitting import TrainingError
 
 #: What the weights belong to, apart from the vocabulary and the labels.
-SHAPES = ("recipe", "tokenizer", "embedding_width", "convolutions", "hidden_width")
+_SHAPES = ("recipe", "tokenizer", "embedding_width", "convolutions", "hidden_width")
 
 #: The recipes whose trainings can start from a run and be continued.
 _RECIPES = ("labels", "ensemble")
@@ -30,7 +30,7 @@ def check(run: Run, configuration: Configuration) -> None:
                 f"a training with the recipe {recipe} cannot start from a run or be continued: train {run.path} with "
                 "--preset text-ensemble"
             )
-    for name in SHAPES:
+    for name in _SHAPES:
         if getattr(old, name) != getattr(configuration, name):
             raise TrainingError(f"--{name.replace('_', '-')}: a training from {run.path} cannot change it")
     if configuration.vocabulary_size < run.tokenizer.vocabulary_size:

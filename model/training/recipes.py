@@ -19,7 +19,7 @@ from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
 from sentiment_conv1d.model.evaluation.trained import encode, predict
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.training import initial, network
-from sentiment_conv1d.model.training.averaging import Averaged, average, choose
+from sentiment_conv1d.model.training.averaging import average
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.decision_rule import choose_rule
 from sentiment_conv1d.model.training.distillation import Distillation
@@ -42,13 +42,12 @@ class Trained:
     stages: Stages
     best_epoch: int = 0
     vectors: str = ""  # a description of the pretrained vectors
-    held_out: Floats | None = None  # outputs for the held-out texts before calibration, of the recipe `labels`
 
 
 def follow(task: Task) -> Trained:
     """Train with the recipe of a configuration. Raises as `model.training.trainer.train` does."""
     recipe = task.configuration.recipe
-    set_seed(task.configuration.seed)
+    _set_seed(task.configuration.seed)
     if recipe == "labels":
         return _fitted(task)
     if task.embeddings is not None:
@@ -56,7 +55,7 @@ def follow(task: Task) -> Trained:
     return _averaged(task) if recipe == "ensemble" else _distilled(task)
 
 
-def set_seed(seed: int) -> None:
+def _set_seed(seed: int) -> None:
     """Make the next training give the same weights whenever it is repeated."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
@@ -68,20 +67,6 @@ def with_labels(configuration: Configuration, labels: tuple[str, ...]) -> Config
         return Configuration.model_validate(configuration.model_dump() | {"labels": labels})
     except ValidationError as error:
         raise TrainingError(first_fault(error)) from error
-
-
-def held_out_outputs(task: Task) -> Floats:
-    """Train on the training texts only, and return the outputs for the held-out texts, which are not calibrated.
-
-    The recipe is `labels` or `ensemble`. Raises `TrainingError`.
-    """
-    set_seed(task.configuration.seed)
-    if task.configuration.recipe == "ensemble":
-        found: Averaged | Trained = choose(task, task.stages())
-    else:
-        found = _fitted(replace(task, work=replace(task.work, test=None, test_source=None)))
-    assert found.held_out is not None
-    return found.held_out
 
 
 def _fitted(task: Task) -> Trained:
@@ -107,7 +92,6 @@ def _fitted(task: Task) -> Trained:
         stages=stages,
         best_epoch=reached.best_epoch,
         vectors=_describe(vectors, tokenizer),
-        held_out=held_out,
     )
 
 

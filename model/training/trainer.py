@@ -34,7 +34,6 @@ from sentiment_conv1d.model.run import (
     METRICS_FILE,
     PLOTS_FOLDER,
     REPORT_FILE,
-    SEARCH_FILE,
     STATISTICS_FILE,
     TOKENIZER_FILE,
     TRAINING_TEXTS_FILE,
@@ -48,7 +47,6 @@ from sentiment_conv1d.model.tokenizer import Tokenizer
 from sentiment_conv1d.model.training import initial
 from sentiment_conv1d.model.training.fitting import TrainingError
 from sentiment_conv1d.model.training.recipes import follow, with_labels
-from sentiment_conv1d.model.training.search import Search
 from sentiment_conv1d.model.training.task import Task
 
 
@@ -61,15 +59,12 @@ class Measured(NamedTuple):
     segments: Segments | None = None  # of the test texts, if their column is known
 
 
-def train(
-    task: Task, *, search: Search | None = None, segment_column: str | None = None, list_bad_rows: bool = False
-) -> Measured:
+def train(task: Task, *, segment_column: str | None = None, list_bad_rows: bool = False) -> Measured:
     """Train, evaluate and write the run folder, which appears when it is complete.
 
     Every epoch writes a checkpoint next to the run folder, from which the same training continues. The checkpoint is
-    removed at the end. `search` has chosen the configuration, and the run folder contains it.
-    `segment_column` is the column that the data was read with. With `list_bad_rows`, the run folder lists the rows that
-    were left out of the data.
+    removed at the end. `segment_column` is the column that the data was read with. With `list_bad_rows`, the run folder
+    lists the rows that were left out of the data.
 
     Returns the measures of the test texts. Raises `RunError` if the folder cannot be written or the checkpoint is of
     another training, `DataError` if the vectors cannot be read, and `TrainingError`.
@@ -107,8 +102,6 @@ def train(
             write_json(folder / STATISTICS_FILE, statistics.model_dump(mode="json"))
         write_json(folder / DECISION_FILE, trained.decision.model_dump())
         write_json(folder / DATA_FILE, _data(work, start).model_dump())
-        if search is not None:
-            write_json(folder / SEARCH_FILE, search.document())
         if list_bad_rows and work.faults:
             write_faults(folder / BAD_ROWS_FILE, work.faults)
         images = plots.write(folder / PLOTS_FOLDER, evaluation, trained.history)
@@ -128,7 +121,6 @@ def train(
             texts=() if work.test is None else work.test.texts,
             explain=partial(explain_words, from_keras(trained.model, trained.configuration), trained.tokenizer),
             decision=trained.decision,
-            search=[] if search is None else search.rows(),
             history=trained.history,
             best_epoch=trained.best_epoch,
             libraries=libraries(),
