@@ -21,7 +21,6 @@ from sentiment_conv1d.service.grpc.methods import MethodBuilder
 from sentiment_conv1d.service.grpc.server import HEALTH_METHODS, HEALTH_NAMES
 from sentiment_conv1d.service.process.server import load_core
 from sentiment_conv1d.service.process.standalone import Standalone
-from sentiment_conv1d.service.setting_names import flag
 from sentiment_conv1d.service.setting_types import folder_of
 from sentiment_conv1d.service.settings import Settings
 
@@ -35,11 +34,8 @@ class Replica(Standalone):
     def __init__(self, settings: Settings) -> None:
         # A load or unload request would reach only one replica, and the others would serve other versions.
         settings = settings.model_copy(update={"admin": "off", "workers": 1})
-        for name in ("request_log", "feedback_log"):
-            if folder_of(getattr(settings, name)) is not None:
-                raise StartupError(f"{flag(name)}: replicas on Ray share no folder; use a URL")
-        if settings.feedback_log is not None and settings.feedback_key is None:
-            raise StartupError("--feedback-log: replicas on Ray need the same --feedback-key")
+        if folder_of(settings.request_log) is not None:
+            raise StartupError("--request-log: replicas on Ray share no folder; use a URL")
         core = load_core(settings)
         super().__init__(core)
         self.access = core.access

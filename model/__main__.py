@@ -17,7 +17,7 @@ from sentiment_conv1d.model.commands.parser import next_command
 from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data import Plan
-from sentiment_conv1d.model.data.flags import feedback_parts, locate, print_left_out, reading_options
+from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_options
 from sentiment_conv1d.model.data.mixture.stored_answers import StoredAnswers
 from sentiment_conv1d.model.errors import SentimentError, run_command
 from sentiment_conv1d.model.interruption import handle_signals
@@ -43,10 +43,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.command == "evaluate" and options.run is None:
-        from sentiment_conv1d.model.evaluation.accuracy import evaluate_served
-
-        return evaluate_served(options)
     if options.command in ("evaluate", "compare"):
         from sentiment_conv1d.model.evaluation import commands
 
@@ -119,7 +115,6 @@ def _plan(options: argparse.Namespace, configuration: Configuration, start: Run 
         return _mixture_plan(options, configuration, configuration.mixture, validation_fraction)
     dataset = data.load(
         locate(options.data),
-        more=feedback_parts(options) if options.command == "train" else (),
         test_data=locate(options.test_data),
         unlabelled=configuration.recipe == "distillation",
         segment_column=getattr(options, "by", None),
@@ -148,8 +143,6 @@ def _mixture_plan(
     """Read the texts of all domains, and print how many there are."""
     if getattr(options, "by", None) is not None:
         raise SentimentError("--by: a training with the preset reviews cannot measure segments; evaluate can")
-    if getattr(options, "feedback", None) or not options.data:
-        raise SentimentError("--feedback: a training with the preset reviews needs --data, and learns from no feedback")
     work = data.mixture_plan(mixture, list(map(Path, options.data)), validation_fraction, configuration.seed)
     sampling = work.sampling
     assert sampling is not None

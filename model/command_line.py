@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from sentiment_conv1d.model.commands.parser import Parser, local_path, number
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
-from sentiment_conv1d.model.data.flags import SOURCES, add_feedback_flags, add_reading_flags, add_sources
+from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, add_sources
 
 #: Fields without a flag of the same form: the labels come from the data, and `--convolutions` is defined below.
 _NO_FLAG = {"labels", "convolutions", "mixture"}
@@ -26,8 +26,7 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train on labelled texts and write a run folder")
-    add_sources(train, "--data", f"training data: {SOURCES}", default=[])
-    add_feedback_flags(train, "the feedback log of a service, to learn from its texts and the right labels")
+    add_sources(train, "--data", f"training data: {SOURCES}", required=True)
     _add_plan_flags(train)
     train.add_argument("--out", type=local_path, required=True, metavar="FOLDER", help="the run folder to write")
     train.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
@@ -61,15 +60,8 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     )
 
     evaluate = commands.add_parser("evaluate", help="measure a run or an artifact on labelled texts")
-    evaluate.add_argument(
-        "run",
-        type=local_path,
-        nargs="?",
-        metavar="RUN",
-        help=f"{_RUN}; without it, --feedback tells how often each served version was right",
-    )
-    add_sources(evaluate, "--data", f"data to measure on: {SOURCES}", default=[])
-    add_feedback_flags(evaluate, "the feedback log of a service: a folder or files")
+    evaluate.add_argument("run", type=local_path, metavar="RUN", help=_RUN)
+    add_sources(evaluate, "--data", f"data to measure on: {SOURCES}", required=True)
     add_reading_flags(evaluate)
     _add_segments(evaluate)
     evaluate.add_argument(

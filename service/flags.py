@@ -25,7 +25,6 @@ _GROUPS = {
     "drain_delay": "shutdown",
     "log_format": "logs and traces",
     "request_log": "request log",
-    "feedback_log": "feedback",
 }
 
 #: The names of values in the help, by the end of the setting's name.
@@ -50,9 +49,6 @@ _METAVARS = {
     "_delay": "SECONDS",
     "_age": "SECONDS",
     "request_log": "FOLDER_OR_URL",
-    "feedback_log": "FOLDER_OR_URL",
-    "feedback_key": "KEY",
-    "feedback_rate": "NUMBER",
     "_sample": "SHARE",
 }
 

@@ -35,9 +35,6 @@ _SWITCH |= dict.fromkeys(("false", "0", "no", "n", "f", "off"), "off")
 #: The least that a request holds besides its body. An ordinary one holds less.
 _REQUEST_BYTES = 10 * 1024
 
-#: The least length of a key, so that nobody guesses it.
-_KEY_CHARACTERS = 32
-
 #: A path of literal segments.
 _ROUTE = r"^(/[A-Za-z0-9._~:-]+)+$"
 
@@ -296,17 +293,8 @@ class Settings(BaseModel):
     request_log_bytes: int = Field(
         16 * 1024 * 1024,
         ge=1,
-        description="Bytes per file of these logs. A worker has up to five files of each.",
+        description="Bytes per file of the request log. A worker has up to five files.",
     )
-    feedback_log: LogTarget | None = Field(
-        None, description="Folder, or URL, for the feedback of callers. None: feedback is off."
-    )
-    feedback_key: SecretStr | None = Field(
-        None,
-        description="A secret of all instances, so that each takes feedback on answers of the others, also after a "
-        "restart. None: a new one at every start.",
-    )
-    feedback_rate: float = Field(10, gt=0, description="Feedback per second in one worker; more is a 429.")
 
     @field_validator("versions")
     @classmethod
@@ -333,10 +321,6 @@ class Settings(BaseModel):
             raise ValueError("admin=key and admin_keys or admin_key_file go together")
         if self.request_log_names is not None and self.request_log_texts != "mask":
             raise ValueError("request_log_names needs request_log_texts=mask")
-        if self.feedback_log is None and (alone := sorted({"feedback_key", "feedback_rate"} & self.model_fields_set)):
-            raise ValueError(f"{named(alone[0])} needs feedback_log: without it, feedback is off")
-        if self.feedback_key is not None and len(self.feedback_key) < _KEY_CHARACTERS:
-            raise ValueError(f"{named('feedback_key')} must have at least {_KEY_CHARACTERS} characters")
         if self.max_pending_texts < self.max_batch_texts:
             raise ValueError(f"{named('max_pending_texts')} must not be below max_batch_texts, {self.max_batch_texts}")
         least = BODY_FACTOR * self.max_body_bytes + _REQUEST_BYTES

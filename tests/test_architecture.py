@@ -299,7 +299,6 @@ SERVICE_LAYERS = (
         "downloads",
     ),
     ("telemetry",),
-    ("feedback",),
     ("security",),
     ("scheduling",),
     ("models",),

@@ -7,14 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from sentiment_conv1d.model.commands.counting import counted
-from sentiment_conv1d.model.commands.parser import local, local_path
+from sentiment_conv1d.model.commands.parser import local
 from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.data.faults import OnBadRows, summary
-from sentiment_conv1d.model.data.feedback import FeedbackLog, labelled, read_feedback
 from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
-from sentiment_conv1d.model.data.sources import Part
-from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tables import Fault
 from sentiment_conv1d.model.tables.format import add_format_flags, read_format
 
@@ -60,43 +56,6 @@ def add_reading_flags(command: argparse.ArgumentParser) -> None:
         metavar="LABEL=NAME,...",
         help="names for labels in the data, for example 0=negative,1=positive",
     )
-
-
-def add_feedback_flags(command: argparse.ArgumentParser, meaning: str) -> None:
-    """Add the flags of the logs of a service that has received feedback."""
-    command.add_argument("--feedback", type=local_path, nargs="+", default=[], metavar="LOG", help=meaning)
-    command.add_argument(
-        "--request-log",
-        type=local_path,
-        nargs="+",
-        default=[],
-        metavar="LOG",
-        help="the request log of the same service, which contains the texts: a folder or files",
-    )
-
-
-def feedback_parts(options: argparse.Namespace) -> list[Part]:
-    """Return the labelled texts of the feedback, if the user names some. Raises `SentimentError`."""
-    if not options.feedback:
-        if options.request_log:
-            raise SentimentError("--request-log needs --feedback, which contains the labels")
-        if not options.data:
-            raise SentimentError("--data or --feedback is needed")
-        return []
-    if not options.request_log:
-        raise SentimentError("--feedback needs --request-log, which contains the texts")
-    feedback = read_feedback(options.feedback)
-    part = labelled(feedback, options.request_log)
-    print_unreadable(feedback)
-    if missing := len(feedback.given) - len(part.rows):
-        print(f"warning: left out: {counted(missing, 'text')} with feedback, not in the request log")
-    return [part]
-
-
-def print_unreadable(feedback: FeedbackLog) -> None:
-    """Print how many lines of a log are no feedback, if there are some."""
-    if feedback.unreadable:
-        print(f"warning: left out: {counted(feedback.unreadable, 'line')} of the feedback log, not feedback")
 
 
 def _label_map(text: str) -> tuple[tuple[str, str], ...]:

@@ -49,15 +49,13 @@ def load(
     reading: Reading = Reading(),  # noqa: B008
     unlabelled: bool = False,
     least_examples: int = 1,
-    more: Sequence[Part] = (),
     progress: bool = True,
 ) -> Dataset:
     """Read the training texts, and test texts if there are any, of one or several sources.
 
     Texts without a label are read only if `unlabelled`. `test_data` are the sources of the test part; without them, a
-    single source may have its own. `more` are training texts that have been read already. Every label needs
-    `least_examples`, one for each part that the examples are divided into, or one less if there is a test part already.
-    The rows of the examples have the values of `segment_column`.
+    single source may have its own. Every label needs `least_examples`, one for each part that the examples are divided
+    into, or one less if there is a test part already. The rows of the examples have the values of `segment_column`.
 
     The label names are the distinct labels as strings, sorted. The integers of a `ClassLabel` get its names. In a
     folder of Parquet files, rows with the integer label -1 are unlabelled and left out, and the integer labels 0 and 1
@@ -66,13 +64,13 @@ def load(
     Raises `BadDataError`, which lists everything that is wrong, or `DataError` for a source that cannot be read.
     """
     paths = [path] if isinstance(path, Path) else list(path)
-    first = paths[0] if paths else Path(more[0].name)
+    first = paths[0]
     faults: list[Fault] = []
     reader = Reader(Columns(text_column, label_column, segment_column), reading.form, faults, progress, unlabelled)
     with _unreadable_is_an_error(first):
         sources = [reader.open(path) for path in paths]
         parts = [_require_train(read("train"), path) for read, path in zip(sources, paths, strict=True)]
-        train = _joined([*parts, *more])
+        train = _joined(parts)
         test = _test_part(reader, sources, test_data)
         rest = [part for read in sources if (part := read(UNLABELLED_PART))] if unlabelled else []
     train = _renamed(train, reading)
@@ -108,27 +106,24 @@ def load_examples(
     label_column: str = "label",
     segment_column: str | None = None,
     reading: Reading = Reading(),  # noqa: B008
-    more: Sequence[Part] = (),
 ) -> LabelledTexts:
     """Read the examples to evaluate a trained model on: a file, or the test part of a folder or archive.
 
-    A folder or archive without a test part is read from its training part. `more` are texts that are already read. The
-    rows of the examples have the values of `segment_column`. If the label names are negative and positive, the integer
-    labels 0 and 1 stand for them. Raises `BadDataError`, which lists everything that is wrong; a
-    label outside `label_names` is a fault.
+    A folder or archive without a test part is read from its training part. The rows of the examples have the values of
+    `segment_column`. If the label names are negative and positive, the integer labels 0 and 1 stand for them. Raises
+    `BadDataError`, which lists everything that is wrong; a label outside `label_names` is a fault.
     """
     paths = [path] if isinstance(path, Path) else list(path)
     faults: list[Fault] = []
     reader = Reader(Columns(text_column, label_column, segment_column), reading.form, faults, progress=False)
     names = tuple(label_names)
-    with _unreadable_is_an_error(paths[0] if paths else Path()):
-        rows = _renamed(_joined([*_parts(reader, paths), *more]), reading).rows
+    with _unreadable_is_an_error(paths[0]):
+        rows = _renamed(_joined(_parts(reader, paths)), reading).rows
     spelled = {_folded(name): name for name in names} if reading.similar_labels == "merge" else {}
     examples = _examples(rows, names, spelled, faults)
     if faults and (reading.on_bad_rows == "error" or not len(examples)):
         raise BadDataError(faults, [], [*_meanings(rows, names), *hints(faults)])
-    names_of_sources = [*(path.name for path in paths), *(part.name for part in more)]
-    return LabelledTexts(examples, " and ".join(names_of_sources), tuple(faults))
+    return LabelledTexts(examples, " and ".join(path.name for path in paths), tuple(faults))
 
 
 def _renamed(part: Part, reading: Reading) -> Part:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -12,13 +11,7 @@ import numpy as np
 
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.data import Examples, LabelledTexts
-from sentiment_conv1d.model.data.flags import (
-    feedback_parts,
-    locate,
-    print_left_out,
-    reading_options,
-)
-from sentiment_conv1d.model.data.sources import Part
+from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_options
 from sentiment_conv1d.model.errors import SentimentError, writing
 from sentiment_conv1d.model.evaluation.candidate import Candidate, open_candidate
 from sentiment_conv1d.model.evaluation.comparison import Comparison
@@ -45,7 +38,7 @@ def evaluate(options: argparse.Namespace) -> int:
     out: Path | None = options.out or (None if candidate.is_artifact else options.run / EVALUATION_FOLDER)
     if out is not None:
         ensure_free(out, True, EVALUATION_CONTENTS)
-    loaded = _load(options, candidate, options.by, feedback_parts(options))
+    loaded = _load(options, candidate, options.by)
     examples, measured_on = data.measurable(loaded, candidate.trained_on)
     evaluation = candidate.evaluate(examples, True)
     segments = options.by and by_segment(evaluation, options.by, [row.segment for row in examples.rows])
@@ -100,11 +93,9 @@ def compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load(
-    options: argparse.Namespace, candidate: Candidate, segment: str | None, more: Sequence[Part] = ()
-) -> LabelledTexts:
+def _load(options: argparse.Namespace, candidate: Candidate, segment: str | None) -> LabelledTexts:
     loaded = data.load_examples(
-        locate(options.data), candidate.labels, segment_column=segment, more=more, **reading_options(options)
+        locate(options.data), candidate.labels, segment_column=segment, **reading_options(options)
     )
     print_left_out(loaded.faults)
     return loaded

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +13,6 @@ import numpy.typing as npt
 from scipy.stats import chi2_contingency
 
 from sentiment_conv1d.model.commands.table import table_lines
-from sentiment_conv1d.model.evaluation.accuracy import accuracy_interval, shown
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, EvaluationError
 
 #: Fewer texts say little about a segment, so it does not count for the gap between the best and the worst one.
@@ -24,6 +25,9 @@ _MOST_SEGMENTS = 1000
 MOST_SHOWN = 40
 
 _EMPTY = "(empty)"
+
+#: The number of standard deviations within which 95% of a normal distribution is.
+_DEVIATIONS = NormalDist().inv_cdf(0.975)
 
 
 class Segment(NamedTuple):
@@ -67,7 +71,7 @@ class Segments:
         rows = [[self.column, "texts", "accuracy", "95% interval", "confidence", "calibration error"]]
         for each in self.segments:
             numbers = [f"{each.confidence:.4f}", f"{each.expected_calibration_error:.4f}"]
-            rows.append([each.name, f"{each.examples:,}", f"{each.accuracy:.4f}", shown(each.interval), *numbers])
+            rows.append([each.name, f"{each.examples:,}", f"{each.accuracy:.4f}", _shown(each.interval), *numbers])
         return rows
 
     def lines(self) -> Iterator[str]:
@@ -86,7 +90,7 @@ class Segments:
         best, worst, difference, interval, p_value = self.gap
         yield (
             f"gap of accuracy between {best.name} ({best.accuracy:.4f}) and {worst.name} ({worst.accuracy:.4f}), of "
-            f"the segments with at least {LEAST_TEXTS} texts: {difference:.4f}, 95% interval {shown(interval)}"
+            f"the segments with at least {LEAST_TEXTS} texts: {difference:.4f}, 95% interval {_shown(interval)}"
         )
         yield f"chance of such differences if all segments were equally accurate: p = {p_value:.2g} (chi-squared test)"
 
@@ -111,6 +115,18 @@ def divide(column: str, values: Sequence[Any]) -> Iterator[tuple[str, npt.NDArra
         )
     for name in distinct:
         yield str(name), names == name
+
+
+def accuracy_interval(right: int, number: int) -> tuple[float, float]:
+    """Return Wilson's 95% interval of an accuracy."""
+    accuracy, square = right / number, _DEVIATIONS**2 / number
+    middle = accuracy + square / 2
+    half = sqrt(square * (accuracy * (1 - accuracy) + square / 4))
+    return max(0.0, (middle - half) / (1 + square)), min(1.0, (middle + half) / (1 + square))
+
+
+def _shown(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
 def _name(value: Any) -> str:

@@ -20,7 +20,6 @@ from google.rpc.code_pb2 import Code
 from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
-from sentiment_conv1d.service.feedback import ids as feedback
 from sentiment_conv1d.service.grpc.fields import check
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.scheduling.work import Work
@@ -93,9 +92,7 @@ class MethodBuilder:
             if len(content) > INLINE_CHARACTERS:
                 self._dataplane.expect_large()
                 await self._parsing_turn(content, kind)
-            message = await self._answer(answer(parse(content)))
-            _name_feedback_id(call, context)
-            await call.answer(message)
+            await call.answer(await self._answer(answer(parse(content))))
 
         method = self._method(route, converse, streaming=False)
         if self._tracer is not None or iscoroutinefunction(answer):
@@ -162,7 +159,6 @@ class MethodBuilder:
 
             def end(result: Message | BaseException) -> None:
                 current.set(context)
-                _name_feedback_id(call, context)
                 call.reply(result.SerializeToString() if isinstance(result, Message) else result)
                 current.set(None)
 
@@ -222,11 +218,6 @@ def uncounted(kind: type[Request], answer: Callable[[Request], Awaitable[Message
         await call.answer((await answer(request)).SerializeToString())
 
     return Method(run, message_bytes=INLINE_CHARACTERS)
-
-
-def _name_feedback_id(call: Call, context: RequestContext) -> None:
-    if context.feedback_id:
-        call.trailing.append((feedback.HEADER, context.feedback_id))
 
 
 def _remaining(call: Call) -> float | None:

@@ -7,21 +7,19 @@ from dataclasses import asdict
 from sentiment_conv1d.inference import prediction as core
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos import sentiment_pb2 as pb
-from sentiment_conv1d.service.feedback.inbox import Feedback
 from sentiment_conv1d.service.grpc.methods import paths
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.work import Work
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Sentiment"]
-PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN, _ = ROUTES = paths(SERVICE)
-MODEL_ROUTES = PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN
+PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = ROUTES = paths(SERVICE)
 
 
 class Sentiment:
     """`sentiment.v1.Sentiment`."""
 
     def __init__(self, state: ServiceState) -> None:
-        self._dataplane, self._models, self._take = state.dataplane, state.models, state.take
+        self._dataplane, self._models = state.dataplane, state.models
 
     def Predict(self, request: pb.PredictRequest) -> Work[pb.Prediction]:
         """Predict one text."""
@@ -61,11 +59,6 @@ class Sentiment:
             words=[pb.Explanation.Word(**asdict(word)) for word in explanation.words],
             filters=[pb.Explanation.Filter(**asdict(each)) for each in explanation.filters],
         )
-
-    async def SendFeedback(self, request: pb.FeedbackRequest) -> pb.FeedbackResponse:
-        """Take feedback on one text, and return which version predicted what."""
-        feedback = Feedback(request.request_id, request.label, request.comment, request.index)
-        return pb.FeedbackResponse(**(await self._take(feedback))._asdict())
 
 
 #: The fields that `pb.Prediction` and `core.Prediction` share. Floats are converted here, because protobuf takes longer

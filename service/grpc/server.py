@@ -55,8 +55,8 @@ _SERVICES = tuple(
 HEALTH_NAMES = ("", *_SERVICES)
 
 #: Methods with separate metrics, and whether they run a model.
-ROUTES = dict.fromkeys((*sentiment.ROUTES, *oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
-    (*sentiment.MODEL_ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
+ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
+    (*sentiment.ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
 )
 
 #: Methods that need no API key with `--open-health`.

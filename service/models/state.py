@@ -10,7 +10,6 @@ from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import Unavailable
 from sentiment_conv1d.service.downloads import Downloads, TextGraphFile
 from sentiment_conv1d.service.errors import Disabled
-from sentiment_conv1d.service.feedback.inbox import Feedback, Inbox, Receipt
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
@@ -36,7 +35,6 @@ class ServiceState:
     models: LoadedModels
     access: Access
     metrics: Metrics
-    inbox: Inbox | None = None
     downloads: Downloads | None = None
     certificates: Certificates | None = None
     #: Held by the large body or message that is decompressed, because only one at a time is.
@@ -65,12 +63,6 @@ class ServiceState:
         if self.draining:
             raise Unavailable("shutting down")
 
-    async def take(self, feedback: Feedback) -> Receipt:
-        """Take feedback. Raises `Disabled`, or the errors of the inbox."""
-        if self.inbox is None:
-            raise Disabled("feedback is off; the setting --feedback-log turns it on")
-        return await self.inbox.take(feedback, self.models.get)
-
     async def find_text_graph(self, manifest: Manifest) -> TextGraphFile:
         """Return the file `text.onnx` of a served version. Raises `Disabled`, or the errors of `Downloads.find`."""
         if self.downloads is None:
@@ -80,8 +72,6 @@ class ServiceState:
     def close(self) -> None:
         """Finish the running batch, and write the last records."""
         self.dataplane.close()
-        if self.inbox is not None:
-            self.inbox.close()
 
     def exposition(self) -> bytes:
         """Return the metrics in the Prometheus text format, at most `SHARED_SECONDS` old if it is small."""

@@ -7,7 +7,6 @@ import { percent } from "./format.js";
 import { isLoaded, localModel, noteHere, offerLocal, predictHere, startLocal } from "./local.js";
 import { openModel, showModels } from "./model.js";
 import { choose, chosen, chosenComparison, chosenVersion, offerLabels, offerModels } from "./picker.js";
-import { askForFeedback, startFeedback } from "./feedback.js";
 import { goToWord, show, start } from "./reading.js";
 import { describePrediction, knowsAny, showAnswer, showExplanation, showFilters, showPrediction } from "./review.js";
 import { get, hasKey, Newest, post, rememberKey } from "./service.js";
@@ -101,8 +100,6 @@ function showVerdict() {
   const { request, prediction, explanation } = latest;
   const { tokenizer } = modelOf(prediction);
   showPrediction(prediction, tokenizer, explanation);
-  const verdict = knowsAny(prediction, tokenizer, explanation) ? decide(prediction).label : null;
-  askForFeedback(explanation ?? prediction, verdict, Object.keys(prediction.probabilities));
   const said = describe(latest);
   byId("reads-text").textContent = request.text;
   byId("reads-label").textContent = said;
@@ -326,7 +323,6 @@ byId("copy-link").addEventListener("click", () => {
 
 start(watch);
 startWords();
-startFeedback();
 startLocal(() => ask(0));
 startThreshold(() => { showVerdict(); showRows(); });
 startBatch({

@@ -2,8 +2,6 @@
 
 const KEY = "api-key";
 
-const feedbackIds = new WeakMap(); // by answer
-
 /** A request that failed, with the `status` and `code` of the answer and `retryAfter` in seconds, if there are any. */
 export class Trouble extends Error {
   constructor(message, answer) {
@@ -17,9 +15,6 @@ export const rememberKey = (key) => sessionStorage.setItem(KEY, key);
 
 /** Whether requests carry an API key. */
 export const hasKey = () => sessionStorage.getItem(KEY) !== null;
-
-/** The id for feedback on an answer, or undefined if the service takes none. */
-export const feedbackIdOf = (answer) => feedbackIds.get(answer);
 
 export const get = (path, signal) => ask(path, { signal });
 
@@ -47,8 +42,6 @@ export async function read(response, received) {
 async function ask(path, request) {
   const response = await send(path, request);
   const document = await lostIfBroken(response.json());
-  const id = response.headers.get("x-feedback-id");
-  if (id) feedbackIds.set(document, id);
   if (response.ok) return document;
   throw refusal(response, document);
 }

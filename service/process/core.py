@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from secrets import token_bytes
 
 from sentiment_conv1d.service.downloads import Downloads
-from sentiment_conv1d.service.feedback.ids import FeedbackIds
-from sentiment_conv1d.service.feedback.inbox import Inbox, Rate
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.reconciler import Reconciler, Workers
 from sentiment_conv1d.service.models.repository import Repository
@@ -22,9 +18,8 @@ from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import LOGGED, Metrics
-from sentiment_conv1d.service.telemetry.record_queue import RecordQueue
 from sentiment_conv1d.service.telemetry.request_log import RequestLog
-from sentiment_conv1d.service.telemetry.sinks import ANSWER_EVENT, FEEDBACK_EVENT, open_sink
+from sentiment_conv1d.service.telemetry.sinks import open_sink
 
 
 @dataclass(frozen=True)
@@ -40,8 +35,6 @@ class Core:
     written: Callable[[str], str] | None
     certificates: Certificates | None = None
     workers: int = 0
-    #: What feedback ids are signed with, unless a key is set.
-    _secret: bytes = field(default_factory=token_bytes, init=False, repr=False)
 
     def start(self, worker: int, workers: Workers | None = None) -> ServiceState:
         """Return the parts of a worker. Call it after the fork, because logs have threads.
@@ -57,13 +50,9 @@ class Core:
             seconds=settings.request_timeout,
         )
         batching = Batching(settings.batching, settings.batching_rows, settings.batching_delay)
-        log, inbox = self._make_request_log(worker), self._make_inbox(worker)
-        ids = None if inbox is None else inbox.ids
-        dataplane = DataPlane(limits, batching, self.metrics, self.models, log, ids)
+        dataplane = DataPlane(limits, batching, self.metrics, self.models, self._make_request_log(worker))
         downloads = Downloads(self.repository.read) if self.access.allows_downloads else None
-        state = ServiceState(
-            settings, dataplane, self.models, self.access, self.metrics, inbox, downloads, self.certificates
-        )
+        state = ServiceState(settings, dataplane, self.models, self.access, self.metrics, downloads, self.certificates)
         if workers is not None:
             open_version = opener(settings)
             state.reconciler = Reconciler(self.repository, self.models, open_version, dataplane, self.metrics, workers)
@@ -80,22 +69,6 @@ class Core:
         if settings.request_log is None:
             return None
         name = f"requests-{worker}.jsonl"
-        sink = open_sink(settings.request_log, name, settings.request_log_bytes, ANSWER_EVENT)
+        sink = open_sink(settings.request_log, name, settings.request_log_bytes)
         count = partial(self.metrics.count, LOGGED)
         return RequestLog(sink, settings.request_log_sample, written=self.written, count=count)
-
-    def _make_inbox(self, worker: int) -> Inbox | None:
-        settings = self.settings
-        if settings.feedback_log is None:
-            return None
-        key = settings.feedback_key
-        name = f"feedback-{worker}.jsonl"
-        sink = open_sink(settings.feedback_log, name, settings.request_log_bytes, FEEDBACK_EVENT)
-        return Inbox(
-            FeedbackIds(self._secret if key is None else os.fsencode(key.get_secret_value())),
-            RecordQueue(sink, "feedback log"),
-            Rate(settings.feedback_rate),
-            settings.request_timeout,
-            written=self.written or str,
-            metrics=self.metrics,
-        )

@@ -63,8 +63,7 @@ def serve(settings: Settings) -> None:
     settings = settings.model_copy(update=make_room(limits, most_workers))
     if settings.tracing:
         import_module("sentiment_conv1d.service.telemetry.tracing")  # fails now if a package is missing
-    for name in ("request_log", "feedback_log"):
-        prepare_folder(name, getattr(settings, name))
+    prepare_folder(settings.request_log)
     with ExitStack() as stack:
         inherited = inherit({"rest", "grpc"})
         if "grpc" in inherited and not settings.grpc:
@@ -190,7 +189,7 @@ def log_model(manifest: Manifest, provider: str, reason: str, operator: str = ""
 
 def _written(settings: Settings) -> Callable[[str], str] | None:
     """Return how logs write a text, or None. Raises `StartupError` if the file of names is invalid."""
-    if settings.request_log_texts == "off" or settings.request_log is settings.feedback_log is None:
+    if settings.request_log_texts == "off" or settings.request_log is None:
         return None
     if settings.request_log_texts == "on":
         return str

@@ -181,8 +181,8 @@ def routes(settings: Settings) -> dict[str, bool]:
     """Return the route labels of the metrics, and whether each route runs a model."""
     declared = protocols(settings)
     ordinary = [route.path for each in declared for route in each.routes if isinstance(route, APIRoute)]
-    endpoints = {endpoint.path: endpoint.predicts for each in declared for endpoint in each.endpoints}
-    return dict.fromkeys([*ordinary, OTHER], False) | endpoints
+    endpoints = [endpoint.path for each in declared for endpoint in each.endpoints]
+    return dict.fromkeys([*ordinary, OTHER], False) | dict.fromkeys(endpoints, True)
 
 
 def protocols(settings: Settings) -> tuple[RestProtocol, ...]:

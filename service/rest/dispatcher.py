@@ -20,7 +20,6 @@ from sentiment_conv1d.server.http.compression import decompress
 from sentiment_conv1d.server.http.fast_path import FastRequest, Handler
 from sentiment_conv1d.server.http.headers import content_length
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
-from sentiment_conv1d.service.feedback import ids as feedback
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import EndpointRequest, WorkOrAnswer
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
@@ -191,8 +190,6 @@ class Dispatcher:
     ) -> tuple[Answer, int]:
         """Return the answer or the refusal of a request, and its status."""
         if isinstance(result, Answer):
-            if context.feedback_id:
-                result = result._replace(headers=(*result.headers, (feedback.HEADER, context.feedback_id)))
             try:
                 request.charge.add(len(result.body))
             except Overloaded as error:

@@ -76,7 +76,6 @@ class Endpoint(NamedTuple):
     response_model: type[BaseModel]
     example: dict[str, Any]  # a request
     takes_text: bool  # whether it also accepts text/plain
-    predicts: bool  # whether it runs a model
 
 
 def parse(model: type[Body], body: bytes, dataplane: DataPlane) -> Body:

@@ -19,7 +19,6 @@ from sentiment_conv1d.server.errors import Overloaded, RequestError
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.downloads import TextGraphFile
 from sentiment_conv1d.service.errors import Invalid, NotFound
-from sentiment_conv1d.service.feedback.inbox import MAX_COMMENT_BYTES, Feedback
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
@@ -105,23 +104,6 @@ class PredictBatchResponse(BaseModel):
 
     predictions: list[PredictionBody | None]
     errors: list[TextError] = Field([], description='With `"on_error": "report"`, the texts whose prediction is null.')
-
-
-class FeedbackRequest(StrictBody):
-    """The right label of a text."""
-
-    request_id: str = Field(description="The `X-Feedback-ID` of the answer.")
-    label: str = Field(description="The right label, one of the model's.")
-    comment: str = Field("", description=f"At most {MAX_COMMENT_BYTES} bytes, for people who read the log.")
-    index: int = Field(0, ge=0, description="Of several texts, which one: its position among those with a prediction.")
-
-
-class FeedbackResponse(BaseModel):
-    """What the feedback is about."""
-
-    model: ModelReference
-    predicted: str = Field(description="The label that the model predicted.")
-    agrees: bool = Field(description="Whether it is the right one.")
 
 
 class TokenizerDescription(BaseModel):
@@ -239,25 +221,6 @@ def predict_batch(state: ServiceState, request: EndpointRequest) -> Work[Answer]
         return Answer(to_json({"predictions": answers, "errors": named}))
 
     return answer([]) if errors and not good else state.dataplane.read_texts(classifier, good, answer)
-
-
-@PROTOCOL.endpoint(
-    "/v1/feedback",
-    "Say which label was right",
-    FeedbackRequest,
-    FeedbackResponse,
-    {"request_id": "<X-Feedback-ID>", "label": "negative"},
-    predicts=False,
-)
-async def send_feedback(state: ServiceState, request: EndpointRequest) -> Answer:
-    """Add the right label of a text to the feedback log, and return which version predicted what.
-
-    The answer arrives when the log has it. Without the setting `--feedback-log`, it is a 404.
-    """
-    body = parse(FeedbackRequest, request.body, state.dataplane)
-    receipt = await state.take(Feedback(**dict(body)))
-    model = {"name": receipt.model, "version": receipt.version}
-    return Answer(to_json({"model": model, "predicted": receipt.predicted, "agrees": receipt.agrees}))
 
 
 @PROTOCOL.get("/v1/models", summary="List the loaded models")

@@ -1,6 +1,6 @@
 """The page at `/` and the API reference at `/docs`: serves the files of `service/page` and of Swagger UI from memory.
 
-The page says what this service logs of the texts and of feedback. All other files are served unchanged.
+The page says what this service logs of the texts. All other files are served unchanged.
 
 Swagger UI comes from fastapi-offline, because FastAPI's own page loads it from another host. The pages have a
 Content-Security-Policy that allows them to load only these files and to call only this service.
@@ -157,12 +157,7 @@ async def documentation_file(request: Request, name: str) -> Response:
 
 
 def privacy(settings: Settings) -> str:
-    """Return what happens to the texts and the feedback of people, in sentences for them."""
-    feedback = "" if settings.feedback_log is None else " It logs your answers to \u201cWas this right?\u201d."
-    return _privacy_of_texts(settings) + feedback
-
-
-def _privacy_of_texts(settings: Settings) -> str:
+    """Return what happens to the texts of people, in sentences for them."""
     if settings.request_log is None:
         return "The page sends what you type only to this service, which does not log it."
     percent = f"{100 * settings.request_log_sample:g}"

@@ -89,14 +89,11 @@ class RestProtocol(APIRouter):
         example: dict[str, Any],
         *,
         takes_text: bool = False,
-        predicts: bool = True,
     ) -> Callable[[Respond], Respond]:
         """Declare an endpoint, which the decorated function answers. The other values describe it in OpenAPI."""
 
         def declare(respond: Respond) -> Respond:
-            self.endpoints.append(
-                Endpoint(path, respond, summary, request_model, response_model, example, takes_text, predicts)
-            )
+            self.endpoints.append(Endpoint(path, respond, summary, request_model, response_model, example, takes_text))
             return respond
 
         return declare

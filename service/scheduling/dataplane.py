@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -22,7 +22,6 @@ from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.server.errors import DeadlineExceeded, RequestError, TooLarge
 from sentiment_conv1d.service.errors import Invalid, explaining
-from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.scheduling.admission import Admission, weigh
 from sentiment_conv1d.service.scheduling.batching import Batcher, Done, Encode, LoopBatcher, Pulse, ThreadBatcher
 from sentiment_conv1d.service.scheduling.parsing import Parsing
@@ -30,7 +29,7 @@ from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.shadow import ShadowJob, ShadowQueue
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
-from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
+from sentiment_conv1d.service.telemetry.request_context import current
 from sentiment_conv1d.service.telemetry.request_log import RequestLog
 from sentiment_conv1d.service.telemetry.statistics import Stages
 
@@ -94,12 +93,10 @@ class DataPlane:
         metrics: Metrics,
         classifiers: Iterable[ServedClassifier] = (),
         request_log: RequestLog | None = None,
-        feedback_ids: FeedbackIds | None = None,
     ) -> None:
         self._request_limits = limits
         self._batching = batching
         self._request_log = request_log
-        self._feedback_ids = feedback_ids
         self._batchers: dict[ServedClassifier, _Batchers] = {}
         self._admission = Admission(limits.requests, limits.pending_texts, metrics)
         self.parsing = Parsing(limits.requests, large=STEPPED_CHARACTERS)
@@ -322,20 +319,12 @@ class DataPlane:
             context.predicted = ended
             context.stages = done.stages
             context.texts = len(predictions)
-            if self._request_log is not None or self._feedback_ids is not None:
-                self._note_answer(context, work, predictions)
+            if self._request_log is not None:
+                self._request_log.add(context, classifier.manifest, work.rows, predictions)
         if work.shadow is not None:
             taken = done.stages.tokenize + done.stages.infer
             self._shadow_queue.add(ShadowJob(work.shadow, classifier.labels, work.rows, predictions, taken))
         return work.answer(predictions)
-
-    def _note_answer(self, context: RequestContext, work: Work[Any], predictions: Sequence[Prediction]) -> None:
-        """Log an answer and make its feedback id, with the same time, by which the logs are joined."""
-        now, manifest = time_ns() // 1_000_000, work.classifier.manifest
-        if self._request_log is not None:
-            self._request_log.add(context, manifest, work.rows, predictions, now)
-        if self._feedback_ids is not None:
-            context.feedback_id = self._feedback_ids.make(context.id, manifest, predictions, now)
 
     def _batchers_of(self, classifier: ServedClassifier) -> _Batchers:
         return self._batchers.get(classifier) or self._make_batchers(classifier)

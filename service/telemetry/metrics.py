@@ -60,7 +60,6 @@ REPLACED = Metric("sentiment_workers_replaced_total", "counter", "Workers that d
 LOGGED = Metric(
     "sentiment_request_log_total", "counter", "Sampled requests, by whether they are in the request log.", ("outcome",)
 )
-FEEDBACK_REFUSED = Metric("sentiment_feedback_refused_total", "counter", "Feedback refused.", ("reason",))
 _INFO = Metric("sentiment_model_info", "gauge", "A version that is served.", MODEL)
 _STATE = Metric(
     "sentiment_model_state",
@@ -111,9 +110,6 @@ _EVENTS = {
     REPLACED: ("died", "hung"),
     # The sink took the record, the queue was full, or the sink failed. Each is counted on one thread only.
     LOGGED: ("written", "dropped", "failed"),
-    # The id is not one of this service, its version is not served, the feedback is invalid, there is too much of it, or
-    # the log could not be written.
-    FEEDBACK_REFUSED: ("unknown_id", "unserved", "invalid", "rate", "waiting", "failed"),
 }
 
 

@@ -29,7 +29,6 @@ class RequestContext:
     statistics: Statistics | None = None  # of the same model
     stages: Stages | None = None  # durations of queueing, tokenization and inference
     texts: int = 0
-    feedback_id: bytes = b""  # the id for feedback on the predictions; empty if there is none
     time_limit: float | None = None  # seconds until the client's deadline, when the request was read
     hurried: bool = False  # whether the client set a time limit that is not above the service's own
     trace: Any = None  # the `Trace` of a call, if it is traced

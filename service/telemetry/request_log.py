@@ -54,12 +54,8 @@ class RequestLog:
         manifest: Manifest,
         rows: Sequence[Any],
         predictions: Sequence[Prediction],
-        time: int,
     ) -> None:
-        """Log a request if it is in the sample. Never waits.
-
-        `rows` are its texts, or ids, which are not logged. `time` is in milliseconds since 1970.
-        """
+        """Log a request if it is in the sample. Never waits. `rows` are its texts, or ids, which are not logged."""
         if random() >= self._share:  # noqa: S311 - a sample is no secret
             return
         texts = rows if self._written is not None and isinstance(rows[0], str) else ()
@@ -67,7 +63,7 @@ class RequestLog:
             texts, text_bytes = (), 0
         size = len(predictions) * (_PREDICTION_BYTES + _LABEL_BYTES * len(manifest.labels)) + text_bytes
         record = {
-            "time": timestamp(time),
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "request_id": context.id,
             "protocol": context.protocol,
             "route": context.route,
@@ -94,8 +90,3 @@ def _add_predictions(
     for document, text in zip(documents, texts, strict=False):
         document["text"] = written(text)
     return record | {"predictions": documents}
-
-
-def timestamp(milliseconds: int) -> str:
-    """Return a time since 1970 as logs write it, in ISO 8601 and UTC."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""Where the records of a log go: a file that is rotated, or an HTTP server that takes CloudEvents."""
+"""Where the records of the request log go: a file that is rotated, or an HTTP server that takes CloudEvents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from uuid import uuid4
 import orjson
 
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.setting_names import flag
 from sentiment_conv1d.service.setting_types import LogTarget, folder_of
 
 #: Rotated files that are kept beside the current one.
@@ -33,8 +32,8 @@ _SECONDS = 5.0
 #: The most bytes of an answer that are read. Its status is all that counts.
 _ANSWER_BYTES = 65_536
 
-#: The types of events: that of KServe's inference logger for answers, and the one beside it for feedback.
-ANSWER_EVENT, FEEDBACK_EVENT = "org.kubeflow.serving.inference.response", "org.kubeflow.serving.feedback"
+#: The type of the events, that of KServe's inference logger for answers.
+_EVENT = "org.kubeflow.serving.inference.response"
 
 #: Writes a record. Called on one thread. Raises an exception if the record cannot be written.
 Sink: TypeAlias = Callable[[Mapping[str, Any]], None]
@@ -75,8 +74,7 @@ class EventSink:
     https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#31-binary-content-mode
     """
 
-    def __init__(self, url: str, event_type: str) -> None:
-        self._type = event_type
+    def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._connection = connect(parts.hostname or "", parts.port, timeout=_SECONDS)
@@ -89,7 +87,7 @@ class EventSink:
             "ce-specversion": "1.0",
             "ce-id": str(uuid4()),
             "ce-source": "sentiment-conv1d",
-            "ce-type": self._type,
+            "ce-type": _EVENT,
             "ce-time": record["time"],
             "ce-inferenceservicename": record["model"],
             "ce-component": "predictor",
@@ -152,15 +150,15 @@ class _Received(RawIOBase):
         super().close()
 
 
-def open_sink(target: LogTarget, file: str, max_bytes: int, event_type: str) -> Sink:
+def open_sink(target: LogTarget, file: str, max_bytes: int) -> Sink:
     """Return the sink for the records of a worker: a URL, or a file of the folder."""
     if (folder := folder_of(target)) is None:
-        return EventSink(target, event_type).write
+        return EventSink(target).write
     return LogFile(folder / file, max_bytes).write
 
 
-def prepare_folder(setting: str, target: LogTarget | None) -> None:
-    """Create the folder of a log that goes to one. Raises `StartupError` if it cannot be written to."""
+def prepare_folder(target: LogTarget | None) -> None:
+    """Create the folder of the log if it goes to one. Raises `StartupError` if it cannot be written to."""
     if (folder := folder_of(target)) is None:
         return
     try:
@@ -168,7 +166,7 @@ def prepare_folder(setting: str, target: LogTarget | None) -> None:
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise StartupError(f"{flag(setting)}: {folder} cannot be written to ({error.strerror})") from error
+        raise StartupError(f"--request-log: {folder} cannot be written to ({error.strerror})") from error
 
 
 def _seconds_until(time: float) -> float:

@@ -89,14 +89,7 @@ _SHADOW_SECONDS = Metric(
     unit=1e-9,
 )
 
-_FEEDBACK = Metric(
-    "sentiment_feedback_total",
-    "counter",
-    "Feedback on texts of this version, by whether it names the label that the version predicted.",
-    (*MODEL, "outcome"),
-)
-
-#: The counts of a shadow version and of feedback, by their names in `Statistics`, with the values of their labels.
+#: The counts of a shadow version, by their names in `Statistics`, with the values of their labels.
 _LABELLED_COUNTS: dict[str, tuple[Metric, Values]] = {
     "classified": (_SHADOW_REQUESTS, ("classified",)),
     "dropped": (_SHADOW_REQUESTS, ("dropped",)),
@@ -105,8 +98,6 @@ _LABELLED_COUNTS: dict[str, tuple[Metric, Values]] = {
     "difference": (_SHADOW_DIFFERENCE, ()),
     "shadow": (_SHADOW_SECONDS, ("shadow",)),
     "answer": (_SHADOW_SECONDS, ("answer",)),
-    "agree": (_FEEDBACK, ("agree",)),
-    "disagree": (_FEEDBACK, ("disagree",)),
 }
 
 

@@ -90,11 +90,8 @@ class Watched:
                 )
                 for number in range(REST_REQUESTS):
                     client.post("/v1/predict", json={"text": TEXTS[number % len(TEXTS)]}).raise_for_status()
-                for _ in range(REST_BATCHES - 1):
+                for _ in range(REST_BATCHES):
                     client.post("/v1/predict_batch", json={"texts": TEXTS}).raise_for_status()
-                answer = client.post("/v1/predict_batch", json={"texts": TEXTS})
-                feedback = {"request_id": answer.headers["x-feedback-id"], "label": "positive"}
-                client.post("/v1/feedback", json=feedback).raise_for_status()
                 for _ in range(WRONG_REQUESTS):
                     assert client.post("/v1/predict", json={"txt": ""}).status_code == 422
                 channel = grpc.secure_channel(f"127.0.0.1:{self.server.grpc_port}", credentials, options)
@@ -116,7 +113,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> I
     (repository / "imdb-cnn" / "3" / TOKENIZER_FILE).write_text("{}")
     flags = ["--workers", "2", "--versions", "all", "--split", "imdb-cnn=1:1", "--shadow", "imdb-cnn=2:100"]
     certificate, key = authority.issue("server").pair
-    flags += ["--tls-certificate", certificate, "--tls-key", key, "--feedback-log", str(folder / "feedback")]
+    flags += ["--tls-certificate", certificate, "--tls-key", key]
     with (
         ServerProcess(*flags, repository=repository) as server,
         Prometheus(server.port, folder) as prometheus,

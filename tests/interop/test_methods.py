@@ -181,11 +181,5 @@ def test_reflection(client: Client, service: str) -> None:
     assert names == sorted((SENTIMENT, OIP, *TFSERVING, HEALTH, *REFLECTION))
     (content,) = described["file_descriptor_response"]["file_descriptor_proto"]
     (found,) = FileDescriptorProto.FromString(b64decode(content)).service
-    assert [method.name for method in found.method] == [
-        "Predict",
-        "PredictBatch",
-        "PredictStream",
-        "Explain",
-        "SendFeedback",
-    ]
+    assert [method.name for method in found.method] == ["Predict", "PredictBatch", "PredictStream", "Explain"]
     assert unknown["error_response"]["error_code"] == 5

@@ -16,7 +16,6 @@ import pytest
 
 from sentiment_conv1d.__main__ import COMMANDS, TRAINING
 from sentiment_conv1d.service.version import package_version
-from tests.model.data.test_feedback import RECORD, write
 from tests.package.environments import PACKAGE, Installed
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
 from tests.rounding import rounded
@@ -119,14 +118,6 @@ def test_check_data_without_tensorflow(installed: Installed, tmp_path: Path) -> 
     finished = installed.run("check-data", str(tmp_path / "films.csv"))
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.startswith("14 of 20 reviews of films.csv:\n")
-
-
-def test_accuracy_on_feedback_without_tensorflow(installed: Installed, tmp_path: Path) -> None:
-    """`evaluate --feedback` reads the log of a service with what a service needs."""
-    log = write(tmp_path / "feedback.jsonl", RECORD)
-    finished = installed.run("evaluate", "--feedback", str(log))
-    assert (finished.returncode, finished.stderr) == (0, "")
-    assert finished.stdout.splitlines()[-1].split() == ["a", "1", "1", "0.0000", "0.0000", "to", "0.7935"]
 
 
 def test_explain(installed: Installed) -> None:

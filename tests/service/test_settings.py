@@ -67,7 +67,6 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "model_downloads": "off",
         "request_log_sample": "0.5",
         "request_log_texts": "mask",
-        "feedback_key": "a secret that all instances share",
     }
     value = examples.get(name, "7")
     together = {
@@ -77,8 +76,6 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "admin_keys": {"SENTIMENT_ADMIN": "key"},
         "admin_key_file": {"SENTIMENT_ADMIN": "key"},
         "request_log_names": {"SENTIMENT_REQUEST_LOG_TEXTS": "mask"},
-        "feedback_key": {"SENTIMENT_FEEDBACK_LOG": "log"},
-        "feedback_rate": {"SENTIMENT_FEEDBACK_LOG": "log"},
     }.get(name, {})
     switches = {
         "access_log": "--access-log",
@@ -122,20 +119,6 @@ def test_names_without_masks() -> None:
     """A file of names without masks is refused, because its names would be logged."""
     with pytest.raises(StartupError, match=r"^request_log_names needs request_log_texts=mask"):
         read_settings(flags("--request-log-names", "names", "--request-log-texts"), {})
-
-
-@pytest.mark.parametrize(("name", "value"), [("feedback_key", "x" * 32), ("feedback_rate", "10")])
-def test_feedback_without_a_log(name: str, value: str) -> None:
-    """A setting of feedback without a log is refused, because feedback would be off."""
-    with pytest.raises(StartupError, match=rf"^{flag(name)} \({variable(name)}\) needs feedback_log"):
-        read_settings(flags(), {variable(name): value})
-
-
-def test_short_key() -> None:
-    """The message says how long a key must be."""
-    reason = r"^--feedback-key \(SENTIMENT_FEEDBACK_KEY\) must have at least 32 characters$"
-    with pytest.raises(StartupError, match=reason):
-        read_settings(flags("--feedback-log", "log", "--feedback-key", "x" * 31), {})
 
 
 def test_empty_variable() -> None:
@@ -192,8 +175,6 @@ def test_variables_of_clouds() -> None:
         ("request_log_sample", "0"),
         ("request_log_sample", "1.5"),
         ("request_log_texts", "some"),
-        ("feedback_log", "s3://bucket/log"),
-        ("feedback_rate", "0"),
     ],
 )
 def test_bad_value(name: str, value: str) -> None:
@@ -232,7 +213,7 @@ def test_url_in_place_of_a_path() -> None:
             read_settings({}, {variable(name): "s3://there"})
 
 
-@pytest.mark.parametrize("name", ["uds", "model_cache", "request_log", "feedback_log"])
+@pytest.mark.parametrize("name", ["uds", "model_cache", "request_log"])
 def test_empty_path(name: str) -> None:
     """A flag without a path, as after an unset variable of a shell, is not the working directory."""
     with pytest.raises(StartupError, match=f"^{flag(name)}: "):

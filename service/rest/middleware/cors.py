@@ -10,7 +10,7 @@ _REQUEST_HEADERS = (
     *("X-Request-ID", "X-Routing-Key", "traceparent", "tracestate", "baggage"),
 )
 _RESPONSE_HEADERS = (
-    *("Inference-Header-Content-Length", "Retry-After", "Server-Timing", "X-Feedback-ID", "X-Request-ID"),
+    *("Inference-Header-Content-Length", "Retry-After", "Server-Timing", "X-Request-ID"),
     *("traceparent", "traceresponse"),
 )
 

@@ -64,8 +64,7 @@ def test_call(opened: ServerProcess, origin: str) -> None:
     ):
         assert answer.status_code == status
         assert answer.headers["access-control-allow-origin"] == origin
-        exposed = answer.headers["access-control-expose-headers"].split(", ")
-        assert {"X-Feedback-ID", "X-Request-ID"} <= {*exposed}
+        assert "X-Request-ID" in answer.headers["access-control-expose-headers"].split(", ")
         assert answer.headers["vary"] == "Origin"
 
 

@@ -50,13 +50,8 @@ def test_index(server: ServerProcess) -> None:
             "The page sends what you type only to this service, which logs all requests. Its log contains what you "
             "type.",
         ),
-        (
-            ("--feedback-log", "{folder}"),
-            "The page sends what you type only to this service, which does not log it. It logs your answers to "
-            "“Was this right?”.",
-        ),
     ],
-    ids=["no log", "predictions", "masked", "texts", "feedback"],
+    ids=["no log", "predictions", "masked", "texts"],
 )
 def test_privacy(tmp_path: Path, flags: tuple[str, ...], sentence: str) -> None:
     """The page says what this service logs of a text."""

@@ -5,7 +5,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,7 +16,6 @@ from sentiment_conv1d.inference.options import BATCH_ROWS
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded, TooLarge
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.feedback.ids import FeedbackIds
 from sentiment_conv1d.service.scheduling.admission import weigh
 from sentiment_conv1d.service.scheduling.batching import LoopBatcher
 from sentiment_conv1d.service.scheduling.dataplane import (
@@ -607,30 +606,6 @@ def test_context(build: Build, limit: float | None, hurried: bool) -> None:
         assert context.stages is not None and context.texts == 2
         assert context.decoded + sum(context.stages) <= context.predicted <= perf_counter_ns()
         assert context.hurried == hurried
-
-    asyncio.run(story())
-
-
-@pytest.mark.parametrize(("logs", "makes_ids"), [(True, False), (False, True), (True, True)])
-def test_time_of_an_answer(build: Build, logs: bool, makes_ids: bool) -> None:
-    """The request log and the feedback id have the same time, in milliseconds; each works without the other."""
-    logged: list[int] = []
-    log = SimpleNamespace(add=lambda *record: logged.append(record[-1]), close=lambda: None)
-    ids = FeedbackIds(b"secret")
-
-    async def story() -> None:
-        context = RequestContext("id")
-        current.set(context)
-        dataplane = build()
-        dataplane._request_log = cast(Any, log) if logs else None
-        dataplane._feedback_ids = ids if makes_ids else None
-        before = time_ns() // 1_000_000
-        await ask(dataplane, ["a text"])
-        answered = ids.read(context.feedback_id.decode())
-        assert (len(logged), answered is not None) == (logs, makes_ids)
-        for time in (*logged, *([] if answered is None else [answered.time])):
-            assert before <= time <= time_ns() // 1_000_000
-            assert answered is None or answered.time == time
 
     asyncio.run(story())
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +21,7 @@ from sentiment_conv1d.drift.log import read_log
 from sentiment_conv1d.model.tables.logs import Version
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.telemetry.sinks import LogFile
-from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess, eventually, run
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, eventually, run
 from tests.service.grpc.channels import connect
 from tests.service.telemetry.test_metrics import metric
 
@@ -164,6 +166,22 @@ def test_missing_names(tmp_path: Path) -> None:
     result = run("-m", "service", "serve", "--model-repository", str(MODEL_REPOSITORY), "--port", "0", *flags)
     assert result.returncode == 2
     assert f"error: --request-log-names: {tmp_path}/no cannot be read (No such file or directory)" in result.stderr
+
+
+def test_right_labels(tmp_path: Path) -> None:
+    """The query of docs/metrics.md joins the log with right labels by request id."""
+    with ServerProcess(*ALL, "--request-log", str(tmp_path)) as server:
+        for identity, text in (("one", "so good"), ("two", "so bad"), ("three", "good")):
+            server.client.post("/v1/predict", json={"text": text}, headers={"x-request-id": identity})
+    [query] = re.findall(r"```sql\n(.*?)```", (PROJECT / "docs" / "metrics.md").read_text(), re.DOTALL)
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE requests (line)")
+        database.execute("CREATE TABLE corrections (request_id, label)")
+        lines = (tmp_path / "requests-0.jsonl").read_text().splitlines()
+        database.executemany("INSERT INTO requests VALUES (?)", [(line,) for line in lines])
+        right = [("one", "positive"), ("two", "positive"), ("other", "negative")]
+        database.executemany("INSERT INTO corrections VALUES (?, ?)", right)
+        assert database.execute(query).fetchall() == [("imdb-cnn", 1, 2, 0.5)]
 
 
 def test_large_texts(tmp_path: Path) -> None:

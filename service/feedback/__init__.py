@@ -1,1 +1,0 @@
-"""Feedback: callers say which label was right, and the service knows which version predicted what."""
