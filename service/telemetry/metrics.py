@@ -7,12 +7,14 @@ version of a model has it), and count it. The exposition follows from the declar
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from time import perf_counter_ns
 from typing import NamedTuple
 
 import numpy as np
+import onnxruntime
 
 import sentiment_conv1d.service.errors  # noqa: F401 - declares kinds of `RequestError`
 from sentiment_conv1d.server.errors import RequestError
@@ -20,9 +22,10 @@ from sentiment_conv1d.server.process.counters import Counters
 from sentiment_conv1d.service.routing_rules import MissingVersion, RoutingRules
 from sentiment_conv1d.service.telemetry.exposition import Exposition, compose
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric
-from sentiment_conv1d.service.telemetry.processes import expose_processes
+from sentiment_conv1d.service.telemetry.processes import expose_processes, start_time
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, MODEL, Statistics
+from sentiment_conv1d.service.version import package_version
 
 #: Counts the statuses that are not in `_STATUSES`.
 _OTHER = "other"
@@ -59,6 +62,9 @@ LOADS = Metric(
 REPLACED = Metric("sentiment_workers_replaced_total", "counter", "Workers that died, or hung.", ("reason",))
 LOGGED = Metric(
     "sentiment_request_log_total", "counter", "Sampled requests, by whether they are in the request log.", ("outcome",)
+)
+_BUILD = Metric(
+    "sentiment_build_info", "gauge", "1 for the version of the service.", ("version", "python", "onnxruntime")
 )
 _INFO = Metric("sentiment_model_info", "gauge", "A version that is served.", MODEL)
 _STATE = Metric(
@@ -159,11 +165,12 @@ class Metrics:
 
         largest = self._lay_out_version(Layout(model="", version=""), [str(n) for n in range(MAX_LABELS)]).layout
         self._version_slots = largest.end
-        declared = dict.fromkeys((*layout.series, *largest.series, _INFO, _STATE, _EXPIRY, _MISSING))
+        declared = dict.fromkeys((*layout.series, *largest.series, _BUILD, _INFO, _STATE, _EXPIRY, _MISSING))
         self._metrics = [metric for metric in declared if metric.help]
         self._counters = Counters(workers, layout.end + CAPACITY * self._version_slots)
         self._versions: dict[tuple[str, int], _Version] = {}  # by name and version, the oldest first
         self._supervisor = os.getpid()  # which creates the metrics before it forks workers
+        self._started = start_time(self._supervisor)
         self._contents: tuple[object, ...] = ()  # of this exposition, except for the numbers
         self._exposition: Exposition
 
@@ -252,7 +259,7 @@ class Metrics:
             layouts = [self._layout, *(version.statistics.layout for version in versions), constants]
             self._exposition = compose(self._metrics, layouts, totals)
             self._contents = contents
-        return self._exposition.fill_in(totals) + expose_processes(self._supervisor)
+        return self._exposition.fill_in(totals) + expose_processes(self._supervisor, self._started)
 
     def _remove(self, key: tuple[str, int]) -> int:
         """Remove a version, and return the number of its slots, which are cleared.
@@ -277,6 +284,7 @@ class Metrics:
 
 def _lay_out_constants(states: Sequence[ModelState], missing: Sequence[MissingVersion], expiry: float | None) -> Layout:
     layout = Layout()
+    layout.constant(_BUILD, package_version(), platform.python_version(), onnxruntime.__version__)
     if expiry is not None:
         layout.constant(_EXPIRY, number=expiry)
     for each in states:

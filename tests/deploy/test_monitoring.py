@@ -242,6 +242,37 @@ def test_tests_of_alerts() -> None:
         assert {case["alertname"] for case in cases if bool(case.get("exp_alerts")) == fires} == set(ALERTS)
 
 
+def test_alertmanager() -> None:
+    """Prometheus sends alerts to the Alertmanager of docker-compose.yml, which has a receiver for each severity."""
+    services = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]
+    [manager] = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
+    assert manager["static_configs"] == [{"targets": ["alertmanager:9093"]}] and "alertmanager" in services
+    mounted = "/etc/alertmanager/alertmanager.yml"
+    assert f"./deploy/monitoring/alertmanager.yml:{mounted}:ro" in services["alertmanager"]["volumes"]
+    assert f"--config.file={mounted}" in services["alertmanager"]["command"]
+    file = str(MONITORING / "alertmanager.yml")
+    output("amtool", "check-config", file)
+    severities = {rule["labels"]["severity"] for rule in RULES if "alert" in rule}
+    receivers = {
+        severity: output("amtool", "config", "routes", "test", f"--config.file={file}", f"severity={severity}").strip()
+        for severity in severities
+    }
+    assert receivers == {"critical": "on-call", "warning": "working-hours"}
+
+
+def test_inhibitions() -> None:
+    """A critical alert inhibits a warning, and both exist."""
+    labels = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+    for rule in yaml.safe_load((MONITORING / "alertmanager.yml").read_text())["inhibit_rules"]:
+        [source], [target] = (
+            re.findall(r'^alertname="(\w+)"$', matcher)
+            for name in ("source", "target")
+            for matcher in rule[f"{name}_matchers"]
+        )
+        assert labels[source]["labels"]["severity"] == "critical"
+        assert labels[target]["labels"]["severity"] == "warning"
+
+
 def test_runbook() -> None:
     """Every alert links to its section of the runbook, every section belongs to an alert, and says what to look at."""
     links = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in RULES if "alert" in rule}

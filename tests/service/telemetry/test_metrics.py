@@ -1,7 +1,10 @@
 """Metrics: every series exists from the start, counts are exact, and the number of series is limited."""
 
 import re
+import sys
+import tomllib
 from collections.abc import Collection, Sequence
+from importlib.metadata import version
 from multiprocessing import get_context
 from time import perf_counter_ns, time
 
@@ -275,6 +278,16 @@ def test_states(metrics: Metrics) -> None:
     samples = read(metrics, [ModelState("imdb-cnn", 1, True)])
     states = [dict(labels)["state"] for name, labels in samples if name == "sentiment_model_state"]
     assert states == ["ready"]
+
+
+def test_build(metrics: Metrics) -> None:
+    """The version of the service and those of Python and ONNX Runtime are labels of one series."""
+    versions = {
+        "version": tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"],
+        "python": sys.version.split()[0],
+        "onnxruntime": version("onnxruntime"),
+    }
+    assert read(metrics)["sentiment_build_info", frozenset(versions.items())] == 1
 
 
 def test_unloaded_versions(metrics: Metrics, classifier: ServedClassifier) -> None:
