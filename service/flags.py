@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -66,13 +66,8 @@ def add_flags(parser: argparse.ArgumentParser, names: tuple[str, ...] = tuple(Se
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
     meaning = f"{field.description} [{variable(name)}, default: {default_of(field)}]".replace("%", "%%")
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     if field.annotation is bool:
         group.add_argument(flag(name), default=None, help=meaning, action=argparse.BooleanOptionalAction)
-    elif "bare" in extra:  # a switch in earlier versions
-        group.add_argument(flag(name), metavar=metavar(name, field), nargs="?", const=extra["bare"], help=meaning)
-        off: Any = {"action": "store_const", "const": "off", "dest": name}
-        group.add_argument(f"--no-{flag(name)[2:]}", default=None, help=argparse.SUPPRESS, **off)
     else:
         group.add_argument(flag(name), metavar=metavar(name, field), help=meaning)
 

@@ -28,10 +28,6 @@ from sentiment_conv1d.service.setting_names import ENVIRONMENT_PREFIX, flag, nam
 from sentiment_conv1d.service.setting_types import LocalPath, LogTarget
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
-#: The values of a setting that was a switch in earlier versions, in small letters.
-_SWITCH = dict.fromkeys(("true", "1", "yes", "y", "t", "on"), "on")
-_SWITCH |= dict.fromkeys(("false", "0", "no", "n", "f", "off"), "off")
-
 #: The least that a request holds besides its body. An ordinary one holds less.
 _REQUEST_BYTES = 10 * 1024
 
@@ -278,17 +274,8 @@ class Settings(BaseModel):
         None, description="Folder, or URL, for a sample of the requests with their predictions."
     )
     request_log_sample: float = Field(0.01, gt=0, le=1, description="Share of the requests in the request log.")
-    request_log_texts: Annotated[
-        Literal["off", "mask", "on"], BeforeValidator(lambda value: _SWITCH.get(str(value).lower(), value))
-    ] = Field(
-        "off",
-        description="Whether the request log contains the texts, which can be personal data. mask: with placeholders "
-        "for numbers, e-mail addresses, URLs with user information, and the names of `--request-log-names`. The flag "
-        "without a value means on.",
-        json_schema_extra={"bare": "on"},
-    )
-    request_log_names: LocalPath = Field(
-        None, description="A file with one name per line, which `--request-log-texts mask` replaces."
+    request_log_texts: bool = Field(
+        False, description="Whether the request log contains the texts, which can be personal data."
     )
     request_log_bytes: int = Field(
         16 * 1024 * 1024,
@@ -319,8 +306,6 @@ class Settings(BaseModel):
             raise ValueError("tls_client_ca needs tls_certificate and tls_key: without TLS callers have no certificate")
         if (self.admin == "key") != (self.admin_keys is not None or self.admin_key_file is not None):
             raise ValueError("admin=key and admin_keys or admin_key_file go together")
-        if self.request_log_names is not None and self.request_log_texts != "mask":
-            raise ValueError("request_log_names needs request_log_texts=mask")
         if self.max_pending_texts < self.max_batch_texts:
             raise ValueError(f"{named('max_pending_texts')} must not be below max_batch_texts, {self.max_batch_texts}")
         least = BODY_FACTOR * self.max_body_bytes + _REQUEST_BYTES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,8 +30,6 @@ class Core:
     models: LoadedModels
     metrics: Metrics
     access: Access
-    #: How logs write a text; None if the request log contains no texts.
-    written: Callable[[str], str] | None
     certificates: Certificates | None = None
     workers: int = 0
 
@@ -71,4 +68,4 @@ class Core:
         name = f"requests-{worker}.jsonl"
         sink = open_sink(settings.request_log, name, settings.request_log_bytes)
         count = partial(self.metrics.count, LOGGED)
-        return RequestLog(sink, settings.request_log_sample, written=self.written, count=count)
+        return RequestLog(sink, settings.request_log_sample, texts=settings.request_log_texts, count=count)

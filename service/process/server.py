@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
@@ -138,7 +137,6 @@ def load_core(settings: Settings, most_workers: int = 0, certificates: Certifica
     this process must have no threads, and a child process opens each version first. Raises the errors of `choose`, and
     `StartupError`.
     """
-    written = _written(settings)
     repository = repository_of(settings, watched=settings.watch_interval > 0)
     models = LoadedModels(settings.default_model, settings.routing_rules())
     open_version = opener(settings)
@@ -175,7 +173,7 @@ def load_core(settings: Settings, most_workers: int = 0, certificates: Certifica
             raise StartupError(f"--strict: {'; '.join(map(str, missing))}")
         for each in missing:
             logger.warning("%s", each)
-    return Core(settings, repository, models, metrics, Access(settings), written, certificates, workers)
+    return Core(settings, repository, models, metrics, Access(settings), certificates, workers)
 
 
 def log_model(manifest: Manifest, provider: str, reason: str, operator: str = "") -> None:
@@ -185,18 +183,6 @@ def log_model(manifest: Manifest, provider: str, reason: str, operator: str = ""
     """
     extra = {"version": manifest.version, "execution_provider": provider, "reason": reason, "operator": operator}
     logger.info("serving %s", manifest.name, extra={name: value for name, value in extra.items() if value})
-
-
-def _written(settings: Settings) -> Callable[[str], str] | None:
-    """Return how logs write a text, or None. Raises `StartupError` if the file of names is invalid."""
-    if settings.request_log_texts == "off" or settings.request_log is None:
-        return None
-    if settings.request_log_texts == "on":
-        return str
-    from sentiment_conv1d.service.telemetry.masking import Mask, read_names
-
-    path = settings.request_log_names
-    return Mask(() if path is None else read_names(path))
 
 
 def record(metrics: Metrics, order: Order) -> None:

@@ -162,15 +162,8 @@ def privacy(settings: Settings) -> str:
         return "The page sends what you type only to this service, which does not log it."
     percent = f"{100 * settings.request_log_sample:g}"
     requests = "all requests" if percent == "100" else f"{percent} % of the requests, which it chooses at random"
-    replaced = "numbers, e-mail addresses and URLs with user information"
-    if settings.request_log_names is not None:
-        replaced += ", and some names"
-    contents = {
-        "off": "Its log contains the predictions, but not what you type.",
-        "mask": f"Its log contains what you type, with placeholders for {replaced}.",
-        "on": "Its log contains what you type.",
-    }[settings.request_log_texts]
-    return f"The page sends what you type only to this service, which logs {requests}. {contents}"
+    contents = "what you type" if settings.request_log_texts else "the predictions, but not what you type"
+    return f"The page sends what you type only to this service, which logs {requests}. Its log contains {contents}."
 
 
 def _send(request: Request) -> Response:

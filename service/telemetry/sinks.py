@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
-from io import BufferedReader, FileIO, RawIOBase
-from itertools import pairwise
+from http.client import HTTPConnection, HTTPSConnection
+from io import FileIO
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from socket import socket
 from tempfile import TemporaryFile
-from time import monotonic
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -26,7 +23,7 @@ from sentiment_conv1d.service.setting_types import LogTarget, folder_of
 #: Rotated files that are kept beside the current one.
 _BACKUPS = 4
 
-#: Seconds that an HTTP server has for an event, from the connection to the end of the answer.
+#: Seconds in which an HTTP server must accept a connection, and for which it can be silent.
 _SECONDS = 5.0
 
 #: The most bytes of an answer that are read. Its status is all that counts.
@@ -48,6 +45,8 @@ class LogFile:
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._path = path
         self._max_bytes = max_bytes
+        # It only renames the files. Its limit is in characters, and on a full disk it leaves a part of a line.
+        self._rotation = RotatingFileHandler(path, backupCount=_BACKUPS, delay=True)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write a line, so that other programs see it. Raises `OSError`."""
@@ -57,14 +56,8 @@ class LogFile:
             if size == 0 or size + len(line) <= self._max_bytes:
                 _append(file, line, size)
                 return
-        self._rotate()
+        self._rotation.doRollover()
         self.write(record)
-
-    def _rotate(self) -> None:
-        backups = [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, _BACKUPS + 1)]
-        for older, newer in pairwise([*reversed(backups), self._path]):
-            if newer.exists():
-                newer.replace(older)
 
 
 class EventSink:
@@ -93,61 +86,23 @@ class EventSink:
             "ce-component": "predictor",
         }
         content = _json(record)
-        until = monotonic() + _SECONDS
         try:
-            self._post(content, fields, until)
+            self._post(content, fields)
         except ConnectionError:  # the server has closed the idle connection
-            self._post(content, fields, until)
+            self._post(content, fields)
 
-    def _post(self, content: bytes, fields: Mapping[str, str], until: float) -> None:
-        connection = self._connection
-        connection.timeout = _seconds_until(until)
-        if connection.sock is not None:
-            connection.sock.settimeout(connection.timeout)
+    def _post(self, content: bytes, fields: Mapping[str, str]) -> None:
         try:
-            connection.request("POST", self._target, content, fields)
-            connection.response_class = partial(_Response, until=until)  # type: ignore[assignment]
-            response = connection.getresponse()
+            self._connection.request("POST", self._target, content, fields)
+            response = self._connection.getresponse()
             response.read(_ANSWER_BYTES)
         except BaseException:
-            connection.close()  # the next request opens another one
+            self._connection.close()  # the next request opens another one
             raise
         if not response.isclosed():  # there is more to read
             self._connection.close()
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise OSError(f"the server answers {response.status} {response.reason}")
-
-
-class _Response(HTTPResponse):
-    """An answer that is complete before a point in time of the monotonic clock. Raises `TimeoutError` otherwise.
-
-    The time limit of a socket begins anew with each byte, so a server could send an answer that takes hours.
-    """
-
-    def __init__(self, source: socket, *arguments: Any, until: float, **options: Any) -> None:
-        super().__init__(source, *arguments, **options)
-        self.fp.close()
-        self.fp = BufferedReader(_Received(source, until))
-
-
-class _Received(RawIOBase):
-    """What a socket receives until a point in time. Reading later raises `TimeoutError`."""
-
-    def __init__(self, source: socket, until: float) -> None:
-        self._socket = source
-        self._received = source.makefile("rb", buffering=0)  # it keeps the socket open
-        self._until = until
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._socket.settimeout(_seconds_until(self._until))
-        return self._received.readinto(buffer)
-
-    def close(self) -> None:
-        self._received.close()
-        super().close()
 
 
 def open_sink(target: LogTarget, file: str, max_bytes: int) -> Sink:
@@ -167,12 +122,6 @@ def prepare_folder(target: LogTarget | None) -> None:
             pass
     except OSError as error:
         raise StartupError(f"--request-log: {folder} cannot be written to ({error.strerror})") from error
-
-
-def _seconds_until(time: float) -> float:
-    if (seconds := time - monotonic()) <= 0:
-        raise TimeoutError(f"the server did not answer within {_SECONDS:g} s")
-    return seconds
 
 
 def _append(file: FileIO, line: bytes, size: int) -> None:

@@ -66,7 +66,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "admin": "open",
         "model_downloads": "off",
         "request_log_sample": "0.5",
-        "request_log_texts": "mask",
+        "request_log_texts": "true",
     }
     value = examples.get(name, "7")
     together = {
@@ -75,7 +75,6 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "tls_client_ca": {"SENTIMENT_TLS_CERTIFICATE": "certificate.pem", "SENTIMENT_TLS_KEY": "key.pem"},
         "admin_keys": {"SENTIMENT_ADMIN": "key"},
         "admin_key_file": {"SENTIMENT_ADMIN": "key"},
-        "request_log_names": {"SENTIMENT_REQUEST_LOG_TEXTS": "mask"},
     }.get(name, {})
     switches = {
         "access_log": "--access-log",
@@ -85,6 +84,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "open_health": "--no-open-health",
         "open_metrics": "--open-metrics",
         "open_page": "--open-page",
+        "request_log_texts": "--request-log-texts",
         "tracing": "--tracing",
     }
     by_flag = flags(switches[name]) if name in switches else flags(flag(name), value)
@@ -96,29 +96,6 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
 def test_boolean_flag() -> None:
     """A flag can turn a switch off again."""
     assert not read_settings(flags("--no-access-log"), {"SENTIMENT_ACCESS_LOG": "1"}).access_log
-
-
-@pytest.mark.parametrize(
-    ("given", "texts"),
-    [
-        (["--request-log-texts"], "on"),
-        (["--request-log-texts", "mask"], "mask"),
-        (["--no-request-log-texts"], "off"),
-        (["--request-log-texts", "true"], "on"),
-    ],
-)
-def test_texts_of_the_request_log(given: list[str], texts: str) -> None:
-    """The flag and the values of the switch that this setting was still work, and can be turned off again."""
-    variables = {"true": "on", "false": "off", "1": "on", "0": "off", "mask": "mask"}
-    for value, meaning in variables.items():
-        assert read_settings(flags(), {"SENTIMENT_REQUEST_LOG_TEXTS": value}).request_log_texts == meaning
-        assert read_settings(flags(*given), {"SENTIMENT_REQUEST_LOG_TEXTS": value}).request_log_texts == texts
-
-
-def test_names_without_masks() -> None:
-    """A file of names without masks is refused, because its names would be logged."""
-    with pytest.raises(StartupError, match=r"^request_log_names needs request_log_texts=mask"):
-        read_settings(flags("--request-log-names", "names", "--request-log-texts"), {})
 
 
 def test_empty_variable() -> None:
@@ -174,7 +151,6 @@ def test_variables_of_clouds() -> None:
         ("request_log", "http://sink:port/"),
         ("request_log_sample", "0"),
         ("request_log_sample", "1.5"),
-        ("request_log_texts", "some"),
     ],
 )
 def test_bad_value(name: str, value: str) -> None:

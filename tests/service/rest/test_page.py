@@ -40,18 +40,12 @@ def test_index(server: ServerProcess) -> None:
             "random. Its log contains the predictions, but not what you type.",
         ),
         (
-            ("--request-log", "{folder}", "--request-log-texts", "mask"),
-            "The page sends what you type only to this service, which logs 1 % of the requests, which it chooses at "
-            "random. Its log contains what you type, with placeholders for numbers, e-mail addresses and URLs with "
-            "user information.",
-        ),
-        (
             ("--request-log", "{folder}", "--request-log-sample", "1", "--request-log-texts"),
             "The page sends what you type only to this service, which logs all requests. Its log contains what you "
             "type.",
         ),
     ],
-    ids=["no log", "predictions", "masked", "texts"],
+    ids=["no log", "predictions", "texts"],
 )
 def test_privacy(tmp_path: Path, flags: tuple[str, ...], sentence: str) -> None:
     """The page says what this service logs of a text."""
