@@ -56,7 +56,7 @@ def expose_processes(supervisor: int, started: float) -> bytes:
         own, reaped = _cpu_seconds(supervisor)
         cpu = own + reaped + sum(_cpu_seconds(worker)[0] for worker in workers)
         memory = resident_bytes(supervisor) + sum(map(resident_bytes, workers))
-        files = max(_open_files(supervisor), *map(_open_files, workers))
+        files = max(map(_open_files, (str(supervisor), *workers)))
     except (OSError, ValueError):
         return b""  # there is no /proc, or the worker has just ended
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -70,7 +70,7 @@ def _cpu_seconds(pid: int | str) -> tuple[float, float]:
     return (user + system) * _TICK, (waited_user + waited_system) * _TICK
 
 
-def _open_files(pid: int | str) -> int:
+def _open_files(pid: str) -> int:
     """Return the number of open file descriptors of a process."""
     folder = _PROC / f"{pid}/fd"
     # Listing thousands of files takes milliseconds. Before Linux 6.2 the size is 0.
