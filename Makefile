@@ -16,7 +16,7 @@ BASELINE_MODULES := benchmarks/baselines/node/node_modules
 BASELINE_PROGRAM := benchmarks/baselines/cpp/server
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
-	train-accurate train-reviews export page-runtime requirements check-arm64 audit sbom dist upload chart values-schema stubs build/package clean
+	train-accurate train-reviews export requirements check-arm64 audit sbom dist upload chart values-schema stubs build/package clean
 
 # The native code, which is optional: without a compiler, this prints a line and does nothing.
 NATIVE := native/library.so
@@ -60,15 +60,6 @@ test-ray: $(VENV)/.dev  ## test serving and scoring on a Ray cluster of two node
 
 interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from Go, Java, Node and Python, and run text.onnx in Node and Chromium
 	$(BIN)/python -m pytest tests/interop $(ARGS)
-
-# The files of onnxruntime-web that the page loads, in the version of the tests. gzip -n leaves out the time.
-PAGE_RUNTIME := service/page/runtime
-WEB_RUNTIME := $(NODE_MODULES)/onnxruntime-web/dist
-
-page-runtime: $(NODE_MODULES)  ## copy the page's ONNX Runtime from the npm package
-	cp $(WEB_RUNTIME)/ort.wasm.bundle.min.mjs $(PAGE_RUNTIME)/
-	gzip -9nc $(WEB_RUNTIME)/ort-wasm-simd-threaded.wasm >$(PAGE_RUNTIME)/ort-wasm-simd-threaded.wasm.gz
-	cd $(PAGE_RUNTIME) && sha256sum ort*.mjs ort*.gz >SHA256SUMS
 
 loadtest: $(VENV)/.loadtest $(NATIVE)  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
@@ -256,11 +247,10 @@ audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database 
 SBOM := $(VENV)/sbom/bin/cyclonedx-py
 SBOM_FLAGS := --pyproject pyproject.toml --short-PURLs --output-reproducible
 
-sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materials (CycloneDX) of the requirements, the image and the page
+sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materials (CycloneDX) of the requirements and the image
 	@mkdir -p $(BUILD)/sbom
 	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
 	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
-	cp $(PAGE_RUNTIME)/onnxruntime-web.cdx.json $(BUILD)/sbom/page.cdx.json
 
 # The wheel for every platform, and the one with the native code, which auditwheel renames after checking what it needs.
 # ONNX Runtime's wheels need the same glibc. The time makes two builds the same, byte for byte.

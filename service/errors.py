@@ -69,9 +69,5 @@ class Forbidden(RequestError, code="forbidden", http=403, grpc="PERMISSION_DENIE
     """The caller lacks a client certificate or an administration key, or the request comes from another site."""
 
 
-class Disabled(RequestError, code="disabled", http=404, grpc="UNIMPLEMENTED"):
-    """The settings of the service do not enable this."""
-
-
 class NotFound(RequestError, code="not_found", http=404, grpc="NOT_FOUND"):
     """The route, model or version does not exist."""

@@ -198,11 +198,6 @@ class Settings(BaseModel):
         False,
         description="Whether the page and the API reference are served without an API key; their requests need one.",
     )
-    model_downloads: Literal["auto", "on", "off"] = Field(
-        "auto",
-        description="Whether callers can download the served models. auto: unless they need an API key or a client "
-        "certificate.",
-    )
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=256, description="Bytes per request body; more is a 413.")
     max_text_characters: int = Field(1_000_000, ge=1, description="Characters per text; more is a 413.")
     max_batch_texts: int = Field(1024, ge=1, description="Texts per request; more is a 413.")

@@ -296,7 +296,6 @@ SERVICE_LAYERS = (
         "setting_names",
         "setting_types",
         "settings",
-        "downloads",
     ),
     ("telemetry",),
     ("security",),

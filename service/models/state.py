@@ -6,10 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from time import monotonic
 
-from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import Unavailable
-from sentiment_conv1d.service.downloads import Downloads, TextGraphFile
-from sentiment_conv1d.service.errors import Disabled
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
@@ -35,7 +32,6 @@ class ServiceState:
     models: LoadedModels
     access: Access
     metrics: Metrics
-    downloads: Downloads | None = None
     certificates: Certificates | None = None
     #: Held by the large body or message that is decompressed, because only one at a time is.
     expanding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -62,12 +58,6 @@ class ServiceState:
         """Raise `Unavailable` if the worker is shutting down."""
         if self.draining:
             raise Unavailable("shutting down")
-
-    async def find_text_graph(self, manifest: Manifest) -> TextGraphFile:
-        """Return the file `text.onnx` of a served version. Raises `Disabled`, or the errors of `Downloads.find`."""
-        if self.downloads is None:
-            raise Disabled("downloads of models are off; the setting --model-downloads turns them on")
-        return await self.downloads.find(manifest)
 
     def close(self) -> None:
         """Finish the running batch, and write the last records."""

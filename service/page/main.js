@@ -3,12 +3,10 @@
 import { showRows, startBatch } from "./batch.js";
 import { describeAgreement, showComparison, showComparisonTrouble } from "./comparison.js";
 import { byId, make } from "./dom.js";
-import { percent } from "./format.js";
-import { isLoaded, localModel, noteHere, offerLocal, predictHere, startLocal } from "./local.js";
 import { openModel, showModels } from "./model.js";
 import { choose, chosen, chosenComparison, chosenVersion, offerLabels, offerModels } from "./picker.js";
 import { goToWord, show, start } from "./reading.js";
-import { describePrediction, knowsAny, showAnswer, showExplanation, showFilters, showPrediction } from "./review.js";
+import { describePrediction, knowsAny, showExplanation, showFilters, showPrediction } from "./review.js";
 import { get, hasKey, Newest, post, rememberKey } from "./service.js";
 import { asCurl, asPython, copy, linkTo, sharedIn } from "./share.js";
 import { knownOf } from "./shipped.js";
@@ -36,17 +34,13 @@ let shared = null; // what a link contains, until the models are known
 let awaited = null; // the word that a filter shall read as soon as all intermediate values are there
 
 function ask(milliseconds = TYPING) {
+  const request = { text: byId("text").value, ...chosen() };
   byId("verdict").classList.add("waiting");
+  byId("comparison").classList.add("waiting");
+  byId("reads").ariaBusy = "true"; // until all intermediate values of this text are shown
   inspecting.stop();
   comparing.stop();
   awaited = null;
-  if (localModel()) {
-    askHere(milliseconds);
-    return;
-  }
-  const request = { text: byId("text").value, ...chosen() };
-  byId("comparison").classList.add("waiting");
-  byId("reads").ariaBusy = "true"; // until all intermediate values of this text are shown
   explaining.run(milliseconds, (signal) => explain(request, signal), ({ prediction, explanation }) => {
     hideTrouble();
     latest = { request, prediction, explanation };
@@ -55,7 +49,6 @@ function ask(milliseconds = TYPING) {
     const model = modelOf(prediction);
     const { tokenizer } = model;
     offerThreshold(model);
-    offerLocal(model, request.text, prediction);
     offerLabels(explanation ? model : null);
     showVerdict();
     openModel(model);
@@ -72,28 +65,6 @@ function ask(milliseconds = TYPING) {
     }
     offerSamples(model);
   }, (trouble) => showTrouble(trouble, () => ask(0)));
-}
-
-/** Answer the text in this browser as soon as the model is loaded. Nothing is sent. */
-function askHere(milliseconds) {
-  const text = byId("text").value;
-  explaining.stop();
-  hideTrouble();
-  latest = null; // the service has not seen this text
-  byId("reads").ariaBusy = "false";
-  byId("reads-text").textContent = text;
-  byId("reads-label").textContent = "";
-  if (!isLoaded()) return;
-  const showHere = (prediction, outcome) => {
-    showAnswer(prediction, localModel());
-    noteHere(text, outcome);
-  };
-  explaining.run(milliseconds, () => predictHere(text), (prediction) => {
-    showHere(prediction, prediction);
-    const said = `${prediction.label}, ${percent(prediction.score)}`;
-    byId("reads-label").textContent = said;
-    announce(said);
-  }, (trouble) => showHere(null, trouble));
 }
 
 function showVerdict() {
@@ -317,13 +288,11 @@ const request = () => ({ text: byId("text").value, ...chosenVersion(), ...chosen
 byId("copy-curl").addEventListener("click", () => copy(asCurl(request(), hasKey()), "The command is copied."));
 byId("copy-python").addEventListener("click", () => copy(asPython(request(), hasKey()), "The program is copied."));
 byId("copy-link").addEventListener("click", () => {
-  const model = localModel() ?? latest?.prediction.model;
-  if (model) copy(linkTo(byId("text").value, model), "The link is copied. It contains the text, after a # sign: browsers do not send that part to a server.");
+  if (latest) copy(linkTo(byId("text").value, latest.prediction.model), "The link is copied. It contains the text, after a # sign: browsers do not send that part to a server.");
 });
 
 start(watch);
 startWords();
-startLocal(() => ask(0));
 startThreshold(() => { showVerdict(); showRows(); });
 startBatch({
   request: chosenVersion,

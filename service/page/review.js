@@ -26,22 +26,6 @@ function noVerdict(prediction, tokenizer) {
   return wordCount(prediction, tokenizer) > 0 ? "The model knows none of these words." : "There are no words to read.";
 }
 
-/** Show an answer of a model without the counts; null for none. */
-export function showAnswer(prediction, model) {
-  byId("verdict").classList.remove("waiting", "unknowing");
-  byId("label").textContent = prediction?.label ?? "\u2026";
-  showProbabilities(prediction?.probabilities ?? {});
-  showSource(model);
-}
-
-function showProbabilities(probabilities) {
-  byId("probabilities").replaceChildren(...Object.entries(probabilities).map(([each, probability]) => meter(each, percent(probability), probability)));
-}
-
-function showSource({ name, version }) {
-  byId("answered-by").textContent = `${name}, version ${version}`;
-}
-
 /** Show the label, the probabilities and the counts. Without a known word, the label is no verdict. */
 export function showPrediction(prediction, tokenizer, explanation) {
   const { label, score, confident, unsure } = decide(prediction);
@@ -53,8 +37,8 @@ export function showPrediction(prediction, tokenizer, explanation) {
     ? [unsure ? `The most probable label is ${unsure}.` : "", confident ? "" : NOT_CONFIDENT].filter(Boolean).join(" ")
     : `The API answers ${label}, ${percent(score)}, as it answers every text. Do not read an opinion into it.`;
   byId("label-note").hidden = !byId("label-note").textContent;
-  showProbabilities(prediction.probabilities);
-  showSource(prediction.model);
+  byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([each, probability]) => meter(each, percent(probability), probability)));
+  byId("answered-by").textContent = `${prediction.model.name}, version ${prediction.model.version}`;
   byId("counts").textContent = [
     several(Math.max(0, wordCount(prediction, tokenizer)), "word"),
     prediction.unknown_tokens ? `${count(prediction.unknown_tokens)} unknown` : "",

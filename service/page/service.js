@@ -21,49 +21,22 @@ export const get = (path, signal) => ask(path, { signal });
 export const post = (path, body, signal) =>
   ask(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" }, signal });
 
-/** Request a file. Returns the response, whose content `read` returns. */
-export async function download(path, signal) {
-  const response = await send(path, { signal });
-  if (!response.ok) throw refusal(response, await lostIfBroken(response.json()));
-  return response;
-}
-
-/** The content of a response as a `Blob`. Calls `received(bytes)` for every piece. */
-export async function read(response, received) {
-  const pieces = [];
-  const reader = response.body.getReader();
-  for (let piece; !(piece = await lostIfBroken(reader.read())).done;) {
-    pieces.push(piece.value);
-    received(piece.value.length);
-  }
-  return new Blob(pieces);
-}
-
-async function ask(path, request) {
-  const response = await send(path, request);
-  const document = await lostIfBroken(response.json());
-  if (response.ok) return document;
-  throw refusal(response, document);
-}
-
-function send(path, { headers = {}, ...request }) {
+async function ask(path, { headers = {}, ...request }) {
   const key = sessionStorage.getItem(KEY);
   const sent = fetch(path, { ...request, headers: key ? { ...headers, "x-api-key": key } : headers });
-  return sent.catch(trouble("The service cannot be reached."));
-}
-
-const lostIfBroken = (received) => received.catch(trouble("The connection was lost during the answer."));
-
-function trouble(message) {
-  return (error) => { throw error.name === "AbortError" ? error : new Trouble(message); };
-}
-
-function refusal(response, { error: { code, message } = {} }) {
-  return new Trouble(explain(response.status, message), {
+  const response = await sent.catch(trouble("The service cannot be reached."));
+  const document = await response.json().catch(trouble("The connection was lost during the answer."));
+  if (response.ok) return document;
+  const { code, message } = document.error ?? {};
+  throw new Trouble(explain(response.status, message), {
     status: response.status,
     code,
     retryAfter: Number(response.headers.get("retry-after")),
   });
+}
+
+function trouble(message) {
+  return (error) => { throw error.name === "AbortError" ? error : new Trouble(message); };
 }
 
 function explain(status, message) {

@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
-from sentiment_conv1d.service.downloads import Downloads
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.reconciler import Reconciler, Workers
 from sentiment_conv1d.service.models.repository import Repository
@@ -48,8 +47,7 @@ class Core:
         )
         batching = Batching(settings.batching, settings.batching_rows, settings.batching_delay)
         dataplane = DataPlane(limits, batching, self.metrics, self.models, self._make_request_log(worker))
-        downloads = Downloads(self.repository.read) if self.access.allows_downloads else None
-        state = ServiceState(settings, dataplane, self.models, self.access, self.metrics, downloads, self.certificates)
+        state = ServiceState(settings, dataplane, self.models, self.access, self.metrics, self.certificates)
         if workers is not None:
             open_version = opener(settings)
             state.reconciler = Reconciler(self.repository, self.models, open_version, dataplane, self.metrics, workers)

@@ -6,23 +6,21 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import Request, Response
+from fastapi import Request
 from pydantic import BaseModel, Field, WithJsonSchema
-from starlette.types import Receive, Scope, Send
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.prediction import Prediction, prediction_body
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.manifest import Metrics, ParityCheck, Sample
-from sentiment_conv1d.server.errors import Overloaded, RequestError
+from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.server.http.request import Answer
-from sentiment_conv1d.service.downloads import TextGraphFile
-from sentiment_conv1d.service.errors import Invalid, NotFound
+from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
-from sentiment_conv1d.service.rest.protocol import InPieces, RestProtocol, revalidated, state_of
+from sentiment_conv1d.service.rest.protocol import RestProtocol, state_of
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
@@ -139,7 +137,6 @@ class ModelDescription(BaseModel):
     text_parity: str = Field(description="What shows that texts get the ids that the model was trained with.")
     explainable: bool = Field(description="Whether `/v1/explain` and `/v1/inspect` can explain what it decides.")
     libraries: dict[str, str] = Field(description="The libraries that made the model, with their versions.")
-    downloadable: bool = Field(description="Whether the settings let callers download it as `text.onnx`.")
     ready: bool = Field(description="KServe's field.")
     model_version_status: list[dict[str, Any]] = Field(description="TensorFlow Serving's field.")
 
@@ -150,29 +147,7 @@ class ModelList(BaseModel):
     models: list[ModelDescription]
 
 
-_MODEL = "application/octet-stream"
-
-
-class Download(InPieces):
-    """A response that shares a file with all others, and counts as one of its readers until it is sent."""
-
-    def __init__(self, file: TextGraphFile) -> None:
-        self._file = file
-        tag = f'"{file.digest}"'
-        super().__init__(file.content, media_type=_MODEL, headers={"etag": tag, "cache-control": "private, no-cache"})
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._file:
-            await super().__call__(scope, receive, send)
-
-
 PROTOCOL = RestProtocol("native")
-
-_DOWNLOAD: dict[int | str, dict[str, Any]] = {
-    200: {"content": {_MODEL: {}}},
-    304: {"description": "`If-None-Match` names the file."},
-    **PROTOCOL.errors(NotFound, Overloaded),
-}
 
 
 @PROTOCOL.endpoint("/v1/predict", "Classify one review", PredictRequest, PredictionBody, {"text": EXAMPLE})
@@ -226,32 +201,15 @@ def predict_batch(state: ServiceState, request: EndpointRequest) -> Work[Answer]
 @PROTOCOL.get("/v1/models", summary="List the loaded models")
 async def list_models(request: Request) -> ModelList:
     """Return all loaded versions, with the metrics of their manifests."""
-    state = state_of(request)
-    return ModelList(models=[_description(state, each) for each in state.models])
+    models = state_of(request).models
+    return ModelList(models=[_description(models, each) for each in models])
 
 
 @PROTOCOL.get("/v1/models/{name}", summary="Describe a loaded model")
 async def describe_model(request: Request, name: str) -> ModelDescription:
     """Return the version that answers requests which name no version, with the metrics of its manifest."""
-    state = state_of(request)
-    return _description(state, state.models.get(name))
-
-
-@PROTOCOL.get("/v1/models/{name}/text.onnx", summary="Download a model", response_class=Response, responses=_DOWNLOAD)
-async def download_model(request: Request, name: str) -> Response:
-    """Return the version that answers requests which name no version, as one ONNX file from text to label."""
-    return await _respond_with(request, name)
-
-
-@PROTOCOL.get(
-    "/v1/models/{name}/versions/{version}/text.onnx",
-    summary="Download a version",
-    response_class=Response,
-    responses=_DOWNLOAD,
-)
-async def download_version(request: Request, name: str, version: str) -> Response:
-    """Return a version, by its number or label, as one ONNX file from text to label."""
-    return await _respond_with(request, name, version)
+    models = state_of(request).models
+    return _description(models, models.get(name))
 
 
 def _only_text(body: bytes) -> str | None:
@@ -309,14 +267,8 @@ def _decided_body(classifier: Classifier, prediction: Prediction, body: Decision
     return document
 
 
-async def _respond_with(request: Request, name: str, version: str = "") -> Response:
-    state = state_of(request)
-    file = await state.find_text_graph(state.models.get(name, version).manifest)
-    return revalidated(request, Download(file))
-
-
-def _description(state: ServiceState, classifier: Classifier) -> ModelDescription:
-    models, manifest, tokenizer = state.models, classifier.manifest, classifier.tokenizer
+def _description(models: LoadedModels, classifier: Classifier) -> ModelDescription:
+    manifest, tokenizer = classifier.manifest, classifier.tokenizer
     beside = {
         "tokenizer": {
             "padding_id": tokenizer.padding_id,
@@ -330,7 +282,6 @@ def _description(state: ServiceState, classifier: Classifier) -> ModelDescriptio
         "execution_provider": classifier.engine.provider,
         "explainable": classifier.explainer.explainable,
         "text_parity": manifest.text_parity,
-        "downloadable": state.downloads is not None,
         "ready": True,
         **model_status(models, manifest.name),
     }

@@ -33,8 +33,7 @@ OPENAPI = "/openapi.json"
 
 FOLDER = Path(__file__).parent.parent / "page"
 
-for suffix in (".js", ".mjs"):
-    mimetypes.add_type("text/javascript", suffix)  # the system's type can differ
+mimetypes.add_type("text/javascript", ".js")  # the system's type can differ
 
 _POLICY = "; ".join(
     (
@@ -48,9 +47,6 @@ _POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-
-#: Chromium, Firefox and Safari run WebAssembly only with this source.
-_PAGE_POLICY = _POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")
 
 #: Headers of every file. Browsers cache a file but revalidate it each time, so an update is visible at once.
 _HEADERS = {
@@ -72,8 +68,7 @@ _SWAGGER_UI = StaticFiles(packages=[("fastapi_offline", "static")])
 def _read(files: StaticFiles, name: str, **headers: str) -> Answer:
     """Read a file. Its type, its tag and the time of its last change are those that Starlette serves."""
     path, status = files.lookup_path(name)
-    compressed = "application/gzip" if name.endswith(".gz") else None  # the page decompresses it
-    response = FileResponse(path, stat_result=status, headers=_HEADERS | headers, media_type=compressed)
+    response = FileResponse(path, stat_result=status, headers=_HEADERS | headers)
     content_type = response.headers["content-type"].encode()
     left_out = (b"content-type", b"content-length", b"accept-ranges")
     fields = tuple(field for field in response.raw_headers if field[0] not in left_out)
@@ -82,11 +77,11 @@ def _read(files: StaticFiles, name: str, **headers: str) -> Answer:
 
 #: The files by path. Workers share their memory.
 _ANSWERS = {
-    "/": _read(_FILES, "index.html", **{"content-security-policy": _PAGE_POLICY}),
+    "/": _read(_FILES, "index.html"),
     **{
         f"/page/{name}": _read(_FILES, name)
-        for name in sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.*"))
-        if not name.endswith((".html", ".md", ".json"))
+        for name in sorted(path.name for path in FOLDER.glob("*.*"))
+        if not name.endswith(".html")
     },
     "/docs": _read(_FILES, "reference.html", **{"content-security-policy": _REFERENCE_POLICY}),
     **{f"/docs/{name}": _read(_SWAGGER_UI, name) for name in ("swagger-ui.css", "swagger-ui-bundle.js")},
@@ -94,8 +89,6 @@ _ANSWERS = {
 
 #: All paths of the page and of the API reference.
 PATHS = (*_ANSWERS, OPENAPI)
-
-_RUNTIME_TYPES = ("text/javascript", "application/gzip", "text/plain")
 
 PROTOCOL, REFERENCE = RestProtocol("page"), RestProtocol("operations")
 
@@ -138,9 +131,8 @@ async def page(request: Request) -> Response:
 
 
 @_serves(PROTOCOL, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
-@_serves(PROTOCOL, "/page/runtime/{name}", "A file of its ONNX Runtime", *_RUNTIME_TYPES)
 async def file(request: Request, name: str) -> Response:
-    """Return a style sheet, script or icon of the page, or a file with which it runs a model in the browser."""
+    """Return a style sheet, script or icon of the page."""
     return _send(request)
 
 

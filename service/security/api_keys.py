@@ -32,9 +32,6 @@ class Access:
         self._admin_keys = ApiKeys(settings.admin_keys, settings.admin_key_file, "administration")
         #: Whether requests need a key.
         self.needs_key = self._api_keys.configured
-        closed = self.needs_key or settings.tls_client_ca is not None
-        #: Whether callers can download the served models.
-        self.allows_downloads = settings.model_downloads == "on" or (settings.model_downloads == "auto" and not closed)
         #: Whether some requests need an API key or an administration key.
         self.takes_key = self.needs_key or self._admin_keys.configured
 

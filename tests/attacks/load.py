@@ -136,41 +136,13 @@ def _unread(port: int, ask: bytes, count: int) -> int:
 
 
 #: The largest file that needs no key.
-_LARGEST_FILE = b"GET /page/runtime/ort-wasm-simd-threaded.wasm.gz HTTP/1.1\r\nHost: x\r\n%b\r\n"
+_LARGEST_FILE = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n%b\r\n"
 
 
 @SCENARIOS.add(PAGE)
 def unread_files(server: ServerProcess, times: int) -> int:
-    """Pipeline eight requests for a file of 3.7 MB on each of 400 connections, and read no answers."""
+    """Pipeline eight requests for a file of 1.5 MB on each of 400 connections, and read no answers."""
     return _unread(server.port, 8 * (_LARGEST_FILE % b""), 400 * times)
-
-
-#: What one conversion of a model of 16 MB takes for a moment, with the file that all downloads share.
-_CONVERSION_MEGABYTES = 5 * 17
-
-
-@SCENARIOS.add(OPEN, peak_megabytes=LEFTOVER_MEGABYTES + _CONVERSION_MEGABYTES + 300 * UNREAD_MEGABYTES)
-def unread_downloads(server: ServerProcess, times: int) -> int:
-    """Download a model of 16 MB, which has to be converted first, on each of 300 connections, and read nothing."""
-    return _unread(server.port, b"GET /v1/models/reviews/text.onnx HTTP/1.1\r\nHost: x\r\n\r\n", 300 * times)
-
-
-@SCENARIOS.add(OPEN, peak_megabytes=LEFTOVER_MEGABYTES + _CONVERSION_MEGABYTES + 300 * UNREAD_MEGABYTES)
-def abandoned_downloads(server: ServerProcess, times: int) -> int:
-    """Ask for a model of 16 MB on each of 300 connections and disconnect at once, again and again.
-
-    Afterwards another caller gets the model, so the conversion has ended before the next attack is measured.
-    """
-    path = "/v1/models/accurate/text.onnx"
-    ask = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-    for _ in range(5 * times):
-        with connections(server.port, 300) as opened:
-            for connection in opened:
-                connection.sendall(ask)
-    with server.client.stream("GET", path, timeout=PATIENCE) as answer:
-        assert answer.status_code == 200
-        assert sum(map(len, answer.iter_raw())) > 2**20
-    return 5 * times * 300 * len(ask)
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=LEFTOVER_MEGABYTES + 400 * UNREAD_MEGABYTES)

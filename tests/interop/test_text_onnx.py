@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import subprocess
@@ -17,7 +16,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.chromium import browser
 from tests.export.conversion.test_page import PAGE, example, write_file
 from tests.interop import programs
-from tests.processes import PATIENCE, PROJECT
+from tests.processes import PATIENCE
 from tests.programs import needed
 from tests.text_graphs import NAMES, Case, case
 
@@ -41,24 +40,6 @@ TYPES = {
 
 #: The strictest policy with which a page can run a file.
 POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' 'unsafe-inline'; connect-src 'self'"
-
-
-#: The same files in the service, which its page loads.
-RUNTIME = PROJECT / "service/page/runtime"
-
-
-def test_files_of_the_page() -> None:
-    """The page loads the files of the package that these tests run, byte for byte, and their digests are listed."""
-    needed(WEB)
-    for path in RUNTIME.glob("ort*"):
-        content = path.read_bytes()
-        packed = WEB / path.name.removesuffix(".gz")
-        assert (gzip.decompress(content) if path.suffix == ".gz" else content) == packed.read_bytes()
-    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=RUNTIME, check=True, capture_output=True)
-    package = json.loads((WEB.parent / "package.json").read_text())
-    [component] = json.loads((RUNTIME / "onnxruntime-web.cdx.json").read_text())["components"]
-    assert (component["name"], component["version"]) == (package["name"], package["version"])
-    assert component["licenses"] == [{"license": {"id": package["license"]}}]
 
 
 @pytest.fixture(scope="module", params=NAMES)

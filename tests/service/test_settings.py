@@ -64,7 +64,6 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "predict_route": "/v1/endpoints/1/deployedModels/2:predict",
         "health_route": "/health/of/mine",
         "admin": "open",
-        "model_downloads": "off",
         "request_log_sample": "0.5",
         "request_log_texts": "true",
     }

@@ -177,7 +177,6 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
         "execution_provider": "CPUExecutionProvider",
         "precision": "float32",
         "explainable": True,
-        "downloadable": True,
         "text_parity": "trained with its tokenizer",
         "decision": {"threshold": 0.5, "temperature": 1.0, "chosen_on": None},
         "samples": [],
