@@ -1,4 +1,4 @@
-"""Compares this service with typical applications, and with servers that only return a constant.
+"""Compares this service with typical applications.
 
 `python -m benchmarks` prints their tables as Markdown.
 """

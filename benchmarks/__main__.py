@@ -29,20 +29,15 @@ class Section(NamedTuple):
 
 SECTIONS = {
     "serving": Section(("performance.md",), ("--rounds", "1", "--seconds", "1", "--count", "256")),
-    "capacity": Section(("deployment.md",), ("--smoke",)),
     "other_servers": Section(("performance.md",), ("--rounds", "1", "--seconds", "1")),
     "serving.cold_start": Section(("deployment.md",), ("--rounds", "1")),
     "serving.text_onnx": Section(("text-onnx.md",), ("--rounds", "1", "--count", "4")),
     "costs": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
-    "caches": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
-    "floors": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "native_code": Section(("decisions/native-code.md",), ("--rounds", "1", "--count", "4")),
-    "batch_sizes": Section((), ("--rounds", "1", "--max-rows", "2")),
     "scoring": Section(("scaling.md",), ("--rounds", "1", "--count", "600")),
     "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "accuracy.domains": Section(("models.md",), ("--smoke",)),
     "accuracy.training": Section(("training.md",), ("--smoke",)),
-    "folded": Section((), ("--rounds", "1", "--count", "4")),
 }
 
 

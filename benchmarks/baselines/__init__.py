@@ -1,1 +1,1 @@
-"""The baselines of the comparison: typical applications, and servers that return a constant."""
+"""The baselines of the comparison: typical applications."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.serving`: this service, applications like it and the floors, in one interleaved run."""
+"""`python -m benchmarks.serving`: this service and applications like it, in one interleaved run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,12 @@ from benchmarks.markdown import circumstances
 from benchmarks.rest import Load, Script
 from benchmarks.serving.cases import (
     ALONE,
-    ASGI,
     COMPETENT,
     CPP,
     DISTURBANCE,
     DISTURBED,
-    FASTAPI,
     FORMS,
     GENERAL,
-    GRPC,
     HOSTED,
     MANY_AND_GRPC,
     METHODS,
@@ -120,7 +117,6 @@ def make_service(name: str, workers: int, *flags: str, model: str = ARTIFACT.par
 
 def make_servers(workers: int) -> list[Server]:
     """Return all measured servers that are in Python."""
-    uvicorn = ("-m", "uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error")
     return [
         make_service(SERVICE, workers),
         make_service(QUANTIZED, workers, model=QUANTIZED_ARTIFACT.parent.name),
@@ -130,9 +126,6 @@ def make_servers(workers: int) -> list[Server]:
             Server(name, "-m", "benchmarks.baselines.applications", function, "{ports}", ports=workers)
             for name, function in ((COMPETENT, "competent"), (NAIVE, "naive"), (HOSTED, "hosted"))
         ),
-        Server(ASGI, *uvicorn, "benchmarks.baselines.floors:asgi_app"),
-        Server(FASTAPI, *uvicorn, "benchmarks.baselines.floors:fastapi_app"),
-        Server(GRPC, "-m", "benchmarks.baselines.floors", "{port}", "{grpc_port}"),
     ]
 
 

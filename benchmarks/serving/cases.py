@@ -11,7 +11,6 @@ SERVICE, QUANTIZED, ALONE = "this service", "this service, 8 bits", "this servic
 GENERAL = "this service, no native operator"
 COMPETENT, NODE, CPP, NAIVE = "competent", "Node", "C++", "naive"
 HOSTED = "this service in uvicorn"
-ASGI, FASTAPI, GRPC = "constant, ASGI", "constant, FastAPI", "constant, gRPC"
 
 #: Kinds of texts.
 WHOLE, SHORT = "whole", "20 words"
@@ -45,7 +44,7 @@ class Case(NamedTuple):
 
 
 #: Servers that get the same requests over the same number of connections.
-_COMPARED = (SERVICE, QUANTIZED, GENERAL, HOSTED, COMPETENT, NODE, CPP, NAIVE, ASGI)
+_COMPARED = (SERVICE, QUANTIZED, GENERAL, HOSTED, COMPETENT, NODE, CPP, NAIVE)
 
 #: The cases of a round, in order. A round is short, so that all cases run under the same conditions. Between the two
 #: groups, the cost of a text in process is measured, which both are compared with.
@@ -53,14 +52,14 @@ ONE_BY_ONE = (
     Case(ALONE, "REST", WHOLE, 16),  # as many as each of two workers has of 32
     *(Case(server, "REST", kind, 32) for kind in (WHOLE, SHORT) for server in _COMPARED),
     *(Case(server, "REST", WHOLE, 64) for server in (SERVICE, COMPETENT, NAIVE)),
-    *(Case(server, "REST", kind, 1) for kind in (WHOLE, SHORT) for server in (SERVICE, FASTAPI)),
+    *(Case(SERVICE, "REST", kind, 1) for kind in (WHOLE, SHORT)),
     *(Case(SERVICE, protocol, SHORT, 4) for protocol in ("REST", DISTURBED)),
     Case(SERVICE, "REST OIP", WHOLE, 8),
 )
 MANY_AND_GRPC = (
     *(Case(server, "REST batches of 32", WHOLE, 8) for server in (SERVICE, QUANTIZED)),
     Case(SERVICE, "gRPC batches of 32", WHOLE, 8),
-    *(Case(server, "gRPC stream", WHOLE, 8) for server in (SERVICE, ALONE, GRPC)),
-    *(Case(server, "gRPC", kind, 8) for kind in (WHOLE, SHORT) for server in (ALONE, GRPC, SERVICE)),
+    Case(SERVICE, "gRPC stream", WHOLE, 8),
+    *(Case(SERVICE, "gRPC", kind, 8) for kind in (WHOLE, SHORT)),
     Case(SERVICE, "gRPC OIP", WHOLE, 8),
 )

@@ -12,13 +12,10 @@ from benchmarks.rest import Load
 from benchmarks.serving import inside
 from benchmarks.serving.cases import (
     ALONE,
-    ASGI,
     COMPETENT,
     CPP,
     DISTURBED,
-    FASTAPI,
     GENERAL,
-    GRPC,
     HOSTED,
     NAIVE,
     NODE,
@@ -77,11 +74,6 @@ def _ratios(measured: Measurements) -> str:
     def ratio(ours: Iterable[float], theirs: Iterable[float]) -> str:
         return spread(one / other for one, other in zip(ours, theirs, strict=True))
 
-    def floor(server: str, protocol: str, kind: str, connections: int, stage: str) -> list[float]:
-        """Return the processor time of a constant plus that of the model in process."""
-        costs = rounds("cpu", server, protocol, kind, connections)
-        return [cost + model for cost, model in zip(costs, measured.stages[kind][stage], strict=True)]
-
     both: dict[str, list[str]] = {}
     for kind, stages in measured.stages.items():
         for name, value in {
@@ -106,15 +98,6 @@ def _ratios(measured: Measurements) -> str:
             ),
             "CPU per request: 8 bits / float32": ratio(
                 rounds("cpu", QUANTIZED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)
-            ),
-            "CPU per request: service / (constant ASGI + in process)": ratio(
-                rounds("cpu", SERVICE, "REST", kind, 32), floor(ASGI, "REST", kind, 32, inside.AMONG)
-            ),
-            "CPU per gRPC call: service / (constant gRPC + in process), one worker each": ratio(
-                rounds("cpu", ALONE, "gRPC", kind, 8), floor(GRPC, "gRPC", kind, 8, inside.PREDICT)
-            ),
-            "p50 at one connection: service / constant FastAPI": ratio(
-                rounds("p50", SERVICE, "REST", kind, 1), rounds("p50", FASTAPI, "REST", kind, 1)
             ),
             "in process, one thread: ours / competent": ratio(stages[inside.PREDICT], stages[inside.COMPETENT]),
             "in process, one thread: 8 bits / float32": ratio(stages[inside.QUANTIZED], stages[inside.PREDICT]),
@@ -144,9 +127,6 @@ def _ratios(measured: Measurements) -> str:
             )
             for protocol in ("REST batches of 32", "gRPC batches of 32", "gRPC stream")
         },
-        "CPU per message of a gRPC stream: service / (constant gRPC + in process), one worker each": ratio(
-            rounds("cpu", ALONE, "gRPC stream", WHOLE, 8), floor(GRPC, "gRPC stream", WHOLE, 8, inside.PREDICT)
-        ),
         "CPU per request: service at 32 connections / one worker at 16": ratio(
             rounds("cpu", SERVICE, "REST", WHOLE, 32), rounds("cpu", ALONE, "REST", WHOLE, 16)
         ),

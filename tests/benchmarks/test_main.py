@@ -20,8 +20,6 @@ from tests.processes import PROJECT, run
             "| model | service, µs, whole | `text.onnx`, µs, whole | ratio, whole | service, µs, 20 words "
             "| `text.onnx`, µs, 20 words | ratio, 20 words |",
         ),
-        ("caches", "| texts | work before each | tokenize | graph |"),
-        ("floors", "| | float32, whole | float32, 20 words | 8 bits, whole | 8 bits, 20 words |"),
         (
             "accuracy.training",
             "| set | rows | accuracy: default | words | words and pairs | log loss: default | words | words and pairs "
@@ -31,17 +29,11 @@ from tests.processes import PROJECT, run
             "accuracy.domains",
             "| | mean of the domains | trained | never trained | 11 to 20 words | IMDB | µs a whole review |",
         ),
-        ("batch_sizes", "| ids | rows | µs per run | texts/s |"),
         ("scoring", "| | reviews/s | relative to twice one core | CPU µs per review |"),
         (
             "explaining",
             "| µs per text | request, whole | request, 20 words | in process, whole | in process, 20 words |",
         ),
-        (
-            "folded",
-            "| form | µs per text, whole | to imdb-cnn, whole | µs per text, 20 words | to imdb-cnn, 20 words |",
-        ),
-        ("capacity", "| Requests/s | answers/s | p50 | p99 | cores | CPU per text | memory | meets the objective |"),
     ],
 )
 def test_sections(name: str, head: str) -> None:

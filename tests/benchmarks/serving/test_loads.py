@@ -1,4 +1,4 @@
-"""The load generators of `benchmarks.serving` measure applications that answer with a constant."""
+"""The load generators of `benchmarks.serving` measure the service."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import rest, rpc
-from benchmarks.serving.__main__ import make_servers
-from benchmarks.serving.cases import GRPC, METHODS
+from benchmarks.serving.__main__ import make_service
+from benchmarks.serving.cases import METHODS, SERVICE
 from loadtest.measurement import saturation
 from loadtest.processes import Server
 
@@ -18,26 +18,24 @@ TEXTS = ["What a wonderful film.", "dull " * 500, "", "It was good and it was ba
 
 
 @pytest.fixture(scope="module")
-def constant() -> Iterator[Server]:
-    """Start the applications that answer with a constant over ASGI and gRPC."""
-    server = next(server for server in make_servers(1) if server.name == GRPC)
-    with server:
+def service() -> Iterator[Server]:
+    """Start the service as the benchmark does."""
+    with make_service(SERVICE, 1) as server:
         yield server
 
 
 @pytest.mark.skipif(saturation.find("wrk") is None, reason="this machine has no wrk")
 @pytest.mark.parametrize("form", [rest.PREDICT, rest.batch(2)], ids=["one text", "two texts"])
-def test_rest(constant: Server, form: rest.Form) -> None:
+def test_rest(service: Server, form: rest.Form) -> None:
     """Requests over REST are measured without errors."""
-    load = rest.run(constant, rest.Script(form, TEXTS), connections=4, seconds=2)
+    load = rest.run(service, rest.Script(form, TEXTS), connections=4, seconds=2)
     assert load.errors == 0
     assert 0 < load.p50 <= load.p99
 
 
-@pytest.mark.parametrize("method", ["predict", "stream"])
-def test_rpc(constant: Server, tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize("method", METHODS.values())
+def test_rpc(service: Server, tmp_path: Path, method: str) -> None:
     """Calls and streams over gRPC are measured."""
-    assert method in METHODS.values()
     (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
-    load = rpc.run(constant, method, tmp_path / "texts.json", callers=2, seconds=2)
+    load = rpc.run(service, method, tmp_path / "texts.json", callers=2, seconds=2)
     assert load.rate > 0 and 0 < load.p50 <= load.p99
