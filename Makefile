@@ -336,7 +336,7 @@ $(VENV)/image/.installed: requirements/tracing.txt | $(VENV)/bin/python
 
 # Programs that tests start. They are only unpacked, because Debian's Prometheus would run as a service. Without Debian
 # or a network, the tests that need these programs are skipped, or fail if CI is set.
-DEBIAN_PROGRAMS := docker-compose libatomic1 libjemalloc2 liblzf1 libseccomp2 libsystemd-shared prometheus \
+DEBIAN_PROGRAMS := docker-compose libatomic1 libjemalloc2 liblzf1 libseccomp2 libsystemd-shared nginx prometheus \
 	prometheus-alertmanager promtool docker-registry redis-server redis-tools systemd
 DOWNLOAD := apt-get --quiet --quiet --option APT::Sandbox::User=root download $(DEBIAN_PROGRAMS)
 

@@ -21,7 +21,7 @@ _GONE = 6 * INTERVAL
 _COUNTED = ("_total", "_count", "_sum", "_bucket")
 
 #: Samples that have the same value in all replicas, so they are not added up.
-_FACTS = ("sentiment_model_info", "sentiment_model_state", "sentiment_routing_missing_versions")
+_FACTS = ("sentiment_model_info", "sentiment_model_state", "sentiment_labelled_version_missing")
 
 Samples = dict[str, float]
 

@@ -64,7 +64,7 @@ class Replica(Standalone):
 
     def expose(self) -> str:
         """Return the metrics of this replica in Prometheus' text format."""
-        return self.metrics.expose(self.state.models.states(), self.state.models.missing()).decode()
+        return self.metrics.expose(self.state.models.states(), self.state.models.labelled()).decode()
 
     def use_metrics(self, metrics: Any) -> None:
         """Answer `/metrics` from these metrics."""

@@ -34,8 +34,6 @@ _METAVARS = {
     "default_model": "NAME",
     "versions": "POLICY",
     "version_labels": "LABELS",
-    "split": "WEIGHTS",
-    "shadow": "VERSION",
     "host": "ADDRESS",
     "port": "PORT",
     "uds": "SOCKET",

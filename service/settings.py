@@ -23,9 +23,9 @@ from sentiment_conv1d.model.commands.default_repository import readable_reposito
 from sentiment_conv1d.model.commands.parser import suggestion
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
 from sentiment_conv1d.service.setting_names import ENVIRONMENT_PREFIX, flag, named, variable
 from sentiment_conv1d.service.setting_types import LocalPath, LogTarget
+from sentiment_conv1d.service.version_labels import parse_labels
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 #: The least that a request holds besides its body. An ordinary one holds less.
@@ -65,22 +65,14 @@ class Settings(BaseModel):
         "in `newest:2 imdb-cnn=only:3,4`.",
     )
     version_labels: str = Field(
-        "", description="Labels that name versions in requests, as in `imdb-cnn=stable:3,canary:4`."
-    )
-    split: str = Field(
         "",
-        description="Weights by which the requests that name no version are split between versions, as in "
-        "`imdb-cnn=3:90,4:10` or `imdb-cnn=stable:90,canary:10`. None: the newest version answers.",
-    )
-    shadow: str = Field(
-        "",
-        description="A version that also classifies a percentage of the requests that name no version, to compare it "
-        "with the version that answers, as in `imdb-cnn=4:20`.",
+        description="Labels that name versions in requests, as in `imdb-cnn=default:3,candidate:4`. The version with "
+        "the label `default` answers the requests that name none; without it, the newest version does.",
     )
     strict: bool = Field(
         False,
-        description="Whether the service does not start if a label, split or shadow names a version that is not "
-        "served. Without it, the service starts and is not ready until the versions of every split are served.",
+        description="Whether the service does not start if a label names a version that is not served. Without "
+        "it, the service starts, and is not ready until every version with the label `default` is served.",
     )
     watch_interval: float = Field(
         2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
@@ -178,7 +170,7 @@ class Settings(BaseModel):
     api_key_file: LocalPath = Field(None, description="A file with one API key per line, read again when it changes.")
     admin: Literal["off", "key", "open"] = Field(
         "off",
-        description="Who can load, unload and route models. off: nobody. key: callers with an administration key. "
+        description="Who can load, unload and label models. off: nobody. key: callers with an administration key. "
         "open: everyone who can send requests.",
     )
     admin_keys: SecretStr | None = Field(
@@ -284,10 +276,10 @@ class Settings(BaseModel):
         VersionPolicy(text)
         return text
 
-    @field_validator("version_labels", "split", "shadow")
+    @field_validator("version_labels")
     @classmethod
-    def _is_rule(cls, text: str) -> str:
-        parse_rules(text)
+    def _has_labels(cls, text: str) -> str:
+        parse_labels(text)
         return text
 
     @model_validator(mode="after")
@@ -310,7 +302,6 @@ class Settings(BaseModel):
             raise ValueError(f"{named('grpc_port' if self.uds is None else 'grpc_uds')} must differ from that of REST")
         if self.predict_route is not None and self.predict_route == self.health_route:
             raise ValueError(f"{named('predict_route')} must differ from health_route, {self.health_route}")
-        self.routing_rules()
         return self
 
     def cache_folder(self) -> Path:
@@ -321,10 +312,6 @@ class Settings(BaseModel):
             return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sentiment-conv1d"
         except RuntimeError:
             raise StartupError("this user has no home folder: set --model-cache (SENTIMENT_MODEL_CACHE)") from None
-
-    def routing_rules(self) -> dict[str, RoutingRules]:
-        """Return the routing rules by model. Raises `ValueError`."""
-        return read_rules(labels=self.version_labels, split=self.split, shadow=self.shadow)
 
 
 def variables(name: str) -> tuple[str, ...]:

@@ -14,7 +14,9 @@ import pytest
 from tests.processes import PATIENCE, PROJECT
 
 _ENVIRONMENT = Path(sys.prefix)
-_FOLDERS = [str(_ENVIRONMENT / folder) for folder in ("bin", "debian/usr/bin", "sbom/bin", "workflows/bin")]
+_FOLDERS = [
+    str(_ENVIRONMENT / folder) for folder in ("bin", "debian/usr/bin", "debian/usr/sbin", "sbom/bin", "workflows/bin")
+]
 _PATH = os.pathsep.join((*_FOLDERS, os.environ.get("PATH", "")))
 
 

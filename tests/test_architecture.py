@@ -291,7 +291,7 @@ SERVICE_LAYERS = (
         "errors",
         "version",
         "version_policy",
-        "routing_rules",
+        "version_labels",
         "fingerprint",
         "setting_names",
         "setting_types",

@@ -24,7 +24,7 @@ class Sentiment:
     def Predict(self, request: pb.PredictRequest) -> Work[pb.Prediction]:
         """Predict one text."""
         text = request.text  # every access to the field decodes the text again
-        model = self._models.get(request.model, request.version, (text,))
+        model = self._models.get(request.model, request.version)
         return self._dataplane.read_texts(
             model, (text,), lambda predictions: _fill(pb.Prediction(), model.manifest, *predictions)
         )
@@ -34,7 +34,7 @@ class Sentiment:
     def PredictBatch(self, request: pb.PredictBatchRequest) -> Work[pb.PredictBatchResponse]:
         """Predict several texts, in their order."""
         texts = list(request.texts)
-        model = self._models.get(request.model, request.version, texts)
+        model = self._models.get(request.model, request.version)
 
         def answer(predictions: list[core.Prediction]) -> pb.PredictBatchResponse:
             response = pb.PredictBatchResponse()
@@ -46,7 +46,7 @@ class Sentiment:
 
     async def Explain(self, request: pb.ExplainRequest) -> pb.Explanation:
         """Predict one text and return each word's share of the decision."""
-        model = self._models.get(request.model, request.version, (request.text,))
+        model = self._models.get(request.model, request.version)
         prediction, explanation = await self._dataplane.explain(
             model, request.text, request.label or None, model.explainer.explain
         )

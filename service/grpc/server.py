@@ -68,7 +68,7 @@ _MAX_HEAD_BYTES = 16_384
 #: Header fields that are read. A call keeps only these, because clients can send long ones of their own.
 _KEPT = frozenset(
     {
-        *(b"content-type", b"authorization", b"x-api-key", b"x-routing-key", HEADER),
+        *(b"content-type", b"authorization", b"x-api-key", HEADER),
         *(b"traceparent", b"tracestate", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
     }
 )

@@ -54,7 +54,7 @@ class TfServing:
         outputs = _chosen(request.output_filter)
         _check_only("inputs", request.inputs, _TEXT)
         texts = _texts(request.inputs[_TEXT])
-        classifier = self._classifier(request.model_spec, texts)
+        classifier = self._classifier(request.model_spec)
 
         def answer(predictions: list[Prediction]) -> Any:
             response = PredictResponse()
@@ -68,7 +68,7 @@ class TfServing:
     def Classify(self, request: Any) -> Work[Any]:
         """Classify examples with the feature `text`, and return the probability of every label."""
         texts = _example_texts(request.input)
-        classifier = self._classifier(request.model_spec, texts)
+        classifier = self._classifier(request.model_spec)
 
         def answer(predictions: list[Prediction]) -> Any:
             response = ClassificationResponse()
@@ -95,10 +95,10 @@ class TfServing:
         spec = request.model_spec
         return ParseDict(model_status(self._models, spec.name, _version(spec)), GetModelStatusResponse())
 
-    def _classifier(self, spec: Any, texts: Sequence[str] | None = None) -> ServedClassifier:
+    def _classifier(self, spec: Any) -> ServedClassifier:
         """Return the classifier that a request names. Raises `NotFound` or `Invalid`."""
         check_signature(spec.signature_name)
-        return self._models.get(spec.name, _version(spec), texts)
+        return self._models.get(spec.name, _version(spec))
 
 
 def _version(spec: Any) -> str:

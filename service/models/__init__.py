@@ -2,6 +2,6 @@
 
 `repository` reads the versions on disk, and `mirror` copies those of a store. `startup` chooses what the service starts
 with. Then `steps` computes the next change, and `reconciler` makes it with an `order` to all workers and a `snapshot`
-of the files. `loaded` holds the classifiers of a worker, between which `routing` chooses, and `index` describes them.
-`state` is what the protocols get: these models and the other parts of a worker.
+of the files. `loaded` holds the classifiers of a worker, and `index` describes them. `state` is what the protocols get:
+these models and the other parts of a worker.
 """

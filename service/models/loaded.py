@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from sentiment_conv1d.server.errors import RequestError, Unavailable
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.models.order import Key, Order
-from sentiment_conv1d.service.models.routing import Route, Shadow
-from sentiment_conv1d.service.routing_rules import MissingVersion, RoutingRules
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS, ModelState
+from sentiment_conv1d.service.version_labels import DEFAULT, LabelledVersion, Labels
 
 
 class _Served(NamedTuple):
@@ -35,38 +34,31 @@ class Unopened(NamedTuple):
 class LoadedModels:
     """The versions that are served, and those that were refused.
 
-    An empty name stands for the default model. An empty version stands for the version with the largest weight if the
-    model has a split, otherwise for the newest version that is served. A version is named by its number or by a label.
-
-    Routing fails closed: while a version that the split sends requests to is not served, an empty version stands for
-    none.
+    An empty name stands for the default model. A version is named by its number or by a label. An empty version stands
+    for the one with the label `default`, or, if the model has no such label, for the newest one that is served. While
+    the version with the label `default` is not served, no other one takes its place.
 
     The supervisor follows the orders too, without opening versions. Workers that it forks later open those versions.
     """
 
-    def __init__(self, default: str | None = None, rules: Mapping[str, RoutingRules] | None = None) -> None:
+    def __init__(self, default: str | None = None, labels: Mapping[str, Labels] | None = None) -> None:
         self.default = default
         self.unloaded: set[str] = set()
         self.loading: Key | None = None  # the version that the workers are opening
         self._served: dict[Key, _Served] = {}
         self._refusals: dict[Key, Order] = {}
-        self._rules = dict(rules or {})
+        self._labels = dict(labels or {})
         self._table: dict[tuple[str, str], ServedClassifier] = {}  # by all names and versions of requests
-        self._routes: dict[str, Route] | None = None  # by the names in requests that name no version; None if empty
-        self._unroutable: dict[str, MissingVersion] = {}  # by models whose split is incomplete
         self._index_names()
 
-    def get(self, name: str = "", version: str = "", texts: Sequence[str] | None = None) -> ServedClassifier:
-        """Return the classifier of a version. Raises `NotFound`, or `Unavailable` if the split names a missing version.
+    def get(self, name: str = "", version: str = "") -> ServedClassifier:
+        """Return the classifier of a version.
 
-        `texts` are those of a request that the classifier is to answer. If the request names no version, the split of
-        the model chooses one by its routing key or by the texts.
+        Raises `NotFound`, or `Unavailable` if the version with the label `default` is not served.
         """
         classifier = self._table.get((name, version))
         if classifier is None:
             raise self._absence(name or self.default or "", version)
-        if self._routes is not None and texts is not None and not version and name in self._routes:
-            return self._routes[name].choose(texts)
         return classifier
 
     def holds(self, name: str = "", version: str = "") -> bool:
@@ -140,30 +132,43 @@ class LoadedModels:
         served = self._served.items()
         return [Unopened(key, each.fingerprint, each.descriptor) for key, each in served if each.descriptor is not None]
 
-    def rules(self, name: str) -> RoutingRules:
-        """Return the routing rules of a model."""
-        return self._rules.get(name, RoutingRules())
+    def labels(self, name: str) -> Labels:
+        """Return the versions of a model that have labels, by label."""
+        return self._labels.get(name, {})
 
-    def missing(self) -> list[MissingVersion]:
-        """Return the versions that the rules name and that are not served. A model that was unloaded lacks none."""
-        return [each for each in self._missing(self._served) if each.model not in self.unloaded]
+    def default_version(self, name: str) -> int | None:
+        """Return the version with the label `default`, or None if the model has no such label."""
+        return self.labels(name).get(DEFAULT)
+
+    def labelled(self) -> list[LabelledVersion]:
+        """Return all versions that have labels, except those of models that were unloaded."""
+        return [
+            LabelledVersion(name, version, label, (name, version) in self._served)
+            for name, labels in self._labels.items()
+            if name not in self.unloaded
+            for label, version in labels.items()
+        ]
+
+    def missing(self) -> list[LabelledVersion]:
+        """Return the versions that have labels and are not served. A model that was unloaded lacks none."""
+        return [each for each in self.labelled() if not each.served]
 
     def check_ready(self) -> None:
-        """Raise `Unavailable` if a split names a version that is not served, or the default model cannot answer.
+        """Raise `Unavailable` if a version with the label `default` is not served, or the default model cannot answer.
 
         A model that was unloaded lacks no version.
         """
-        for name, missing in self._unroutable.items():
-            if name not in self.unloaded:
+        for name in self._labels.keys() - self.unloaded:
+            if (missing := self._missing_default(name)) is not None:
                 raise Unavailable(str(missing))
         try:
             self.get()
         except RequestError as error:
             raise Unavailable(error.message) from None
 
-    def labels(self, name: str, version: int) -> list[str]:
+    def labels_of(self, name: str, version: int) -> list[str]:
         """Return the labels of a version."""
-        return sorted(label for label, each in self.rules(name).labels.items() if each == version)
+        return sorted(label for label, each in self.labels(name).items() if each == version)
 
     def states(self, name: str = "") -> list[ModelState]:
         """Return the state of every version that is served or was refused, of one model or of all."""
@@ -188,18 +193,12 @@ class LoadedModels:
         match order.action:
             case "load" if order.name in self.unloaded:  # a `release` has to come first
                 return f"model {order.name!r} was unloaded"
-            case "drop" if order.version in self.rules(order.name).answering():
-                return f"the split of {order.name} sends requests to version {order.version}"
+            case "drop" if order.version == self.default_version(order.name):
+                return f"version {order.version} of model {order.name!r} has the label {DEFAULT!r}"
             case "drop" if not order.last and not self.served(order.name).keys() - {order.version}:
                 return f"nothing else of model {order.name!r} is served"
-            case "route":
-                changes = order.rules or {}
-                rules = self.rules(order.name)._replace(**changes)
-                try:
-                    rules.check()
-                except ValueError as error:
-                    return str(error)
-                for version in rules.targets(changes).values():
+            case "label":
+                for version in (order.version_labels or {}).values():
                     if (order.name, version) not in self._served:
                         return f"version {version} of model {order.name!r} is not loaded"
         return ""
@@ -224,8 +223,8 @@ class LoadedModels:
                     self._discard((order.name, version))
             case "release":
                 self.unloaded.discard(order.name)
-            case "route":
-                self._rules[order.name] = self.rules(order.name)._replace(**(order.rules or {}))
+            case "label":
+                self._labels[order.name] = order.version_labels or {}
         if descriptor is not None:
             self._discard(order.key)
             self._served[order.key] = _Served(order.fingerprint, order.digest, descriptor=descriptor)
@@ -238,34 +237,29 @@ class LoadedModels:
     def _opened(self) -> dict[Key, ServedClassifier]:
         return {key: each.classifier for key, each in self._served.items() if each.classifier is not None}
 
-    def _missing(self, served: Container[Key]) -> Iterator[MissingVersion]:
-        return (each for name, rules in self._rules.items() for each in rules.missing(name, served))
+    def _missing_default(self, name: str) -> LabelledVersion | None:
+        """Return the version with the label `default` if this process has not opened it."""
+        version = self.default_version(name)
+        if version is None or self.holds(name, str(version)):
+            return None
+        return LabelledVersion(name, version, DEFAULT, served=False)
 
     def _index_names(self) -> None:
         table: dict[tuple[str, str], ServedClassifier] = {}
-        routes: dict[str, Route] = {}
         opened = self._opened()
-        self._unroutable = {each.model: each for each in self._missing(opened) if each.needed}
         for name in {name for name, _ in opened}:
             versions = {version: classifier for (model, version), classifier in opened.items() if model == name}
-            rules = self.rules(name)
+            labels = self.labels(name)
+            named = {str(version): version for version in versions} | dict(labels)
+            named[""] = labels.get(DEFAULT, max(versions))
             for key in (name, "") if name == self.default else (name,):
-                if name not in self._unroutable:
-                    weights, shadow = _weights(versions, rules), _shadow(versions, rules)
-                    table[key, ""] = max(weights, key=weights.__getitem__)
-                    if len(weights) > 1 or shadow is not None:
-                        routes[key] = Route(name, weights, shadow)
-                table |= {(key, str(version)): classifier for version, classifier in versions.items()}
-                table |= {
-                    (key, label): versions[version] for label, version in rules.labels.items() if version in versions
-                }
+                table |= {(key, each): versions[version] for each, version in named.items() if version in versions}
         self._table = table
-        self._routes = routes or None
 
     def _absence(self, name: str, version: str) -> RequestError:
         """Return the error of a request for a model or a version that cannot answer it."""
-        if not version and name in self._unroutable and self.served(name):
-            return Unavailable(f"{self._unroutable[name]}; requests that name a version are answered")
+        if not version and self.served(name) and (missing := self._missing_default(name)) is not None:
+            return Unavailable(f"{missing}; requests that name a version are answered")
         return self._not_found(name, version)
 
     def _not_found(self, name: str, version: str = "") -> NotFound:
@@ -277,28 +271,10 @@ class LoadedModels:
             names = sorted({name for name, _ in self._served})
             return NotFound(f"there is no model {name!r}; loaded: {', '.join(names) or 'none'}")
         loaded = ", ".join(self._with_labels(name, each) for each in versions)
-        labelled = self.rules(name).labels.get(version)
+        labelled = self.labels(name).get(version)
         named = f"version {version!r}" if labelled is None else f"version {labelled}, labelled {version!r},"
         return NotFound(f"{named} of model {name!r} is not loaded; loaded: {loaded}")
 
     def _with_labels(self, name: str, version: int) -> str:
-        labels = ", ".join(self.labels(name, version))
+        labels = ", ".join(self.labels_of(name, version))
         return f"{version} ({labels})" if labels else str(version)
-
-
-def _weights(versions: Mapping[int, ServedClassifier], rules: RoutingRules) -> dict[ServedClassifier, int]:
-    """Return the weights of the versions of a model; without a split, the newest version."""
-    weights: dict[ServedClassifier, int] = {}
-    for target, weight in rules.split.items():
-        if weight:
-            classifier = versions[rules.version_of(target)]
-            weights[classifier] = weights.get(classifier, 0) + weight
-    return weights or {versions[max(versions)]: 1}
-
-
-def _shadow(versions: Mapping[int, ServedClassifier], rules: RoutingRules) -> Shadow | None:
-    """Return the shadow version of a model, if it is served."""
-    for target, percent in rules.shadow.items():
-        if (classifier := versions.get(rules.version_of(target))) is not None:
-            return Shadow(classifier, percent / 100)
-    return None

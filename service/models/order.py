@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from sentiment_conv1d.server.errors import MAX_MESSAGE_BYTES
-from sentiment_conv1d.service.routing_rules import Rule
+from sentiment_conv1d.service.version_labels import Labels
 
-Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload", "release", "route"]
+Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload", "release", "label"]
 
 #: A name and a version.
 Key = tuple[str, int]
@@ -30,7 +30,7 @@ class Order(NamedTuple):
     reason: str = ""
     last: bool = False  # whether a drop may remove the only version of the model
     labels: Sequence[str] | None = None  # of a version to serve, for the metrics
-    rules: Mapping[str, Rule] | None = None  # the routing rules that a `route` replaces, by field of `RoutingRules`
+    version_labels: Labels | None = None  # all of the model, for a `label`
 
     @property
     def key(self) -> Key:

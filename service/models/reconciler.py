@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -27,11 +26,11 @@ from sentiment_conv1d.service.models.order import Key, Order
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.startup import Open
 from sentiment_conv1d.service.models.steps import next_step, settle
-from sentiment_conv1d.service.routing_rules import RoutingRules, Rule
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.metrics import CAPACITY, Metrics
 from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS
+from sentiment_conv1d.service.version_labels import DEFAULT, Labels, check_labels
 
 logger = logging.getLogger(__name__)
 
@@ -85,23 +84,20 @@ class Reconciler:
         """Stop serving a model in all workers. Requests in progress are finished. Raises `NotFound`."""
         await self._workers.ask(Order("unload", self._models.name_of(name)))
 
-    async def route(self, name: str, changes: Mapping[str, Rule]) -> RoutingRules:
-        """Replace some routing rules of a model in all workers, and return all its rules.
+    async def label(self, name: str, labels: Labels) -> None:
+        """Replace the labels of a model's versions in all workers.
 
-        Raises `NotFound`, or `Invalid` if a rule is wrong, names a version that is not served, or does not fit to a
-        change at the same time that came first.
+        Raises `NotFound` if a version is not served, or `Invalid` if a label is wrong, or a version was dropped
+        meanwhile.
         """
-        name = self._models.name_of(name)
-        rules = self._models.rules(name)._replace(**changes)
         try:
-            rules.check()
+            check_labels(labels)
         except ValueError as error:
             raise Invalid(str(error)) from None
-        for version in rules.targets(changes).values():
+        for version in labels.values():
             self._models.get(name, str(version))
-        if problem := await self._workers.ask(Order("route", name, rules=changes)):
+        if problem := await self._workers.ask(Order("label", name, version_labels=labels)):
             raise Invalid(problem)
-        return self._models.rules(name)
 
     async def index(self) -> list[Entry]:
         """Return every version in the repository, loaded or not. Raises `Overloaded` if many calls wait for it."""
@@ -174,8 +170,10 @@ class Reconciler:
         models, path, present = self._models, self._repository.path, now.present.get(name, {})
         if name == models.default and not present:
             return {f"{path} contains no model {name!r} any more; the served versions stay"}
-        gone = models.rules(name).answering() & (models.served(name).keys() - present.keys())
-        return {f"{path} contains no version {each} of {name!r} any more; it stays for the split" for each in gone}
+        version = models.default_version(name)
+        if version in models.served(name).keys() - present.keys():
+            return {f"{path} contains no version {version} of {name!r} any more; it stays for its label {DEFAULT!r}"}
+        return set()
 
     async def _scan(self) -> _Observation:
         served = {name: self._models.served(name) for name in self._models.names()}
@@ -214,7 +212,7 @@ class Reconciler:
                 present,
                 served,
                 refused | failed,
-                models.rules(name).answering(),
+                models.default_version(name),
                 keep=name == models.default,
                 room=models.room,
             )

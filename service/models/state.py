@@ -50,7 +50,7 @@ class ServiceState:
         return True
 
     def check_ready(self) -> None:
-        """Raise `Unavailable` if the worker is draining, the default model cannot answer, or a split is incomplete."""
+        """Raise `Unavailable` if the worker is draining, or the models are not ready."""
         self.check_draining()
         self.models.check_ready()
 
@@ -68,6 +68,6 @@ class ServiceState:
         now = monotonic()
         if now - self._exposed_at >= max(SHARED_SECONDS, len(self._exposition) / NEW_BYTES_PER_SECOND):
             expiry = None if self.certificates is None else self.certificates.expiry
-            self._exposition = self.metrics.expose(self.models.states(), self.models.missing(), expiry)
+            self._exposition = self.metrics.expose(self.models.states(), self.models.labelled(), expiry)
             self._exposed_at = now
         return self._exposition

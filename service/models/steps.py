@@ -5,7 +5,7 @@ These functions have no side effects, so tests can try every course of events.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS
@@ -18,7 +18,7 @@ def next_step(
     present: Mapping[int, str],
     served: Mapping[int, str],
     refused: Mapping[int, str],
-    answering: Collection[int] = (),
+    default: int | None = None,
     *,
     keep: bool,
     room: int = MAX_MODELS,
@@ -30,14 +30,14 @@ def next_step(
 
     `present`, `served` and `refused` are versions with the fingerprints of their files: what is in the repository, what
     is served, and what was refused. The policy selects from the versions that are served or were not refused, so a
-    bad version makes way for the next one. New versions are loaded before old ones are dropped. Versions in
-    `answering`, which a split sends requests to, are never dropped, and with `keep` the last version is not either.
-    `room` is the number of versions that the service can serve besides. Without room, a new version needs one that it
+    bad version makes way for the next one. New versions are loaded before old ones are dropped. The version `default`,
+    which answers the requests that name none, is never dropped, and with `keep` the last version is not either. `room`
+    is the number of versions that the service can serve besides. Without room, a new version needs one that it
     replaces. A refused version without a fingerprint is tried again.
     """
     usable = (version for version in present if version in served or refused.get(version) != present[version])
     chosen = policy.choose(name, usable)
-    surplus = sorted(served.keys() - {*chosen, *answering})
+    surplus = sorted(served.keys() - {*chosen, default})
     wanted = [each for each in chosen if present[each] not in (served.get(each), refused.get(each))]
     for version in wanted:
         if version in served or room + len(surplus) > 0:

@@ -102,9 +102,7 @@ def infer(
     if given.name == TEXT:
         texts = _texts(dataplane, given)
         shape = list(given.shape)
-        classifier = models.get(request.model, request.version, texts)
         return dataplane.read_texts(classifier, texts, answer_with, request.timeout)
-    # Ids are not split between versions, because they belong to the vocabulary of one version.
     ids = _ids(given)
     shape = [len(ids), 1]
     return dataplane.read_ids(classifier, ids, answer_with, request.timeout)

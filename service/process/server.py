@@ -39,6 +39,7 @@ from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import LOADS, Metrics
 from sentiment_conv1d.service.telemetry.sinks import prepare_folder
+from sentiment_conv1d.service.version_labels import parse_labels
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ def load_core(settings: Settings, most_workers: int = 0, certificates: Certifica
     `StartupError`.
     """
     repository = repository_of(settings, watched=settings.watch_interval > 0)
-    models = LoadedModels(settings.default_model, settings.routing_rules())
+    models = LoadedModels(settings.default_model, parse_labels(settings.version_labels))
     open_version = opener(settings)
     unopened: list[Manifest] = []
 
@@ -199,5 +200,5 @@ def record(metrics: Metrics, order: Order) -> None:
             logger.info("stopped serving a version of %s", order.name, extra=extra)
         case "unload":
             logger.info("unloaded %s", order.name)
-        case "route":
-            logger.info("changed the routing of %s", order.name, extra=dict(order.rules or {}))
+        case "label":
+            logger.info("labelled versions of %s", order.name, extra={"labels": order.version_labels})

@@ -49,7 +49,7 @@ async def explain(state: ServiceState, request: EndpointRequest) -> Answer:
     A text longer than the model reads has shares only for the words that the model read.
     """
     body = parse(ExplainRequest, request.body, state.dataplane)
-    classifier = state.models.get(body.model, body.version, (body.text,))
+    classifier = state.models.get(body.model, body.version)
     work = partial(classifier.explainer.explain, filters=body.filters)
     prediction, explanation = await state.dataplane.explain(classifier, body.text, body.label, work)
     return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
@@ -97,7 +97,7 @@ class InspectionBody(BaseModel):
 async def inspect(state: ServiceState, request: EndpointRequest) -> Answer:
     """Return all values between a text and its prediction: ids, embeddings, activations, pooled and dense values."""
     body = parse(InspectRequest, request.body, state.dataplane)
-    classifier = state.models.get(body.model, body.version, (body.text,))
+    classifier = state.models.get(body.model, body.version)
     chosen = None if body.filter is None else (body.filter.width, body.filter.index)
     work = partial(classifier.explainer.inspect, chosen=chosen, feature_map=body.feature_map)
     prediction, (explanation, inspection) = await state.dataplane.explain(classifier, body.text, body.label, work)

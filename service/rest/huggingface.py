@@ -123,7 +123,7 @@ def tei_predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     started = perf_counter()
     body = parse(TeiRequest, request.body, state.dataplane)
     texts, single = _tei_texts(body.inputs)
-    classifier = state.models.get(texts=texts)
+    classifier = state.models.get()
     manifest = classifier.manifest
     side, kept = ("right", "first") if classifier.tokenizer.keeps_first else ("left", "last")
     if (body.truncation_direction or side).lower() != side:
@@ -181,7 +181,7 @@ def classify(
     """
     parameters = parameters or ClassificationParameters()
     texts = texts_of("inputs", inputs)
-    classifier = state.models.get(texts=texts)
+    classifier = state.models.get()
     # A sigmoid over two labels is a softmax as well; over more it would need other scores than ours.
     if parameters.function_to_apply == "sigmoid" and len(classifier.labels) > 2:
         raise Invalid("parameters.function_to_apply: this model ends in a softmax, not in a sigmoid")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -33,7 +32,7 @@ class ModelRequest(StrictBody):
     model: str = Field("", description="A model by its name; without it, the default one.")
     version: str = Field(
         "",
-        description="A version that is served, or its label; without it, the routing chooses, by default the newest.",
+        description="A version that is served, or its label; without it, the one labelled `default`, or the newest.",
     )
 
 
@@ -154,14 +153,14 @@ PROTOCOL = RestProtocol("native")
 def predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Return the label of a review, the probability of each label, and whether the review was truncated."""
     if (text := _only_text(request.body)) is not None:
-        classifier = state.models.get(texts=(text,))
+        classifier = state.models.get()
         return state.dataplane.read_texts(
             classifier,
             (text,),
             lambda predictions: Answer(to_json(prediction_body(classifier.manifest, predictions[0]))),
         )
     body = parse(PredictRequest, request.body, state.dataplane)
-    classifier = _classifier(state.models, body, (body.text,))
+    classifier = _classifier(state.models, body)
     return state.dataplane.read_texts(
         classifier, (body.text,), lambda predictions: Answer(to_json(_decided_body(classifier, predictions[0], body)))
     )
@@ -184,7 +183,7 @@ def predict_batch(state: ServiceState, request: EndpointRequest) -> Work[Answer]
         state.dataplane.check_count(len(body.texts))  # before every bad text gets an error
     errors = _errors(body, state.dataplane)
     good = [text for index, text in enumerate(body.texts) if index not in errors]
-    classifier = _classifier(state.models, body, good)
+    classifier = _classifier(state.models, body)
 
     def answer(predictions: list[Prediction]) -> Answer:
         answers: list[Any] = [_decided_body(classifier, each, body) for each in predictions]
@@ -242,9 +241,9 @@ def _errors(body: PredictBatchRequest, dataplane: DataPlane) -> dict[int, Reques
     return errors
 
 
-def _classifier(models: LoadedModels, body: DecisionRequest, texts: Sequence[str]) -> ServedClassifier:
-    """Return the classifier for the texts of a body. Raises `NotFound`, or `Invalid` if the model has no threshold."""
-    classifier = models.get(body.model, body.version, texts)
+def _classifier(models: LoadedModels, body: DecisionRequest) -> ServedClassifier:
+    """Return the classifier that a body names. Raises `NotFound`, or `Invalid` if the model has no threshold."""
+    classifier = models.get(body.model, body.version)
     if body.threshold is not None and classifier.manifest.activation != "sigmoid":
         raise Invalid("threshold: this model has none, because it chooses the most probable of its labels")
     return classifier
@@ -278,7 +277,7 @@ def _description(models: LoadedModels, classifier: Classifier) -> ModelDescripti
             "truncation_side": "right" if tokenizer.keeps_first else "left",
         },
         "version": str(manifest.version),
-        "version_labels": models.labels(manifest.name, manifest.version),
+        "version_labels": models.labels_of(manifest.name, manifest.version),
         "execution_provider": classifier.engine.provider,
         "explainable": classifier.explainer.explainable,
         "text_parity": manifest.text_parity,

@@ -125,7 +125,7 @@ class RestProtocol(APIRouter):
             return answer
 
         def ready(state: ServiceState) -> Answer:
-            """Return 200 while the default model and the versions of every split are loaded.
+            """Return 200 while the default model and every version with the label `default` are loaded.
 
             Otherwise, and during shutdown, return 503.
             """

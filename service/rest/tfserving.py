@@ -89,7 +89,7 @@ def classify(state: ServiceState, body: TfServingRequest, model: str = "", versi
     place, elements = ("inputs", _column(body.inputs)) if body.instances is None else ("instances", body.instances)
     state.dataplane.check_count(len(elements))
     texts = [_text(place, each, number) for number, each in enumerate(elements)]
-    classifier = state.models.get(model, version, texts)
+    classifier = state.models.get(model, version)
 
     def answer(predictions: list[Prediction]) -> Answer:
         document: dict[str, Any]

@@ -109,7 +109,7 @@ def classify(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """
     body = parse(ClassifyRequest, request.body, state.dataplane)
     texts = texts_of("input", body.input, "a text is needed; ids of another tokenizer are not read")
-    classifier = state.models.get(body.model, texts=texts)
+    classifier = state.models.get(body.model)
     manifest = classifier.manifest
     identity = f"classify-{current_id()}"
 

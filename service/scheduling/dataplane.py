@@ -26,7 +26,6 @@ from sentiment_conv1d.service.scheduling.admission import Admission, weigh
 from sentiment_conv1d.service.scheduling.batching import Batcher, Done, Encode, LoopBatcher, Pulse, ThreadBatcher
 from sentiment_conv1d.service.scheduling.parsing import Parsing
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
-from sentiment_conv1d.service.scheduling.shadow import ShadowJob, ShadowQueue
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import current
@@ -104,7 +103,6 @@ class DataPlane:
         #: Shows whether that thread makes progress.
         self.pulse = Pulse()
         self._explaining = asyncio.Lock()
-        self._shadow_queue = ShadowQueue(metrics)
         self.use(classifiers)
 
     async def predict(
@@ -236,7 +234,6 @@ class DataPlane:
         self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in classifiers}
         #: Whether small work of any classifier runs on the event loop, so that it can be started.
         self.runs_in_turns = any(each.small is not None for each in self._batchers.values())
-        self._shadow_queue.retain(self._batchers)
         texts = self._request_limits.texts
         tokens = max((each.manifest.max_tokens for each in self._batchers), default=0)
         fields = 8192 + 8 * texts  # twice as many as the largest batch needs
@@ -269,9 +266,7 @@ class DataPlane:
         time_limit: float | None,
     ) -> Work[Result]:
         began = perf_counter_ns()
-        shadow = None
         if (context := current.get()) is not None:
-            shadow, context.shadow = context.shadow, None
             context.manifest = classifier.manifest
             context.statistics = classifier.statistics
             context.decoded = began
@@ -283,7 +278,7 @@ class DataPlane:
         except RequestError:
             classifier.statistics.failed(perf_counter_ns() - began)
             raise
-        return Work(rows, encode, size, self._seconds(time_limit), began, classifier, answer, context, shadow)
+        return Work(rows, encode, size, self._seconds(time_limit), began, classifier, answer, context)
 
     async def _run(self, work: Work[Any]) -> Done:
         small, medium, large = self._batchers_of(work.classifier)
@@ -311,7 +306,7 @@ class DataPlane:
         return result
 
     def _complete(self, work: Work[Result], done: Done) -> Result:
-        """Count the predictions, log them, pass them to the shadow version, and return the answer."""
+        """Count the predictions, log them, and return the answer."""
         ended = perf_counter_ns()
         classifier, context, predictions = work.classifier, work.context, done.predictions
         classifier.statistics.count_soon((predictions, ended - work.arrived, done.stages))
@@ -321,9 +316,6 @@ class DataPlane:
             context.texts = len(predictions)
             if self._request_log is not None:
                 self._request_log.add(context, classifier.manifest, work.rows, predictions)
-        if work.shadow is not None:
-            taken = done.stages.tokenize + done.stages.infer
-            self._shadow_queue.add(ShadowJob(work.shadow, classifier.labels, work.rows, predictions, taken))
         return work.answer(predictions)
 
     def _batchers_of(self, classifier: ServedClassifier) -> _Batchers:

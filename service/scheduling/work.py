@@ -26,7 +26,6 @@ class Work(Job, Generic[Result]):
     classifier: ServedClassifier
     answer: Callable[[list[Prediction]], Result]
     context: RequestContext | None
-    shadow: ServedClassifier | None  # the shadow version, if it has to classify the rows too
     _canceled: bool = field(default=False, init=False)
     _finish: Callable[[Work[Result], Done | BaseException], Result | BaseException] = field(init=False)
     _deliver: Callable[[Result | BaseException], None] = field(init=False)

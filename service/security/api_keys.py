@@ -1,4 +1,4 @@
-"""API keys decide who can send requests; administration keys decide who can load, unload and route models."""
+"""API keys decide who can send requests; administration keys decide who can load, unload and label models."""
 
 from __future__ import annotations
 

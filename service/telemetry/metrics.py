@@ -19,13 +19,13 @@ import onnxruntime
 import sentiment_conv1d.service.errors  # noqa: F401 - declares kinds of `RequestError`
 from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.server.process.counters import Counters
-from sentiment_conv1d.service.routing_rules import MissingVersion, RoutingRules
 from sentiment_conv1d.service.telemetry.exposition import Exposition, compose
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 from sentiment_conv1d.service.telemetry.processes import expose_processes, start_time
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, MODEL, Statistics
 from sentiment_conv1d.service.version import package_version
+from sentiment_conv1d.service.version_labels import LabelledVersion
 
 #: Counts the statuses that are not in `_STATUSES`.
 _OTHER = "other"
@@ -77,14 +77,11 @@ _EXPIRY = Metric(
     "sentiment_certificate_expiry_timestamp_seconds", "gauge", "When the TLS certificate expires, in Unix time."
 )
 _MISSING = Metric(
-    "sentiment_routing_missing_versions",
+    "sentiment_labelled_version_missing",
     "gauge",
-    "1 for a version that a routing rule names and that is not served, 0 for one that is served.",
-    (*MODEL, "rule"),
+    "1 for a version that has a label and is not served, 0 for one that is served.",
+    (*MODEL, "label"),
 )
-
-#: The label `rule` for versions with weight 0, without which all requests are answered.
-_NO_WEIGHT = "split_without_weight"
 
 #: Statuses whose series exist from the start, by protocol.
 _ERRORS: tuple[type[RequestError], ...] = (RequestError, *RequestError.kinds)
@@ -244,18 +241,17 @@ class Metrics:
         row[self._texts_waiting] = texts
 
     def expose(
-        self, states: Sequence[ModelState] = (), missing: Sequence[MissingVersion] = (), expiry: float | None = None
+        self, states: Sequence[ModelState] = (), labelled: Sequence[LabelledVersion] = (), expiry: float | None = None
     ) -> bytes:
         """Return all series in the Prometheus text format, summed over the workers, with the states of all versions.
 
-        `missing` are the versions that routing rules name and that are not served. `expiry` is when the TLS certificate
-        expires, in seconds since 1970.
+        `expiry` is when the TLS certificate expires, in seconds since 1970.
         """
         totals = self._counters.table.sum(axis=0)
         versions = tuple(self._versions.values())
-        contents = (versions, tuple(states), tuple(missing), expiry)
+        contents = (versions, tuple(states), tuple(labelled), expiry)
         if contents != self._contents or totals[self._exposition.left_out].any():
-            constants = _lay_out_constants(states, missing, expiry)
+            constants = _lay_out_constants(states, labelled, expiry)
             layouts = [self._layout, *(version.statistics.layout for version in versions), constants]
             self._exposition = compose(self._metrics, layouts, totals)
             self._contents = contents
@@ -282,7 +278,9 @@ class Metrics:
         return Statistics(labels, counters, layout, self._requests | requests)
 
 
-def _lay_out_constants(states: Sequence[ModelState], missing: Sequence[MissingVersion], expiry: float | None) -> Layout:
+def _lay_out_constants(
+    states: Sequence[ModelState], labelled: Sequence[LabelledVersion], expiry: float | None
+) -> Layout:
     layout = Layout()
     layout.constant(_BUILD, package_version(), platform.python_version(), onnxruntime.__version__)
     if expiry is not None:
@@ -294,11 +292,6 @@ def _lay_out_constants(states: Sequence[ModelState], missing: Sequence[MissingVe
             layout.constant(_STATE, *key, "ready", "")
         if each.fault:
             layout.constant(_STATE, *key, "refused", each.fault)
-    rules = (*RoutingRules._fields, _NO_WEIGHT)
-    named = {(each.name, each.version, rule): 0 for each in states if each.served for rule in rules}
-    for lacking in missing:
-        rule = _NO_WEIGHT if lacking.rule == "split" and not lacking.needed else lacking.rule
-        named[lacking.model, lacking.version, rule] = 1
-    for (name, version, rule), number in named.items():
-        layout.constant(_MISSING, name, str(version), rule, number=number)
+    for name, version, label, served in labelled:
+        layout.constant(_MISSING, name, str(version), label, number=int(not served))
     return layout

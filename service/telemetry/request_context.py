@@ -32,7 +32,6 @@ class RequestContext:
     time_limit: float | None = None  # seconds until the client's deadline, when the request was read
     hurried: bool = False  # whether the client set a time limit that is not above the service's own
     trace: Any = None  # the `Trace` of a call, if it is traced
-    shadow: Any = None  # the classifier of the shadow version if it has to classify the request too
 
 
 #: The context of the current request, or None.

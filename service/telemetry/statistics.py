@@ -63,43 +63,6 @@ _SCORES = Metric(
     (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0),
 )
 
-_SHADOW_REQUESTS = Metric(
-    "sentiment_shadow_requests_total",
-    "counter",
-    "Requests that a shadow version classified too, or that were dropped.",
-    (*MODEL, "outcome"),
-)
-_SHADOW_TEXTS = Metric(
-    "sentiment_shadow_texts_total",
-    "counter",
-    "Texts of these requests, by whether the shadow version gave them the label of the answer.",
-    (*MODEL, "label"),
-)
-_SHADOW_DIFFERENCE = Metric(
-    "sentiment_shadow_difference_total",
-    "counter",
-    "Sum over these texts of the difference between the probabilities of both versions.",
-    MODEL,
-)
-_SHADOW_SECONDS = Metric(
-    "sentiment_shadow_seconds_total",
-    "counter",
-    "Tokenization and inference of these requests, by the shadow version and by the version that answered.",
-    (*MODEL, "by"),
-    unit=1e-9,
-)
-
-#: The counts of a shadow version, by their names in `Statistics`, with the values of their labels.
-_LABELLED_COUNTS: dict[str, tuple[Metric, Values]] = {
-    "classified": (_SHADOW_REQUESTS, ("classified",)),
-    "dropped": (_SHADOW_REQUESTS, ("dropped",)),
-    "same": (_SHADOW_TEXTS, ("same",)),
-    "other": (_SHADOW_TEXTS, ("other",)),
-    "difference": (_SHADOW_DIFFERENCE, ()),
-    "shadow": (_SHADOW_SECONDS, ("shadow",)),
-    "answer": (_SHADOW_SECONDS, ("answer",)),
-}
-
 
 class Stages(NamedTuple):
     """The durations of queueing, tokenization and inference, in nanoseconds."""
@@ -130,7 +93,6 @@ class Statistics:
         layout = self.layout = layout or Layout(model="", version="")
         self.requests = requests or {}
         self._slots = {name: layout.number(metric) for name, metric in _COUNTS.items()}
-        self._slots |= {name: layout.number(metric, *values) for name, (metric, values) in _LABELLED_COUNTS.items()}
         self._stages = {stage: layout.histogram(_STAGES, stage) for stage in ("decode", *Stages._fields, "encode")}
         self._slots |= {stage: histogram.sum_slot for stage, histogram in self._stages.items()}
         self._queue, self._tokenize, self._infer = (self._stages[stage] for stage in Stages._fields)
@@ -215,10 +177,6 @@ class Statistics:
 
     def failed(self, whole: int) -> None:
         """Count a request that was rejected or failed, and its duration in nanoseconds."""
-        self.add(failures=1, failure_time=whole)
-
-    def add(self, **amounts: float) -> None:
-        """Add to counts by their names."""
         row = self._counters.row
-        for name, amount in amounts.items():
-            row[self._slots[name]] += amount
+        row[self._slots["failures"]] += 1
+        row[self._slots["failure_time"]] += whole

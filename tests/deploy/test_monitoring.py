@@ -104,14 +104,14 @@ class Watched:
 def watched(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Watched]:
     """Run everything and send the requests.
 
-    Version 1 answers them, version 2 is the shadow version, and version 3 is refused at the start.
+    Version 1 answers them, version 2 has a label, and version 3 is refused at the start.
     """
     folder: Path = tmp_path_factory.mktemp("prometheus")
     repository: Path = tmp_path_factory.mktemp("repository")
     copy(shipped_copy(repository), repository / "imdb-cnn" / "2")
     copy(repository / "imdb-cnn" / "2", repository / "imdb-cnn" / "3")
     (repository / "imdb-cnn" / "3" / TOKENIZER_FILE).write_text("{}")
-    flags = ["--workers", "2", "--versions", "all", "--split", "imdb-cnn=1:1", "--shadow", "imdb-cnn=2:100"]
+    flags = ["--workers", "2", "--versions", "all", "--version-labels", "imdb-cnn=default:1,candidate:2"]
     certificate, key = authority.issue("server").pair
     flags += ["--tls-certificate", certificate, "--tls-key", key]
     with (

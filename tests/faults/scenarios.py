@@ -21,10 +21,10 @@ from loadtest.stubs import SentimentStub
 from sentiment_conv1d.model.manifest import GRAPH_FILE
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
 from tests.faults.http import Connection, post
+from tests.faults.labels import label_race, missing_version
 from tests.faults.load import CALLERS, Answers, Load
 from tests.faults.overload import closed_loop, open_loop
 from tests.faults.report import Report, check, counted, until_in_flight, until_replaced
-from tests.faults.routing import missing_version, routing_race
 from tests.faults.services import deaf_service, publish, shipped_answers
 from tests.faults.shutdown import rejected, terminated
 from tests.faults.starts import hanging_store, transient_failure
@@ -261,7 +261,7 @@ SCENARIOS: dict[str, Scenario] = {
         full_disk,
         soak,
         missing_version,
-        routing_race,
+        label_race,
         hanging_store,
         transient_failure,
     )

@@ -46,9 +46,9 @@ async def transient_failure(short: bool) -> Report:
         for name, flags in {
             "port in use": ("--port", port),
             "store unreachable": store,
-            "unknown split": ("--split", "imdb-cnn=stable:1"),
+            "invalid label": ("--version-labels", "imdb-cnn=1:1"),
             "missing key file": ("--api-key-file", f"{cache}/keys"),
-            "missing version, strict": ("--strict", "--split", "imdb-cnn=9:1", "--port", "0"),
+            "missing version, strict": ("--strict", "--version-labels", "imdb-cnn=default:9", "--port", "0"),
         }.items():
             statuses[name] = await asyncio.to_thread(start_status, *flags)
     assert list(statuses.values()) == [75, 75, 2, 2, 2], statuses

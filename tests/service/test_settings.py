@@ -40,8 +40,6 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "default_model": "tickets",
         "versions": "newest:2 tickets=all",
         "version_labels": "tickets=stable:3",
-        "split": "tickets=3:90,4:10",
-        "shadow": "tickets=4:20",
         "strict": "true",
         "host": "127.0.0.1",
         "execution_provider": "cpu",

@@ -14,10 +14,13 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
+from sentiment_conv1d.service.version_labels import parse_labels
 from tests.proc import kill_children
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_strength
 from tests.service.grpc.channels import connect
+
+ROUTE = "/v2/repository/models/tickets/routing"
 
 TENSOR = {"name": "text", "datatype": "BYTES", "shape": [1, 1], "data": ["praise"]}
 
@@ -137,52 +140,83 @@ def test_label_of_a_version_that_is_not_served(server: ServerProcess) -> None:
         typed(server, "beta")
 
 
-def test_routing_by_administration(tmp_path: Path) -> None:
+def test_changes_by_administration(tmp_path: Path) -> None:
     """All workers follow a change of labels, even workers that start later."""
     with serve(tmp_path) as server:
         check_administration(server)
 
 
 def check_administration(server: ServerProcess) -> None:
-    route = "/v2/repository/models/tickets/routing"
-    before = server.client.post(route).json()["labels"]
-    assert before == {"stable": 1, "canary": 2, "next": 4}
-    most = {f"{'x' * 60}{number}": 1 for number in range(32)}
-    rules = {"labels": most, "split": dict.fromkeys(most, 10**6), "shadow": {"1": 100}}
-    assert server.client.post(route, json=rules).json() == rules, "the largest rules fit into a message"
-    assert server.client.post(route, json={"split": {}, "shadow": {}}).json()["labels"] == most
-    answer = server.client.post(route, json={"labels": {"stable": 3}})
-    assert (answer.status_code, answer.json()["labels"]) == (200, {"stable": 3})
+    assert server.client.post(ROUTE).json() == {"labels": {"stable": 1, "canary": 2, "next": 4}}
+    most = {"labels": {f"{'x' * 60}{number}": 1 for number in range(32)}}
+    assert server.client.post(ROUTE, json=most).json() == most, "the most labels fit into a message"
+    answer = server.client.post(ROUTE, json={"labels": {"stable": 3}})
+    assert (answer.status_code, answer.json()) == (200, {"labels": {"stable": 3}})
     assert [typed(server, "stable") for _ in range(8)] == ["3"] * 8
     kill_children(server.process.pid)
-    assert server.client.post(route).json()["labels"] == {"stable": 3}
+    assert server.client.post(ROUTE).json() == {"labels": {"stable": 3}}
     assert [typed(server, "stable") for _ in range(8)] == ["3"] * 8
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"labels": {f"{'x' * 60}{number}": 1 for number in range(33)}}, "labels: 33 entries; the limit is 32"),
+        ({"labels": {f"{'x' * 60}{number}": 1 for number in range(33)}}, "33 labels; the limit is 32"),
         ({"labels": {"x" * 65: 1}}, f"'{'x' * 65}' is not a label"),
         ({"labels": {"stable": 10**30}}, "label 'stable': "),
-        ({"split": {"stable": 1, "9": 1}}, "version '9' of model 'tickets' is not loaded"),
-        ({"split": {"beta": 1}}, "'beta' is neither a version nor a label"),
-        ({"split": {"1": -1}}, "split: '1' has the weight -1"),
-        ({"labels": {}, "split": {"stable": 1}}, "'stable' is neither a version nor a label"),
         ({"labels": {"stable": 9}}, "version '9' of model 'tickets' is not loaded"),
+        ({"labels": {"default": 1, "next": 4}}, "version '4' of model 'tickets' is not loaded"),
         ({"labels": {"3": 1}}, "'3' is not a label"),
         ({"labels": {"stable": "1"}}, "labels.stable: "),
         ({"label": {"stable": 1}}, "label: unknown field"),
     ],
 )
-def test_rejected_rules(server: ServerProcess, body: Any, message: str) -> None:
-    """If a rule is invalid, or names a version that is not served, all rules of the request are rejected."""
-    answer = server.client.post("/v2/repository/models/tickets/routing", json=body)
+def test_rejected_labels(server: ServerProcess, body: Any, message: str) -> None:
+    """If a label is invalid, or names a version that is not served, all labels of the request are rejected."""
+    answer = server.client.post(ROUTE, json=body)
     assert answer.status_code in (400, 404) and answer.json()["error"].startswith(message)
+    assert server.client.post(ROUTE).json() == {"labels": {"stable": 1, "canary": 2, "next": 4}}
 
 
 def test_administration_is_off(tmp_path: Path) -> None:
-    """Without `--admin`, callers cannot change the routing."""
+    """Without `--admin`, callers cannot change the labels."""
     publish_strength(tmp_path, 1)
     with ServerProcess("--workers", "1", repository=tmp_path) as server:
-        assert server.client.post("/v2/repository/models/tickets/routing", json={}).status_code == 403
+        assert server.client.post(ROUTE, json={}).status_code == 403
+
+
+def test_setting() -> None:
+    """The setting contains the labels of several models."""
+    assert parse_labels("imdb-cnn=stable:3,canary:4  tickets=stable:1") == {
+        "imdb-cnn": {"stable": 3, "canary": 4},
+        "tickets": {"stable": 1},
+    }
+    assert parse_labels("") == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("stable:3", "=stable:3", "../x=stable:3", "a=", "a=stable", "a=stable:", "a=:3", "a=stable:x", "a=stable:-1"),
+        *("a=stable:3,", "a=stable:3,stable:4", "a=stable:3 a=canary:4", "a=stable:" + "9" * 19),
+    ],
+)
+def test_invalid_settings(text: str) -> None:
+    """Malformed labels, the same model twice, and the same label twice are rejected."""
+    with pytest.raises(ValueError):
+        parse_labels(text)
+
+
+@pytest.mark.parametrize("label", ["stable", "a", "v4", "4a", "0-1", "_", "-", "x" * 64])
+def test_label(label: str) -> None:
+    """A label can contain lower-case letters, digits, hyphens and underscores."""
+    assert parse_labels(f"tickets={label}:4") == {"tickets": {label: 4}}
+
+
+@pytest.mark.parametrize(
+    "labels", ["4:4", "007:4", "Stable:4", "st.able:4", "st/able:4", "ü:4", "x" * 65 + ":4", "a:0"]
+)
+def test_invalid_labels(labels: str) -> None:
+    """A label cannot be a number, which would be a version, and a version cannot be 0. The error names the model."""
+    with pytest.raises(ValueError, match="tickets: "):
+        parse_labels(f"tickets={labels}")

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp
 
 _REQUEST_HEADERS = (
     *("Authorization", "Content-Encoding", "Content-Type", "Inference-Header-Content-Length", "X-API-Key"),
-    *("X-Request-ID", "X-Routing-Key", "traceparent", "tracestate", "baggage"),
+    *("X-Request-ID", "traceparent", "tracestate", "baggage"),
 )
 _RESPONSE_HEADERS = (
     *("Inference-Header-Content-Length", "Retry-After", "Server-Timing", "X-Request-ID"),

@@ -35,7 +35,7 @@ async def repository_index(request: Request) -> list[Entry]:
 
 
 async def check_administration(request: Request) -> None:
-    """Raise `Forbidden` or `Unauthorized` unless the caller may load, unload and route models.
+    """Raise `Forbidden` or `Unauthorized` unless the caller may load, unload and label models.
 
     Browsers send `Origin` with every POST. A page of this service's own origin is no exception: DNS rebinding gives the
     page of another site that origin too.
@@ -43,28 +43,24 @@ async def check_administration(request: Request) -> None:
     headers = request.headers
     from_page = "origin" in headers or "sec-fetch-site" in headers
     if from_page and headers.get("origin") not in named_origins(state_of(request).settings.cors_origins):
-        raise Forbidden("a web page may load, unload and route models only if --cors-origins names its origin")
+        raise Forbidden("a web page may load, unload and label models only if --cors-origins names its origin")
     state_of(request).access.check_administration(dict(request.scope["headers"]))
 
 
 class RoutingRequest(StrictBody):
-    """The routing rules to replace. A rule that is left out remains, and an empty one is removed."""
+    """The labels of a model's versions."""
 
-    labels: dict[str, int] | None = Field(None, description="Versions by label.")
-    split: dict[str, int] | None = Field(
-        None, description="Weights by version or label, for requests that name no version."
-    )
-    shadow: dict[str, int] | None = Field(
-        None, description="The percentage of these requests that a version, by number or label, classifies too."
+    labels: dict[str, int] | None = Field(
+        None,
+        description="Versions by label, which replace all labels of the model; without it, these stay. The version "
+        "labelled `default` answers the requests that name none.",
     )
 
 
 class RoutingResponse(BaseModel):
-    """The routing rules of a model."""
+    """The labels of a model's versions."""
 
     labels: dict[str, int]
-    split: dict[str, int]
-    shadow: dict[str, int]
 
 
 ADMINISTRATION = PlainProtocol(
@@ -92,15 +88,17 @@ async def unload_model(request: Request, model: str) -> Response:
 
 @ADMINISTRATION.post(
     "/routing",
-    summary="Route the requests of a model",
+    summary="Label the versions of a model",
     response_class=JSONResponse,
     openapi_extra={"requestBody": {"content": {"application/json": {"schema": RoutingRequest.model_json_schema()}}}},
 )
-async def route_model(request: Request, model: str) -> RoutingResponse:
-    """Set the labels of a model's versions, the split of its requests, and its shadow version, in all workers."""
-    body = await _read(request, RoutingRequest)
-    rules = await state_of(request).reconciler.route(model, body.model_dump(exclude_none=True))
-    return RoutingResponse(**rules._asdict())
+async def label_versions(request: Request, model: str) -> RoutingResponse:
+    """Replace the labels of a model's versions in all workers, and return them."""
+    body, state = await _read(request, RoutingRequest), state_of(request)
+    name = state.models.name_of(model)
+    if body.labels is not None:
+        await state.reconciler.label(name, body.labels)
+    return RoutingResponse(labels=dict(state.models.labels(name)))
 
 
 async def _read(request: Request, model: type[Body]) -> Body:

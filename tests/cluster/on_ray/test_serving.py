@@ -251,7 +251,7 @@ def test_autoscaling(service: OnRay) -> None:
 
 
 def test_new_model_versions(service: OnRay, tmp_path: Path) -> None:
-    """Replicas follow the model repository, and a redeployment changes the split, without a failed request."""
+    """Replicas follow the model repository, and a redeployment changes the labels, without a failed request."""
     shutil.copytree(MODEL_REPOSITORY / "imdb-cnn", tmp_path / "imdb-cnn")
     arguments = {"model_repository": str(tmp_path), "watch_interval": "0.5", "versions": "all"}
     deploy(arguments, num_replicas=1)
@@ -265,7 +265,7 @@ def test_new_model_versions(service: OnRay, tmp_path: Path) -> None:
     with Load(service) as load:
         copy(tmp_path / "imdb-cnn" / "1", tmp_path / "imdb-cnn" / "2")
         wait_until(lambda: version() == "2")
-        deploy(arguments | {"split": "imdb-cnn=1:100"}, num_replicas=1)
+        deploy(arguments | {"version_labels": "imdb-cnn=default:1"}, num_replicas=1)
         wait_until(lambda: version() == "1")
         load.wait_for(50)
     assert load.wrong == 0

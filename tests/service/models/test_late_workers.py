@@ -18,8 +18,7 @@ from sentiment_conv1d.service.models.order import Key, Order
 NAMES = st.sampled_from(["tickets", "calls"])
 VERSIONS = st.integers(1, 3)
 DIGESTS = st.sampled_from("abc")
-LABELS = st.dictionaries(st.sampled_from(["stable", "next"]), VERSIONS)
-SPLITS = st.dictionaries(st.sampled_from(["stable", "next", "1", "2"]), st.integers(0, 2), max_size=2)
+LABELS = st.dictionaries(st.sampled_from(["default", "next"]), VERSIONS)
 
 
 class Version:
@@ -45,9 +44,9 @@ def at_start() -> LoadedModels:
 
 
 def state(models: LoadedModels) -> tuple[object, ...]:
-    """Return what is served, rejected, unloaded and routed."""
+    """Return what is served, rejected, unloaded and labelled."""
     states = [(*each, models.digest(each.name, each.version)) for each in models.states()]
-    return (states, models.unloaded, {name: models.rules(name) for name in ("tickets", "calls")})
+    return (states, models.unloaded, {name: models.labels(name) for name in ("tickets", "calls")})
 
 
 def served(models: LoadedModels) -> dict[Key, str]:
@@ -111,15 +110,14 @@ class Course(RuleBasedStateMachine):
     def release(self, name: str) -> None:
         self.give(Order("release", name))
 
-    @rule(name=NAMES, changes=st.fixed_dictionaries({}, optional={"labels": LABELS, "split": SPLITS, "shadow": SPLITS}))
-    def route(self, name: str, changes: dict[str, dict[str, int]]) -> None:
-        self.give(Order("route", name, rules=changes))
-        self.old.rules(name).check()
+    @rule(name=NAMES, labels=LABELS)
+    def label(self, name: str, labels: dict[str, int]) -> None:
+        self.give(Order("label", name, version_labels=labels))
 
     @invariant()
-    def versions_of_a_split_stay(self) -> None:
+    def the_default_version_stays(self) -> None:
         for name in {"tickets", "calls"} - self.ever_unloaded:
-            assert self.old.rules(name).answering() <= self.old.served(name).keys()
+            assert self.old.default_version(name) in {None, *self.old.served(name)}
 
     @invariant()
     def a_new_worker_knows_the_same(self) -> None:
@@ -171,16 +169,15 @@ def test_size_of_the_log() -> None:
     os.close(unopened.descriptor)
 
 
-def test_rules_and_drops_in_sequence() -> None:
-    """A drop is judged by the rules before it, and a change of the rules by the drops and the changes before it."""
+def test_labels_and_drops_in_sequence() -> None:
+    """A drop is judged by the labels before it, and a change of the labels by the drops before it."""
     models = at_start()
     drop = Order("drop", "tickets", 1, last=True)
-    split = Order("route", "tickets", rules={"split": {"1": 1}})
-    assert models.objection(split) == ""
-    models.follow(split)
-    assert models.objection(drop) == "the split of tickets sends requests to version 1"
-    models.follow(Order("route", "tickets", rules={"split": {}}))
+    label = Order("label", "tickets", version_labels={"default": 1})
+    assert models.objection(label) == ""
+    models.follow(label)
+    assert models.objection(drop) == "version 1 of model 'tickets' has the label 'default'"
+    models.follow(Order("label", "tickets", version_labels={"next": 1}))
+    assert models.objection(drop) == ""
     models.follow(drop)
-    assert models.objection(split) == "version 1 of model 'tickets' is not loaded"
-    unknown = Order("route", "tickets", rules={"split": {"next": 1}})
-    assert models.objection(unknown) == "'next' is neither a version nor a label"
+    assert models.objection(label) == "version 1 of model 'tickets' is not loaded"

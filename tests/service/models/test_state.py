@@ -37,7 +37,7 @@ def test_shared_exposition(monkeypatch: pytest.MonkeyPatch) -> None:
     large = bytes(NEW_BYTES_PER_SECOND)
     now, expositions = [0.0], iter((b"first", large, b"third"))
     monkeypatch.setattr(state, "monotonic", lambda: now[0])
-    models = SimpleNamespace(states=list, missing=list)
+    models = SimpleNamespace(states=list, labelled=list)
     metrics = SimpleNamespace(expose=lambda *contents: next(expositions))
     service = ServiceState(NOTHING, NOTHING, cast(Any, models), NOTHING, cast(Any, metrics))
     assert [service.exposition() for _ in range(3)] == [b"first"] * 3

@@ -610,25 +610,6 @@ def test_context(build: Build, limit: float | None, hurried: bool) -> None:
     asyncio.run(story())
 
 
-def test_shadow_version(build: Build, classifier: ServedClassifier) -> None:
-    """A shadow version classifies an answered request, and is compared with the time of the answer in the model."""
-
-    async def story() -> None:
-        context = RequestContext("id", shadow=ServedClassifier(classifier))
-        current.set(context)
-        shadow = context.shadow.statistics
-        dataplane = build()
-        dataplane.use([dataplane.model, context.shadow])
-        await ask(dataplane, ["a text", "another"])
-        async with asyncio.timeout(PATIENCE):
-            while not shadow["classified"]:  # noqa: ASYNC110
-                await asyncio.sleep(0)
-        statistics = dataplane.model.statistics
-        assert (shadow["same"], shadow["answer"]) == (2, statistics["tokenize"] + statistics["infer"])
-
-    asyncio.run(story())
-
-
 @pytest.mark.parametrize(("size", "here"), [(16_384, True), (16_385, False)])
 def test_explanations(build: Build, size: int, here: bool) -> None:
     """Short texts are explained on the event loop, and long ones on the thread. Both count as large requests."""

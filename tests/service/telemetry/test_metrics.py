@@ -28,6 +28,7 @@ from sentiment_conv1d.service.telemetry.metrics import (
 )
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
+from sentiment_conv1d.service.version_labels import LabelledVersion
 from tests.processes import PATIENCE, PROJECT, ServerProcess
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -389,7 +390,8 @@ def test_documentation(metrics: Metrics) -> None:
     rows = re.findall(r"^\| `((?:sentiment|process)_\w+)` \| (.*?) \|", page, re.MULTILINE)
     documented = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     exposed = {}
-    for family in text_string_to_metric_families(metrics.expose([FIRST], expiry=1.0).decode()):
+    labelled = LabelledVersion(FIRST.name, FIRST.version, "default", served=True)
+    for family in text_string_to_metric_families(metrics.expose([FIRST], [labelled], expiry=1.0).decode()):
         suffix = "_total" if family.type == "counter" else ""
         exposed[family.name + suffix] = set(family.samples[0].labels) - {"le"}
     assert documented == exposed

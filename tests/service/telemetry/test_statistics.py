@@ -79,13 +79,3 @@ def test_failures() -> None:
     statistics.failed(50)
     statistics.failed(70)
     assert (statistics["failures"], statistics["failure_time"]) == (2, 120)
-
-
-def test_shadow_versions() -> None:
-    """Requests of a shadow version, compared or dropped, count with their texts and their times in seconds."""
-    statistics = Statistics(["no", "yes"])
-    statistics.add(classified=1, same=3, other=1, difference=2.0, shadow=400, answer=500)
-    statistics.add(dropped=1)
-    names = ("classified", "dropped", "same", "other", "difference", "shadow", "answer")
-    assert [statistics[name] for name in names] == [1, 1, 3, 1, 2, 400, 500]
-    assert metric(statistics, "sentiment_shadow_seconds_total").unit == 1e-9

@@ -1,4 +1,4 @@
-"""Faults of the routing: a version that a rule names is missing, and changes that contradict each other."""
+"""Faults of version labels: the version of `default` is missing, and changes that contradict each other."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from tests.faults.report import Report, check, replace_worker
 from tests.faults.services import damage, publish
 from tests.faults.tally import RIGHT
 from tests.processes import PATIENCE, ServerProcess
+from tests.service.process.test_supervisor import versions
 
 
 async def missing_version(short: bool) -> Report:
-    """(k) The version of the split is damaged, then repaired, then removed: no other version ever answers."""
+    """(k) The version labelled `default` is damaged, then repaired, then removed: no other version ever answers."""
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
         answers = [publish(repository) for _ in range(3)][-1]
-        stable = repository / "tickets" / "1"
-        whole = damage(stable / GRAPH_FILE)
-        rules = ("--version-labels", "tickets=stable:1", "--split", "tickets=stable:100")
-        flags = ("--workers", "2", "--versions", "all", *rules, "--watch-interval", "0.2")
+        first = repository / "tickets" / "1"
+        whole = damage(first / GRAPH_FILE)
+        labels = ("--version-labels", "tickets=default:1")
+        flags = ("--workers", "2", "--versions", "all", *labels, "--watch-interval", "0.2")
         with ServerProcess(*flags, repository=repository) as server:
             load = Load(server.port, server.grpc_port, Answers(answers.texts, {"1": answers.by_version["1"]}))
             async with load.running():
@@ -35,13 +36,13 @@ async def missing_version(short: bool) -> Report:
                 await load.go_on(200)
                 assert not load.tally.counts[RIGHT]
                 ready = await asyncio.to_thread(server.client.get, "/readyz")
-                assert ready.status_code == 503 and "split of tickets: version 1, labelled 'stable'" in ready.text
-                (stable / GRAPH_FILE).write_bytes(whole)
+                assert ready.status_code == 503 and "tickets: version 1, labelled 'default'" in ready.text
+                (first / GRAPH_FILE).write_bytes(whole)
                 await asyncio.to_thread(server.wait_for_log, "serving tickets version=1")
                 await load.go_on(200)  # some of which were refused before
                 refused = len(load.tally.refused)
                 await load.go_on(200 if short else 5000)
-                shutil.rmtree(stable)
+                shutil.rmtree(first)
                 await asyncio.to_thread(server.wait_for_log, "contains no version 1 of 'tickets' any more; it stays")
                 await replace_worker(server)
                 await load.go_on(200 if short else 5000)
@@ -50,31 +51,31 @@ async def missing_version(short: bool) -> Report:
         return Report(load.tally, [f"/readyz: {ready.json()['error']['message']}", "two workers were killed"])
 
 
-async def routing_race(short: bool) -> Report:
-    """(l) Two changes of the routing at the same time that contradict each other: one is rejected, the rules fit."""
+async def label_race(short: bool) -> Report:
+    """(l) Two changes of the label `default` at the same time: afterwards all workers answer with the same version."""
     route = "/v2/repository/models/tickets/routing"
-    rules = {"labels": {"stable": 1, "next": 2}, "split": {"stable": 100}}
     races = 20 if short else 200
-    won: Counter[str] = Counter()
+    won: Counter[int] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
         answers = [publish(repository) for _ in range(3)][-1]
         allowed = Answers(answers.texts, {version: answers.by_version[version] for version in "12"})
-        flags = ("--version-labels", "tickets=stable:1", "--split", "tickets=stable:100", "--admin", "open")
+        flags = ("--version-labels", "tickets=default:1", "--admin", "open")
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             with ServerProcess("--workers", "2", "--versions", "all", *flags, repository=repository) as server:
                 load = Load(server.port, server.grpc_port, allowed)
                 async with load.running():
                     for _ in range(races):
-                        (await client.post(server.url + route, json=rules)).raise_for_status()
-                        changes = ({"labels": {"stable": 1}}, {"split": {"next": 100}})
+                        changes = ({"labels": {"default": 1, "next": 2}}, {"labels": {"default": 2}})
                         replies = await asyncio.gather(
                             *(client.post(server.url + route, json=change) for change in changes)
                         )
-                        assert sorted(reply.status_code for reply in replies) == [200, 400], replies
-                        [rejected] = [reply.json()["error"] for reply in replies if reply.status_code == 400]
-                        won[rejected] += 1
-                        (await client.post(server.url + route)).raise_for_status()
+                        assert [reply.status_code for reply in replies] == [200, 200], replies
+                        labels = (await client.post(server.url + route)).raise_for_status().json()
+                        assert labels in changes, "labels of both changes"
+                        version = labels["labels"]["default"]
+                        assert await asyncio.to_thread(versions, server, 8) == {str(version): 8}
+                        won[version] += 1
                     await load.go_on(200)
                 check(load.tally)
-    return Report(load.tally, [f"{races} races; rejected: {dict(won)}"])
+    return Report(load.tally, [f"{races} races; version that won: {dict(sorted(won.items()))}"])
