@@ -24,16 +24,17 @@ def find(name: str) -> str:
     """Return the path of a program. If it is missing, skip the test, or fail if CI is set."""
     if (found := shutil.which(name, path=_PATH)) is not None:
         return found
-    _missing(name)
+    missing(name)
 
 
 def needed(path: Path) -> None:
     """Skip the test if a file or folder is missing, or fail if CI is set."""
     if not path.exists():
-        _missing(str(path))
+        missing(str(path))
 
 
-def _missing(what: str) -> NoReturn:
+def missing(what: str) -> NoReturn:
+    """Skip the test, or fail if CI is set."""
     if os.environ.get("CI"):
         pytest.fail(f"this machine has no {what}, and make did not get it")
     pytest.skip(f"this machine has no {what}")

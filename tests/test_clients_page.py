@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 
 from sentiment_conv1d.service.settings import read_settings
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
+from tests.programs import find
 
 PAGE = (PROJECT / "docs" / "clients.md").read_text()
 
@@ -70,10 +70,7 @@ def test_all_examples_are_run() -> None:
 def test_commands(page_server: ServerProcess, command: str, answer: str) -> None:
     """A shell command gets the line below it."""
     program, *arguments = shlex.split(here(command, page_server))
-    found = shutil.which(program, path=f"{sys.prefix}/bin") or shutil.which(program)
-    if found is None:
-        pytest.skip(f"this machine has no {program}")
-    result = subprocess.run([found, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    result = subprocess.run([find(program), *arguments], capture_output=True, text=True, timeout=PATIENCE, check=True)
     if answer:
         assert rounded(result.stdout) == rounded(answer)
     else:

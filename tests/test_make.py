@@ -1,5 +1,6 @@
 """The commands of the Makefile install what they need, and nothing else."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -41,6 +42,21 @@ def test_layout(tmp_path: Path) -> None:
         "model": tmp_path / "model",
         "server": tmp_path / "server",
     }
+
+
+def test_missing_programs_fail_continuous_integration(tmp_path: Path) -> None:
+    """`.ci/run` sets CI=true wherever it runs, so a test whose program is missing fails in every command of it."""
+    fake = tmp_path / "make"
+    fake.write_text('#!/bin/sh\necho "make $1 with CI=$CI"\n')
+    fake.chmod(0o755)
+    variables = {name: value for name, value in os.environ.items() if name != "CI"}
+    variables["PATH"] = f"{tmp_path}{os.pathsep}{variables['PATH']}"
+    finished = subprocess.run(
+        [PROJECT / ".ci" / "run"], env=variables, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    started = re.findall(r"^make (\S+) with CI=(.*)$", finished.stdout, re.MULTILINE)
+    assert ("test", "true") in started
+    assert {value for _, value in started} == {"true"}
 
 
 def test_audit() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.native.compilation import FOLDER
 from tests.native.libraries import compiled
 from tests.processes import PATIENCE
+from tests.programs import find
 
 SANITIZERS = ("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -78,9 +78,7 @@ def test_any_graph(artifact: Artifact, data: st.DataObject) -> None:
 )
 def test_memory(harness: str, form: str, times: int, tmp_path: Path) -> None:
     """The code reads and writes only its own memory: on random shapes, attributes and ids, also invalid, and words."""
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    if compiler is None:
-        pytest.skip("there is no C++ compiler")
+    compiler = find(os.environ.get("CXX", "c++"))
     program = tmp_path / "harness"
     flags = ("-std=c++17", f"-DFORM={form}", *SANITIZERS, f"-I{FOLDER}")
     command = [compiler, *flags, "-o", str(program), str(Path(__file__).with_name(f"{harness}_harness.cpp"))]

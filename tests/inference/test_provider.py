@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from sentiment_conv1d.server.process.processors import processors
 from tests.proc import children
 from tests.processes import MODEL_REPOSITORY, ServerProcess, eventually, patch, run
+from tests.programs import find
 from tests.service.artifacts import publish_table, shipped_copy
 
 #: Read by every Python at its start: ONNX Runtime says that it contains CUDA.
@@ -41,8 +41,7 @@ FORCED = ["CUDAExecutionProvider: "] * 2 + ["CPUExecutionProvider: "] * 2
 
 def pretend(folder: Path, gpus: int, error: int = 0) -> dict[str, str]:
     """Return the environment of a process that finds CUDA and so many GPUs. Skips the test without a C compiler."""
-    if (compiler := shutil.which("cc")) is None:
-        pytest.skip("there is no C compiler")
+    compiler = find("cc")
     path = patch(folder, BUILD)
     source = folder / "driver.c"
     source.write_text(DRIVER.format(error=error, gpus=gpus))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from sentiment_conv1d.native.compilation import compile_library
+from tests.programs import missing
 
 
 def compiled(folder: Path, *flags: str) -> Path:
@@ -14,5 +13,5 @@ def compiled(folder: Path, *flags: str) -> Path:
     target = folder / "library.so"
     if problem := compile_library(target, flags):
         assert problem == "there is no C++ compiler"
-        pytest.skip(problem)
+        missing("C++ compiler")
     return target

@@ -17,7 +17,7 @@ from readme_renderer import markdown
 from sentiment_conv1d.service.version import package_version
 from tests.package.environments import PACKAGE, Installed, build, closure, link, make_environment, metadata, pip
 from tests.processes import PATIENCE, PROJECT
-from tests.programs import needed
+from tests.programs import find, needed
 
 #: The folders that the wheel contains as subpackages.
 FOLDERS = (
@@ -99,8 +99,7 @@ def test_dist(archive: Path, tmp_path: Path) -> None:
     Package indexes accept its name, and a second build writes the same bytes.
     """
     needed(Path(sys.prefix, "release", ".installed"))
-    if shutil.which("c++") is None:
-        pytest.skip("this machine has no C++ compiler")
+    find("c++")
     (archive / "requirements").mkdir()
     for name in ("Makefile", "requirements/release.txt"):
         shutil.copy2(PROJECT / name, archive / name)

@@ -11,8 +11,8 @@ import pytest
 from benchmarks import rest, rpc
 from benchmarks.serving.__main__ import make_service
 from benchmarks.serving.cases import METHODS, SERVICE
-from loadtest.measurement import saturation
 from loadtest.processes import Server
+from tests import programs
 
 TEXTS = ["What a wonderful film.", "dull " * 500, "", "It was good and it was bad."]
 
@@ -24,10 +24,10 @@ def service() -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.skipif(saturation.find("wrk") is None, reason="this machine has no wrk")
 @pytest.mark.parametrize("form", [rest.PREDICT, rest.batch(2)], ids=["one text", "two texts"])
 def test_rest(service: Server, form: rest.Form) -> None:
     """Requests over REST are measured without errors."""
+    programs.find("wrk")
     load = rest.run(service, rest.Script(form, TEXTS), connections=4, seconds=2)
     assert load.errors == 0
     assert 0 < load.p50 <= load.p99

@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from loadtest.errors import LoadTestError
-from loadtest.measurement.saturation import Answers, Script, find, read_wrk
+from loadtest.measurement.saturation import Answers, Script, read_wrk
+from tests import programs
 from tests.loadtest import stub
 
 BEFORE = "Running 1s test @ http://127.0.0.1:35421/\n  1 threads and 4 connections\n"
@@ -28,9 +29,9 @@ def test_numbers(line: str, answers: Answers | None) -> None:
     assert read_wrk(f"{BEFORE}{line}\n") == (answers and pytest.approx(answers, rel=1e-4))
 
 
-@pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
 def test_installed_wrk() -> None:
     """The output of the installed wrk is read: a tenth of the server's answers fail, and each takes at least 20 ms."""
+    programs.find("wrk")
     with stub.running(delay=0.02, fail_every=10) as url:
         answers = Script("/v1/predict", [b'{"text": "One film."}']).run(url, 4, 3)
     assert answers is not None
@@ -39,15 +40,15 @@ def test_installed_wrk() -> None:
     assert 0 < answers.throughput <= 4 / 0.02
 
 
-@pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
 def test_closed_port() -> None:
     """There is no result for a port on which nothing listens."""
+    programs.find("wrk")
     assert Script("/v1/predict", [b"{}"]).run("http://127.0.0.1:1", 1, 1) is None
 
 
-@pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
 def test_ports() -> None:
     """Connections are distributed over all ports, so that no worker of a server is idle."""
+    programs.find("wrk")
     with stub.running(delay=0.02) as one, stub.running(delay=0.02) as other:
         ports = [int(url.rpartition(":")[2]) for url in (one, other)]
         answers = Script("/v1/predict", [b'{"text": "One film."}']).run(one, 8, 3, ports)
