@@ -12,7 +12,7 @@ MAX_MESSAGE_BYTES = 500
 
 
 class ServerError(Exception):
-    """The server cannot start: an address, an inherited socket or a limit of the system cannot be used."""
+    """The server cannot start: an address or a limit of the system cannot be used."""
 
 
 class RequestError(Exception):

@@ -142,7 +142,6 @@ class ServerProcess:
             env=environment(**_UNHURRIED | variables),
             stderr=subprocess.PIPE,
             text=True,
-            close_fds=False,  # a test can make a socket inheritable
         )
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()

@@ -41,17 +41,12 @@ _DROP_SYN = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 0x02, 0x06, 0, 0
 
 
 class ListeningSocket:
-    """A bound socket. Leaving its `with` block closes it, and removes the file of a Unix domain socket.
+    """A bound socket. Leaving its `with` block closes it, and removes the file of a Unix domain socket."""
 
-    An `inherited` socket belongs to a parent that keeps it open. Its file stays, and connections that arrive during the
-    shutdown wait for the parent's next process.
-    """
-
-    def __init__(self, bound: socket.socket, path: Path | None = None, *, inherited: bool = False) -> None:
+    def __init__(self, bound: socket.socket, path: Path | None = None) -> None:
         self.socket = bound
         self._path = path
-        self.inherited = inherited
-        self._file = None if path is None or inherited else path.stat()
+        self._file = None if path is None else path.stat()
 
     def __enter__(self) -> Self:
         return self
@@ -79,10 +74,9 @@ class ListeningSocket:
         """Refuse new connections, if the system allows filters. Connections in the queue can still be accepted.
 
         Closing the socket would reset the connections in its queue, and one can arrive after any check of the queue.
-        An inherited socket continues to queue connections.
         """
         self._remove()
-        if self._path is None and not self.inherited:
+        if self._path is None:
             with suppress(OSError):  # the kernel does not support filters, or the container forbids them
                 drop_syn(self.socket)
 
@@ -90,8 +84,6 @@ class ListeningSocket:
         """Return the address that callers connect to, as a URL if possible."""
         if self._path is not None:
             return f"unix:{self._path} ({scheme})"
-        if self.inherited:
-            host = self.socket.getsockname()[0]
         shown = f"[{host}]" if ":" in host else host
         return f"{scheme}://{shown}:{self.socket.getsockname()[1]}"
 

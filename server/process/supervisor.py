@@ -318,8 +318,7 @@ class Supervisor:
                 acceptor.listener.refuse()
         for acceptor in self._acceptors:
             while now >= acceptor.paused_until and self._accept(acceptor):
-                if acceptor.listener.inherited:
-                    break  # the kernel continues to queue connections, so the queue may never be empty
+                pass
         return now >= self._settled_at and all(now >= acceptor.paused_until for acceptor in self._acceptors)
 
     def _leave(self) -> None:

@@ -15,7 +15,6 @@ from sentiment_conv1d.inference.provider import choose as choose_provider
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.model.manifest import Manifest
-from sentiment_conv1d.server.network.activation import inherit
 from sentiment_conv1d.server.network.sockets import ListeningSocket, bind, bind_unix
 from sentiment_conv1d.server.process.channel import Channel
 from sentiment_conv1d.server.process.open_files import make_room, open_standard_streams
@@ -65,17 +64,9 @@ def serve(settings: Settings) -> None:
         import_module("sentiment_conv1d.service.telemetry.tracing")  # fails now if a package is missing
     prepare_folder(settings.request_log)
     with ExitStack() as stack:
-        inherited = inherit({"rest", "grpc"})
-        if "grpc" in inherited and not settings.grpc:
-            # systemd goes on listening on the socket, so closing it here would let clients wait forever.
-            raise StartupError(
-                "systemd passed a socket for gRPC, but gRPC is off (--no-grpc, SENTIMENT_GRPC=false): run "
-                "`systemctl disable --now sentiment-conv1d-grpc.socket`"
-            )
-        rest = inherited.get("rest") or _bind(settings.uds, settings.host, settings.port)
-        listeners = {"rest": stack.enter_context(rest)}
+        listeners = {"rest": stack.enter_context(_bind(settings.uds, settings.host, settings.port))}
         if settings.grpc:
-            bound = inherited.get("grpc") or _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
+            bound = _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
         core = load_core(settings, most_workers, certificates)
         open_version = opener(settings)

@@ -1,4 +1,4 @@
-"""systemd accepts the units, and the service runs in the sandbox that they describe."""
+"""systemd accepts the unit, and the service runs in the sandbox that they describe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ctypes.util
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import textwrap
@@ -22,11 +21,9 @@ from sentiment_conv1d.service.settings import Settings
 from tests.deploy import sandbox
 from tests.processes import PATIENCE, PROJECT, ServerProcess
 from tests.programs import find, needed
-from tests.server.network.activation import command
 
 FOLDER = PROJECT / "deploy" / "systemd"
 SERVICE = FOLDER / "sentiment-conv1d.service"
-SOCKETS = {"rest": FOLDER / "sentiment-conv1d.socket", "grpc": FOLDER / "sentiment-conv1d-grpc.socket"}
 
 #: The highest exposure that systemd may compute, out of 10. Most of it is the service's network.
 EXPOSURE = 1.3
@@ -82,13 +79,16 @@ def allowed() -> set[str]:
     return calls
 
 
+def installed(folder: Path) -> Path:
+    """Write the unit into a folder, with a program that is installed."""
+    unit = folder / SERVICE.name
+    unit.write_text(SERVICE.read_text().replace(value(SERVICE, "ExecStart").split()[0], sys.executable))
+    return unit
+
+
 def test_verify(tmp_path: Path) -> None:
-    """systemd accepts the units if the program is installed."""
-    for unit in (SERVICE, *SOCKETS.values()):
-        program = value(SERVICE, "ExecStart").split()[0]
-        (tmp_path / unit.name).write_text(unit.read_text().replace(program, sys.executable))
-    files = [str(tmp_path / unit.name) for unit in (SERVICE, *SOCKETS.values())]
-    assert analyze("verify", *files, units=tmp_path) == ""
+    """systemd accepts the unit if the program is installed."""
+    assert analyze("verify", str(installed(tmp_path)), units=tmp_path) == ""
 
 
 def test_documented_credentials(tmp_path: Path) -> None:
@@ -100,12 +100,9 @@ def test_documented_credentials(tmp_path: Path) -> None:
     values_of = dict(re.findall(r"^Environment=(\w+)=%d/(.*)$", text, re.MULTILINE))
     assert list(values_of.values()) == credentials == ["tls.crt", "tls.key"]
     assert values_of.keys() <= set(map(variable, Settings.model_fields))
-    unit = tmp_path / SERVICE.name
-    unit.write_text(SERVICE.read_text().replace(value(SERVICE, "ExecStart").split()[0], sys.executable))
+    unit = installed(tmp_path)
     (tmp_path / f"{SERVICE.name}.d").mkdir()
     (tmp_path / f"{SERVICE.name}.d" / "tls.conf").write_text(text)
-    for socket_unit in SOCKETS.values():
-        (tmp_path / socket_unit.name).write_text(socket_unit.read_text())
     assert analyze("verify", str(unit), units=tmp_path) == ""
 
 
@@ -119,21 +116,6 @@ def test_request_log_folder() -> None:
 def test_exposure() -> None:
     """systemd computes a low exposure for the sandbox."""
     analyze("security", "--offline=true", f"--threshold={EXPOSURE * 10:.0f}", str(SERVICE))
-
-
-def test_sockets() -> None:
-    """The sockets have the names that the service expects, its default ports, and its queue."""
-    settings = Settings()
-    ports = {"rest": settings.port, "grpc": settings.grpc_port}
-    for name, unit in SOCKETS.items():
-        assert value(unit, "FileDescriptorName") == name
-        assert int(value(unit, "ListenStream")) == ports[name]
-        assert value(unit, "Service") == SERVICE.name
-        assert int(value(unit, "TriggerLimitBurst")) < 10  # callers who wait start a service that fails again
-    # Sockets= would start its units even after `systemctl disable`, and Service= is enough to pass a socket.
-    assert values(SERVICE, "Sockets") == []
-    assert value(SERVICE, "Requires") == SOCKETS["rest"].name
-    assert {unit.name for unit in SOCKETS.values()} < set(value(SERVICE, "After").split())
 
 
 def test_command() -> None:
@@ -172,17 +154,12 @@ def test_sandbox(library: str) -> None:
     """The service needs no system call that the unit denies, and no memory that is writable and executable."""
     calls = allowed()
     assert "accept4" in calls and not {"bpf", "chroot", "ptrace", "mount"} & calls
-    with socket.create_server(("127.0.0.1", 0)) as rest, socket.create_server(("127.0.0.1", 0)) as rpc:
-        prefix = [
-            *(sys.executable, sandbox.__file__, library, ",".join(sorted(calls))),
-            *command("rest:grpc", rest, rpc),
-        ]
-        with ServerProcess("--workers", "2", prefix=shlex.join(prefix)) as server:
-            assert server.port == rest.getsockname()[1]
-            for route in ("/v1/predict", "/v1/explain"):
-                assert server.client.post(route, json={"text": "A great film."}).status_code == 200
-            assert "sentiment_worker" in server.client.get("/metrics").text
-        assert not [line for line in server.log if "WARNING" in line or "ERROR" in line]
+    prefix = [sys.executable, sandbox.__file__, library, ",".join(sorted(calls))]
+    with ServerProcess("--workers", "2", prefix=shlex.join(prefix)) as server:
+        for route in ("/v1/predict", "/v1/explain"):
+            assert server.client.post(route, json={"text": "A great film."}).status_code == 200
+        assert "sentiment_worker" in server.client.get("/metrics").text
+    assert not [line for line in server.log if "WARNING" in line or "ERROR" in line]
 
 
 def test_denied_system_call(library: str) -> None:
