@@ -1,18 +1,19 @@
 """`python -m benchmarks.scoring`: the offline rate from Parquet to Parquet, on two cores of this machine.
 
-It compares the local engine with the limit of two cores: twice the rate of one core that classifies the same texts in
+It compares `predict` with the limit of two cores: twice the rate of one core that classifies the same texts in
 batches, without reading and writing. Two processes at the same time can be slower than that, because their cores share
 caches, so they are measured too. Further cases are the usual loop over the rows of a pandas DataFrame, with one
-`InferenceSession.run` per row, and Ray Data with two actors, if their packages are installed.
+`InferenceSession.run` per row, if its packages are installed.
 
-If other programs share the cores, the rates mean little. The processor time per review hardly depends on them. It does
-not include the start of processes.
+If other programs share the cores, the rates mean little. The processor time per review hardly depends on them. It is
+that of all processes.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +22,7 @@ from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import NamedTuple
 
 import pyarrow
@@ -30,12 +31,10 @@ from pyarrow import parquet
 from benchmarks.markdown import circumstances, number, table
 from loadtest.traffic.texts import generate
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.scoring.local import LocalEngine
-from sentiment_conv1d.scoring.part import Job, score_part
-from sentiment_conv1d.scoring.plan import plan
-from sentiment_conv1d.scoring.run import Engine, Output, score_sources
+from sentiment_conv1d.scoring.files import Output, Source
+from sentiment_conv1d.scoring.pool import Pool
+from sentiment_conv1d.scoring.run import Job, score_file
 from sentiment_conv1d.scoring.session import Session
-from sentiment_conv1d.scoring.storage import find_sources
 
 ARTIFACT = Path(__file__).parent.parent / "model_repository" / "imdb-cnn" / "1"
 
@@ -54,14 +53,14 @@ class Measurement(NamedTuple):
 
     rows: int
     seconds: float
-    processor_seconds: float | None  # None if other processes did the work
+    processor_seconds: float  # of this process and of those that it started and waited for
 
 
-def measure(rows: int, work: Callable[[], object], *, here: bool = True) -> Measurement:
-    """Measure work on rows. `here` means that this process does the work."""
-    began, processor_began = perf_counter(), process_time()
+def measure(rows: int, work: Callable[[], object]) -> Measurement:
+    """Measure work on rows."""
+    began, processor_began = perf_counter(), sum(os.times()[:4])
     work()
-    return Measurement(rows, perf_counter() - began, process_time() - processor_began if here else None)
+    return Measurement(rows, perf_counter() - began, sum(os.times()[:4]) - processor_began)
 
 
 def classify(texts: list[str]) -> None:
@@ -75,40 +74,27 @@ def classify_together(texts: list[str]) -> Measurement:
     """Classify in two processes at the same time, which share the session. Their start does not count."""
     Session(str(ARTIFACT)).classifier()
     context = multiprocessing.get_context("fork")
-    barrier, seconds = context.Barrier(2), context.SimpleQueue()
-    processes = [context.Process(target=_classify_after, args=(barrier, seconds, texts)) for _ in range(2)]
+    barrier, results = context.Barrier(2), context.SimpleQueue()
+    processes = [context.Process(target=_classify_after, args=(barrier, results, texts)) for _ in range(2)]
     for process in processes:
         process.start()
-    slower = max(seconds.get() for _ in processes)
+    measured = [results.get() for _ in processes]
     for process in processes:
         process.join()
-    return Measurement(2 * len(texts), slower, None)
+    seconds, processor_seconds = zip(*(each[1:] for each in measured), strict=True)
+    return Measurement(2 * len(texts), max(seconds), sum(processor_seconds))
 
 
-def _classify_after(barrier: Barrier, seconds: SimpleQueue[float], texts: list[str]) -> None:
+def _classify_after(barrier: Barrier, results: SimpleQueue[Measurement], texts: list[str]) -> None:
     classify(texts[:BATCH])
     barrier.wait()
-    seconds.put(measure(len(texts), partial(classify, texts)).seconds)
+    results.put(measure(len(texts), partial(classify, texts)))
 
 
-def score_parts(source: Path, folder: Path) -> None:
-    """Score like a process of the local engine."""
-    job = Job(Session(str(ARTIFACT)), str(folder), ".parquet")
-    for part in plan(find_sources([str(source)])):
-        score_part(job, part)
-
-
-def score_locally(source: Path, out: Path, columns: tuple[str, ...] | None) -> None:
-    """Score with two processes, like the command `predict`."""
-    with LocalEngine(Session(str(ARTIFACT)), 2) as engine:
-        score(source, out, engine, columns)
-
-
-def score(source: Path, out: Path, engine: Engine, columns: tuple[str, ...] | None = None) -> None:
-    """Score like the command `predict`, with its option `--columns`."""
-    output = Output(str(out), single=False, extension=".parquet")
-    job = Job(Session(str(ARTIFACT)), "", ".parquet", columns=columns)
-    score_sources(find_sources([str(source)]), output, job, engine, overwrite=True, progress=False)
+def score(source: Path, out: Path, workers: int, columns: tuple[str, ...] | None = None) -> None:
+    """Score like the command `predict`, with its options `--workers` and `--columns`."""
+    with Pool(Session(str(ARTIFACT)), workers) as pool:
+        score_file(Source.at(source), Output(str(out)), pool, Job(columns=columns), overwrite=True, progress=False)
 
 
 def loop(source: Path, out: Path) -> None:
@@ -140,17 +126,11 @@ def main() -> None:
         cases = {
             "one core, batches in process": partial(measure, len(texts), partial(classify, texts)),
             "two cores, batches in two processes": partial(classify_together, texts[:_TOGETHER]),
-            "one core, parts in process": partial(measure, len(texts), partial(score_parts, source, folder)),
+            "`predict`, one process": partial(measure, len(texts), partial(score, source, folder / "one.parquet", 1)),
         }
         for case, columns in (("2 processes", None), ("2 processes, `--columns id`", ("id",))):
-            work = partial(score_locally, source, folder / "local", columns)
-            cases[f"local engine, {case}"] = partial(measure, len(texts), work, here=False)
-        if find_spec("ray"):
-            from sentiment_conv1d.scoring.ray_data import score_on_ray
-
-            engine = partial(score_on_ray, workers=2)
-            work = partial(score, source, folder / "ray", engine)
-            cases["Ray Data, 2 actors"] = partial(measure, len(texts), work, here=False)
+            work = partial(score, source, folder / "two.parquet", 2, columns)
+            cases[f"`predict`, {case}"] = partial(measure, len(texts), work)
         if find_spec("pandas") and find_spec("onnx") and find_spec("tokenizers"):
             work = partial(loop, source, folder / "naive.parquet")
             cases["naive loop, one core"] = partial(measure, min(len(texts), _NAIVE_ROWS), work)
@@ -167,9 +147,8 @@ def report(rounds: dict[str, list[Measurement]]) -> None:
     most = 2 * rates["one core, batches in process"]
     rows = []
     for case, found in rounds.items():
-        times = [each.processor_seconds / each.rows * 1e6 for each in found if each.processor_seconds is not None]
-        microseconds = number(median(times)) if times else ""
-        rows.append((case, number(rates[case]), f"{rates[case] / most:.2f}", microseconds))
+        microseconds = median(each.processor_seconds / each.rows * 1e6 for each in found)
+        rows.append((case, number(rates[case]), f"{rates[case] / most:.2f}", number(microseconds)))
     print(circumstances(), f"Medians of {len(found)} rounds.\n")
     print(table(("", "reviews/s", "relative to twice one core", "CPU µs per review"), rows))
 

@@ -1,7 +1,7 @@
-"""Scores texts offline: batches in your own program, or files of any number and size on all cores or a Ray cluster.
+"""Scores texts offline: batches in your own program, or files of any size on all cores.
 
-`BatchScorer` is a callable over batches, for pandas, Spark, Dask, Ray Data or a loop. `run.score_sources`, which the
-command `predict` calls, scores files in parts, and continues a run that was killed.
+`BatchScorer` is a callable over batches, for pandas, Spark, Dask, Ray Data or a loop. `run.score_file`, which the
+command `predict` calls, scores a file as a stream.
 
 `model.tables` reads the files. The extension of the output decides its format:
 

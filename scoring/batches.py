@@ -103,8 +103,7 @@ class BatchScorer:
     def _score_arrow(self, batch: Any) -> Any:
         import pyarrow
 
-        from sentiment_conv1d.scoring.arrow import decoded
-        from sentiment_conv1d.scoring.parquet import fields_of
+        from sentiment_conv1d.scoring.parquet import decoded, fields_of
 
         self._check(batch.schema.names)
         column = batch.column(self.text_column)

@@ -1,9 +1,10 @@
-"""Writes predictions to Parquet. It imports pyarrow, so other modules import it only to write such a file."""
+"""Rows of Arrow batches, and a writer of Parquet. It imports pyarrow, so other modules import it only for these."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import compress, pairwise
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,12 +14,12 @@ from sentiment_conv1d.model.tables.parquet import UNFIT, BatchChunk, ParquetTabl
 
 import pyarrow
 from pyarrow import types
-from pyarrow.parquet import ParquetFile
 from pyarrow.parquet import ParquetWriter as ArrowWriter
 
 from sentiment_conv1d.model.tables import Chunk, DataError, Table
 from sentiment_conv1d.scoring.columns import Column
-from sentiment_conv1d.scoring.writers import OTHER_COLUMNS, Concatenation, Writer, check_keys
+from sentiment_conv1d.scoring.rows import NOT_UTF8
+from sentiment_conv1d.scoring.writers import Writer, check_keys
 
 # With a row group per chunk, files would be slow to read, and their footer, which is kept in memory, would be large.
 _ROW_GROUP_BYTES = 8 * 2**20
@@ -28,6 +29,41 @@ _COMPRESSION = "zstd"
 
 # Readers reject schemas of more than 100 levels, although writers write them. A list takes two levels.
 _DEEPEST = 48
+
+
+def strings(chunk: Chunk, column: str) -> list[Any]:
+    """Return a column of strings: each is a str, None, or `NOT_UTF8`. Raises `DataError` if it has another type."""
+    try:
+        return chunk.strings(column)
+    except DataError as error:
+        if not isinstance(error.__context__, UnicodeDecodeError):
+            raise
+    assert isinstance(chunk, BatchChunk)
+    return decoded(chunk.batch.column(column))
+
+
+def decoded(array: Any) -> list[Any]:
+    """Return the values of an Arrow array. A string that is not UTF-8 becomes `NOT_UTF8`."""
+    return [_value(value) for value in array]
+
+
+def keep_rows(chunk: Chunk, good: Sequence[bool]) -> Chunk:
+    """Return the rows of a chunk for which `good` is true."""
+    assert isinstance(chunk, BatchChunk)
+    # `filter` does not take columns of every type, for example not strings of the type string_view.
+    starts = [row for row in range(len(good)) if not row or good[row] != good[row - 1]]
+    pieces = [chunk.batch.slice(start, stop - start) for start, stop in pairwise([*starts, len(good)]) if good[start]]
+    kept = BatchChunk(chunk.source, 1, pyarrow.concat_batches([chunk.batch.slice(0, 0), *pieces]))
+    kept.numbers = list(compress(chunk.numbers, good))
+    kept.progress = chunk.progress
+    return kept
+
+
+def _value(value: Any) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return NOT_UTF8
 
 
 class ParquetWriter(Writer):
@@ -123,38 +159,6 @@ def schema_of_rows(chunk: Chunk) -> Any:
     names = tuple(chunk.rows[0].values)
     check_keys(chunk, names)
     return pyarrow.schema([(name, _array(chunk, name, None).type) for name in names])
-
-
-class ParquetConcatenation(Concatenation):
-    """Appends the row groups."""
-
-    _schema: Any = None
-    _writer: Any = None
-
-    def add(self, part: BinaryIO, rows: int) -> None:
-        with ParquetFile(part) as source:
-            schema = source.schema_arrow
-            if self._writer is None and (rows or self._schema is None):
-                self._schema = schema
-            if not rows:
-                return
-            if not schema.equals(self._schema):
-                raise DataError(OTHER_COLUMNS)
-            for group in range(source.num_row_groups):
-                self._open().write_table(source.read_row_group(group))
-
-    def finish(self) -> None:
-        self._open().close()
-
-    def abort(self) -> None:
-        with suppress(Exception):
-            if self._writer is not None:
-                self._writer.close()
-
-    def _open(self) -> Any:
-        if self._writer is None:
-            self._writer = ArrowWriter(self._file, self._schema, compression=_COMPRESSION)
-        return self._writer
 
 
 def _array(chunk: Chunk, name: str, expected: Any) -> Any:

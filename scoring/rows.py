@@ -71,7 +71,7 @@ def _values(chunk: Chunk, column: str) -> list[Any]:
     if isinstance(chunk, LineChunk):
         rows = [row.values for row in chunk.rows]
         return [values[column] if column in values else Absent(tuple(values)) for values in rows]
-    from sentiment_conv1d.scoring.arrow import strings
+    from sentiment_conv1d.scoring.parquet import strings
 
     return strings(chunk, column)
 
@@ -79,6 +79,6 @@ def _values(chunk: Chunk, column: str) -> list[Any]:
 def _keep_rows(chunk: Chunk, good: Sequence[bool]) -> Chunk:
     if isinstance(chunk, LineChunk):
         return LineChunk(chunk.source, list(compress(chunk.rows, good)), chunk.progress, chunk.unit)
-    from sentiment_conv1d.scoring.arrow import keep_rows
+    from sentiment_conv1d.scoring.parquet import keep_rows
 
     return keep_rows(chunk, good)

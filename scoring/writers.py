@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import orjson
 
 from sentiment_conv1d.model.tables import Chunk, DataError, Row
-from sentiment_conv1d.model.tables.text import header_lines
 from sentiment_conv1d.scoring.columns import Column
 
 
-class OutputFile:
-    """An output file being written. JSONL needs neither method."""
-
-    def finish(self) -> None:
-        """Write the rest, so that the file is complete."""
-
-    def abort(self) -> None:
-        """Release the file, which is about to be deleted. Never raises."""
-
-
-class Writer(OutputFile, ABC):
-    """A file that gets rows."""
+class Writer(ABC):
+    """An output file being written."""
 
     @abstractmethod
     def write(self, chunk: Chunk, added: Sequence[Column]) -> None:
         """Write rows with their added columns. Raises `DataError` at a row that the format cannot hold."""
+
+    def finish(self) -> None:  # noqa: B027 - JSONL needs none
+        """Write the rest, so that the file is complete."""
+
+    def abort(self) -> None:  # noqa: B027 - only Parquet needs one
+        """Release the file, which is about to be deleted. Never raises."""
 
 
 def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
@@ -50,7 +44,7 @@ def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
 class JsonlWriter(Writer):
     """Writes one object per row. It inserts the predictions before the last brace, so the row keeps its spelling."""
 
-    def __init__(self, file: BinaryIO, columns: Sequence[str] | None, added: Sequence[str]) -> None:
+    def __init__(self, file: BinaryIO, added: Sequence[str]) -> None:
         self._file = file
         self._added = added
 
@@ -85,55 +79,6 @@ class CsvWriter(Writer):
         if not self._headed:
             self._records.writerow([*(self._columns or ()), *self._added])
             self._headed = True
-
-
-class Concatenation(OutputFile, ABC):
-    """A file that gets the rows of other files of its format."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    @abstractmethod
-    def add(self, part: BinaryIO, rows: int) -> None:
-        """Append a file with this number of rows. Raises `DataError` if its columns differ from those before."""
-
-
-class JsonlConcatenation(Concatenation):
-    """Appends the lines."""
-
-    def add(self, part: BinaryIO, rows: int) -> None:
-        shutil.copyfileobj(part, self._file, _BLOCK)
-
-
-class CsvConcatenation(Concatenation):
-    """Appends the records behind one header row, that of the first file with rows."""
-
-    _header = b""
-    _headed = False
-
-    def add(self, part: BinaryIO, rows: int) -> None:
-        header = "".join(header_lines(line.decode() for line in part)).encode()
-        if self._headed and rows and header != self._header:
-            raise DataError(OTHER_COLUMNS)
-        if not self._headed:
-            self._header = header if rows or not self._header else self._header
-        if rows:
-            self._head()
-            shutil.copyfileobj(part, self._file, _BLOCK)
-
-    def finish(self) -> None:
-        self._head()
-
-    def _head(self) -> None:
-        if not self._headed:
-            self._file.write(self._header)
-            self._headed = True
-
-
-#: Why a file cannot be appended to another one.
-OTHER_COLUMNS = "other columns than in the rows before; give a folder as the output"
-
-_BLOCK = 2**20
 
 
 class _Records:
@@ -172,18 +117,3 @@ def _to_json(chunk: Chunk, row: Row, value: Any) -> bytes:
 
 
 _JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-
-#: How to write a text format, by its extension.
-TEXT_WRITERS: dict[str, Callable[[BinaryIO, Sequence[str] | None, Sequence[str]], Writer]] = {
-    ".jsonl": JsonlWriter,
-    ".csv": CsvWriter,
-}
-
-#: How to join files of a text format, by its extension.
-TEXT_CONCATENATIONS: dict[str, Callable[[BinaryIO], Concatenation]] = {
-    ".jsonl": JsonlConcatenation,
-    ".csv": CsvConcatenation,
-}
-
-#: The extensions of files that can be written.
-WRITABLE = (*TEXT_WRITERS, ".parquet")

@@ -122,14 +122,14 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help=".txt (one review per line), .csv, .tsv, .json, .jsonl or .parquet, also compressed (.gz, .bz2, .xz, "
-        ".zip): paths, folders, patterns, URLs such as s3://bucket/reviews/*.parquet, or - for standard input",
+        help=".txt (one review per line), .csv, .tsv, .jsonl or .parquet, also compressed (.gz): paths, folders, "
+        "patterns such as 'reviews/*.parquet', or - for standard input",
     )
     predict.add_argument(
         "--out",
         metavar="FILE_OR_FOLDER",
-        help="a .jsonl, .csv or .parquet file, a folder for parts, or - for standard output (default: FILE.predictions "
-        "beside the only FILE, or standard output for standard input)",
+        help="a .jsonl, .csv or .parquet file, an existing folder, or - for standard output (default: FILE.predictions "
+        "beside each FILE, or standard output for standard input)",
     )
     predict.add_argument(
         "--text-column", metavar="COLUMN", default="text", help="column that contains the texts (default: text)"
@@ -148,22 +148,20 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     )
     predict.add_argument(
         "--format",
-        choices=("txt", "csv", "tsv", "json", "jsonl"),
+        choices=("txt", "csv", "tsv", "jsonl"),
         default="txt",
         help="format of stdin (default: txt)",
     )
-    predict.add_argument("--engine", choices=("local", "ray"), default="local", help="where to score (default: local)")
     predict.add_argument(
-        "--workers",
-        type=at_least(0),
-        default=0,
-        metavar="N",
-        help="processes, or Ray actors; 0: one per processor (default: 0)",
+        "--workers", type=at_least(0), default=0, metavar="N", help="processes; 0: one per processor (default: 0)"
     )
-    predict.add_argument(
-        "--part-rows", type=at_least(1), metavar="ROWS", default=8192, help="the most rows per part (default: 8192)"
+    existing = predict.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    existing.add_argument(
+        "--resume",
+        action="store_true",
+        help="skip files whose output is newer than they are, and replace other outputs",
     )
-    predict.add_argument("--overwrite", action="store_true", help="replace an existing output and start again")
     add_flags(predict, _SCORING_SETTINGS)
     predict.set_defaults(run=_predict)
 

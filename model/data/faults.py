@@ -22,7 +22,7 @@ LABEL_STUDIO = "a task in the full JSON of Label Studio, which has no columns"
 #: Hints for reasons that start with these words.
 _HINTS = {
     "not UTF-8": "name the encoding of the file, for example --encoding cp1252",
-    LABEL_STUDIO: "export the project of Label Studio as JSON-MIN or CSV, and name its columns with --text-column and "
+    LABEL_STUDIO: "export the project of Label Studio as CSV, and name its columns with --text-column and "
     "--label-column",
     "1 field,": "name the delimiter of the file, for example --delimiter ';'",
 }

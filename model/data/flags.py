@@ -16,7 +16,7 @@ from sentiment_conv1d.model.tables.format import add_format_flags, read_format
 
 #: The values of `--data`, for its help.
 SOURCES = (
-    "files (.csv, .tsv, .json, .jsonl, .parquet; also compressed), a folder with train.parquet and test.parquet, a "
+    "files (.csv, .tsv, .jsonl, .parquet; also with .gz), a folder with train.parquet and test.parquet, a "
     "dataset folder of Hugging Face, an aclImdb folder or its tar.gz, or the word imdb for the official download"
 )
 

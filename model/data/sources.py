@@ -12,12 +12,12 @@ from pathlib import Path
 from sentiment_conv1d.model.data import review_files
 from sentiment_conv1d.model.data.rows import Columns, Row, read_rows
 from sentiment_conv1d.model.tables import READABLE, DataError, Fault, Format, extension
-from sentiment_conv1d.model.tables.class_label import class_names
+from sentiment_conv1d.model.tables.table import class_names
 
 _UNSUPPORTED = "this kind of file is not supported"
 SUPPORTED = (
-    "a .csv, .tsv, .jsonl, .json or .parquet file, also compressed as .gz, .bz2, .xz or .zip; a folder with "
-    "train.parquet and perhaps test.parquet, or a dataset of Hugging Face (train-00000-of-00001.parquet); "
+    "a .csv, .tsv, .jsonl or .parquet file, also compressed with gzip (.gz); a folder with train.parquet and perhaps "
+    "test.parquet, or a dataset of Hugging Face (train-00000-of-00001.parquet); "
     "the Large Movie Review Dataset as aclImdb_v1.tar.gz or its unpacked folder aclImdb"
 )
 _UNLABELLED = -1

@@ -6,12 +6,11 @@ The extension decides the format:
     .csv, .tsv    a header row, then rows with the same number of fields; double quotes; blank lines are skipped. The
                   delimiter is the one of comma, semicolon, tab and vertical bar that splits the header into most fields
     .jsonl        one object per line, each with its own keys; blank lines are skipped
-    .json         an array of objects, or the same as .jsonl
+    .json         the same as .jsonl
     .parquet      needs pyarrow, which is imported only when such a file is opened
 
-All formats except Parquet may be compressed (`reviews.csv.gz`, `.bz2`, `.xz`, and `.zip` with one file) and in any
-encoding that Python knows. Text is UTF-8 unless `Format` or a byte order mark says otherwise. The mark is not part of
-the text.
+All formats except Parquet may be compressed with gzip (`reviews.csv.gz`) and in any encoding that Python knows. Text is
+UTF-8 unless `Format` or a byte order mark says otherwise. The mark is not part of the text.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from sentiment_conv1d.model.errors import reading
 from sentiment_conv1d.model.tables.faults import DataError, Fault
 from sentiment_conv1d.model.tables.files import extension, is_compressed, open_utf8
 from sentiment_conv1d.model.tables.format import Format
-from sentiment_conv1d.model.tables.json_array import open_json
 from sentiment_conv1d.model.tables.table import Chunk, Row, Table
 from sentiment_conv1d.model.tables.text import open_text
 
@@ -53,6 +51,4 @@ def _open(path: Path, kind: str, form: Format) -> Table:
         return ParquetTable(path)
     file, encoding = open_utf8(path, form.encoding)
     total = None if is_compressed(path) else path.stat().st_size
-    if kind == ".json":
-        return open_json(path, file, total, encoding)
     return open_text(path, file, kind, total, encoding, form.delimiter)

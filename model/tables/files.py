@@ -1,26 +1,25 @@
 """Open a file as a stream of UTF-8 bytes: decompress it, and decode it from its encoding.
 
-The extension decides the compression: `.gz`, `.bz2`, `.xz`, or `.zip` with a single file in it. The encoding is the
-given one, otherwise that of a byte order mark (UTF-8, UTF-16 or UTF-32), and otherwise UTF-8.
+The extension `.gz` means that the file is compressed with gzip. The encoding is the given one, otherwise that of a byte
+order mark (UTF-8, UTF-16 or UTF-32), and otherwise UTF-8.
 """
 
 from __future__ import annotations
 
-import bz2
 import codecs
 import gzip
 import io
-import lzma
-import zipfile
 import zlib
-from collections.abc import Callable
-from pathlib import Path, PurePath
-from typing import Any, BinaryIO, cast
+from pathlib import Path
+from typing import Any, cast
 
 from sentiment_conv1d.model.tables.faults import DataError
 
 #: The errors that reading a damaged file raises.
-READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, UnicodeDecodeError)
+READ_ERRORS = (OSError, EOFError, zlib.error, UnicodeDecodeError)
+
+#: The extensions of compressed files that cannot be read.
+OTHER_COMPRESSIONS = (".bz2", ".xz", ".zip", ".zst")
 
 #: Byte order marks. The UTF-32 marks come first, because the UTF-32 (LE) mark starts with the UTF-16 (LE) mark.
 _MARKS = (
@@ -31,42 +30,31 @@ _MARKS = (
 )
 
 
-def extension(place: Path | str, open_file: Callable[[], BinaryIO] | None = None) -> str:
+def extension(path: Path) -> str:
     """Return the extension of a file's content in lower case, for example `.csv` for `reviews.csv.gz`.
 
-    `open_file` opens the file if the place is not a local path. Raises `DataError` if a zip archive does not contain
-    exactly one file, and `OSError`.
+    Raises `DataError` if the file is compressed with anything but gzip.
     """
-    path = Path(place)
-    compression = path.suffix.lower()
-    if compression not in _DECOMPRESSORS:
-        return compression
-    if compression == ".zip" and not PurePath(path.stem).suffix:
-        file = path if open_file is None else open_file()
-        return PurePath(_only_member(place, file)[1]).suffix.lower()
-    return PurePath(path.stem).suffix.lower()
+    return (Path(path.stem) if is_compressed(path) else path).suffix.lower()
 
 
 def is_compressed(path: Path) -> bool:
-    """Return whether a file is compressed, by its extension."""
-    return path.suffix.lower() in _DECOMPRESSORS
+    """Return whether a file is compressed with gzip, by its extension. Raises `DataError` for another compression."""
+    suffix = path.suffix.lower()
+    if suffix in OTHER_COMPRESSIONS:
+        raise DataError(f"{path}: files compressed as {suffix} cannot be read; decompress it, or compress it with gzip")
+    return suffix == ".gz"
 
 
-def open_utf8(
-    place: Path | str, encoding: str | None, file: io.BufferedReader | None = None
-) -> tuple[io.BufferedReader, str]:
+def open_utf8(path: Path, encoding: str | None) -> tuple[io.BufferedReader, str]:
     """Open a file as UTF-8 bytes; returns the name of its encoding too.
 
-    `file` is the open file if the place is not a local path. A byte that is invalid in the encoding is passed on
-    unchanged, so its line is not valid UTF-8. Raises `DataError` for an unknown encoding or a damaged archive, and
-    `OSError`.
+    A byte that is invalid in the encoding is passed on unchanged, so its line is not valid UTF-8. Raises `DataError`
+    for an unknown encoding or a damaged file, and `OSError`.
     """
-    path = Path(place)
-    decompress = _DECOMPRESSORS.get(path.suffix.lower())
-    if decompress is None:
-        return decoded(place, file or path.open("rb"), encoding)
-    # Decompressors have all methods of a buffered file.
-    return decoded(place, cast(io.BufferedReader, decompress(place, file or path)), encoding)
+    # A gzip file has all methods of a buffered file.
+    file = cast(io.BufferedReader, gzip.open(path)) if is_compressed(path) else path.open("rb")  # noqa: SIM115
+    return decoded(path, file, encoding)
 
 
 def decoded(source: Path | str, file: io.BufferedReader, encoding: str | None) -> tuple[io.BufferedReader, str]:
@@ -121,31 +109,3 @@ class _Recoder(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-def _only_member(place: Path | str, file: Path | BinaryIO) -> tuple[zipfile.ZipFile, str]:
-    try:
-        archive = zipfile.ZipFile(file)
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{place}: not a zip archive, or a damaged one ({error})") from error
-    # macOS adds a folder with a second file for each file.
-    names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
-    if len(names) != 1:
-        raise DataError(f"{place}: the archive contains {len(names)} files instead of one")
-    return archive, names[0]
-
-
-def _unzip(place: Path | str, file: Path | BinaryIO) -> Any:
-    archive, name = _only_member(place, file)
-    try:
-        return io.BufferedReader(cast(io.RawIOBase, archive.open(name)))
-    except (RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{place}: the archive cannot be read ({error})") from error
-
-
-_DECOMPRESSORS: dict[str, Callable[[Path | str, Path | BinaryIO], Any]] = {
-    ".gz": lambda _, file: gzip.open(file),  # noqa: SIM115 - the caller closes it
-    ".bz2": lambda _, file: bz2.open(file),  # noqa: SIM115 - the caller closes it
-    ".xz": lambda _, file: lzma.open(file),  # noqa: SIM115 - the caller closes it
-    ".zip": _unzip,
-}

@@ -145,3 +145,14 @@ def require_distinct(place: str, columns: Sequence[str]) -> None:
         if column in seen:
             raise DataError(f"{place}: two columns are named {column!r}")
         seen.add(column)
+
+
+def class_names(features: Any, column: str) -> tuple[str, ...] | None:
+    """Return the names of a column's `ClassLabel`, in the order of their integers; None if the column is not one.
+
+    It is the type of labels in Hugging Face's `datasets`: integers with names.
+    `features` describes the columns as `datasets.Features.to_dict` does. Raises `LookupError` or `TypeError` if its
+    structure is another one.
+    """
+    feature = features[column]
+    return tuple(map(str, feature["names"])) if feature["_type"] == "ClassLabel" else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedReader
@@ -13,7 +15,7 @@ import orjson
 
 from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.tables.faults import DataError
-from sentiment_conv1d.model.tables.lines import Lines
+from sentiment_conv1d.model.tables.files import READ_ERRORS
 from sentiment_conv1d.model.tables.table import (
     CHUNK_BYTES,
     CHUNK_ROWS,
@@ -28,10 +30,65 @@ from sentiment_conv1d.model.tables.table import (
 _DELIMITERS = ",;\t|"
 
 #: The delimiter if several are possible, by the extension of the file.
-USUAL_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_USUAL_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+#: The reason of a fault: a record of a CSV file cannot be read, and the file may not be understood from there on.
+INVALID_CSV = "not valid CSV"
+
+#: The beginning of a JSON array of objects.
+_ARRAY = re.compile(rb"\s*\[\s*\{")
 
 #: The largest limit that the csv module accepts on every platform. Its default is 128 KiB.
 _FIELD_LIMIT = 2**31 - 1
+
+
+class Lines(Iterator[str]):
+    """The lines of a file, including their ends. Only LF ends a line, unlike with `str.splitlines`.
+
+    A line that is not UTF-8 is returned with replacement characters, and `take_damage` says where it is damaged. Raises
+    `DataError` if the file cannot be read.
+    """
+
+    def __init__(self, source: Path | str, file: BufferedReader) -> None:
+        self.source = source
+        self.number = 0  # of the last line that was read
+        self.bytes = 0  # read so far
+        self._file = file
+        self._damage = ""
+        try:
+            if file.peek(len(codecs.BOM_UTF8)).startswith(codecs.BOM_UTF8):
+                self.bytes += len(file.read(len(codecs.BOM_UTF8)))
+        except READ_ERRORS as error:
+            raise self._unreadable(error) from error
+
+    def __next__(self) -> str:
+        try:
+            line = self._file.readline()
+        except READ_ERRORS as error:
+            raise self._unreadable(error) from error
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self.bytes += len(line)
+        try:
+            return line.decode()
+        except UnicodeDecodeError as error:
+            self._damage = self._damage or f"byte 0x{line[error.start]:02x} at {error.start + 1}"
+            return line.decode(errors="replace")
+
+    def take_damage(self) -> str:
+        """Return the first byte that is not UTF-8 in the lines since the last call; an empty string if all are."""
+        damage, self._damage = self._damage, ""
+        return damage
+
+    def place(self, number: int) -> str:
+        """Return the place of a line, for a message."""
+        return f"{self.source}: line {number}"
+
+    def _unreadable(self, error: Exception) -> DataError:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        where = f" after line {self.number}" if self.number else ""
+        return DataError(f"{self.source}: cannot be read{where} ({reason})")
 
 
 class LineChunk(Chunk):
@@ -84,10 +141,6 @@ class LineTable(Table):
         if rows:
             yield LineChunk(self._lines.source, rows, self._lines.bytes - start)
 
-    def number_from(self, line: int) -> None:
-        """Count the next line of the file as `line`."""
-        self._lines.number = line - 1
-
     def _read_header(self) -> None:
         """Read what comes before the rows."""
 
@@ -135,16 +188,16 @@ class CsvTable(LineTable):
 
     def _read_header(self) -> None:
         # The header is read separately, because it decides the delimiter of all other rows.
-        lines = header_lines(self._lines)
+        lines = _header_lines(self._lines)
         number = self._lines.number - len(lines) + 1 + next((n for n, line in enumerate(lines) if line.strip()), 0)
         if damage := self._lines.take_damage():
             raise DataError(f"{self._lines.place(number)}: not {self._encoding} ({damage})")
-        delimiter = self._delimiter or detect_delimiter(lines, self._usual)
+        delimiter = self._delimiter or _detect_delimiter(lines, self._usual)
         try:
             # If not strict, the module reads `"a"b` as ab, and after an unclosed quote the rest of the file as a field.
             header, *others = filter(None, csv.reader(lines, delimiter=delimiter, strict=True))
         except csv.Error as error:
-            raise DataError(f"{self._lines.place(number)}: not valid CSV ({csv_fault(error)})") from error
+            raise DataError(f"{self._lines.place(number)}: not valid CSV ({_csv_fault(error)})") from error
         except ValueError:
             raise DataError(f"{self._lines.source}: there is no header row") from None
         self.place = self._lines.place(number)
@@ -167,10 +220,10 @@ class CsvTable(LineTable):
         while True:
             number = self._lines.number + 1
             try:
-                fields = next_record(self._records)
+                fields = _next_record(self._records)
             except csv.Error as error:
                 self._lines.take_damage()
-                self.report(number, "not valid CSV", csv_fault(error))
+                self.report(number, INVALID_CSV, _csv_fault(error))
                 continue
             if fields is None:
                 return
@@ -178,7 +231,7 @@ class CsvTable(LineTable):
                 yield number, fields
 
 
-def header_lines(lines: Iterable[str]) -> list[str]:
+def _header_lines(lines: Iterable[str]) -> list[str]:
     """Return the lines up to the end of the header row: the first non-blank line, and more while a quote is open."""
     header: list[str] = []
     quotes = 0
@@ -190,7 +243,7 @@ def header_lines(lines: Iterable[str]) -> list[str]:
     return header
 
 
-def detect_delimiter(header: Sequence[str], usual: str) -> str:
+def _detect_delimiter(header: Sequence[str], usual: str) -> str:
     """Return the delimiter that splits a header into most fields; `usual` if there are several."""
     counts = {}
     for delimiter in _DELIMITERS:
@@ -201,7 +254,7 @@ def detect_delimiter(header: Sequence[str], usual: str) -> str:
     return max(counts, key=lambda delimiter: (counts[delimiter], delimiter == usual))
 
 
-def next_record(records: Iterator[list[str]]) -> list[str] | None:
+def _next_record(records: Iterator[list[str]]) -> list[str] | None:
     """Return the next record of a `csv.reader`, with fields of any size; None at the end. Raises `csv.Error`."""
     limit = csv.field_size_limit(_FIELD_LIMIT)  # which is global, so it is set for one record only
     try:
@@ -210,13 +263,20 @@ def next_record(records: Iterator[list[str]]) -> list[str] | None:
         csv.field_size_limit(limit)
 
 
-def csv_fault(error: csv.Error) -> str:
+def _csv_fault(error: csv.Error) -> str:
     """Return what is wrong with a record."""
     return "a quote is never closed" if "unexpected end of data" in str(error) else str(error)
 
 
 class JsonlTable(LineTable):
     """One JSON object per line, each with its own keys."""
+
+    def _read_header(self) -> None:
+        if _ARRAY.match(self._file.peek(1 << 12)):
+            raise DataError(
+                f"{self.source}: a JSON array cannot be read; write one object per line, "
+                "for example with jq -c '.[]' reviews.json > reviews.jsonl"
+            )
 
     def _rows(self) -> Iterator[Row]:
         for line in self._lines:
@@ -243,13 +303,13 @@ def open_text(
     encoding: str = "UTF-8",
     delimiter: str | None = None,
 ) -> LineTable:
-    """Open a file of UTF-8 as a table, by its extension: `.txt`, `.csv`, `.tsv` or `.jsonl`.
+    """Open a file of UTF-8 as a table, by its extension: `.txt`, `.csv`, `.tsv`, `.jsonl` or `.json`.
 
     `total` is its size in bytes if known, `encoding` its encoding before decoding, and `delimiter` the stated delimiter
     of a CSV file. Raises `DataError` if two columns have the same name.
     """
-    if extension == ".jsonl":
+    if extension in (".jsonl", ".json"):
         return JsonlTable(source, file, total, encoding)
     if extension == ".txt":
         return TxtTable(source, file, total, encoding)
-    return CsvTable(source, file, total, encoding, delimiter=delimiter, usual=USUAL_DELIMITERS[extension])
+    return CsvTable(source, file, total, encoding, delimiter=delimiter, usual=_USUAL_DELIMITERS[extension])

@@ -654,7 +654,7 @@ def test_unsupported_file(name: str, tmp_path: Path) -> None:
     """An unsupported file is refused with a list of the supported ones."""
     refuse(
         write_bytes(tmp_path / name, b"text"),
-        ".csv, .tsv, .jsonl, .json or .parquet",
+        ".csv, .tsv, .jsonl or .parquet",
         "aclImdb_v1.tar.gz",
         "train.parquet",
     )
@@ -662,14 +662,14 @@ def test_unsupported_file(name: str, tmp_path: Path) -> None:
 
 def test_missing_path(tmp_path: Path) -> None:
     """A missing path is refused with the same list."""
-    refuse(tmp_path / "reviews.csv", "there is no such file or folder", ".csv, .tsv, .jsonl, .json or .parquet")
+    refuse(tmp_path / "reviews.csv", "there is no such file or folder", ".csv, .tsv, .jsonl or .parquet")
 
 
 def test_unsupported_folder(tmp_path: Path) -> None:
     """A folder without supported files is refused, whatever its name is."""
     folder = tmp_path / "reviews.csv"
     folder.mkdir()
-    refuse(folder, "this folder contains no supported files", ".csv, .tsv, .jsonl, .json or .parquet")
+    refuse(folder, "this folder contains no supported files", ".csv, .tsv, .jsonl or .parquet")
 
 
 def test_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import json
-import lzma
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as arrow
@@ -73,17 +69,17 @@ def test_label_map(tmp_path: Path) -> None:
 
 def test_label_studio(tmp_path: Path) -> None:
     """The nested JSON of Label Studio is named, with the export to choose instead, which is read."""
-    path = tmp_path / "reviews.json"
+    path = tmp_path / "reviews.jsonl"
     tasks = [
         {"id": number, "data": {"text": text}, "annotations": [{"result": [{"value": {"choices": [label]}}]}]}
         for number, (text, label) in enumerate(ROWS)
     ]
-    path.write_text(json.dumps(tasks))
+    path.write_text("".join(json.dumps(task) + "\n" for task in tasks))
     error = faults(path)
     assert "(4 rows): a task in the full JSON of Label Studio, which has no columns" in str(error)
-    assert error.hints[0].startswith("export the project of Label Studio as JSON-MIN or CSV")
-    path.write_text(json.dumps([{"id": 1, "text": text, "label": label} for text, label in ROWS]))
-    assert read(path) == ROWS
+    assert error.hints[0].startswith("export the project of Label Studio as CSV")
+    (tmp_path / "reviews.csv").write_text(CSV, encoding="utf-8")
+    assert read(tmp_path / "reviews.csv") == ROWS
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
@@ -92,7 +88,7 @@ def test_byte_order_marks(encoding: str, suffix: str, tmp_path: Path) -> None:
     """A byte order mark determines the encoding, for example of files from Excel."""
     path = tmp_path / f"reviews{suffix}"
     objects = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in ROWS]
-    content = {".csv": CSV, ".jsonl": "\n".join(objects), ".json": f"[{', '.join(objects)}]"}[suffix]
+    content = {".csv": CSV, ".jsonl": "\n".join(objects), ".json": "\n".join(objects)}[suffix]
     path.write_bytes(content.encode(encoding))
     assert read(path) == ROWS
 
@@ -116,72 +112,46 @@ def test_wrong_encoding(tmp_path: Path) -> None:
     assert "line 3: not cp1252 (byte 0x81 at 2)" in str(faults(path, Reading(Format(encoding="cp1252"))))
 
 
-def zipped(path: Path, content: bytes) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("reviews.csv", content)
-
-
-COMPRESSORS: dict[str, Callable[[Path, bytes], object]] = {
-    "reviews.csv.gz": lambda path, content: path.write_bytes(gzip.compress(content)),
-    "reviews.csv.bz2": lambda path, content: path.write_bytes(bz2.compress(content)),
-    "reviews.csv.xz": lambda path, content: path.write_bytes(lzma.compress(content)),
-    "reviews.csv.zip": zipped,
-    "reviews.zip": zipped,
-}
-
-
-@pytest.mark.parametrize("name", COMPRESSORS)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_compressed_files(name: str, encoding: str, tmp_path: Path) -> None:
-    """The format is that of the compressed file, or of the only file in an archive."""
-    COMPRESSORS[name](tmp_path / name, CSV.encode(encoding))
-    assert read(tmp_path / name) == ROWS
+def test_compressed_file(encoding: str, tmp_path: Path) -> None:
+    """The format is that of the compressed file."""
+    (tmp_path / "reviews.csv.gz").write_bytes(gzip.compress(CSV.encode(encoding)))
+    assert read(tmp_path / "reviews.csv.gz") == ROWS
 
 
-@pytest.mark.parametrize("name", COMPRESSORS)
-def test_damaged_compressed_files(name: str, tmp_path: Path) -> None:
+def test_damaged_compressed_files(tmp_path: Path) -> None:
     """A truncated file, or a file of another format, is an error that names it."""
-    path = tmp_path / name
-    COMPRESSORS[name](path, CSV.encode() * 100)
-    for content in (path.read_bytes()[:-30], b"text,label\na joy,good\n"):
+    path = tmp_path / "reviews.csv.gz"
+    for content in (gzip.compress(CSV.encode() * 100)[:-30], b"text,label\na joy,good\n"):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=rf"{name}: .*(cannot be read|not a zip archive)"):
+        with pytest.raises(DataError, match=r"reviews\.csv\.gz: .*cannot be read"):
             read(path)
 
 
-def test_archive_of_several_files(tmp_path: Path) -> None:
-    """An archive of several files is refused."""
-    with zipfile.ZipFile(tmp_path / "reviews.zip", "w") as archive:
-        archive.writestr("a.csv", CSV)
-        archive.writestr("b.csv", CSV)
-    with pytest.raises(DataError, match="the archive contains 2 files"):
-        read(tmp_path / "reviews.zip")
+@pytest.mark.parametrize("suffix", [".bz2", ".xz", ".zip", ".zst"])
+def test_other_compressions(suffix: str, tmp_path: Path) -> None:
+    """The error for a file with another compression says what helps."""
+    (tmp_path / f"reviews.csv{suffix}").write_bytes(b"")
+    with pytest.raises(DataError, match=f"compressed as {suffix} cannot be read; decompress it, or compress it with"):
+        read(tmp_path / f"reviews.csv{suffix}")
 
 
-def test_json_array_and_lines(tmp_path: Path) -> None:
-    """A `.json` file contains an array of objects, or one object per line as Hugging Face writes it."""
-    objects = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
+def test_json(tmp_path: Path) -> None:
+    """A `.json` file contains one object per line, as Hugging Face writes it."""
     path = tmp_path / "reviews.json"
-    for content in (f"\n[{','.join(objects)}]\n", "\n".join(objects)):
-        path.write_text(content)
-        assert read(path) == ROWS
+    path.write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in ROWS))
+    assert read(path) == ROWS
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ('[{"text": "a joy", "label": 1}, 5, {"text": "dull", "label": 0}]', "row 2: not a JSON object"),
-        ('[{"text": "a joy", "label": 1}, {"text": "dull"}]', "row 2: there is no column 'label'; columns: 'text'"),
-        ('[{"text": "a joy",\n "label": }]', "not valid JSON in UTF-8 (unexpected character"),
-    ],
-)
-def test_faults_of_json(content: str, said: str, tmp_path: Path) -> None:
-    """Errors name the row of an array, counted from 1, or the line of a syntax error."""
-    path = tmp_path / "reviews.json"
-    path.write_text(content)
-    with pytest.raises(DataError) as caught:
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n "])
+def test_json_array(start: str, suffix: str, tmp_path: Path) -> None:
+    """The error for an array of objects says how to write it as lines."""
+    path = tmp_path / f"reviews{suffix}"
+    objects = [{"text": text, "label": label} for text, label in ROWS]
+    path.write_text(start + json.dumps(objects), encoding="utf-8")
+    with pytest.raises(DataError, match=r"a JSON array cannot be read; write one object per line, .*jq -c"):
         read(path)
-    assert said in str(caught.value)
 
 
 def write_parts(folder: Path, metadata: bool, **parts: list[list[tuple[str, int]]]) -> Path:

@@ -1,4 +1,4 @@
-"""The processes of the local engine share the memory of the session, unless forking them would be unsafe."""
+"""The processes of the pool share the memory of the session, unless forking them would be unsafe."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 
 from tests.processes import MODEL_REPOSITORY, run
 
-#: Starts an engine with two processes. Prints how the second one started, and how much of its memory is not shared.
+#: Starts a pool of two processes. Prints how they started, and how much of the memory of one is not shared.
 _PROGRAM = """
 import multiprocessing, sys, threading
 import sentiment_conv1d.service
-from sentiment_conv1d.scoring.local import LocalEngine
+from sentiment_conv1d.scoring.pool import Pool
 from sentiment_conv1d.scoring.session import Session
 from tests.proc import proportional_megabytes
 
@@ -18,8 +18,8 @@ if __name__ == "__main__":
     ended = threading.Event()
     if "thread" in sys.argv:
         threading.Thread(target=ended.wait).start()
-    with LocalEngine(Session(sys.argv[1], threads=int(sys.argv[2])), 2):
-        [process] = multiprocessing.active_children()
+    with Pool(Session(sys.argv[1], threads=int(sys.argv[2])), 2):
+        process = multiprocessing.active_children()[0]
         private, resident = (proportional_megabytes(process.pid, *fields) for fields in (["Private_"], ["Rss:"]))
         print(type(process).__name__, private / resident)
     ended.set()
@@ -34,7 +34,7 @@ def start(*arguments: str) -> list[str]:
 
 
 def test_shared_memory() -> None:
-    """The second process is forked, and shares most of its memory."""
+    """The processes are forked, and share most of their memory."""
     started, private = start("1")
     assert started == "ForkProcess"
     assert float(private) < 0.2
@@ -42,14 +42,14 @@ def test_shared_memory() -> None:
 
 @pytest.mark.parametrize("arguments", [["2"], ["1", "thread"]], ids=["session", "process"])
 def test_threads(arguments: list[str]) -> None:
-    """If the session or this process has threads, the second process is not forked, because it would lack them."""
+    """If the session or this process has threads, no process is forked, because it would lack them."""
     assert start(*arguments)[0] == "SpawnProcess"
 
 
 _LIMITED = """
 import os, sys
 from sentiment_conv1d.model.tables import DataError
-from sentiment_conv1d.scoring.local import LocalEngine
+from sentiment_conv1d.scoring.pool import Pool
 from sentiment_conv1d.scoring.session import Session
 
 if __name__ == "__main__":
@@ -63,7 +63,7 @@ if __name__ == "__main__":
 
     os.fork = limited
     try:
-        LocalEngine(Session(sys.argv[1]), 3)
+        Pool(Session(sys.argv[1]), 3)
     except DataError as error:
         print(error)
 """
