@@ -38,7 +38,6 @@ COVERAGE = $(shell $(BIN)/python -c 'import sys; print("--cov" if hasattr(sys, "
 test: lint $(NATIVE) debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and, from Python 3.12 on, measure their coverage
 	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/remote-test/.installed || echo 'Tests that need moto_server are skipped.'
-	@$(MAKE) --no-print-directory $(VENV)/kserve/.installed || echo 'Tests that need kserve-storage are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/mlflow/.installed || echo 'Tests that need MLflow are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/audit/.installed || echo 'Tests that need pip-audit are skipped.'
 	@$(MAKE) --no-print-directory $(VENV)/release/.installed || echo 'Tests that need auditwheel are skipped.'
@@ -208,7 +207,6 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
 		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
-	$(COMPILE_GROUP):kserve --output-file requirements/kserve.txt
 	$(COMPILE_GROUP):mutants --output-file requirements/mutants.txt
 	$(COMPILE_GROUP):sbom --output-file requirements/sbom.txt
 	$(COMPILE_GROUP):release --output-file requirements/release.txt
@@ -320,7 +318,7 @@ $(RAY_VENV)/.installed: requirements/ray-test.txt
 
 # Tools in environments of their own. The service with its extra `remote` is one of them, because the clients of S3
 # need another version of python-dateutil than the development dependencies.
-TOOLS := audit kserve mlflow mutants release remote-test sbom workflows
+TOOLS := audit mlflow mutants release remote-test sbom workflows
 
 $(TOOLS:%=$(VENV)/%/.installed): $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv $(@D)

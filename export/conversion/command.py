@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sentiment_conv1d.export.conversion.kserve import write_kserve
 from sentiment_conv1d.export.conversion.mlflow_model import write_mlflow
 from sentiment_conv1d.export.conversion.text_onnx import write_text_onnx
 from sentiment_conv1d.export.conversion.triton import write_triton
@@ -33,7 +32,6 @@ TARGETS = {
     "text-onnx": Target("one ONNX file from text to label, for any ONNX Runtime", "text.onnx", write_text_onnx),
     "mlflow": Target("an MLflow model that contains the code which runs it", "mlflow_model", write_mlflow),
     "triton": Target("a model repository from text to label for Triton", "triton_repository", write_triton),
-    "kserve": Target("an InferenceService, and the model to upload, for KServe", "kserve", write_kserve),
 }
 
 

@@ -56,7 +56,6 @@ def test_files_of_servers() -> None:
         "classifier",
         "cuda",
         "helm",
-        "kserve",
         "mutants",
         "release",
         "sbom",
