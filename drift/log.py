@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
-from sentiment_conv1d.model.tables.logs import Version, log_lines, version_of
+from sentiment_conv1d.model.errors import reading
+from sentiment_conv1d.model.tables import DataError
+
+
+class Version(NamedTuple):
+    """One version of a model."""
+
+    model: str
+    number: int
 
 
 @dataclass
@@ -47,7 +55,7 @@ def read_log(paths: Iterable[Path]) -> Log:
     """
     log: dict[Version, LoggedTexts] = {}
     unreadable = 0
-    for line in log_lines(paths, "requests"):
+    for line in _lines(paths):
         try:
             version, texts = _record(orjson.loads(line))
         except (ValueError, TypeError, KeyError, OverflowError):
@@ -55,6 +63,16 @@ def read_log(paths: Iterable[Path]) -> Log:
         else:
             log.setdefault(version, LoggedTexts()).extend(texts)
     return Log(log, unreadable)
+
+
+def _lines(paths: Iterable[Path]) -> Iterator[bytes]:
+    for path in paths:
+        files = sorted(path.glob("requests-*.jsonl*")) if path.is_dir() else [path]
+        if not files:
+            raise DataError(f"{path}: there is no file requests-*.jsonl in this folder")
+        for file in files:
+            with reading(file, DataError), file.open("rb") as lines:
+                yield from lines
 
 
 def _record(record: Mapping[str, Any]) -> tuple[Version, LoggedTexts]:
@@ -66,4 +84,4 @@ def _record(record: Mapping[str, Any]) -> tuple[Version, LoggedTexts]:
         texts.scores.append(prediction["score"])
         texts.tokens.append(prediction["tokens"])
         texts.unknown_tokens.append(prediction["unknown_tokens"])
-    return version_of(record), texts
+    return Version(str(record["model"]), int(record["version"])), texts
