@@ -17,7 +17,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,11 +43,18 @@ from sentiment_conv1d.model.manifest import (
 from sentiment_conv1d.model.model_card import CARD_FILE, model_card
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
+#: How the names of the folders begin in which artifacts are written. A process that is killed leaves its folder.
+STAGING = ".publishing-"
+
+#: The permissions of the folder of an artifact, which other users can read.
+_READABLE = 0o755
+
 #: What can be wrong with an artifact. `incomplete`: a file is missing, or its size is not the one in the manifest.
 #: `damaged`: a file does not match its digest. `unreadable`: a file cannot be read. `invalid`: the artifact contradicts
 #: itself or is not supported. `graph`: ONNX Runtime cannot open the graph, or gets another golden answer. `crashed` and
-#: `timeout`: opening it crashes the process, or takes too long. `full`: the service has no room for it.
-Fault = Literal["incomplete", "damaged", "unreadable", "invalid", "graph", "crashed", "timeout", "full"]
+#: `timeout`: opening it crashes the process, or takes too long. `full`: the service has no room for it. `large`: it has
+#: more bytes than are read from a store.
+Fault = Literal["incomplete", "damaged", "unreadable", "invalid", "graph", "crashed", "timeout", "full", "large"]
 
 
 class ArtifactError(SentimentError):
@@ -56,6 +63,10 @@ class ArtifactError(SentimentError):
     def __init__(self, message: str, fault: Fault = "invalid") -> None:
         super().__init__(message)
         self.fault: Fault = fault
+
+
+class NotWritable(ArtifactError):
+    """The system cannot write an artifact to its folder."""
 
 
 @dataclass(frozen=True)
@@ -206,18 +217,25 @@ def copy(source: Path, target: Path) -> Artifact:
     return write(target, contents if text_graph is None else {**contents, TEXT_GRAPH_FILE: text_graph})
 
 
-def write(target: Path, contents: Mapping[str, bytes]) -> Artifact:
-    """Write the files of an artifact to a new folder `target`, completely or not at all.
+def write(target: Path, contents: Mapping[str, bytes], *, replace: bool = False) -> Artifact:
+    """Write the files of an artifact to a folder `target`, completely or not at all.
 
-    Raises `ArtifactError` if the files are invalid, the folder exists, or it cannot be written.
+    Raises `ArtifactError` if the files are invalid, or the folder exists and `replace` is false, and `NotWritable` if
+    the system cannot write them.
     """
     with _staging(target.parent) as temporary:
+        folder = temporary / "new"
+        folder.mkdir()
+        folder.chmod(_READABLE)
         for name, content in contents.items():
-            _write_through(temporary / name, content)
-        read_artifact(temporary)
-        if target.exists():
+            _write_through(folder / name, content)
+        read_artifact(folder)
+        if replace:
+            with suppress(FileNotFoundError):
+                target.rename(temporary / "old")
+        elif target.exists():
             raise ArtifactError(f"{target}: the folder already exists")
-        temporary.rename(target)
+        folder.rename(target)
     return read_artifact(target)
 
 
@@ -233,11 +251,11 @@ def check_place(artifact: Artifact) -> None:
 
 @contextmanager
 def _staging(home: Path) -> Iterator[Path]:
-    """Yield a folder in `home` to fill and rename. It is removed otherwise. Raises `ArtifactError` for `OSError`."""
-    with reading(home, ArtifactError, "written to"):
+    """Yield a folder in `home` to fill and rename. It is removed otherwise. Raises `NotWritable` for `OSError`."""
+    with reading(home, NotWritable, "written to"):
         home.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".publishing-", dir=home, ignore_cleanup_errors=True) as temporary:
-            Path(temporary).chmod(0o755)
+        with TemporaryDirectory(prefix=STAGING, dir=home, ignore_cleanup_errors=True) as temporary:
+            Path(temporary).chmod(_READABLE)
             yield Path(temporary)
 
 

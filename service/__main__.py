@@ -40,7 +40,10 @@ _STORES = (
 _ARTIFACT = "a folder REPOSITORY/NAME/VERSION, or NAME/VERSION in model_repository or of the package"
 
 #: Settings of the commands that start no server.
-_OFFLINE_SETTINGS = ("model_repository", "model_cache", "default_model", "execution_provider", "device", "threads")
+_OFFLINE_SETTINGS = (
+    *("model_repository", "model_cache", "store_timeout", "max_bytes"),
+    *("default_model", "execution_provider", "device", "threads"),
+)
 _SCORING_SETTINGS = (*_OFFLINE_SETTINGS, "max_text_characters")
 
 

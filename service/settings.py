@@ -87,6 +87,18 @@ class Settings(BaseModel):
         description="Fewest seconds between two listings of a model repository at a URL, because stores charge for "
         "listings or limit their rate.",
     )
+    store_timeout: float = Field(
+        30,
+        gt=0,
+        le=3600,
+        description="Seconds in which a model repository at a URL must be listed. The copy of a version may take ten "
+        "times as long.",
+    )
+    max_bytes: int = Field(
+        1 << 30,
+        ge=1,
+        description="Bytes of one version in a model repository at a URL; a larger one is not copied.",
+    )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
     port: int = Field(
         8000,

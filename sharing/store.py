@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import re
@@ -10,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from io import BytesIO
-from pathlib import Path
 from shutil import copyfileobj
 from typing import Any
 
-from sentiment_conv1d.model.artifact import ArtifactError, is_version
+from sentiment_conv1d.model.artifact import is_version
 from sentiment_conv1d.model.commands.installation import install_hint
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.errors import SentimentError, TransientError
@@ -28,9 +26,6 @@ _PERMANENT = (
     *(FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError),
     *(ValueError, NotImplementedError),
 )
-
-#: The errors of a download that are not the store's, but those of the disk that it goes to.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 #: The statuses of web servers that do not accept the credentials.
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -81,20 +76,21 @@ class Store:
         found = []
         with self.opened() as (system, root):
             for file in FILES:
-                with suppress(FileNotFoundError, ArtifactError):  # `download` raises the latter again
+                with suppress(FileNotFoundError):
                     properties = system.info(f"{root}/{name}/{version}/{file}")
                     found.append((file, *(str(properties.get(each)) for each in _PROPERTIES)))
         return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
-    def download(self, name: str, version: int, folder: Path) -> None:
-        """Download the files of a version into a local folder. Files that do not exist are left out.
+    def load_library(self) -> None:
+        """Import the library of the store, so that processes which are forked later need not. It starts no thread.
 
-        Raises `OSError` if the folder has no room.
+        A library that cannot be imported is an error when the store is read.
         """
-        with self.opened() as (system, root):
-            for file in FILES:
-                with suppress(FileNotFoundError):
-                    system.get_file(f"{root}/{name}/{version}/{file}", str(folder / file))
+        with suppress(ImportError, ValueError):
+            from fsspec.core import split_protocol
+            from fsspec.registry import get_filesystem_class
+
+            get_filesystem_class(split_protocol(self._url)[0])
 
     @contextmanager
     def opened(self, action: str = "read") -> Iterator[tuple[Any, str]]:
@@ -107,8 +103,6 @@ class Store:
         except SentimentError:
             raise
         except Exception as error:  # stores raise their own errors, not only `OSError`
-            if action == "read" and isinstance(error, OSError) and error.errno in _NO_ROOM:
-                raise
             reason = " ".join(_PASSWORD.sub("", str(error)).split()) or type(error).__name__
             refused = isinstance(error, _PERMANENT) or _status(error) in _REFUSALS
             kind = StoreError if refused else StoreUnreachable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import httpx
 
 from sentiment_conv1d.model.manifest import FILES
 from tests import hub
-from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, free_port
+from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, free_port, pause
 from tests.programs import needed
 
 #: The environment with s3fs, gcsfs and servers for them, which make installs.
@@ -104,6 +105,14 @@ class Server(Store):
         self._drain.join(PATIENCE)
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    def pause(self) -> None:
+        """Let the server accept connections and not answer."""
+        pause(self._process.pid)
+
+    def resume(self) -> None:
+        """Let the server answer again."""
+        self._process.send_signal(signal.SIGCONT)
 
 
 class WebServer(Server):

@@ -44,6 +44,9 @@ class Workers(Protocol):
     async def ask(self, order: Order, descriptor: int | None = None) -> str:
         """Let all workers carry out an order, and return why they did not, if so. Raises `Unavailable` at shutdown."""
 
+    async def update_copies(self, name: str) -> str:
+        """Update the copies of a store, also of the bad versions of a model, and return why that failed, if so."""
+
 
 class _Observation(NamedTuple):
     """What was served, and what the scan after it found in the repository."""
@@ -70,9 +73,11 @@ class Reconciler:
     async def load(self, name: str) -> None:
         """Serve the versions on disk that the policy selects, even if they were refused or unloaded before.
 
-        Raises `NotFound`, or `Invalid` if a version is refused or the model is unloaded meanwhile.
+        A repository in a store is listed and copied first. Raises `Unavailable` if that fails, `NotFound`, or `Invalid`
+        if a version is refused or the model is unloaded meanwhile.
         """
-        await asyncio.to_thread(self._repository.try_again, name)
+        if self._repository.copied and (problem := await self._workers.update_copies(name)):
+            raise Unavailable(problem)
         observed = await self._scan()
         if name not in observed.present:
             raise NotFound(f"there is no model {name!r} in the repository")
@@ -109,7 +114,6 @@ class Reconciler:
 
     async def watch(self, interval: float) -> None:
         """Scan the repository every `interval` seconds and apply its changes."""
-        self._repository.keep_current(interval)
         before: _Observation | None = None
         while True:
             await asyncio.sleep(interval)

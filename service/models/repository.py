@@ -26,16 +26,13 @@ class Repository:
     It does not know which versions are loaded. Only names that a scan found become part of a path.
     """
 
+    #: Whether the folder is a copy of a store.
+    copied = False
+
     def __init__(self, path: Path, policy: VersionPolicy) -> None:
         self.path = path
         self.policy = policy
         self._ignored: set[str] = set()
-
-    def keep_current(self, interval: float) -> None:
-        """Update the folder while the service runs, if it is a copy. This one is not."""
-
-    def try_again(self, name: str) -> None:
-        """Bring the folder up to date for another load of a model, if it is a copy. This one is not."""
 
     def scan(self) -> Scan:
         """Return all versions, with a few system calls each. Raises `OSError` if the folder cannot be listed."""

@@ -86,9 +86,10 @@ def repository_of(settings: Settings, *, watched: bool = False) -> Repository:
     if "://" not in settings.model_repository:
         return Repository(Path(settings.model_repository), policy)
     from sentiment_conv1d.service.models.mirror import Mirror
+    from sentiment_conv1d.service.models.update import start
 
-    mirror = Mirror(settings.model_repository, settings.cache_folder(), policy, settings.store_interval)
-    mirror.start(watched=watched)
+    mirror = Mirror(settings.model_repository, settings.cache_folder(), policy, settings.max_bytes)
+    start(mirror, settings.store_timeout, watched=watched)
     return mirror
 
 

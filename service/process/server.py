@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.provider import CUDA
@@ -39,6 +40,9 @@ from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import LOADS, Metrics
 from sentiment_conv1d.service.telemetry.sinks import prepare_folder
 from sentiment_conv1d.service.version_labels import parse_labels
+
+if TYPE_CHECKING:
+    from sentiment_conv1d.service.process.copies import Copies
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +107,7 @@ def serve(settings: Settings) -> None:
                 partial(core.refresh, logging.DEBUG),  # the workers say it too
                 start_trial,
                 settings.load_timeout,
+                _copies(core),
             ),
             ready,
             worker_seconds=settings.worker_timeout,
@@ -115,6 +120,19 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # a late signal must not change the exit status
         signal.signal(number, signal.SIG_IGN)
     logger.info("stopped")
+
+
+def _copies(core: Core) -> Copies | None:
+    """Return what updates the copies of a store, or None if the models are not in one."""
+    if not core.repository.copied:
+        return None
+    from sentiment_conv1d.service.models.mirror import Mirror
+    from sentiment_conv1d.service.process.copies import Copies
+
+    assert isinstance(core.repository, Mirror)
+    settings = core.settings
+    interval = max(settings.watch_interval, settings.store_interval) if settings.watch_interval else 0.0
+    return Copies(core.repository, settings.store_timeout, interval)
 
 
 def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> ListeningSocket:

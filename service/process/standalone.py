@@ -5,10 +5,12 @@ Such a server accepts the connections, so the service's limits on connections, h
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from starlette.types import Message, Receive, Scope, Send
 
+from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.asgi import CHARGE
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
@@ -26,6 +28,7 @@ class Standalone:
 
     def __init__(self, core: Core) -> None:
         self.metrics = core.metrics
+        self._repository = core.repository
         self._buffers = Buffers(core.settings.max_buffered_bytes)
         self.state = core.start(0, self)
         self._application = Application(self.state)
@@ -73,3 +76,14 @@ class Standalone:
             await follow(order)
         record(self.metrics, order)
         return order.reason
+
+    async def update_copies(self, name: str) -> str:
+        """Update the copies of a store on a thread, and return why that failed, if so."""
+        from sentiment_conv1d.service.models.mirror import Mirror
+
+        assert isinstance(self._repository, Mirror)
+        try:
+            await asyncio.to_thread(self._repository.update, again={name})
+        except SentimentError as error:
+            return str(error)
+        return ""

@@ -8,9 +8,10 @@ import signal
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from time import monotonic
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.errors import TransientError
@@ -20,6 +21,9 @@ from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process import trial
 from sentiment_conv1d.service.telemetry.metrics import REPLACED, Metrics
+
+if TYPE_CHECKING:
+    from sentiment_conv1d.service.process.copies import Copies
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +59,7 @@ class Transactions(Control):
     _refresh: Callable[[], None]  # reads the files that workers read again, for workers that start later
     _start_trial: Callable[[Order, int], int]  # starts a trial of the files in a descriptor, and returns its process id
     _load_seconds: float
+    _copies: Copies | None = None  # of a store
     _workers: Mapping[int, WorkerProcess] = field(default_factory=dict)  # the supervisor's, by process id
     _queue: deque[_Transaction] = field(default_factory=deque)  # the first one is being carried out
     _steps: Generator[None, _Outcome | None, str] | None = None  # of the first one, which yields while it waits
@@ -74,6 +79,9 @@ class Transactions(Control):
             self._queue.append(_Transaction(worker, message["ticket"], Order(**message["order"]), descriptor))
             if self._steps is None:
                 self._go_on()
+        elif message["kind"] == "copy":
+            assert self._copies is not None
+            self._copies.ask(message["name"], partial(self._answer, worker, message["ticket"]))
         elif message["round"] == self._round:  # otherwise it is too late
             refusal = message["refusal"]
             self._done(worker.pid, "answered" if refusal is None else Order(**refusal))
@@ -93,6 +101,9 @@ class Transactions(Control):
 
     def child_ended(self, pid: int, status: int) -> None:
         """Handle the end of a process that is no worker, with its status: refuse the version if its trial failed."""
+        if self._copies is not None and pid == self._copies.pid:
+            self._copies.end(status)
+            return
         if pid != self._trial:
             return  # the first process of a container adopts all orphans
         self._trial = None
@@ -104,11 +115,13 @@ class Transactions(Control):
             self._done(pid, "answered")
 
     def watch(self, now: float) -> None:
-        """Refuse the current order, and kill the worker, if a worker takes too long. Read changed files.
+        """Refuse the current order, and kill the worker, if a worker takes too long. Read changed files and stores.
 
         A later worker can find an invalid file, and then goes on with what this process has read last.
         """
         self._refresh()
+        if self._copies is not None:
+            self._copies.watch(now)
         if now > self._give_up_at:
             [pid] = self._awaited
             self._workers[pid].kill()
@@ -116,8 +129,10 @@ class Transactions(Control):
             self._done(pid, self._queue[0].order.refusal("timeout", reason))
 
     def stop(self) -> None:
-        """Open no more versions, and kill the trial, if there is one: it must not outlive this process."""
+        """Open and copy no more versions, and kill the processes that do, which must not outlive this process."""
         self._stopped = True
+        if self._copies is not None:
+            self._copies.stop()
         if self._trial is not None:
             os.kill(self._trial, signal.SIGKILL)
 
@@ -126,6 +141,8 @@ class Transactions(Control):
         for transaction in self._queue:
             if transaction.descriptor is not None:
                 os.close(transaction.descriptor)
+        if self._copies is not None:
+            self._copies.close()
 
     def _done(self, pid: int, outcome: _Outcome) -> None:
         """Continue the current order if it has waited for this process, and waits for no other."""
@@ -226,9 +243,11 @@ class Transactions(Control):
     def _finish(self, problem: str) -> None:
         """Report the result of the first order to the worker that sent it."""
         finished = self._queue.popleft()
-        asking = finished.asking
-        running = asking.pid in self._workers
-        if running and not asking.channel.send("result", ticket=finished.ticket, problem=problem):
-            logger.warning("worker %d did not receive the result of its order", asking.number)
+        self._answer(finished.asking, finished.ticket, problem)
         if finished.descriptor is not None:
             os.close(finished.descriptor)
+
+    def _answer(self, asking: WorkerProcess, ticket: int, problem: str) -> None:
+        running = asking.pid in self._workers
+        if running and not asking.channel.send("result", ticket=ticket, problem=problem):
+            logger.warning("worker %d did not receive the result of its order", asking.number)

@@ -11,15 +11,12 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.model.errors import SentimentError, TransientError
+from sentiment_conv1d.server.process import child
 from sentiment_conv1d.server.process.worker_process import describe_end
-
-_FIRST_DESCRIPTOR = 3  # after the standard streams
-
-#: The signals that end the wait for a child.
-_AWAITED = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM)
 
 
 def start(open_version: Callable[[], object], seconds: float, descriptor: int | None = None) -> int:
@@ -27,29 +24,16 @@ def start(open_version: Callable[[], object], seconds: float, descriptor: int | 
 
     The child keeps only this descriptor, and is killed after `seconds`. Raises `TransientError` if there is no child.
     """
+
+    def work() -> None:
+        logging.disable()
+        with suppress(SentimentError):  # the caller gets the same error
+            open_version()
+
     try:
-        pid = os.fork()
+        return child.start(work, seconds, descriptor)
     except OSError as error:
         raise TransientError(f"the system cannot start a process ({error.strerror})") from error
-    if pid:
-        return pid
-    status = 1
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # the whole process group may get them
-            signal.signal(number, signal.SIG_IGN)
-        for number in (signal.SIGALRM, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        logging.disable()
-        _close_all_but(descriptor)
-        open_version()
-        status = 0
-    except SentimentError:
-        status = 0  # the caller gets the same error
-    finally:
-        os._exit(status)
 
 
 def check(status: int, seconds: float, place: str = "") -> None:
@@ -68,24 +52,6 @@ def run(artifact: Artifact, open_version: Callable[[Artifact], object], seconds:
 
     A signal that ends this process ends the child too.
     """
-    # A handler of Python could miss a signal that arrives just before `waitpid`.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-    try:
-        pid = start(lambda: open_version(artifact), seconds)
-        while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
-            if (received := signal.sigwait(_AWAITED)) != signal.SIGCHLD:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                signal.raise_signal(received)  # its handler runs when it is no longer blocked
-                break
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    _, status = ended
-    check(status, seconds, f"{artifact.path}: ")
-
-
-def _close_all_but(descriptor: int | None) -> None:
-    """Close sockets, whose peers would wait for this process, and all other descriptors."""
-    if descriptor is not None:
-        os.closerange(_FIRST_DESCRIPTOR, descriptor)
-    os.closerange(_FIRST_DESCRIPTOR if descriptor is None else descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+    status = child.run(lambda: start(lambda: open_version(artifact), seconds))
+    if status is not None:
+        check(status, seconds, f"{artifact.path}: ")

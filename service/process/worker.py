@@ -126,11 +126,24 @@ class ServiceWorker(Worker):
 
     async def ask(self, order: Order, descriptor: int | None = None) -> str:
         """Make all workers follow an order, and return why they did not, if so. Raises `Unavailable` at shutdown."""
+        return await self._ask("ask", descriptor, order=order._asdict())
+
+    async def update_copies(self, name: str) -> str:
+        """Update the copies of a store, and return why that failed, if so. Raises `Unavailable` at shutdown."""
+        seconds = self._settings.load_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._ask("copy", name=name)
+        except TimeoutError:
+            return f"the models are not listed and copied within {seconds:g} s (--load-timeout)"
+
+    async def _ask(self, kind: str, descriptor: int | None = None, **fields: Any) -> str:
+        """Send a request to the supervisor, and return the problem in its answer."""
         ticket = next(self._tickets)
         self._results[ticket] = asyncio.get_running_loop().create_future()
         try:
             self._state.check_draining()
-            if not self.channel.send("ask", descriptor, ticket=ticket, order=order._asdict()):
+            if not self.channel.send(kind, descriptor, ticket=ticket, **fields):
                 raise Unavailable("the supervisor does not accept orders")
             return await self._results[ticket]
         finally:

@@ -75,6 +75,48 @@ def test_service(store: Store, tmp_path: Path) -> None:
     assert re.match(f"error: {re.escape(store.url)}: cannot be read .*no copy of .*; --model-cache", finished.stderr)
 
 
+def test_threads(tmp_path: Path) -> None:
+    """The supervisor, which forks, has one thread, although the libraries of stores start threads."""
+    with WebServer(tmp_path / "web") as store:
+        store.publish(publish_strength(tmp_path / "source", 1).path)
+        with store.serve(tmp_path / "cache", "--watch-interval", "0.5", "--store-interval", "0.5") as server:
+            store.publish(publish_strength(tmp_path / "source", 2).path)
+            server.wait_for_log(r"serving tickets .*\b2\b")
+            assert len(list(Path(f"/proc/{server.process.pid}/task").iterdir())) == 1
+
+
+def test_store_that_hangs(tmp_path: Path) -> None:
+    """While a store hangs, the log says so, the copies answer, and `load` fails with the reason."""
+    with WebServer(tmp_path / "web") as store:
+        store.publish(publish_strength(tmp_path / "source", 1).path)
+        flags = ("--watch-interval", "0.5", "--store-interval", "0.5", "--store-timeout", "2", "--admin", "open")
+        with store.serve(tmp_path / "cache", *flags) as server:
+            store.publish(publish_strength(tmp_path / "source", 2).path)
+            server.client.post("/v2/repository/models/tickets/load").raise_for_status()
+            assert answered(server) == "2"
+            store.pause()
+            late = f"{re.escape(store.url)}: listing the models takes more than 2 s \\(--store-timeout\\)"
+            server.wait_for_log(f"WARNING .*{late}; the copies in .* stay")
+            refusal = server.client.post("/v2/repository/models/tickets/load")
+            assert refusal.status_code == 503 and re.search(late, refusal.text)
+            assert answered(server) == "2"
+            store.resume()
+            server.wait_for_log(f"{re.escape(store.url)} can be read again")
+
+
+def test_load_without_patience(tmp_path: Path) -> None:
+    """`load` waits for a store for no longer than `--load-timeout`."""
+    with WebServer(tmp_path / "web") as store:
+        store.publish(publish_strength(tmp_path / "source", 1).path)
+        flags = ("--watch-interval", "0", "--load-timeout", "3", "--store-timeout", "600", "--admin", "open")
+        with store.serve(tmp_path / "cache", *flags) as server:
+            store.pause()
+            refusal = server.client.post("/v2/repository/models/tickets/load")
+            assert refusal.status_code == 503
+            assert "the models are not listed and copied within 3 s (--load-timeout)" in refusal.text
+            store.resume()
+
+
 def test_load_copies_again(tmp_path: Path) -> None:
     """`load` copies a bad version again, although nothing in the store seems to have changed."""
     with WebServer(tmp_path / "web") as store:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import resource
 import signal
 import socket
@@ -16,8 +15,9 @@ import pytest
 
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
 from sentiment_conv1d.model.errors import TransientError
+from sentiment_conv1d.model.manifest import FILES
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.models import mirror as mirrors
+from sentiment_conv1d.service.models import update
 from sentiment_conv1d.service.models.mirror import Mirror
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.settings import Settings
@@ -72,8 +72,8 @@ def contents(tmp_path: Path) -> Iterator[Contents]:
 
 def started(url: str, cache: Path, policy: VersionPolicy, *, watched: bool = False) -> Mirror:
     """Return the repository of a service that starts."""
-    mirror = Mirror(url, cache, policy, 10)
-    mirror.start(watched=watched)
+    mirror = Mirror(url, cache, policy)
+    update.start(mirror, PATIENCE, watched=watched)
     return mirror
 
 
@@ -185,11 +185,13 @@ def test_damaged_copy(contents: Contents, tmp_path: Path) -> None:
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
     mirror.update(first=True)
     (mirror.path / "tickets" / "2" / "model.onnx").write_bytes(b"?")
-    (mirror.path / ".mirroring-x" / "tickets").mkdir(parents=True)
+    left = [mirror.path / ".mirroring-x" / "tickets", mirror.path / "tickets" / ".publishing-x" / "new"]
+    for folder in left:
+        folder.mkdir(parents=True)
     (mirror.path / ".mirror.json").write_text("[[")
     mirror.update(first=True)
     assert read_artifact(mirror.path / "tickets" / "2").manifest.version == 2
-    assert not list(mirror.path.glob(".mirroring-*"))
+    assert not any(folder.parent.exists() for folder in left)
 
 
 def test_unreachable_store_without_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,8 +229,8 @@ def test_store_that_does_not_answer(
 
     It waits less if the copies are complete and updates follow.
     """
-    monkeypatch.setattr(mirrors, "_UPDATE_SECONDS", 0.2)
-    monkeypatch.setattr(mirrors, "_COMPLETE_SECONDS", 0.1)
+    monkeypatch.setattr(update, "_UPDATE_SECONDS", 0.2)
+    monkeypatch.setattr(update, "_COMPLETE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/models"
         folder = Mirror(url, tmp_path, ALL).path
@@ -242,42 +244,6 @@ def test_store_that_does_not_answer(
             caplog.clear()
 
 
-def test_update_after_the_start(contents: Contents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the first update fails, the next one follows at once and also replaces damaged copies."""
-    mirror = Mirror(URL, tmp_path / "cache", NEWEST)
-    mirror.update(first=True)
-    assert mirror.complete
-    mirror._problem = "the store did not answer"
-    (mirror.path / "tickets" / "2" / "model.onnx").write_bytes(b"?")
-    pauses: list[float] = []
-
-    def pause(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 3:
-            raise StopIteration
-
-    monkeypatch.setattr("sentiment_conv1d.service.models.mirror.time.sleep", pause)
-    with pytest.raises(StopIteration):
-        mirror._keep_up(7)
-    assert pauses == [0, 7, 7]
-    assert read_artifact(mirror.path / "tickets" / "2").manifest.version == 2
-
-
-def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The log has one warning when the store fails, and says when it works again."""
-    mirror = Mirror(URL, tmp_path / "cache", NEWEST)
-    graph = contents.files.store.copy()
-    contents.remove("/models")
-    with caplog.at_level(logging.INFO):
-        for _ in range(3):
-            mirror._try_to_update()
-        contents.files.store.update(graph)
-        mirror._try_to_update()
-    assert mirror._problem == ""
-    levels = [record.levelname for record in caplog.records if record.name.endswith(".mirror")]
-    assert levels == ["WARNING", "INFO", "INFO"]
-
-
 def test_full_disk(contents: Contents, tmp_path: Path) -> None:
     """If the disk of the copies has no room, the message names it instead of the store, always with the same words."""
     mirror = Mirror(URL, tmp_path / "cache", NEWEST)
@@ -285,10 +251,22 @@ def test_full_disk(contents: Contents, tmp_path: Path) -> None:
     def update() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
         for _ in range(2):
-            with pytest.raises(StoreError, match=rf"^{mirror.path}: cannot be written \(File too large\)$"):
+            with pytest.raises(StoreError, match=rf"^{mirror.path}/tickets: cannot be written to \(File too large\)$"):
                 mirror.update()
 
     in_child(update)
+
+
+def test_too_many_bytes(contents: Contents, tmp_path: Path) -> None:
+    """A version above the limit of bytes is bad, with its size in the reason, and the next one is copied instead."""
+    size = sum(len(contents.read(f"/models/tickets/2/{file}")) for file in FILES)
+    contents.write("/models/tickets/2/manifest.json", contents.read("/models/tickets/2/manifest.json") + b" ")
+    mirror = Mirror(URL, tmp_path / "cache", NEWEST, size)
+    mirror.update(first=True)
+    assert mirror.copies() == {("tickets", 1)}
+    with pytest.raises(ArtifactError, match=f"^memory://models/tickets/2: has more than {size:,} bytes") as error:
+        mirror.read("tickets", 2)
+    assert error.value.fault == "large"
 
 
 def test_folders_by_url(tmp_path: Path) -> None:

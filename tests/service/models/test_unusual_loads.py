@@ -53,6 +53,9 @@ class _Workers:
         self.asked.set()
         return ""
 
+    async def update_copies(self, name: str) -> str:
+        return ""
+
 
 class _Failing(Repository):
     """Cannot read version 2 at first, as on a network file system without a connection."""

@@ -1,0 +1,130 @@
+"""The supervisor keeps the copies of a store up to date."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.service.process.copies import Copies
+from tests.processes import PATIENCE
+from tests.service.models.test_mirror import NEWEST, URL, Contents, contents, damage, started
+
+__all__ = ["contents"]
+
+
+#: When every update is due.
+LATER = 1e15
+
+
+def wait(copies: Copies) -> None:
+    """Wait for the end of the running update."""
+    assert copies.pid is not None
+    _, status = os.waitpid(copies.pid, 0)
+    copies.end(status)
+
+
+def test_updates(contents: Contents, tmp_path: Path) -> None:
+    """An update begins when it is due, one at a time."""
+    mirror = started(URL, tmp_path / "cache", NEWEST)
+    copies = Copies(mirror, PATIENCE, 600)
+    copies.watch(0)
+    assert copies.pid is None
+    contents.publish()
+    copies.watch(LATER)
+    running = copies.pid
+    copies.watch(LATER)
+    assert copies.pid == running
+    wait(copies)
+    assert mirror.copies() == {("tickets", 2), ("tickets", 3)}
+
+
+def test_update_after_the_start(contents: Contents, tmp_path: Path) -> None:
+    """If the first update fails, the next one follows at once and also replaces damaged copies, until one succeeds."""
+    mirror = started(URL, tmp_path / "cache", NEWEST)
+    graph = mirror.path / "tickets" / "2" / "model.onnx"
+    mirror.problem = "the store did not answer"
+    copies = Copies(mirror, PATIENCE, 600)
+    graph.write_bytes(b"?")
+    copies.watch(0)
+    wait(copies)
+    assert read_artifact(graph.parent).manifest.version == 2
+    graph.write_bytes(b"?")
+    copies.watch(LATER)
+    wait(copies)
+    assert graph.read_bytes() == b"?"
+
+
+def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has one warning when the store fails, and says when it works again."""
+    mirror = started(URL, tmp_path / "cache", NEWEST)
+    copies = Copies(mirror, PATIENCE, 600)
+    whole = contents.files.store.copy()
+    contents.remove("/models")
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            copies.watch(LATER)
+            wait(copies)
+        contents.files.store.update(whole)
+        copies.watch(LATER)
+        wait(copies)
+    assert [record.message for record in caplog.records if record.name.endswith(".copies")] == [
+        f"{URL}: cannot be read (/models); the copies in {mirror.path} stay",
+        f"{URL} can be read again",
+    ]
+
+
+def test_requests(contents: Contents, tmp_path: Path) -> None:
+    """A request gets the result of an update that begins after it, which tries bad versions of its model again."""
+    whole = damage(contents)
+    mirror = started(URL, tmp_path / "cache", NEWEST)
+    copies = Copies(mirror, PATIENCE, 0)
+    answers: list[str] = []
+    copies.ask("other", answers.append)
+    copies.ask("tickets", answers.append)
+    contents.write("/models/tickets/2/model.onnx", whole)
+    wait(copies)
+    assert answers == [""] and mirror.copies() == {("tickets", 1)}
+    wait(copies)
+    assert answers == ["", ""] and mirror.copies() == {("tickets", 1), ("tickets", 2)}
+    contents.remove("/models")
+    copies.ask("tickets", answers.append)
+    wait(copies)
+    assert answers[2] == f"{URL}: cannot be read (/models)"
+    copies.watch(LATER)
+    assert copies.pid is None  # without an interval only requests update
+
+
+def test_stop(contents: Contents, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The service ends the running update, which is no failure, and begins no other one."""
+    copies = Copies(started(URL, tmp_path / "cache", NEWEST), PATIENCE, 600)
+    copies.watch(LATER)
+    copies.stop()
+    wait(copies)
+    copies.watch(LATER)
+    assert copies.pid is None
+    assert not caplog.records
+
+
+def test_no_process(
+    contents: Contents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the system can start no process, that is the answer, and the next update tries again."""
+    mirror = started(URL, tmp_path / "cache", NEWEST)
+    copies = Copies(mirror, PATIENCE, 600)
+    answers: list[str] = []
+    with monkeypatch.context() as patch:
+
+        def fail() -> int:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        patch.setattr(os, "fork", fail)
+        copies.ask("tickets", answers.append)
+    assert answers == ["the system cannot start a process (Resource temporarily unavailable)"]
+    assert answers[0] in caplog.text
+    copies.ask("tickets", answers.append)
+    wait(copies)
+    assert answers[1] == ""
