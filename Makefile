@@ -85,7 +85,7 @@ mutants: $(VENV)/.dev $(VENV)/mutants/.installed  ## list the changes of code th
 # The layout of an installed package, in links to the folders of the project, for programs that read files instead of
 # importing modules: mypy, protoc and editors.
 LAYOUT := build/package
-PARTS := $(filter-out benchmarks loadtest sentiment_conv1d tests,$(patsubst %/__init__.py,%,$(wildcard */__init__.py)))
+PARTS := $(filter-out benchmarks loadtest research sentiment_conv1d tests,$(patsubst %/__init__.py,%,$(wildcard */__init__.py)))
 
 $(LAYOUT):  ## link the folders of the project into one package, for mypy and editors
 	@rm -rf $@ && mkdir -p $@/sentiment_conv1d
@@ -159,15 +159,13 @@ train: $(VENV)/.train  ## train a model: make train DATA=reviews.csv RUN=runs/mi
 	$(BIN)/python -m model train --data $(DATA) --out $(RUN) $(ARGS)
 
 train-accurate: RUN := runs/accurate
-train-accurate: $(VENV)/.train  ## train the most accurate preset, also from unlabelled reviews; continues if interrupted
-	$(BIN)/python -m model train --data $(DATA) --preset accurate --validation-fraction 0.04 \
-		--out $(RUN) $(ARGS)
+train-accurate: $(VENV)/.train  ## train the shipped model `accurate`, also from unlabelled reviews; continues if interrupted
+	$(BIN)/python -m research accurate --data $(DATA) --out $(RUN) $(ARGS)
 
 train-reviews: RUN := runs/reviews
 train-reviews: DATA := imdb reviews
-train-reviews: $(VENV)/.train  ## train the preset for all kinds of reviews: make train-reviews DATA="imdb reviews mine"
-	$(BIN)/python -m model train --data $(DATA) --preset reviews --validation-fraction 0.04 \
-		--out $(RUN) $(ARGS)
+train-reviews: $(VENV)/.train  ## train the shipped model `reviews`: make train-reviews DATA="imdb reviews mine"
+	$(BIN)/python -m research reviews --data $(DATA) --out $(RUN) $(ARGS)
 
 export: $(VENV)/.train  ## publish a run as the next version: make export RUN=runs/mine
 	$(BIN)/python -m export $(RUN) $(ARGS)

@@ -141,7 +141,7 @@ def export(
         "vocabulary_size": checked.served.shape.vocabulary_size,
         "convolution_widths": () if family is None else tuple(bank.width for bank in family.banks),
         "leading_padding": checked.served.shape.leading_padding,
-        "configuration": trained.configuration,
+        "configuration": trained.configuration and trained.configuration.model_dump(mode="json"),
         "training_data": trained.data,
         "license": licence,
         "decision": trained.decision,

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from sentiment_conv1d.model.commands.parser import Parser, local_path, number
-from sentiment_conv1d.model.configuration import PRESETS, Configuration
+from sentiment_conv1d.model.configuration import PRESETS, BaseConfiguration
 from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, add_sources
+from sentiment_conv1d.model.errors import SentimentError
+
+Preset = TypeVar("Preset", bound=BaseConfiguration)
 
 #: Fields without a flag of the same form: the labels come from the data, and `--convolutions` is defined below.
-_NO_FLAG = {"labels", "convolutions", "mixture"}
+_NO_FLAG = {"labels", "convolutions"}
 
-_FRACTION = number(float, "a number from 0 to below 1", lambda value: 0 <= value < 1)
+#: The type of a flag for a share of the texts.
+FRACTION = number(float, "a number from 0 to below 1", lambda value: 0 <= value < 1)
 
 #: What `evaluate` and `compare` measure.
 _RUN = "a run folder, or an artifact: REPOSITORY/NAME/VERSION, or NAME/VERSION in model_repository or of the package"
@@ -108,33 +114,51 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--test-fraction",
-        type=_FRACTION,
+        type=FRACTION,
         metavar="SHARE",
         default=0.2,
         help="share of the texts held out to measure on, if the data has no test part (default: 0.2)",
     )
     command.add_argument(
         "--validation-fraction",
-        type=_FRACTION,
+        type=FRACTION,
         metavar="SHARE",
         help="share of the training texts held out for early stopping, calibration and learning curves (default: 0.1 "
         "if the configuration needs them, else 0)",
     )
-    domains = command.add_argument_group("domains", "for the preset reviews, whose data are folders")
-    domains.add_argument(
-        "--mixture", type=local_path, metavar="FILE", help="plan of the mixture (default: that of the preset)"
-    )
-    domains.add_argument("--without", action="append", metavar="DOMAIN", help="leave out a domain; may be repeated")
+    add_configuration_flags(command, PRESETS, "text-ensemble")
+
+
+def add_configuration_flags(
+    command: argparse.ArgumentParser, presets: Mapping[str, BaseConfiguration], default: str
+) -> None:
+    """Add a flag for each value of the configuration. The help shows the values of the presets."""
     numbers = command.add_argument_group("configuration", "each flag replaces a value of the preset")
-    for name, field in Configuration.model_fields.items():
+    for name in BaseConfiguration.model_fields:
         if name not in _NO_FLAG:
-            meaning = f"{field.description} ({_presets(name)})".replace("%", "%%")
-            numbers.add_argument(flag_name(name), metavar=_metavar(field), help=meaning)
+            field = type(presets[default]).model_fields[name]
+            meaning = f"{field.description} ({_presets(name, presets, default)})".replace("%", "%%")
+            numbers.add_argument(_flag_name(name), metavar=_metavar(field), help=meaning)
     numbers.add_argument(
         "--convolutions",
         metavar="WIDTH:FILTERS,...",
-        help=f"banks of filters, for example 3:100,4:100,5:100 ({_presets('convolutions')})",
+        help=f"banks of filters, for example 3:100,4:100,5:100 ({_presets('convolutions', presets, default)})",
     )
+
+
+def configured(preset: Preset, options: argparse.Namespace) -> Preset:
+    """Return a preset with the values of the flags. Raises `SentimentError`, which names the flag."""
+    given: dict[str, Any] = {name: getattr(options, name, None) for name in type(preset).model_fields}
+    given = {name: value for name, value in given.items() if value is not None}
+    if "convolutions" in given:
+        banks = [bank.partition(":") for bank in given["convolutions"].split(",")]
+        given["convolutions"] = [{"width": width, "filters": filters} for width, _, filters in banks]
+    try:
+        return preset.changed(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = _flag_name(str(first["loc"][0])) + ": " if first["loc"] else ""
+        raise SentimentError(place + first["msg"].removeprefix("Value error, ")) from error
 
 
 def _metavar(field: FieldInfo) -> str:
@@ -144,12 +168,11 @@ def _metavar(field: FieldInfo) -> str:
     return {int: "N", str: "NAME"}.get(field.annotation, "NUMBER") if isinstance(field.annotation, type) else "NUMBER"
 
 
-def _presets(name: str) -> str:
+def _presets(name: str, presets: Mapping[str, BaseConfiguration], default: str) -> str:
     """Return the value of a field in the default preset, and in the presets where it differs."""
-    values = {preset: _shown(getattr(configuration, name)) for preset, configuration in PRESETS.items()}
-    default = values["text-ensemble"]
-    others = [f"{preset}: {value}" for preset, value in values.items() if value != default]
-    return "; ".join([f"default: {default}", *others])
+    values = {preset: _shown(getattr(configuration, name)) for preset, configuration in presets.items()}
+    others = [f"{preset}: {value}" for preset, value in values.items() if value != values[default]]
+    return "; ".join([f"default: {values[default]}", *others])
 
 
 def _shown(value: Any) -> str:
@@ -158,6 +181,6 @@ def _shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def flag_name(name: str) -> str:
+def _flag_name(name: str) -> str:
     """Return the flag of a field of the configuration."""
     return "--" + name.replace("_", "-")

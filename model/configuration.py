@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from sentiment_conv1d.model.decision import THRESHOLD
-from sentiment_conv1d.model.mixture import Mixture
 
 #: The number of ids before the words of a vocabulary: padding, the start of a review, and unknown words.
 RESERVED_IDS = 3
@@ -40,10 +39,13 @@ class Convolution(BaseModel):
         return f"{self.width}:{self.filters}"
 
 
-class Configuration(BaseModel):
-    """Embedding -> one or several Conv1D in parallel -> global max pooling -> dense -> sigmoid or softmax."""
+class BaseConfiguration(BaseModel):
+    """Embedding -> one or several Conv1D in parallel -> global max pooling -> dense -> sigmoid or softmax.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    These are the numbers of every recipe. A recorded configuration keeps those that only its own recipe has.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     name: Name = Field("imdb-cnn", description="Name of the model in a model repository.")
     labels: tuple[Label, ...] = Field(
@@ -96,16 +98,7 @@ class Configuration(BaseModel):
         description="Share of right predictions of each label that decides from which probability on the model is "
         "confident of the label, chosen on held-out reviews.",
     )
-    recipe: Literal["labels", "ensemble", "distillation", "mixture"] = Field(
-        "labels",
-        exclude_if=lambda value: value == "labels",
-        description="How the model is trained: labels (Keras fits one network to the labels), ensemble (small networks "
-        "learn the labels and are averaged into one), distillation (the model also learns teachers' answers to "
-        "unlabelled texts), or mixture (a distillation from samples of several domains).",
-    )
-    mixture: Mixture | None = Field(
-        None, exclude_if=lambda value: value is None, description="How much of each domain a mixture reads."
-    )
+    recipe: str = Field("labels", exclude_if=lambda value: value == "labels", description="How the model is trained.")
     members: int = Field(
         1,
         ge=1,
@@ -115,7 +108,7 @@ class Configuration(BaseModel):
     word_dropout: Dropout = Field(
         0,
         exclude_if=lambda value: value == 0,
-        description="Share of the words of a text that an ensemble or a mixture leaves out when it learns the text.",
+        description="Share of the words of a text that an ensemble leaves out when it learns the text.",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout and held-out reviews.")
 
@@ -132,43 +125,16 @@ class Configuration(BaseModel):
             raise ValueError(f"a threshold is for two labels; there are {len(self.labels)}")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels repeat: {list(self.labels)}")
-        if self.recipe in ("distillation", "mixture"):
-            self._check_distillation()
-        if (self.recipe == "mixture") != (self.mixture is not None):
-            raise ValueError("the recipe mixture, and no other, needs the plan of a mixture")
-        if self.recipe == "ensemble":
-            self._check_ensemble()
-        elif self.members > 1:
-            raise ValueError("only an ensemble has members: pass --preset text-ensemble")
-        if self.word_dropout and self.recipe not in ("ensemble", "mixture"):
-            raise ValueError("only the recipes ensemble and mixture leave out words: pass --preset text-ensemble")
         return self
 
-    def _check_ensemble(self) -> None:
-        """Check what `model.training.averaging` computes."""
-        if self.hidden_width or self.embedding_dropout or self.batch_size != 1 or self.optimizer != "adagrad":
-            raise ValueError(
-                "an ensemble has no hidden layer and no dropout after the embedding, and learns one text at a time "
-                "with adagrad: for anything else, pass --preset text-cnn"
-            )
-        if self.members > min(convolution.filters for convolution in self.convolutions):
-            raise ValueError(f"{self.members} members need as many filters of each width")
-
-    def _check_distillation(self) -> None:
-        """Check what `model.training.table_network` needs: an embedding that holds the rows of all taps and banks."""
-        if len(self.labels) != 2 or self.hidden_width:
-            raise ValueError("a distillation needs two labels and no hidden layer")
-        if self.embedding_width != sum(bank.width * bank.filters for bank in self.convolutions):
-            raise ValueError("the embedding width of a distillation must be the sum of the widths of all its filters")
-        if self.tokenizer != "words":
-            raise ValueError(f"a distillation needs the tokenizer words, not {self.tokenizer}")
-        if self.patience or self.class_weights != "none" or self.calibration != "none":
-            raise ValueError("a distillation has its own calibration, and takes no patience and no class weights")
+    def changed(self, **values: Any) -> Self:
+        """Return a configuration with other values. Raises `pydantic.ValidationError`."""
+        return type(self).model_validate(self.model_dump() | values)
 
     @property
     def needs_validation(self) -> bool:
         """Whether the training needs held-out reviews."""
-        calibrates = self.calibration != "none" or self.recipe in ("distillation", "mixture")
+        calibrates = self.calibration != "none"
         return calibrates or self.patience > 0 or self.threshold == "f1" or self.min_precision is not None
 
     @property
@@ -182,14 +148,47 @@ class Configuration(BaseModel):
         return 1 if self.activation == "sigmoid" else len(self.labels)
 
 
+class Configuration(BaseConfiguration):
+    """The configuration of a training on your own rows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recipe: Literal["labels", "ensemble"] = Field(
+        "labels",
+        exclude_if=lambda value: value == "labels",
+        description="How the model is trained: labels (Keras fits one network to the labels) or ensemble (small "
+        "networks learn the labels and are averaged into one).",
+    )
+
+    @model_validator(mode="after")
+    def _suits_its_recipe(self) -> Self:
+        if self.recipe == "ensemble":
+            self._check_ensemble()
+        elif self.members > 1:
+            raise ValueError("only an ensemble has members: pass --preset text-ensemble")
+        elif self.word_dropout:
+            raise ValueError("only an ensemble leaves out words: pass --preset text-ensemble")
+        return self
+
+    def _check_ensemble(self) -> None:
+        """Check what `model.training.averaging` computes."""
+        if self.hidden_width or self.embedding_dropout or self.batch_size != 1 or self.optimizer != "adagrad":
+            raise ValueError(
+                "an ensemble has no hidden layer and no dropout after the embedding, and learns one text at a time "
+                "with adagrad: for anything else, pass --preset text-cnn"
+            )
+        if self.members > min(convolution.filters for convolution in self.convolutions):
+            raise ValueError(f"{self.members} members need as many filters of each width")
+
+
+#: The recipes of a training on your own rows.
+RECIPES: tuple[str, ...] = get_args(Configuration.model_fields["recipe"].annotation)
+
 #: `text-ensemble` is for your own texts: it reads all scripts, stops when the held-out loss no longer falls, is
 #: calibrated, and learns from few texts: see `model.training.averaging`.
 #: `text-cnn` is the network of `imdb-cnn` for your own texts, which also stops early and is calibrated.
 #: `imdb-cnn` is the classic example of the Keras repository (examples/imdb_cnn.py). `kim-cnn` has the three filter
 #: widths of Kim, "Convolutional Neural Networks for Sentence Classification" (EMNLP 2014).
-#: `accurate` also learns from unlabelled reviews: see `model.training.distillation`.
-#: `reviews` learns from reviews of several domains: see `model.training.mixture`.
-#: Its plan is `model/mixtures/reviews.toml`.
 PRESETS: dict[str, Configuration] = {
     "imdb-cnn": Configuration(),
     "text-cnn": Configuration(
@@ -218,40 +217,5 @@ PRESETS: dict[str, Configuration] = {
         name="kim-cnn",
         convolutions=tuple(Convolution(width=width, filters=100) for width in (3, 4, 5)),
         hidden_dropout=0.5,
-    ),
-    "accurate": Configuration(
-        name="accurate",
-        vocabulary_size=10_900,
-        max_tokens=1000,
-        embedding_width=3 * 512,
-        convolutions=(Convolution(width=3, filters=512),),
-        hidden_width=0,
-        embedding_dropout=0,
-        hidden_dropout=0.2,
-        optimizer="adagrad",
-        learning_rate=0.05,
-        batch_size=1,
-        epochs=8,
-        recipe="distillation",
-    ),
-    "reviews": Configuration(
-        name="reviews",
-        vocabulary_size=20_000,
-        max_tokens=1000,
-        embedding_width=128 + 2 * 96 + 3 * 160,
-        convolutions=tuple(
-            Convolution(width=width, filters=filters) for width, filters in ((1, 128), (2, 96), (3, 160))
-        ),
-        hidden_width=0,
-        embedding_dropout=0,
-        hidden_dropout=0.3,
-        optimizer="adagrad",
-        learning_rate=0.05,
-        batch_size=1,
-        epochs=8,
-        min_precision=0.95,
-        word_dropout=0.1,
-        recipe="mixture",
-        mixture=Mixture(),
     ),
 }

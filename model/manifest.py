@@ -6,11 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from sentiment_conv1d.model.configuration import Configuration, Label, Name
+from sentiment_conv1d.model.configuration import Label, Name
 from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
 from sentiment_conv1d.model.text_statistics import TextStatistics
 
@@ -160,7 +160,9 @@ class Manifest(_Record):
         ge=0,
         description="The number of pad ids that is equivalent to padding up to max_tokens; null: pad to max_tokens.",
     )
-    configuration: Configuration | None = Field(description="Of the training; null for a model trained elsewhere.")
+    configuration: dict[str, Any] | None = Field(
+        description="Of the training, as its recipe recorded it; null for a model trained elsewhere."
+    )
     precision: Literal["float32", "uint8", "int8"] = Field(
         "float32",
         exclude_if=lambda value: value == "float32",

@@ -53,8 +53,7 @@ def _body(manifest: Manifest) -> Iterator[str]:
     yield from ["The model was not evaluated."] if manifest.metrics is None else _scores(manifest.metrics)
     yield from ("", f"Text to ids: {manifest.text_parity}.", "", "## Training data and licence", "", *_data(manifest))
     if manifest.configuration is not None:
-        settings = manifest.configuration.model_dump(mode="json")
-        yield from ("", "## Training", "", *_table(("setting", "value"), settings.items()))
+        yield from ("", "## Training", "", *_table(("setting", "value"), manifest.configuration.items()))
     yield from _publishing(manifest)
     yield from ("", "## Versions", "", f"Created on {manifest.created} with", "")
     yield from (f"- {name} {version}" for name, version in manifest.libraries.items())

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.configuration import BaseConfiguration
 from sentiment_conv1d.model.data import DataError, TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.errors import SentimentError, first_fault, reading
@@ -65,7 +65,7 @@ class Run:
     """The part of a run that export and evaluation read."""
 
     path: Path
-    configuration: Configuration
+    configuration: BaseConfiguration
     tokenizer: Tokenizer
     metrics: Metrics | None  # None if there were no test texts
     trained_on: TrainingTexts | None  # None in a run of an older version
@@ -94,7 +94,7 @@ def read_run(path: Path) -> Run:
         raise RunError(str(error)) from error
     return Run(
         path,
-        _parsed(path / CONFIGURATION_FILE, Configuration),
+        _parsed(path / CONFIGURATION_FILE, BaseConfiguration),
         tokenizer,
         _parsed(path / METRICS_FILE, Metrics | None),
         trained_on,

@@ -15,7 +15,6 @@ from tests.processes import PATIENCE, PROJECT
 LIGHT = {
     "errors",
     "configuration",
-    "mixture",
     "tokenizer",
     "input_shape",
     "decision",
@@ -66,7 +65,7 @@ def files_in(*folders: str) -> list[Path]:
     return sorted(path.relative_to(PROJECT) for folder in folders for path in (PROJECT / folder).rglob("*.py"))
 
 
-FILES = files_in(DISTRIBUTION, *FOLDERS, "loadtest")
+FILES = files_in(DISTRIBUTION, *FOLDERS, "loadtest", "research")
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -120,6 +119,7 @@ IMPORTED: dict[str, set[str]] = {
     "inference": {"model", "native"},
     "export": {"model"},
     "sharing": {"model"},
+    "research": {"model", "inference", "loadtest"},
 }
 
 #: What a file must not import.
@@ -150,8 +150,12 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda path: package_of(path) == "model" and path.parts[1].removesuffix(".py") in LIGHT,
         lambda module: package(module) in TRAINING | {"tqdm"} or is_heavy(module),
     ),
-    "only the command line of model trains": (
-        lambda path: path.parts[:2] != ("model", "training") and path != Path("model/__main__.py"),
+    "only the command line of model and the recipes train": (
+        lambda path: (
+            path.parts[:2] != ("model", "training")
+            and path != Path("model/__main__.py")
+            and package_of(path) != "research"
+        ),
         lambda module: module.startswith("model.training"),
     ),
     "pyarrow is loaded only to read or write Parquet": (
@@ -206,8 +210,12 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
             or is_heavy(module)
         ),
     ),
+    "nothing imports the recipes": (
+        lambda path: package_of(path) != "research",
+        lambda module: package(module) == "research",
+    ),
     "nothing that is tested knows its tests": (
-        lambda path: package_of(path) != "loadtest",
+        lambda path: package_of(path) not in {"loadtest", "research"},
         lambda module: package(module) in {"loadtest", "benchmarks"},
     ),
     "only the scenarios need Locust": (
@@ -261,7 +269,7 @@ def test_libraries_of_clients() -> None:
 
 def test_full_names() -> None:
     """No file imports the project's folders from the top level, where an installed package does not have them."""
-    files = files_in(DISTRIBUTION, *FOLDERS, "loadtest", "benchmarks", "tests")
+    files = files_in(DISTRIBUTION, *FOLDERS, "loadtest", "benchmarks", "research", "tests")
     assert [f"{path}: {name}" for path in files for name in full_names(path) if package(name) in FOLDERS] == []
 
 
@@ -276,7 +284,7 @@ def test_no_links() -> None:
 def test_folders_are_in_the_package() -> None:
     """Every folder with code, except the development tools, is a subpackage, under its full name only."""
     code = {path.parent.name for path in PROJECT.glob("*/__init__.py")}
-    assert set(FOLDERS) == code - {DISTRIBUTION, "benchmarks", "loadtest", "tests"}
+    assert set(FOLDERS) == code - {DISTRIBUTION, "benchmarks", "loadtest", "research", "tests"}
     for folder in FOLDERS:
         assert import_module(f"{DISTRIBUTION}.{folder}").__file__ == str(PROJECT / folder / "__init__.py")
 

@@ -13,7 +13,7 @@ from tests.processes import PATIENCE, PROJECT
 from tests.programs import needed
 
 
-@pytest.mark.parametrize("target", ["train", "train-accurate", "export"])
+@pytest.mark.parametrize("target", ["train", "train-accurate", "train-reviews", "export"])
 def test_training_without_the_development_tools(target: str, tmp_path: Path) -> None:
     """On a fresh machine, training and export install the training tools, and no development tools."""
     command = ["make", "--dry-run", f"VENV={tmp_path / 'venv'}", target]

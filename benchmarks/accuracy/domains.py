@@ -2,7 +2,7 @@
 
 A linear model learns from `train.parquet` of both folders, and VADER from nothing. All are measured on the same
 `test.parquet` of both, whose domains have as many texts of each label; VADER only if `vaderSentiment` is installed.
-`--transformer RUN` measures what `python -m benchmarks.transformer train RUN --data FOLDER FOLDER` has trained, too.
+`python -m research.transformer domains` measures a fine-tuned transformer on the same texts.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ _TIMED = 256
 
 _SHIPPED = ("imdb-cnn", "accurate", "reviews")
 
+#: The columns of the table: a name, and what `measure` yields.
+HEAD = ("", "mean of the domains", "trained", "never trained", "11 to 20 words", "IMDB", "µs a whole review")
+
 #: Returns whether each text is positive: bool [texts].
 Answer = Callable[[Sequence[str]], npt.NDArray[np.bool_]]
 
@@ -62,16 +65,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--imdb", type=Path, default=Path("imdb"), metavar="FOLDER")
     parser.add_argument("--reviews", type=Path, default=Path("reviews"), metavar="FOLDER")
-    parser.add_argument("--transformer", type=Path, metavar="RUN")
     parser.add_argument("--smoke", action="store_true", help="a few generated texts; the numbers mean nothing")
     options = parser.parse_args()
     folders = {IMDB: options.imdb, "": options.reviews}
     train = _generated("hotels") if options.smoke else read(folders, "train")
     test = _generated("hotels", "phones") if options.smoke else read(folders, "test")
     print(circumstances(), "", sep="\n")
-    rows = [[name, *measure(answer, set(train.domains), test)] for name, answer in systems(train, options.transformer)]
-    head = ["", "mean of the domains", "trained", "never trained", "11 to 20 words", "IMDB", "µs a whole review"]
-    print(table(head, rows))
+    rows = [[name, *measure(answer, set(train.domains), test)] for name, answer in systems(train)]
+    print(table(HEAD, rows))
 
 
 def read(folders: dict[str, Path], part: str) -> Rows:
@@ -87,16 +88,14 @@ def read(folders: dict[str, Path], part: str) -> Rows:
     return Rows(texts, labels, domains)
 
 
-def systems(train: Rows, run: Path | None) -> Iterator[tuple[str, Answer]]:
-    """Yield what is measured: VADER, a linear model of the training rows, the shipped models, and a transformer."""
+def systems(train: Rows) -> Iterator[tuple[str, Answer]]:
+    """Yield what is measured: VADER, a linear model of the training rows, and the shipped models."""
     if importlib.util.find_spec("vaderSentiment") is not None:
         analyzer = importlib.import_module("vaderSentiment.vaderSentiment").SentimentIntensityAnalyzer()
         yield "VADER", lambda texts: np.array([analyzer.polarity_scores(text)["compound"] >= _VADER for text in texts])
     yield "words and word pairs, linear", linear(train)
     for name in _SHIPPED:
         yield f"`{name}`", shipped(name)
-    if run is not None:
-        yield from transformers(run)
 
 
 def linear(train: Rows) -> Answer:
@@ -130,21 +129,6 @@ def shipped(name: str) -> Answer:
     """Return the answers of a shipped model."""
     model = sentiment_conv1d.load(name)
     return lambda texts: np.array([each.label == "positive" for each in model.predict(list(texts))])
-
-
-def transformers(run: Path) -> Iterator[tuple[str, Answer]]:
-    """Yield both graphs of a fine-tuned MiniLM."""
-    # These modules import TensorFlow, which nothing else here needs.
-    from benchmarks.transformer.measurement import probabilities
-    from benchmarks.transformer.session import MODEL, QUANTIZED, Session
-    from benchmarks.transformer.training import MIXTURE_LENGTH
-
-    def answers(graph: str) -> Answer:
-        session = Session(run / graph, MIXTURE_LENGTH)
-        return lambda texts: probabilities(session.predict, texts) > 0.5
-
-    yield "MiniLM, 8 bits", answers(QUANTIZED)
-    yield "MiniLM, float32", answers(MODEL)
 
 
 def measure(answer: Answer, trained: set[str], test: Rows) -> Iterator[str]:

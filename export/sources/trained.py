@@ -26,7 +26,7 @@ from sentiment_conv1d.export.sources.vocabularies import (
     read_vocabulary,
     vectorization_tokenizer,
 )
-from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.configuration import BaseConfiguration
 from sentiment_conv1d.model.data import TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.errors import first_fault
@@ -44,7 +44,7 @@ class Trained:
     model: keras.Model
     tokenizer: Tokenizer
     labels: tuple[str, ...]
-    configuration: Configuration | None = None
+    configuration: BaseConfiguration | None = None
     metrics: Metrics | None = None
     trained_on: TrainingTexts | None = None  # None if not known
     notes: tuple[str, ...] = ()  # what the import changed in the model
@@ -86,7 +86,7 @@ def from_keras_file(
     The vocabulary of a model with a `TextVectorization` layer is read from that layer. Raises `ExportError`.
     """
     try:
-        Configuration(labels=labels)
+        BaseConfiguration(labels=labels)
     except ValidationError as error:
         raise ExportError(f"--labels: {first_fault(error)}", "state two labels or more, separated by commas") from error
     layer = None if vocabulary is None or not is_keras_file(vocabulary) else read_vectorization(vocabulary)
@@ -149,7 +149,7 @@ def renamed(trained: Trained, labels: tuple[str, ...]) -> Trained:
     if trained.configuration is None:
         return replace(trained, labels=labels)
     try:
-        configuration = Configuration.model_validate(trained.configuration.model_dump() | {"labels": labels})
+        configuration = trained.configuration.changed(labels=labels)
     except ValidationError as error:
         raise ExportError(f"--labels: {first_fault(error)}", "state different names, separated by commas") from error
     names = dict(zip(trained.labels, labels, strict=True))

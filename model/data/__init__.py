@@ -6,7 +6,6 @@
 from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts, joined, split
 from sentiment_conv1d.model.data.faults import BadDataError, summary, write_faults
 from sentiment_conv1d.model.data.loading import Reading, load, load_examples
-from sentiment_conv1d.model.data.mixture.domains import mixture_plan
 from sentiment_conv1d.model.data.plan import Plan, plan
 from sentiment_conv1d.model.data.profile import Profile, profile
 from sentiment_conv1d.model.data.training_texts import TrainingTexts, measurable
@@ -28,7 +27,6 @@ __all__ = [
     "load",
     "load_examples",
     "measurable",
-    "mixture_plan",
     "plan",
     "profile",
     "split",

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sentiment_conv1d.model.data.examples import Dataset, Examples, joined, split
-from sentiment_conv1d.model.data.mixture.sampling import Sampling
-from sentiment_conv1d.model.data.mixture.stored_answers import StoredAnswers
 from sentiment_conv1d.model.data.training_texts import TrainingTexts
 from sentiment_conv1d.model.tables import DataError, Fault
 
@@ -26,8 +24,6 @@ class Plan:
     test_source: str | None
     unlabelled: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()  # rows that were left out
-    sampling: Sampling | None = None  # of a mixture of domains
-    answers: StoredAnswers | None = None  # of another model, to texts of the mixture
 
     @property
     def used_texts(self) -> list[str]:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sentiment_conv1d.model.commands.counting import counted
-from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.configuration import BaseConfiguration
 from sentiment_conv1d.model.data import Profile
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.baseline import BASELINE
@@ -84,7 +84,7 @@ _TEMPLATE = _ENVIRONMENT.get_template("report.html.jinja")
 def report_html(
     *,
     title: str,
-    configuration: Configuration,
+    configuration: BaseConfiguration,
     model: Any,
     data: str,
     validation_data: str | None = None,
@@ -145,7 +145,7 @@ def report_html(
         figures=[_figure(name, png) for name, png in plots.items()],
         settings=[
             ((name, field.description or ""), _setting(configuration, name))
-            for name, field in Configuration.model_fields.items()
+            for name, field in type(configuration).model_fields.items()
         ],
         libraries=list(libraries.items()),
     )
@@ -295,7 +295,7 @@ def _figure(name: str, png: bytes) -> dict[str, str | int]:
     return {"title": title, "caption": caption, "width": width, "height": height, "content": content}
 
 
-def _setting(configuration: Configuration, name: str) -> str:
+def _setting(configuration: BaseConfiguration, name: str) -> str:
     if name == "convolutions":
         return ", ".join(f"{bank.filters:,} of width {bank.width}" for bank in configuration.convolutions)
     value = getattr(configuration, name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.configuration import BaseConfiguration
 from sentiment_conv1d.model.explaining.tables import QuantizedTables, Tables
 from sentiment_conv1d.model.layers import Bank, Dense, Head, Weights
 
@@ -48,7 +48,7 @@ class Network:
         return bank, number + sum(len(each.bias) for each in self.banks[:place] if each.width == bank.width)
 
 
-def from_keras(model: Any, configuration: Configuration) -> Network:
+def from_keras(model: Any, configuration: BaseConfiguration) -> Network:
     """Return the weights of a Keras model that `model.training.network` built.
 
     Keras raises `ValueError` if the model does not have one of the layers.

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 
-from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
+from sentiment_conv1d.model.configuration import RESERVED_IDS, BaseConfiguration
 from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError
 from sentiment_conv1d.model.tokenizer.unicode_text import UnicodeTokenizer
 from sentiment_conv1d.model.tokenizer.word_level import Rule, WordLevelTokenizer
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-def learn(configuration: Configuration, texts: Sequence[str], known: Sequence[str] = ()) -> Tokenizer:
+def learn(configuration: BaseConfiguration, texts: Sequence[str], known: Sequence[str] = ()) -> Tokenizer:
     """Make the tokenizer of a configuration, with the vocabulary of the training texts.
 
     Words that are `known` already keep their ids. The most frequent other words of the texts follow, as many as the

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.configuration import BaseConfiguration
 from sentiment_conv1d.model.data import Examples, Plan
 from sentiment_conv1d.model.run import RunError
 
@@ -81,11 +81,11 @@ class Stages:
         return self._stages / f"{stage}.npz"
 
 
-def fingerprint(configuration: Configuration, work: Plan, initial: str = "") -> str:
+def fingerprint(configuration: BaseConfiguration, work: Plan, *others: bytes) -> str:
     """Return a digest of everything that decides what is trained, except the number of epochs.
 
-    So a training can continue with more epochs. `initial` identifies the weights or the word vectors that it starts
-    with, if they are not random.
+    So a training can continue with more epochs. `others` identify what else decides, such as the weights that it starts
+    with.
     """
     asked = configuration.model_dump(mode="json", exclude={"epochs", "name"})
     digest = hashlib.sha256(json.dumps([_FORMAT, asked], sort_keys=True).encode())
@@ -95,9 +95,6 @@ def fingerprint(configuration: Configuration, work: Plan, initial: str = "") -> 
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     for text in work.unlabelled:
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-    digest.update(initial.encode())
-    if work.sampling is not None:
-        digest.update(work.sampling.domains.astype("<i8").tobytes())
-    if work.answers is not None:
-        digest.update(work.answers.digests.tobytes() + work.answers.log_odds.tobytes())
+    for other in others:
+        digest.update(other)
     return digest.hexdigest()

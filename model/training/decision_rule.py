@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.configuration import BaseConfiguration
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold, calibration
@@ -11,7 +11,7 @@ from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
 
 
 def choose_rule(
-    configuration: Configuration, work: Plan, held_out: Floats | None, weights: Weights | None = None
+    configuration: BaseConfiguration, work: Plan, held_out: Floats | None, weights: Weights | None = None
 ) -> DecisionRule:
     """Choose temperature, threshold and limits of confidence.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from sentiment_conv1d.model import interruption
-from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.configuration import BaseConfiguration
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.training.checkpoint import Stages
 
@@ -50,7 +50,7 @@ class Progress:
         """The history, for `history.json` and the learning curves."""
         return {"steps": self.steps, "epochs": self.epochs}
 
-    def is_over(self, configuration: Configuration) -> bool:
+    def is_over(self, configuration: BaseConfiguration) -> bool:
         """Return whether all epochs are complete, or the held-out loss no longer falls."""
         epoch = len(self.epochs)
         waited = epoch - self.best_epoch
@@ -59,7 +59,7 @@ class Progress:
 
 def fit(
     model: keras.Model,
-    configuration: Configuration,
+    configuration: BaseConfiguration,
     train: Encoded,
     validation: Encoded | None,
     stages: Stages,
@@ -107,7 +107,7 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(
         self,
         model: keras.Model,
-        configuration: Configuration,
+        configuration: BaseConfiguration,
         examples: int,
         stages: Stages,
         show_progress: bool,

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.configuration import BaseConfiguration
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import Run
 from sentiment_conv1d.model.training.fitting import TrainingError
@@ -17,19 +17,10 @@ from sentiment_conv1d.model.training.fitting import TrainingError
 #: What the weights belong to, apart from the vocabulary and the labels.
 _SHAPES = ("recipe", "tokenizer", "embedding_width", "convolutions", "hidden_width")
 
-#: The recipes whose trainings can start from a run and be continued.
-_RECIPES = ("labels", "ensemble")
 
-
-def check(run: Run, configuration: Configuration) -> None:
+def check(run: Run, configuration: BaseConfiguration) -> None:
     """Raise `TrainingError` if a network of this configuration cannot start with the weights of the run."""
     old = run.configuration
-    for recipe in (old.recipe, configuration.recipe):
-        if recipe not in _RECIPES:
-            raise TrainingError(
-                f"a training with the recipe {recipe} cannot start from a run or be continued: train {run.path} with "
-                "--preset text-ensemble"
-            )
     for name in _SHAPES:
         if getattr(old, name) != getattr(configuration, name):
             raise TrainingError(f"--{name.replace('_', '-')}: a training from {run.path} cannot change it")

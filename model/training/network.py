@@ -1,4 +1,4 @@
-"""The Keras network of a `Configuration`."""
+"""The Keras network of a configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
+from sentiment_conv1d.model.configuration import RESERVED_IDS, BaseConfiguration
 from sentiment_conv1d.model.layers import Weights
 from sentiment_conv1d.model.training.embeddings import Vectors
 
@@ -19,7 +19,7 @@ _OPTIMIZERS = {
 }
 
 
-def build(configuration: Configuration, vocabulary_size: int) -> keras.Model:
+def build(configuration: BaseConfiguration, vocabulary_size: int) -> keras.Model:
     """Build and compile a network: ids int32 [batch, max_tokens] -> probabilities float32 [batch, outputs].
 
     `vocabulary_size` is the tokenizer's. It is smaller than the configuration's if the texts contain fewer words.
@@ -70,7 +70,9 @@ def divide_logits(model: keras.Model, temperature: float) -> None:
     layer.set_weights([array / temperature for array in layer.get_weights()])
 
 
-def of_tables(configuration: Configuration, tables: Sequence[Weights], kernel: Weights, bias: Weights) -> keras.Model:
+def of_tables(
+    configuration: BaseConfiguration, tables: Sequence[Weights], kernel: Weights, bias: Weights
+) -> keras.Model:
     """Build a network from the look-up tables of each bank, [width, vocabulary, filters], and the last dense layer.
 
     The embedding of a word consists of its rows in all tables, side by side, so the embedding width of `configuration`
@@ -90,7 +92,7 @@ def of_tables(configuration: Configuration, tables: Sequence[Weights], kernel: W
     return model
 
 
-def read_tables(model: keras.Model, configuration: Configuration) -> tuple[list[Weights], Weights, Weights]:
+def read_tables(model: keras.Model, configuration: BaseConfiguration) -> tuple[list[Weights], Weights, Weights]:
     """Return the tables, the kernel and the bias that `of_tables` was given."""
     (rows,) = model.get_layer("embedding").get_weights()
     tables, first = [], 0
@@ -101,6 +103,6 @@ def read_tables(model: keras.Model, configuration: Configuration) -> tuple[list[
     return tables, *model.get_layer("probabilities").get_weights()
 
 
-def table_width(configuration: Configuration) -> int:
+def table_width(configuration: BaseConfiguration) -> int:
     """Return the number of entries of a word in the look-up tables of all banks."""
     return sum(bank.width * bank.filters for bank in configuration.convolutions)

@@ -1,4 +1,7 @@
-"""The recipes: how a network is trained with a configuration, and what a training leaves behind."""
+"""The recipes: how a network is trained with a configuration, and what a training leaves behind.
+
+A recipe is a function of a `Task` that returns a `Trained`. Those of the shipped models are in `research`.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
-import tensorflow as tf
-from pydantic import ValidationError
 
-from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Plan
+from sentiment_conv1d.model.configuration import BaseConfiguration
+from sentiment_conv1d.model.data import Examples, Plan, joined
 from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.model.errors import first_fault
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
 from sentiment_conv1d.model.evaluation.trained import encode, predict
@@ -22,10 +22,8 @@ from sentiment_conv1d.model.training import initial, network
 from sentiment_conv1d.model.training.averaging import average
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.decision_rule import choose_rule
-from sentiment_conv1d.model.training.distillation import Distillation
 from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
 from sentiment_conv1d.model.training.fitting import Progress, TrainingError, fit
-from sentiment_conv1d.model.training.mixture import MixtureDistillation
 from sentiment_conv1d.model.training.task import Task
 
 
@@ -33,9 +31,10 @@ from sentiment_conv1d.model.training.task import Task
 class Trained:
     """The result of a recipe."""
 
-    configuration: Configuration  # with the embedding width of the pretrained vectors
+    configuration: BaseConfiguration  # with the embedding width of the pretrained vectors
     model: keras.Model
     tokenizer: Tokenizer
+    learned: Examples  # the labelled texts that the network has learned
     decision: DecisionRule
     evaluation: Evaluation | None  # None without test texts
     history: dict[str, Any]
@@ -45,28 +44,12 @@ class Trained:
 
 
 def follow(task: Task) -> Trained:
-    """Train with the recipe of a configuration. Raises as `model.training.trainer.train` does."""
-    recipe = task.configuration.recipe
-    _set_seed(task.configuration.seed)
-    if recipe == "labels":
+    """Train with the recipe of a `Configuration`. Raises as `model.training.trainer.train` does."""
+    if task.configuration.recipe == "labels":
         return _fitted(task)
     if task.embeddings is not None:
-        raise TrainingError(f"the recipe {recipe} cannot use pretrained vectors: pass --preset text-cnn")
-    return _averaged(task) if recipe == "ensemble" else _distilled(task)
-
-
-def _set_seed(seed: int) -> None:
-    """Make the next training give the same weights whenever it is repeated."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-
-
-def with_labels(configuration: Configuration, labels: tuple[str, ...]) -> Configuration:
-    """Return a configuration with the labels of the texts. Raises `TrainingError`."""
-    try:
-        return Configuration.model_validate(configuration.model_dump() | {"labels": labels})
-    except ValidationError as error:
-        raise TrainingError(first_fault(error)) from error
+        raise TrainingError("an ensemble cannot use pretrained vectors: pass --preset text-cnn")
+    return _averaged(task)
 
 
 def _fitted(task: Task) -> Trained:
@@ -86,8 +69,9 @@ def _fitted(task: Task) -> Trained:
         configuration=task.configuration,
         model=model,
         tokenizer=tokenizer,
+        learned=work.train,
         decision=decision,
-        evaluation=_evaluated(work, lambda texts: predict(model, tokenizer, texts, task.progress), decision),
+        evaluation=evaluated(work, lambda texts: predict(model, tokenizer, texts, task.progress), decision),
         history=reached.history,
         stages=stages,
         best_epoch=reached.best_epoch,
@@ -108,8 +92,9 @@ def _averaged(task: Task) -> Trained:
         configuration=task.configuration,
         model=model,
         tokenizer=averaged.tokenizer,
+        learned=joined([work.train, work.validation]),
         decision=decision,
-        evaluation=_evaluated(
+        evaluation=evaluated(
             work, lambda texts: at_temperature(averaged.predict(texts), decision.temperature), decision
         ),
         history=averaged.history.document,
@@ -118,28 +103,7 @@ def _averaged(task: Task) -> Trained:
     )
 
 
-def _distilled(task: Task) -> Trained:
-    """Train with the recipe `distillation` or `mixture`, which calibrates the probabilities itself."""
-    configuration, work = task.configuration, task.work
-    assert work.validation is not None
-    stages = task.stages()
-    weights = None if work.sampling is None else work.sampling.held_out_weights(work.validation.labels)
-    distilled = (Distillation if work.sampling is None else MixtureDistillation)(task, stages).run()
-    student = distilled.student
-    decision = choose_rule(configuration, work, distilled.predict(work.validation.texts), weights)
-    decision = decision.model_copy(update={"chosen_on": work.validation_source})
-    return Trained(
-        configuration=configuration,
-        model=network.of_tables(configuration, student.tables, *student.dense),
-        tokenizer=distilled.tokenizer,
-        decision=decision,
-        evaluation=_evaluated(work, distilled.predict, decision),
-        history=distilled.history.document,
-        stages=stages,
-    )
-
-
-def _evaluated(work: Plan, predict: Callable[[list[str]], Floats], decision: DecisionRule) -> Evaluation | None:
+def evaluated(work: Plan, predict: Callable[[list[str]], Floats], decision: DecisionRule) -> Evaluation | None:
     """Evaluate a network, whose outputs for texts `predict` returns, on the test texts if there are any."""
     if work.test is None:
         return None

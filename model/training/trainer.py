@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -10,17 +11,19 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.random import default_rng
+from pydantic import ValidationError
 
-from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, joined, profile, write_faults
+from sentiment_conv1d.model.configuration import BaseConfiguration
+from sentiment_conv1d.model.data import Plan, TrainingTexts, profile, write_faults
 from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.errors import first_fault
 from sentiment_conv1d.model.evaluation import plots
-from sentiment_conv1d.model.evaluation.baseline import measure_baseline
+from sentiment_conv1d.model.evaluation.baseline import BASELINE, measure_baseline
 from sentiment_conv1d.model.evaluation.confidence import confident_values
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
 from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
+from sentiment_conv1d.model.evaluation.terminal import value_lines
 from sentiment_conv1d.model.explaining.attribution import explain_words
 from sentiment_conv1d.model.explaining.network import from_keras
 from sentiment_conv1d.model.manifest import Metrics, TrainingData
@@ -46,7 +49,7 @@ from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer
 from sentiment_conv1d.model.training import initial
 from sentiment_conv1d.model.training.fitting import TrainingError
-from sentiment_conv1d.model.training.recipes import follow, with_labels
+from sentiment_conv1d.model.training.recipes import Trained, follow
 from sentiment_conv1d.model.training.task import Task
 
 
@@ -58,9 +61,34 @@ class Measured(NamedTuple):
     decision: DecisionRule
     segments: Segments | None = None  # of the test texts, if their column is known
 
+    def lines(self, test_source: str | None) -> Iterator[str]:
+        """Yield the measures as lines for a terminal. `test_source` describes the test texts."""
+        if self.decision.calibration is not None:
+            yield f"calibration: {self.decision.calibration.describe()}"
+        if self.network is None:
+            return
+        yield f"measured on {test_source}:"
+        yield from value_lines(self.network.values())
+        if self.segments is not None:
+            yield from self.segments.lines()
+        if self.baseline is not None:
+            yield f"{BASELINE} on the same texts:"
+            yield from value_lines({"accuracy": self.baseline.accuracy, "log_loss": self.baseline.log_loss})
+            if self.network.accuracy < self.baseline.accuracy:
+                yield (
+                    f"warning: {BASELINE} is right more often than this network: try --preset text-ensemble, more "
+                    "--epochs or more --patience"
+                )
 
-def train(task: Task, *, segment_column: str | None = None, list_bad_rows: bool = False) -> Measured:
-    """Train, evaluate and write the run folder, which appears when it is complete.
+
+def train(
+    task: Task,
+    recipe: Callable[[Task], Trained] = follow,
+    *,
+    segment_column: str | None = None,
+    list_bad_rows: bool = False,
+) -> Measured:
+    """Train with a recipe, evaluate and write the run folder, which appears when it is complete.
 
     Every epoch writes a checkpoint next to the run folder, from which the same training continues. The checkpoint is
     removed at the end. `segment_column` is the column that the data was read with. With `list_bad_rows`, the run folder
@@ -71,7 +99,7 @@ def train(task: Task, *, segment_column: str | None = None, list_bad_rows: bool 
     """
     started = time.perf_counter()
     work, start = task.work, task.start
-    configuration = with_labels(task.configuration, work.label_names)
+    configuration = _with_labels(task.configuration, work.label_names)
     if configuration.needs_validation and work.validation is None:
         raise TrainingError("this configuration needs held-out texts: --validation-fraction must be above 0")
     if start is not None:
@@ -79,12 +107,13 @@ def train(task: Task, *, segment_column: str | None = None, list_bad_rows: bool 
             raise TrainingError("the run to start from has word vectors, so pretrained ones cannot be used")
         initial.check(start, configuration)
     ensure_free(task.out, task.overwrite)
-    trained = follow(replace(task, configuration=configuration))
+    _set_seed(configuration.seed)
+    trained = recipe(replace(task, configuration=configuration))
     evaluation = trained.evaluation
     baseline = None
     if work.test is not None:
         characters = trained.tokenizer.cuts_characters
-        baseline = measure_baseline(work.label_names, _learned(configuration, work), work.test, characters=characters)
+        baseline = measure_baseline(work.label_names, trained.learned, work.test, characters=characters)
     segments = None
     if evaluation is not None and segment_column is not None:
         assert work.test is not None
@@ -132,11 +161,18 @@ def train(task: Task, *, segment_column: str | None = None, list_bad_rows: bool 
     return Measured(evaluation, baseline, trained.decision, segments)
 
 
-def _learned(configuration: Configuration, work: Plan) -> Examples:
-    """Return the labelled texts that the network has learned: an ensemble learns the held-out ones at the end."""
-    if work.sampling is not None:
-        return work.train.take(work.sampling.labelled(default_rng(configuration.seed)))
-    return joined([work.train, work.validation]) if configuration.recipe == "ensemble" else work.train
+def _set_seed(seed: int) -> None:
+    """Make the training give the same weights whenever it is repeated."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def _with_labels(configuration: BaseConfiguration, labels: tuple[str, ...]) -> BaseConfiguration:
+    """Return a configuration with the labels of the texts. Raises `TrainingError`."""
+    try:
+        return configuration.changed(labels=labels)
+    except ValidationError as error:
+        raise TrainingError(first_fault(error)) from error
 
 
 def _data(work: Plan, start: Run | None) -> TrainingData:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.prediction import Prediction, prediction_body
-from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.manifest import Metrics, ParityCheck, Sample
 from sentiment_conv1d.server.errors import RequestError
@@ -128,7 +127,7 @@ class ModelDescription(BaseModel):
     created: str = Field(description="UTC, ISO 8601.")
     precision: str = Field(description="What the convolutions are computed in.")
     convolution_widths: list[int] = Field(description="Empty where the model is not of the Conv1D family.")
-    configuration: Configuration | None = Field(description="How it was trained; null for a model trained elsewhere.")
+    configuration: dict[str, Any] | None = Field(description="How it was trained; null for a model trained elsewhere.")
     metrics: Metrics | None
     decision: DecisionRule = Field(description="How the label follows from the probabilities.")
     samples: list[Sample] = Field(description="Texts to try, which its trainer published.")

@@ -75,7 +75,7 @@ def test_manifest(run: Path, artifact: Artifact) -> None:
     assert artifact.manifest.decision == decision != DecisionRule()
     assert artifact.manifest.labels == ("thumbs down", "thumbs up")
     assert artifact.manifest.configuration is not None
-    assert artifact.manifest.configuration.labels == artifact.manifest.labels
+    assert artifact.manifest.configuration["labels"] == [*artifact.manifest.labels]
     assert artifact.manifest.metrics is not None
     assert artifact.manifest.metrics.values["accuracy"] == 0.5
 

@@ -55,7 +55,8 @@ def test_folded_artifact(exported: Exported, run_path: Path) -> None:
     assert (manifest.name, manifest.version, manifest.labels) == ("tiny", 1, ("negative", "positive"))
     assert (manifest.activation, manifest.max_tokens) == ("sigmoid", 12)
     assert (manifest.convolution_widths, manifest.leading_padding) == ((2, 3), 3)
-    assert (manifest.configuration, manifest.metrics) == (run.configuration, run.metrics)
+    assert manifest.configuration == run.configuration.model_dump(mode="json")
+    assert manifest.metrics == run.metrics
     assert manifest.vocabulary_size == run.tokenizer.vocabulary_size
     assert [check.inputs for check in manifest.parity][-1] == "generated ids, short, batches"
     assert all(check.largest_difference <= 1e-5 for check in manifest.parity)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
+from sentiment_conv1d.model.configuration import PRESETS, BaseConfiguration, Configuration, Convolution
 
 
 def test_classic_preset() -> None:
@@ -59,26 +59,18 @@ def test_invalid_numbers(field: str, value: Any, message: str) -> None:
         Configuration.model_validate({field: value})
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"labels": ("bad", "fair", "good")}, "two labels"),
-        ({"hidden_width": 5}, "no hidden layer"),
-        ({"convolutions": ({"width": 2}, {"width": 3})}, "sum of the widths of all its filters"),
-        ({"embedding_width": 50}, "sum of the widths of all its filters"),
-        ({"tokenizer": "characters:1-2"}, "needs the tokenizer words"),
-        ({"patience": 2}, "no patience"),
-        ({"class_weights": "balanced"}, "no class weights"),
-        ({"calibration": "temperature"}, "has its own calibration"),
-    ],
-)
-def test_invalid_distillations(changes: dict[str, Any], message: str) -> None:
-    """A distillation that cannot be trained as look-up tables is refused."""
-    with pytest.raises(ValidationError, match=message):
-        Configuration.model_validate(PRESETS["accurate"].model_dump() | changes)
-
-
 def test_default_recipe() -> None:
     """The default recipe is not written, so older releases can read the manifests."""
     assert "recipe" not in PRESETS["imdb-cnn"].model_dump()
-    assert PRESETS["accurate"].model_dump()["recipe"] == "distillation"
+    assert PRESETS["text-ensemble"].model_dump()["recipe"] == "ensemble"
+
+
+def test_other_recipes() -> None:
+    """A recorded configuration keeps the fields of its recipe, which cannot be trained on own rows."""
+    recorded = {"recipe": "mixture", "mixture": {"texts": 3}, "epochs": 4}
+    assert (
+        BaseConfiguration.model_validate(recorded).changed(epochs=5).model_dump().items()
+        >= (recorded | {"epochs": 5}).items()
+    )
+    with pytest.raises(ValidationError, match="'labels' or 'ensemble'"):
+        Configuration.model_validate(recorded)

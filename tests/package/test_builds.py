@@ -123,7 +123,7 @@ def test_dist(archive: Path, tmp_path: Path) -> None:
 def test_no_other_names(installed: Installed) -> None:
     """The wheel adds no other importable name."""
     assert (installed.packages / PACKAGE).is_dir()
-    others = {*FOLDERS, "loadtest", "benchmarks", "tests"}
+    others = {*FOLDERS, "loadtest", "benchmarks", "research", "tests"}
     assert not others & {path.name for path in installed.packages.iterdir()}
 
 

@@ -20,6 +20,7 @@ from sentiment_conv1d.inference.explaining.explainer import Explanation
 from sentiment_conv1d.inference.explaining.graph import read_network
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.explaining.attribution import attribute
 from sentiment_conv1d.model.explaining.forward import forward
 from sentiment_conv1d.model.explaining.network import Network
@@ -200,8 +201,7 @@ def test_any_network(
 @pytest.fixture(scope="module")
 def keras_model(artifact: Artifact, network: Network) -> keras.Model:
     """Build the Keras network with the served weights, from the pooled values and the embedding to the logit."""
-    configuration = artifact.manifest.configuration
-    assert configuration is not None
+    configuration = Configuration.model_validate(artifact.manifest.configuration)
     model = build(configuration, artifact.manifest.vocabulary_size)
     weights = [network.embedding, network.banks[0].kernel, network.banks[0].bias]
     model.set_weights([*weights, *(part for dense in network.head for part in (dense.kernel, dense.bias))])

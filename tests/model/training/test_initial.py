@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -218,8 +219,10 @@ def test_ensemble_of_another_start(
         assert f"--recipe: a training from {start} cannot change it" in capsys.readouterr().err
 
 
-def test_distillation(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The recipe of the preset `accurate` cannot start from a run."""
-    flags = ["--recipe", "distillation", "--convolutions", "2:2", "--hidden-width", "0", "--validation-fraction", "0.2"]
-    assert continued(run_path, reviews, tmp_path / "run", *flags) == 2
-    assert "a training with the recipe distillation cannot start from a run or be continued" in capsys.readouterr().err
+def test_other_recipes(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run with a recipe of another program cannot be continued."""
+    start = shutil.copytree(run_path, tmp_path / "start")
+    recorded = json.loads((start / "configuration.json").read_text())
+    (start / "configuration.json").write_text(json.dumps(recorded | {"recipe": "mixture", "mixture": {}}))
+    assert continued(start, reviews, tmp_path / "run") == 2
+    assert f"a run with the recipe mixture cannot be continued: {start}" in capsys.readouterr().err

@@ -1,0 +1,69 @@
+"""The plan of a mixture: how many texts of each domain a training reads in an epoch. It is a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sentiment_conv1d.model.errors import SentimentError, first_fault, reading
+
+#: The plan of the shipped model `reviews`.
+DEFAULT_PLAN = Path(__file__).parents[1] / "reviews" / "reviews.toml"
+
+
+class Amount(BaseModel):
+    """How much of a domain a training reads in an epoch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    texts: int = Field(3500, ge=1, description="Most texts of each label.")
+    repeats: int = Field(3, ge=1, description="Most times that one text is read, so that a rare label counts more.")
+    unlabelled: int = Field(25_000, ge=0, description="Most texts without a label.")
+    teacher: str | None = Field(
+        None, description="A model of the repository, NAME/VERSION, whose answers to unlabelled texts are learned too."
+    )
+
+
+class Mixture(Amount):
+    """The amount of every domain, and how many texts are cut to a part in an epoch."""
+
+    crops: float = Field(0.5, ge=0, le=1, description="Share of the unlabelled texts that are cut to a part.")
+    others: int = Field(40_000, ge=0, description="Other labelled texts, read with the teachers' answers.")
+    parts: int = Field(40_000, ge=0, description="Parts of the labelled texts, read with the teachers' answers.")
+    answers: str | None = Field(
+        None,
+        description="A file beside the plan, or beside that of `reviews`, with another model's answers to the texts.",
+    )
+    sentences: int = Field(100_000, ge=0, description="Most sentences with a stored answer.")
+    without: tuple[str, ...] = Field((), description="Domains that are left out.")
+    domains: dict[str, Amount] = Field({}, description="Domains with other amounts.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit(cls, values: Any) -> Any:
+        """Give each domain the amounts of the mixture that it does not state itself."""
+        if not isinstance(values, dict) or not isinstance(values.get("domains"), dict):
+            return values
+        common = {name: values[name] for name in Amount.model_fields if name in values}
+        domains = {
+            name: common | amount if isinstance(amount, dict) else amount for name, amount in values["domains"].items()
+        }
+        return values | {"domains": domains}
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a plan. Raises `SentimentError`, which names the file and the key."""
+        try:
+            with reading(path):
+                return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            raise SentimentError(f"{path}: {first_fault(error)}") from error
+        except ValueError as error:  # also of an invalid encoding
+            raise SentimentError(f"{path}: not valid TOML ({error})") from error
+
+    def amount(self, domain: str) -> Amount:
+        """Return how much of a domain a training reads."""
+        return self.domains.get(domain, self)

@@ -1,0 +1,111 @@
+"""Fine-tuning on labelled reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from keras import ops
+from tqdm import trange
+
+from research.transformer.network import Classifier
+from research.transformer.pieces import pad, shorten
+
+#: The batches of each epoch on reviews of films, and the word pieces of a review.
+EPOCHS = ((703, 128), (703, 256))
+#: The word pieces of a text of a mixture, which is read in one epoch.
+MIXTURE_LENGTH = 160
+#: The blocks next to the embeddings that keep their pretrained weights, as the embeddings do.
+FROZEN_BLOCKS = 2
+_BATCH = 32
+#: Texts of at most this many word pieces are read in batches of twice the size.
+_SHORT = 64
+_LEARNING_RATE = 1e-4
+_WARMING_UP = 140  # batches
+_MIXTURE_WARMING_UP = 200
+_BETWEEN_CHECKPOINTS = 50
+
+Indices = npt.NDArray[np.int64]
+
+
+class Course(NamedTuple):
+    """What a training reads, and how many of its first and last batches have a lower learning rate."""
+
+    batches: list[tuple[int, Indices]]  # the word pieces of a text, and the texts
+    rising: int
+    falling: int
+
+
+def course(rows: Sequence[Sequence[int]]) -> Course:
+    """Return a course of all rows: batches of similar length, in random order."""
+    batches: list[tuple[int, Indices]] = []
+    for epoch, (count, length) in enumerate(EPOCHS):
+        random = np.random.default_rng(epoch)
+        lengths = np.minimum([len(row) for row in rows], length)
+        order = random.permutation(len(rows))
+        groups = np.split(order, range(64 * _BATCH, len(order), 64 * _BATCH))
+        order = np.concatenate([group[np.argsort(lengths[group], kind="stable")] for group in groups])
+        starts = random.permutation(range(0, len(order), _BATCH))[:count]
+        batches += [(length, order[start : start + _BATCH]) for start in starts]
+    return Course(batches, _WARMING_UP, EPOCHS[-1][0])
+
+
+def mixture_course(rows: Sequence[Sequence[int]], drawn: Indices, generator: np.random.Generator) -> Course:
+    """Return a course of the rows that were drawn: batches of similar length, in random order."""
+    lengths = np.minimum([len(rows[index]) for index in drawn], MIXTURE_LENGTH)
+    batches = []
+    for group in np.split(np.arange(len(drawn)), range(256 * _BATCH, len(drawn), 256 * _BATCH)):
+        left = group[np.argsort(lengths[group], kind="stable")]
+        while len(left):
+            is_short = lengths[left[: 2 * _BATCH]][-1] <= _SHORT
+            batch, left = np.split(left, [2 * _BATCH if is_short else _BATCH])
+            batches.append((MIXTURE_LENGTH, drawn[batch]))
+    shuffled = [batches[index] for index in generator.permutation(len(batches))]
+    return Course(shuffled, _MIXTURE_WARMING_UP, int(0.8 * len(shuffled)))
+
+
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """Rises linearly at first, and falls linearly to 0 at the end."""
+
+    def __init__(self, steps: int, rising: int, falling: int) -> None:
+        self._steps, self._rising, self._falling = steps, rising, falling
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate of a batch."""
+        step = ops.cast(step, "float32")
+        return _LEARNING_RATE * ops.minimum(
+            1, ops.minimum((step + 1) / self._rising, (self._steps - step) / self._falling)
+        )
+
+
+def fit(
+    model: Classifier, rows: Sequence[list[int]], labels: npt.NDArray[np.float32], course: Course, folder: Path
+) -> None:
+    """Fine-tune a model. An interrupted training continues from the last checkpoint in `folder`."""
+    frozen: list[Any] = [model.embedding, *model.blocks[:FROZEN_BLOCKS]]
+    for part in frozen:
+        part.trainable = False
+    optimizer = keras.optimizers.AdamW(
+        LearningRate(len(course.batches), course.rising, course.falling), weight_decay=0.01, global_clipnorm=1.0
+    )
+    optimizer.build(model.trainable_variables)
+    # XLA takes twice the processor time on a CPU.
+    model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
+    step = tf.Variable(0, dtype=tf.int64)
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=step)
+    checkpoints = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1)
+    checkpoints.restore_or_initialize()
+    for number in (progress := trange(int(step.numpy()), len(course.batches), mininterval=10)):
+        length, chosen = course.batches[number]
+        ids = pad([shorten(rows[row], length) for row in chosen], multiple=16)
+        loss = model.train_on_batch(ids, labels[chosen, None])
+        progress.set_postfix(loss=f"{float(loss):.3f}", refresh=False)
+        step.assign_add(1)
+        if (number + 1) % _BETWEEN_CHECKPOINTS == 0:
+            checkpoints.save()
+            model.reset_metrics()
