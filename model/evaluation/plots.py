@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
-from sentiment_conv1d.model.evaluation.evaluation import Curve, Evaluation
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
 # The colours of Okabe and Ito, which colour-blind people can distinguish, without yellow, which is faint on white.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
@@ -30,34 +29,14 @@ _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 _LINE_STYLES = ("-", "--", ":", "-.")  # when the colours repeat, the style changes
 _FAINT = "#D9D9D9"
 _MUTED = "#595959"
-_IDEAL: dict[str, Any] = {"color": _MUTED, "linestyle": (0, (2, 3)), "linewidth": 1.2}
+_CHANCE: dict[str, Any] = {"color": _MUTED, "linestyle": (0, (2, 3)), "linewidth": 1.2}
 _VALIDATION: dict[str, Any] = {"color": VERMILION, "linestyle": "", "marker": "D", "markersize": 5.5, "zorder": 3}
-_SHARES = LinearSegmentedColormap.from_list("shares", ["#FFFFFF", "#004D79"])
-
-_DARK = 0.7  # from this share on, white text is easier to read than black text
 
 _LONGEST_NAME = 28
 _MOST_EPOCH_MARKS = 10
 _FEW_POINTS = 25  # a line with at most this number of points shows them
 _LEGEND_ROWS = 18
-
-
-class _CellStyle(NamedTuple):
-    """The style of the cells of a confusion matrix, up to a number of labels."""
-
-    most_labels: float
-    inches: float
-    font_size: float  # 0: no text
-    has_share: bool
-    name_line: int  # characters of a label's name on one line
-
-
-_CELLS = (
-    _CellStyle(3, 1.6, 11, has_share=True, name_line=15),
-    _CellStyle(12, 0.95, 9, has_share=True, name_line=_LONGEST_NAME),
-    _CellStyle(40, 0.55, 7, has_share=False, name_line=_LONGEST_NAME),
-    _CellStyle(math.inf, 0.22, 0, has_share=False, name_line=_LONGEST_NAME),
-)
+_MOST_VALUES = 20  # labels whose confusion matrix has legible numbers
 
 
 def learning_curves(history: Mapping[str, Any]) -> Figure:
@@ -77,37 +56,38 @@ def learning_curves(history: Mapping[str, Any]) -> Figure:
 def roc(evaluation: Evaluation) -> Figure:
     """Plot the ROC curve of label 1 if there are two labels, and otherwise of each label against all others.
 
-    The legend contains the areas. A label without a curve is listed as undefined.
+    The legend contains the areas. A label without a curve is left out.
     """
-    return _one_against_the_rest(
-        evaluation,
-        evaluation.roc_curves,
-        title="ROC",
-        legend="Area under the curve",
-        x="False positive rate",
-        y="True positive rate",
-        mean=evaluation.roc_auc,
-        chance=Curve("chance", np.array([0, 1]), np.array([0, 1]), 0.5),
-    )
+    figure, axes = _one_against_the_rest(evaluation)
+    for number, curve in enumerate(evaluation.roc_curves):
+        RocCurveDisplay(fpr=curve.x, tpr=curve.y, roc_auc=curve.area, name=_quoted(curve.label)).plot(
+            axes,
+            curve_kwargs=_style(number),
+            plot_chance_level=number == len(evaluation.roc_curves) - 1,
+            chance_level_kw=_CHANCE,
+        )
+    _finish(axes, evaluation, "ROC", "False positive rate", "True positive rate")
+    return figure
 
 
 def precision_recall(evaluation: Evaluation) -> Figure:
     """Plot precision against recall of label 1 if there are two labels, and otherwise of each label against all others.
 
-    The legend contains the average precisions. A label without a curve is listed as undefined.
+    The legend contains the average precisions. A label without a curve is left out.
     """
-    # The line for chance depends on the share of the label, so there is one only for two labels.
-    share = float(np.mean(evaluation.labels == 1))
-    chance = Curve("chance", np.array([0, 1]), np.array([share, share]), share)
-    return _one_against_the_rest(
-        evaluation,
-        evaluation.precision_recall_curves,
-        title="Precision and recall",
-        legend="Average precision",
-        x="Recall",
-        y="Precision",
-        chance=chance if len(evaluation.label_names) == 2 else None,
-    )
+    figure, axes = _one_against_the_rest(evaluation)
+    # Chance depends on the share of the label, so there is one line for it only with two labels.
+    share = float(np.mean(evaluation.labels == 1)) if len(evaluation.label_names) == 2 else None
+    for number, curve in enumerate(evaluation.precision_recall_curves):
+        PrecisionRecallDisplay(
+            precision=curve.y,
+            recall=curve.x,
+            average_precision=curve.area,
+            name=_quoted(curve.label),
+            prevalence_pos_label=share,
+        ).plot(axes, curve_kwargs=_style(number), plot_chance_level=share is not None, chance_level_kw=_CHANCE)
+    _finish(axes, evaluation, "Precision and recall", "Recall", "Precision")
+    return figure
 
 
 def calibration(evaluation: Evaluation) -> Figure:
@@ -121,20 +101,13 @@ def calibration(evaluation: Evaluation) -> Figure:
     figure = _figure(5.4, 6.4)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
 
-    above.bar(lefts, bins.accuracy[filled], width, align="edge", color=SKY, edgecolor="white", linewidth=1)
-    above.plot([0, 1], [0, 1], label="perfectly calibrated", **_IDEAL)
-    above.plot(
-        bins.confidence[filled],
+    CalibrationDisplay(
         bins.accuracy[filled],
-        color=BLUE,
-        marker="o",
-        markersize=5,
-        linewidth=1.6,
-        label=f"measured, error {evaluation.expected_calibration_error:.4f}",
-    )
+        bins.confidence[filled],
+        evaluation.confidence,
+        estimator_name=f"Measured, error {evaluation.expected_calibration_error:.4f}",
+    ).plot(ax=above, color=BLUE)
     _dress(above, "Calibration", "", "Share of right answers")
-    # The legend is below the axes, because bars can cover every corner.
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     above.set(ylim=(0, 1.03))
     above.yaxis.set_major_formatter(_percent)
 
@@ -149,42 +122,26 @@ def calibration(evaluation: Evaluation) -> Figure:
 
 
 def confusion(evaluation: Evaluation) -> Figure:
-    """Plot the number of answers (columns) for each true label (rows). The colour shows the share of the row."""
+    """Plot the share of each answer (columns) among the examples with each true label (rows)."""
     counts = evaluation.confusion
-    support = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(support, 1)
     labels = len(counts)
-    style = next(style for style in _CELLS if labels <= style.most_labels)
-    figure = _figure(style.inches * labels + 2.6, style.inches * labels + 1.9)
+    size = max(0.25, min(1.2, 12 / labels)) * labels  # in inches
+    figure = _figure(size + 2.6, size + 1.9)
     axes = figure.add_subplot()
-    axes.imshow(shares, cmap=_SHARES, vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        if style.font_size:
-            share = f"\n{shares[row, column]:.1%}" if style.has_share and support[row, 0] else ""
-            colour = "white" if shares[row, column] > _DARK else BLACK
-            axes.text(
-                column,
-                row,
-                f"{count:,}{share}",
-                ha="center",
-                va="center",
-                fontsize=style.font_size,
-                linespacing=1.4,
-                color=colour,
-            )
+    ConfusionMatrixDisplay(
+        counts / np.maximum(counts.sum(axis=1, keepdims=True), 1),
+        display_labels=[_short(name) for name in evaluation.label_names],
+    ).plot(
+        ax=axes,
+        cmap="Blues",
+        im_kw={"vmin": 0, "vmax": 1},
+        include_values=labels <= _MOST_VALUES,
+        values_format=".1%" if labels <= _MOST_VALUES // 2 else ".0%",
+        xticks_rotation="horizontal" if labels == 2 else "vertical",
+        colorbar=False,
+    )
     _dress(axes, "Confusion matrix", "Predicted label", "True label")
-    names = [_short(name, style.name_line) for name in evaluation.label_names]
-    if style.name_line < _LONGEST_NAME:
-        axes.set_xticks(range(labels), names)
-    else:
-        axes.set_xticks(range(labels), names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(labels), names)
-    axes.tick_params(length=0)
     axes.grid(False)
-    gaps = np.arange(1, labels) - 0.5
-    axes.hlines(gaps, -0.5, labels - 0.5, color="white", linewidth=2)
-    axes.vlines(gaps, -0.5, labels - 0.5, color="white", linewidth=2)
-    axes.spines[:].set(visible=True, color=_FAINT)
     return figure
 
 
@@ -236,45 +193,29 @@ def _dress(axes: Axes, title: str, x: str, y: str) -> None:
     axes.spines[["left", "bottom"]].set_color(_FAINT)
 
 
-def _one_against_the_rest(
-    evaluation: Evaluation,
-    curves: Sequence[Curve],
-    *,
-    title: str,
-    legend: str,
-    x: str,
-    y: str,
-    mean: float | None = None,
-    chance: Curve | None = None,
-) -> Figure:
-    """Plot a line for label 1 if there are two labels, and otherwise for each label, in a square from 0 to 1."""
+def _one_against_the_rest(evaluation: Evaluation) -> tuple[Figure, Axes]:
+    """Return a figure for the curves of `evaluation`, with space for a legend beside the axes if there are many."""
+    figure = _figure(5.4 if len(evaluation.label_names) == 2 else 5.4 + 2.8 * _legend_columns(evaluation), 5.4)
+    return figure, figure.add_subplot()
+
+
+def _finish(axes: Axes, evaluation: Evaluation, title: str, x: str, y: str) -> None:
     binary = len(evaluation.label_names) == 2
-    names = evaluation.label_names[1:] if binary else evaluation.label_names
-    columns = 1 + len(names) // _LEGEND_ROWS
-    figure = _figure(5.4 if binary else 5.4 + 2.6 * columns, 5.4)
-    axes = figure.add_subplot()
-    by_label = {curve.label: curve for curve in curves}
-    for index, name in enumerate(names):
-        curve = by_label.get(name)
-        axes.plot(
-            curve.x if curve else [],
-            curve.y if curve else [],
-            color=_COLOURS[index % len(_COLOURS)],
-            linestyle=_LINE_STYLES[index // len(_COLOURS) % len(_LINE_STYLES)],
-            # The number comes first, because a legend ignores labels that start with an underscore.
-            label=f"{f'{curve.area:.4f}' if curve else 'undefined'}  {_short(name)}",
-        )
-    if chance is not None:
-        axes.plot(chance.x, chance.y, label=f"{chance.area:.4f}  {chance.label}", **_IDEAL)
-    shown_mean = "" if binary or mean is None else f", mean {mean:.4f}"
-    place: dict[str, Any] = (
-        {"loc": "lower right"} if binary else {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
-    )
-    axes.legend(**place, ncols=columns, title=f"{legend}{shown_mean}", frameon=False, alignment="left")
-    subject = f"of “{_short(names[0])}”" if binary else "of each label against the rest"
+    if not binary and axes.get_legend() is not None:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), ncols=_legend_columns(evaluation), frameon=False)
+    subject = f"of {_quoted(evaluation.label_names[1])}" if binary else "of each label against the rest"
     _dress(axes, f"{title} {subject}", x, y)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    return figure
+
+
+def _legend_columns(evaluation: Evaluation) -> int:
+    return 1 + len(evaluation.label_names) // _LEGEND_ROWS
+
+
+def _style(number: int) -> dict[str, Any]:
+    """Return the style of the curve with this number."""
+    style = _LINE_STYLES[number // len(_COLOURS) % len(_LINE_STYLES)]
+    return {"color": _COLOURS[number % len(_COLOURS)], "linestyle": style}
 
 
 def _learning_curve(axes: Axes, history: Mapping[str, Any], measure: str, title: str) -> None:
@@ -319,9 +260,14 @@ def _thousands(number: float, _: float) -> str:
     return f"{number:,.0f}"
 
 
-def _short(name: str, line_length: int = _LONGEST_NAME) -> str:
-    """Return the name of a label: truncated, wrapped at `line_length`, and escaped, so that it is not a formula."""
+def _quoted(name: str) -> str:
+    """Return the name of a label in quotation marks: a legend ignores a label that starts with an underscore."""
+    return f"“{_short(name)}”"
+
+
+def _short(name: str) -> str:
+    """Return the name of a label: truncated, and escaped, so that it is not a formula."""
     line = " ".join(name.split())
     if len(line) > _LONGEST_NAME:
         line = line[: _LONGEST_NAME - 1].rstrip() + "…"
-    return textwrap.fill(line, line_length).replace("$", r"\$")
+    return line.replace("$", r"\$")

@@ -51,14 +51,14 @@ _CAPTIONS = {
     ),
     "calibration": (
         "Calibration",
-        "Of the answers with 80% confidence, 80% should be right. If bars are below the dotted line, the model is "
+        "Of the answers with 80% confidence, 80% should be right. If points are below the dotted line, the model is "
         "overconfident. If they are above it, the model is underconfident. The lower plot shows the number of answers "
-        "of each bar.",
+        "of each point.",
     ),
     "confusion": (
         "Confusion matrix",
-        "A row contains the examples with one true label, and its cells show the predicted labels. Correct answers are "
-        "on the diagonal. A dark cell elsewhere is a pair of labels that the model confuses.",
+        "A row contains the examples with one true label, and its cells show the shares of the predicted labels. "
+        "Correct answers are on the diagonal. A dark cell elsewhere is a pair of labels that the model confuses.",
     ),
 }
 
