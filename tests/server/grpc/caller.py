@@ -290,7 +290,7 @@ class Caller:
         self.transport.abort()
         self.connection.connection_lost(None)
         self.settle()
-        assert self.held == 0
+        assert self.buffers._held == 0
         assert not self.connection.streams
         assert self.loop.failures == []
 

@@ -189,6 +189,19 @@ def test_started_call_that_is_reset(caller: Caller, caplog: pytest.LogCaptureFix
     assert not caplog.records
 
 
+def test_started_call_that_fails(caller: Caller) -> None:
+    """A started call whose method fails gets the status of the error, and ends once."""
+
+    def start(call: Call, message: bytes) -> bool:
+        caller.loop.call_soon(call.reply, NotFound("no"))
+        return True
+
+    caller.methods["/started"] = Method(caller._unary, start=start)
+    caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True))
+    assert refusal(caller.hear()) == ("5", "no")
+    assert (caller.ended, caller.outcomes) == ([caller.calls[1]], ["NOT_FOUND"])
+
+
 def test_started_call_without_room(caller: Caller) -> None:
     """A started call whose answer the client cannot receive yet is answered by a task when it can."""
     caller.say(wire.settings((4, 50)))

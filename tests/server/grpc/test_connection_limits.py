@@ -555,6 +555,21 @@ def test_client_that_reads_slowly(loop: Loop) -> None:
     caller.leave()
 
 
+def test_silence_after_a_pause(loop: Loop) -> None:
+    """The time for which the server does not receive from a client is not the client's silence."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(request(1))
+    caller.wait(29)
+    caller.requests[1].answer(bytes(65_500))
+    caller.wait(29)
+    assert not caller.transport.reading
+    assert caller.answers(caller.hear()) == {1: bytes(65_500)}
+    caller.wait(29)
+    assert caller.hear() == [] and not caller.transport.closing
+    caller.leave()
+
+
 def test_failed_client_that_reads_nothing(loop: Loop) -> None:
     """A client that violates the protocol and does not read the error is disconnected after the same time."""
     caller = Caller(loop, Request)
