@@ -97,6 +97,26 @@ def test_connection_with_an_unread_answer_is_not_idle() -> None:
     uvloop.run(check())
 
 
+@pytest.mark.parametrize(("count", "closed"), [(33, False), (34, True)])
+def test_requests_in_advance(count: int, closed: bool) -> None:
+    """32 requests can wait for the answer to an earlier one, and a client that sends more is disconnected."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        connection = make_connection(application, Turns(loop), 1_000_000)
+        async with connected(connection) as theirs, asyncio.timeout(PATIENCE):
+            await loop.sock_sendall(theirs, request("/", method="GET") * count)
+            while not (connection.pipeline or connection.transport.is_closing()):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            assert connection.transport.is_closing() == closed
+            connection.transport.abort()
+
+    uvloop.run(check())
+
+
 @pytest.mark.parametrize("path", ["/fast", "/slow"])
 @pytest.mark.parametrize("size", [5, 1_000_000])
 def test_client_that_disconnects(path: str, size: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -472,6 +492,7 @@ def test_the_end_of_a_connection(server: ServerProcess) -> None:
     for head in (
         request("/v1/predict", length, "Connection: close"),
         request("/v1/predict", length).replace(b"HTTP/1.1", b"HTTP/1.0"),
+        request("/v1/predict", length, "Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0"),
     ):
         with Connection(server.port) as connection:
             connection.send(head + GOOD)
