@@ -40,7 +40,7 @@ def trusting() -> ssl.SSLContext:
 class KeyUpdates:
     """Key updates of TLS 1.3 (RFC 8446, section 4.6.3), which Python's ssl cannot send.
 
-    A connection of `context`, whose handshake has ended, must not send anything else. Its secrets are in `log`.
+    A connection of `context` whose handshake has ended sends nothing after them. Its secrets are in `log`.
     """
 
     def __init__(self, log: Path) -> None:
@@ -49,8 +49,11 @@ class KeyUpdates:
         self._log = log
         self.context.keylog_filename = str(log)
 
-    def records(self, count: int, *, answered: bool) -> bytes:
-        """Return the records for the latest connection. The server has to answer each if they are to be `answered`."""
+    def records(self, count: int, *, answered: bool, sent: int = 0) -> bytes:
+        """Return the records for the latest connection, which has `sent` other records since its handshake.
+
+        The server has to answer each if they are to be `answered`.
+        """
         secrets = [line for line in self._log.read_text().splitlines() if line.startswith("CLIENT_TRAFFIC_SECRET_0 ")]
         secret = bytes.fromhex(secrets[-1].split()[-1])
         assert len(secret) == _SECRET_BYTES, "the cipher is not TLS_AES_256_GCM_SHA384"
@@ -59,7 +62,9 @@ class KeyUpdates:
         records = []
         for _ in range(count):
             key, nonce = _expand(secret, b"key", _KEY_BYTES), _expand(secret, b"iv", _NONCE_BYTES)
+            nonce = (int.from_bytes(nonce) ^ sent).to_bytes(_NONCE_BYTES)
             records.append(head + AESGCM(key).encrypt(nonce, content, head))
+            sent = 0  # with this key
             secret = _expand(secret, b"traffic upd", _SECRET_BYTES)
         return b"".join(records)
 

@@ -116,6 +116,22 @@ def test_limit() -> None:
     run(check)
 
 
+def test_unread_bytes() -> None:
+    """A connection with bytes that are not read yet is not evicted, because they can be a request."""
+
+    async def check() -> None:
+        bench = Bench(max_connections=2)
+        async with bench:
+            peers = [await bench.connect() for _ in range(2)]
+            for connection in bench.listener._connections:
+                connection.transport.pause_reading()
+            peers[0].send(b".")
+            await bench.connect()
+            assert [select.select([each], [], [], 0)[0] != [] for each in peers] == [False, True]
+
+    run(check)
+
+
 def test_strangers() -> None:
     """Connections without access replace idle ones until they are more than half of all, and then each other."""
 
@@ -140,6 +156,25 @@ def test_unix_sockets_have_no_address() -> None:
             peers = [await bench.connect() for _ in range(3)]
             assert [await say(peer, b".") for peer in peers] == [b"."] * 3
             assert not bench.rejected
+
+    run(check)
+
+
+def test_addresses() -> None:
+    """Connections of one address are limited, and an address without connections is forgotten."""
+
+    async def check() -> None:
+        bench = Bench(max_connections_per_address=1)
+        async with bench:
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                for _ in range(2):
+                    peer = bench.stack.enter_context(socket.create_connection(server.getsockname()))
+                    bench.listener.accept(server.accept()[0])
+                    assert bench.listener._addresses == {"127.0.0.1": 1}
+            assert bench.rejected == {"address": 1}
+            assert peer.recv(100) == b"no"
+            bench.listener.abort()
+            assert bench.listener._addresses == {}
 
     run(check)
 

@@ -64,6 +64,16 @@ def test_memory_of_a_connection(direction: str) -> None:
             assert 0 < kernel_megabytes([listener.socket.getsockname()[1]]) < KERNEL_MEGABYTES
 
 
+def test_time_of_a_connection() -> None:
+    """The kernel ends a connection whose peer receives nothing a little later than the service does."""
+    with bind("127.0.0.1", 0) as listener, socket.socket() as caller:
+        listener.listen(30)
+        caller.connect(listener.socket.getsockname())
+        with listener.socket.accept()[0] as accepted:
+            milliseconds = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            assert 30_000 < milliseconds <= 40_000
+
+
 def test_ipv6() -> None:
     """A server that listens on IPv6 also accepts IPv4."""
     if not socket.has_ipv6:
