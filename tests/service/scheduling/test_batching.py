@@ -235,8 +235,9 @@ def test_a_deadline_that_passed(echo: Echo) -> None:
 
     async def story() -> None:
         for batcher in (in_turn(echo), in_steps(echo)):
-            late, soon = (batcher.submit(["a"], as_they_are, 1, seconds) for seconds in (0.0, 60.0))
-            assert await answers(late, soon) == ["DeadlineExceeded", ["a"]]
+            late, soon, waited = (batcher.submit(["a"], as_they_are, 1, seconds) for seconds in (0.0, 60.0, 60.0))
+            batcher._waiting[-1].arrived -= 61 * 10**9
+            assert await answers(late, soon, waited) == ["DeadlineExceeded", ["a"], "DeadlineExceeded"]
         assert echo.batches == [["a"], ["a"]]
 
     play(story())

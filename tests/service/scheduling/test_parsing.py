@@ -76,6 +76,6 @@ def test_limit() -> None:
             await queue.turn(1)
         tasks[0].cancel()
         await asyncio.wait(tasks)
-        await asyncio.gather(queue.turn(1), queue.turn(1))
+        await asyncio.gather(queue.turn(101), queue.turn(101))  # which wait for each other
 
     asyncio.run(story())
