@@ -174,9 +174,10 @@ def refusal(artifact: Artifact) -> str:
 
 def test_wrong_golden_answer(artifact: Artifact) -> None:
     """A graph with a wrong golden answer is refused, and the message names the model."""
-    golden = artifact.manifest.golden.model_copy(update={"probabilities": (0.5,)})
+    wrong = artifact.manifest.golden.probabilities[0] - 0.001
+    golden = artifact.manifest.golden.model_copy(update={"probabilities": (wrong,)})
     changed = replace(artifact, manifest=artifact.manifest.model_copy(update={"golden": golden}))
-    assert "instead of [0.5]" in refusal(changed)
+    assert f"instead of [{wrong}]" in refusal(changed)
 
 
 def test_graph_of_another_model(artifact: Artifact) -> None:

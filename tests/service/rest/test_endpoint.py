@@ -89,6 +89,13 @@ def test_errors_of_large_bodies() -> None:
         parse(InferRequest, b'{"inputs": [%b}' % numbers, dataplane)
 
 
+def test_parts_of_large_bodies() -> None:
+    """A large body is refused for its parts before it is parsed."""
+    dataplane: Any = SimpleNamespace(limits=ParseLimits(100, 1_000_000))
+    with pytest.raises(Invalid, match="more than 100 fields"):
+        parse(InferRequest, b'{"inputs": [' + b"{}," * 10_000, dataplane)  # which is not JSON either
+
+
 @pytest.mark.parametrize(
     "document", [{"inputs": {}}, {"inputs": [[]]}, {"inputs": [], "parameters": []}, [], {"inputs": [], "id": 1}]
 )

@@ -279,7 +279,7 @@ def test_report_of_all_or_none(server: ServerProcess, texts: list[Any], codes: l
 
 
 @pytest.mark.parametrize(
-    ("body", "status"), [({"texts": []}, 422), ({"texts": ["a"] * 1025}, 413), ({"texts": "a"}, 422)]
+    ("body", "status"), [({"texts": []}, 422), ({"texts": [None] * 1025}, 413), ({"texts": "a"}, 422)]
 )
 def test_report_of_a_bad_batch(server: ServerProcess, body: dict[str, Any], status: int) -> None:
     """A batch that is itself wrong is an error, whatever `on_error` is."""
