@@ -204,6 +204,7 @@ class Halved(layers.Dense):  # type: ignore[misc]
         ([convolution(activation=lambda x: x * x), pooling(), answer()], "layer filters has the activation '<lambda>'"),
         ([convolution(activation=layers.PReLU()), pooling(), answer()], "layer filters has the activation '<PReLU"),
         ([convolution(), layers.ReLU(max_value=0.0, name="capped"), pooling(), answer()], "layer capped is where"),
+        ([convolution(), layers.ReLU(threshold=0.5, name="late"), pooling(), answer()], "layer late is where"),
         ([convolution(), layers.PReLU(name="leaky"), pooling(), answer()], "layer leaky is where"),
         ([convolution(), layers.BatchNormalization(axis=1, name="normal"), pooling(), answer()], "normal is where"),
         (
@@ -226,6 +227,10 @@ class Halved(layers.Dense):  # type: ignore[misc]
         (
             [convolution(), layers.GlobalMaxPooling1D(keepdims=True, name="kept"), layers.Flatten(), answer()],
             "is where",
+        ),
+        (
+            [convolution(), layers.GlobalMaxPooling1D(keepdims=True, name="kept"), answer()],
+            "layer kept keeps its dimensions or pools along the channels",
         ),
         (
             [layers.GlobalMaxPooling1D(data_format="channels_first", name="words_kept"), answer()],
