@@ -72,6 +72,15 @@ def test_history(run_path: Path) -> None:
     assert history["steps"][-1]["step"] == pytest.approx(len(history["epochs"]) * texts, rel=0.05)
 
 
+def test_held_out_texts_are_learned_at_the_end(tmp_path: Path) -> None:
+    """The ensemble of the run has learned the held-out texts too, so it knows the words that only they contain."""
+    data = tmp_path / "reviews.csv"
+    rows = [f"{'good' if number % 2 else 'bad'} only{number},{number % 2}" for number in range(40)]
+    data.write_text("\n".join(["text,label", *rows]))
+    assert train(data, tmp_path / "run", "--test-fraction", "0", "--epochs", "2", "--vocabulary-size", "50") == 0
+    assert {f"only{number}" for number in range(40)} <= set(read_run(tmp_path / "run").tokenizer.words)
+
+
 def test_metrics(run_path: Path, reviews: Path, tmp_path: Path) -> None:
     """`evaluate`, which runs the saved Keras model, finds the metrics that the ensemble measured."""
     out = tmp_path / "evaluation"
