@@ -42,11 +42,14 @@ export function decide(prediction) {
   return { label: decided, score: probabilities[decided], confident: isConfident(prediction, decided) };
 }
 
-/** Whether the model is confident of another label, by the rule of the service. A limit of null stands for never. */
+/**
+ * Whether the model is confident of another label of a text with a known word, by the rule of the service. A limit of
+ * null stands for never.
+ */
 function isConfident({ tokens, unknown_tokens: unknown, probabilities }, label) {
   const known = tokens - unknown - (model.tokenizer.start_id === null ? 0 : 1);
   const limit = model.decision.confident_from?.[label];
-  return known >= unknown && known > 0 && (limit === undefined || (limit !== null && probabilities[label] >= limit));
+  return known >= unknown && (limit === undefined || (limit !== null && probabilities[label] >= limit));
 }
 
 const isSigmoid = () => model.activation === "sigmoid";
