@@ -38,11 +38,15 @@ _PROPERTIES = (
 
 
 class StoreError(SentimentError):
-    """The store cannot be read or written. The message names its URL."""
+    """The store cannot be read or written. The message names its URL. `reason` is why, in one word for metrics."""
+
+    reason = "refused"
 
 
 class StoreUnreachable(StoreError, TransientError):
     """The store does not answer, or fails. That can pass by itself, unlike a wrong URL or wrong credentials."""
+
+    reason = "unreachable"
 
 
 class UnknownStore(SentimentError):

@@ -48,6 +48,16 @@ _STAGING = ".mirroring-"
 Begin = Callable[[str, int], object]
 
 
+class UnusableFolder(StoreError):
+    """The folder of the copies cannot be written to."""
+
+    reason = "folder"
+
+
+class UnavailableFolder(UnusableFolder, StoreUnreachable):
+    """The folder of the copies cannot be written to, and that can pass by itself."""
+
+
 class Record(NamedTuple):
     """The fingerprint of a version in the store, and what is wrong with the version, if anything."""
 
@@ -125,7 +135,15 @@ class Mirror(Repository):
     @property
     def complete(self) -> bool:
         """Whether an update has ever finished, so that the folder contains all models."""
-        return (self.path / _COMPLETE).exists()
+        return self.updated_at > 0
+
+    @property
+    def updated_at(self) -> float:
+        """When an update last finished, also of an earlier service, in seconds since 1970; 0 if none did."""
+        try:
+            return (self.path / _COMPLETE).stat().st_mtime
+        except OSError:
+            return 0.0
 
     def _bad(self) -> dict[Key, Record]:
         return {key: record for key, record in read_records(self.path).items() if record.fault}
@@ -222,8 +240,8 @@ class Mirror(Repository):
         return TemporaryDirectory(prefix=_STAGING, dir=self.path, ignore_cleanup_errors=True)
 
 
-def _unusable_folder(message: str, error: Exception) -> StoreError:
-    kind = StoreUnreachable if exit_status(error) == os.EX_TEMPFAIL else StoreError
+def _unusable_folder(message: str, error: Exception) -> UnusableFolder:
+    kind = UnavailableFolder if exit_status(error) == os.EX_TEMPFAIL else UnusableFolder
     return kind(message)
 
 

@@ -31,9 +31,13 @@ _COMPLETE_SECONDS = 5.0
 class StoreTimeout(StoreUnreachable):
     """The store takes too long to list or to send a version."""
 
+    reason = "timeout"
+
 
 class UpdateLost(StoreUnreachable):
-    """The process that updates a mirror was killed, or failed."""
+    """The process that updates a mirror was killed, failed, or could not be started."""
+
+    reason = "process"
 
 
 class _Report(NamedTuple):
@@ -59,12 +63,12 @@ class Update:
         self._report(_Report("the start", seconds))
 
     def start(self) -> int:
-        """Start the child, and return its process id. Raises `TransientError` if there is none."""
+        """Start the child, and return its process id. Raises `UpdateLost` if there is none."""
         try:
             return child.start(self._work, self._seconds, self._file)
         except OSError as error:
             self.close()
-            raise TransientError(f"the system cannot start a process ({error.strerror})") from error
+            raise UpdateLost(f"the system cannot start a process ({error.strerror})") from error
 
     def end(self, status: int) -> SentimentError | None:
         """Take over what the child found, and return why it failed, by the status of `waitpid`, or None."""

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from math import inf
 from time import monotonic
 
-from sentiment_conv1d.model.errors import SentimentError, TransientError
+from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.service.models.mirror import Mirror
-from sentiment_conv1d.service.models.update import Update
+from sentiment_conv1d.service.models.update import Update, UpdateLost
+from sentiment_conv1d.service.telemetry.metrics import STORE_FAILED, Metrics
+from sentiment_conv1d.sharing.store import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ class Copies:
     service failed, the next one follows at once and replaces it.
     """
 
-    def __init__(self, mirror: Mirror, seconds: float, interval: float) -> None:
+    def __init__(self, mirror: Mirror, seconds: float, interval: float, metrics: Metrics) -> None:
         self.pid: int | None = None  # of the running update
         self._mirror = mirror
         self._seconds = seconds
@@ -38,6 +40,8 @@ class Copies:
         self._requests: list[tuple[str, Answer]] = []
         self._answers: list[Answer] = []  # for the running update
         self._stopped = False
+        self._metrics = metrics
+        metrics.store_updated(mirror.updated_at)
 
     def ask(self, name: str, answer: Answer) -> None:
         """Update, and try the bad versions of a model again. An update that runs already does not count."""
@@ -77,20 +81,23 @@ class Copies:
         self._update = Update(self._mirror, self._seconds, first=self._first, again=names)
         try:
             self.pid = self._update.start()
-        except TransientError as error:
+        except UpdateLost as error:
             self._mirror.problem = str(error)
             self._finish(error)
 
     def _finish(self, problem: SentimentError | None) -> None:
-        """Log and answer. A failure that is the same as the one before is not logged again."""
+        """Count, log and answer. A failure that is the same as the one before is not logged again."""
         if self._stopped:
             return
         if problem is None:
             self._first = False
+            self._metrics.store_updated(self._mirror.updated_at)
             if self._before:
                 logger.info("%s can be read again", self._mirror.store.name)
-        elif str(problem) != self._before:
-            logger.warning("%s; the copies in %s stay", problem, self._mirror.path)
+        else:
+            self._metrics.count(STORE_FAILED, problem.reason if isinstance(problem, StoreError) else "refused")
+            if str(problem) != self._before:
+                logger.warning("%s; the copies in %s stay", problem, self._mirror.path)
         for answer in self._answers:
             answer("" if problem is None else str(problem))
         if self._requests:

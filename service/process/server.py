@@ -132,7 +132,7 @@ def _copies(core: Core) -> Copies | None:
     assert isinstance(core.repository, Mirror)
     settings = core.settings
     interval = max(settings.watch_interval, settings.store_interval) if settings.watch_interval else 0.0
-    return Copies(core.repository, settings.store_timeout, interval)
+    return Copies(core.repository, settings.store_timeout, interval, core.metrics)
 
 
 def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> ListeningSocket:

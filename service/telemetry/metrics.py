@@ -60,6 +60,14 @@ LOADS = Metric(
     "sentiment_model_loads_total", "counter", "Versions loaded, or refused, while the service ran.", ("outcome",)
 )
 REPLACED = Metric("sentiment_workers_replaced_total", "counter", "Workers that died, or hung.", ("reason",))
+STORE_FAILED = Metric(
+    "sentiment_store_failures_total", "counter", "Updates of the copies of a model repository that failed.", ("reason",)
+)
+_STORE_SUCCESS = Metric(
+    "sentiment_store_last_success_timestamp_seconds",
+    "gauge",
+    "When the model repository at a URL was last listed and copied, in Unix time.",
+)
 LOGGED = Metric(
     "sentiment_request_log_total", "counter", "Sampled requests, by whether they are in the request log.", ("outcome",)
 )
@@ -111,6 +119,9 @@ _EVENTS = {
     FAILED: ("malformed", "limit"),
     LOADS: ("loaded", "refused"),
     REPLACED: ("died", "hung"),
+    # The store does not answer, does not accept the URL or the credentials, or is too slow; the folder of the copies
+    # cannot be written; or the process that copies was killed or failed.
+    STORE_FAILED: ("unreachable", "refused", "timeout", "folder", "process"),
     # The sink took the record, the queue was full, or the sink failed. Each is counted on one thread only.
     LOGGED: ("written", "dropped", "failed"),
 }
@@ -155,6 +166,7 @@ class Metrics:
         self._in_flight = layout.numbers(_IN_FLIGHT, product(routes))
         self._requests_waiting = layout.number(_REQUESTS_WAITING)
         self._texts_waiting = layout.number(_TEXTS_WAITING)
+        self._store_success = layout.number(_STORE_SUCCESS)
         self._events = {
             metric: layout.numbers(metric, product(*([routes] if "protocol" in metric.labels else []), values))
             for metric, values in _EVENTS.items()
@@ -239,6 +251,10 @@ class Metrics:
         row = self._counters.row
         row[self._requests_waiting] = requests
         row[self._texts_waiting] = texts
+
+    def store_updated(self, timestamp: float) -> None:
+        """Set when the copies of a store were last updated, in seconds since 1970. Call it in one process only."""
+        self._counters.row[self._store_success] = timestamp
 
     def expose(
         self, states: Sequence[ModelState] = (), labelled: Sequence[LabelledVersion] = (), expiry: float | None = None

@@ -86,7 +86,7 @@ def test_threads(tmp_path: Path) -> None:
 
 
 def test_store_that_hangs(tmp_path: Path) -> None:
-    """While a store hangs, the log says so, the copies answer, and `load` fails with the reason."""
+    """While a store hangs, the log and the metrics say so, the copies answer, and `load` fails with the reason."""
     with WebServer(tmp_path / "web") as store:
         store.publish(publish_strength(tmp_path / "source", 1).path)
         flags = ("--watch-interval", "0.5", "--store-interval", "0.5", "--store-timeout", "2", "--admin", "open")
@@ -97,6 +97,7 @@ def test_store_that_hangs(tmp_path: Path) -> None:
             store.pause()
             late = f"{re.escape(store.url)}: listing the models takes more than 2 s \\(--store-timeout\\)"
             server.wait_for_log(f"WARNING .*{late}; the copies in .* stay")
+            assert metric(server, "sentiment_store_failures_total", reason="timeout") >= 1
             refusal = server.client.post("/v2/repository/models/tickets/load")
             assert refusal.status_code == 503 and re.search(late, refusal.text)
             assert answered(server) == "2"

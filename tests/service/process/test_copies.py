@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.process.copies import Copies
+from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.sharing.store import Store, StoreError, StoreUnreachable
 from tests.processes import PATIENCE
 from tests.service.models.test_mirror import NEWEST, URL, Contents, contents, damage, started
+from tests.service.telemetry.test_metrics import read, value
 
 __all__ = ["contents"]
 
@@ -30,7 +36,7 @@ def wait(copies: Copies) -> None:
 def test_updates(contents: Contents, tmp_path: Path) -> None:
     """An update begins when it is due, one at a time."""
     mirror = started(URL, tmp_path / "cache", NEWEST)
-    copies = Copies(mirror, PATIENCE, 600)
+    copies = Copies(mirror, PATIENCE, 600, Metrics({}))
     copies.watch(0)
     assert copies.pid is None
     contents.publish()
@@ -47,7 +53,7 @@ def test_update_after_the_start(contents: Contents, tmp_path: Path) -> None:
     mirror = started(URL, tmp_path / "cache", NEWEST)
     graph = mirror.path / "tickets" / "2" / "model.onnx"
     mirror.problem = "the store did not answer"
-    copies = Copies(mirror, PATIENCE, 600)
+    copies = Copies(mirror, PATIENCE, 600, Metrics({}))
     graph.write_bytes(b"?")
     copies.watch(0)
     wait(copies)
@@ -61,7 +67,7 @@ def test_update_after_the_start(contents: Contents, tmp_path: Path) -> None:
 def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The log has one warning when the store fails, and says when it works again."""
     mirror = started(URL, tmp_path / "cache", NEWEST)
-    copies = Copies(mirror, PATIENCE, 600)
+    copies = Copies(mirror, PATIENCE, 600, Metrics({}))
     whole = contents.files.store.copy()
     contents.remove("/models")
     with caplog.at_level(logging.INFO):
@@ -77,11 +83,66 @@ def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: py
     ]
 
 
+def _killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _late() -> None:
+    signal.raise_signal(signal.SIGALRM)
+
+
+def _unreachable() -> None:
+    raise StoreUnreachable("it does not answer")
+
+
+def _refused() -> None:
+    raise StoreError("no such bucket")
+
+
+def _full() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("reason", "failure"),
+    [
+        ("process", _killed),
+        ("timeout", _late),
+        ("unreachable", _unreachable),
+        ("refused", _refused),
+        ("folder", _full),
+    ],
+)
+def test_metrics(
+    contents: Contents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, failure: Callable[[], None]
+) -> None:
+    """Failures count by their reason. The time of the last success is that of an earlier service at first."""
+    mirror, metrics = started(URL, tmp_path / "cache", NEWEST), Metrics({})
+    before = mirror.updated_at
+    copies = Copies(mirror, PATIENCE, 600, metrics)
+
+    def counted() -> tuple[float, float]:
+        samples = read(metrics)
+        failures = value(samples, "sentiment_store_failures_total", reason=reason)
+        assert value(samples, "sentiment_store_failures_total") == failures
+        return failures, value(samples, "sentiment_store_last_success_timestamp_seconds")
+
+    assert counted() == (0, before) and before > 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "versions", lambda _: failure())
+        copies.watch(LATER)
+        wait(copies)
+    assert counted() == (1, before)
+    copies.watch(LATER)
+    wait(copies)
+    assert counted() == (1, mirror.updated_at) and mirror.updated_at > before
+
+
 def test_requests(contents: Contents, tmp_path: Path) -> None:
     """A request gets the result of an update that begins after it, which tries bad versions of its model again."""
     whole = damage(contents)
     mirror = started(URL, tmp_path / "cache", NEWEST)
-    copies = Copies(mirror, PATIENCE, 0)
+    copies = Copies(mirror, PATIENCE, 0, Metrics({}))
     answers: list[str] = []
     copies.ask("other", answers.append)
     copies.ask("tickets", answers.append)
@@ -100,7 +161,7 @@ def test_requests(contents: Contents, tmp_path: Path) -> None:
 
 def test_stop(contents: Contents, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The service ends the running update, which is no failure, and begins no other one."""
-    copies = Copies(started(URL, tmp_path / "cache", NEWEST), PATIENCE, 600)
+    copies = Copies(started(URL, tmp_path / "cache", NEWEST), PATIENCE, 600, Metrics({}))
     copies.watch(LATER)
     copies.stop()
     wait(copies)
@@ -114,7 +175,7 @@ def test_no_process(
 ) -> None:
     """If the system can start no process, that is the answer, and the next update tries again."""
     mirror = started(URL, tmp_path / "cache", NEWEST)
-    copies = Copies(mirror, PATIENCE, 600)
+    copies = Copies(mirror, PATIENCE, 600, Metrics({}))
     answers: list[str] = []
     with monkeypatch.context() as patch:
 

@@ -128,6 +128,9 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
         assert value(samples, "sentiment_model_loads_total", outcome=outcome) == 0
     for reason in ("died", "hung"):
         assert value(samples, "sentiment_workers_replaced_total", reason=reason) == 0
+    for reason in ("unreachable", "refused", "timeout", "folder", "process"):
+        assert value(samples, "sentiment_store_failures_total", reason=reason) == 0
+    assert value(samples, "sentiment_store_last_success_timestamp_seconds") == 0
     for outcome in ("written", "dropped", "failed"):
         assert value(samples, "sentiment_request_log_total", outcome=outcome) == 0
     for reason in ("limit", "address", "evicted"):
