@@ -1,81 +1,79 @@
-"""A replica: the core, the REST application and the gRPC methods of `service`, with one session.
-
-It has the role in Ray Serve that `service.process.worker` has under the supervisor. Ray's proxies accept the
-connections.
-"""
+"""The REST application in a replica, behind one of Ray's proxies."""
 
 from __future__ import annotations
 
-import asyncio
+import re
 from typing import Any
 
 import numpy as np
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sentiment_conv1d.hosting import asgi
 from sentiment_conv1d.inference.classifier import GOLDEN_TOLERANCE
+from sentiment_conv1d.loading import load
 from sentiment_conv1d.server.errors import Unavailable
-from sentiment_conv1d.server.grpc.method import Method
-from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.grpc import oip, sentiment
-from sentiment_conv1d.service.grpc.health import Health
-from sentiment_conv1d.service.grpc.methods import MethodBuilder
-from sentiment_conv1d.service.grpc.server import HEALTH_METHODS, HEALTH_NAMES
-from sentiment_conv1d.service.process.server import load_core
-from sentiment_conv1d.service.process.standalone import Standalone
-from sentiment_conv1d.service.setting_types import folder_of
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.server.request_ids import HEADER
+
+#: The arguments that choose the model and how it runs. The others are settings of `asgi`.
+_OF_LOAD = ("model", "repository", "cache", "execution_provider", "threads", "device")
+
+#: The name and the labels of a sample in Prometheus' text format.
+_SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? ", re.MULTILINE)
 
 
-class Replica(Standalone):
-    """A replica, which is an ASGI application on the running event loop.
+class Replica:
+    """An ASGI application that serves one model.
 
-    Raises `StartupError` or `ArtifactError` if the models cannot be served.
+    The samples of `/metrics` have the label `replica`, because each request for them reaches another replica.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        # A load or unload request would reach only one replica, and the others would serve other versions.
-        settings = settings.model_copy(update={"admin": "off", "workers": 1})
-        if folder_of(settings.request_log) is not None:
-            raise StartupError("--request-log: replicas on Ray share no folder; use a URL")
-        core = load_core(settings)
-        super().__init__(core)
-        self.access = core.access
-        self._watch_interval = settings.watch_interval
-        #: The gRPC methods that need no API key.
-        self.open_methods = HEALTH_METHODS if settings.open_health else frozenset()
-        self.max_message_bytes = settings.max_body_bytes
-        self.builder = builder = MethodBuilder(self.state.dataplane, self.metrics)
-        self.methods: dict[str, Method] = {
-            **Health(HEALTH_NAMES).methods(),
-            **builder.methods(oip.SERVICE, oip.OpenInference(self.state), oip.POLLED),
-            **builder.methods(sentiment.SERVICE, sentiment.Sentiment(self.state)),
-        }
-        self._watching: asyncio.Task[None] | None = None
+    def __init__(self, name: str, arguments: dict[str, Any]) -> None:
+        """Load the model. `arguments` are those of `load` and `asgi`, whose errors it raises."""
+        chosen = {key: arguments[key] for key in _OF_LOAD if key in arguments}
+        for number in ("threads", "device"):  # `serve run` passes text
+            if number in chosen:
+                chosen[number] = int(chosen[number])
+        self._name = name
+        self._model = load(**chosen)
+        self._application: ASGIApp = asgi(
+            self._model, **{key: value for key, value in arguments.items() if key not in _OF_LOAD}
+        )
 
-    def start(self) -> None:
-        """Start to follow changes of the model repository."""
-        if self._watch_interval:
-            self._watching = asyncio.create_task(self.state.reconciler.watch(self._watch_interval))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        exposition: bytearray | None = None  # of `/metrics`, which comes in pieces
 
-    def stop(self) -> None:
-        """Stop the background tasks. Call it after all requests have been answered."""
-        if self._watching is not None:
-            self._watching.cancel()
-        super().stop()
+        async def send_on(message: Message) -> None:
+            nonlocal exposition
+            if message["type"] == "http.response.start":
+                dropped = {HEADER}  # the proxy adds the id to the response
+                if scope["path"] == "/metrics" and message["status"] == 200:
+                    exposition = bytearray()
+                    dropped.add(b"content-length")
+                message["headers"] = [field for field in message["headers"] if field[0] not in dropped]
+            elif exposition is not None:
+                exposition += message["body"]
+                if message.get("more_body"):
+                    return
+                message["body"] = with_replica(exposition.decode(), self._name).encode()
+            await send(message)
 
-    def expose(self) -> str:
-        """Return the metrics of this replica in Prometheus' text format."""
-        return self.metrics.expose(self.state.models.states(), self.state.models.labelled()).decode()
+        await self._application(scope, receive, send_on)
 
-    def use_metrics(self, metrics: Any) -> None:
-        """Answer `/metrics` from these metrics."""
-        self.state.metrics = metrics
+    def check(self) -> None:
+        """Classify the golden text. Raises `Unavailable` if the answer is wrong."""
+        golden = self._model.classifier.manifest.golden
+        [prediction] = self._model.classifier.predict((golden.text,))
+        found = prediction.probabilities[-len(golden.probabilities) :]  # a sigmoid has one output for two labels
+        if not np.allclose(found, golden.probabilities, rtol=0, atol=GOLDEN_TOLERANCE):
+            raise Unavailable(f"the golden text gets {found} instead of {golden.probabilities}")
 
-    async def check(self) -> None:
-        """Classify the golden text of the default model. Raises `Unavailable` if the answer is wrong."""
-        self.state.check_ready()
-        classifier = self.state.models.get()
-        golden = classifier.manifest.golden
-        [prediction] = await self.state.dataplane.predict(classifier, (golden.text,))
-        expected = golden.probabilities[-1]
-        if not np.isclose(float(prediction.probabilities[-1]), expected, rtol=0, atol=GOLDEN_TOLERANCE):
-            raise Unavailable(f"the golden text gets {prediction.probabilities[-1]} instead of {expected}")
+
+def with_replica(exposition: str, replica: str) -> str:
+    """Return metrics in Prometheus' text format with the label `replica` in every sample."""
+
+    def labelled(sample: re.Match[str]) -> str:
+        others = f"{sample[2]}," if sample[2] else ""
+        return f'{sample[1]}{{{others}replica="{replica}"}} '
+
+    return _SAMPLE.sub(labelled, exposition)

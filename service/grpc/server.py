@@ -52,7 +52,7 @@ _SERVICES = tuple(
 )
 
 #: Services of which the health service reports the status. The empty name stands for the whole server.
-HEALTH_NAMES = ("", *_SERVICES)
+_HEALTH_NAMES = ("", *_SERVICES)
 
 #: Methods with separate metrics, and whether they run a model.
 ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
@@ -60,7 +60,7 @@ ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
 )
 
 #: Methods that need no API key with `--open-health`.
-HEALTH_METHODS = frozenset({*paths(health.SERVICE), *paths(oip.SERVICE, "ServerLive", "ServerReady")})
+_HEALTH_METHODS = frozenset({*paths(health.SERVICE), *paths(oip.SERVICE, "ServerLive", "ServerReady")})
 
 #: Bytes of a call's header fields, counted as in RFC 9113, section 6.5.2.
 _MAX_HEAD_BYTES = 16_384
@@ -106,8 +106,8 @@ class GrpcServer:
         self._loop = asyncio.get_running_loop()
         self._access_log = settings.access_log
         self._access = state.access
-        self._open_methods = frozenset(map(str.encode, HEALTH_METHODS)) if settings.open_health else frozenset()
-        self.health = health.Health(HEALTH_NAMES)
+        self._open_methods = frozenset(map(str.encode, _HEALTH_METHODS)) if settings.open_health else frozenset()
+        self.health = health.Health(_HEALTH_NAMES)
         self._builder = builder = MethodBuilder(state.dataplane, state.metrics, tracer)
         tensors = tfserving.TfServing(state)
         methods = {

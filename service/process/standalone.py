@@ -6,7 +6,6 @@ Such a server accepts the connections, so the service's limits on connections, h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -14,7 +13,6 @@ from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.asgi import CHARGE
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
-from sentiment_conv1d.server.request_ids import HEADER
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.server import record
@@ -32,8 +30,6 @@ class Standalone:
         self._buffers = Buffers(core.settings.max_buffered_bytes)
         self.state = core.start(0, self)
         self._application = Application(self.state)
-        #: Returns the id that a proxy has given to the current request and adds to its response.
-        self.request_id: Callable[[], str] | None = None
 
     def stop(self) -> None:
         """End the background work. Call it after all requests have been answered."""
@@ -47,15 +43,11 @@ class Standalone:
             return
         scope.setdefault("state", {})
         scope.setdefault("raw_path", scope["path"].encode())
-        if self.request_id is not None:
-            others = [field for field in scope["headers"] if field[0] != HEADER]
-            scope["headers"] = [*others, (HEADER, self.request_id().encode())]
         charge = scope[CHARGE] = Charge(self._buffers)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = (field for field in message["headers"] if self.request_id is None or field[0] != HEADER)
-                message["headers"] = [*own, *_EVERY_RESPONSE]
+                message["headers"] = [*message["headers"], *_EVERY_RESPONSE]
             await send(message)
 
         try:

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from sentiment_conv1d.service.settings import read_settings
+from sentiment_conv1d.service.settings import Settings
 from tests.deploy.kubernetes import RELEASES
 from tests.processes import PROJECT
 from tests.programs import output
@@ -83,23 +83,20 @@ def test_one_configuration() -> None:
 
 
 def test_configuration() -> None:
-    """The arguments are settings, ports and limits match the code, and imported names exist."""
+    """The arguments are a shipped model and settings, limits match the code, and imported names exist."""
     [application] = CONFIGURATION["applications"]
-    settings = read_settings(application["args"], {})
-    assert settings.open_metrics
-    assert (CONFIGURATION["http_options"]["port"], CONFIGURATION["grpc_options"]["port"]) == (8000, 8001)
-    assert CONFIGURATION["http_options"]["request_timeout_s"] == settings.request_timeout
+    model, *settings = application["args"]
+    assert (model, settings) == ("model", ["open_metrics"])
+    assert (PROJECT / application["args"]["model"].removeprefix("/srv/sentiment/")).is_dir()
+    assert CONFIGURATION["http_options"] == {"host": "0.0.0.0", "port": 8000, "request_timeout_s": 30}
+    assert CONFIGURATION["http_options"]["request_timeout_s"] == Settings().request_timeout
     code = (PROJECT / "cluster" / "application.py").read_text()
     [deployment] = application["deployments"]
     for name, key in (("MAX_ONGOING", "max_ongoing_requests"), ("MAX_QUEUED", "max_queued_requests")):
         assert f"{name} = {deployment[key]}\n" in code
     assert f"TARGET_ONGOING = {deployment['autoscaling_config']['target_ongoing_requests']}\n" in code
-    for path in (application["import_path"], *CONFIGURATION["grpc_options"]["grpc_servicer_functions"]):
-        module, name = path.replace(":", ".").rsplit(".", 1)
-        package, _, inside = module.partition(".")
-        assert package == "sentiment_conv1d"
-        source = (PROJECT / inside.replace(".", "/")).with_suffix(".py").read_text()
-        assert f"def {name}(" in source
+    assert application["import_path"] == "sentiment_conv1d.cluster.application:application"
+    assert "\ndef application(" in code
 
 
 def test_image() -> None:

@@ -20,14 +20,18 @@ os.environ |= {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "3",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a busy machine starts the proxy slowly
     "PYTHONPATH": str(PROJECT),
 }
 
 #: Small, since both nodes share this machine.
 _NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 
-#: Ports of the only proxy.
-_HTTP, _GRPC = 18000, 18001
+#: The port of the only proxy.
+_PORT = 18000
+
+#: The arguments of the application.
+ARGUMENTS = {"model": "imdb-cnn:1", "repository": str(MODEL_REPOSITORY), "open_metrics": "true"}
 
 
 class OnRay(NamedTuple):
@@ -36,8 +40,7 @@ class OnRay(NamedTuple):
     cluster: Any
     second_node: Any
     client: httpx.Client
-    url: str = f"http://127.0.0.1:{_HTTP}"
-    grpc_port: int = _GRPC
+    url: str = f"http://127.0.0.1:{_PORT}"
 
 
 @pytest.fixture(scope="session")
@@ -58,15 +61,9 @@ def nodes() -> Iterator[tuple[Any, Any]]:
 def proxy(nodes: tuple[Any, Any]) -> Iterator[None]:
     """Start Ray Serve with a proxy on the head."""
     from ray import serve
-    from ray.serve.config import HTTPOptions, gRPCOptions
+    from ray.serve.config import HTTPOptions
 
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options=HTTPOptions(host="127.0.0.1", port=_HTTP),
-        grpc_options=gRPCOptions(
-            port=_GRPC, grpc_servicer_functions=["sentiment_conv1d.cluster.servicers.add_services"]
-        ),
-    )
+    serve.start(proxy_location="HeadOnly", http_options=HTTPOptions(host="127.0.0.1", port=_PORT))
     yield
     serve.shutdown()
 
@@ -81,9 +78,8 @@ def service(nodes: tuple[Any, Any], proxy: None) -> Iterator[OnRay]:
     cluster, second = nodes
     if second not in cluster.list_all_nodes():
         second = cluster.add_node(**_NODE)
-    arguments = {"model_repository": str(MODEL_REPOSITORY), "default_model": "imdb-cnn", "open_metrics": "true"}
     two = deployment.options(num_replicas=2, autoscaling_config=None)
-    serve.run(two.bind(arguments), route_prefix="/")
-    with httpx.Client(base_url=f"http://127.0.0.1:{_HTTP}", timeout=PATIENCE, trust_env=False) as client:
+    serve.run(two.bind(ARGUMENTS), route_prefix="/")
+    with httpx.Client(base_url=f"http://127.0.0.1:{_PORT}", timeout=PATIENCE, trust_env=False) as client:
         yield OnRay(cluster, second, client)
     serve.delete("default")
