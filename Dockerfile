@@ -37,8 +37,8 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_HASHES=1 PIP_
 # pip is removed after the installation, so that nothing can be installed into the environment of the service. The
 # tracing packages are included, so that setting SENTIMENT_TRACING turns tracing on.
 FROM environment AS cpu-packages
-COPY requirements/tracing.txt /tmp/
-RUN /opt/venv/bin/pip install --requirement /tmp/tracing.txt && /opt/venv/bin/pip uninstall --yes pip
+COPY requirements/runtime.txt /tmp/
+RUN /opt/venv/bin/pip install --requirement /tmp/runtime.txt && /opt/venv/bin/pip uninstall --yes pip
 
 FROM environment AS cuda-packages
 COPY requirements/cuda.txt /tmp/

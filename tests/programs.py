@@ -1,4 +1,4 @@
-"""Finds programs that are not Python's: unpacked by `make test`, or installed on this machine."""
+"""Finds programs that are not Python's: unpacked by `make test-all`, or installed on this machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ import pytest
 from tests.processes import PATIENCE, PROJECT
 
 _ENVIRONMENT = Path(sys.prefix)
-_FOLDERS = [
-    str(_ENVIRONMENT / folder) for folder in ("bin", "debian/usr/bin", "debian/usr/sbin", "sbom/bin", "workflows/bin")
-]
+_FOLDERS = [str(_ENVIRONMENT / folder) for folder in ("bin", "debian/usr/bin", "debian/usr/sbin", "tools/bin")]
 _PATH = os.pathsep.join((*_FOLDERS, os.environ.get("PATH", "")))
 
 

@@ -21,8 +21,8 @@ from tests import hub
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, free_port, pause
 from tests.programs import needed
 
-#: The environment with s3fs, gcsfs and servers for them, which make installs.
-REMOTE = Path(sys.prefix) / "remote-test"
+#: The environments with s3fs and gcsfs, and with servers for them, which make installs.
+EXTRAS, TOOLS = Path(sys.prefix) / "extras", Path(sys.prefix) / "tools"
 
 
 class Store(ABC):
@@ -141,13 +141,12 @@ class WebServer(Server):
 class Bucket(Server):
     """Moto's S3 server, with one bucket."""
 
-    program = f"{shlex.quote(str(REMOTE / 'bin' / 'python'))} -m service"
+    program = f"{shlex.quote(str(EXTRAS / 'bin' / 'python'))} -m service"
 
     def __init__(self) -> None:
-        needed(REMOTE / "bin" / "moto_server")
-        super().__init__(
-            str(REMOTE / "bin" / "moto_server"), "-p", "0", address=r"Running on http://127\.0\.0\.1:(\d+)"
-        )
+        needed(EXTRAS)
+        needed(TOOLS / "bin" / "moto_server")
+        super().__init__(str(TOOLS / "bin" / "moto_server"), "-p", "0", address=r"Running on http://127\.0\.0\.1:(\d+)")
         # Moto hides the files of others from callers without an Authorization header, and does not verify signatures.
         scope = "me/20260101/us-east-1/s3/aws4_request"
         headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
@@ -182,9 +181,10 @@ class GoogleBucket(Server):
     program = Bucket.program
 
     def __init__(self) -> None:
-        needed(REMOTE / "bin" / "gcp-storage-emulator")
+        needed(EXTRAS)
+        needed(TOOLS / "bin" / "gcp-storage-emulator")
         flags = ("--port", str(free_port()), "--in-memory", "--default-bucket", "bucket")
-        command = (str(REMOTE / "bin" / "gcp-storage-emulator"), "start", *flags)
+        command = (str(TOOLS / "bin" / "gcp-storage-emulator"), "start", *flags)
         super().__init__(*command, address=r"Starting server at localhost:(\d+)")
         self._client = httpx.Client(base_url=self.address, trust_env=False, timeout=PATIENCE)
         eventually(self._answers)  # the line is written before the server listens

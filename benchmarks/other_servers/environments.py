@@ -1,42 +1,47 @@
-"""An environment for each of the other servers, from its pinned requirements."""
+"""An environment for each of the other servers, with the versions in versions.toml."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 from loadtest.processes import PROJECT
 
 _ENVIRONMENTS = PROJECT / ".other_servers"
-_REQUIREMENTS = PROJECT / "requirements" / "other_servers"
-_INSTALLED = ".installed"  # a copy of the requirements that were installed
+_VERSIONS = Path(__file__).parent / "versions.toml"
+_INSTALLED = ".installed"  # lists the packages that were installed
+
+#: The packages of the application that all servers run, in the versions of this project.
+_APPLICATION = ("onnxruntime", "tokenizers")
 
 
 class NotInstalled(Exception):
     """The environment of a server is missing or cannot be created."""
 
 
-def requirements(name: str) -> Path:
-    """Return the file of the pinned requirements."""
-    return _REQUIREMENTS / f"{name}.txt"
+def packages(name: str) -> list[str]:
+    """Return the packages of a server's environment, each with its version."""
+    pins = (PROJECT / "requirements" / "dev.txt").read_text()
+    shared = [pin for package in _APPLICATION for pin in re.findall(rf"^{package}==[^ ;]+", pins, re.MULTILINE)]
+    return [*tomllib.loads(_VERSIONS.read_text())[name]["packages"], *shared]
 
 
 def version(name: str, package: str) -> str:
-    """Return the pinned version."""
-    pin = re.search(rf"^{re.escape(package)}==(\S+)", requirements(name).read_text(), re.MULTILINE)
-    assert pin is not None
-    return pin[1]
+    """Return the version of a package of a server's environment."""
+    [found] = [pin for each in packages(name) if (pin := each.partition("=="))[0].partition("[")[0] == package]
+    return found[2]
 
 
 def interpreter(name: str) -> str:
     """Return the Python of an environment.
 
-    Raises `NotInstalled` if the environment is missing or was created from other requirements.
+    Raises `NotInstalled` if the environment is missing or has other packages.
     """
     marker = _ENVIRONMENTS / name / _INSTALLED
-    if not marker.exists() or marker.read_text() != requirements(name).read_text():
+    if not marker.exists() or marker.read_text().split() != packages(name):
         raise NotInstalled("not installed: python -m benchmarks.other_servers --install")
     return str(marker.parent / "bin" / "python")
 
@@ -49,11 +54,8 @@ def install(name: str, python: str) -> None:
     folder = _ENVIRONMENTS / name
     shutil.rmtree(folder, ignore_errors=True)
     pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    for command in (
-        (python, "-m", "venv", str(folder)),
-        (*pip, "--require-hashes", "--requirement", str(requirements(name))),
-    ):
+    for command in ((python, "-m", "venv", str(folder)), (*pip, "pip", *packages(name))):
         finished = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
         if finished.returncode:
             raise NotInstalled(finished.stderr.strip())
-    shutil.copy(requirements(name), folder / _INSTALLED)
+    (folder / _INSTALLED).write_text("\n".join(packages(name)))

@@ -64,7 +64,7 @@ def test_images_only_copy(stage: str) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "pins"),
-    [("cpu-packages", "tracing.txt"), ("cuda-packages", "cuda.txt"), ("loadtest-packages", "loadtest.txt")],
+    [("cpu-packages", "runtime.txt"), ("cuda-packages", "cuda.txt"), ("loadtest-packages", "loadtest.txt")],
 )
 def test_packages_are_pinned(stage: str, pins: str) -> None:
     """Packages are installed with their hashes checked, and nothing is compiled."""
@@ -73,26 +73,24 @@ def test_packages_are_pinned(stage: str, pins: str) -> None:
     assert {"PIP_REQUIRE_HASHES=1", "PIP_ONLY_BINARY=:all:"} <= set(instruction("environment", "ENV").split())
 
 
-@pytest.mark.parametrize("pins", ["tracing.txt", "cuda.txt"])
+@pytest.mark.parametrize("pins", ["runtime.txt", "cuda.txt"])
 def test_no_other_packages(pins: str) -> None:
     """No image contains packages that only training, tests or clients need."""
     others = r"^(?:tensorflow|keras|pytest|grpcio|prometheus-client|locust)\b.*"
     assert not re.findall(others, (PROJECT / "requirements" / pins).read_text(), re.M)
 
 
-@pytest.mark.parametrize("pins", ["tracing.txt", "cuda.txt"])
+@pytest.mark.parametrize("pins", ["runtime.txt", "cuda.txt"])
 def test_tracing(pins: str) -> None:
     """The images contain the packages that tracing needs."""
     assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= dict(pinned(pins)).keys()
 
 
-def test_locust() -> None:
-    """The load test does not need Locust, whose pins include those of the load test."""
-    loadtest, locust = (pinned(f"{name}.txt") for name in ("loadtest", "locust"))
-    assert {"grpcio", "jinja2", "prometheus-client", "psutil"} <= {name for name, _ in loadtest} and "locust" in dict(
-        locust
-    )
-    assert "locust" not in dict(loadtest) and pinned("runtime.txt") < loadtest < locust
+def test_packages_of_the_load_test() -> None:
+    """The image of the load test has the packages of the service, in the same versions, and Locust."""
+    loadtest = pinned("loadtest.txt")
+    assert {"grpcio", "jinja2", "locust", "prometheus-client", "psutil"} <= {name for name, _ in loadtest}
+    assert pinned("runtime.txt") < loadtest < pinned("dev.txt")
 
 
 def test_threads_of_the_load_test() -> None:

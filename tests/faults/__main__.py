@@ -16,7 +16,7 @@ def main() -> int:
     """Run scenarios. Returns 1 if a request got a wrong answer or no answer."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"by default all of: {', '.join(SCENARIOS)}")
-    parser.add_argument("--short", action="store_true", help="seconds instead of minutes, as in `make test`")
+    parser.add_argument("--short", action="store_true", help="seconds instead of minutes, as in `make test-all`")
     parser.add_argument("--soak-minutes", type=float, default=10)
     arguments = parser.parse_args()
     if strange := set(arguments.scenarios) - SCENARIOS.keys():

@@ -98,10 +98,10 @@ def test_dist(archive: Path, tmp_path: Path) -> None:
 
     Package indexes accept its name, and a second build writes the same bytes.
     """
-    needed(Path(sys.prefix, "release", ".installed"))
+    needed(Path(sys.prefix, "tools", ".installed"))
     find("c++")
     (archive / "requirements").mkdir()
-    for name in ("Makefile", "requirements/release.txt"):
+    for name in ("Makefile", "requirements/tools.txt"):
         shutil.copy2(PROJECT / name, archive / name)
     builds = []
     for _ in range(2):

@@ -47,7 +47,7 @@ sentiment_conv1d.predict("good")
 def test_page(wheel: Path, tmp_path: Path, version: str) -> None:
     """docs/python.md holds line by line for the installed wheel."""
     python = make_environment(tmp_path / "environment", find_python(version))
-    requirements = str(PROJECT / "requirements" / "frames.txt")
+    requirements = str(PROJECT / "requirements" / "extras.txt")
     uv = [find("uv"), "pip", "install", "--quiet", "--python", str(python)]
     finished = subprocess.run(
         [*uv, "--require-hashes", "--requirement", requirements],

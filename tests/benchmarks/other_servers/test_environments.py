@@ -1,9 +1,8 @@
-"""The environments of the other servers are pinned with hashes and created on demand."""
+"""The environments of the other servers have stated versions and are created on demand."""
 
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,30 +12,25 @@ from benchmarks.other_servers.environments import NotInstalled
 from benchmarks.other_servers.targets import OTHER_SERVERS
 from tests.processes import PROJECT
 
-NAMES = [other.name for other in OTHER_SERVERS]
-
-
-def pins(path: Path) -> list[str]:
-    """Return the requirements of a file, each with its options."""
-    return path.read_text().replace("\\\n", " ").splitlines()
+NAMES = {other.name: other.package for other in OTHER_SERVERS}
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Use a temporary folder for environments, with a server `nothing` that has no requirements."""
+    """Use a temporary folder for environments, and a server `nothing` without packages."""
     monkeypatch.setattr(environments, "_ENVIRONMENTS", tmp_path)
-    monkeypatch.setattr(environments, "_REQUIREMENTS", tmp_path)
-    (tmp_path / "nothing.txt").write_text("")
+    monkeypatch.setattr(environments, "_VERSIONS", tmp_path / "versions.toml")
+    monkeypatch.setattr(environments, "_APPLICATION", ())
+    (tmp_path / "versions.toml").write_text("[nothing]\npackages = []\n")
     return tmp_path
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pinned_requirements(name: str) -> None:
-    """Every requirement has a version and hashes."""
-    lines = pins(environments.requirements(name))
-    assert lines
-    for line in lines:
-        assert re.match(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", line), line
+def test_versions(name: str) -> None:
+    """Every package has a version, and the comparison reports that of the server."""
+    packages = environments.packages(name)
+    assert all(re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+", each) for each in packages)
+    assert environments.version(name, NAMES[name]) in " ".join(packages)
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "tokenizers"])
@@ -48,38 +42,21 @@ def test_same_libraries(name: str, package: str) -> None:
     assert environments.version(name, package) == ours[1]
 
 
-def test_files_of_servers() -> None:
-    """Each server has a dependency group, a file of pins and a module, and there are no others."""
-    groups = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]
-    others = {
-        "audit",
-        "classifier",
-        "cuda",
-        "helm",
-        "mutants",
-        "release",
-        "sbom",
-        "test-frames",
-        "test-ray",
-        "test-remote",
-        "tfserving-client",
-        "workflows",
-    }
-    assert set(groups) - others == set(NAMES)
-    assert {path.stem for path in (PROJECT / "requirements" / "other_servers").iterdir()} == set(NAMES)
+def test_modules_of_servers() -> None:
+    """Each server has a module, and there are no others."""
     modules = {path.stem for path in (PROJECT / "benchmarks" / "other_servers" / "applications").glob("*.py")}
     assert modules - {"__init__", "classifier"} == set(NAMES)
 
 
-def test_changed_requirements(elsewhere: Path) -> None:
-    """An environment is found after its installation, until its requirements change."""
+def test_changed_versions(elsewhere: Path) -> None:
+    """An environment is found after its installation, until its packages change."""
     with pytest.raises(NotInstalled, match="not installed"):
         environments.interpreter("nothing")
     environments.install("nothing", sys.executable)
     python = environments.interpreter("nothing")
     prefix = subprocess.run([python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True)
     assert Path(prefix.stdout.strip()) == elsewhere / "nothing"
-    (elsewhere / "nothing.txt").write_text("# another\n")
+    (elsewhere / "versions.toml").write_text('[nothing]\npackages = ["another==1.0"]\n')
     with pytest.raises(NotInstalled, match="not installed"):
         environments.interpreter("nothing")
 

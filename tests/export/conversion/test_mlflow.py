@@ -16,7 +16,7 @@ from sentiment_conv1d.model.artifact import read_artifact
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT
 from tests.programs import needed
 
-PYTHON = Path(sys.prefix) / "mlflow" / "bin" / "python"
+PYTHON = Path(sys.prefix) / "extras" / "bin" / "python"
 
 ARTIFACT = MODEL_REPOSITORY / "imdb-cnn" / "1"
 
