@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator
 
 import pytest
@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     A parallel run would otherwise end with one process that still works on one of them.
     """
     seconds = processor_time.slow_seconds()
-    by_file: Counter[str] = Counter()
+    by_file: defaultdict[str, float] = defaultdict(float)
     for test, each in seconds.items():
         by_file[test.partition("::")[0]] += each
     separate = tuple(f"tests/{each}{'' if each.endswith('.py') else '/'}" for each in _SEPARATE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def measured(lines: str) -> dict[str, float]:
 
     The time of a test with parameters is that of all of them.
     """
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for line in lines.splitlines():
         each = json.loads(line)
         seconds[each["test"].partition("[")[0]] += each["seconds"]
