@@ -166,14 +166,6 @@ def test_labels_become_strings(suffix: str, labels: tuple[object, ...], names: t
     assert [label for _, label in train_pairs(dataset)] == [str(label) for label in labels]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
-def test_byte_order_mark(suffix: str, tmp_path: Path) -> None:
-    """A byte order mark before UTF-8 does not become part of the first column's name."""
-    path = write_table(tmp_path / f"reviews{suffix}", ROWS)
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert train_pairs(load(path, progress=False)) == ROWS
-
-
 def test_large_fields(tmp_path: Path) -> None:
     """A review can be longer than the csv module's limit, and reading it does not change the limit."""
     limit = csv.field_size_limit()
