@@ -13,7 +13,7 @@ from sentiment_conv1d.server.process import child
 from sentiment_conv1d.service.errors import exit_status
 from sentiment_conv1d.service.models.mirror import Mirror
 from sentiment_conv1d.service.models.update import StoreTimeout, Update, UpdateLost
-from sentiment_conv1d.sharing.store import StoreError
+from sentiment_conv1d.sharing.store import Store, StoreError
 from tests.processes import PATIENCE
 from tests.service.models.test_mirror import ALL, URL, Contents, contents, started
 
@@ -68,6 +68,26 @@ def test_copy_that_hangs(contents: Contents, tmp_path: Path, monkeypatch: pytest
     mirror = Mirror(URL, tmp_path, ALL)
     assert updated(mirror, 0.05) == f"{URL}: copying version 2 of tickets takes more than 0.5 s (--store-timeout)"
     assert mirror.scan() == {}
+
+
+def test_time_of_each_step(contents: Contents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadline begins anew with every step: one time for the listing, and ten for each version."""
+    left: dict[str, float] = {}
+
+    def note(step: str) -> None:
+        left[step] = signal.getitimer(signal.ITIMER_REAL)[0]
+
+    def versions(_: Store) -> dict[str, set[int]]:
+        note("listing")
+        return {"tickets": {2}}
+
+    def copy(*_: object, **__: object) -> None:
+        note("copy")
+        assert left["listing"] <= PATIENCE < left["copy"] <= 10 * PATIENCE
+
+    monkeypatch.setattr(Store, "versions", versions)
+    monkeypatch.setattr("sentiment_conv1d.service.models.mirror.copy_version", copy)
+    assert updated(Mirror(URL, tmp_path, ALL)) == ""
 
 
 def test_child_that_is_killed(contents: Contents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
