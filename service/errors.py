@@ -13,11 +13,10 @@ from sentiment_conv1d.inference import errors
 from sentiment_conv1d.model.errors import SentimentError, TransientError
 from sentiment_conv1d.server.errors import RequestError
 
-#: Errors of the system that can pass by themselves: an address that another process uses or that the network does not
-#: have yet, a name server or a network file system that does not answer, and memory, files, processes or disk space
-#: that are used up.
+#: Errors of the system that can pass by themselves: an address that another process uses, a name server or a network
+#: file system that does not answer, and memory, files, processes or disk space that are used up.
 _TRANSIENT = {
-    *(errno.EADDRINUSE, errno.EADDRNOTAVAIL, socket.EAI_AGAIN),
+    *(errno.EADDRINUSE, socket.EAI_AGAIN),
     *(errno.ENOMEM, errno.ENOBUFS, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT),
     *(errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT),
 }

@@ -38,6 +38,24 @@ _ROUTE = r"^(/[A-Za-z0-9._~:-]+)+$"
 _ORIGINS = r"^(\*|https?://[a-z0-9.:\[\]-]+( *, *https?://[a-z0-9.:\[\]-]+)*)$"
 
 
+#: The most bytes, and the most connections, requests or texts, of any limit. No machine has room for more.
+_MOST_BYTES = 1 << 40
+_MOST = 1_000_000
+
+_YEAR_SECONDS = 365 * 86_400
+
+#: The fewest seconds between two scans of the model repository. Shorter intervals keep a processor busy.
+_LEAST_INTERVAL = 0.1
+
+#: Keys and certificates. An empty value, such as an unset variable in a Compose file, must not turn protection off.
+_PROTECTION = frozenset(
+    {
+        *("tls_certificate", "tls_key", "tls_client_ca"),
+        *("api_keys", "api_key_file", "admin_keys", "admin_key_file"),
+    }
+)
+
+
 class Settings(BaseModel):
     """The settings. A flag overrides the environment, and the environment overrides the default."""
 
@@ -78,18 +96,21 @@ class Settings(BaseModel):
         2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
     )
     load_timeout: float = Field(
-        60, gt=0, le=3600, description="Seconds in which a version must open and answer its golden text, or be refused."
+        60,
+        ge=0.1,
+        le=3600,
+        description="Seconds in which a version must open and answer its golden text, or be refused.",
     )
     store_interval: float = Field(
         10,
-        gt=0,
+        ge=0.1,
         le=3600,
         description="Fewest seconds between two listings of a model repository at a URL, because stores charge for "
         "listings or limit their rate.",
     )
     store_timeout: float = Field(
         30,
-        gt=0,
+        ge=0.1,
         le=3600,
         description="Seconds in which a model repository at a URL must be listed. The copy of a version may take ten "
         "times as long.",
@@ -97,6 +118,7 @@ class Settings(BaseModel):
     max_bytes: int = Field(
         1 << 30,
         ge=1,
+        le=_MOST_BYTES,
         description="Bytes of one version in a model repository at a URL; a larger one is not copied.",
     )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
@@ -150,7 +172,7 @@ class Settings(BaseModel):
         description="Whether folded models on a CPU use the native operator, if the installation contains it. Without "
         "it they use ONNX Runtime's own operators.",
     )
-    device: int = Field(0, ge=0, description="Number of the CUDA device.")
+    device: int = Field(0, ge=0, le=255, description="Number of the CUDA device.")
     workers: int = Field(
         0,
         ge=0,
@@ -159,7 +181,7 @@ class Settings(BaseModel):
         "use a GPU.",
     )
     worker_timeout: float = Field(
-        10, ge=3, description="Seconds without a heartbeat until a worker is killed and replaced."
+        10, ge=3, le=3600, description="Seconds without a heartbeat until a worker is killed and replaced."
     )
     threads: int = Field(1, ge=1, le=256, description="ONNX Runtime threads per run.")
     batching: Literal["auto", "on", "off"] = Field(
@@ -202,62 +224,73 @@ class Settings(BaseModel):
         False,
         description="Whether the page and the API reference are served without an API key; their requests need one.",
     )
-    max_body_bytes: int = Field(8 * 1024 * 1024, ge=256, description="Bytes per request body; more is a 413.")
-    max_text_characters: int = Field(1_000_000, ge=1, description="Characters per text; more is a 413.")
-    max_batch_texts: int = Field(1024, ge=1, description="Texts per request; more is a 413.")
+    max_body_bytes: int = Field(
+        8 * 1024 * 1024, ge=256, le=1 << 30, description="Bytes per request body; more is a 413."
+    )
+    max_text_characters: int = Field(1_000_000, ge=1, le=1 << 30, description="Characters per text; more is a 413.")
+    max_batch_texts: int = Field(1024, ge=1, le=_MOST, description="Texts per request; more is a 413.")
     max_concurrent_requests: int = Field(
-        256, ge=1, description="Requests that wait or run in one worker; more is a 429."
+        256, ge=1, le=_MOST, description="Requests that wait or run in one worker; more is a 429."
     )
     max_pending_texts: int = Field(
         2048,
         ge=1,
+        le=_MOST,
         description="Texts of the requests that wait or run, counted separately for small and large requests; more "
         "is a 429. Every 4,096 characters of a large request count as one more text.",
     )
     max_buffered_bytes: int = Field(
         256 * 1024 * 1024,
         ge=1,
+        le=_MOST_BYTES,
         description="Bytes that requests hold in one worker until their answers are written; more is a 429. Over "
         "REST a byte of a body counts as five, because its texts take as much memory.",
     )
     max_connections: int = Field(
         2048,
         ge=1,
+        le=_MOST,
         description="REST connections of one worker. New connections replace idle ones; if none is idle, they get a "
         "503.",
     )
     max_connections_per_address: int = Field(
         0,
         ge=0,
+        le=_MOST,
         description="Connections of one address in one worker, separately for REST and gRPC; more are rejected. 0: "
         "no limit, because callers behind a proxy share its address.",
     )
-    handshake_timeout: float = Field(10, gt=0, description="Seconds for a TLS or HTTP/2 handshake.")
-    header_timeout: float = Field(10, gt=0, description="Seconds for the head of a request to arrive.")
-    body_timeout: float = Field(30, gt=0, description="Seconds for a body to arrive; more is a 408.")
+    handshake_timeout: float = Field(10, ge=0.1, le=3600, description="Seconds for a TLS or HTTP/2 handshake.")
+    header_timeout: float = Field(10, ge=0.1, le=3600, description="Seconds for the head of a request to arrive.")
+    body_timeout: float = Field(30, ge=0.1, le=3600, description="Seconds for a body to arrive; more is a 408.")
     write_timeout: float = Field(
-        30, gt=0, description="Seconds for a caller to read an answer; after that its connection is cut."
+        30, ge=0.1, le=3600, description="Seconds for a caller to read an answer; after that its connection is cut."
     )
     request_timeout: float = Field(
-        30, gt=0, description="Seconds from the end of the body to the answer; more is a 504."
+        30, gt=0, le=3600, description="Seconds from the end of the body to the answer; more is a 504."
     )
-    keep_alive_timeout: int = Field(75, ge=1, description="Seconds that an idle REST connection stays open.")
-    grpc_max_connections: int = Field(1024, ge=1, description="gRPC connections of one worker; more are rejected.")
+    keep_alive_timeout: int = Field(75, ge=1, le=86400, description="Seconds that an idle REST connection stays open.")
+    grpc_max_connections: int = Field(
+        1024, ge=1, le=_MOST, description="gRPC connections of one worker; more are rejected."
+    )
     grpc_max_streams: int = Field(
         128, ge=1, le=128, description="Concurrent calls on one gRPC connection; more wait or are refused."
     )
-    grpc_idle_timeout: float = Field(300, gt=0, description="Seconds that a gRPC connection without a call stays open.")
+    grpc_idle_timeout: float = Field(
+        300, ge=0.1, le=86400, description="Seconds that a gRPC connection without a call stays open."
+    )
     grpc_max_age: float = Field(
         3600,
-        gt=0,
+        ge=1,
+        le=_YEAR_SECONDS,
         description="Seconds, plus or minus a tenth, until the service asks a gRPC caller to reconnect, so that "
         "callers also reach new workers. Running calls get the same time again.",
     )
     drain_delay: float = Field(
-        0, ge=0, description="Seconds between SIGTERM, when /readyz returns 503, and the end of listening."
+        0, ge=0, le=3600, description="Seconds between SIGTERM, when /readyz returns 503, and the end of listening."
     )
     shutdown_timeout: int = Field(
-        25, ge=0, description="Seconds for running requests to finish after SIGTERM; the rest get a 503."
+        25, ge=0, le=3600, description="Seconds for running requests to finish after SIGTERM; the rest get a 503."
     )
     log_format: Literal["console", "json"] = Field(
         "console", description="Format of log lines: for people or for machines."
@@ -279,8 +312,16 @@ class Settings(BaseModel):
     request_log_bytes: int = Field(
         16 * 1024 * 1024,
         ge=1,
+        le=_MOST_BYTES,
         description="Bytes per file of the request log. A worker has up to five files.",
     )
+
+    @field_validator("watch_interval")
+    @classmethod
+    def _leaves_time(cls, seconds: float) -> float:
+        if 0 < seconds < _LEAST_INTERVAL:
+            raise ValueError(f"must be 0, or at least {_LEAST_INTERVAL}")
+        return seconds
 
     @field_validator("versions")
     @classmethod
@@ -296,24 +337,28 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for name, value in self:
-            if isinstance(value, int | float) and value > 10**15:  # sums and the system's time limits could overflow
-                raise ValueError(f"{named(name)} must be at most 10^15")
+        certificate, key = named("tls_certificate"), named("tls_key")
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key go together")
+            raise ValueError(f"{certificate} and {key} go together")
         if self.tls_client_ca is not None and self.tls_certificate is None:
-            raise ValueError("tls_client_ca needs tls_certificate and tls_key: without TLS callers have no certificate")
+            raise ValueError(
+                f"{named('tls_client_ca')} needs {certificate} and {key}: without TLS callers have no certificate"
+            )
         if (self.admin == "key") != (self.admin_keys is not None or self.admin_key_file is not None):
-            raise ValueError("admin=key and admin_keys or admin_key_file go together")
+            keys = f"{named('admin_keys')} or {named('admin_key_file')}"
+            raise ValueError(f"{named('admin')} with the value key, and {keys}, go together")
         if self.max_pending_texts < self.max_batch_texts:
-            raise ValueError(f"{named('max_pending_texts')} must not be below max_batch_texts, {self.max_batch_texts}")
+            most = named("max_batch_texts")
+            raise ValueError(f"{named('max_pending_texts')} must not be below {most}, {self.max_batch_texts}")
         least = BODY_FACTOR * self.max_body_bytes + _REQUEST_BYTES
         if self.max_buffered_bytes < least:
-            raise ValueError(f"{named('max_buffered_bytes')} must be at least {least}, for one body of max_body_bytes")
+            most = named("max_body_bytes")
+            raise ValueError(f"{named('max_buffered_bytes')} must be at least {least}, for one body of {most}")
         if self.grpc and self.uds == self.grpc_uds and (self.uds is not None or self.port == self.grpc_port != 0):
             raise ValueError(f"{named('grpc_port' if self.uds is None else 'grpc_uds')} must differ from that of REST")
         if self.predict_route is not None and self.predict_route == self.health_route:
-            raise ValueError(f"{named('predict_route')} must differ from health_route, {self.health_route}")
+            other = named("health_route")
+            raise ValueError(f"{named('predict_route')} must differ from {other}, {self.health_route}")
         return self
 
     def cache_folder(self) -> Path:
@@ -338,7 +383,7 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
     """Read the settings from parsed flags and the environment.
 
     Raises `StartupError`, which names the invalid flag or variable. A variable that has the prefix but is not a setting
-    is probably a typo, and also an error.
+    is probably a typo, and also an error. An empty variable counts as not set, except for keys and certificates.
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -347,11 +392,18 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
         if key.startswith(ENVIRONMENT_PREFIX) and key not in known:
             raise StartupError(f"{key} is not a setting{suggestion(key, known)} (serve --help lists the settings)")
     for name in Settings.model_fields:
-        given = [(environment[key], key) for key in variables(name) if environment.get(key)]
+        protects = name in _PROTECTION
+        given = [
+            (environment[key], key)
+            for key in variables(name)
+            if environment.get(key) or (protects and key in environment)
+        ]
         if flags.get(name) is not None:
             given.insert(0, (flags[name], flag(name)))
         if given:
             values[name], origins[name] = given[0]
+            if protects and not values[name].strip():
+                raise StartupError(f"{origins[name]}: the value is empty; give one, or leave the setting out")
     try:
         return Settings(**values)
     except ValidationError as error:

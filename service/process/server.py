@@ -93,6 +93,7 @@ def serve(settings: Settings) -> None:
                 if protocol in listeners:
                     logger.info("listening on %s", listeners[protocol].describe(scheme + secure, settings.host))
 
+        logger.info("access: %s", core.access.describe())
         signals.check()
         for listener in listeners.values():
             listener.listen(settings.write_timeout)

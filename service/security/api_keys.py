@@ -19,6 +19,9 @@ MIN_CHARACTERS = 16
 
 _BEARER = b"bearer "
 
+#: How the log names the values of `--admin`.
+_ADMINISTRATION = {"off": "off", "key": "keys", "open": "everyone who can send requests"}
+
 
 class Access:
     """Checks keys against the settings. Callers send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
@@ -27,7 +30,7 @@ class Access:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._administration = settings.admin
+        self._settings = settings
         self._api_keys = ApiKeys(settings.api_keys, settings.api_key_file)
         self._admin_keys = ApiKeys(settings.admin_keys, settings.admin_key_file, "administration")
         #: Whether requests need a key.
@@ -43,13 +46,26 @@ class Access:
 
     def check_administration(self, headers: Mapping[bytes, bytes]) -> None:
         """Raise `Forbidden` or `Unauthorized` unless a caller that `admits` accepts can load and unload models."""
-        if self._administration == "off":
+        if self._settings.admin == "off":
             raise Forbidden("loading and unloading models is off; the setting --admin turns it on")
         if not self._admin_keys.configured or self._admin_keys.admit(headers):
             return
         if self.needs_key:
             raise Forbidden("an API key cannot load or unload models; use an administration key")
         raise Unauthorized("send an administration key as Authorization: Bearer KEY or X-API-Key: KEY")
+
+    def describe(self) -> str:
+        """Return who can call what, for the log."""
+        settings = self._settings
+        open_routes = [each for each in ("health", "metrics", "page") if getattr(settings, f"open_{each}")]
+        parts = [f"keys: {len(self._api_keys)}" if self.needs_key else "keys: none, everyone can send requests"]
+        if self.needs_key or settings.tls_client_ca is not None:
+            parts.append(f"open: {', '.join(open_routes) or 'nothing'}")
+        parts.append(f"TLS: {'off' if settings.tls_certificate is None else 'on'}")
+        if settings.tls_client_ca is not None:
+            parts.append("client certificates: needed")
+        parts.append(f"administration: {_ADMINISTRATION[settings.admin]}")
+        return "; ".join(parts)
 
     def refresh(self, level: int = logging.INFO) -> None:
         """Read the key files again if they have changed, and log that at this level."""
@@ -70,6 +86,9 @@ class ApiKeys(Reloaded):
         self._listed, self._file, self._kind = listed, file, kind
         self.configured = listed is not None or file is not None
         super().__init__(f"{kind} keys", () if file is None else (file,))
+
+    def __len__(self) -> int:
+        return len(self._hashes)
 
     def admit(self, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether the headers of a request, or the metadata of a call, contain a valid key."""
@@ -92,7 +111,8 @@ class ApiKeys(Reloaded):
             keys += [line for line in lines if not line.lstrip().startswith("#")]
         keys = [key.strip() for key in keys if key.strip()]
         if self.configured and not keys:
-            raise StartupError(f"{self._kind} keys are configured, but the list is empty")
+            place = "" if self._file is None else f" in {self._file}"
+            raise StartupError(f"{self._kind} keys are configured{place}, but the list is empty")
         for number, key in enumerate(keys, start=1):
             if len(key) < MIN_CHARACTERS or not key.isascii() or not key.isprintable() or " " in key:
                 raise StartupError(

@@ -85,6 +85,7 @@ assert not {{"tensorflow", "keras", "onnx"}} & sys.modules.keys()
         (MemoryError(), 75),
         (TransientError("the store does not answer"), 75),
         (OSError(errno.EACCES, "Permission denied"), 2),
+        (OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"), 2),
         (ssl.SSLError(errno.EMFILE, "a number of OpenSSL"), 2),
         (None, 2),
     ],

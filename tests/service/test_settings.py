@@ -96,7 +96,7 @@ def test_boolean_flag() -> None:
 
 
 def test_empty_variable() -> None:
-    """An empty variable counts as not set, as compose files write it."""
+    """An empty variable counts as not set, as compose files write it, if it protects nothing."""
     assert read_settings(flags(), {"SENTIMENT_PORT": "", "SENTIMENT_DEFAULT_MODEL": ""}) == Settings()
 
 
@@ -161,12 +161,50 @@ def test_bad_value(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("write_timeout", "1e308"), ("keep_alive_timeout", "9" * 400), ("max_connections", "9" * 400)]
+    "name", [each for each, field in Settings.model_fields.items() if field.annotation in (int, float)]
 )
-def test_huge_number(name: str, value: str) -> None:
-    """A number that would overflow is refused."""
-    with pytest.raises(StartupError, match=f"^{re.escape(named(name))} must be at most"):
-        read_settings(flags(), {variable(name): value})
+def test_range(name: str) -> None:
+    """Every number has a range, and the message names the end of the range that a value exceeds."""
+    for value in ("1e15", "9" * 400):
+        with pytest.raises(StartupError, match=f"^{variable(name)}: .* (less than or equal to|valid integer|finite)"):
+            read_settings(flags(), {variable(name): value})
+    with pytest.raises(StartupError, match=f"^{variable(name)}: .* greater than"):
+        read_settings(flags(), {variable(name): "-1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("drain_delay", "1e9", "Input should be less than or equal to 3600"),
+        ("watch_interval", "1e-7", "must be 0, or at least 0.1"),
+    ],
+)
+def test_reason_of_a_range(name: str, value: str, reason: str) -> None:
+    """The message about a number that is out of range says what the range is."""
+    with pytest.raises(StartupError) as error:
+        read_settings(flags(flag(name), value), {})
+    assert str(error.value) == f"{flag(name)}: {reason}"
+    assert read_settings(flags("--watch-interval", "0"), {}).watch_interval == 0
+    assert read_settings(flags("--watch-interval", "0.1"), {}).watch_interval == 0.1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("api_keys", "api_key_file", "admin_keys", "admin_key_file"),
+        *("tls_certificate", "tls_key", "tls_client_ca"),
+    ],
+)
+@pytest.mark.parametrize("value", ["", " "])
+def test_empty_protection(name: str, value: str) -> None:
+    """A key or certificate that is set but empty is refused by name, because it would not protect anything."""
+    for origin, given, environment in (
+        (variable(name), flags(), {variable(name): value}),
+        (flag(name), flags(f"{flag(name)}={value}"), {}),
+    ):
+        with pytest.raises(StartupError) as error:
+            read_settings(given, environment)
+        assert str(error.value) == f"{origin}: the value is empty; give one, or leave the setting out"
 
 
 def test_credentials_in_the_url_of_the_request_log() -> None:
@@ -195,8 +233,8 @@ def test_empty_path(name: str) -> None:
 
 def test_batches_that_could_never_run() -> None:
     """A limit on waiting texts below the limit of one batch is refused with a message."""
-    reason = r"^--max-pending-texts \(SENTIMENT_MAX_PENDING_TEXTS\) must not be below max_batch_texts, 1024"
-    with pytest.raises(StartupError, match=reason):
+    reason = f"{named('max_pending_texts')} must not be below {named('max_batch_texts')}, 1024"
+    with pytest.raises(StartupError, match=f"^{re.escape(reason)}$"):
         read_settings(flags("--max-pending-texts", "5"), {})
 
 
@@ -206,7 +244,7 @@ def test_batches_that_could_never_run() -> None:
         (
             ("--max-buffered-bytes", "41953279"),
             "--max-buffered-bytes (SENTIMENT_MAX_BUFFERED_BYTES) must be at least 41953280, for one body of "
-            "max_body_bytes",
+            "--max-body-bytes (SENTIMENT_MAX_BODY_BYTES)",
         ),
         (
             ("--port", "9000", "--grpc-port", "9000"),
@@ -215,7 +253,7 @@ def test_batches_that_could_never_run() -> None:
         (("--uds", "a", "--grpc-uds", "a"), "--grpc-uds (SENTIMENT_GRPC_UDS) must differ from that of REST"),
         (
             ("--predict-route", "/a", "--health-route", "/a"),
-            "--predict-route (SENTIMENT_PREDICT_ROUTE) must differ from health_route, /a",
+            "--predict-route (SENTIMENT_PREDICT_ROUTE) must differ from --health-route (SENTIMENT_HEALTH_ROUTE), /a",
         ),
     ],
 )
@@ -245,7 +283,8 @@ def test_settings_that_just_fit() -> None:
 )
 def test_administration_keys_and_admin(given: tuple[str, ...]) -> None:
     """`--admin key` and administration keys need each other."""
-    with pytest.raises(StartupError, match=r"^admin=key and admin_keys or admin_key_file go together"):
+    reason = f"{named('admin')} with the value key, and {named('admin_keys')} or {named('admin_key_file')}, go together"
+    with pytest.raises(StartupError, match=f"^{re.escape(reason)}$"):
         read_settings(flags(*given), {})
 
 

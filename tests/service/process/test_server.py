@@ -270,6 +270,12 @@ def test_port_taken(server: ServerProcess) -> None:
     assert f"cannot listen on 127.0.0.1:{server.port}: Address already in use" in refusal
 
 
+def test_address_of_another_machine() -> None:
+    """An address that no interface has is a mistake, so the status keeps a process manager from starting again."""
+    refusal = refused("--host", "192.0.2.1")
+    assert refusal == "error: cannot listen on 192.0.2.1:0: Cannot assign requested address"
+
+
 def test_bad_settings() -> None:
     """An invalid setting is refused, and the message names its flag or variable."""
     assert refused("--threads", "none").startswith("error: --threads: ")

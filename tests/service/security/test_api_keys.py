@@ -86,6 +86,36 @@ def test_only_administration_needs_a_key() -> None:
     assert (access.needs_key, access.takes_key) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({}, "keys: none, everyone can send requests; TLS: off; administration: off"),
+        (
+            {"api_keys": f"{FIRST},{SECOND}", "admin": "key", "admin_keys": ADMIN, "open_metrics": True},
+            "keys: 2; open: health, metrics; TLS: off; administration: keys",
+        ),
+        (
+            {"tls_certificate": "c", "tls_key": "k", "tls_client_ca": "a", "open_health": False, "admin": "open"},
+            "keys: none, everyone can send requests; open: nothing; TLS: on; client certificates: needed; "
+            "administration: everyone who can send requests",
+        ),
+    ],
+)
+def test_description(given: dict[str, Any], line: str) -> None:
+    """One line says who can send requests, which routes are open, whether TLS is on, and who can administer."""
+    assert Access(Settings(**given)).describe() == line
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_access_is_logged_once(workers: str) -> None:
+    """The log of a start says who can call what, once, whatever the number of workers."""
+    with ServerProcess("--workers", workers, "--no-grpc", SENTIMENT_API_KEYS=FIRST) as server:
+        server.wait_for_log("listening on http")
+        assert statuses(server, FIRST) == {200}
+    [line] = [each for each in server.log if "access: " in each]
+    assert line.rstrip().endswith("access: keys: 1; open: health; TLS: off; administration: off")
+
+
 def test_bad_file(tmp_path: Path) -> None:
     """A key file that is missing or empty prevents the start, and the message names it."""
     result = run("-m", "service", "serve", "--port", "0", "--api-key-file", str(tmp_path / "missing"))

@@ -32,6 +32,7 @@ from sentiment_conv1d.server.http.asgi import PIECE_BYTES
 from sentiment_conv1d.server.http.connection import MAX_PIPELINED
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.security.tls import Certificates, expiry
+from sentiment_conv1d.service.setting_names import named
 from tests.proc import anonymous_megabytes, children
 from tests.processes import PATIENCE, PROBE, ServerProcess, eventually, run
 from tests.service.certificates import Authority, Issued
@@ -454,9 +455,9 @@ def test_bad_files(tmp_path: Path, authority: Authority, own: Issued) -> None:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        (("--tls-certificate", "x"), "tls_certificate and tls_key go together"),
-        (("--tls-key", "x"), "tls_certificate and tls_key go together"),
-        (("--tls-client-ca", "x"), "tls_client_ca needs tls_certificate"),
+        (("--tls-certificate", "x"), f"{named('tls_certificate')} and {named('tls_key')} go together"),
+        (("--tls-key", "x"), f"{named('tls_certificate')} and {named('tls_key')} go together"),
+        (("--tls-client-ca", "x"), f"{named('tls_client_ca')} needs {named('tls_certificate')} and {named('tls_key')}"),
     ],
 )
 def test_settings_that_go_together(given: tuple[str, ...], reason: str) -> None:
