@@ -15,9 +15,6 @@ from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.server.grpc.call_context import ConnectionLimits
 from sentiment_conv1d.server.grpc.http2 import (
     ANSWERED,
-    LARGEST_STREAM,
-    MAX_REQUESTS,
-    MAX_RESETS,
     REFUSED,
     ConnectionFailed,
     Fields,
@@ -34,6 +31,12 @@ logger = logging.getLogger(__name__)
 #: Frames without effect, such as repeated SETTINGS, that a client can send at once, and how many more per second.
 _MAX_NOISE = 400
 _FORGIVEN_NOISE = 100
+
+#: Resets of running calls that a client can send at once, how many more per second, and after how many it is asked to
+#: reconnect, so that the calls on the connection end well.
+_MAX_RESETS = 1000
+_FORGIVEN_RESETS = 100
+_MANY_RESETS = 500
 
 #: The minimum seconds between two pings of a client, and how many can come sooner. Every answer resets the count.
 _PING_SECONDS = 10.0
@@ -77,7 +80,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def __post_init__(self) -> None:
         self._streams: dict[int, Stream] = {}
-        self._requests = self._resets = self._noise = 0
+        self._resets = self._noise = 0
         self._held = self._unsent = 0  # bytes charged to the buffers: received ones, and those still to be written
         self._ready = self._client_leaves = self._gone = False  # whether SETTINGS, a GOAWAY, and the end have arrived
         self._waiting = False  # whether it waits for its turn to read
@@ -97,7 +100,8 @@ class GrpcConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the client's preface."""
         self.transport = transport
-        self._http2 = Http2(self)  # not earlier, because it is a reference cycle, and a TLS handshake can fail
+        # Not earlier, because it is a reference cycle, and a TLS handshake can fail.
+        self._http2 = Http2(self, self._limits.streams)
         self.sender = Sender(self._loop, self._http2, self._limits.write_seconds, self._sent, self._ended)
         transport.set_write_buffer_limits(_HIGH_WATER)
         self._born = self._heard = self._busy = self._read_at = self._whole_at = self._loop.time()
@@ -161,6 +165,7 @@ class GrpcConnection(asyncio.Protocol):
         if self._ended_at is not None and now - self._ended_at > _GOAWAY_SECONDS:
             self.transport.close()
         self._noise = max(0, self._noise - _FORGIVEN_NOISE)
+        self._resets = max(0, self._resets - _FORGIVEN_RESETS)
         if not self._parked:
             self._busy = now
         unsent = self.transport.get_write_buffer_size()
@@ -185,7 +190,7 @@ class GrpcConnection(asyncio.Protocol):
             if not self._ready:
                 self.transport.close()
                 return
-            self._http2.go_away(LARGEST_STREAM)
+            self._http2.announce_shutdown()
             self._http2.ping(_LAST)
             self._flush()
 
@@ -204,13 +209,10 @@ class GrpcConnection(asyncio.Protocol):
     def request_received(self, stream: int, method: bytes, path: bytes, fields: Fields, *, ended: bool) -> None:
         """Open a stream."""
         self._busy = self._heard
-        if not self._accepting or len(self._streams) >= self._limits.streams:
+        if not self._accepting:
             self._http2.reset(stream, REFUSED)
             self._count_noise()
             return
-        self._requests += 1
-        if self._requests == MAX_REQUESTS:
-            self.shutdown()
         if (new := self._open_stream(self, stream, method, path, fields)) is None:
             fits = self._http2.window(stream) >= len(CONTENT)  # otherwise the client gets the status alone
             self._http2.send(stream, head=HEAD, data=CONTENT if fits else b"", trailers=())
@@ -232,14 +234,23 @@ class GrpcConnection(asyncio.Protocol):
         receiver.received(data)
 
     def stream_reset(self, stream: int) -> None:
-        """Stop a stream that the client has reset."""
+        """Stop a stream that the client has reset, or on which it has violated the protocol.
+
+        Resets are limited, because a client could start work without a limit and give it up. A call whose deadline has
+        passed, or that has been answered, is no such work.
+        """
         self._busy = self._heard
-        self._resets += 1
-        if self._resets == MAX_RESETS:
-            self.shutdown()
-        if (receiver := self._streams.pop(stream, None)) is not None:
-            self._cut(receiver)
-            self._close_if_done()
+        if (receiver := self._streams.pop(stream, None)) is None:
+            return
+        early = not receiver.overdue
+        self._cut(receiver)
+        if early:
+            self._resets += 1
+            if self._resets > _MAX_RESETS:
+                self._http2.fail("too many resets")
+            if self._resets > _MANY_RESETS:
+                self.shutdown()
+        self._close_if_done()
 
     def window_opened(self) -> None:
         """Resume a stream that waits to send."""
@@ -304,13 +315,11 @@ class GrpcConnection(asyncio.Protocol):
     def _ended(self, stream: Stream) -> None:
         """Forget a stream whose response is complete or canceled."""
         self._streams.pop(stream.id, None)
-        self._http2.forget(stream.id)
         self._busy = self._loop.time()
         self._close_if_done()
 
     def _cut(self, stream: Stream) -> None:
         stream.cut = True
-        self._http2.forget(stream.id)
         stream.wake()
         stream.lost()
 

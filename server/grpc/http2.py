@@ -1,19 +1,18 @@
-"""The server's side of one HTTP/2 connection (RFC 9113), implemented by the library zttp.
+"""The server's side of one HTTP/2 connection (RFC 9113), implemented by the library ngh2, which binds libnghttp2.
 
-Only this module uses the library, which does the framing, header compression, stream states and flow control. Its
-limits are fixed: a client can have 128 streams open, send 32 KiB per stream ahead of the server, and send header lists
-of up to 64 KiB.
+Only this module uses the library, which does the framing, header compression, stream states and flow control.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
-from struct import Struct
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
-import zttp
+import ngh2
 
 from sentiment_conv1d.server.errors import ClientDisconnected
 
@@ -21,45 +20,47 @@ logger = logging.getLogger(__name__)
 
 Fields = Sequence[tuple[bytes, bytes]]
 
-#: Requests, and resets by the client, after which the client is asked to reconnect. zttp ends a connection at its
-#: 4,096th request and at its 256th reset. The difference leaves room for requests that are already on the way.
-MAX_REQUESTS = 3500
-MAX_RESETS = 64
-
-#: The initial window of a stream: bytes that a client can send before the server grants more.
-_WINDOW = 65_535
+#: The initial window of a stream, which holds most messages, and the window of a connection: bytes that a client can
+#: send before the server grants more.
+STREAM_WINDOW = 65_535
+CONNECTION_WINDOW = 1024 * 1024
 
 #: The most bytes of content per frame.
 MAX_CONTENT = 16_384
 
-#: The largest stream identifier. The first GOAWAY of a graceful shutdown contains it (RFC 9113, section 6.8).
-LARGEST_STREAM = 2**31 - 1
+#: Bytes passed to the library at once. It returns all events of a piece together, so a small piece bounds their number.
+PIECE_BYTES = 8192
 
-#: Bytes passed to the library at once, and the most without an event, which is more than a complete header block has.
-_PIECE_BYTES = 16_384
-_MAX_SILENT_BYTES = 131_072
+#: The most bytes without an event. A complete header block has fewer. The library ends a connection at its 10,000th
+#: frame that it ignores, without saying why; in this many bytes there are fewer frames.
+_MAX_SILENT_BYTES = 81_920
 
 #: Events that are read regardless of the time, so that a small call is read in one go even if the operating system
 #: suspends the process meanwhile.
 _LEAST_EVENTS = 6
 
-#: The header of a frame: length (high 8 and low 16 bits), type, flags and stream (RFC 9113, section 4.1). We write PING
-#: frames because the library cannot send them, and we hold back WINDOW_UPDATE frames because the library grants windows
-#: for all content, even if the application has not consumed it.
-_FRAME = Struct(">BHBBL")
-_HEADERS, _PING, _WINDOW_UPDATE = 1, 6, 8
+#: Bytes of the header list of a request, counted as in RFC 9113, section 6.5.2, and its fields. The library decodes an
+#: incomplete header block as it arrives, so these bound the memory that a few bytes can take.
+_HEADER_LIST_BYTES = 32_768
+_HEADER_FIELDS = 256
 
-#: The library encodes responses without a dynamic table. A client that asks for a smaller table than usual expects a
-#: size update before the next header fields (RFC 7541, section 4.2), which the library does not send.
-_TABLE_SIZE, _USUAL_TABLE = zttp.H2Settings.HEADER_TABLE_SIZE, 4096
-_NO_TABLE = b"\x20"
+_UNLIMITED = 2**63
+
+#: The service counts resets and other frames without effect itself, so that it can choose how the connection ends. The
+#: encoder has no dynamic table: answers have few equal fields, and every connection would keep one.
+_CONFIGURATION = ngh2.Configuration(
+    max_deflate_dynamic_table_size=0,
+    max_inbound_header_list_size=_HEADER_LIST_BYTES,
+    max_inbound_header_count=_HEADER_FIELDS,
+    stream_reset_rate_limit=(_UNLIMITED, _UNLIMITED),
+)
 
 #: Codes of resets: the response is incomplete; the request was not processed, so that the client can retry; and the
 #: response is complete although the request is not (RFC 9113, section 8.1).
 CANCELLED, REFUSED, ANSWERED = (
-    zttp.H2ErrorCode.CANCEL,
-    zttp.H2ErrorCode.REFUSED_STREAM,
-    zttp.H2ErrorCode.NO_ERROR,
+    ngh2.ErrorCode.CANCEL,
+    ngh2.ErrorCode.REFUSED_STREAM,
+    ngh2.ErrorCode.NO_ERROR,
 )
 
 
@@ -71,7 +72,7 @@ class Head(NamedTuple):
 
 
 class ConnectionFailed(Exception):
-    """The client violated the protocol. The GOAWAY is ready to be sent."""
+    """The client violated the protocol. The GOAWAY, if there is one, is ready to be sent."""
 
     reason = "malformed"
 
@@ -92,7 +93,7 @@ class Handler(Protocol):
         """Content of a request; `ended` is true if no more follows."""
 
     def stream_reset(self, stream: int) -> None:
-        """The client reset a stream, or violated the protocol on it."""
+        """The client reset a stream, or violated the protocol on it. Called again when a reset stream is closed."""
 
     def window_opened(self) -> None:
         """The client opened a window, so more can be sent."""
@@ -110,47 +111,61 @@ class Handler(Protocol):
 class Http2:
     """Parses the bytes that a client sends, and builds the bytes to send to it.
 
-    `take` returns the bytes to send.
+    A client can have `streams` streams open. It learns this limit with the first SETTINGS. If it has acknowledged them
+    and opens more, the library ends the connection; until then it refuses them one by one.
+
+    `take` returns the bytes to send. Nothing waits in the library: every call that sends something serializes it.
     """
 
-    def __init__(self, handler: Handler) -> None:
-        self._connection = zttp.Connection(zttp.SERVER, zttp.HTTP2)
-        self._connection.initiate_connection()
+    def __init__(self, handler: Handler, streams: int) -> None:
+        self._connection = ngh2.Connection(ngh2.Role.SERVER, _CONFIGURATION)
+        self._connection.initiate_connection(
+            {
+                ngh2.Setting.MAX_CONCURRENT_STREAMS: streams,
+                ngh2.Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                ngh2.Setting.MAX_HEADER_LIST_SIZE: _HEADER_LIST_BYTES,
+            }
+        )
+        self._connection.set_local_window_size(CONNECTION_WINDOW)
         self._received = bytearray()
-        self._drained = True  # whether the library has no further event
+        self._events: deque[ngh2.Event] = deque()
         self._silent = 0  # bytes since the last event
-        self._following: zttp.Event | None = None  # an event that was read ahead
-        self._frames = b""  # frames that the library does not write
-        self._small_table = False  # whether a table size update is due
-        self._withheld: dict[int, int] = {}  # by stream: bytes of windows that are held back
+        self._output = bytearray()
+        self._over = False  # whether the library takes and sends nothing more
+        self._left_with: int | None = None  # the code of the client's GOAWAY
 
-        def content(event: zttp.Data) -> None:
-            stream = event.stream_id
-            if self._withheld.get(stream, 0) > _WINDOW:  # the library has granted them and cannot detect this
-                self.fail("content beyond the window of a stream")
-            # The end usually follows at once, and one call is cheaper for the handler than two.
-            following = self._connection.next_event()
-            ended = isinstance(following, zttp.EndOfMessage) and following.stream_id == stream
-            if not ended:
-                self._following = following
-            handler.content_received(stream, event.data, ended=ended)
+        def request(event: ngh2.RequestReceived) -> None:
+            pseudo: dict[bytes, bytes] = {}
+            fields = event.headers
+            for name, value in fields:
+                if not name.startswith(b":"):  # pseudo-header fields come first (RFC 9113, section 8.3)
+                    break
+                pseudo[name] = value
+            handler.request_received(
+                event.stream_id,
+                pseudo[b":method"],
+                pseudo.get(b":path", b""),
+                fields[len(pseudo) :],
+                ended=event.end_stream,
+            )
 
-        def settings(event: zttp.Settings) -> None:
-            if any(name == _TABLE_SIZE and size < _USUAL_TABLE for name, size in event.params):
-                self._small_table = True
-            handler.settings_received()
+        def goaway(event: ngh2.GoAwayReceived) -> None:
+            self._left_with = event.error_code
+            handler.goaway_received()
 
         self._handle: dict[type, Callable[[Any], None]] = {
-            zttp.Request: lambda event: handler.request_received(
-                event.stream_id, event.method, event.target, event.headers, ended=event.end_stream
+            ngh2.RequestReceived: request,
+            ngh2.DataReceived: lambda event: handler.content_received(
+                event.stream_id, event.data, ended=event.end_stream
             ),
-            zttp.Data: content,
-            zttp.EndOfMessage: lambda event: handler.content_received(event.stream_id, b"", ended=True),
-            zttp.RstStream: lambda event: handler.stream_reset(event.stream_id),
-            zttp.WindowUpdate: lambda event: handler.window_opened(),
-            zttp.Ping: lambda event: handler.ping_received(event.data, answer=event.ack),
-            zttp.Settings: settings,
-            zttp.GoAway: lambda event: handler.goaway_received(),
+            ngh2.TrailersReceived: lambda event: handler.content_received(event.stream_id, b"", ended=True),
+            ngh2.StreamReset: lambda event: handler.stream_reset(event.stream_id),
+            ngh2.StreamClosed: lambda event: handler.stream_reset(event.stream_id) if event.error_code else None,
+            ngh2.WindowUpdated: lambda event: handler.window_opened(),
+            ngh2.PingReceived: lambda event: handler.ping_received(event.opaque_data, answer=False),
+            ngh2.PingAcknowledged: lambda event: handler.ping_received(event.opaque_data, answer=True),
+            ngh2.SettingsReceived: lambda event: handler.settings_received(),
+            ngh2.GoAwayReceived: goaway,
         }
 
     def receive(self, data: bytes) -> None:
@@ -159,8 +174,8 @@ class Http2:
 
     @property
     def unread(self) -> int:
-        """The number of bytes kept: unparsed ones, and those of an incomplete frame or header block."""
-        return len(self._received) + self._silent
+        """The number of bytes kept: unparsed ones, those of events, and of an incomplete frame or header block."""
+        return len(self._received) + (PIECE_BYTES if self._events else self._silent)
 
     def read(self, until: float) -> bool:
         """Read a few events, and more until `until`, a time of `perf_counter`. Returns whether there may be more.
@@ -169,117 +184,141 @@ class Http2:
         """
         events = 0
         try:
-            while not self._drained or self._received:
+            while self._events or self._received:
                 if events >= _LEAST_EVENTS and perf_counter() >= until:
                     return True
-                if self._drained:
-                    self._feed()
-                event, self._following = self._following, None
-                if event is None:
-                    event = self._connection.next_event()
-                if (handle := self._handle.get(type(event))) is None:  # all is parsed, or the connection has ended
-                    self._drained = True
+                if self._events:
+                    self._pass_on(self._events.popleft())
                 else:
-                    self._silent = 0
-                    handle(event)
+                    self._feed()
                 events += 1
-        except zttp.RemoteProtocolError as error:
+        except ngh2.DenialOfServiceError as error:
+            self._over = True
+            raise LimitExceeded(str(error)) from None
+        except ngh2.ProtocolError as error:
+            self._over = True
             raise ConnectionFailed(str(error)) from None
         return False
 
     def _feed(self) -> None:
         """Pass the next bytes to the library."""
-        piece = bytes(self._received[:_PIECE_BYTES])
-        del self._received[:_PIECE_BYTES]
+        piece = bytes(self._received[:PIECE_BYTES])
+        del self._received[: len(piece)]
+        if self._over:
+            return
         self._silent += len(piece)
         if self._silent > _MAX_SILENT_BYTES:
             self.fail("frames without effect")
+        room = self._connection.local_window_size
         self._connection.receive_data(piece)
-        self._drained = False
+        self._output += self._connection.data_to_send()
+        self._events.extend(self._connection.events())
+        # Content of a stream that has ended has no event, but it is content that the client could not hold back.
+        if self._events or (not self._over and self._connection.local_window_size != room):
+            self._silent = 0
+
+    def _pass_on(self, event: ngh2.Event) -> None:
+        """Pass an event to the handler."""
+        if isinstance(event, ngh2.ConnectionClosed):
+            self._over = True
+            if event.error_code not in (0, self._left_with):
+                raise ConnectionFailed(f"error {event.error_code}")
+        elif (handle := self._handle.get(type(event))) is not None:
+            handle(event)
 
     def fail(self, reason: str) -> None:
         """End the connection of a client that exceeds a limit. Raises `LimitExceeded`."""
-        self._connection.close(zttp.H2ErrorCode.ENHANCE_YOUR_CALM)
+        if not self._over:
+            self._connection.send_goaway(ngh2.ErrorCode.ENHANCE_YOUR_CALM, debug_data=reason.encode())
+            self._serialize()
+            self._over = True
         raise LimitExceeded(reason)
 
     def send(self, stream: int, *, head: Head | None = None, data: bytes = b"", trailers: Fields | None = None) -> None:
         """Send the next parts of a response: its head, content, and the trailers that end it, which can be empty.
 
-        `data` has up to `MAX_CONTENT` bytes, and no more than `window` returns. Raises `ClientDisconnected` if the
-        stream is not open.
+        `data` has up to `MAX_CONTENT` bytes, and no more than `window` returns. Without content, the library sends
+        trailers as soon as the windows have room for at least a byte. Raises `ClientDisconnected` if the stream is not
+        open.
         """
-        opened = self._connection.stream(stream)
-        if opened.send_window is None:  # the library would send a head regardless
+        if self._over:
             raise ClientDisconnected
+        connection, last = self._connection, trailers is not None and not trailers
         try:
             if head is not None:
-                head_only = trailers is not None and not (data or trailers)
-                opened.send_response(head.status, list(head.fields), head_only)
-                if head_only:
-                    return
-            if data:
-                opened.send_data(data)
-            if trailers is not None:
-                opened.end_message(list(trailers))
-        except zttp.LocalProtocolError as error:  # a defect of the service
-            logger.error("a response could not be sent: %s", error)
-            opened.reset(zttp.H2ErrorCode.INTERNAL_ERROR)
+                ends = last and not data
+                connection.send_response(stream, [(b":status", b"%d" % head.status), *head.fields], end_stream=ends)
+                last = last and not ends
+            if data or last:
+                connection.send_data(stream, data, end_stream=last)
+            if trailers:
+                connection.send_trailers(stream, trailers)
+        except ngh2.StreamProtocolError:
             raise ClientDisconnected from None
+        self._serialize()
 
     def window(self, stream: int) -> int:
         """Return the number of bytes that can be sent on a stream now; 0 if it is not open."""
-        return min(self._connection.stream(stream).send_window or 0, self._connection.send_window)
+        if self._over:
+            return 0
+        try:
+            room = self._connection.stream_remote_window_size(stream)
+        except ngh2.StreamUnavailableError:
+            return 0
+        return max(0, min(room, self._connection.remote_window_size))
 
     def reset(self, stream: int, code: int) -> None:
         """Reset a stream with `CANCELLED`, `REFUSED` or `ANSWERED`."""
-        self._connection.stream(stream).reset(code)
+        if not self._over:
+            self._connection.reset_stream(stream, code)
+            self._serialize()
 
     def withhold(self, stream: int) -> None:
         """Hold back the window of a stream until `grant`."""
-        self._withheld.setdefault(stream, 0)
+        self._set_window(stream, 0)
 
     def grant(self, stream: int) -> None:
         """Grant the window of a stream that was held back."""
-        if withheld := self._withheld.pop(stream, 0):
-            self._frames += _FRAME.pack(0, 4, _WINDOW_UPDATE, 0, stream) + withheld.to_bytes(4)
+        self._set_window(stream, STREAM_WINDOW)
 
-    def forget(self, stream: int) -> None:
-        """Forget the window of a stream that has ended."""
-        self._withheld.pop(stream, None)
+    def _set_window(self, stream: int, size: int) -> None:
+        if not self._over:
+            with contextlib.suppress(ngh2.StreamUnavailableError):
+                self._connection.set_local_window_size(size, stream_id=stream)
+            self._serialize()
 
     def ping(self, payload: bytes) -> None:
         """Send a PING with a payload of 8 bytes."""
-        self._frames += _FRAME.pack(0, len(payload), _PING, 0, 0) + payload
+        if not self._over:
+            self._connection.ping(payload)
+            self._serialize()
 
-    def go_away(self, last: int | None = None) -> None:
-        """Send a GOAWAY: streams after `last`, by default the latest one, are not answered."""
-        self._connection.close(zttp.H2ErrorCode.NO_ERROR, last)
+    def announce_shutdown(self) -> None:
+        """Send the first GOAWAY of a graceful shutdown (RFC 9113, section 6.8). New streams are still answered."""
+        if not self._over:
+            self._connection.send_shutdown_notice()
+            self._serialize()
+
+    def go_away(self) -> None:
+        """Send a GOAWAY: streams after the latest one are not answered."""
+        if not self._over:
+            self._connection.send_goaway()
+            self._serialize()
 
     def take(self) -> bytes:
         """Return the bytes to send."""
-        data = self._connection.data_to_send()
-        if self._withheld or self._small_table:
-            data = self._amended(data)
-        if self._frames:
-            data, self._frames = data + self._frames, b""
+        data = bytes(self._output)
+        self._output.clear()
         return data
 
-    def _amended(self, data: bytes) -> bytes:
-        """Remove WINDOW_UPDATE frames of streams that are held back, and add a table size update if one is due."""
-        kept, start = [], 0
-        while start < len(data):
-            high, low, kind, flags, stream = _FRAME.unpack_from(data, start)
-            content = start + _FRAME.size
-            end = content + (high << 16 | low)
-            if kind == _WINDOW_UPDATE and stream in self._withheld:
-                self._withheld[stream] += int.from_bytes(data[content:end])
-            elif kind == _HEADERS and self._small_table:
-                kept += [_FRAME.pack(high, low + 1, kind, flags, stream), _NO_TABLE, data[content:end]]
-                self._small_table = False
-            else:
-                kept.append(data[start:end])
-            start = end
-        return b"".join(kept)
+    def _serialize(self) -> None:
+        """Append what the library has to send for a call of the service."""
+        self._output += self._connection.data_to_send()
+        for event in self._connection.events():
+            if isinstance(event, ngh2.ConnectionClosed):
+                self._over = True
+            elif isinstance(event, ngh2.StreamClosed) and event.local_error is not None:  # a defect of the service
+                logger.error("a response could not be sent: %s", event.local_error)
 
     def release(self) -> None:
         """Drop the handler, which refers to this object."""

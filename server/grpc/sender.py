@@ -39,21 +39,33 @@ class Sender:
         if len(data) > self.room(stream):
             self._http2.send(stream.id, head=head)
             self._sent()
-            await self._send_in_pieces(stream, data)
-            head, data = None, b""
+            head = None
+            try:
+                data = await self._send_most(stream, data)
+            except BaseException:
+                self.wake_next()
+                raise
         self._http2.send(stream.id, head=head, data=data, trailers=trailers)
         if trailers is None:
             self._sent()
         else:
             self._end(stream)
+        self.wake_next()
 
     def room(self, stream: Stream) -> int:
         """Return the number of bytes that a stream can send now."""
         return 0 if self.paused else min(self._http2.window(stream.id), MAX_CONTENT)
 
     def finish(self, stream: Stream, head: Head | None, trailers: Fields, data: bytes = b"") -> None:
-        """End a response, after the head if it is given, and content that has room. Raises `ClientDisconnected`."""
+        """End a response, after the head if it is given, and content that has room. Raises `ClientDisconnected`.
+
+        Trailers without content wait until the windows have room. If the request is not complete, its stream is reset
+        instead, because it would stay open for as long as the client likes.
+        """
         _check(stream)
+        if head is None and not data and not stream.ended and self._http2.window(stream.id) == 0:
+            self._cancel(stream)
+            return
         self._http2.send(stream.id, head=head, data=data, trailers=trailers)
         self._end(stream)
 
@@ -72,19 +84,18 @@ class Sender:
         """Drop the callbacks, which refer to the connection. It is lost, and its streams will be cut."""
         self._sent, self._ended = lambda: None, lambda stream: None
 
-    async def _send_in_pieces(self, stream: Stream, data: bytes) -> None:
+    async def _send_most(self, stream: Stream, data: bytes) -> bytes:
+        """Send content until the windows have room for the rest. Return the rest, which is not empty."""
         until = self._loop.time() + self._write_seconds * (1 + len(data) // _TIMED_BYTES)
         start = 0
-        try:
-            while start < len(data):
-                if (room := self.room(stream)) <= 0:
-                    await self._wait(stream, until)
-                    continue
-                self._http2.send(stream.id, data=data[start : start + room])
-                self._sent()
-                start += room
-        finally:
-            self.wake_next()
+        while (room := self.room(stream)) < len(data) - start:
+            if room <= 0:
+                await self._wait(stream, until)
+                continue
+            self._http2.send(stream.id, data=data[start : start + room])
+            self._sent()
+            start += room
+        return data[start:]
 
     async def _wait(self, stream: Stream, until: float) -> None:
         """Wait until the stream can send. Raises `ClientDisconnected` if that takes too long."""
@@ -96,14 +107,18 @@ class Sender:
                 await stream.blocked
         except TimeoutError:
             if not stream.cut:
-                stream.cut = True
-                self._http2.reset(stream.id, CANCELLED)
-                self._sent()
-                self._ended(stream)
+                self._cancel(stream)
         finally:
             del self._blocked[stream]
             stream.blocked = None
         _check(stream)
+
+    def _cancel(self, stream: Stream) -> None:
+        """Reset a stream whose response cannot be completed."""
+        stream.cut = True
+        self._http2.reset(stream.id, CANCELLED)
+        self._sent()
+        self._ended(stream)
 
     def _end(self, stream: Stream) -> None:
         """Forget a stream whose response is complete. Reset it if its request is not complete."""

@@ -25,6 +25,11 @@ class Stream:
         """Whether the stream is idle until the client sends something or the server's state changes."""
         return True
 
+    @property
+    def overdue(self) -> bool:
+        """Whether the client's deadline has passed."""
+        return False
+
     def opened(self) -> None:
         """Handle a complete header; `ended` is true if no content follows."""
 

@@ -202,9 +202,10 @@ class Caller:
         self.loop = loop
         self.requests: dict[int, Request] = {}
         self.closed = 0  # how often the server was told
+        self.failures: list[str] = []  # the reasons that the server was told
         self.buffers = Buffers(BUFFERED)
         self.connection = GrpcConnection(
-            loop, limits, turns or Turns(loop), self.buffers, self._open_stream, self._closed
+            loop, limits, turns or Turns(loop), self.buffers, self._open_stream, self._closed, self.failures.append
         )
         self.transport = Transport(self.connection)
         self.decoder = hpack.Decoder()
