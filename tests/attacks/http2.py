@@ -296,7 +296,7 @@ _FLOODS: dict[str, tuple[bytes, bytes]] = {
     ),
     "unknown_frames": (b"", _repeated(b"\0\0\0\x16\0\0\0\0\0")),
     "refused_calls": (b"", b"".join(headers(s, block(PREDICT), ended=True) for s in streams(400))),
-    "not_grpc": (b"", b"".join(headers(s, b"\x83\x86\x84", ended=True) for s in streams(2000))),
+    "not_grpc": (b"", b"".join(headers(s, b"\x83\x86\x84" + literal(b":authority", b"h"), ended=True) for s in streams(2000))),
     "trailers": (b"", b"".join(headers(s, block(PREDICT)) + headers(s, b"", ended=True) for s in streams(400))),
 }
 

@@ -59,8 +59,8 @@ def _integer(value: int) -> bytes:
     return bytes(encoded) + bytes((value,))
 
 
-#: POST and http in HPACK's static table, and the content type of gRPC.
-_POST = b"\x83\x86"
+#: POST and http in HPACK's static table with an authority, which HTTP/2 requires, and the content type of gRPC.
+_POST = b"\x83\x86" + literal(b":authority", b"h")
 _GRPC = literal(b"content-type", b"application/grpc")
 
 

@@ -85,7 +85,7 @@ FRAMES = st.one_of(
         st.integers(0, 11),
         st.sampled_from([0, 1, 4, 5, 8, 9, 13, 32, 37, 45, 255]),
         STREAMS,
-        st.binary(max_size=40) | st.sampled_from([wire.block(*wire.POST), b"\x83\x86\x84\x81", b"\x90", b"\x86"]),
+        st.binary(max_size=40) | st.sampled_from([wire.block(*wire.POST), b"\x83\x86\x84\x01\x01h", b"\x90", b"\x86"]),
     ),
     st.just(frame("SETTINGS", ACK)),
     st.builds(frame, st.just("GOAWAY"), st.just(0), st.sampled_from([0, 1 << 31]), st.just(bytes(8))),
