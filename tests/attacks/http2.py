@@ -52,6 +52,9 @@ _LONGEST = 10.0
 
 _EMPTY_MESSAGE = message(b"")
 
+#: A request without the content type of gRPC.
+_NOT_GRPC = b"\x83\x86\x84" + literal(b":authority", b"h")
+
 
 def _flood(
     server: ServerProcess,
@@ -296,7 +299,7 @@ _FLOODS: dict[str, tuple[bytes, bytes]] = {
     ),
     "unknown_frames": (b"", _repeated(b"\0\0\0\x16\0\0\0\0\0")),
     "refused_calls": (b"", b"".join(headers(s, block(PREDICT), ended=True) for s in streams(400))),
-    "not_grpc": (b"", b"".join(headers(s, b"\x83\x86\x84" + literal(b":authority", b"h"), ended=True) for s in streams(2000))),
+    "not_grpc": (b"", b"".join(headers(s, _NOT_GRPC, ended=True) for s in streams(2000))),
     "trailers": (b"", b"".join(headers(s, block(PREDICT)) + headers(s, b"", ended=True) for s in streams(400))),
 }
 
