@@ -274,7 +274,10 @@ class Settings(BaseModel):
         1024, ge=1, le=_MOST, description="gRPC connections of one worker; more are rejected."
     )
     grpc_max_streams: int = Field(
-        128, ge=1, le=128, description="Concurrent calls on one gRPC connection; more wait or are refused."
+        128,
+        ge=1,
+        le=128,
+        description="Concurrent calls on one gRPC connection, as announced to clients, which let more of them wait.",
     )
     grpc_idle_timeout: float = Field(
         300, ge=0.1, le=86400, description="Seconds that a gRPC connection without a call stays open."

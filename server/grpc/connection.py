@@ -52,12 +52,6 @@ _GOAWAY_SECONDS = 1.0
 #: Unsent bytes above which a connection neither reads nor writes.
 _HIGH_WATER = 24_576
 
-#: Unread bytes that are not charged: every connection can have an incomplete frame.
-_UNCOUNTED = 16_384 + 9
-
-#: Bytes of memory per byte of an incomplete header block, as measured.
-_COPIES = 3
-
 
 @dataclass(eq=False, repr=False)
 class GrpcConnection(asyncio.Protocol):
@@ -287,7 +281,7 @@ class GrpcConnection(asyncio.Protocol):
         more, self._reading, failed = False, True, True
         try:
             more = not self.transport.is_closing() and self._http2.read(until)
-            self._hold(0 if self.transport.is_closing() else max(0, _COPIES * (self._http2.unread - _UNCOUNTED)))
+            self._hold(0 if self.transport.is_closing() else self._http2.held)
             failed = False
         except ConnectionFailed as error:
             self._failed(error.reason)
@@ -356,7 +350,7 @@ class GrpcConnection(asyncio.Protocol):
             self._http2.fail("too many frames without effect")
 
     def _hold(self, count: int) -> None:
-        """Charge the bytes of an incomplete frame or header block beyond those that every connection can have."""
+        """Charge the memory of an incomplete header block, or of events that wait to be read."""
         try:
             self._held += self._buffers.hold(count - self._held)
         except Overloaded as error:

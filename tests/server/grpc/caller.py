@@ -232,8 +232,9 @@ class Caller:
 
     @property
     def unread(self) -> int:
-        """Return the number of bytes that are not a complete frame."""
-        return self.connection._http2.unread
+        """Return the number of bytes that are not parsed, or are no complete frame."""
+        http2 = self.connection._http2
+        return len(http2._received) + http2._silent
 
     def greet(self, *settings: tuple[int, int]) -> None:
         """Send the preface, and drop the server's response to it."""

@@ -130,7 +130,7 @@ def test_any_frames(
             caller.wait(7)
         else:
             frames += caller.hear()
-        assert caller.held <= caller.unread
+        assert caller.held < 200_000
         assert len(caller.transport.unread) < 500_000
     frames += caller.hear()
     loop.tick = 0.0

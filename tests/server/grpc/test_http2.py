@@ -83,7 +83,7 @@ class Peer:
         try:
             assert not self.http2.read(float("inf"))
         except ConnectionFailed as error:
-            self.failed = str(error)
+            self.failed, self.reason = str(error), error.reason
         return self.hear()
 
     def hear(self) -> list[Frame]:
@@ -138,16 +138,34 @@ def test_frame_limit(kind: str | int) -> None:
 
 
 def test_block_without_an_end() -> None:
-    """An endless header block is stored up to a limit, counts as unread, and then closes the connection."""
+    """An endless header block is charged, and closes the connection at a limit."""
     peer = Peer().greet()
     sent = frame("HEADERS", END_STREAM, 1, SHORT + b"\x00\x01a\x7f\xe1\xd3\x03" + b"x" * 8000)
     peer.ask(sent)
     while peer.failed is None:
-        assert peer.http2.unread == len(sent) <= module._MAX_SILENT_BYTES
+        assert peer.http2.held == max(0, module._BLOCK_COPIES * (len(sent) - module._FREE_BYTES))
+        assert len(sent) <= module._MAX_SILENT_BYTES
         piece = frame("CONTINUATION", 0, 1, b"x" * 10_000)
         peer.ask(piece)
         sent += piece
     assert peer.events == []
+
+
+@pytest.mark.parametrize("block", [b"\x90" * 150, b""], ids=["fields", "frames"])
+def test_blocks_beyond_the_limits(block: bytes) -> None:
+    """A header block of too many fields or frames closes the connection. Frames that were ready are still sent."""
+    peer = Peer().greet()
+    sent = wire.ping() + frame("HEADERS", END_STREAM, 1, SHORT + block) + frame("CONTINUATION", 0, 1, b"") * 9
+    peer.http2.ping(b"12345678")
+    assert [each.kind for each in peer.ask(sent)] == ["PING"]
+    assert peer.reason == "limit"
+
+
+def test_priority_is_ignored() -> None:
+    """PRIORITY frames are ignored, even on stream 0."""
+    peer = Peer().greet()
+    assert peer.ask(frame("PRIORITY", 0, 0, bytes(5)) + frame("PRIORITY", 0, 1, bytes(4) + b"\1")) == []
+    assert peer.failed is None
 
 
 def test_frames_without_an_event() -> None:
