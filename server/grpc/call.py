@@ -81,8 +81,7 @@ class Call(ReceivingCall):
     @property
     def client(self) -> str | None:
         """The client's IP address, or None over a Unix domain socket."""
-        peer = self._connection.transport.get_extra_info("peername")
-        return peer[0] if isinstance(peer, tuple) else None
+        return self._connection.client
 
     async def write(self, *messages: bytes) -> None:
         """Send messages. More can follow. Raises `ClientDisconnected`."""

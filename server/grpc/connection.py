@@ -19,14 +19,17 @@ from sentiment_conv1d.server.grpc.http2 import (
     ConnectionFailed,
     Fields,
     Http2,
+    LimitExceeded,
 )
 from sentiment_conv1d.server.grpc.sender import Sender
 from sentiment_conv1d.server.grpc.stream import Stream
 from sentiment_conv1d.server.grpc.unsupported import CONTENT, HEAD, HTTP1_METHODS, HTTP1_REFUSAL
+from sentiment_conv1d.server.log_limit import LogLimit
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.turns import Turns
 
 logger = logging.getLogger(__name__)
+logger.addFilter(LogLimit())
 
 #: Frames without effect, such as repeated SETTINGS, that a client can send at once, and how many more per second.
 _MAX_NOISE = 400
@@ -142,6 +145,12 @@ class GrpcConnection(asyncio.Protocol):
     def streams(self) -> Collection[Stream]:
         """The open streams."""
         return self._streams.values()
+
+    @property
+    def client(self) -> str | None:
+        """The client's IP address, or None over a Unix domain socket."""
+        peer = self.transport.get_extra_info("peername")
+        return peer[0] if isinstance(peer, tuple) else None
 
     @property
     def idle_until(self) -> float | None:
@@ -285,6 +294,8 @@ class GrpcConnection(asyncio.Protocol):
             failed = False
         except ConnectionFailed as error:
             self._failed(error.reason)
+            if isinstance(error, LimitExceeded):
+                logger.warning("ended a gRPC connection: %s", error, extra={"client": self.client})
         except Exception:
             logger.exception("a gRPC connection failed")  # a defect must not affect other connections
         self._reading = False

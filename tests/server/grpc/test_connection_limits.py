@@ -64,6 +64,19 @@ def test_flood(loop: Loop, flood: str) -> None:
     caller.leave()
 
 
+def test_limits_are_logged(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    """An exceeded limit is logged with the client's address, and a violation of the protocol is not."""
+    for sent in (settings() * 1000, data(0, b"x")):
+        caller = Caller(loop)
+        caller.greet()
+        caller.say(sent)
+        assert caller.transport.closing
+        caller.leave()
+    [record] = caplog.records
+    assert record.message == "ended a gRPC connection: too many frames without effect"
+    assert vars(record)["client"] == "192.0.2.1"
+
+
 def test_settings_over_time(caller: Caller) -> None:
     """Some hundred SETTINGS per second are accepted."""
     for _ in range(30):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import itertools
+import os
 import queue
 import signal
 import socket
@@ -23,7 +24,8 @@ from sentiment_conv1d.server.grpc.receiving import CALL_BYTES
 from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
 from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.attacks import wire as attack
-from tests.processes import PATIENCE, ServerProcess, eventually, run
+from tests.proc import children
+from tests.processes import PATIENCE, ServerProcess, eventually, pause, run
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.messages import text_request
@@ -194,6 +196,27 @@ def test_failures_are_logged() -> None:
         assert caller.call(PREDICT_BATCH, MANY, {"grpc-timeout": "1H"}).status == 4
         server.wait_for_log(rf".*ERROR.*gRPC {PREDICT_BATCH} .*status=DEADLINE_EXCEEDED.*")
         assert len([line for line in server.log if "gRPC /" in line]) == 1
+
+
+def test_burst_of_deadlines() -> None:
+    """A client whose deadlines pass while the worker is busy keeps its connection, and its other calls go on."""
+    with ServerProcess("--workers", "1") as server, connect(server) as channel:
+        stub = SentimentStub(channel)
+        texts: queue.SimpleQueue[PredictRequest | None] = queue.SimpleQueue()
+        answers = stub.PredictStream(iter(texts.get, None), timeout=PATIENCE)
+        texts.put(PredictRequest(text="one"))
+        next(answers)
+        [worker] = children(server.process.pid)
+        pause(worker)
+        for _ in range(4):
+            late = [stub.Predict.future(PredictRequest(text="one"), timeout=0.1) for _ in range(100)]
+            assert {call.code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+        os.kill(worker, signal.SIGCONT)
+        texts.put(PredictRequest(text="one"))
+        texts.put(None)
+        assert next(answers).tokens == stub.Predict(PredictRequest(text="one"), timeout=PATIENCE).tokens
+        assert list(answers) == []
+        assert metric(server, "sentiment_connections_failed_total", protocol="grpc", reason="limit") == 0
 
 
 def test_deadlines_of_clients_are_no_errors() -> None:
