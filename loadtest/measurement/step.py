@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from loadtest.generation.load import Floats, Found, Load
 from loadtest.generation.rest import TIMEOUT
-from loadtest.measurement.outcomes import succeeded
+from loadtest.generation.rpc import OK
 
 #: A step in the form of the report. Times are in seconds, rates in requests per second.
 Step = dict[str, Any]
@@ -36,7 +37,7 @@ def measure(load: Load, found: Found) -> Step:
     Percentiles include successful responses and timeouts, which count with the time that they waited. Other failures
     are counted but have no latency.
     """
-    good = np.array([succeeded(name) for name in found.outcomes], bool)[found.outcome]
+    good = np.array([_succeeded(name) for name in found.outcomes], bool)[found.outcome]
     late = np.array([name == TIMEOUT for name in found.outcomes], bool)[found.outcome]
     in_time = good & (found.due + found.latency <= found.seconds)
     latency = found.latency[good | late]
@@ -76,6 +77,14 @@ def measure(load: Load, found: Found) -> Step:
     }
 
 
+def failures(steps: Iterable[Step]) -> list[tuple[str, int]]:
+    """Return the failures of all steps with their counts, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for step in steps:
+        counts.update({outcome: count for outcome, count in step["outcomes"].items() if not _succeeded(outcome)})
+    return counts.most_common()
+
+
 def knee(steps: Sequence[Step]) -> Step | None:
     """Return the step with the greatest ratio of throughput to mean latency among steps at several rates.
 
@@ -84,6 +93,11 @@ def knee(steps: Sequence[Step]) -> Step | None:
     """
     able = [step for step in steps if step["latency"]]
     return max(able, key=lambda step: step["throughput"] / step["latency"]["mean"], default=None)
+
+
+def _succeeded(outcome: str) -> bool:
+    """Return whether an outcome, an HTTP or gRPC status or the reason why there was no response, is a success."""
+    return outcome == OK or (outcome.isdigit() and 200 <= int(outcome) < 300)
 
 
 def _latency(seconds: Floats) -> dict[str, float]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from http.client import responses
 from typing import Any
 
-from loadtest.measurement.outcomes import failure_rows
-from loadtest.measurement.step import Step
+from loadtest.measurement.step import Step, failures
 from loadtest.reporting import figures
 from loadtest.reporting.columns import STAGES, rows
 from loadtest.reporting.page import NONE, render
@@ -19,6 +19,9 @@ _SOURCES = {
     "short": "short generated texts",
     "mixed": "generated texts, half with the lengths of IMDB reviews and half short",
 }
+
+#: HTTP and gRPC statuses of an overloaded service.
+_REFUSALS = frozenset({"429", "503", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 
 
 def html(document: Document) -> str:
@@ -39,7 +42,7 @@ def html(document: Document) -> str:
         "inside": inside,
         "calm": [step for step in inside if not knee or not step["rate"] or step["rate"] <= knee["rate"]],
         "opinions": [_opinion(each, document["protocols"]) for each in document["second_opinions"]],
-        "failures": failure_rows(steps, document["requests"]),
+        "failures": _failure_rows(steps, document["requests"]),
         "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
         "settings": _settings(document["plan"]),
     }
@@ -98,6 +101,20 @@ def _opinion(opinion: Mapping[str, Any], protocols: list[Step]) -> tuple[str, ..
         duration(opinion["p50"]),
         duration(opinion["p99"]),
     )
+
+
+def _failure_rows(steps: Sequence[Step], requests: int) -> list[tuple[str, ...]]:
+    """Return a row for each kind of failure: its name, type and meaning, its count, and its share of all requests."""
+    return [
+        (
+            kind,
+            "rejected: overloaded" if kind in _REFUSALS else "failed",
+            responses.get(int(kind), "") if kind.isdigit() else "",
+            f"{count:,}",
+            f"{count / requests:.3%}",
+        )
+        for kind, count in failures(steps)
+    ]
 
 
 def _settings(plan: Mapping[str, Any]) -> str:

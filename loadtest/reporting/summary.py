@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loadtest.measurement.outcomes import failures
-from loadtest.measurement.step import Step
+from loadtest.measurement.step import Step, failures
 from loadtest.units import duration, number, price, rate
 
 Document = Mapping[str, Any]
