@@ -37,7 +37,7 @@ from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.export.checks.text_parity import compare_with_expected, compare_with_original
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import recognize

@@ -1,4 +1,4 @@
-"""Parses `model.onnx`, checks that it refers to no other file, and reads its nodes and constants."""
+"""Parses `model.onnx`, checks that it refers to no other file, and reads its nodes and constants, or its network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
+from sentiment_conv1d.model.explaining.network import Network
+from sentiment_conv1d.model.graphs import network
 from sentiment_conv1d.model.graphs import onnx_subset_pb2 as onnx
 from sentiment_conv1d.model.graphs.graph import FUNCTION_DOMAIN, Graph
 
@@ -64,6 +66,15 @@ def read_graph(model: onnx.Model, dtypes: Collection[type] = _DTYPES) -> Graph |
         if len(values) == prod(tensor.dims) * dtype.itemsize:
             graph.constant(tensor.name, np.frombuffer(values, dtype).reshape(tensor.dims))
     return graph
+
+
+def read_network(content: bytes) -> Network | None:
+    """Return the network of a `model.onnx`, or None if the graph is not a folded network."""
+    try:
+        graph = read_graph(parse(content))
+    except GraphFileError:
+        return None
+    return None if graph is None else network.read_network(graph)
 
 
 def _value(attribute: onnx.Attribute) -> float | int | list[int] | None:

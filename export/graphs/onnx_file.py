@@ -5,7 +5,9 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper, numpy_helper, parser
 
+from sentiment_conv1d.model.graphs.folded import write_folded
 from sentiment_conv1d.model.graphs.graph import FUNCTION_DOMAIN, Graph, Node
+from sentiment_conv1d.model.layers import Family
 
 OPSET = 17
 
@@ -40,6 +42,14 @@ _FUNCTIONS = {
         y = Mul (x, gate)
     """,
 }
+
+
+def folded_graph(family: Family) -> onnx.ModelProto:
+    """Return the float32 graph of a model of the family.
+
+    It computes probabilities float32 [batch, outputs] from tokens int32 [batch, up to `max_tokens`].
+    """
+    return onnx_model(write_folded(family), family.outputs)
 
 
 def onnx_model(graph: Graph, outputs: int) -> onnx.ModelProto:

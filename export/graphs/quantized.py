@@ -26,7 +26,7 @@ import onnx
 
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.onnx_file import onnx_model
-from sentiment_conv1d.model.explaining.tables import QuantizedTables
+from sentiment_conv1d.model.explaining.network import QuantizedTables
 from sentiment_conv1d.model.graphs.quantized import write_quantized
 from sentiment_conv1d.model.layers import Bank, Family, Weights
 

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from sentiment_conv1d.inference.errors import NotExplainable, UnknownName
-from sentiment_conv1d.inference.explaining.graph import read_network
 from sentiment_conv1d.inference.explaining.inspection import Inspection, inspect
+from sentiment_conv1d.inference.graph_file import read_network
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.explaining.attribution import Attribution, attribute, strongest
 from sentiment_conv1d.model.explaining.forward import Pass, forward

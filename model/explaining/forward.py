@@ -23,8 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.explaining.network import Network
-from sentiment_conv1d.model.explaining.tables import Entries, Tables
+from sentiment_conv1d.model.explaining.network import Entries, Network, Tables
 from sentiment_conv1d.model.layers import Bank, Positions, Weights, apply
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sentiment_conv1d.model.explaining.tables import QuantizedTables
+from sentiment_conv1d.model.explaining.network import QuantizedTables
 from sentiment_conv1d.model.graphs.feature_map import bank_names, padded_embedding, read_feature_map, write_feature_map
 from sentiment_conv1d.model.graphs.folded import WINDOW
 from sentiment_conv1d.model.graphs.graph import Graph, UnknownGraph, check_elementwise

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.inference.explaining.graph import read_network
+from sentiment_conv1d.inference.graph_file import read_network
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError, read_artifact
 from sentiment_conv1d.model.explaining.network import Network
 from sentiment_conv1d.model.manifest import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE

@@ -10,9 +10,8 @@ from onnx import ModelProto, load_from_string
 
 from sentiment_conv1d.inference.engine import Engine
 from sentiment_conv1d.inference.graph_file import parse
-from sentiment_conv1d.inference.rewriting import pads_freely, rewrite
+from sentiment_conv1d.inference.rewriting import MAP, pads_freely, rewrite
 from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.model.graphs.fused import MAP
 from tests.ids import shape
 from tests.service.artifacts import table_graph
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.inference.engine import NATIVE, Engine, GraphError
 from sentiment_conv1d.model.artifact import read_artifact

@@ -17,7 +17,7 @@ from sentiment_conv1d.export.checks.parity import (
     session,
 )
 from sentiment_conv1d.export.checks.served import Served
-from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.trained import Trained

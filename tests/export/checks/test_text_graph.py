@@ -10,7 +10,7 @@ import onnxruntime
 
 from sentiment_conv1d.export.checks.parity import session
 from sentiment_conv1d.export.checks.text_graph import TOLERANCE, odd_texts, prove
-from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.model.artifact import Artifact, publish
 from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.input_shape import InputShape

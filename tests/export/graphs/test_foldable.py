@@ -11,10 +11,10 @@ from keras import layers
 from sentiment_conv1d.export.checks.parity import compare, generated, session
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.export.recognition.family import recognize
-from sentiment_conv1d.inference.explaining.graph import read_network
+from sentiment_conv1d.inference.graph_file import read_network
 from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.explaining.attribution import attribute
 from sentiment_conv1d.model.explaining.forward import forward

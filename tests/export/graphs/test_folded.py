@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from sentiment_conv1d.export.checks.parity import session
-from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
 from sentiment_conv1d.model.evaluation.batches import Ids

@@ -15,9 +15,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.export.checks.parity import session
-from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.graphs.quantized import LARGEST_SUM, quantize, quantized_graph
-from sentiment_conv1d.inference.explaining.graph import read_network
+from sentiment_conv1d.inference.graph_file import read_network
 from sentiment_conv1d.model.evaluation.batches import Ids
 from sentiment_conv1d.model.explaining.attribution import attribute
 from sentiment_conv1d.model.explaining.forward import forward

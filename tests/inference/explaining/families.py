@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.layers import Bank, Dense, Family
 from tests.service import artifacts

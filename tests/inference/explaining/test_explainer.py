@@ -13,11 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.errors import NotExplainable, UnknownName
 from sentiment_conv1d.inference.explaining.explainer import Explanation
-from sentiment_conv1d.inference.explaining.graph import read_network
+from sentiment_conv1d.inference.graph_file import read_network
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.configuration import Configuration

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.explaining.tables import QuantizedTables
+from sentiment_conv1d.model.explaining.network import QuantizedTables
 from sentiment_conv1d.model.graphs.folded import write_folded
 from sentiment_conv1d.model.graphs.graph import Graph
 from sentiment_conv1d.model.graphs.network import read_network
