@@ -2,5 +2,5 @@
 
 `characters` finds out what a tokenizer does to every character. `pieces` writes the nodes that split texts and look up
 what has an id, with `removal`, `parts`, `joining` and `n_grams` for rules that no single expression states. `ids` pads
-and truncates, `answer` names the label, and `file` puts all nodes together. Nothing here needs a library of ONNX.
+and truncates, and `file` puts all nodes together and names the label. Nothing here needs a library of ONNX.
 """
