@@ -10,9 +10,8 @@ from sentiment_conv1d.drift.comparison import Comparison, compare
 from sentiment_conv1d.drift.log import Log, LoggedTexts, Version, read_log
 from sentiment_conv1d.drift.page import HEAD, report, rows
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import find_artifact
-from sentiment_conv1d.model.commands.table import table_lines
+from sentiment_conv1d.model.commands.output import counted, table_lines
 from sentiment_conv1d.model.errors import writing
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.text_statistics import TextStatistics

@@ -16,11 +16,10 @@ from pydantic import TypeAdapter, ValidationError
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, decision, stated, statements
 from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.model.commands.counting import counted
 from sentiment_conv1d.model.commands.default_repository import FOLDER
+from sentiment_conv1d.model.commands.imports import import_tensorflow
+from sentiment_conv1d.model.commands.output import counted, table_lines
 from sentiment_conv1d.model.commands.parser import Parser, local_path, next_command
-from sentiment_conv1d.model.commands.table import table_lines
-from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.data import BadDataError, DataError
 from sentiment_conv1d.model.data.flags import (

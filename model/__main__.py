@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import configured, parser
+from sentiment_conv1d.model.commands.imports import import_tensorflow
 from sentiment_conv1d.model.commands.parser import next_command
-from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.configuration import PRESETS, RECIPES, Configuration
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_options

@@ -14,8 +14,8 @@ from research.mixture.plan import DEFAULT_PLAN, Mixture
 from research.mixture.stored_answers import StoredAnswers
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import FRACTION, add_configuration_flags, configured
+from sentiment_conv1d.model.commands.imports import import_tensorflow
 from sentiment_conv1d.model.commands.parser import Parser, local_path
-from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.data.flags import (
     SOURCES,

@@ -12,7 +12,7 @@ from glob import has_magic
 from pathlib import Path
 from textwrap import shorten
 
-from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.commands.parser import next_command
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tables.format import read_format

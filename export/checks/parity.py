@@ -11,7 +11,7 @@ import onnxruntime
 
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError, quoted
-from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.manifest import ParityCheck

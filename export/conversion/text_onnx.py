@@ -7,7 +7,7 @@ from pathlib import Path
 from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.export.conversion.output import staged
 from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.manifest import ParityCheck
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from sentiment_conv1d.model.commands.imports import import_tensorflow
 from sentiment_conv1d.model.commands.parser import local
-from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
 from sentiment_conv1d.model.data.faults import OnBadRows, summary
 from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
 from sentiment_conv1d.model.tables import Fault

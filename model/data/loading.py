@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts
 from sentiment_conv1d.model.data.faults import BadDataError, OnBadRows, hints
 from sentiment_conv1d.model.data.rows import Columns, Row

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.data.plan import Plan
 from sentiment_conv1d.model.tokenizer import Tokenizer
 

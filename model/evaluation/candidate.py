@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError, read_artifact, versions
 from sentiment_conv1d.model.commands.default_repository import find_artifact
-from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
+from sentiment_conv1d.model.commands.imports import import_tensorflow
 from sentiment_conv1d.model.data import Examples, TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids, answers_in_batches

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.configuration import BaseConfiguration
 from sentiment_conv1d.model.data import Profile
 from sentiment_conv1d.model.decision import DecisionRule

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.tables.faults import DataError
 from sentiment_conv1d.model.tables.files import READ_ERRORS
 from sentiment_conv1d.model.tables.table import (

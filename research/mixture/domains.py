@@ -16,7 +16,7 @@ import numpy as np
 from research.mixture.plan import Mixture
 from research.mixture.sampling import UNLABELLED, Sampling
 from research.mixture.stored_answers import StoredAnswers
-from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.data.examples import Examples
 from sentiment_conv1d.model.data.loading import SENTIMENTS
 from sentiment_conv1d.model.data.plan import Plan

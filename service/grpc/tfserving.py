@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from sentiment_conv1d.inference.prediction import Prediction
-from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.service.errors import Invalid

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, FailFast, Field
 
-from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import Malformed
 from sentiment_conv1d.server.http.compression import compress

@@ -16,7 +16,7 @@ from sentiment_conv1d.__main__ import GROUPS, main, parser
 from sentiment_conv1d.export.__main__ import parser as export_parser
 from sentiment_conv1d.export.conversion.command import parser as convert_parser
 from sentiment_conv1d.model.command_line import parser as training_parser
-from sentiment_conv1d.model.commands.counting import counted
+from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.commands.parser import next_command, suggestion
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.service.__main__ import parser as service_parser

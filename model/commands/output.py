@@ -1,12 +1,15 @@
-"""Tables on a terminal."""
-
-from __future__ import annotations
+"""What commands print: numbers of things, and tables."""
 
 from collections.abc import Iterator, Sequence
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun: `1 review`, `12,500 reviews`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def table_lines(rows: Sequence[Sequence[str]], words: Sequence[int] = (0,)) -> Iterator[str]:
-    """Yield rows with aligned columns: `words` to the left, all others to the right."""
+    """Yield the rows of a table with aligned columns: `words` to the left, all others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [

@@ -4,7 +4,7 @@ from tests.processes import run
 
 PROGRAM = """
 import gc
-from sentiment_conv1d.model.commands.tensorflow import import_tensorflow
+from sentiment_conv1d.model.commands.imports import import_tensorflow
 import_tensorflow()
 import tensorflow
 print(gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects()))
