@@ -21,7 +21,7 @@ from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.rest.app import Application
-from sentiment_conv1d.service.rest.middleware.cors import allow_origins
+from sentiment_conv1d.service.rest.cors import allow_origins
 from sentiment_conv1d.service.telemetry.metrics import FAILED, REJECTED
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ServiceWorker(Worker):
         application: Any = self._application
         self._tracer: Tracer | None = None
         if settings.tracing:
-            from sentiment_conv1d.service.rest.middleware.traced import Traced
+            from sentiment_conv1d.service.rest.traced import Traced
             from sentiment_conv1d.service.telemetry.tracing import Tracer
 
             self._tracer = Tracer()

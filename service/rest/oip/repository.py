@@ -13,8 +13,8 @@ from sentiment_conv1d.server.errors import Unauthorized
 from sentiment_conv1d.server.http.asgi import CHARGE, read_body
 from sentiment_conv1d.service.errors import Forbidden
 from sentiment_conv1d.service.models.index import Entry
+from sentiment_conv1d.service.rest.cors import named_origins
 from sentiment_conv1d.service.rest.endpoint import Body, LenientBody, StrictBody, parse
-from sentiment_conv1d.service.rest.middleware.cors import named_origins
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS
 

@@ -297,7 +297,7 @@ import asyncio, sys
 import sentiment_conv1d.service.process.server
 from sentiment_conv1d.service.settings import Settings
 sentiment_conv1d.service.process.server.load_core(Settings(execution_provider="cpu"))
-strange = ("opentelemetry.sdk", "opentelemetry.exporter", "service.telemetry.tracing", "service.rest.middleware.traced")
+strange = ("opentelemetry.sdk", "opentelemetry.exporter", "service.telemetry.tracing", "service.rest.traced")
 assert not [name for name in sys.modules if name.removeprefix("sentiment_conv1d.").startswith(strange)]
 """
     result = run("-c", program)

@@ -1,1 +1,0 @@
-"""Wrappers around the application, each used only if its setting is on."""
