@@ -9,8 +9,7 @@ from typing import Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from sentiment_conv1d.model.commands.default_repository import FOLDER
-from sentiment_conv1d.service.setting_names import flag, variable
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.settings import Settings, flag, variable
 
 #: The first setting of each group. The settings up to the next one belong to the same group.
 _GROUPS = {

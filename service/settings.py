@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,13 +23,14 @@ from pydantic import (
 
 from sentiment_conv1d.inference.options import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.model.commands.default_repository import readable_repository
-from sentiment_conv1d.model.commands.parser import suggestion
+from sentiment_conv1d.model.commands.parser import local, suggestion
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.setting_names import ENVIRONMENT_PREFIX, flag, named, variable
-from sentiment_conv1d.service.setting_types import LocalPath, LogTarget
 from sentiment_conv1d.service.version_labels import parse_labels
 from sentiment_conv1d.service.version_policy import VersionPolicy
+
+#: The beginning of the environment variables.
+ENVIRONMENT_PREFIX = "SENTIMENT_"
 
 #: The least that a request holds besides its body. An ordinary one holds less.
 _REQUEST_BYTES = 10 * 1024
@@ -36,7 +40,6 @@ _ROUTE = r"^(/[A-Za-z0-9._~:-]+)+$"
 
 #: A star, or origins as browsers write them.
 _ORIGINS = r"^(\*|https?://[a-z0-9.:\[\]-]+( *, *https?://[a-z0-9.:\[\]-]+)*)$"
-
 
 #: The most bytes, and the most connections, requests or texts, of any limit. No machine has room for more.
 _MOST_BYTES = 1 << 40
@@ -54,6 +57,46 @@ _PROTECTION = frozenset(
         *("api_keys", "api_key_file", "admin_keys", "admin_key_file"),
     }
 )
+
+
+def flag(name: str) -> str:
+    """Return the command line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def named(name: str) -> str:
+    """Return the flag of a setting, and its variable in parentheses, for messages."""
+    return f"{flag(name)} ({variable(name)})"
+
+
+def _check_path(value: str | os.PathLike[str] | None) -> str | None:
+    """Refuse a URL, as flags of type `local_path` do. Raises `ValueError`."""
+    try:
+        return None if value is None else local(os.fspath(value))
+    except ArgumentTypeError as error:
+        raise ValueError(error) from None
+
+
+def _check_target(target: str) -> str:
+    if "://" in target or not target:
+        url = urlsplit(target)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("must be a folder, or a URL that begins with http:// or https:// and names a host")
+        if "@" in url.netloc:
+            raise ValueError("must not contain a user name or a password, which the service would not send")
+        _ = url.port  # raises `ValueError` if it is not a port
+    return target
+
+
+LocalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_check_path)]
+
+#: A folder, or the URL of an HTTP server.
+LogTarget: TypeAlias = Annotated[str, AfterValidator(_check_target)]
 
 
 class Settings(BaseModel):

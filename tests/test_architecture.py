@@ -299,8 +299,6 @@ SERVICE_LAYERS = (
         "version_policy",
         "version_labels",
         "fingerprint",
-        "setting_names",
-        "setting_types",
         "settings",
     ),
     ("telemetry",),

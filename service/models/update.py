@@ -17,7 +17,7 @@ from sentiment_conv1d.server.process import child
 from sentiment_conv1d.server.process.worker_process import describe_end
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.models.mirror import Memory, Mirror
-from sentiment_conv1d.service.setting_names import named
+from sentiment_conv1d.service.settings import named
 from sentiment_conv1d.sharing.store import StoreError, StoreUnreachable
 
 logger = logging.getLogger(__name__)

@@ -19,8 +19,7 @@ from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, Tex
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, RestProtocol
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.scheduling.work import Work
-from sentiment_conv1d.service.setting_names import named
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.settings import Settings, named
 
 #: Hugging Face's route, which is also what most users of Vertex AI choose. No other route can be replaced.
 REPLACED_ROUTE = "/predict"

@@ -18,7 +18,7 @@ from uuid import uuid4
 import orjson
 
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.setting_types import LogTarget, folder_of
+from sentiment_conv1d.service.settings import LogTarget
 
 #: Rotated files that are kept beside the current one.
 _BACKUPS = 4
@@ -107,14 +107,14 @@ class EventSink:
 
 def open_sink(target: LogTarget, file: str, max_bytes: int) -> Sink:
     """Return the sink for the records of a worker: a URL, or a file of the folder."""
-    if (folder := folder_of(target)) is None:
+    if (folder := _folder_of(target)) is None:
         return EventSink(target).write
     return LogFile(folder / file, max_bytes).write
 
 
 def prepare_folder(target: LogTarget | None) -> None:
     """Create the folder of the log if it goes to one. Raises `StartupError` if it cannot be written to."""
-    if (folder := folder_of(target)) is None:
+    if (folder := _folder_of(target)) is None:
         return
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,6 +122,11 @@ def prepare_folder(target: LogTarget | None) -> None:
             pass
     except OSError as error:
         raise StartupError(f"--request-log: {folder} cannot be written to ({error.strerror})") from error
+
+
+def _folder_of(target: LogTarget | None) -> Path | None:
+    """Return the folder of a log; None if the log is off, or goes to a URL."""
+    return None if target is None or "://" in target else Path(target)
 
 
 def _append(file: FileIO, line: bytes, size: int) -> None:

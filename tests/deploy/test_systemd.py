@@ -16,8 +16,7 @@ import pytest
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.service.__main__ import parser
 from sentiment_conv1d.service.errors import StartupError, exit_status
-from sentiment_conv1d.service.setting_names import variable
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.settings import Settings, variable
 from tests.deploy import sandbox
 from tests.processes import PATIENCE, PROJECT, ServerProcess
 from tests.programs import find, needed

@@ -24,8 +24,7 @@ from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tokenizer import TokenizerError, read_tokenizer
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.security.api_keys import ApiKeys
-from sentiment_conv1d.service.setting_names import variable
-from sentiment_conv1d.service.settings import Settings, read_settings
+from sentiment_conv1d.service.settings import Settings, read_settings, variable
 from tests.fuzz.documents import JSON, spoilt
 from tests.scoring.one_file import score_file
 from tests.service.artifacts import publish_table

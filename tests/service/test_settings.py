@@ -9,8 +9,7 @@ import pytest
 
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.flags import _GROUPS, add_flags, default_of, metavar
-from sentiment_conv1d.service.setting_names import flag, named, variable
-from sentiment_conv1d.service.settings import Settings, read_settings, variables
+from sentiment_conv1d.service.settings import Settings, flag, named, read_settings, variable, variables
 from tests.processes import PROJECT
 
 

@@ -15,8 +15,7 @@ from sentiment_conv1d.service.__main__ import parser
 from sentiment_conv1d.service.rest import cloud, huggingface
 from sentiment_conv1d.service.rest.app import protocols
 from sentiment_conv1d.service.rest.routes import Routes
-from sentiment_conv1d.service.setting_names import flag, named
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.settings import Settings, flag, named
 from tests.processes import MODEL_REPOSITORY, PROBE, PROJECT, ServerProcess, eventually, run
 from tests.service.rest.test_huggingface import scored
 from tests.service.rest.test_tfserving import assert_rows, refusal, rows

@@ -32,7 +32,7 @@ from sentiment_conv1d.server.http.asgi import PIECE_BYTES
 from sentiment_conv1d.server.http.connection import MAX_PIPELINED
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.security.tls import Certificates, expiry
-from sentiment_conv1d.service.setting_names import named
+from sentiment_conv1d.service.settings import named
 from tests.proc import anonymous_megabytes, children
 from tests.processes import PATIENCE, PROBE, ServerProcess, eventually, run
 from tests.service.certificates import Authority, Issued
