@@ -13,7 +13,7 @@ NODE_MODULES := tests/interop/node/node_modules
 BASELINE_MODULES := benchmarks/baselines/node/node_modules
 
 # The application in C++ that benchmarks compare the service with.
-BASELINE_PROGRAM := benchmarks/baselines/cpp/server
+BASELINE_PROGRAM := benchmarks/baselines/competent
 
 .PHONY: serve test test-all slow test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
 	train-accurate train-reviews export requirements check-arm64 audit sbom dist upload chart values-schema stubs build/package clean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections import defaultdict
@@ -14,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import rest, rpc
-from benchmarks.baselines import cpp, node
 from benchmarks.baselines.applications import make_competent
 from benchmarks.baselines.naive import ARTIFACT, Naive, save_unfolded
 from benchmarks.markdown import circumstances
@@ -48,6 +48,8 @@ from sentiment_conv1d.model.artifact import read_artifact
 
 #: The same model in 8 bits.
 QUANTIZED_ARTIFACT = ARTIFACT.parent.parent / "imdb-cnn-8bit" / "1"
+
+_BASELINES = Path(__file__).parents[1] / "baselines"
 
 
 def main() -> None:
@@ -130,9 +132,20 @@ def make_servers(workers: int) -> list[Server]:
 
 
 def make_installed(workers: int, model: Path) -> list[Server]:
-    """Return the applications in other languages that are installed. `model` is the folder of an unfolded graph."""
-    applications = {NODE: node, CPP: cpp}
-    return [each.make_server(name, workers, model) for name, each in applications.items() if each.is_installed()]
+    """Return the applications in Node and C++, if make has installed them. `model` is the folder of an unfolded graph.
+
+    The one in Node has a process for each port, and the one in C++ a thread.
+    """
+    programs: dict[str, list[str]] = {}
+    if shutil.which("node") and (_BASELINES / "node/node_modules").exists():
+        programs[NODE] = ["node", str(_BASELINES / "node/server.js")]
+    if (_BASELINES / "competent").exists():
+        programs[CPP] = [str(_BASELINES / "competent")]
+    environment = {"MODEL_FOLDER": str(model)}
+    return [
+        Server(name, *arguments, "{ports}", ports=workers, python=program, environment=environment)
+        for name, (program, *arguments) in programs.items()
+    ]
 
 
 class Generator:

@@ -1,5 +1,5 @@
 // The competent version in C++: Drogon and ONNX Runtime, with the graph and the tokenizer in MODEL_FOLDER.
-// `server PORT,PORT` serves it on each port, with as many threads.
+// `competent PORT,PORT` serves it on each port, with as many threads.
 #include <cctype>
 #include <cstdlib>
 #include <fstream>
