@@ -37,9 +37,9 @@ from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tables.format import read_format
 
 if TYPE_CHECKING:
+    from sentiment_conv1d.export.checks.accuracy import LabelledReviews
     from sentiment_conv1d.export.checks.assumptions import Measured
     from sentiment_conv1d.export.checks.parity import Reviews
-    from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
     from sentiment_conv1d.export.exporter import Exported
     from sentiment_conv1d.export.sources.expected import Expected
     from sentiment_conv1d.export.sources.trained import Trained
@@ -252,7 +252,7 @@ def _names(labels: str) -> tuple[str, ...]:
 
 
 def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
-    from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
+    from sentiment_conv1d.export.checks.accuracy import LabelledReviews
     from sentiment_conv1d.model.data import load_examples, measurable
 
     loaded = load_examples(locate(options.data), trained.labels, **reading_options(options))

@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 import tensorflow
 
-from sentiment_conv1d.export.checks.accuracy import check_accuracy, measure
+from sentiment_conv1d.export.checks.accuracy import LabelledReviews, check_accuracy, measure
 from sentiment_conv1d.export.checks.assumptions import Measured, measure_assumptions
 from sentiment_conv1d.export.checks.classifier import check_classifier
 from sentiment_conv1d.export.checks.odd_texts import generated_texts
@@ -28,11 +28,7 @@ from sentiment_conv1d.export.checks.parity import (
     generated,
     session,
 )
-from sentiment_conv1d.export.checks.quantization_error import (
-    LabelledReviews,
-    measure_accuracy,
-    measure_difference,
-)
+from sentiment_conv1d.export.checks.quantization_error import measure_accuracy, measure_difference
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.export.checks.text_parity import compare_with_expected, compare_with_original

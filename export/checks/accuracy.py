@@ -5,13 +5,25 @@ Parity compares graphs on the same ids, so it cannot detect a vocabulary that gi
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.export.checks.parity import Reviews
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.manifest import Metrics
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledReviews(Reviews):
+    """Reviews with their true labels."""
+
+    labels: npt.NDArray[np.int64]  # [rows], indices into the label names
+    texts: Sequence[str] = ()
 
 
 def measure(served: Served, reviews: LabelledReviews, labels: tuple[str, ...]) -> Metrics:

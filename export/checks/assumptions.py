@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from sentiment_conv1d.export.checks.accuracy import LabelledReviews
 from sentiment_conv1d.export.checks.parity import in_blocks
-from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.decision import THRESHOLD, decide_all
 from sentiment_conv1d.model.evaluation.batches import Ids, Predict

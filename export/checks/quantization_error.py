@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
+from sentiment_conv1d.export.checks.accuracy import LabelledReviews
 from sentiment_conv1d.export.checks.parity import Reviews
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
@@ -28,14 +25,6 @@ class QuantizationError(ExportError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "export without --quantize")
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledReviews(Reviews):
-    """Reviews with their true labels."""
-
-    labels: npt.NDArray[np.int64]  # [rows], indices into the label names
-    texts: Sequence[str] = ()
 
 
 def measure_difference(float32: Served, quantized: Served, reviews: Reviews) -> QuantizationCheck:

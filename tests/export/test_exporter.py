@@ -14,8 +14,9 @@ import pytest
 from keras import layers
 
 from sentiment_conv1d.export import exporter
+from sentiment_conv1d.export.checks.accuracy import LabelledReviews
 from sentiment_conv1d.export.checks.parity import ParityError
-from sentiment_conv1d.export.checks.quantization_error import LabelledReviews, QuantizationError
+from sentiment_conv1d.export.checks.quantization_error import QuantizationError
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, export
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
