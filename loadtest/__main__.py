@@ -22,7 +22,7 @@ try:
     from loadtest.generation.load import Sending
     from loadtest.generation.pool import ENDING, GeneratorPool
     from loadtest.measurement import machine, objective
-    from loadtest.measurement.price import Price
+    from loadtest.measurement.objective import Price
     from loadtest.plan import Plan
     from loadtest.processes import PROJECT, Server
     from loadtest.reporting import comparison, report

@@ -14,8 +14,7 @@ from loadtest.generation.load import Load, Sending
 from loadtest.generation.pool import GeneratorPool
 from loadtest.measurement import machine, saturation
 from loadtest.measurement.metrics import Snapshot, between, cost
-from loadtest.measurement.objective import Objective
-from loadtest.measurement.price import Price
+from loadtest.measurement.objective import Objective, Price
 from loadtest.measurement.processors import ProcessorTime, is_here, others
 from loadtest.measurement.step import Step, knee, measure
 from loadtest.plan import Plan, next_rate

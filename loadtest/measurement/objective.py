@@ -1,4 +1,4 @@
-"""A service-level objective such as `p99<20ms,errors<0.1%`."""
+"""A service-level objective such as `p99<20ms,errors<0.1%`, and what texts cost at the highest rate that meets it."""
 
 from __future__ import annotations
 
@@ -66,6 +66,17 @@ class Objective(NamedTuple):
         if best is None or sum(not self.misses(step) for step in steps) < wanted:
             return False
         return self.rate is None or self.rate.holds(best["rate"])
+
+
+class Price(NamedTuple):
+    """The price per hour of everything that the service runs on. The currency can be empty."""
+
+    per_hour: float
+    currency: str = ""
+
+    def per_million_texts(self, texts_per_second: float) -> float | None:
+        """Return the price of a million texts, or None without a text."""
+        return self.per_hour / 3600 / texts_per_second * 1e6 if texts_per_second else None
 
 
 def parse(text: str) -> Objective:
