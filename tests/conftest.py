@@ -18,6 +18,10 @@ from tests.processes import MODEL_REPOSITORY
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# After a fork, the client of gRPC would start its threads again in the child, and abort it when the child closes the
+# descriptors that it does not need.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+
 # These tests need programs of other languages, and Ray. `make interop` and `make test-ray` select their folders.
 collect_ignore = ["interop", "cluster/on_ray"]
 
@@ -26,18 +30,29 @@ _SEPARATE = (
     "attacks",
     "benchmarks",
     "deploy",
+    "export/conversion/test_mlflow.py",
     "faults",
     "fuzz",
+    "loadtest/measurement/test_saturation.py",
     "loadtest/test_locustfile.py",
+    "loadtest/test_tls.py",
     "model/evaluation/test_report_in_chromium.py",
     "mutants",
+    "native",
     "package",
+    "research",
+    "sentiment_conv1d/test_stream.py",
     "service/page",
     "service/rest/test_browsers.py",
     "service/rest/test_schemathesis.py",
     "service/test_memory.py",
     "service/test_perf_analyzer.py",
+    "service/test_remote_repository.py",
+    "service/test_triton_clients.py",
     "sharing",
+    "test_clients_page.py",
+    "test_make.py",
+    "test_rollouts_page.py",
 )
 
 # A deadline would assert on time, and any machine can be slow.
@@ -65,7 +80,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         by_file[test.partition("::")[0]] += each
     separate = tuple(f"tests/{each}{'' if each.endswith('.py') else '/'}" for each in _SEPARATE)
     for item in items:
-        if item.nodeid.startswith(separate) or item.nodeid.partition("[")[0] in seconds:
+        uses_chromium = "browser" in getattr(item, "fixturenames", ())
+        if uses_chromium or item.nodeid.startswith(separate) or item.nodeid.partition("[")[0] in seconds:
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: -by_file[item.nodeid.partition("::")[0]])
 
