@@ -7,12 +7,10 @@ next valid request gets its answer.
 from __future__ import annotations
 
 import functools
-import gzip
 import itertools
 import json
 import operator
 import struct
-import zlib
 from typing import Any
 
 import grpc
@@ -30,16 +28,13 @@ from tests.service.grpc.messages import elements, request, tensor, text_request
 from tests.service.oip.bodies import (
     HEADER,
     INFER,
-    binary_input,
     outputs,
     pack,
     read,
     refusal,
     text_input,
-    with_binary,
 )
 from tests.service.oip.bodies import request as body_of
-from tests.service.oip.forms import native_outputs
 
 #: Statuses of a refusal: the request is at fault, or it is too large.
 BLAME = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"}
@@ -47,65 +42,7 @@ BLAME = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"}
 OUTPUTS = ("label", "score", "probabilities")
 
 
-# Well-formed requests.
-
-TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=5)
 WISHES = st.lists(st.sampled_from(OUTPUTS), unique=True)
-
-
-@given(texts=TEXTS, wishes=WISHES, flat=st.booleans(), binary=st.tuples(*[st.booleans()] * 2), data=st.data())
-def test_right_answer_over_rest(
-    server: ServerProcess,
-    texts: list[str],
-    wishes: list[str],
-    flat: bool,
-    binary: tuple[bool, bool],
-    data: st.DataObject,
-) -> None:
-    """A valid request in any form gets the answer of the native route."""
-    shape = [len(texts)] if flat else [len(texts), 1]
-    fields: dict[str, Any] = {"parameters": {"binary_data_output": binary[1]}} if binary[1] else {}
-    if wishes:
-        fields["outputs"] = [{"name": name} for name in wishes]
-    if binary[0]:
-        raw = pack(*texts)
-        arguments = with_binary(body_of(binary_input(raw, shape=shape), **fields), raw)
-    else:
-        nested = texts if data.draw(st.booleans()) else [[text] for text in texts]
-        arguments = {"content": body_of(text_input(*texts, shape=shape, data=nested), **fields), "headers": {}}
-    coding = data.draw(st.sampled_from(["", "gzip", "deflate"]))
-    if coding:
-        compress = gzip.compress if coding == "gzip" else zlib.compress
-        arguments["content"] = compress(arguments["content"])
-        arguments["headers"]["content-encoding"] = coding
-    answer = read(server.client.post(INFER, **arguments))
-    expected = native_outputs(server, *texts)
-    assert outputs(answer) == {name: expected[name] for name in wishes or OUTPUTS}
-    assert list(outputs(answer)) == list(wishes or OUTPUTS)
-    assert len(answer.binary) == (len(wishes or OUTPUTS) if binary[1] else 0)
-
-
-@given(texts=TEXTS, wishes=WISHES, flat=st.booleans(), raw=st.booleans(), id=st.text(max_size=10))
-def test_right_answer_over_grpc(
-    server: ServerProcess, oip: Any, texts: list[str], wishes: list[str], flat: bool, raw: bool, id: str
-) -> None:
-    """A valid message in any form, alone or in a stream, gets the answer of the native route."""
-    shape = [len(texts)] if flat else [len(texts), 1]
-    wanted = [pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in wishes]
-    if raw:
-        message = request(tensor(shape=shape), raw=[pack(*texts)], outputs=wanted, id=id)
-    else:
-        contents = [text.encode() for text in texts]
-        message = request(tensor(shape=shape, bytes_contents=contents), outputs=wanted, id=id)
-    response = oip.ModelInfer(message, timeout=PATIENCE)
-    [streamed] = oip.ModelStreamInfer(iter([message]), timeout=PATIENCE)
-    expected = native_outputs(server, *texts)
-    assert elements(response) == elements(streamed.infer_response) == {n: expected[n] for n in wishes or OUTPUTS}
-    assert list(elements(response)) == list(wishes or OUTPUTS)
-    assert response.id == streamed.infer_response.id == id
-
-
-# Arbitrary requests.
 
 DIMENSION = st.sampled_from([1, 1, 1, 2, 3, 0, -1, 400, 401, 2**31, 2**62, 2**63 - 1, -(2**63)])
 SHAPE = st.lists(DIMENSION, max_size=3)
@@ -245,21 +182,6 @@ def test_any_json_over_rest(server: ServerProcess, document: Any) -> None:
     assert_works(server)
 
 
-@settings(max_examples=200)
-@given(raw=RAW, shape=SHAPE, size=st.integers(0, 12), name=st.sampled_from(["text", "tokens"]), more=RAW)
-def test_any_binary_data_over_rest(
-    server: ServerProcess, raw: bytes, shape: list[int], size: int, name: str, more: bytes
-) -> None:
-    """Binary data that does not match the JSON gets an answer or an error."""
-    datatype = {"text": "BYTES", "tokens": "INT32"}[name]
-    for announced, tail in ((len(raw), raw), (size, raw), (len(raw), raw + more)):
-        given_input = binary_input(
-            raw, name=name, datatype=datatype, shape=shape, parameters={"binary_data_size": announced}
-        )
-        assert_right_or_refused(server.client.post(INFER, **with_binary(body_of(given_input), tail)))
-    assert_works(server)
-
-
 @given(
     content=st.binary(max_size=200), header=st.none() | HEADERS, coding=st.sampled_from(["", "gzip", "deflate", "x"])
 )
@@ -272,24 +194,6 @@ def test_any_bytes_over_rest(server: ServerProcess, content: bytes, header: byte
     index = server.client.post("/v2/repository/index", content=content)
     if index.status_code != 200:
         refusal(index)
-    assert_works(server)
-
-
-@settings(max_examples=50)
-@given(
-    parts=good_requests(), cut=st.floats(0, 1), junk=st.binary(max_size=3), coding=st.sampled_from(["gzip", "deflate"])
-)
-def test_broken_compression_over_rest(
-    server: ServerProcess, parts: tuple[Any, list[bytes]], cut: float, junk: bytes, coding: str
-) -> None:
-    """A compressed body that is truncated, corrupt or too long gets an answer or an error."""
-    head = json.dumps(parts[0]).encode()
-    plain = b"".join([head, *parts[1]])
-    body = gzip.compress(plain) if coding == "gzip" else zlib.compress(plain)
-    place = int(cut * len(body))
-    headers = {"content-encoding": coding, HEADER: str(len(head))}
-    for broken in (body[:place], body[:place] + junk + body[place:], body[:place] + junk + body[place + len(junk) :]):
-        assert_right_or_refused(server.client.post(INFER, content=broken, headers=headers))
     assert_works(server)
 
 

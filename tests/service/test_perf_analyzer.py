@@ -103,10 +103,9 @@ def test_random_texts(analyze: Analyze) -> None:
     analyze("http", "--string-length", "200")
 
 
-@pytest.mark.parametrize("forms", [("json", "json"), ("json", "binary"), ("binary", "json")])
-def test_json(analyze: Analyze, forms: tuple[str, str]) -> None:
-    """JSON instead of binary tensors works for inputs, outputs and both."""
-    analyze("http", "--string-data", TEXTS[1], "--input-tensor-format", forms[0], "--output-tensor-format", forms[1])
+def test_json(analyze: Analyze) -> None:
+    """JSON instead of binary tensors works."""
+    analyze("http", "--string-data", TEXTS[1], "--input-tensor-format", "json", "--output-tensor-format", "json")
 
 
 def test_asynchronous_callers(analyze: Analyze) -> None:
@@ -119,10 +118,9 @@ def test_stream(analyze: Analyze) -> None:
     analyze("grpc", "--string-data", TEXTS[1], "--streaming")
 
 
-@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_compression(analyze: Analyze, algorithm: str) -> None:
+def test_compression(analyze: Analyze) -> None:
     """Compressed messages work."""
-    analyze("grpc", "--string-data", TEXTS[1], "--grpc-compression-algorithm", algorithm)
+    analyze("grpc", "--string-data", TEXTS[1], "--grpc-compression-algorithm", "gzip")
 
 
 def test_an_unknown_model_is_noticed(binary: Path, server: ServerProcess) -> None:

@@ -8,7 +8,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import grpc
@@ -43,21 +42,11 @@ def parameter(value: bool | int | str | float) -> Any:
 
 
 def test_answer(oip: Any) -> None:
-    """An answer states the model and its version, and no id if the request has none."""
-    response = oip.ModelInfer(text_request("x"))
-    assert (response.model_name, response.model_version, response.id) == ("imdb-cnn", "1", "")
-
-
-def test_defaults(oip: Any) -> None:
-    """An empty name or version means the default model or its loaded version, which a request can also name."""
-    for fields in ({"model": ""}, {"model_version": "1"}, {"model_version": ""}):
-        assert oip.ModelInfer(text_request("x", **fields)).model_version == "1"
-
-
-@pytest.mark.parametrize("id", ["", "a 7", "é" * 1000])
-def test_id(oip: Any, id: str) -> None:
-    """The answer has the id of the request."""
-    assert oip.ModelInfer(text_request("x", id=id)).id == id
+    """An answer states the model, its version and the id of the request. Empty names mean the defaults."""
+    for fields in ({"model": ""}, {"model_version": "1"}, {"id": "é" * 1000}):
+        response = oip.ModelInfer(text_request("x", **fields))
+        assert (response.model_name, response.model_version) == ("imdb-cnn", "1")
+        assert response.id == fields.get("id", "")
 
 
 def test_other_parameters_are_ignored(oip: Any) -> None:
@@ -102,19 +91,11 @@ def test_invalid_timeouts(oip: Any, value: Any) -> None:
             request(tensor(), tensor("tokens", [1, 1], "INT32", int_contents=[1]), raw=[pack("x"), b"1234"]),
             "must not be mixed",
         ),
-        (request(tensor()), "0 elements in its data, 1 in its shape"),
-        (request(tensor(bytes_contents=[b"x", b"y"])), "2 elements in its data, 1 in its shape"),
         (request(tensor(bytes_contents=[b"\xff"])), "element 0 is not UTF-8"),
         (request(tensor(int_contents=[1])), "int_contents does not go with datatype BYTES"),
         (request(tensor(bytes_contents=[b"x"], fp32_contents=[1])), "fp32_contents does not go with datatype BYTES"),
         (request(tensor("tokens", [1, 1], "INT32", int64_contents=[1])), "int64_contents does not go with"),
-        (request(tensor("tokens", [1, 1], "INT32", uint_contents=[1])), "uint_contents does not go with"),
         (request(tensor("tokens", [1, 1], "INT64", int64_contents=[1])), "int64_contents does not go with"),
-        (request(tensor(), raw=[b"\xff\xff\xff\xffx"]), "ends inside element 0"),
-        (request(tensor(), raw=[b"\1\0\0"]), "ends inside the length of element 0"),
-        (request(tensor(), raw=[pack("x") + b"\0"]), "more binary data than the 1 element"),
-        (request(tensor("tokens", [1, 2], "INT32"), raw=[b"1234"]), "4 bytes of data, 8 by its shape"),
-        (request(tensor("tokens", [2**62, 4], "INT32"), raw=[b""]), "73,786,976,294,838,206,464 by its shape"),
         (text_request(*["x"] * 1025), "1025 texts in one request"),
         (text_request("x" * 1_000_001), "1000001 characters"),
         (request(tensor("tokens", [10**6, 1], "INT32"), raw=[bytes(4 * 10**6)]), "1000000 texts in one request"),
@@ -285,52 +266,9 @@ def test_cancelled_stream(oip: Any) -> None:
     assert oip.ModelInfer(text_request("x")).outputs
 
 
-def test_large_messages(oip: Any) -> None:
-    """A message over the limit is refused, compressed or not, and one below it is read, even over gRPC's own limit."""
-    text = Random(0).randbytes(495_000).hex()  # a short message must not expand to a long one
-    large = request(tensor(shape=[9]), raw=[pack(*[text] * 9)])
-    for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
-        status, message = refused(oip.ModelInfer, large, compression=compression)
-        assert status == "RESOURCE_EXHAUSTED" and "8388608" in message
-    below = request(tensor(shape=[8]), raw=[pack(*[text] * 8)])
-    for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
-        assert len(elements(oip.ModelInfer(below, compression=compression))["label"]) == 8
-
-
-@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
-def test_compression(oip: Any, compression: grpc.Compression) -> None:
-    """Compressed messages are read."""
-    message = text_request(*TEXTS)
-    assert elements(oip.ModelInfer(message, compression=compression)) == elements(oip.ModelInfer(message))
-
-
-def trailing_id(method: Any, message: Any, **options: Any) -> str:
-    """Return the request id in the trailing metadata of an answer or a refusal."""
-    try:
-        _, call = method.with_call(message, **options)
-    except grpc.RpcError as error:
-        call = error
-    [request_id] = [value for key, value in call.trailing_metadata() if key == "x-request-id"]
-    assert isinstance(request_id, str)
-    return request_id
-
-
-@pytest.mark.parametrize(
-    "message", [text_request("x"), text_request("x", model="other"), request()], ids=["answer", "unknown", "invalid"]
-)
-def test_request_id(oip: Any, message: Any) -> None:
-    """Answers and refusals have the caller's request id, and an id that is not safe to log is replaced."""
-    assert trailing_id(oip.ModelInfer, message, metadata=[("x-request-id", "a-7.b")]) == "a-7.b"
-    for unsafe in ("a b", "", "x" * 129, '"'):
-        assert trailing_id(oip.ModelInfer, message, metadata=[("x-request-id", unsafe)]) not in {unsafe, ""}
-    assert trailing_id(oip.ModelInfer, message) != trailing_id(oip.ModelInfer, message) != ""
-
-
-def test_request_id_of_a_stream(oip: Any) -> None:
-    """A stream has one request id."""
-    call = oip.ModelStreamInfer(iter([text_request("x")]), metadata=[("x-request-id", "s-1")])
-    assert len(list(call)) == 1
-    assert ("x-request-id", "s-1") in call.trailing_metadata()
+def test_large_message(oip: Any) -> None:
+    """A message below the limit is read, even over gRPC's own limit."""
+    assert len(elements(oip.ModelInfer(text_request(*["x" * 990_000] * 8)))["label"]) == 8
 
 
 def states(oip: Any, ready: bool = False) -> list[tuple[str, str, str]]:
@@ -360,17 +298,27 @@ def load(oip: Any, name: str = "tickets") -> None:
     oip.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name=name))
 
 
-def test_load_of_a_new_version(tickets: Any, repository: Path) -> None:
-    """A version in the repository is served after it is loaded, and not before."""
+def test_load_and_unload(tickets: Any, repository: Path) -> None:
+    """A version is served after it is loaded. An unloaded model is NOT_FOUND, and the server is not ready."""
     publish_table(repository)
     assert states(tickets) == [("tickets", "1", "READY"), ("tickets", "2", "UNAVAILABLE")]
     assert tickets.ModelInfer(text_request("praise", model="tickets")).model_version == "1"
     load(tickets)
-    assert states(tickets) == [("tickets", "1", "UNAVAILABLE"), ("tickets", "2", "READY")]
     assert states(tickets, ready=True) == [("tickets", "2", "READY")]
     response = tickets.ModelInfer(text_request("praise", model="tickets"))
     assert (response.model_version, elements(response)["label"]) == ("2", ["thanks"])
     assert not tickets.ModelReady(pb.ModelReadyRequest(name="tickets", version="1")).ready
+    unload = pb.RepositoryModelUnloadRequest(model_name="tickets")
+    tickets.RepositoryModelUnload(unload)
+    assert refused(tickets.ModelInfer, text_request("praise", model="tickets"))[0] == "NOT_FOUND"
+    assert refused(tickets.ModelInfer, text_request("praise", model=""))[0] == "NOT_FOUND"
+    assert refused(tickets.RepositoryModelUnload, unload)[0] == "NOT_FOUND"
+    assert not tickets.ServerReady(pb.ServerReadyRequest()).ready
+    assert not tickets.ModelReady(pb.ModelReadyRequest(name="tickets")).ready
+    assert tickets.ServerLive(pb.ServerLiveRequest()).live
+    assert not tickets.ModelStatistics(pb.ModelStatisticsRequest()).model_stats
+    load(tickets)
+    assert tickets.ServerReady(pb.ServerReadyRequest()).ready
 
 
 def test_load_of_a_broken_version(tickets: Any, repository: Path) -> None:
@@ -390,20 +338,3 @@ def test_load_of_a_broken_version(tickets: Any, repository: Path) -> None:
     assert next(stream).infer_response.model_version == "2"
     requests.put(None)
     assert list(stream) == []
-
-
-def test_unload(tickets: Any) -> None:
-    """An unloaded model is NOT_FOUND, and the server is not ready while the default model is unloaded."""
-    tickets.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="tickets"))
-    assert refused(tickets.ModelInfer, text_request("praise", model="tickets"))[0] == "NOT_FOUND"
-    assert refused(tickets.ModelInfer, text_request("praise", model=""))[0] == "NOT_FOUND"
-    unload = pb.RepositoryModelUnloadRequest(model_name="tickets")
-    assert refused(tickets.RepositoryModelUnload, unload)[0] == "NOT_FOUND"
-    assert not tickets.ServerReady(pb.ServerReadyRequest()).ready
-    assert not tickets.ModelReady(pb.ModelReadyRequest(name="tickets")).ready
-    assert tickets.ServerLive(pb.ServerLiveRequest()).live
-    assert not tickets.ModelStatistics(pb.ModelStatisticsRequest()).model_stats
-    assert states(tickets) == [("tickets", "1", "UNAVAILABLE")]
-    load(tickets)
-    assert tickets.ServerReady(pb.ServerReadyRequest()).ready
-    assert tickets.ModelInfer(text_request("praise", model="tickets")).model_version == "1"

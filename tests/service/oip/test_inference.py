@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.model.manifest import Manifest
-from sentiment_conv1d.server.errors import Malformed, TooLarge
+from sentiment_conv1d.server.errors import DeadlineExceeded, Malformed, TooLarge
 from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.oip.inference import InferenceRequest, Input, Output, RequestedOutput, infer
@@ -31,12 +31,18 @@ def ask(classifier: ServedClassifier) -> Iterator[Ask]:
     models.put(classifier)
     dataplane = DataPlane(LIMITS, BATCHING, Metrics({}), models)
 
-    def answer(*inputs: Input, outputs: Sequence[RequestedOutput] = (), model: str = "imdb-cnn") -> list[Output]:
+    def answer(
+        *inputs: Input,
+        outputs: Sequence[RequestedOutput] = (),
+        model: str = "imdb-cnn",
+        timeout: float | None = None,
+    ) -> list[Output]:
         def check(manifest: Manifest, tensors: list[Output]) -> list[Output]:
             assert manifest is classifier.manifest
             return tensors
 
-        return asyncio.run(dataplane.run(infer(dataplane, models, InferenceRequest(model, "", inputs, outputs), check)))
+        asked = InferenceRequest(model, "", inputs, outputs, timeout)
+        return asyncio.run(dataplane.run(infer(dataplane, models, asked, check)))
 
     yield answer
     dataplane.close()
@@ -180,28 +186,17 @@ def test_invalid_inputs(ask: Ask, inputs: list[Input], reason: str) -> None:
         (text(shape=[]), r"has shape \[batch, 1\] or \[batch\], not \[\]"),
         (text(shape=[1, 1, 1]), "has shape"),
         (text(["a", "b"], [1, 2]), "has shape"),
-        (text(shape=[0]), "a dimension is not from 1"),
-        (text(shape=[0, 1]), "a dimension is not from 1"),
         (text(shape=[-1, 1]), "a dimension is not from 1"),
-        (text(shape=[-1]), "a dimension is not from 1"),
         (text(shape=[2**62]), "1 element in its data, 4,611,686,018,427,387,904 in its shape"),
-        (text(shape=[2**62, 1]), "1 element in its data"),
         (text(shape=[2]), "1 element in its data, 2 in its shape"),
-        (text([]), "a dimension is not from 1"),
         (text([None]), "element 0 is not a string"),
         (text(["a", 1]), "element 1 is not a string"),
-        (text([{}]), "element 0 is not a string"),
-        (text([[[]]]), "0 elements in its data"),
         (Input("text", "BYTES", [1]), "data must be a list"),
         (tokens(datatype="INT64"), "has datatype INT32, not INT64"),
         (tokens(shape=[3]), r"has shape \[batch, sequence length\], not \[3\]"),
         (tokens(shape=[1, 3, 1]), "has shape"),
-        (tokens(shape=[3, 0]), "a dimension is not from 1"),
-        (tokens(shape=[0, 3]), "a dimension is not from 1"),
-        (tokens(shape=[2**62, 0]), "a dimension is not from 1"),
         (tokens(shape=[-1, -3]), "a dimension is not from 1"),
         (tokens(shape=[2**62, 4]), "3 elements in its data"),
-        (tokens(shape=[2**63, 1]), "a dimension is not from 1"),
         (tokens([[True]]), "element 0 is not an INT32"),
         (tokens([[1.0]]), "element 0 is not an INT32"),
         (tokens([["1"]]), "element 0 is not an INT32"),
@@ -224,13 +219,7 @@ def test_invalid_tensors(ask: Ask, given: Input, reason: str) -> None:
     ("given", "reason"),
     [
         (Input("text", "BYTES", [1], raw=b""), "0 elements in the binary data, 1 in its shape"),
-        (Input("text", "BYTES", [1], raw=b"\x01\0\0"), "ends inside the length of element 0"),
-        (Input("text", "BYTES", [1], raw=b"\xff\xff\xff\xffabc"), "ends inside element 0"),
         (Input("text", "BYTES", [1], raw=b"\x01\0\0\0\xff"), "element 0 is not UTF-8"),
-        (Input("text", "BYTES", [1], raw=b"\0\0\0\0\0"), "more binary data than the 1 element"),
-        (Input("text", "BYTES", [2**62], raw=b"\0\0\0\0"), "1 element in the binary data"),
-        (Input("tokens", "INT32", [1, 2], raw=b"\0\0\0\0"), "4 bytes of data, 8 by its shape"),
-        (Input("tokens", "INT32", [1, 1], raw=b"\0\0\0"), "3 bytes of data, 4 by its shape"),
         (
             Input("tokens", "INT32", [2**62, 4], raw=b""),
             "0 bytes of data, 73,786,976,294,838,206,464 by its shape",
@@ -256,6 +245,12 @@ def test_too_many_rows(ask: Ask) -> None:
         ask(Input("tokens", "INT32", [100_000, 1], raw=bytes(400_000)))
 
 
+def test_many_texts_are_not_read(ask: Ask) -> None:
+    """A large tensor with more texts than the limit is refused before its texts are read."""
+    with pytest.raises(TooLarge, match="5000 texts"):
+        ask(Input("text", "BYTES", [5000], raw=b"\xff" * 20_000))
+
+
 def test_many_rows(ask: Ask) -> None:
     """Rows up to the limit are answered in their order, as texts and as ids."""
     words = ["awful", "great"]
@@ -268,6 +263,13 @@ def test_many_rows(ask: Ask) -> None:
     [last] = ask(tokens([ids[-1].tolist()]), outputs=[RequestedOutput("score")])
     assert isinstance(score.data, np.ndarray) and isinstance(last.data, np.ndarray)
     assert score.data[-1] == pytest.approx(last.data[0], abs=1e-6)
+
+
+def test_time_limit(ask: Ask) -> None:
+    """The time limit of a request holds for texts and for ids."""
+    for given in (text(["word " * 400] * 1024), Input("tokens", "INT32", [1024, 400], raw=bytes(4 * 1024 * 400))):
+        with pytest.raises(DeadlineExceeded, match="no answer within 1e-09 s"):
+            ask(given, timeout=1e-9)
 
 
 def test_unknown_model(ask: Ask) -> None:

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -34,12 +33,7 @@ from tests.service.oip.forms import TEXTS, native_outputs
 from tests.service.rest.raw import Connection
 
 #: Names of encodings, and how a body gets them.
-COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": gzip.compress,
-    "x-gzip": gzip.compress,
-    "GZIP": gzip.compress,
-    "deflate": zlib.compress,
-}
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 
 @pytest.fixture(scope="module")
@@ -55,21 +49,6 @@ def tickets(repository: Path) -> Iterator[ServerProcess]:
         yield process
 
 
-def test_json(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """A JSON request gets a JSON answer with every output, flat, and the model's name and version."""
-    response = server.client.post(INFER, content=request(text_input(*TEXTS)))
-    answer = read(response)
-    assert HEADER not in response.headers
-    assert (answer.document["model_name"], answer.document["model_version"]) == ("imdb-cnn", "1")
-    assert outputs(answer) == expected
-
-
-def test_nested_data(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """Data can be nested as its shape."""
-    nested = text_input(*TEXTS, data=[[text] for text in TEXTS])
-    assert outputs(read(server.client.post(INFER, content=request(nested)))) == expected
-
-
 def test_binary_inputs_and_outputs(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
     """A binary answer has JSON first, then the outputs in their order, little-endian."""
     raw = pack(*TEXTS)
@@ -81,10 +60,12 @@ def test_binary_inputs_and_outputs(server: ServerProcess, expected: dict[str, li
 
 
 def test_binary_inputs(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """Binary inputs do not request binary outputs."""
+    """Binary inputs do not request binary outputs. The answer names the model and its version."""
     raw = pack(*TEXTS)
-    answer = read(server.client.post(INFER, **with_binary(request(binary_input(raw, shape=[3, 1])), raw)))
-    assert not answer.binary and outputs(answer) == expected
+    response = server.client.post(INFER, **with_binary(request(binary_input(raw, shape=[3, 1])), raw))
+    answer = read(response)
+    assert HEADER not in response.headers and outputs(answer) == expected
+    assert (answer.document["model_name"], answer.document["model_version"]) == ("imdb-cnn", "1")
 
 
 def test_binary_outputs(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
@@ -112,13 +93,17 @@ def test_mixed_outputs(server: ServerProcess, expected: dict[str, list[Any]], wh
 
 
 def test_mixed_inputs(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """One input can be binary and the other JSON, in any order."""
+    """One input can be binary and the other JSON, in any order. Of two binary inputs, each has its own bytes."""
     raw, ids = pack(*TEXTS), struct.pack("<6i", *range(6))
     tokens = {"name": "tokens", "shape": [3, 2], "datatype": "INT32"}
     for document, tail in (
         (request(binary_input(raw, shape=[3, 1]), tokens | {"data": [7] * 6}), raw),
         (request(tokens | {"data": [[7, 7]] * 3}, binary_input(raw, shape=[3, 1])), raw),
         (request(text_input(*TEXTS), tokens | {"parameters": {"binary_data_size": len(ids)}}), ids),
+        (
+            request(tokens | {"parameters": {"binary_data_size": len(ids)}}, binary_input(raw, shape=[3, 1])),
+            ids + raw,
+        ),
     ):
         assert outputs(read(server.client.post(INFER, **with_binary(document, tail)))) == expected
 
@@ -144,28 +129,12 @@ def test_compressed_request(server: ServerProcess, expected: dict[str, list[Any]
     assert outputs(read(response)) == expected
 
 
-@pytest.mark.parametrize(
-    ("accepted", "used"),
-    [
-        ("gzip", "gzip"),
-        ("deflate", "deflate"),
-        ("br, gzip;q=0.5", "gzip"),
-        ("gzip;q=0, deflate", "deflate"),
-        ("identity", None),
-        ("identity;q=0.5", None),
-        ("gzip;q=0", None),
-        ("br", None),
-        ("", None),
-    ],
-)
-@pytest.mark.parametrize("binary", [False, True])
-def test_compressed_answer(
-    server: ServerProcess, expected: dict[str, list[Any]], accepted: str, used: str | None, binary: bool
-) -> None:
-    """An answer is compressed only in a way that the caller accepts."""
+@pytest.mark.parametrize(("accepted", "binary"), [("gzip", True), ("deflate", False)])
+def test_compressed_answer(server: ServerProcess, expected: dict[str, list[Any]], accepted: str, binary: bool) -> None:
+    """An answer is compressed as the caller accepts, and the header states the length of the uncompressed JSON."""
     document = request(text_input(*TEXTS), parameters={"binary_data_output": binary})
     response = server.client.post(INFER, content=document, headers={"accept-encoding": accepted})
-    assert response.headers.get("content-encoding") == used
+    assert response.headers["content-encoding"] == accepted
     assert outputs(read(response)) == expected
 
 
@@ -178,64 +147,31 @@ def test_answer_without_compression(server: ServerProcess) -> None:
         assert json.loads(answer.body)["model_name"] == "imdb-cnn"
 
 
-def compressed(content: bytes) -> bytes:
-    """Compress without a timestamp, so that every process generates the same test names."""
-    return gzip.compress(content, mtime=0)
-
-
 @pytest.mark.parametrize(
-    "body",
+    ("encoding", "content", "status"),
     [
-        b"",
-        b"not compressed",
-        compressed(request(text_input("x")))[:-1],
-        compressed(request(text_input("x")))[:20],
-        compressed(request(text_input("x"))) + b"\0",
-        compressed(request(text_input("x"))) + compressed(b" "),
-        compressed(request(text_input("x")))[:-8] + bytes(8),
-        zlib.compress(request(text_input("x"))),
-        compressed(b""),
-        compressed(compressed(request(text_input("x")))),
+        ("gzip", b"", 400),
+        ("gzip", gzip.compress(request(text_input("x")))[:-1], 400),
+        ("gzip", gzip.compress(b""), 400),
+        ("deflate", gzip.compress(request(text_input("x"))), 400),
+        ("gzip, gzip", b"", 415),
+        ("\xff", b"", 415),
     ],
-    ids=lambda body: repr(body[-12:]),
+    ids=["no stream", "cut", "no JSON", "other encoding", "twice", "unknown"],
 )
-def test_broken_gzip(server: ServerProcess, body: bytes) -> None:
-    """A body that is not one complete gzip stream of JSON is refused."""
-    refusal(server.client.post(INFER, content=body, headers={"content-encoding": "gzip"}))
-
-
-def test_raw_deflate(server: ServerProcess) -> None:
-    """HTTP's deflate is a zlib stream, and a raw deflate stream is refused."""
-    stream = zlib.compressobj(wbits=-15)
-    body = stream.compress(request(text_input("x"))) + stream.flush()
-    refusal(server.client.post(INFER, content=body, headers={"content-encoding": "deflate"}))
-
-
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress", "nonsense", "\xff"])
-def test_unknown_encoding(server: ServerProcess, encoding: str) -> None:
-    """An unsupported encoding is refused, and the message names it."""
-    response = server.client.post(
-        INFER, content=request(text_input("x")), headers={b"content-encoding": encoding.encode("latin-1")}
-    )
-    assert "not one of gzip and deflate" in refusal(response, [HTTPStatus.UNSUPPORTED_MEDIA_TYPE])
-
-
-@pytest.mark.parametrize("encoding", ["identity", "", "Identity"])
-def test_no_encoding(server: ServerProcess, encoding: str) -> None:
-    """A body can state that it is not compressed."""
-    read(server.client.post(INFER, content=request(text_input("x")), headers={"content-encoding": encoding}))
+def test_broken_compression(server: ServerProcess, encoding: str, content: bytes, status: int) -> None:
+    """A body that is not one complete stream of JSON in the stated encoding is refused."""
+    headers = {b"content-encoding": encoding.encode("latin-1")}
+    refusal(server.client.post(INFER, content=content, headers=headers), [status])
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a kernel that tells the peak of memory")
-@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_decompression_bomb(server: ServerProcess, algorithm: str) -> None:
-    """A small body that decompresses to 512 MB is refused without taking that memory."""
-    piece = bytes(1024 * 1024)
-    stream = zlib.compressobj(9, wbits=31 if algorithm == "gzip" else 15)
-    bomb = b"".join([*(stream.compress(piece) for _ in range(512)), stream.flush()])
+def test_decompression_bomb(server: ServerProcess) -> None:
+    """A small body that decompresses to 128 MB is refused without taking that memory."""
+    bomb = gzip.compress(bytes(128 * 1024 * 1024))
     read(server.client.post(INFER, content=request(text_input("x" * 1000))))
     before = peak_megabytes(server.process.pid)
-    response = server.client.post(INFER, content=bomb, headers={"content-encoding": algorithm})
+    response = server.client.post(INFER, content=bomb, headers={"content-encoding": "gzip"})
     assert "8388608 bytes" in refusal(response, [HTTPStatus.REQUEST_ENTITY_TOO_LARGE])
     assert peak_megabytes(server.process.pid) - before < 64
     read(server.client.post(INFER, content=request(text_input("x"))))
@@ -251,18 +187,7 @@ def test_log_of_a_timeout(flags: tuple[str, ...], level: str) -> None:
         server.wait_for_log(rf".*{level}.*POST {INFER} .*status=504.*")
 
 
-def test_body_up_to_the_limit(server: ServerProcess) -> None:
-    """A body that decompresses to exactly the limit is read, and one byte more is refused."""
-    document = request(text_input("x"))
-    headers = {"content-encoding": "gzip"}
-    # Random white space, because a short body must not expand to a long one.
-    padding = Random(0).randbytes(8 * 1024 * 1024 - len(document)).translate(b" \t\n\r" * 64)
-    read(server.client.post(INFER, content=gzip.compress(document + padding, 1), headers=headers))
-    response = server.client.post(INFER, content=gzip.compress(document + padding + b" ", 1), headers=headers)
-    refusal(response, [HTTPStatus.REQUEST_ENTITY_TOO_LARGE])
-
-
-@pytest.mark.parametrize("fields", [{"id": "a 7"}, {"id": ""}, {"id": 'é"\n\0' + "x" * 1000}, {"id": None}, {}])
+@pytest.mark.parametrize("fields", [{"id": ""}, {"id": 'é"\n\0' + "x" * 1000}, {"id": None}])
 def test_id(server: ServerProcess, fields: dict[str, Any]) -> None:
     """The answer has the id of the request, even an empty one, and no id if the request has none."""
     for binary in (False, True):
@@ -310,47 +235,21 @@ def test_health(server: ServerProcess) -> None:
         assert (response.status_code, response.json()) == (200, document)
 
 
-def test_model_metadata(server: ServerProcess) -> None:
-    """The metadata and the configuration of a model have the same tensors."""
-    metadata = server.client.get("/v2/models/imdb-cnn").json()
-    assert metadata.keys() == {"name", "versions", "platform", "inputs", "outputs"}
-    assert (metadata["name"], metadata["versions"], metadata["platform"]) == ("imdb-cnn", ["1"], "onnx_onnxv1")
-    assert metadata["inputs"][0] == {"name": "text", "datatype": "BYTES", "shape": [-1, 1]}
-    config = server.client.get("/v2/models/imdb-cnn/config").json()
-    assert config["max_batch_size"] == 1024
-    for one, other in (("inputs", "input"), ("outputs", "output")):
-        assert [each["shape"][1:] for each in metadata[one]] == [each["dims"] for each in config[other]]
-        assert [each["name"] for each in metadata[one]] == [each["name"] for each in config[other]]
+def test_descriptions(server: ServerProcess) -> None:
+    """Every model has metadata, a configuration with the service's limit, and statistics, also of all models."""
+    client = server.client
+    metadata = client.get("/v2/models/imdb-cnn").json()
+    assert (metadata["name"], metadata["versions"]) == ("imdb-cnn", ["1"])
+    assert [each["name"] for each in metadata["inputs"]] == ["text", "tokens"]
+    assert client.get("/v2/models/imdb-cnn/config").json()["max_batch_size"] == 1024
+    read(client.post(INFER, content=request(text_input(*TEXTS))))
+    [one] = client.get("/v2/models/imdb-cnn/stats").json()["model_stats"]
+    every = client.get("/v2/models/stats").json()["model_stats"]
+    assert one in every and one["inference_count"] >= 3
+    assert {each["name"] for each in every} == {"accurate", "imdb-cnn", "imdb-cnn-8bit", "reviews"}
 
 
-def test_statistics(server: ServerProcess) -> None:
-    """Rows, runs, successes and failures are counted, and versions are integers in strings."""
-
-    def statistics() -> dict[str, Any]:
-        [one] = server.client.get("/v2/models/imdb-cnn/stats").json()["model_stats"]
-        assert one in server.client.get("/v2/models/stats").json()["model_stats"]
-        assert int(one["version"]) == 1
-        document: dict[str, Any] = one
-        return document
-
-    before = statistics()
-    read(server.client.post(INFER, content=request(text_input(*TEXTS))))
-    read(server.client.post(INFER, content=request(text_input(*["x"] * 100))))
-    refusal(server.client.post(INFER, content=request(text_input(*["x"] * 1025))), [413])
-    after = statistics()
-    assert after["inference_count"] - before["inference_count"] == 103
-    assert after["execution_count"] - before["execution_count"] == 1 + 4
-    assert after["last_inference"] >= before["last_inference"] > 0 or before["last_inference"] == 0
-    grown = {
-        name: after["inference_stats"][name]["count"] - before["inference_stats"][name]["count"]
-        for name in after["inference_stats"]
-    }
-    worked = ("success", "queue", "compute_input", "compute_infer", "compute_output")
-    assert grown == dict.fromkeys(worked, 2) | {"fail": 1, "cache_hit": 0, "cache_miss": 0}
-    assert after["inference_stats"]["compute_infer"]["ns"] > before["inference_stats"]["compute_infer"]["ns"]
-
-
-@pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/octet-stream", "nonsense"])
+@pytest.mark.parametrize("content_type", [None, "text/plain", "nonsense"])
 def test_content_type_does_not_matter(server: ServerProcess, content_type: str | None) -> None:
     """Any Content-Type is accepted, and so is none."""
     headers = {} if content_type is None else {"content-type": content_type}
@@ -375,18 +274,14 @@ HUGE = 10**3000
     ("body", "reason"),
     [
         (b"", "not valid JSON"),
-        (b"{", "not valid JSON"),
-        (b'{"inputs": [] ', "not valid JSON"),
         (b"\xff", "not valid JSON"),
         (b"null", "the body"),
-        (b"[]", "the body"),
         (b"{}", "inputs: "),
         (b'{"inputs": {}}', "inputs: "),
         (request(None), "inputs.0: "),
         (request({"name": "text"}), "inputs.0.shape: "),
         (request(text_input("x", name=1)), "inputs.0.name: "),
         (request(text_input("x", shape=None)), "inputs.0.shape: "),
-        (request(text_input("x", shape=1)), "inputs.0.shape: "),
         (request(text_input("x", shape=["1"])), "inputs.0.shape.0: "),
         (request(text_input("x", shape=[1.0])), "inputs.0.shape.0: "),
         (request(text_input("x", shape=[True])), "inputs.0.shape.0: "),
@@ -398,12 +293,8 @@ HUGE = 10**3000
         (request(text_input("x"), outputs=["label"]), "outputs.0: "),
         (request(text_input("x"), id=7), "id: "),
         (request(text_input("x", shape=[HUGE, 1])), "a dimension is not from 1"),
-        (request(text_input("x", data=None)), "data must be a list"),
-        (request(text_input("x", data="x")), "data must be a list"),
-        (request(text_input("x", data=[1])), "element 0 is not a string"),
         (request(text_input("x"), parameters={"timeout": -1}), "'timeout' must be a whole number"),
         (request(text_input("x"), parameters={"timeout": 1.5}), "'timeout' must be a whole number"),
-        (request(text_input("x"), parameters={"timeout": "1"}), "'timeout' must be a whole number"),
         (request(text_input("x"), parameters={"timeout": True}), "'timeout' must be a whole number"),
         (request(text_input("x"), parameters={"timeout": HUGE}), "'timeout' must be a whole number"),
         (request(text_input("x"), parameters={"binary_data_output": 1}), "'binary_data_output' must be true or false"),
@@ -419,16 +310,6 @@ HUGE = 10**3000
             request(text_input("x"), outputs=[{"name": "probabilities", "parameters": {"classification": -1}}]),
             "'classification' must be a whole number",
         ),
-        (request(binary_input(b"")), "0 elements in the binary data, 1 in its shape"),
-        (request(binary_input(b"abc")), "binary_data_size is 3, more than the remaining 0 bytes"),
-        (
-            request({"name": "tokens", "shape": [HUGE, HUGE], "datatype": "INT32", "data": [1]}),
-            "a dimension is not from 1",
-        ),
-        (
-            request({"name": "tokens", "shape": [2**62, 4], "datatype": "INT32", "data": [1]}),
-            "1 element in its data, 18,446,744,073,709,551,616 in its shape",
-        ),
     ],
     ids=lambda value: "" if isinstance(value, bytes) else value,
 )
@@ -442,11 +323,7 @@ def test_refused(server: ServerProcess, body: bytes, reason: str) -> None:
     ("header", "reason"),
     [
         ("-1", "not a number"),
-        ("+1", "not a number"),
-        ("1.0", "not a number"),
-        ("0x10", "not a number"),
         ("", "not a number"),
-        ("twenty", "not a number"),
         ("1_0", "not a number"),
         ("\xb2", "not a number"),
         ("9" * 19, "and the body has"),
@@ -463,7 +340,7 @@ def test_invalid_header(server: ServerProcess, header: str, reason: str) -> None
     assert reason in message
 
 
-@pytest.mark.parametrize("size", [-1, 0, 4, 6, 2**31, 2**64, HUGE, 5.0, "5", True, [5]])
+@pytest.mark.parametrize("size", [-1, 4, 6, HUGE, 5.0, True])
 def test_mismatched_binary_data_size(server: ServerProcess, size: Any) -> None:
     """A binary_data_size that does not match the tensor is refused."""
     raw = pack("x")
@@ -477,22 +354,12 @@ def test_mismatched_binary_data_size(server: ServerProcess, size: Any) -> None:
     [
         ((binary_input(b"12345", data=["x"]),), b"12345", "has both data and binary_data_size"),
         ((text_input("x"),), b"more", "no input declares the last 4 bytes of binary data"),
-        ((binary_input(pack("x")),), pack("x") + b"\0", "no input declares the last 1 byte of binary data"),
         ((binary_input(pack("x")),), pack("x")[:-1], "binary_data_size is 5, more than the remaining 4 bytes"),
-        ((binary_input(b"\xff\xff\xff\xffx"),), b"\xff\xff\xff\xffx", "ends inside element 0"),
-        ((binary_input(b"\1\0\0\0\xff"),), b"\1\0\0\0\xff", "element 0 is not UTF-8"),
-        ((binary_input(pack("x"), shape=[2, 1]),), pack("x"), "1 element in the binary data, 2 in its shape"),
     ],
 )
 def test_mismatched_binary_data(server: ServerProcess, inputs: tuple[Any, ...], tail: bytes, reason: str) -> None:
     """Binary data that does not match the JSON is refused."""
     assert reason in refusal(server.client.post(INFER, **with_binary(request(*inputs), tail)))
-
-
-def test_raw_binary_request_that_is_not_utf8(server: ServerProcess) -> None:
-    """A raw binary request must be UTF-8."""
-    response = server.client.post(INFER, content=b"\xff", headers={HEADER: "0"})
-    assert refusal(response) == "input 'text': element 0 is not UTF-8"
 
 
 @pytest.mark.parametrize(
@@ -526,12 +393,6 @@ def test_unknown_paths_and_wrong_methods(server: ServerProcess, method: str, pat
     refusal(server.client.request(method, path), [status])
 
 
-def test_infer_of_an_unknown_model(server: ServerProcess) -> None:
-    """An infer request for a model that is not loaded gets a 404."""
-    response = server.client.post("/v2/models/other/infer", content=request(text_input("x")))
-    assert refusal(response, [404]) == "there is no model 'other'; loaded: accurate, imdb-cnn, imdb-cnn-8bit, reviews"
-
-
 def test_limits(server: ServerProcess) -> None:
     """A batch, a text and a body over their limits get a 413, in JSON and in binary form."""
     status = [HTTPStatus.REQUEST_ENTITY_TOO_LARGE]
@@ -546,12 +407,10 @@ def test_limits(server: ServerProcess) -> None:
 
 def test_largest_batch(server: ServerProcess) -> None:
     """Texts up to the limit are answered in their order."""
-    texts = ["word " * (number % 97) for number in range(1024)]
-    elements = outputs(read(server.client.post(INFER, content=request(text_input(*texts)))))
-    singly = [
-        outputs(read(server.client.post(INFER, content=request(text_input(text)))))["score"] for text in texts[:97]
-    ]
-    assert elements["score"] == pytest.approx([score for _ in range(11) for [score] in singly][:1024], abs=1e-6)
+    two = ["awful " * 12, "great " * 12]
+    labels = outputs(read(server.client.post(INFER, content=request(text_input(*two)))))["label"]
+    answer = outputs(read(server.client.post(INFER, content=request(text_input(*two * 512)))))
+    assert labels == ["negative", "positive"] and answer["label"] == labels * 512
 
 
 def test_index(server: ServerProcess) -> None:
@@ -579,30 +438,40 @@ def served_version(server: ServerProcess) -> str:
     return version
 
 
-def test_load_of_a_new_version(tickets: ServerProcess, repository: Path) -> None:
-    """A version in the repository is served after it is loaded, and not before."""
+def test_load_and_unload(tickets: ServerProcess, repository: Path) -> None:
+    """A new version or model is served after it is loaded, and not before. An unloaded model gets a 404.
+
+    The server is not ready while the default model is unloaded.
+    """
+    client = tickets.client
     publish_table(repository)
     assert served_version(tickets) == "1"
     assert states(tickets) == [("tickets", "1", "READY"), ("tickets", "2", "UNAVAILABLE")]
-    response = tickets.client.post("/v2/repository/models/tickets/load")
+    response = client.post("/v2/repository/models/tickets/load")
     assert (response.status_code, response.content) == (200, b"")
     assert served_version(tickets) == "2"
     assert states(tickets) == [("tickets", "1", "UNAVAILABLE"), ("tickets", "2", "READY")]
     assert states(tickets, ready=True) == [("tickets", "2", "READY")]
-    assert tickets.client.get("/v2/models/tickets").json()["versions"] == ["2"]
-    refusal(tickets.client.get("/v2/models/tickets/versions/1/ready"), [404])
-
-
-def test_load_of_a_new_model(tickets: ServerProcess, repository: Path) -> None:
-    """A model that is added after the start is served after it is loaded."""
+    assert client.get("/v2/models/tickets").json()["versions"] == ["2"]
+    refusal(client.get("/v2/models/tickets/versions/1/ready"), [404])
     publish_table(repository, name="calls")
-    refusal(tickets.client.get("/v2/models/calls/ready"), [404])
-    assert tickets.client.post("/v2/repository/models/calls/load", json={}).status_code == 200
-    read(tickets.client.post("/v2/models/calls/infer", content=request(text_input("praise"))))
-    assert {each["name"] for each in tickets.client.get("/v2/models/stats").json()["model_stats"]} == {
-        "calls",
-        "tickets",
-    }
+    refusal(client.get("/v2/models/calls/ready"), [404])
+    assert client.post("/v2/repository/models/calls/load", json={}).status_code == 200
+    read(client.post("/v2/models/calls/infer", content=request(text_input("praise"))))
+    assert {each["name"] for each in client.get("/v2/models/stats").json()["model_stats"]} == {"calls", "tickets"}
+    response = client.post("/v2/repository/models/tickets/unload")
+    assert (response.status_code, response.content) == (200, b"")
+    for path in ("", "/ready", "/config", "/stats"):
+        refusal(client.get(f"/v2/models/tickets{path}"), [404])
+    refusal(client.post("/v2/models/tickets/infer", content=request(text_input("praise"))), [404])
+    refusal(client.post("/v2/repository/models/tickets/unload"), [404])
+    refusal(client.get("/v2/health/ready"), [503])
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/v2/health/live").status_code == 200
+    assert states(tickets, ready=True) == [("calls", "1", "READY")]
+    assert client.post("/v2/repository/models/tickets/load").status_code == 200
+    assert served_version(tickets) == "2"
+    assert client.get("/v2/health/ready").status_code == client.get("/readyz").status_code == 200
 
 
 def test_load_of_a_broken_version(tickets: ServerProcess, repository: Path) -> None:
@@ -617,23 +486,3 @@ def test_load_of_a_broken_version(tickets: ServerProcess, repository: Path) -> N
     shutil.rmtree(broken)
     assert tickets.client.post("/v2/repository/models/tickets/load").status_code == 200
     assert served_version(tickets) == "1"
-
-
-def test_unload(tickets: ServerProcess) -> None:
-    """An unloaded model gets a 404, and the server is not ready while the default model is unloaded."""
-    client = tickets.client
-    response = client.post("/v2/repository/models/tickets/unload")
-    assert (response.status_code, response.content) == (200, b"")
-    for path in ("", "/ready", "/config", "/stats"):
-        refusal(client.get(f"/v2/models/tickets{path}"), [404])
-    refusal(client.post("/v2/models/tickets/infer", content=request(text_input("praise"))), [404])
-    refusal(client.post("/v2/repository/models/tickets/unload"), [404])
-    refusal(client.get("/v2/health/ready"), [503])
-    assert client.get("/readyz").status_code == 503
-    assert client.get("/v2/health/live").status_code == 200
-    assert client.get("/v2/models/stats").json() == {"model_stats": []}
-    assert states(tickets) == [("tickets", "1", "UNAVAILABLE")]
-    assert states(tickets, ready=True) == []
-    assert client.post("/v2/repository/models/tickets/load").status_code == 200
-    assert served_version(tickets) == "1"
-    assert client.get("/v2/health/ready").status_code == client.get("/readyz").status_code == 200
