@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import Artifact, publish
 from sentiment_conv1d.model.text_statistics import TextStatistics
+from sentiment_conv1d.service.__main__ import main
 from tests.processes import ServerProcess, run
 from tests.service.reviews import reviews
 
@@ -48,9 +49,26 @@ def logs(measured: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     yield folders
 
 
-def drift(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command."""
-    return run("-m", "service", "drift", *map(str, arguments))
+class Finished(NamedTuple):
+    """The exit status of the command, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Drift = Callable[..., Finished]
+
+
+@pytest.fixture
+def drift(capsys: pytest.CaptureFixture[str]) -> Drift:
+    """Run the command in this process."""
+
+    def finish(*arguments: object) -> Finished:
+        status = main(["drift", *map(str, arguments)])
+        return Finished(status, *capsys.readouterr())
+
+    return finish
 
 
 def table(output: str) -> dict[str, Sequence[str]]:
@@ -65,14 +83,15 @@ def table(output: str) -> dict[str, Sequence[str]]:
 
 def test_same_texts(logs: dict[str, Path], measured: Artifact) -> None:
     """A log of the texts that the manifest describes has no drift."""
-    result = drift(logs["same"], "--artifact", measured.path, "--fail-above", "0.0001")
+    arguments = (str(logs["same"]), "--artifact", str(measured.path), "--fail-above", "0.0001")
+    result = run("-m", "service", "drift", *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "before: 400 texts of made-up reviews\n" in result.stdout
     assert set(table(result.stdout).values()) == {("little change", "0.0000")}
     assert list(table(result.stdout)) == ["score", "label", "tokens", "unknown words"]
 
 
-def test_short_texts(logs: dict[str, Path], measured: Artifact, tmp_path: Path) -> None:
+def test_short_texts(drift: Drift, logs: dict[str, Path], measured: Artifact, tmp_path: Path) -> None:
     """A log of shorter texts has drift in its tokens. The exit status reports it, and the page shows the bins."""
     page = tmp_path / "report.html"
     result = drift(logs["short"], "--artifact", measured.path, "--out", page, "--fail-above", "0.25")
@@ -84,19 +103,21 @@ def test_short_texts(logs: dict[str, Path], measured: Artifact, tmp_path: Path) 
     assert "400 texts of made-up reviews" in document
 
 
-def test_without_a_limit(logs: dict[str, Path], measured: Artifact) -> None:
+def test_without_a_limit(drift: Drift, logs: dict[str, Path], measured: Artifact) -> None:
     """Without a limit, drift does not change the exit status."""
     assert drift(logs["short"], "--artifact", measured.path).returncode == 0
 
 
-def test_limit_that_no_index_exceeds(logs: dict[str, Path], measured: Artifact) -> None:
+def test_limit_that_no_index_exceeds(
+    logs: dict[str, Path], measured: Artifact, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A limit that is no number, so that nothing would be above it, is refused."""
-    result = drift(logs["short"], "--artifact", measured.path, "--fail-above", "nan")
-    assert result.returncode == 2
-    assert result.stderr.endswith("argument --fail-above: 'nan' is not a number from 0\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["drift", str(logs["short"]), "--artifact", str(measured.path), "--fail-above", "nan"])
+    assert capsys.readouterr().err.endswith("argument --fail-above: 'nan' is not a number from 0\n")
 
 
-def test_chance(logs: dict[str, Path], measured: Artifact, tmp_path: Path) -> None:
+def test_chance(drift: Drift, logs: dict[str, Path], measured: Artifact, tmp_path: Path) -> None:
     """A log that is too small for a conclusion does not exceed the limit."""
     record = json.loads(next(logs["same"].glob("*")).read_text().splitlines()[0])
     small = tmp_path / "small.jsonl"
@@ -106,7 +127,7 @@ def test_chance(logs: dict[str, Path], measured: Artifact, tmp_path: Path) -> No
     assert result.returncode == 0
 
 
-def test_against_another_log(logs: dict[str, Path]) -> None:
+def test_against_another_log(drift: Drift, logs: dict[str, Path]) -> None:
     """Two logs are compared without an artifact."""
     result = drift(logs["short"], "--against", logs["same"], "--fail-above", "0.25")
     assert result.returncode == 1
@@ -114,7 +135,7 @@ def test_against_another_log(logs: dict[str, Path]) -> None:
     assert drift(logs["same"], "--against", logs["same"], "--fail-above", "0").returncode == 0
 
 
-def test_errors(logs: dict[str, Path], artifact: Artifact, tmp_path: Path) -> None:
+def test_errors(drift: Drift, logs: dict[str, Path], artifact: Artifact, tmp_path: Path) -> None:
     """An artifact without statistics, a log without the model, and other errors are reported."""
     result = drift(logs["same"], "--artifact", artifact.path)
     assert result.returncode == 2

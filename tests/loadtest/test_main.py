@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from loadtest.__main__ import main
 from loadtest.reporting.summary import summary
 from loadtest.traffic.requests import FORMS
 from tests.loadtest import stub
@@ -141,8 +142,7 @@ def test_comparison(smoke: tuple[Path, str], tmp_path: Path) -> None:
         for part in step["slices"]:
             part["p99"] *= 2
     (tmp_path / "report.json").write_text(json.dumps(slower))
-    finished = run("-m", "loadtest", "compare", str(folder), str(tmp_path))
-    assert finished.returncode == 0, finished.stderr
+    assert main(["compare", str(folder), str(tmp_path)]) == 0
     compared = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
     assert len(compared["steps"]) == 10
     assert sum(step["ratios"]["p99"] is not None for step in compared["steps"]) >= 8
@@ -293,8 +293,6 @@ def test_invalid_options(
     tmp_path: Path, flags: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An invalid option exits with status 2 and one line."""
-    from loadtest.__main__ import main
-
     try:
         status = main(["run", "--out", str(tmp_path), *flags])
     except SystemExit as error:
@@ -305,14 +303,13 @@ def test_invalid_options(
     assert reason in said
 
 
-def test_unreachable_service(tmp_path: Path) -> None:
+def test_unreachable_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An address on which nothing listens exits with status 2 and one sentence."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        finished = run("-m", "loadtest", "--url", f"http://{address}", "--out", str(tmp_path))
-    assert finished.returncode == 2
-    assert finished.stderr == f"error: cannot reach {address}: Connection refused\n"
+        assert main(["--url", f"http://{address}", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: cannot reach {address}: Connection refused\n"
 
 
 def test_server_that_stops(tmp_path: Path) -> None:

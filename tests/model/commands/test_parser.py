@@ -7,20 +7,32 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from loadtest.__main__ import parser as loadtest_parser
 from sentiment_conv1d.__main__ import GROUPS, main, parser
+from sentiment_conv1d.export.__main__ import main as export_main
 from sentiment_conv1d.export.__main__ import parser as export_parser
 from sentiment_conv1d.export.conversion.command import parser as convert_parser
+from sentiment_conv1d.model.__main__ import main as training_main
 from sentiment_conv1d.model.command_line import parser as training_parser
 from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.commands.parser import next_command, suggestion
 from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.service.__main__ import main as service_main
 from sentiment_conv1d.service.__main__ import parser as service_parser
 from tests.processes import run
+
+#: The functions of `python -m NAME`.
+PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
+    "sentiment_conv1d": main,
+    "service": service_main,
+    "model": training_main,
+    "export": export_main,
+}
 
 COMMANDS = {
     "train": "--data {} --out run",
@@ -58,25 +70,27 @@ def test_all_paths() -> None:
 @pytest.mark.parametrize(
     ("arguments", "usage", "hint"),
     [
-        ("-m sentiment_conv1d sreve", "sentiment-conv1d", "did you mean serve?"),
-        ("-m sentiment_conv1d serve --prot 9000", "sentiment-conv1d serve", "--prot 9000; did you mean --port?"),
-        ("-m service serve --prot=9000", "python -m service serve", "--prot=9000; did you mean --port?"),
-        ("-m service serve --colour", "python -m service serve", "arguments: --colour"),
+        ("sentiment_conv1d sreve", "sentiment-conv1d", "did you mean serve?"),
+        ("sentiment_conv1d serve --prot 9000", "sentiment-conv1d serve", "--prot 9000; did you mean --port?"),
+        ("service serve --prot=9000", "python -m service serve", "--prot=9000; did you mean --port?"),
+        ("service serve --colour", "python -m service serve", "arguments: --colour"),
         (
-            "-m sentiment_conv1d explain --model accurate",
+            "sentiment_conv1d explain --model accurate",
             "sentiment-conv1d explain",
             "did you mean --default-model, --model-cache or --model-repository?",
         ),
-        ("-m model check-data x.csv --epoch 3", "python -m model check-data", "did you mean --epochs?"),
-        ("-m export run --quantise", "python -m export", "did you mean --quantize?"),
+        ("model check-data x.csv --epoch 3", "python -m model check-data", "did you mean --epochs?"),
+        ("export run --quantise", "python -m export", "did you mean --quantize?"),
     ],
 )
-def test_unknown_words(arguments: str, usage: str, hint: str) -> None:
+def test_unknown_words(arguments: str, usage: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown command or flag gets the usage of its own command and a suggestion. Flags cannot be abbreviated."""
-    finished = run(*arguments.split())
-    first, *_, last = finished.stderr.splitlines()
-    assert (finished.returncode, finished.stdout) == (2, "")
-    assert first.startswith(f"usage: {usage} [-h]")
+    program, *words = arguments.split()
+    with pytest.raises(SystemExit, match="2"):
+        PROGRAMS[program](words)
+    printed = capsys.readouterr()
+    first, *_, last = printed.err.splitlines()
+    assert printed.out == "" and first.startswith(f"usage: {usage} [-h]")
     assert last.endswith(hint)
 
 
@@ -116,29 +130,38 @@ def test_defaults_of_a_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 @pytest.mark.parametrize(
     ("command", "content", "message"),
     [
-        ("-m service predict", "id,Review Text,review\n1,a,b\n", "if it has another name, use --text-column review"),
-        ("-m service predict", "id,Texts\n1,a\n", "if it has another name, use --text-column Texts"),
-        ("-m service predict", "a,b\n1,a\n", "columns: 'a', 'b'; if it has another name, use --text-column COLUMN"),
-        ("-m model check-data", "review,label\na,b\n", "if it has another name, use --text-column review"),
-        ("-m model check-data", "text,class\na,b\n", "if it has another name, use --label-column class"),
+        (
+            "service predict --workers 1",
+            "id,Review Text,review\n1,a,b\n",
+            "if it has another name, use --text-column review",
+        ),
+        ("service predict --workers 1", "id,Texts\n1,a\n", "if it has another name, use --text-column Texts"),
+        (
+            "service predict --workers 1",
+            "a,b\n1,a\n",
+            "columns: 'a', 'b'; if it has another name, use --text-column COLUMN",
+        ),
+        ("model check-data", "review,label\na,b\n", "if it has another name, use --text-column review"),
+        ("model check-data", "text,class\na,b\n", "if it has another name, use --label-column class"),
     ],
 )
-def test_missing_column(tmp_path: Path, command: str, content: str, message: str) -> None:
+def test_missing_column(
+    tmp_path: Path, command: str, content: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """If a file has no column of the name, the error lists the columns and suggests the flag with the likeliest one."""
     (tmp_path / "in.csv").write_text(content)
-    finished = run(*command.split(), str(tmp_path / "in.csv"))
-    assert (finished.returncode, finished.stderr.splitlines()[-1].endswith(message)) == (2, True), finished.stderr
+    program, *words = command.split()
+    assert PROGRAMS[program]([*words, str(tmp_path / "in.csv")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(message)
 
 
 @pytest.mark.parametrize("text", ["A lovely film", "A lovely film. " * 300], ids=["short", "longer than a name"])
-def test_text_instead_of_a_file(text: str) -> None:
+def test_text_instead_of_a_file(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`predict` with a text instead of a file prints the command that classifies a text."""
-    finished = run("-m", "sentiment_conv1d", "predict", text)
-    assert finished.returncode == 2
-    assert finished.stderr.startswith(
-        "error: there is no file of this name; predict takes files. To classify one text, "
-    )
-    command = shlex.split(finished.stderr.partition("run: ")[2])
+    assert main(["predict", text]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: there is no file of this name; predict takes files. To classify one text, ")
+    command = shlex.split(printed.partition("run: ")[2])
     assert command[1:4] == ["-m", "sentiment_conv1d", "explain"] and command[4].startswith("A lovely film")
     assert len(command[4]) <= 60
 
@@ -148,10 +171,11 @@ def test_counted() -> None:
     assert [counted(number, "row") for number in (0, 1, 1200)] == ["0 rows", "1 row", "1,200 rows"]
 
 
-def test_one_review(tmp_path: Path) -> None:
+def test_one_review(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`predict` reports a single review in the singular."""
     (tmp_path / "in.txt").write_text("good\n")
-    assert run("-m", "service", "predict", str(tmp_path / "in.txt")).stdout.startswith("1 review scored into ")
+    assert main(["predict", str(tmp_path / "in.txt"), "--workers", "1"]) == 0
+    assert capsys.readouterr().out.startswith("1 review scored into ")
 
 
 def test_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
