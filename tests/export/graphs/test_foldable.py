@@ -184,10 +184,21 @@ def test_normalization_after_a_gelu() -> None:
     assert_folds(model)
 
 
-@pytest.mark.parametrize("pads_behind", [False, True])
-@pytest.mark.parametrize("padding", ["valid", "same", "causal"])
-@pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("activation", ["linear", "relu", "gelu"])
+#: All pairs of an activation, a dilation, a padding, and whether texts are padded behind.
+AVERAGED = [
+    ("linear", 1, "valid", False),
+    ("linear", 2, "same", True),
+    ("linear", 1, "causal", True),
+    ("relu", 2, "valid", True),
+    ("relu", 1, "same", False),
+    ("relu", 2, "causal", False),
+    ("gelu", 1, "valid", True),
+    ("gelu", 2, "same", False),
+    ("gelu", 2, "causal", True),
+]
+
+
+@pytest.mark.parametrize(("activation", "dilation", "padding", "pads_behind"), AVERAGED)
 def test_an_average(activation: str, dilation: int, padding: str, pads_behind: bool) -> None:
     """An average counts the padding that a short text lacks, and every window contributes to its words' shares."""
     settings: dict[str, Any] = {"padding": padding, "dilation_rate": dilation, "activation": activation}
