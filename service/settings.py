@@ -291,10 +291,10 @@ class Settings(BaseModel):
     )
     max_connections: int = Field(
         2048,
-        ge=1,
+        ge=2,
         le=_MOST,
-        description="REST connections of one worker. New connections replace idle ones; if none is idle, they get a "
-        "503.",
+        description="REST connections of one worker. At the limit, a new one replaces another one. With keys or client "
+        "certificates, a sixteenth of them, at least 16 and at most half, is kept for callers that have shown none.",
     )
     max_connections_per_address: int = Field(
         0,
@@ -314,7 +314,7 @@ class Settings(BaseModel):
     )
     keep_alive_timeout: int = Field(75, ge=1, le=86400, description="Seconds that an idle REST connection stays open.")
     grpc_max_connections: int = Field(
-        1024, ge=1, le=_MOST, description="gRPC connections of one worker; more are rejected."
+        1024, ge=2, le=_MOST, description="gRPC connections of one worker, with the same rules as for REST."
     )
     grpc_max_streams: int = Field(
         128,

@@ -62,8 +62,8 @@ class GrpcConnection(asyncio.Protocol):
 
     It calls `failed` if what arrives is refused. For every request it calls `open_stream` with the stream's id and the
     request's method, path and header fields, which have names in lower case. If `open_stream` returns None, the request
-    gets HTTP status 415. A client that closes its half of the connection counts as disconnected, because it can no
-    longer open windows.
+    gets HTTP status 415. `open_stream` calls `admit` if the request shows that the client has access. A client that
+    closes its half of the connection counts as disconnected, because it can no longer open windows.
     """
 
     transport: asyncio.Transport = field(init=False)
@@ -74,6 +74,7 @@ class GrpcConnection(asyncio.Protocol):
     _open_stream: Callable[[GrpcConnection, int, bytes, bytes, Fields], Stream | None]
     _lost: Callable[[GrpcConnection], None]
     _failed: Callable[[str], None] = lambda reason: None
+    _admit: Callable[[GrpcConnection], None] = lambda connection: None
 
     def __post_init__(self) -> None:
         self._streams: dict[int, Stream] = {}
@@ -81,7 +82,7 @@ class GrpcConnection(asyncio.Protocol):
         self._held = self._unsent = 0  # bytes charged to the buffers: received ones, and those still to be written
         self._ready = self._client_leaves = self._gone = False  # whether SETTINGS, a GOAWAY, and the end have arrived
         self._waiting = False  # whether it waits for its turn to read
-        self.admitted = False  # whether an earlier call had access
+        self.admitted = False  # whether the client has shown that it has access
         self._reading = False  # while frames are read; responses are written afterwards
         self._goaway_at: float | None = None  # when the first GOAWAY was sent
         self._accepting = True  # new streams, until the second GOAWAY
@@ -162,6 +163,16 @@ class GrpcConnection(asyncio.Protocol):
         if not self._parked:
             return None
         return self._busy + self._limits.idle_seconds
+
+    @property
+    def running(self) -> bool:
+        """Whether a call waits for the service, or for the turn in which what has arrived is read."""
+        return self._waiting or any(not each.parked and each.blocked is None for each in self._streams.values())
+
+    def admit(self) -> None:
+        """Note that the client has access. Raises `Unavailable` if there is no place for its connection."""
+        if not self.admitted:
+            self._admit(self)
 
     def watch(self, now: float) -> None:
         """Enforce time limits. Called about once a second with the event loop's time."""

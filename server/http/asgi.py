@@ -27,26 +27,19 @@ TASK = "server.task"
 CERTIFIED = "server.certified"
 #: The scope key of the memory charge of the request, set by the server.
 CHARGE = "server.charge"
-#: The scope key of a function to call if the client has access. Other servers do not set it.
-ADMIT = "server.admit"
 
 
 class AsgiRequest(HttpRequest):
     """A request over ASGI that is answered without FastAPI."""
 
-    __slots__ = ("_admit", "_receive", "_send")
+    __slots__ = ("_receive", "_send")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope["client"][0] if scope.get("client") else None
         certified = bool(scope["state"].get(CERTIFIED))
         super().__init__(scope["method"], scope["raw_path"], dict(scope["headers"]), client, certified, scope[CHARGE])
-        self._admit: Callable[[], None] | None = scope.get(ADMIT)
         self._receive = receive
         self._send = send
-
-    def admit(self) -> None:
-        if self._admit is not None:
-            self._admit()
 
     async def body(self, limit: int, seconds: float) -> bytes:
         return await read_body(self.headers, self._receive, limit, seconds, self.charge)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httptools
@@ -23,9 +23,9 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.server.errors import ClientDisconnected, HeadTooLarge, Overloaded, RequestError
+from sentiment_conv1d.server.errors import ClientDisconnected, HeadTooLarge, Overloaded, RequestError, Unavailable
 from sentiment_conv1d.server.http import framing, headers
-from sentiment_conv1d.server.http.asgi import ADMIT, CERTIFIED, CHARGE, PIECE_BYTES, TASK
+from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, PIECE_BYTES, TASK
 from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler
 from sentiment_conv1d.server.http.pacing import ASGI_SECONDS, FREE_HEAD_BYTES, PacedConnection
 from sentiment_conv1d.server.http.refusal import refusal
@@ -52,9 +52,15 @@ DISCARD_SECONDS = 5.0
 FAREWELL_SECONDS = 0.5
 
 
+#: Returns whether a request shows that its client has access, by its method, target and headers, and by whether the
+#: client has presented a certificate.
+Admits = Callable[[bytes, bytes, Mapping[bytes, bytes], bool], bool]
+
+
 class HttpConnection(PacedConnection):
     """One connection. It calls `lost` with itself when the connection is lost, and `failed` if what arrives is refused.
 
+    It calls `admit` with itself when the head of a request shows that the client has access, by default the first one.
     `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.
     `draining` returns whether the service is shutting down, so that responses ask clients to close the connection.
     `header_timeout` and `write_timeout` are seconds for the head of a request and for reading a response. `watch`
@@ -67,7 +73,9 @@ class HttpConnection(PacedConnection):
         server_state: ServerState,
         loop: asyncio.AbstractEventLoop,
         lost: Callable[[HttpConnection], None],
+        admit: Callable[[HttpConnection], None] = lambda connection: None,
         *,
+        admits: Admits | None = None,
         find_handler: FindHandler | None = None,
         find_document: FindHandler | None = None,
         buffers: Buffers,
@@ -79,6 +87,8 @@ class HttpConnection(PacedConnection):
     ) -> None:
         super().__init__(config, server_state, loop, buffers, turns)
         self._lost = lost
+        self._admit = admit
+        self._admits = admits
         self._find = {b"POST": find_handler, b"GET": find_document}
         self._draining = draining
         self._failed = failed
@@ -139,10 +149,13 @@ class HttpConnection(PacedConnection):
         version = self.parser.get_http_version()
         framing.check(self.url, version, self.headers)
         method = self.parser.get_method()
+        fields = dict(self.headers)
+        if not self.admitted and (self._admits is None or self._admits(method, self.url, fields, self._certified)):
+            self._admit(self)
         find = self._find.get(method)
         if find is not None and self._idle and not self.expect_100_continue:
-            fields = dict(self.headers)
-            if (handler := find(self.url, fields)) is not None:
+            handler = find(self.url, fields)
+            if handler is not None:
                 keep_alive = version != "1.0" and self.parser.should_keep_alive()
                 peer, charge = self._peer, self._charge
                 self._incoming = FastRequest(
@@ -271,6 +284,13 @@ class HttpConnection(PacedConnection):
         active = self._waiting or self.transport.is_closing() or self.transport.get_write_buffer_size()
         return None if active else self._until
 
+    @property
+    def running(self) -> bool:
+        """Whether the client waits for an answer, or for the turn in which what it has sent is read."""
+        served = self._served
+        asgi = served is not None and not (served.response_complete or served.more_body)
+        return asgi or self._answering is not None or self._waiting
+
     def watch(self, now: float) -> None:
         """Enforce time limits. Called about once a second with the event loop's time.
 
@@ -310,7 +330,6 @@ class HttpConnection(PacedConnection):
         self.url, self.expect_100_continue = url, expects
         self.headers += fields
         self.scope[CHARGE] = self._charge  # type: ignore[literal-required]
-        self.scope[ADMIT] = self._admit  # type: ignore[literal-required]
         super().on_headers_complete()
         self._started = True
         if len(self.pipeline) > MAX_PIPELINED:
@@ -321,9 +340,6 @@ class HttpConnection(PacedConnection):
         if self.pipeline or size > FREE_HEAD_BYTES:
             # The slices were charged, except for the first and the last one of a head.
             self._charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
-
-    def _admit(self) -> None:
-        self.admitted = True
 
     def _leave_fast_path(self) -> None:
         """Pass a request whose body arrives slowly to ASGI, which limits the time for it."""
@@ -348,7 +364,8 @@ class HttpConnection(PacedConnection):
 
     def _refuse(self, error: RequestError) -> None:
         """Stop reading, and send an error after the responses to all earlier requests."""
-        self._failed("limit" if isinstance(error, HeadTooLarge | Overloaded) else "malformed")
+        if not isinstance(error, Unavailable):
+            self._failed("limit" if isinstance(error, HeadTooLarge | Overloaded) else "malformed")
         if self._reading and self._started and not self._break_off():
             self.transport.close()
             return

@@ -29,7 +29,6 @@ class Connection(Protocol):
 
     transport: asyncio.Transport
     flow: FlowControl
-    admitted: bool  # whether a request had access
 
     def common_lines(self) -> bytes:
         """Return the header lines of all responses."""
@@ -56,9 +55,6 @@ class FastRequest(HttpRequest):
     _close: bool = field(default=False, init=False)  # after the answer
     #: Called if the client disconnects before `reply`. The handler can set it.
     disconnected: Callable[[], object] | None = field(default=None, init=False)
-
-    def admit(self) -> None:
-        self._connection.admitted = True
 
     def add(self, body: bytes) -> None:
         """Append to the body. Raises `Overloaded`."""

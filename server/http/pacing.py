@@ -64,7 +64,7 @@ class PacedConnection(HttpToolsProtocol, ABC):
         self._received = b""  # bytes that are not parsed yet
         self._waiting = False  # whether it waits for its turn to parse them, or to continue an answer
         self._in_turn = False  # whether it has its turn
-        self.admitted = False  # whether an earlier request had access
+        self.admitted = False  # whether the client has shown that it has access
         self._buffered_by_parser = 0  # bytes of the pieces since the last one with a callback, or 0 after a callback
         self._discarded = 0  # bytes
         self._discarding = False  # whether what arrives is not parsed any more

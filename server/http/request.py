@@ -30,10 +30,6 @@ class HttpRequest(ABC):
     charge: Charge  # the memory that the request holds
 
     @abstractmethod
-    def admit(self) -> None:
-        """Note that the client has access, so that its connection takes turns with all strangers: see `Turns`."""
-
-    @abstractmethod
     async def body(self, limit: int, seconds: float) -> bytes:
         """Return the whole body. Raises the errors of `read_body`."""
 

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.server.errors import Unavailable
 from sentiment_conv1d.server.http import headers
-from sentiment_conv1d.server.http.connection import HttpConnection
+from sentiment_conv1d.server.http.connection import Admits, HttpConnection
 from sentiment_conv1d.server.http.fast_path import FindHandler
 from sentiment_conv1d.server.http.refusal import refusal
 from sentiment_conv1d.server.network.buffers import Buffers
@@ -60,6 +60,7 @@ class HttpServer:
     """Accepts connections through its `listener`. Create it on the event loop.
 
     `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.
+    With `admits`, connections are admitted that have shown access, and get places before all others: see `Places`.
     `config` contains the ASGI application.
     """
 
@@ -73,6 +74,7 @@ class HttpServer:
         turns: Turns,
         find_handler: FindHandler | None = None,
         find_document: FindHandler | None = None,
+        admits: Admits | None = None,
         events: Events = Events(),  # noqa: B008 - it does not change
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class HttpServer:
             asyncio.get_running_loop(),
             find_handler=find_handler,
             find_document=find_document,
+            admits=admits,
             buffers=buffers,
             turns=turns,
             failed=events.failed,
@@ -102,6 +105,7 @@ class HttpServer:
             refusal=refuse,
             max_connections=limits.connections,
             max_connections_per_address=limits.connections_per_address,
+            guarded=admits is not None,
             tls=tls,
             handshake_timeout=limits.handshake_timeout,
             turns=turns,

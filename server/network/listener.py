@@ -7,15 +7,14 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
-from operator import itemgetter
-from typing import Protocol, cast
+from typing import cast
 
-from sentiment_conv1d.server.network.receiver import Receiver, has_unread
+from sentiment_conv1d.server.errors import Unavailable
+from sentiment_conv1d.server.network.places import Connection, Places
+from sentiment_conv1d.server.network.receiver import Receiver
 from sentiment_conv1d.server.network.tls import Plain, TlsTransport
 from sentiment_conv1d.server.network.turns import Turns
 
@@ -24,12 +23,13 @@ logger = logging.getLogger(__name__)
 #: Connections without TLS that may be set up at the same time. Setup takes one or two turns of the event loop.
 _MAX_SETUPS = 64
 
-#: At the limit, the listener evicts a 64th of the connections at once, so that it does not search for each new one.
-_EVICTED_PART = 64
-
-#: Turns of the event loop until a connection that its peer has closed is removed: one to read the end, one to report
-#: it.
+#: At the limit, turns of the event loop that a new connection waits for one whose peer has closed it: one to read the
+#: end, one to report it.
 _ROOM_TURNS = 2
+
+#: The part of the places kept for connections without access that is replaced at once, so that what they have sent is
+#: read in time, and a TLS handshake can end.
+_REPLACED_PART = 16
 
 #: Bytes of a rejected request that are read. Unread bytes would turn the close into a reset.
 _REJECTED_BYTES = 65_536
@@ -38,86 +38,58 @@ _REJECTED_BYTES = 65_536
 _CLOSE_SECONDS = 0.1
 
 
-class Connection(Protocol):
-    """The interface of a connection, which is also an `asyncio.Protocol`."""
-
-    transport: asyncio.Transport
-    admitted: bool  # whether an earlier request on it had access
-
-    @property
-    def idle_until(self) -> float | None:
-        """The event loop's time at which the connection closes if nothing arrives. None while it is busy."""
-
-    def watch(self, now: float) -> None:
-        """Enforce time limits. Called about once a second with the event loop's time."""
-
-    def shutdown(self) -> None:
-        """Finish the requests in progress, then close."""
-
-
 @dataclass(eq=False, kw_only=True)
 class Listener:
     """Accepts connections, keeps their number within limits, and shuts them down.
 
-    `connect` creates a connection; its argument is the function that `connection_lost` must call with the connection.
+    `connect` creates a connection. Its arguments are two functions: `connection_lost` must call the first one with the
+    connection, and the connection calls the second one with itself when its client shows that it has access. This one
+    raises `Unavailable` if there is no place for it. `guarded` is whether access needs a key or a client certificate.
     `rejected` counts rejected and evicted connections by reason: "limit", "address" or "evicted". `refusal` returns the
     bytes to send to a rejected caller; over TLS nothing is sent.
     """
 
     protocol: str
-    connect: Callable[[Callable[[Connection], None]], Connection]
+    connect: Callable[[Callable[[Connection], None], Callable[[Connection], None]], Connection]
     rejected: Callable[[str], None]
     refusal: Callable[[], bytes] = bytes
     max_connections: int
     max_connections_per_address: int = 0
+    guarded: bool = False
     tls: Callable[[], ssl.SSLContext] | None = None
     handshake_timeout: float
     turns: Turns
 
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._connections: dict[Connection, str] = {}  # to the peer's address; empty if it is not limited
-        self._handshakes: dict[Connection, tuple[socket.socket, asyncio.Task[None]]] = {}  # the longest first
-        self._addresses: Counter[str] = Counter()
-        self._deferred = 0  # accepted connections that wait for a place
+        self._places = Places(self.max_connections, guarded=self.guarded)
+        #: Connections that are being set up, with the transport of the handshake from its beginning on.
+        self._handshakes: dict[Connection, TlsTransport | None] = {}
+        self._setups: set[asyncio.Task[None]] = set()
+        self._turn = 0  # counts turns in which connections wait for a place
+        self._waiting: deque[tuple[int, socket.socket]] = deque()  # the turn in which each may replace another one
         self.closed = 0  # connections that were accepted and have closed, until the owner sets it to 0
         self._reasons: Counter[str] = Counter()  # since they were last logged
         self._shutting_down = False
 
     @property
     def busy(self) -> bool:
-        """Whether setups in progress may free a place within a turn, so that the next connection should wait."""
-        free = self.max_connections - len(self._connections) + len(self._handshakes)
+        """Whether the next connection should wait, for setups in progress or for connections that wait for a place."""
+        free = self.max_connections - len(self._places) + len(self._handshakes)
         setups = self.tls is None and 0 < len(self._handshakes) >= min(_MAX_SETUPS, free)
-        return setups or self._deferred > 0
+        return setups or len(self._waiting) > self._places.kept // _REPLACED_PART
 
-    def accept(self, accepted: socket.socket, *, turns: int = _ROOM_TURNS) -> None:
+    def accept(self, accepted: socket.socket) -> None:
         """Serve an accepted connection, or reject it if a limit is reached.
 
-        At the limit, it first waits `turns` turns of the event loop for connections that their peers have closed.
+        At the limit, it first waits some turns of the event loop for connections that their peers have closed.
         """
-        if turns and len(self._connections) >= self.max_connections:
-            self._deferred += turns == _ROOM_TURNS
-            self._loop.call_soon(partial(self.accept, accepted, turns=turns - 1))
+        if not (self._waiting or self._places.full):
+            self._place(accepted)
             return
-        self._deferred -= turns < _ROOM_TURNS
-        accepted.setblocking(False)
-        try:
-            limited = self.max_connections_per_address and accepted.family != socket.AF_UNIX
-            address = accepted.getpeername()[0] if limited else ""
-        except OSError:  # the peer has disconnected
-            accepted.close()
-            self.closed += 1
-            return
-        if address and self._addresses[address] >= self.max_connections_per_address:
-            self._reject(accepted, "address")
-        elif not self._make_room():
-            self._reject(accepted, "limit")
-        else:
-            connection = self.connect(self._remove)
-            self._connections[connection] = address
-            self._addresses[address] += 1
-            self._handshakes[connection] = accepted, self._loop.create_task(self._set_up(connection, accepted))
+        if not self._waiting:
+            self._loop.call_soon(self._place_waiting)
+        self._waiting.append((self._turn + _ROOM_TURNS, accepted))
 
     def watch(self, now: float) -> None:
         """Enforce the time limits of every connection and log rejections. Call it about once a second."""
@@ -134,48 +106,77 @@ class Listener:
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._connections:
+                while self._places:
                     await asyncio.sleep(_CLOSE_SECONDS)
                     self.watch(self._loop.time())
-        if self._connections:
-            logger.error("%d %s connections did not finish in time", len(self._connections), self.protocol)
+        if self._places:
+            logger.error("%d %s connections did not finish in time", len(self._places), self.protocol)
 
     def abort(self) -> None:
         """Close every connection at once, including those in a handshake."""
-        for connection in list(self._connections):
+        while self._waiting:
+            self._waiting.popleft()[1].close()
+        for connection in self._places.connections():
             self._abort(connection)
 
     def _established(self) -> list[Connection]:
-        return [connection for connection in self._connections if connection not in self._handshakes]
+        return [connection for connection in self._places.connections() if connection not in self._handshakes]
 
-    def _make_room(self) -> bool:
-        """Return whether one more connection fits. At the limit, evict idle ones, or else the longest handshake.
+    def _place_waiting(self) -> None:
+        """Place the connections for which there is room, and those that have waited long enough."""
+        self._turn += 1
+        while self._waiting and (not self._places.full or self._waiting[0][0] <= self._turn):
+            self._place(self._waiting.popleft()[1])
+        if self._waiting:
+            self._loop.call_soon(self._place_waiting)
 
-        TLS handshakes, which anybody can leave unfinished, evict each other when they are more than half of all.
-        """
-        if len(self._connections) < self.max_connections:
-            return True
-        count = 1 + self.max_connections // _EVICTED_PART
-        if self.tls is not None and 2 * len(self._handshakes) > self.max_connections:
-            evicted = list(islice(self._handshakes, count))
+    def _place(self, accepted: socket.socket) -> None:
+        """Begin to serve a connection, in the place of another one at the limit, or reject it."""
+        accepted.setblocking(False)
+        try:
+            address = "" if accepted.family == socket.AF_UNIX else accepted.getpeername()[0]
+        except OSError:  # the peer has disconnected
+            accepted.close()
+            self.closed += 1
+            return
+        if address and 0 < self.max_connections_per_address <= self._places.held_by(address):
+            self._reject(accepted, "address")
+        elif self._places.full and not self._evict(self._places.replaceable(address, self._is_working)):
+            self._reject(accepted, "limit")
         else:
-            evicted = self._longest_idle(count) or list(self._handshakes)[:1]
-        for connection in evicted:
-            self._abort(connection)
-            self._count_rejected("evicted")
-        return bool(evicted)
+            connection = self.connect(self._remove, self._admit)
+            self._places.take(connection, address)
+            self._handshakes[connection] = None
+            task = self._loop.create_task(self._set_up(connection, accepted))
+            task.add_done_callback(self._setups.discard)
+            self._setups.add(task)
 
-    def _longest_idle(self, count: int) -> list[Connection]:
-        """Return up to `count` idle connections, the next to time out first. Unread bytes can be a request.
+    def _is_working(self, connection: Connection) -> bool:
+        """Return whether a connection waits for the service, and not for its client to send or to read."""
+        if connection in self._handshakes or connection.transport.get_write_buffer_size():
+            return False
+        return connection.running
 
-        Those without access, which anybody can open, evict each other when they are more than half of all.
-        """
-        idle = [(until, each) for each in self._established() if (until := each.idle_until) is not None]
-        strangers = [each for each in idle if not each[1].admitted]
-        if 2 * len(strangers) > self.max_connections:
-            idle = strangers
-        idle.sort(key=itemgetter(0))
-        return list(islice((each for _, each in idle if not has_unread(each.transport)), count))
+    def _admit(self, connection: Connection) -> None:
+        """Count a connection as admitted. Raises `Unavailable` if the places of admitted ones are taken and busy."""
+        if not self._promote(connection):
+            self._count_rejected("limit")
+            raise Unavailable("there are too many connections")
+
+    def _promote(self, connection: Connection) -> bool:
+        if self._places.full_of_admitted and not self._evict(self._places.least_active()):
+            return False
+        self._places.admit(connection)
+        connection.admitted = True
+        return True
+
+    def _evict(self, connection: Connection | None) -> bool:
+        """Close a connection that is replaced, if there is one. Returns whether there is."""
+        if connection is None:
+            return False
+        self._abort(connection)
+        self._count_rejected("evicted")
+        return True
 
     def _reject(self, accepted: socket.socket, reason: str) -> None:
         with accepted, contextlib.suppress(OSError):
@@ -191,37 +192,40 @@ class Listener:
         self.rejected(reason)
 
     async def _set_up(self, connection: Connection, accepted: socket.socket) -> None:
+        """Connect a socket with its connection, after the handshake. A setup that is canceled would lose the socket."""
         try:
             if self.tls is None:
                 receiver = cast(asyncio.BaseProtocol, Receiver(cast(asyncio.Protocol, connection)))
                 await self._loop.connect_accepted_socket(lambda: receiver, accepted)
+                transport = connection.transport
             else:
-                transport = TlsTransport(cast(Plain, connection), self.tls(), self.turns)
-                await self._loop.connect_accepted_socket(lambda: transport, accepted)
-                await transport.handshake(self.handshake_timeout)
+                transport = secure = TlsTransport(cast(Plain, connection), self.tls(), self.turns)
+                await self._loop.connect_accepted_socket(lambda: secure, accepted)
+                if connection in self._places:
+                    self._handshakes[connection] = secure
+                    await secure.handshake(self.handshake_timeout)
         except OSError:  # includes TLS errors: the handshake failed or timed out
             accepted.close()
             self._remove(connection)
+            return
         finally:
-            self._handshakes.pop(connection, None)
-        if self._shutting_down and connection in self._connections:
+            del self._handshakes[connection]
+        if connection not in self._places:  # it was replaced meanwhile
+            transport.abort()
+            return
+        if self.guarded and not connection.admitted and transport.get_extra_info("peercert"):
+            self._promote(connection)
+        if self._shutting_down:
             connection.shutdown()
 
     def _abort(self, connection: Connection) -> None:
-        if connection in self._handshakes:
-            accepted, task = self._handshakes.pop(connection)
-            task.cancel()
-            accepted.close()
-        else:
+        if connection not in self._handshakes:
             connection.transport.abort()
+        elif (transport := self._handshakes[connection]) is not None:
+            transport.abort()
         self._remove(connection)
 
     def _remove(self, connection: Connection) -> None:
         """Count a connection as closed, once."""
-        address = self._connections.pop(connection, None)
-        if address is None:
-            return
-        self.closed += 1
-        self._addresses[address] -= 1
-        if not self._addresses[address]:
-            del self._addresses[address]
+        if self._places.leave(connection):
+            self.closed += 1

@@ -43,7 +43,7 @@ def make_room(limits: Mapping[str, int], workers: int) -> dict[str, int]:
             "raise the limit (ulimit -n)"
         )
     share = (available - min(_OTHERS, available // 2)) / connections
-    fewer = {name: max(1, int(limit * share)) for name, limit in limits.items()}
+    fewer = {name: max(2, int(limit * share)) for name, limit in limits.items()}
     logger.warning("the system allows %d open files: there will be fewer connections", available, extra=fewer)
     return fewer
 

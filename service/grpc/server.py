@@ -32,7 +32,8 @@ from sentiment_conv1d.server.grpc.http2 import Fields
 from sentiment_conv1d.server.grpc.messages import check_encoding
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.server.network.buffers import Buffers
-from sentiment_conv1d.server.network.listener import Connection, Listener
+from sentiment_conv1d.server.network.listener import Listener
+from sentiment_conv1d.server.network.places import Connection
 from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.server.request_ids import HEADER, choose_id
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
@@ -143,6 +144,7 @@ class GrpcServer:
             rejected=partial(state.metrics.count, REJECTED, "grpc"),
             max_connections=settings.grpc_max_connections,
             max_connections_per_address=settings.max_connections_per_address,
+            guarded=state.guarded,
             tls=None if certificates is None else lambda: certificates.grpc,
             handshake_timeout=settings.handshake_timeout,
             turns=turns,
@@ -163,11 +165,11 @@ class GrpcServer:
             task.cancel()
         await asyncio.gather(*self._context.tasks, return_exceptions=True)
 
-    def _connect(self, lost: Callable[[Connection], None]) -> GrpcConnection:
+    def _connect(self, lost: Callable[[Connection], None], admit: Callable[[Connection], None]) -> GrpcConnection:
         # Clients that connected at the same time reconnect at different times.
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
         return GrpcConnection(
-            self._loop, limits, self._turns, self._context.buffers, self._open_call, lost, self._failed
+            self._loop, limits, self._turns, self._context.buffers, self._open_call, lost, self._failed, admit
         )
 
     def _open_call(
@@ -203,7 +205,7 @@ class GrpcServer:
         if call.path not in self._open_methods:
             if not self._access.admits(call.fields):
                 raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
-            connection.admitted = True
+            connection.admit()
         elif not connection.admitted:
             calls = (stream for stream in connection.streams if isinstance(stream, Call))
             if sum(each.parked and not each.method.watching for each in calls) >= _MAX_WAITING:

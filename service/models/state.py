@@ -41,6 +41,11 @@ class ServiceState:
     _exposed_at: float = field(default=float("-inf"), init=False)
 
     @property
+    def guarded(self) -> bool:
+        """Whether requests need an API key or a client certificate."""
+        return self.access.needs_key or self.settings.tls_client_ca is not None
+
+    @property
     def ready(self) -> bool:
         """Whether the worker is ready for traffic: see `check_ready`."""
         try:

@@ -182,6 +182,7 @@ class ServiceWorker(Worker):
             turns=turns,
             find_handler=None if self._wrapped else self._application.find_handler,
             find_document=None if self._wrapped else self._application.find_document,
+            admits=self._application.admits if self._state.guarded else None,
             events=Events(
                 rejected=partial(metrics.count, REJECTED, "rest"),
                 failed=partial(metrics.count, FAILED, "rest"),

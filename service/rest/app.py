@@ -81,6 +81,7 @@ class Application(FastAPI):
         self._dispatcher = Dispatcher(state, self._lifecycle, self._protocols, documents)
         self.find_handler, self.find_document = self._dispatcher.find_handler, self._dispatcher.find_document
         self.reject_unfinished = self._lifecycle.reject_unfinished
+        self.admits = self._lifecycle.admits
         self._routes = frozenset(routes(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -152,7 +152,6 @@ class Dispatcher:
         if request.method != "POST":
             allowed = "GET, HEAD, POST" if match.endpoint.path == "/" else "POST"
             raise MethodNotAllowed(f"{request.target.decode()} takes {allowed}, not {request.method}", allowed)
-        request.admit()
         if self._lifecycle.expired:
             raise out_of_time()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
@@ -38,7 +39,6 @@ class Lifecycle:
         self._metrics = state.metrics
         self._access = state.access
         self._needs_certificate = settings.tls_client_ca is not None
-        self._guarded = self._access.needs_key or self._needs_certificate
         self._access_log = settings.access_log
         self._open_paths = open_paths(settings, health)
         #: The tasks of requests whose response has not begun.
@@ -68,12 +68,21 @@ class Lifecycle:
 
     def check_access(self, request: HttpRequest, path: str) -> None:
         """Raise an error if a path is not open, and the request lacks a certificate or a key."""
-        if not self._guarded or (path in self._open_paths and request.method in ("GET", "HEAD")):
+        if not self._state.guarded or self._is_open(request.method, path):
             return
         if self._needs_certificate and not request.certified:
             raise Forbidden("a client certificate is needed")
         if not self._access.admits(request.headers):
             raise Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
+
+    def admits(self, method: bytes, target: bytes, headers: Mapping[bytes, bytes], certified: bool) -> bool:
+        """Return whether a request shows that its client has access: by a key, or by a certificate.
+
+        A request for an open path does not: probes are answered even if all places of clients with access are taken.
+        """
+        if self._is_open(method.decode(), target.partition(b"?")[0].decode("latin-1")):
+            return False
+        return certified or (self._access.needs_key and self._access.admits(headers))
 
     def reject_unfinished(self) -> None:
         """Answer requests whose response has not begun, and later ones that run a model, with 503.
@@ -84,6 +93,9 @@ class Lifecycle:
         for task in self.unanswered:
             if task is not None:
                 task.cancel()
+
+    def _is_open(self, method: str, path: str) -> bool:
+        return path in self._open_paths and method in ("GET", "HEAD")
 
 
 def refuse(protocol: RestProtocol, error: RequestError, request_id: str) -> tuple[Answer, int]:

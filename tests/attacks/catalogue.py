@@ -1,6 +1,6 @@
 """Every attack by its name."""
 
-from tests.attacks import flood, http1, http2, load, tls
+from tests.attacks import flood, http1, http2, load, places, tls
 from tests.attacks.scenarios import Scenario
 
 SCENARIOS: dict[str, Scenario] = {
@@ -8,5 +8,6 @@ SCENARIOS: dict[str, Scenario] = {
     **http1.SCENARIOS,
     **http2.SCENARIOS,
     **load.SCENARIOS,
+    **places.SCENARIOS,
     **tls.SCENARIOS,
 }

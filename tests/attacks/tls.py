@@ -75,7 +75,7 @@ def _expand(secret: bytes, label: bytes, size: int) -> bytes:
     return HKDFExpand(SHA384(), size, info).derive(secret)
 
 
-def _hello() -> bytes:
+def hello() -> bytes:
     """Return the first record of a handshake."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     try:
@@ -88,10 +88,10 @@ def _hello() -> bytes:
 @SCENARIOS.add(SECURE, peak_megabytes=LEFTOVER_MEGABYTES + 500 * _CONNECTION_MEGABYTES)
 def handshakes(server: ServerProcess, times: int) -> int:
     """Begin hundreds of handshakes at once and leave when they are answered, again and again."""
-    hello, sent = _hello(), 0
+    first, sent = hello(), 0
     for _ in range(6 * times):
         with connections(server.port, 500) as opened:
-            sent += send_all(((each, [hello]) for each in opened), _LONGEST, linger=0.2).sent
+            sent += send_all(((each, [first]) for each in opened), _LONGEST, linger=0.2).sent
     return sent
 
 

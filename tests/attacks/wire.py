@@ -28,6 +28,7 @@ HELLO = PREFACE + SettingsFrame().serialize()
 
 WATCH = b"/grpc.health.v1.Health/Watch"
 CHECK = b"/grpc.health.v1.Health/Check"
+LIST = b"/grpc.health.v1.Health/List"
 MODEL_INFER = b"/inference.GRPCInferenceService/ModelInfer"
 PREDICT = b"/sentiment.v1.Sentiment/Predict"
 PREDICT_BATCH = b"/sentiment.v1.Sentiment/PredictBatch"

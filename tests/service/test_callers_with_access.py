@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,11 +14,15 @@ from typing import Any, cast
 import pytest
 import uvicorn
 import uvloop
+from hpack import Decoder
+from hyperframe.frame import HeadersFrame
 from pydantic import SecretStr
 from uvicorn.server import ServerState
 
+from sentiment_conv1d.server.errors import Unavailable
 from sentiment_conv1d.server.http.connection import HttpConnection
 from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.places import Connection
 from sentiment_conv1d.server.network.turns import Reader, Turns
 from sentiment_conv1d.service.grpc.server import ROUTES, GrpcServer
 from sentiment_conv1d.service.models.loaded import LoadedModels
@@ -26,11 +32,14 @@ from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
-from tests.attacks.wire import CHECK, HELLO, PREDICT, block, data, headers, literal, message
+from tests.attacks.wire import CHECK, HELLO, PREDICT, block, data, frames, headers, literal, message
 from tests.service.rest.raw import request
 
 KEY = "a-key-of-this-service"
 SETTINGS = Settings(api_keys=SecretStr(KEY))
+
+#: The key in the metadata of a call.
+ACCESS = literal(b"x-api-key", KEY.encode())
 
 
 def state() -> ServiceState:
@@ -39,6 +48,16 @@ def state() -> ServiceState:
     dataplane = cast(DataPlane, SimpleNamespace(runs_in_turns=True))  # no request gets further
     metrics = Metrics({"rest": routes(SETTINGS), "grpc": ROUTES})
     return ServiceState(SETTINGS, dataplane, models, Access(SETTINGS), metrics)
+
+
+def call(stream: int, path: bytes, *fields: bytes) -> bytes:
+    """Return the frames of a call with an empty message."""
+    return headers(stream, block(path, *fields)) + data(stream, message(b""), ended=True)
+
+
+def admit(connection: Connection) -> None:
+    """Admit a connection, as a listener with enough places does."""
+    connection.admitted = True
 
 
 def rest() -> HttpConnection:
@@ -51,6 +70,8 @@ def rest() -> HttpConnection:
         server,
         loop,
         lambda lost: None,
+        admit,
+        admits=application.admits,
         find_handler=application.find_handler,
         buffers=Buffers(1_000_000),
         turns=Turns(loop),
@@ -63,7 +84,25 @@ def grpc() -> Reader:
     """Return a connection to the gRPC server."""
     loop = asyncio.get_running_loop()
     server = GrpcServer(state(), buffers=Buffers(1_000_000), turns=Turns(loop))
-    return server._connect(lambda lost: None)
+    return server._connect(lambda lost: None, admit)
+
+
+@asynccontextmanager
+async def connected(connection: Any) -> AsyncIterator[socket.socket]:
+    """Establish a connection, and yield the socket of its client."""
+    ours, theirs = socket.socketpair()
+    for each in (ours, theirs):
+        each.setblocking(False)
+    with theirs:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
+        yield theirs
+        connection.transport.abort()
+
+
+async def turns() -> None:
+    """Let the event loop turn until what has arrived is handled."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 def check(connect: Callable[[], Any], requests: list[tuple[bytes, bool]]) -> None:
@@ -72,18 +111,12 @@ def check(connect: Callable[[], Any], requests: list[tuple[bytes, bool]]) -> Non
     async def send() -> None:
         loop = asyncio.get_running_loop()
         connection = connect()
-        ours, theirs = socket.socketpair()
-        for each in (ours, theirs):
-            each.setblocking(False)
-        with theirs:
-            await loop.connect_accepted_socket(lambda: connection, ours)
+        async with connected(connection) as theirs:
             for content, admitted in requests:
                 await loop.sock_sendall(theirs, content)
                 assert await loop.sock_recv(theirs, 65_536)
-                for _ in range(10):  # turns of the event loop, in which the request ends
-                    await asyncio.sleep(0)
+                await turns()
                 assert connection.admitted == admitted
-            connection.transport.abort()
 
     uvloop.run(send())
 
@@ -92,7 +125,86 @@ def test_rest() -> None:
     """An open route and a request without a key give no access over REST. Access lasts as long as the connection."""
     ask = partial(request, "/v1/models/x:predict", "Content-Length: 2")
     without, key = ask() + b"{}", ask(f"X-API-Key: {KEY}") + b"{}"
-    check(rest, [(request("/livez", method="GET"), False), (without, False), (key, True), (without, True)])
+    probe = request("/livez?x=1", f"X-API-Key: {KEY}", method="GET")
+    check(rest, [(probe, False), (without, False), (key, True), (without, True)])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_key_of_any_request(method: str) -> None:
+    """A key gives access on every route that needs one, also if FastAPI answers, or nothing does."""
+    for path in ("/v1/models", "/v1/no-such-route", "/metrics"):
+        check(rest, [(request(path, f"X-API-Key: {KEY}", "Content-Length: 0", method=method), True)])
+
+
+def test_key_of_an_incomplete_request() -> None:
+    """The head of a request gives access, before the body has arrived."""
+
+    async def send() -> None:
+        connection = rest()
+        async with connected(connection) as theirs:
+            theirs.send(request("/v1/predict", f"X-API-Key: {KEY}", "Content-Length: 100")[:-1])
+            await turns()
+            assert not connection.admitted
+            theirs.send(b"\n{")
+            await turns()
+            assert connection.admitted
+
+    uvloop.run(send())
+
+
+def test_certificate() -> None:
+    """A client certificate gives access, except that an open route shows nothing."""
+    admits = Application(state()).admits
+    assert admits(b"POST", b"/v1/predict", {}, True)
+    assert not admits(b"GET", b"/livez", {}, True)
+    assert not admits(b"POST", b"/v1/predict", {}, False)
+
+
+def refuse(connection: Connection) -> None:
+    """Refuse to admit a connection, as a listener without places does."""
+    raise Unavailable("there are too many connections")
+
+
+def test_no_place_over_rest() -> None:
+    """A request with a key gets a 503 if there is no place for its connection, which is closed. It is no failure."""
+
+    async def send() -> None:
+        loop = asyncio.get_running_loop()
+        failed: list[str] = []
+        connection = rest()
+        connection._admit, connection._failed = refuse, failed.append
+        async with connected(connection) as theirs:
+            ask = request("/v1/models/x:predict", f"X-API-Key: {KEY}", "Content-Length: 2") + b"{}"
+            await loop.sock_sendall(theirs, request("/livez", f"X-API-Key: {KEY}", method="GET") + ask)
+            answers = b""
+            while piece := await loop.sock_recv(theirs, 65_536):
+                answers += piece
+            assert b"connection: close" in answers and b"retry-after: " in answers
+            assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"503"]
+        assert not failed
+
+    uvloop.run(send())
+
+
+def test_no_place_over_grpc() -> None:
+    """A call with a key ends with UNAVAILABLE if there is no place for its connection, and a health check does not."""
+
+    async def send() -> None:
+        loop = asyncio.get_running_loop()
+        connection: Any = grpc()
+        connection._admit = refuse
+        async with connected(connection) as theirs:
+            await loop.sock_sendall(theirs, HELLO + call(1, CHECK, ACCESS) + call(3, PREDICT, ACCESS))
+            received = bytearray()
+            statuses: dict[int, bytes] = {}
+            while len(statuses) < 2:
+                received += await loop.sock_recv(theirs, 65_536)
+                for frame in frames(received):
+                    if isinstance(frame, HeadersFrame) and "END_STREAM" in frame.flags:
+                        statuses[frame.stream_id] = dict(Decoder().decode(frame.data, raw=True))[b"grpc-status"]
+            assert statuses == {1: b"0", 3: b"14"}
+
+    uvloop.run(send())
 
 
 @pytest.mark.parametrize(
@@ -113,9 +225,5 @@ def test_rest_over_asgi() -> None:
 
 def test_grpc() -> None:
     """A health check and a call without a key give no access over gRPC."""
-
-    def call(stream: int, path: bytes, *fields: bytes) -> bytes:
-        return headers(stream, block(path, *fields)) + data(stream, message(b""), ended=True)
-
-    key = literal(b"x-api-key", KEY.encode())
-    check(grpc, [(HELLO + call(1, CHECK), False), (call(3, PREDICT), False), (call(5, PREDICT, key), True)])
+    probe = HELLO + call(1, CHECK, ACCESS)
+    check(grpc, [(probe, False), (call(3, PREDICT), False), (call(5, PREDICT, ACCESS), True)])

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import random
 import selectors
-import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 
-import grpc
 import httpx
 import pytest
 
@@ -24,10 +20,10 @@ from sentiment_conv1d.server.http.pacing import MAX_HEAD_BYTES
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.grpc.sentiment import PREDICT
 from tests.proc import children, connections
-from tests.processes import PATIENCE, ServerProcess, eventually, pause
+from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.grpc import wire
-from tests.service.grpc.channels import connect, refused
-from tests.service.grpc.raw import Caller, message
+from tests.service.grpc.channels import connect
+from tests.service.grpc.raw import Caller
 from tests.service.rest.raw import Connection, error, request
 
 GOOD = b'{"text": "A great film."}'
@@ -89,7 +85,7 @@ def test_slow_bodies() -> None:
 
 
 def test_idle_connections_make_room() -> None:
-    """At the limit a new connection replaces idle ones, whether they have sent requests before or not."""
+    """Without keys, a new connection replaces others at the limit, whether they have sent requests before or not."""
     with ServerProcess("--max-connections", "20", "--workers", "1") as server, ExitStack() as stack:
         for number in range(60):
             connection = stack.enter_context(Connection(server.port))
@@ -99,31 +95,6 @@ def test_idle_connections_make_room() -> None:
                 assert connection.answer().status == 200
         assert_works(server)
         server.wait_for_log(r"there are too many connections protocol=rest evicted=\d+$")
-
-
-@pytest.mark.parametrize("first", ["further", "requests"])
-def test_unread_request_is_not_idle(first: str) -> None:
-    """A connection with a request that a busy worker has not read is not evicted."""
-    with ServerProcess("--max-connections", "3", "--workers", "1") as server, ExitStack() as stack:
-        asking = [stack.enter_context(Connection(server.port)) for _ in range(3)]
-
-        def ask() -> None:
-            for connection in asking:
-                connection.post("/v1/predict", GOOD)
-
-        def come() -> None:
-            for _ in range(20):
-                stack.enter_context(Connection(server.port))
-
-        ask()
-        assert [connection.answer().status for connection in asking] == [200] * 3
-        [worker] = children(server.process.pid)
-        pause(worker)
-        for step in (come, ask) if first == "further" else (ask, come):  # the worker hears of them in this order
-            step()
-        os.kill(worker, signal.SIGCONT)
-        assert [connection.answer().status for connection in asking] == [200] * 3
-        eventually(lambda: connections(worker, server.port) <= 3)
 
 
 def test_connections_below_the_limit() -> None:
@@ -140,27 +111,6 @@ def test_connections_below_the_limit() -> None:
                     assert connection.answer().status == 200
                     assert connection.is_closed()
     assert not [line for line in server.log if "too many" in line]
-
-
-def test_connections_above_the_limit() -> None:
-    """If no connection is idle, a new one is rejected and can retry when there is room."""
-    with ServerProcess("--max-connections", "3", "--workers", "1") as server, ExitStack() as stack:
-        busy = [stack.enter_context(Connection(server.port)) for _ in range(3)]
-        for connection in busy:
-            connection.send(request("/v1/predict", "Expect: 100-continue", f"Content-Length: {len(GOOD)}"))
-            assert connection.answer().status == 100
-        with Connection(server.port) as further:
-            answer = further.answer()
-            assert (answer.status, error(answer).code) == (503, "unavailable")
-            assert int(answer.headers["retry-after"]) > 0
-            assert further.is_closed()
-        server.wait_for_log(r"there are too many connections protocol=rest limit=1$")
-        busy[0].send(GOOD)
-        assert busy[0].answer().status == 200
-        assert_works(server)
-        for connection in busy[1:]:
-            connection.send(GOOD)
-            assert connection.answer().status == 200
 
 
 def test_connections_of_one_address() -> None:
@@ -338,7 +288,7 @@ def test_soft_limit_of_file_descriptors() -> None:
 
 
 def test_idle_grpc_connections_make_room() -> None:
-    """Over gRPC, connections over the limit replace those without a call, whether or not these answer pings."""
+    """Over gRPC, connections over the limit replace those without a running call, and clients that answer no pings."""
     with (
         ServerProcess("--grpc-max-connections", "3", "--workers", "1") as server,
         sockets(server.grpc_port, 2),
@@ -348,22 +298,6 @@ def test_idle_grpc_connections_make_room() -> None:
         for _ in range(5):
             with connect(server, use_local_subchannel_pool=1) as further:
                 assert SentimentStub(further).Predict(PredictRequest(text="x")).tokens == 2
-
-
-def test_busy_grpc_connections_make_no_room() -> None:
-    """Over gRPC, connections beyond the limit are rejected if all others have a call that is being answered."""
-    flags = ("--grpc-max-connections", "1", "--workers", "1")
-    with ServerProcess(*flags) as server, Caller(server.grpc_port) as busy:
-        busy.send(wire.settings((wire.INITIAL_WINDOW_SIZE, 0)))
-        stream = busy.begin(PREDICT)
-        busy.data(stream, message(PredictRequest(text="x").SerializeToString()))
-        while (each := busy.next_frame()) is not None and each.kind != "HEADERS":
-            pass
-        with connect(server, use_local_subchannel_pool=1) as further:
-            call = partial(SentimentStub(further).Predict, PredictRequest(text="x"), timeout=PATIENCE)
-            assert refused(call).code is grpc.StatusCode.UNAVAILABLE
-        busy.send(wire.window(stream, 1000))
-        assert busy.answer(stream).status == 0
 
 
 def test_grpc_connections_below_the_limit() -> None:

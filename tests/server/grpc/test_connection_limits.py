@@ -338,6 +338,7 @@ def test_others_get_their_turn(ticking: Loop, kind: str) -> None:
     turns = 0
     while not caller.transport.reading:
         assert caller.connection.idle_until is None
+        assert caller.connection.running
         ticking.turn()
         turns += 1
     assert turns >= 2
@@ -500,6 +501,25 @@ def test_idle_until(loop: Loop) -> None:
     assert caller.connection.idle_until == loop.now + LIMITS.idle_seconds
     caller.transport.close()
     assert caller.connection.idle_until is None
+    caller.leave()
+
+
+def test_running(loop: Loop) -> None:
+    """A connection is running while the application works for a call, and not while a call waits for its client."""
+    caller = Caller(loop, Request)
+    caller.greet((wire.INITIAL_WINDOW_SIZE, 5))
+    assert not caller.connection.running
+    caller.say(request(1))
+    assert caller.connection.running
+    caller.requests[1].waiting = True
+    assert not caller.connection.running
+    caller.requests[1].waiting = False
+    caller.requests[1].answer(b"an answer")
+    caller.hear()
+    assert not caller.connection.running  # the window of the stream is too small
+    caller.say(wire.window(1, 100))
+    caller.hear()
+    assert not caller.connection.streams
     caller.leave()
 
 

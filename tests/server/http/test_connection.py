@@ -75,6 +75,12 @@ async def connected(connection: HttpConnection) -> AsyncIterator[socket.socket]:
         yield theirs
 
 
+async def turns() -> None:
+    """Let the event loop turn until what has arrived is handled."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 def test_connection_with_an_unread_answer_is_not_idle() -> None:
     """A connection is not idle while part of an answer waits for its reader."""
 
@@ -113,6 +119,48 @@ def test_requests_in_advance(count: int, closed: bool) -> None:
                 await asyncio.sleep(0)
             assert connection.transport.is_closing() == closed
             connection.transport.abort()
+
+    uvloop.run(check())
+
+
+@pytest.mark.parametrize("path", ["/fast", "/slow"])
+def test_running(path: str) -> None:
+    """A connection is running from the last byte of a request until its answer, and not while the request arrives."""
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            while (await receive())["more_body"]:
+                pass
+            await answered.wait()
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+        async def work(request: FastRequest) -> None:
+            await answered.wait()
+            request.reply(204, Answer(b""), "x")
+
+        def find(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
+            return work if target == b"/fast" else None
+
+        connection = make_connection(application, Turns(loop), 1000, find)
+        async with connected(connection) as theirs:
+            for _ in range(2):
+                answered.clear()
+                for part in (request(path, "Content-Length: 2"), b"a"):
+                    theirs.send(part)
+                    await turns()
+                    assert not connection.running
+                theirs.send(b"b")
+                await turns()
+                assert connection.running
+                answered.set()
+                assert (await loop.sock_recv(theirs, 1000)).startswith(b"HTTP/1.1 204")
+                await turns()
+                assert not connection.running
+            connection.transport.close()
 
     uvloop.run(check())
 

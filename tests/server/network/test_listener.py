@@ -8,51 +8,62 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import Any, cast
 
+import pytest
 import uvloop
 
-from sentiment_conv1d.server.network.listener import Connection, Listener
+from sentiment_conv1d.server.errors import Unavailable
+from sentiment_conv1d.server.network.listener import Listener
+from sentiment_conv1d.server.network.places import Connection
 from sentiment_conv1d.server.network.turns import Turns
 
 
 class Echo(asyncio.Protocol):
-    """A connection that has access and is busy from its first byte to the first `.`, and has no time limit."""
+    """A connection without time limits. `.` ends a request, `!` shows access, and anything else begins a request."""
 
     transport: asyncio.Transport
     admitted = False
 
-    def __init__(self, lost: Callable[[Connection], None]) -> None:
-        self._lost = lost
-        self._busy = self._ending = False
+    def __init__(self, lost: Callable[[Connection], None], admit: Callable[[Connection], None]) -> None:
+        self._lost, self._admit = lost, admit
+        self.running = self._ending = self.lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
         self._lost(self)
 
     def data_received(self, data: bytes) -> None:
-        self._busy, self.admitted = b"." not in data, True
+        self.running = data not in (b".", b"!")
+        if data == b"!":
+            try:
+                self._admit(self)
+            except Unavailable:
+                data = b"?"
         self.transport.write(data)
         if self._ending:
             self.shutdown()
 
     @property
     def idle_until(self) -> float | None:
-        return None if self._busy else 0.0
+        return None if self.running else 0.0
 
     def watch(self, now: float) -> None:
         pass
 
     def shutdown(self) -> None:
         self._ending = True
-        if not self._busy:
+        if not self.running:
             self.transport.close()
 
 
 class Bench:
     """A listener for `Echo` connections, with its counts."""
 
-    def __init__(self, max_connections: int = 100, max_connections_per_address: int = 0) -> None:
+    def __init__(
+        self, max_connections: int = 100, max_connections_per_address: int = 0, *, guarded: bool = False
+    ) -> None:
         self.rejected: Counter[str] = Counter()
         self.stack = ExitStack()
         self.listener = Listener(
@@ -64,6 +75,7 @@ class Bench:
             turns=Turns(asyncio.get_running_loop()),
             max_connections=max_connections,
             max_connections_per_address=max_connections_per_address,
+            guarded=guarded,
         )
 
     async def __aenter__(self) -> None:
@@ -97,8 +109,13 @@ def run(check: Callable[[], Coroutine[Any, Any, None]]) -> None:
     uvloop.run(check())
 
 
+def ended(peers: list[socket.socket]) -> list[bool]:
+    """Return for each connection whether it was closed, or something was sent on it."""
+    return [select.select([peer], [], [], 0)[0] != [] for peer in peers]
+
+
 def test_limit() -> None:
-    """At the limit an idle connection is evicted. If none is idle, the new one is rejected with a message."""
+    """Without keys, a connection without a request is replaced. If there is none, a new one gets a message."""
 
     async def check() -> None:
         bench = Bench(max_connections=2)
@@ -116,33 +133,122 @@ def test_limit() -> None:
     run(check)
 
 
-def test_unread_bytes() -> None:
-    """A connection with bytes that are not read yet is not evicted, because they can be a request."""
+def test_unread_answer() -> None:
+    """Without keys, a connection whose client does not read its answer is replaced."""
 
     async def check() -> None:
         bench = Bench(max_connections=2)
         async with bench:
             peers = [await bench.connect() for _ in range(2)]
-            for connection in bench.listener._connections:
-                connection.transport.pause_reading()
-            peers[0].send(b".")
+            assert [await say(each, b"a") for each in peers] == [b"a", b"a"]
+            bench.listener._places.connections()[1].transport.write(bytes(10_000_000))
             await bench.connect()
-            assert [select.select([each], [], [], 0)[0] != [] for each in peers] == [False, True]
+            assert await say(peers[0], b".") == b"."
+            assert bench.rejected == {"evicted": 1}
+
+    run(check)
+
+
+def test_connections_wait_for_a_place() -> None:
+    """At the limit, connections that come at once are placed in their order, in place of those that clients close."""
+
+    async def check() -> None:
+        bench = Bench(max_connections=4, guarded=True)
+        async with bench:
+            peers = [await bench.connect() for _ in range(4)]
+            pairs = [socket.socketpair() for _ in range(4)]
+            for peer in peers[2:]:
+                peer.close()
+            for accepted, peer in pairs:
+                bench.stack.enter_context(peer).setblocking(False)
+                bench.listener.accept(accepted)
+            assert bench.listener.busy
+            newcomers = [peer for _, peer in pairs]
+            assert [await say(each, b".") for each in newcomers] == [b"."] * 4
+            assert ended(peers[:2]) == [True, True]
+            assert not bench.listener.busy
+            assert bench.rejected == {"evicted": 2}
+
+    run(check)
+
+
+def test_abort_while_connections_wait() -> None:
+    """Connections that wait for a place are closed with all others."""
+
+    async def check() -> None:
+        bench = Bench(max_connections=1)
+        async with bench:
+            await bench.connect()
+            accepted, peer = socket.socketpair()
+            with peer:
+                peer.setblocking(False)
+                bench.listener.accept(accepted)
+                bench.listener.abort()
+                assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
+
+    run(check)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_abort_during_setup(turns: int) -> None:
+    """A connection that is closed while it is being set up loses its socket, and learns of it if it was made."""
+
+    async def check() -> None:
+        bench = Bench()
+        async with bench:
+            accepted, peer = socket.socketpair()
+            with peer:
+                peer.setblocking(False)
+                bench.listener.accept(accepted)
+                [connection] = bench.listener._places.connections()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                bench.listener.abort()
+                assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
+                assert bench.listener.closed == 1
+                await asyncio.sleep(0)
+                assert cast(Echo, connection).lost
+                assert not bench.listener._handshakes
 
     run(check)
 
 
 def test_strangers() -> None:
-    """Connections without access replace idle ones until they are more than half of all, and then each other."""
+    """Connections without access replace each other, even during a request, and never one with access."""
 
     async def check() -> None:
-        bench = Bench(max_connections=4)
+        bench = Bench(max_connections=4, guarded=True)
         async with bench:
-            callers = [await bench.connect() for _ in range(4)]
-            assert [await say(each, b".") for each in callers] == [b"."] * 4
-            strangers = [await bench.connect() for _ in range(8)]
-            assert await say(callers[-1], b".") == b"."
-            assert [select.select([each], [], [], 0)[0] != [] for each in strangers] == [True] * 5 + [False] * 3
+            callers = [await bench.connect() for _ in range(2)]
+            assert [await say(each, b"!") for each in callers] == [b"!"] * 2
+            strangers = []
+            for _ in range(8):
+                strangers.append(await bench.connect())
+                assert await say(strangers[-1], b"a") == b"a"
+            assert ended(strangers) == [True] * 6 + [False] * 2
+            assert [await say(each, b".") for each in callers] == [b"."] * 2
+            assert bench.rejected == {"evicted": 6}
+
+    run(check)
+
+
+def test_access_at_the_limit() -> None:
+    """A connection that shows access replaces an idle one with access. If there is none, it stays a stranger."""
+
+    async def check() -> None:
+        bench = Bench(max_connections=4, guarded=True)
+        async with bench:
+            idle, busy, third, fourth = [await bench.connect() for _ in range(4)]
+            assert [await say(each, b"!") for each in (idle, busy)] == [b"!"] * 2
+            assert await say(busy, b"a") == b"a"
+            assert await say(third, b"!") == b"!"
+            assert await asyncio.get_running_loop().sock_recv(idle, 1) == b""
+            assert await say(third, b"a") == b"a"
+            assert await say(fourth, b"!") == b"?"
+            assert bench.rejected == {"evicted": 1, "limit": 1}
+            assert await say(busy, b".") == b"."
+            assert await say(fourth, b"!") == b"!"
+            assert ended([busy, third, fourth]) == [True, False, False]
 
     run(check)
 
@@ -170,11 +276,11 @@ def test_addresses() -> None:
                 for _ in range(2):
                     peer = bench.stack.enter_context(socket.create_connection(server.getsockname()))
                     bench.listener.accept(server.accept()[0])
-                    assert bench.listener._addresses == {"127.0.0.1": 1}
+                    assert bench.listener._places.held_by("127.0.0.1") == 1
             assert bench.rejected == {"address": 1}
             assert peer.recv(100) == b"no"
             bench.listener.abort()
-            assert bench.listener._addresses == {}
+            assert not bench.listener._places._held
 
     run(check)
 

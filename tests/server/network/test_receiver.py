@@ -44,7 +44,7 @@ def test_pieces() -> None:
         connection = Sizes()
         listener = Listener(
             protocol="test",
-            connect=lambda lost: cast(Any, connection),
+            connect=lambda lost, admit: cast(Any, connection),
             rejected=lambda reason: None,
             max_connections=1,
             handshake_timeout=10,

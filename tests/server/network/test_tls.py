@@ -34,6 +34,8 @@ class Sink(asyncio.Protocol):
     admitted = False
     idle_until = 0.0
 
+    running = False
+
     def __init__(self, lost: Callable[[Any], None]) -> None:
         self._lost = lost
         self.pieces: list[bytes] = []
@@ -130,16 +132,21 @@ class Bench:
     """A listener, whose `sinks` receive what clients send."""
 
     def __init__(
-        self, context: ssl.SSLContext, client: ssl.SSLContext | None = None, max_connections: int = 100
+        self,
+        context: ssl.SSLContext,
+        client: ssl.SSLContext | None = None,
+        max_connections: int = 100,
+        guarded: bool = False,
     ) -> None:
         self.sinks: list[Sink] = []
         self._stack = ExitStack()
         self._client = client or trusting()
         self.listener = Listener(
             protocol="test",
-            connect=lambda lost: cast(Any, self._connect(lost)),
+            connect=lambda lost, admit: cast(Any, self._connect(lost)),
             rejected=lambda reason: None,
             max_connections=max_connections,
+            guarded=guarded,
             tls=lambda: context,
             handshake_timeout=600,
             turns=Turns(asyncio.get_running_loop()),
@@ -416,18 +423,44 @@ def test_refused_handshake(context: ssl.SSLContext, content: bytes, alert: bytes
     _run(check)
 
 
-def test_eviction(context: ssl.SSLContext) -> None:
-    """Unfinished handshakes replace idle connections until they are more than half of all, and then each other."""
+@pytest.mark.parametrize("guarded", [False, True])
+def test_eviction(context: ssl.SSLContext, guarded: bool) -> None:
+    """Unfinished handshakes and connections without access replace each other, the longest-held first."""
 
     async def check() -> None:
-        async with Bench(context, max_connections=4) as bench:
+        async with Bench(context, max_connections=4, guarded=guarded) as bench:
             idle = [(await bench.connected())[1] for _ in range(4)]
             silent = []
-            for _ in range(8):
+            for number in range(8):
                 silent.append(bench.client())
                 await _turns()
-            assert [sink.lost for sink in idle] == [True] * 3 + [False]
-            assert [client.is_closed() for client in silent] == [True] * 5 + [False] * 3
+                assert [sink.lost for sink in idle] == [place <= number for place in range(4)]
+            assert [client.is_closed() for client in silent] == [True] * 4 + [False] * 4
+
+    _run(check)
+
+
+def test_client_certificates(tmp_path: Path) -> None:
+    """A client with a certificate keeps its place from the end of its handshake on, and one without does not."""
+    authority = Authority(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.certificate))
+    context.load_cert_chain(*authority.issue("server").pair)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    certified = trusting()
+    certified.load_cert_chain(*authority.issue("client").pair)
+
+    async def check() -> None:
+        async with Bench(context, certified, max_connections=4, guarded=True) as bench:
+            _, known = await bench.connected()
+            assert known.admitted
+            await Client(bench.client().end, trusting()).connect()
+            stranger = bench.sinks[-1]
+            assert not stranger.admitted
+            for _ in range(8):
+                bench.client()
+                await _turns()
+            assert stranger.lost
+            assert not known.lost
 
     _run(check)
 
