@@ -33,6 +33,7 @@ from sentiment_conv1d.model.manifest import (
     FORMAT_VERSION,
     GRAPH_FILE,
     MANIFEST_FILE,
+    MOST_BYTES,
     TEXT_GRAPH_FILE,
     TOKENIZER_FILE,
     File,
@@ -52,8 +53,8 @@ _READABLE = 0o755
 #: What can be wrong with an artifact. `incomplete`: a file is missing, or its size is not the one in the manifest.
 #: `damaged`: a file does not match its digest. `unreadable`: a file cannot be read. `invalid`: the artifact contradicts
 #: itself or is not supported. `graph`: ONNX Runtime cannot open the graph, or gets another golden answer. `crashed` and
-#: `timeout`: opening it crashes the process, or takes too long. `full`: the service has no room for it. `large`: it has
-#: more bytes than are read from a store.
+#: `timeout`: opening it crashes the process, or takes too long. `full`: the service has no room for it. `large`: a
+#: file has more bytes than `MOST_BYTES`, or all of them have more than are read from a store.
 Fault = Literal["incomplete", "damaged", "unreadable", "invalid", "graph", "crashed", "timeout", "full", "large"]
 
 
@@ -114,6 +115,8 @@ def verify(path: Path, contents: Mapping[str, bytes]) -> Artifact:
 
     `text.onnx` is optional. It is checked if the manifest describes it.
     """
+    for name, content in contents.items():
+        _check_size(path / name, len(content))
     manifest = _check_manifest(path / MANIFEST_FILE, contents[MANIFEST_FILE])
     for name, file in manifest.files.items():
         _check(path / name, contents[name], file)
@@ -158,11 +161,19 @@ def is_version(name: str) -> bool:
 def draft(manifest: Mapping[str, Any], graph: bytes, tokenizer: Tokenizer) -> Artifact:
     """Return an artifact in memory, before it has a place.
 
-    `manifest` contains the fields of `Manifest` except `version` and `files`.
+    `manifest` contains the fields of `Manifest` except `version` and `files`. Raises `ArtifactError` for an artifact
+    that no reader would accept.
     """
+    path = Path(manifest["name"])
     contents = {GRAPH_FILE: graph, TOKENIZER_FILE: tokenizer.to_json().encode()}
     files = {name: describe(content) for name, content in contents.items()}
-    return Artifact(Path(manifest["name"]), Manifest(**manifest, version=1, files=files), contents, tokenizer)
+    try:
+        complete = Manifest(**manifest, version=1, files=files)
+    except ValidationError as error:
+        raise ArtifactError(f"{path / MANIFEST_FILE}: {first_fault(error)}") from error
+    for name, content in {**contents, MANIFEST_FILE: complete.to_bytes()}.items():
+        _check_size(path / name, len(content))
+    return Artifact(path, complete, contents, tokenizer)
 
 
 def publish(
@@ -180,6 +191,8 @@ def publish(
     """
     first = draft(manifest, graph, tokenizer)
     others = {} if text_graph is None else {TEXT_GRAPH_FILE: text_graph}
+    for name, content in others.items():
+        _check_size(first.path / name, len(content))
     home = repository / str(manifest["name"])
     with _staging(home) as temporary:
         for name, content in {**first.contents, **others}.items():
@@ -268,13 +281,22 @@ def _write_through(path: Path, content: bytes) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would block
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe would block
             raise ArtifactError(f"{path}: cannot be read (not a file)", "unreadable")
-        return path.read_bytes()
+        _check_size(path, found.st_size)
+        with path.open("rb") as file:
+            return file.read(found.st_size)  # and no more, if the file grows meanwhile
     except FileNotFoundError:
         raise ArtifactError(f"{path}: the file is missing", "incomplete") from None
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _check_size(path: Path, size: int) -> None:
+    most = MOST_BYTES.get(path.name, size)  # people may write a model card of any size
+    if size > most:
+        raise ArtifactError(f"{path}: {size:,} bytes; {path.name} has at most {most:,}", "large")
 
 
 def _unreadable(path: Path, error: OSError) -> ArtifactError:
@@ -307,3 +329,5 @@ def _check_manifest(path: Path, content: bytes) -> Manifest:
         return Manifest.model_validate(document)
     except ValidationError as error:
         raise ArtifactError(f"{path}: {first_fault(error)}") from error
+    except RecursionError as error:
+        raise ArtifactError(f"{path}: {error}") from error

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sentiment_conv1d.model.limits import Description, Map
+
 if TYPE_CHECKING:  # settings import this module through the configuration, and `--help` must not load NumPy
     import numpy as np
     import numpy.typing as npt
@@ -44,8 +46,10 @@ class DecisionRule(BaseModel):
 
     threshold: float = Field(THRESHOLD, gt=0, lt=1)
     temperature: float = Field(1.0, gt=0)
-    chosen_on: str | None = Field(None, description="The texts that the rule was chosen on; null if there were none.")
-    confident_from: dict[str, float | None] = Field(
+    chosen_on: Description | None = Field(
+        None, description="The texts that the rule was chosen on; null if there were none."
+    )
+    confident_from: Map[float | None] = Field(
         {},
         exclude_if=lambda value: not value,
         description="The lowest probability of each label at which the model is confident of it; null: it never is.",

@@ -6,12 +6,22 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from sentiment_conv1d.model.configuration import Label, Name
 from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
+from sentiment_conv1d.model.limits import (
+    MAX_GRAPH_BYTES,
+    MAX_MANIFEST_BYTES,
+    MAX_TOKENIZER_BYTES,
+    Configured,
+    Description,
+    Items,
+    Key,
+    Map,
+)
 from sentiment_conv1d.model.text_statistics import TextStatistics
 
 FORMAT_VERSION: Literal[1] = 1
@@ -19,6 +29,14 @@ FILES = GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.jso
 
 #: The graph that reads texts. The service does not need it, and an artifact is valid without the file.
 TEXT_GRAPH_FILE = "text.onnx"
+
+#: The most bytes of each file.
+MOST_BYTES = {
+    GRAPH_FILE: MAX_GRAPH_BYTES,
+    TOKENIZER_FILE: MAX_TOKENIZER_BYTES,
+    MANIFEST_FILE: MAX_MANIFEST_BYTES,
+    TEXT_GRAPH_FILE: MAX_GRAPH_BYTES,
+}
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 License = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
@@ -46,19 +64,19 @@ class Golden(_Record):
     They are those of Keras or, for an 8-bit graph, of the graph itself.
     """
 
-    text: str
-    probabilities: tuple[float, ...] = Field(min_length=1, description="One for a sigmoid, else one per label.")
+    text: Description
+    probabilities: Items[float] = Field(min_length=1, description="One for a sigmoid, else one per label.")
 
 
 class LabelMetrics(_Record):
     """The metrics of one label. A score is null if it would divide by zero."""
 
-    label: str
+    label: Key
     precision: float | None = Field(description="Share of correct predictions among those of this label.")
     recall: float | None = Field(description="Share of correct predictions among the examples with this label.")
     f1: float | None = Field(description="Harmonic mean of precision and recall.")
     support: int = Field(ge=0, description="Number of examples with this label.")
-    predicted: dict[str, int] = Field(
+    predicted: Map[int] = Field(
         description="Number of these examples by their predicted label: the row of the confusion matrix, without zeros."
     )
 
@@ -66,10 +84,10 @@ class LabelMetrics(_Record):
 class Metrics(_Record):
     """Metrics, and the data that they were measured on."""
 
-    measured_on: str
+    measured_on: Description
     examples: int = Field(ge=1)
-    values: dict[str, float]
-    per_label: tuple[LabelMetrics, ...] = Field(
+    values: Map[float]
+    per_label: Items[LabelMetrics] = Field(
         (),
         exclude_if=lambda value: not value,
         description="In the order of the labels; empty if an older version measured them.",
@@ -95,9 +113,11 @@ class Metrics(_Record):
 class TrainingData(_Record):
     """What a model was trained on, in words and numbers. It contains no text."""
 
-    source: str
-    labels: dict[str, int] = Field(description="The number of texts by their label.")
-    started_from: str | None = Field(None, description="The name of the run whose weights the training started with.")
+    source: Description
+    labels: Map[int] = Field(description="The number of texts by their label.")
+    started_from: Description | None = Field(
+        None, description="The name of the run whose weights the training started with."
+    )
 
     def renamed(self, names: Mapping[str, str]) -> TrainingData:
         """Return the same description with other names for the labels."""
@@ -107,7 +127,7 @@ class TrainingData(_Record):
 class Sample(_Record):
     """A text for users to try, with its true label."""
 
-    label: str
+    label: Key
     text: str = Field(max_length=2000)
 
 
@@ -119,8 +139,8 @@ NOT_COMPARED = "not compared with the original on texts"
 class ParityCheck(_Record):
     """One comparison, made before the artifact was written."""
 
-    against: str
-    inputs: str
+    against: Description
+    inputs: Description
     examples: int = Field(ge=1)
     largest_difference: float = Field(ge=0)
 
@@ -135,7 +155,7 @@ class TextGraph(_Record):
 class QuantizationCheck(_Record):
     """The differences between an 8-bit graph and the float32 graph that it was quantized from."""
 
-    inputs: str
+    inputs: Description
     examples: int = Field(ge=1)
     largest_difference: float = Field(ge=0)
     mean_difference: float = Field(ge=0)
@@ -150,17 +170,17 @@ class Manifest(_Record):
     format_version: Literal[1] = 1
     name: Name
     version: int = Field(ge=1)
-    created: str = Field(description="UTC, ISO 8601.")
-    labels: tuple[Label, ...] = Field(min_length=2)
+    created: Key = Field(description="UTC, ISO 8601.")
+    labels: Items[Label] = Field(min_length=2)
     activation: Literal["sigmoid", "softmax"]
     max_tokens: int = Field(ge=1)
     vocabulary_size: int = Field(ge=1, description="The number of ids. The highest id is one below it.")
-    convolution_widths: tuple[int, ...] = Field(description="Empty if the graph is not of the Conv1D family.")
+    convolution_widths: Items[int] = Field(description="Empty if the graph is not of the Conv1D family.")
     leading_padding: int | None = Field(
         ge=0,
         description="The number of pad ids that is equivalent to padding up to max_tokens; null: pad to max_tokens.",
     )
-    configuration: dict[str, Any] | None = Field(
+    configuration: Configured | None = Field(
         description="Of the training, as its recipe recorded it; null for a model trained elsewhere."
     )
     precision: Literal["float32", "uint8", "int8"] = Field(
@@ -181,8 +201,8 @@ class Manifest(_Record):
         description="What its publisher says about the model, in Markdown: purpose, sources of the texts, limits.",
     )
     metrics: Metrics | None = Field(description="Of the served graph; null if it was not measured.")
-    parity: tuple[ParityCheck, ...] = Field(description="Comparisons that were made before it was published.")
-    rounding: tuple[QuantizationCheck, ...] = Field(
+    parity: Items[ParityCheck] = Field(description="Comparisons that were made before it was published.")
+    rounding: Items[QuantizationCheck] = Field(
         (), exclude_if=lambda value: not value, description="The quantization error of an 8-bit graph."
     )
     decision: DecisionRule = Field(
@@ -190,7 +210,7 @@ class Manifest(_Record):
         exclude_if=lambda value: value == DecisionRule(),
         description="How the label follows from the probabilities. The graph applies the temperature.",
     )
-    samples: tuple[Sample, ...] = Field(
+    samples: Items[Sample] = Field(
         (), exclude_if=lambda value: not value, description="Held-out texts that people may see."
     )
     statistics: TextStatistics | None = Field(
@@ -202,8 +222,8 @@ class Manifest(_Record):
         None, exclude_if=lambda value: value is None, description="Null if the export did not write text.onnx."
     )
     golden: Golden
-    libraries: dict[str, str]
-    files: dict[str, File]
+    libraries: Map[Key]
+    files: Map[File]
     manifest_sha256: Digest = Field(
         _NO_DIGEST, description="SHA-256 of this file with these 64 digits replaced by zeros."
     )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.limits import Description, Items, Map
 from sentiment_conv1d.model.tokenizer import Encoding
 
 #: The share of the values up to each bound between two bins.
@@ -25,8 +26,8 @@ class Distribution(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    bounds: tuple[float, ...] = Field(description="The upper bounds of all bins but the last, in ascending order.")
-    counts: tuple[int, ...] = Field(description="The number of values in each bin.")
+    bounds: Items[float] = Field(description="The upper bounds of all bins but the last, in ascending order.")
+    counts: Items[int] = Field(description="The number of values in each bin.")
     mean: float
 
     @classmethod
@@ -53,9 +54,9 @@ class TextStatistics(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str = Field(description="The texts, in words.")
+    source: Description = Field(description="The texts, in words.")
     texts: int = Field(ge=1)
-    labels: dict[str, int] = Field(description="The number of texts for each predicted label.")
+    labels: Map[int] = Field(description="The number of texts for each predicted label.")
     scores: Distribution = Field(description="The probability of the predicted label.")
     tokens: Distribution = Field(description="Ids of a text before truncation.")
     unknown_words: Distribution = Field(description="The share of unknown words among the ids of a text.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError, check_place, read_artifact, verify, write
-from sentiment_conv1d.model.manifest import FILES, MANIFEST_FILE, TEXT_GRAPH_FILE
+from sentiment_conv1d.model.manifest import FILES, MANIFEST_FILE, MOST_BYTES, TEXT_GRAPH_FILE
 from sentiment_conv1d.sharing.store import Store, StoreError, read_at_most
 
 #: The most bytes of all files of a version together, unless the caller allows another number.
@@ -55,7 +55,8 @@ def _download(system: Any, folder: str, url: str, max_bytes: int, optional: Coll
     contents: dict[str, bytes] = {}
     for file in (*reversed(FILES), *optional):
         left = max_bytes - sum(map(len, contents.values()))
-        content = read_at_most(system, f"{folder}/{file}", left)
+        most = min(left, MOST_BYTES.get(file, left))
+        content = read_at_most(system, f"{folder}/{file}", most)
         if content is None and file == MANIFEST_FILE:
             raise Unusable(
                 f"{url}: the version does not exist, or is incomplete: it has no {MANIFEST_FILE}", "incomplete"
@@ -64,6 +65,8 @@ def _download(system: Any, folder: str, url: str, max_bytes: int, optional: Coll
             contents[file] = content
             if len(content) > left:
                 raise Unusable(f"{url}: has more than {max_bytes:,} bytes; --max-bytes allows more", "large")
+            if len(content) > most:
+                raise Unusable(f"{url}/{file}: has more than {most:,} bytes", "large")
     return contents
 
 

@@ -21,6 +21,7 @@ LIGHT = {
     "explaining",
     "graphs",
     "layers",
+    "limits",
     "commands",
     "tables",
     "artifact",

@@ -1,6 +1,8 @@
 """The artifact is written completely or not at all, and refused by name if any part of it changed."""
 
+import hashlib
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.model.artifact import ArtifactError, check_place, copy, publish, read_artifact, versions
+from sentiment_conv1d.model.limits import MAX_CONFIGURATION, MAX_DESCRIPTION, MAX_ITEMS, MAX_KEY
 from sentiment_conv1d.model.manifest import (
+    FILES,
     GRAPH_FILE,
     MANIFEST_FILE,
+    MOST_BYTES,
     TOKENIZER_FILE,
     Golden,
     Manifest,
+    Metrics,
     QuantizationCheck,
 )
 from sentiment_conv1d.model.model_card import CARD_FILE
@@ -326,3 +332,60 @@ def test_digest_of_the_manifest(name: str) -> None:
     content = (SHIPPED.parents[1] / name / "1" / MANIFEST_FILE).read_bytes()
     assert Manifest.model_validate_json(content).to_bytes() == content
     assert content.splitlines()[-2].startswith(b'  "manifest_sha256": "')
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_large_file(tiny: Path, file: str) -> None:
+    """A file that is larger than its limit is refused by its size, before it is read."""
+    os.truncate(tiny / file, MOST_BYTES[file] + 1)
+    with pytest.raises(
+        ArtifactError, match=rf"^{tiny / file}: .* bytes; {file} has at most {MOST_BYTES[file]:,}$"
+    ) as error:
+        read_artifact(tiny)
+    assert error.value.fault == "large"
+
+
+TOO_LONG = "x" * (MAX_DESCRIPTION + 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "changes"),
+    [
+        ("golden.text", {"golden": {"text": TOO_LONG, "probabilities": (0.5,)}}),
+        ("labels", {"labels": tuple(map(str, range(MAX_ITEMS + 1)))}),
+        ("libraries", {"libraries": {str(number): "1" for number in range(MAX_ITEMS + 1)}}),
+        ("libraries.numpy", {"libraries": {"numpy": "1" * (MAX_KEY + 1)}}),
+        ("metrics.values", {"metrics": {"measured_on": "", "examples": 1, "values": {"y" * (MAX_KEY + 1): 1}}}),
+        ("decision.chosen_on", {"decision": {"chosen_on": TOO_LONG}}),
+        ("configuration", {"configuration": {"notes": "x" * MAX_CONFIGURATION}}),
+    ],
+)
+def test_large_part_of_a_manifest(tmp_path: Path, tiny: Path, place: str, changes: dict[str, Any]) -> None:
+    """Neither is a manifest written with a list, a map or a text above its limit, nor is one read."""
+    with pytest.raises(ArtifactError, match=rf"^tiny/manifest\.json: {place}\b"):
+        publish(tmp_path, fields(**changes), GRAPH, tokenizer())
+    assert versions(tmp_path, "tiny") == [1]
+    write_document(tiny, changes)
+    with pytest.raises(ArtifactError, match=rf"^{tiny}/manifest\.json: {place}\b"):
+        read_artifact(tiny)
+
+
+def write_document(folder: Path, changes: dict[str, Any]) -> None:
+    """Change fields of a manifest without any check, except that it states its digest."""
+    document = json.loads((folder / MANIFEST_FILE).read_text()) | changes | {"manifest_sha256": "0" * 64}
+    content = json.dumps(document)
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    (folder / MANIFEST_FILE).write_text(content.replace("0" * 64, digest))
+
+
+def test_large_artifact_is_not_written(tmp_path: Path) -> None:
+    """A tokenizer or a manifest that would be refused for its bytes is not written, and the error names it."""
+    words = WordTokenizer([f"{number:0200}" for number in range(90_000)], max_tokens=5)
+    with pytest.raises(ArtifactError, match=r"^tiny/tokenizer\.json: .* bytes; tokenizer\.json has at most"):
+        publish(tmp_path, fields(), GRAPH, words)
+    predicted = {f"{number:0200}": number for number in range(MAX_ITEMS)}
+    row = {"label": "no", "precision": 0, "recall": 0, "f1": 0, "support": 1, "predicted": predicted}
+    metrics = Metrics.model_validate({"measured_on": "", "examples": 1, "values": {}, "per_label": [row] * 2})
+    with pytest.raises(ArtifactError, match=r"^tiny/manifest\.json: .* bytes; manifest\.json has at most"):
+        publish(tmp_path, fields(metrics=metrics), GRAPH, tokenizer())
+    assert versions(tmp_path, "tiny") == []

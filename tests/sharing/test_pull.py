@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.manifest import ParityCheck, TextGraph, describe
+from sentiment_conv1d.model.manifest import MOST_BYTES, ParityCheck, TextGraph, describe
 from sentiment_conv1d.sharing.pull import pull
 from sentiment_conv1d.sharing.push import push
 from sentiment_conv1d.sharing.store import StoreError, StoreUnreachable
@@ -47,6 +48,15 @@ def test_newest_version(store: Folder, tmp_path: Path) -> None:
         if strength < 11:
             store.publish(folder)
     assert pull(f"{store.url}/tickets", tmp_path / "target").manifest.version == 10
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "tokenizer.json"])
+def test_large_file(store: Folder, tmp_path: Path, file: str) -> None:
+    """A file above its limit is read only up to the limit, and refused by its URL."""
+    os.truncate(tmp_path / "store" / "tickets" / "1" / file, MOST_BYTES[file] + 1)
+    with pytest.raises(ArtifactError, match=rf"^{store.url}/tickets/1/{file}: has more than .* bytes$") as error:
+        pull(f"{store.url}/tickets/1", tmp_path / "target")
+    assert error.value.fault == "large"
 
 
 @pytest.mark.parametrize(
