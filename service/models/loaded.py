@@ -215,6 +215,8 @@ class LoadedModels:
                 self._refusals[order.key] = order
             case "serve" | "forget":
                 self._refusals.pop(order.key, None)
+            case "keep" if not order.reason and order.key in self._served:
+                self._served[order.key] = self._served[order.key]._replace(fingerprint=order.fingerprint)
             case "drop":
                 self._discard(order.key)
             case "unload":

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from sentiment_conv1d.server.errors import MAX_MESSAGE_BYTES
 from sentiment_conv1d.service.version_labels import Labels
 
-Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload", "release", "label"]
+Action = Literal["load", "prepare", "serve", "refuse", "keep", "forget", "drop", "unload", "release", "label"]
 
 #: A name and a version.
 Key = tuple[str, int]
@@ -18,7 +18,9 @@ class Order(NamedTuple):
     """An instruction to all workers.
 
     A `load` has several parts. All workers learn of it. Then each in turn has to `prepare`, which opens the version
-    without serving it. Finally all workers `serve` the version, or all `refuse` it.
+    without serving it. Finally all workers `serve` the version, or all `refuse` it, or `keep` what they have: with a
+    reason if the files are being written or were refused for it, and without one if they have the contents that are
+    served.
     """
 
     action: Action

@@ -1,22 +1,20 @@
 """Keeps the loaded models of all workers in sync with the model repository and with administration requests.
 
 One worker scans the repository. The worker that finds a version to load, in a scan or for a request of the repository
-API, reads it once and sends an order with the files. The supervisor forwards the order to all workers, and the
-reconciler of each worker carries it out.
+API, sends an order. The supervisor lets a process of its own read and open the files. Then it forwards the order with
+the files to all workers, and the reconciler of each worker carries it out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import Overloaded, Unavailable
 from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.models import snapshot
@@ -29,7 +27,6 @@ from sentiment_conv1d.service.models.steps import next_step, settle
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.metrics import CAPACITY, Metrics
-from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS
 from sentiment_conv1d.service.version_labels import DEFAULT, Labels, check_labels
 
 logger = logging.getLogger(__name__)
@@ -41,7 +38,7 @@ _MAX_INDEXING = 4
 class Workers(Protocol):
     """The interface to all workers of the service."""
 
-    async def ask(self, order: Order, descriptor: int | None = None) -> str:
+    async def ask(self, order: Order) -> str:
         """Let all workers carry out an order, and return why they did not, if so. Raises `Unavailable` at shutdown."""
 
     async def update_copies(self, name: str) -> str:
@@ -194,8 +191,8 @@ class Reconciler:
         await self._turn.acquire()
         steps = asyncio.create_task(self._take_steps(name, before, now, again=again))
         steps.add_done_callback(lambda _: self._turn.release())
-        # A caller can cancel its request. If the steps stopped, nobody would close the files that are being read, and
-        # if others could begin, each repeated request would add a load to those that wait.
+        # A caller can cancel its request. If others could begin, each repeated request would add a load to those that
+        # wait.
         return await asyncio.shield(steps)
 
     async def _take_steps(self, name: str, before: _Observation, now: _Observation, *, again: bool) -> list[str]:
@@ -225,7 +222,7 @@ class Reconciler:
             tried.add(step)
             match step.action:
                 case "load":
-                    problem = await self._load(step)
+                    problem = await self._workers.ask(step)
                 case "refuse":
                     problems.append(await self._refuse(step))
                     continue
@@ -238,34 +235,11 @@ class Reconciler:
                     return problems
                 failed[step.version] = step.fingerprint
 
-    async def _load(self, order: Order) -> str:
-        """Read a version and let all workers serve it, or refuse it. Returns the error, or an empty string."""
-        try:
-            manifest, descriptor = await asyncio.to_thread(self._read, *order.key)
-        except ArtifactError as error:
-            now = await asyncio.to_thread(self._repository.fingerprint, *order.key)
-            if now == order.fingerprint:  # otherwise it is being written
-                return await self._refuse(order.refusal(error.fault, str(error)))
-            return str(error)
-        try:
-            if manifest.manifest_sha256 == self._models.digest(*order.key):
-                self._models.put(self._models.get(order.name, str(order.version)), order.fingerprint)
-                return ""
-            order = order._replace(digest=manifest.manifest_sha256, labels=manifest.labels[:MAX_LABELS])
-            return await self._workers.ask(order, descriptor)
-        finally:
-            os.close(descriptor)
-
     async def _refuse(self, refusal: Order) -> str:
         """Let all workers refuse a version, once for the same reason. Returns the reason."""
         if refusal != self._models.refusal(refusal.key):
             await self._workers.ask(refusal)
         return refusal.reason
-
-    def _read(self, name: str, version: int) -> tuple[Manifest, int]:
-        """Return the manifest of a version, and a descriptor of its files. Raises `ArtifactError`."""
-        artifact = self._repository.read(name, version)
-        return artifact.manifest, snapshot.take(artifact.contents)
 
     async def _open(self, key: Key, descriptor: int) -> ServedClassifier:
         """Open the version in the files of a descriptor. Raises `ArtifactError`."""

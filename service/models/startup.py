@@ -12,6 +12,7 @@ from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.steps import next_step
 from sentiment_conv1d.service.settings import Settings
@@ -28,10 +29,10 @@ _CHOICE = "--default-model (SENTIMENT_DEFAULT_MODEL)"
 Open = Callable[[Artifact], Classifier]
 
 
-def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifact, str], None]) -> None:
-    """Pass the artifacts that the service starts with, and their fingerprints, to `admit`.
+def choose(repository: Repository, models: LoadedModels, admit: Callable[[Order], None]) -> None:
+    """Pass an order to load each version that the service starts with to `admit`.
 
-    If a version is damaged, or `admit` raises `ArtifactError`, the version is refused and the policy chooses another.
+    If `admit` raises `ArtifactError`, the version is refused and the policy chooses another.
     If the settings name no default model, it is the only model, `reviews` or `imdb-cnn`. Raises `StartupError` if there
     is no model or no default model, `TransientError` if a process crashed while it opened the default model, and
     `ArtifactError` if no version of the default model can be served for another reason.
@@ -47,7 +48,7 @@ def choose(repository: Repository, models: LoadedModels, admit: Callable[[Artifa
             try:
                 if step.action == "refuse":
                     raise ArtifactError(step.reason, "full")
-                admit(repository.read(name, step.version), step.fingerprint)
+                admit(step)
             except ArtifactError as error:
                 problem = problem or error
                 refused[step.version] = step.fingerprint if step.action == "load" else ""

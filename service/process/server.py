@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from contextlib import ExitStack
 from functools import partial
@@ -10,10 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.provider import CUDA
 from sentiment_conv1d.inference.provider import choose as choose_provider
-from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.network.sockets import ListeningSocket, bind, bind_unix
@@ -27,10 +26,10 @@ from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.startup import choose, opener, repository_of
-from sentiment_conv1d.service.process import trial
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.startup_signals import StartupSignals
 from sentiment_conv1d.service.process.transactions import Transactions
+from sentiment_conv1d.service.process.trial import Trial
 from sentiment_conv1d.service.process.worker import ServiceWorker
 from sentiment_conv1d.service.rest import app
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
@@ -73,19 +72,11 @@ def serve(settings: Settings) -> None:
             bound = _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
         core = load_core(settings, most_workers, certificates)
-        open_version = opener(settings)
         app.write_document(settings, core.access)  # workers inherit it
 
         def work(number: int, channel: Channel) -> None:
             core.metrics.use(number)
             ServiceWorker(number, core, channel).run()
-
-        def start_trial(order: Order, descriptor: int) -> int:
-            def open_files() -> Classifier:
-                artifact = core.repository.verify(order.name, order.version, snapshot.contents(descriptor))
-                return open_version(artifact)
-
-            return trial.start(open_files, settings.load_timeout, descriptor)
 
         def ready() -> None:
             secure = "" if certificates is None else "s"
@@ -106,7 +97,7 @@ def serve(settings: Settings) -> None:
                 core.metrics,
                 partial(record, core.metrics),
                 partial(core.refresh, logging.DEBUG),  # the workers say it too
-                start_trial,
+                Trial(core.repository, core.models, opener(settings), settings.load_timeout).start,
                 settings.load_timeout,
                 _copies(core),
             ),
@@ -144,27 +135,31 @@ def load_core(settings: Settings, most_workers: int = 0, certificates: Certifica
     """Load the models and the keys, for up to `most_workers` workers, or for this process alone.
 
     This process opens the versions before it forks the workers. A process cannot use a GPU that its parent has used, so
-    each worker opens the versions on a GPU itself, from the files that this process has read. If there are workers,
-    this process must have no threads, and a child process opens each version first. Raises the errors of `choose`, and
-    `StartupError`.
+    each worker opens the versions on a GPU itself. If there are workers, this process must have no threads, and a child
+    process reads and opens each version first. Raises the errors of `choose`, and `StartupError`.
     """
     repository = repository_of(settings, watched=settings.watch_interval > 0)
     models = LoadedModels(settings.default_model, parse_labels(settings.version_labels))
     open_version = opener(settings)
+    trial = Trial(repository, models, open_version, settings.load_timeout)
     unopened: list[Manifest] = []
 
-    def admit(artifact: Artifact, fingerprint: str) -> None:
-        manifest = artifact.manifest
-        if most_workers:
-            trial.run(artifact, open_version, settings.load_timeout)
+    def admit(order: Order) -> None:
+        if not most_workers:
+            models.put(ServedClassifier(open_version(repository.read(*order.key))), order.fingerprint)
+            return
+        with ExitStack() as stack:
+            descriptor = trial.run(order)
+            stack.callback(os.close, descriptor)
+            artifact = repository.verify(*order.key, snapshot.contents(descriptor))
             choice = choose_provider(settings.execution_provider, artifact, settings.device)
-            if choice.provider == CUDA:
-                order = Order("serve", manifest.name, manifest.version, fingerprint, manifest.manifest_sha256)
-                unopened.append(manifest)
-                models.follow(order, snapshot.take(artifact.contents))
-                log_model(manifest, *choice)
+            if choice.provider != CUDA:
+                models.put(ServedClassifier(open_version(artifact)), order.fingerprint)
                 return
-        models.put(ServedClassifier(open_version(artifact)), fingerprint)
+            unopened.append(artifact.manifest)
+            models.follow(snapshot.order(descriptor), descriptor)
+            stack.pop_all()  # the models close it
+            log_model(artifact.manifest, *choice)
 
     if "://" not in settings.model_repository:
         logger.info("the model repository is %s", repository.path.absolute())

@@ -6,6 +6,7 @@ Such a server accepts the connections, so the service's limits on connections, h
 from __future__ import annotations
 
 import asyncio
+import os
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -13,9 +14,11 @@ from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.asgi import CHARGE
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.server import record
+from sentiment_conv1d.service.process.trial import Trial
 from sentiment_conv1d.service.rest.app import Application
 
 _EVERY_RESPONSE = [(name.encode(), value.encode()) for name, value in headers.EVERY_RESPONSE]
@@ -27,6 +30,7 @@ class Standalone:
     def __init__(self, core: Core) -> None:
         self.metrics = core.metrics
         self._repository = core.repository
+        self._trial = Trial(core.repository, core.models, lambda artifact: None, core.settings.load_timeout)
         self._buffers = Buffers(core.settings.max_buffered_bytes)
         self.state = core.start(0, self)
         self._application = Application(self.state)
@@ -55,19 +59,32 @@ class Standalone:
         finally:
             charge.release()
 
-    async def ask(self, order: Order, descriptor: int | None = None) -> str:
+    async def ask(self, order: Order) -> str:
         """Follow an order, and return why it was not carried out, if so.
 
-        The reconciler sees this process as the only worker.
+        The reconciler sees this process as the only worker. A program with threads cannot try versions in a process of
+        its own.
         """
         follow = self.state.reconciler.follow
         await follow(order)
         if order.action == "load":
-            refusal = await follow(order._replace(action="prepare"), descriptor)
-            order = refusal or order._replace(action="serve")
+            order = await self._load(order)
             await follow(order)
         record(self.metrics, order)
         return order.reason
+
+    async def _load(self, order: Order) -> Order:
+        """Prepare to serve a version, and return the order that follows."""
+        descriptor = snapshot.create()
+        try:
+            await asyncio.to_thread(self._trial.examine, order, descriptor)
+            found = snapshot.order(descriptor)
+            if found.action == "serve":
+                prepare = found._replace(action="prepare")
+                found = await self.state.reconciler.follow(prepare, descriptor) or found
+            return found
+        finally:
+            os.close(descriptor)
 
     async def update_copies(self, name: str) -> str:
         """Update the copies of a store on a thread, and return why that failed, if so."""

@@ -17,6 +17,7 @@ from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.server.process.control import Control
 from sentiment_conv1d.server.process.worker_process import WorkerProcess
+from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process import trial
@@ -29,9 +30,6 @@ logger = logging.getLogger(__name__)
 
 #: A worker, which also answers requests, may take this many times as long to open a version as a process of its own.
 _WORKER_FACTOR = 2
-
-#: A version is refused after this many workers ended while they opened it. A single one can have another cause.
-_MAX_LOST = 2
 
 _SHUTTING_DOWN = "the service is shutting down"
 
@@ -46,7 +44,7 @@ class _Transaction:
     asking: WorkerProcess
     ticket: int
     order: Order
-    descriptor: int | None
+    descriptor: int | None = None  # of the files
 
 
 @dataclass(eq=False)
@@ -57,7 +55,7 @@ class Transactions(Control):
     _metrics: Metrics
     _record: Callable[[Order], None]  # called with every order that all workers have carried out
     _refresh: Callable[[], None]  # reads the files that workers read again, for workers that start later
-    _start_trial: Callable[[Order, int], int]  # starts a trial of the files in a descriptor, and returns its process id
+    _start_trial: Callable[[Order, int], int]  # starts a trial that writes to a descriptor; returns its process id
     _load_seconds: float
     _copies: Copies | None = None  # of a store
     _workers: Mapping[int, WorkerProcess] = field(default_factory=dict)  # the supervisor's, by process id
@@ -76,7 +74,7 @@ class Transactions(Control):
     def received(self, worker: WorkerProcess, message: dict[str, Any], descriptor: int | None) -> None:
         """Handle an order that a worker asks for, or its answer to one: it has followed it, or refuses the version."""
         if message["kind"] == "ask":
-            self._queue.append(_Transaction(worker, message["ticket"], Order(**message["order"]), descriptor))
+            self._queue.append(_Transaction(worker, message["ticket"], Order(**message["order"])))
             if self._steps is None:
                 self._go_on()
         elif message["kind"] == "copy":
@@ -100,7 +98,7 @@ class Transactions(Control):
         self._done(pid, "ended")
 
     def child_ended(self, pid: int, status: int) -> None:
-        """Handle the end of a process that is no worker, with its status: refuse the version if its trial failed."""
+        """Handle the end of a process that is no worker, with its status: the trial of a version has its result."""
         if self._copies is not None and pid == self._copies.pid:
             self._copies.end(status)
             return
@@ -112,7 +110,9 @@ class Transactions(Control):
         except ArtifactError as error:
             self._done(pid, self._queue[0].order.refusal(error.fault, str(error)))
         else:
-            self._done(pid, "answered")
+            descriptor = self._queue[0].descriptor
+            assert descriptor is not None
+            self._done(pid, snapshot.order(descriptor))
 
     def watch(self, now: float) -> None:
         """Refuse the current order, and kill the worker, if a worker takes too long. Read changed files and stores.
@@ -170,7 +170,7 @@ class Transactions(Control):
         if objection := self._models.objection(order):
             return objection
         if order.action == "load":
-            if order.digest == self._models.digest(*order.key):
+            if order.fingerprint == self._models.served(order.name).get(order.version):
                 return ""  # the second of two loads at the same time
             opened = yield from self._open(current)
             if isinstance(opened, str):
@@ -187,16 +187,16 @@ class Transactions(Control):
         return order.reason
 
     def _open(self, current: _Transaction) -> Generator[None, _Outcome | None, Order | str]:
-        """Let a separate process open a version, and then the workers one at a time, so that the others keep answering.
+        """Let a separate process read and open a version, and then the workers open it one at a time, so that the
+        others keep answering.
 
-        Returns the order to serve or to refuse it, or why it is neither.
+        Returns the order that follows, or why there is none. A version that costs a worker is refused.
         """
         order = current.order
         if self._stopped:
             return _SHUTTING_DOWN
         try:
-            if current.descriptor is None:
-                raise TransientError("its files cannot be passed on, because too many are open")
+            current.descriptor = snapshot.create()
             self._trial = self._start_trial(order, current.descriptor)
         except TransientError as error:  # the next scan of the repository tries again
             logger.error("version %d of %s is not opened: %s", order.version, order.name, error)
@@ -207,24 +207,28 @@ class Transactions(Control):
         outcome = yield
         if self._stopped:
             return _SHUTTING_DOWN
+        assert isinstance(outcome, Order)
+        if outcome.action != "serve":
+            return outcome
+        serve = outcome
         prepared: set[int] = set()
-        lost = 0
-        while not isinstance(outcome, Order):
+        while True:
             # A worker that is starting prepares too: it does not know this version from its fork.
             unprepared = [worker for worker in self._able() if worker.pid not in prepared]
             if unprepared:
                 self._give_up_at = monotonic() + _WORKER_FACTOR * self._load_seconds
-                self._ask(unprepared[:1], order._replace(action="prepare"), current.descriptor)
+                self._ask(unprepared[:1], serve._replace(action="prepare"), current.descriptor)
             elif prepared:
-                return order._replace(action="serve")
-            outcome = yield  # without a worker: the only one ended, and its replacement is not ready yet
+                return serve
+            outcome = yield  # without a worker: the only one ended before, and its replacement is not ready yet
+            if self._stopped:
+                return _SHUTTING_DOWN
+            if isinstance(outcome, Order):
+                return outcome
             if outcome == "answered":
                 prepared.add(unprepared[0].pid)
             elif outcome == "ended":
-                lost += 1
-                if lost == _MAX_LOST:
-                    return order.refusal("crashed", f"{_MAX_LOST} workers ended while they opened it")
-        return outcome
+                return order.refusal("crashed", "a worker ended while it opened it")
 
     def _able(self) -> list[WorkerProcess]:
         return [worker for worker in self._workers.values() if not worker.killed]

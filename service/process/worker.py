@@ -124,9 +124,9 @@ class ServiceWorker(Worker):
         if self._tracer is not None:
             self._tracer.close()
 
-    async def ask(self, order: Order, descriptor: int | None = None) -> str:
+    async def ask(self, order: Order) -> str:
         """Make all workers follow an order, and return why they did not, if so. Raises `Unavailable` at shutdown."""
-        return await self._ask("ask", descriptor, order=order._asdict())
+        return await self._ask("ask", order=order._asdict())
 
     async def update_copies(self, name: str) -> str:
         """Update the copies of a store, and return why that failed, if so. Raises `Unavailable` at shutdown."""
@@ -137,13 +137,13 @@ class ServiceWorker(Worker):
         except TimeoutError:
             return f"the models are not listed and copied within {seconds:g} s (--load-timeout)"
 
-    async def _ask(self, kind: str, descriptor: int | None = None, **fields: Any) -> str:
+    async def _ask(self, kind: str, **fields: Any) -> str:
         """Send a request to the supervisor, and return the problem in its answer."""
         ticket = next(self._tickets)
         self._results[ticket] = asyncio.get_running_loop().create_future()
         try:
             self._state.check_draining()
-            if not self.channel.send(kind, descriptor, ticket=ticket, **fields):
+            if not self.channel.send(kind, ticket=ticket, **fields):
                 raise Unavailable("the supervisor does not accept orders")
             return await self._results[ticket]
         finally:

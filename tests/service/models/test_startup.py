@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError, Fault
+from sentiment_conv1d.model.artifact import ArtifactError, Fault
 from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.service.errors import NotFound, StartupError
 from sentiment_conv1d.service.models.index import index
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import choose, default_artifact, opener, repository_of
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
@@ -26,10 +27,12 @@ def begin(settings: Settings) -> LoadedModels:
     models = LoadedModels(settings.default_model)
     open_version = opener(settings)
 
-    def admit(artifact: Artifact, _: str) -> None:
-        models.put(ServedClassifier(open_version(artifact)))
+    repository = repository_of(settings)
 
-    choose(repository_of(settings), models, admit)
+    def admit(order: Order) -> None:
+        models.put(ServedClassifier(open_version(repository.read(*order.key))))
+
+    choose(repository, models, admit)
     return models
 
 
@@ -207,7 +210,7 @@ def test_crash_of_the_only_version(tmp_path: Path, fault: Fault, kind: type[Exce
     """A crash while the default model is opened can pass by itself, because the system may have lacked memory."""
     publish_table(tmp_path)
 
-    def admit(artifact: Artifact, fingerprint: str) -> None:
+    def admit(order: Order) -> None:
         raise ArtifactError("it crashed", fault)
 
     with pytest.raises(kind, match=r"^it crashed$"):

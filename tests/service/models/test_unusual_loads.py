@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import os
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,47 +10,57 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.models.repository import Repository
-from sentiment_conv1d.service.models.snapshot import take
 from sentiment_conv1d.service.models.startup import choose
+from sentiment_conv1d.service.process.trial import Trial
 from sentiment_conv1d.service.version_policy import VersionPolicy
 from tests.processes import PATIENCE
 from tests.service.artifacts import publish_table
-from tests.service.models.test_reconciler import snapshots
 
 
-class _Waiting(Repository):
-    """Waits while it reads a version."""
+class _Waiting:
+    """Workers that wait while they load a version."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, VersionPolicy("newest:1"))
-        self.reading, self.canceled = threading.Event(), threading.Event()
+    def __init__(self) -> None:
         self.steps: list[str] = []
+        self.asked, self.loading, self.canceled = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    def read(self, name: str, version: int) -> Artifact:
-        self.steps.append("read")
-        self.reading.set()
-        assert self.canceled.wait(PATIENCE)
-        return super().read(name, version)
-
-
-class _Workers:
-    """Workers that only refuse versions."""
-
-    def __init__(self, steps: list[str], models: LoadedModels) -> None:
-        self.steps = steps
-        self._models = models
-        self.asked = asyncio.Event()
-
-    async def ask(self, order: Order, descriptor: int | None = None) -> str:
+    async def ask(self, order: Order) -> str:
         self.steps.append(order.action)
-        if order.action == "refuse":
-            self._models.follow(order)
         self.asked.set()
+        if order.action == "load":
+            self.loading.set()
+            await self.canceled.wait()
+            self.steps.append("loaded")
         return ""
+
+    async def update_copies(self, name: str) -> str:
+        return ""
+
+
+class _Trying:
+    """A worker that follows what a trial finds, without opening the version."""
+
+    def __init__(self, trial: Trial, models: LoadedModels) -> None:
+        self.steps: list[str] = []
+        self.served = asyncio.Event()
+        self._trial = trial
+        self._models = models
+
+    async def ask(self, order: Order) -> str:
+        order, descriptor = _tried(self._trial, order)
+        self.steps.append(order.action)
+        if order.action == "serve":
+            self._models.follow(order, descriptor)
+            self.served.set()
+        else:
+            os.close(descriptor)
+            self._models.follow(order)
+        return order.reason
 
     async def update_copies(self, name: str) -> str:
         return ""
@@ -70,44 +79,47 @@ class _Failing(Repository):
         return super().read(name, version)
 
 
-async def _watch(repository: Repository, models: LoadedModels) -> list[str]:
-    """Watch a repository until a version is loaded. Return the orders."""
+def _tried(trial: Trial, order: Order) -> tuple[Order, int]:
+    """Try a version in this process. Return the order that follows, and the descriptor of the files."""
+    descriptor = snapshot.create()
+    trial.examine(order, descriptor)
+    return snapshot.order(descriptor), descriptor
+
+
+async def _watch(repository: Repository, models: LoadedModels, trial: Trial) -> list[str]:
+    """Watch a repository until a version is served. Return the orders."""
     unused: Any = None
-    workers = _Workers([], models)
+    workers = _Trying(trial, models)
     async with asyncio.timeout(PATIENCE):
         watching = asyncio.create_task(Reconciler(repository, models, unused, unused, unused, workers).watch(0.01))
-        while "load" not in workers.steps:
-            workers.asked.clear()
-            await workers.asked.wait()
+        await workers.served.wait()
         watching.cancel()
     return workers.steps
 
 
-async def _cancel_load(repository: _Waiting) -> None:
-    """Cancel a request while the files are read, send another one, and wait for both."""
+async def _cancel_load(repository: Repository) -> list[str]:
+    """Cancel a request while a version is loaded, send another one, and wait for both. Return the orders."""
     unused: Any = None
-    models = LoadedModels("tickets")
-    workers = _Workers(repository.steps, models)
-    reconciler = Reconciler(repository, models, unused, unused, unused, workers)
+    workers = _Waiting()
+    reconciler = Reconciler(repository, LoadedModels("tickets"), unused, unused, unused, workers)
     first = asyncio.create_task(reconciler.load("tickets"))
-    assert await asyncio.to_thread(repository.reading.wait, PATIENCE)
+    await workers.loading.wait()
     first.cancel()
     with suppress(asyncio.CancelledError):
         await first
     workers.asked.clear()
     second = asyncio.create_task(reconciler.load("tickets"))
     await workers.asked.wait()
-    repository.canceled.set()
+    workers.canceled.set()
     await second
+    return workers.steps
 
 
 def test_canceled_load(tmp_path: Path) -> None:
-    """A canceled request to load a model leaves no files open, and the next one waits for it."""
+    """A canceled request to load a model does not end the load, and the next one waits for it."""
     publish_table(tmp_path)
-    repository = _Waiting(tmp_path)
-    asyncio.run(_cancel_load(repository))
-    assert repository.steps == ["release", "read", "release", "load", "read", "load"]
-    assert snapshots(os.getpid()) == 0
+    steps = asyncio.run(_cancel_load(Repository(tmp_path, VersionPolicy("newest:1"))))
+    assert steps == ["release", "load", "release", "loaded", "load", "loaded"]
 
 
 @pytest.mark.parametrize("at_start", [False, True])
@@ -115,14 +127,17 @@ def test_unreadable_for_a_time(tmp_path: Path, at_start: bool) -> None:
     """A version that cannot be read for a time is refused once, also at the start, and loads when it can be read."""
     repository = _Failing(tmp_path, VersionPolicy("newest:1"))
     models = LoadedModels("tickets")
+    trial = Trial(repository, models, lambda artifact: None, PATIENCE)
 
-    def admit(artifact: Artifact, fingerprint: str) -> None:
-        models.follow(Order("serve", "tickets", artifact.manifest.version, fingerprint), take(artifact.contents))
+    def admit(order: Order) -> None:
+        repository.read(*order.key)
+        models.follow(*_tried(trial, order))
 
     for _ in range(1 + at_start):
         publish_table(tmp_path)
     choose(repository, models, admit)
     if not at_start:
         publish_table(tmp_path)
-    assert asyncio.run(_watch(repository, models)) == ["refuse", "load"][at_start:]
+    steps = asyncio.run(_watch(repository, models, trial))
+    assert [step for step in steps if step != "keep"] == ["refuse", "serve"][at_start:]
     models.follow(Order("unload", "tickets"))

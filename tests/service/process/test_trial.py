@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import resource
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sentiment_conv1d.service.process import trial
+from sentiment_conv1d.model.limits import MAX_TOKENIZER_BYTES
+from sentiment_conv1d.model.manifest import Metrics
+from sentiment_conv1d.service.models import snapshot
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.process.trial import Trial
+from sentiment_conv1d.service.version_policy import VersionPolicy
 from tests.proc import children
 from tests.processes import PATIENCE, ServerProcess, eventually, patch, run
 from tests.service.artifacts import endless_graph, publish_table
@@ -54,12 +63,61 @@ def test_no_process_for_a_version_or_a_worker(tmp_path: Path) -> None:
         eventually(lambda: versions(server, 1) == {"2": 1})
 
 
+def test_large_versions(tmp_path: Path) -> None:
+    """Files above their limits are refused in the process that reads them first, and no worker is replaced."""
+    publish_table(tmp_path)
+    flags = ("--workers", "1", "--watch-interval", "0.1", "--versions", "all")
+    with ServerProcess(*flags, repository=tmp_path) as server:
+        workers = children(server.process.pid)
+        values = "{" + ",".join(f'"{number:08}":0.125' for number in range(4_500_000)) + "}"
+        measured = Metrics(measured_on="x", examples=1, values={})
+        for metrics, short, long in (
+            (measured, '"values": {}', f'"values": {values}'),
+            (None, '"praise praise question"', f'"{"praise " * 28_000_000}"'),
+        ):
+            manifest = publish_table(tmp_path / "elsewhere", metrics=metrics).path / "manifest.json"
+            content = re.sub('"manifest_sha256": "[0-9a-f]+"', f'"manifest_sha256": "{"0" * 64}"', manifest.read_text())
+            content = content.replace(short, long)
+            digest = hashlib.sha256(content.encode()).hexdigest()
+            manifest.write_text(content.replace(f'"{"0" * 64}"', f'"{digest}"'))
+        os.truncate(publish_table(tmp_path / "elsewhere").path / "tokenizer.json", MAX_TOKENIZER_BYTES + 1)
+        for number, file in enumerate(("manifest", "manifest", "tokenizer"), 1):
+            place = tmp_path / "tickets" / str(number + 1)
+            (tmp_path / "elsewhere" / "tickets" / str(number)).rename(place)
+            server.wait_for_log(rf"refused .*: {place}/{file}\.json: .* bytes; .* version={number + 1} fault=large")
+        assert children(server.process.pid) == workers
+        assert versions(server, 1) == {"1": 1}
+
+
+def test_crash_while_a_version_is_read(tmp_path: Path) -> None:
+    """Only the process that reads a version first reads its files: one whose reading crashes costs no worker."""
+    source = """
+import os
+from sentiment_conv1d.service.models.repository import Repository
+read = Repository.read
+Repository.read = lambda self, name, version: os.abort() if version == 2 else read(self, name, version)
+"""
+    publish_table(tmp_path / "models")
+    variables = {"PYTHONPATH": patch(tmp_path / "patch", source)}
+    flags = ("--workers", "1", "--watch-interval", "0.1")
+    with ServerProcess(*flags, repository=tmp_path / "models", **variables) as server:
+        workers = children(server.process.pid)
+        publish_table(tmp_path / "models")
+        server.wait_for_log(r"refused .*: the process that opened it was killed by signal 6 .*fault=crashed")
+        assert children(server.process.pid) == workers
+        assert versions(server, 1) == {"1": 1}
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
-def test_signals_to_the_process_group(number: signal.Signals) -> None:
+def test_signals_to_the_process_group(number: signal.Signals, tmp_path: Path) -> None:
     """A signal that the whole process group gets does not end a trial, which would refuse the version."""
-    pid = trial.start(lambda: signal.raise_signal(number), PATIENCE)
-    _, status = os.waitpid(pid, 0)
-    trial.check(status, PATIENCE)
+    publish_table(tmp_path)
+    repository = Repository(tmp_path, VersionPolicy("all"))
+    trial = Trial(repository, LoadedModels(), lambda _: signal.raise_signal(number), PATIENCE)
+    order = Order("load", "tickets", 1, repository.fingerprint("tickets", 1))
+    descriptor = trial.run(order)
+    assert snapshot.order(descriptor).action == "serve"
+    os.close(descriptor)
 
 
 def test_no_process_at_the_start(tmp_path: Path) -> None:
@@ -81,7 +139,7 @@ def test_no_descriptor_for_the_files_of_a_version(tmp_path: Path) -> None:
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
         publish_table(tmp_path)
-        server.wait_for_log("version 2 of tickets is not opened: its files cannot be passed on")
+        server.wait_for_log("version 2 of tickets is not opened: its files cannot be kept in memory")
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         eventually(lambda: versions(server, 1) == {"2": 1})
 
