@@ -141,11 +141,11 @@ interop-packages:  ## install the clients' Debian packages, in the same way
 	$(call APT_INSTALL,$(INTEROP_PACKAGES))
 
 baseline-packages:  ## install the libraries of the application in C++, in the same way
-	$(call APT_INSTALL,g++ libdrogon-dev libjsoncpp-dev libonnxruntime-dev)
+	$(call APT_INSTALL,g++ libdrogon-dev libjsoncpp-dev libonnxruntime-dev libsimdjson-dev)
 
 $(BASELINE_PROGRAM): $(BASELINE_PROGRAM).cpp | baseline-packages
 	@$(CXX) -std=c++17 -O3 -I/usr/include/jsoncpp -I/usr/include/onnxruntime -o $@ $< \
-		-ldrogon -ltrantor -ljsoncpp -lonnxruntime || echo 'the application in C++ cannot be compiled: it is left out'
+		-ldrogon -ltrantor -ljsoncpp -lonnxruntime -lsimdjson || echo 'the application in C++ cannot be compiled: it is left out'
 
 $(NODE_MODULES): | interop-packages
 $(BASELINE_MODULES): | node

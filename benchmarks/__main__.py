@@ -30,6 +30,7 @@ class Section(NamedTuple):
 SECTIONS = {
     "serving": Section(("performance.md",), ("--rounds", "1", "--seconds", "1", "--count", "256")),
     "other_servers": Section(("performance.md",), ("--rounds", "1", "--seconds", "1")),
+    "transformer": Section(("performance.md",), ("--rounds", "1", "--count", "10")),
     "serving.cold_start": Section(("deployment.md",), ("--rounds", "1")),
     "serving.text_onnx": Section(("text-onnx.md",), ("--rounds", "1", "--count", "4")),
     "costs": Section(("performance.md",), ("--rounds", "1", "--count", "4")),

@@ -21,7 +21,7 @@ from unittest.mock import patch
 import uvloop
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from benchmarks.baselines.naive import ARTIFACT
+from benchmarks import ARTIFACT
 from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from benchmarks.baselines.naive import ARTIFACT
+from benchmarks import ARTIFACT
 from benchmarks.markdown import circumstances, table
 from loadtest.processes import Server
 from loadtest.traffic import texts

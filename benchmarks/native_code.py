@@ -13,7 +13,7 @@ from statistics import median
 from time import thread_time
 from typing import Any
 
-from benchmarks.baselines.naive import ARTIFACT
+from benchmarks import ARTIFACT
 from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
 from sentiment_conv1d.inference.classifier import Classifier

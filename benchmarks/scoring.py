@@ -2,8 +2,8 @@
 
 It compares `predict` with the limit of two cores: twice the rate of one core that classifies the same texts in
 batches, without reading and writing. Two processes at the same time can be slower than that, because their cores share
-caches, so they are measured too. Further cases are the usual loop over the rows of a pandas DataFrame, with one
-`InferenceSession.run` per row, if its packages are installed.
+caches, so they are measured too. A further case is the usual loop over the rows of a pandas DataFrame, with one
+`InferenceSession.run` per row, if pandas is installed.
 
 If other programs share the cores, the rates mean little. The processor time per review hardly depends on them. It is
 that of all processes.
@@ -28,6 +28,8 @@ from typing import NamedTuple
 import pyarrow
 from pyarrow import parquet
 
+from benchmarks import ARTIFACT
+from benchmarks.baselines.competent import Competent
 from benchmarks.markdown import circumstances, number, table
 from loadtest.traffic.texts import generate
 from sentiment_conv1d.model.artifact import read_artifact
@@ -36,16 +38,14 @@ from sentiment_conv1d.scoring.pool import Pool
 from sentiment_conv1d.scoring.run import Job, score_file
 from sentiment_conv1d.scoring.session import Session
 
-ARTIFACT = Path(__file__).parent.parent / "model_repository" / "imdb-cnn" / "1"
-
 #: Texts per batch in process.
 BATCH = 256
 
 #: The most texts for each of two processes, which get a copy of them.
 _TOGETHER = 100_000
 
-#: The most rows for the naive loop, which is slow.
-_NAIVE_ROWS = 2000
+#: The most rows for the loop over a data frame, which is slow.
+_LOOP_ROWS = 20_000
 
 
 class Measurement(NamedTuple):
@@ -101,11 +101,9 @@ def loop(source: Path, out: Path) -> None:
     """Score with the usual loop."""
     import pandas
 
-    from benchmarks.baselines.naive import Naive
-
-    naive = Naive()
-    frame = pandas.read_parquet(source).head(_NAIVE_ROWS)
-    frame["score"] = [naive.predict(text) for text in frame["text"]]
+    classifier = Competent(ARTIFACT)
+    frame = pandas.read_parquet(source).head(_LOOP_ROWS)
+    frame["score"] = [classifier.predict([text])[0] for text in frame["text"]]
     frame.to_parquet(out)
 
 
@@ -131,9 +129,9 @@ def main() -> None:
         for case, columns in (("2 processes", None), ("2 processes, `--columns id`", ("id",))):
             work = partial(score, source, folder / "two.parquet", 2, columns)
             cases[f"`predict`, {case}"] = partial(measure, len(texts), work)
-        if find_spec("pandas") and find_spec("onnx") and find_spec("tokenizers"):
-            work = partial(loop, source, folder / "naive.parquet")
-            cases["naive loop, one core"] = partial(measure, min(len(texts), _NAIVE_ROWS), work)
+        if find_spec("pandas"):
+            work = partial(loop, source, folder / "loop.parquet")
+            cases["loop over a pandas DataFrame, one core"] = partial(measure, min(len(texts), _LOOP_ROWS), work)
         classify(texts[:BATCH])
         for _ in range(options.rounds):
             for case, run in cases.items():

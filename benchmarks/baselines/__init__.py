@@ -1,1 +1,1 @@
-"""The baselines of the comparison: typical applications."""
+"""The baselines of the comparison: the same model in competently written applications."""

@@ -1,7 +1,6 @@
-"""The applications that the service is compared with: FastAPI and pydantic around a classifier, and its own in uvicorn.
+"""The applications in Python that the service is compared with: one in FastAPI, and the service's own in uvicorn.
 
-`python -m benchmarks.baselines.applications naive PORT,PORT` (or `competent`, or `hosted`) serves one with a worker on
-each port.
+`python -m benchmarks.baselines.applications fastapi PORT,PORT` (or `hosted`) serves one with a worker on each port.
 If workers accept from one port, as with `uvicorn --workers 2`, chance distributes the connections, and one of two can
 get none.
 """
@@ -11,64 +10,33 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable
 
-import onnx
+import orjson
 import uvicorn
-from fastapi import FastAPI
-from pydantic import BaseModel
+from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp
 
 import sentiment_conv1d
+from benchmarks import ARTIFACT
 from benchmarks.baselines.competent import Competent
-from benchmarks.baselines.naive import ARTIFACT, Naive, unfolded_graph
 
 
-class Review(BaseModel):
-    """The body of a request."""
+def fastapi() -> FastAPI:
+    """Return the application in FastAPI. It parses and answers with orjson, because pydantic would take more time."""
+    app, classifier = FastAPI(), Competent(ARTIFACT)
 
-    text: str
+    @app.post("/v1/predict")
+    async def predict(request: Request) -> Response:
+        [positive] = classifier.predict([orjson.loads(await request.body())["text"]])
+        label, score = ("positive", positive) if positive >= 0.5 else ("negative", 1 - positive)
+        return Response(orjson.dumps({"label": label, "score": score}), media_type="application/json")
 
-
-class Sentiment(BaseModel):
-    """The body of a response."""
-
-    label: str
-    score: float
-
-
-def naive() -> FastAPI:
-    """Return the first version, see `benchmarks.baselines.naive`."""
-    return _application(Naive().predict)
-
-
-def competent() -> FastAPI:
-    """Return the competent version, see `benchmarks.baselines.competent`."""
-    classifier = make_competent()
-    return _application(lambda text: classifier.predict([text])[0])
+    return app
 
 
 def hosted() -> ASGIApp:
     """Return the REST application of the service, for an unchanged uvicorn."""
     return sentiment_conv1d.asgi(sentiment_conv1d.load(ARTIFACT.parent.name))
-
-
-def make_competent() -> Competent:
-    """Return the competent classifier with the shipped model."""
-    graph = unfolded_graph(onnx.load(ARTIFACT / "model.onnx"), "time")
-    return Competent(graph.SerializeToString(), (ARTIFACT / "tokenizer.json").read_bytes())
-
-
-def _application(positive: Callable[[str], float]) -> FastAPI:
-    app = FastAPI()
-
-    @app.post("/v1/predict")
-    async def predict(review: Review) -> Sentiment:
-        probability = positive(review.text)
-        label = "positive" if probability >= 0.5 else "negative"
-        return Sentiment(label=label, score=max(probability, 1 - probability))
-
-    return app
 
 
 def serve(name: str, port: int) -> None:

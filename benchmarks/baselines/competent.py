@@ -1,4 +1,4 @@
-"""The competent version: a dictionary of words, and the graph over as many positions as the texts have.
+"""The classifier of the applications in Python: a dictionary of words, and the shipped graph.
 
 It needs only NumPy and ONNX Runtime, so that every server can run it.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import repeat
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -21,26 +23,26 @@ _FRONT = [_PADDING, _PADDING, _PADDING, _START]
 
 
 class Competent:
-    """Classifies texts in process on one thread, with an unfolded graph and its tokenizer.json."""
+    """Classifies texts in process on one thread, with the graph and the tokenizer of a version's folder."""
 
-    def __init__(self, graph: bytes, tokenizer: bytes) -> None:
+    def __init__(self, artifact: Path) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        graph = artifact / "model.onnx"
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self._ids: dict[str, int] = json.loads(tokenizer)["model"]["vocab"]
+        self._ids: dict[str, int] = json.loads((artifact / "tokenizer.json").read_bytes())["model"]["vocab"]
 
     def predict(self, texts: Sequence[str]) -> list[float]:
         """Return the probabilities of `positive`, from one run of the graph.
 
         The service splits texts only at spaces; this version also splits at other white space.
         """
-        ids = self._ids
-        rows = [
-            [*_FRONT, *(ids.get(word, _UNKNOWN) for word in text.lower().translate(_SPACES).split())][-MAX_TOKENS:]
-            for text in texts
-        ]
-        tokens = np.zeros((len(rows), max(map(len, rows))), np.int32)
-        for row, padded in zip(rows, tokens, strict=True):
-            padded[-len(row) :] = row
+        rows = [self._encode(text) for text in texts]
+        longest = max(map(len, rows))
+        tokens = np.array([[_PADDING] * (longest - len(row)) + row for row in rows], np.int32)
         probabilities: list[float] = self._session.run(["probabilities"], {"tokens": tokens})[0][:, 0].tolist()
         return probabilities
+
+    def _encode(self, text: str) -> list[int]:
+        words = text.lower().translate(_SPACES).split()[-MAX_TOKENS:]
+        return [*_FRONT, *map(self._ids.get, words, repeat(_UNKNOWN))][-MAX_TOKENS:]

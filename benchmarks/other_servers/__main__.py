@@ -1,8 +1,7 @@
 """`python -m benchmarks.other_servers`: other model servers with the same classifier, in one interleaved run.
 
 Servers run one at a time, because some of them use the processor even without requests. The other servers run the
-competent application's classifier: an unfolded graph over as many positions as the texts have, and a dictionary of
-words. With `--pipeline` they run the naive application's graph and tokenizer, or this project's own.
+classifier of the application in FastAPI.
 """
 
 from __future__ import annotations
@@ -15,21 +14,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import rest
-from benchmarks.baselines.naive import ARTIFACT, MAX_TOKENS, Naive, save_unfolded
+from benchmarks import ARTIFACT, answers, environments, rest
+from benchmarks.environments import NotInstalled
 from benchmarks.markdown import circumstances
-from benchmarks.other_servers import environments
-from benchmarks.other_servers.environments import NotInstalled
 from benchmarks.other_servers.report import Measured, document, save_plot, summary
 from benchmarks.other_servers.targets import OTHER_SERVERS, OtherServer, Target, references, target_of
 from benchmarks.rest import Script
-from benchmarks.serving.cases import COMPETENT, NAIVE, SHORT, WHOLE
+from benchmarks.serving.cases import SHORT, WHOLE
 from loadtest.errors import LoadTestError
 from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
-
-#: This project's graph and tokenizer.
-FOLDED = "folded"
 
 _CONNECTIONS = 32
 _WARM_UP = 1  # seconds
@@ -43,7 +37,6 @@ def main() -> None:
     parser.add_argument("--install", action="store_true", help="create the environments without measuring")
     parser.add_argument("--python", default=sys.executable, help="Python of the environments (default: this one)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="these servers (default: all)")
-    parser.add_argument("--pipeline", choices=(COMPETENT, NAIVE, FOLDED), default=COMPETENT, help="of the others")
     parser.add_argument("--texts", default=texts.IMDB, help="imdb (generated), or a .txt, .csv, .jsonl, .parquet")
     parser.add_argument("--seconds", type=int, default=3, help="of each run (default: 3)")
     parser.add_argument("--rounds", type=int, default=3, help="of all runs (default: 3)")
@@ -53,25 +46,9 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [other for other in OTHER_SERVERS if other.name in options.only]
     if options.install:
-        install(chosen, options.python)
+        environments.install_missing({other.name: other.package for other in chosen}, options.python)
     else:
         measure(chosen, options)
-
-
-def install(others: Sequence[OtherServer], python: str) -> None:
-    """Create the missing environments. Exits with a message for each that could not be created."""
-    failures = []
-    for other in others:
-        print(f"{other.title} {environments.version(other.name, other.package)}", flush=True)
-        try:
-            environments.interpreter(other.name)
-        except NotInstalled:
-            try:
-                environments.install(other.name, python)
-            except NotInstalled as reason:
-                failures.append(f"{other.title} cannot be installed: {reason}")
-    if failures:
-        raise SystemExit("\n".join(failures))
 
 
 def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
@@ -84,7 +61,6 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
     about = {
         "machine": circumstances(),
         "versions": versions,
-        "pipeline of the others": options.pipeline,
         "rounds": options.rounds,
         "seconds": options.seconds,
         "connections": _CONNECTIONS,
@@ -93,24 +69,17 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
     print(circumstances())
     print(", ".join(f"{title} {version}" for title, version in versions.items()))
     print(
-        f"The pipeline of the others is {options.pipeline}, "
-        f"{_CONNECTIONS} connections, {options.workers} workers, "
-        f"medians of {options.rounds} rounds of {options.seconds} s.\n"
+        f"{_CONNECTIONS} connections, {options.workers} workers, medians of {options.rounds} rounds of "
+        f"{options.seconds} s.\n"
     )
 
     measured: dict[str, Measured] = {}
     absent: dict[str, str] = {}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        scratch = Path(folder)
-        competent, naive = scratch / COMPETENT, scratch / NAIVE
-        for path, sequence_length in ((competent, "time"), (naive, MAX_TOKENS)):
-            path.mkdir()
-            save_unfolded(path, sequence_length)
-        model = {COMPETENT: competent, NAIVE: naive, FOLDED: ARTIFACT}[options.pipeline]
-        targets = references(options.workers, competent)
+        targets = references(options.workers)
         for other in others:
             try:
-                targets.append(target_of(other, options.workers, model, scratch))
+                targets.append(target_of(other, options.workers, Path(folder)))
             except NotInstalled as reason:
                 absent[other.title] = str(reason)
         comparison = Comparison(kinds, options.seconds)
@@ -136,9 +105,7 @@ class Comparison:
     def __init__(self, kinds: dict[str, list[str]], seconds: int) -> None:
         self._kinds = kinds
         self._seconds = seconds
-        naive = Naive()
-        checked = [text for each in kinds.values() for text in each[:_CHECKED]]
-        self._truth = {text: naive.predict(text) for text in checked}
+        self._truth = answers.expected(text for each in kinds.values() for text in each[:_CHECKED])
 
     def run(self, target: Target, measured: Measured) -> None:
         """Start a server, check its answers, warm it up, measure it with every kind of text, and stop it.
@@ -147,7 +114,7 @@ class Comparison:
         """
         started = time.perf_counter()
         with target.server as server:
-            target.check(self._truth)
+            answers.check(server, target.form, self._truth, target.probability)
             measured.ready.append(time.perf_counter() - started)
             for kind, each in self._kinds.items():
                 script = Script(target.form, each)

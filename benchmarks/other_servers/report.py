@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.markdown import number, table
 from benchmarks.rest import Load
-from benchmarks.serving.cases import COMPETENT, SERVICE
+from benchmarks.serving.cases import FASTAPI, SERVICE
 from benchmarks.serving.report import save_bars
 
 
@@ -27,14 +27,14 @@ class Measured:
 def summary(measured: Mapping[str, Measured], absent: Mapping[str, str]) -> Iterator[str]:
     """Return the table of medians and ratios, and why some servers were not measured."""
     head = [
-        *("", "texts", "requests/s", f"/ {COMPETENT}", f"/ {SERVICE}", "p50 ms", "p99 ms", "server CPU µs per request"),
+        *("", "texts", "requests/s", f"/ {FASTAPI}", f"/ {SERVICE}", "p50 ms", "p99 ms", "server CPU µs per request"),
         *("memory MB", "ready s", "errors"),
     ]
     rows = []
     for title, each in measured.items():
         for kind, loads in each.loads.items():
             rate, p50, p99, cpu = (median(values) for values in list(zip(*loads, strict=True))[:4])
-            ratios = (_ratio(loads, measured[other].loads[kind]) for other in (COMPETENT, SERVICE))
+            ratios = (_ratio(loads, measured[other].loads[kind]) for other in (FASTAPI, SERVICE))
             numbers = [f"{rate:,.0f}", *(f"{ratio:.2f}" for ratio in ratios), number(p50 * 1e3), number(p99 * 1e3)]
             process = [f"{cpu * 1e6:,.0f}", f"{median(each.memory):,.0f}", f"{median(each.ready):.1f}"]
             rows.append([title, kind, *numbers, *process, f"{sum(load.errors for load in loads)}"])

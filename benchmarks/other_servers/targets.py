@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import time
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import rest
-from benchmarks.other_servers import environments
+from benchmarks import answers, environments, rest
 from benchmarks.rest import Form
 from benchmarks.serving.__main__ import make_installed, make_servers
-from benchmarks.serving.cases import COMPETENT, CPP, NAIVE, NODE, SERVICE
-from loadtest.errors import LoadTestError
+from benchmarks.serving.cases import CPP, FASTAPI, NODE, SERVICE
 from loadtest.processes import Server
 
 #: Environment variables with folders for temporary files.
 _SCRATCH = ("TMPDIR", "RAY_TMPDIR", "PYTRITON_HOME")
-
-#: Tolerance of the answers, because batches add up in another order.
-_TOLERANCE = 1e-4
-_PATIENCE = 60.0
 
 
 class OtherServer(NamedTuple):
@@ -44,30 +35,6 @@ class Target(NamedTuple):
     form: Form
     probability: Callable[[Any], float]
 
-    def check(self, truth: Mapping[str, float]) -> None:
-        """Wait for the answer to the first text, and compare the probabilities of all texts.
-
-        Raises `LoadTestError`.
-        """
-        for text, expected in truth.items():
-            answer = self._answer(text)
-            if abs(self.probability(answer) - expected) > _TOLERANCE:
-                raise LoadTestError(f"{self.title} answers {answer} instead of {expected} for {text!r}")
-
-    def _answer(self, text: str) -> Any:
-        url = f"http://127.0.0.1:{self.server.port}{self.form.path}"
-        body = json.dumps(self.form.body([text])).encode()
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                with urllib.request.urlopen(request, timeout=_PATIENCE) as response:
-                    return json.load(response)
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise LoadTestError(f"{self.title} does not answer: {error}\n{self.server.log()}") from error
-                time.sleep(0.05)
-
 
 def _inputs(texts: Sequence[str]) -> Any:
     return {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [len(texts), 1], "data": list(texts)}]}
@@ -76,11 +43,6 @@ def _inputs(texts: Sequence[str]) -> Any:
 def _output(answer: Any) -> float:
     probability: float = answer["outputs"][0]["data"][0]
     return probability
-
-
-def _scored(answer: Any) -> float:
-    score: float = answer["score"]
-    return score if answer["label"] == "positive" else 1 - score
 
 
 _TEXT = Form("/predict", lambda texts: {"text": texts[0]})
@@ -96,15 +58,15 @@ OTHER_SERVERS = (
 )
 
 
-def references(workers: int, model: Path) -> list[Target]:
+def references(workers: int) -> list[Target]:
     """Return this service and the applications, those in Node and C++ if they are installed."""
-    servers = {server.name: server for server in [*make_servers(workers), *make_installed(workers, model)]}
-    names = [name for name in (SERVICE, COMPETENT, NODE, CPP, NAIVE) if name in servers]
-    return [Target(name, servers[name], rest.PREDICT, _scored) for name in names]
+    servers = {server.name: server for server in [*make_servers(workers), *make_installed(workers)]}
+    names = [name for name in (SERVICE, CPP, NODE, FASTAPI) if name in servers]
+    return [Target(name, servers[name], rest.PREDICT, answers.scored) for name in names]
 
 
-def target_of(other: OtherServer, workers: int, model: Path, scratch: Path) -> Target:
-    """Return another server with a model and a folder for temporary files. See `applications.classifier`.
+def target_of(other: OtherServer, workers: int, scratch: Path) -> Target:
+    """Return another server, with a folder for temporary files.
 
     Raises `NotInstalled`.
     """
@@ -113,6 +75,6 @@ def target_of(other: OtherServer, workers: int, model: Path, scratch: Path) -> T
         *("-m", f"benchmarks.other_servers.applications.{other.name}", "{port}", str(workers)),
         probe=other.probe,
         python=environments.interpreter(other.name),
-        environment={"MODEL_FOLDER": str(model), **dict.fromkeys(_SCRATCH, str(scratch))},
+        environment=dict.fromkeys(_SCRATCH, str(scratch)),
     )
     return Target(other.title, server, other.form, other.probability)

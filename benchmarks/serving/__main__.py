@@ -14,23 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import rest, rpc
-from benchmarks.baselines.applications import make_competent
-from benchmarks.baselines.naive import ARTIFACT, Naive, save_unfolded
+from benchmarks import ARTIFACT, answers, rest, rpc
+from benchmarks.baselines.competent import Competent
 from benchmarks.markdown import circumstances
 from benchmarks.rest import Load, Script
 from benchmarks.serving.cases import (
     ALONE,
-    COMPETENT,
     CPP,
     DISTURBANCE,
     DISTURBED,
+    FASTAPI,
     FORMS,
     GENERAL,
     HOSTED,
     MANY_AND_GRPC,
     METHODS,
-    NAIVE,
     NODE,
     ONE_BY_ONE,
     QUANTIZED,
@@ -50,6 +48,9 @@ from sentiment_conv1d.model.artifact import read_artifact
 QUANTIZED_ARTIFACT = ARTIFACT.parent.parent / "imdb-cnn-8bit" / "1"
 
 _BASELINES = Path(__file__).parents[1] / "baselines"
+
+#: The texts of each kind with which the answers of every server are checked.
+_CHECKED = 8
 
 
 def main() -> None:
@@ -77,13 +78,16 @@ def main() -> None:
 
     measured = Measurements(defaultdict(list), {kind: defaultdict(list) for kind in kinds})
     quantized = Classifier(read_artifact(QUANTIZED_ARTIFACT))
-    classifiers = Classifiers(Classifier(artifact), quantized, make_competent(), Naive())
+    classifiers = Classifiers(Classifier(artifact), quantized, Competent(ARTIFACT))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         generator = Generator(kinds, folder, options.seconds)
-        measured_servers = make_servers(options.workers)
-        measured_servers += make_installed(options.workers, save_unfolded(folder, "time"))
+        measured_servers = [*make_servers(options.workers), *make_installed(options.workers)]
         servers = {server.name: stack.enter_context(server) for server in measured_servers}
+        truth = answers.expected(text for each in kinds.values() for text in each[:_CHECKED])
+        for name, server in servers.items():
+            if name != QUANTIZED:  # its probabilities differ
+                answers.check(server, rest.PREDICT, truth)
 
         def measure(cases: Iterable[Case], which: str) -> None:
             for case in [case for case in cases if case.server in servers]:
@@ -126,24 +130,23 @@ def make_servers(workers: int) -> list[Server]:
         make_service(ALONE, 1),
         *(
             Server(name, "-m", "benchmarks.baselines.applications", function, "{ports}", ports=workers)
-            for name, function in ((COMPETENT, "competent"), (NAIVE, "naive"), (HOSTED, "hosted"))
+            for name, function in ((FASTAPI, "fastapi"), (HOSTED, "hosted"))
         ),
     ]
 
 
-def make_installed(workers: int, model: Path) -> list[Server]:
-    """Return the applications in Node and C++, if make has installed them. `model` is the folder of an unfolded graph.
+def make_installed(workers: int) -> list[Server]:
+    """Return the applications in C++ and Node, if make has installed them.
 
-    The one in Node has a process for each port, and the one in C++ a thread.
+    The one in C++ has a thread for each port, and the one in Node a process.
     """
     programs: dict[str, list[str]] = {}
-    if shutil.which("node") and (_BASELINES / "node/node_modules").exists():
-        programs[NODE] = ["node", str(_BASELINES / "node/server.js")]
     if (_BASELINES / "competent").exists():
         programs[CPP] = [str(_BASELINES / "competent")]
-    environment = {"MODEL_FOLDER": str(model)}
+    if shutil.which("node") and (_BASELINES / "node/node_modules").exists():
+        programs[NODE] = ["node", str(_BASELINES / "node/server.js")]
     return [
-        Server(name, *arguments, "{ports}", ports=workers, python=program, environment=environment)
+        Server(name, *arguments, str(ARTIFACT), "{ports}", ports=workers, python=program)
         for name, (program, *arguments) in programs.items()
     ]
 

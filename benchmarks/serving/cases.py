@@ -9,7 +9,7 @@ from benchmarks import rest
 #: Servers.
 SERVICE, QUANTIZED, ALONE = "this service", "this service, 8 bits", "this service, one worker"
 GENERAL = "this service, no native operator"
-COMPETENT, NODE, CPP, NAIVE = "competent", "Node", "C++", "naive"
+CPP, NODE, FASTAPI = "C++", "Node", "FastAPI"
 HOSTED = "this service in uvicorn"
 
 #: Kinds of texts.
@@ -44,14 +44,14 @@ class Case(NamedTuple):
 
 
 #: Servers that get the same requests over the same number of connections.
-_COMPARED = (SERVICE, QUANTIZED, GENERAL, HOSTED, COMPETENT, NODE, CPP, NAIVE)
+_COMPARED = (SERVICE, QUANTIZED, GENERAL, HOSTED, CPP, NODE, FASTAPI)
 
 #: The cases of a round, in order. A round is short, so that all cases run under the same conditions. Between the two
 #: groups, the cost of a text in process is measured, which both are compared with.
 ONE_BY_ONE = (
     Case(ALONE, "REST", WHOLE, 16),  # as many as each of two workers has of 32
     *(Case(server, "REST", kind, 32) for kind in (WHOLE, SHORT) for server in _COMPARED),
-    *(Case(server, "REST", WHOLE, 64) for server in (SERVICE, COMPETENT, NAIVE)),
+    *(Case(server, "REST", WHOLE, 64) for server in (SERVICE, FASTAPI)),
     *(Case(SERVICE, "REST", kind, 1) for kind in (WHOLE, SHORT)),
     *(Case(SERVICE, protocol, SHORT, 4) for protocol in ("REST", DISTURBED)),
     Case(SERVICE, "REST OIP", WHOLE, 8),

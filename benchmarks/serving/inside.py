@@ -15,14 +15,13 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.baselines.competent import Competent
-from benchmarks.baselines.naive import Naive
 from sentiment_conv1d.inference.classifier import Classifier
 
 #: The names of the stages.
 PREDICT, PREDICT_32 = "text to probabilities", "text to probabilities, 32 at a time"
 AMONG, AMONG_32 = f"{PREDICT}, every processor at it", f"{PREDICT_32}, every processor at it"
 QUANTIZED, QUANTIZED_32 = f"{PREDICT}, 8 bits", f"{PREDICT_32}, 8 bits"
-COMPETENT, NAIVE = "competent, text to probability", "naive, text to probability"
+COMPETENT = "text to probability, as in FastAPI"
 
 #: Texts per turn. The stages alternate, so that all of them run under the same conditions.
 _TURN = 256
@@ -30,12 +29,11 @@ _TURN = 256
 
 @dataclass(frozen=True)
 class Classifiers:
-    """This service's classifier with both forms of the model, and the classifiers of the baselines."""
+    """This service's classifier with both forms of the model, and that of the application in FastAPI."""
 
     float32: Classifier
     quantized: Classifier
     competent: Competent
-    naive: Naive
 
 
 def measure_stages(
@@ -49,7 +47,6 @@ def measure_stages(
         PREDICT_32: (classifiers.float32.predict, 32),
         QUANTIZED_32: (classifiers.quantized.predict, 32),
         COMPETENT: (classifiers.competent.predict, 1),
-        NAIVE: (lambda group: classifiers.naive.predict(group[0]), 1),
     }
     seconds = dict.fromkeys(work, 0.0)
     for start in range(0, len(texts), _TURN):

@@ -12,12 +12,11 @@ from benchmarks.rest import Load
 from benchmarks.serving import inside
 from benchmarks.serving.cases import (
     ALONE,
-    COMPETENT,
     CPP,
     DISTURBED,
+    FASTAPI,
     GENERAL,
     HOSTED,
-    NAIVE,
     NODE,
     QUANTIZED,
     SERVICE,
@@ -26,8 +25,11 @@ from benchmarks.serving.cases import (
     Case,
 )
 
-#: The servers that are compared with others, by the name in a ratio.
-_OURS = {"service": SERVICE, "8 bits": QUANTIZED, "no native operator": GENERAL}
+#: The other applications.
+_APPLICATIONS = (CPP, NODE, FASTAPI)
+
+#: The connections at which they are compared.
+_CONNECTIONS = 32
 
 
 @dataclass
@@ -42,10 +44,60 @@ class Measurements:
 
 def tables(measured: Measurements) -> Iterator[str]:
     """Yield every table as Markdown."""
+    yield _lead(measured)
+    yield _comparison(measured)
     yield _loads(measured)
     yield _stages(measured)
     yield _ratios(measured)
     yield _sizes(measured)
+
+
+def _compared(measured: Measurements) -> list[str]:
+    """Return the other applications that were measured."""
+    return [name for name in _APPLICATIONS if Case(name, "REST", WHOLE, 32) in measured.loads]
+
+
+def _lead(measured: Measurements) -> str:
+    """Return the table of the README: this service and the other applications, at 32 connections."""
+    head = [f"REST, {_CONNECTIONS} connections"]
+    for kind in measured.stages:
+        head += [f"texts/s, {kind}", "service / it", "CPU µs per text"]
+    rows = []
+    for name in (SERVICE, *_compared(measured)):
+        row = [name]
+        for kind in measured.stages:
+            loads = measured.loads[Case(name, "REST", kind, _CONNECTIONS)]
+            row += [
+                f"{median(load.rate for load in loads):,.0f}",
+                f"{median(_rounds(measured, 'rate', SERVICE, name, kind)):.2f}",
+                f"{median(load.cpu for load in loads) * 1e6:.0f}",
+            ]
+        rows.append(row)
+    return table(head, rows)
+
+
+def _comparison(measured: Measurements) -> str:
+    """Return the ratios of this service, in several forms, to the other applications."""
+    others = _compared(measured)
+    rows = []
+    for name, attribute, kind, ours in (
+        (f"texts/s, {WHOLE}", "rate", WHOLE, SERVICE),
+        (f"texts/s, {WHOLE}, 8 bits", "rate", WHOLE, QUANTIZED),
+        (f"texts/s, {WHOLE}, without the operator", "rate", WHOLE, GENERAL),
+        (f"texts/s, {SHORT}", "rate", SHORT, SERVICE),
+        (f"texts/s, {SHORT}, without the operator", "rate", SHORT, GENERAL),
+        (f"server CPU, {WHOLE}", "cpu", WHOLE, SERVICE),
+        (f"server CPU, {WHOLE}, 8 bits", "cpu", WHOLE, QUANTIZED),
+        (f"server CPU, {SHORT}", "cpu", SHORT, SERVICE),
+    ):
+        rows.append([name, *(spread(_rounds(measured, attribute, ours, other, kind)) for other in others)])
+    return table([f"at {_CONNECTIONS} connections, this service divided by", *others], rows)
+
+
+def _rounds(measured: Measurements, attribute: str, ours: str, other: str, kind: str) -> list[float]:
+    """Return the ratio of two servers in each round."""
+    pair = (measured.loads[Case(name, "REST", kind, _CONNECTIONS)] for name in (ours, other))
+    return [getattr(one, attribute) / getattr(another, attribute) for one, another in zip(*pair, strict=True)]
 
 
 def _loads(measured: Measurements) -> str:
@@ -77,46 +129,23 @@ def _ratios(measured: Measurements) -> str:
     both: dict[str, list[str]] = {}
     for kind, stages in measured.stages.items():
         for name, value in {
-            **{
-                f"texts/s at 32 connections: {ours} / {theirs}": ratio(
-                    rounds("rate", server, "REST", kind, 32), rounds("rate", theirs, "REST", kind, 32)
-                )
-                for theirs in (COMPETENT, NODE, CPP, NAIVE)
-                if Case(theirs, "REST", kind, 32) in measured.loads
-                for ours, server in _OURS.items()
-            },
-            **{
-                f"CPU per request: {ours} / {theirs}": ratio(
-                    rounds("cpu", server, "REST", kind, 32), rounds("cpu", theirs, "REST", kind, 32)
-                )
-                for theirs in (COMPETENT, NODE, CPP)
-                if Case(theirs, "REST", kind, 32) in measured.loads
-                for ours, server in _OURS.items()
-            },
             "CPU per request: service in uvicorn / service": ratio(
                 rounds("cpu", HOSTED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)
             ),
             "CPU per request: 8 bits / float32": ratio(
                 rounds("cpu", QUANTIZED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)
             ),
-            "in process, one thread: ours / competent": ratio(stages[inside.PREDICT], stages[inside.COMPETENT]),
+            "in process, one thread: ours / FastAPI": ratio(stages[inside.PREDICT], stages[inside.COMPETENT]),
             "in process, one thread: 8 bits / float32": ratio(stages[inside.QUANTIZED], stages[inside.PREDICT]),
             "in process, one thread, 32 at a time: 8 bits / float32": ratio(
                 stages[inside.QUANTIZED_32], stages[inside.PREDICT_32]
             ),
-            "in process, one thread: ours / naive": ratio(stages[inside.PREDICT], stages[inside.NAIVE]),
-            "in process, one thread, 32 at a time: ours / naive": ratio(
-                stages[inside.PREDICT_32], stages[inside.NAIVE]
-            ),
         }.items():
             both.setdefault(name, []).append(value)
     whole = {
-        **{
-            f"p99 at 64 connections: service / {theirs}": ratio(
-                rounds("p99", SERVICE, "REST", WHOLE, 64), rounds("p99", theirs, "REST", WHOLE, 64)
-            )
-            for theirs in (COMPETENT, NAIVE)
-        },
+        f"p99 at 64 connections: service / {FASTAPI}": ratio(
+            rounds("p99", SERVICE, "REST", WHOLE, 64), rounds("p99", FASTAPI, "REST", WHOLE, 64)
+        ),
         "CPU per text of REST batches of 32: 8 bits / float32": ratio(
             rounds("cpu", QUANTIZED, "REST batches of 32", WHOLE, 8),
             rounds("cpu", SERVICE, "REST batches of 32", WHOLE, 8),

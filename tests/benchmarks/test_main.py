@@ -14,6 +14,11 @@ from tests.processes import PROJECT, run
     ("name", "head"),
     [
         ("costs", "| µs per request | whole | 20 words |"),
+        (
+            "transformer",
+            "| one core, in process | texts/s, whole | texts/s, 20 words | memory MB | s to the first answer "
+            "| accuracy, films |",
+        ),
         ("serving.cold_start", "| models | s to the first answer | processor s | MiB |"),
         (
             "serving.text_onnx",

@@ -1,35 +1,46 @@
-// The competent version in Node: `http` and `onnxruntime-node`, with the graph and the tokenizer in MODEL_FOLDER.
-// `node server.js PORT,PORT` serves it with a process on each port.
+// The application in Node: `http` and `onnxruntime-node`, with the graph and the tokenizer of the folder ARTIFACT.
+// `node server.js ARTIFACT PORT,PORT` serves it with a process on each port.
 const { fork } = require('node:child_process')
 const { readFileSync } = require('node:fs')
 const { createServer } = require('node:http')
 const { InferenceSession, Tensor } = require('onnxruntime-node')
 
-const folder = process.env.MODEL_FOLDER
-const spaces = /[!"#$%&()*+,\-./:;<=>?@[\\\]^_`{|}~\s]+/
-const [ports] = process.argv.slice(2)
+const words = /[^!"#$%&()*+,\-./:;<=>?@[\\\]^_`{|}~\s]+/g
+const [artifact, ports] = process.argv.slice(2)
 
 async function serve(port) {
-  const session = await InferenceSession.create(`${folder}/model.onnx`, { intraOpNumThreads: 1 })
-  const vocabulary = new Map(Object.entries(JSON.parse(readFileSync(`${folder}/tokenizer.json`)).model.vocab))
+  const session = await InferenceSession.create(`${artifact}/model.onnx`, { intraOpNumThreads: 1 })
+  const vocabulary = new Map(Object.entries(JSON.parse(readFileSync(`${artifact}/tokenizer.json`)).model.vocab))
+
+  // The last 400 ids of the text, after three pad ids and the start id.
+  function encode(text) {
+    const found = (text.toLowerCase().match(words) ?? []).slice(-400)
+    const front = [0, 0, 0, 1].slice(Math.max(0, found.length - 396))
+    const ids = new Int32Array(front.length + found.length)
+    ids.set(front)
+    for (let index = 0; index < found.length; index++) ids[front.length + index] = vocabulary.get(found[index]) ?? 2
+    return ids
+  }
 
   async function predict(text) {
-    const words = text.toLowerCase().split(spaces).filter(Boolean)
-    const ids = [0, 0, 0, 1, ...words.map((word) => vocabulary.get(word) ?? 2)].slice(-400)
-    const { probabilities } = await session.run({ tokens: new Tensor('int32', Int32Array.from(ids), [1, ids.length]) })
+    const ids = encode(text)
+    const { probabilities } = await session.run({ tokens: new Tensor('int32', ids, [1, ids.length]) })
     const [positive] = probabilities.data
     return positive >= 0.5 ? { label: 'positive', score: positive } : { label: 'negative', score: 1 - positive }
   }
 
-  createServer(async (request, response) => {
-    const parts = await request.toArray()
-    const answer = JSON.stringify(parts.length ? await predict(JSON.parse(Buffer.concat(parts)).text) : {})
-    response.setHeader('Content-Type', 'application/json').end(answer)
+  createServer((request, response) => {
+    const parts = []
+    request.on('data', (part) => parts.push(part))
+    request.on('end', async () => {
+      const answer = JSON.stringify(parts.length ? await predict(JSON.parse(Buffer.concat(parts)).text) : {})
+      response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': answer.length }).end(answer)
+    })
   }).listen(port, '127.0.0.1')
 }
 
 if (ports.includes(',')) {
-  for (const port of ports.split(',')) fork(__filename, [port])
+  for (const port of ports.split(',')) fork(__filename, [artifact, port])
 } else {
   process.on('disconnect', process.exit)
   serve(Number(ports))

@@ -7,7 +7,8 @@ import sys
 
 import bentoml
 
-from benchmarks.other_servers.applications import classifier
+from benchmarks import ARTIFACT
+from benchmarks.baselines.competent import Competent
 
 
 @bentoml.service(workers=int(os.environ.get("WORKERS", 1)), logging={"access": {"enabled": False}})
@@ -15,12 +16,12 @@ class Sentiment:
     """`{"texts": [...]}` to a list of probabilities."""
 
     def __init__(self) -> None:
-        self._classify = classifier.load()
+        self._classifier = Competent(ARTIFACT)
 
     @bentoml.api(batchable=True, max_batch_size=16)
     def predict(self, texts: list[str]) -> list[float]:
         """Predict a batch, which contains the texts of several requests."""
-        return self._classify(texts)
+        return self._classifier.predict(texts)
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import litserve
 
-from benchmarks.other_servers.applications import classifier
+from benchmarks import ARTIFACT
+from benchmarks.baselines.competent import Competent
 
 
 class Sentiment(litserve.LitAPI):
@@ -15,7 +16,7 @@ class Sentiment(litserve.LitAPI):
 
     def setup(self, device: str) -> None:
         """Load the model, once per worker."""
-        self._classify = classifier.load()
+        self._classifier = Competent(ARTIFACT)
 
     # FastAPI would validate annotated parameters. Without annotations, LitServe passes the JSON on unchanged.
     def decode_request(self, request):  # type: ignore[no-untyped-def]
@@ -24,7 +25,7 @@ class Sentiment(litserve.LitAPI):
 
     def predict(self, texts: Sequence[str]) -> list[float]:
         """Predict a batch."""
-        return self._classify(texts)
+        return self._classifier.predict(texts)
 
     def encode_response(self, probability):  # type: ignore[no-untyped-def]
         """Return the response."""

@@ -12,7 +12,8 @@ from mlserver.codecs import NumpyCodec, StringCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 from mlserver.utils import install_uvloop_event_loop
 
-from benchmarks.other_servers.applications import classifier
+from benchmarks import ARTIFACT
+from benchmarks.baselines.competent import Competent
 
 
 class Sentiment(mlserver.MLModel):
@@ -20,13 +21,13 @@ class Sentiment(mlserver.MLModel):
 
     async def load(self) -> bool:
         """Load the model, once per worker."""
-        self._classify = classifier.load()
+        self._classifier = Competent(ARTIFACT)
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Predict a batch, which contains the texts of several requests."""
         texts = StringCodec.decode_input(payload.inputs[0])
-        probabilities = np.array(self._classify(texts), np.float32)[:, None]
+        probabilities = np.array(self._classifier.predict(texts), np.float32)[:, None]
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("probability", probabilities)])
 
 

@@ -13,19 +13,20 @@ from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
-from benchmarks.other_servers.applications import classifier
+from benchmarks import ARTIFACT
+from benchmarks.baselines.competent import Competent
 
 
 class Instance:
     """One session."""
 
     def __init__(self) -> None:
-        self._classify = classifier.load()
+        self._classifier = Competent(ARTIFACT)
 
     @batch
     def __call__(self, text: npt.NDArray[np.bytes_]) -> list[npt.NDArray[np.float32]]:
         texts = [each.decode() for each in text[:, 0]]
-        return [np.array(self._classify(texts), np.float32)[:, None]]
+        return [np.array(self._classifier.predict(texts), np.float32)[:, None]]
 
 
 def main() -> None:

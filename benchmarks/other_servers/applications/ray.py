@@ -17,18 +17,19 @@ from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 from starlette.requests import Request
 
-from benchmarks.other_servers.applications import classifier
+from benchmarks import ARTIFACT
+from benchmarks.baselines.competent import Competent
 
 
 class Sentiment:
     """`{"text": ...}` to `{"probability": ...}`."""
 
     def __init__(self) -> None:
-        self._classify = classifier.load()
+        self._classifier = Competent(ARTIFACT)
 
     async def __call__(self, request: Request) -> dict[str, float]:
         review: Any = await request.json()
-        [probability] = self._classify([review["text"]])
+        [probability] = self._classifier.predict([review["text"]])
         return {"probability": probability}
 
 

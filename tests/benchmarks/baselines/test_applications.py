@@ -1,25 +1,25 @@
 """The applications that the service is compared with give correct answers."""
 
 import pytest
+from fastapi.testclient import TestClient
 
-from benchmarks.baselines.applications import make_competent
-from benchmarks.baselines.naive import ARTIFACT, Naive
-from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
+from benchmarks import ARTIFACT, answers
+from benchmarks.baselines.applications import fastapi
+from benchmarks.baselines.competent import Competent
 
-TEXTS = ["What a wonderful film.", "dull " * 500, "", "It was good and it was bad.", "fine " * 398, "fine " * 399]
-
-
-def test_naive_application() -> None:
-    """The naive application, whose graph has a real convolution, returns the probabilities of the service."""
-    naive, classifier = Naive(), Classifier(read_artifact(ARTIFACT))
-    for text, prediction in zip(TEXTS, classifier.predict(TEXTS), strict=True):
-        assert naive.predict(text) == pytest.approx(float(prediction.probabilities[1]), abs=1e-5)
+TEXTS = ["What a wonderful film.", "dull " * 500, "", "It was good and it was bad.", "fine " * 396, "fine " * 397]
 
 
-def test_competent_application() -> None:
-    """The competent application returns the probabilities of the service, one by one and in a batch."""
-    competent, classifier = make_competent(), Classifier(read_artifact(ARTIFACT))
-    expected = [float(prediction.probabilities[1]) for prediction in classifier.predict(TEXTS)]
+def test_competent_classifier() -> None:
+    """The classifier returns the probabilities of the service, one by one and in a batch."""
+    competent, expected = Competent(ARTIFACT), list(answers.expected(TEXTS).values())
     assert competent.predict(TEXTS) == pytest.approx(expected, abs=1e-5)
     assert [competent.predict([text])[0] for text in TEXTS] == pytest.approx(expected, abs=1e-5)
+
+
+def test_application_in_fastapi() -> None:
+    """The application answers with the label and the probability of the service."""
+    client = TestClient(fastapi())
+    for text, right in answers.expected(TEXTS).items():
+        answer = client.post("/v1/predict", json={"text": text}).json()
+        assert answers.scored(answer) == pytest.approx(right, abs=1e-5)

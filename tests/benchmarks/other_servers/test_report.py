@@ -5,9 +5,9 @@ from pathlib import Path
 
 from benchmarks.other_servers.report import Measured, document, save_plot, summary
 from benchmarks.rest import Load
-from benchmarks.serving.cases import COMPETENT, SERVICE
+from benchmarks.serving.cases import FASTAPI, SERVICE
 
-ABSENT = {"LitServe": "not installed: python -m benchmarks.other_servers --install"}
+ABSENT = {"LitServe": "not installed: --install creates its environment"}
 
 
 def rounds(*rates: float, errors: int = 0) -> Measured:
@@ -15,7 +15,7 @@ def rounds(*rates: float, errors: int = 0) -> Measured:
     return Measured({"whole": loads, "short": loads}, [300.0] * len(rates), [2.5] * len(rates))
 
 
-MEASURED = {SERVICE: rounds(8000, 4000, 8000), COMPETENT: rounds(2000, 2000, 2000), "BentoML": rounds(1000, 1000, 4000)}
+MEASURED = {SERVICE: rounds(8000, 4000, 8000), FASTAPI: rounds(2000, 2000, 2000), "BentoML": rounds(1000, 1000, 4000)}
 
 
 def rows(measured: dict[str, Measured]) -> list[str]:

@@ -1,49 +1,46 @@
-"""The answers of a server are checked before it is measured."""
+"""The other servers and applications are started as they are measured, and their answers are checked."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.baselines.naive import ARTIFACT, Naive, save_unfolded
-from benchmarks.other_servers import environments
-from benchmarks.other_servers.environments import NotInstalled
+from benchmarks import answers, environments
+from benchmarks.environments import NotInstalled
 from benchmarks.other_servers.targets import OTHER_SERVERS, OtherServer, Target, references, target_of
 from benchmarks.serving.cases import CPP, NODE
 from loadtest.errors import LoadTestError
 
-TEXTS = ["What a wonderful film.", "dull " * 500, ""]
+TEXTS = ["What a wonderful film.", "dull " * 500, "", "fine " * 396, "fine " * 397]
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Target]:
     """Start this service as for a measurement."""
-    service, *_ = references(1, ARTIFACT)
+    service, *_ = references(1)
     with service.server:
         yield service
 
 
 def test_correct_answers(service: Target) -> None:
-    """The check accepts the probabilities of the naive application."""
-    naive = Naive()
-    service.check({text: naive.predict(text) for text in TEXTS})
+    """The check accepts the probabilities of the classifier."""
+    answers.check(service.server, service.form, answers.expected(TEXTS))
 
 
 @pytest.mark.parametrize("title", [NODE, CPP])
-def test_other_languages(title: str, tmp_path: Path) -> None:
-    """The applications in Node and C++ return the probabilities of the naive application."""
-    installed = {each.title: each for each in references(2, save_unfolded(tmp_path, "time"))}
+def test_other_languages(title: str) -> None:
+    """The applications in Node and C++ return the probabilities of the service."""
+    installed = {each.title: each for each in references(2)}
     if title not in installed:
         pytest.skip(f"make compare has not installed the application in {title}")
-    naive = Naive()
-    with installed[title].server:
-        installed[title].check({text: naive.predict(text) for text in TEXTS})
+    with installed[title].server as server:
+        answers.check(server, installed[title].form, answers.expected(TEXTS))
 
 
 def test_wrong_answer(service: Target) -> None:
     """A server with a wrong answer is not measured."""
     with pytest.raises(LoadTestError, match=r"service answers .* instead of 0.5 for 'What a wonderful film.'"):
-        service.check({TEXTS[0]: 0.5})
+        answers.check(service.server, service.form, {TEXTS[0]: 0.5})
 
 
 @pytest.mark.parametrize("other", OTHER_SERVERS, ids=lambda other: other.name)
@@ -51,4 +48,4 @@ def test_not_installed(other: OtherServer, tmp_path: Path, monkeypatch: pytest.M
     """A server that is not installed raises an error that says so."""
     monkeypatch.setattr(environments, "_ENVIRONMENTS", tmp_path)
     with pytest.raises(NotInstalled, match="not installed"):
-        target_of(other, 2, tmp_path, tmp_path)
+        target_of(other, 2, tmp_path)

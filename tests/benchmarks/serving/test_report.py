@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.rest import Load
 from benchmarks.serving import inside
-from benchmarks.serving.cases import ALONE, COMPETENT, MANY_AND_GRPC, NAIVE, ONE_BY_ONE, SERVICE, SHORT, WHOLE, Case
+from benchmarks.serving.cases import ALONE, CPP, FASTAPI, MANY_AND_GRPC, NODE, ONE_BY_ONE, SERVICE, SHORT, WHOLE, Case
 from benchmarks.serving.report import Measurements, save_plot, tables
 
 STAGES = (
@@ -19,7 +20,6 @@ STAGES = (
     inside.QUANTIZED,
     inside.QUANTIZED_32,
     inside.COMPETENT,
-    inside.NAIVE,
     inside.AMONG,
     inside.AMONG_32,
 )
@@ -32,7 +32,7 @@ def measured() -> Measurements:
         case: [
             Load(rate / slow, 0.002 * slow, 0.005 * slow, 0.0001 * slow, 1)
             for slow in (1, 2, 1)
-            for rate in [{NAIVE: 2000, COMPETENT: 4000}.get(case.server, 8000)]
+            for rate in [{FASTAPI: 2000, NODE: 4000}.get(case.server, 8000)]
         ]
         for case in (*ONE_BY_ONE, *MANY_AND_GRPC)
     }
@@ -56,8 +56,9 @@ def test_rows(measured: Measurements) -> None:
 def test_ratios(measured: Measurements) -> None:
     """A round in which everything was slow has the same ratios as the others."""
     rows = {name: values for name, *values in cells(measured)}
-    assert rows["texts/s at 32 connections: service / competent"] == ["2.00 (2.00 to 2.00)"] * 2
-    assert rows["texts/s at 32 connections: service / naive"] == ["4.00 (4.00 to 4.00)"] * 2
+    assert rows["FastAPI"] == ["2,000", "4.00", "100"] * 2
+    assert rows["at 32 connections, this service divided by"] == [CPP, NODE, FASTAPI]
+    assert rows["texts/s, 20 words"] == ["1.00 (1.00 to 1.00)", "2.00 (2.00 to 2.00)", "4.00 (4.00 to 4.00)"]
     assert rows["p99 of short requests beside batches of 256 / without"] == ["", "1.00 (1.00 to 1.00)"]
 
 
@@ -67,6 +68,14 @@ def test_sizes(measured: Measurements) -> None:
     assert rows["requests/s of a core to itself: 1 / processor time"] == ["10,000", "10,000"]
     assert rows["memory of each worker (PSS), MB"] == ["56, 57", ""]
     assert rows["ready after the start of the process, s"] == ["0.60 (0.50 to 0.90)", ""]
+
+
+def test_application_that_is_not_installed(measured: Measurements) -> None:
+    """The tables leave out an application that was not measured."""
+    loads = {case: each for case, each in measured.loads.items() if case.server != CPP}
+    rows = {name: values for name, *values in cells(replace(measured, loads=loads))}
+    assert CPP not in rows
+    assert rows["at 32 connections, this service divided by"] == [NODE, FASTAPI]
 
 
 def test_plot(measured: Measurements, tmp_path: Path) -> None:

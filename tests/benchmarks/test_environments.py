@@ -1,4 +1,4 @@
-"""The environments of the other servers have stated versions and are created on demand."""
+"""The environments of the other servers and libraries have stated versions and are created on demand."""
 
 import re
 import subprocess
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.other_servers import environments
-from benchmarks.other_servers.environments import NotInstalled
+from benchmarks import environments
+from benchmarks.environments import NotInstalled
 from benchmarks.other_servers.targets import OTHER_SERVERS
 from tests.processes import PROJECT
 
-NAMES = {other.name: other.package for other in OTHER_SERVERS}
+SERVERS = {other.name: other.package for other in OTHER_SERVERS}
+NAMES = {**SERVERS, "transformers": "transformers"}
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_same_libraries(name: str, package: str) -> None:
 def test_modules_of_servers() -> None:
     """Each server has a module, and there are no others."""
     modules = {path.stem for path in (PROJECT / "benchmarks" / "other_servers" / "applications").glob("*.py")}
-    assert modules - {"__init__", "classifier"} == set(NAMES)
+    assert modules - {"__init__"} == set(SERVERS)
 
 
 def test_changed_versions(elsewhere: Path) -> None:

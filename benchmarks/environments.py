@@ -1,4 +1,4 @@
-"""An environment for each of the other servers, with the versions in versions.toml."""
+"""An environment for each of the other servers and libraries, with the versions in versions.toml."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 from loadtest.processes import PROJECT
@@ -14,23 +15,23 @@ _ENVIRONMENTS = PROJECT / ".other_servers"
 _VERSIONS = Path(__file__).parent / "versions.toml"
 _INSTALLED = ".installed"  # lists the packages that were installed
 
-#: The packages of the application that all servers run, in the versions of this project.
+#: The packages that all of them use, in the versions of this project.
 _APPLICATION = ("onnxruntime", "tokenizers")
 
 
 class NotInstalled(Exception):
-    """The environment of a server is missing or cannot be created."""
+    """An environment is missing or cannot be created."""
 
 
 def packages(name: str) -> list[str]:
-    """Return the packages of a server's environment, each with its version."""
+    """Return the packages of an environment, each with its version."""
     pins = (PROJECT / "requirements" / "dev.txt").read_text()
     shared = [pin for package in _APPLICATION for pin in re.findall(rf"^{package}==[^ ;]+", pins, re.MULTILINE)]
     return [*tomllib.loads(_VERSIONS.read_text())[name]["packages"], *shared]
 
 
 def version(name: str, package: str) -> str:
-    """Return the version of a package of a server's environment."""
+    """Return the version of a package of an environment."""
     [found] = [pin for each in packages(name) if (pin := each.partition("=="))[0].partition("[")[0] == package]
     return found[2]
 
@@ -42,7 +43,7 @@ def interpreter(name: str) -> str:
     """
     marker = _ENVIRONMENTS / name / _INSTALLED
     if not marker.exists() or marker.read_text().split() != packages(name):
-        raise NotInstalled("not installed: python -m benchmarks.other_servers --install")
+        raise NotInstalled("not installed: --install creates its environment")
     return str(marker.parent / "bin" / "python")
 
 
@@ -59,3 +60,22 @@ def install(name: str, python: str) -> None:
         if finished.returncode:
             raise NotInstalled(finished.stderr.strip())
     (folder / _INSTALLED).write_text("\n".join(packages(name)))
+
+
+def install_missing(packages: Mapping[str, str], python: str) -> None:
+    """Create the missing environments. `packages` has the package of each name that the output states.
+
+    Exits with a message for each that could not be created.
+    """
+    failures = []
+    for name, package in packages.items():
+        print(f"{package} {version(name, package)}", flush=True)
+        try:
+            interpreter(name)
+        except NotInstalled:
+            try:
+                install(name, python)
+            except NotInstalled as reason:
+                failures.append(f"{package} cannot be installed: {reason}")
+    if failures:
+        raise SystemExit("\n".join(failures))

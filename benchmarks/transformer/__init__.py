@@ -1,0 +1,1 @@
+"""Compares the shipped models with a small transformer, MiniLM-L6, in process."""
