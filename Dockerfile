@@ -34,8 +34,8 @@ FROM ${PYTHON_IMAGE} AS environment
 RUN python3 -m venv /opt/venv
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_HASHES=1 PIP_ONLY_BINARY=:all:
 
-# pip is removed after the installation, so that nothing can be installed into the environment of the service. The
-# tracing packages are included, so that setting SENTIMENT_TRACING turns tracing on.
+# pip is removed from the environment, which does not need it; that of the base image remains. The tracing packages are
+# included, so that setting SENTIMENT_TRACING turns tracing on.
 FROM environment AS cpu-packages
 COPY requirements/runtime.txt /tmp/
 RUN /opt/venv/bin/pip install --requirement /tmp/runtime.txt && /opt/venv/bin/pip uninstall --yes pip

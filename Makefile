@@ -16,7 +16,7 @@ BASELINE_MODULES := benchmarks/baselines/node/node_modules
 BASELINE_PROGRAM := benchmarks/baselines/competent
 
 .PHONY: serve test test-all slow test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
-	train-accurate train-reviews export requirements check-arm64 audit sbom dist upload chart values-schema stubs build/package clean
+	train-accurate train-reviews export requirements check-arm64 audit sbom dist upload pin-images chart values-schema stubs build/package clean
 
 # The native code, which is optional: without a compiler, this prints a line and does nothing.
 NATIVE := native/library.so
@@ -251,6 +251,16 @@ dist: $(VENV)/tools/.installed  ## build the source distribution and the wheels,
 
 upload: $(VENV)/tools/.installed  ## upload dist/ to the package index: make upload ARGS="--publish-url https://…"
 	$(RELEASE)/uv publish $(ARGS) dist/*
+
+# The images that others publish, by tag and, after this, by digest. The digest is that of the index of all platforms.
+IMAGE_FILES := Dockerfile deploy/ray/Dockerfile docker-compose.yml
+
+pin-images:  ## pin the images that ours are built from and run beside to the present digests of their tags; needs Docker
+	@for image in $$(sed -nE 's,^(ARG PYTHON_IMAGE=| +image: )([^@]+).*,\2,p' $(IMAGE_FILES) | grep -v ^sentiment-conv1d | sort -u); do \
+		digest=$$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' $$image) || exit; \
+		echo "$$image@$$digest"; \
+		sed -i -E "s,^(ARG PYTHON_IMAGE=| +image: )$$image(@.*)?$$,\1$$image@$$digest," $(IMAGE_FILES) || exit; \
+	done
 
 # The chart of a release names its image.
 IMAGE ?= registry.example/sentiment-conv1d

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,30 @@ def test_build_context() -> None:
     allowed = [f"{each}/" for each in re.findall(r"^!(.*)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE)]
     assert all(source.startswith(tuple(allowed)) for source in copied)
     assert all(any(source.startswith(each) for source in copied) for each in allowed)
+
+
+def test_pinned_images(tmp_path: Path) -> None:
+    """`make pin-images` adds the digests of all images of others, replaces older ones, and stops if Docker fails."""
+    files = ("Makefile", "Dockerfile", "deploy/ray/Dockerfile", "docker-compose.yml")
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, tmp_path / name)
+    docker = tmp_path / "docker"
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def pin(script: str) -> str:
+        docker.write_text(f"#!/bin/sh\n{script}\n")
+        docker.chmod(0o755)
+        subprocess.run(["make", "pin-images"], cwd=tmp_path, env=environment, capture_output=True, check=True)
+        return "".join((tmp_path / name).read_text() for name in files[1:])
+
+    pin("echo sha256:old")
+    lines = re.findall(
+        r"^(?:ARG PYTHON_IMAGE=| +image: )(.*)", pin('echo "sha256:$(printf %s "$6" | wc -c)"'), re.MULTILINE
+    )
+    theirs = [line for line in lines if not line.startswith("sentiment-conv1d")]
+    assert len(theirs) == 5 and theirs[:2] == ["python:3.13-slim@sha256:16"] * 2
+    assert all(re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:\d+", line) for line in theirs)
+    assert not any("@" in line for line in set(lines) - set(theirs))
+    with pytest.raises(subprocess.CalledProcessError):
+        pin("exit 1")
