@@ -11,7 +11,6 @@ from typing import Any
 
 from benchmarks.markdown import number, table
 from benchmarks.rest import Load
-from benchmarks.serving.cases import FASTAPI, SERVICE
 from benchmarks.serving.report import save_bars
 
 
@@ -25,25 +24,23 @@ class Measured:
 
 
 def summary(measured: Mapping[str, Measured], absent: Mapping[str, str]) -> Iterator[str]:
-    """Return the table of medians and ratios, and why some servers were not measured."""
-    head = [
-        *("", "texts", "requests/s", f"/ {FASTAPI}", f"/ {SERVICE}", "p50 ms", "p99 ms", "server CPU µs per request"),
-        *("memory MB", "ready s", "errors"),
-    ]
+    """Return the table of medians, the errors of servers that had some, and why others were not measured."""
+    kinds = next(iter(measured.values())).loads
+    head = [""]
+    for kind in kinds:
+        head += [f"requests/s, {kind}", "p99 ms", "CPU µs"]
     rows = []
     for title, each in measured.items():
-        for kind, loads in each.loads.items():
-            rate, p50, p99, cpu = (median(values) for values in list(zip(*loads, strict=True))[:4])
-            ratios = (_ratio(loads, measured[other].loads[kind]) for other in (FASTAPI, SERVICE))
-            numbers = [f"{rate:,.0f}", *(f"{ratio:.2f}" for ratio in ratios), number(p50 * 1e3), number(p99 * 1e3)]
-            process = [f"{cpu * 1e6:,.0f}", f"{median(each.memory):,.0f}", f"{median(each.ready):.1f}"]
-            rows.append([title, kind, *numbers, *process, f"{sum(load.errors for load in loads)}"])
-    yield table(head, rows)
+        row = [title]
+        for loads in each.loads.values():
+            rate, _, p99, cpu = (median(values) for values in list(zip(*loads, strict=True))[:4])
+            row += [f"{rate:,.0f}", number(p99 * 1e3), f"{cpu * 1e6:,.0f}"]
+        rows.append([*row, f"{median(each.memory):,.0f}", f"{median(each.ready):.1f}"])
+    yield table([*head, "memory MB", "ready s"], rows)
+    for title, each in measured.items():
+        if errors := sum(load.errors for loads in each.loads.values() for load in loads):
+            yield f"{title}: {errors} errors"
     yield from (f"{title}: {reason}" for title, reason in absent.items())
-
-
-def _ratio(loads: list[Load], others: list[Load]) -> float:
-    return median(load.rate / other.rate for load, other in zip(loads, others, strict=True))
 
 
 def document(measured: Mapping[str, Measured], absent: Mapping[str, str], about: Mapping[str, Any]) -> str:
