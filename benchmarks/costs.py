@@ -96,7 +96,7 @@ def asked(body: bytes, handler: Handler, replied: asyncio.Event) -> FastRequest:
 
 async def drive(application: Application, bodies: Sequence[bytes]) -> float:
     """Return the seconds per request. Requests run one after the other."""
-    handler = application.find_handler(b"/v1/predict", {b"content-length": b"0"})
+    handler = application.find_handler(b"/v1/predict", {b"content-length": b"0"}, Charge(_BUFFERS))
     assert handler is not None
     replied = asyncio.Event()
     requests = [asked(body, handler, replied) for body in bodies]

@@ -249,6 +249,11 @@ class Call(ReceivingCall):
         """Start the method."""
         if self._task is not None or self._taskless or self.status is not None:
             return
+        if self.failure is not None and self.method.begin is not None:
+            self.begun = True
+            self.method.begin(self)
+            self.reply(self.failure)
+            return
         start, message = self.method.start, self._complete[0] if self._complete else None
         if start is not None and self.failure is None and isinstance(message, bytes):
             self.begun = self._taskless = True

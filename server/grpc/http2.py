@@ -57,6 +57,7 @@ _FREE_EVENT_BYTES = 65_536
 _EVENT_BYTES = 350
 _FIELD_BYTES = 130
 
+_NOTHING = memoryview(b"")
 _UNLIMITED = 2**63
 
 #: The service counts resets and other frames without effect itself, so that it can choose how the connection ends. The
@@ -140,7 +141,7 @@ class Http2:
             }
         )
         self._connection.set_local_window_size(CONNECTION_WINDOW)
-        self._received = bytearray()
+        self._received = _NOTHING
         self._events: deque[ngh2.Event] = deque()
         self._silent = 0  # bytes since the last event
         self._output = bytearray()
@@ -183,7 +184,7 @@ class Http2:
 
     def receive(self, data: bytes) -> None:
         """Add bytes from the client, to be parsed by `read`."""
-        self._received += data
+        self._received = memoryview(bytes(self._received) + data if self._received else data)
 
     @property
     def held(self) -> int:
@@ -217,8 +218,8 @@ class Http2:
 
     def _feed(self) -> None:
         """Pass the next bytes to the library."""
-        piece = bytes(self._received[:PIECE_BYTES])
-        del self._received[: len(piece)]
+        piece = self._received[:PIECE_BYTES]
+        self._received = self._received[PIECE_BYTES:] or _NOTHING  # which does not keep the bytes that it is a part of
         if self._over:
             return
         self._silent += len(piece)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import Callable
 from functools import partial
 from struct import Struct
 
@@ -35,11 +36,16 @@ def wrap(message: bytes, *, compressed: bool = False) -> bytes:
 
 
 class Messages:
-    """Splits content into messages of up to `limit` bytes, which can be compressed if there is an `encoding`."""
+    """Splits content into messages of up to `limit` bytes, which can be compressed if there is an `encoding`.
 
-    def __init__(self, limit: int, encoding: bytes) -> None:
+    `admit` gets the length of every message when its prefix has arrived, and can raise `RequestError`.
+    """
+
+    def __init__(self, limit: int, encoding: bytes, admit: Callable[[int], None]) -> None:
         self._limit = limit
         self._encoding = encoding
+        self._admit = admit
+        self._admitted = False  # the next message
         self._buffer = bytearray()
 
     @property
@@ -50,7 +56,7 @@ class Messages:
     def feed(self, data: bytes) -> list[Message]:
         """Add content and return the messages that are now complete.
 
-        Raises `MessageTooLarge` as soon as a prefix announces too many bytes, and `Malformed`.
+        Raises `MessageTooLarge` as soon as a prefix announces too many bytes, `Malformed`, and the errors of `admit`.
         """
         self._buffer += data
         complete: list[Message] = []
@@ -62,9 +68,13 @@ class Messages:
                 raise Malformed("a message is compressed, but grpc-encoding names no compression")
             if length > self._limit:
                 raise MessageTooLarge(f"a message has {length} bytes; the limit is {self._limit}")
+            if not self._admitted:
+                self._admit(length)
+                self._admitted = True
             end = PREFIX_BYTES + length
             if len(self._buffer) < end:
                 break
+            self._admitted = False
             kind = bytearray if flag else bytes
             complete.append(kind(memoryview(self._buffer)[PREFIX_BYTES:end]))
             del self._buffer[:end]

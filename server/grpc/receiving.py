@@ -93,10 +93,14 @@ class ReceivingCall(Stream, ABC):
         """Queue the messages that content completes."""
         if self.failure is not None or self.status is not None:
             return  # it is not read any more
-        if self._messages is None and (message := only_message(data, self._limit)) is not None:
-            self._push(message)
-        elif data:
-            self._take(data)
+        try:
+            if self._messages is None and (message := only_message(data, self._limit)) is not None:
+                self.method.admit(len(message))
+                self._push(message)
+            elif data:
+                self._take(data)
+        except RequestError as error:
+            self._fail(error)
         if self.ended and self._messages is not None:
             self._fail(Malformed("the last message is not complete"))
         if data:
@@ -123,17 +127,14 @@ class ReceivingCall(Stream, ABC):
             self._waiting = None
 
     def _take(self, data: bytes) -> None:
-        """Queue the messages in content that is not exactly one message."""
+        """Queue the messages in content that is not exactly one message. Raises `RequestError`."""
         if self._messages is None:
             encoding = self.fields.get(b"grpc-encoding", b"identity")
-            self._messages = Messages(self._limit, encoding)
+            self._messages = Messages(self._limit, encoding, self.method.admit)
             self._incomplete_since = self._loop.time()
-        try:
-            for message in self._messages.feed(data):
-                self._push(message)
-                self._incomplete_since = self._loop.time()
-        except RequestError as error:
-            self._fail(error)
+        for message in self._messages.feed(data):
+            self._push(message)
+            self._incomplete_since = self._loop.time()
         if self._messages is not None and not self._messages.incomplete:
             self._messages = None
 
@@ -166,7 +167,9 @@ class ReceivingCall(Stream, ABC):
         self._working += size
 
     def _count(self) -> None:
-        """Update the charged memory, and let the client wait if many messages are queued."""
+        """Update the charged memory, and let the client wait if many messages are queued, unless the call has ended."""
+        if self.status is not None:
+            return
         content = self._queued + self._working
         if self._messages is not None:
             content += self._messages.incomplete

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from base64 import b64encode
+from functools import cache
 from urllib import parse
 
 from google.protobuf.duration_pb2 import Duration
@@ -28,6 +29,9 @@ DOMAIN = "sentiment-conv1d"
 #: The characters that are not percent-encoded.
 _PLAIN = bytes(range(0x20, 0x7F)).decode().replace("%", "")
 
+#: Messages that need no encoding, like most.
+_UNQUOTED = re.compile(r"(?! )[ -$&-~]*(?<! )")
+
 #: The field that tells clients with a retry policy when to retry, in milliseconds.
 _PUSHBACK = b"grpc-retry-pushback-ms"
 
@@ -44,6 +48,8 @@ def as_refusal(error: Exception, failed: str) -> RequestError:
 
 def quote(message: str) -> bytes:
     """Return the value of `grpc-message`: UTF-8, percent-encoded except for printable ASCII."""
+    if _UNQUOTED.fullmatch(message):
+        return message.encode()
     quoted = parse.quote(message, safe=_PLAIN)
     if quoted != quoted.strip(" "):  # a field value must not begin or end with a space (RFC 9113, section 8.2.1)
         quoted = re.sub("^ +| +$", lambda spaces: "%20" * len(spaces[0]), quoted)
@@ -56,12 +62,20 @@ def details(error: RequestError, request_id: str) -> bytes:
     Its details are an `ErrorInfo` with the error's code as the reason, a `RequestInfo`, and a `RetryInfo` if a retry
     can succeed.
     """
-    status = Status(code=Code.Value(error.grpc_status), message=error.message)
-    status.details.add().Pack(ErrorInfo(reason=error.code.upper(), domain=DOMAIN))
+    before, after = _constant_details(error.grpc_status, error.code, error.retry_after)
+    status = Status(message=error.message)
     status.details.add().Pack(RequestInfo(request_id=request_id))
-    if error.retry_after is not None:
-        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
-    return b64encode(status.SerializeToString()).rstrip(b"=")
+    return b64encode(before + status.SerializeToString() + after).rstrip(b"=")
+
+
+@cache
+def _constant_details(grpc_status: str, code: str, retry_after: int | None) -> tuple[bytes, bytes]:
+    """Return the parts before and after those that differ by call. Protobuf merges serialized messages in a row."""
+    before, after = Status(code=Code.Value(grpc_status)), Status()
+    before.details.add().Pack(ErrorInfo(reason=code.upper(), domain=DOMAIN))
+    if retry_after is not None:
+        after.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=retry_after)))
+    return before.SerializeToString(), after.SerializeToString()
 
 
 def error_fields(error: RequestError, request_id: str) -> list[tuple[bytes, bytes]]:

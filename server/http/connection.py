@@ -154,10 +154,10 @@ class HttpConnection(PacedConnection):
             self._admit(self)
         find = self._find.get(method)
         if find is not None and self._idle and not self.expect_100_continue:
-            handler = find(self.url, fields)
+            peer, charge = self._peer, self._charge
+            handler = find(self.url, fields, charge)
             if handler is not None:
                 keep_alive = version != "1.0" and self.parser.should_keep_alive()
-                peer, charge = self._peer, self._charge
                 self._incoming = FastRequest(
                     method.decode(), self.url, fields, peer, self._certified, charge, handler, self, keep_alive
                 )

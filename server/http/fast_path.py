@@ -13,15 +13,16 @@ from sentiment_conv1d.server.errors import ClientDisconnected
 from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.asgi import PIECE_BYTES
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
-from sentiment_conv1d.server.network.buffers import BODY_FACTOR
+from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Charge
 
 #: Handles a complete request. There are two ways. It returns None, and calls `FastRequest.reply` at once or in a later
 #: turn of the event loop, which needs no task. Or it returns a coroutine that sends the answer. This runs as a task and
 #: is canceled if the client disconnects. Neither raises an error that the client caused.
 Handler = Callable[["FastRequest"], Coroutine[Any, Any, None] | None]
 
-#: Returns the handler of a request with this target and these headers, or None if it has to go through ASGI.
-FindHandler = Callable[[bytes, Mapping[bytes, bytes]], Handler | None]
+#: Returns the handler of a request with this target and these headers, or None if it has to go through ASGI. If the
+#: request will be refused, it can set the refusal of its charge: then the body is discarded as it arrives.
+FindHandler = Callable[[bytes, Mapping[bytes, bytes], Charge], Handler | None]
 
 
 class Connection(Protocol):
@@ -57,9 +58,10 @@ class FastRequest(HttpRequest):
     disconnected: Callable[[], object] | None = field(default=None, init=False)
 
     def add(self, body: bytes) -> None:
-        """Append to the body. Raises `Overloaded`."""
-        self.charge.add(BODY_FACTOR * len(body))
-        self._body += body
+        """Append to the body, unless the request is refused. Raises `Overloaded`."""
+        if self.charge.refusal is None:
+            self.charge.add(BODY_FACTOR * len(body))
+            self._body += body
 
     @property
     def size(self) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextvars import copy_context
 from time import perf_counter
 from typing import Protocol
 
-#: Seconds of work per turn of the event loop: parsing, and the requests that it starts.
+#: Seconds of work per turn of the event loop: parsing, and the requests that it starts. While the application is full,
+#: a turn has about a quarter of the time that it then takes in all, because most of what arrives is refused: the rest
+#: of the time is for the requests that were accepted.
 _TURN_SECONDS = 0.002
+_FULL_TURN_SECONDS = 0.00015
 
 #: Seconds of this work per connection: its first share, which is enough for some calls, and every later share.
 _SHARES = (0.0001, 0.001)
@@ -41,6 +45,8 @@ class Turns:
     connections have sent. Callers with access alternate with all others, so that they do not wait for thousands of
     strangers.
 
+    `full` returns whether the application has as much work as it accepts, which it can set.
+
     The time of a turn is that of reading. What runs in between, such as a model, does not shorten it. The tasks of
     requests run after the parsing that starts them, so their time is not measured but estimated: a connection calls
     `spend`.
@@ -48,6 +54,7 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.full: Callable[[], bool] = lambda: False
         #: By share, the connections with access and all others.
         self._waiting: tuple[tuple[deque[Reader], deque[Reader]], ...] = tuple((deque(), deque()) for _ in _SHARES)
         self._begun = False  # whether a connection was read in this turn
@@ -79,7 +86,7 @@ class Turns:
 
     def _begin(self) -> None:
         self._begun = True
-        self._left = _TURN_SECONDS
+        self._left = _FULL_TURN_SECONDS if self.full() else _TURN_SECONDS
         self._loop.call_soon(self._next_turn, context=self._context)
 
     def _next_turn(self) -> None:

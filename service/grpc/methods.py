@@ -90,14 +90,23 @@ class MethodBuilder:
             content = await call.message()
             context.received = perf_counter_ns()
             if len(content) > INLINE_CHARACTERS:
-                self._dataplane.expect_large()
-                await self._parsing_turn(content, kind)
-            await call.answer(await self._answer(answer(parse(content))))
+                with self._dataplane.parsing_large():
+                    await self._parsing_turn(content, kind)
+                    read = answer(parse(content))
+            else:
+                read = answer(parse(content))
+            await call.answer(await self._answer(read))
+
+        def begin(call: Call) -> None:
+            self._begin(call, RequestContext(call.request_id, "grpc", route, call.fields))
 
         method = self._method(route, converse, streaming=False)
-        if self._tracer is not None or iscoroutinefunction(answer):
+        if self._tracer is not None:
             return method
-        return method._replace(start=self._starter(route, parse, answer))
+        method = method._replace(begin=begin)
+        if iscoroutinefunction(answer):
+            return method
+        return method._replace(start=self._starter(route, parse, answer), admit=self._dataplane.expect)
 
     def stream(self, route: str, kind: type[Request], answer: Respond[Request]) -> Method:
         """Build a bidirectional stream that answers every request in order. A `RequestError` ends the call.

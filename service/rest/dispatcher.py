@@ -20,6 +20,7 @@ from sentiment_conv1d.server.http.compression import decompress
 from sentiment_conv1d.server.http.fast_path import FastRequest, Handler
 from sentiment_conv1d.server.http.headers import content_length
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
+from sentiment_conv1d.server.network.buffers import Charge
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import EndpointRequest, WorkOrAnswer
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
@@ -62,12 +63,15 @@ class Dispatcher:
         is_page = scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
         return None if is_page else self._routes.find(scope["path"])
 
-    def find_document(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
+    def find_document(self, target: bytes, fields: Mapping[bytes, bytes], charge: Charge) -> Handler | None:
         """Return the fast path's handler of a GET request, or None if its answer may depend on its headers."""
         return None if _VARYING & fields.keys() else self._documents.get(target)
 
-    def find_handler(self, target: bytes, fields: Mapping[bytes, bytes]) -> Handler | None:
-        """Return the fast path's handler of a request, or None if its body is large, compressed or of unknown size."""
+    def find_handler(self, target: bytes, fields: Mapping[bytes, bytes], charge: Charge) -> Handler | None:
+        """Return the fast path's handler of a request, or None if its body is large, compressed or of unknown size.
+
+        If the request would be rejected, sets the refusal of its charge, so that its body is not kept.
+        """
         match = self._routes.find_target(target)
         if match is None or b"content-encoding" in fields:
             return None
@@ -75,8 +79,13 @@ class Dispatcher:
         if length is None or length > self._largest:
             return None
         # Over ASGI, a request without access is refused before its body, and holds no memory for it.
-        accepted = length <= INLINE_CHARACTERS or self._state.access.admits(fields)
-        return partial(self.start, match) if accepted else None
+        if length > INLINE_CHARACTERS and not self._state.access.admits(fields):
+            return None
+        try:
+            self._dataplane.expect(length)
+        except Overloaded as error:
+            charge.refusal = error.with_traceback(None)  # its frames refer to the charge: a reference cycle
+        return partial(self.start, match)
 
     def start(self, match: Match, request: FastRequest) -> Coroutine[Any, Any, None] | None:
         """Answer a complete request on the fast path: in the next turn of the event loop, with others of this turn.
@@ -87,6 +96,8 @@ class Dispatcher:
         end = partial(self._reply, match, request, context)
         try:
             self._check(match, request)
+            if request.charge.refusal is not None:
+                raise request.charge.refusal
             if request.size > INLINE_CHARACTERS:
                 return self._serve(match, request, context)
             work = self._read(match, request, context, request.take_body())
@@ -129,7 +140,7 @@ class Dispatcher:
         try:
             if read is None:
                 self._check(match, request)
-                read = self._read(match, request, context, await self._receive(request))
+                read = await self._receive(match, request, context)
             if isinstance(read, Work):
                 answer = await self._dataplane.run(read)
             else:
@@ -155,15 +166,16 @@ class Dispatcher:
         if self._lifecycle.expired:
             raise out_of_time()
 
-    async def _receive(self, request: HttpRequest) -> bytes:
-        """Return the body. A large one waits until it may be parsed."""
+    async def _receive(self, match: Match, request: HttpRequest, context: RequestContext) -> WorkOrAnswer:
+        """Receive and read a request. A large one waits until it may be parsed."""
         body = await request.body(self._max_body_bytes, self._body_timeout)
         if (encoding := request.headers.get(b"content-encoding")) is not None:
             body = await decompress(body, encoding, self._max_body_bytes, request.charge, self._state.expanding)
-        if len(body) > INLINE_CHARACTERS:
-            self._dataplane.expect_large()
+        if len(body) <= INLINE_CHARACTERS:
+            return self._read(match, request, context, body)
+        with self._dataplane.parsing_large():
             await self._dataplane.parsing.turn(len(body))
-        return body
+            return self._read(match, request, context, body)
 
     def _read(self, match: Match, request: HttpRequest, context: RequestContext, body: bytes) -> WorkOrAnswer:
         context.received = perf_counter_ns()

@@ -30,11 +30,16 @@ class Admission:
         self._requests = 0
         self._texts = {False: 0, True: 0}
 
+    def has_room(self, texts: int, *, large: bool) -> bool:
+        """Return whether a request that counts as `texts` texts exceeds no limit."""
+        waiting = self._texts[large]
+        return self._requests < self._max_requests and not (waiting and waiting + texts > self._max_texts)
+
     def check(self, texts: int, *, large: bool) -> None:
         """Raise `Overloaded` if a request that counts as `texts` texts exceeds a limit."""
-        if self._requests >= self._max_requests:
-            raise Overloaded(f"{self._requests} requests are waiting, which is the limit")
-        if self._texts[large] and self._texts[large] + texts > self._max_texts:
+        if not self.has_room(texts, large=large):
+            if self._requests >= self._max_requests:
+                raise Overloaded(f"{self._requests} requests are waiting, which is the limit")
             raise Overloaded(
                 f"{self._texts[large]} texts are waiting and {texts} more would exceed the limit of {self._max_texts}"
             )

@@ -8,9 +8,9 @@ disconnects cancels its request, and no further piece of it runs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, Literal, NamedTuple, TypeVar, cast
@@ -98,6 +98,7 @@ class DataPlane:
         self._request_log = request_log
         self._batchers: dict[ServedClassifier, _Batchers] = {}
         self._admission = Admission(limits.requests, limits.pending_texts, metrics)
+        self._large = min(PIECE_ROWS, limits.pending_texts)  # texts of a large request before it is parsed
         self.parsing = Parsing(limits.requests, large=STEPPED_CHARACTERS)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         #: Shows whether that thread makes progress.
@@ -194,9 +195,26 @@ class DataPlane:
         if len(text) > self._request_limits.characters:
             raise TooLarge(f"text {number}: {len(text)} characters; the limit is {self._request_limits.characters}")
 
-    def expect_large(self) -> None:
-        """Raise `Overloaded` if a large request would be rejected, before it is parsed."""
-        self._admission.check(min(PIECE_ROWS, self._request_limits.pending_texts), large=True)
+    def expect(self, size: int) -> None:
+        """Raise `Overloaded` if a request of `size` bytes would be rejected, before it is received."""
+        if size > INLINE_CHARACTERS or not self.runs_in_turns:
+            self._admission.check(self._large, large=True)
+        else:
+            self._admission.check(1, large=False)
+
+    def is_full(self) -> bool:
+        """Return whether a large or a small request would be rejected."""
+        has_room = self._admission.has_room
+        return not (has_room(self._large, large=True) and has_room(1, large=False))
+
+    @contextmanager
+    def parsing_large(self) -> Iterator[None]:
+        """Count a large request while it waits to be parsed, and is. Raises `Overloaded`."""
+        self._admission.enter(self._large, large=True)
+        try:
+            yield
+        finally:
+            self._admission.leave(self._large, large=True)
 
     async def explain(
         self,

@@ -19,9 +19,9 @@ from hyperframe.frame import HeadersFrame
 from pydantic import SecretStr
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.server.errors import Unavailable
+from sentiment_conv1d.server.errors import Overloaded, Unavailable
 from sentiment_conv1d.server.http.connection import HttpConnection
-from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.server.network.places import Connection
 from sentiment_conv1d.server.network.turns import Reader, Turns
 from sentiment_conv1d.service.grpc.server import ROUTES, GrpcServer
@@ -45,7 +45,7 @@ ACCESS = literal(b"x-api-key", KEY.encode())
 def state() -> ServiceState:
     """Return a service without models. It answers 404 to callers with access."""
     models = LoadedModels()
-    dataplane = cast(DataPlane, SimpleNamespace(runs_in_turns=True))  # no request gets further
+    dataplane = cast(DataPlane, SimpleNamespace(runs_in_turns=True, expect=lambda size: None))  # no more is used
     metrics = Metrics({"rest": routes(SETTINGS), "grpc": ROUTES})
     return ServiceState(SETTINGS, dataplane, models, Access(SETTINGS), metrics)
 
@@ -214,7 +214,41 @@ def test_no_place_over_grpc() -> None:
 def test_bodies_without_access(length: int, key: bool, found: bool) -> None:
     """The body of a request without a key is collected on the fast path only if it is short."""
     fields = {b"content-length": b"%d" % length, **({b"x-api-key": KEY.encode()} if key else {})}
-    assert (Application(state()).find_handler(b"/v1/predict", fields) is not None) == found
+    assert (Application(state()).find_handler(b"/v1/predict", fields, Charge(Buffers(0))) is not None) == found
+
+
+def test_bodies_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that cannot be admitted is refused by its length, is not kept, and the connection goes on."""
+
+    def expect(size: int) -> None:
+        if size == 30_000:
+            raise Overloaded("2048 texts are waiting")
+
+    async def send() -> None:
+        loop = asyncio.get_running_loop()
+        connection = rest()
+        monkeypatch.setattr(connection._find[b"POST"].__self__._dataplane, "expect", expect)  # type: ignore[union-attr]
+        ours, theirs = socket.socketpair()
+        for each in (ours, theirs):
+            each.setblocking(False)
+        with theirs:
+            await loop.connect_accepted_socket(lambda: connection, ours)
+            await loop.sock_sendall(theirs, request("/v1/predict", f"X-API-Key: {KEY}", "Content-Length: 30000"))
+            await loop.sock_sendall(theirs, bytes(20_000))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert connection._incoming is not None and connection._incoming.size == 0
+            assert connection._buffers._held == 0
+            await loop.sock_sendall(theirs, bytes(10_000))
+            answer = await loop.sock_recv(theirs, 65_536)
+            assert answer.startswith(b"HTTP/1.1 429 ") and b"2048 texts are waiting" in answer
+            await loop.sock_sendall(theirs, request("/v1/models/x:predict", f"X-API-Key: {KEY}", "Content-Length: 2"))
+            await loop.sock_sendall(theirs, b"{}")
+            assert (await loop.sock_recv(theirs, 65_536)).startswith(b"HTTP/1.1 400 ")
+            assert not connection.tasks
+            connection.transport.abort()
+
+    uvloop.run(send())
 
 
 def test_rest_over_asgi() -> None:

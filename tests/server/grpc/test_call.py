@@ -179,6 +179,57 @@ def test_call_without_a_task(caller: Caller) -> None:
     assert caller.connection.idle_until is not None
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["first part", "whole"])
+def test_message_that_is_not_admitted(caller: Caller, whole: bool) -> None:
+    """A message is refused as soon as its length is known, without a task, and the rest of it is dropped."""
+    lengths: list[int] = []
+    begun: list[Call] = []
+
+    def admit(length: int) -> None:
+        lengths.append(length)
+        raise Overloaded("2048 texts are waiting")
+
+    caller.methods["/started"] = Method(caller._unary, start=caller._start, admit=admit, begin=begun.append)
+    message = WHOLE if whole else wrap(bytes(40_000))
+    caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, message[:9000], ended=whole))
+    frames = caller.hear()
+    assert refusal(frames) == ("8", "2048 texts are waiting")
+    assert fields(frames)["grpc-retry-pushback-ms"] == "1000"
+    assert fate(frames) == ([] if whole else ["RST_STREAM 1 NO_ERROR"])
+    [call] = caller.calls.values()
+    assert caller.held == 0 and call._task is None
+    caller.say(wire.data(1, message[9000:], ended=True) if not whole else b"")
+    assert lengths == [len(message) - 5]
+    assert begun == caller.ended == [call] and caller.outcomes == ["RESOURCE_EXHAUSTED"]
+
+
+def test_every_message_is_admitted_once(caller: Caller) -> None:
+    """The length of each message of a stream is reported once, however its bytes arrive."""
+    lengths: list[int] = []
+    caller.methods["/stream"] = caller.methods["/stream"]._replace(admit=lengths.append)
+    messages = wrap(bytes(100)) + wrap(bytes(200)) + wrap(b"")
+    caller.say(wire.request(1, ended=False, head=STREAM))
+    for start in range(0, len(messages), 3):
+        caller.say(wire.data(1, messages[start : start + 3]))
+    caller.say(wire.data(1, wrap(bytes(300)), ended=True))
+    caller.hear()
+    assert lengths == [100, 200, 0, 300]
+
+
+def test_failures_without_a_task(caller: Caller) -> None:
+    """A unary call that fails before it begins needs no task, and leaves no memory charged."""
+    caller.methods["/unary"] = Method(caller._unary, begin=lambda call: None)
+    for number, sent in enumerate([("grpc-timeout", "x"), b"\2" + bytes(10), wrap(b"a") * 2]):
+        given = [sent] if isinstance(sent, tuple) else []
+        caller.say(wire.request(2 * number + 1, *given, ended=False, head=UNARY))
+        if isinstance(sent, bytes):
+            caller.say(wire.data(2 * number + 1, sent))
+        caller.hear()
+        assert caller.held == 0
+    assert caller.outcomes == ["INVALID_ARGUMENT"] * 3
+    assert [call._task for call in caller.calls.values()] == [None] * 3
+
+
 def test_started_call_that_is_reset(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
     """A started call that the client resets is not answered, ends once, and is no failure."""
     caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True) + wire.reset(1))

@@ -44,7 +44,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 def test_messages(contents: list[tuple[bytes, bool]], places: list[int], encoding: bytes) -> None:
     """Messages are found at any division of the bytes, and compressed ones are marked."""
     data = b"".join(wrap(content, compressed=compressed) for content, compressed in contents)
-    messages = Messages(LIMIT, encoding)
+    messages = Messages(LIMIT, encoding, lambda length: None)
     found = [each for piece in cut(data, places) for each in messages.feed(piece)]
     assert [(each, isinstance(each, bytearray)) for each in found] == contents
     assert not any(map(gc.is_tracked, found))
@@ -54,7 +54,7 @@ def test_messages(contents: list[tuple[bytes, bool]], places: list[int], encodin
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300)), st.sampled_from(ENCODINGS))
 def test_any_bytes(data: bytes, places: list[int], encoding: bytes) -> None:
     """Arbitrary bytes give messages within the limit or a refusal, and no more is stored than has arrived."""
-    messages = Messages(LIMIT, encoding)
+    messages = Messages(LIMIT, encoding, lambda length: None)
     arrived = 0
     try:
         for piece in cut(data, places):
@@ -69,16 +69,16 @@ def test_any_bytes(data: bytes, places: list[int], encoding: bytes) -> None:
 
 def test_limit() -> None:
     """A message of exactly the limit is accepted, and a larger one is refused after its prefix."""
-    assert Messages(LIMIT, b"identity").feed(wrap(bytes(LIMIT))) == [bytes(LIMIT)]
+    assert Messages(LIMIT, b"identity", lambda length: None).feed(wrap(bytes(LIMIT))) == [bytes(LIMIT)]
     with pytest.raises(MessageTooLarge, match="a message has 101 bytes; the limit is 100"):
-        Messages(LIMIT, b"identity").feed(wrap(bytes(LIMIT + 1))[:PREFIX_BYTES])
+        Messages(LIMIT, b"identity", lambda length: None).feed(wrap(bytes(LIMIT + 1))[:PREFIX_BYTES])
 
 
 @pytest.mark.parametrize(("flag", "encoding"), [(2, b"gzip"), (255, b"gzip"), (1, b"identity")])
 def test_flags(flag: int, encoding: bytes) -> None:
     """The flag of a message is 0, or 1 if the call names a compression."""
     with pytest.raises(Malformed):
-        Messages(LIMIT, encoding).feed(bytes((flag, 0, 0, 0, 0)))
+        Messages(LIMIT, encoding, lambda length: None).feed(bytes((flag, 0, 0, 0, 0)))
 
 
 def test_encodings() -> None:

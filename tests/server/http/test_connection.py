@@ -24,7 +24,7 @@ from sentiment_conv1d.server.http.asgi import TASK
 from sentiment_conv1d.server.http.connection import HttpConnection
 from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler, Handler
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
-from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.server.network.turns import Reader, Turns
 from sentiment_conv1d.service.rest import page
 from tests.processes import PATIENCE, ServerProcess, eventually
@@ -142,7 +142,7 @@ def test_running(path: str) -> None:
             await answered.wait()
             request.reply(204, Answer(b""), "x")
 
-        def find(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
+        def find(target: bytes, headers: Mapping[bytes, bytes], charge: Charge) -> Handler | None:
             return work if target == b"/fast" else None
 
         connection = make_connection(application, Turns(loop), 1000, find)
@@ -187,7 +187,7 @@ def test_client_that_disconnects(path: str, size: int, caplog: pytest.LogCapture
                 pass
             await work(scope)
 
-        def find(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
+        def find(target: bytes, headers: Mapping[bytes, bytes], charge: Charge) -> Handler | None:
             return work if target == b"/fast" else None
 
         connection = make_connection(application, Turns(loop), 10 * size, find)
@@ -237,7 +237,7 @@ def test_large_answer_in_a_later_turn(close: bool) -> None:
     async def check() -> None:
         loop = asyncio.get_running_loop()
 
-        def find(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
+        def find(target: bytes, headers: Mapping[bytes, bytes], charge: Charge) -> Handler | None:
             def answer(request: FastRequest) -> None:
                 loop.call_soon(request.reply, 200, Answer(bytes(300_000) + b"end"), "id")
 
@@ -258,7 +258,7 @@ def test_large_answer_in_a_later_turn(close: bool) -> None:
     uvloop.run(check())
 
 
-def find_handler(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
+def find_handler(target: bytes, headers: Mapping[bytes, bytes], charge: Charge) -> Handler | None:
     """Use the fast path for every body of known length at one path."""
     return handle if target == b"/fast" and b"content-length" in headers else None
 
@@ -267,7 +267,7 @@ def find_handler(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | Non
 DOCUMENTS = {b"/short": b"short", b"/long": bytes(300_000)}
 
 
-def find_document(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
+def find_document(target: bytes, headers: Mapping[bytes, bytes], charge: Charge) -> Handler | None:
     """Return documents without a task."""
 
     def answer(request: FastRequest) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sentiment_conv1d.server.network.turns import _SHARES, _TURN_SECONDS, Turns
+from sentiment_conv1d.server.network.turns import _FULL_TURN_SECONDS, _SHARES, _TURN_SECONDS, Turns
 from tests.server.grpc.caller import Loop
 
 
@@ -94,6 +94,25 @@ def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
         before = loop.counter
         loop.turn()
         assert loop.counter - before <= _TURN_SECONDS + 0.001
+
+
+def test_time_of_a_turn_while_the_application_is_full(loop: Loop, turns: Turns) -> None:
+    """While the application is full, a turn reads less, and every connection still gets its turn."""
+    turns.full = lambda: True
+    readers = [Reader(loop, 3, seconds=0.00005) for _ in range(20)]
+    waiting = [not turns.read(reader, 100) for reader in readers]
+    assert sum(reader.frames < 3 for reader in readers) <= 2 and all(waiting)
+    turned = 0
+    while any(reader.frames for reader in readers):
+        before = loop.counter
+        loop.turn()
+        turned += 1
+        assert 0 < loop.counter - before <= _FULL_TURN_SECONDS + 0.00015
+    assert turned > 5
+    turns.full = lambda: False
+    loop.turn()
+    others = [Reader(loop, 1, seconds=0.00005) for _ in range(20)]
+    assert all(turns.read(each, 100) for each in others)
 
 
 def test_time_between_two_reads(loop: Loop, turns: Turns) -> None:

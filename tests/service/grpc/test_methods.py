@@ -139,7 +139,7 @@ def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
         raise Overloaded("2048 texts are waiting")
 
     large, small = FakeCall(b"\xff" * (INLINE_CHARACTERS + 1)), FakeCall(b"\xff" * INLINE_CHARACTERS)
-    maker = counted(metrics, expect_large=full)
+    maker = counted(metrics, parsing_large=full, expect=None)
     large.run(maker, maker.unary("/method", UNREAD, unanswered))
     small.run(maker, maker.unary("/method", PredictRequest, unanswered))
     assert [refusal.code for refusal in (*large.refusals, *small.refusals)] == ["overloaded", "malformed"]

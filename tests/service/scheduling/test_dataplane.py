@@ -274,12 +274,12 @@ def test_small_requests_leave(build: Build) -> None:
         delivered: list[Any] = []
         for number in range(2):
             start(dataplane, ["a text"], delivered)
-            dataplane.expect_large()
+            dataplane.expect(INLINE_CHARACTERS + 1)
             await asyncio.sleep(0)
             assert len(delivered) == number + 1
             task = asyncio.create_task(ask(dataplane, ["a text"]))
             await asyncio.sleep(0)
-            dataplane.expect_large()
+            dataplane.expect(INLINE_CHARACTERS + 1)
             await task
 
     asyncio.run(story())
@@ -452,14 +452,21 @@ def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
 
     async def story() -> None:
         dataplane = build(gate, texts=4, pending_texts=4)
-        dataplane.expect_large()
+        dataplane.expect(INLINE_CHARACTERS + 1)
         running = asyncio.create_task(ask(dataplane, [LONG]))
         await gate.until_entered()
         with pytest.raises(Overloaded):
-            dataplane.expect_large()
+            dataplane.expect(INLINE_CHARACTERS + 1)
+        dataplane.expect(INLINE_CHARACTERS)
+        assert dataplane.is_full()
         gate.open.set()
         await running
-        dataplane.expect_large()
+        assert not dataplane.is_full()
+        with dataplane.parsing_large():
+            assert dataplane.is_full()
+            with pytest.raises(Overloaded):
+                dataplane.expect(INLINE_CHARACTERS + 1)
+        dataplane.expect(INLINE_CHARACTERS + 1)
 
     asyncio.run(story())
 

@@ -1,0 +1,108 @@
+"""`python -m benchmarks.overload`: answers and refusals per second over the number of callers, with one worker.
+
+Callers send batches of 32 reviews in a closed loop, and retry at once when they are refused. Over REST, each has a
+connection. Over gRPC, up to 64 share one. The server counts answers and refusals, because load generators cannot see
+the status of a call. wrk and h2load run on the same cores as the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import tempfile
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+
+import orjson
+
+from benchmarks import ARTIFACT
+from benchmarks.markdown import circumstances, table
+from loadtest.measurement import saturation
+from loadtest.processes import Server
+from loadtest.traffic import texts
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
+
+#: Reviews per request.
+BATCH = 32
+
+#: Calls in flight per gRPC connection.
+_STREAMS = 64
+
+_REST, _GRPC = "/v1/predict_batch", "/sentiment.v1.Sentiment/PredictBatch"
+_COUNTED = re.compile(r"^sentiment_requests_total\{(.*)\} (\S+)$", re.MULTILINE)
+_OUTCOMES = {"200": "answered", "OK": "answered", "429": "refused", "RESOURCE_EXHAUSTED": "refused"}
+
+
+def main() -> None:
+    """Measure and print a table."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--callers", type=int, nargs="+", default=[16, 64, 256, 800, 2000])
+    options.add_argument("--seconds", type=int, default=5)
+    chosen = options.parse_args()
+    for program in ("wrk", "h2load"):
+        if saturation.find(program) is None:
+            raise SystemExit(f"{program} is needed: apt-get install wrk nghttp2-client")
+
+    artifact = read_artifact(ARTIFACT)
+    reviews = texts.generate(artifact.tokenizer, BATCH)
+    body = orjson.dumps({"texts": reviews})
+    call = PredictBatchRequest(texts=reviews).SerializeToString()
+    arguments = ("-m", "service", "serve", "--workers", "1", "--port", "{port}", "--grpc-port", "{grpc_port}")
+    repository = ("--model-repository", str(ARTIFACT.parent.parent), "--default-model", artifact.manifest.name)
+    rows = []
+    with Server("service", *arguments, *repository, probe="/readyz") as server:
+        for callers in chosen.callers:
+            rest = _rates(server, _REST, chosen.seconds, _wrk(server, body, callers, chosen.seconds))
+            grpc = _rates(server, _GRPC, chosen.seconds, _h2load(server, call, callers, chosen.seconds))
+            rows.append((f"{callers:,}", *(f"{rate:,.0f}" for rate in (*rest, *grpc))))
+    print(table(("callers", "REST: answers/s", "refusals/s", "gRPC: answers/s", "refusals/s"), rows))
+    print(circumstances())
+
+
+def _rates(server: Server, route: str, seconds: int, load: Callable[[], object]) -> tuple[float, float]:
+    """Return the answers and refusals per second of a route under a load."""
+    before = _counts(server, route)
+    load()
+    counts = _counts(server, route) - before
+    return counts["answered"] / seconds, counts["refused"] / seconds
+
+
+def _counts(server: Server, route: str) -> Counter[str]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=60) as answer:
+        exposition = answer.read().decode()
+    counts: Counter[str] = Counter()
+    for labels, value in _COUNTED.findall(exposition):
+        if f'route="{route}"' in labels:
+            status = re.findall('status="([^"]*)"', labels)[0]
+            counts[_OUTCOMES.get(status, status)] += int(float(value))
+    return counts
+
+
+def _wrk(server: Server, body: bytes, callers: int, seconds: int) -> Callable[[], object]:
+    script = saturation.Script(_REST, [body])
+    return lambda: script.run(f"http://127.0.0.1:{server.port}", callers, seconds)
+
+
+def _h2load(server: Server, call: bytes, callers: int, seconds: int) -> Callable[[], object]:
+    def run() -> None:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"\0" + len(call).to_bytes(4) + call)
+            file.flush()
+            streams = min(callers, _STREAMS)
+            load = (f"--duration={seconds}", f"--clients={callers // streams}", f"--max-concurrent-streams={streams}")
+            headers = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+            url = f"http://127.0.0.1:{server.grpc_port}{_GRPC}"
+            subprocess.run(
+                [str(saturation.find("h2load")), *load, *headers, f"--data={file.name}", url],
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
