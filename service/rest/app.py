@@ -41,7 +41,7 @@ from sentiment_conv1d.service.rest import (
     tfserving,
     vllm,
 )
-from sentiment_conv1d.service.rest.dispatcher import Dispatcher
+from sentiment_conv1d.service.rest.dispatcher import Dispatcher, has_encoded_slash
 from sentiment_conv1d.service.rest.endpoint import to_json
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol, to_response
@@ -98,6 +98,8 @@ class Application(FastAPI):
         status = CLIENT_CLOSED_REQUEST
         try:
             self._lifecycle.check_access(request, scope["path"])
+            if has_encoded_slash(scope):
+                raise NotFound("no route has an encoded slash in its path")
             status = await self._handle(request, scope, receive, send, context.id)
         except RequestError as error:
             answer, status = refuse(self.protocol_of(scope), error, context.id)

@@ -36,6 +36,11 @@ logger = logging.getLogger(__name__)
 _VARYING = {b"if-none-match", b"if-modified-since", b"content-length", b"transfer-encoding"}
 
 
+def has_encoded_slash(scope: Scope) -> bool:
+    """Return whether the path has an encoded slash. Proxies may route it elsewhere than its decoded form."""
+    return b"%2f" in scope["raw_path"].lower()
+
+
 class Dispatcher:
     """Answers the requests for the endpoints of all protocols, and those for `documents`, by path."""
 
@@ -61,7 +66,7 @@ class Dispatcher:
     def match(self, scope: Scope) -> Match | None:
         """Return the endpoint of a request, or None if FastAPI handles it, such as one for the page at the root."""
         is_page = scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
-        return None if is_page else self._routes.find(scope["path"])
+        return None if is_page or has_encoded_slash(scope) else self._routes.find(scope["path"])
 
     def find_document(self, target: bytes, fields: Mapping[bytes, bytes], charge: Charge) -> Handler | None:
         """Return the fast path's handler of a GET request, or None if its answer may depend on its headers."""

@@ -206,6 +206,15 @@ def test_unknown_model(server: ServerProcess, name: str) -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("path", ["/v1%2fpredict", "/v1%2Fpredict", "/%2fv1/predict"])
+def test_encoded_slashes(server: ServerProcess, path: str) -> None:
+    """A path with an encoded slash is no route, with any method."""
+    for method in ("GET", "POST"):
+        response = server.client.request(method, path, json={"text": "x"})
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+    assert server.client.get("/v1%2fmodels").status_code == 404
+
+
 def test_compressed_answers_are_not_needed(server: ServerProcess) -> None:
     """For any Accept header, the answer is JSON with a Content-Length."""
     response = httpx.post(
