@@ -366,14 +366,15 @@ def test_automatic_provider_without_cuda() -> None:
 
 
 def test_cpu_asked_for_needs_no_reason() -> None:
-    """With the CPU requested, the log only says what is served, whether by the native operator, and where."""
+    """With the CPU requested, the log only says what is served, by the native operator or not, to whom, and where."""
     with ServerProcess("--execution-provider", "cpu", repository=MODEL_REPOSITORY, default_model=None) as process:
-        repository, default, *serving, listening_grpc, listening = process.log
+        repository, default, *serving, access, listening_grpc, listening = process.log
         assert f"the model repository is {MODEL_REPOSITORY}" in repository
         assert "the default model is reviews; --default-model (SENTIMENT_DEFAULT_MODEL) chooses another" in default
         for name, line in zip(("accurate", "imdb-cnn", "imdb-cnn-8bit", "reviews"), serving, strict=True):
             assert f"serving {name} version=1 execution_provider=CPUExecutionProvider" in line
             assert ("operator=native" if LIBRARY.exists() else "operator=this installation does not contain it") in line
+        assert "access: keys: none" in access
         assert process.url in listening
         assert f"grpc://127.0.0.1:{process.grpc_port}" in listening_grpc
 
