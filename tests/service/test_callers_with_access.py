@@ -56,7 +56,8 @@ def call(stream: int, path: bytes, *fields: bytes) -> bytes:
 
 
 def admit(connection: Connection) -> None:
-    """Admit a connection, as a listener with enough places does."""
+    """Admit a connection, once, as a listener with enough places does."""
+    assert not connection.admitted
     connection.admitted = True
 
 
@@ -126,7 +127,7 @@ def test_rest() -> None:
     ask = partial(request, "/v1/models/x:predict", "Content-Length: 2")
     without, key = ask() + b"{}", ask(f"X-API-Key: {KEY}") + b"{}"
     probe = request("/livez?x=1", f"X-API-Key: {KEY}", method="GET")
-    check(rest, [(probe, False), (without, False), (key, True), (without, True)])
+    check(rest, [(probe, False), (without, False), (key, True), (key, True), (without, True)])
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -260,4 +261,4 @@ def test_rest_over_asgi() -> None:
 def test_grpc() -> None:
     """A health check and a call without a key give no access over gRPC."""
     probe = HELLO + call(1, CHECK, ACCESS)
-    check(grpc, [(probe, False), (call(3, PREDICT), False), (call(5, PREDICT, ACCESS), True)])
+    check(grpc, [(probe, False), (call(3, PREDICT), False), *[(call(each, PREDICT, ACCESS), True) for each in (5, 7)]])
