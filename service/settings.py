@@ -242,9 +242,11 @@ class Settings(BaseModel):
     api_keys: SecretStr | None = Field(
         None,
         description="API keys, separated by commas. Callers must send one as `Authorization: Bearer` or `X-API-Key`. "
-        "Prefer the environment or a file to the command line.",
+        "A name can precede a key, as in `NAME KEY`. Prefer the environment or a file to the command line.",
     )
-    api_key_file: LocalPath = Field(None, description="A file with one API key per line, read again when it changes.")
+    api_key_file: LocalPath = Field(
+        None, description="A file with one API key per line, or `NAME KEY`, read again when it changes."
+    )
     admin: Literal["off", "key", "open"] = Field(
         "off",
         description="Who can load, unload and label models. off: nobody. key: callers with an administration key. "
@@ -280,14 +282,16 @@ class Settings(BaseModel):
         ge=1,
         le=_MOST,
         description="Texts of the requests that wait or run, counted separately for small and large requests; more "
-        "is a 429. Every 4,096 characters of a large request count as one more text.",
+        "is a 429, first for the caller that has most. Every 4,096 characters of a large request count as one more "
+        "text.",
     )
     max_buffered_bytes: int = Field(
         256 * 1024 * 1024,
         ge=1,
         le=_MOST_BYTES,
-        description="Bytes that requests hold in one worker until their answers are written; more is a 429. Over "
-        "REST a byte of a body counts as five, because its texts take as much memory.",
+        description="Bytes that requests hold in one worker until their answers are written; more is a 429, first "
+        "for the caller that holds most. Over REST a byte of a body counts as five, because its texts take as much "
+        "memory.",
     )
     max_connections: int = Field(
         2048,

@@ -28,6 +28,8 @@ from sentiment_conv1d.server.grpc.messages import encode, wrap
 from sentiment_conv1d.server.grpc.receiving import CALL_BYTES, ReceivingCall
 from sentiment_conv1d.server.grpc.status import as_refusal, error_fields
 from sentiment_conv1d.server.grpc.timeout import seconds_of
+from sentiment_conv1d.server.network.buffers import Charge
+from sentiment_conv1d.server.network.shares import evicted
 from sentiment_conv1d.server.network.turns import TASK_SECONDS
 
 Trailers = list[tuple[bytes, bytes]]
@@ -177,6 +179,18 @@ class Call(ReceivingCall):
         if idle or now - left_at > _LINGER_SECONDS:
             self._fail(Unavailable("the server is shutting down; every message before was answered"))
 
+    def _evict(self, charge: Charge) -> bool:
+        """Refuse an incomplete message, or stop an answer that the client does not read."""
+        if charge is not self.charge:
+            if self.blocked is None:
+                return False
+            self._stop(evicted(charge.caller))
+            return True
+        if self._messages is None or self.failure is not None:
+            return False
+        self._fail(evicted(charge.caller))
+        return True
+
     def release(self) -> None:
         """Drop the messages and release the memory."""
         if self._timer is not None:
@@ -186,16 +200,15 @@ class Call(ReceivingCall):
         self._messages = None
         if self.failure is not None:
             self.failure.__traceback__ = None  # its frames refer to this call: a reference cycle
-        self._context.buffers.add(-self._held)
-        self._held = 0
+        self.charge.release()
 
     async def _send(self, messages: Sequence[bytes], trailers: Trailers | None = None) -> None:
         """Send messages, and end the response if `trailers` are given. Raises `ClientDisconnected`."""
         accepted = self.fields.get(b"grpc-accept-encoding", b"")
         size = sum(map(len, messages))  # they remain in memory until the client has read them, compressed or not
-        buffers = self._context.buffers
-        held = buffers.hold(size) if size > _UNCOUNTED_BYTES else 0
+        answer = Charge(self._context.buffers, self.charge.caller, self._evict)
         try:
+            answer.add(size if size > _UNCOUNTED_BYTES else 0)
             data = b"".join([await encode(message, accepted) for message in messages])
             head = None
             if not self._head_sent:
@@ -204,7 +217,7 @@ class Call(ReceivingCall):
                 self._head_sent = True
             await self._connection.sender.send(self, data, head=head, trailers=trailers)
         finally:
-            buffers.add(-held)
+            answer.release()
 
     def _send_at_once(self, message: bytes) -> bool:
         """Send the only message, and status OK. A message that the client cannot receive now is sent by a task."""

@@ -25,7 +25,8 @@ from sentiment_conv1d.server.grpc.sender import Sender
 from sentiment_conv1d.server.grpc.stream import Stream
 from sentiment_conv1d.server.grpc.unsupported import CONTENT, HEAD, HTTP1_METHODS, HTTP1_REFUSAL
 from sentiment_conv1d.server.log_limit import LogLimit
-from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.buffers import Buffers, Charge
+from sentiment_conv1d.server.network.shares import LOCAL
 from sentiment_conv1d.server.network.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ class GrpcConnection(asyncio.Protocol):
     def __post_init__(self) -> None:
         self._streams: dict[int, Stream] = {}
         self._resets = self._noise = 0
-        self._held = self._unsent = 0  # bytes charged to the buffers: received ones, and those still to be written
+        self.caller = ""  # whose memory it takes: the client's address, or its key of the latest call
+        self._held, self._unsent = Charge(self._buffers), Charge(self._buffers)  # received, and still to be written
         self._ready = self._client_leaves = self._gone = False  # whether SETTINGS, a GOAWAY, and the end have arrived
         self._waiting = False  # whether it waits for its turn to read
         self.admitted = False  # whether the client has shown that it has access
@@ -98,6 +100,7 @@ class GrpcConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the client's preface."""
         self.transport = transport
+        self.caller = self._held.caller = self.client or LOCAL
         # Not earlier, because it is a reference cycle, and a TLS handshake can fail.
         self._http2 = Http2(self, self._limits.streams)
         self.sender = Sender(self._loop, self._http2, self._limits.write_seconds, self._sent, self._ended)
@@ -107,8 +110,7 @@ class GrpcConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all streams, in turns, because thousands can be lost at once."""
         self._hold(0)
-        self._buffers.add(-self._unsent)
-        self._unsent = 0
+        self._unsent.release()
         self._http2.release()
         self.sender.release()
         self._lost(self)
@@ -183,8 +185,7 @@ class GrpcConnection(asyncio.Protocol):
         if not self._parked:
             self._busy = now
         unsent = self.transport.get_write_buffer_size()
-        self._buffers.add(unsent - self._unsent)
-        self._unsent = unsent
+        self._unsent.replace(unsent, self.caller)
         if self._overdue(now, unsent):
             self.transport.abort()
         elif not self.transport.is_closing():
@@ -374,7 +375,7 @@ class GrpcConnection(asyncio.Protocol):
     def _hold(self, count: int) -> None:
         """Charge the memory of an incomplete header block, or of events that wait to be read."""
         try:
-            self._held += self._buffers.hold(count - self._held)
+            self._held.add(count - self._held.held)
         except Overloaded as error:
             self._http2.fail(error.message)
 
@@ -400,7 +401,7 @@ class GrpcConnection(asyncio.Protocol):
         """Whether the client has exceeded the time to read, for the handshake, or for a long header block."""
         if not unsent or self._written - unsent >= self._unread_mark:
             self._unread_mark, self._read_at = self._written, now
-        if not self._held:
+        if not self._held.held:
             self._whole_at = now
         handshake = not self._ready and now - self._born > self._limits.handshake_seconds
         header = now - self._whole_at > self._limits.header_seconds

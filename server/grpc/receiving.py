@@ -14,7 +14,7 @@ from sentiment_conv1d.server.grpc.connection import GrpcConnection
 from sentiment_conv1d.server.grpc.messages import Message, Messages, only_message
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.server.grpc.stream import Stream
-from sentiment_conv1d.server.network.buffers import BODY_FACTOR
+from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Charge
 from sentiment_conv1d.server.network.compression import expand
 
 #: Memory of an open call without its header fields and messages, and of a queued message without its content.
@@ -44,10 +44,17 @@ class ReceivingCall(Stream, ABC):
     _messages: Messages | None = None  # while a message is incomplete
     _incomplete_since: float = 0.0
     _kept: int = 0  # bytes held until the end of the call
-    _held: int = 0  # bytes charged to the buffers
+    charge: Charge = field(init=False)  # the memory that its messages hold
     _behind: bool = False  # whether the client must wait
     _waiting: asyncio.Future[None] | None = None  # done when a message arrives
     _waiting_since: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.charge = Charge(self._context.buffers, self._connection.caller, self._evict)
+
+    @abstractmethod
+    def _evict(self, charge: Charge) -> bool:
+        """End the call if what it has charged waits for its client. Returns whether it did."""
 
     @abstractmethod
     def _run(self) -> None:
@@ -95,7 +102,7 @@ class ReceivingCall(Stream, ABC):
             return  # it is not read any more
         try:
             if self._messages is None and (message := only_message(data, self._limit)) is not None:
-                self.method.admit(len(message))
+                self.method.admit(len(message), self.charge.caller)
                 self._push(message)
             elif data:
                 self._take(data)
@@ -130,7 +137,8 @@ class ReceivingCall(Stream, ABC):
         """Queue the messages in content that is not exactly one message. Raises `RequestError`."""
         if self._messages is None:
             encoding = self.fields.get(b"grpc-encoding", b"identity")
-            self._messages = Messages(self._limit, encoding, self.method.admit)
+            admit, caller = self.method.admit, self.charge.caller
+            self._messages = Messages(self._limit, encoding, lambda length: admit(length, caller))
             self._incomplete_since = self._loop.time()
         for message in self._messages.feed(data):
             self._push(message)
@@ -163,7 +171,7 @@ class ReceivingCall(Stream, ABC):
 
     def _work_on(self, size: int) -> None:
         """Charge more bytes of the message that is being decompressed. Raises `Overloaded`."""
-        self._held += self._context.buffers.hold(BODY_FACTOR * size)
+        self.charge.add(BODY_FACTOR * size)
         self._working += size
 
     def _count(self) -> None:
@@ -174,7 +182,7 @@ class ReceivingCall(Stream, ABC):
         if self._messages is not None:
             content += self._messages.incomplete
         try:
-            self._held += self._context.buffers.hold(self._kept + BODY_FACTOR * content - self._held)
+            self.charge.add(self._kept + BODY_FACTOR * content - self.charge.held)
         except RequestError as error:
             self._fail(error)
         if (self._queued > _AHEAD_BYTES) != self._behind:

@@ -30,7 +30,8 @@ from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler
 from sentiment_conv1d.server.http.pacing import ASGI_SECONDS, FREE_HEAD_BYTES, PacedConnection
 from sentiment_conv1d.server.http.refusal import refusal
 from sentiment_conv1d.server.log_limit import LogLimit
-from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers
+from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers, Charge
+from sentiment_conv1d.server.network.shares import LOCAL, FindCaller, evicted
 from sentiment_conv1d.server.network.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class HttpConnection(PacedConnection):
 
     It calls `admit` with itself when the head of a request shows that the client has access, by default the first one.
     `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.
+    `find_caller` returns who sends a request with these headers; if it is None, or returns None, it is the address.
     `draining` returns whether the service is shutting down, so that responses ask clients to close the connection.
     `header_timeout` and `write_timeout` are seconds for the head of a request and for reading a response. `watch`
     enforces them and the idle timeout.
@@ -78,6 +80,7 @@ class HttpConnection(PacedConnection):
         admits: Admits | None = None,
         find_handler: FindHandler | None = None,
         find_document: FindHandler | None = None,
+        find_caller: FindCaller | None = None,
         buffers: Buffers,
         turns: Turns,
         draining: Callable[[], bool] = lambda: False,
@@ -90,6 +93,7 @@ class HttpConnection(PacedConnection):
         self._admit = admit
         self._admits = admits
         self._find = {b"POST": find_handler, b"GET": find_document}
+        self._find_caller = find_caller
         self._draining = draining
         self._failed = failed
         self._header_timeout = header_timeout
@@ -102,7 +106,7 @@ class HttpConnection(PacedConnection):
         self._until: float | None = None
         self._common_of: object = None  # the headers from which these lines were built
         self._common = b""
-        self._unsent = 0  # bytes
+        self._unsent = Charge(buffers)  # the bytes that are written and that the client has not read
         self._unread: object = None  # the request whose response is paused because the client does not read
         self._unread_since: float | None = None
 
@@ -115,6 +119,7 @@ class HttpConnection(PacedConnection):
         transport.set_write_buffer_limits(PIECE_BYTES)
         self._wait(self.timeout_keep_alive)
         self._peer = None if self.client is None else self.client[0]
+        self._caller = self._peer or LOCAL
         self._certified = self.scheme == "https" and bool(transport.get_extra_info("peercert"))
         self.app_state[CERTIFIED] = self._certified
 
@@ -127,8 +132,7 @@ class HttpConnection(PacedConnection):
                 task.cancel()  # type: ignore[attr-defined]
         super().connection_lost(exc)
         self._lost(self)
-        self._buffers.add(-self._unsent)
-        self._unsent = 0
+        self._unsent.release()
         if not self._started:
             self._charge.release()
         for waiting, _ in self.pipeline:
@@ -148,8 +152,10 @@ class HttpConnection(PacedConnection):
             return
         version = self.parser.get_http_version()
         framing.check(self.url, version, self.headers)
-        method = self.parser.get_method()
         fields = dict(self.headers)
+        if self._find_caller is not None and (caller := self._find_caller(fields)) is not None:
+            self._charge.assign(caller)
+        method = self.parser.get_method()
         if not self.admitted and (self._admits is None or self._admits(method, self.url, fields, self._certified)):
             self._admit(self)
         find = self._find.get(method)
@@ -304,8 +310,7 @@ class HttpConnection(PacedConnection):
         if overdue and (self._reading or self._half_closed or not self._has_unread()):
             self.transport.close()
         unsent = self.transport.get_write_buffer_size()
-        self._buffers.add(unsent - self._unsent)
-        self._unsent = unsent
+        self._unsent.replace(unsent, self._charge.caller)
         request = (self.cycle, self._answers)
         if not unsent:
             self._unread = self._unread_since = None
@@ -340,6 +345,28 @@ class HttpConnection(PacedConnection):
         if self.pipeline or size > FREE_HEAD_BYTES:
             # The slices were charged, except for the first and the last one of a head.
             self._charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
+
+    def _evict(self, charge: Charge) -> bool:
+        """Refuse the request whose body is being read, or cut an answer that is not read."""
+        if charge is self._charge and self._reading and not self._in_head:
+            charge.refusal = evicted(charge.caller)
+            try:
+                self._leave_fast_path()
+            except (httptools.HttpParserError, RequestError) as other:
+                self._refuse_unparsed(other)
+            else:
+                self.cycle.body = bytearray()
+                self.cycle.message_event.set()
+            return True
+        answering, served = self._answering, self._served
+        sending = (answering is not None and answering.charge is charge and answering.unsent) or (
+            served is not None and served.scope.get(CHARGE) is charge and served.response_started
+        )
+        if sending and self._unread_since is not None and self.flow.write_paused:
+            evicted(charge.caller)
+            self.transport.abort()
+            return True
+        return False
 
     def _leave_fast_path(self) -> None:
         """Pass a request whose body arrives slowly to ASGI, which limits the time for it."""

@@ -58,6 +58,7 @@ class PacedConnection(HttpToolsProtocol, ABC):
         self._buffers = buffers
         self._turns = turns
         self.parser = None  # type: ignore[assignment]  # until the connection is made: it is a reference cycle
+        self._caller = ""  # whose memory the requests take, unless they have keys
         self._charge = Charge(buffers)  # of the request that is being read, like the next three
         self._reading = self._in_head = False
         self._started = False  # whether ASGI or a handler has it, and releases the charge
@@ -75,6 +76,10 @@ class PacedConnection(HttpToolsProtocol, ABC):
     @abstractmethod
     def _refuse(self, error: RequestError) -> None:
         """Reject bytes that are not a valid request."""
+
+    @abstractmethod
+    def _evict(self, charge: Charge) -> bool:
+        """End the request with this charge if it waits for its client. Returns whether it did."""
 
     @abstractmethod
     def _began_head(self) -> None:
@@ -137,7 +142,7 @@ class PacedConnection(HttpToolsProtocol, ABC):
     def on_message_begin(self) -> None:
         """Handle the first byte of a request."""
         self.url, self.headers, self.expect_100_continue = b"", [], False
-        self._charge = Charge(self._buffers)
+        self._charge = Charge(self._buffers, self._caller, self._evict)
         self._reading = self._in_head = True
         self._started = False
         self._buffered_by_parser = 0

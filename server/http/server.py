@@ -19,6 +19,7 @@ from sentiment_conv1d.server.http.fast_path import FindHandler
 from sentiment_conv1d.server.http.refusal import refusal
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.listener import Listener
+from sentiment_conv1d.server.network.shares import FindCaller
 from sentiment_conv1d.server.network.turns import Turns
 
 
@@ -61,7 +62,8 @@ class HttpServer:
 
     `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.
     With `admits`, connections are admitted that have shown access, and get places before all others: see `Places`.
-    `config` contains the ASGI application.
+    `find_caller` returns the name of the caller with these headers, see `HttpConnection`. `config` contains the ASGI
+    application.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class HttpServer:
         find_handler: FindHandler | None = None,
         find_document: FindHandler | None = None,
         admits: Admits | None = None,
+        find_caller: FindCaller | None = None,
         events: Events = Events(),  # noqa: B008 - it does not change
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
@@ -86,6 +89,7 @@ class HttpServer:
             find_handler=find_handler,
             find_document=find_document,
             admits=admits,
+            find_caller=find_caller,
             buffers=buffers,
             turns=turns,
             failed=events.failed,

@@ -24,7 +24,7 @@ from sentiment_conv1d.service.grpc.fields import check
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
-from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
+from sentiment_conv1d.service.telemetry.request_context import RequestContext, current, current_caller
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -98,7 +98,7 @@ class MethodBuilder:
             await call.answer(await self._answer(read))
 
         def begin(call: Call) -> None:
-            self._begin(call, RequestContext(call.request_id, "grpc", route, call.fields))
+            self._begin(call, RequestContext(call.request_id, "grpc", route, call.fields, call.charge.caller))
 
         method = self._method(route, converse, streaming=False)
         if self._tracer is not None:
@@ -164,7 +164,9 @@ class MethodBuilder:
         def start(call: Call, content: bytes) -> bool:
             if len(content) > INLINE_CHARACTERS or not dataplane.runs_in_turns:
                 return False
-            context = RequestContext(call.request_id, "grpc", route, call.fields, received=perf_counter_ns())
+            context = RequestContext(
+                call.request_id, "grpc", route, call.fields, call.charge.caller, received=perf_counter_ns()
+            )
 
             def end(result: Message | BaseException) -> None:
                 current.set(context)
@@ -194,7 +196,7 @@ class MethodBuilder:
 
     async def _parsing_turn(self, content: bytes, kind: type[Message]) -> None:
         """Wait until a large message may be parsed. Raises `TooLarge` if it has too many fields or numbers."""
-        await self._dataplane.parsing.turn(len(content))
+        await self._dataplane.parsing.turn(len(content), current_caller())
         check(content, kind, self._dataplane.limits)
 
     def _begin(self, call: Call, context: RequestContext) -> None:
@@ -205,7 +207,7 @@ class MethodBuilder:
         self, route: str, converse: Callable[[Call, RequestContext], Awaitable[None]], *, streaming: bool
     ) -> Method:
         async def run(call: Call) -> None:
-            context = RequestContext(call.request_id, "grpc", route, call.fields)
+            context = RequestContext(call.request_id, "grpc", route, call.fields, call.charge.caller)
             current.set(context)
             self._begin(call, context)
             if self._tracer is not None:

@@ -189,6 +189,9 @@ class GrpcServer:
         call = Call(stream, connection, path, fields, method, self._context, self._loop)
         call.request_id = choose_id(fields.get(HEADER))
         call.trailing.append((HEADER, call.request_id.encode()))
+        if (name := self._access.caller(fields)) is not None:
+            connection.caller = name
+            call.charge.assign(name)
         try:
             self._check(connection, call, size)
         except RequestError as error:

@@ -179,7 +179,9 @@ def load_core(settings: Settings, most_workers: int = 0, certificates: Certifica
             raise StartupError(f"--strict: {'; '.join(map(str, missing))}")
         for each in missing:
             logger.warning("%s", each)
-    return Core(settings, repository, models, metrics, Access(settings), certificates, workers)
+    access = Access(settings)
+    metrics.keys.add(access.names())
+    return Core(settings, repository, models, metrics, access, certificates, workers)
 
 
 def log_model(manifest: Manifest, provider: str, reason: str, operator: str = "") -> None:

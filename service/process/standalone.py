@@ -14,6 +14,7 @@ from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.asgi import CHARGE
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
+from sentiment_conv1d.server.network.shares import LOCAL
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
@@ -47,7 +48,9 @@ class Standalone:
             return
         scope.setdefault("state", {})
         scope.setdefault("raw_path", scope["path"].encode())
-        charge = scope[CHARGE] = Charge(self._buffers)
+        client = scope["client"][0] if scope.get("client") else LOCAL
+        caller = self.state.access.caller(dict(scope["headers"])) or client
+        charge = scope[CHARGE] = Charge(self._buffers, caller)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -184,6 +184,7 @@ class ServiceWorker(Worker):
             find_handler=None if self._wrapped else self._application.find_handler,
             find_document=None if self._wrapped else self._application.find_document,
             admits=self._application.admits if self._state.guarded else None,
+            find_caller=self._state.access.caller if self._state.access.takes_key else None,
             events=Events(
                 rejected=partial(metrics.count, REJECTED, "rest"),
                 failed=partial(metrics.count, FAILED, "rest"),

@@ -87,7 +87,7 @@ class Dispatcher:
         if length > INLINE_CHARACTERS and not self._state.access.admits(fields):
             return None
         try:
-            self._dataplane.expect(length)
+            self._dataplane.expect(length, charge.caller)
         except Overloaded as error:
             charge.refusal = error.with_traceback(None)  # its frames refer to the charge: a reference cycle
         return partial(self.start, match)
@@ -179,7 +179,7 @@ class Dispatcher:
         if len(body) <= INLINE_CHARACTERS:
             return self._read(match, request, context, body)
         with self._dataplane.parsing_large():
-            await self._dataplane.parsing.turn(len(body))
+            await self._dataplane.parsing.turn(len(body), request.charge.caller)
             return self._read(match, request, context, body)
 
     def _read(self, match: Match, request: HttpRequest, context: RequestContext, body: bytes) -> WorkOrAnswer:

@@ -48,7 +48,7 @@ class Lifecycle:
     def begin(self, request: HttpRequest, route: str) -> RequestContext:
         """Return the context of a new request, which is counted until `end`."""
         identity = choose_id(request.headers.get(HEADER))
-        context = RequestContext(identity, "rest", route, request.headers)
+        context = RequestContext(identity, "rest", route, request.headers, request.charge.caller)
         current.set(context)
         self._metrics.began("rest")
         return context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentiment_conv1d.server.errors import Overloaded
+from sentiment_conv1d.server.network.shares import Shares, overloaded
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 #: Characters that count as one more text. An ordinary review has fewer and takes 0.1 or 0.2 ms, and a text of a million
@@ -21,39 +21,42 @@ class Admission:
     Long texts count as several, see `weigh`. Texts of small and large requests are counted separately. A few large
     requests, which run in steps or wait for the thread, therefore do not cause small ones to be rejected. A request
     with more texts than the limit runs if no other one of its size waits.
+
+    At a limit, the caller that holds most is refused first: another one is admitted, up to twice the limit, if it then
+    holds at most half as much. Work that waits is not given up for it, because it is short.
     """
 
     def __init__(self, max_requests: int, max_texts: int, metrics: Metrics) -> None:
         self._max_requests = max_requests
         self._max_texts = max_texts
         self._metrics = metrics
-        self._requests = 0
-        self._texts = {False: 0, True: 0}
+        self._requests = Shares()
+        self._texts = {False: Shares(), True: Shares()}
 
     def has_room(self, texts: int, *, large: bool) -> bool:
-        """Return whether a request that counts as `texts` texts exceeds no limit."""
-        waiting = self._texts[large]
-        return self._requests < self._max_requests and not (waiting and waiting + texts > self._max_texts)
+        """Return whether a request that counts as `texts` texts exceeds no limit, whoever sends it."""
+        waiting = self._texts[large].total
+        return self._requests.total < self._max_requests and not (waiting and waiting + texts > self._max_texts)
 
-    def check(self, texts: int, *, large: bool) -> None:
-        """Raise `Overloaded` if a request that counts as `texts` texts exceeds a limit."""
-        if not self.has_room(texts, large=large):
-            if self._requests >= self._max_requests:
-                raise Overloaded(f"{self._requests} requests are waiting, which is the limit")
-            raise Overloaded(
-                f"{self._texts[large]} texts are waiting and {texts} more would exceed the limit of {self._max_texts}"
-            )
+    def check(self, texts: int, *, large: bool, caller: str = "") -> None:
+        """Raise `Overloaded` if a request of a caller that counts as `texts` texts exceeds a limit."""
+        requests, waiting = self._requests, self._texts[large]
+        if not requests.admits(caller, 1, self._max_requests):
+            raise overloaded(caller, f"{requests.total} requests are waiting, which is the limit")
+        if waiting.total and not waiting.admits(caller, texts, self._max_texts):
+            limit = f"would exceed the limit of {self._max_texts}"
+            raise overloaded(caller, f"{waiting.total} texts are waiting and {texts} more {limit}")
 
-    def enter(self, texts: int, *, large: bool) -> None:
+    def enter(self, texts: int, *, large: bool, caller: str = "") -> None:
         """Count a request until `leave`. Raises `Overloaded` if it exceeds a limit."""
-        self.check(texts, large=large)
-        self._change(1, texts, large)
+        self.check(texts, large=large, caller=caller)
+        self._change(1, texts, large, caller)
 
-    def leave(self, texts: int, *, large: bool) -> None:
+    def leave(self, texts: int, *, large: bool, caller: str = "") -> None:
         """Stop counting a request."""
-        self._change(-1, -texts, large)
+        self._change(-1, -texts, large, caller)
 
-    def _change(self, requests: int, texts: int, large: bool) -> None:
-        self._requests += requests
-        self._texts[large] += texts
-        self._metrics.waiting(self._requests, self._texts[False] + self._texts[True])
+    def _change(self, requests: int, texts: int, large: bool, caller: str) -> None:
+        self._requests.change(caller, requests)
+        self._texts[large].change(caller, texts)
+        self._metrics.waiting(self._requests.total, self._texts[False].total + self._texts[True].total)

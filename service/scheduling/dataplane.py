@@ -28,7 +28,7 @@ from sentiment_conv1d.service.scheduling.parsing import Parsing
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
-from sentiment_conv1d.service.telemetry.request_context import current
+from sentiment_conv1d.service.telemetry.request_context import current, current_caller
 from sentiment_conv1d.service.telemetry.request_log import RequestLog
 from sentiment_conv1d.service.telemetry.statistics import Stages
 
@@ -161,7 +161,7 @@ class DataPlane:
             return False
         statistics = work.classifier.statistics
         try:
-            self._admission.enter(len(work.rows), large=False)
+            self._admission.enter(len(work.rows), large=False, caller=work.caller)
         except RequestError:
             statistics.failed(perf_counter_ns() - work.arrived)
             raise
@@ -195,12 +195,12 @@ class DataPlane:
         if len(text) > self._request_limits.characters:
             raise TooLarge(f"text {number}: {len(text)} characters; the limit is {self._request_limits.characters}")
 
-    def expect(self, size: int) -> None:
-        """Raise `Overloaded` if a request of `size` bytes would be rejected, before it is received."""
+    def expect(self, size: int, caller: str = "") -> None:
+        """Raise `Overloaded` if a request of `size` bytes of a caller would be rejected, before it is received."""
         if size > INLINE_CHARACTERS or not self.runs_in_turns:
-            self._admission.check(self._large, large=True)
+            self._admission.check(self._large, large=True, caller=caller)
         else:
-            self._admission.check(1, large=False)
+            self._admission.check(1, large=False, caller=caller)
 
     def is_full(self) -> bool:
         """Return whether a large or a small request would be rejected."""
@@ -210,11 +210,12 @@ class DataPlane:
     @contextmanager
     def parsing_large(self) -> Iterator[None]:
         """Count a large request while it waits to be parsed, and is. Raises `Overloaded`."""
-        self._admission.enter(self._large, large=True)
+        caller = current_caller()
+        self._admission.enter(self._large, large=True, caller=caller)
         try:
             yield
         finally:
-            self._admission.leave(self._large, large=True)
+            self._admission.leave(self._large, large=True, caller=caller)
 
     async def explain(
         self,
@@ -303,15 +304,15 @@ class DataPlane:
         if small is None or not _is_small(work):
             few = len(work.rows) <= PIECE_ROWS
             return await self._in_pieces(medium if few and work.size <= STEPPED_CHARACTERS else large, work)
-        self._admission.enter(len(work.rows), large=False)
+        self._admission.enter(len(work.rows), large=False, caller=work.caller)
         try:
             return await small.submit(work.rows, work.encode, work.size, work.seconds)
         finally:
-            self._admission.leave(len(work.rows), large=False)
+            self._admission.leave(len(work.rows), large=False, caller=work.caller)
 
     def _finish(self, work: Work[Result], result: Done | BaseException) -> Result | BaseException:
         """Return the answer of work that was started, or why there is none."""
-        self._admission.leave(len(work.rows), large=False)
+        self._admission.leave(len(work.rows), large=False, caller=work.caller)
         statistics = work.classifier.statistics
         statistics.ended()
         if isinstance(result, Done):
@@ -353,14 +354,15 @@ class DataPlane:
     @asynccontextmanager
     async def _place(self, texts: int, seconds: float) -> AsyncIterator[None]:
         """Count a large request in admission control as `texts` texts, and enforce its time limit."""
-        self._admission.enter(texts, large=True)
+        caller = current_caller()
+        self._admission.enter(texts, large=True, caller=caller)
         try:
             async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
             raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
         finally:
-            self._admission.leave(texts, large=True)
+            self._admission.leave(texts, large=True, caller=caller)
 
     def _seconds(self, time_limit: float | None) -> float:
         limit = self._request_limits.seconds

@@ -30,6 +30,11 @@ class Work(Job, Generic[Result]):
     _finish: Callable[[Work[Result], Done | BaseException], Result | BaseException] = field(init=False)
     _deliver: Callable[[Result | BaseException], None] = field(init=False)
 
+    @property
+    def caller(self) -> str:
+        """Who sends the request: see `Shares`."""
+        return "" if self.context is None else self.context.caller
+
     def set_callbacks(
         self,
         finish: Callable[[Work[Result], Done | BaseException], Result | BaseException],

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from sentiment_conv1d.server.errors import Unauthorized
+from sentiment_conv1d.server.network.shares import KEY
 from sentiment_conv1d.service.errors import Forbidden, StartupError
 from sentiment_conv1d.service.fingerprint import Reloaded
 from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.key_counts import NAME_CHARACTERS
 
 #: Shorter keys could be guessed.
 MIN_CHARACTERS = 16
 
 _BEARER = b"bearer "
+
+_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{NAME_CHARACTERS}}}")
 
 #: How the log names the values of `--admin`.
 _ADMINISTRATION = {"off": "off", "key": "keys", "open": "everyone who can send requests"}
@@ -40,15 +45,19 @@ class Access:
 
     def admits(self, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether a caller can send requests. An administration key is valid wherever an API key is."""
-        if not self.needs_key or self._api_keys.admit(headers):
-            return True
-        return self._admin_keys.admit(headers)
+        return not self.needs_key or self.caller(headers) is not None
+
+    def caller(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """Return `KEY` and the name of the key in the headers; None if they have no valid one."""
+        if not self.takes_key:
+            return None
+        return self._api_keys.caller(headers) or self._admin_keys.caller(headers)
 
     def check_administration(self, headers: Mapping[bytes, bytes]) -> None:
         """Raise `Forbidden` or `Unauthorized` unless a caller that `admits` accepts can load and unload models."""
         if self._settings.admin == "off":
             raise Forbidden("loading and unloading models is off; the setting --admin turns it on")
-        if not self._admin_keys.configured or self._admin_keys.admit(headers):
+        if not self._admin_keys.configured or self._admin_keys.caller(headers) is not None:
             return
         if self.needs_key:
             raise Forbidden("an API key cannot load or unload models; use an administration key")
@@ -67,6 +76,10 @@ class Access:
         parts.append(f"administration: {_ADMINISTRATION[settings.admin]}")
         return "; ".join(parts)
 
+    def names(self) -> list[str]:
+        """Return the names of all keys."""
+        return [*self._api_keys.names(), *self._admin_keys.names()]
+
     def refresh(self, level: int = logging.INFO) -> None:
         """Read the key files again if they have changed, and log that at this level."""
         self._api_keys.refresh(level)
@@ -76,6 +89,9 @@ class Access:
 class ApiKeys(Reloaded):
     """Keys from a comma-separated list and from a file with one key per line and comments that begin with #.
 
+    A key can have a name before it, `NAME KEY`. Without one, it is called by its number, and an administration key by
+    its number after `admin-`. Keys with the same name belong to the same caller.
+
     SHA-256 hashes are compared, so response times do not reveal a key. Keys of a file are not kept; the list stays in
     memory, as in the settings. `configured` says whether there is a list or a file. Without them, no key is valid.
 
@@ -84,19 +100,24 @@ class ApiKeys(Reloaded):
 
     def __init__(self, listed: SecretStr | None, file: Path | None = None, kind: str = "API") -> None:
         self._listed, self._file, self._kind = listed, file, kind
+        self._prefix = "" if kind == "API" else "admin-"
         self.configured = listed is not None or file is not None
         super().__init__(f"{kind} keys", () if file is None else (file,))
 
     def __len__(self) -> int:
-        return len(self._hashes)
+        return len(self._callers)
 
-    def admit(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Return whether the headers of a request, or the metadata of a call, contain a valid key."""
+    def names(self) -> list[str]:
+        """Return the names of the keys, in order."""
+        return [caller.removeprefix(KEY) for caller in dict.fromkeys(self._callers.values())]
+
+    def caller(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """Return `KEY` and the name of the valid key in the headers of a request or metadata of a call, or None."""
         presented = headers.get(b"x-api-key")
         authorization = headers.get(b"authorization", b"")
         if authorization[: len(_BEARER)].lower() == _BEARER:
             presented = authorization[len(_BEARER) :].strip()
-        return presented is not None and _hash(presented) in self._hashes
+        return None if presented is None else self._callers.get(_hash(presented))
 
     def _load(self) -> None:
         keys = [] if self._listed is None else self._listed.get_secret_value().split(",")
@@ -113,13 +134,21 @@ class ApiKeys(Reloaded):
         if self.configured and not keys:
             place = "" if self._file is None else f" in {self._file}"
             raise StartupError(f"{self._kind} keys are configured{place}, but the list is empty")
-        for number, key in enumerate(keys, start=1):
-            if len(key) < MIN_CHARACTERS or not key.isascii() or not key.isprintable() or " " in key:
+        callers = {}
+        for number, line in enumerate(keys, start=1):
+            name, _, key = line.rpartition(" ")
+            if len(key) < MIN_CHARACTERS or not key.isascii() or not key.isprintable():
                 raise StartupError(
                     f"{self._kind} key {number} must be at least {MIN_CHARACTERS} printable ASCII characters "
                     "without a space"
                 )
-        self._hashes = frozenset(_hash(key.encode()) for key in keys)
+            if name and not _NAME.fullmatch(name := name.strip()):
+                raise StartupError(
+                    f"the name of {self._kind} key {number} must be at most {NAME_CHARACTERS} letters, digits, dots, "
+                    "hyphens and underscores"
+                )
+            callers[_hash(key.encode())] = KEY + (name or f"{self._prefix}{number}")
+        self._callers = callers
 
 
 def _hash(key: bytes) -> bytes:

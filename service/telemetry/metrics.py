@@ -17,9 +17,11 @@ import numpy as np
 import onnxruntime
 
 import sentiment_conv1d.service.errors  # noqa: F401 - declares kinds of `RequestError`
-from sentiment_conv1d.server.errors import RequestError
+from sentiment_conv1d.server.errors import Overloaded, RequestError
+from sentiment_conv1d.server.network.shares import KEY
 from sentiment_conv1d.server.process.counters import Counters
 from sentiment_conv1d.service.telemetry.exposition import Exposition, compose
+from sentiment_conv1d.service.telemetry.key_counts import KeyCounts
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 from sentiment_conv1d.service.telemetry.processes import expose_processes, start_time
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
@@ -97,6 +99,9 @@ _STATUSES = {
     "rest": [*sorted({"200", "499", *(str(error.http_status.value) for error in _ERRORS)}), _OTHER],
     "grpc": [*sorted({"OK", "CANCELLED", *(error.grpc_status for error in _ERRORS)}), _OTHER],
 }
+
+#: The statuses of requests that are refused because of load, over REST and gRPC.
+_OVERLOADED = {str(Overloaded.http_status.value), Overloaded.grpc_status}
 
 #: The usual statuses of requests for which a version has been chosen. Errors of access, format and protocol are mostly
 #: found before. A version has series of the others only after the first one, which saves a third of its series.
@@ -177,6 +182,8 @@ class Metrics:
         declared = dict.fromkeys((*layout.series, *largest.series, _BUILD, _INFO, _STATE, _EXPIRY, _MISSING))
         self._metrics = [metric for metric in declared if metric.help]
         self._counters = Counters(workers, layout.end + CAPACITY * self._version_slots)
+        #: Requests by the names of keys, which are not known here.
+        self.keys = KeyCounts(workers)
         self._versions: dict[tuple[str, int], _Version] = {}  # by name and version, the oldest first
         self._supervisor = os.getpid()  # which creates the metrics before it forks workers
         self._started = start_time(self._supervisor)
@@ -186,6 +193,7 @@ class Metrics:
     def use(self, worker: int) -> None:
         """Count as this worker from now on. The requests in flight of a dead worker in its place are reset."""
         self._counters.use(worker)
+        self.keys.use(worker)
         for layout in (self._layout, *(each.statistics.layout for each in self._versions.values())):
             for slot in layout.gauges:
                 self._counters.row[slot] = 0
@@ -235,6 +243,8 @@ class Metrics:
         row = self._counters.row
         row[self._in_flight[protocol,]] -= 1
         self._seconds[protocol, route].observe(row, seconds)
+        if context.caller.startswith(KEY):
+            self.keys.count(context.caller.removeprefix(KEY), refused=status in _OVERLOADED)
         statistics = context.statistics
         requests = self._requests if statistics is None else statistics.requests
         slot = requests.get((protocol, route, status))
@@ -271,7 +281,8 @@ class Metrics:
             layouts = [self._layout, *(version.statistics.layout for version in versions), constants]
             self._exposition = compose(self._metrics, layouts, totals)
             self._contents = contents
-        return self._exposition.fill_in(totals) + expose_processes(self._supervisor, self._started)
+        fixed = self._exposition.fill_in(totals)
+        return fixed + self.keys.expose() + expose_processes(self._supervisor, self._started)
 
     def _remove(self, key: tuple[str, int]) -> int:
         """Remove a version, and return the number of its slots, which are cleared.

@@ -21,6 +21,7 @@ class RequestContext:
     protocol: str = ""  # `rest` or `grpc`
     route: str = ""  # its label in the metrics; empty if it is not known when the request begins
     headers: Mapping[bytes, bytes] = field(default_factory=dict)  # or the metadata of a call, by lower-case name
+    caller: str = ""  # the client's address, or the name of its key: see `Shares`
     started: float = field(default_factory=perf_counter)  # in seconds
     received: int = 0  # when the whole body was read; 0 for a stream of messages
     decoded: int = 0  # when the texts were decoded
@@ -45,3 +46,9 @@ def current_id() -> str:
     """Return the id of the current request, or an empty string."""
     context = current.get()
     return "" if context is None else context.id
+
+
+def current_caller() -> str:
+    """Return who sends the current request, or an empty string."""
+    context = current.get()
+    return "" if context is None else context.caller

@@ -141,7 +141,7 @@ def test_any_api_keys(listed: str | None, content: bytes | None) -> None:
         except StartupError as error:
             assert str(error)
         else:
-            assert not keys.admit({b"authorization": b"Bearer"})
+            assert not keys.caller({b"authorization": b"Bearer"})
 
 
 _CELL = st.text(string.ascii_letters + ' ,";\t\0é\u2028', max_size=12)

@@ -45,7 +45,9 @@ ACCESS = literal(b"x-api-key", KEY.encode())
 def state() -> ServiceState:
     """Return a service without models. It answers 404 to callers with access."""
     models = LoadedModels()
-    dataplane = cast(DataPlane, SimpleNamespace(runs_in_turns=True, expect=lambda size: None))  # no more is used
+    dataplane = cast(
+        DataPlane, SimpleNamespace(runs_in_turns=True, expect=lambda size, caller: None)
+    )  # no more is used
     metrics = Metrics({"rest": routes(SETTINGS), "grpc": ROUTES})
     return ServiceState(SETTINGS, dataplane, models, Access(SETTINGS), metrics)
 
@@ -221,7 +223,7 @@ def test_bodies_without_access(length: int, key: bool, found: bool) -> None:
 def test_bodies_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that cannot be admitted is refused by its length, is not kept, and the connection goes on."""
 
-    def expect(size: int) -> None:
+    def expect(size: int, caller: str) -> None:
         if size == 30_000:
             raise Overloaded("2048 texts are waiting")
 
@@ -239,7 +241,7 @@ def test_bodies_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             for _ in range(10):
                 await asyncio.sleep(0)
             assert connection._incoming is not None and connection._incoming.size == 0
-            assert connection._buffers._held == 0
+            assert connection._buffers.held == 0
             await loop.sock_sendall(theirs, bytes(10_000))
             answer = await loop.sock_recv(theirs, 65_536)
             assert answer.startswith(b"HTTP/1.1 429 ") and b"2048 texts are waiting" in answer

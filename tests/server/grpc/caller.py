@@ -228,7 +228,7 @@ class Caller:
     @property
     def held(self) -> int:
         """Return the counted bytes of what the client has sent."""
-        return self.buffers._held - self.connection._unsent
+        return self.buffers.held - self.connection._unsent.held
 
     @property
     def unread(self) -> int:
@@ -292,7 +292,7 @@ class Caller:
         self.transport.abort()
         self.connection.connection_lost(None)
         self.settle()
-        assert self.buffers._held == 0
+        assert self.buffers.held == 0
         assert not self.connection.streams
         assert self.loop.failures == []
 

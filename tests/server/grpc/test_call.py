@@ -24,7 +24,7 @@ from sentiment_conv1d.server.grpc.http2 import Fields
 from sentiment_conv1d.server.grpc.messages import wrap
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.server.grpc.receiving import CALL_BYTES
-from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers
+from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers, Charge
 from sentiment_conv1d.server.network.turns import TASK_SECONDS, Turns
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.grpc.health import Health
@@ -110,7 +110,7 @@ class Caller:
     @property
     def held(self) -> int:
         """Return the counted bytes of what the client has sent."""
-        return self.buffers._held - self.connection._unsent
+        return self.buffers.held - self.connection._unsent.held
 
     def say(self, data: bytes) -> None:
         """Send bytes."""
@@ -185,7 +185,7 @@ def test_message_that_is_not_admitted(caller: Caller, whole: bool) -> None:
     lengths: list[int] = []
     begun: list[Call] = []
 
-    def admit(length: int) -> None:
+    def admit(length: int, caller: str) -> None:
         lengths.append(length)
         raise Overloaded("2048 texts are waiting")
 
@@ -206,7 +206,7 @@ def test_message_that_is_not_admitted(caller: Caller, whole: bool) -> None:
 def test_every_message_is_admitted_once(caller: Caller) -> None:
     """The length of each message of a stream is reported once, however its bytes arrive."""
     lengths: list[int] = []
-    caller.methods["/stream"] = caller.methods["/stream"]._replace(admit=lengths.append)
+    caller.methods["/stream"] = caller.methods["/stream"]._replace(admit=lambda length, caller: lengths.append(length))
     messages = wrap(bytes(100)) + wrap(bytes(200)) + wrap(b"")
     caller.say(wire.request(1, ended=False, head=STREAM))
     for start in range(0, len(messages), 3):
@@ -408,6 +408,37 @@ def test_no_memory_for_a_call(caller: Caller) -> None:
     assert fields(frames)["grpc-retry-pushback-ms"] == "1000"
     caller.buffers.add(-(BUFFERED - CALL_BYTES - BODY_FACTOR * 50_000))
     assert caller.held == 0
+
+
+def test_incomplete_message_of_a_caller_that_holds_most(caller: Caller) -> None:
+    """An incomplete message is refused to make room for another caller that needs less, and its bytes are released."""
+    caller.say(wire.request(1, ended=False, head=UNARY))
+    caller.say(b"".join(wire.data(1, piece) for piece in (wrap(bytes(90_000))[:16_384], *[bytes(16_384)] * 2)))
+    caller.buffers.add(BUFFERED - caller.held, "many others")
+    other = Charge(caller.buffers, "other")
+    other.add(100_000)
+    assert refusal(caller.hear())[0] == "8"
+    assert caller.calls[1].charge.held == 0
+    other.release()
+    caller.buffers.add(-caller.held, "many others")
+
+
+def test_unread_answer_of_a_caller_that_holds_most(caller: Caller) -> None:
+    """An answer that its client does not read is stopped to make room for another caller that needs less."""
+
+    async def run(call: Call) -> None:
+        await call.answer(bytes(500_000))
+
+    caller.methods["/unary"] = Method(run)
+    caller.say(wire.request(1, ended=False, head=UNARY) + wire.data(1, WHOLE, ended=True))
+    caller.hear()
+    caller.buffers.add(BUFFERED - caller.held, "many others")
+    other = Charge(caller.buffers, "other")
+    other.add(100_000)
+    caller.hear()
+    assert caller.calls[1].status == "RESOURCE_EXHAUSTED"
+    other.release()
+    caller.buffers.add(-caller.held, "many others")
 
 
 def test_messages_that_wait(caller: Caller) -> None:

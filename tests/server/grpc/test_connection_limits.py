@@ -312,7 +312,7 @@ def test_unread_answers(loop: Loop) -> None:
         number += 2
     assert len(caller.transport.unread) < 40_000
     caller.wait(1)
-    assert caller.buffers._held == len(caller.transport.unread)
+    assert caller.buffers.held == len(caller.transport.unread)
     frames = caller.hear()
     assert caller.answers(frames) == {each: bytes(1000) for each in range(1, number, 2)}
     caller.leave()

@@ -16,6 +16,7 @@ from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded,
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.server.grpc.status import as_refusal
+from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import MethodBuilder
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
@@ -29,6 +30,7 @@ class FakeCall:
     def __init__(self, *messages: bytes, remaining: float | None = None, gone: bool = True) -> None:
         self.fields: dict[bytes, bytes] = {}
         self.request_id = ""
+        self.charge = Charge(Buffers(0))
         self.failure: RequestError | None = None
         self.status: str | None = None
         self.refusals: list[RequestError] = []

@@ -268,7 +268,7 @@ def test_memory_of_strangers(path: bytes, complete: bool) -> None:
             while refused < 92:  # the others get HTTP's head alone, or nothing
                 received += await loop.sock_recv(theirs, 65_536)
                 refused += sum("END_STREAM" in each.flags for each in attack.frames(received))
-            assert 4 * CALL_BYTES <= connection._buffers._held < 9 * CALL_BYTES
+            assert 4 * CALL_BYTES <= connection._buffers.held < 9 * CALL_BYTES
             connection.transport.abort()
 
     uvloop.run(check())

@@ -55,7 +55,7 @@ def test_memory_for_large_answers(limit: int, status: int) -> None:
     assert [piece["more_body"] for piece in pieces] == [True] * (len(pieces) - 1) + [False]
     if status == 200:
         assert b"".join(piece["body"] for piece in pieces) == bytes(_SIZE)
-        assert charge._held == _SIZE
+        assert charge.held == _SIZE
 
 
 def test_queries_and_cookies_are_not_parsed() -> None:

@@ -67,3 +67,20 @@ def test_checking_the_capacity(metrics: Metrics) -> None:
     for _ in range(3):
         admission.check(10, large=True)
     assert value(read(metrics), "sentiment_requests_waiting") == 0
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_caller_beside_one_that_holds_most(metrics: Metrics, large: bool) -> None:
+    """At the limits on requests and on texts, a caller with little work is admitted, and one with most is refused."""
+    admission = Admission(10, 100, metrics)
+    for _ in range(10):
+        admission.enter(10, large=large, caller="most")
+    for _ in range(5):
+        admission.enter(10, large=large, caller="other")
+    for caller in ("most", "other"):
+        with pytest.raises(Overloaded):
+            admission.enter(1, large=large, caller=caller)
+    admission.enter(1, large=large, caller="third")
+    for _ in range(10):
+        admission.leave(10, large=large, caller="most")
+    admission.enter(10, large=large, caller="most")

@@ -52,10 +52,10 @@ def test_reading(tmp_path: Path) -> None:
     file.write_text(f"# of the nightly job\n{SECOND}\n\n")
     keys = ApiKeys(SecretStr(FIRST), file)
     for key in (FIRST, SECOND):
-        assert keys.admit({b"x-api-key": key.encode()})
-        assert keys.admit({b"authorization": f"Bearer {key}".encode()})
-        assert keys.admit({b"authorization": f"bearer  {key} ".encode(), b"x-api-key": b"another"})
-    assert not ApiKeys(None).configured and not ApiKeys(None).admit({b"x-api-key": b""})
+        assert keys.caller({b"x-api-key": key.encode()})
+        assert keys.caller({b"authorization": f"Bearer {key}".encode()})
+        assert keys.caller({b"authorization": f"bearer  {key} ".encode(), b"x-api-key": b"another"})
+    assert not ApiKeys(None).configured and not ApiKeys(None).caller({b"x-api-key": b""})
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,24 @@ def test_bad_keys(listed: str, reason: str) -> None:
     assert not listed.strip(" ,") or listed not in str(error.value)
 
 
+def test_names(tmp_path: Path) -> None:
+    """A key has the name before it, or its number, and the names of several keys can be the same."""
+    file = tmp_path / "keys"
+    file.write_text(f"# of two jobs\nnightly {SECOND}\nnightly  {ADMIN}\n{OTHER_ADMIN}\n")
+    keys = ApiKeys(SecretStr(f"shop.1 {FIRST}"), file)
+    callers = [keys.caller({b"x-api-key": key.encode()}) for key in (FIRST, SECOND, ADMIN, OTHER_ADMIN)]
+    assert callers == ["key shop.1", "key nightly", "key nightly", "key 4"]
+    assert keys.names() == ["shop.1", "nightly", "4"] and len(keys) == 4
+    administration = ApiKeys(SecretStr(ADMIN), kind="administration")
+    assert administration.caller({b"x-api-key": ADMIN.encode()}) == "key admin-1"
+    for name in ("a/b", "n" * 65, "two names"):
+        with pytest.raises(StartupError, match="the name of API key 1 must be at most 64 letters"):
+            ApiKeys(SecretStr(f"{name} {FIRST}"))
+
+
 def test_shortest_key() -> None:
     """A key of 16 characters is long enough."""
-    assert ApiKeys(SecretStr("k" * 16)).admit({b"x-api-key": b"k" * 16})
+    assert ApiKeys(SecretStr("k" * 16)).caller({b"x-api-key": b"k" * 16})
 
 
 def test_only_administration_needs_a_key() -> None:
@@ -126,7 +141,7 @@ def test_bad_file(tmp_path: Path) -> None:
 @given(st.dictionaries(st.sampled_from([b"authorization", b"x-api-key"]), st.binary()))
 def test_other_keys(headers: dict[bytes, bytes]) -> None:
     """Anything but a valid key is refused."""
-    assert not ApiKeys(SecretStr(f"{FIRST},{SECOND}")).admit(headers)
+    assert not ApiKeys(SecretStr(f"{FIRST},{SECOND}")).caller(headers)
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": f"Basic {FIRST}"}])

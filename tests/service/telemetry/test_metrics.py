@@ -284,6 +284,27 @@ def test_states(metrics: Metrics) -> None:
     assert states == ["ready"]
 
 
+def test_keys(metrics: Metrics) -> None:
+    """Requests are counted by the name of their key in all workers, and those of keys after the first 64 together."""
+    metrics.keys.add(["nightly"])
+    assert value(read(metrics), "sentiment_key_requests_total", key="nightly") == 0
+    for worker, (caller, status) in enumerate([("key nightly", "429"), ("key nightly", "200")]):
+        metrics.use(worker)
+        context = RequestContext("id", caller=caller)
+        metrics.began("rest")
+        metrics.ended("rest", "/a", status, 0.1, context)
+    samples = read(metrics)
+    assert value(samples, "sentiment_key_requests_total", key="nightly") == 2
+    assert value(samples, "sentiment_key_refused_total", key="nightly") == 1
+    metrics.use(1)  # a worker in the place of a dead one
+    for number in range(70):
+        metrics.keys.count(str(number), refused=False)
+    samples = read(metrics)
+    assert value(samples, "sentiment_key_requests_total", key="62") == 1
+    assert value(samples, "sentiment_key_requests_total", key="other") == 7
+    assert value(samples, "sentiment_key_requests_total", key="nightly") == 2
+
+
 def test_build(metrics: Metrics) -> None:
     """The version of the service and those of Python and ONNX Runtime are labels of one series."""
     versions = {
@@ -393,6 +414,7 @@ def test_documentation(metrics: Metrics) -> None:
     rows = re.findall(r"^\| `((?:sentiment|process)_\w+)` \| (.*?) \|", page, re.MULTILINE)
     documented = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     exposed = {}
+    metrics.keys.add(["nightly"])
     labelled = LabelledVersion(FIRST.name, FIRST.version, "default", served=True)
     for family in text_string_to_metric_families(metrics.expose([FIRST], [labelled], expiry=1.0).decode()):
         suffix = "_total" if family.type == "counter" else ""
