@@ -6,12 +6,13 @@ Source: RFC 9113, and "gRPC over HTTP2" and "Keepalive" in the gRPC documentatio
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from sentiment_conv1d.server.errors import Overloaded
+from sentiment_conv1d.server.errors import ClientDisconnected, Overloaded
 from sentiment_conv1d.server.grpc.call_context import ConnectionLimits
 from sentiment_conv1d.server.grpc.http2 import (
     ANSWERED,
@@ -230,7 +231,8 @@ class GrpcConnection(asyncio.Protocol):
             return
         if (new := self._open_stream(self, stream, method, path, fields)) is None:
             fits = self._http2.window(stream) >= len(CONTENT)  # otherwise the client gets the status alone
-            self._http2.send(stream, head=HEAD, data=CONTENT if fits else b"", trailers=())
+            with contextlib.suppress(ClientDisconnected):  # it has violated the protocol after the request
+                self._http2.send(stream, head=HEAD, data=CONTENT if fits else b"", trailers=())
             if not ended:
                 self._http2.reset(stream, ANSWERED)
             return

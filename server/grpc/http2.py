@@ -229,6 +229,8 @@ class Http2:
         self._connection.receive_data(piece)
         self._output += self._connection.data_to_send()
         self._events.extend(self._connection.events())
+        if self._events and isinstance(self._events[-1], ngh2.ConnectionClosed):
+            self._over = True  # also for the events before it
         # Content of a stream that has ended has no event, but it is content that the client could not hold back.
         if self._events or (not self._over and self._connection.local_window_size != room):
             self._silent = 0
@@ -236,7 +238,6 @@ class Http2:
     def _pass_on(self, event: ngh2.Event) -> None:
         """Pass an event to the handler."""
         if isinstance(event, ngh2.ConnectionClosed):
-            self._over = True
             if event.error_code not in (0, self._left_with):
                 failure = LimitExceeded if event.error_code == ngh2.ErrorCode.ENHANCE_YOUR_CALM else ConnectionFailed
                 raise failure(f"error {event.error_code}")

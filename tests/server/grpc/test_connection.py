@@ -203,6 +203,16 @@ def test_violations(asker: Caller, violation: str) -> None:
     assert asker.transport.closing and asker.failures == ["malformed"]
 
 
+@pytest.mark.parametrize("head", [wire.POST, UNSUPPORTED], ids=["call", "unsupported"])
+def test_violation_behind_a_request(
+    asker: Caller, head: tuple[tuple[str, str], ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request that arrives together with a later violation ends with the connection, without an error in the log."""
+    assert fate(asker.ask(request(1, head=head) + data(0, b"x"))) == ["GOAWAY PROTOCOL_ERROR"]
+    assert asker.transport.closing and asker.failures == ["malformed"]
+    assert "a gRPC connection failed" not in caplog.text
+
+
 def test_sender_that_is_cancelled(asker: Caller) -> None:
     """A sending task that is cancelled leaves its stream as it is and lets the next one send."""
     asker.say(request(1) + request(3) + settings((wire.INITIAL_WINDOW_SIZE, 10**6)))

@@ -266,6 +266,20 @@ def test_ended_streams(how: str, action: str) -> None:
     assert {each.kind for each in peer.hear()} <= {"RST_STREAM", "PING", "GOAWAY"}
 
 
+def test_violation_behind_a_request() -> None:
+    """A response to a request that arrived together with a violation raises `ClientDisconnected`."""
+
+    class Answering(Peer):
+        def request_received(self, stream: int, method: bytes, path: bytes, fields: Fields, *, ended: bool) -> None:
+            with pytest.raises(ClientDisconnected):
+                self.http2.send(stream, head=HEAD, trailers=())
+            super().request_received(stream, method, path, fields, ended=ended)
+
+    peer = Answering().greet()
+    assert fate(peer.ask(headers(1) + data(0, b"x"))) == ["GOAWAY PROTOCOL_ERROR"]
+    assert [each[0] for each in peer.events] == ["request"] and peer.failed is not None
+
+
 def test_windows() -> None:
     """The window is the smaller of the stream's and the connection's window."""
     peer = Peer().greet((wire.INITIAL_WINDOW_SIZE, 100))
