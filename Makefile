@@ -115,7 +115,7 @@ lint: $(VENV)/.dev $(LAYOUT) $(MESSAGE_TYPES)  ## check style and types
 
 # Debian packages that must be installed, because they depend on others. If a package is missing, its tests are skipped,
 # or fail if CI=true.
-DEBIAN_PACKAGES := chromium wrk
+DEBIAN_PACKAGES := chromium curl g++ wrk
 
 # The languages and libraries of the clients that `make interop` builds, and nghttp2's programs.
 INTEROP_PACKAGES := default-jdk-headless golang-go golang-google-grpc-dev libgeronimo-annotation-1.3-spec-java \

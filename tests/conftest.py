@@ -33,6 +33,7 @@ _SEPARATE = (
     "export/conversion/test_mlflow.py",
     "faults",
     "fuzz",
+    "inference/test_provider.py",
     "loadtest/measurement/test_saturation.py",
     "loadtest/test_locustfile.py",
     "loadtest/test_tls.py",
