@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -156,8 +157,10 @@ def test_grpc_packages_in_one_process(modules: tuple[str, ...]) -> None:
 
 def test_every_method_is_answered() -> None:
     """The methods of the .proto files are served, with the same streams."""
-    dataplane, models = cast(DataPlane, None), LoadedModels()
-    state = ServiceState(Settings(), dataplane, models, Access(Settings()), Metrics({}))
+    models = LoadedModels()
+    state = ServiceState(
+        Settings(), cast(DataPlane, SimpleNamespace(expect=None)), models, Access(Settings()), Metrics({})
+    )
 
     async def answered() -> dict[str, tuple[bool, bool]]:
         turns = Turns(asyncio.get_running_loop())

@@ -558,8 +558,8 @@ def test_least_sizes() -> None:
         "max-buffered-bytes": 5 * 256 + 10 * 1024,
         "max-text-characters": 20,
         **dict.fromkeys(("max-batch-texts", "max-pending-texts", "max-concurrent-requests"), 1),
-        **dict.fromkeys(("max-connections", "grpc-max-connections", "grpc-max-streams"), 1),
-        **dict.fromkeys(("batching-rows", "workers"), 1),
+        **dict.fromkeys(("max-connections", "grpc-max-connections"), 2),
+        **dict.fromkeys(("grpc-max-streams", "batching-rows", "workers"), 1),
     }
     flags = [part for name, size in sizes.items() for part in (f"--{name}", str(size))]
     with ServerProcess(*flags) as process, connect(process) as channel:
