@@ -154,7 +154,8 @@ def test_series_before_the_first_request(watched: Watched) -> None:
     watched.prometheus.scraped()
     assert watched.series_at_first == watched.series()
     seen = {re.sub("_(bucket|sum|count)$", "", dict(labels)["__name__"]) for labels in watched.series_at_first}
-    assert seen == set(DOCUMENTED)
+    assert set(DOCUMENTED) - seen == {"sentiment_key_requests_total", "sentiment_key_refused_total"}  # without keys
+    assert seen <= set(DOCUMENTED)
 
 
 @pytest.mark.parametrize("series", RECORDED)
@@ -186,9 +187,9 @@ def test_queries_of_the_runbook(watched: Watched, query: str) -> None:
     assert watched.prometheus.eventually(query.removesuffix(" > 0"))
 
 
-@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("query", [query for query in QUERIES if "sentiment_key_" not in query])
 def test_dashboard_has_data(watched: Watched, query: str) -> None:
-    """Every query of the dashboard returns data."""
+    """Every query of the dashboard returns data, except those of API keys, which this service does not have."""
     expression = query.replace("$__rate_interval", "1h").replace("$job", "sentiment")
     assert "$" not in expression
     assert watched.prometheus.eventually(expression)
