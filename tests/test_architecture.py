@@ -41,6 +41,9 @@ PARQUET = {
     Path("scoring/parquet.py"),
 }
 
+#: The packages of `service` that speak to clients.
+CARRIERS = ("service.protocols", "service.rest", "service.grpc")
+
 #: The modules of `service.process` that start REST or gRPC.
 RUNNERS = {Path("service/process/server.py"), Path("service/process/standalone.py"), Path("service/process/worker.py")}
 
@@ -108,7 +111,7 @@ def is_client(module: str) -> bool:
 
 def is_core(path: Path) -> bool:
     """Whether a file of `service` belongs to the core, which is independent of protocols."""
-    return path.parts[1] not in {"rest", "grpc", "__main__.py"} and path not in RUNNERS
+    return path.parts[1] not in {"protocols", "rest", "grpc", "__main__.py"} and path not in RUNNERS
 
 
 #: The folders that a folder imports besides itself.
@@ -135,9 +138,7 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
     ),
     "the core of service knows no protocol": (
         lambda path: package_of(path) == "service" and is_core(path),
-        lambda module: (
-            package(module) in WEB or module.startswith(("service.rest", "service.grpc", "service.process.server"))
-        ),
+        lambda module: package(module) in WEB or module.startswith((*CARRIERS, "service.process.server")),
     ),
     "service needs no library that is for its clients": (
         lambda path: package_of(path) == "service",
@@ -167,9 +168,7 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda path: package_of(path) == "scoring",
         lambda module: (
             package(module) in WEB | CLIENTS | TRAINING | {"export"}
-            or module.startswith(
-                ("service.rest", "service.grpc", "service.oip", "service.tfserving", "service.process.server")
-            )
+            or module.startswith((*CARRIERS, "service.process.server"))
             or is_heavy(module)
         ),
     ),
@@ -306,7 +305,10 @@ SERVICE_LAYERS = (
     ("security",),
     ("scheduling",),
     ("models",),
-    ("oip", "tfserving"),
+    ("rest.endpoint", "grpc.fields"),
+    ("rest.protocol", "rest.cors", "grpc.methods"),
+    ("rest.page",),
+    ("protocols",),
     ("rest", "grpc"),
     ("process",),
     ("flags",),

@@ -36,9 +36,12 @@ from sentiment_conv1d.server.network.listener import Listener
 from sentiment_conv1d.server.network.places import Connection
 from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.server.request_ids import HEADER, choose_id
-from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
+from sentiment_conv1d.service.grpc import health, reflection
 from sentiment_conv1d.service.grpc.methods import MethodBuilder, paths
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.protocols.native import grpc as native
+from sentiment_conv1d.service.protocols.oip import grpc as oip
+from sentiment_conv1d.service.protocols.tfserving import grpc as tfserving
 from sentiment_conv1d.service.telemetry.logs import log_request
 from sentiment_conv1d.service.telemetry.metrics import FAILED, REJECTED
 
@@ -49,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 _SERVICES = tuple(
     service.full_name
-    for service in (oip.SERVICE, sentiment.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE)
+    for service in (oip.SERVICE, native.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE)
 )
 
 #: Services of which the health service reports the status. The empty name stands for the whole server.
@@ -57,7 +60,7 @@ _HEALTH_NAMES = ("", *_SERVICES)
 
 #: Methods with separate metrics, and whether they run a model.
 ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
-    (*sentiment.ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
+    (*native.ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
 )
 
 #: Methods that need no API key with `--open-health`.
@@ -114,7 +117,7 @@ class GrpcServer:
         methods = {
             **self.health.methods(),
             **builder.methods(oip.SERVICE, oip.OpenInference(state), oip.POLLED),
-            **builder.methods(sentiment.SERVICE, sentiment.Sentiment(state)),
+            **builder.methods(native.SERVICE, native.Sentiment(state)),
             **builder.methods(tfserving.PREDICTION_SERVICE, tensors),
             **builder.methods(tfserving.MODEL_SERVICE, tensors),
             **reflection.Reflection((*_SERVICES, health.SERVICE.full_name)).methods(),

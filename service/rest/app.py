@@ -29,18 +29,13 @@ from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.server.request_ids import HEADER
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.rest import (
-    cloud,
-    explain,
-    huggingface,
-    native,
-    oip,
-    openapi,
-    operations,
-    page,
-    tfserving,
-    vllm,
-)
+from sentiment_conv1d.service.protocols.clouds import rest as clouds
+from sentiment_conv1d.service.protocols.huggingface import rest as huggingface
+from sentiment_conv1d.service.protocols.native import rest as native
+from sentiment_conv1d.service.protocols.oip import rest as oip
+from sentiment_conv1d.service.protocols.tfserving import rest as tfserving
+from sentiment_conv1d.service.protocols.vllm import rest as vllm
+from sentiment_conv1d.service.rest import openapi, operations, page
 from sentiment_conv1d.service.rest.dispatcher import Dispatcher, has_encoded_slash
 from sentiment_conv1d.service.rest.endpoint import to_json
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
@@ -74,7 +69,7 @@ class Application(FastAPI):
         for protocol in self._protocols:
             self.include_router(protocol)
         self.add_route(page.OPENAPI, self._send_document, include_in_schema=False)
-        documents = {page.OPENAPI: (Document(OTHER, _document_of), native.PROTOCOL)}
+        documents = {page.OPENAPI: (Document(OTHER, _document_of), operations.PROTOCOL)}
         for protocol in self._protocols:
             for path, other in protocol.documents.items():
                 documents.setdefault(path, (other, protocol))  # of those with the same path, the first one answers
@@ -116,12 +111,15 @@ class Application(FastAPI):
         return route if route in self._routes else OTHER
 
     def protocol_of(self, scope: Scope) -> RestProtocol:
-        """Return the protocol of a request that FastAPI handles: by prefix or route, else the native protocol."""
+        """Return the protocol of a request that FastAPI handles, by prefix or route.
+
+        Without one, errors have the native form.
+        """
         for protocol in self._protocols:
             prefixed = protocol.prefix and scope["path"].startswith(protocol.prefix)
             if prefixed or any(route.matches(scope)[0] is not RouteMatch.NONE for route in protocol.routes):
                 return protocol
-        return native.PROTOCOL
+        return operations.PROTOCOL
 
     async def _send_document(self, request: Request) -> Response:
         return to_response(_document_of(self.service_state))
@@ -191,18 +189,17 @@ def routes(settings: Settings) -> dict[str, bool]:
 def protocols(settings: Settings) -> tuple[RestProtocol, ...]:
     """Return all protocols. If several have a route that matches a path, the first of them answers."""
     own = (
-        native.PROTOCOL,
-        explain.PROTOCOL,
+        *native.PROTOCOLS,
         *oip.PROTOCOLS,
         tfserving.PROTOCOL,
         huggingface.PROTOCOL,
         vllm.PROTOCOL,
-        cloud.SAGEMAKER,
+        clouds.SAGEMAKER,
         operations.PROTOCOL,
         page.REFERENCE,
         page.PROTOCOL,
     )
-    return (cloud.vertex_ai(settings, own), *own)
+    return (clouds.vertex_ai(settings, own), *own)
 
 
 def _document_of(state: ServiceState) -> Answer:

@@ -17,8 +17,8 @@ from hyperframe.frame import Frame, PingFrame, PriorityFrame, RstStreamFrame, Se
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.descriptors import message_class
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from sentiment_conv1d.service.grpc.tfserving import CLASSIFY
-from sentiment_conv1d.service.grpc.tfserving import PREDICT as PREDICT_TENSOR
+from sentiment_conv1d.service.protocols.tfserving.grpc import CLASSIFY
+from sentiment_conv1d.service.protocols.tfserving.grpc import PREDICT as PREDICT_TENSOR
 from tests.attacks.http1 import WRITE_TIMEOUT
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEY, LEFTOVER_MEGABYTES, OPEN, Attack, Scenarios, Setup
 from tests.attacks.wire import (

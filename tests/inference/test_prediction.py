@@ -13,7 +13,7 @@ from sentiment_conv1d.inference.prediction import Decider, Prediction, Predictio
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.protos import sentiment_pb2
-from sentiment_conv1d.service.rest.native import PredictionBody
+from sentiment_conv1d.service.protocols.native.rest.predictions import PredictionBody
 
 
 def prediction(*output: float, tokens: int = 3, labels: tuple[str, ...] = ("negative", "positive")) -> Prediction:

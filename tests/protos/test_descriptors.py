@@ -18,10 +18,13 @@ from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 from sentiment_conv1d.protos.descriptors import COMPILED, POOL
 from sentiment_conv1d.server.network.buffers import Buffers
 from sentiment_conv1d.server.network.turns import Turns
-from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
+from sentiment_conv1d.service.grpc import health, reflection
 from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.protocols.native import grpc as native
+from sentiment_conv1d.service.protocols.oip import grpc as oip
+from sentiment_conv1d.service.protocols.tfserving import grpc as tfserving
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
@@ -139,7 +142,7 @@ def test_versions_of_reflection() -> None:
 
 def test_no_extensions() -> None:
     """No message has extensions, so reflection finds none."""
-    services = [oip.SERVICE, sentiment.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE, health.SERVICE]
+    services = [oip.SERVICE, native.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE, health.SERVICE]
     files = {POOL.FindFileContainingSymbol(service.full_name) for service in services}
     files |= {POOL.FindFileContainingSymbol(service) for service in reflection.SERVICES}
     for file in files:
@@ -168,7 +171,7 @@ def test_every_method_is_answered() -> None:
         return {path.decode(): (each.streaming, each.streaming or each.watching) for path, each in served.items()}
 
     services = [
-        *(oip.SERVICE, sentiment.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE, health.SERVICE),
+        *(oip.SERVICE, native.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE, health.SERVICE),
         *map(POOL.FindServiceByName, reflection.SERVICES),
     ]
     assert asyncio.run(answered()) == methods(services)

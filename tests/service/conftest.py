@@ -12,6 +12,7 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pool
 
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
@@ -39,6 +40,12 @@ def channel(server: ServerProcess) -> Iterator[grpc.Channel]:
     """Open a channel to the shared server."""
     with connect(server) as channel:
         yield channel
+
+
+@pytest.fixture(scope="session")
+def stub(channel: grpc.Channel) -> SentimentStub:
+    """Return a stub for `sentiment.v1.Sentiment` on the shared server."""
+    return SentimentStub(channel)
 
 
 @pytest.fixture(scope="session")

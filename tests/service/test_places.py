@@ -14,7 +14,7 @@ import pytest
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
-from sentiment_conv1d.service.grpc.sentiment import PREDICT
+from sentiment_conv1d.service.protocols.native.grpc import PREDICT
 from tests.proc import children, connections
 from tests.processes import PATIENCE, ServerProcess, eventually, pause
 from tests.service.grpc import wire

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
-from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_STREAM
+from sentiment_conv1d.service.protocols.native.grpc import PREDICT, PREDICT_STREAM
 from tests.processes import ServerProcess
 from tests.service.grpc import wire
 from tests.service.grpc.raw import Caller, message

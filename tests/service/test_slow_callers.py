@@ -18,7 +18,7 @@ from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.server.http.connection import MAX_PIPELINED
 from sentiment_conv1d.server.http.pacing import MAX_HEAD_BYTES
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
-from sentiment_conv1d.service.grpc.sentiment import PREDICT
+from sentiment_conv1d.service.protocols.native.grpc import PREDICT
 from tests.proc import children, connections
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.grpc import wire

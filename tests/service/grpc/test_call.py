@@ -18,8 +18,8 @@ from sentiment_conv1d.protos.sentiment_pb2 import (
     PredictRequest,
 )
 from sentiment_conv1d.server.network.compression import FREE_BYTES, MAX_RATIO
-from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
-from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
+from sentiment_conv1d.service.protocols.native.grpc import PREDICT, PREDICT_BATCH, PREDICT_STREAM
+from sentiment_conv1d.service.protocols.oip.grpc import MODEL_STREAM_INFER
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused

@@ -21,15 +21,15 @@ from google.rpc.status_pb2 import Status as RpcStatus
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, Prediction, PredictRequest
 from sentiment_conv1d.server.grpc.receiving import CALL_BYTES
-from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
-from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
+from sentiment_conv1d.service.protocols.native.grpc import PREDICT, PREDICT_BATCH, PREDICT_STREAM
+from sentiment_conv1d.service.protocols.oip.grpc import MODEL_STREAM_INFER
 from tests.attacks import wire as attack
 from tests.proc import children
 from tests.processes import PATIENCE, ServerProcess, eventually, pause, run
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
-from tests.service.grpc.messages import text_request
 from tests.service.grpc.raw import Caller, message
+from tests.service.protocols.oip.messages import text_request
 from tests.service.telemetry.test_metrics import metric
 from tests.service.test_callers_with_access import grpc as grpc_connection
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from sentiment_conv1d.server.errors import Malformed, TooLarge
 from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.protocols.oip.rest.inference import InferRequest
 from sentiment_conv1d.service.rest.endpoint import check_parts, parse
-from sentiment_conv1d.service.rest.oip.inference import InferRequest
 from sentiment_conv1d.service.scheduling.dataplane import ParseLimits
 
 TEXTS = st.text(st.sampled_from('[]{}:,"\\\\n é')) | st.text()

@@ -1,0 +1,1 @@
+"""The routes that cloud platforms require of a container."""

@@ -1,0 +1,1 @@
+"""The protocols of Hugging Face's clients and containers."""

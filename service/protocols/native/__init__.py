@@ -1,0 +1,1 @@
+"""The service's own routes, and the service `sentiment.v1.Sentiment`."""

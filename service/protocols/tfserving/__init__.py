@@ -1,0 +1,1 @@
+"""TensorFlow Serving's protocol, which KServe v1 and Vertex AI send as well."""

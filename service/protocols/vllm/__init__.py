@@ -1,0 +1,1 @@
+"""The classification API of vLLM and SGLang."""
