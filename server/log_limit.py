@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from time import time
 
 #: Lines per second in one worker.
 LINES = 10
@@ -14,6 +15,12 @@ class LogLimit(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._second = self._lines = self._left_out = 0
+
+    def drops(self) -> bool:
+        """Return whether a line would be dropped now, and count it if so. A record costs more than this call."""
+        full = self._lines == LINES and int(time()) == self._second
+        self._left_out += full
+        return full
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to log a record."""

@@ -98,7 +98,6 @@ class HttpConnection(PacedConnection):
         self._failed = failed
         self._header_timeout = header_timeout
         self._write_timeout = write_timeout
-        self._incoming: FastRequest | None = None  # the request that is being read, if it is on the fast path
         self._served: RequestResponseCycle | None = None  # the last request that went through ASGI
         self._refusal: RequestError | None = None  # the last response, which is still to be written
         self._half_closed = False  # whether the last response is written
@@ -302,10 +301,11 @@ class HttpConnection(PacedConnection):
 
         A slow reader is disconnected even if the connection is closing, because unsent bytes keep it open.
         """
-        try:
-            self._leave_fast_path()
-        except (httptools.HttpParserError, RequestError) as error:
-            self._refuse_unparsed(error)
+        if not self._waiting:  # otherwise the server is slow, not the client
+            try:
+                self._leave_fast_path()
+            except (httptools.HttpParserError, RequestError) as error:
+                self._refuse_unparsed(error)
         overdue = self._until is not None and now >= self._until and not self._waiting
         if overdue and (self._reading or self._half_closed or not self._has_unread()):
             self.transport.close()

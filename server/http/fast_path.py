@@ -52,6 +52,7 @@ class FastRequest(HttpRequest):
     _connection: Connection
     _keep_alive: bool
     _body: bytearray = field(default_factory=bytearray, init=False)
+    _received: int = field(default=0, init=False)  # bytes of the body, also of one that is not kept
     unsent: memoryview = field(default=_NOTHING, init=False)  # the rest of the answer's body, after `reply`
     _close: bool = field(default=False, init=False)  # after the answer
     #: Called if the client disconnects before `reply`. The handler can set it.
@@ -59,6 +60,7 @@ class FastRequest(HttpRequest):
 
     def add(self, body: bytes) -> None:
         """Append to the body, unless the request is refused. Raises `Overloaded`."""
+        self._received += len(body)
         if self.charge.refusal is None:
             self.charge.add(BODY_FACTOR * len(body))
             self._body += body
@@ -67,6 +69,11 @@ class FastRequest(HttpRequest):
     def size(self) -> int:
         """Return the number of bytes of the body that have arrived."""
         return len(self._body)
+
+    @property
+    def remaining(self) -> int:
+        """Return the number of bytes of the body that have not arrived, or 0 if it is unknown."""
+        return (headers.content_length(self.headers) or 0) - self._received
 
     def take_body(self) -> bytes:
         """Return the body and drop the reference to it."""

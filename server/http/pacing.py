@@ -36,8 +36,9 @@ FREE_HEAD_BYTES = 4096
 #: Bytes that are discarded after the last response, or of a body whose response is complete.
 DISCARD_BYTES = 64 * 1024 * 1024
 
-#: Bytes that are parsed between two checks of the limits.
+#: Bytes that are parsed between two checks of the limits: of heads, which are much work, and of a body.
 _SLICE_BYTES = 4096
+_BODY_SLICE_BYTES = 16_384
 
 #: Seconds of the event loop that a request through ASGI takes, and the next piece of a large answer.
 ASGI_SECONDS = 0.0005
@@ -69,6 +70,7 @@ class PacedConnection(HttpToolsProtocol, ABC):
         self._buffered_by_parser = 0  # bytes of the pieces since the last one with a callback, or 0 after a callback
         self._discarded = 0  # bytes
         self._discarding = False  # whether what arrives is not parsed any more
+        self._incoming: FastRequest | None = None  # the request that is being read, if it is on the fast path
         self._answering: FastRequest | None = None  # a request on the fast path, until its answer is written
         self._answers = 0  # that have begun on the fast path
         self._next_waits = False  # whether the first request of the pipeline waits for a turn
@@ -113,7 +115,8 @@ class PacedConnection(HttpToolsProtocol, ABC):
         while not self.transport.is_closing():
             if self._pending:
                 self._go_on()
-            data, self._received = self._received[:_SLICE_BYTES], self._received[_SLICE_BYTES:]
+            size = self._slice_size()
+            data, self._received = self._received[:size], self._received[size:]
             if data:
                 self._parse(data)
             if not self._received and not self._pending:
@@ -128,6 +131,11 @@ class PacedConnection(HttpToolsProtocol, ABC):
             if not self.flow.read_paused and not self.transport.is_closing():
                 self.transport.resume_reading()
         return False
+
+    def _slice_size(self) -> int:
+        if self._incoming is None:
+            return _SLICE_BYTES
+        return max(_SLICE_BYTES, min(self._incoming.remaining, _BODY_SLICE_BYTES))
 
     def _take_turn(self, size: int) -> None:
         """Work now or when it is this connection's turn; `size` is the number of bytes to parse or to send."""

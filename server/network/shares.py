@@ -21,7 +21,8 @@ _BEYOND = 2
 LOCAL = "local"
 
 logger = logging.getLogger(__name__)
-logger.addFilter(LogLimit())
+_log_limit = LogLimit()
+logger.addFilter(_log_limit)
 
 
 class Shares:
@@ -71,5 +72,6 @@ def evicted(caller: str) -> Overloaded:
 
 def overloaded(caller: str, reason: str) -> Overloaded:
     """Log that a request of a caller is refused, at most ten times per second, and return the error."""
-    logger.warning("refused a request: %s", reason, extra={"caller": caller})
+    if not _log_limit.drops():
+        logger.warning("refused a request: %s", reason, extra={"caller": caller})
     return Overloaded(reason)

@@ -9,11 +9,12 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import Protocol
 
-#: Seconds of work per turn of the event loop: parsing, and the requests that it starts. While the application is full,
-#: a turn has about a quarter of the time that it then takes in all, because most of what arrives is refused: the rest
-#: of the time is for the requests that were accepted.
+#: Seconds of work per turn of the event loop: parsing, and the requests that it starts.
 _TURN_SECONDS = 0.002
-_FULL_TURN_SECONDS = 0.00015
+
+#: The part of the time that this work gets while the application is full. Most of what arrives is then refused, and the
+#: rest of the time is for the requests that were accepted.
+_FULL_PART = 0.13
 
 #: Seconds of this work per connection: its first share, which is enough for some calls, and every later share.
 _SHARES = (0.0001, 0.001)
@@ -58,7 +59,8 @@ class Turns:
         #: By share, the connections with access and all others.
         self._waiting: tuple[tuple[deque[Reader], deque[Reader]], ...] = tuple((deque(), deque()) for _ in _SHARES)
         self._begun = False  # whether a connection was read in this turn
-        self._left = 0.0  # seconds of this turn
+        self._left = 0.0  # seconds of this turn, or less than 0 if it has taken more
+        self._began = 0.0  # when this turn began
         self._context = copy_context()  # so that a call does not start in the context of another call
 
     def read(self, reader: Reader, received: int) -> bool:
@@ -86,7 +88,9 @@ class Turns:
 
     def _begin(self) -> None:
         self._begun = True
-        self._left = _FULL_TURN_SECONDS if self.full() else _TURN_SECONDS
+        now = perf_counter()
+        self._left = min(_TURN_SECONDS, self._left + _FULL_PART * (now - self._began)) if self.full() else _TURN_SECONDS
+        self._began = now
         self._loop.call_soon(self._next_turn, context=self._context)
 
     def _next_turn(self) -> None:
@@ -94,6 +98,8 @@ class Turns:
         if not any(map(any, self._waiting)):
             return
         self._begin()
+        if self._left <= 0:  # an earlier turn has taken more than its part while the application is full
+            return
         for share, queues in enumerate(self._waiting):
             while any(queues):  # at least once, so that every connection makes progress, however long the others take
                 for readers in queues:

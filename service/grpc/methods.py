@@ -90,7 +90,7 @@ class MethodBuilder:
             content = await call.message()
             context.received = perf_counter_ns()
             if len(content) > INLINE_CHARACTERS:
-                with self._dataplane.parsing_large():
+                with self._dataplane.parsing_large(len(content)):
                     await self._parsing_turn(content, kind)
                     read = answer(parse(content))
             else:
@@ -162,8 +162,7 @@ class MethodBuilder:
         dataplane = self._dataplane
 
         def start(call: Call, content: bytes) -> bool:
-            if len(content) > INLINE_CHARACTERS or not dataplane.runs_in_turns:
-                return False
+            large = len(content) > INLINE_CHARACTERS or not dataplane.runs_in_turns
             context = RequestContext(
                 call.request_id, "grpc", route, call.fields, call.charge.caller, received=perf_counter_ns()
             )
@@ -175,6 +174,9 @@ class MethodBuilder:
 
             current.set(context)
             try:
+                if large:
+                    dataplane.announce(len(content), call.charge.caller)  # there may be no room any more
+                    return False
                 context.time_limit = _remaining(call)
                 read = answer(parse(content))
                 if not isinstance(read, Work) or not dataplane.start(read, end):

@@ -104,6 +104,7 @@ class Dispatcher:
             if request.charge.refusal is not None:
                 raise request.charge.refusal
             if request.size > INLINE_CHARACTERS:
+                self._dataplane.announce(request.size, request.charge.caller)  # there may be no room any more
                 return self._serve(match, request, context)
             work = self._read(match, request, context, request.take_body())
             if isinstance(work, Work) and self._dataplane.start(work, end):
@@ -178,7 +179,7 @@ class Dispatcher:
             body = await decompress(body, encoding, self._max_body_bytes, request.charge, self._state.expanding)
         if len(body) <= INLINE_CHARACTERS:
             return self._read(match, request, context, body)
-        with self._dataplane.parsing_large():
+        with self._dataplane.parsing_large(len(body)):
             await self._dataplane.parsing.turn(len(body), request.charge.caller)
             return self._read(match, request, context, body)
 

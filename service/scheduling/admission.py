@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from sentiment_conv1d.server.network.shares import Shares, overloaded
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 
@@ -32,20 +34,30 @@ class Admission:
         self._metrics = metrics
         self._requests = Shares()
         self._texts = {False: Shares(), True: Shares()}
+        self._announced = 0  # texts of large requests
 
-    def has_room(self, texts: int, *, large: bool) -> bool:
-        """Return whether a request that counts as `texts` texts exceeds no limit, whoever sends it."""
-        waiting = self._texts[large].total
-        return self._requests.total < self._max_requests and not (waiting and waiting + texts > self._max_texts)
+    @property
+    def nearly_full(self) -> bool:
+        """Whether three quarters of a limit are reached."""
+        texts = max(shares.total for shares in self._texts.values())
+        return 4 * self._requests.total >= 3 * self._max_requests or 4 * texts >= 3 * self._max_texts
 
     def check(self, texts: int, *, large: bool, caller: str = "") -> None:
         """Raise `Overloaded` if a request of a caller that counts as `texts` texts exceeds a limit."""
         requests, waiting = self._requests, self._texts[large]
         if not requests.admits(caller, 1, self._max_requests):
             raise overloaded(caller, f"{requests.total} requests are waiting, which is the limit")
-        if waiting.total and not waiting.admits(caller, texts, self._max_texts):
+        coming = self._announced if large else 0
+        if (waiting.total or coming) and not waiting.admits(caller, coming + texts, self._max_texts):
             limit = f"would exceed the limit of {self._max_texts}"
-            raise overloaded(caller, f"{waiting.total} texts are waiting and {texts} more {limit}")
+            raise overloaded(caller, f"{waiting.total + coming} texts are waiting and {texts} more {limit}")
+
+    def announce(self, texts: int, *, caller: str = "") -> None:
+        """Count a large request that enters in the next turn of the event loop. Raises `Overloaded`."""
+        self.check(texts, large=True, caller=caller)
+        if not self._announced:
+            asyncio.get_running_loop().call_soon(self._forget_announced)
+        self._announced += texts
 
     def enter(self, texts: int, *, large: bool, caller: str = "") -> None:
         """Count a request until `leave`. Raises `Overloaded` if it exceeds a limit."""
@@ -55,6 +67,9 @@ class Admission:
     def leave(self, texts: int, *, large: bool, caller: str = "") -> None:
         """Stop counting a request."""
         self._change(-1, -texts, large, caller)
+
+    def _forget_announced(self) -> None:
+        self._announced = 0
 
     def _change(self, requests: int, texts: int, large: bool, caller: str) -> None:
         self._requests.change(caller, requests)

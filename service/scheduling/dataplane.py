@@ -198,24 +198,27 @@ class DataPlane:
     def expect(self, size: int, caller: str = "") -> None:
         """Raise `Overloaded` if a request of `size` bytes of a caller would be rejected, before it is received."""
         if size > INLINE_CHARACTERS or not self.runs_in_turns:
-            self._admission.check(self._large, large=True, caller=caller)
+            self._admission.check(weigh(self._large, size), large=True, caller=caller)
         else:
             self._admission.check(1, large=False, caller=caller)
 
-    def is_full(self) -> bool:
-        """Return whether a large or a small request would be rejected."""
-        has_room = self._admission.has_room
-        return not (has_room(self._large, large=True) and has_room(1, large=False))
+    def announce(self, size: int, caller: str = "") -> None:
+        """Count a complete large request of `size` bytes until its task has started. Raises `Overloaded`."""
+        self._admission.announce(weigh(self._large, size), caller=caller)
+
+    def is_nearly_full(self) -> bool:
+        """Return whether so much work waits that most of what arrives may be rejected."""
+        return self._admission.nearly_full
 
     @contextmanager
-    def parsing_large(self) -> Iterator[None]:
-        """Count a large request while it waits to be parsed, and is. Raises `Overloaded`."""
-        caller = current_caller()
-        self._admission.enter(self._large, large=True, caller=caller)
+    def parsing_large(self, size: int) -> Iterator[None]:
+        """Count a large request of `size` bytes while it waits to be parsed, and is. Raises `Overloaded`."""
+        caller, texts = current_caller(), weigh(self._large, size)
+        self._admission.enter(texts, large=True, caller=caller)
         try:
             yield
         finally:
-            self._admission.leave(self._large, large=True, caller=caller)
+            self._admission.leave(texts, large=True, caller=caller)
 
     async def explain(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import pytest
+
 from sentiment_conv1d.server.log_limit import LINES, LogLimit
 
 
@@ -20,3 +22,17 @@ def test_log_limit() -> None:
     assert log(1, logging.ERROR) == 0
     assert [log(2) for _ in range(LINES + 1)] == [3] + [0] * (LINES - 1) + [None]
     assert log(9, logging.INFO) == 1
+
+
+def test_lines_that_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that would be dropped are known before their records exist, and counted."""
+    limit = LogLimit()
+    monkeypatch.setattr("sentiment_conv1d.server.log_limit.time", lambda: 1.5)
+    for _ in range(LINES):
+        assert not limit.drops()
+        limit.filter(logging.makeLogRecord({"created": 1.5, "levelno": logging.WARNING}))
+    assert limit.drops() and limit.drops()
+    monkeypatch.setattr("sentiment_conv1d.server.log_limit.time", lambda: 2.0)
+    assert not limit.drops()
+    record = logging.makeLogRecord({"created": 2.0, "levelno": logging.WARNING})
+    assert limit.filter(record) and vars(record)["left_out"] == 2

@@ -137,7 +137,7 @@ def test_deadline_had_passed_on_arrival(metrics: Metrics) -> None:
 def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
     """A large message that cannot be admitted is refused before it is read, and a small one is read."""
 
-    def full() -> None:
+    def full(size: int) -> None:
         raise Overloaded("2048 texts are waiting")
 
     large, small = FakeCall(b"\xff" * (INLINE_CHARACTERS + 1)), FakeCall(b"\xff" * INLINE_CHARACTERS)

@@ -458,15 +458,32 @@ def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
         with pytest.raises(Overloaded):
             dataplane.expect(INLINE_CHARACTERS + 1)
         dataplane.expect(INLINE_CHARACTERS)
-        assert dataplane.is_full()
+        assert dataplane.is_nearly_full()
         gate.open.set()
         await running
-        assert not dataplane.is_full()
-        with dataplane.parsing_large():
-            assert dataplane.is_full()
+        assert not dataplane.is_nearly_full()
+        with dataplane.parsing_large(INLINE_CHARACTERS + 1):
+            assert dataplane.is_nearly_full()
             with pytest.raises(Overloaded):
                 dataplane.expect(INLINE_CHARACTERS + 1)
         dataplane.expect(INLINE_CHARACTERS + 1)
+
+    asyncio.run(story())
+
+
+def test_large_requests_that_are_complete_in_one_turn(build: Build, gate: Gate) -> None:
+    """No more large requests start in one turn than have room, although they enter in the next one."""
+
+    async def story() -> None:
+        dataplane = build(gate, texts=40, pending_texts=40)
+        with dataplane.parsing_large(1):  # counts as 32 texts
+            with pytest.raises(Overloaded):
+                dataplane.announce(1)
+        dataplane.announce(1)
+        with pytest.raises(Overloaded):
+            dataplane.announce(1)
+        await asyncio.sleep(0)
+        dataplane.announce(1)
 
     asyncio.run(story())
 
