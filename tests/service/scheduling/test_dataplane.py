@@ -476,9 +476,8 @@ def test_large_requests_that_are_complete_in_one_turn(build: Build, gate: Gate) 
 
     async def story() -> None:
         dataplane = build(gate, texts=40, pending_texts=40)
-        with dataplane.parsing_large(1):  # counts as 32 texts
-            with pytest.raises(Overloaded):
-                dataplane.announce(1)
+        with dataplane.parsing_large(1), pytest.raises(Overloaded):  # counts as 32 texts
+            dataplane.announce(1)
         dataplane.announce(1)
         with pytest.raises(Overloaded):
             dataplane.announce(1)
