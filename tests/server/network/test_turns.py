@@ -97,7 +97,7 @@ def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
 
 
 def test_part_of_the_time_while_the_application_is_full(loop: Loop, turns: Turns) -> None:
-    """While the application is full, reading gets a small part of the time, and every connection still gets its turn."""
+    """While the application is full, reading gets a part of the time, and every connection its turn."""
     turns.full = lambda: True
     readers = [Reader(loop, 3, seconds=0.00005) for _ in range(20)]
     began = loop.counter
