@@ -1,20 +1,28 @@
-"""`python -m benchmarks.overload`: answers and refusals per second over the number of callers, with one worker.
+"""`python -m benchmarks.overload`: answers and refusals above the capacity of one worker, in two tables.
 
-Callers send batches of 32 reviews in a closed loop, and retry at once when they are refused. Over REST, each has a
-connection. Over gRPC, up to 64 share one. The server counts answers and refusals, because load generators cannot see
-the status of a call. wrk and h2load run on the same cores as the server.
+The first one is over the number of callers. They send batches of 32 reviews in a closed loop, and retry at once when
+they are refused. Over REST, each has a connection. Over gRPC, up to 64 share one. The server counts answers and
+refusals, because load generators cannot see the status of a call. The second one is at twice the capacity: gRPC calls
+with such batches arrive at random times on one connection, and a short review now and then.
+
+The callers run on the same cores as the server.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import random
 import re
 import subprocess
 import tempfile
 import urllib.request
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from time import perf_counter
 
+import grpc
+import numpy as np
 import orjson
 
 from benchmarks import ARTIFACT
@@ -23,7 +31,7 @@ from loadtest.measurement import saturation
 from loadtest.processes import Server
 from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
+from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 
 #: Reviews per request.
 BATCH = 32
@@ -32,6 +40,13 @@ BATCH = 32
 _STREAMS = 64
 
 _REST, _GRPC = "/v1/predict_batch", "/sentiment.v1.Sentiment/PredictBatch"
+_SMALL = "/sentiment.v1.Sentiment/Predict"
+
+#: Of the calls on one connection: those at the capacity, their deadline, and the time between two short ones.
+_CAPACITY_CALLERS = 16
+_DEADLINE_SECONDS = 15
+_SMALL_SECONDS = 0.05
+
 _COUNTED = re.compile(r"^sentiment_requests_total\{(.*)\} (\S+)$", re.MULTILINE)
 _OUTCOMES = {"200": "answered", "OK": "answered", "429": "refused", "RESOURCE_EXHAUSTED": "refused"}
 
@@ -56,9 +71,11 @@ def main() -> None:
     with Server("service", *arguments, *repository, probe="/readyz") as server:
         for callers in chosen.callers:
             rest = _rates(server, _REST, chosen.seconds, _wrk(server, body, callers, chosen.seconds))
-            grpc = _rates(server, _GRPC, chosen.seconds, _h2load(server, call, callers, chosen.seconds))
-            rows.append((f"{callers:,}", *(f"{rate:,.0f}" for rate in (*rest, *grpc))))
+            calls = _rates(server, _GRPC, chosen.seconds, _h2load(server, call, callers, chosen.seconds))
+            rows.append((f"{callers:,}", *(f"{rate:,.0f}" for rate in (*rest, *calls))))
+        above = asyncio.run(_above_capacity(server, call, chosen.seconds))
     print(table(("callers", "REST: answers/s", "refusals/s", "gRPC: answers/s", "refusals/s"), rows))
+    print("\n" + table(("gRPC at twice the capacity", "per second", "median", "p99"), above))
     print(circumstances())
 
 
@@ -102,6 +119,49 @@ def _h2load(server: Server, call: bytes, callers: int, seconds: int) -> Callable
             )
 
     return run
+
+
+async def _above_capacity(server: Server, batch: bytes, seconds: int) -> list[tuple[str, ...]]:
+    """Return a row for the answers at the capacity, and for each outcome at twice as many calls per second."""
+    small = PredictRequest(text="A quiet film. The ending is good.").SerializeToString()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        found: defaultdict[str, list[float]] = defaultdict(list)
+
+        async def ask(path: str, message: bytes, due: float, name: str) -> None:
+            try:
+                await channel.unary_unary(path)(message, timeout=_DEADLINE_SECONDS)
+                outcome = f"{name}: answers"
+            except grpc.aio.AioRpcError as error:
+                outcome = f"{name}: {error.code().name}"
+            found[outcome].append(perf_counter() - due)
+
+        async def repeat(until: float) -> None:
+            while (now := perf_counter()) < until:
+                await ask(_GRPC, batch, now, "at the capacity")
+
+        async with asyncio.TaskGroup() as callers:
+            for _ in range(_CAPACITY_CALLERS):
+                callers.create_task(repeat(perf_counter() + seconds))
+        rate = 2 * len(found["at the capacity: answers"]) / seconds
+
+        chance, due, next_small = random.Random(0), perf_counter(), perf_counter()
+        end = due + 3 * seconds
+        async with asyncio.TaskGroup() as calls:
+            while due < end:
+                now = perf_counter()
+                while due <= now:
+                    calls.create_task(ask(_GRPC, batch, due, "batches"))
+                    due += chance.expovariate(rate)
+                if next_small <= now:
+                    calls.create_task(ask(_SMALL, small, now, "one short review"))
+                    next_small = now + _SMALL_SECONDS
+                await asyncio.sleep(min(due, next_small) - now)
+    rows: list[tuple[str, ...]] = []
+    for outcome, latencies in found.items():
+        median, last = (f"{1000 * value:,.0f} ms" for value in np.percentile(latencies, (50, 99)))
+        during = seconds if outcome.startswith("at the capacity") else 3 * seconds
+        rows.append((outcome, f"{len(latencies) / during:,.0f}", median, last))
+    return rows
 
 
 if __name__ == "__main__":

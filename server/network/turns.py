@@ -12,10 +12,6 @@ from typing import Protocol
 #: Seconds of work per turn of the event loop: parsing, and the requests that it starts.
 _TURN_SECONDS = 0.002
 
-#: The part of the time that this work gets while the application is full. Most of what arrives is then refused, and the
-#: rest of the time is for the requests that were accepted.
-_FULL_PART = 0.13
-
 #: Seconds of this work per connection: its first share, which is enough for some calls, and every later share.
 _SHARES = (0.0001, 0.001)
 _FIRST, _LATER = range(2)
@@ -46,7 +42,7 @@ class Turns:
     connections have sent. Callers with access alternate with all others, so that they do not wait for thousands of
     strangers.
 
-    `full` returns whether the application has as much work as it accepts, which it can set.
+    `pause` returns for how many seconds nothing is read, for which the application can have reasons.
 
     The time of a turn is that of reading. What runs in between, such as a model, does not shorten it. The tasks of
     requests run after the parsing that starts them, so their time is not measured but estimated: a connection calls
@@ -55,12 +51,11 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.full: Callable[[], bool] = lambda: False
+        self.pause: Callable[[], float] = lambda: 0.0
         #: By share, the connections with access and all others.
         self._waiting: tuple[tuple[deque[Reader], deque[Reader]], ...] = tuple((deque(), deque()) for _ in _SHARES)
         self._begun = False  # whether a connection was read in this turn
-        self._left = 0.0  # seconds of this turn, or less than 0 if it has taken more
-        self._began = 0.0  # when this turn began
+        self._left = 0.0  # seconds of this turn
         self._context = copy_context()  # so that a call does not start in the context of another call
 
     def read(self, reader: Reader, received: int) -> bool:
@@ -86,19 +81,20 @@ class Turns:
         """Shorten this turn by the time that work which was started in it takes after it."""
         self._left -= seconds
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """Begin a turn. Returns whether connections may be read in it."""
         self._begun = True
-        now = perf_counter()
-        self._left = min(_TURN_SECONDS, self._left + _FULL_PART * (now - self._began)) if self.full() else _TURN_SECONDS
-        self._began = now
+        if pause := self.pause():
+            self._left = 0.0
+            self._loop.call_later(pause, self._next_turn, context=self._context)
+            return False
+        self._left = _TURN_SECONDS
         self._loop.call_soon(self._next_turn, context=self._context)
+        return True
 
     def _next_turn(self) -> None:
         self._begun = False
-        if not any(map(any, self._waiting)):
-            return
-        self._begin()
-        if self._left <= 0:  # an earlier turn has taken more than its part while the application is full
+        if not any(map(any, self._waiting)) or not self._begin():
             return
         for share, queues in enumerate(self._waiting):
             while any(queues):  # at least once, so that every connection makes progress, however long the others take

@@ -62,7 +62,7 @@ class ServiceWorker(Worker):
     async def open(self, turns: Turns) -> Mapping[str, Listener]:
         """Open the versions that were loaded since the start, and return the listeners."""
         settings, buffers = self._settings, Buffers(self._settings.max_buffered_bytes)
-        turns.full = self._state.dataplane.is_nearly_full
+        turns.pause = self._state.dataplane.pause
         await self._state.reconciler.catch_up()
         listeners = {"rest": self._make_http_server(buffers, turns).listener}
         if settings.grpc:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 
+from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.server.network.shares import Shares, overloaded
 from sentiment_conv1d.service.telemetry.metrics import Metrics
+
+#: Seconds of the event loop and of the kernel that the refusal of a request takes, and more for every byte of it.
+_REFUSAL_SECONDS = 0.00004
+_REFUSAL_SECONDS_PER_BYTE = 4e-9
+
+#: The part of the time that refusals get, and the seconds for which they can be ahead of it.
+_REFUSAL_PART = 0.13
+_REFUSAL_BURST_SECONDS = 0.01
 
 #: Characters that count as one more text. An ordinary review has fewer and takes 0.1 or 0.2 ms, and a text of a million
 #: characters takes more than 100 ms.
@@ -35,26 +45,32 @@ class Admission:
         self._requests = Shares()
         self._texts = {False: Shares(), True: Shares()}
         self._announced = 0  # texts of large requests
+        self._paid = 0.0  # the time at which refusals have had no more than their part
 
-    @property
-    def nearly_full(self) -> bool:
-        """Whether three quarters of a limit are reached."""
+    def pause(self) -> float:
+        """Return for how many seconds no request should be read, so that refusals do not displace accepted work."""
         texts = max(shares.total for shares in self._texts.values())
-        return 4 * self._requests.total >= 3 * self._max_requests or 4 * texts >= 3 * self._max_texts
+        if 4 * self._requests.total < 3 * self._max_requests and 4 * texts < 3 * self._max_texts:
+            return 0.0  # there is room
+        return max(0.0, self._paid - _REFUSAL_BURST_SECONDS - perf_counter())
 
-    def check(self, texts: int, *, large: bool, caller: str = "") -> None:
-        """Raise `Overloaded` if a request of a caller that counts as `texts` texts exceeds a limit."""
+    def check(self, texts: int, *, large: bool, caller: str = "", size: int = 0) -> None:
+        """Raise `Overloaded` if a request of a caller that counts as `texts` texts exceeds a limit.
+
+        `size` is the number of its bytes, of which most are read if it is refused.
+        """
         requests, waiting = self._requests, self._texts[large]
         if not requests.admits(caller, 1, self._max_requests):
-            raise overloaded(caller, f"{requests.total} requests are waiting, which is the limit")
+            raise self._refused(size, caller, f"{requests.total} requests are waiting, which is the limit")
         coming = self._announced if large else 0
         if (waiting.total or coming) and not waiting.admits(caller, coming + texts, self._max_texts):
             limit = f"would exceed the limit of {self._max_texts}"
-            raise overloaded(caller, f"{waiting.total + coming} texts are waiting and {texts} more {limit}")
+            reason = f"{waiting.total + coming} texts are waiting and {texts} more {limit}"
+            raise self._refused(size, caller, reason)
 
-    def announce(self, texts: int, *, caller: str = "") -> None:
-        """Count a large request that enters in the next turn of the event loop. Raises `Overloaded`."""
-        self.check(texts, large=True, caller=caller)
+    def announce(self, texts: int, *, caller: str = "", size: int = 0) -> None:
+        """Count a large request that enters in the next turn of the event loop. Raises the error of `check`."""
+        self.check(texts, large=True, caller=caller, size=size)
         if not self._announced:
             asyncio.get_running_loop().call_soon(self._forget_announced)
         self._announced += texts
@@ -67,6 +83,11 @@ class Admission:
     def leave(self, texts: int, *, large: bool, caller: str = "") -> None:
         """Stop counting a request."""
         self._change(-1, -texts, large, caller)
+
+    def _refused(self, size: int, caller: str, reason: str) -> Overloaded:
+        seconds = _REFUSAL_SECONDS + size * _REFUSAL_SECONDS_PER_BYTE
+        self._paid = max(self._paid, perf_counter()) + seconds / _REFUSAL_PART
+        return overloaded(caller, reason)
 
     def _forget_announced(self) -> None:
         self._announced = 0

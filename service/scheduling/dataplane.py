@@ -198,17 +198,17 @@ class DataPlane:
     def expect(self, size: int, caller: str = "") -> None:
         """Raise `Overloaded` if a request of `size` bytes of a caller would be rejected, before it is received."""
         if size > INLINE_CHARACTERS or not self.runs_in_turns:
-            self._admission.check(weigh(self._large, size), large=True, caller=caller)
+            self._admission.check(weigh(self._large, size), large=True, caller=caller, size=size)
         else:
-            self._admission.check(1, large=False, caller=caller)
+            self._admission.check(1, large=False, caller=caller, size=size)
 
     def announce(self, size: int, caller: str = "") -> None:
         """Count a complete large request of `size` bytes until its task has started. Raises `Overloaded`."""
-        self._admission.announce(weigh(self._large, size), caller=caller)
+        self._admission.announce(weigh(self._large, size), caller=caller, size=size)
 
-    def is_nearly_full(self) -> bool:
-        """Return whether so much work waits that most of what arrives may be rejected."""
-        return self._admission.nearly_full
+    def pause(self) -> float:
+        """Return for how many seconds no request should be read, so that refusals do not displace accepted work."""
+        return self._admission.pause()
 
     @contextmanager
     def parsing_large(self, size: int) -> Iterator[None]:

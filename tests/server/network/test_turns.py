@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sentiment_conv1d.server.network.turns import _FULL_PART, _SHARES, _TURN_SECONDS, Turns
+from sentiment_conv1d.server.network.turns import _SHARES, _TURN_SECONDS, Turns
 from tests.server.grpc.caller import Loop
 
 
@@ -96,24 +96,21 @@ def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
         assert loop.counter - before <= _TURN_SECONDS + 0.001
 
 
-def test_part_of_the_time_while_the_application_is_full(loop: Loop, turns: Turns) -> None:
-    """While the application is full, reading gets a part of the time, and every connection its turn."""
-    turns.full = lambda: True
-    readers = [Reader(loop, 3, seconds=0.00005) for _ in range(20)]
-    began = loop.counter
-    waiting = [not turns.read(reader, 100) for reader in readers]
-    read = loop.counter - began
-    assert any(waiting)
-    while any(reader.frames for reader in readers):
-        before = loop.counter
-        loop.turn()
-        read += loop.counter - before
-        assert read <= _TURN_SECONDS + _FULL_PART * (loop.counter - began) + 0.00005
-        loop.counter += 0.0003  # the model runs
-    turns.full = lambda: False
+def test_pause(loop: Loop, turns: Turns) -> None:
+    """During a pause, no connection is read, and afterwards each one gets its turn."""
+    pauses = [0.5, 0.25, 0.0]
+    turns.pause = lambda: pauses.pop(0) if pauses else 0.0
+    readers = [Reader(loop, 1) for _ in range(3)]
+    assert [turns.read(reader, 100) for reader in readers] == [False] * 3
     loop.turn()
-    others = [Reader(loop, 1, seconds=0.00005) for _ in range(20)]
-    assert all(turns.read(each, 100) for each in others)
+    assert pauses == [0.25, 0.0] and not any(reader.reads for reader in readers)
+    loop.now += 0.5
+    loop.turn()
+    assert pauses == [0.0] and not any(reader.reads for reader in readers)
+    loop.now += 0.25
+    loop.turn()
+    assert [reader.reads for reader in readers] == [1] * 3
+    assert turns.read(Reader(loop, 1), 100)
 
 
 def test_time_between_two_reads(loop: Loop, turns: Turns) -> None:

@@ -42,6 +42,34 @@ def test_texts(metrics: Metrics) -> None:
         admission.enter(1, large=False)
 
 
+def test_pause_after_refusals(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refusals get a part of the time: after many of them nothing is read for a while, unless there is room."""
+    now = 100.0
+    monkeypatch.setattr("sentiment_conv1d.service.scheduling.admission.perf_counter", lambda: now)
+    admission = Admission(100, 10, metrics)
+    admission.enter(7, large=True)
+
+    def refuse(size: int) -> float:
+        before = admission.pause()
+        with pytest.raises(Overloaded):
+            admission.check(5, large=True, size=size)
+        return admission.pause() - before
+
+    for _ in range(40):
+        refuse(0)
+    assert admission.pause() == 0.0  # a quarter of the limit is free
+    admission.enter(1, large=True)
+    assert 0.0001 < refuse(0) < refuse(40_000) < 0.01
+    pause = admission.pause()
+    now += pause / 2
+    assert admission.pause() == pytest.approx(pause / 2)
+    now += pause
+    assert admission.pause() == 0.0
+    for _ in range(3):
+        refuse(0)
+    assert admission.pause() == 0.0  # a few are free
+
+
 def test_weight_of_texts() -> None:
     """Every 4,096 characters of a request count as one more text."""
     assert weigh(3, 4095) == 3
