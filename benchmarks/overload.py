@@ -20,6 +20,7 @@ import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import grpc
 import numpy as np
@@ -127,7 +128,7 @@ async def _above_capacity(server: Server, batch: bytes, seconds: int) -> list[tu
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         found: defaultdict[str, list[float]] = defaultdict(list)
 
-        async def ask(path: str, message: bytes, due: float, name: str) -> None:
+        async def ask(path: str, message: Any, due: float, name: str) -> None:
             try:
                 await channel.unary_unary(path)(message, timeout=_DEADLINE_SECONDS)
                 outcome = f"{name}: answers"
