@@ -28,6 +28,7 @@ from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.server.http.fast_path import FastRequest, Handler
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.process.server import load_core
+from sentiment_conv1d.service.protocols import rest_protocols
 from sentiment_conv1d.service.rest import lifecycle
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
@@ -113,7 +114,7 @@ async def drive(application: Application, bodies: Sequence[bytes]) -> float:
 async def measure(bodies: Sequence[bytes], rounds: int) -> dict[str, list[float]]:
     """Return the seconds per request in every round: unchanged, and with each part removed or added."""
     settings = (Settings(access_log=on) for on in (False, True))
-    plain, logging_all = (Application(load_core(each).start(0)) for each in settings)
+    plain, logging_all = (Application(load_core(each).start(0), rest_protocols(each)) for each in settings)
     seconds: dict[str, list[float]] = {}
     for _ in range(rounds):
         seconds.setdefault(BASE, []).append(await drive(plain, bodies))

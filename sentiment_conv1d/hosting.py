@@ -13,7 +13,7 @@ from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.standalone import Standalone
-from sentiment_conv1d.service.rest.app import routes
+from sentiment_conv1d.service.protocols import routes
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
@@ -86,7 +86,7 @@ def _core(model: Model, settings: Settings) -> Core:
     classifier = ServedClassifier(model.classifier)
     models = LoadedModels(model.name)
     models.put(classifier)
-    metrics = Metrics({"rest": routes(settings)}, workers=1)
+    metrics = Metrics({"rest": routes(settings)["rest"]}, workers=1)
     metrics.use(0)
     classifier.count(metrics, models.keys())
     return Core(settings, _OneModel(model), models, metrics, Access(settings), None)

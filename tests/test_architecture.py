@@ -114,6 +114,20 @@ def is_core(path: Path) -> bool:
     return path.parts[1] not in {"protocols", "rest", "grpc", "__main__.py"} and path not in RUNNERS
 
 
+def side_of(path: Path) -> str:
+    """Return to which side of a client protocol a file belongs: `rest`, `grpc`, `shared`, or none of them."""
+    if path.parts[:2] != ("service", "protocols") or len(path.parts) < 4 or path.name == "__init__.py":
+        return ""
+    side = path.parts[3].removesuffix(".py")
+    return side if side in {"rest", "grpc"} else "shared"
+
+
+def is_of(side: str, module: str) -> bool:
+    """Whether a module of the service belongs to REST or gRPC, or to this side of a protocol."""
+    parts = module.split(".")
+    return parts[0] == "service" and side in (parts[1:2] if parts[1:2] != ["protocols"] else parts[3:4])
+
+
 #: The folders that a folder imports besides itself.
 IMPORTED: dict[str, set[str]] = {
     "native": set(),
@@ -139,6 +153,18 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
     "the core of service knows no protocol": (
         lambda path: package_of(path) == "service" and is_core(path),
         lambda module: package(module) in WEB or module.startswith((*CARRIERS, "service.process.server")),
+    ),
+    "the REST side of a protocol knows no gRPC": (
+        lambda path: side_of(path) == "rest",
+        lambda module: is_of("grpc", module),
+    ),
+    "the gRPC side of a protocol knows no REST": (
+        lambda path: side_of(path) == "grpc",
+        lambda module: is_of("rest", module),
+    ),
+    "what both sides of a protocol share knows neither": (
+        lambda path: side_of(path) == "shared",
+        lambda module: package(module) in WEB or is_of("rest", module) or is_of("grpc", module),
     ),
     "service needs no library that is for its clients": (
         lambda path: package_of(path) == "service",
@@ -305,11 +331,8 @@ SERVICE_LAYERS = (
     ("security",),
     ("scheduling",),
     ("models",),
-    ("rest.endpoint", "grpc.fields"),
-    ("rest.protocol", "rest.cors", "grpc.methods"),
-    ("rest.page",),
-    ("protocols",),
     ("rest", "grpc"),
+    ("protocols",),
     ("process",),
     ("flags",),
     ("__main__",),

@@ -10,7 +10,8 @@ from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.errors import NotFound
-from sentiment_conv1d.service.grpc.methods import paths, uncounted
+from sentiment_conv1d.service.grpc.methods import uncounted
+from sentiment_conv1d.service.grpc.service import paths
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS
 
 SERVICE = POOL.FindServiceByName("grpc.health.v1.Health")

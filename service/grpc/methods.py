@@ -7,12 +7,11 @@ an invalid message is rejected like any other invalid request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import iscoroutinefunction
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, TypeVar
 
-from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.code_pb2 import Code
@@ -21,6 +20,8 @@ from sentiment_conv1d.server.errors import DeadlineExceeded, Overloaded
 from sentiment_conv1d.server.grpc.call import Call
 from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.grpc.fields import check
+from sentiment_conv1d.service.grpc.service import Service, paths
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -43,11 +44,6 @@ _TOGETHER_BYTES = 4096
 _FAILURES = ("DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE")
 
 
-def paths(service: ServiceDescriptor, *names: str) -> tuple[str, ...]:
-    """Return the paths of some methods of a service. Without names, returns those of all methods."""
-    return tuple(f"/{service.full_name}/{name}" for name in names or service.methods_by_name)
-
-
 class MethodBuilder:
     """Builds methods whose calls are counted in the metrics and, with a tracer, traced."""
 
@@ -65,16 +61,14 @@ class MethodBuilder:
                 attributes = {"rpc.grpc.status_code": Code.Value(status)}
                 context.trace.end(context.route.lstrip("/"), attributes, context, failed=status in _FAILURES)
 
-    def methods(self, service: ServiceDescriptor, servicer: object, polled: Collection[str] = ()) -> dict[str, Method]:
-        """Build the methods of a service by path, the `polled` ones without metrics.
-
-        `servicer` has a function `Respond` for every method, with the method's name in the .proto file.
-        """
+    def methods(self, service: Service, state: ServiceState) -> dict[str, Method]:
+        """Build the methods of a service by path, the polled ones without metrics."""
         methods: dict[str, Method] = {}
-        for method in service.methods:
-            [path] = paths(service, method.name)
+        servicer = service.servicer(state)
+        for method in service.descriptor.methods:
+            [path] = paths(service.descriptor, method.name)
             kind, answer = GetMessageClass(method.input_type), getattr(servicer, method.name)
-            if path in polled:
+            if path in service.polled:
                 methods[path] = uncounted(kind, answer)
             else:
                 build = self.stream if method.client_streaming else self.unary

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from random import uniform
@@ -37,11 +37,9 @@ from sentiment_conv1d.server.network.places import Connection
 from sentiment_conv1d.server.network.turns import Turns
 from sentiment_conv1d.server.request_ids import HEADER, choose_id
 from sentiment_conv1d.service.grpc import health, reflection
-from sentiment_conv1d.service.grpc.methods import MethodBuilder, paths
+from sentiment_conv1d.service.grpc.methods import MethodBuilder
+from sentiment_conv1d.service.grpc.service import Service, paths
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.protocols.native import grpc as native
-from sentiment_conv1d.service.protocols.oip import grpc as oip
-from sentiment_conv1d.service.protocols.tfserving import grpc as tfserving
 from sentiment_conv1d.service.telemetry.logs import log_request
 from sentiment_conv1d.service.telemetry.metrics import FAILED, REJECTED
 
@@ -49,22 +47,6 @@ if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
 
 logger = logging.getLogger(__name__)
-
-_SERVICES = tuple(
-    service.full_name
-    for service in (oip.SERVICE, native.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE)
-)
-
-#: Services of which the health service reports the status. The empty name stands for the whole server.
-_HEALTH_NAMES = ("", *_SERVICES)
-
-#: Methods with separate metrics, and whether they run a model.
-ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
-    (*native.ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
-)
-
-#: Methods that need no API key with `--open-health`.
-_HEALTH_METHODS = frozenset({*paths(health.SERVICE), *paths(oip.SERVICE, "ServerLive", "ServerReady")})
 
 #: Bytes of a call's header fields, counted as in RFC 9113, section 6.5.2.
 _MAX_HEAD_BYTES = 16_384
@@ -93,7 +75,7 @@ _FAILURES = ("DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE")
 
 
 class GrpcServer:
-    """Accepts connections through its `listener` and runs their calls. Create it on the event loop.
+    """Accepts connections through its `listener` and runs the calls of services. Create it on the event loop.
 
     `health` is the health service, which has to be told the status.
     """
@@ -101,6 +83,7 @@ class GrpcServer:
     def __init__(
         self,
         state: ServiceState,
+        services: Sequence[Service],
         *,
         buffers: Buffers,
         turns: Turns,
@@ -110,18 +93,15 @@ class GrpcServer:
         self._loop = asyncio.get_running_loop()
         self._access_log = settings.access_log
         self._access = state.access
-        self._open_methods = frozenset(map(str.encode, _HEALTH_METHODS)) if settings.open_health else frozenset()
-        self.health = health.Health(_HEALTH_NAMES)
-        self._builder = builder = MethodBuilder(state.dataplane, state.metrics, tracer)
-        tensors = tfserving.TfServing(state)
-        methods = {
-            **self.health.methods(),
-            **builder.methods(oip.SERVICE, oip.OpenInference(state), oip.POLLED),
-            **builder.methods(native.SERVICE, native.Sentiment(state)),
-            **builder.methods(tfserving.PREDICTION_SERVICE, tensors),
-            **builder.methods(tfserving.MODEL_SERVICE, tensors),
-            **reflection.Reflection((*_SERVICES, health.SERVICE.full_name)).methods(),
-        }
+        probes = {*paths(health.SERVICE), *chain.from_iterable(each.health for each in services)}
+        self._open_methods = frozenset(map(str.encode, probes)) if settings.open_health else frozenset()
+        self._administration = frozenset(chain.from_iterable(each.administration for each in services))
+        names = [each.descriptor.full_name for each in services]
+        self.health = health.Health(("", *names))  # the empty name stands for the whole server
+        self._builder = MethodBuilder(state.dataplane, state.metrics, tracer)
+        methods = self.health.methods() | reflection.Reflection((*names, health.SERVICE.full_name)).methods()
+        for service in services:
+            methods |= self._builder.methods(service, state)
         self._unknown = Method(_refuse)
         self._methods = {path.encode(): method for path, method in methods.items()}
         self._context = CallContext(
@@ -216,7 +196,7 @@ class GrpcServer:
             calls = (stream for stream in connection.streams if isinstance(stream, Call))
             if sum(each.parked and not each.method.watching for each in calls) >= _MAX_WAITING:
                 raise Overloaded(f"{_MAX_WAITING} calls of this connection wait for their message, which is the limit")
-        if path in oip.ADMINISTRATION:
+        if path in self._administration:
             self._access.check_administration(call.fields)
         if call.method is self._unknown:
             raise UnknownMethod(f"there is no method {path}")

@@ -21,7 +21,6 @@ from sentiment_conv1d.server.process.open_files import make_room, open_standard_
 from sentiment_conv1d.server.process.processors import processors
 from sentiment_conv1d.server.process.supervisor import Supervisor
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.grpc import server as grpc
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
@@ -31,7 +30,8 @@ from sentiment_conv1d.service.process.startup_signals import StartupSignals
 from sentiment_conv1d.service.process.transactions import Transactions
 from sentiment_conv1d.service.process.trial import Trial
 from sentiment_conv1d.service.process.worker import ServiceWorker
-from sentiment_conv1d.service.rest import app
+from sentiment_conv1d.service.protocols import rest_protocols, routes
+from sentiment_conv1d.service.rest import openapi
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
@@ -72,7 +72,7 @@ def serve(settings: Settings) -> None:
             bound = _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
         core = load_core(settings, most_workers, certificates)
-        app.write_document(settings, core.access)  # workers inherit it
+        openapi.write(rest_protocols(settings), settings, core.access)  # workers inherit it
 
         def work(number: int, channel: Channel) -> None:
             core.metrics.use(number)
@@ -167,7 +167,7 @@ def load_core(settings: Settings, most_workers: int = 0, certificates: Certifica
     workers = most_workers
     if not settings.workers and not list(models):  # processes that share a GPU only take its memory
         workers = min(1, most_workers)
-    metrics = Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers + 1)
+    metrics = Metrics(routes(settings), workers=workers + 1)
     metrics.use(workers)
     for manifest in unopened:
         metrics.add_model(manifest.name, manifest.version, manifest.labels, models.keys())

@@ -20,6 +20,7 @@ from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.server import record
 from sentiment_conv1d.service.process.trial import Trial
+from sentiment_conv1d.service.protocols import rest_protocols
 from sentiment_conv1d.service.rest.app import Application
 
 _EVERY_RESPONSE = [(name.encode(), value.encode()) for name, value in headers.EVERY_RESPONSE]
@@ -34,7 +35,7 @@ class Standalone:
         self._trial = Trial(core.repository, core.models, lambda artifact: None, core.settings.load_timeout)
         self._buffers = Buffers(core.settings.max_buffered_bytes)
         self.state = core.start(0, self)
-        self._application = Application(self.state)
+        self._application = Application(self.state, rest_protocols(core.settings))
 
     def stop(self) -> None:
         """End the background work. Call it after all requests have been answered."""

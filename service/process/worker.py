@@ -20,6 +20,7 @@ from sentiment_conv1d.server.process.worker import Worker
 from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
+from sentiment_conv1d.service.protocols import GRPC_SERVICES, rest_protocols
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.cors import allow_origins
 from sentiment_conv1d.service.telemetry.metrics import FAILED, REJECTED
@@ -36,7 +37,7 @@ class ServiceWorker(Worker):
     def __init__(self, number: int, core: Core, channel: Channel) -> None:
         settings = self._settings = core.settings
         self._state = core.start(number, self)
-        self._application = Application(self._state)
+        self._application = Application(self._state, rest_protocols(settings))
         application: Any = self._application
         self._tracer: Tracer | None = None
         if settings.tracing:
@@ -66,7 +67,7 @@ class ServiceWorker(Worker):
         await self._state.reconciler.catch_up()
         listeners = {"rest": self._make_http_server(buffers, turns).listener}
         if settings.grpc:
-            self._grpc = GrpcServer(self._state, buffers=buffers, turns=turns, tracer=self._tracer)
+            self._grpc = GrpcServer(self._state, GRPC_SERVICES, buffers=buffers, turns=turns, tracer=self._tracer)
             listeners["grpc"] = self._grpc.listener
         self._background.append(asyncio.create_task(self._follow()))
         if self.number == 0 and settings.watch_interval:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import lru_cache
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
@@ -29,47 +27,39 @@ from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.server.request_ids import HEADER
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.protocols.clouds import rest as clouds
-from sentiment_conv1d.service.protocols.huggingface import rest as huggingface
-from sentiment_conv1d.service.protocols.native import rest as native
-from sentiment_conv1d.service.protocols.oip import rest as oip
-from sentiment_conv1d.service.protocols.tfserving import rest as tfserving
-from sentiment_conv1d.service.protocols.vllm import rest as vllm
 from sentiment_conv1d.service.rest import openapi, operations, page
 from sentiment_conv1d.service.rest.dispatcher import Dispatcher, has_encoded_slash
-from sentiment_conv1d.service.rest.endpoint import to_json
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol, to_response
-from sentiment_conv1d.service.security.api_keys import Access
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.rest.routes import OTHER, labels
 from sentiment_conv1d.service.telemetry.request_context import current_id
 
 logger = logging.getLogger(__name__)
 
-#: The metrics label of paths without a route.
-OTHER = "other"
-
 
 class Application(FastAPI):
-    """FastAPI with the dispatcher in front of it."""
+    """FastAPI with the dispatcher in front of it.
 
-    def __init__(self, state: ServiceState) -> None:
+    If several protocols have a route that matches a path, the first of them answers.
+    """
+
+    def __init__(self, state: ServiceState, protocols: tuple[RestProtocol, ...]) -> None:
         super().__init__(
             exception_handlers=dict.fromkeys((RequestError, HTTPException, Exception), _on_error),
-            openapi_url=None,  # see `write_document`
+            openapi_url=None,  # see `openapi.write`
             docs_url=None,  # the page in page.py needs no network
             redoc_url=None,
             redirect_slashes=False,
         )
-        self.service_state, settings = state, state.settings
-        self._protocols = protocols(settings)
+        self.service_state = state
+        self._protocols = protocols
         health = {path for protocol in self._protocols for path in protocol.health}
         self.operational_paths = frozenset({*health, "/metrics"})
         self._lifecycle = Lifecycle(state, health)
         for protocol in self._protocols:
             self.include_router(protocol)
         self.add_route(page.OPENAPI, self._send_document, include_in_schema=False)
-        documents = {page.OPENAPI: (Document(OTHER, _document_of), operations.PROTOCOL)}
+        documents = {page.OPENAPI: (Document(OTHER, self._describe), operations.PROTOCOL)}
         for protocol in self._protocols:
             for path, other in protocol.documents.items():
                 documents.setdefault(path, (other, protocol))  # of those with the same path, the first one answers
@@ -77,7 +67,7 @@ class Application(FastAPI):
         self.find_handler, self.find_document = self._dispatcher.find_handler, self._dispatcher.find_document
         self.reject_unfinished = self._lifecycle.reject_unfinished
         self.admits = self._lifecycle.admits
-        self._routes = frozenset(routes(settings))
+        self._routes = frozenset(labels(protocols))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -121,8 +111,11 @@ class Application(FastAPI):
                 return protocol
         return operations.PROTOCOL
 
+    def _describe(self, state: ServiceState) -> Answer:
+        return openapi.write(self._protocols, state.settings, state.access)
+
     async def _send_document(self, request: Request) -> Response:
-        return to_response(_document_of(self.service_state))
+        return to_response(self._describe(self.service_state))
 
     async def _handle(self, request: HttpRequest, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         """Let FastAPI answer a request, and return the status. A body that exceeds the memory limit is refused."""
@@ -170,40 +163,6 @@ class Application(FastAPI):
         finally:
             self._lifecycle.unanswered.discard(task)
         return status
-
-
-@lru_cache(maxsize=1)
-def write_document(settings: Settings, access: Access) -> Answer:
-    """Return the OpenAPI document in JSON. It takes a twentieth of a second, so workers share it."""
-    return Answer(to_json(openapi.describe(protocols(settings), settings, access)))
-
-
-def routes(settings: Settings) -> dict[str, bool]:
-    """Return the route labels of the metrics, and whether each route runs a model."""
-    declared = protocols(settings)
-    ordinary = [route.path for each in declared for route in each.routes if isinstance(route, APIRoute)]
-    endpoints = [endpoint.path for each in declared for endpoint in each.endpoints]
-    return dict.fromkeys([*ordinary, OTHER], False) | dict.fromkeys(endpoints, True)
-
-
-def protocols(settings: Settings) -> tuple[RestProtocol, ...]:
-    """Return all protocols. If several have a route that matches a path, the first of them answers."""
-    own = (
-        *native.PROTOCOLS,
-        *oip.PROTOCOLS,
-        tfserving.PROTOCOL,
-        huggingface.PROTOCOL,
-        vllm.PROTOCOL,
-        clouds.SAGEMAKER,
-        operations.PROTOCOL,
-        page.REFERENCE,
-        page.PROTOCOL,
-    )
-    return (clouds.vertex_ai(settings, own), *own)
-
-
-def _document_of(state: ServiceState) -> Answer:
-    return write_document(state.settings, state.access)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

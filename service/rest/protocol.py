@@ -80,6 +80,14 @@ class RestProtocol(APIRouter):
         self.endpoints: list[Endpoint] = []
         self.documents: dict[str, Document] = {}  # by path
 
+    # Routers are compared by their routes, which have no hash. `openapi.write` caches the document of its protocols.
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
     def endpoint(
         self,
         path: str,

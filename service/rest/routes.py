@@ -1,15 +1,26 @@
-"""Finds the endpoint for the path of a request."""
+"""The routes of all protocols: their labels in the metrics, and the endpoint for the path of a request."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
+
+#: The metrics label of paths without a route.
+OTHER = "other"
+
+
+def labels(protocols: Collection[RestProtocol]) -> dict[str, bool]:
+    """Return the route labels of the metrics, and whether each route runs a model."""
+    ordinary = [route.path for each in protocols for route in each.routes if isinstance(route, APIRoute)]
+    endpoints = [endpoint.path for each in protocols for endpoint in each.endpoints]
+    return dict.fromkeys([*ordinary, OTHER], False) | dict.fromkeys(endpoints, True)
 
 
 class Match(NamedTuple):

@@ -22,9 +22,7 @@ from sentiment_conv1d.service.grpc import health, reflection
 from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.protocols.native import grpc as native
-from sentiment_conv1d.service.protocols.oip import grpc as oip
-from sentiment_conv1d.service.protocols.tfserving import grpc as tfserving
+from sentiment_conv1d.service.protocols import GRPC_SERVICES
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
@@ -34,7 +32,7 @@ from tests.processes import PATIENCE, PROJECT
 PROTOS = Path("protos")
 MESSAGES = (PROTOS, Path("model/graphs"))
 
-SERVER = "sentiment_conv1d.service.grpc.server"
+SERVER = "sentiment_conv1d.service.protocols"
 THEIRS = (
     "grpc_health.v1.health_pb2",
     "grpc_reflection.v1alpha.reflection_pb2",
@@ -101,16 +99,12 @@ def test_same_as_the_grpc_packages(theirs: FileDescriptor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "file"),
-    [
-        (tfserving.PREDICTION_SERVICE, prediction_service_pb2.DESCRIPTOR),
-        (tfserving.MODEL_SERVICE, model_service_pb2.DESCRIPTOR),
-    ],
-    ids=["PredictionService", "ModelService"],
+    ("name", "file"),
+    [("PredictionService", prediction_service_pb2.DESCRIPTOR), ("ModelService", model_service_pb2.DESCRIPTOR)],
 )
-def test_same_as_the_tensorflow_serving_stubs(ours: ServiceDescriptor, file: FileDescriptor) -> None:
+def test_same_as_the_tensorflow_serving_stubs(name: str, file: FileDescriptor) -> None:
     """Every field and method that is declared here is the same in TensorFlow Serving's own stubs."""
-    original = file.services_by_name[ours.name]
+    ours, original = POOL.FindServiceByName(f"tensorflow.serving.{name}"), file.services_by_name[name]
     assert methods([ours]).items() <= methods([original]).items()
     for method in ours.methods:
         for kind in ("input_type", "output_type"):
@@ -142,7 +136,7 @@ def test_versions_of_reflection() -> None:
 
 def test_no_extensions() -> None:
     """No message has extensions, so reflection finds none."""
-    services = [oip.SERVICE, native.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE, health.SERVICE]
+    services = [*(each.descriptor for each in GRPC_SERVICES), health.SERVICE]
     files = {POOL.FindFileContainingSymbol(service.full_name) for service in services}
     files |= {POOL.FindFileContainingSymbol(service) for service in reflection.SERVICES}
     for file in files:
@@ -167,11 +161,11 @@ def test_every_method_is_answered() -> None:
 
     async def answered() -> dict[str, tuple[bool, bool]]:
         turns = Turns(asyncio.get_running_loop())
-        served = GrpcServer(state, buffers=Buffers(0), turns=turns)._methods
+        served = GrpcServer(state, GRPC_SERVICES, buffers=Buffers(0), turns=turns)._methods
         return {path.decode(): (each.streaming, each.streaming or each.watching) for path, each in served.items()}
 
     services = [
-        *(oip.SERVICE, native.SERVICE, tfserving.PREDICTION_SERVICE, tfserving.MODEL_SERVICE, health.SERVICE),
-        *map(POOL.FindServiceByName, reflection.SERVICES),
+        *(each.descriptor for each in GRPC_SERVICES),
+        *(health.SERVICE, *map(POOL.FindServiceByName, reflection.SERVICES)),
     ]
     assert asyncio.run(answered()) == methods(services)

@@ -24,10 +24,11 @@ from sentiment_conv1d.server.http.connection import HttpConnection
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.server.network.places import Connection
 from sentiment_conv1d.server.network.turns import Reader, Turns
-from sentiment_conv1d.service.grpc.server import ROUTES, GrpcServer
+from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.rest.app import Application, routes
+from sentiment_conv1d.service.protocols import GRPC_SERVICES, rest_protocols, routes
+from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
@@ -48,8 +49,13 @@ def state() -> ServiceState:
     dataplane = cast(
         DataPlane, SimpleNamespace(runs_in_turns=True, expect=lambda size, caller: None)
     )  # no more is used
-    metrics = Metrics({"rest": routes(SETTINGS), "grpc": ROUTES})
+    metrics = Metrics(routes(SETTINGS))
     return ServiceState(SETTINGS, dataplane, models, Access(SETTINGS), metrics)
+
+
+def application() -> Application:
+    """Return the REST application of this service."""
+    return Application(state(), rest_protocols(SETTINGS))
 
 
 def call(stream: int, path: bytes, *fields: bytes) -> bytes:
@@ -66,16 +72,16 @@ def admit(connection: Connection) -> None:
 def rest() -> HttpConnection:
     """Return a connection to the REST application."""
     loop = asyncio.get_running_loop()
-    application = Application(state())
+    served = application()
     server = ServerState()
     return HttpConnection(
-        uvicorn.Config(cast(Any, application), log_config=None),
+        uvicorn.Config(cast(Any, served), log_config=None),
         server,
         loop,
         lambda lost: None,
         admit,
-        admits=application.admits,
-        find_handler=application.find_handler,
+        admits=served.admits,
+        find_handler=served.find_handler,
         buffers=Buffers(1_000_000),
         turns=Turns(loop),
         header_timeout=1,
@@ -86,7 +92,7 @@ def rest() -> HttpConnection:
 def grpc() -> Reader:
     """Return a connection to the gRPC server."""
     loop = asyncio.get_running_loop()
-    server = GrpcServer(state(), buffers=Buffers(1_000_000), turns=Turns(loop))
+    server = GrpcServer(state(), GRPC_SERVICES, buffers=Buffers(1_000_000), turns=Turns(loop))
     return server._connect(lambda lost: None, admit)
 
 
@@ -157,7 +163,7 @@ def test_key_of_an_incomplete_request() -> None:
 
 def test_certificate() -> None:
     """A client certificate gives access, except that an open route shows nothing."""
-    admits = Application(state()).admits
+    admits = application().admits
     assert admits(b"POST", b"/v1/predict", {}, True)
     assert not admits(b"GET", b"/livez", {}, True)
     assert not admits(b"POST", b"/v1/predict", {}, False)
@@ -217,7 +223,7 @@ def test_no_place_over_grpc() -> None:
 def test_bodies_without_access(length: int, key: bool, found: bool) -> None:
     """The body of a request without a key is collected on the fast path only if it is short."""
     fields = {b"content-length": b"%d" % length, **({b"x-api-key": KEY.encode()} if key else {})}
-    assert (Application(state()).find_handler(b"/v1/predict", fields, Charge(Buffers(0))) is not None) == found
+    assert (application().find_handler(b"/v1/predict", fields, Charge(Buffers(0))) is not None) == found
 
 
 def test_bodies_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from sentiment_conv1d.inference import prediction as core
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos import sentiment_pb2 as pb
-from sentiment_conv1d.service.grpc.methods import paths
+from sentiment_conv1d.service.grpc.service import Service, paths
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.work import Work
 
-SERVICE = pb.DESCRIPTOR.services_by_name["Sentiment"]
-PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = ROUTES = paths(SERVICE)
+_DESCRIPTOR = pb.DESCRIPTOR.services_by_name["Sentiment"]
+
+PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = paths(_DESCRIPTOR)
 
 
 class Sentiment:
@@ -59,6 +60,9 @@ class Sentiment:
             words=[pb.Explanation.Word(**asdict(word)) for word in explanation.words],
             filters=[pb.Explanation.Filter(**asdict(each)) for each in explanation.filters],
         )
+
+
+SERVICE = Service(_DESCRIPTOR, Sentiment, models=paths(_DESCRIPTOR))
 
 
 #: The fields that `pb.Prediction` and `core.Prediction` share. Floats are converted here, because protobuf takes longer

@@ -12,7 +12,7 @@ from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.server.grpc.status import as_refusal
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.grpc.methods import paths
+from sentiment_conv1d.service.grpc.service import Service, paths
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.protocols.oip import description
 from sentiment_conv1d.service.protocols.oip.inference import (
@@ -25,17 +25,9 @@ from sentiment_conv1d.service.protocols.oip.inference import (
 )
 from sentiment_conv1d.service.scheduling.work import Work
 
-SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+_DESCRIPTOR = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
-#: Methods that run a model.
-MODEL_INFER, MODEL_STREAM_INFER = MODEL_ROUTES = paths(SERVICE, "ModelInfer", "ModelStreamInfer")
-
-#: Methods that change which models are served.
-ADMINISTRATION = paths(SERVICE, "RepositoryModelLoad", "RepositoryModelUnload")
-
-#: Methods that platforms poll, which are not counted, and methods that are counted.
-POLLED = paths(SERVICE, "ServerLive", "ServerReady", "ModelReady", "ServerMetadata")
-ROUTES = tuple(path for path in paths(SERVICE) if path not in POLLED)
+MODEL_INFER, MODEL_STREAM_INFER = paths(_DESCRIPTOR, "ModelInfer", "ModelStreamInfer")
 
 _MICROSECONDS = 1e-6
 
@@ -129,6 +121,16 @@ class OpenInference:
             )
 
         return infer(self._state.dataplane, self._state.models, _request(message), answer)
+
+
+SERVICE = Service(
+    _DESCRIPTOR,
+    OpenInference,
+    models=(MODEL_INFER, MODEL_STREAM_INFER),
+    polled=paths(_DESCRIPTOR, "ServerLive", "ServerReady", "ModelReady", "ServerMetadata"),
+    health=paths(_DESCRIPTOR, "ServerLive", "ServerReady"),
+    administration=paths(_DESCRIPTOR, "RepositoryModelLoad", "RepositoryModelUnload"),
+)
 
 
 def _request(message: pb.ModelInferRequest) -> InferenceRequest:

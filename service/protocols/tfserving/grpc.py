@@ -16,7 +16,7 @@ from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.grpc.methods import paths
+from sentiment_conv1d.service.grpc.service import Service, paths
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.protocols.tfserving.description import (
     OUTPUTS,
@@ -28,12 +28,10 @@ from sentiment_conv1d.service.protocols.tfserving.description import (
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 
-PREDICTION_SERVICE = POOL.FindServiceByName("tensorflow.serving.PredictionService")
-MODEL_SERVICE = POOL.FindServiceByName("tensorflow.serving.ModelService")
+_PREDICTION = POOL.FindServiceByName("tensorflow.serving.PredictionService")
+_MODEL = POOL.FindServiceByName("tensorflow.serving.ModelService")
 
-#: Methods that run a model, and all methods.
-MODEL_ROUTES = PREDICT, CLASSIFY = paths(PREDICTION_SERVICE, "Predict", "Classify")
-ROUTES = (*paths(PREDICTION_SERVICE), *paths(MODEL_SERVICE))
+PREDICT, CLASSIFY = paths(_PREDICTION, "Predict", "Classify")
 
 PredictResponse = message_class("tensorflow.serving.PredictResponse")
 ClassificationResponse = message_class("tensorflow.serving.ClassificationResponse")
@@ -105,6 +103,9 @@ class TfServing:
         """Return the classifier that a request names. Raises `NotFound` or `Invalid`."""
         check_signature(spec.signature_name)
         return self._models.get(spec.name, _version(spec))
+
+
+SERVICES = (Service(_PREDICTION, TfServing, models=(PREDICT, CLASSIFY)), Service(_MODEL, TfServing))
 
 
 def _version(spec: Any) -> str:

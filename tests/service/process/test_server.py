@@ -395,9 +395,10 @@ import sentiment_conv1d.service.process.server
 imported = set(sys.modules)
 from sentiment_conv1d.service.settings import Settings
 core = sentiment_conv1d.service.process.server.load_core(Settings(execution_provider="cpu"))
-sentiment_conv1d.service.rest.app.write_document(core.settings, core.access)
+protocols = sentiment_conv1d.service.protocols.rest_protocols(core.settings)
+sentiment_conv1d.service.rest.openapi.write(protocols, core.settings, core.access)
 state = core.start(0)
-sentiment_conv1d.service.rest.app.Application(state)
+sentiment_conv1d.service.rest.app.Application(state, protocols)
 predictions = asyncio.run(state.dataplane.predict(state.models.get(), ["A great film."]))
 assert predictions[0].label == "positive"
 for modules in (imported, set(sys.modules)):

@@ -12,15 +12,14 @@ from starlette.types import Message
 
 from sentiment_conv1d.server.http.asgi import CHARGE, PIECE_BYTES
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
-from sentiment_conv1d.service.rest.app import Application
-from tests.service.test_callers_with_access import KEY, state
+from tests.service import test_callers_with_access as access
 
 _SIZE = 100_000
 
 
 def _ask(answer: Callable[[Request], Response], charge: Charge) -> list[Message]:
     """Request a route that answers so, with a query and a cookie."""
-    application = Application(state())
+    application = access.application()
     application.add_route("/route", answer)
     scope: dict[str, Any] = {
         "type": "http",
@@ -29,7 +28,7 @@ def _ask(answer: Callable[[Request], Response], charge: Charge) -> list[Message]
         "path": "/route",
         "raw_path": b"/route",
         "query_string": b"a=b",
-        "headers": [(b"x-api-key", KEY.encode()), (b"cookie", b"c=d")],
+        "headers": [(b"x-api-key", access.KEY.encode()), (b"cookie", b"c=d")],
         "state": {},
         CHARGE: charge,
     }

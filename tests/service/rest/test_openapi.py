@@ -10,9 +10,11 @@ import pytest
 
 from sentiment_conv1d.server.errors import Malformed
 from sentiment_conv1d.service.errors import Invalid
-from sentiment_conv1d.service.rest.app import OTHER, protocols, routes, write_document
+from sentiment_conv1d.service.protocols import rest_protocols
+from sentiment_conv1d.service.rest import openapi
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.rest.routes import OTHER, labels
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from tests.proc import children
@@ -20,7 +22,7 @@ from tests.processes import ServerProcess
 from tests.service.security.test_api_keys import FIRST as KEY
 from tests.service.security.test_api_keys import HEALTH
 
-ENDPOINTS = [(protocol, endpoint) for protocol in protocols(Settings()) for endpoint in protocol.endpoints]
+ENDPOINTS = [(protocol, endpoint) for protocol in rest_protocols(Settings()) for endpoint in protocol.endpoints]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_frame(document: dict[str, Any]) -> None:
 def test_security(settings: dict[str, str], security: list[Any] | None) -> None:
     """The document declares the headers for a key if keys are configured, and which routes need none."""
     configured = Settings.model_validate(settings)
-    document = orjson.loads(write_document(configured, Access(configured)).body)
+    document = orjson.loads(openapi.write(rest_protocols(configured), configured, Access(configured)).body)
     assert document.get("security") == security
     schemes = document["components"].get("securitySchemes", {})
     in_a_header = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
@@ -94,8 +96,9 @@ def test_references(document: dict[str, Any]) -> None:
 
 def test_routes(document: dict[str, Any]) -> None:
     """Every counted route is documented."""
-    hidden = {path for path in routes(Settings()) if "{version}" in path} | {"/v2/"}
-    assert document["paths"].keys() >= {*routes(Settings())} - {OTHER} - hidden
+    declared = labels(rest_protocols(Settings()))
+    hidden = {path for path in declared if "{version}" in path} | {"/v2/"}
+    assert document["paths"].keys() >= {*declared} - {OTHER} - hidden
 
 
 @pytest.mark.parametrize(("protocol", "endpoint"), ENDPOINTS)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from sentiment_conv1d.server.errors import RequestError
-from sentiment_conv1d.service.rest.app import routes
+from sentiment_conv1d.service.protocols import routes
 from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess
 from tests.service.telemetry.test_metrics import Series, series, value
@@ -41,7 +41,7 @@ def test_metrics_before_the_first_request(fresh: ServerProcess) -> None:
     """Every series exists and is zero before the first request."""
     samples = series(fresh.client.get("/metrics").text)
     assert value(samples, "sentiment_model_info", model="imdb-cnn", version="1") == 1
-    for route in routes(Settings()):
+    for route in routes(Settings())["rest"]:
         for status in (200, 500, *(kind.http_status for kind in RequestError.kinds)):
             assert (
                 value(samples, "sentiment_requests_total", protocol="rest", route=route, status=str(int(status))) == 0

@@ -15,8 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import RequestError
-from sentiment_conv1d.service.grpc import server as grpc
-from sentiment_conv1d.service.rest import app
+from sentiment_conv1d.service.protocols import routes
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import (
@@ -146,8 +145,8 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
 
 def test_series_of_a_version(classifier: ServedClassifier) -> None:
     """docs/metrics.md tells about how many series a version has, before any request and after all kinds of errors."""
-    routes = {"rest": app.routes(Settings()), "grpc": grpc.ROUTES}
-    metrics = Metrics(routes)
+    declared = routes(Settings())
+    metrics = Metrics(declared)
     context = RequestContext("id")
     classifier.statistics = context.statistics = add(metrics, classifier.manifest)
     page = (PROJECT / "docs" / "metrics.md").read_text()
@@ -158,7 +157,7 @@ def test_series_of_a_version(classifier: ServedClassifier) -> None:
         assert round(series, -1) == int(number)
 
     check_number(least)
-    for protocol, names in routes.items():
+    for protocol, names in declared.items():
         for route in (name for name, runs_model in names.items() if runs_model):
             for kind in RequestError.kinds:
                 status = str(kind.http_status.value) if protocol == "rest" else kind.grpc_status

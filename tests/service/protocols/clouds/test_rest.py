@@ -12,9 +12,9 @@ import pytest
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.__main__ import parser
+from sentiment_conv1d.service.protocols import rest_protocols
 from sentiment_conv1d.service.protocols.clouds import rest as clouds
 from sentiment_conv1d.service.protocols.huggingface import rest as huggingface
-from sentiment_conv1d.service.rest.app import protocols
 from sentiment_conv1d.service.rest.routes import Routes
 from sentiment_conv1d.service.settings import Settings, flag, named
 from tests.processes import MODEL_REPOSITORY, PROBE, PROJECT, ServerProcess, eventually, run
@@ -196,7 +196,7 @@ def test_routes_of_the_service(name: str, route: str) -> None:
 
 def test_routes_that_stay_the_same() -> None:
     """Vertex AI can have the usual `/predict`, and a route that is a health probe anyway."""
-    assert protocols(Settings(predict_route="/predict", health_route="/ping"))
+    assert rest_protocols(Settings(predict_route="/predict", health_route="/ping"))
 
 
 @pytest.mark.parametrize("name", ["PORT", "AIP_HTTP_PORT", "SENTIMENT_PORT"])
