@@ -96,16 +96,17 @@ def _rest(server: ServerProcess, times: int, *, content: bytes, tls: bool, greet
         return sent
 
 
-def _grpc(server: ServerProcess, times: int, *, content: bytes) -> int:
+def _grpc(server: ServerProcess, times: int, *, content: bytes, tls: bool, greeted: bool = True) -> int:
+    """`greeted` is whether strangers complete the handshake of TLS."""
     text, access = PredictRequest(text="A great film.").SerializeToString(), {"x-api-key": KEY}
     with ExitStack() as stack:
 
         def come() -> Caller:
-            return stack.enter_context(Caller(server.grpc_port))
+            return stack.enter_context(Caller(server.grpc_port, trusting() if tls else None))
 
         callers = [come() for _ in range(_CALLERS)]
         assert {each.call(PREDICT.decode(), text, access).status for each in callers} == {0}
-        sent = _fill(server.grpc_port, content, times, stack, tls=False)
+        sent = _fill(server.grpc_port, content, times, stack, tls=tls and greeted)
         for _ in range(_CALLERS):
             callers.append(come())
             assert callers[-1].call(PREDICT.decode(), text, access).status == 0
@@ -119,10 +120,15 @@ def _add(name: str, attack: Attack, setup: Setup) -> None:
     SCENARIOS[name] = Scenario(attack, setup, LEFTOVER_MEGABYTES)
 
 
+#: What a stranger sends instead of completing the handshake of TLS.
+_HANDSHAKES = {"connections": b"", "handshakes": hello(), "half_handshakes": hello()[:100]}
+
 for _name, _content in _REST.items():
     _add(f"rest_places_{_name}", partial(_rest, content=_content, tls=False), _PLAIN)
-    _add(f"tls_places_{_name}", partial(_rest, content=_content, tls=True), _SECURE)
-for _name, _content in {"connections": b"", "handshakes": hello(), "half_handshakes": hello()[:100]}.items():
-    _add(f"tls_places_{_name}", partial(_rest, content=_content, tls=True, greeted=False), _SECURE)
+    _add(f"rest_tls_places_{_name}", partial(_rest, content=_content, tls=True), _SECURE)
 for _name, _content in _GRPC.items():
-    _add(f"grpc_places_{_name}", partial(_grpc, content=_content), _PLAIN)
+    _add(f"grpc_places_{_name}", partial(_grpc, content=_content, tls=False), _PLAIN)
+    _add(f"grpc_tls_places_{_name}", partial(_grpc, content=_content, tls=True), _SECURE)
+for _name, _content in _HANDSHAKES.items():
+    _add(f"rest_tls_places_{_name}", partial(_rest, content=_content, tls=True, greeted=False), _SECURE)
+    _add(f"grpc_tls_places_{_name}", partial(_grpc, content=_content, tls=True, greeted=False), _SECURE)

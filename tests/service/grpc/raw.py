@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Mapping
 from types import TracebackType
@@ -33,10 +34,12 @@ def message(content: bytes, *, flag: int = 0, length: int | None = None) -> byte
 
 
 class Caller:
-    """A connection that makes calls."""
+    """A connection that makes calls, over TLS if it has a context."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket)
         self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder()
         self._frames: list[wire.Frame] = []
         self._rest = b""
