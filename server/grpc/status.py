@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from functools import cache
+from typing import NamedTuple
 from urllib import parse
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc.code_pb2 import Code
-from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from sentiment_conv1d.server.errors import Malformed, RequestError
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 #: The `domain` of `ErrorInfo`.
 DOMAIN = "sentiment-conv1d"
+
+#: The type of `RequestInfo`, as `google.protobuf.Any` names it.
+_REQUEST_INFO = b"type.googleapis.com/google.rpc.RequestInfo"
 
 #: The characters that are not percent-encoded.
 _PLAIN = bytes(range(0x20, 0x7F)).decode().replace("%", "")
@@ -56,37 +60,50 @@ def quote(message: str) -> bytes:
     return quoted.encode()
 
 
-def details(error: RequestError, request_id: str) -> bytes:
-    """Return the value of `grpc-status-details-bin`: a `google.rpc.Status` in base64.
+class _Constants(NamedTuple):
+    """What all errors of one kind have in common."""
 
-    Its details are an `ErrorInfo` with the error's code as the reason, a `RequestInfo`, and a `RetryInfo` if a retry
-    can succeed.
-    """
-    before, after = _constant_details(error.grpc_status, error.code, error.retry_after)
-    status = Status(message=error.message)
-    status.details.add().Pack(RequestInfo(request_id=request_id))
-    return b64encode(before + status.SerializeToString() + after).rstrip(b"=")
+    status: tuple[bytes, bytes]
+    before: bytes  # of the details that differ by call, which are serialized between these two: protobuf
+    after: bytes  # merges serialized messages in a row
+    more: tuple[tuple[bytes, bytes], ...]  # further fields
 
 
 @cache
-def _constant_details(grpc_status: str, code: str, retry_after: int | None) -> tuple[bytes, bytes]:
-    """Return the parts before and after those that differ by call. Protobuf merges serialized messages in a row."""
-    before, after = Status(code=Code.Value(grpc_status)), Status()
+def _constants(grpc_status: str, code: str, retry_after: int | None) -> _Constants:
+    number = Code.Value(grpc_status)
+    before, after = Status(code=number), Status()
     before.details.add().Pack(ErrorInfo(reason=code.upper(), domain=DOMAIN))
+    more: list[tuple[bytes, bytes]] = []
     if retry_after is not None:
         after.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=retry_after)))
-    return before.SerializeToString(), after.SerializeToString()
+        more.append((_PUSHBACK, b"%d" % (retry_after * 1000)))
+    if grpc_status == "UNIMPLEMENTED":
+        more.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
+    status = (b"grpc-status", b"%d" % number)
+    return _Constants(status, before.SerializeToString(), after.SerializeToString(), tuple(more))
 
 
 def error_fields(error: RequestError, request_id: str) -> list[tuple[bytes, bytes]]:
-    """Return the trailing fields that end a call with an error."""
-    fields = [
-        (b"grpc-status", b"%d" % Code.Value(error.grpc_status)),
-        (b"grpc-message", quote(error.message)),
-        (b"grpc-status-details-bin", details(error, request_id)),
-    ]
-    if error.retry_after is not None:
-        fields.append((_PUSHBACK, str(error.retry_after * 1000).encode()))
-    if error.grpc_status == "UNIMPLEMENTED":
-        fields.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
-    return fields
+    """Return the trailing fields that end a call with an error.
+
+    `grpc-status-details-bin` is a `google.rpc.Status` in base64. Its details are an `ErrorInfo` with the error's code
+    as the reason, a `RequestInfo`, and a `RetryInfo` if a retry can succeed.
+    """
+    status, before, after, more = _constants(error.grpc_status, error.code, error.retry_after)
+    info = _field(1, _REQUEST_INFO) + _field(2, _field(1, request_id.encode()))
+    details = before + _field(2, error.message.encode()) + _field(3, info) + after
+    encoded = b2a_base64(details, newline=False).rstrip(b"=")
+    return [status, (b"grpc-message", quote(error.message)), (b"grpc-status-details-bin", encoded), *more]
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Serialize a field of a protobuf message: a string, bytes or a message of less than 16 kB.
+
+    An overloaded server sends thousands of errors per second, and protobuf's own objects cost several times as much.
+    """
+    size = len(content)
+    if not size:
+        return b""
+    length = (size,) if size < 0x80 else (size & 0x7F | 0x80, size >> 7)
+    return bytes((number << 3 | 2, *length)) + content
