@@ -94,13 +94,11 @@ class MethodBuilder:
         def begin(call: Call) -> None:
             self._begin(call, RequestContext(call.request_id, "grpc", route, call.fields, call.charge.caller))
 
-        method = self._method(route, converse, streaming=False)
-        if self._tracer is not None:
-            return method
-        method = method._replace(begin=begin)
+        method = self._method(route, converse, streaming=False)._replace(begin=begin)
         if iscoroutinefunction(answer):
             return method
-        return method._replace(start=self._starter(route, parse, answer), admit=self._dataplane.expect)
+        method = method._replace(admit=self._dataplane.expect)
+        return method if self._tracer else method._replace(start=self._starter(route, parse, answer))
 
     def stream(self, route: str, kind: type[Request], answer: Respond[Request]) -> Method:
         """Build a bidirectional stream that answers every request in order. A `RequestError` ends the call.
@@ -198,6 +196,12 @@ class MethodBuilder:
     def _begin(self, call: Call, context: RequestContext) -> None:
         call.context = context
         self._metrics.began("grpc")
+        if self._tracer is not None:
+            name = context.route.lstrip("/")
+            service, _, method = name.rpartition("/")
+            attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+            context.trace = self._tracer.begin(name, call.fields, attributes)
+            call.trailing += context.trace.fields
 
     def _method(
         self, route: str, converse: Callable[[Call, RequestContext], Awaitable[None]], *, streaming: bool
@@ -206,12 +210,6 @@ class MethodBuilder:
             context = RequestContext(call.request_id, "grpc", route, call.fields, call.charge.caller)
             current.set(context)
             self._begin(call, context)
-            if self._tracer is not None:
-                name = route.lstrip("/")
-                service, _, method = name.rpartition("/")
-                attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
-                context.trace = self._tracer.begin(name, call.fields, attributes)
-                call.trailing += context.trace.fields
             await converse(call, context)
 
         return Method(run, streaming)
