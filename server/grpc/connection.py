@@ -14,8 +14,9 @@ from time import perf_counter
 
 from sentiment_conv1d.server.errors import ClientDisconnected, Overloaded
 from sentiment_conv1d.server.grpc.call_context import ConnectionLimits
+from sentiment_conv1d.server.grpc.deadlines import Deadlines
+from sentiment_conv1d.server.grpc.frame_limits import FrameLimits
 from sentiment_conv1d.server.grpc.http2 import (
-    ANSWERED,
     REFUSED,
     ConnectionFailed,
     Fields,
@@ -32,20 +33,6 @@ from sentiment_conv1d.server.network.turns import Turns
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
-
-#: Frames without effect, such as repeated SETTINGS, that a client can send at once, and how many more per second.
-_MAX_NOISE = 400
-_FORGIVEN_NOISE = 100
-
-#: Resets of running calls that a client can send at once, how many more per second, and after how many it is asked to
-#: reconnect, so that the calls on the connection end well.
-_MAX_RESETS = 1000
-_FORGIVEN_RESETS = 100
-_MANY_RESETS = 500
-
-#: The minimum seconds between two pings of a client, and how many can come sooner. Every answer resets the count.
-_PING_SECONDS = 10.0
-_MAX_PING_STRIKES = 2
 
 #: The payloads of the server's pings. The answer to the second one proves that the client has read the GOAWAY.
 _ALIVE = b"alive?\0\0"
@@ -80,7 +67,6 @@ class GrpcConnection(asyncio.Protocol):
 
     def __post_init__(self) -> None:
         self._streams: dict[int, Stream] = {}
-        self._resets = self._noise = 0
         self.caller = ""  # whose memory it takes: the client's address, or its key of the latest call
         self._held, self._unsent = Charge(self._buffers), Charge(self._buffers)  # received, and still to be written
         self._ready = self._client_leaves = self._gone = False  # whether SETTINGS, a GOAWAY, and the end have arrived
@@ -90,13 +76,7 @@ class GrpcConnection(asyncio.Protocol):
         self._goaway_at: float | None = None  # when the first GOAWAY was sent
         self._accepting = True  # new streams, until the second GOAWAY
         self._ended_at: float | None = None  # when nothing more is written, and the client is expected to close
-        self._last_ping = -_PING_SECONDS
-        self._ping_strikes = 0  # since the last answer
         self._written = 0  # bytes in all
-        self._unread_mark = 0  # the value of `_written` up to which the client must read in time
-        self._born = self._heard = self._busy = self._read_at = self._whole_at = 0.0  # the event loop's times
-
-    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the client's preface."""
@@ -104,9 +84,10 @@ class GrpcConnection(asyncio.Protocol):
         self.caller = self._held.caller = self.client or LOCAL
         # Not earlier, because it is a reference cycle, and a TLS handshake can fail.
         self._http2 = Http2(self, self._limits.streams)
+        self._deadlines = Deadlines(self._limits, self._loop.time())
+        self._frame_limits = FrameLimits(self._http2.fail)
         self.sender = Sender(self._loop, self._http2, self._limits.write_seconds, self._sent, self._ended)
         transport.set_write_buffer_limits(_HIGH_WATER)
-        self._born = self._heard = self._busy = self._read_at = self._whole_at = self._loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all streams, in turns, because thousands can be lost at once."""
@@ -120,7 +101,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read the complete frames, now or when it is this connection's turn."""
-        self._heard = self._loop.time()
+        self._deadlines.heard = self._loop.time()
         if not self._written and data.startswith(HTTP1_METHODS):
             self._failed("malformed")
             self._write(HTTP1_REFUSAL)
@@ -139,11 +120,9 @@ class GrpcConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Resume reading and sending."""
         self.sender.paused = False
-        self._heard = self._loop.time()  # reading was paused, so the silence was not the client's
+        self._deadlines.heard = self._loop.time()  # reading was paused, so the silence was not the client's
         self._resume_reading()
         self.sender.wake_next()
-
-    # Called by the server.
 
     @property
     def streams(self) -> Collection[Stream]:
@@ -161,11 +140,9 @@ class GrpcConnection(asyncio.Protocol):
         """When the connection times out: it has no calls, or only calls that wait. None while a call runs."""
         if self._waiting or self.transport.is_closing() or self.transport.get_write_buffer_size():
             return None
-        if not self._ready:
-            return self._born + self._limits.handshake_seconds
-        if not self._parked:
+        if self._ready and not self._parked:
             return None
-        return self._busy + self._limits.idle_seconds
+        return self._deadlines.idle_until(ready=self._ready)
 
     @property
     def running(self) -> bool:
@@ -181,13 +158,14 @@ class GrpcConnection(asyncio.Protocol):
         """Enforce time limits. Called about once a second with the event loop's time."""
         if self._ended_at is not None and now - self._ended_at > _GOAWAY_SECONDS:
             self.transport.close()
-        self._noise = max(0, self._noise - _FORGIVEN_NOISE)
-        self._resets = max(0, self._resets - _FORGIVEN_RESETS)
+        self._frame_limits.forgive()
+        deadlines = self._deadlines
         if not self._parked:
-            self._busy = now
+            deadlines.busy = now
         unsent = self.transport.get_write_buffer_size()
         self._unsent.replace(unsent, self.caller)
-        if self._overdue(now, unsent):
+        complete = not self._held.held
+        if deadlines.passed(now, ready=self._ready, complete=complete, written=self._written, unsent=unsent):
             self.transport.abort()
         elif not self.transport.is_closing():
             self._watch_age(now)
@@ -210,8 +188,6 @@ class GrpcConnection(asyncio.Protocol):
             self._http2.ping(_LAST)
             self._flush()
 
-    # Called by streams.
-
     def fall_behind(self, stream: Stream, *, behind: bool) -> None:
         """Stop or resume a client that sends messages on a stream faster than they are answered."""
         if behind:
@@ -220,21 +196,17 @@ class GrpcConnection(asyncio.Protocol):
             self._http2.grant(stream.id)
             self._flush()
 
-    # Called by `Http2` with what the client sent.
-
     def request_received(self, stream: int, method: bytes, path: bytes, fields: Fields, *, ended: bool) -> None:
         """Open a stream."""
-        self._busy = self._heard
+        self._deadlines.busy = self._deadlines.heard
         if not self._accepting:
             self._http2.reset(stream, REFUSED)
-            self._count_noise()
+            self._frame_limits.count_without_effect()
             return
         if (new := self._open_stream(self, stream, method, path, fields)) is None:
             fits = self._http2.window(stream) >= len(CONTENT)  # otherwise the client gets the status alone
             with contextlib.suppress(ClientDisconnected):  # it has violated the protocol after the request
-                self._http2.send(stream, head=HEAD, data=CONTENT if fits else b"", trailers=())
-            if not ended:
-                self._http2.reset(stream, ANSWERED)
+                self._http2.send(stream, head=HEAD, data=CONTENT if fits else b"", trailers=(), reset=not ended)
             return
         new.ended = ended
         self._streams[stream] = new
@@ -245,8 +217,8 @@ class GrpcConnection(asyncio.Protocol):
         if (receiver := self._streams.get(stream)) is None:
             return
         if not data and not ended:
-            self._count_noise()
-        self._busy = self._heard
+            self._frame_limits.count_without_effect()
+        self._deadlines.busy = self._deadlines.heard
         receiver.ended = ended
         receiver.received(data)
 
@@ -256,17 +228,13 @@ class GrpcConnection(asyncio.Protocol):
         Resets are limited, because a client could start work without a limit and give it up. A call whose deadline has
         passed, or that has been answered, is no such work.
         """
-        self._busy = self._heard
+        self._deadlines.busy = self._deadlines.heard
         if (receiver := self._streams.pop(stream, None)) is None:
             return
         early = not receiver.overdue
         self._cut(receiver)
-        if early:
-            self._resets += 1
-            if self._resets > _MAX_RESETS:
-                self._http2.fail("too many resets")
-            if self._resets > _MANY_RESETS:
-                self.shutdown()
+        if early and self._frame_limits.count_reset():
+            self.shutdown()
         self._close_if_done()
 
     def window_opened(self) -> None:
@@ -279,16 +247,12 @@ class GrpcConnection(asyncio.Protocol):
             if payload == _LAST and self._goaway_at is not None:
                 self._accept_no_more()
             return
-        if self._heard - self._last_ping < _PING_SECONDS:
-            self._ping_strikes += 1
-            if self._ping_strikes > _MAX_PING_STRIKES:
-                self._http2.fail("too_many_pings")
-        self._last_ping = self._heard
+        self._frame_limits.count_ping(self._deadlines.heard)
 
     def settings_received(self) -> None:
         """The first SETTINGS end the handshake."""
         if self._ready:
-            self._count_noise()
+            self._frame_limits.count_without_effect()
         self._ready = True
         self.sender.wake_next()
 
@@ -325,8 +289,6 @@ class GrpcConnection(asyncio.Protocol):
             self._resume_reading()
         return more
 
-    # Internal.
-
     @property
     def _parked(self) -> bool:
         return all(stream.parked for stream in self._streams.values())
@@ -334,7 +296,7 @@ class GrpcConnection(asyncio.Protocol):
     def _ended(self, stream: Stream) -> None:
         """Forget a stream whose response is complete or canceled."""
         self._streams.pop(stream.id, None)
-        self._busy = self._loop.time()
+        self._deadlines.busy = self._loop.time()
         self._close_if_done()
 
     def _cut(self, stream: Stream) -> None:
@@ -369,11 +331,6 @@ class GrpcConnection(asyncio.Protocol):
             self._flush()
             self._close_if_done()
 
-    def _count_noise(self) -> None:
-        self._noise += 1
-        if self._noise > _MAX_NOISE:
-            self._http2.fail("too many frames without effect")
-
     def _hold(self, count: int) -> None:
         """Charge the memory of an incomplete header block, or of events that wait to be read."""
         try:
@@ -386,8 +343,8 @@ class GrpcConnection(asyncio.Protocol):
             self._write(data)
 
     def _sent(self) -> None:
-        """Write a stream's frames. Clients answer them with a ping to measure the bandwidth."""
-        self._ping_strikes = 0
+        """Write a stream's frames."""
+        self._frame_limits.answered()
         self._flush()
 
     def _write(self, data: bytes) -> None:
@@ -399,28 +356,17 @@ class GrpcConnection(asyncio.Protocol):
         if not (self.sender.paused or self._waiting or self.transport.is_closing()):
             self.transport.resume_reading()
 
-    def _overdue(self, now: float, unsent: int) -> bool:
-        """Whether the client has exceeded the time to read, for the handshake, or for a long header block."""
-        if not unsent or self._written - unsent >= self._unread_mark:
-            self._unread_mark, self._read_at = self._written, now
-        if not self._held.held:
-            self._whole_at = now
-        handshake = not self._ready and now - self._born > self._limits.handshake_seconds
-        header = now - self._whole_at > self._limits.header_seconds
-        return handshake or header or now - self._read_at > self._limits.write_seconds
-
     def _watch_age(self, now: float) -> None:
-        limits = self._limits
         if self._goaway_at is not None:
             if now - self._goaway_at > _GOAWAY_SECONDS:
                 self._accept_no_more()
-            if now - self._goaway_at > limits.age_seconds:
+            if now - self._goaway_at > self._limits.age_seconds:
                 self.transport.abort()
-        elif now - self._born > limits.age_seconds or (not self._streams and now - self._busy > limits.idle_seconds):
+        elif self._deadlines.aged(now, empty=not self._streams):
             self.shutdown()
 
     def _watch_silence(self, now: float) -> None:
-        silence = now - self._heard
+        silence = now - self._deadlines.heard
         if silence > 2 * self._limits.write_seconds:
             self.transport.abort()
         elif silence > self._limits.write_seconds and self._ready:

@@ -252,12 +252,20 @@ class Http2:
             self._over = True
         raise LimitExceeded(reason)
 
-    def send(self, stream: int, *, head: Head | None = None, data: bytes = b"", trailers: Fields | None = None) -> None:
+    def send(
+        self,
+        stream: int,
+        *,
+        head: Head | None = None,
+        data: bytes = b"",
+        trailers: Fields | None = None,
+        reset: bool = False,
+    ) -> None:
         """Send the next parts of a response: its head, content, and the trailers that end it, which can be empty.
 
         `data` has up to `MAX_CONTENT` bytes, and no more than `window` returns. Without content, the library sends
-        trailers as soon as the windows have room for at least a byte. Raises `ClientDisconnected` if the stream is not
-        open.
+        trailers as soon as the windows have room for at least a byte. If the request is not complete, `reset` tells the
+        client after the response not to send the rest. Raises `ClientDisconnected` if the stream is not open.
         """
         if self._over:
             raise ClientDisconnected
@@ -271,6 +279,9 @@ class Http2:
                 connection.send_data(stream, data, end_stream=last)
             if trailers:
                 connection.send_trailers(stream, trailers)
+            if reset:
+                self._output += connection.data_to_send()  # a reset drops a response that is not serialized
+                connection.reset_stream(stream, ANSWERED)
         except ngh2.StreamProtocolError:
             raise ClientDisconnected from None
         self._serialize()
@@ -286,7 +297,7 @@ class Http2:
         return max(0, min(room, self._connection.remote_window_size))
 
     def reset(self, stream: int, code: int) -> None:
-        """Reset a stream with `CANCELLED`, `REFUSED` or `ANSWERED`."""
+        """Reset a stream with `CANCELLED` or `REFUSED`."""
         if not self._over:
             self._connection.reset_stream(stream, code)
             self._serialize()

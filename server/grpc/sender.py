@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sentiment_conv1d.server.errors import ClientDisconnected
-from sentiment_conv1d.server.grpc.http2 import ANSWERED, CANCELLED, MAX_CONTENT, Fields, Head, Http2
+from sentiment_conv1d.server.grpc.http2 import CANCELLED, MAX_CONTENT, Fields, Head, Http2
 from sentiment_conv1d.server.grpc.stream import Stream
 
 #: A client has `write_seconds` to read each part of an answer. A part has this many bytes.
@@ -45,11 +45,11 @@ class Sender:
             except BaseException:
                 self.wake_next()
                 raise
-        self._http2.send(stream.id, head=head, data=data, trailers=trailers)
         if trailers is None:
+            self._http2.send(stream.id, head=head, data=data)
             self._sent()
         else:
-            self._end(stream)
+            self._end(stream, head, data, trailers)
         self.wake_next()
 
     def room(self, stream: Stream) -> int:
@@ -66,8 +66,7 @@ class Sender:
         if head is None and not data and not stream.ended and self._http2.window(stream.id) == 0:
             self._cancel(stream)
             return
-        self._http2.send(stream.id, head=head, data=data, trailers=trailers)
-        self._end(stream)
+        self._end(stream, head, data, trailers)
 
     def wake_next(self) -> None:
         """Resume the first waiting stream that can send.
@@ -120,11 +119,10 @@ class Sender:
         self._sent()
         self._ended(stream)
 
-    def _end(self, stream: Stream) -> None:
-        """Forget a stream whose response is complete. Reset it if its request is not complete."""
-        if not stream.ended:
-            stream.cut = True
-            self._http2.reset(stream.id, ANSWERED)
+    def _end(self, stream: Stream, head: Head | None, data: bytes, trailers: Fields) -> None:
+        """Send the end of a response, and forget its stream. Reset it if its request is not complete."""
+        self._http2.send(stream.id, head=head, data=data, trailers=trailers, reset=not stream.ended)
+        stream.cut = not stream.ended
         self._sent()
         self._ended(stream)
 

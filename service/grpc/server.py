@@ -168,13 +168,12 @@ class GrpcServer:
         content_type = fields.pop(b"content-type", b"").partition(b";")[0].strip()
         if verb != b"POST" or content_type not in _CONTENT_TYPES:
             return None
+        if (name := self._access.caller(fields)) is not None:
+            connection.caller = name
         method = self._methods.get(path, self._unknown)
         call = Call(stream, connection, path, fields, method, self._context, self._loop)
         call.request_id = choose_id(fields.get(HEADER))
         call.trailing.append((HEADER, call.request_id.encode()))
-        if (name := self._access.caller(fields)) is not None:
-            connection.caller = name
-            call.charge.assign(name)
         try:
             self._check(connection, call, size)
         except RequestError as error:

@@ -17,13 +17,12 @@ from google.rpc.status_pb2 import Status as RpcStatus
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from sentiment_conv1d.server.errors import ClientDisconnected, Overloaded, RequestError
-from sentiment_conv1d.server.grpc.call import Call
+from sentiment_conv1d.server.grpc.call import CALL_BYTES, Call
 from sentiment_conv1d.server.grpc.call_context import CallContext
 from sentiment_conv1d.server.grpc.connection import GrpcConnection
 from sentiment_conv1d.server.grpc.http2 import Fields
 from sentiment_conv1d.server.grpc.messages import wrap
 from sentiment_conv1d.server.grpc.method import Method
-from sentiment_conv1d.server.grpc.receiving import CALL_BYTES
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers, Charge
 from sentiment_conv1d.server.network.turns import TASK_SECONDS, Turns
 from sentiment_conv1d.service.errors import NotFound

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sentiment_conv1d.server.grpc import connection as module
+from sentiment_conv1d.server.grpc import frame_limits as module
 from sentiment_conv1d.server.grpc.http2 import _MAX_SILENT_BYTES as SILENT
 from sentiment_conv1d.server.grpc.http2 import PIECE_BYTES
 from sentiment_conv1d.server.network.turns import Turns

@@ -368,7 +368,7 @@ def test_any_windows(loop: Loop, size: int, lengths: list[int], moves: list[tupl
             case "frame":
                 largest = max(largest, last)
                 caller.say(wire.settings((wire.MAX_FRAME_SIZE, last)))
-        caller.connection._noise = 0  # SETTINGS in any number
+        caller.connection._frame_limits._without_effect = 0  # SETTINGS in any number
         hear()
     hear()
     for number in (0, *contents):

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from sentiment_conv1d.server.errors import ClientDisconnected
 from sentiment_conv1d.server.grpc import http2 as module
 from sentiment_conv1d.server.grpc.http2 import (
-    ANSWERED,
     CANCELLED,
     MAX_CONTENT,
     REFUSED,
@@ -230,8 +229,7 @@ def act(peer: Peer, action: str, stream: int) -> None:
 
 def end(peer: Peer) -> None:
     """Answer before the request is complete."""
-    peer.http2.send(1, head=HEAD, trailers=())
-    peer.http2.reset(1, ANSWERED)
+    peer.http2.send(1, head=HEAD, trailers=(), reset=True)
 
 
 GONE: dict[str, Callable[[Peer], object]] = {
@@ -256,7 +254,7 @@ def test_ended_streams(how: str, action: str) -> None:
     with pytest.raises(ClientDisconnected):
         act(peer, action, 1)
     assert peer.http2.window(1) == 0
-    for code in (CANCELLED, REFUSED, ANSWERED):
+    for code in (CANCELLED, REFUSED):
         peer.http2.reset(1, code)
     peer.http2.withhold(1)
     peer.http2.grant(1)

@@ -43,11 +43,11 @@ class FakeCall:
 
     def run(self, maker: MethodBuilder, method: Method) -> None:
         """Run a method to its end, as the server does."""
-        self._context = SimpleNamespace(ended=lambda call: maker.ended(call, call.status or "CANCELLED"))
+        self._maker = maker
         asyncio.run(Call._run_to_end(cast(Call, self), partial(method.run, self)))
 
-    def release(self) -> None:
-        """Do nothing."""
+    def _end(self) -> None:
+        self._maker.ended(cast(Call, self), self.status or "CANCELLED")
 
     def remaining(self) -> float | None:
         return self._remaining

@@ -20,7 +20,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, Prediction, PredictRequest
-from sentiment_conv1d.server.grpc.receiving import CALL_BYTES
+from sentiment_conv1d.server.grpc.call import CALL_BYTES
 from sentiment_conv1d.service.protocols.native.grpc import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from sentiment_conv1d.service.protocols.oip.grpc import MODEL_STREAM_INFER
 from tests.attacks import wire as attack
