@@ -14,7 +14,7 @@ _REFUSAL_SECONDS = 0.00004
 _REFUSAL_SECONDS_PER_BYTE = 4e-9
 
 #: The part of the time that refusals get, and the seconds for which they can be ahead of it.
-_REFUSAL_PART = 0.13
+_REFUSAL_PART = 0.15
 _REFUSAL_BURST_SECONDS = 0.01
 
 #: Characters that count as one more text. An ordinary review has fewer and takes 0.1 or 0.2 ms, and a text of a million
