@@ -196,7 +196,7 @@ class Call(Stream):
 
     def refuse(self, error: Exception) -> None:
         """End the call with the status of an error, unless the client has disconnected."""
-        refusal = as_refusal(error, self.path.decode("latin-1"))
+        refusal = as_refusal(error, self.path.decode("latin-1"), self.request_id)
         self.status = refusal.grpc_status
         if not self.cut:
             with contextlib.suppress(ClientDisconnected):

@@ -40,13 +40,13 @@ _UNQUOTED = re.compile(r"(?! )[ -$&-~]*(?<! )")
 _PUSHBACK = b"grpc-retry-pushback-ms"
 
 
-def as_refusal(error: Exception, failed: str) -> RequestError:
+def as_refusal(error: Exception, failed: str, request_id: str) -> RequestError:
     """Return the error to send to the client. An unexpected error is logged and hidden behind "internal error"."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, DecodeError):
         return Malformed("the message is not valid protobuf")
-    logger.error("%s failed", failed, exc_info=error)
+    logger.error("%s failed", failed, exc_info=error, extra={"request_id": request_id})
     return RequestError("internal error")
 
 

@@ -25,15 +25,15 @@ from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
-from sentiment_conv1d.service.telemetry.request_context import RequestContext, current, current_caller
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
 
 Request = TypeVar("Request", bound=Message)
 
-#: Reads a request, and returns its work, or a coroutine that returns the answer.
-Respond = Callable[[Request], Work[Message] | Awaitable[Message]]
+#: Reads a message, and returns its work, or a coroutine that returns the answer.
+Respond = Callable[[Request, RequestContext], Work[Message] | Awaitable[Message]]
 
 #: The most requests of a stream that run together, and their bytes. This is about as much work as one long text, so
 #: unary calls wait no longer behind a stream than behind another unary call.
@@ -84,15 +84,15 @@ class MethodBuilder:
             content = await call.message()
             context.received = perf_counter_ns()
             if len(content) > INLINE_CHARACTERS:
-                with self._dataplane.parsing_large(len(content)):
-                    await self._parsing_turn(content, kind)
-                    read = answer(parse(content))
+                with self._dataplane.parsing_large(len(content), context.caller):
+                    await self._parsing_turn(content, kind, context)
+                    read = answer(parse(content), context)
             else:
-                read = answer(parse(content))
+                read = answer(parse(content), context)
             await call.answer(await self._answer(read))
 
         def begin(call: Call) -> None:
-            self._begin(call, RequestContext(call.request_id, "grpc", route, call.fields, call.charge.caller))
+            self._begin(call, _context(call, route))
 
         method = self._method(route, converse, streaming=False)._replace(begin=begin)
         if iscoroutinefunction(answer):
@@ -108,19 +108,21 @@ class MethodBuilder:
         """
         parse = kind.FromString
 
-        async def one(content: bytes, call: Call) -> bytes:
+        async def one(content: bytes, call: Call, context: RequestContext) -> bytes:
             if len(content) > INLINE_CHARACTERS:
-                await self._parsing_turn(content, kind)
-            call.context.time_limit = call.remaining()
-            return await self._answer(answer(parse(content)))
+                await self._parsing_turn(content, kind, context)
+            context.time_limit = call.remaining()
+            return await self._answer(answer(parse(content), context))
 
-        async def several(contents: Sequence[bytes], call: Call) -> None:
+        async def several(contents: Sequence[bytes], call: Call, context: RequestContext) -> None:
             answers: list[bytes] = []
-            results = await asyncio.gather(*(one(content, call) for content in contents), return_exceptions=True)
+            results = await asyncio.gather(
+                *(one(content, call, context) for content in contents), return_exceptions=True
+            )
             try:
                 for content, result in zip(contents, results, strict=True):
                     if isinstance(result, Overloaded) and answers:
-                        result = await one(content, call)  # it fits now that the others are answered
+                        result = await one(content, call, context)  # it fits now that the others are answered
                     if isinstance(result, BaseException):
                         raise result
                     answers.append(result)
@@ -132,9 +134,9 @@ class MethodBuilder:
         async def converse(call: Call, context: RequestContext) -> None:
             while (content := await self._next(call)) is not None:
                 if contents := call.more(content, _TOGETHER, _TOGETHER_BYTES):
-                    await several((content, *contents), call)
+                    await several((content, *contents), call, context)
                 else:
-                    await call.write(await one(content, call))
+                    await call.write(await one(content, call, context))
             call.end()
 
         return self._method(route, converse, streaming=True)
@@ -155,31 +157,27 @@ class MethodBuilder:
 
         def start(call: Call, content: bytes) -> bool:
             large = len(content) > INLINE_CHARACTERS or not dataplane.runs_in_turns
-            context = RequestContext(
-                call.request_id, "grpc", route, call.fields, call.charge.caller, received=perf_counter_ns()
-            )
+            context = _context(call, route)
+            context.received = perf_counter_ns()
 
-            def end(result: Message | BaseException) -> None:
-                current.set(context)
-                call.reply(result.SerializeToString() if isinstance(result, Message) else result)
-                current.set(None)
+            def reply(result: Message | BaseException) -> None:
+                with context:
+                    call.reply(result.SerializeToString() if isinstance(result, Message) else result)
 
-            current.set(context)
-            try:
-                if large:
-                    dataplane.announce(len(content), call.charge.caller)  # there may be no room any more
-                    return False
-                context.time_limit = _remaining(call)
-                read = answer(parse(content))
-                if not isinstance(read, Work) or not dataplane.start(read, end):
-                    return False
-                self._begin(call, context)
-                call.lost_before_reply = read.cancel
-            except Exception as error:
-                self._begin(call, context)
-                end(error)
-            finally:
-                current.set(None)
+            with context:
+                try:
+                    if large:
+                        dataplane.announce(len(content), context.caller)  # there may be no room any more
+                        return False
+                    context.time_limit = _remaining(call)
+                    read = answer(parse(content), context)
+                    if not isinstance(read, Work) or not dataplane.start(read, reply):
+                        return False
+                    self._begin(call, context)
+                    call.lost_before_reply = read.cancel
+                except Exception as error:
+                    self._begin(call, context)
+                    reply(error)
             return True
 
         return start
@@ -188,9 +186,9 @@ class MethodBuilder:
         message = await (self._dataplane.run(read) if isinstance(read, Work) else read)
         return message.SerializeToString()
 
-    async def _parsing_turn(self, content: bytes, kind: type[Message]) -> None:
+    async def _parsing_turn(self, content: bytes, kind: type[Message], context: RequestContext) -> None:
         """Wait until a large message may be parsed. Raises `TooLarge` if it has too many fields or numbers."""
-        await self._dataplane.parsing.turn(len(content), current_caller())
+        await self._dataplane.parsing.turn(len(content), context.caller)
         check(content, kind, self._dataplane.limits)
 
     def _begin(self, call: Call, context: RequestContext) -> None:
@@ -207,10 +205,10 @@ class MethodBuilder:
         self, route: str, converse: Callable[[Call, RequestContext], Awaitable[None]], *, streaming: bool
     ) -> Method:
         async def run(call: Call) -> None:
-            context = RequestContext(call.request_id, "grpc", route, call.fields, call.charge.caller)
-            current.set(context)
+            context = _context(call, route)
             self._begin(call, context)
-            await converse(call, context)
+            with context:
+                await converse(call, context)
 
         return Method(run, streaming)
 
@@ -223,6 +221,10 @@ def uncounted(kind: type[Request], answer: Callable[[Request], Awaitable[Message
         await call.answer((await answer(request)).SerializeToString())
 
     return Method(run, message_bytes=INLINE_CHARACTERS)
+
+
+def _context(call: Call, route: str) -> RequestContext:
+    return RequestContext(call.request_id, "grpc", route, call.charge.caller)
 
 
 def _remaining(call: Call) -> float | None:

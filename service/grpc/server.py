@@ -214,8 +214,9 @@ class GrpcServer:
         usual = type(call.failure) in (RequestTimeout, Unavailable)
         failed = status in _FAILURES and not (usual or (status == "DEADLINE_EXCEEDED" and hurried))
         if self._access_log or failed:
+            seconds = perf_counter() - call.started
             line = f"gRPC {quote(call.path)}"  # quoted, because a path can contain a line break and forge another line
-            log_request(logger, line, status, perf_counter() - call.started, call.client, failed=failed)
+            log_request(logger, call.request_id, line, status, seconds, call.client, failed=failed)
         self._builder.ended(call, status)
 
 

@@ -29,10 +29,10 @@ from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest import openapi, operations, page
 from sentiment_conv1d.service.rest.dispatcher import Dispatcher, has_encoded_slash
-from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
+from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, CONTEXT, Lifecycle, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol, to_response
 from sentiment_conv1d.service.rest.routes import OTHER, labels
-from sentiment_conv1d.service.telemetry.request_context import current_id
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 logger = logging.getLogger(__name__)
 
@@ -75,23 +75,26 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
             return
         request = AsgiRequest(scope, receive, send)
-        if (match := self._dispatcher.match(scope)) is not None:
+        match = self._dispatcher.match(scope)
+        context = self._lifecycle.begin(request, "" if match is None else match.endpoint.path)
+        scope[CONTEXT] = context
+        if match is not None:
             scope[TASK] = asyncio.current_task()
-            await self._dispatcher.serve(match, request)
+            await self._dispatcher.serve(match, request, context)
             return
-        context = self._lifecycle.begin(request, "")
         status = CLIENT_CLOSED_REQUEST
-        try:
-            self._lifecycle.check_access(request, scope["path"])
-            if has_encoded_slash(scope):
-                raise NotFound("no route has an encoded slash in its path")
-            status = await self._handle(request, scope, receive, send, context.id)
-        except RequestError as error:
-            answer, status = refuse(self.protocol_of(scope), error, context.id)
-            await request.send(status, answer, context.id)
-        finally:
-            context.route = self.route_of(scope)
-            self._lifecycle.end(status, request, context)
+        with context:
+            try:
+                self._lifecycle.check_access(request, scope["path"])
+                if has_encoded_slash(scope):
+                    raise NotFound("no route has an encoded slash in its path")
+                status = await self._handle(request, scope, receive, send, context.id)
+            except RequestError as error:
+                answer, status = refuse(self.protocol_of(scope), error, context.id)
+                await request.send(status, answer, context.id)
+            finally:
+                context.route = self.route_of(scope)
+                self._lifecycle.end(status, request, context)
 
     def route_of(self, scope: Scope) -> str:
         """Return the declared path of the route that answered a request, or `other` if there is none."""
@@ -168,7 +171,8 @@ class Application(FastAPI):
 async def _on_error(request: Request, error: Exception) -> Response:
     """Respond to an exception in a route that FastAPI handles, or in its router."""
     application: Application = request.app
-    answer, status = refuse(application.protocol_of(request.scope), _as_request_error(request, error), current_id())
+    context: RequestContext = request.scope[CONTEXT]
+    answer, status = refuse(application.protocol_of(request.scope), _as_request_error(request, error), context.id)
     return to_response(answer, status)
 
 

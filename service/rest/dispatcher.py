@@ -28,7 +28,7 @@ from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, R
 from sentiment_conv1d.service.rest.routes import Match, Routes
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
 from sentiment_conv1d.service.scheduling.work import Work
-from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 logger = logging.getLogger(__name__)
 
@@ -98,44 +98,41 @@ class Dispatcher:
         Returns a coroutine that answers it instead if it takes longer.
         """
         context = self._lifecycle.begin(request, match.endpoint.path)
-        end = partial(self._reply, match, request, context)
-        try:
-            self._check(match, request)
-            if request.charge.refusal is not None:
-                raise request.charge.refusal
-            if request.size > INLINE_CHARACTERS:
-                self._dataplane.announce(request.size, request.charge.caller)  # there may be no room any more
-                return self._serve(match, request, context)
-            work = self._read(match, request, context, request.take_body())
-            if isinstance(work, Work) and self._dataplane.start(work, end):
-                request.disconnected = work.cancel
+        reply = partial(self._reply, match, request, context)
+        with context:
+            try:
+                self._check(match, request)
+                if request.charge.refusal is not None:
+                    raise request.charge.refusal
+                if request.size > INLINE_CHARACTERS:
+                    self._dataplane.announce(request.size, context.caller)  # there may be no room any more
+                    return self.serve(match, request, context)
+                work = self._read(match, request, context, request.take_body())
+                if isinstance(work, Work) and self._dataplane.start(work, reply):
+                    request.disconnected = work.cancel
+                    return None
+            except Exception as error:
+                reply(error)
                 return None
-        except Exception as error:
-            end(error)
-            return None
-        finally:
-            current.set(None)  # this is not the context of a task, which would end with the request
-        return self._serve(match, request, context, work)
+        return self.serve(match, request, context, work)
 
-    async def serve(self, match: Match, request: HttpRequest) -> None:
-        """Answer a request through ASGI, whose body may have to be received."""
-        context = self._lifecycle.begin(request, match.endpoint.path)
-        await self._serve(match, request, context)
-
-    async def _serve(
+    async def serve(
         self, match: Match, request: HttpRequest, context: RequestContext, read: WorkOrAnswer | None = None
     ) -> None:
-        """Answer a request in a task. `read` is what `_read` has returned, or None if the body was not read yet."""
-        current.set(context)
+        """Answer a request in a task, and end it.
+
+        `read` is what `_read` has returned, or None if the body, which may have to be received, was not read yet.
+        """
         status = CLIENT_CLOSED_REQUEST
-        try:
-            answer, answered = await self._answer(match, request, context, read)
-            await request.send(answered, answer, context.id)
-            status = answered
-        except ClientDisconnected:
-            pass
-        finally:
-            self._lifecycle.end(status, request, context)
+        with context:
+            try:
+                answer, answered = await self._answer(match, request, context, read)
+                await request.send(answered, answer, context.id)
+                status = answered
+            except ClientDisconnected:
+                pass
+            finally:
+                self._lifecycle.end(status, request, context)
 
     async def _answer(
         self, match: Match, request: HttpRequest, context: RequestContext, read: WorkOrAnswer | None
@@ -179,13 +176,13 @@ class Dispatcher:
             body = await decompress(body, encoding, self._max_body_bytes, request.charge, self._state.expanding)
         if len(body) <= INLINE_CHARACTERS:
             return self._read(match, request, context, body)
-        with self._dataplane.parsing_large(len(body)):
-            await self._dataplane.parsing.turn(len(body), request.charge.caller)
+        with self._dataplane.parsing_large(len(body), context.caller):
+            await self._dataplane.parsing.turn(len(body), context.caller)
             return self._read(match, request, context, body)
 
     def _read(self, match: Match, request: HttpRequest, context: RequestContext, body: bytes) -> WorkOrAnswer:
         context.received = perf_counter_ns()
-        return match.endpoint.respond(self._state, EndpointRequest(body, request.headers, match.parameters))
+        return match.endpoint.respond(self._state, EndpointRequest(context, body, request.headers, match.parameters))
 
     def _reply(
         self,
@@ -195,12 +192,12 @@ class Dispatcher:
         result: Answer | BaseException,
     ) -> None:
         """Answer a request without a task."""
-        current.set(context)  # requests that run together share the context of the first one
         status = CLIENT_CLOSED_REQUEST
-        if not isinstance(result, ClientDisconnected):
-            answer, status = self._outcome(match, request, context, result)
-            request.reply(status, answer, context.id)
-        self._lifecycle.end(status, request, context)
+        with context:
+            if not isinstance(result, ClientDisconnected):
+                answer, status = self._outcome(match, request, context, result)
+                request.reply(status, answer, context.id)
+            self._lifecycle.end(status, request, context)
 
     def _outcome(
         self, match: Match, request: HttpRequest, context: RequestContext, result: Answer | BaseException
@@ -220,16 +217,16 @@ class Dispatcher:
     def _answer_document(self, document: Document, protocol: RestProtocol, request: FastRequest) -> None:
         """Answer a GET request for a document."""
         context = self._lifecycle.begin(request, document.route)
-        try:
-            self._lifecycle.check_access(request, request.target.decode())
-            answer, status = document.answer(self._state), 200
-            if self._secure:
-                answer = answer._replace(headers=(*answer.headers, STRICT_TRANSPORT))
-        except RequestError as error:
-            answer, status = refuse(protocol, error, context.id)
-        except Exception:
-            logger.exception("%s failed", document.route)
-            answer, status = refuse(protocol, RequestError("internal error"), context.id)
-        request.reply(status, answer, context.id)
-        self._lifecycle.end(status, request, context)
-        current.set(None)  # this is not the context of a task, which would end with the request
+        with context:
+            try:
+                self._lifecycle.check_access(request, request.target.decode())
+                answer, status = document.answer(self._state), 200
+                if self._secure:
+                    answer = answer._replace(headers=(*answer.headers, STRICT_TRANSPORT))
+            except RequestError as error:
+                answer, status = refuse(protocol, error, context.id)
+            except Exception:
+                logger.exception("%s failed", document.route)
+                answer, status = refuse(protocol, RequestError("internal error"), context.id)
+            request.reply(status, answer, context.id)
+            self._lifecycle.end(status, request, context)

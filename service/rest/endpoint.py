@@ -20,6 +20,7 @@ from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane, ParseLimits
 from sentiment_conv1d.service.scheduling.work import Work
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -42,6 +43,7 @@ Texts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str]).json_schema()
 class EndpointRequest(NamedTuple):
     """One request for an endpoint."""
 
+    context: RequestContext
     body: bytes  # decompressed
     headers: Mapping[bytes, bytes]  # by lower-case name
     parameters: Mapping[str, str]  # of the path

@@ -19,11 +19,14 @@ from sentiment_conv1d.service.rest import page
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.logs import log_request
-from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 logger = logging.getLogger(__name__)
 
 _SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR.value
+
+#: The key of an ASGI scope under which the context of the request is.
+CONTEXT = "service.context"
 
 #: The status that nginx logs if the client disconnects before the response. It is never sent.
 CLIENT_CLOSED_REQUEST = 499
@@ -48,10 +51,8 @@ class Lifecycle:
     def begin(self, request: HttpRequest, route: str) -> RequestContext:
         """Return the context of a new request, which is counted until `end`."""
         identity = choose_id(request.headers.get(HEADER))
-        context = RequestContext(identity, "rest", route, request.headers, request.charge.caller)
-        current.set(context)
         self._metrics.began("rest")
-        return context
+        return RequestContext(identity, "rest", route, request.charge.caller)
 
     def end(self, status: int, request: HttpRequest, context: RequestContext) -> None:
         """Count a request, and write the access log. It has failures of the service even if it is off."""
@@ -62,9 +63,8 @@ class Lifecycle:
         failed = status >= _SERVER_ERROR and not (expected or hurried)
         if self._access_log or failed:
             # The target is logged as it was sent: decoded, it could contain a line break and forge another line.
-            current.set(context)  # the answer may have started the next request of the connection
             line = f"{request.method} {request.target.decode()}"
-            log_request(logger, line, status, seconds, request.client, failed=failed)
+            log_request(logger, context.id, line, status, seconds, request.client, failed=failed)
 
     def check_access(self, request: HttpRequest, path: str) -> None:
         """Raise an error if a path is not open, and the request lacks a certificate or a key."""

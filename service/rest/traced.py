@@ -7,8 +7,7 @@ from http import HTTPStatus
 from starlette.types import Message, Receive, Scope, Send
 
 from sentiment_conv1d.service.rest.app import Application
-from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST
-from sentiment_conv1d.service.telemetry.request_context import current
+from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, CONTEXT
 from sentiment_conv1d.service.telemetry.tracing import Trace, Tracer
 
 
@@ -56,4 +55,4 @@ class Traced:
         attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
         if failed:
             attributes["error.type"] = str(status)
-        trace.end(f"{scope['method']} {route}", attributes, current.get(), failed=failed)
+        trace.end(f"{scope['method']} {route}", attributes, scope.get(CONTEXT), failed=failed)

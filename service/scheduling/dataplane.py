@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from time import perf_counter_ns
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
@@ -28,7 +27,7 @@ from sentiment_conv1d.service.scheduling.parsing import Parsing
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
-from sentiment_conv1d.service.telemetry.request_context import current, current_caller
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.request_log import RequestLog
 from sentiment_conv1d.service.telemetry.statistics import Stages
 
@@ -107,13 +106,18 @@ class DataPlane:
         self.use(classifiers)
 
     async def predict(
-        self, classifier: ServedClassifier, texts: Sequence[str], time_limit: float | None = None
+        self,
+        context: RequestContext,
+        classifier: ServedClassifier,
+        texts: Sequence[str],
+        time_limit: float | None = None,
     ) -> list[Prediction]:
         """Return predictions in the order of the texts. Raises the errors of `read_texts` and `run`."""
-        return await self.run(self.read_texts(classifier, texts, list, time_limit))
+        return await self.run(self.read_texts(context, classifier, texts, list, time_limit))
 
     def read_texts(
         self,
+        context: RequestContext,
         classifier: ServedClassifier,
         texts: Sequence[str],
         answer: Callable[[list[Prediction]], Result],
@@ -124,10 +128,11 @@ class DataPlane:
         `time_limit` is a limit of the request in seconds, in addition to the client's deadline and to the limit of all
         requests. Raises `Invalid` or `TooLarge`.
         """
-        return self._read(classifier, texts, self._characters, classifier.encode, answer, time_limit)
+        return self._read(context, classifier, texts, self._characters, classifier.encode, answer, time_limit)
 
     def read_ids(
         self,
+        context: RequestContext,
         classifier: ServedClassifier,
         ids: npt.NDArray[np.int32],
         answer: Callable[[list[Prediction]], Result],
@@ -148,7 +153,7 @@ class DataPlane:
 
         # The matrix serves as the sequence of rows: a list could have millions of them before the count is checked.
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
-        return self._read(classifier, rows, measure, classifier.encode_ids, answer, time_limit)
+        return self._read(context, classifier, rows, measure, classifier.encode_ids, answer, time_limit)
 
     def start(self, work: Work[Result], deliver: Callable[[Result | BaseException], None]) -> bool:
         """Run work in the next turn of the event loop, together with the work that starts in this turn.
@@ -161,7 +166,7 @@ class DataPlane:
             return False
         statistics = work.classifier.statistics
         try:
-            self._admission.enter(len(work.rows), large=False, caller=work.caller)
+            self._admission.enter(len(work.rows), large=False, caller=work.context.caller)
         except RequestError:
             statistics.failed(perf_counter_ns() - work.arrived)
             raise
@@ -211,9 +216,9 @@ class DataPlane:
         return self._admission.pause()
 
     @contextmanager
-    def parsing_large(self, size: int) -> Iterator[None]:
+    def parsing_large(self, size: int, caller: str) -> Iterator[None]:
         """Count a large request of `size` bytes while it waits to be parsed, and is. Raises `Overloaded`."""
-        caller, texts = current_caller(), weigh(self._large, size)
+        texts = weigh(self._large, size)
         self._admission.enter(texts, large=True, caller=caller)
         try:
             yield
@@ -222,6 +227,7 @@ class DataPlane:
 
     async def explain(
         self,
+        context: RequestContext,
         classifier: ServedClassifier,
         text: str,
         label: str | None,
@@ -235,16 +241,13 @@ class DataPlane:
         """
         with explaining():
             _ = classifier.explainer.network  # raises `NotExplainable`
-            encodings: list[Encoding] = []
+            [prediction] = await self.predict(context, classifier, (text,))
 
-            def encode(texts: Sequence[str]) -> list[Encoding]:
-                encodings[:] = classifier.encode(texts)
-                return encodings
+            def work() -> Result:
+                [encoding] = classifier.encode((text,))
+                return explain(text, encoding, label or prediction.label)
 
-            reading = self._read(classifier, (text,), self._characters, encode, list, None)
-            [prediction] = await self.run(reading)
-            work = partial(explain, text, encodings[0], label or prediction.label)
-            async with self._place(weigh(1, len(text)), reading.seconds):
+            async with self._place(context.caller, weigh(1, len(text)), self._time_limit(context)):
                 if len(text) > INLINE_CHARACTERS:
                     return prediction, await asyncio.get_running_loop().run_in_executor(self._thread, work)
                 async with self._explaining:
@@ -280,6 +283,7 @@ class DataPlane:
 
     def _read(
         self,
+        context: RequestContext,
         classifier: ServedClassifier,
         rows: Sequence[Any],
         measure: Callable[[Sequence[Any]], int],
@@ -287,35 +291,31 @@ class DataPlane:
         answer: Callable[[list[Prediction]], Result],
         time_limit: float | None,
     ) -> Work[Result]:
-        began = perf_counter_ns()
-        if (context := current.get()) is not None:
-            context.manifest = classifier.manifest
-            context.statistics = classifier.statistics
-            context.decoded = began
-            if context.time_limit is not None:
-                time_limit = min(context.time_limit, time_limit or context.time_limit)
-            context.hurried = time_limit is not None and time_limit <= self._request_limits.seconds
+        """Return the work of a request. `measure` returns the size of the rows, or raises `RequestError`."""
+        context.manifest, context.statistics = classifier.manifest, classifier.statistics
+        context.decoded = decoded = perf_counter_ns()
+        seconds = self._time_limit(context, time_limit)
         try:
             size = measure(rows)
         except RequestError:
-            classifier.statistics.failed(perf_counter_ns() - began)
+            classifier.statistics.failed(perf_counter_ns() - decoded)
             raise
-        return Work(rows, encode, size, self._seconds(time_limit), began, classifier, answer, context)
+        return Work(rows, encode, size, seconds, decoded, context, classifier, answer)
 
     async def _run(self, work: Work[Any]) -> Done:
         small, medium, large = self._batchers_of(work.classifier)
         if small is None or not _is_small(work):
             few = len(work.rows) <= PIECE_ROWS
             return await self._in_pieces(medium if few and work.size <= STEPPED_CHARACTERS else large, work)
-        self._admission.enter(len(work.rows), large=False, caller=work.caller)
+        self._admission.enter(len(work.rows), large=False, caller=work.context.caller)
         try:
             return await small.submit(work.rows, work.encode, work.size, work.seconds)
         finally:
-            self._admission.leave(len(work.rows), large=False, caller=work.caller)
+            self._admission.leave(len(work.rows), large=False, caller=work.context.caller)
 
     def _finish(self, work: Work[Result], result: Done | BaseException) -> Result | BaseException:
         """Return the answer of work that was started, or why there is none."""
-        self._admission.leave(len(work.rows), large=False, caller=work.caller)
+        self._admission.leave(len(work.rows), large=False, caller=work.context.caller)
         statistics = work.classifier.statistics
         statistics.ended()
         if isinstance(result, Done):
@@ -332,12 +332,11 @@ class DataPlane:
         ended = perf_counter_ns()
         classifier, context, predictions = work.classifier, work.context, done.predictions
         classifier.statistics.count_soon((predictions, ended - work.arrived, done.stages))
-        if context is not None:
-            context.predicted = ended
-            context.stages = done.stages
-            context.texts = len(predictions)
-            if self._request_log is not None:
-                self._request_log.add(context, classifier.manifest, work.rows, predictions)
+        context.predicted = ended
+        context.stages = done.stages
+        context.texts = len(predictions)
+        if self._request_log is not None:
+            self._request_log.add(context, classifier.manifest, work.rows, predictions)
         return work.answer(predictions)
 
     def _batchers_of(self, classifier: ServedClassifier) -> _Batchers:
@@ -347,7 +346,7 @@ class DataPlane:
         rows, size = work.rows, work.size
         predictions: list[Prediction] = []
         times = []
-        async with self._place(weigh(len(rows), size), work.seconds):
+        async with self._place(work.context.caller, weigh(len(rows), size), work.seconds):
             for start in range(0, len(rows), batcher.max_rows):
                 piece = await batcher.submit(rows[start : start + batcher.max_rows], work.encode, size)
                 predictions += piece.predictions
@@ -355,9 +354,8 @@ class DataPlane:
         return Done(predictions, Stages(*map(sum, zip(*times, strict=True))))
 
     @asynccontextmanager
-    async def _place(self, texts: int, seconds: float) -> AsyncIterator[None]:
-        """Count a large request in admission control as `texts` texts, and enforce its time limit."""
-        caller = current_caller()
+    async def _place(self, caller: str, texts: int, seconds: float) -> AsyncIterator[None]:
+        """Count a large request of a caller in admission control as `texts` texts, and enforce its time limit."""
         self._admission.enter(texts, large=True, caller=caller)
         try:
             async with asyncio.timeout(seconds):
@@ -367,9 +365,16 @@ class DataPlane:
         finally:
             self._admission.leave(texts, large=True, caller=caller)
 
-    def _seconds(self, time_limit: float | None) -> float:
-        limit = self._request_limits.seconds
-        return limit if time_limit is None or time_limit > limit else time_limit
+    def _time_limit(self, context: RequestContext, own: float | None = None) -> float:
+        """Return the seconds that a request may take, and note whether its client set them.
+
+        `own` is the limit in the request. The client's deadline for the call is in its context.
+        """
+        seconds, context.hurried = self._request_limits.seconds, False
+        for limit in (context.time_limit, own):
+            if limit is not None and limit <= seconds:
+                seconds, context.hurried = limit, True
+        return seconds
 
     def _characters(self, texts: Sequence[str]) -> int:
         """Return the number of characters of all texts. Raises `TooLarge` if a text has too many."""

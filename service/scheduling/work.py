@@ -23,17 +23,12 @@ class Work(Job, Generic[Result]):
     `RequestError`. `arrived` is when the texts had been decoded.
     """
 
+    context: RequestContext
     classifier: ServedClassifier
     answer: Callable[[list[Prediction]], Result]
-    context: RequestContext | None
     _canceled: bool = field(default=False, init=False)
     _finish: Callable[[Work[Result], Done | BaseException], Result | BaseException] = field(init=False)
     _deliver: Callable[[Result | BaseException], None] = field(init=False)
-
-    @property
-    def caller(self) -> str:
-        """Who sends the request: see `Shares`."""
-        return "" if self.context is None else self.context.caller
 
     def set_callbacks(
         self,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
-from sentiment_conv1d.service.telemetry.request_context import current_id, current_trace
+from sentiment_conv1d.service.telemetry.request_context import current_trace, logged_id
 
 _STANDARD_ERROR = 2
 
@@ -105,10 +105,18 @@ class Descriptor(logging.Handler):
 
 
 def log_request(
-    owner: logging.Logger, request: str, status: int | str, seconds: float, client: str | None, *, failed: bool
+    owner: logging.Logger,
+    request_id: str,
+    request: str,
+    status: int | str,
+    seconds: float,
+    client: str | None,
+    *,
+    failed: bool,
 ) -> None:
     """Write the access log's line of a request. Its name must not contain a line break, and is cut if it is long."""
-    extra = {"status": status, "milliseconds": round(seconds * 1000, 3), "client": client}
+    milliseconds = round(seconds * 1000, 3)
+    extra = {"request_id": request_id, "status": status, "milliseconds": milliseconds, "client": client}
     owner.log(logging.ERROR if failed else logging.INFO, "%s", request[:_MAX_REQUEST_CHARACTERS], extra=extra)
 
 
@@ -134,7 +142,7 @@ def _escape(text: str) -> str:
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return the ids of the request and the trace, and the fields from `extra`."""
     fields: dict[str, Any] = {}
-    if identity := current_id():
+    if identity := logged_id():
         fields["request_id"] = identity
     if (trace := current_trace.get()) is not None:
         fields["trace_id"], fields["span_id"] = trace

@@ -1,12 +1,11 @@
-"""The context of the current request, which all code that handles it can read and extend."""
+"""What is known of one request or call. The code that handles it passes it on as an argument."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:  # every command imports this module for its logs, and `--help` must not load NumPy
     from sentiment_conv1d.model.manifest import Manifest
@@ -15,12 +14,14 @@ if TYPE_CHECKING:  # every command imports this module for its logs, and `--help
 
 @dataclass(slots=True, eq=False, repr=False)
 class RequestContext:
-    """One request or call. Times are those of `perf_counter_ns`, or 0 if they have not been reached."""
+    """One request or call. Times are those of `perf_counter_ns`, or 0 if they have not been reached.
+
+    Log lines that are written in a `with` block of it have its id.
+    """
 
     id: str
     protocol: str = ""  # `rest` or `grpc`
     route: str = ""  # its label in the metrics; empty if it is not known when the request begins
-    headers: Mapping[bytes, bytes] = field(default_factory=dict)  # or the metadata of a call, by lower-case name
     caller: str = ""  # the client's address, or the name of its key: see `Shares`
     started: float = field(default_factory=perf_counter)  # in seconds
     received: int = 0  # when the whole body was read; 0 for a stream of messages
@@ -34,21 +35,21 @@ class RequestContext:
     hurried: bool = False  # whether the client set a time limit that is not above the service's own
     trace: Any = None  # the `Trace` of a call, if it is traced
 
+    def __enter__(self) -> Self:
+        _logged_id.set(self.id)
+        return self
 
-#: The context of the current request, or None.
-current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
+    def __exit__(self, *exception: object) -> None:
+        _logged_id.set("")
+
+
+#: The id of the request that log lines are about, or an empty string. Only `RequestContext` sets it.
+_logged_id: ContextVar[str] = ContextVar("request_id", default="")
 
 #: The ids of the trace and the span in hexadecimal, or None if the request is not traced.
 current_trace: ContextVar[tuple[str, str] | None] = ContextVar("trace", default=None)
 
 
-def current_id() -> str:
-    """Return the id of the current request, or an empty string."""
-    context = current.get()
-    return "" if context is None else context.id
-
-
-def current_caller() -> str:
-    """Return who sends the current request, or an empty string."""
-    context = current.get()
-    return "" if context is None else context.caller
+def logged_id() -> str:
+    """Return the id of the request that a log line of now is about, or an empty string."""
+    return _logged_id.get()

@@ -56,10 +56,10 @@ def invocations(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Classify a text or several in `inputs`, rows in `instances`, or a body of type `text/plain`."""
     body = _read(request, state.dataplane)
     if body.instances is not None:
-        return tfserving.classify(state, body)
+        return tfserving.classify(state, request.context, body)
     if body.inputs is None:
         raise Invalid("the body: inputs or instances is needed")
-    return huggingface.classify(state, body.inputs, body.parameters, flat=True)
+    return huggingface.classify(state, request.context, body.inputs, body.parameters, flat=True)
 
 
 def _check_routes(settings: Settings, others: Iterable[RestProtocol]) -> None:

@@ -31,6 +31,7 @@ from sentiment_conv1d.service.rest.endpoint import (
 )
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.scheduling.work import Work
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.version import package_version
 
 #: Checked by `_tei_texts` for the same reason as `Texts`.
@@ -114,7 +115,7 @@ PROTOCOL.probe("/health", "text-embeddings-inference: readiness")
 def text_classification(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Classify the texts of `InferenceClient.text_classification`. The answer has a list of labels for each text."""
     body = parse(ClassificationRequest, request.body, state.dataplane)
-    return classify(state, body.inputs, body.parameters)
+    return classify(state, request.context, body.inputs, body.parameters)
 
 
 @PROTOCOL.endpoint("/predict", "text-embeddings-inference: predict", TeiRequest, ScoredListOrLists, {"inputs": EXAMPLE})
@@ -145,7 +146,7 @@ def tei_predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
             ),
         )
 
-    return state.dataplane.read_texts(classifier, texts, answer)
+    return state.dataplane.read_texts(request.context, classifier, texts, answer)
 
 
 @PROTOCOL.get("/info", summary="text-embeddings-inference: the model and its limits")
@@ -172,7 +173,12 @@ async def info(request: Request) -> dict[str, Any]:
 
 
 def classify(
-    state: ServiceState, inputs: Any, parameters: ClassificationParameters | None, *, flat: bool = False
+    state: ServiceState,
+    context: RequestContext,
+    inputs: Any,
+    parameters: ClassificationParameters | None,
+    *,
+    flat: bool = False,
 ) -> Work[Answer]:
     """Return the work that answers with the labels of every text, the most probable first.
 
@@ -191,7 +197,7 @@ def classify(
         document = answers[0] if flat and isinstance(inputs, str) else answers
         return Answer(to_json(document), headers=model_headers(classifier.manifest))
 
-    return state.dataplane.read_texts(classifier, texts, answer)
+    return state.dataplane.read_texts(context, classifier, texts, answer)
 
 
 def scored(classifier: Classifier, prediction: Prediction, *, raw: bool = False) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service.grpc.service import Service, paths
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.work import Work
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 _DESCRIPTOR = pb.DESCRIPTOR.services_by_name["Sentiment"]
 
@@ -22,17 +23,17 @@ class Sentiment:
     def __init__(self, state: ServiceState) -> None:
         self._dataplane, self._models = state.dataplane, state.models
 
-    def Predict(self, request: pb.PredictRequest) -> Work[pb.Prediction]:
+    def Predict(self, request: pb.PredictRequest, context: RequestContext) -> Work[pb.Prediction]:
         """Predict one text."""
         text = request.text  # every access to the field decodes the text again
         model = self._models.get(request.model, request.version)
         return self._dataplane.read_texts(
-            model, (text,), lambda predictions: _fill(pb.Prediction(), model.manifest, *predictions)
+            context, model, (text,), lambda predictions: _fill(pb.Prediction(), model.manifest, *predictions)
         )
 
     PredictStream = Predict
 
-    def PredictBatch(self, request: pb.PredictBatchRequest) -> Work[pb.PredictBatchResponse]:
+    def PredictBatch(self, request: pb.PredictBatchRequest, context: RequestContext) -> Work[pb.PredictBatchResponse]:
         """Predict several texts, in their order."""
         texts = list(request.texts)
         model = self._models.get(request.model, request.version)
@@ -43,13 +44,13 @@ class Sentiment:
                 _fill(response.predictions.add(), model.manifest, prediction)
             return response
 
-        return self._dataplane.read_texts(model, texts, answer)
+        return self._dataplane.read_texts(context, model, texts, answer)
 
-    async def Explain(self, request: pb.ExplainRequest) -> pb.Explanation:
+    async def Explain(self, request: pb.ExplainRequest, context: RequestContext) -> pb.Explanation:
         """Predict one text and return each word's share of the decision."""
         model = self._models.get(request.model, request.version)
         prediction, explanation = await self._dataplane.explain(
-            model, request.text, request.label or None, model.explainer.explain
+            context, model, request.text, request.label or None, model.explainer.explain
         )
         return pb.Explanation(
             prediction=_fill(pb.Prediction(), model.manifest, prediction),

@@ -24,6 +24,7 @@ from sentiment_conv1d.service.protocols.oip.inference import (
     infer,
 )
 from sentiment_conv1d.service.scheduling.work import Work
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 _DESCRIPTOR = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
@@ -58,53 +59,65 @@ class OpenInference:
         """Return the server's name, version and extensions."""
         return pb.ServerMetadataResponse(**description.server_metadata())
 
-    async def ModelMetadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
+    async def ModelMetadata(
+        self, request: pb.ModelMetadataRequest, context: RequestContext
+    ) -> pb.ModelMetadataResponse:
         """Return a model's inputs and outputs."""
         classifier = self._state.models.get(request.name, request.version)
         document = description.model_metadata(classifier, self._state.models.versions(classifier.manifest.name))
         return ParseDict(document, pb.ModelMetadataResponse())
 
-    async def ModelConfig(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
+    async def ModelConfig(self, request: pb.ModelConfigRequest, context: RequestContext) -> pb.ModelConfigResponse:
         """Return a model's configuration in Triton's form."""
         classifier = self._state.models.get(request.name, request.version)
         document = description.model_config(classifier, self._state.settings.max_batch_texts)
         return ParseDict({"config": document}, pb.ModelConfigResponse())
 
-    async def ModelStatistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
+    async def ModelStatistics(
+        self, request: pb.ModelStatisticsRequest, context: RequestContext
+    ) -> pb.ModelStatisticsResponse:
         """Return the counts and durations of one model, or of all models."""
         chosen = self._state.models.select(request.name, request.version)
         document = {"model_stats": [description.model_statistics(each) for each in chosen]}
         return ParseDict(document, pb.ModelStatisticsResponse())
 
-    async def RepositoryIndex(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
+    async def RepositoryIndex(
+        self, request: pb.RepositoryIndexRequest, context: RequestContext
+    ) -> pb.RepositoryIndexResponse:
         """List every version in the repository, loaded or not."""
         entries = [each for each in await self._state.reconciler.index() if each.state == "READY" or not request.ready]
         return pb.RepositoryIndexResponse(
             models=[pb.RepositoryIndexResponse.ModelIndex(**asdict(each)) for each in entries]
         )
 
-    async def RepositoryModelLoad(self, request: pb.RepositoryModelLoadRequest) -> pb.RepositoryModelLoadResponse:
+    async def RepositoryModelLoad(
+        self, request: pb.RepositoryModelLoadRequest, context: RequestContext
+    ) -> pb.RepositoryModelLoadResponse:
         """Load the versions in the model's folder that the version policy selects."""
         await self._state.reconciler.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
-    async def RepositoryModelUnload(self, request: pb.RepositoryModelUnloadRequest) -> pb.RepositoryModelUnloadResponse:
+    async def RepositoryModelUnload(
+        self, request: pb.RepositoryModelUnloadRequest, context: RequestContext
+    ) -> pb.RepositoryModelUnloadResponse:
         """Stop serving a model."""
         await self._state.reconciler.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
-    async def ModelStreamInfer(self, request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
+    async def ModelStreamInfer(
+        self, request: pb.ModelInferRequest, context: RequestContext
+    ) -> pb.ModelStreamInferResponse:
         """Answer one request of a stream. A failed request gets an error message, and the stream continues."""
         try:
-            response = await self._state.dataplane.run(self.ModelInfer(request))
+            response = await self._state.dataplane.run(self.ModelInfer(request, context))
             return pb.ModelStreamInferResponse(infer_response=response)
         except Exception as error:
-            refusal = as_refusal(error, MODEL_STREAM_INFER)
+            refusal = as_refusal(error, MODEL_STREAM_INFER, context.id)
             # Clients match answers to requests by id, including failed ones.
             nothing = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             return pb.ModelStreamInferResponse(error_message=refusal.message, infer_response=nothing)
 
-    def ModelInfer(self, message: pb.ModelInferRequest) -> Work[pb.ModelInferResponse]:
+    def ModelInfer(self, message: pb.ModelInferRequest, context: RequestContext) -> Work[pb.ModelInferResponse]:
         """Answer one inference request."""
 
         def answer(manifest: Manifest, outputs: list[Output]) -> pb.ModelInferResponse:
@@ -120,7 +133,7 @@ class OpenInference:
                 raw_output_contents=[each.raw() for each in outputs],
             )
 
-        return infer(self._state.dataplane, self._state.models, _request(message), answer)
+        return infer(self._state.dataplane, self._state.models, context, _request(message), answer)
 
 
 SERVICE = Service(

@@ -25,6 +25,7 @@ from sentiment_conv1d.service.protocols.oip.tensors import (
 )
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.scheduling.work import Work
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 TEXT, TOKENS = "text", "tokens"
 LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"
@@ -84,6 +85,7 @@ class Output:
 def infer(
     dataplane: DataPlane,
     models: LoadedModels,
+    context: RequestContext,
     request: InferenceRequest,
     answer: Callable[[Manifest, list[Output]], Result],
 ) -> Work[Result]:
@@ -102,10 +104,10 @@ def infer(
     if given.name == TEXT:
         texts = _texts(dataplane, given)
         shape = list(given.shape)
-        return dataplane.read_texts(classifier, texts, answer_with, request.timeout)
+        return dataplane.read_texts(context, classifier, texts, answer_with, request.timeout)
     ids = _ids(given)
     shape = [len(ids), 1]
-    return dataplane.read_ids(classifier, ids, answer_with, request.timeout)
+    return dataplane.read_ids(context, classifier, ids, answer_with, request.timeout)
 
 
 def _requested(outputs: Sequence[RequestedOutput]) -> Sequence[RequestedOutput]:

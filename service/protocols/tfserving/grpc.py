@@ -27,6 +27,7 @@ from sentiment_conv1d.service.protocols.tfserving.description import (
 )
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 _PREDICTION = POOL.FindServiceByName("tensorflow.serving.PredictionService")
 _MODEL = POOL.FindServiceByName("tensorflow.serving.ModelService")
@@ -53,7 +54,7 @@ class TfServing:
     def __init__(self, state: ServiceState) -> None:
         self._dataplane, self._models = state.dataplane, state.models
 
-    def Predict(self, request: Any) -> Work[Any]:
+    def Predict(self, request: Any, context: RequestContext) -> Work[Any]:
         """Predict a tensor of texts, and return the outputs of `output_filter`, by default all of them."""
         outputs = _chosen(request.output_filter)
         _check_only("inputs", request.inputs, _TEXT)
@@ -67,9 +68,9 @@ class TfServing:
                 _fill(response.outputs[name], name, predictions)
             return response
 
-        return self._dataplane.read_texts(classifier, texts, answer)
+        return self._dataplane.read_texts(context, classifier, texts, answer)
 
-    def Classify(self, request: Any) -> Work[Any]:
+    def Classify(self, request: Any, context: RequestContext) -> Work[Any]:
         """Classify examples with the feature `text`, and return the probability of every label."""
         texts = _example_texts(request.input)
         classifier = self._classifier(request.model_spec)
@@ -83,9 +84,9 @@ class TfServing:
                     classes.add(label=label, score=float(probability))
             return response
 
-        return self._dataplane.read_texts(classifier, texts, answer)
+        return self._dataplane.read_texts(context, classifier, texts, answer)
 
-    async def GetModelMetadata(self, request: Any) -> Any:
+    async def GetModelMetadata(self, request: Any, context: RequestContext) -> Any:
         """Return the signature of a model."""
         manifest = self._classifier(request.model_spec).manifest
         _check_only("metadata_field", request.metadata_field, _SIGNATURE_DEF)
@@ -94,7 +95,7 @@ class TfServing:
         response.metadata[_SIGNATURE_DEF].Pack(ParseDict(signature_map(manifest), SignatureDefMap()))
         return response
 
-    async def GetModelStatus(self, request: Any) -> Any:
+    async def GetModelStatus(self, request: Any, context: RequestContext) -> Any:
         """Return the states of one version, or of all versions of a model."""
         spec = request.model_spec
         return ParseDict(model_status(self._models, spec.name, _version(spec)), GetModelStatusResponse())

@@ -25,6 +25,7 @@ from sentiment_conv1d.service.protocols.tfserving.description import (
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import PlainProtocol, state_of
 from sentiment_conv1d.service.scheduling.work import Work
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 
 class TfServingRequest(LenientBody):
@@ -63,7 +64,9 @@ _SUMMARY = "TensorFlow Serving, KServe v1 and Vertex AI: predict"
 @PROTOCOL.endpoint("/v1/models/{model}/labels/{version}:predict", _SUMMARY, *SHAPES)
 def predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Rows or a column of texts; a text is a string, `{"text": …}` or `{"b64": …}`."""
-    return classify(state, parse(TfServingRequest, request.body, state.dataplane), **request.parameters)
+    return classify(
+        state, request.context, parse(TfServingRequest, request.body, state.dataplane), **request.parameters
+    )
 
 
 @PROTOCOL.get("/v1/models/{model}/metadata", summary="TensorFlow Serving: signatures")
@@ -85,7 +88,9 @@ async def version_status(request: Request, model: str, version: str) -> dict[str
     return model_status(state_of(request).models, model, version)
 
 
-def classify(state: ServiceState, body: TfServingRequest, model: str = "", version: str = "") -> Work[Answer]:
+def classify(
+    state: ServiceState, context: RequestContext, body: TfServingRequest, model: str = "", version: str = ""
+) -> Work[Answer]:
     """Return the work of a `:predict` body. Raises `RequestError`."""
     rows = body.instances is not None
     if rows == (body.inputs is not None):
@@ -104,7 +109,7 @@ def classify(state: ServiceState, body: TfServingRequest, model: str = "", versi
             document = {"outputs": {name: [getattr(each, name) for each in predictions] for name in OUTPUTS}}
         return Answer(to_json(document), headers=model_headers(classifier.manifest))
 
-    return state.dataplane.read_texts(classifier, texts, answer)
+    return state.dataplane.read_texts(context, classifier, texts, answer)
 
 
 def _column(inputs: Any) -> list[Any]:

@@ -25,7 +25,6 @@ from sentiment_conv1d.service.rest.endpoint import (
 )
 from sentiment_conv1d.service.rest.protocol import PlainProtocol
 from sentiment_conv1d.service.scheduling.work import Work
-from sentiment_conv1d.service.telemetry.request_context import current_id
 
 
 class ClassifyRequest(LenientBody):
@@ -111,7 +110,7 @@ def classify(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     texts = texts_of("input", body.input, "a text is needed; ids of another tokenizer are not read")
     classifier = state.models.get(body.model)
     manifest = classifier.manifest
-    identity = f"classify-{current_id()}"
+    identity = f"classify-{request.context.id}"
 
     def answer(predictions: list[Prediction]) -> Answer:
         tokens = sum(each.tokens for each in predictions)
@@ -133,4 +132,4 @@ def classify(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
         }
         return Answer(to_json(document), headers=model_headers(manifest))
 
-    return state.dataplane.read_texts(classifier, texts, answer)
+    return state.dataplane.read_texts(request.context, classifier, texts, answer)

@@ -21,6 +21,7 @@ from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import MethodBuilder
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from tests.service.telemetry.test_metrics import series
 
 
@@ -75,7 +76,7 @@ class FakeCall:
         self.status = "OK"
 
     def refuse(self, error: Exception) -> None:
-        self.refusals.append(as_refusal(error, "/method"))
+        self.refusals.append(as_refusal(error, "/method", "id"))
         self.status = self.refusals[-1].grpc_status
 
 
@@ -87,11 +88,11 @@ def fail(content: bytes) -> PredictRequest:
 UNREAD: Any = SimpleNamespace(FromString=fail)
 
 
-async def unanswered(request: PredictRequest) -> Prediction:
+async def unanswered(request: PredictRequest, context: RequestContext) -> Prediction:
     pytest.fail("the request was answered")
 
 
-async def answered(request: PredictRequest) -> Prediction:
+async def answered(request: PredictRequest, context: RequestContext) -> Prediction:
     return Prediction(label=request.text)
 
 
@@ -137,7 +138,7 @@ def test_deadline_had_passed_on_arrival(metrics: Metrics) -> None:
 def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
     """A large message that cannot be admitted is refused before it is read, and a small one is read."""
 
-    def full(size: int) -> None:
+    def full(size: int, caller: str) -> None:
         raise Overloaded("2048 texts are waiting")
 
     large, small = FakeCall(b"\xff" * (INLINE_CHARACTERS + 1)), FakeCall(b"\xff" * INLINE_CHARACTERS)
@@ -159,7 +160,7 @@ def test_answer_after_a_disconnection(metrics: Metrics, kind: str) -> None:
 def test_deadline_of_a_stream(metrics: Metrics) -> None:
     """A call that is cancelled after its deadline is refused and counted as DEADLINE_EXCEEDED."""
 
-    async def cancelled(request: PredictRequest) -> Prediction:
+    async def cancelled(request: PredictRequest, context: RequestContext) -> Prediction:
         call.failure = DeadlineExceeded("the deadline has passed")
         raise asyncio.CancelledError
 
@@ -173,7 +174,7 @@ def test_deadline_of_a_stream(metrics: Metrics) -> None:
 def test_defects_are_not_shown(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     """An unexpected exception is an internal error for the caller, and the log contains its reason."""
 
-    async def broken(request: PredictRequest) -> Prediction:
+    async def broken(request: PredictRequest, context: RequestContext) -> Prediction:
         raise ValueError("secret")
 
     call = FakeCall(b"")
@@ -197,7 +198,7 @@ def test_requests_of_a_stream_run_together(metrics: Metrics) -> None:
     running: list[str] = []
     together: list[int] = []
 
-    async def slowest_first(request: PredictRequest) -> Prediction:
+    async def slowest_first(request: PredictRequest, context: RequestContext) -> Prediction:
         running.append(request.text)
         together.append(len(running))
         for _ in range(40 - int(request.text)):
@@ -216,7 +217,7 @@ def test_requests_of_a_stream_run_together(metrics: Metrics) -> None:
 def test_a_bad_request_among_others_of_a_stream(metrics: Metrics) -> None:
     """The requests before an invalid one are answered, and then the call is refused, and freed without a collector."""
 
-    async def picky(request: PredictRequest) -> Prediction:
+    async def picky(request: PredictRequest, context: RequestContext) -> Prediction:
         if request.text == "bad":
             raise Invalid("no")
         return Prediction(label=request.text)
@@ -241,7 +242,7 @@ def test_a_stream_does_not_crowd_itself_out() -> None:
     """If only some of a stream's requests can be admitted, the others wait. If none can be, the stream is refused."""
     places = 2
 
-    async def crowded(request: PredictRequest) -> Prediction:
+    async def crowded(request: PredictRequest, context: RequestContext) -> Prediction:
         nonlocal places
         if not places:
             raise Overloaded("full")

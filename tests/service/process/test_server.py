@@ -394,12 +394,13 @@ import asyncio, sys
 import sentiment_conv1d.service.process.server
 imported = set(sys.modules)
 from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 core = sentiment_conv1d.service.process.server.load_core(Settings(execution_provider="cpu"))
 protocols = sentiment_conv1d.service.protocols.rest_protocols(core.settings)
 sentiment_conv1d.service.rest.openapi.write(protocols, core.settings, core.access)
 state = core.start(0)
 sentiment_conv1d.service.rest.app.Application(state, protocols)
-predictions = asyncio.run(state.dataplane.predict(state.models.get(), ["A great film."]))
+predictions = asyncio.run(state.dataplane.predict(RequestContext("id"), state.models.get(), ["A great film."]))
 assert predictions[0].label == "positive"
 for modules in (imported, set(sys.modules)):
     heavy = [name for name in modules for root in {HEAVY!r} if name == root or name.startswith(root + ".")]

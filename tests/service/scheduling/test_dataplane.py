@@ -30,7 +30,7 @@ from sentiment_conv1d.service.scheduling.dataplane import (
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
-from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.ids import pad
 from tests.processes import PATIENCE
@@ -74,7 +74,7 @@ def build(classifier: ServedClassifier) -> Iterator[Build]:
 
 async def ask(dataplane: OneModel, texts: list[str], time_limit: float | None = None) -> list[Prediction]:
     """Return the predictions of the default model."""
-    return await dataplane.predict(dataplane.model, texts, time_limit)
+    return await dataplane.predict(RequestContext("id"), dataplane.model, texts, time_limit)
 
 
 class Gate(ServedClassifier):
@@ -161,7 +161,7 @@ def test_one_thread(build: Build, classifier: ServedClassifier, gate: Gate) -> N
     async def story() -> None:
         dataplane = build(gate)
         dataplane.use([gate, other])
-        tasks = [asyncio.create_task(dataplane.predict(model, [LONG])) for model in (gate, other)]
+        tasks = [asyncio.create_task(dataplane.predict(RequestContext("id"), model, [LONG])) for model in (gate, other)]
         await gate.until_entered()
         other.open.set()
         gate.open.set()
@@ -191,7 +191,7 @@ def start(dataplane: OneModel, texts: list[str], delivered: list[Any]) -> Work[l
     def labels(predictions: list[Prediction]) -> list[str]:
         return [prediction.label for prediction in predictions]
 
-    work = dataplane.read_texts(dataplane.model, texts, labels)
+    work = dataplane.read_texts(RequestContext("id"), dataplane.model, texts, labels)
     assert dataplane.start(work, delivered.append)
     return work
 
@@ -228,7 +228,7 @@ def test_work_that_has_ended(build: Build, canceled: bool) -> None:
         dataplane = build()
         request = Request()
         ended = weakref.ref(request)
-        request.work = dataplane.read_texts(dataplane.model, ["A great film."], list)
+        request.work = dataplane.read_texts(RequestContext("id"), dataplane.model, ["A great film."], list)
         assert dataplane.start(request.work, request.deliver)
         if canceled:
             request.work.cancel()
@@ -292,7 +292,9 @@ def test_work_that_needs_a_task(build: Build) -> None:
         delivered: list[Any] = []
         many = ["a text"] * (PIECE_ROWS + 1)
         for dataplane, texts in ((build(), [MEDIUM]), (build(), many), (build(batching=ON_THREAD), ["a text"])):
-            assert not dataplane.start(dataplane.read_texts(dataplane.model, texts, list), delivered.append)
+            assert not dataplane.start(
+                dataplane.read_texts(RequestContext("id"), dataplane.model, texts, list), delivered.append
+            )
         assert delivered == []
 
     asyncio.run(story())
@@ -305,7 +307,7 @@ def test_late_work(build: Build) -> None:
         began = perf_counter_ns()
         dataplane = build()
         delivered: list[Any] = []
-        work = dataplane.read_texts(dataplane.model, ["a text"], list, 0.0)
+        work = dataplane.read_texts(RequestContext("id"), dataplane.model, ["a text"], list, 0.0)
         assert dataplane.start(work, delivered.append)
         await asyncio.sleep(0)
         [late] = delivered
@@ -326,7 +328,7 @@ def test_answers_that_fail(build: Build) -> None:
     async def story() -> None:
         dataplane = build()
         delivered: list[Any] = []
-        work = dataplane.read_texts(dataplane.model, ["a text"], fail)
+        work = dataplane.read_texts(RequestContext("id"), dataplane.model, ["a text"], fail)
         assert dataplane.start(work, delivered.append)
         start(dataplane, ["A great film."], delivered)
         await asyncio.sleep(0)
@@ -460,7 +462,7 @@ def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
         dataplane.expect(INLINE_CHARACTERS)
         gate.open.set()
         await running
-        with dataplane.parsing_large(INLINE_CHARACTERS + 1), pytest.raises(Overloaded):
+        with dataplane.parsing_large(INLINE_CHARACTERS + 1, "somebody"), pytest.raises(Overloaded):
             dataplane.expect(INLINE_CHARACTERS + 1)
         dataplane.expect(INLINE_CHARACTERS + 1)
 
@@ -472,7 +474,7 @@ def test_large_requests_that_are_complete_in_one_turn(build: Build, gate: Gate) 
 
     async def story() -> None:
         dataplane = build(gate, texts=40, pending_texts=40)
-        with dataplane.parsing_large(1), pytest.raises(Overloaded):  # counts as 32 texts
+        with dataplane.parsing_large(1, "somebody"), pytest.raises(Overloaded):  # counts as 32 texts
             dataplane.announce(1)
         dataplane.announce(1)
         with pytest.raises(Overloaded):
@@ -571,7 +573,7 @@ def test_ids_of_the_caller(build: Build, classifier: ServedClassifier) -> None:
     rows = [encoding.ids for encoding in classifier.encode(texts)]
     expected = [each.score for each in classifier.predict(texts)]
     for time in (max(map(len, rows)), 50, 400):
-        predictions = asyncio.run(dataplane.run(dataplane.read_ids(model, pad(rows, time), list)))
+        predictions = asyncio.run(dataplane.run(dataplane.read_ids(RequestContext("id"), model, pad(rows, time), list)))
         assert [each.score for each in predictions] == pytest.approx(expected, abs=1e-6)
 
 
@@ -589,7 +591,7 @@ def test_invalid_ids(build: Build, ids: Any, message: str) -> None:
     """Ids outside the vocabulary and rows of an invalid length are refused."""
     dataplane = build()
     with pytest.raises(Invalid, match=message):
-        dataplane.read_ids(dataplane.model, ids.astype(np.int32), list)
+        dataplane.read_ids(RequestContext("id"), dataplane.model, ids.astype(np.int32), list)
 
 
 def test_statistics(build: Build, classifier: ServedClassifier) -> None:
@@ -619,9 +621,8 @@ def test_context(build: Build, limit: float | None, hurried: bool) -> None:
 
     async def story() -> None:
         context = RequestContext("id")
-        current.set(context)
         dataplane = build()
-        await ask(dataplane, ["a", "b"], limit)
+        await dataplane.predict(context, dataplane.model, ["a", "b"], limit)
         assert context.manifest is dataplane.model.manifest and context.statistics is dataplane.model.statistics
         assert context.stages is not None and context.texts == 2
         assert context.decoded + sum(context.stages) <= context.predicted <= perf_counter_ns()
@@ -641,7 +642,7 @@ def test_explanations(build: Build, size: int, here: bool) -> None:
         def explain(*request: Any) -> tuple[Any, ...]:
             return *request, threading.current_thread(), value(read(dataplane.metrics), "sentiment_texts_waiting")
 
-        task = asyncio.create_task(dataplane.explain(dataplane.model, text, None, explain))
+        task = asyncio.create_task(dataplane.explain(RequestContext("id"), dataplane.model, text, None, explain))
         if here:
             for _ in range(20):
                 await asyncio.sleep(0)
@@ -649,7 +650,7 @@ def test_explanations(build: Build, size: int, here: bool) -> None:
         prediction, (same, encoding, label, thread, waiting) = await task
         assert (same, encoding.tokens, label) == (text, 2, prediction.label)
         assert (thread is threading.current_thread(), waiting) == (here, 5)
-        _, (_, _, label, *_) = await dataplane.explain(dataplane.model, text, "negative", explain)
+        _, (_, _, label, *_) = await dataplane.explain(RequestContext("id"), dataplane.model, text, "negative", explain)
         assert label == "negative" != prediction.label
 
     asyncio.run(story())

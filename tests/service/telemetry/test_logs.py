@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.telemetry import logs
-from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect
 from tests.service.rest.raw import Connection
@@ -56,11 +56,8 @@ def test_console() -> None:
 @pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.ConsoleFormatter()])
 def test_request_id(formatter: logging.Formatter) -> None:
     """Only lines of a request have its id."""
-    token = current.set(RequestContext("abc-1"))
-    try:
+    with RequestContext("abc-1"):
         assert "abc-1" in formatter.format(record("inside"))
-    finally:
-        current.reset(token)
     assert "request_id" not in formatter.format(record("outside"))
 
 

@@ -51,7 +51,7 @@ async def explain(state: ServiceState, request: EndpointRequest) -> Answer:
     body = parse(ExplainRequest, request.body, state.dataplane)
     classifier = state.models.get(body.model, body.version)
     work = partial(classifier.explainer.explain, filters=body.filters)
-    prediction, explanation = await state.dataplane.explain(classifier, body.text, body.label, work)
+    prediction, explanation = await state.dataplane.explain(request.context, classifier, body.text, body.label, work)
     return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
 
 
@@ -100,7 +100,9 @@ async def inspect(state: ServiceState, request: EndpointRequest) -> Answer:
     classifier = state.models.get(body.model, body.version)
     chosen = None if body.filter is None else (body.filter.width, body.filter.index)
     work = partial(classifier.explainer.inspect, chosen=chosen, feature_map=body.feature_map)
-    prediction, (explanation, inspection) = await state.dataplane.explain(classifier, body.text, body.label, work)
+    prediction, (explanation, inspection) = await state.dataplane.explain(
+        request.context, classifier, body.text, body.label, work
+    )
     manifest = classifier.manifest
     document = {
         "explanation": _explanation(manifest, prediction, explanation),

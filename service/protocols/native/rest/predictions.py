@@ -154,6 +154,7 @@ def predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     if (text := _only_text(request.body)) is not None:
         classifier = state.models.get()
         return state.dataplane.read_texts(
+            request.context,
             classifier,
             (text,),
             lambda predictions: Answer(to_json(prediction_body(classifier.manifest, predictions[0]))),
@@ -161,7 +162,10 @@ def predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     body = parse(PredictRequest, request.body, state.dataplane)
     classifier = _classifier(state.models, body)
     return state.dataplane.read_texts(
-        classifier, (body.text,), lambda predictions: Answer(to_json(_decided_body(classifier, predictions[0], body)))
+        request.context,
+        classifier,
+        (body.text,),
+        lambda predictions: Answer(to_json(_decided_body(classifier, predictions[0], body))),
     )
 
 
@@ -193,7 +197,9 @@ def predict_batch(state: ServiceState, request: EndpointRequest) -> Work[Answer]
         named = [{"index": index, "code": error.code, "message": error.message} for index, error in errors.items()]
         return Answer(to_json({"predictions": answers, "errors": named}))
 
-    return answer([]) if errors and not good else state.dataplane.read_texts(classifier, good, answer)
+    if errors and not good:
+        return answer([])
+    return state.dataplane.read_texts(request.context, classifier, good, answer)
 
 
 @PROTOCOL.get("/v1/models", summary="List the loaded models")

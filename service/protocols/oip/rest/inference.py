@@ -117,7 +117,7 @@ def infer(state: ServiceState, request: EndpointRequest) -> WorkOrAnswer:
             head["id"] = body.id
         return _compressed(_answer(head, outputs, binary_outputs, binary), request)
 
-    read = partial(inference.infer, state.dataplane, state.models, inference_request, answer)
+    read = partial(inference.infer, state.dataplane, state.models, request.context, inference_request, answer)
     return read() if len(request.body) <= STEPPED_CHARACTERS else _run_large(state.dataplane, read)
 
 

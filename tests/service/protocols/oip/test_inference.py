@@ -17,6 +17,7 @@ from sentiment_conv1d.service.protocols.oip.tensors import pack_bytes
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from tests.service.scheduling.test_dataplane import BATCHING, LIMITS
 
 Ask = Callable[..., list[Output]]
@@ -42,7 +43,7 @@ def ask(classifier: ServedClassifier) -> Iterator[Ask]:
             return tensors
 
         asked = InferenceRequest(model, "", inputs, outputs, timeout)
-        return asyncio.run(dataplane.run(infer(dataplane, models, asked, check)))
+        return asyncio.run(dataplane.run(infer(dataplane, models, RequestContext("id"), asked, check)))
 
     yield answer
     dataplane.close()
