@@ -7,28 +7,22 @@ ARG PYTHON_IMAGE=python:3.13-slim
 
 # The native code is optional: without Debian's mirrors, the image runs ONNX Runtime's own operators and Python.
 FROM ${PYTHON_IMAGE} AS native
-COPY native /native
+COPY sentiment_conv1d/native /native
 # hadolint ignore=DL3008
 RUN { apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*; } || true \
  && python3 /native/compilation.py
 
 FROM ${PYTHON_IMAGE} AS code
 WORKDIR /srv/sentiment
-COPY model model
-COPY protos protos
+COPY sentiment_conv1d sentiment_conv1d
+COPY --from=native /native sentiment_conv1d/native
 COPY server server
 COPY service service
-COPY inference inference
-COPY --from=native /native native
-COPY scoring scoring
-COPY drift drift
-COPY sharing sharing
-COPY sentiment_conv1d sentiment_conv1d
 COPY model_repository model_repository
 COPY pyproject.toml ./
 # The service cannot write bytecode, and compiling at every start would take a second. Python does not compare the
 # bytecode with its source, which does not change in an image.
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash model native protos inference server service scoring drift sharing sentiment_conv1d
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash sentiment_conv1d server service
 
 FROM ${PYTHON_IMAGE} AS environment
 RUN python3 -m venv /opt/venv

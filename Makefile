@@ -19,7 +19,7 @@ BASELINE_PROGRAM := benchmarks/baselines/competent
 	train-accurate train-reviews export requirements check-arm64 audit sbom dist upload pin-images chart values-schema stubs build/package clean
 
 # The native code, which is optional: without a compiler, this prints a line and does nothing.
-NATIVE := native/library.so
+NATIVE := sentiment_conv1d/native/library.so
 
 $(NATIVE): $(wildcard $(dir $(NATIVE))*.cpp $(dir $(NATIVE))*.h $(dir $(NATIVE))compilation.py) | $(VENV)/bin/python
 	@$(BIN)/python $(dir $@)compilation.py
@@ -87,26 +87,28 @@ fuzz: $(VENV)/.dev  ## fuzz every parser of external data for some minutes
 mutants: $(VENV)/.dev $(VENV)/tools/.installed  ## list the changes of code that no test notices: make mutants ARGS=server/grpc/timeout.py
 	$(BIN)/python -m tests.mutants --programs $(VENV)/tools/bin $(ARGS)
 
-# The layout of an installed package, in links to the folders of the project, for programs that read files instead of
-# importing modules: mypy, protoc and editors.
+# The layout of an installed package, in links, for programs that read files instead of importing modules: mypy and
+# editors. Four subpackages are beside the package: `service`, `server`, `model` and `export`.
 LAYOUT := build/package
 PARTS := $(filter-out benchmarks loadtest research sentiment_conv1d tests,$(patsubst %/__init__.py,%,$(wildcard */__init__.py)))
+ROOMS := $(wildcard sentiment_conv1d/*.py) $(patsubst %/__init__.py,%,$(wildcard sentiment_conv1d/*/__init__.py))
 
-$(LAYOUT):  ## link the folders of the project into one package, for mypy and editors
+$(LAYOUT):  ## link the subpackages into one package, for mypy and editors
 	@rm -rf $@ && mkdir -p $@/sentiment_conv1d
-	@ln -s $(addprefix ../../../,$(PARTS) $(wildcard sentiment_conv1d/*.py)) $@/sentiment_conv1d
+	@ln -s $(addprefix ../../../,$(PARTS) $(ROOMS)) $@/sentiment_conv1d
 
-PROTOC := $(BIN)/python -m grpc_tools.protoc --proto_path=$(LAYOUT)
-MESSAGES := $(wildcard protos/*.proto model/graphs/*.proto)
+PROTOC := $(BIN)/python -m grpc_tools.protoc
+PROTOS := sentiment_conv1d/protos
+MESSAGES := $(wildcard $(PROTOS)/*.proto sentiment_conv1d/artifact/graphs/*.proto)
 
-# The services of other projects. `make stubs` compiles only their descriptors, see protos/descriptors.py.
-EXTERNAL := $(wildcard protos/grpc/*/*/*.proto protos/tensorflow/*.proto)
+# The services of other projects. `make stubs` compiles only their descriptors, see descriptors.py there.
+EXTERNAL := $(wildcard $(PROTOS)/grpc/*/*/*.proto $(PROTOS)/tensorflow/*.proto)
 
 # The types of the generated messages. Only mypy reads them, so Git ignores them.
 MESSAGE_TYPES := $(MESSAGES:.proto=_pb2.pyi)
 
-%_pb2.pyi: %.proto | $(VENV)/.dev $(LAYOUT)
-	$(PROTOC) --pyi_out=$(LAYOUT) sentiment_conv1d/$<
+%_pb2.pyi: %.proto | $(VENV)/.dev
+	$(PROTOC) --proto_path=. --pyi_out=. $<
 
 lint: $(VENV)/.dev $(LAYOUT) $(MESSAGE_TYPES)  ## check style and types
 	$(BIN)/ruff check .
@@ -274,9 +276,9 @@ chart: $(BIN)/helm  ## package the Helm chart: make chart IMAGE=registry.example
 values-schema: $(VENV)/.dev  ## write the settings into the schema of the chart's values
 	$(BIN)/python -m deploy.values_schema
 
-stubs: $(VENV)/.dev $(LAYOUT)  ## generate code from the .proto files
-	$(PROTOC) --python_out=$(LAYOUT) $(addprefix sentiment_conv1d/,$(MESSAGES))
-	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --descriptor_set_out=protos/external.binpb $(EXTERNAL)
+stubs: $(VENV)/.dev  ## generate code from the .proto files
+	$(PROTOC) --proto_path=. --python_out=. $(MESSAGES)
+	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/external.binpb $(EXTERNAL)
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) $(BASELINE_MODULES) $(BASELINE_PROGRAM) $(NATIVE) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \

@@ -9,7 +9,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_NATIVE = "native"
+_NATIVE = "sentiment_conv1d/native"
 
 
 class Build(BuildHookInterface[Any]):
@@ -31,7 +31,7 @@ class Build(BuildHookInterface[Any]):
             self.app.display_warning(f"The native code is left out: {problem}")
         elif version != "editable":
             self._temporary = folder
-            build_data["force_include"][str(folder / name)] = f"sentiment_conv1d/{_NATIVE}/{name}"
+            build_data["force_include"][str(folder / name)] = f"{_NATIVE}/{name}"
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 

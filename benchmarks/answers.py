@@ -12,8 +12,8 @@ from benchmarks import ARTIFACT
 from benchmarks.rest import Form
 from loadtest.errors import LoadTestError
 from loadtest.processes import Server
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
 
 #: Tolerance of the answers, because batches add up in another order.
 _TOLERANCE = 1e-4

@@ -24,7 +24,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from benchmarks import ARTIFACT
 from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.server.http.fast_path import FastRequest, Handler
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.process.server import load_core

@@ -19,9 +19,9 @@ from benchmarks import ARTIFACT
 from benchmarks.markdown import circumstances, table
 from loadtest.processes import Server
 from loadtest.traffic import texts
+from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.artifact.tokenizer import Encoding
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.model.tokenizer import Encoding
 
 
 def measure(

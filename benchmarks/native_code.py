@@ -16,12 +16,12 @@ from typing import Any
 from benchmarks import ARTIFACT
 from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
+from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.artifact.tokenizer import WordTokenizer
+from sentiment_conv1d.artifact.tokenizer.vocabulary import Vocabulary
+from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.engine import NATIVE
-from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.model.tokenizer import WordTokenizer
-from sentiment_conv1d.model.tokenizer.vocabulary import Vocabulary
-from sentiment_conv1d.model.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.native.compilation import LIBRARY
 
 REPOSITORY = ARTIFACT.parent.parent

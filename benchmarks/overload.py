@@ -31,7 +31,7 @@ from benchmarks.markdown import circumstances, table
 from loadtest.measurement import saturation
 from loadtest.processes import Server
 from loadtest.traffic import texts
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 
 #: Reviews per request.

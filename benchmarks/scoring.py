@@ -32,7 +32,7 @@ from benchmarks import ARTIFACT
 from benchmarks.baselines.competent import Competent
 from benchmarks.markdown import circumstances, number, table
 from loadtest.traffic.texts import generate
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.scoring.files import Output, Source
 from sentiment_conv1d.scoring.pool import Pool
 from sentiment_conv1d.scoring.run import Job, score_file

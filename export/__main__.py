@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from sentiment_conv1d.artifact.artifact import ArtifactError
+from sentiment_conv1d.artifact.configuration import is_name
+from sentiment_conv1d.artifact.errors import SentimentError, about_files, run_command
+from sentiment_conv1d.artifact.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRAPH_FILE, License, Sample
+from sentiment_conv1d.commands.default_repository import FOLDER
+from sentiment_conv1d.commands.imports import import_tensorflow
+from sentiment_conv1d.commands.output import counted, table_lines
+from sentiment_conv1d.commands.parser import Parser, local_path, next_command
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, decision, stated, statements
-from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.model.commands.default_repository import FOLDER
-from sentiment_conv1d.model.commands.imports import import_tensorflow
-from sentiment_conv1d.model.commands.output import counted, table_lines
-from sentiment_conv1d.model.commands.parser import Parser, local_path, next_command
-from sentiment_conv1d.model.configuration import is_name
 from sentiment_conv1d.model.data import BadDataError, DataError
 from sentiment_conv1d.model.data.flags import (
     SOURCES,
@@ -30,20 +32,18 @@ from sentiment_conv1d.model.data.flags import (
     print_left_out,
     reading_options,
 )
-from sentiment_conv1d.model.errors import SentimentError, about_files, run_command
 from sentiment_conv1d.model.evaluation.terminal import score_text
-from sentiment_conv1d.model.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRAPH_FILE, License, Sample
 from sentiment_conv1d.model.run import RunError, read_run
-from sentiment_conv1d.model.tables.format import read_format
+from sentiment_conv1d.tables.format import read_format
 
 if TYPE_CHECKING:
+    from sentiment_conv1d.artifact.manifest import Manifest
     from sentiment_conv1d.export.checks.accuracy import LabelledReviews
     from sentiment_conv1d.export.checks.assumptions import Measured
     from sentiment_conv1d.export.checks.parity import Reviews
     from sentiment_conv1d.export.exporter import Exported
     from sentiment_conv1d.export.sources.expected import Expected
     from sentiment_conv1d.export.sources.trained import Trained
-    from sentiment_conv1d.model.manifest import Manifest
 
 #: The largest number of characters of a published sample.
 MAX_SAMPLE = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.artifact.errors import SentimentError
 
 #: The most characters that an error quotes of another library's message.
 _QUOTED = 160

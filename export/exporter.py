@@ -15,6 +15,21 @@ import onnx
 import onnxruntime
 import tensorflow
 
+from sentiment_conv1d.artifact.artifact import Artifact, draft, publish
+from sentiment_conv1d.artifact.decision import THRESHOLD
+from sentiment_conv1d.artifact.graphs.text.file import text_graph
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.layers import Family
+from sentiment_conv1d.artifact.manifest import (
+    EXPECTED_ANSWERS,
+    Golden,
+    Metrics,
+    ParityCheck,
+    Sample,
+    TextGraph,
+    describe,
+)
+from sentiment_conv1d.artifact.text_statistics import TextStatistics
 from sentiment_conv1d.export.checks.accuracy import LabelledReviews, check_accuracy, measure
 from sentiment_conv1d.export.checks.assumptions import Measured, measure_assumptions
 from sentiment_conv1d.export.checks.classifier import check_classifier
@@ -39,14 +54,7 @@ from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.trained import Trained
-from sentiment_conv1d.model.artifact import Artifact, draft, publish
-from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.evaluation.batches import Predict
-from sentiment_conv1d.model.graphs.text.file import text_graph
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.layers import Family
-from sentiment_conv1d.model.manifest import EXPECTED_ANSWERS, Golden, Metrics, ParityCheck, Sample, TextGraph, describe
-from sentiment_conv1d.model.text_statistics import TextStatistics
 
 #: The text whose probabilities the manifest states. A loader runs it and serves nothing unless it gets the same ones.
 GOLDEN_TEXT = (

@@ -6,8 +6,8 @@ import argparse
 import string
 from typing import TYPE_CHECKING
 
-from sentiment_conv1d.model.commands.parser import at_least, local_path, number
-from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.commands.parser import at_least, local_path, number
 
 if TYPE_CHECKING:
     from sentiment_conv1d.export.sources.vocabularies import Statements

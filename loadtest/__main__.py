@@ -31,8 +31,8 @@ try:
     from loadtest.traffic import texts
     from loadtest.traffic.requests import FORMS, make_requests, parse_mix
     from loadtest.traffic.target import Endpoint, Target
-    from sentiment_conv1d.model.commands.parser import between, local_path
-    from sentiment_conv1d.model.errors import reading, run_command, writing
+    from sentiment_conv1d.artifact.errors import reading, run_command, writing
+    from sentiment_conv1d.commands.parser import between, local_path
 except ModuleNotFoundError as error:
     print(f"error: {error.name} is missing: pip install --require-hashes -r requirements/loadtest.txt", file=sys.stderr)
     sys.exit(2)
@@ -294,7 +294,7 @@ def _target(options: argparse.Namespace, service: Server | None) -> Target:
 
 
 def _tokenizer() -> Any:
-    from sentiment_conv1d.model.artifact import read_artifact
+    from sentiment_conv1d.artifact.artifact import read_artifact
 
     return read_artifact(_ARTIFACT).tokenizer
 

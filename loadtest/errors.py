@@ -1,6 +1,6 @@
 """What can go wrong before a load test says anything."""
 
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.artifact.errors import SentimentError
 
 
 class LoadTestError(SentimentError):

@@ -28,7 +28,7 @@ from loadtest.processes import PROJECT
 from loadtest.traffic import texts
 from loadtest.traffic.requests import FORMS, Form
 from loadtest.traffic.target import Endpoint, Target
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.artifact.artifact import read_artifact
 
 grpc.experimental.gevent.init_gevent()
 

@@ -6,17 +6,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from sentiment_conv1d.artifact.errors import SentimentError, run_command
+from sentiment_conv1d.artifact.tokenizer import learn
+from sentiment_conv1d.commands.imports import import_tensorflow
+from sentiment_conv1d.commands.parser import next_command
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import configured, parser
-from sentiment_conv1d.model.commands.imports import import_tensorflow
-from sentiment_conv1d.model.commands.parser import next_command
 from sentiment_conv1d.model.configuration import PRESETS, RECIPES, Configuration
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_options
-from sentiment_conv1d.model.errors import SentimentError, run_command
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.run import Run, stages_folder
-from sentiment_conv1d.model.tokenizer import learn
 
 #: The share of the training texts that is held out if the configuration needs held-out texts.
 _VALIDATION_FRACTION = 0.1

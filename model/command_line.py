@@ -9,10 +9,11 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from sentiment_conv1d.model.commands.parser import Parser, local_path, number
-from sentiment_conv1d.model.configuration import PRESETS, BaseConfiguration
+from sentiment_conv1d.artifact.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.errors import SentimentError
+from sentiment_conv1d.commands.parser import Parser, local_path, number
+from sentiment_conv1d.model.configuration import PRESETS
 from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, add_sources
-from sentiment_conv1d.model.errors import SentimentError
 
 Preset = TypeVar("Preset", bound=BaseConfiguration)
 

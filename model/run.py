@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from sentiment_conv1d.model.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.errors import SentimentError, first_fault, reading
+from sentiment_conv1d.artifact.manifest import Metrics, TrainingData
+from sentiment_conv1d.artifact.text_statistics import TextStatistics
+from sentiment_conv1d.artifact.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 from sentiment_conv1d.model.data import DataError, TrainingTexts
-from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.model.errors import SentimentError, first_fault, reading
-from sentiment_conv1d.model.manifest import Metrics, TrainingData
-from sentiment_conv1d.model.text_statistics import TextStatistics
-from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
 KERAS_FILE = "model.keras"
 TOKENIZER_FILE = "tokenizer.json"

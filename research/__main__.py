@@ -12,10 +12,12 @@ from research.configuration import ACCURATE, REVIEWS, DistillationConfiguration
 from research.mixture.domains import MixturePlan, mixture_plan
 from research.mixture.plan import DEFAULT_PLAN, Mixture
 from research.mixture.stored_answers import StoredAnswers
+from sentiment_conv1d.artifact.errors import run_command
+from sentiment_conv1d.artifact.tokenizer import learn
+from sentiment_conv1d.commands.imports import import_tensorflow
+from sentiment_conv1d.commands.parser import Parser, local_path
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import FRACTION, add_configuration_flags, configured
-from sentiment_conv1d.model.commands.imports import import_tensorflow
-from sentiment_conv1d.model.commands.parser import Parser, local_path
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.data.flags import (
     SOURCES,
@@ -25,10 +27,8 @@ from sentiment_conv1d.model.data.flags import (
     print_left_out,
     reading_options,
 )
-from sentiment_conv1d.model.errors import run_command
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.run import ensure_free, stages_folder
-from sentiment_conv1d.model.tokenizer import learn
 
 #: The share of the training texts that is held out by default.
 VALIDATION_FRACTION = 0.04

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import ConfigDict, Field, model_validator
 
 from research.mixture.plan import Mixture
-from sentiment_conv1d.model.configuration import BaseConfiguration, Convolution
+from sentiment_conv1d.artifact.configuration import BaseConfiguration, Convolution
 
 
 class DistillationConfiguration(BaseConfiguration):

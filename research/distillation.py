@@ -25,11 +25,11 @@ from tqdm import tqdm
 
 from research.teachers.document_vectors import DocumentVectors
 from research.teachers.teacher import BUCKET_BITS, Draw, Teacher
-from sentiment_conv1d.model.configuration import RESERVED_IDS
+from sentiment_conv1d.artifact.configuration import RESERVED_IDS
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.tokenizer import WordTokenizer
 from sentiment_conv1d.model.data import Examples
 from sentiment_conv1d.model.evaluation.evaluation import probabilities
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.tokenizer import WordTokenizer
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.decision_rule import choose_rule
 from sentiment_conv1d.model.training.history import History

@@ -15,14 +15,15 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _FOLDER = os.path.dirname(__file__)  # noqa: PTH120 - importing `pathlib` takes milliseconds
 if not os.path.isdir(os.path.join(_FOLDER, "service")):  # noqa: PTH112, PTH118
-    # An installed package contains its subpackages. In a checkout and in an image, they are folders beside this one.
+    # An installed package contains `service`, `server`, `model` and `export`. In a checkout and in an image, they are
+    # folders beside this one.
     __path__.append(os.path.dirname(_FOLDER))  # noqa: PTH120
 
 TYPE_CHECKING = False  # a constant that type checkers know, because importing `typing` takes milliseconds
 if TYPE_CHECKING:
+    from sentiment_conv1d.artifact.errors import SentimentError
     from sentiment_conv1d.hosting import asgi
     from sentiment_conv1d.loading import load
-    from sentiment_conv1d.model.errors import SentimentError
     from sentiment_conv1d.models import Model
     from sentiment_conv1d.records import Explanation, Filter, Prediction, Word
 
@@ -46,7 +47,7 @@ _MODULES = {
     "Filter": "records",
     "Model": "models",
     "Prediction": "records",
-    "SentimentError": "model.errors",
+    "SentimentError": "artifact.errors",
     "Word": "records",
     "asgi": "hosting",
     "load": "loading",

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
-from sentiment_conv1d.model.commands.installation import NAME, install_hint
-from sentiment_conv1d.model.commands.parser import Parser
+from sentiment_conv1d.commands.installation import NAME, install_hint
+from sentiment_conv1d.commands.parser import Parser
 
 PROG = NAME
 
@@ -81,19 +81,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status: 0, 2 for an error that the user can correct, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = parser().parse_args(words[:1]).command
-    if command == "convert":
-        from sentiment_conv1d.export.conversion.command import main as convert
-
-        return convert(words[1:])
-    if command not in TRAINING | _DATA:
+    if command not in TRAINING | _DATA | {"convert"}:
         from sentiment_conv1d.service.__main__ import main as service
 
         return service(words, PROG)
 
+    package = "export" if command in {"export", "convert"} else "model"
+    if find_spec(f"sentiment_conv1d.{package}") is None:  # the image of the service
+        print(f"{PROG}: this image does not contain `{command}`: run it in a checkout", file=sys.stderr)
+        return 2
     needs_tensorflow = command in TRAINING - {"evaluate"} and not {"-h", "--help"} & set(words)
     if needs_tensorflow and find_spec("tensorflow") is None:
         return _training_is_missing()
     try:
+        if command == "convert":
+            from sentiment_conv1d.export.conversion.command import main as convert
+
+            return convert(words[1:])
         if command == "export":
             from sentiment_conv1d.export.__main__ import main as export
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sentiment_conv1d.model.errors import first_fault
+from sentiment_conv1d.artifact.errors import first_fault
 from sentiment_conv1d.models import Model
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository, Scan

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from sentiment_conv1d.artifact.artifact import is_version
+from sentiment_conv1d.artifact.configuration import is_name
+from sentiment_conv1d.artifact.errors import SentimentError
+from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
+from sentiment_conv1d.commands.default_repository import readable_repository
 from sentiment_conv1d.inference.options import ProviderChoice
-from sentiment_conv1d.model.artifact import is_version
-from sentiment_conv1d.model.commands.default_repository import readable_repository
-from sentiment_conv1d.model.configuration import is_name
-from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.manifest import MANIFEST_FILE
 from sentiment_conv1d.models import Model
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.service.models.mirror import Mirror

@@ -1,8 +1,7 @@
 """Serves Conv1D text classifiers over REST and gRPC.
 
 `scheduling` and `models` are independent of any protocol, `rest` and `grpc` are thin adapters over them, and `process`
-runs them in worker processes. No module of this package imports TensorFlow, Keras, `export` or the training half of
-`model`.
+runs them in worker processes. No module of this package imports TensorFlow, Keras, `model` or `export`.
 """
 
 import os

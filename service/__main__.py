@@ -10,19 +10,19 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
+from sentiment_conv1d.artifact.errors import SentimentError, about_files, ensure_standard_error
+from sentiment_conv1d.commands.default_repository import FOLDER, find_artifact
+from sentiment_conv1d.commands.imports import uncollected
+from sentiment_conv1d.commands.parser import Parser, at_least, local_path
 from sentiment_conv1d.inference.errors import UnknownName
 from sentiment_conv1d.inference.options import ProviderChoice
-from sentiment_conv1d.model.commands.default_repository import FOLDER, find_artifact
-from sentiment_conv1d.model.commands.imports import uncollected
-from sentiment_conv1d.model.commands.parser import Parser, at_least, local_path
-from sentiment_conv1d.model.errors import SentimentError, about_files, ensure_standard_error
-from sentiment_conv1d.model.tables.format import add_format_flags
 from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.service.errors import exit_status
 from sentiment_conv1d.service.flags import add_flags
 from sentiment_conv1d.service.process.startup_signals import end_at_once
 from sentiment_conv1d.service.settings import read_settings
 from sentiment_conv1d.service.telemetry import logs
+from sentiment_conv1d.tables.format import add_format_flags
 
 #: The help for the default model repository.
 RULE = (
@@ -253,10 +253,10 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from sentiment_conv1d.artifact.artifact import check_place, read_artifact, read_text_graph
+    from sentiment_conv1d.artifact.manifest import NOT_COMPARED, TEXT_GRAPH_FILE
     from sentiment_conv1d.inference.classifier import Classifier
     from sentiment_conv1d.inference.engine import NATIVE
-    from sentiment_conv1d.model.artifact import check_place, read_artifact, read_text_graph
-    from sentiment_conv1d.model.manifest import NOT_COMPARED, TEXT_GRAPH_FILE
 
     artifact = read_artifact(find_artifact(options.artifact).absolute())
     check_place(artifact)
@@ -282,7 +282,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _copy(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model.artifact import copy
+    from sentiment_conv1d.artifact.artifact import copy
 
     manifest = copy(find_artifact(options.artifact), options.target).manifest
     print(f"{options.target}: {manifest.name}, version {manifest.version}")

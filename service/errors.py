@@ -9,8 +9,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sentiment_conv1d.artifact.errors import SentimentError, TransientError
 from sentiment_conv1d.inference import errors
-from sentiment_conv1d.model.errors import SentimentError, TransientError
 from sentiment_conv1d.server.errors import RequestError
 
 #: Errors of the system that can pass by themselves: an address that another process uses, a name server or a network

@@ -8,7 +8,7 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from sentiment_conv1d.model.commands.default_repository import FOLDER
+from sentiment_conv1d.commands.default_repository import FOLDER
 from sentiment_conv1d.service.settings import Settings, flag, variable
 
 #: The first setting of each group. The settings up to the next one belong to the same group.

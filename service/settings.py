@@ -21,9 +21,9 @@ from pydantic import (
     model_validator,
 )
 
+from sentiment_conv1d.commands.default_repository import readable_repository
+from sentiment_conv1d.commands.parser import local, suggestion
 from sentiment_conv1d.inference.options import BATCH_ROWS, ProviderChoice
-from sentiment_conv1d.model.commands.default_repository import readable_repository
-from sentiment_conv1d.model.commands.parser import local, suggestion
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.version_labels import parse_labels

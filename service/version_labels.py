@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sentiment_conv1d.model.configuration import is_name
+from sentiment_conv1d.artifact.configuration import is_name
 
 #: The label of the version that answers the requests that name none.
 DEFAULT = "default"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from sentiment_conv1d.model.configuration import is_name
+from sentiment_conv1d.artifact.configuration import is_name
 
 _RULE = re.compile(r"newest:([1-9]\d{0,3})|all|only:([1-9]\d{0,17}(?:,[1-9]\d{0,17})*)")
 

@@ -8,8 +8,8 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
-from sentiment_conv1d.model.artifact import Artifact, read_artifact
-from sentiment_conv1d.model.commands.imports import uncollected
+from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
+from sentiment_conv1d.commands.imports import uncollected
 from tests import processor_time
 from tests.processes import MODEL_REPOSITORY
 

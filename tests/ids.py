@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.input_shape import InputShape, Rows
+from sentiment_conv1d.artifact.input_shape import InputShape, Rows
 
 
 def shape(max_tokens: int, leading_padding: int | None = None, vocabulary_size: int = 9) -> InputShape:

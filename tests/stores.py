@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-from sentiment_conv1d.model.manifest import FILES
+from sentiment_conv1d.artifact.manifest import FILES
 from tests import hub
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, free_port, pause
 from tests.programs import needed

@@ -12,33 +12,15 @@ import pytest
 
 from tests.processes import PATIENCE, PROJECT
 
-LIGHT = {
-    "errors",
-    "configuration",
-    "tokenizer",
-    "input_shape",
-    "decision",
-    "explaining",
-    "graphs",
-    "layers",
-    "limits",
-    "commands",
-    "tables",
-    "artifact",
-    "manifest",
-    "model_card",
-    "page",
-    "text_statistics",
-}
 TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "jinja2"}
 WEB = {"grpc", "fastapi", "starlette", "uvicorn", "httptools"}
 CLIENTS = {"grpc", "grpc_health", "grpc_reflection", "prometheus_client"}
 
 #: The modules that import pyarrow, which are imported only for Parquet files and Arrow tables.
 PARQUET = {
-    Path("model/tables/parquet.py"),
-    Path("scoring/batches.py"),
-    Path("scoring/parquet.py"),
+    Path("sentiment_conv1d/tables/parquet.py"),
+    Path("sentiment_conv1d/scoring/batches.py"),
+    Path("sentiment_conv1d/scoring/parquet.py"),
 }
 
 #: The packages of `service` that speak to clients.
@@ -47,26 +29,31 @@ CARRIERS = ("service.protocols", "service.rest", "service.grpc")
 #: The modules of `service.process` that start REST or gRPC.
 RUNNERS = {Path("service/process/server.py"), Path("service/process/standalone.py"), Path("service/process/worker.py")}
 
-#: The package of the distribution. Its subpackages are the project's folders.
+#: The package of the distribution, the subpackages in its folder, and those in folders beside it.
 DISTRIBUTION = "sentiment_conv1d"
-FOLDERS = (
+ROOMS = (
+    "artifact",
+    "cluster",
+    "commands",
+    "drift",
+    "inference",
     "native",
     "protos",
-    "model",
-    "inference",
-    "export",
-    "server",
-    "service",
     "scoring",
-    "drift",
     "sharing",
-    "cluster",
+    "tables",
 )
+FOLDERS = ("export", "model", "server", "service")
 
 
 def files_in(*folders: str) -> list[Path]:
     """Return every Python file in folders of the project."""
     return sorted(path.relative_to(PROJECT) for folder in folders for path in (PROJECT / folder).rglob("*.py"))
+
+
+def package_of(path: Path) -> str:
+    """Return the package of a file: a subpackage, a folder of tools, or the package of the distribution."""
+    return path.parts[1] if path.parts[0] == DISTRIBUTION and path.parts[1] in ROOMS else path.parts[0]
 
 
 FILES = files_in(DISTRIBUTION, *FOLDERS, "loadtest", "research")
@@ -98,12 +85,6 @@ def package(module: str) -> str:
     return module.split(".")[0]
 
 
-def is_heavy(module: str) -> bool:
-    """Whether a module belongs to the training half of `model`."""
-    parts = module.split(".")
-    return parts[0] == "model" and len(parts) > 1 and parts[1] not in LIGHT
-
-
 def is_client(module: str) -> bool:
     """Whether a module is one of the stubs of Python gRPC clients."""
     return module.endswith("_pb2_grpc")
@@ -128,16 +109,20 @@ def is_of(side: str, module: str) -> bool:
     return parts[0] == "service" and side in (parts[1:2] if parts[1:2] != ["protocols"] else parts[3:4])
 
 
-#: The folders that a folder imports besides itself.
+#: The packages that a package imports besides itself.
 IMPORTED: dict[str, set[str]] = {
     "native": set(),
     "protos": set(),
+    "commands": set(),
     "server": set(),
-    "model": {"native"},
-    "inference": {"model", "native"},
-    "export": {"model"},
-    "sharing": {"model"},
-    "research": {"model", "inference", "loadtest"},
+    "artifact": {"native", "commands"},
+    "tables": {"artifact", "commands"},
+    "inference": {"artifact", "native"},
+    "drift": {"artifact", "tables", "commands"},
+    "sharing": {"artifact", "commands"},
+    "model": {"artifact", "tables", "commands"},
+    "export": {"artifact", "tables", "commands", "model"},
+    "research": {"artifact", "tables", "commands", "model", "inference", "loadtest"},
 }
 
 #: What a file must not import.
@@ -148,7 +133,7 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
     ),
     "service never trains or exports": (
         lambda path: package_of(path) == "service",
-        lambda module: package(module) in TRAINING | {"export"} or is_heavy(module),
+        lambda module: package(module) in TRAINING | {"export", "model"},
     ),
     "the core of service knows no protocol": (
         lambda path: package_of(path) == "service" and is_core(path),
@@ -172,11 +157,11 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
     ),
     "inference and sharing know neither a protocol nor training": (
         lambda path: package_of(path) in {"inference", "sharing"},
-        lambda module: package(module) in WEB | CLIENTS | TRAINING or is_heavy(module),
+        lambda module: package(module) in WEB | CLIENTS | TRAINING,
     ),
-    "the light half of model stays light": (
-        lambda path: package_of(path) == "model" and path.parts[1].removesuffix(".py") in LIGHT,
-        lambda module: package(module) in TRAINING | {"tqdm"} or is_heavy(module),
+    "what the service reads of a model needs no library for training": (
+        lambda path: package_of(path) in {"artifact", "tables", "commands"},
+        lambda module: package(module) in TRAINING | {"tqdm"},
     ),
     "only the command line of model and the recipes train": (
         lambda path: (
@@ -187,15 +172,14 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda module: module.startswith("model.training"),
     ),
     "pyarrow is loaded only to read or write Parquet": (
-        lambda path: package_of(path) in {"model", "inference", "service", "scoring"} and path not in PARQUET,
+        lambda path: path not in PARQUET and package_of(path) not in {"loadtest", "research"},
         lambda module: package(module) == "pyarrow",
     ),
     "scoring knows neither a protocol nor training": (
         lambda path: package_of(path) == "scoring",
         lambda module: (
-            package(module) in WEB | CLIENTS | TRAINING | {"export"}
+            package(module) in WEB | CLIENTS | TRAINING | {"export", "model"}
             or module.startswith((*CARRIERS, "service.process.server"))
-            or is_heavy(module)
         ),
     ),
     "only the command line of service runs offline commands": (
@@ -203,7 +187,7 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda module: package(module) in {"scoring", "drift"} or module.startswith(("sharing.pull", "sharing.push")),
     ),
     "Ray is loaded only by what runs on it": (
-        lambda path: path != Path("cluster/application.py"),
+        lambda path: path != Path("sentiment_conv1d/cluster/application.py"),
         lambda module: package(module) == "ray",
     ),
     "only the cluster imports the Python interface": (
@@ -212,7 +196,7 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
     ),
     "the Python interface never trains or exports": (
         lambda path: package_of(path) == DISTRIBUTION and path.stem != "__main__",
-        lambda module: package(module) in TRAINING | {"cluster", "export"} or is_heavy(module),
+        lambda module: package(module) in TRAINING | {"cluster", "export", "model"},
     ),
     "nothing imports the cluster": (
         lambda path: package_of(path) != "cluster",
@@ -220,21 +204,17 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
     ),
     "the cluster never trains or exports": (
         lambda path: package_of(path) == "cluster",
-        lambda module: package(module) in TRAINING | {"export", "scoring"} or is_heavy(module),
+        lambda module: package(module) in TRAINING | {"export", "model", "scoring"},
     ),
     "loadtest does not know the service": (
         lambda path: package_of(path) == "loadtest",
         lambda module: (
-            package(module) in TRAINING - {"jinja2", "matplotlib"} | {"service", "export", "benchmarks"}
-            or is_heavy(module)
+            package(module) in TRAINING - {"jinja2", "matplotlib"} | {"service", "export", "model", "benchmarks"}
         ),
     ),
-    "drift reads what the service writes, and does not know the service": (
+    "drift knows neither a protocol nor training": (
         lambda path: package_of(path) == "drift",
-        lambda module: (
-            package(module) in WEB | CLIENTS | TRAINING | {"export", "service", "scoring", "cluster"}
-            or is_heavy(module)
-        ),
+        lambda module: package(module) in WEB | CLIENTS | TRAINING,
     ),
     "nothing imports the recipes": (
         lambda path: package_of(path) != "research",
@@ -252,10 +232,6 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
 }
 
 
-def package_of(path: Path) -> str:
-    return path.parts[0]
-
-
 @pytest.mark.parametrize("rule", RULES)
 def test_imports(rule: str) -> None:
     """No file imports a module that its package must not import."""
@@ -265,11 +241,11 @@ def test_imports(rule: str) -> None:
     assert [f"{path}: {module}" for path in files for module in imports(path) if forbids(module)] == []
 
 
-@pytest.mark.parametrize("folder", IMPORTED)
-def test_imported_folders(folder: str) -> None:
-    """A folder imports exactly these other folders."""
-    others = {package(module) for path in files_in(folder) for module in imports(path)} & {*FOLDERS, "loadtest"}
-    assert others - {folder} == IMPORTED[folder]
+@pytest.mark.parametrize("name", IMPORTED)
+def test_imported_packages(name: str) -> None:
+    """A package imports exactly these other packages."""
+    imported = {package(module) for path in FILES if package_of(path) == name for module in imports(path)}
+    assert imported & {*ROOMS, *FOLDERS, "loadtest"} - {name} == IMPORTED[name]
 
 
 def test_rules_see_the_imports() -> None:
@@ -277,8 +253,8 @@ def test_rules_see_the_imports() -> None:
     assert f"{DISTRIBUTION}.service.settings" in set(full_names(Path("service/__main__.py")))
     assert "uvicorn" in set(imports(Path("server/process/worker.py")))
     assert "scoring.command" in set(imports(Path("service/__main__.py")))
-    assert any(is_heavy(module) for path in FILES for module in imports(path) if package_of(path) == "export")
-    assert is_heavy("model.training.network") and not is_heavy("model.artifact.publish")
+    assert package_of(Path("sentiment_conv1d/artifact/graphs/text/file.py")) == "artifact"
+    assert package_of(Path("sentiment_conv1d/models.py")) == DISTRIBUTION
 
 
 def test_libraries_of_clients() -> None:
@@ -294,7 +270,7 @@ def test_libraries_of_clients() -> None:
 
 
 def test_full_names() -> None:
-    """No file imports the project's folders from the top level, where an installed package does not have them."""
+    """No file imports a subpackage from the top level, where an installed package does not have it."""
     files = files_in(DISTRIBUTION, *FOLDERS, "loadtest", "benchmarks", "research", "tests")
     assert [f"{path}: {name}" for path in files for name in full_names(path) if package(name) in FOLDERS] == []
 
@@ -311,6 +287,7 @@ def test_folders_are_in_the_package() -> None:
     """Every folder with code, except the development tools, is a subpackage, under its full name only."""
     code = {path.parent.name for path in PROJECT.glob("*/__init__.py")}
     assert set(FOLDERS) == code - {DISTRIBUTION, "benchmarks", "loadtest", "research", "tests"}
+    assert set(ROOMS) == {path.parent.name for path in (PROJECT / DISTRIBUTION).glob("*/__init__.py")}
     for folder in FOLDERS:
         assert import_module(f"{DISTRIBUTION}.{folder}").__file__ == str(PROJECT / folder / "__init__.py")
 

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
+from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.explaining.explainer import Explanation
 from sentiment_conv1d.inference.explaining.inspection import Inspection
-from sentiment_conv1d.model.artifact import Artifact
 from tests.processes import PROJECT
 
 PAGE = (PROJECT / "docs" / "how-conv1d-works.md").read_text()

@@ -31,7 +31,7 @@ def test_pins_of_the_training_tools() -> None:
 def test_layout(tmp_path: Path) -> None:
     """`make build/package` links the modules of the package as they are installed, again after a folder was added."""
     shutil.copy(PROJECT / "Makefile", tmp_path)
-    for name in ("model", "tests", "sentiment_conv1d", "server"):
+    for name in ("model", "tests", "sentiment_conv1d", "sentiment_conv1d/artifact", "server"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
         subprocess.run(["make", "build/package"], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
@@ -39,6 +39,7 @@ def test_layout(tmp_path: Path) -> None:
     assert package.name == "sentiment_conv1d"
     assert {path.name: path.resolve() for path in package.iterdir()} == {
         "__init__.py": tmp_path / "sentiment_conv1d" / "__init__.py",
+        "artifact": tmp_path / "sentiment_conv1d" / "artifact",
         "model": tmp_path / "model",
         "server": tmp_path / "server",
     }

@@ -22,7 +22,7 @@ import contextlib, os, runpy, sys
 
 # A child that opens a version first closes its files. No other file gets a number as high as this one.
 file = os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT), 999)
-folders = {tuple(str(PROJECT / folder) for folder in ("inference", "server", "service"))}
+folders = {tuple(str(PROJECT / folder) for folder in ("sentiment_conv1d/inference", "server", "service"))}
 
 
 def note(frame, event, argument):

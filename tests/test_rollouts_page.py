@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from sentiment_conv1d.__main__ import main
-from sentiment_conv1d.model.artifact import copy
+from sentiment_conv1d.artifact.artifact import copy
 from sentiment_conv1d.service.version_labels import parse_labels
 from tests.processes import CLASSIC_REPOSITORY, PATIENCE, PROJECT, ServerProcess, eventually, free_port
 from tests.programs import find

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.artifact.artifact import Artifact, publish, read_artifact
+from sentiment_conv1d.artifact.graphs.text.file import text_graph
+from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, UnicodeTokenizer, WordLevelTokenizer, WordTokenizer
 from sentiment_conv1d.export.checks.text_graph import odd_texts
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import Artifact, publish, read_artifact
-from sentiment_conv1d.model.graphs.text.file import text_graph
-from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, UnicodeTokenizer, WordLevelTokenizer, WordTokenizer
 from tests.processes import MODEL_REPOSITORY
 from tests.service.artifacts import LABELS, table_graph
 from tests.service.reviews import reviews, vocabulary

@@ -23,7 +23,7 @@ from benchmarks.rest import Script
 from benchmarks.serving.cases import SHORT, WHOLE
 from loadtest.errors import LoadTestError
 from loadtest.traffic import texts
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.artifact.artifact import read_artifact
 
 _CONNECTIONS = 32
 _WARM_UP = 1  # seconds

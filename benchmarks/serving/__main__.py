@@ -41,8 +41,8 @@ from benchmarks.serving.inside import Classifiers, measure_stages
 from benchmarks.serving.report import Measurements, save_plot, tables
 from loadtest.processes import Server
 from loadtest.traffic import texts
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
 
 #: The same model in 8 bits.
 QUANTIZED_ARTIFACT = ARTIFACT.parent.parent / "imdb-cnn-8bit" / "1"

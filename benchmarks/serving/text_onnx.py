@@ -17,13 +17,13 @@ from benchmarks.explaining import measure
 from benchmarks.markdown import circumstances, number, table
 from loadtest.processes import PROJECT
 from loadtest.traffic import texts
+from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
+from sentiment_conv1d.artifact.graphs.text.file import text_graph
+from sentiment_conv1d.artifact.manifest import Golden
+from sentiment_conv1d.artifact.tokenizer import WordLevelTokenizer
+from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.export.checks.text_graph import open_text_graph
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import Artifact, read_artifact
-from sentiment_conv1d.model.graphs.text.file import text_graph
-from sentiment_conv1d.model.manifest import Golden
-from sentiment_conv1d.model.tokenizer import WordLevelTokenizer
-from sentiment_conv1d.model.tokenizer.words import KERAS_RULE
 
 _NAMES = ("imdb-cnn", "imdb-cnn-8bit", "accurate", "reviews")
 

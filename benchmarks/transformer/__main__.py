@@ -24,7 +24,7 @@ from benchmarks.markdown import circumstances, number, table
 from benchmarks.serving.cases import SHORT, WHOLE
 from loadtest.processes import PROJECT
 from loadtest.traffic import texts
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.artifact.artifact import read_artifact
 
 _ENVIRONMENT = "transformers"
 _PACKAGES = ("transformers", "torch", "onnxruntime")

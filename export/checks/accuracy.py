@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.artifact.manifest import Metrics
 from sentiment_conv1d.export.checks.parity import Reviews
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
-from sentiment_conv1d.model.manifest import Metrics
 
 
 @dataclass(frozen=True, eq=False)

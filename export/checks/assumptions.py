@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from sentiment_conv1d.artifact.decision import THRESHOLD, decide_all
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, WordLevelTokenizer
 from sentiment_conv1d.export.checks.accuracy import LabelledReviews
 from sentiment_conv1d.export.checks.parity import in_blocks
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.model.decision import THRESHOLD, decide_all
 from sentiment_conv1d.model.evaluation.batches import Ids, Predict
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, WordLevelTokenizer
 
 #: A difference in accuracy is significant from this number of standard deviations of the texts that differ (McNemar's
 #: test). About ten alternatives are tried, so one of them may exceed two deviations by chance.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from sentiment_conv1d.model.tokenizer import Tokenizer
+from sentiment_conv1d.artifact.tokenizer import Tokenizer
 
 #: The number of characters of a long text.
 _LONG = 100_000

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 import onnxruntime
 
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.manifest import ParityCheck
+from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError, quoted
-from sentiment_conv1d.model.commands.output import counted
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.manifest import ParityCheck
 
 #: The largest accepted difference of a probability, for short texts and for texts of any length. A loader accepts no
 #: larger difference from the golden answer.

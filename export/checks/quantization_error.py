@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from sentiment_conv1d.artifact.manifest import Metrics, QuantizationCheck
 from sentiment_conv1d.export.checks.accuracy import LabelledReviews
 from sentiment_conv1d.export.checks.parity import Reviews
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.evaluation.batches import Answers
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
-from sentiment_conv1d.model.manifest import Metrics, QuantizationCheck
 
 #: The largest accepted loss of accuracy compared with the float32 graph.
 MAX_ACCURACY_LOSS = 0.001

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.artifact.decision import decide_all
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.tokenizer import Tokenizer
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict, answers_in_batches
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sentiment_conv1d.artifact.artifact import Artifact
+from sentiment_conv1d.artifact.decision import decide_all
+from sentiment_conv1d.artifact.graphs.text.file import LABEL, PROBABILITIES, TEXT
+from sentiment_conv1d.artifact.manifest import ParityCheck
 from sentiment_conv1d.export.checks.odd_texts import generated_texts, long_texts, spelled_texts
 from sentiment_conv1d.export.checks.parity import ParityError, opened, session
-from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.evaluation.batches import Answers, Predict
-from sentiment_conv1d.model.graphs.text.file import LABEL, PROBABILITIES, TEXT
-from sentiment_conv1d.model.manifest import ParityCheck
 
 TOLERANCE = 1e-6
 

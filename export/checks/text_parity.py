@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.manifest import EXPECTED_ANSWERS, ORIGINAL_MODEL, ParityCheck
+from sentiment_conv1d.artifact.tokenizer import Tokenizer
 from sentiment_conv1d.export.checks.assumptions import other_tokenizers
 from sentiment_conv1d.export.checks.odd_texts import vocabulary_texts
 from sentiment_conv1d.export.checks.parity import ParityError, tolerance
@@ -19,9 +22,6 @@ from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.original import Original
 from sentiment_conv1d.export.sources.vectorization import known_words
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.manifest import EXPECTED_ANSWERS, ORIGINAL_MODEL, ParityCheck
-from sentiment_conv1d.model.tokenizer import Tokenizer
 
 #: The largest accepted difference from expected answers: their owner may have rounded them to four digits.
 EXPECTED_TOLERANCE = 1e-4

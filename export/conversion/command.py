@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
+from sentiment_conv1d.artifact.errors import SentimentError, run_command
+from sentiment_conv1d.commands.default_repository import find_artifact
+from sentiment_conv1d.commands.installation import NAME
+from sentiment_conv1d.commands.parser import Parser, local_path
 from sentiment_conv1d.export.conversion.mlflow_model import write_mlflow
 from sentiment_conv1d.export.conversion.text_onnx import write_text_onnx
 from sentiment_conv1d.export.conversion.triton import write_triton
-from sentiment_conv1d.model.artifact import Artifact, read_artifact
-from sentiment_conv1d.model.commands.default_repository import find_artifact
-from sentiment_conv1d.model.commands.installation import NAME
-from sentiment_conv1d.model.commands.parser import Parser, local_path
-from sentiment_conv1d.model.errors import SentimentError, run_command
 
 
 class Target(NamedTuple):

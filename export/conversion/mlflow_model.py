@@ -10,13 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import sentiment_conv1d
+from sentiment_conv1d.artifact.artifact import Artifact
+from sentiment_conv1d.artifact.errors import SentimentError
+from sentiment_conv1d.commands.installation import install_hint
 from sentiment_conv1d.export.conversion.output import staged
-from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.model.commands.installation import install_hint
-from sentiment_conv1d.model.errors import SentimentError
 
 #: The subpackages that the Python interface imports, and the packages that it needs.
-_FOLDERS = ("inference", "model", "native", "protos", "scoring", "server", "service", "sharing")
+_FOLDERS = (
+    *("artifact", "commands", "inference", "native", "protos", "scoring", "server", "service", "sharing", "tables"),
+)
 _REQUIREMENTS = ("numpy", "onnxruntime", "orjson", "pandas", "pydantic", "tqdm")
 
 

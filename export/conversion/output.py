@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.model.errors import writing
+from sentiment_conv1d.artifact.artifact import ArtifactError
+from sentiment_conv1d.artifact.errors import writing
 
 
 @contextmanager

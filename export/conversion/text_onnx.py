@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sentiment_conv1d.artifact.artifact import Artifact
+from sentiment_conv1d.artifact.graphs.text.file import text_graph
+from sentiment_conv1d.artifact.manifest import ParityCheck
+from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.export.conversion.output import staged
-from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.model.commands.output import counted
-from sentiment_conv1d.model.graphs.text.file import text_graph
-from sentiment_conv1d.model.manifest import ParityCheck
 
 
 def write_text_onnx(artifact: Artifact, out: Path) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError
 from sentiment_conv1d.export.conversion.output import staged
 from sentiment_conv1d.export.conversion.text_onnx import write_text_onnx
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 
 #: Triton adds the batch as the first dimension. The graph has no other for strings, so Triton removes the second one.
 _CONFIGURATION = """\

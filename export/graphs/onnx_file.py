@@ -5,9 +5,9 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from sentiment_conv1d.model.graphs.folded import write_folded
-from sentiment_conv1d.model.graphs.graph import FUNCTION_DOMAIN, Graph, Node
-from sentiment_conv1d.model.layers import Family
+from sentiment_conv1d.artifact.graphs.folded import write_folded
+from sentiment_conv1d.artifact.graphs.graph import FUNCTION_DOMAIN, Graph, Node
+from sentiment_conv1d.artifact.layers import Family
 
 OPSET = 17
 

@@ -1,6 +1,6 @@
 """The 8-bit form of a folded graph: look-up tables of uint8, whose rows are added and pooled as uint8.
 
-`model.graphs.folded` sums, for every position, one row of each tap's table. Here the values of a filter in the table
+`artifact.graphs.folded` sums, for every position, one row of each tap's table. Here the values of a filter in the table
 of tap k are shifted, so that the least of them is 0, and divided by a step that all taps of the filter share:
 
     entry[k][word] = round((T[k][word] - lowest[k]) / step)
@@ -24,11 +24,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from sentiment_conv1d.artifact.explaining.network import QuantizedTables
+from sentiment_conv1d.artifact.graphs.quantized import write_quantized
+from sentiment_conv1d.artifact.layers import Bank, Family, Weights
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.onnx_file import onnx_model
-from sentiment_conv1d.model.explaining.network import QuantizedTables
-from sentiment_conv1d.model.graphs.quantized import write_quantized
-from sentiment_conv1d.model.layers import Bank, Family, Weights
 
 #: The largest sum of entries that a uint8 holds.
 LARGEST_SUM = 255

@@ -1,4 +1,4 @@
-"""Keras' activation functions and layers, in the notation of `model.layers`."""
+"""Keras' activation functions and layers, in the notation of `artifact.layers`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from sentiment_conv1d.model.layers import SOFTMAX
+from sentiment_conv1d.artifact.layers import SOFTMAX
 
 #: By the names of Keras' functions. `linear` means no activation.
 _FUNCTIONS = {

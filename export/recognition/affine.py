@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.layers import Dense, Weights
+from sentiment_conv1d.artifact.layers import Dense, Weights
 
 Numbers = npt.NDArray[np.float64]
 

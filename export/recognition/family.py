@@ -14,10 +14,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.artifact.layers import ACTIVATIONS, QUASICONVEX, Bank, Dense, Family, Pooling, Weights, parse
 from sentiment_conv1d.export.recognition.activations import UnknownActivation, function_activations, layer_activations
 from sentiment_conv1d.export.recognition.affine import Affine, merged_into_inputs, merged_into_outputs, normalization
 from sentiment_conv1d.export.recognition.connections import Tensor, producer, skip_idle, source
-from sentiment_conv1d.model.layers import ACTIVATIONS, QUASICONVEX, Bank, Dense, Family, Pooling, Weights, parse
 
 #: The pooling over the text that each layer computes.
 _POOLINGS: dict[type, Pooling] = {

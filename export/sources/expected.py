@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.tables import READABLE, Chunk, DataError, Format, extension, open_table
+from sentiment_conv1d.tables import READABLE, Chunk, DataError, Format, extension, open_table
 
 #: The column with the output of a sigmoid, the probability of the second label.
 PROBABILITY = "probability"

@@ -11,6 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from sentiment_conv1d.artifact.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.errors import first_fault
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.manifest import Metrics, TrainingData
+from sentiment_conv1d.artifact.text_statistics import TextStatistics
+from sentiment_conv1d.artifact.tokenizer import Tokenizer, WordLevelTokenizer
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.casting import check_ids
 from sentiment_conv1d.export.sources.keras_files import Imported, import_model, load
@@ -26,15 +33,8 @@ from sentiment_conv1d.export.sources.vocabularies import (
     read_vocabulary,
     vectorization_tokenizer,
 )
-from sentiment_conv1d.model.configuration import BaseConfiguration
 from sentiment_conv1d.model.data import TrainingTexts
-from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.model.errors import first_fault
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.manifest import Metrics, TrainingData
 from sentiment_conv1d.model.run import Run
-from sentiment_conv1d.model.text_statistics import TextStatistics
-from sentiment_conv1d.model.tokenizer import Tokenizer, WordLevelTokenizer
 
 
 @dataclass(frozen=True)

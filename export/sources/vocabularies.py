@@ -12,6 +12,8 @@ from typing import Any
 
 import keras
 
+from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, TokenizerError, WordLevelTokenizer, read_tokenizer
+from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import layers
 from sentiment_conv1d.export.sources.keras_files import PICKLES, load
@@ -21,8 +23,6 @@ from sentiment_conv1d.export.sources.vectorization import (
     known_words,
     own_standardization,
 )
-from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, TokenizerError, WordLevelTokenizer, read_tokenizer
-from sentiment_conv1d.model.tokenizer.words import KERAS_RULE
 
 #: White space in TensorFlow's `tf.strings.split`, and in Hugging Face's `WhitespaceSplit`, which follows Unicode.
 _ASCII_SPACES = "\t\n\v\f\r"

@@ -11,7 +11,7 @@ from loadtest.measurement.step import Step
 from loadtest.reporting.page import render
 from loadtest.reporting.plots import Series, lines
 from loadtest.units import duration, number
-from sentiment_conv1d.model.commands.output import table_lines
+from sentiment_conv1d.commands.output import table_lines
 
 Document = Mapping[str, Any]
 

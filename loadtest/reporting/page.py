@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from loadtest.units import duration, number, price, rate
-from sentiment_conv1d.model.page import page, table
+from sentiment_conv1d.commands.page import page, table
 
 #: The cell of a number that was not measured.
 NONE = "-"

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from loadtest.errors import LoadTestError
-from sentiment_conv1d.model.errors import reading
-from sentiment_conv1d.model.tables import READABLE, DataError, extension, open_table
-from sentiment_conv1d.model.tables.text import TxtTable
-from sentiment_conv1d.model.tokenizer import Tokenizer
+from sentiment_conv1d.artifact.errors import reading
+from sentiment_conv1d.artifact.tokenizer import Tokenizer
+from sentiment_conv1d.tables import READABLE, DataError, extension, open_table
+from sentiment_conv1d.tables.text import TxtTable
 
 _MU, _SIGMA = 5.256, 0.646
 _SHIFT, _EXPONENT = 2.7, 1.05
@@ -69,7 +69,7 @@ def generate(tokenizer: Tokenizer, count: int, seed: int = 0) -> list[str]:
 
 
 def read(path: Path, count: int) -> list[str]:
-    """Return the first texts of a table (see `sentiment_conv1d.model.tables`), or the first lines of any other file.
+    """Return the first texts of a table (see `sentiment_conv1d.tables`), or the first lines of any other file.
 
     Raises `LoadTestError`.
     """

@@ -9,7 +9,7 @@ from sentiment_conv1d.model.data.loading import Reading, load, load_examples
 from sentiment_conv1d.model.data.plan import Plan, plan
 from sentiment_conv1d.model.data.profile import Profile, profile
 from sentiment_conv1d.model.data.training_texts import TrainingTexts, measurable
-from sentiment_conv1d.model.tables import DataError, Fault, Format
+from sentiment_conv1d.tables import DataError, Fault, Format
 
 __all__ = [
     "BadDataError",

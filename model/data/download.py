@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.tables import DataError
 
 #: 84,125,825 bytes; Maas et al., "Learning Word Vectors for Sentiment Analysis" (ACL 2011).
 ACL_IMDB_URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"

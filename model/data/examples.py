@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.model.data.rows import Row
-from sentiment_conv1d.model.tables import DataError, Fault
+from sentiment_conv1d.tables import DataError, Fault
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from sentiment_conv1d.model.tables import DataError, Fault
+from sentiment_conv1d.tables import DataError, Fault
 
 #: What to do with rows that cannot be used: stop with an error, leave them out, or leave them out and list every one.
 OnBadRows = Literal["error", "skip", "report"]

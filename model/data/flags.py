@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from sentiment_conv1d.model.commands.imports import import_tensorflow
-from sentiment_conv1d.model.commands.parser import local
+from sentiment_conv1d.commands.imports import import_tensorflow
+from sentiment_conv1d.commands.parser import local
 from sentiment_conv1d.model.data.faults import OnBadRows, summary
 from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
-from sentiment_conv1d.model.tables import Fault
-from sentiment_conv1d.model.tables.format import add_format_flags, read_format
+from sentiment_conv1d.tables import Fault
+from sentiment_conv1d.tables.format import add_format_flags, read_format
 
 #: The values of `--data`, for its help.
 SOURCES = (

@@ -11,12 +11,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sentiment_conv1d.model.commands.output import counted
+from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts
 from sentiment_conv1d.model.data.faults import BadDataError, OnBadRows, hints
 from sentiment_conv1d.model.data.rows import Columns, Row
 from sentiment_conv1d.model.data.sources import UNLABELLED_PART, Part, Reader, Source
-from sentiment_conv1d.model.tables import DataError, Fault, Format
+from sentiment_conv1d.tables import DataError, Fault, Format
 
 #: The meanings of the integers 0 and 1 in a folder of Parquet files, and in `load_examples`.
 SENTIMENTS = ("negative", "positive")

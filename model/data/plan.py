@@ -8,7 +8,7 @@ import numpy as np
 
 from sentiment_conv1d.model.data.examples import Dataset, Examples, joined, split
 from sentiment_conv1d.model.data.training_texts import TrainingTexts
-from sentiment_conv1d.model.tables import DataError, Fault
+from sentiment_conv1d.tables import DataError, Fault
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sentiment_conv1d.model.commands.output import counted
+from sentiment_conv1d.artifact.tokenizer import Tokenizer
+from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.data.plan import Plan
-from sentiment_conv1d.model.tokenizer import Tokenizer
 
 #: Scripts that are written without spaces between words, as ranges of their letters.
 _UNSEPARATED = {

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from sentiment_conv1d.model.data.rows import Row
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.tables import DataError
 
 FOLDER = "aclImdb"
 # In alphabetical order, so that negative reviews always come first.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sentiment_conv1d.model.data.faults import LABEL_STUDIO
-from sentiment_conv1d.model.tables import Chunk, DataError, Fault, Format, Table, open_table
-from sentiment_conv1d.model.tables.table import no_column
+from sentiment_conv1d.tables import Chunk, DataError, Fault, Format, Table, open_table
+from sentiment_conv1d.tables.table import no_column
 
 
 class Columns(NamedTuple):

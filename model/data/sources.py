@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sentiment_conv1d.model.data import review_files
 from sentiment_conv1d.model.data.rows import Columns, Row, read_rows
-from sentiment_conv1d.model.tables import READABLE, DataError, Fault, Format, extension
-from sentiment_conv1d.model.tables.table import class_names
+from sentiment_conv1d.tables import READABLE, DataError, Fault, Format, extension
+from sentiment_conv1d.tables.table import class_names
 
 _UNSUPPORTED = "this kind of file is not supported"
 SUPPORTED = (

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.commands.output import counted
+from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.data.examples import Examples, LabelledTexts
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.tables import DataError
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.artifact.input_shape import InputShape
 
 #: The largest number of rows that the service runs together on a CPU.
 _BATCH_ROWS = 32

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from sentiment_conv1d.model.decision import Calibration
+from sentiment_conv1d.artifact.decision import Calibration
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats, label_probabilities
 
 #: The limits of the search for a temperature. A few texts are no evidence for a more extreme one.

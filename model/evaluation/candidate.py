@@ -10,14 +10,14 @@ from pathlib import Path
 import onnxruntime
 from tqdm import tqdm
 
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError, read_artifact, versions
-from sentiment_conv1d.model.commands.default_repository import find_artifact
-from sentiment_conv1d.model.commands.imports import import_tensorflow
+from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError, read_artifact, versions
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
+from sentiment_conv1d.commands.default_repository import find_artifact
+from sentiment_conv1d.commands.imports import import_tensorflow
 from sentiment_conv1d.model.data import Examples, TrainingTexts
-from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids, answers_in_batches
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
-from sentiment_conv1d.model.manifest import MANIFEST_FILE
 from sentiment_conv1d.model.run import Run, read_run
 
 

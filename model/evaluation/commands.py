@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from sentiment_conv1d.artifact.errors import SentimentError, writing
+from sentiment_conv1d.artifact.manifest import Metrics
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.data import Examples, LabelledTexts
 from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_options
-from sentiment_conv1d.model.errors import SentimentError, writing
 from sentiment_conv1d.model.evaluation.candidate import Candidate, open_candidate
 from sentiment_conv1d.model.evaluation.comparison import Comparison
 from sentiment_conv1d.model.evaluation.confidence import confidence_line, confident_values
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
 from sentiment_conv1d.model.evaluation.terminal import label_lines, value_lines
-from sentiment_conv1d.model.manifest import Metrics
 from sentiment_conv1d.model.run import (
     BAD_ROWS_FILE,
     EVALUATION_CONTENTS,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest, ttest_1samp
 
-from sentiment_conv1d.model.commands.output import counted, table_lines
+from sentiment_conv1d.commands.output import counted, table_lines
 from sentiment_conv1d.model.data import Examples
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.segments import MOST_SHOWN, divide

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.commands.output import counted
-from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
 Weights = npt.NDArray[Any]

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from scipy.special import expit, softmax
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
-from sentiment_conv1d.model.decision import THRESHOLD, decide_all
-from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.manifest import LabelMetrics, Metrics
+from sentiment_conv1d.artifact.decision import THRESHOLD, decide_all
+from sentiment_conv1d.artifact.errors import SentimentError
+from sentiment_conv1d.artifact.manifest import LabelMetrics, Metrics
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
+from sentiment_conv1d.artifact.errors import writing
 from sentiment_conv1d.model.data import DataError, Examples
-from sentiment_conv1d.model.errors import writing
 from sentiment_conv1d.model.evaluation.baseline import BASELINE, classifier, vectorizer
 
 _FOLDS = 5

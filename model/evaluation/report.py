@@ -11,16 +11,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sentiment_conv1d.model.commands.output import counted
-from sentiment_conv1d.model.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.explaining.reading import Word
+from sentiment_conv1d.commands.output import counted
+from sentiment_conv1d.commands.page import Cell, page, table
 from sentiment_conv1d.model.data import Profile
-from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.baseline import BASELINE
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, ThresholdScores
 from sentiment_conv1d.model.evaluation.segments import Segments
-from sentiment_conv1d.model.explaining.reading import Word
-from sentiment_conv1d.model.page import Cell, page, table
 
 #: The number of worst errors in the report, the characters of their texts, and the number of their words.
 _ERRORS, _ERROR_CHARACTERS, _ERROR_WORDS = 20, 300, 8

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2_contingency
 
-from sentiment_conv1d.model.commands.output import table_lines
+from sentiment_conv1d.commands.output import table_lines
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, EvaluationError
 
 #: Fewer texts say little about a segment, so it does not count for the gap between the best and the worst one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from sentiment_conv1d.model.commands.output import table_lines
+from sentiment_conv1d.commands.output import table_lines
 
 if TYPE_CHECKING:
     from sentiment_conv1d.model.evaluation.evaluation import Evaluation

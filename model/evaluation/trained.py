@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from sentiment_conv1d.artifact.explaining.forward import forward
+from sentiment_conv1d.artifact.explaining.network import Network, from_keras
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.tokenizer import Tokenizer
 from sentiment_conv1d.model.data import Examples
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats, probabilities
-from sentiment_conv1d.model.explaining.forward import forward
-from sentiment_conv1d.model.explaining.network import Network, from_keras
-from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.run import Run, RunError
-from sentiment_conv1d.model.tokenizer import Tokenizer
 
 #: The number of texts that Keras answers too, and the largest difference, which is that of an export.
 _COMPARED, _TOLERANCE = 32, 1e-5

@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model import interruption
 from sentiment_conv1d.model.data import Examples, joined
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities, probabilities
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.training import initial, network
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.fitting import LEAST_GAIN, TrainingError, class_weights

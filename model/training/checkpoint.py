@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from sentiment_conv1d.model.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.model.data import Examples, Plan
 from sentiment_conv1d.model.run import RunError
 

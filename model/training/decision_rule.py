@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sentiment_conv1d.model.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.model.data import Plan
-from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold, calibration
 from sentiment_conv1d.model.evaluation.confidence import Weights, confident_from
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.commands.output import counted
-from sentiment_conv1d.model.tables import DataError
-from sentiment_conv1d.model.tables.files import READ_ERRORS, open_utf8
+from sentiment_conv1d.commands.output import counted
+from sentiment_conv1d.tables import DataError
+from sentiment_conv1d.tables.files import READ_ERRORS, open_utf8
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from sentiment_conv1d.artifact.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.errors import SentimentError
 from sentiment_conv1d.model import interruption
-from sentiment_conv1d.model.configuration import BaseConfiguration
-from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.training.checkpoint import Stages
 
 #: The number of training batches for each point of the learning curves.

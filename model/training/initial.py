@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import Run
 from sentiment_conv1d.model.training.fitting import TrainingError

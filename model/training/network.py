@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from sentiment_conv1d.model.configuration import RESERVED_IDS, BaseConfiguration
-from sentiment_conv1d.model.layers import Weights
+from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration
+from sentiment_conv1d.artifact.layers import Weights
 from sentiment_conv1d.model.training.embeddings import Vectors
 
 _OPTIMIZERS = {

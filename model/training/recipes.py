@@ -11,13 +11,13 @@ from typing import Any
 
 import keras
 
-from sentiment_conv1d.model.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.data import Examples, Plan, joined
-from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
 from sentiment_conv1d.model.evaluation.trained import encode, predict
-from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.training import initial, network
 from sentiment_conv1d.model.training.averaging import average
 from sentiment_conv1d.model.training.checkpoint import Stages

@@ -1,7 +1,7 @@
 """A pooled convolution as look-up tables, trained through the winning windows.
 
 A filter bank directly after an embedding is equivalent to one table [vocabulary, filters] per tap, see
-`model.graphs.folded`. Here, these tables are the weights. Global max pooling keeps one window per filter, so a text
+`artifact.graphs.folded`. Here, these tables are the weights. Global max pooling keeps one window per filter, so a text
 changes a filter only through the words of that window. A step changes `width * filters` of millions of numbers. Adagrad
 adapts the learning rate of each number, so rare words learn as fast as frequent ones.
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.configuration import Convolution
+from sentiment_conv1d.artifact.configuration import Convolution
 from sentiment_conv1d.model.evaluation.evaluation import probabilities
 
 Ids = npt.NDArray[np.int32]

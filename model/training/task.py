@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentiment_conv1d.model.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.errors import reading
 from sentiment_conv1d.model.data import Plan
-from sentiment_conv1d.model.errors import reading
 from sentiment_conv1d.model.run import Run, RunError, stages_folder
 from sentiment_conv1d.model.training.checkpoint import Stages, fingerprint
 

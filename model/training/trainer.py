@@ -13,10 +13,15 @@ import numpy as np
 import tensorflow as tf
 from pydantic import ValidationError
 
-from sentiment_conv1d.model.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.errors import first_fault
+from sentiment_conv1d.artifact.explaining.attribution import explain_words
+from sentiment_conv1d.artifact.explaining.network import from_keras
+from sentiment_conv1d.artifact.manifest import Metrics, TrainingData
+from sentiment_conv1d.artifact.text_statistics import TextStatistics
+from sentiment_conv1d.artifact.tokenizer import Tokenizer
 from sentiment_conv1d.model.data import Plan, TrainingTexts, profile, write_faults
-from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.model.errors import first_fault
 from sentiment_conv1d.model.evaluation import plots
 from sentiment_conv1d.model.evaluation.baseline import BASELINE, measure_baseline
 from sentiment_conv1d.model.evaluation.confidence import confident_values
@@ -24,9 +29,6 @@ from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
 from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
 from sentiment_conv1d.model.evaluation.terminal import value_lines
-from sentiment_conv1d.model.explaining.attribution import explain_words
-from sentiment_conv1d.model.explaining.network import from_keras
-from sentiment_conv1d.model.manifest import Metrics, TrainingData
 from sentiment_conv1d.model.run import (
     BAD_ROWS_FILE,
     CONFIGURATION_FILE,
@@ -45,8 +47,6 @@ from sentiment_conv1d.model.run import (
     staging,
     write_json,
 )
-from sentiment_conv1d.model.text_statistics import TextStatistics
-from sentiment_conv1d.model.tokenizer import Tokenizer
 from sentiment_conv1d.model.training import initial
 from sentiment_conv1d.model.training.fitting import TrainingError
 from sentiment_conv1d.model.training.recipes import Trained, follow

@@ -16,11 +16,11 @@ import numpy as np
 from research.mixture.plan import Mixture
 from research.mixture.sampling import UNLABELLED, Sampling
 from research.mixture.stored_answers import StoredAnswers
-from sentiment_conv1d.model.commands.output import counted
+from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.data.examples import Examples
 from sentiment_conv1d.model.data.loading import SENTIMENTS
 from sentiment_conv1d.model.data.plan import Plan
-from sentiment_conv1d.model.tables import READABLE, DataError, open_table
+from sentiment_conv1d.tables import READABLE, DataError, open_table
 
 _LABELS = {"0": 0, "1": 1, **{name: number for number, name in enumerate(SENTIMENTS)}}
 

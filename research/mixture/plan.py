@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sentiment_conv1d.model.errors import SentimentError, first_fault, reading
+from sentiment_conv1d.artifact.errors import SentimentError, first_fault, reading
 
 #: The plan of the shipped model `reviews`.
 DEFAULT_PLAN = Path(__file__).parents[1] / "reviews" / "reviews.toml"

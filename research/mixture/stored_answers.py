@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.model.data.training_texts import digests_of
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.tables import DataError
 
 Floats = npt.NDArray[np.float32]
 

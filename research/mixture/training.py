@@ -34,10 +34,10 @@ from research.mixture.domains import MixturePlan
 from research.mixture.sentences import sentences
 from research.mixture.stored_answers import StoredAnswers
 from research.teachers.domain_teacher import DomainTeacher
-from sentiment_conv1d.model.configuration import RESERVED_IDS, Convolution
+from sentiment_conv1d.artifact.configuration import RESERVED_IDS, Convolution
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.tokenizer import WordTokenizer
 from sentiment_conv1d.model.data.loading import SENTIMENTS
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.tokenizer import WordTokenizer
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.recipes import Trained
 from sentiment_conv1d.model.training.table_network import TableNetwork

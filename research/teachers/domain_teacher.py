@@ -9,9 +9,9 @@ import numpy.typing as npt
 import onnxruntime
 from scipy.special import logit
 
-from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.model.commands.default_repository import SHIPPED
-from sentiment_conv1d.model.tokenizer import WordTokenizer
+from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.artifact.tokenizer import WordTokenizer
+from sentiment_conv1d.commands.default_repository import SHIPPED
 from sentiment_conv1d.model.training.fitting import TrainingError
 
 Ids = npt.NDArray[np.int32]

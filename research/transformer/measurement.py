@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from benchmarks import markdown
 from loadtest.traffic import texts
+from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.artifact.manifest import GRAPH_FILE
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.data.examples import Examples
-from sentiment_conv1d.model.manifest import GRAPH_FILE
 
 _REPOSITORY = Path(__file__).parents[2] / "model_repository"
 _SHIPPED = ("imdb-cnn", "imdb-cnn-8bit", "accurate")

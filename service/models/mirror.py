@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from sentiment_conv1d.model.artifact import (
+from sentiment_conv1d.artifact.artifact import (
     STAGING,
     Artifact,
     ArtifactError,

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from sentiment_conv1d.artifact.artifact import ArtifactError
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.server.errors import Overloaded, Unavailable
 from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.models import snapshot

@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError, check_place, is_version, read_contents, verify
-from sentiment_conv1d.model.configuration import is_name
-from sentiment_conv1d.model.manifest import FILES
+from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError, check_place, is_version, read_contents, verify
+from sentiment_conv1d.artifact.configuration import is_name
+from sentiment_conv1d.artifact.manifest import FILES
 from sentiment_conv1d.service.fingerprint import fingerprint
 from sentiment_conv1d.service.version_policy import VersionPolicy
 

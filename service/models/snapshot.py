@@ -13,9 +13,9 @@ from collections.abc import Mapping
 
 import orjson
 
-from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.model.errors import TransientError
-from sentiment_conv1d.model.manifest import FILES
+from sentiment_conv1d.artifact.artifact import ArtifactError
+from sentiment_conv1d.artifact.errors import TransientError
+from sentiment_conv1d.artifact.manifest import FILES
 from sentiment_conv1d.service.models.order import Order
 
 #: The lengths of the order and of all files in the order of `FILES`. The contents follow.

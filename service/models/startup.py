@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError
+from sentiment_conv1d.artifact.errors import TransientError
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError
-from sentiment_conv1d.model.errors import TransientError
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order

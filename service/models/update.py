@@ -12,7 +12,7 @@ import signal
 from collections.abc import Collection
 from typing import NamedTuple
 
-from sentiment_conv1d.model.errors import SentimentError, TransientError
+from sentiment_conv1d.artifact.errors import SentimentError, TransientError
 from sentiment_conv1d.server.process import child
 from sentiment_conv1d.server.process.worker_process import describe_end
 from sentiment_conv1d.service.errors import StartupError

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import inf
 from time import monotonic
 
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.artifact.errors import SentimentError
 from sentiment_conv1d.service.models.mirror import Mirror
 from sentiment_conv1d.service.models.update import Update, UpdateLost
 from sentiment_conv1d.service.telemetry.metrics import STORE_FAILED, Metrics

@@ -11,10 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentiment_conv1d.artifact.errors import TransientError
+from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference.provider import CUDA
 from sentiment_conv1d.inference.provider import choose as choose_provider
-from sentiment_conv1d.model.errors import TransientError
-from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.network.sockets import ListeningSocket, bind, bind_unix
 from sentiment_conv1d.server.process.channel import Channel
 from sentiment_conv1d.server.process.open_files import make_room, open_standard_streams

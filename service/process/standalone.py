@@ -10,7 +10,7 @@ import os
 
 from starlette.types import Message, Receive, Scope, Send
 
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.artifact.errors import SentimentError
 from sentiment_conv1d.server.http import headers
 from sentiment_conv1d.server.http.asgi import CHARGE
 from sentiment_conv1d.server.network.buffers import Buffers, Charge

@@ -13,8 +13,8 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.model.errors import TransientError
+from sentiment_conv1d.artifact.artifact import ArtifactError
+from sentiment_conv1d.artifact.errors import TransientError
 from sentiment_conv1d.server.process.control import Control
 from sentiment_conv1d.server.process.worker_process import WorkerProcess
 from sentiment_conv1d.service.models import snapshot

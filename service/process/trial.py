@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError, Fault
-from sentiment_conv1d.model.errors import SentimentError, TransientError
+from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError, Fault
+from sentiment_conv1d.artifact.errors import SentimentError, TransientError
 from sentiment_conv1d.server.process import child
 from sentiment_conv1d.server.process.worker_process import describe_end
 from sentiment_conv1d.service.models import snapshot

@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import from_json
 
-from sentiment_conv1d.model.manifest import Manifest
+from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.server.errors import Malformed, RequestError, TooLarge
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid

@@ -27,8 +27,8 @@ from operator import attrgetter
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
+from sentiment_conv1d.artifact.tokenizer import Encoding
 from sentiment_conv1d.inference.prediction import Prediction
-from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.server.errors import DeadlineExceeded
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.statistics import Stages

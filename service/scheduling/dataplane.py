@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.artifact.tokenizer import Encoding
 from sentiment_conv1d.inference.prediction import Prediction
-from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.server.errors import DeadlineExceeded, RequestError, TooLarge
 from sentiment_conv1d.service.errors import Invalid, explaining
 from sentiment_conv1d.service.scheduling.admission import Admission, weigh

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:  # every command imports this module for its logs, and `--help` must not load NumPy
-    from sentiment_conv1d.model.manifest import Manifest
+    from sentiment_conv1d.artifact.manifest import Manifest
     from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
 
 

@@ -20,7 +20,7 @@ from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.sinks import Sink
 
 if TYPE_CHECKING:
-    from sentiment_conv1d.model.manifest import Manifest
+    from sentiment_conv1d.artifact.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 

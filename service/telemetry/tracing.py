@@ -20,7 +20,7 @@ try:
     from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
     from opentelemetry.util.types import AttributeValue
 except ImportError as error:
-    from sentiment_conv1d.model.commands.installation import install_hint
+    from sentiment_conv1d.commands.installation import install_hint
     from sentiment_conv1d.service.errors import StartupError
 
     raise StartupError(f"tracing needs OpenTelemetry, {install_hint('tracing')}") from error

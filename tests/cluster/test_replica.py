@@ -8,8 +8,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sentiment_conv1d.artifact.errors import SentimentError
 from sentiment_conv1d.cluster.replica import Replica, with_replica
-from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.server.errors import Unavailable
 from tests.processes import MODEL_REPOSITORY
 

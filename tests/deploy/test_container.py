@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 from tests.programs import output
 
 DOCKERFILE = (PROJECT / "Dockerfile").read_text().replace("\\\n", " ")
@@ -101,8 +102,8 @@ def test_threads_of_the_load_test() -> None:
 
 
 def test_contents(tmp_path: Path) -> None:
-    """The service runs with only the files of the images."""
-    copied = [line.split()[1].removeprefix("--from=") for line in STAGES["code"] if line.startswith("COPY ")]
+    """The service runs with only the files of the images, which contain no code for training."""
+    copied = re.findall(r"^COPY (?!--from)(\S+) ", "\n".join(STAGES["code"]), re.MULTILINE)
     for name in copied:
         source = PROJECT / name
         if source.is_dir():
@@ -113,6 +114,18 @@ def test_contents(tmp_path: Path) -> None:
     with ServerProcess("--workers", "1", repository=tmp_path / MODEL_REPOSITORY.name, prefix=prefix) as server:
         answer = server.client.post("/v1/predict", json={"text": "A gripping, beautifully acted film."})
         assert answer.json()["label"] == "positive"
+    train = [
+        "env",
+        f"--chdir={tmp_path}",
+        "PYTHONDONTWRITEBYTECODE=1",
+        sys.executable,
+        "-m",
+        "sentiment_conv1d",
+        "train",
+    ]
+    finished = subprocess.run(train, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr == "sentiment-conv1d: this image does not contain `train`: run it in a checkout\n"
     assert not list(tmp_path.rglob("__pycache__"))
 
 

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.model.artifact import copy
-from sentiment_conv1d.model.manifest import TOKENIZER_FILE
+from sentiment_conv1d.artifact.artifact import copy
+from sentiment_conv1d.artifact.manifest import TOKENIZER_FILE
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from tests.deploy.prometheus import MONITORING, Labels, Prometheus
 from tests.processes import PATIENCE, PROJECT, ServerProcess

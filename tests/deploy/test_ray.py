@@ -90,7 +90,7 @@ def test_configuration() -> None:
     assert (PROJECT / application["args"]["model"].removeprefix("/srv/sentiment/")).is_dir()
     assert CONFIGURATION["http_options"] == {"host": "0.0.0.0", "port": 8000, "request_timeout_s": 30}
     assert CONFIGURATION["http_options"]["request_timeout_s"] == Settings().request_timeout
-    code = (PROJECT / "cluster" / "application.py").read_text()
+    code = (PROJECT / "sentiment_conv1d" / "cluster" / "application.py").read_text()
     [deployment] = application["deployments"]
     for name, key in (("MAX_ONGOING", "max_ongoing_requests"), ("MAX_QUEUED", "max_queued_requests")):
         assert f"{name} = {deployment[key]}\n" in code

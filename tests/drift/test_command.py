@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
+from sentiment_conv1d.artifact.artifact import Artifact, publish
+from sentiment_conv1d.artifact.text_statistics import TextStatistics
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import Artifact, publish
-from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.service.__main__ import main
 from tests.processes import ServerProcess, run
 from tests.service.reviews import reviews

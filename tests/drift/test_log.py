@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.drift.log import Version, read_log
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.tables import DataError
 
 
 def record(time: str, *tokens: int, **fields: Any) -> str:

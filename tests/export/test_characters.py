@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.export.__main__ import main as export
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.__main__ import main
-from sentiment_conv1d.model.artifact import read_artifact
 from tests.tickets import write_chinese_reviews, write_thai_reviews
 
 FLAGS = ("--tokenizer", "characters:1-3", "--max-tokens", "60")

@@ -19,9 +19,9 @@ from keras import layers
 from keras.src.legacy.preprocessing.text import Tokenizer as LegacyTokenizer
 from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
 from tests.export.keras2 import save_as_keras_2
 
 PLAIN = ("the", "film", "a", "story", "of", "two", "people", "in", "town", "and", "it", "has", "an", "ending", "with")

@@ -12,14 +12,14 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
+from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.explaining.attribution import explain_words
+from sentiment_conv1d.artifact.explaining.network import from_keras
 from sentiment_conv1d.export.__main__ import main as export
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.model.__main__ import main
-from sentiment_conv1d.model.artifact import Artifact, read_artifact
-from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.trained import encode, load
-from sentiment_conv1d.model.explaining.attribution import explain_words
-from sentiment_conv1d.model.explaining.network import from_keras
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.protos.inference_pb2 import InferTensorContents, ModelInferRequest
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictRequest

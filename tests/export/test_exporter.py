@@ -13,6 +13,9 @@ import onnx
 import pytest
 from keras import layers
 
+from sentiment_conv1d.artifact.artifact import ArtifactError, read_artifact, versions
+from sentiment_conv1d.artifact.layers import Family
+from sentiment_conv1d.artifact.tokenizer import Tokenizer, WordTokenizer
 from sentiment_conv1d.export import exporter
 from sentiment_conv1d.export.checks.accuracy import LabelledReviews
 from sentiment_conv1d.export.checks.parity import ParityError
@@ -24,10 +27,7 @@ from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.trained import Trained, from_keras_file, from_run
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, versions
-from sentiment_conv1d.model.layers import Family
 from sentiment_conv1d.model.run import read_run
-from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 from tests.export.onnx_graph import contract
 
 SEQUENCE_LENGTH, IDS = 6, 8

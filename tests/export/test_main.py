@@ -11,13 +11,13 @@ from typing import Any
 import keras
 import pytest
 
+from sentiment_conv1d.artifact.artifact import read_artifact, versions
+from sentiment_conv1d.artifact.graphs.text.file import text_graph
 from sentiment_conv1d.export import exporter
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.checks.text_graph import odd_texts
 from sentiment_conv1d.export.exporter import Exported
 from sentiment_conv1d.export.recognition.family import recognize
-from sentiment_conv1d.model.artifact import read_artifact, versions
-from sentiment_conv1d.model.graphs.text.file import text_graph
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.service.__main__ import main as service
 

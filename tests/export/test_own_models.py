@@ -16,14 +16,14 @@ import tokenizers
 from keras.src.legacy.preprocessing.text import Tokenizer as LegacyTokenizer
 from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
+from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.artifact.graphs.text.file import text_graph
+from sentiment_conv1d.artifact.manifest import TOKENIZER_FILE
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.vocabularies import Asked, Statements, vectorization_tokenizer
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.model.graphs.text.file import text_graph
-from sentiment_conv1d.model.manifest import TOKENIZER_FILE
 
 WORDS = ["the", "film", "was", "a", "good", "bad", "dull", "fine", "story", "dont", "worth"]
 ROWS, SEQUENCE_LENGTH = 20, 10

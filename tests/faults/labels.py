@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from sentiment_conv1d.model.manifest import GRAPH_FILE
+from sentiment_conv1d.artifact.manifest import GRAPH_FILE
 from tests.faults.load import CALLERS, Answers, Load
 from tests.faults.report import Report, check, replace_worker
 from tests.faults.services import damage, publish

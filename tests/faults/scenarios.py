@@ -18,7 +18,7 @@ import httpx
 import orjson
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.model.manifest import GRAPH_FILE
+from sentiment_conv1d.artifact.manifest import GRAPH_FILE
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
 from tests.faults.http import Connection, post
 from tests.faults.labels import label_race, missing_version

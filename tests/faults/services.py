@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
 from tests.faults.load import Answers
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, free_port, run
 from tests.service.artifacts import WEIGHTS, publish_table, table_graph

@@ -15,16 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError, read_artifact
+from sentiment_conv1d.artifact.explaining.network import Network
+from sentiment_conv1d.artifact.manifest import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE
+from sentiment_conv1d.artifact.tokenizer import TokenizerError, read_tokenizer
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.graph_file import read_network
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError, read_artifact
-from sentiment_conv1d.model.explaining.network import Network
-from sentiment_conv1d.model.manifest import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE
-from sentiment_conv1d.model.tables import DataError
-from sentiment_conv1d.model.tokenizer import TokenizerError, read_tokenizer
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.security.api_keys import ApiKeys
 from sentiment_conv1d.service.settings import Settings, read_settings, variable
+from sentiment_conv1d.tables import DataError
 from tests.fuzz.documents import JSON, spoilt
 from tests.scoring.one_file import score_file
 from tests.service.artifacts import publish_table

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.inference.engine import NATIVE, Engine, GraphError
 from sentiment_conv1d.inference.graph_file import GraphFileError, parse
 from sentiment_conv1d.inference.rewriting import rewrite
-from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.native.compilation import FOLDER
 from tests.native.libraries import compiled
 from tests.processes import PATIENCE

@@ -2,8 +2,8 @@
 
 import pytest
 
+from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import Artifact
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError
+from sentiment_conv1d.artifact.input_shape import Rows
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.engine import Engine
 from sentiment_conv1d.inference.length_buckets import cuda_buckets
 from sentiment_conv1d.inference.prediction import Prediction
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError
-from sentiment_conv1d.model.input_shape import Rows
 from tests.service.artifacts import LABELS, MAX_TOKENS, WEIGHTS, WORDS, probabilities, publish_table, table_graph
 
 #: Any text, and texts of words that the shipped model knows.

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.inference.engine import Engine, GraphError, report
 from sentiment_conv1d.inference.errors import ProviderError
 from sentiment_conv1d.inference.provider import CPU
-from sentiment_conv1d.model.artifact import Artifact
 from tests.ids import shape
 from tests.service.artifacts import WEIGHTS, WORDS, probabilities, table_graph
 

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, NodeProto, SparseTensorProto, TensorProto, helper, numpy_helper
 
+from sentiment_conv1d.artifact.artifact import ArtifactError
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import ArtifactError
 from tests.service.artifacts import WEIGHTS, publish_table, table_graph
 
 SECRET = "secret.bin"

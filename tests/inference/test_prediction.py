@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.tokenizer import Encoding
 from sentiment_conv1d.inference.prediction import Decider, Prediction, PredictionColumns
-from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.protos import sentiment_pb2
 from sentiment_conv1d.service.protocols.native.rest.predictions import PredictionBody
 

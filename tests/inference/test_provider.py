@@ -27,7 +27,7 @@ int cuDeviceGetCount(int *count) {{ *count = {gpus}; return 0; }}
 CHOOSE = f"""
 import sys
 from pathlib import Path
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.inference.provider import choose
 for asked in ("auto", "cuda", "cpu"):
     for path in (sys.argv[1], {str(MODEL_REPOSITORY / "imdb-cnn" / "1")!r}):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from onnx import ModelProto, load_from_string
 
+from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.inference.engine import Engine
 from sentiment_conv1d.inference.graph_file import parse
 from sentiment_conv1d.inference.rewriting import MAP, pads_freely, rewrite
-from sentiment_conv1d.model.artifact import Artifact
 from tests.ids import shape
 from tests.service.artifacts import table_graph
 

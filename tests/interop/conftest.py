@@ -13,7 +13,7 @@ from tests.interop import programs
 from tests.interop.client import Client, Messages
 from tests.processes import PROJECT, ServerProcess
 
-PROTOS = PROJECT / "protos"
+PROTOS = PROJECT / "sentiment_conv1d" / "protos"
 
 #: Interfaces whose descriptors the service derives from other .proto files.
 OLDER = PROJECT / "tests/interop/protos"

@@ -41,7 +41,7 @@ def generate(plugin: str, folder: Path) -> None:
     find("protoc")
     [command] = re.findall(rf"^protoc [^`]*{plugin}[^`]*", PAGE, re.MULTILINE)
     folder.mkdir(exist_ok=True)
-    (folder / "protos").symlink_to(PROJECT / "protos")
+    (folder / "sentiment_conv1d").symlink_to(PROJECT / "sentiment_conv1d")
     subprocess.run(command, shell=True, cwd=folder, check=True)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sentiment_conv1d.model.configuration import PRESETS, BaseConfiguration, Configuration, Convolution
+from sentiment_conv1d.artifact.configuration import BaseConfiguration, Convolution
+from sentiment_conv1d.model.configuration import PRESETS, Configuration
 
 
 def test_classic_preset() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.inference.engine import Engine
-from sentiment_conv1d.model.input_shape import InputShape
 from tests.native.libraries import compiled
 
 #: Limits the operator to a form of the processor: any, AVX2 at most, and vectors of 16 bytes.

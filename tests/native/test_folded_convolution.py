@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.artifact.layers import Bank, Dense, Family, Weights
 from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.inference.engine import NATIVE, Engine, GraphError
-from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.model.layers import Bank, Dense, Family, Weights
 from tests.ids import shape
 from tests.native.conftest import Engines
 from tests.processes import MODEL_REPOSITORY

@@ -29,8 +29,8 @@ from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.processes import PATIENCE, PROJECT
 
-PROTOS = Path("protos")
-MESSAGES = (PROTOS, Path("model/graphs"))
+PROTOS = Path("sentiment_conv1d/protos")
+MESSAGES = (PROTOS, Path("sentiment_conv1d/artifact/graphs"))
 
 SERVER = "sentiment_conv1d.service.protocols"
 THEIRS = (
@@ -49,12 +49,10 @@ def protoc(*arguments: str) -> None:
 def test_messages_are_not_stale(folder: Path, tmp_path: Path) -> None:
     """`make stubs` does not change the generated messages."""
     protos = sorted(path.relative_to(PROJECT) for path in (PROJECT / folder).glob("*.proto"))
-    # protoc takes the folder as the one that an installed package has.
-    protoc(f"--proto_path=sentiment_conv1d/{folder}={folder}", f"--python_out={tmp_path}", *map(str, protos))
+    protoc("--proto_path=.", f"--python_out={tmp_path}", *map(str, protos))
     for proto in protos:
         path = proto.with_name(f"{proto.stem}_pb2.py")
-        written = tmp_path / "sentiment_conv1d" / path
-        assert (PROJECT / path).read_text() == written.read_text(), f"{path.name}: run `make stubs`"
+        assert (PROJECT / path).read_text() == (tmp_path / path).read_text(), f"{path.name}: run `make stubs`"
 
 
 def test_descriptors_are_not_stale(tmp_path: Path) -> None:

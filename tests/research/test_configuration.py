@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from research.configuration import ACCURATE, REVIEWS
 from research.mixture.plan import DEFAULT_PLAN, Mixture
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.artifact.artifact import read_artifact
 from tests.processes import MODEL_REPOSITORY
 
 

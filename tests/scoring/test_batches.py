@@ -16,9 +16,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.scoring import BatchScorer
 from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.tables import DataError
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT
 from tests.service.reviews import reviews
 

@@ -48,7 +48,7 @@ def test_threads(arguments: list[str]) -> None:
 
 _LIMITED = """
 import os, sys
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.tables import DataError
 from sentiment_conv1d.scoring.pool import Pool
 from sentiment_conv1d.scoring.session import Session
 

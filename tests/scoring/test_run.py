@@ -21,8 +21,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from sentiment_conv1d.model.errors import writing
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.artifact.errors import writing
 from sentiment_conv1d.scoring import pool
 from sentiment_conv1d.scoring.columns import Column, score_texts
 from sentiment_conv1d.scoring.files import Output, Source, find_sources
@@ -31,6 +30,7 @@ from sentiment_conv1d.scoring.run import Job, Summary, score_file
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.service.__main__ import main
 from sentiment_conv1d.service.errors import exit_status
+from sentiment_conv1d.tables import DataError
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, eventually
 from tests.service import artifacts
 from tests.service.reviews import reviews
@@ -51,7 +51,7 @@ def score(source: Path, out: Path, *, workers: int = 1, overwrite: bool = False,
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read and score seven rows at a time."""
     for module in ("text", "parquet"):
-        monkeypatch.setattr(f"sentiment_conv1d.model.tables.{module}.CHUNK_ROWS", 7)
+        monkeypatch.setattr(f"sentiment_conv1d.tables.{module}.CHUNK_ROWS", 7)
 
 
 def write(path: Path, texts: Sequence[Any]) -> Path:
@@ -391,7 +391,7 @@ def test_failures_of_other_processes(
 #: `predict` with small chunks, which stops after the third: it writes a line and waits.
 _STOPPED = """
 import sys, threading
-from sentiment_conv1d.model.tables import text
+from sentiment_conv1d.tables import text
 from sentiment_conv1d.scoring import run
 from sentiment_conv1d.service.__main__ main as command
 

@@ -32,10 +32,10 @@ from pyarrow import parquet
 from tqdm import tqdm
 
 from sentiment_conv1d.inference.prediction import Prediction, PredictionColumns
-from sentiment_conv1d.model.tables import DataError
-from sentiment_conv1d.model.tables.table import CHUNK_BYTES, CHUNK_ROWS
 from sentiment_conv1d.scoring import run
 from sentiment_conv1d.scoring.files import default_output, find_sources
+from sentiment_conv1d.tables import DataError
+from sentiment_conv1d.tables.table import CHUNK_BYTES, CHUNK_ROWS
 from tests.processes import MODEL_REPOSITORY
 from tests.scoring.one_file import score_file
 
@@ -666,7 +666,7 @@ WITHOUT_PYARROW = """
 import sys
 from pathlib import Path
 sys.modules["pyarrow"] = None
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.tables import DataError
 from sentiment_conv1d.scoring.session import Session
 from tests.scoring.one_file import score_file
 

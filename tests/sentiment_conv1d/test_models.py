@@ -21,7 +21,7 @@ import pytest
 
 import sentiment_conv1d
 from sentiment_conv1d import Model, Prediction, SentimentError
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.tables import DataError
 from tests.processes import PATIENCE, PROJECT, ServerProcess
 from tests.rounding import rounded
 from tests.service.artifacts import publish_table

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sentiment_conv1d.model.artifact import Artifact, publish
-from sentiment_conv1d.model.tokenizer import WordTokenizer
-from sentiment_conv1d.model.tokenizer.document import RESERVED_WORDS
+from sentiment_conv1d.artifact.artifact import Artifact, publish
+from sentiment_conv1d.artifact.tokenizer import WordTokenizer
+from sentiment_conv1d.artifact.tokenizer.document import RESERVED_WORDS
 from tests.processes import MODEL_REPOSITORY
 
 WORDS = ("praise", "question", "complaint")

@@ -13,10 +13,10 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from loadtest.stubs import SentimentStub
+from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import Artifact, read_artifact
-from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.model.manifest import MANIFEST_FILE
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from tests.processes import MODEL_REPOSITORY, ServerProcess
 from tests.service.artifacts import publish_table

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.model.errors import TransientError
+from sentiment_conv1d.artifact.errors import TransientError
 from sentiment_conv1d.service.__main__ import main
 from sentiment_conv1d.service.errors import StartupError, exit_status
 from tests.processes import ServerProcess, run

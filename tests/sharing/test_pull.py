@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
-from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.manifest import MOST_BYTES, ParityCheck, TextGraph, describe
+from sentiment_conv1d.artifact.artifact import ArtifactError, read_artifact
+from sentiment_conv1d.artifact.errors import SentimentError
+from sentiment_conv1d.artifact.manifest import MOST_BYTES, ParityCheck, TextGraph, describe
 from sentiment_conv1d.sharing.pull import pull
 from sentiment_conv1d.sharing.push import push
 from sentiment_conv1d.sharing.store import StoreError, StoreUnreachable

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.local import LocalFileOpener
 
-from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.model.manifest import FILES
-from sentiment_conv1d.model.model_card import CARD_FILE
+from sentiment_conv1d.artifact.artifact import ArtifactError
+from sentiment_conv1d.artifact.manifest import FILES
+from sentiment_conv1d.artifact.model_card import CARD_FILE
 from sentiment_conv1d.sharing.push import push
 from sentiment_conv1d.sharing.store import StoreUnreachable
 from tests.service.artifacts import publish_strength

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference import prediction as core
-from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service.grpc.service import Service, paths
 from sentiment_conv1d.service.models.state import ServiceState

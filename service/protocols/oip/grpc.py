@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from google.protobuf.json_format import ParseDict
 
-from sentiment_conv1d.model.manifest import Manifest
+from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.server.grpc.status import as_refusal
 from sentiment_conv1d.service.errors import Invalid

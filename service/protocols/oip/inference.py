@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.prediction import Prediction
-from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.protocols.oip.tensors import (

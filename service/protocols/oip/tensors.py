@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.commands.output import counted
+from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.server.errors import Malformed
 from sentiment_conv1d.service.errors import Invalid
 

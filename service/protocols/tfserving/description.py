@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentiment_conv1d.model.manifest import Manifest
+from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.telemetry.metrics import ModelState

@@ -11,9 +11,9 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
+from sentiment_conv1d.artifact.manifest import Manifest
+from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.inference.prediction import Prediction
-from sentiment_conv1d.model.commands.output import counted
-from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.protos.descriptors import POOL, message_class
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.service import Service, paths

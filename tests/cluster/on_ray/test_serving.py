@@ -23,7 +23,7 @@ from ray._common.utils import import_attr
 from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import ServeDeploySchema
 
-from sentiment_conv1d.model.artifact import copy
+from sentiment_conv1d.artifact.artifact import copy
 from sentiment_conv1d.scoring.session import Session
 from tests.cluster.on_ray.conftest import ARGUMENTS, OnRay
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess

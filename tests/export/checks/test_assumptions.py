@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
+from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.export.checks.accuracy import LabelledReviews
 from sentiment_conv1d.export.checks.assumptions import Measured, measure_assumptions
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids
-from sentiment_conv1d.model.tokenizer import Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
-from sentiment_conv1d.model.tokenizer.words import KERAS_RULE
 
 WORDS = ["Good", "good", "bad", "bad!", "fine", "film", "story", "the"]
 LENGTH = 6

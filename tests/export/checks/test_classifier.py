@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from sentiment_conv1d.artifact.tokenizer import WordTokenizer
 from sentiment_conv1d.export.checks.classifier import check_classifier
 from sentiment_conv1d.export.checks.parity import generated
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.trained import Trained
-from sentiment_conv1d.model.tokenizer import WordTokenizer
 
 TOKENIZER = WordTokenizer([f"word{number}" for number in range(20)], 6)
 

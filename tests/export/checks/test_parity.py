@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment_conv1d.artifact.decision import THRESHOLD
 from sentiment_conv1d.export.checks.parity import (
     ParityError,
     Reviews,
@@ -21,7 +22,6 @@ from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.trained import Trained
-from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict
 from tests import ids
 

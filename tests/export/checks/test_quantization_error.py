@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from sentiment_conv1d.artifact.decision import THRESHOLD
 from sentiment_conv1d.export.checks.accuracy import LabelledReviews
 from sentiment_conv1d.export.checks.parity import Reviews
 from sentiment_conv1d.export.checks.quantization_error import QuantizationError, measure_accuracy, measure_difference
 from sentiment_conv1d.export.checks.served import Served
-from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict
 from sentiment_conv1d.model.evaluation.evaluation import EvaluationError
 from tests import ids

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from sentiment_conv1d.artifact.artifact import Artifact, publish
+from sentiment_conv1d.artifact.graphs.text.file import text_graph
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.layers import Bank, Dense, Family
+from sentiment_conv1d.artifact.tokenizer import WordTokenizer
 from sentiment_conv1d.export.checks.parity import session
 from sentiment_conv1d.export.checks.text_graph import TOLERANCE, odd_texts, prove
 from sentiment_conv1d.export.graphs.onnx_file import folded_graph
-from sentiment_conv1d.model.artifact import Artifact, publish
-from sentiment_conv1d.model.graphs.text.file import text_graph
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.layers import Bank, Dense, Family
-from sentiment_conv1d.model.tokenizer import WordTokenizer
 from tests.service.artifacts import WORDS
 
 LABELS = ("negative", "positive")

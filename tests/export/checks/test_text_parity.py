@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.artifact.manifest import Manifest
+from sentiment_conv1d.artifact.model_card import CARD_FILE
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.sources.expected import read_expected
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.model.manifest import Manifest
-from sentiment_conv1d.model.model_card import CARD_FILE
-from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.service.__main__ import main as service
+from sentiment_conv1d.tables import DataError
 
 WORDS = ["the", "film", "was", "a", "good", "bad", "dull", "fine", "story", "dont", "worth"]
 LENGTH = 12

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.__main__ import main
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.export.checks.odd_texts import generated_texts
 from sentiment_conv1d.export.checks.text_graph import open_text_graph
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
 from tests.processes import MODEL_REPOSITORY, run
 from tests.service.artifacts import publish_table
 

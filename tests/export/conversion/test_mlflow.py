@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.__main__ import main
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT
 from tests.programs import needed
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sentiment_conv1d.artifact.artifact import ArtifactError
 from sentiment_conv1d.export.conversion.output import staged
-from sentiment_conv1d.model.artifact import ArtifactError
 
 
 def test_complete(tmp_path: Path) -> None:

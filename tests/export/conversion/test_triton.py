@@ -14,8 +14,8 @@ import onnxruntime
 import pytest
 
 from sentiment_conv1d.__main__ import main
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
 from tests.processes import run
 from tests.service.artifacts import LABELS, publish_strength, publish_table
 

@@ -8,6 +8,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from sentiment_conv1d.artifact.decision import THRESHOLD
+from sentiment_conv1d.artifact.explaining.attribution import attribute
+from sentiment_conv1d.artifact.explaining.forward import forward
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.layers import Family
 from sentiment_conv1d.export.checks.parity import compare, generated, session
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
@@ -15,11 +20,6 @@ from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.inference.graph_file import read_network
-from sentiment_conv1d.model.decision import THRESHOLD
-from sentiment_conv1d.model.explaining.attribution import attribute
-from sentiment_conv1d.model.explaining.forward import forward
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.layers import Family
 from tests.export.onnx_graph import dead_nodes, idle_constants, repeated_constants
 
 SEQUENCE_LENGTH, IDS, FILTERS, PADDING_ID = 14, 20, 5, 2

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
+from sentiment_conv1d.artifact.configuration import Convolution
 from sentiment_conv1d.export.checks.parity import session
 from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.recognition.family import recognize
-from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
+from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.evaluation.batches import Ids
 from sentiment_conv1d.model.training.network import build
 from tests.export.onnx_graph import contract, dead_nodes, idle_constants, repeated_constants

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sentiment_conv1d.artifact.explaining.attribution import attribute
+from sentiment_conv1d.artifact.explaining.forward import forward
+from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.layers import Bank, Dense, Family, Weights
 from sentiment_conv1d.export.checks.parity import session
 from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.graphs.quantized import LARGEST_SUM, quantize, quantized_graph
 from sentiment_conv1d.inference.graph_file import read_network
 from sentiment_conv1d.model.evaluation.batches import Ids
-from sentiment_conv1d.model.explaining.attribution import attribute
-from sentiment_conv1d.model.explaining.forward import forward
-from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.layers import Bank, Dense, Family, Weights
 from tests.export.onnx_graph import contract, dead_nodes, idle_constants, repeated_constants
 from tests.ids import pad
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from keras import layers
 
+from sentiment_conv1d.artifact.layers import Family
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
-from sentiment_conv1d.model.layers import Family
 from sentiment_conv1d.model.training.network import build
 
 SEQUENCE_LENGTH, IDS, EMBEDDING, FILTERS = 8, 20, 4, 5

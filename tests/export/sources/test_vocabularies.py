@@ -11,6 +11,7 @@ import keras
 import pytest
 import tokenizers
 
+from sentiment_conv1d.artifact.tokenizer import Tokenizer, WordTokenizer
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.vectorization import check_supported
 from sentiment_conv1d.export.sources.vocabularies import (
@@ -20,7 +21,6 @@ from sentiment_conv1d.export.sources.vocabularies import (
     read_vocabulary,
     vectorization_tokenizer,
 )
-from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 
 WORDS = ["the", "film", "good"]
 LIST = Statements(first_id=2, changes={"unknown_id": 1})

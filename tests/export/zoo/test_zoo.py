@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.artifact.graphs.text.file import text_graph
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.model.graphs.text.file import text_graph
 from tests.export.zoo.preprocessing import (
     LENGTH,
     ROWS,

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from sentiment_conv1d.artifact.artifact import Artifact
+from sentiment_conv1d.artifact.layers import Bank, Dense, Family
 from sentiment_conv1d.export.graphs.onnx_file import folded_graph
-from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.model.layers import Bank, Dense, Family
 from tests.service import artifacts
 
 VOCABULARY = 6  # the reserved ids and the words of `artifacts.WORDS`

@@ -13,18 +13,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from sentiment_conv1d.artifact.artifact import Artifact
+from sentiment_conv1d.artifact.explaining.attribution import attribute
+from sentiment_conv1d.artifact.explaining.forward import forward
+from sentiment_conv1d.artifact.explaining.network import Network
+from sentiment_conv1d.artifact.tokenizer import WordTokenizer
 from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.errors import NotExplainable, UnknownName
 from sentiment_conv1d.inference.explaining.explainer import Explanation
 from sentiment_conv1d.inference.graph_file import read_network
 from sentiment_conv1d.inference.prediction import Prediction
-from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.explaining.attribution import attribute
-from sentiment_conv1d.model.explaining.forward import forward
-from sentiment_conv1d.model.explaining.network import Network
-from sentiment_conv1d.model.tokenizer import WordTokenizer
 from sentiment_conv1d.model.training.network import build
 from tests.ids import pad
 from tests.inference.explaining.families import draw, publish, several_widths

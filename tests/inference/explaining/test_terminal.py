@@ -14,12 +14,12 @@ from typing import Protocol
 
 import pytest
 
+from sentiment_conv1d.artifact.artifact import publish as publish_artifact
+from sentiment_conv1d.artifact.tokenizer import WordLevelTokenizer
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.model.artifact import publish as publish_artifact
-from sentiment_conv1d.model.tokenizer import WordLevelTokenizer
 from sentiment_conv1d.service.__main__ import main
+from tests.artifact.tokenizer.test_word_level import RULE
 from tests.inference.explaining.families import publish, several_widths
-from tests.model.tokenizer.test_word_level import RULE
 from tests.processes import PATIENCE, PROJECT, environment, run
 from tests.service import artifacts
 

@@ -15,7 +15,7 @@ const security = authority ? grpc.credentials.createSsl(fs.readFileSync(authorit
 const JSON_FORM = { keepCase: true, longs: String, enums: String, bytes: String };
 
 // Not from the descriptors, whose maps the loader takes for lists.
-const PROTOS = path.join(__dirname, "../../../protos");
+const PROTOS = path.join(__dirname, "../../../sentiment_conv1d/protos");
 const OLDER = path.join(__dirname, "../protos");
 const definition = protoLoader.loadSync(
   [

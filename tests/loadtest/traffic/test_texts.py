@@ -10,9 +10,9 @@ import pytest
 
 from loadtest.errors import LoadTestError
 from loadtest.traffic import texts
-from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.model.tokenizer import Tokenizer
-from sentiment_conv1d.model.tokenizer.words import KERAS_RULE
+from sentiment_conv1d.artifact.artifact import Artifact
+from sentiment_conv1d.artifact.tokenizer import Tokenizer
+from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_parquet(tmp_path: Path, tokenizer: Tokenizer) -> None:
 
 def test_parquet_without_pyarrow(tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pyarrow, the message says what to install."""
-    monkeypatch.delitem(sys.modules, "sentiment_conv1d.model.tables.parquet", raising=False)
+    monkeypatch.delitem(sys.modules, "sentiment_conv1d.tables.parquet", raising=False)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(LoadTestError, match="install the `parquet` extra"):
         texts.choose(str(tmp_path / "texts.parquet"), tokenizer, 10)

@@ -17,7 +17,7 @@ import pytest
 
 from sentiment_conv1d.model.data import download
 from sentiment_conv1d.model.data.download import fetch
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.tables import DataError
 
 CONTENT = random.Random(7).randbytes(300_000)
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()

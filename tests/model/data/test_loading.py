@@ -636,7 +636,7 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Without pyarrow, the message says what to install."""
     path = write_parquet(tmp_path / "reviews.parquet", ROWS)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "sentiment_conv1d.model.tables.parquet", raising=False)
+    monkeypatch.delitem(sys.modules, "sentiment_conv1d.tables.parquet", raising=False)
     with pytest.raises(DataError, match="needs pyarrow, install the `parquet` extra"):
         load(path, progress=False)
 

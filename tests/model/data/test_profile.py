@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Examples, Plan, Profile, profile
-from sentiment_conv1d.model.tokenizer import learn
 
 
 def examples(*rows: tuple[str, int]) -> Examples:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sentiment_conv1d.commands.output import table_lines
 from sentiment_conv1d.model.__main__ import main
-from sentiment_conv1d.model.commands.output import table_lines
 from tests.processes import MODEL_REPOSITORY
 from tests.tiny import FLAGS, write_reviews
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.confidence import (
     confidence_line,
     confident,

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.explaining.reading import Word
+from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Examples, Plan, load, plan, profile
-from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation import plots, trained
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
-from sentiment_conv1d.model.explaining.reading import Word
 from sentiment_conv1d.model.run import read_run
-from sentiment_conv1d.model.tokenizer import learn
 from sentiment_conv1d.model.training import network
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "source"}

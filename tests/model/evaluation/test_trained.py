@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from sentiment_conv1d.artifact.explaining.network import from_keras
 from sentiment_conv1d.model.data import load
 from sentiment_conv1d.model.evaluation import trained
-from sentiment_conv1d.model.explaining.network import from_keras
 from sentiment_conv1d.model.run import read_run
 
 

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.configuration import Configuration, Convolution
+from sentiment_conv1d.artifact.configuration import Convolution
+from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.fitting import fit
 from sentiment_conv1d.model.training.network import build

@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
-from sentiment_conv1d.model.explaining.attribution import attribute
-from sentiment_conv1d.model.explaining.forward import forward
-from sentiment_conv1d.model.explaining.network import from_keras
+from sentiment_conv1d.artifact.configuration import Convolution
+from sentiment_conv1d.artifact.explaining.attribution import attribute
+from sentiment_conv1d.artifact.explaining.forward import forward
+from sentiment_conv1d.artifact.explaining.network import from_keras
+from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.training.network import build
 
 TINY = Configuration(

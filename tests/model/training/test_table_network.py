@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sentiment_conv1d.model.configuration import Configuration, Convolution
+from sentiment_conv1d.artifact.configuration import Convolution
+from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.evaluation.evaluation import probabilities
 from sentiment_conv1d.model.training.network import of_tables, table_width
 from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork

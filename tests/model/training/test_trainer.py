@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sentiment_conv1d.artifact.manifest import Metrics
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import load, plan
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
-from sentiment_conv1d.model.manifest import Metrics
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training import fitting, trainer
 from tests.model.training.runs import fill_disk, weights

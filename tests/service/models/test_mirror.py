@@ -13,9 +13,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
-from sentiment_conv1d.model.errors import TransientError
-from sentiment_conv1d.model.manifest import FILES
+from sentiment_conv1d.artifact.artifact import ArtifactError, read_artifact
+from sentiment_conv1d.artifact.errors import TransientError
+from sentiment_conv1d.artifact.manifest import FILES
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.models import update
 from sentiment_conv1d.service.models.mirror import Mirror

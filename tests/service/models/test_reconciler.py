@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
-from sentiment_conv1d.model.artifact import Artifact, read_artifact
+from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
 from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from tests.proc import children, connections, kill_children, processor_seconds

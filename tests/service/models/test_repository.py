@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.model.artifact import ArtifactError
+from sentiment_conv1d.artifact.artifact import ArtifactError
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.version_policy import VersionPolicy
 from tests.service.artifacts import publish_table

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, verify
+from sentiment_conv1d.artifact.artifact import ArtifactError, read_artifact, verify
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.order import Order
 from tests.processes import in_child

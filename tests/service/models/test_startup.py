@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.model.artifact import ArtifactError, Fault
-from sentiment_conv1d.model.errors import TransientError
+from sentiment_conv1d.artifact.artifact import ArtifactError, Fault
+from sentiment_conv1d.artifact.errors import TransientError
 from sentiment_conv1d.service.errors import NotFound, StartupError
 from sentiment_conv1d.service.models.index import index
 from sentiment_conv1d.service.models.loaded import LoadedModels

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order

@@ -13,9 +13,9 @@ import pytest
 from keras import layers
 from playwright.sync_api import expect
 
+from sentiment_conv1d.artifact.tokenizer import Rule, WordLevelTokenizer
 from sentiment_conv1d.export.exporter import export
 from sentiment_conv1d.export.sources.trained import Trained
-from sentiment_conv1d.model.tokenizer import Rule, WordLevelTokenizer
 from tests.processes import ServerProcess
 from tests.service.page.conftest import Open
 from tests.service.page.test_page import curve, show_reading, type_text

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.service.process.copies import Copies
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.sharing.store import Store, StoreError, StoreUnreachable

@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from loadtest.stubs import SentimentStub
-from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.model.manifest import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE
+from sentiment_conv1d.artifact.artifact import ArtifactError
+from sentiment_conv1d.artifact.manifest import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE
 from sentiment_conv1d.native.compilation import LIBRARY
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.server.process.processors import processors

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sentiment_conv1d.model.limits import MAX_TOKENIZER_BYTES
-from sentiment_conv1d.model.manifest import Metrics
+from sentiment_conv1d.artifact.limits import MAX_TOKENIZER_BYTES
+from sentiment_conv1d.artifact.manifest import Metrics
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order

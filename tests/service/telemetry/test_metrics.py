@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference.prediction import Prediction
-from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.service.protocols import routes
 from sentiment_conv1d.service.scheduling.served import ServedClassifier

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from sentiment_conv1d.artifact.explaining.reading import Word
+from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference.explaining.explainer import FILTERS, Explanation, Filter
 from sentiment_conv1d.inference.explaining.inspection import BankView, FilterView, LayerView
 from sentiment_conv1d.inference.prediction import Prediction, prediction_body
-from sentiment_conv1d.model.explaining.reading import Word
-from sentiment_conv1d.model.manifest import Manifest
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.protocols.native.rest.predictions import ModelRequest, PredictionBody

@@ -8,10 +8,10 @@ import orjson
 from fastapi import Request
 from pydantic import BaseModel, Field, WithJsonSchema
 
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.manifest import Metrics, ParityCheck, Sample
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.prediction import Prediction, prediction_body
-from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.model.manifest import Metrics, ParityCheck, Sample
 from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, FailFast, Field
 
-from sentiment_conv1d.model.commands.output import counted
-from sentiment_conv1d.model.manifest import Manifest
+from sentiment_conv1d.artifact.manifest import Manifest
+from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.server.errors import Malformed
 from sentiment_conv1d.server.http.compression import compress
 from sentiment_conv1d.server.http.request import Answer

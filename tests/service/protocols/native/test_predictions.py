@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.prediction import prediction_body
-from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.service.protocols.native.rest.predictions import PredictionBody
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.artifacts import publish_table

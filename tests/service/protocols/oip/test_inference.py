@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.manifest import Manifest
+from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.server.errors import DeadlineExceeded, Malformed, TooLarge
 from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.models.loaded import LoadedModels

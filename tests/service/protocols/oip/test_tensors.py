@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.model.commands.output import counted
+from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.server.errors import Malformed
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.protocols.oip.tensors import (

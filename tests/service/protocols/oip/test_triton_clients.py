@@ -16,7 +16,7 @@ import tritonclient.http
 import tritonclient.http.aio
 from tritonclient.utils import InferenceServerException
 
-from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.artifact.artifact import Artifact
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.artifacts import publish_table
 from tests.service.reviews import reviews

@@ -1,0 +1,98 @@
+"""The decision for a label, given the output of a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sentiment_conv1d.artifact.limits import Description, Map
+
+if TYPE_CHECKING:  # settings import this module through the configuration, and `--help` must not load NumPy
+    import numpy as np
+    import numpy.typing as npt
+
+#: The lowest output of a sigmoid that decides for the second label, unless the model has its own threshold.
+THRESHOLD = 0.5
+
+
+class Calibration(BaseModel):
+    """What a temperature changes on held-out texts, each of which is measured with a temperature fitted on others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    texts: int = Field(ge=1)
+    log_loss_before: float
+    log_loss_after: float
+    error_before: float = Field(description="Expected calibration error.")
+    error_after: float
+    helps: bool = Field(description="Whether the log loss falls by more than chance explains.")
+
+    def describe(self) -> str:
+        """Describe the decision in words, with the numbers before and after."""
+        return (
+            f"a temperature changes the log loss of {self.texts:,} held-out texts from {self.log_loss_before:.4f} to "
+            f"{self.log_loss_after:.4f} and their calibration error from {self.error_before:.4f} to "
+            f"{self.error_after:.4f}, so it is {'used' if self.helps else 'not used'}"
+        )
+
+
+class DecisionRule(BaseModel):
+    """How a model decides, chosen after training. The network contains the division by `temperature`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float = Field(THRESHOLD, gt=0, lt=1)
+    temperature: float = Field(1.0, gt=0)
+    chosen_on: Description | None = Field(
+        None, description="The texts that the rule was chosen on; null if there were none."
+    )
+    confident_from: Map[float | None] = Field(
+        {},
+        exclude_if=lambda value: not value,
+        description="The lowest probability of each label at which the model is confident of it; null: it never is.",
+    )
+    calibration: Calibration | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Why the network is calibrated or not; left out if that was not decided on held-out texts.",
+    )
+
+    def limits(self, labels: Sequence[str]) -> tuple[float, ...]:
+        """Return the lowest probability of each of these labels at which the model is confident of it.
+
+        0 if the model has no such limits, and infinity if it is never confident of the label.
+        """
+        found = [self.confident_from.get(label, None if self.confident_from else 0.0) for label in labels]
+        return tuple(math.inf if limit is None else limit for limit in found)
+
+    def renamed(self, names: Mapping[str, str]) -> DecisionRule:
+        """Return the same rule with other names for the labels."""
+        return self.model_copy(
+            update={"confident_from": {names[label]: limit for label, limit in self.confident_from.items()}}
+        )
+
+
+def decide(output: npt.NDArray[np.floating[Any]], threshold: float = THRESHOLD) -> int:
+    """Return the index of the label that one row of the output decides for.
+
+    `output` is [1], the probability of the second label (sigmoid), or [labels], the probability of each (softmax). If
+    several labels have the same probability, the first one wins. `threshold` applies to a sigmoid only.
+    """
+    # Comparing a Python float takes a third of the time of a NumPy scalar.
+    if len(output) == 1:
+        return 1 if output.item() >= threshold else 0
+    return int(output.argmax())
+
+
+def decide_all(outputs: npt.NDArray[np.floating[Any]], threshold: float = THRESHOLD) -> npt.NDArray[np.int64]:
+    """Return the index of the label of every row: [n, 1] or [n, labels] -> int64 [n]."""
+    import numpy as np
+
+    if outputs.shape[1] == 1:
+        # `decide` compares float64 numbers. NumPy would round the threshold to the precision of the outputs.
+        return (outputs[:, 0].astype(np.float64) >= threshold).astype(np.int64)
+    indices: npt.NDArray[np.int64] = outputs.argmax(axis=1)
+    return indices

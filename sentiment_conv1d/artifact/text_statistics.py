@@ -1,0 +1,112 @@
+"""Statistics of many texts and of a model's predictions for them. Drift is a difference between two of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sentiment_conv1d.artifact.decision import decide_all
+from sentiment_conv1d.artifact.limits import Description, Items, Map
+from sentiment_conv1d.artifact.tokenizer import Encoding
+
+#: The share of the values up to each bound between two bins.
+_QUANTILES = np.arange(1, 10) / 10
+
+_DIGITS = 6
+
+
+class Distribution(BaseModel):
+    """The number of values in each bin. A bin contains its upper bound; the last bin has none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    bounds: Items[float] = Field(description="The upper bounds of all bins but the last, in ascending order.")
+    counts: Items[int] = Field(description="The number of values in each bin.")
+    mean: float
+
+    @classmethod
+    def of(cls, values: npt.ArrayLike, bounds: Sequence[float] | None = None) -> Self:
+        """Count values, [n] with n > 0. By default there are up to ten bins with about as many values in each."""
+        numbers = np.asarray(values, np.float64)
+        if bounds is None:
+            bounds = np.unique(np.quantile(numbers, _QUANTILES, method="inverted_cdf").round(_DIGITS)).tolist()
+        bins = np.searchsorted(bounds, numbers.round(_DIGITS))
+        counts = np.bincount(bins, minlength=len(bounds) + 1).tolist()
+        return cls(bounds=tuple(bounds), counts=tuple(counts), mean=round(float(numbers.mean()), _DIGITS))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if len(self.counts) != len(self.bounds) + 1 or min(self.counts) < 0:
+            raise ValueError("every bin has a count, and there is one more bin than bounds")
+        if any(low >= high for low, high in pairwise(self.bounds)):
+            raise ValueError("bounds must ascend")
+        return self
+
+
+class TextStatistics(BaseModel):
+    """What texts and predictions look like, without the texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Description = Field(description="The texts, in words.")
+    texts: int = Field(ge=1)
+    labels: Map[int] = Field(description="The number of texts for each predicted label.")
+    scores: Distribution = Field(description="The probability of the predicted label.")
+    tokens: Distribution = Field(description="Ids of a text before truncation.")
+    unknown_words: Distribution = Field(description="The share of unknown words among the ids of a text.")
+
+    @classmethod
+    def measured(
+        cls,
+        source: str,
+        names: Sequence[str],
+        outputs: npt.NDArray[np.floating[Any]],
+        threshold: float,
+        encodings: Sequence[Encoding],
+    ) -> Self:
+        """Return the statistics of texts that a model with these label names has predicted.
+
+        `outputs` are [texts, 1] for a sigmoid, which decides by `threshold`, or [texts, labels].
+        """
+        decided = decide_all(outputs, threshold)
+        probabilities = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
+        return cls.of(
+            source,
+            labels=[names[index] for index in decided],
+            scores=probabilities[np.arange(len(decided)), decided],
+            tokens=[each.tokens for each in encodings],
+            unknown_tokens=[each.unknown_tokens for each in encodings],
+        )
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """Return the same statistics with other names for the labels."""
+        return self.model_copy(update={"labels": {names[label]: count for label, count in self.labels.items()}})
+
+    @classmethod
+    def of(
+        cls,
+        source: str,
+        *,
+        labels: Sequence[str],
+        scores: npt.ArrayLike,
+        tokens: npt.ArrayLike,
+        unknown_tokens: npt.ArrayLike,
+        like: TextStatistics | None = None,
+    ) -> Self:
+        """Return the statistics of texts, all arguments [texts]. With `like`, bins have the bounds of that one."""
+        lengths = np.asarray(tokens)
+        shares = np.asarray(unknown_tokens) / np.maximum(lengths, 1)
+        return cls(
+            source=source,
+            texts=len(labels),
+            labels=dict(sorted(Counter(labels).items())),
+            scores=Distribution.of(scores, None if like is None else like.scores.bounds),
+            tokens=Distribution.of(lengths, None if like is None else like.tokens.bounds),
+            unknown_words=Distribution.of(shares, None if like is None else like.unknown_words.bounds),
+        )

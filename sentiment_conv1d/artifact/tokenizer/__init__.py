@@ -1,0 +1,71 @@
+"""Text to ids. The artifact's `tokenizer.json` states the rule.
+
+The rest of the project uses `interface`. `word_level` implements words by any rule, `words` the rule of the IMDB data
+of Keras, and `unicode_text` words and character n-grams of any script. `document` writes their files, and `vocabulary`
+looks words up for the first two. `learn` makes the tokenizer of a configuration, and `read_tokenizer` the one that a
+file describes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+
+from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration
+from sentiment_conv1d.artifact.tokenizer.interface import Encoding, Tokenizer, TokenizerError
+from sentiment_conv1d.artifact.tokenizer.unicode_text import UnicodeTokenizer
+from sentiment_conv1d.artifact.tokenizer.word_level import Rule, WordLevelTokenizer
+from sentiment_conv1d.artifact.tokenizer.words import WordTokenizer
+
+__all__ = [
+    "Encoding",
+    "Rule",
+    "Tokenizer",
+    "TokenizerError",
+    "UnicodeTokenizer",
+    "WordLevelTokenizer",
+    "WordTokenizer",
+    "learn",
+    "read_tokenizer",
+]
+
+
+def learn(configuration: BaseConfiguration, texts: Sequence[str], known: Sequence[str] = ()) -> Tokenizer:
+    """Make the tokenizer of a configuration, with the vocabulary of the training texts.
+
+    Words that are `known` already keep their ids. The most frequent other words of the texts follow, as many as the
+    configuration allows.
+    """
+    size = configuration.vocabulary_size + len(known)
+    learned = _learn(configuration.tokenizer, texts, size, configuration.max_tokens)
+    if not known:
+        return learned
+    words = list(dict.fromkeys([*known, *learned.words]))[: configuration.vocabulary_size - RESERVED_IDS]
+    if isinstance(learned, UnicodeTokenizer):
+        return UnicodeTokenizer(words, configuration.max_tokens, cuts=learned.cuts_characters)
+    return WordTokenizer(words, configuration.max_tokens)
+
+
+def _learn(rule: str, texts: Sequence[str], size: int, max_tokens: int) -> UnicodeTokenizer | WordTokenizer:
+    kind, _, detail = rule.partition(":")
+    if kind == "characters":
+        shortest, longest = map(int, detail.split("-"))
+        return UnicodeTokenizer.from_texts(texts, size, max_tokens, range(shortest, longest + 1))
+    words = UnicodeTokenizer if detail else WordTokenizer
+    return words.from_texts(texts, size, max_tokens)
+
+
+def read_tokenizer(content: str | bytes) -> Tokenizer:
+    """Make the tokenizer that a `tokenizer.json` describes.
+
+    Raises `TokenizerError` if this project does not implement the rule in the file.
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise TokenizerError(f"not a tokenizer: not valid JSON ({error})") from error
+    for rule in (WordTokenizer, UnicodeTokenizer):
+        with suppress(TokenizerError):
+            return rule.from_document(document)
+    return WordLevelTokenizer.from_document(document)

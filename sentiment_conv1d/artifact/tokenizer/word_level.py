@@ -1,0 +1,330 @@
+"""Words to ids by a rule that `tokenizer.json` states.
+
+A rule may lower-case a text and replace some strings by spaces. It removes some characters, splits the text at others,
+and looks up the words. Unknown words have an id or are dropped. The file has the format of Hugging Face's `tokenizers`,
+whose `encode` returns the same ids. To drop words, the file uses a BPE model without merges. Its vocabulary contains
+only whole words, each with the space before it, and the library leaves out what it cannot find. Only the names of the
+reserved ids differ: as words of a text, such as `<pad>`, they are unknown to this project, and known to the library.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.artifact.tokenizer.characters import character_class, escaped, lower_case, lower_cases, unescaped
+from sentiment_conv1d.artifact.tokenizer.document import PADDING, START, UNKNOWN, document, on_spaces, word_level
+from sentiment_conv1d.artifact.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
+from sentiment_conv1d.artifact.tokenizer.vocabulary import Spelling, Vocabulary
+
+#: `tokenizers` has no normalizer that lower-cases only ASCII, as TensorFlow does.
+_ASCII_LOWERCASE: list[dict[str, Any]] = [
+    {"type": "Replace", "pattern": {"String": upper}, "content": upper.lower()} for upper in string.ascii_uppercase
+]
+
+# A rule is one C loop over UTF-8 bytes and one look-up of all words, ten times as fast as the library.
+# The vocabulary splits a text at white space and cannot contain a zero byte. If a rule keeps such characters in a word,
+# bytes that do not occur in UTF-8 replace them.
+_STAND_INS = dict(zip("\t\n\v\f\r\0", range(0xFA, 0x100), strict=True))
+_TO_STAND_INS = bytes(_STAND_INS.get(chr(byte), byte) for byte in range(256))
+FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
+
+_LOWER_CASES = {upper: upper.lower() for upper in string.ascii_uppercase}
+_LOWER = str.maketrans(_LOWER_CASES)
+
+#: The most rows that a table of the native operator can have.
+_MOST_IDS = 1 << 24
+
+Lowercase = Literal["unicode", "ascii", "none"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a text becomes ids. Without a start id, a text without words becomes one pad id."""
+
+    max_tokens: int
+    lowercase: Lowercase
+    removed: str  # characters
+    separators: str  # characters that separate words, besides the space
+    padding_id: int
+    start_id: int | None  # before every text; None: texts have no start id
+    unknown_id: int | None  # None: unknown words are dropped
+    keeps_first: bool  # truncation keeps the first `max_tokens` ids of a text, else the last ones
+    pads_behind: bool  # padding comes after the text, else before it
+    replaced: tuple[str, ...] = ()  # strings that a space replaces, after lower-casing; of two, the first one wins
+
+    def words(self, text: str) -> list[str]:
+        """Split a text into the words that are looked up."""
+        words = self.spaced(text).split()
+        return [word.translate(FROM_STAND_INS).decode("utf-8", "surrogatepass") for word in words]
+
+    def spaced(self, text: str) -> bytes:
+        """Return the words of a text as UTF-8, with spaces between them."""
+        return self.spelling.respell(self.utf8(text))
+
+    def utf8(self, text: str) -> bytes:
+        """Return a text as UTF-8, of which `spelling` says what its bytes become."""
+        if self.replaced:
+            text = self._replaced.sub(" ", self.lowered(text))
+        if not text.isascii():
+            if self.lowercase == "unicode":
+                text = lower_case(text)
+            if self._beyond_ascii:
+                text = text.translate(self._beyond_ascii)
+        return text.encode("utf-8", "surrogatepass")
+
+    def lowered(self, text: str) -> str:
+        """Return a text in the case in which strings are replaced and words are looked up."""
+        if self.lowercase == "none":
+            return text
+        return lower_case(text) if self.lowercase == "unicode" else text.translate(_LOWER)
+
+    @cached_property
+    def places(self) -> re.Pattern[str]:
+        """Matches a replaced string, or what stands between separators in a `lowered` text."""
+        separators = "".join(each for each in self.separators if each not in self.removed)
+        word = f"[^ {re.escape(separators)}]"
+        if not self.replaced:
+            return re.compile(f"{word}+")
+        return re.compile(f"{self._replaced.pattern}|(?:(?!{self._replaced.pattern}){word})+")
+
+    @cached_property
+    def _replaced(self) -> re.Pattern[str]:
+        return re.compile(_alternatives(self.replaced))
+
+    @cached_property
+    def _lower(self) -> bytes:
+        upper = b"" if self.lowercase == "none" else string.ascii_uppercase.encode()
+        return bytes.maketrans(upper, upper.lower())
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """What bytes become, and the ids of no known word."""
+        separators = "".join(filter(str.isascii, self.separators)).encode()
+        kept = bytes(ord(" ") if byte in separators else _TO_STAND_INS[byte] for byte in self._lower)
+        removed = [byte for byte in range(128) if chr(self._lower[byte]) in self.removed]
+        becomes = bytes(0 if byte in removed else other for byte, other in enumerate(kept))
+        return Spelling(becomes, self.start_id, self.unknown_id)
+
+    @cached_property
+    def _beyond_ascii(self) -> dict[int, str | None]:
+        table: dict[int, str | None] = {ord(each): " " for each in self.separators if not each.isascii()}
+        return table | {ord(each): None for each in self.removed if not each.isascii()}
+
+
+class WordLevelTokenizer(Tokenizer):
+    """Words to ids by any `Rule`. `ids` are the ids of the known words.
+
+    Raises `TokenizerError` if an id is negative or too high, or an id or a word has two meanings.
+    """
+
+    def __init__(self, ids: Mapping[str, int], rule: Rule) -> None:
+        if rule.max_tokens < 1:
+            raise TokenizerError(f"a review needs at least one token, not {rule.max_tokens}")
+        if "" in rule.replaced:
+            raise TokenizerError("an empty string cannot be replaced by a space")
+        named = {START} if rule.unknown_id is None else {PADDING, START, UNKNOWN}
+        if taken := named & ids.keys():
+            raise TokenizerError(f"{min(taken)!r} cannot be a word: it is the name of a reserved id in tokenizer.json")
+        self.rule = rule
+        self.max_tokens = rule.max_tokens
+        self.padding_id, self.start_id, self.unknown_id = rule.padding_id, rule.start_id, rule.unknown_id
+        self.pads_behind, self.keeps_first = rule.pads_behind, rule.keeps_first
+        self.replaced = rule.replaced
+        self.words = tuple(sorted(ids, key=ids.__getitem__))
+        self.ids = dict(ids)
+        reserved = [number for number in (rule.padding_id, rule.start_id, rule.unknown_id) if number is not None]
+        numbers = sorted([*reserved, *ids.values()])
+        if len({*numbers}) < len(numbers):
+            repeated = next(first for first, second in pairwise(numbers) if first == second)
+            raise TokenizerError(f"id {repeated} stands for two words, or for a word and for padding, start or unknown")
+        if numbers[0] < 0:
+            raise TokenizerError(f"id {numbers[0]} is negative")
+        if numbers[-1] >= _MOST_IDS:
+            raise TokenizerError(f"id {numbers[-1]} is too high: a vocabulary has at most {_MOST_IDS:,} ids")
+        self._size = numbers[-1] + 1
+        self._empty = np.array([self.padding_id], np.int32)
+        # A word with a character that the rule changes cannot occur in a text. Removing a character can make a string
+        # that is replaced elsewhere.
+        last = replace(rule, replaced=())
+        found, spelled = self.words, _spelled(self.words)
+        self._known_ids, self.unreachable = self.ids, tuple[str, ...]()
+        if len(spelled) != len(found) or spelled != last.spaced(" ".join(found)).split():  # faster than one by one
+            found = tuple(word for word in found if last.words(word) == [word])
+            spelled = _spelled(found)
+            self._known_ids = {word: self.ids[word] for word in found}
+            self.unreachable = tuple(word for word in self.words if word not in self._known_ids)
+        by_spelling = dict(zip(spelled, map(self.ids.__getitem__, found), strict=True))
+        self._vocabulary = Vocabulary.of(by_spelling, rule.spelling)
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self._size
+
+    @property
+    def known_ids(self) -> dict[str, int]:
+        return self._known_ids
+
+    def changes(self) -> dict[str, str]:
+        removed, separators = self.rule.removed, self.rule.separators
+        lowered = {"unicode": lower_cases(), "ascii": _LOWER_CASES, "none": {}}[self.rule.lowercase]
+        changed: dict[str, str] = {}
+        for each in dict.fromkeys([*lowered, *removed, *separators]):
+            kept = (one for one in lowered.get(each, each) if one not in removed)
+            changed[each] = "".join(" " if one in separators else one for one in kept)
+        return changed
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+        """Encode the first or last `max_tokens` ids of texts. An empty text has only the start id or one pad id."""
+        found = self._vocabulary.look_up([self.rule.utf8(text) for text in texts])
+        return [self._encoding(ids, 0 if self.unknown_id is None else unknown) for ids, unknown in found]
+
+    def _encoding(self, ids: npt.NDArray[np.int32], unknown: int) -> Encoding:
+        if not len(ids):
+            return Encoding(self._empty, 0, 0)
+        return Encoding(self.truncate(ids), len(ids), unknown)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return the place of each word with an id in the text."""
+        lowered = self.rule.lowered(text)
+        places: Sequence[int] = range(len(text))
+        if len(lowered) != len(text):  # a character becomes two
+            places = [place for place, each in enumerate(text) for _ in self.rule.lowered(each)]
+        spans = []
+        for match in self.rule.places.finditer(lowered):
+            read = self.rule.words(match.group())
+            if read and (self.unknown_id is not None or read[0] in self.ids):
+                stripped = match.group().lstrip(self.rule.removed)
+                start = match.end() - len(stripped)
+                last = start + len(stripped.rstrip(self.rule.removed)) - 1
+                spans.append((places[start], places[last] + 1))
+        return spans
+
+    def count_words(self, text: str) -> tuple[int, int]:
+        words = self.rule.words(text)
+        return sum(word not in self.ids for word in words), len(words)
+
+    def to_json(self) -> str:
+        return json.dumps(rule_document(self.ids, self.rule), ensure_ascii=False, indent=1) + "\n"
+
+    @classmethod
+    def from_document(cls, document: Any) -> WordLevelTokenizer:
+        """Read the parsed content of a `tokenizer.json` that `to_json` wrote.
+
+        Raises `TokenizerError` for anything else, so that a file with another rule is never misread.
+        """
+        try:
+            ids, rule = _lenient(document)
+        except (LookupError, TypeError, AttributeError) as error:
+            raise TokenizerError(f"not a tokenizer in the format of this project ({error!r})") from error
+        tokenizer = WordLevelTokenizer(ids, rule)
+        check_rule(document, rule_document(ids, rule))
+        return tokenizer
+
+
+def _spelled(words: Sequence[str]) -> list[bytes]:
+    """Return words as the vocabulary spells them."""
+    return " ".join(words).encode("utf-8", "surrogatepass").translate(_TO_STAND_INS).split(b" ") if words else []
+
+
+def _lenient(document: Any) -> tuple[dict[str, int], Rule]:
+    """Return the words and the rule closest to a document. Parts of the document that no rule has are ignored."""
+    drops = document["model"]["type"] == "BPE"
+    mark = " " if drops else ""
+    ids = {word: _id(number) for word, number in document["model"]["vocab"].items()}
+    steps = (document["normalizer"] or {"normalizers": []})["normalizers"]
+    lowercase: Lowercase = "none"
+    if {"type": "Lowercase"} in steps:
+        lowercase = "unicode"
+    elif _ASCII_LOWERCASE[0] in steps:
+        lowercase = "ascii"
+    patterns = [(step["content"], step["pattern"]["Regex"]) for step in steps if "Regex" in step.get("pattern", ())]
+    classes = {content: unescaped(pattern[1:-1]) for content, pattern in patterns if pattern.startswith("[")}
+    rule = Rule(
+        max_tokens=operator.index(document["truncation"]["max_length"]),
+        lowercase=lowercase,
+        removed=classes.get("", ""),
+        separators=classes.get(" ", ""),
+        padding_id=ids.pop(PADDING),
+        start_id=ids.pop(mark + START, None),
+        unknown_id=None if drops else ids.pop(UNKNOWN),
+        keeps_first=document["truncation"]["direction"] == "Right",
+        pads_behind=document["padding"]["direction"] == "Right",
+        replaced=next((_strings(pattern) for _, pattern in patterns if pattern.startswith("(?:")), ()),
+    )
+    return {word.removeprefix(mark): number for word, number in ids.items()}, rule
+
+
+def rule_document(ids: Mapping[str, int], rule: Rule) -> dict[str, Any]:
+    """Return the content of `tokenizer.json` for words with these ids."""
+    return document(
+        rule.max_tokens,
+        _normalizers(rule),
+        on_spaces("MergedWithNext" if rule.unknown_id is None else "Removed"),
+        _model(ids, rule),
+        (PADDING, rule.padding_id) if rule.start_id is None else (START, rule.start_id),
+        keeps_first=rule.keeps_first,
+        pads_behind=rule.pads_behind,
+    )
+
+
+def _normalizers(rule: Rule) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = {"unicode": [{"type": "Lowercase"}], "ascii": list(_ASCII_LOWERCASE), "none": []}[
+        rule.lowercase
+    ]
+    if rule.replaced:
+        steps.append({"type": "Replace", "pattern": {"Regex": _alternatives(rule.replaced)}, "content": " "})
+    for characters, content in ((rule.removed, ""), (rule.separators, " ")):
+        if characters:
+            steps.append({"type": "Replace", "pattern": {"Regex": character_class(characters)}, "content": content})
+    mark = " " if rule.unknown_id is None else ""
+    prepended = mark if rule.start_id is None else f"{mark}{START} "
+    return [*steps, {"type": "Prepend", "prepend": prepended}] if prepended else steps
+
+
+def _model(ids: Mapping[str, int], rule: Rule) -> dict[str, Any]:
+    mark = " " if rule.unknown_id is None else ""
+    reserved = {PADDING: rule.padding_id, mark + START: rule.start_id, UNKNOWN: rule.unknown_id}
+    named = {name: number for name, number in reserved.items() if number is not None}
+    named |= {mark + word: number for word, number in ids.items()} if mark else ids
+    vocabulary = {word: named[word] for word in sorted(named, key=named.__getitem__)}
+    if rule.unknown_id is not None:
+        return word_level(vocabulary)
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": True,
+        "vocab": vocabulary,
+        "merges": [],
+    }
+
+
+def _id(number: object) -> int:
+    if type(number) is not int:
+        raise TypeError(f"{number!r} is not an id")
+    return number
+
+
+def _alternatives(strings: Sequence[str]) -> str:
+    """Return a regular expression of Python and `tokenizers` that matches one of these strings."""
+    return f"(?:{'|'.join(map(escaped, strings))})"
+
+
+def _strings(pattern: str) -> tuple[str, ...]:
+    """Return the strings of an expression that `_alternatives` wrote."""
+    return tuple(map(unescaped, re.findall(r"(?:\\.|[^|\\])+", pattern[len("(?:") : -1])))

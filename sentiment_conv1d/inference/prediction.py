@@ -1,0 +1,146 @@
+"""The answer for one text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.artifact.decision import THRESHOLD, decide, decide_all
+from sentiment_conv1d.artifact.manifest import Manifest
+from sentiment_conv1d.artifact.tokenizer import Encoding, Tokenizer
+
+#: The smallest probabilities that logits are computed from, because 0 has no finite logit: half the distance between 1
+#: and the float32 below it for a sigmoid, and the smallest float32 for a softmax.
+_SIGMOID_LEAST, _SOFTMAX_LEAST = 2.0**-25, 2.0**-149
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """The rule that turns the output of a model into an answer.
+
+    The model is confident of an answer if it knows at least half of the words, and one, and if the score reaches the
+    limit of the label.
+    """
+
+    labels: Sequence[str]
+    limits: Sequence[float]  # the lowest score of each label at which the model is confident of it
+    threshold: float = THRESHOLD  # of a sigmoid
+    start_ids: int = 1  # ids of every text that stand for no word
+
+    @classmethod
+    def of(cls, manifest: Manifest, tokenizer: Tokenizer) -> Self:
+        """Return the decider of a model."""
+        labels, decision = manifest.labels, manifest.decision
+        return cls(labels, decision.limits(labels), decision.threshold, int(tokenizer.start_id is not None))
+
+    def is_confident(self, index: int, score: np.float32, tokens: int, unknown_tokens: int) -> bool:
+        """Return whether the model is confident that a text has the label with this index."""
+        known = tokens - unknown_tokens - self.start_ids
+        return known >= unknown_tokens and known > 0 and float(score) >= self.limits[index]
+
+
+class Prediction(NamedTuple):
+    """The answer for one text."""
+
+    label: str
+    score: np.float32  # probability of `label`
+    probabilities: tuple[np.float32, ...]  # one per label, in the order of the model's labels
+    tokens: int  # ids before truncation, including the start id
+    unknown_tokens: int
+    truncated: bool
+    confident: bool  # half of the words are known, and `score` reaches the limit of `label`, if the model has limits
+
+    @classmethod
+    def of(cls, decider: Decider, encoding: Encoding, output: npt.NDArray[np.float32]) -> Self:
+        """Return the prediction of a model for a text.
+
+        `output` is the output of the model: float32 [1], the probability of the second label (sigmoid), or float32
+        [labels], the probability of each label (softmax). A sigmoid decides for the second label from the threshold on.
+        """
+        probabilities = tuple(output) if len(output) > 1 else (1 - output[0], output[0])
+        index = decide(output, decider.threshold)
+        score = probabilities[index]
+        return cls(
+            decider.labels[index],
+            score,
+            probabilities,
+            encoding.tokens,
+            encoding.unknown_tokens,
+            encoding.tokens > len(encoding.ids),
+            decider.is_confident(index, score, encoding.tokens, encoding.unknown_tokens),
+        )
+
+    def document(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Return the fields by name, with the probabilities by label."""
+        return {
+            "label": self.label,
+            "score": self.score,
+            "probabilities": dict(zip(labels, self.probabilities, strict=True)),
+            "tokens": self.tokens,
+            "unknown_tokens": self.unknown_tokens,
+            "truncated": self.truncated,
+            "confident": self.confident,
+        }
+
+    def logits(self, activation: str) -> list[np.float32]:
+        """Return a logit per label, computed from the probabilities. `activation` is that of the model's manifest.
+
+        The sigmoid of each logit, or the softmax of all of them, is the probability. Float32 has few digits near 1, so
+        the error of a sigmoid's logits is up to 7e-4 at 10 and up to 0.1 at 15; they end at 17.3.
+        """
+        if activation == "sigmoid":
+            negative, positive = (max(float(each), _SIGMOID_LEAST) for each in self.probabilities)
+            logit = math.log(positive) - math.log(negative)
+            return [np.float32(-logit), np.float32(logit)]
+        return [np.float32(math.log(max(float(each), _SOFTMAX_LEAST))) for each in self.probabilities]
+
+    def decided(self, decider: Decider, threshold: float) -> Self:
+        """Return the prediction of a sigmoid model with another threshold."""
+        index = decide(np.array(self.probabilities[1:]), threshold)
+        score = self.probabilities[index]
+        confident = decider.is_confident(index, score, self.tokens, self.unknown_tokens)
+        return self._replace(label=decider.labels[index], score=score, confident=confident)
+
+
+class PredictionColumns(NamedTuple):
+    """The answers for several texts: a column for each field of `Prediction`, with one value per text."""
+
+    label: list[str]
+    score: npt.NDArray[np.float32]
+    probabilities: tuple[npt.NDArray[np.float32], ...]  # one column per label
+    tokens: list[int]
+    unknown_tokens: list[int]
+    truncated: list[bool]
+    confident: list[bool]
+
+    @classmethod
+    def of(cls, decider: Decider, encodings: Sequence[Encoding], outputs: npt.NDArray[np.float32]) -> Self:
+        """Return the predictions of a model for texts. `outputs` has a row for each text, see `Prediction.of`."""
+        probabilities = outputs if outputs.shape[1] > 1 else np.concatenate([1 - outputs, outputs], axis=1)
+        decided = decide_all(outputs, decider.threshold)
+        scores = probabilities[np.arange(len(decided)), decided]
+        indices = decided.tolist()
+        return cls(
+            [decider.labels[index] for index in indices],
+            scores,
+            tuple(probabilities.T),
+            [encoding.tokens for encoding in encodings],
+            [encoding.unknown_tokens for encoding in encodings],
+            [encoding.tokens > len(encoding.ids) for encoding in encodings],
+            [
+                decider.is_confident(index, score, encoding.tokens, encoding.unknown_tokens)
+                for index, score, encoding in zip(indices, scores, encodings, strict=True)
+            ],
+        )
+
+
+def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
+    """Return a prediction with the name and version of its model, as the native REST API and the Python API answer."""
+    document = prediction.document(manifest.labels)
+    document["model"] = {"name": manifest.name, "version": str(manifest.version)}
+    return document

@@ -1,0 +1,76 @@
+"""The columns that scoring adds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, get_type_hints
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.artifact.tokenizer import Encoding
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.prediction import Prediction
+from sentiment_conv1d.tables import DataError
+
+#: The values of a column, one per text.
+Column = Sequence[Any] | npt.NDArray[Any]
+
+#: The column that an explanation adds.
+TOP_WORDS = "top_words"
+
+#: The type of every field of a prediction.
+_TYPES = get_type_hints(Prediction)
+
+_PROBABILITIES = Prediction._fields.index("probabilities")
+
+
+def prediction_columns(labels: Sequence[str], explain: bool = False) -> dict[str, Any]:
+    """Return the names and types of the added columns, in order: the fields of a prediction, and a column per label.
+
+    With `explain`, a column with a list of objects follows, each with the `text` and the `share` of a word.
+    """
+    columns: dict[str, Any] = {}
+    for field in Prediction._fields:
+        if field == "label":
+            columns["predicted_label"] = str
+        elif field == "probabilities":
+            columns |= {f"probability_{label}": np.float32 for label in labels}
+        else:
+            columns[field] = _TYPES[field]
+    if explain:
+        columns[TOP_WORDS] = list
+    return columns
+
+
+def score_texts(classifier: Classifier, texts: Sequence[str], explain: int = 0) -> list[Column]:
+    """Return the added columns for texts, in order. `explain` is the number of the strongest words of each text.
+
+    Raises `NotExplainable`.
+    """
+    encodings = classifier.encode(texts)
+    predicted = classifier.columns(encodings)
+    columns: list[Column] = [*predicted[:_PROBABILITIES], *predicted.probabilities, *predicted[_PROBABILITIES + 1 :]]
+    if explain:
+        columns.append(
+            [
+                _top_words(classifier, text, encoding, label, explain)
+                for text, encoding, label in zip(texts, encodings, predicted.label, strict=True)
+            ]
+        )
+    return columns
+
+
+def _top_words(
+    classifier: Classifier, text: str, encoding: Encoding, label: str, count: int
+) -> list[dict[str, str | float]]:
+    words = classifier.explainer.explain(text, encoding, label, 0).words
+    top = sorted(words, key=lambda word: -abs(word.share))[:count]
+    return [{"text": word.text, "share": word.share} for word in top]
+
+
+def check_free(place: str, columns: Collection[str], added: Collection[str]) -> None:
+    """Raise `DataError` if an added column would overwrite one of the input."""
+    for column in added:
+        if column in columns:
+            raise DataError(f"{place}: the column {column!r} has the name of one that scoring adds; rename it")

@@ -1,0 +1,155 @@
+"""The command `predict`: scores files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from glob import has_magic
+from pathlib import Path
+from textwrap import shorten
+
+from sentiment_conv1d.commands.output import counted
+from sentiment_conv1d.commands.parser import next_command
+from sentiment_conv1d.scoring.files import (
+    STANDARD,
+    WRITABLE,
+    Output,
+    Source,
+    check_local,
+    default_output,
+    find_sources,
+)
+from sentiment_conv1d.scoring.pool import Pool
+from sentiment_conv1d.scoring.run import Job, Summary, score_file
+from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.server.process.processors import processors
+from sentiment_conv1d.service.models.startup import default_artifact
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.tables import DataError
+from sentiment_conv1d.tables.format import read_format
+
+#: The most characters of a text that an error repeats.
+_SHOWN_CHARACTERS = 60
+
+
+def predict(options: Namespace, settings: Settings) -> int:
+    """Score the files that the command line names, and return the exit status. Raises `DataError`."""
+    job = Job(
+        options.text_column,
+        None if options.columns is None else tuple(filter(None, options.columns.split(","))),
+        options.explain,
+        settings.max_text_characters,
+        options.on_bad_rows,
+        read_format(options),
+    )
+    runs = _runs(options)
+    waiting = [(source, output) for source, output in runs if not (options.resume and output.is_newer(source))]
+    if len(waiting) < len(runs):
+        print(f"{counted(len(runs) - len(waiting), 'file')} skipped: the output is newer", file=sys.stderr)
+    if not waiting:
+        return 0
+    session = _session(settings)
+    if job.explain:
+        _check_explainable(session)
+    # Several processes would share the GPU.
+    workers = options.workers or (1 if session.uses_gpu() else processors())
+    with _ended_by_sigterm(), Pool(session, workers) as pool:
+        for source, output in waiting:
+            _report(output, score_file(source, output, pool, job, overwrite=options.overwrite or options.resume))
+    return 0
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """End at SIGTERM like at Ctrl-C, so that no unfinished file remains."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _runs(options: Namespace) -> list[tuple[Source, Output]]:
+    """Return the files to score and their outputs. Raises `DataError`."""
+    _check_no_text(options.files)
+    if STANDARD in options.files:
+        if len(options.files) > 1:
+            raise DataError("standard input cannot be combined with files")
+        return [(Source(STANDARD, f".{options.format}"), _output(options.out or STANDARD))]
+    sources = find_sources(options.files)
+    if options.out is not None and not (Path(options.out).is_dir() or options.out.endswith("/")):
+        if len(sources) > 1:
+            raise DataError(f"{options.out}: the predictions of several files need a folder, which ends with /")
+        return [(sources[0], _output(options.out))]
+    folder = None if options.out is None else _folder(options.out)
+    runs = []
+    for source in sources:
+        path = default_output(Path(source.place))
+        runs.append((source, Output(str(path if folder is None else folder / path.name))))
+    return _distinct(runs)
+
+
+def _output(out: str) -> Output:
+    check_local(out)
+    output = Output(out)
+    if out != STANDARD and output.extension not in WRITABLE:
+        raise DataError(f"{out}: only these extensions can be written: {', '.join(WRITABLE)}; a folder ends with /")
+    return output
+
+
+def _folder(out: str) -> Path:
+    check_local(out)
+    folder = Path(out)
+    if not folder.is_dir():
+        raise DataError(f"{out}: there is no such folder")
+    return folder
+
+
+def _distinct(runs: list[tuple[Source, Output]]) -> list[tuple[Source, Output]]:
+    """Leave out the files that are outputs of others. Raises `DataError` if two have the same output."""
+    written: dict[Path, Source] = {}
+    for source, output in runs:
+        for path in output.paths:
+            if written.setdefault(path.absolute(), source) != source:
+                other = written[path.absolute()].place
+                raise DataError(f"{other} and {source.place} would both write {path}; score them one by one with --out")
+    return [(source, output) for source, output in runs if Path(source.place).absolute() not in written]
+
+
+def _check_no_text(files: Sequence[str]) -> None:
+    """Raise `DataError` if an argument is not a file, but probably a text to classify."""
+    for place in files:
+        if any(map(str.isspace, place)) and not has_magic(place) and not os.path.exists(place):  # noqa: PTH110 - `Path.exists` raises if the name is too long
+            command = next_command("explain", shorten(place, _SHOWN_CHARACTERS, placeholder=" ..."))
+            raise DataError(f"there is no file of this name; predict takes files. To classify one text, run: {command}")
+
+
+def _session(settings: Settings) -> Session:
+    """Return a reference to the default model."""
+    path = default_artifact(settings).path.absolute()
+    return Session(str(path), settings.execution_provider, settings.threads, settings.device)
+
+
+def _check_explainable(session: Session) -> None:
+    """Raise `DataError` if the decisions of the model cannot be explained."""
+    classifier = session.classifier()
+    if not classifier.explainer.explainable:
+        raise DataError(f"--explain: there is no exact explanation for model {classifier.manifest.name!r}")
+
+
+def _report(output: Output, summary: Summary) -> None:
+    to_file = output.place != STANDARD
+    where = f" into {_printable(output.place)}" if to_file else ""
+    print(f"{counted(summary.rows, 'review')} scored{where}", file=sys.stdout if to_file else sys.stderr)
+    if summary.bad_rows:
+        listed = "" if summary.errors is None else f"; {_printable(summary.errors)} says why"
+        print(f"{counted(summary.bad_rows, 'row')} cannot be scored{listed}", file=sys.stderr)
+
+
+def _printable(place: str) -> str:
+    """Return a path that every terminal takes: bytes that are not UTF-8 are escaped."""
+    return place.encode(errors="backslashreplace").decode()
