@@ -61,10 +61,10 @@ def _train(options: argparse.Namespace) -> int:
 
     task = Task(configuration, work, options.out, options.embeddings, start, options.overwrite, progress=True)
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
-    measured = trainer.train(task, segment_column=options.by, list_bad_rows=options.on_bad_rows == "report")
+    results = trainer.train(task, segment_column=options.by, list_bad_rows=options.on_bad_rows == "report")
     if work.faults and options.on_bad_rows == "report":
         print(f"{options.out / BAD_ROWS_FILE} lists the rows that were left out")
-    for line in measured.lines(work.test_source):
+    for line in results.lines(work.test_source):
         print(line)
     print(f"wrote {options.out} (open {options.out / 'report.html'})")
     print(f"export it with: {next_command('export', str(options.out))}")

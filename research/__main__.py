@@ -119,8 +119,8 @@ def _run(options: argparse.Namespace) -> int:
 
     task = Task(configuration, work, options.out, overwrite=options.overwrite, progress=True)
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
-    measured = trainer.train(task, distill_mixture if isinstance(work, MixturePlan) else distill)
-    print(*measured.lines(work.test_source), f"wrote {options.out}", sep="\n")
+    results = trainer.train(task, distill_mixture if isinstance(work, MixturePlan) else distill)
+    print(*results.lines(work.test_source), f"wrote {options.out}", sep="\n")
     return 0
 
 

@@ -37,7 +37,7 @@ _SEPARATE = (
     "loadtest/measurement/test_saturation.py",
     "loadtest/test_locustfile.py",
     "loadtest/test_tls.py",
-    "model/evaluation/test_report_in_chromium.py",
+    "model/training/test_report_in_chromium.py",
     "mutants",
     "native",
     "package",

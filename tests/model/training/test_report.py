@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,13 +19,17 @@ from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.explaining.reading import Word
 from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Examples, Plan, load, plan, profile
+from sentiment_conv1d.model.data import Examples, Plan, load, plan
 from sentiment_conv1d.model.evaluation import plots, trained
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
-from sentiment_conv1d.model.evaluation.report import report_html
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training import network
+from sentiment_conv1d.model.training.checkpoint import Stages
+from sentiment_conv1d.model.training.recipes import Trained
+from sentiment_conv1d.model.training.report import Explain, report_html
+from sentiment_conv1d.model.training.results import Results
+from sentiment_conv1d.model.training.task import Task
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
 HISTORY: dict[str, Any] = {
@@ -33,6 +38,15 @@ HISTORY: dict[str, Any] = {
 }
 NETWORK = network.build(Configuration(), 5000)
 EVIL = '<script>alert("1")</script>'
+
+TRAIN = Examples(["dull"] * 6 + ["a joy to watch"] * 2, np.array([0] * 6 + [1] * 2, np.int64))
+TEST = Examples(["dull dull", "so dull", "joy", "watch <b>this</b>"], np.array([0, 0, 1, 1], np.int64))
+WORK = Plan(("negative", "positive"), TRAIN, None, TEST, "train.parquet", None, "test.parquet")
+WORDS = learn(Configuration(), TRAIN.texts)
+NO_STAGES = Stages(Path("run.stages"), "", False)
+
+#: An evaluation of four reviews, one of which is misclassified.
+BINARY = Evaluation(("negative", "positive"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.2], [0.8], [0.4]]))
 
 
 class Page(HTMLParser):
@@ -72,26 +86,33 @@ class Page(HTMLParser):
             self.rows[-1][-1] += separator + data
 
 
-def binary() -> Evaluation:
-    """Return an evaluation of four reviews, one of which is misclassified."""
-    return Evaluation(("negative", "positive"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.2], [0.8], [0.4]]))
+def unexplained(text: str, unit: int) -> list[Word]:
+    return []
 
 
-def report(**changes: Any) -> str:
-    """Return a report of the classic network. `changes` replace arguments."""
-    arguments: dict[str, Any] = {
-        "title": "imdb-cnn: training report",
-        "configuration": Configuration(),
-        "model": NETWORK,
-        "data": "train.parquet",
-        "test_data": "test.parquet",
-        "evaluation": binary(),
-        "history": HISTORY,
-        "libraries": {"keras": "3.15.1", "numpy": "2.4.6"},
-        "seconds": 83.2,
-        "plots": {},
-    }
-    return report_html(**arguments | changes)
+def report(
+    evaluation: Evaluation | None = BINARY,
+    *,
+    baseline: Evaluation | None = None,
+    work: Plan = WORK,
+    explain: Explain = unexplained,
+    plots: Mapping[str, bytes] = {},
+    libraries: Mapping[str, str] = {"keras": "3.15.1", "numpy": "2.4.6"},
+    seconds: float = 83.2,
+    **changes: Any,
+) -> str:
+    """Return a report of the classic network, in whose `Trained` these fields are changed."""
+    trained = Trained(Configuration(), NETWORK, WORDS, TRAIN, DecisionRule(), evaluation, HISTORY, NO_STAGES)
+    trained = replace(trained, **changes)
+    return report_html(
+        Task(trained.configuration, work, Path("run")),
+        trained,
+        Results(evaluation, baseline, trained.decision),
+        explain=explain,
+        plots=plots,
+        libraries=libraries,
+        seconds=seconds,
+    )
 
 
 def test_baseline() -> None:
@@ -107,7 +128,7 @@ def test_baseline() -> None:
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return PNG files of plots, as a training writes them."""
     folder: Path = tmp_path_factory.mktemp("plots")
-    figures = {"learning_curves": plots.learning_curves(HISTORY), "confusion": plots.confusion(binary())}
+    figures = {"learning_curves": plots.learning_curves(HISTORY), "confusion": plots.confusion(BINARY)}
     for name, figure in figures.items():
         plots.save(figure, folder / name)
     return {name: (folder / name).read_bytes() for name in figures}
@@ -115,15 +136,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 def test_measures() -> None:
     """The page shows accuracy, ROC AUC, log loss, calibration error, Brier score and macro F1."""
-    evaluation = binary()
     visible = Page(report()).visible
-    assert f"{evaluation.accuracy:.2%}" in visible
+    assert f"{BINARY.accuracy:.2%}" in visible
     for value in (
-        evaluation.roc_auc,
-        evaluation.log_loss,
-        evaluation.expected_calibration_error,
-        evaluation.brier,
-        evaluation.macro_f1,
+        BINARY.roc_auc,
+        BINARY.log_loss,
+        BINARY.expected_calibration_error,
+        BINARY.brier,
+        BINARY.macro_f1,
     ):
         assert f"{value:.4f}" in visible
 
@@ -140,7 +160,8 @@ def test_layers() -> None:
     """The layers of the classic network have the shapes 400, 400 x 50, 398 x 250, 250 and 1."""
     page = Page(report())
     cross = "\N{MULTIPLICATION SIGN}"
-    assert page.rows[1:10] == [
+    first = page.rows.index(["Layer", "Weights", "Output"]) + 1
+    assert page.rows[first : first + 9] == [
         ["InputLayer tokens", "", "400"],
         ["Embedding embedding", f"5,000 {cross} 50", f"400 {cross} 50"],
         ["Dropout embedding_dropout", "", f"400 {cross} 50"],
@@ -187,7 +208,7 @@ def test_scores_of_each_label() -> None:
 def test_undefined_scores() -> None:
     """Scores of a label that is neither true nor predicted are dashes, and the page says that ROC AUC is undefined."""
     evaluation = Evaluation(("a", "b", "c"), np.array([0, 1]), np.eye(3)[[0, 1]])
-    page = Page(report(evaluation=evaluation))
+    page = Page(report(evaluation))
     dash = "\N{EN DASH}"
     assert ["c", dash, dash, dash, "0"] in page.rows
     assert "undefined" in page.visible
@@ -195,7 +216,7 @@ def test_undefined_scores() -> None:
 
 def test_report_without_test_texts() -> None:
     """Without test texts, the page says so, and shows the network and the training without measures."""
-    page = Page(report(evaluation=None, test_data=None))
+    page = Page(report(None, work=replace(WORK, test=None, test_source=None)))
     assert "Nothing was held out" in page.visible
     assert "ROC AUC" not in page.visible
     assert ["InputLayer tokens", "", "400"] in page.rows
@@ -216,15 +237,13 @@ def test_plots(images: dict[str, bytes]) -> None:
 
 
 def test_escaping() -> None:
-    """Markup in a title, label, source or version is shown as text."""
+    """Markup in a label, text, source or version is shown as text."""
     labels = (EVIL, "</td>&amp;")
     page = Page(
         report(
-            title=EVIL,
+            Evaluation(labels, np.array([0, 1, 1, 1]), np.eye(2)[[0, 1, 1, 0]]),
+            work=replace(WORK, label_names=labels, source=EVIL, test=replace(TEST, texts=[EVIL] * 4), test_source=EVIL),
             configuration=Configuration(labels=labels),
-            data=EVIL,
-            test_data=EVIL,
-            evaluation=Evaluation(labels, np.array([0, 1]), np.eye(2)),
             libraries={EVIL: EVIL},
         )
     )
@@ -267,23 +286,15 @@ def test_durations(seconds: float, words: str) -> None:
 
 def test_counts() -> None:
     """Labels, lengths, the majority baseline, thresholds, calibration and worst errors are those computed by hand."""
-    train = Examples(["dull"] * 6 + ["a joy to watch"] * 2, np.array([0] * 6 + [1] * 2, np.int64))
-    test = Examples(["dull dull", "so dull", "joy", "watch <b>this</b>"], np.array([0, 0, 1, 1], np.int64))
-    work = Plan(("negative", "positive"), train, None, test, "8 of 12 reviews of a.csv", None, "4 held out of a.csv")
-    evaluation = Evaluation(work.label_names, test.labels, binary().outputs, 0.3)
-    found = profile(work, learn(Configuration(), train.texts))
-    page = Page(
-        report(
-            data=work.source,
-            validation_data="2 held out of a.csv",
-            test_data=work.test_source,
-            profile=found,
-            evaluation=replace(evaluation, threshold=0.45),
-            texts=test.texts,
-            decision=DecisionRule(threshold=0.45, temperature=2, chosen_on="2 held out of a.csv"),
-            best_epoch=1,
-        )
+    work = replace(
+        WORK,
+        source="8 of 12 reviews of a.csv",
+        validation_source="2 held out of a.csv",
+        test_source="4 held out of a.csv",
     )
+    evaluation = replace(BINARY, threshold=0.45)
+    decision = DecisionRule(threshold=0.45, temperature=2, chosen_on="2 held out of a.csv")
+    page = Page(report(evaluation, work=work, decision=decision, best_epoch=1))
     for words in ("8 of 12 reviews of a.csv", "always answering negative is right in 50.00%", "those of epoch 1"):
         assert words in page.visible
     assert ["negative", "6", "2"] in page.rows
@@ -294,9 +305,9 @@ def test_counts() -> None:
     assert ["0.3", "1.0000", "1.0000", "1.0000", "100.00%"] in page.rows
     assert ["0.45 (chosen)", "1.0000", "0.5000", "0.6667", "75.00%"] in page.rows
     before = at_temperature(evaluation.outputs, 0.5)
-    log_loss = Evaluation(work.label_names, test.labels, before).log_loss
+    log_loss = replace(evaluation, outputs=before).log_loss
     assert [row[2] for row in page.rows if row[0] == "before"] == [f"{log_loss:.4f}"]
-    assert ["watch <b>this</b> is positive, answered negative", "0.4000"] in page.rows
+    assert ["watch <b>this</b> is positive, answered negative", " of positive", "0.4000"] in page.rows
 
 
 def word(text: str, share: float) -> Word:
@@ -311,13 +322,14 @@ def test_explained_errors() -> None:
         asked.append((text, unit))
         return [word(f"w{number}", 0.01 * number) for number in range(9)] + [word("so-so", -1.5)]
 
-    texts = ("one", "two", "three", "four")
+    test = Examples(["one", "two", "three", "four"], BINARY.labels)
     shown = ", ".join(f"w{number}\xa0+0.0{number}" for number in range(2, 9)) + ", so-so\xa0\N{MINUS SIGN}1.50"
-    page = Page(report(texts=texts, explain=explain))
+    work = replace(WORK, test=test)
+    page = Page(report(work=work, explain=explain))
     assert ["four is positive, answered negative", f"{shown} of positive", "0.4000"] in page.rows
     labels = ("a", "b", "c")
     evaluation = Evaluation(labels, np.array([0, 1, 2]), np.array([[0.6, 0.3, 0.1], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1]]))
-    page = Page(report(evaluation=evaluation, texts=texts, explain=explain))
+    page = Page(report(evaluation, work=work, explain=explain))
     assert ["two is b, answered a", f"{shown} of a", "0.3000"] in page.rows
     assert ["three is c, answered b", f"{shown} of b", "0.1000"] in page.rows
     assert asked == [("four", 0), ("three", 1), ("two", 0)]
@@ -331,7 +343,7 @@ def test_thresholds_of_each_label() -> None:
     assert ["0.7", "1.0000", "0.5000", "0.6667", "75.00%"] in page.rows
     assert [row[0] for row in page.rows].count("0.5") == 1
     evaluation = Evaluation(("a", "b", "c"), np.array([0, 1]), np.eye(3)[[0, 1]])
-    page = Page(report(evaluation=evaluation))
+    page = Page(report(evaluation))
     assert [tag for tag, _ in page.tags].count("details") == 3
     assert "(chosen)" not in page.visible
 

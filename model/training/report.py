@@ -16,11 +16,13 @@ from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.explaining.reading import Word
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.commands.page import Cell, page, table
-from sentiment_conv1d.model.data import Profile
+from sentiment_conv1d.model.data import Profile, profile
 from sentiment_conv1d.model.evaluation.baseline import BASELINE
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, ThresholdScores
-from sentiment_conv1d.model.evaluation.segments import Segments
+from sentiment_conv1d.model.training.recipes import Trained
+from sentiment_conv1d.model.training.results import Results
+from sentiment_conv1d.model.training.task import Task
 
 #: The number of worst errors in the report, the characters of their texts, and the number of their words.
 _ERRORS, _ERROR_CHARACTERS, _ERROR_WORDS = 20, 300, 8
@@ -74,93 +76,52 @@ _EPOCH_COLUMNS = {
 #: The words of a text with their shares of the logit of a unit of the last layer.
 Explain = Callable[[str, int], Sequence[Word]]
 
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("sentiment_conv1d.model.evaluation", ""), autoescape=True, undefined=StrictUndefined
-)
-_ENVIRONMENT.globals["table"] = lambda *arguments: Markup(table(*arguments))  # noqa: S704 - it escapes the cells
-_TEMPLATE = _ENVIRONMENT.get_template("report.html.jinja")
-
 
 def report_html(
+    task: Task,
+    trained: Trained,
+    results: Results,
     *,
-    title: str,
-    configuration: BaseConfiguration,
-    model: Any,
-    data: str,
-    validation_data: str | None = None,
-    test_data: str | None,
-    profile: Profile | None = None,
-    vectors: str = "",
-    start: str = "",
-    evaluation: Evaluation | None,
-    baseline: Evaluation | None = None,
-    segments: Segments | None = None,
-    texts: Sequence[str] = (),
-    explain: Explain | None = None,
-    decision: DecisionRule = DecisionRule(),  # noqa: B008
-    history: Mapping[str, Any],
-    best_epoch: int = 0,
+    explain: Explain,
+    plots: Mapping[str, bytes],
     libraries: Mapping[str, str],
     seconds: float,
-    plots: Mapping[str, bytes],
 ) -> str:
     """Return the report of one training, an HTML document that needs no other file and runs no script.
 
-    `data`, `validation_data` and `test_data` describe the texts for training, for decisions and for the measures,
-    `vectors` the words that started with pretrained vectors, and `start` the run whose weights the training started
-    with. `texts` are the test texts. The report shows the worst errors among them, with the strongest words, which
-    `explain` returns.
-
-    `history` has the form that `model.evaluation.plots.learning_curves` needs, and `plots` are PNG files by name.
-    `model` is the Keras model, and `seconds` is the duration of the training. `evaluation` is None if nothing was
-    measured, `baseline` is that of `model.evaluation.baseline` if there is one, `segments` are those of the test texts,
-    and `best_epoch` is 0 if no epoch was chosen.
+    `explain` returns the strongest words of the worst errors, `plots` are PNG files by name, `libraries` are versions
+    by name, and `seconds` is the duration of the training.
     """
     body = _TEMPLATE.render(
-        configuration=configuration,
-        data=data,
-        validation_data=validation_data,
-        test_data=test_data,
-        profile=profile,
-        label_counts=[] if profile is None else _label_counts(profile),
-        profile_lengths=[] if profile is None else _lengths(profile),
-        vectors=vectors,
-        start=start,
-        parameters=model.count_params(),
-        duration=_duration(seconds),
-        evaluation=evaluation,
-        baseline=[] if evaluation is None or baseline is None else _against(evaluation, baseline),
-        segments=[] if segments is None else segments.rows(),
-        gap=[] if segments is None else list(segments.gap_lines()),
-        measured="" if evaluation is None else counted(len(evaluation.labels), "text"),
-        headline=[] if evaluation is None else _headline(evaluation, profile),
-        layers=list(_layers(model)),
-        epochs=_epochs(history["epochs"]),
-        best_epoch=best_epoch,
-        decision=decision,
-        calibration=[] if evaluation is None else _calibration(evaluation, decision),
-        thresholds=[] if evaluation is None else _thresholds(evaluation),
-        errors=[] if evaluation is None or not texts else _errors(evaluation, texts, explain),
-        labels=[] if evaluation is None else _labels(evaluation),
+        work=task.work,
+        start=task.start,
+        trained=trained,
+        configuration=trained.configuration,
+        decision=trained.decision,
+        evaluation=results.network,
+        baseline=results.baseline,
+        segments=results.segments,
+        profile=profile(task.work, trained.tokenizer),
+        parameters=trained.model.count_params(),
+        explain=explain,
         figures=[_figure(name, png) for name, png in plots.items()],
-        settings=[
-            ((name, field.description or ""), _setting(configuration, name))
-            for name, field in type(configuration).model_fields.items()
-        ],
-        libraries=list(libraries.items()),
+        libraries=libraries,
+        duration=_duration(seconds),
     )
-    return page(title, body)
+    return page(f"{trained.configuration.name}: training report", body)
 
 
-def _headline(evaluation: Evaluation, profile: Profile | None) -> list[tuple[str, str, str]]:
+def _headline(evaluation: Evaluation, profile: Profile) -> list[tuple[str, str, str]]:
     """Return the large numbers: name, value and meaning."""
-    baseline = ""
-    if profile is not None:
-        baseline = f"; always answering {profile.majority[0]} is right in {profile.majority[1]:.2%}"
+    majority, share = profile.majority
     area = evaluation.roc_auc
     over_labels = "" if len(evaluation.label_names) == 2 else "mean over the labels; "
     return [
-        ("Accuracy", f"{evaluation.accuracy:.2%}", f"share of right answers{baseline}"),
+        (
+            "Accuracy",
+            f"{evaluation.accuracy:.2%}",
+            f"share of right answers; always answering {majority} is right in {share:.2%}",
+        ),
         (
             "ROC AUC",
             _score(area),
@@ -230,9 +191,7 @@ def _thresholds(evaluation: Evaluation) -> list[tuple[str, list[list[str]]]]:
 
 
 def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[str]]:
-    """Return the measures of the test texts before and after the temperature. Empty if there is none."""
-    if decision.temperature == 1:
-        return []
+    """Return the measures of the test texts before and after the temperature."""
     before = replace(evaluation, outputs=at_temperature(evaluation.outputs, 1 / decision.temperature))
     rows = (("before", before), ("after", evaluation))
     return [
@@ -241,18 +200,21 @@ def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[st
     ]
 
 
-def _errors(evaluation: Evaluation, texts: Sequence[str], explain: Explain | None) -> list[list[Cell]]:
+def _errors(evaluation: Evaluation, texts: Sequence[str], explain: Explain) -> list[list[Cell]]:
     """Return the worst errors: the text with its true label and the answer, its words, and the true probability."""
     rows: list[list[Cell]] = []
     for index in evaluation.worst_errors(_ERRORS):
         truth, answer = evaluation.labels[index], evaluation.predicted[index]
         names = [evaluation.label_names[label] for label in (truth, answer)]
-        row: list[Cell] = [(_shortened(texts[index]), f"is {names[0]}, answered {names[1]}")]
-        if explain is not None:
-            # A sigmoid has one logit, that of the second label.
-            unit, label = (0, 1) if evaluation.outputs.shape[1] == 1 else (answer, answer)
-            row.append((_strongest(explain(texts[index], int(unit))), f"of {evaluation.label_names[label]}"))
-        rows.append([*row, f"{evaluation.probabilities[index, truth]:.4f}"])
+        # A sigmoid has one logit, that of the second label.
+        unit, label = (0, 1) if evaluation.outputs.shape[1] == 1 else (answer, answer)
+        rows.append(
+            [
+                (_shortened(texts[index]), f"is {names[0]}, answered {names[1]}"),
+                (_strongest(explain(texts[index], int(unit))), f"of {evaluation.label_names[label]}"),
+                f"{evaluation.probabilities[index, truth]:.4f}",
+            ]
+        )
     return rows
 
 
@@ -295,6 +257,12 @@ def _figure(name: str, png: bytes) -> dict[str, str | int]:
     return {"title": title, "caption": caption, "width": width, "height": height, "content": content}
 
 
+def _settings(configuration: BaseConfiguration) -> list[tuple[Cell, str]]:
+    """Return the name with its description, and the value of every field."""
+    fields = type(configuration).model_fields
+    return [((name, field.description or ""), _setting(configuration, name)) for name, field in fields.items()]
+
+
 def _setting(configuration: BaseConfiguration, name: str) -> str:
     if name == "convolutions":
         return ", ".join(f"{bank.filters:,} of width {bank.width}" for bank in configuration.convolutions)
@@ -308,3 +276,24 @@ def _duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("sentiment_conv1d.model.training", ""), autoescape=True, undefined=StrictUndefined
+)
+_ENVIRONMENT.globals |= {
+    "table": lambda *arguments: Markup(table(*arguments)),  # noqa: S704 - it escapes the cells
+    "counted": counted,
+    "headline": _headline,
+    "against": _against,
+    "label_counts": _label_counts,
+    "lengths": _lengths,
+    "layers": _layers,
+    "epochs": _epochs,
+    "labels": _labels,
+    "thresholds": _thresholds,
+    "calibration": _calibration,
+    "errors": _errors,
+    "settings": _settings,
+}
+_TEMPLATE = _ENVIRONMENT.get_template("report.html.jinja")

@@ -1,0 +1,65 @@
+"""The measures of a trained network on the test texts, beside those of its baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.manifest import Metrics
+from sentiment_conv1d.model.data import Plan
+from sentiment_conv1d.model.evaluation.baseline import BASELINE, measure_baseline
+from sentiment_conv1d.model.evaluation.confidence import confident_values
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
+from sentiment_conv1d.model.evaluation.terminal import value_lines
+from sentiment_conv1d.model.training.recipes import Trained
+
+
+class Results(NamedTuple):
+    """A trained network and its baseline on the test texts; None without test texts, or if there is no baseline."""
+
+    network: Evaluation | None
+    baseline: Evaluation | None
+    decision: DecisionRule
+    segments: Segments | None = None  # of the test texts, if their column is known
+
+    def lines(self, test_source: str | None) -> Iterator[str]:
+        """Yield the measures as lines for a terminal. `test_source` describes the test texts."""
+        if self.decision.calibration is not None:
+            yield f"calibration: {self.decision.calibration.describe()}"
+        if self.network is None:
+            return
+        yield f"measured on {test_source}:"
+        yield from value_lines(self.network.values())
+        if self.segments is not None:
+            yield from self.segments.lines()
+        if self.baseline is not None:
+            yield f"{BASELINE} on the same texts:"
+            yield from value_lines({"accuracy": self.baseline.accuracy, "log_loss": self.baseline.log_loss})
+            if self.network.accuracy < self.baseline.accuracy:
+                yield (
+                    f"warning: {BASELINE} is right more often than this network: try --preset text-ensemble, more "
+                    "--epochs or more --patience"
+                )
+
+    def metrics(self, test_source: str | None) -> Metrics | None:
+        """Return the measures for `metrics.json`; None without test texts. `test_source` describes the test texts."""
+        if self.network is None:
+            return None
+        assert test_source is not None
+        others = confident_values(self.network, self.decision)
+        if self.baseline is not None:
+            others |= {"baseline_accuracy": self.baseline.accuracy, "baseline_log_loss": self.baseline.log_loss}
+        return self.network.metrics(test_source, others)
+
+
+def measure(work: Plan, trained: Trained, segment_column: str | None) -> Results:
+    """Measure the baseline and the segments of `segment_column` on the test texts, if there are any."""
+    baseline = segments = None
+    if work.test is not None:
+        characters = trained.tokenizer.cuts_characters
+        baseline = measure_baseline(work.label_names, trained.learned, work.test, characters=characters)
+        if trained.evaluation is not None and segment_column is not None:
+            segments = by_segment(trained.evaluation, segment_column, [row.segment for row in work.test.rows])
+    return Results(trained.evaluation, baseline, trained.decision, segments)
