@@ -30,7 +30,7 @@ from sentiment_conv1d.model.data.flags import (
     add_sources,
     locate,
     print_left_out,
-    reading_options,
+    reading_of,
 )
 from sentiment_conv1d.model.evaluation.terminal import score_text
 from sentiment_conv1d.model.run import RunError, read_run
@@ -255,7 +255,7 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
     from sentiment_conv1d.export.checks.accuracy import LabelledReviews
     from sentiment_conv1d.model.data import load_examples, measurable
 
-    loaded = load_examples(locate(options.data), trained.labels, **reading_options(options))
+    loaded = load_examples(locate(options.data), trained.labels, reading=reading_of(options))
     print_left_out(loaded.faults, every=options.on_bad_rows == "report")
     examples, measured_on = measurable(loaded, trained.trained_on)
     rows = [trained.tokenizer.encode(text).ids for text in examples.texts]

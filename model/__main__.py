@@ -14,7 +14,7 @@ from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import configured, parser
 from sentiment_conv1d.model.configuration import PRESETS, RECIPES, Configuration
 from sentiment_conv1d.model.data import Plan
-from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_options
+from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_of
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.run import Run, stages_folder
 
@@ -97,9 +97,8 @@ def _plan(options: argparse.Namespace, configuration: Configuration, start: Run 
     dataset = data.load(
         locate(options.data),
         test_data=locate(options.test_data),
-        segment_column=getattr(options, "by", None),
+        reading=reading_of(options, getattr(options, "by", None)),
         least_examples=1 + bool(options.test_fraction) + bool(validation_fraction),
-        **reading_options(options),
     )
     work = data.plan(
         dataset,

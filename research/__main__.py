@@ -25,7 +25,7 @@ from sentiment_conv1d.model.data.flags import (
     add_sources,
     locate,
     print_left_out,
-    reading_options,
+    reading_of,
 )
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.run import ensure_free, stages_folder
@@ -131,7 +131,7 @@ def _reviews_and_unlabelled(options: argparse.Namespace, configuration: Distilla
         test_data=locate(options.test_data),
         unlabelled=True,
         least_examples=1 + bool(options.test_fraction) + bool(options.validation_fraction),
-        **reading_options(options),
+        reading=reading_of(options),
     )
     work = data.plan(
         dataset,

@@ -8,11 +8,13 @@ from sentiment_conv1d.model.data.faults import BadDataError, summary, write_faul
 from sentiment_conv1d.model.data.loading import Reading, load, load_examples
 from sentiment_conv1d.model.data.plan import Plan, plan
 from sentiment_conv1d.model.data.profile import Profile, profile
+from sentiment_conv1d.model.data.rows import Columns
 from sentiment_conv1d.model.data.training_texts import TrainingTexts, measurable
 from sentiment_conv1d.tables import DataError, Fault, Format
 
 __all__ = [
     "BadDataError",
+    "Columns",
     "DataError",
     "Dataset",
     "Examples",

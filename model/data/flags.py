@@ -10,7 +10,9 @@ from typing import Any, get_args
 from sentiment_conv1d.commands.imports import import_tensorflow
 from sentiment_conv1d.commands.parser import local
 from sentiment_conv1d.model.data.faults import OnBadRows, summary
-from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
+from sentiment_conv1d.model.data.labels import SimilarLabels
+from sentiment_conv1d.model.data.loading import Reading
+from sentiment_conv1d.model.data.rows import Columns
 from sentiment_conv1d.tables import Fault
 from sentiment_conv1d.tables.format import add_format_flags, read_format
 
@@ -65,13 +67,10 @@ def _label_map(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((label.strip(), name.strip()) for label, name in pairs)
 
 
-def reading_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the flags as keyword arguments of `load` and `load_examples`."""
-    return {
-        "text_column": options.text_column,
-        "label_column": options.label_column,
-        "reading": Reading(read_format(options), options.on_bad_rows, options.similar_labels, options.label_map),
-    }
+def reading_of(options: argparse.Namespace, segment_column: str | None = None) -> Reading:
+    """Return how the flags say that sources are read, with the values of `segment_column`."""
+    columns = Columns(options.text_column, options.label_column, segment_column)
+    return Reading(read_format(options), options.on_bad_rows, options.similar_labels, options.label_map, columns)
 
 
 def print_left_out(faults: Iterable[Fault], *, every: bool = False) -> None:

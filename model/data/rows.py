@@ -15,8 +15,8 @@ from sentiment_conv1d.tables.table import no_column
 class Columns(NamedTuple):
     """The names of the columns with the text, the label, and the segment that a row belongs to."""
 
-    text: str
-    label: str
+    text: str = "text"
+    label: str = "label"
     segment: str | None = None
 
     @property

@@ -13,7 +13,7 @@ from sentiment_conv1d.artifact.errors import SentimentError, writing
 from sentiment_conv1d.artifact.manifest import Metrics
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.data import Examples, LabelledTexts
-from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_options
+from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_of
 from sentiment_conv1d.model.evaluation.candidate import Candidate, open_candidate
 from sentiment_conv1d.model.evaluation.comparison import Comparison
 from sentiment_conv1d.model.evaluation.confidence import confidence_line, confident_values
@@ -94,9 +94,7 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace, candidate: Candidate, segment: str | None) -> LabelledTexts:
-    loaded = data.load_examples(
-        locate(options.data), candidate.labels, segment_column=segment, **reading_options(options)
-    )
+    loaded = data.load_examples(locate(options.data), candidate.labels, reading=reading_of(options, segment))
     print_left_out(loaded.faults)
     return loaded
 

@@ -18,7 +18,7 @@ from research.mixture.sampling import UNLABELLED, Sampling
 from research.mixture.stored_answers import StoredAnswers
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.data.examples import Examples
-from sentiment_conv1d.model.data.loading import SENTIMENTS
+from sentiment_conv1d.model.data.labels import SENTIMENTS
 from sentiment_conv1d.model.data.plan import Plan
 from sentiment_conv1d.tables import READABLE, DataError, open_table
 

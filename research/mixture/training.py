@@ -37,7 +37,7 @@ from research.teachers.domain_teacher import DomainTeacher
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS, Convolution
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.tokenizer import WordTokenizer
-from sentiment_conv1d.model.data.loading import SENTIMENTS
+from sentiment_conv1d.model.data.labels import SENTIMENTS
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.recipes import Trained
 from sentiment_conv1d.model.training.table_network import TableNetwork

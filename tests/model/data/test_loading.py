@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from sentiment_conv1d.model.data import DataError, Dataset, Examples, Reading, load, load_examples, split
+from sentiment_conv1d.model.data import Columns, DataError, Dataset, Examples, Reading, load, load_examples, split
 
 IMDB = Path(__file__).parents[4] / "shared" / "imdb"
 
@@ -149,7 +149,7 @@ def test_upper_case_suffix(suffix: str, tmp_path: Path) -> None:
 def test_column_names(suffix: str, tmp_path: Path) -> None:
     """Options name the two columns."""
     path = write_table(tmp_path / f"reviews{suffix}", ROWS)
-    dataset = load(path, text_column="label", label_column="text", progress=False)
+    dataset = load(path, reading=Reading(columns=Columns("label", "text")), progress=False)
     assert dataset.train.texts == [label for _, label in ROWS]
 
 
@@ -481,7 +481,7 @@ def test_missing_column(suffix: str, tmp_path: Path) -> None:
     """The message contains the missing column and the existing ones."""
     path = write_table(tmp_path / f"reviews{suffix}", ROWS)
     with pytest.raises(DataError, match=r"there is no column 'body'; columns: .*") as caught:
-        load(path, text_column="body", progress=False)
+        load(path, reading=Reading(columns=Columns(text="body")), progress=False)
     message = str(caught.value)
     assert message.startswith(str(path))
     assert "'text'" in message
@@ -493,7 +493,7 @@ def test_same_column_for_text_and_label(suffix: str, tmp_path: Path) -> None:
     """The same column for texts and labels is refused."""
     path = write_table(tmp_path / f"reviews{suffix}", ROWS)
     with pytest.raises(DataError, match="cannot both be read from column 'text'"):
-        load(path, label_column="text", progress=False)
+        load(path, reading=Reading(columns=Columns(label="text")), progress=False)
 
 
 @pytest.mark.parametrize(
