@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -40,6 +40,86 @@ class Measurements:
     stages: dict[str, dict[str, list[float]]]  # by kind of text and name: seconds per text
     memory: list[float] = field(default_factory=list)  # MB of the supervisor and of each worker
     ready: list[float] = field(default_factory=list)  # seconds from the start of the process
+
+
+#: Returns a number of each round for the texts of a kind.
+Rounds = Callable[[Measurements, str], Sequence[float]]
+
+
+def _of_load(attribute: str, server: str = SERVICE, protocol: str = "REST", connections: int = _CONNECTIONS) -> Rounds:
+    return lambda measured, kind: [
+        getattr(load, attribute) for load in measured.loads[Case(server, protocol, kind, connections)]
+    ]
+
+
+def _of_stage(name: str) -> Rounds:
+    return lambda measured, kind: measured.stages[kind][name]
+
+
+_BOTH = (WHOLE, SHORT)
+
+#: The ratios: their names, what is divided by what, and the kinds of texts for which it is measured.
+_RATIOS: tuple[tuple[str, Rounds, Rounds, tuple[str, ...]], ...] = (
+    ("CPU per request: service in uvicorn / service", _of_load("cpu", HOSTED), _of_load("cpu"), _BOTH),
+    ("CPU per request: 8 bits / float32", _of_load("cpu", QUANTIZED), _of_load("cpu"), _BOTH),
+    (
+        "in process, one thread: ours / FastAPI",
+        _of_stage(inside.PREDICT),
+        _of_stage(inside.COMPETENT),
+        _BOTH,
+    ),
+    (
+        "in process, one thread: 8 bits / float32",
+        _of_stage(inside.QUANTIZED),
+        _of_stage(inside.PREDICT),
+        _BOTH,
+    ),
+    (
+        "in process, one thread, 32 at a time: 8 bits / float32",
+        _of_stage(inside.QUANTIZED_32),
+        _of_stage(inside.PREDICT_32),
+        _BOTH,
+    ),
+    (
+        f"p99 at 64 connections: service / {FASTAPI}",
+        _of_load("p99", connections=64),
+        _of_load("p99", FASTAPI, connections=64),
+        (WHOLE,),
+    ),
+    (
+        "CPU per text of REST batches of 32: 8 bits / float32",
+        _of_load("cpu", QUANTIZED, "REST batches of 32", 8),
+        _of_load("cpu", SERVICE, "REST batches of 32", 8),
+        (WHOLE,),
+    ),
+    *(
+        (
+            f"in process on every processor, 32 at a time / CPU per text of {protocol}",
+            _of_stage(inside.AMONG_32),
+            _of_load("cpu", SERVICE, protocol, 8),
+            (WHOLE,),
+        )
+        for protocol in ("REST batches of 32", "gRPC batches of 32", "gRPC stream")
+    ),
+    (
+        "CPU per request: service at 32 connections / one worker at 16",
+        _of_load("cpu"),
+        _of_load("cpu", ALONE, connections=16),
+        (WHOLE,),
+    ),
+    (
+        "in process: one text in a process for every processor / alone",
+        _of_stage(inside.AMONG),
+        _of_stage(inside.PREDICT),
+        (WHOLE,),
+    ),
+    (
+        "p99 of short requests beside batches of 256 / without",
+        _of_load("p99", SERVICE, DISTURBED, 4),
+        _of_load("p99", connections=4),
+        (SHORT,),
+    ),
+)
 
 
 def tables(measured: Measurements) -> Iterator[str]:
@@ -119,54 +199,11 @@ def _stages(measured: Measurements) -> str:
 
 def _ratios(measured: Measurements) -> str:
     """Return the medians of the ratios in each round, and their range."""
-
-    def rounds(attribute: str, server: str, protocol: str, kind: str, connections: int) -> list[float]:
-        return [getattr(load, attribute) for load in measured.loads[Case(server, protocol, kind, connections)]]
-
-    def ratio(ours: Iterable[float], theirs: Iterable[float]) -> str:
-        return spread(one / other for one, other in zip(ours, theirs, strict=True))
-
-    both: dict[str, list[str]] = {}
-    for kind, stages in measured.stages.items():
-        for name, value in {
-            "CPU per request: service in uvicorn / service": ratio(
-                rounds("cpu", HOSTED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)
-            ),
-            "CPU per request: 8 bits / float32": ratio(
-                rounds("cpu", QUANTIZED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)
-            ),
-            "in process, one thread: ours / FastAPI": ratio(stages[inside.PREDICT], stages[inside.COMPETENT]),
-            "in process, one thread: 8 bits / float32": ratio(stages[inside.QUANTIZED], stages[inside.PREDICT]),
-            "in process, one thread, 32 at a time: 8 bits / float32": ratio(
-                stages[inside.QUANTIZED_32], stages[inside.PREDICT_32]
-            ),
-        }.items():
-            both.setdefault(name, []).append(value)
-    whole = {
-        f"p99 at 64 connections: service / {FASTAPI}": ratio(
-            rounds("p99", SERVICE, "REST", WHOLE, 64), rounds("p99", FASTAPI, "REST", WHOLE, 64)
-        ),
-        "CPU per text of REST batches of 32: 8 bits / float32": ratio(
-            rounds("cpu", QUANTIZED, "REST batches of 32", WHOLE, 8),
-            rounds("cpu", SERVICE, "REST batches of 32", WHOLE, 8),
-        ),
-        **{
-            f"in process on every processor, 32 at a time / CPU per text of {protocol}": ratio(
-                measured.stages[WHOLE][inside.AMONG_32], rounds("cpu", SERVICE, protocol, WHOLE, 8)
-            )
-            for protocol in ("REST batches of 32", "gRPC batches of 32", "gRPC stream")
-        },
-        "CPU per request: service at 32 connections / one worker at 16": ratio(
-            rounds("cpu", SERVICE, "REST", WHOLE, 32), rounds("cpu", ALONE, "REST", WHOLE, 16)
-        ),
-        "in process: one text in a process for every processor / alone": ratio(
-            measured.stages[WHOLE][inside.AMONG], measured.stages[WHOLE][inside.PREDICT]
-        ),
-    }
-    beside = ratio(rounds("p99", SERVICE, DISTURBED, SHORT, 4), rounds("p99", SERVICE, "REST", SHORT, 4))
-    rows = [[name, *values] for name, values in both.items()]
-    rows += [[name, value, ""] for name, value in whole.items()]
-    rows.append(["p99 of short requests beside batches of 256 / without", "", beside])
+    rows = []
+    for name, dividend, divisor, kinds in _RATIOS:
+        pairs = {kind: zip(dividend(measured, kind), divisor(measured, kind), strict=True) for kind in kinds}
+        ratios = {kind: spread(one / other for one, other in pair) for kind, pair in pairs.items()}
+        rows.append([name, *(ratios.get(kind, "") for kind in measured.stages)])
     return table(["median of the ratios in each round (range)", *measured.stages], rows)
 
 

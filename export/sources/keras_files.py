@@ -6,8 +6,6 @@ is removed, because the service tokenizes texts itself.
 
 from __future__ import annotations
 
-import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +18,11 @@ from tensorflow.python.saved_model import revived_types  # has no public name
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import embeddings, half_precision, id_types
 from sentiment_conv1d.export.sources.casting import copy_in_float32, largest_difference, other_types
-from sentiment_conv1d.export.sources.keras_2 import SAVED_MODEL, check_activations, check_masks, readable
-from sentiment_conv1d.export.sources.keras_configuration import configured, functions, has_only_weights, keras_version
+from sentiment_conv1d.export.sources.keras_2 import check_activations, check_masks, readable
+from sentiment_conv1d.export.sources.keras_configuration import functions
+from sentiment_conv1d.export.sources.load_errors import WITHOUT_TEXT, load_error
 from sentiment_conv1d.export.sources.original import Original, reading_ids, reading_texts
 from sentiment_conv1d.export.sources.vectorization import check_supported, not_run, own_standardization
-
-#: The name of a class or function of the user in an error of Keras.
-_MISSING = re.compile(
-    r"(?:Could not locate (?:class|function)|Unknown layer:) '?(?:\w+>)?(\w+)|identifier: .*'class_name': '(\w+)'"
-)
 
 # TensorFlow does not load a SavedModel with the variables of an optimizer of Keras 2 unless its type is registered.
 revived_types.register_revived_type(
@@ -40,15 +34,6 @@ revived_types.register_revived_type(
         )
     ],
 )
-
-#: What to do with a `TextVectorization` layer of Keras 2, whose vocabulary no file contains that Keras 3 can read.
-_WITHOUT_TEXT = (
-    "save the part of the model that starts with the embedding as .h5, and pass the words of "
-    "`layer.get_vocabulary()`, one per line, with --vocabulary"
-)
-
-#: The extensions of files that only running their code could read.
-PICKLES = (".pickle", ".pkl", ".joblib")
 
 
 @dataclass(frozen=True)
@@ -143,7 +128,7 @@ def load(path: Path) -> keras.Model:
             model = keras.models.load_model(file, _not_run(path), compile=False)
     except Exception as error:
         # For a broken file, zipfile, h5py and the constructors of layers raise errors of many classes.
-        raise _refusal(path, error) from error
+        raise load_error(path, error) from error
     check_masks(path, model)
     return model
 
@@ -152,60 +137,6 @@ def _not_run(path: Path) -> dict[str, Any]:
     """Return what stands for the functions of `TextVectorization` layers, by their names."""
     names = [str(each["config"]) for _, each in functions(path) if each["class_name"] == "function"]
     return {name: not_run(name) for name in names}
-
-
-def _refusal(path: Path, error: Exception) -> ExportError:
-    text = str(error)
-    lambdas = [str(each["config"].get("name")) for each in configured(path) if each.get("class_name") == "Lambda"]
-    if lambdas:
-        return ExportError(
-            f"{path}: layer {', '.join(lambdas)} is a Lambda, whose Python code is not loaded",
-            "replace it with layers or operations of Keras, and save the model again",
-        )
-    for layer, function in functions(path):
-        if function["class_name"] == "__lambda__":
-            return ExportError(
-                f"{path}: layer {layer} standardizes or splits texts with a lambda, whose code is not loaded",
-                "define the function with def and save the model again; --lowercase, --removed and --replaced then "
-                "state what it does",
-            )
-    version = keras_version(path)
-    if version.startswith("1."):
-        return ExportError(
-            f"{path}: Keras {version} wrote this file",
-            "load it with Keras 2.2, save it again and export the new file",
-        )
-    if version.startswith("2.") and zipfile.is_zipfile(path):
-        return ExportError(
-            f"{path}: Keras {version} wrote this file, and Keras 3 reads a .keras file only if Keras 3 wrote it",
-            f"with Keras 2, {_WITHOUT_TEXT}"
-            if any(each.get("class_name") == "TextVectorization" for each in configured(path))
-            else "load it with Keras 2, save it with `model.save('model.h5')` and export the new file",
-        )
-    if has_only_weights(path):
-        return ExportError(
-            f"{path}: the file contains weights, but no layers",
-            "build the model, read the file with `model.load_weights` and write `model.save('model.keras')`",
-        )
-    if path.suffix in PICKLES:
-        return ExportError(
-            f"{path}: a pickle can run any code, so it is never read",
-            "load it where it was written, and write `model.save('model.keras')`",
-        )
-    missing = _MISSING.search(text)
-    if missing:
-        return ExportError(
-            f"{path}: {missing[1] or missing[2]} is a class or function that Keras 3 lacks",
-            SAVED_MODEL
-            if version.startswith("2.")
-            else "write the model with `model.export(folder)`, which contains the computation, or build it from Keras' "
-            "own layers, load its weights and save it as .keras",
-        )
-    cause = text.rsplit("Exception encountered: ", maxsplit=1)[-1]
-    return ExportError(
-        f"{path}: not a Keras model that can be loaded ({quoted(cause)})",
-        SAVED_MODEL if version.startswith("2.") else "write the file with `model.save('model.keras')`",
-    )
 
 
 def _saved_model(path: Path, max_tokens: int | None) -> keras.Model:
@@ -227,7 +158,7 @@ def _saved_model(path: Path, max_tokens: int | None) -> keras.Model:
     if inputs[0].dtype == tensorflow.string:
         raise ExportError(
             f"{path}: this SavedModel reads text",
-            f"save it as .keras with Keras 3, from which the tokenizer can be read; with Keras 2, {_WITHOUT_TEXT}",
+            f"save it as .keras with Keras 3, from which the tokenizer can be read; with Keras 2, {WITHOUT_TEXT}",
         )
     batch, *shape = (None, None) if inputs[0].shape.rank is None else inputs[0].shape
     if batch is not None:

@@ -16,7 +16,8 @@ from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, TokenizerError,
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import layers
-from sentiment_conv1d.export.sources.keras_files import PICKLES, load
+from sentiment_conv1d.export.sources.keras_files import load
+from sentiment_conv1d.export.sources.load_errors import PICKLES
 from sentiment_conv1d.export.sources.vectorization import (
     RESERVED,
     check_supported,
@@ -282,43 +283,44 @@ def _hugging_face(path: Path, content: bytes, document: Mapping[str, Any], asked
     try:
         tokenizer = read_tokenizer(content)
     except TokenizerError as error:
-        known = (document["model"].get("type"), document.get("pre_tokenizer"), document.get("post_processor"))
-        lowercase = {"null": "none", '{"type": "Lowercase"}': "unicode"}.get(json.dumps(document.get("normalizer")))
-        if known != ("WordLevel", {"type": "WhitespaceSplit"}, None) or lowercase is None:
+        if not _is_word_level(document):
             raise TokenizerError(
                 f"{error}, nor a WordLevel model with the pre-tokenizer WhitespaceSplit, the normalizer Lowercase or "
                 "none, and no post-processor"
             ) from error
-    else:
-        if replace(asked.statements, max_tokens=None) != NOTHING_STATED:
-            raise ExportError(
-                f"{path}: this file states the ids and how texts are read, so flags cannot change them",
-                "leave out the flags for models from elsewhere, except --labels and --threshold",
-            )
-        return tokenizer
+        return _word_level(path, document, asked)
+    if replace(asked.statements, max_tokens=None) != NOTHING_STATED:
+        raise ExportError(
+            f"{path}: this file states the ids and how texts are read, so flags cannot change them",
+            "leave out the flags for models from elsewhere, except --labels and --threshold",
+        )
+    return tokenizer
+
+
+def _is_word_level(document: Mapping[str, Any]) -> bool:
+    """Return whether a tokenizer of Hugging Face only lower-cases texts, splits at white space and looks words up."""
+    return (
+        document["model"].get("type") == "WordLevel"
+        and document.get("normalizer") in (None, {"type": "Lowercase"})
+        and document.get("pre_tokenizer") == {"type": "WhitespaceSplit"}
+        and document.get("post_processor") is None
+    )
+
+
+def _word_level(path: Path, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
+    """Read a tokenizer for which `_is_word_level` holds."""
     _check_flags(str(path), asked.statements)
     tokens = document.get("added_tokens") or ()
-    added = [token["content"] for token in tokens if not token["special"]]
-    if added:
-        raise ExportError(
-            f"{path}: the tokenizer finds {added[0]!r} and {len(added) - 1} other added tokens before it splits a text",
-            "add them to the vocabulary of the WordLevel model, and train the model with that tokenizer",
-        )
-    ids = dict(document["model"]["vocab"])
+    _check_added_tokens(path, tokens)
     padding, truncation = document.get("padding") or {}, document.get("truncation") or {}
-    limit = truncation.get("max_length", asked.max_tokens)
-    if limit != asked.max_tokens:
-        raise ExportError(
-            f"{path}: the tokenizer truncates to {limit} ids, and the model takes {asked.max_tokens}",
-            f"save the tokenizer after `tokenizer.enable_truncation({asked.max_tokens})` if the model was trained so",
-        )
-    named = next((ids[name] for name in _PAD_NAMES if name in ids), 0)
+    _check_truncation(path, truncation, asked)
+    ids = dict(document["model"]["vocab"])
     rule = Rule(
         max_tokens=asked.max_tokens,
-        lowercase="unicode" if lowercase == "unicode" else "none",
+        lowercase="none" if document.get("normalizer") is None else "unicode",
         removed="",
         separators=_UNICODE_SPACES,
-        padding_id=padding.get("pad_id", named),
+        padding_id=padding.get("pad_id", next((ids[name] for name in _PAD_NAMES if name in ids), 0)),
         start_id=None,
         unknown_id=ids.get(document["model"].get("unk_token")),
         keeps_first=truncation.get("direction", "Right") == "Right",
@@ -331,6 +333,26 @@ def _hugging_face(path: Path, content: bytes, document: Mapping[str, Any], asked
         if number != rule.unknown_id and not (number == rule.padding_id and word in names)
     }
     return _settled(words, rule, asked)
+
+
+def _check_added_tokens(path: Path, tokens: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `ExportError` for tokens that are found before a text is split. Special ones occur in no text."""
+    added = [token["content"] for token in tokens if not token["special"]]
+    if added:
+        raise ExportError(
+            f"{path}: the tokenizer finds {added[0]!r} and {len(added) - 1} other added tokens before it splits a text",
+            "add them to the vocabulary of the WordLevel model, and train the model with that tokenizer",
+        )
+
+
+def _check_truncation(path: Path, truncation: Mapping[str, Any], asked: Asked) -> None:
+    """Raise `ExportError` if the tokenizer truncates to another number of ids than the model takes."""
+    limit = truncation.get("max_length", asked.max_tokens)
+    if limit != asked.max_tokens:
+        raise ExportError(
+            f"{path}: the tokenizer truncates to {limit} ids, and the model takes {asked.max_tokens}",
+            f"save the tokenizer after `tokenizer.enable_truncation({asked.max_tokens})` if the model was trained so",
+        )
 
 
 def _vectorization_rule(asked: Asked) -> Rule:
