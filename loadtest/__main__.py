@@ -9,14 +9,15 @@ import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 try:
+    from loadtest.document import Document, read_document, write_document
     from loadtest.errors import LoadTestError
     from loadtest.generation import probe
     from loadtest.generation.load import Sending
@@ -27,11 +28,11 @@ try:
     from loadtest.processes import PROJECT, Server
     from loadtest.reporting import comparison, report
     from loadtest.reporting.summary import summary
-    from loadtest.run import FORMAT, Run
+    from loadtest.run import Run
     from loadtest.traffic import texts
-    from loadtest.traffic.requests import FORMS, make_requests, parse_mix
+    from loadtest.traffic.requests import FORMS, Request, make_requests, parse_mix
     from loadtest.traffic.target import Endpoint, Target
-    from sentiment_conv1d.artifact.errors import reading, run_command, writing
+    from sentiment_conv1d.artifact.errors import run_command, writing
     from sentiment_conv1d.commands.parser import between, local_path
 except ModuleNotFoundError as error:
     print(f"error: {error.name} is missing: pip install --require-hashes -r requirements/loadtest.txt", file=sys.stderr)
@@ -157,34 +158,24 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     price = _price_of(options)
     mix = parse_mix(options.traffic)
     plan = _plan(options)
-    for rate in plan.rates or ():
-        if rate * plan.seconds > plan.max_requests:
-            raise LoadTestError(f"{rate:g} requests per second for {plan.seconds:g} s exceed --max-requests")
     _check_target(options)
     out = options.out or PROJECT / "runs" / f"loadtest-{datetime.now():%Y%m%d-%H%M%S}"
     _make_folder(out)
-    each = texts.choose(options.texts, _tokenizer(), _REQUESTS)
+    chosen = texts.choose(options.texts, _tokenizer(), _REQUESTS)
     with ExitStack() as stack:
         service = stack.enter_context(_service(options.workers)) if options.url is None else None
         target = _target(options, service)
-        traffic = {options.traffic: make_requests(mix, each, target, options.batch)}
+        traffic = {options.traffic: make_requests(mix, chosen, target, options.batch)}
         probe.check(target, traffic[options.traffic])
-        left_out = {}
-        for name in FORMS if plan.protocols else ():
-            requests = make_requests({name: 1.0}, each, target, options.batch)
-            try:
-                probe.check(target, requests)
-                traffic[name] = requests
-            except LoadTestError as error:
-                left_out[name] = str(error)
-        pool = stack.enter_context(GeneratorPool(target, traffic, options.processes))
+        others, left_out = _protocols(chosen, target, options.batch) if plan.protocols else ({}, {})
+        traffic |= others
         run = Run(
             plan,
             target,
-            pool,
+            stack.enter_context(GeneratorPool(target, traffic, options.processes)),
             objective=wanted,
             price=price,
-            texts=each,
+            texts=chosen,
             traffic=traffic,
             max_seconds=options.max_seconds,
             memory=None if service is None else lambda: sum(service.pss_megabytes()) * 2**20,
@@ -196,17 +187,16 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
                     "started": None if service is None else shlex.join(["python", *service.arguments]),
                 },
                 "service_cores": machine.cores() if service is not None else options.cores,
-                "traffic_title": ", ".join(f"{FORMS[name].title} ({share:g})" for name, share in mix.items())
-                if len(mix) > 1
-                else FORMS[next(iter(mix))].title,
-                "texts": {"source": options.texts, "count": len(each), "words": _mean_words(each)},
+                "traffic_title": _title(mix),
+                "texts": {"source": options.texts, "count": len(chosen), "words": _mean_words(chosen)},
                 "batch": options.batch,
                 "processes": options.processes,
                 "left_out": left_out,
             },
         )
         run.execute()
-    _write(out, run.document)
+    write_document(out / "report.json", run.document)
+    (out / "report.html").write_text(report.html(run.document), encoding="utf-8")
     print("\n".join(summary(run.document)))
     print(f"\n{out / 'report.html'}")
     if run.document["interrupted"] == "interrupted":
@@ -214,8 +204,27 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     return MISSED if run.document["objective"] and not run.document["objective"]["met"] else MET
 
 
+def _protocols(chosen: Sequence[str], target: Target, batch: int) -> tuple[dict[str, list[Request]], dict[str, str]]:
+    """Return the requests of every protocol that the service answers, and why the others are left out."""
+    requests, left_out = {}, {}
+    for name in FORMS:
+        made = make_requests({name: 1.0}, chosen, target, batch)
+        try:
+            probe.check(target, made)
+            requests[name] = made
+        except LoadTestError as error:
+            left_out[name] = str(error)
+    return requests, left_out
+
+
+def _title(mix: Mapping[str, float]) -> str:
+    if len(mix) == 1:
+        return FORMS[next(iter(mix))].title
+    return ", ".join(f"{FORMS[name].title} ({share:g})" for name, share in mix.items())
+
+
 def _compare(options: argparse.Namespace) -> int:
-    old, new = (_read(path) for path in (options.old, options.new))
+    old, new = (read_document(path) for path in (options.old, options.new))
     compared = comparison.compare(old, new)
     out = options.out or _folder_of(options.new) / "comparison"
     _make_folder(out)
@@ -239,29 +248,39 @@ def _price_of(options: argparse.Namespace) -> Price | None:
 def _plan(options: argparse.Namespace) -> Plan:
     if options.connections > options.max_connections:
         raise LoadTestError("--connections exceeds --max-connections")
-    steps: dict[str, Any] = {}
-    if options.like is not None:
-        earlier = _read(options.like)
-        steps = {name: earlier["plan"][name] for name in ("seconds", "protocols", "second_opinions")}
-        steps["rates"] = tuple(step["rate"] for step in earlier["open"])
-        steps["concurrency"] = tuple(step["callers"] for step in earlier["closed"])
+    plan = Plan(**{each.name: getattr(options, each.name) for each in fields(Sending) if each.name != "seconds"})
     if options.smoke:
-        steps = {"concurrency": (1, 8), "rates": (50.0, 100.0), "seconds": 0.3, "second_opinions": False} | steps
-    for name in ("rates", "concurrency", "seconds"):
-        if getattr(options, name) is not None:
-            steps[name] = getattr(options, name)
+        plan = replace(plan, concurrency=(1, 8), rates=(50.0, 100.0), seconds=0.3, second_opinions=False)
+    if options.like is not None:
+        plan = _like(plan, read_document(options.like))
+    given = {name: getattr(options, name) for name in ("rates", "concurrency", "seconds")}
+    plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
     if options.only == "open":
-        if not steps.get("rates"):
+        if not plan.rates:
             raise LoadTestError("--only open needs --rates, because only the closed loop can find rates")
-        steps["concurrency"] = ()
+        plan = replace(plan, concurrency=())
     if options.only == "closed":
-        steps["rates"] = ()
-    if options.slo is not None and steps.get("rates") == ():
+        plan = replace(plan, rates=())
+    if options.slo is not None and plan.rates == ():
         raise LoadTestError("--slo cannot be used with a closed loop only, because an objective is met at a rate")
     if options.only or options.no_protocols:
-        steps |= {"protocols": False, "second_opinions": False}
-    others = {each.name: getattr(options, each.name) for each in fields(Sending) if each.name != "seconds"}
-    return Plan(**others, **steps)
+        plan = replace(plan, protocols=False, second_opinions=False)
+    for rate in plan.rates or ():
+        if rate * plan.seconds > plan.max_requests:
+            raise LoadTestError(f"{rate:g} requests per second for {plan.seconds:g} s exceed --max-requests")
+    return plan
+
+
+def _like(plan: Plan, earlier: Document) -> Plan:
+    """Return the plan with the steps of an earlier test."""
+    return replace(
+        plan,
+        seconds=earlier["plan"]["seconds"],
+        protocols=earlier["plan"]["protocols"],
+        second_opinions=earlier["plan"]["second_opinions"],
+        rates=tuple(step.rate for step in earlier["open"]),
+        concurrency=tuple(step.callers for step in earlier["closed"]),
+    )
 
 
 def _check_target(options: argparse.Namespace) -> None:
@@ -299,27 +318,8 @@ def _tokenizer() -> Any:
     return read_artifact(_ARTIFACT).tokenizer
 
 
-def _mean_words(each: Sequence[str]) -> float:
-    return round(sum(len(text.split()) for text in each) / len(each), 1)
-
-
-def _write(out: Path, document: dict[str, Any]) -> None:
-    (out / "report.json").write_text(json.dumps(document, indent=1) + "\n")
-    (out / "report.html").write_text(report.html(document), encoding="utf-8")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    file = path / "report.json" if path.is_dir() else path
-    try:
-        with reading(file, LoadTestError):
-            document = json.loads(file.read_text())
-        form = document["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise LoadTestError(f"{file} is not a report of a load test") from error
-    if form != FORMAT:
-        raise LoadTestError(f"{file} has format {form}, but this program reads format {FORMAT}")
-    assert isinstance(document, dict)
-    return document
+def _mean_words(chosen: Sequence[str]) -> float:
+    return round(sum(len(text.split()) for text in chosen) / len(chosen), 1)
 
 
 def _folder_of(path: Path) -> Path:

@@ -46,7 +46,8 @@ def next_rate(objective: Objective, steps: Sequence[Step]) -> float | None:
     best = objective.highest(steps)
     if best is None:
         return None
-    worse = [step["rate"] for step in steps if step["rate"] > best["rate"]]
-    if not worse or min(worse) / best["rate"] < _CLOSE:
+    rate = best.requested_rate
+    worse = [step.requested_rate for step in steps if step.requested_rate > rate]
+    if not worse or min(worse) / rate < _CLOSE:
         return None
-    return float(round((best["rate"] + min(worse)) / 2))
+    return float(round((rate + min(worse)) / 2))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 
 from tqdm import tqdm
 
-from loadtest.measurement.step import Step
 from loadtest.units import duration
 
 
@@ -52,12 +52,11 @@ class Progress:
             self._bar.set_description_str(self._head, refresh=False)
             self._bar.set_postfix_str(f"{over:,} answers")
 
-    def end(self, step: Step) -> None:
-        """Print the result of the step."""
-        latency = step["latency"]
+    def end(self, throughput: float, latency: Mapping[str, float], failed: int) -> None:
+        """Print the results of the step: requests per second, percentiles in seconds, and failures."""
         times = f"p50 {duration(latency['p50'])}  p99 {duration(latency['p99'])}" if latency else "no answers"
-        failed = f"  {step['failed']:,} failed" if step["failed"] else ""
-        self.say(f"{self._head} {step['throughput']:>9,.0f}/s  {times}{failed}")
+        failures = f"  {failed:,} failed" if failed else ""
+        self.say(f"{self._head} {throughput:>9,.0f}/s  {times}{failures}")
 
     def close(self) -> None:
         """Remove the bar."""

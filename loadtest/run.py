@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any
 
 import psutil
 
+from loadtest.document import FORMAT
 from loadtest.generation.load import Load, Sending
 from loadtest.generation.pool import GeneratorPool
 from loadtest.measurement import machine, saturation
@@ -22,9 +23,6 @@ from loadtest.progress import Progress
 from loadtest.traffic.requests import FORMS, Request
 from loadtest.traffic.target import Target
 from loadtest.units import duration
-
-#: Version of the document. Readers reject other versions.
-FORMAT = 1
 
 #: Concurrent callers in the comparison of protocols.
 _CALLERS = 16
@@ -98,12 +96,12 @@ class Run:
             self._step("closed", f"closed loop, {callers} callers", self._load(callers=callers))
 
     def _open_loop(self) -> None:
-        throughput = max((step["throughput"] for step in self.document["closed"]), default=0.0)
+        throughput = max((step.throughput for step in self.document["closed"]), default=0.0)
         rates = self.plan.rates_for(throughput) if throughput or self.plan.rates else ()
         beyond = 0
         for number, rate in enumerate(rates):
             step = self._step("open", f"open loop, {rate:,g} per second", self._load(rate=rate))
-            beyond = beyond + 1 if step["throughput"] < _KEPT_UP * rate else 0
+            beyond = beyond + 1 if step.throughput < _KEPT_UP * rate else 0
             if beyond == 2 and self.plan.rates is None:
                 self._progress.more(number + 1 - len(rates))
                 return
@@ -116,7 +114,7 @@ class Run:
             if rate is None:
                 break
             self._step("open", f"open loop, {rate:,g} per second", self._load(rate=rate))
-        self.document["open"].sort(key=lambda step: step["rate"])
+        self.document["open"].sort(key=lambda step: step.requested_rate)
 
     def _protocols(self) -> None:
         if not self.plan.protocols:
@@ -148,7 +146,7 @@ class Run:
                 self._progress.say(f"{tool} failed and is left out")
                 continue
             self.document["second_opinions"].append(opinion)
-            self._progress.end({"throughput": opinion["throughput"], "latency": opinion, "failed": opinion["failed"]})
+            self._progress.end(opinion["throughput"], opinion, opinion["failed"])
 
     def _load(self, **step: Any) -> Load:
         """Return the load of a step, which differs from the plan in these fields."""
@@ -169,14 +167,9 @@ class Run:
             server["memory_bytes"] = self.memory()
         seconds = self._service_seconds(server)
         elsewhere = None if seconds is None else round(others(began, ended, seconds, psutil.cpu_count() or 1), 4)
-        step = measure(load, found) | {
-            "title": title,
-            "server": server,
-            "machine_busy": busy,
-            "other_programs": elsewhere,
-        }
+        step = replace(measure(load, found), title=title, server=server, machine_busy=busy, other_programs=elsewhere)
         self.document[kind].append(step)
-        self._progress.end(step)
+        self._progress.end(step.throughput, step.latency, step.failed)
         if found.interrupted:
             raise Interrupted("interrupted")
         return step
@@ -204,9 +197,9 @@ class Run:
         document = self.document
         steps = [*document["closed"], *document["open"], *document["protocols"]]
         document["knee"] = knee(document["open"])
-        document["best"] = max(document["closed"], key=lambda step: step["throughput"], default=None)
-        document["requests"] = sum(step["requests"] for step in steps)
-        document["failed"] = sum(step["failed"] for step in steps)
+        document["best"] = max(document["closed"], key=lambda step: step.throughput, default=None)
+        document["requests"] = sum(step.requests for step in steps)
+        document["failed"] = sum(step.failed for step in steps)
         document["objective"] = self._judge(document["open"])
         document["warnings"] = warnings(steps)
 
@@ -215,7 +208,7 @@ class Run:
         if objective is None:
             return None
         best = objective.highest(steps)
-        rate = None if best is None else best["rate"]
+        rate = None if best is None else best.rate
         workers = self.document["workers"]
         # A worker uses one core, so further cores do not count.
         cores = min(filter(None, (workers, self.document["service_cores"])), default=None)
@@ -226,43 +219,41 @@ class Run:
             "rate_per_worker": rate / workers if rate and workers else None,
             "rate_per_core": rate / cores if rate and cores else None,
             "price": self._price_at(best),
-            "misses": {f"{step['rate']:g}": objective.misses(step) for step in steps},
+            "misses": {f"{step.requested_rate:g}": objective.misses(step) for step in steps},
         }
 
     def _price_at(self, best: Step | None) -> dict[str, Any] | None:
         """Return what a million texts cost at the highest rate that meets the objective."""
         if self.price is None:
             return None
-        amount = None if best is None else self.price.per_million_texts(best["texts_per_second"])
+        amount = None if best is None else self.price.per_million_texts(best.texts_per_second)
         return {**self.price._asdict(), "per_million_texts": amount}
 
 
 def warnings(steps: Sequence[Step]) -> list[str]:
     """Return what a reader has to know before trusting the numbers."""
     found = []
-    limited = [step for step in steps if step["generator"]["bottleneck"]]
+    limited = [step for step in steps if step.generator.bottleneck]
     if limited:
-        titles = "; ".join(step["title"] for step in limited)
+        titles = "; ".join(step.title for step in limited)
         found.append(
             f"The generator, not the server, was the bottleneck in {len(limited)} of {len(steps)} steps ({titles}). "
             "The server can do more than these numbers say: use more --processes, or send from another machine."
         )
-    disturbed = [step for step in steps if (step["other_programs"] or 0.0) >= _DISTURBED]
+    disturbed = [(step.title, share) for step in steps if (share := step.other_programs or 0.0) >= _DISTURBED]
     if disturbed:
-        titles = "; ".join(f"{step['title']}: {step['other_programs']:.0%}" for step in disturbed)
-        found.append(
-            f"Other programs used {max(step['other_programs'] for step in disturbed):.0%} of the machine: discard this "
-            f"run ({titles})."
-        )
-    late = [step for step in steps if step["generator"]["late"] and not step["generator"]["bottleneck"]]
+        titles = "; ".join(f"{title}: {share:.0%}" for title, share in disturbed)
+        most = max(share for _, share in disturbed)
+        found.append(f"Other programs used {most:.0%} of the machine: discard this run ({titles}).")
+    late = [step for step in steps if step.generator.late and not step.generator.bottleneck]
     if late:
-        lags = ((step["title"], step["generator"]["lag_p50"], step["generator"]["lag_p99"]) for step in late)
+        lags = ((step.title, step.generator.lag_p50, step.generator.lag_p99) for step in late)
         titles = "; ".join(f"{title}: p50 {duration(p50)}, p99 {duration(p99)}" for title, p50, p99 in lags)
         found.append(
             "The machine kept the generator from sending on time, and the latencies include this delay: "
             f"{titles}. Give the generator processors of its own, or send from another machine."
         )
-    short = [step for step in steps if step["interrupted"]]
+    short = [step for step in steps if step.interrupted]
     if short:
         found.append(f"{short[0]['title']} was interrupted after {short[0]['seconds']:.1f} s.")
     return found

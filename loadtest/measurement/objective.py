@@ -45,11 +45,11 @@ class Objective(NamedTuple):
 
     def misses(self, step: Step) -> list[str]:
         """Return the conditions that a step misses, with its values. A step without responses misses the objective."""
-        if not step["latency"]:
+        if not step.latency:
             return ["no answers"]
         missed = []
         for condition in self.conditions:
-            value = step["failed_share"] if condition.name == "errors" else step["latency"][condition.name]
+            value = step.failed_share if condition.name == "errors" else step.latency[condition.name]
             if not condition.holds(value):
                 shown = f"{value:.3%}" if condition.name == "errors" else duration(value)
                 missed.append(f"{condition.name} {shown}")
@@ -58,14 +58,14 @@ class Objective(NamedTuple):
     def highest(self, steps: Sequence[Step]) -> Step | None:
         """Return the step with the highest rate that meets the objective."""
         meeting = [step for step in steps if not self.misses(step)]
-        return max(meeting, key=lambda step: step["rate"], default=None)
+        return max(meeting, key=lambda step: step.requested_rate, default=None)
 
     def verdict(self, steps: Sequence[Step], wanted: int = 1) -> bool:
         """Return whether the objective is met at as many rates as are `wanted`, by default at one, or at `rate`."""
         best = self.highest(steps)
         if best is None or sum(not self.misses(step) for step in steps) < wanted:
             return False
-        return self.rate is None or self.rate.holds(best["rate"])
+        return self.rate is None or self.rate.holds(best.requested_rate)
 
 
 class Price(NamedTuple):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from loadtest.generation.load import Floats, Found, Load
 from loadtest.generation.rest import TIMEOUT
 from loadtest.generation.rpc import OK
-
-#: A step in the form of the report. Times are in seconds, rates in requests per second.
-Step = dict[str, Any]
 
 PERCENTILES = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9}
 
@@ -31,6 +29,64 @@ _SATURATED = 0.9
 _LATE_SECONDS, _LATE_SHARES = 0.001, (0.1, 0.25)
 
 
+@dataclass(frozen=True)
+class Generator:
+    """What the generators did in a step: shares of a processor, and by how many seconds requests were sent late."""
+
+    processes: int
+    cpu: float  # of all processes
+    busiest_cpu: float
+    lag_p50: float
+    lag_p99: float
+    bottleneck: bool  # whether a process used all of its processor
+    late: bool = False  # whether the lag changes the latencies; missing in reports of earlier versions
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step in the form of the report. Times are in seconds, rates in requests per second."""
+
+    loop: Literal["open", "closed"]
+    traffic: str
+    rate: float | None  # of an open loop
+    callers: int | None  # of a closed loop
+    seconds: float
+    interrupted: bool
+    requests: int
+    answered: int
+    throughput: float
+    texts_per_second: float
+    latency: dict[str, float]  # percentiles, mean, min and max; empty without a response
+    percentiles: dict[str, float]
+    histogram: list[dict[str, float]]
+    failed: int
+    failed_share: float
+    outcomes: dict[str, int]  # requests by status, or by the reason why there was no response
+    slices: list[dict[str, float]]
+    forms: dict[str, dict[str, Any]]  # requests and latency by form
+    connections: int
+    generator: Generator
+    title: str = ""
+    server: dict[str, Any] | None = None  # as `loadtest.measurement.metrics.between` returns it
+    machine_busy: float | None = None  # share of all processors
+    other_programs: float | None = None  # share of the machine; missing in reports of earlier versions
+
+    @property
+    def requested_rate(self) -> float:
+        """The rate of an open loop, 0 for a closed loop."""
+        return self.rate or 0.0
+
+    @property
+    def cpu_per_text(self) -> float | None:
+        """The processor time of the service per text, in seconds; None if it is unknown."""
+        return None if self.server is None else self.server["cpu_per_text"]
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Step:
+        """Return the step in a report. Raises `KeyError` or `TypeError` if the document is no step."""
+        return cls(**{**document, "generator": Generator(**document["generator"])})
+
+
 def measure(load: Load, found: Found) -> Step:
     """Return the results of a step.
 
@@ -44,44 +100,44 @@ def measure(load: Load, found: Found) -> Step:
     seconds = max(found.seconds, 1e-9)
     requests = len(found.due)
     failed = requests - int(good.sum())
-    return {
-        "loop": "open" if load.open else "closed",
-        "traffic": load.traffic,
-        "rate": load.rate,
-        "callers": load.callers,
-        "seconds": round(found.seconds, 3),
-        "interrupted": found.interrupted,
-        "requests": requests,
-        "answered": int(good.sum()),
-        "throughput": round(float(in_time.sum() / seconds), 3),
-        "texts_per_second": round(float(found.texts[in_time].sum() / seconds), 3),
-        "latency": _latency(latency),
-        "percentiles": _distribution(latency),
-        "histogram": _histogram(latency),
-        "failed": failed,
-        "failed_share": failed / requests if requests else 0.0,
-        "outcomes": {
+    return Step(
+        loop="open" if load.open else "closed",
+        traffic=load.traffic,
+        rate=load.rate,
+        callers=load.callers,
+        seconds=round(found.seconds, 3),
+        interrupted=found.interrupted,
+        requests=requests,
+        answered=int(good.sum()),
+        throughput=round(float(in_time.sum() / seconds), 3),
+        texts_per_second=round(float(found.texts[in_time].sum() / seconds), 3),
+        latency=_latency(latency),
+        percentiles=_distribution(latency),
+        histogram=_histogram(latency),
+        failed=failed,
+        failed_share=failed / requests if requests else 0.0,
+        outcomes={
             name: int(count)
             for name, count in zip(found.outcomes, np.bincount(found.outcome, minlength=len(good)), strict=False)
         },
-        "slices": _slices(found, good, good | late),
-        "forms": {
+        slices=_slices(found, good, good | late),
+        forms={
             name: {
                 "requests": int((found.form == number).sum()),
                 "latency": _latency(found.latency[(good | late) & (found.form == number)]),
             }
             for number, name in enumerate(found.forms)
         },
-        "connections": found.connections,
-        "generator": _generator(found, latency),
-    }
+        connections=found.connections,
+        generator=_generator(found, latency),
+    )
 
 
 def failures(steps: Iterable[Step]) -> list[tuple[str, int]]:
     """Return the failures of all steps with their counts, the most frequent first."""
     counts: Counter[str] = Counter()
     for step in steps:
-        counts.update({outcome: count for outcome, count in step["outcomes"].items() if not _succeeded(outcome)})
+        counts.update({outcome: count for outcome, count in step.outcomes.items() if not _succeeded(outcome)})
     return counts.most_common()
 
 
@@ -91,8 +147,8 @@ def knee(steps: Sequence[Step]) -> Step | None:
     The ratio is Kleinrock's power. Below the knee, more load adds little latency. Above it, latency grows faster than
     throughput.
     """
-    able = [step for step in steps if step["latency"]]
-    return max(able, key=lambda step: step["throughput"] / step["latency"]["mean"], default=None)
+    able = [step for step in steps if step.latency]
+    return max(able, key=lambda step: step.throughput / step.latency["mean"], default=None)
 
 
 def _succeeded(outcome: str) -> bool:
@@ -152,18 +208,18 @@ def _slices(found: Found, good: np.ndarray[Any, Any], counted: np.ndarray[Any, A
     return slices
 
 
-def _generator(found: Found, latency: Floats) -> Step:
+def _generator(found: Found, latency: Floats) -> Generator:
     lag = np.percentile(found.lag, (50, 99)).tolist() if len(found.lag) else [0.0, 0.0]
     saturated = max(found.cpu, default=0.0) >= _SATURATED
     latencies = np.percentile(latency, (50, 99)).tolist() if len(latency) else [0.0, 0.0]
-    return {
-        "processes": len(found.cpu),
-        "cpu": round(sum(found.cpu), 4),
-        "busiest_cpu": round(max(found.cpu, default=0.0), 4),
-        "lag_p50": round(lag[0], 7),
-        "lag_p99": round(lag[1], 7),
-        "bottleneck": saturated,
-        "late": any(
+    return Generator(
+        processes=len(found.cpu),
+        cpu=round(sum(found.cpu), 4),
+        busiest_cpu=round(max(found.cpu, default=0.0), 4),
+        lag_p50=round(lag[0], 7),
+        lag_p99=round(lag[1], 7),
+        bottleneck=saturated,
+        late=any(
             own > max(_LATE_SECONDS, share * of) for own, share, of in zip(lag, _LATE_SHARES, latencies, strict=True)
         ),
-    }
+    )

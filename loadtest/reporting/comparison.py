@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from loadtest.document import Document
 from loadtest.measurement.step import Step
 from loadtest.reporting.page import render
 from loadtest.reporting.plots import Series, lines
 from loadtest.units import duration, number
 from sentiment_conv1d.commands.output import table_lines
-
-Document = Mapping[str, Any]
 
 #: Number of resamples of the slices, and the percentiles of the ratios that bound the spread.
 _SAMPLES = 2000
@@ -26,14 +25,14 @@ def compare(old: Document, new: Document) -> dict[str, Any]:
     """Return the steps of both tests, with the ratios new / old of their numbers and the spreads of these ratios."""
     steps = []
     for kind, key in (("closed", "callers"), ("open", "rate"), ("protocols", "traffic")):
-        others = {(step[key], step["traffic"]): step for step in new[kind]}
+        others = {(getattr(step, key), step.traffic): step for step in new[kind]}
         for step in old[kind]:
-            other = others.get((step[key], step["traffic"]))
+            other = others.get((getattr(step, key), step.traffic))
             if other is not None:
                 steps.append(
                     {
                         "kind": kind,
-                        "title": step["title"],
+                        "title": step.title,
                         "ratios": {name: ratio(step, other, name) for name in _NAMES},
                     }
                 )
@@ -50,7 +49,7 @@ def ratio(old: Step, new: Step, name: str) -> dict[str, Any] | None:
 
     Returns None if one of the two was not measured.
     """
-    first, second = (np.array([part[name] for part in step["slices"]]) for step in (old, new))
+    first, second = (np.array([part[name] for part in step.slices]) for step in (old, new))
     if not len(first) or not len(second) or not np.median(first):
         return None
     random = np.random.default_rng(0)
@@ -92,7 +91,7 @@ def html(old: Document, new: Document, compared: Document) -> str:
         old=old,
         new=new,
         cautions=_cautions(old, new, compared),
-        costs=[((each["knee"] or each["best"] or {}).get("server") or {}).get("cpu_per_text") for each in (old, new)],
+        costs=[_cpu_per_text(each) for each in (old, new)],
         p99=_p99(old, new),
         throughput=_throughput(old, new),
         rows=rows,
@@ -100,15 +99,20 @@ def html(old: Document, new: Document, compared: Document) -> str:
     )
 
 
+def _cpu_per_text(document: Document) -> float | None:
+    step: Step | None = document["knee"] or document["best"]
+    return None if step is None else step.cpu_per_text
+
+
 def _p99(old: Document, new: Document) -> str:
-    rates, series = _both(old, new, "open", "rate", lambda step: step["latency"]["p99"])
+    rates, series = _both(old, new, "open", "rate", lambda step: step.latency["p99"])
     if len(rates) < 2:
         return ""
     return lines("p99", rates, series, x="requests per second", y="p99", unit="s", log_y=True)
 
 
 def _throughput(old: Document, new: Document) -> str:
-    callers, series = _both(old, new, "closed", "callers", lambda step: step["throughput"])
+    callers, series = _both(old, new, "closed", "callers", lambda step: step.throughput)
     if len(callers) < 2:
         return ""
     return lines("Throughput", callers, series, x="concurrent callers", y="answers per second", log_x=True)
@@ -118,7 +122,7 @@ def _both(
     old: Document, new: Document, kind: str, place: str, pick: Callable[[Step], float]
 ) -> tuple[list[float], list[Series]]:
     """Return the places of all steps of a kind, and a series for each test."""
-    steps = [{float(step[place]): pick(step) for step in each[kind] if step["latency"]} for each in (old, new)]
+    steps = [{float(getattr(step, place)): pick(step) for step in each[kind] if step.latency} for each in (old, new)]
     places = sorted({*steps[0], *steps[1]})
     return places, [
         Series(name, colour, [values.get(at) for at in places])

@@ -22,7 +22,7 @@ def latency_by_rate(document: Mapping[str, Any]) -> str:
     conditions = parse(document["objective"]["text"]).conditions if document["objective"] else ()
     return lines(
         "Latency percentiles against rate",
-        [step["rate"] for step in steps],
+        [step.requested_rate for step in steps],
         _percentiles(steps, SHOWN),
         x="requests per second",
         y="latency",
@@ -36,8 +36,8 @@ def latency_by_rate(document: Mapping[str, Any]) -> str:
 def answers_by_rate(document: Mapping[str, Any]) -> str:
     """Plot the throughput of the open loop and the requested rate."""
     steps = _answered(document["open"])
-    rates = [step["rate"] for step in steps]
-    answered = Series("answered", 1, [step["throughput"] for step in steps])
+    rates = [step.requested_rate for step in steps]
+    answered = Series("answered", 1, [step.throughput for step in steps])
     return lines(
         "Answers against rate",
         rates,
@@ -52,20 +52,20 @@ def histogram(step: Step) -> str:
     """Plot the latencies of a step."""
     return bars(
         "Latency histogram",
-        [(bucket["from"], bucket["to"]) for bucket in step["histogram"]],
-        [bucket["count"] for bucket in step["histogram"]],
+        [(bucket["from"], bucket["to"]) for bucket in step.histogram],
+        [bucket["count"] for bucket in step.histogram],
         x="latency",
         y="requests",
         unit="s",
-        at=[Mark(step["latency"][name], name, SHOWN[name]) for name in ("p50", "p99")],
+        at=[Mark(step.latency[name], name, SHOWN[name]) for name in ("p50", "p99")],
     )
 
 
 def throughput_by_callers(document: Mapping[str, Any]) -> str:
     """Plot the throughput of the closed loop."""
     steps = _answered(document["closed"])
-    series = [Series("throughput", 1, [step["throughput"] for step in steps])]
-    callers = [float(step["callers"]) for step in steps]
+    series = [Series("throughput", 1, [step.throughput for step in steps])]
+    callers = [float(step.callers or 0) for step in steps]
     return lines(
         "Throughput against concurrency",
         callers,
@@ -81,7 +81,7 @@ def latency_by_callers(document: Mapping[str, Any]) -> str:
     steps = _answered(document["closed"])
     return lines(
         "Latency against concurrency",
-        [float(step["callers"]) for step in steps],
+        [float(step.callers or 0) for step in steps],
         _percentiles(steps, ("p50", "p99")),
         x="concurrent callers",
         y="latency",
@@ -94,7 +94,7 @@ def latency_by_callers(document: Mapping[str, Any]) -> str:
 def stages(steps: Sequence[Step]) -> str:
     """Plot the mean time of a request in each stage of the service."""
     series = [
-        Series(stage, colour, [step["server"]["stages"].get(stage) for step in steps])
+        Series(stage, colour, [(step.server or {})["stages"].get(stage) for step in steps])
         for stage, colour in STAGES.items()
     ]
     names = [name(step) for step in steps]
@@ -105,25 +105,25 @@ def processors(steps: Sequence[Step]) -> str:
     """Plot the cores that the service and the generator use."""
     series = [
         Series("service", 1, [cores(step) for step in steps]),
-        Series("generator", 6, [step["generator"]["cpu"] for step in steps]),
+        Series("generator", 6, [step.generator.cpu for step in steps]),
     ]
     return stacks("Processors", [name(step) for step in steps], series, x="cores busy")
 
 
 def protocols(steps: Sequence[Step]) -> str:
     """Plot the texts per second of each protocol."""
-    series = [Series("texts/s", 1, [step["texts_per_second"] for step in steps])]
-    names = [step["traffic"] for step in steps]
+    series = [Series("texts/s", 1, [step.texts_per_second for step in steps])]
+    names = [step.traffic for step in steps]
     return stacks("Texts per second by protocol", names, series, x="texts per second")
 
 
 def _answered(steps: Sequence[Step]) -> list[Step]:
-    return [step for step in steps if step["latency"]]
+    return [step for step in steps if step.latency]
 
 
 def _percentiles(steps: Sequence[Step], names: Sequence[str] | Mapping[str, int]) -> list[Series]:
-    return [Series(each, SHOWN[each], [step["latency"][each] for step in steps]) for each in names]
+    return [Series(each, SHOWN[each], [step.latency[each] for step in steps]) for each in names]
 
 
 def _knee(document: Mapping[str, Any]) -> list[Mark]:
-    return [Mark(document["knee"]["rate"], "knee", _KNEE)] if document["knee"] else []
+    return [Mark(document["knee"].requested_rate, "knee", _KNEE)] if document["knee"] else []

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from http.client import responses
 from typing import Any
 
+from loadtest.document import Document
 from loadtest.measurement.step import Step, failures
 from loadtest.reporting import figures
 from loadtest.reporting.columns import STAGES, rows
 from loadtest.reporting.page import NONE, render
-from loadtest.reporting.summary import Document, all_steps, has_one_rate, is_highest
+from loadtest.reporting.summary import all_steps, has_one_rate, is_highest
 from loadtest.traffic.requests import FORMS
 from loadtest.units import duration, number
 
@@ -26,21 +27,22 @@ _REFUSALS = frozenset({"429", "503", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 
 def html(document: Document) -> str:
     """Return the page of a document."""
-    knee, best = document["knee"], document["best"]
-    inside = [step for step in document["open"] if step["server"]] or [s for s in document["closed"] if s["server"]]
+    knee: Step | None = document["knee"]
+    shown: Step | None = knee or document["best"]
+    inside = [step for step in document["open"] if step.server] or [s for s in document["closed"] if s.server]
     steps = all_steps(document)
     title = f"Load test of {', '.join(document['models']) or document['target']['rest']}"
     values = dict(document) | {
         "subtitle": _subtitle(document),
         "warnings": _warnings(document),
         "steps": steps,
-        "server": (knee or best or {}).get("server") or {"cpu_per_text": None},
+        "cpu_per_text": shown and shown.cpu_per_text,
         "one_rate": has_one_rate(document),
         "knee_is_highest": knee is not None and is_highest(knee, document),
         "histograms": _histograms(document),
         "verdicts": _verdicts(document),
         "inside": inside,
-        "calm": [step for step in inside if not knee or not step["rate"] or step["rate"] <= knee["rate"]],
+        "calm": [step for step in inside if not knee or step.requested_rate <= knee.requested_rate],
         "opinions": [_opinion(each, document["protocols"]) for each in document["second_opinions"]],
         "failures": _failure_rows(steps, document["requests"]),
         "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
@@ -64,7 +66,7 @@ def _warnings(document: Document) -> list[str]:
     found = list(document["warnings"])
     if document["interrupted"]:
         found.insert(0, f"This report is partial: {document['interrupted']}.")
-    busiest = max((step["machine_busy"] or 0.0 for step in all_steps(document)), default=0.0)
+    busiest = max((step.machine_busy or 0.0 for step in all_steps(document)), default=0.0)
     if document["target"]["started"] and busiest > 0.9:
         found.append(
             f"Service and generator shared the {document['machine']['cores']} cores of one machine, which were up to "
@@ -78,21 +80,21 @@ def _histograms(document: Document) -> list[tuple[str, Step]]:
     knee = document["knee"]
     if knee is None:
         return []
-    last = [step for step in document["open"] if step["latency"]][-1]
+    last = [step for step in document["open"] if step.latency][-1]
     chosen = [("of every request" if has_one_rate(document) else "at the knee", knee)]
-    return [*chosen, ("at the highest rate", last)] if last["rate"] > knee["rate"] else chosen
+    return [*chosen, ("at the highest rate", last)] if last.requested_rate > knee.requested_rate else chosen
 
 
 def _verdicts(document: Document) -> list[str]:
     """Return for each step of the open loop whether it meets the objective."""
     misses = document["objective"]["misses"] if document["objective"] else {}
-    each = (misses.get(f"{step['rate']:g}") for step in document["open"])
+    each = (misses.get(f"{step.requested_rate:g}") for step in document["open"])
     return [f"no: {', '.join(missed)}" if missed else "yes" for missed in each]
 
 
 def _opinion(opinion: Mapping[str, Any], protocols: list[Step]) -> tuple[str, ...]:
     """Return the results of another generator next to those of this one."""
-    ours = next((step["throughput"] for step in protocols if step["traffic"] == opinion["traffic"]), 0.0)
+    ours = next((step.throughput for step in protocols if step.traffic == opinion["traffic"]), 0.0)
     return (
         f"{opinion['tool']}, {opinion['traffic']}",
         number(round(opinion["throughput"], 1)),

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loadtest.document import Document
 from loadtest.measurement.step import Step, failures
 from loadtest.units import duration, number, price, rate
-
-Document = Mapping[str, Any]
 
 
 def summary(document: Document) -> list[str]:
     """Return throughput, knee (or the only rate), objective, failures, cost, and the price if it is known."""
     best, knee, objective = document["best"], document["knee"], document["objective"]
     if best:
-        throughput = f"{rate(best['throughput'])}, with {best['callers']} callers"
+        throughput = f"{rate(best.throughput)}, with {best.callers} callers"
     else:
         throughput = "not measured (no closed loop)"
     if knee:
-        latency = knee["latency"]
+        latency = knee.latency
         more = " or more" if is_highest(knee, document) and not has_one_rate(document) else ""
-        at_knee = f"{rate(knee['rate'])}{more}: p50 {duration(latency['p50'])}, p99 {duration(latency['p99'])}"
+        at_knee = f"{rate(knee.rate)}{more}: p50 {duration(latency['p50'])}, p99 {duration(latency['p99'])}"
     else:
         at_knee = "not measured (no open loop)"
     kinds = ", ".join(sorted(kind for kind, _ in failures(all_steps(document))))
@@ -48,7 +47,7 @@ def has_one_rate(document: Document) -> bool:
 
 def is_highest(step: Step, document: Document) -> bool:
     """Return whether a step has the highest rate that was tested."""
-    return bool(step["rate"] == max(each["rate"] for each in document["open"]))
+    return step.requested_rate == max(each.requested_rate for each in document["open"])
 
 
 def _verdict(document: Document) -> str:
@@ -78,16 +77,15 @@ def _price(objective: Mapping[str, Any] | None) -> list[str]:
 
 
 def _cost(document: Document) -> str:
-    step = document["knee"] or document["best"]
+    step: Step | None = document["knee"] or document["best"]
     if step is None:
         return "not measured"
-    server = step["server"] or {}
     parts = []
-    if server.get("cpu_per_text"):
-        parts.append(f"{duration(server['cpu_per_text'])} of CPU per text")
-    if server.get("memory_bytes"):
+    if step.cpu_per_text:
+        parts.append(f"{duration(step.cpu_per_text)} of CPU per text")
+    if step.server and step.server["memory_bytes"]:
         # The metric of a service that was already running counts shared memory once for each process.
         bound = "" if document["target"]["started"] else "at most "
-        parts.append(f"{bound}{server['memory_bytes'] / 2**20:.0f} MiB")
-    parts.append(f"generator {step['generator']['cpu']:.0%} of a core")
+        parts.append(f"{bound}{step.server['memory_bytes'] / 2**20:.0f} MiB")
+    parts.append(f"generator {step.generator.cpu:.0%} of a core")
     return ", ".join(parts)

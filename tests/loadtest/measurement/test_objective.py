@@ -1,18 +1,23 @@
 """Objectives are parsed, and steps are compared with them. The price of texts is computed and shown."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import LoadTestError
+from loadtest.generation.load import Load
 from loadtest.measurement.objective import Price, parse
-from loadtest.measurement.step import PERCENTILES, Step
+from loadtest.measurement.step import PERCENTILES, Step, measure
 from loadtest.units import price
+from tests.loadtest.measurement.test_step import found
 
 
 def step(rate: float, p99: float = 0.01, failed: float = 0.0) -> Step:
     """Build a step of an open loop."""
-    return {"rate": rate, "failed_share": failed, "latency": dict.fromkeys((*PERCENTILES, "mean", "max"), p99)}
+    latency = dict.fromkeys((*PERCENTILES, "mean", "max"), p99)
+    return replace(measure(Load(rate=rate), found(p99, {0.0: 1})), failed_share=failed, latency=latency)
 
 
 def test_highest_rate() -> None:
@@ -20,7 +25,7 @@ def test_highest_rate() -> None:
     objective = parse("p99<20ms, errors<0.1%")
     steps = [step(100), step(200, p99=0.019), step(300, failed=0.002), step(400, p99=0.02)]
     best = objective.highest(steps)
-    assert best is not None and best["rate"] == 200
+    assert best is not None and best.rate == 200
     assert objective.misses(steps[2]) == ["errors 0.200%"]
     assert objective.misses(steps[3]) == ["p99 20.0 ms"]
 
@@ -39,7 +44,7 @@ def test_verdict() -> None:
 
 def test_step_without_answers() -> None:
     """A step without an answer meets no objective, not even one about errors."""
-    assert parse("errors<=100%").misses({"rate": 1.0, "failed_share": 1.0, "latency": {}}) == ["no answers"]
+    assert parse("errors<=100%").misses(replace(step(1.0, failed=1.0), latency={})) == ["no answers"]
 
 
 @given(

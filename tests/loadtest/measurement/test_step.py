@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,9 +34,9 @@ def test_results() -> None:
     step = found(0.0, {0.0: 1000})
     step.latency = np.random.default_rng(0).permutation(np.arange(1, 1001)) / 1000
     measured = measure(Load("rest", seconds=10.0, rate=100.0), step)
-    assert {f"{at}": at / 100 for at in range(1, 100)}.items() <= measured["percentiles"].items()
-    assert measured["latency"]["p99"] == 0.99 and measured["latency"]["max"] == 1.0
-    assert measured["throughput"] == (step.due + step.latency <= 10.0).sum() / 10.0
+    assert {f"{at}": at / 100 for at in range(1, 100)}.items() <= measured.percentiles.items()
+    assert measured.latency["p99"] == 0.99 and measured.latency["max"] == 1.0
+    assert measured.throughput == (step.due + step.latency <= 10.0).sum() / 10.0
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_results() -> None:
 )
 def test_late_generator(step: Found, said: str) -> None:
     """A warning names the generator if the lag of half of its requests, or of one in a hundred, affects the results."""
-    measured = measure(Load("rest", seconds=10.0, rate=100.0), step) | {"title": "this step", "other_programs": None}
+    measured = replace(measure(Load("rest", seconds=10.0, rate=100.0), step), title="this step")
     sentences = warnings([measured])
     assert len(sentences) == bool(said)
     assert said in "".join(sentences)
