@@ -38,9 +38,9 @@ from sentiment_conv1d.tables.format import read_format
 
 if TYPE_CHECKING:
     from sentiment_conv1d.artifact.manifest import Manifest
-    from sentiment_conv1d.export.checks.accuracy import LabelledReviews
-    from sentiment_conv1d.export.checks.assumptions import Measured
-    from sentiment_conv1d.export.checks.parity import Reviews
+    from sentiment_conv1d.export.checks.accuracy import LabelledInputs
+    from sentiment_conv1d.export.checks.assumptions import Assumptions
+    from sentiment_conv1d.export.checks.parity import Inputs
     from sentiment_conv1d.export.exporter import Exported
     from sentiment_conv1d.export.sources.expected import Expected
     from sentiment_conv1d.export.sources.trained import Trained
@@ -166,14 +166,14 @@ def _export(options: argparse.Namespace) -> int:
         )
     labelled = _labelled(options, trained) if options.data else None
     names = " and ".join(Path(source).name for source in options.data)
-    reviews = [] if labelled is None else [_thinned(labelled, names)]
+    inputs = [] if labelled is None else [_thinned(labelled, names)]
     if options.labels is not None and trained.configuration is not None:
         trained = renamed(trained, _names(options.labels))  # after reading the data, which has the labels of the run
     exported = export(
         trained,
         name,
         options.repository,
-        reviews,
+        inputs,
         quantize=options.quantize,
         labelled=labelled,
         expected=None if options.expected is None else _expected(options, trained),
@@ -251,15 +251,15 @@ def _names(labels: str) -> tuple[str, ...]:
     return tuple(label.strip() for label in labels.split(","))
 
 
-def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
-    from sentiment_conv1d.export.checks.accuracy import LabelledReviews
+def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledInputs:
+    from sentiment_conv1d.export.checks.accuracy import LabelledInputs
     from sentiment_conv1d.model.data import load_examples, measurable
 
     loaded = load_examples(locate(options.data), trained.labels, reading=reading_of(options))
     print_left_out(loaded.faults, every=options.on_bad_rows == "report")
     examples, measured_on = measurable(loaded, trained.trained_on)
     rows = [trained.tokenizer.encode(text).ids for text in examples.texts]
-    return LabelledReviews(measured_on, rows, examples.labels, examples.texts)
+    return LabelledInputs(measured_on, rows, examples.labels, examples.texts)
 
 
 def _expected(options: argparse.Namespace, trained: Trained) -> Expected:
@@ -274,19 +274,19 @@ def _expected(options: argparse.Namespace, trained: Trained) -> Expected:
         ) from error
 
 
-def _samples(reviews: LabelledReviews, labels: Sequence[str], number: int) -> Iterator[Sample]:
+def _samples(inputs: LabelledInputs, labels: Sequence[str], number: int) -> Iterator[Sample]:
     """Yield the first texts of each label that are short enough for the page."""
     for place, label in enumerate(labels):
-        texts = (text for text, truth in zip(reviews.texts, reviews.labels, strict=True) if truth == place)
+        texts = (text for text, truth in zip(inputs.texts, inputs.labels, strict=True) if truth == place)
         short = (text for text in texts if len(text) <= MAX_SAMPLE)
         yield from (Sample(label=label, text=text) for text in islice(short, number))
 
 
-def _thinned(reviews: Reviews, name: str) -> Reviews:
-    from sentiment_conv1d.export.checks.parity import MAX_TEXTS, Reviews, every_nth
+def _thinned(inputs: Inputs, name: str) -> Inputs:
+    from sentiment_conv1d.export.checks.parity import MAX_TEXTS, Inputs, every_nth
 
-    rows = list(every_nth(reviews.rows, MAX_TEXTS))
-    return Reviews(f"{counted(len(rows), 'review')} of {name}", rows)
+    rows = list(every_nth(inputs.rows, MAX_TEXTS))
+    return Inputs(f"{counted(len(rows), 'text')} of {name}", rows)
 
 
 def _print_result(exported: Exported) -> None:
@@ -298,7 +298,7 @@ def _print_result(exported: Exported) -> None:
     print(*table_lines(rows, words=(0, 1)), sep="\n")
     print("no label changed" if manifest.precision == "float32" else "no label changed except by quantization")
     if exported.unfolded:
-        print(f"not folded, so every review is padded to {manifest.max_tokens} ids: {exported.unfolded}")
+        print(f"not folded, so every text is padded to {manifest.max_tokens} ids: {exported.unfolded}")
     elif manifest.precision == "float32":
         print(f"folded: convolutions of width {', '.join(map(str, manifest.convolution_widths))} are table look-ups")
     else:
@@ -327,7 +327,7 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
         _print_assumptions(exported.assumptions)
 
 
-def _print_assumptions(measured: Measured) -> None:
+def _print_assumptions(measured: Assumptions) -> None:
     print(f"accuracy  on {measured.texts:,} texts")
     print(f"{measured.accuracy:.4f}    as stated")
     for each in measured.alternatives:

@@ -30,13 +30,13 @@ from sentiment_conv1d.artifact.manifest import (
     describe,
 )
 from sentiment_conv1d.artifact.text_statistics import TextStatistics
-from sentiment_conv1d.export.checks.accuracy import LabelledReviews, check_accuracy, measure
-from sentiment_conv1d.export.checks.assumptions import Measured, measure_assumptions
+from sentiment_conv1d.export.checks.accuracy import LabelledInputs, check_accuracy, measure
+from sentiment_conv1d.export.checks.assumptions import Assumptions, measure_assumptions
 from sentiment_conv1d.export.checks.classifier import check_classifier
 from sentiment_conv1d.export.checks.odd_texts import generated_texts
 from sentiment_conv1d.export.checks.parity import (
     MAX_TEXTS,
-    Reviews,
+    Inputs,
     compare,
     compare_forms,
     every_nth,
@@ -70,7 +70,7 @@ class Exported:
     artifact: Artifact
     unfolded: str
     notes: tuple[str, ...] = ()  # on what the comparisons do not prove
-    assumptions: Measured | None = None
+    assumptions: Assumptions | None = None
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ def export(
     trained: Trained,
     name: str,
     repository: Path,
-    reviews: Sequence[Reviews] = (),
+    inputs: Sequence[Inputs] = (),
     *,
     quantize: bool = False,
-    labelled: LabelledReviews | None = None,
+    labelled: LabelledInputs | None = None,
     expected: Expected | None = None,
     allow_poor_accuracy: bool = False,
     samples: tuple[Sample, ...] = (),
@@ -116,8 +116,8 @@ def export(
     `text.onnx` cannot express the tokenizer; and `ArtifactError` if the repository cannot be written to. After an
     error, nothing is left behind.
     """
-    reviews = [*reviews, generated(trained.input_shape)]
-    activation, notes_on_ids = check_classifier(trained, reviews[-1])
+    inputs = [*inputs, generated(trained.input_shape)]
+    activation, notes_on_ids = check_classifier(trained, inputs[-1])
     if activation == "softmax" and trained.decision.threshold != THRESHOLD:
         raise ExportError(
             "--threshold: the model ends in a softmax, which decides for the most probable label", "leave the flag out"
@@ -127,12 +127,12 @@ def export(
         raise ExportError(
             f"only a model of the Conv1D family has an 8-bit form: {unfolded}", "export it without --quantize"
         )
-    checked = _float32(trained, family, reviews, None if quantize else labelled)
+    checked = _float32(trained, family, inputs, None if quantize else labelled)
     on_texts, remarks = _compare_texts(trained, checked, [] if labelled is None else labelled.texts, expected)
     if quantize:
         assert family is not None
         texts = () if expected is None else expected.texts
-        checked = _quantized(trained, family, checked, reviews, labelled, texts)
+        checked = _quantized(trained, family, checked, inputs, labelled, texts)
     assumptions = None
     if labelled is not None:
         assumptions = _check_on_labelled(trained, checked, labelled, on_texts, allow_poor_accuracy)
@@ -168,7 +168,7 @@ def export(
 
 
 def _float32(
-    trained: Trained, family: Family | None, reviews: Sequence[Reviews], labelled: LabelledReviews | None
+    trained: Trained, family: Family | None, inputs: Sequence[Inputs], labelled: LabelledInputs | None
 ) -> _Checked:
     """The folded graph, or the one that Keras writes if the model cannot be folded."""
     reference = reference_graph(trained.model, trained.input_shape.max_tokens).SerializeToString()
@@ -178,7 +178,7 @@ def _float32(
     return _Checked(
         graph,
         served,
-        tuple(compare(trained.predict, session(reference), served, reviews)),
+        tuple(compare(trained.predict, session(reference), served, inputs)),
         _golden(trained, trained.predict, trained.input_shape),
         trained.metrics if labelled is None else measure(served, labelled, trained.labels),
         trained.statistics if labelled is None else _statistics(trained, served, labelled),
@@ -203,18 +203,18 @@ def _quantized(
     trained: Trained,
     family: Family,
     float32: _Checked,
-    reviews: Sequence[Reviews],
-    labelled: LabelledReviews | None,
+    inputs: Sequence[Inputs],
+    labelled: LabelledInputs | None,
     expected: Sequence[str],
 ) -> _Checked:
-    """The 8-bit form of a float32 graph. The last of `reviews` are the generated ids, `expected` texts with answers."""
+    """The 8-bit form of a float32 graph. The last of `inputs` are the generated ids, `expected` texts with answers."""
     graph = quantized_graph(family).SerializeToString()
     quantized = replace(float32.served, predict=session(graph))
-    forms = compare_forms(quantized, reviews)
-    errors = [measure_difference(float32.served, quantized, reviews[-1])]
+    forms = compare_forms(quantized, inputs)
+    errors = [measure_difference(float32.served, quantized, inputs[-1])]
     if expected:
         rows = [encoding.ids for encoding in trained.tokenizer.encode_batch(expected)]
-        errors.append(measure_difference(float32.served, quantized, Reviews(EXPECTED_ANSWERS, rows)))
+        errors.append(measure_difference(float32.served, quantized, Inputs(EXPECTED_ANSWERS, rows)))
     metrics = None
     if labelled is not None:
         error, metrics = measure_accuracy(float32.served, quantized, labelled, trained.labels)
@@ -237,11 +237,11 @@ def _text_graph(artifact: Artifact, labelled: Sequence[str]) -> tuple[bytes, Tex
     return content, TextGraph(file=describe(content), proof=proof)
 
 
-def _statistics(trained: Trained, served: Served, labelled: LabelledReviews) -> TextStatistics | None:
+def _statistics(trained: Trained, served: Served, labelled: LabelledInputs) -> TextStatistics | None:
     """The statistics of texts, to detect drift; None if only their ids are known."""
     if not labelled.texts:
         return None
-    outputs = served.answers(labelled.rows)
+    outputs = served.predict_rows(labelled.rows)
     encodings = [trained.tokenizer.encode(text) for text in labelled.texts]
     return TextStatistics.measured(labelled.source, trained.labels, outputs, trained.decision.threshold, encodings)
 
@@ -254,10 +254,10 @@ def _golden(trained: Trained, predict: Predict, shape: InputShape) -> Golden:
 def _check_on_labelled(
     trained: Trained,
     checked: _Checked,
-    labelled: LabelledReviews,
+    labelled: LabelledInputs,
     on_texts: Sequence[ParityCheck],
     allow_poor_accuracy: bool,
-) -> Measured | None:
+) -> Assumptions | None:
     """Check the measured accuracy, and the assumptions of a model from elsewhere. Raises `ExportError`."""
     assert checked.metrics is not None
     measured = None

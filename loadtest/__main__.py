@@ -28,7 +28,7 @@ try:
     from loadtest.processes import PROJECT, Server
     from loadtest.reporting import comparison, report
     from loadtest.reporting.summary import summary
-    from loadtest.run import Run
+    from loadtest.run import LoadTest
     from loadtest.traffic import texts
     from loadtest.traffic.requests import FORMS, Request, make_requests, parse_mix
     from loadtest.traffic.target import Endpoint, Target
@@ -169,7 +169,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
         probe.check(target, traffic[options.traffic])
         others, left_out = _protocols(chosen, target, options.batch) if plan.protocols else ({}, {})
         traffic |= others
-        run = Run(
+        run = LoadTest(
             plan,
             target,
             stack.enter_context(GeneratorPool(target, traffic, options.processes)),

@@ -39,7 +39,7 @@ class Interrupted(Exception):
 
 
 @dataclass(eq=False)
-class Run:
+class LoadTest:
     """One test. `execute` fills `document`, which is a partial report if the test is interrupted."""
 
     plan: Plan
@@ -255,5 +255,5 @@ def warnings(steps: Sequence[Step]) -> list[str]:
         )
     short = [step for step in steps if step.interrupted]
     if short:
-        found.append(f"{short[0]['title']} was interrupted after {short[0]['seconds']:.1f} s.")
+        found.append(f"{short[0].title} was interrupted after {short[0].seconds:.1f} s.")
     return found

@@ -103,7 +103,7 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
     add_sources(
         command,
         "--test-data",
-        "what to measure on (default: the test part of the data, or --test-fraction of it)",
+        "what to measure on (default: the test split of the data, or --test-fraction of it)",
         default=[],
     )
     add_reading_flags(command)
@@ -118,7 +118,7 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
         type=FRACTION,
         metavar="SHARE",
         default=0.2,
-        help="share of the texts held out to measure on, if the data has no test part (default: 0.2)",
+        help="share of the texts held out to measure on, if the data has no test split (default: 0.2)",
     )
     command.add_argument(
         "--validation-fraction",

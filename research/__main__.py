@@ -47,13 +47,13 @@ def _parser() -> argparse.ArgumentParser:
 
     accurate = commands.add_parser("accurate", help="distill teachers that also read reviews without a label")
     add_sources(accurate, "--data", f"training data: {SOURCES}", required=True)
-    add_sources(accurate, "--test-data", "what to measure on (default: the test part of the data)", default=[])
+    add_sources(accurate, "--test-data", "what to measure on (default: the test split of the data)", default=[])
     accurate.add_argument(
         "--test-fraction",
         type=FRACTION,
         metavar="SHARE",
         default=0.2,
-        help="share of the texts held out to measure on, if the data has no test part (default: 0.2)",
+        help="share of the texts held out to measure on, if the data has no test split (default: 0.2)",
     )
     add_reading_flags(accurate)
 

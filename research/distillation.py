@@ -81,7 +81,7 @@ class Distilled:
 
 
 @dataclass(frozen=True)
-class Answers:
+class PlattScaling:
     """Converts the log-odds of teachers, each with a factor, to the probability of label 1."""
 
     factors: Floats
@@ -223,7 +223,7 @@ class Distillation:
         answers = self._weighted(*(logits.held_out for logits in teachers))
         return np.concatenate([self._labels, answers(*(logits.unlabelled for logits in teachers))])
 
-    def _weighted(self, *held_out: Floats, among: npt.NDArray[np.intp] | slice = slice(None)) -> Answers:
+    def _weighted(self, *held_out: Floats, among: npt.NDArray[np.intp] | slice = slice(None)) -> PlattScaling:
         """Return the factors and the offset that calibrate log-odds, float32 [held out], by Platt scaling.
 
         `among` selects the held-out reviews that decide.
@@ -232,7 +232,7 @@ class Distillation:
         fitted = LogisticRegression(C=np.inf).fit(
             np.stack(held_out, axis=1)[among], self._held_out_labels[among], weights
         )
-        return Answers(fitted.coef_[0].astype(np.float32), np.float32(fitted.intercept_[0]))
+        return PlattScaling(fitted.coef_[0].astype(np.float32), np.float32(fitted.intercept_[0]))
 
     def _counted(self, texts: list[str]) -> list[str]:
         """Return the texts whose words are counted for the vocabulary."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from benchmarks import ARTIFACT, answers, environments, rest
 from benchmarks.environments import NotInstalled
 from benchmarks.markdown import circumstances
-from benchmarks.other_servers.report import Measured, document, save_plot, summary
-from benchmarks.other_servers.targets import OTHER_SERVERS, OtherServer, Target, references, target_of
+from benchmarks.other_servers.report import Measurements, document, save_plot, summary
+from benchmarks.other_servers.servers import OTHER_SERVERS, MeasuredServer, OtherServer, measured_server, references
 from benchmarks.rest import Script
 from benchmarks.serving.cases import SHORT, WHOLE
 from loadtest.errors import LoadTestError
@@ -73,21 +73,21 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
         f"{options.seconds} s.\n"
     )
 
-    measured: dict[str, Measured] = {}
+    measured: dict[str, Measurements] = {}
     absent: dict[str, str] = {}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        targets = references(options.workers)
+        servers = references(options.workers)
         for other in others:
             try:
-                targets.append(target_of(other, options.workers, Path(folder)))
+                servers.append(measured_server(other, options.workers, Path(folder)))
             except NotInstalled as reason:
                 absent[other.title] = str(reason)
         comparison = Comparison(kinds, options.seconds)
         for number in range(options.rounds):
-            for each in [each for each in targets if each.title not in absent]:
+            for each in [each for each in servers if each.title not in absent]:
                 print(f"\rround {number + 1} of {options.rounds}: {each.title:30}", end="", file=sys.stderr, flush=True)
                 try:
-                    comparison.run(each, measured.setdefault(each.title, Measured()))
+                    comparison.run(each, measured.setdefault(each.title, Measurements()))
                 except LoadTestError as error:
                     absent[each.title] = str(error)
                     measured.pop(each.title)
@@ -107,17 +107,17 @@ class Comparison:
         self._seconds = seconds
         self._truth = answers.expected(text for each in kinds.values() for text in each[:_CHECKED])
 
-    def run(self, target: Target, measured: Measured) -> None:
+    def run(self, compared: MeasuredServer, measured: Measurements) -> None:
         """Start a server, check its answers, warm it up, measure it with every kind of text, and stop it.
 
         Raises `LoadTestError` if it does not start or its answers are wrong.
         """
         started = time.perf_counter()
-        with target.server as server:
-            answers.check(server, target.form, self._truth, target.probability)
+        with compared.server as server:
+            answers.check(server, compared.form, self._truth, compared.probability)
             measured.ready.append(time.perf_counter() - started)
             for kind, each in self._kinds.items():
-                script = Script(target.form, each)
+                script = Script(compared.form, each)
                 with contextlib.suppress(LoadTestError):  # the first answers of some servers take longer
                     rest.run(server, script, _CONNECTIONS, _WARM_UP)
                 load = rest.run(server, script, _CONNECTIONS, self._seconds)

@@ -15,7 +15,7 @@ from benchmarks.serving.report import save_bars
 
 
 @dataclass
-class Measured:
+class Measurements:
     """Every round of one server."""
 
     loads: dict[str, list[Load]] = field(default_factory=dict)  # by kind of text
@@ -23,7 +23,7 @@ class Measured:
     ready: list[float] = field(default_factory=list)  # seconds from the start of the process to the first answer
 
 
-def summary(measured: Mapping[str, Measured], absent: Mapping[str, str]) -> Iterator[str]:
+def summary(measured: Mapping[str, Measurements], absent: Mapping[str, str]) -> Iterator[str]:
     """Return the table of medians, the errors of servers that had some, and why others were not measured."""
     kinds = next(iter(measured.values())).loads
     head = [""]
@@ -43,7 +43,7 @@ def summary(measured: Mapping[str, Measured], absent: Mapping[str, str]) -> Iter
     yield from (f"{title}: {reason}" for title, reason in absent.items())
 
 
-def document(measured: Mapping[str, Measured], absent: Mapping[str, str], about: Mapping[str, Any]) -> str:
+def document(measured: Mapping[str, Measurements], absent: Mapping[str, str], about: Mapping[str, Any]) -> str:
     """Return all measurements as JSON."""
     servers = {
         title: {
@@ -56,7 +56,7 @@ def document(measured: Mapping[str, Measured], absent: Mapping[str, str], about:
     return json.dumps({**about, "measured": servers, "not measured": absent}, indent=1) + "\n"
 
 
-def save_plot(measured: Mapping[str, Measured], path: Path) -> None:
+def save_plot(measured: Mapping[str, Measurements], path: Path) -> None:
     """Plot the medians of the rate and of the processor time per request as bars."""
     kinds = next(iter(measured.values())).loads
     save_bars({f"{title}, {kind}": each.loads[kind] for kind in kinds for title, each in measured.items()}, path)

@@ -49,7 +49,7 @@ _TRANSFORMERS = (
 )
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """One process: processor seconds per text by kind, memory in MB, and seconds from its start to the first answer."""
 
     seconds: dict[str, float]
@@ -88,7 +88,7 @@ def summary(kinds: Mapping[str, Sequence[str]], rounds: int, folder: Path) -> It
     else:
         subprocess.run([python, "-W", "ignore", "-m", "benchmarks.transformer.minilm", folder], cwd=PROJECT, check=True)
         processes |= dict.fromkeys(_TRANSFORMERS, (python, folder))
-    measured: dict[Model, list[Measured]] = {model: [] for model in processes}
+    measured: dict[Model, list[Measurement]] = {model: [] for model in processes}
     for _ in range(rounds):
         for model, process in processes.items():
             measured[model].append(measure(model.library, *process, kinds))
@@ -103,7 +103,7 @@ def summary(kinds: Mapping[str, Sequence[str]], rounds: int, folder: Path) -> It
         yield reason
 
 
-def measure(library: str, python: str, folder: Path, kinds: Mapping[str, Sequence[str]]) -> Measured:
+def measure(library: str, python: str, folder: Path, kinds: Mapping[str, Sequence[str]]) -> Measurement:
     """Measure a model in a new process."""
     started = time.monotonic()
     finished = subprocess.run(
@@ -115,7 +115,7 @@ def measure(library: str, python: str, folder: Path, kinds: Mapping[str, Sequenc
         check=True,
     )
     printed = json.loads(finished.stdout)
-    return Measured(printed["seconds"], printed["memory"], printed["ready"] - started)
+    return Measurement(printed["seconds"], printed["memory"], printed["ready"] - started)
 
 
 if __name__ == "__main__":

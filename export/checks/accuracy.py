@@ -12,35 +12,35 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.artifact.manifest import Metrics
-from sentiment_conv1d.export.checks.parity import Reviews
+from sentiment_conv1d.export.checks.parity import Inputs
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledReviews(Reviews):
-    """Reviews with their true labels."""
+class LabelledInputs(Inputs):
+    """Inputs with their true labels."""
 
     labels: npt.NDArray[np.int64]  # [rows], indices into the label names
     texts: Sequence[str] = ()
 
 
-def measure(served: Served, reviews: LabelledReviews, labels: tuple[str, ...]) -> Metrics:
-    """Measure a graph on labelled reviews."""
-    return Evaluation(labels, reviews.labels, served.answers(reviews.rows), served.threshold).metrics(reviews.source)
+def measure(served: Served, inputs: LabelledInputs, labels: tuple[str, ...]) -> Metrics:
+    """Measure a graph on labelled inputs."""
+    return Evaluation(labels, inputs.labels, served.predict_rows(inputs.rows), served.threshold).metrics(inputs.source)
 
 
-def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:
+def check_accuracy(metrics: Metrics, inputs: LabelledInputs) -> None:
     """Raise `ExportError` if the model is no better than always answering with the most frequent label.
 
-    If all reviews have the same label, nothing is checked.
+    If all inputs have the same label, nothing is checked.
     """
-    counts = np.unique(reviews.labels, return_counts=True)[1]
+    counts = np.unique(inputs.labels, return_counts=True)[1]
     majority, accuracy = counts.max() / counts.sum(), metrics.values["accuracy"]
     if len(counts) > 1 and accuracy <= majority:
         raise ExportError(
             f"the accuracy of {accuracy:.3f} is no better than that of the most frequent label, {majority:.3f}, on "
-            f"{reviews.source}: the vocabulary, the order of the labels or the model is wrong",
+            f"{inputs.source}: the vocabulary, the order of the labels or the model is wrong",
             "check --vocabulary, --index-from and --labels, or publish it with --allow-poor-accuracy",
         )

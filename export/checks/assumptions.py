@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from sentiment_conv1d.artifact.decision import THRESHOLD, decide_all
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, WordLevelTokenizer
-from sentiment_conv1d.export.checks.accuracy import LabelledReviews
+from sentiment_conv1d.export.checks.accuracy import LabelledInputs
 from sentiment_conv1d.export.checks.parity import in_blocks
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.evaluation.batches import Ids, Predict
@@ -42,7 +42,7 @@ class Alternative:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Assumptions:
     """The accuracy as stated, and under every other assumption that was tried."""
 
     accuracy: float
@@ -63,26 +63,26 @@ class Measured:
 
 def measure_assumptions(
     predict: Predict,
-    reviews: LabelledReviews,
+    inputs: LabelledInputs,
     labels: Sequence[str],
     tokenizer: Tokenizer,
     *,
     ids_are_proven: bool,
     threshold: float = THRESHOLD,
-) -> Measured:
+) -> Assumptions:
     """Measure the accuracy of a graph under other assumptions.
 
     `predict` takes ids int32 [batch, max_tokens]. If `ids_are_proven`, only the order of the labels is in question.
     """
-    found = _decided(predict, reviews.rows, InputShape.of(tokenizer), threshold)
-    right = found == reviews.labels
-    alternatives = [_exchange(found, reviews.labels, labels)]
+    found = _decided(predict, inputs.rows, InputShape.of(tokenizer), threshold)
+    right = found == inputs.labels
+    alternatives = [_exchange(found, inputs.labels, labels)]
     if not ids_are_proven:
-        for assumption, flags, rows, shape in _other_ids(tokenizer, reviews):
-            other = _decided(predict, rows, shape, threshold) == reviews.labels
+        for assumption, flags, rows, shape in _other_ids(tokenizer, inputs):
+            other = _decided(predict, rows, shape, threshold) == inputs.labels
             alternatives.append(_alternative(assumption, flags, right, other))
     known = tuple(each for each in alternatives if each is not None)
-    return Measured(float(right.mean()), len(right), known)
+    return Assumptions(float(right.mean()), len(right), known)
 
 
 def _decided(predict: Predict, rows: list[Ids], shape: InputShape, threshold: float) -> npt.NDArray[np.int64]:
@@ -109,14 +109,14 @@ def _exchange(found: npt.NDArray[np.int64], truth: npt.NDArray[np.int64], labels
     return _alternative(assumption, f"--labels {order!r}", found == truth, meant[found] == truth)
 
 
-def _other_ids(tokenizer: Tokenizer, reviews: LabelledReviews) -> Iterator[tuple[str, str, list[Ids], InputShape]]:
+def _other_ids(tokenizer: Tokenizer, inputs: LabelledInputs) -> Iterator[tuple[str, str, list[Ids], InputShape]]:
     """Yield other ways from the texts to ids: the assumption, its flags, the ids, and how they are padded."""
     shape = InputShape.of(tokenizer)
     for step, direction in ((1, "higher"), (-1, "lower")):
-        rows = [_shifted(row, step, shape.vocabulary_size) for row in reviews.rows]
+        rows = [_shifted(row, step, shape.vocabulary_size) for row in inputs.rows]
         yield f"all word ids are one {direction}", "another --index-from or --first-id", rows, shape
     for assumption, flags, other in other_tokenizers(tokenizer):
-        rows = [encoding.ids for encoding in other.encode_batch(reviews.texts)]
+        rows = [encoding.ids for encoding in other.encode_batch(inputs.texts)]
         yield assumption, flags, rows, InputShape.of(other)
 
 

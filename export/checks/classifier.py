@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sentiment_conv1d.export.checks.parity import Reviews, tolerance
+from sentiment_conv1d.export.checks.parity import Inputs, tolerance
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import last_layer, layers
 from sentiment_conv1d.export.sources.trained import Trained
-from sentiment_conv1d.model.evaluation.batches import Answers
+from sentiment_conv1d.model.evaluation.batches import Outputs
 
 #: How far float32 rounding may move a probability out of [0, 1], or the sum of a row away from 1.
 _TOLERANCE = 1e-4
@@ -25,7 +25,7 @@ _SCALE = 100
 _ALONE = 8
 
 
-def check_classifier(trained: Trained, reviews: Reviews) -> tuple[Literal["sigmoid", "softmax"], list[str]]:
+def check_classifier(trained: Trained, inputs: Inputs) -> tuple[Literal["sigmoid", "softmax"], list[str]]:
     """Run the model on generated ids. Raises `ExportError`.
 
     Returns the activation that its outputs are those of, and notes for the user.
@@ -33,7 +33,7 @@ def check_classifier(trained: Trained, reviews: Reviews) -> tuple[Literal["sigmo
     _check_input(trained)
     _check_calls(trained)
     _check_weights(trained)
-    answers = _answers(trained, reviews)
+    answers = _outputs(trained, inputs)
     without_words = trained.predict(trained.input_shape.pad([trained.tokenizer.encode("").ids]))
     if np.isnan(without_words).any() and not np.isnan(answers).all():
         raise ExportError(
@@ -47,7 +47,7 @@ def check_classifier(trained: Trained, reviews: Reviews) -> tuple[Literal["sigmo
             f"the model's outputs have shape {answers.shape}, which does not match {labels} labels",
             "--labels needs one label for each unit of the last layer, or two labels for a single unit",
         )
-    _check_probabilities(answers, trained, reviews)
+    _check_probabilities(answers, trained, inputs)
     notes = []
     if np.ptp(answers, axis=0).max() <= tolerance(trained.tokenizer.max_tokens):
         notes.append("the model gives all generated ids the same answer, so comparing the answers proves little")
@@ -95,8 +95,8 @@ def _check_weights(trained: Trained) -> None:
         )
 
 
-def _answers(trained: Trained, reviews: Reviews) -> Answers:
-    tokens = trained.input_shape.pad(reviews.rows)
+def _outputs(trained: Trained, inputs: Inputs) -> Outputs:
+    tokens = trained.input_shape.pad(inputs.rows)
     try:
         answers = trained.predict(tokens)
         alone = np.concatenate([trained.predict(tokens[row : row + 1]) for row in range(_ALONE)])
@@ -114,12 +114,12 @@ def _answers(trained: Trained, reviews: Reviews) -> Answers:
     return answers
 
 
-def _check_probabilities(answers: Answers, trained: Trained, reviews: Reviews) -> None:
+def _check_probabilities(answers: Outputs, trained: Trained, inputs: Inputs) -> None:
     if np.isnan(answers).any():
         raise ExportError("the model returns NaN", "train it again, with a smaller learning rate")
     layer = last_layer(trained.model)
     activation = getattr(getattr(layer, "activation", None), "__name__", None)
-    bounded = activation in _BOUNDED or (activation is None and _is_bounded(_with_large_weights(trained, reviews)))
+    bounded = activation in _BOUNDED or (activation is None and _is_bounded(_with_large_weights(trained, inputs)))
     if not bounded or not _is_bounded(answers):
         raise ExportError(
             f"layer {layer.name} does not return probabilities: the model returns logits, or is a regression",
@@ -134,16 +134,16 @@ def _check_probabilities(answers: Answers, trained: Trained, reviews: Reviews) -
         )
 
 
-def _is_bounded(answers: Answers) -> bool:
+def _is_bounded(answers: Outputs) -> bool:
     """Return whether all answers are in [0, 1]; NaN counts as if it were."""
     return not np.any((answers < -_TOLERANCE) | (answers > 1 + _TOLERANCE))
 
 
-def _with_large_weights(trained: Trained, reviews: Reviews) -> Answers:
+def _with_large_weights(trained: Trained, inputs: Inputs) -> Outputs:
     """Return the answers of the model with larger weights: probabilities stay between 0 and 1, logits do not."""
     weights = trained.model.get_weights()
     trained.model.set_weights([_SCALE * weight for weight in weights])
     try:
-        return trained.predict(trained.input_shape.pad(reviews.rows))
+        return trained.predict(trained.input_shape.pad(inputs.rows))
     finally:
         trained.model.set_weights(weights)

@@ -14,7 +14,7 @@ from sentiment_conv1d.artifact.manifest import ParityCheck
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError, quoted
-from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict
+from sentiment_conv1d.model.evaluation.batches import Ids, Outputs, Predict
 
 #: The largest accepted difference of a probability, for short texts and for texts of any length. A loader accepts no
 #: larger difference from the golden answer.
@@ -45,7 +45,7 @@ class ParityError(ExportError):
 
 
 @dataclass(frozen=True)
-class Reviews:
+class Inputs:
     """Ids to compare answers on, each int32 [at most max_tokens], and where they come from."""
 
     source: str
@@ -62,7 +62,7 @@ def every_nth(values: Sequence[T], most: int) -> Sequence[T]:
     return values[:: max(1, -(-len(values) // most))]
 
 
-def generated(shape: InputShape, seed: int = 0, count: int = 256) -> Reviews:
+def generated(shape: InputShape, seed: int = 0, count: int = 256) -> Inputs:
     """Generate random ids of many lengths, including the shortest and the longest, and the highest id."""
     max_tokens, vocabulary_size = shape.max_tokens, shape.vocabulary_size
     random = np.random.default_rng(seed)
@@ -71,7 +71,7 @@ def generated(shape: InputShape, seed: int = 0, count: int = 256) -> Reviews:
     lengths += random.integers(1, max_tokens + 1, count - len(lengths)).tolist()
     rows = [random.integers(0, vocabulary_size, length, dtype=np.int32) for length in lengths]
     rows[0][0] = vocabulary_size - 1
-    return Reviews("generated ids", rows)
+    return Inputs("generated ids", rows)
 
 
 def session(graph: bytes) -> Predict:
@@ -81,8 +81,8 @@ def session(graph: bytes) -> Predict:
     """
     run = opened(graph, ["probabilities"])
 
-    def predict(tokens: Ids) -> Answers:
-        answers: Answers = run({"tokens": tokens})[0]
+    def predict(tokens: Ids) -> Outputs:
+        answers: Outputs = run({"tokens": tokens})[0]
         return answers
 
     return predict
@@ -112,15 +112,13 @@ def opened(
     return run
 
 
-def compare(
-    keras_predict: Predict, reference: Predict, served: Served, reviews: Sequence[Reviews]
-) -> list[ParityCheck]:
-    """Compare the served graph, and the ONNX graph that Keras wrote, with Keras on each set of reviews.
+def compare(keras_predict: Predict, reference: Predict, served: Served, inputs: Sequence[Inputs]) -> list[ParityCheck]:
+    """Compare the served graph, and the ONNX graph that Keras wrote, with Keras on each set of inputs.
 
     Raises `ParityError` if an output differs by more than `tolerance`, or a label differs.
     """
     checks = []
-    for each in reviews:
+    for each in inputs:
         padded = served.shape.pad(each.rows, served.shape.max_tokens)
         truth = in_blocks(keras_predict, padded)
         checks += [
@@ -131,52 +129,53 @@ def compare(
     return checks
 
 
-def compare_forms(served: Served, reviews: Sequence[Reviews]) -> list[ParityCheck]:
-    """Compare a graph with itself: single reviews and minimal padding against batches with full padding.
+def compare_forms(served: Served, inputs: Sequence[Inputs]) -> list[ParityCheck]:
+    """Compare a graph with itself: single rows and minimal padding against batches with full padding.
 
     Raises `ParityError` as `compare` does.
     """
     checks = []
-    for each in reviews:
+    for each in inputs:
         truth = in_blocks(served.predict, served.shape.pad(each.rows, served.shape.max_tokens))
         checks += _other_forms("itself", each, truth, served)
     return checks
 
 
-def _other_forms(against: str, reviews: Reviews, truth: Answers, served: Served) -> list[ParityCheck]:
-    rows, shape = reviews.rows, served.shape
+def _other_forms(against: str, inputs: Inputs, truth: Outputs, served: Served) -> list[ParityCheck]:
+    rows, shape = inputs.rows, served.shape
     single = shape.pad(rows[:64], shape.max_tokens)
     alone = in_blocks(served.predict, single, 1)
-    checks = [_check(against, reviews, "padded, one by one", truth[: len(single)], alone, served)]
+    checks = [_check(against, inputs, "padded, one by one", truth[: len(single)], alone, served)]
     if shape.leading_padding is not None:
         one_by_one = np.concatenate([served.predict(shape.pad([row])) for row in rows])
         checks += [
-            _check(against, reviews, "short, one by one", truth, one_by_one, served),
-            _check(against, reviews, "short, batches", truth, served.answers(rows), served),
+            _check(against, inputs, "short, one by one", truth, one_by_one, served),
+            _check(against, inputs, "short, batches", truth, served.predict_rows(rows), served),
         ]
     return checks
 
 
-def _check(against: str, reviews: Reviews, form: str, truth: Answers, answers: Answers, served: Served) -> ParityCheck:
-    inputs, accepted = f"{reviews.source}, {form}", tolerance(served.shape.max_tokens)
+def _check(against: str, inputs: Inputs, form: str, truth: Outputs, answers: Outputs, served: Served) -> ParityCheck:
+    described, accepted = f"{inputs.source}, {form}", tolerance(served.shape.max_tokens)
     if truth.shape != answers.shape:
-        raise ParityError(f"{inputs}: {answers.shape} answers instead of {truth.shape}")
+        raise ParityError(f"{described}: {answers.shape} answers instead of {truth.shape}")
     difference = np.abs(truth - answers)
     # Negated, so that NaN fails.
     if not float(difference.max()) <= accepted:
         worst = int(difference.max(axis=1).argmax())
         raise ParityError(
-            f"{inputs}: off by {difference.max():.2e} from {against}, more than {accepted:.0e} "
-            f"(review {worst}: {answers[worst].tolist()} instead of {truth[worst].tolist()})"
+            f"{described}: off by {difference.max():.2e} from {against}, more than {accepted:.0e} "
+            f"(row {worst}: {answers[worst].tolist()} instead of {truth[worst].tolist()})"
         )
     changed = np.flatnonzero(served.changed(truth, answers))
     if len(changed):
         raise ParityError(
-            f"{inputs}: {counted(len(changed), 'different label')} from {against}, the first in review {changed[0]}"
+            f"{described}: {counted(len(changed), 'different label')} from {against}, the first in row {changed[0]}"
         )
-    return ParityCheck(against=against, inputs=inputs, examples=len(truth), largest_difference=float(difference.max()))
+    largest = float(difference.max())
+    return ParityCheck(against=against, inputs=described, examples=len(truth), largest_difference=largest)
 
 
-def in_blocks(predict: Predict, tokens: Ids, size: int = 64) -> Answers:
+def in_blocks(predict: Predict, tokens: Ids, size: int = 64) -> Outputs:
     """Run a graph on ids int32 [rows, sequence_length], `size` rows at a time."""
     return np.concatenate([predict(tokens[start : start + size]) for start in range(0, len(tokens), size)])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from sentiment_conv1d.artifact.manifest import Metrics, QuantizationCheck
-from sentiment_conv1d.export.checks.accuracy import LabelledReviews
-from sentiment_conv1d.export.checks.parity import Reviews
+from sentiment_conv1d.export.checks.accuracy import LabelledInputs
+from sentiment_conv1d.export.checks.parity import Inputs
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.model.evaluation.batches import Answers
+from sentiment_conv1d.model.evaluation.batches import Outputs
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
 #: The largest accepted loss of accuracy compared with the float32 graph.
@@ -27,53 +27,53 @@ class QuantizationError(ExportError):
         super().__init__(message, "export without --quantize")
 
 
-def measure_difference(float32: Served, quantized: Served, reviews: Reviews) -> QuantizationCheck:
-    """Compare a float32 graph, and the 8-bit graph that was quantized from it, on reviews without labels.
+def measure_difference(float32: Served, quantized: Served, inputs: Inputs) -> QuantizationCheck:
+    """Compare a float32 graph, and the 8-bit graph that was quantized from it, on inputs without labels.
 
     Raises `QuantizationError` if a probability changes by more than `MAX_DIFFERENCE`.
     """
-    check = _check(float32, reviews, float32.answers(reviews.rows), quantized.answers(reviews.rows))
+    check = _check(float32, inputs, float32.predict_rows(inputs.rows), quantized.predict_rows(inputs.rows))
     if check.largest_difference > MAX_DIFFERENCE:
         raise QuantizationError(
-            f"{reviews.source}: quantization changes a probability by {check.largest_difference:.3f}, "
+            f"{inputs.source}: quantization changes a probability by {check.largest_difference:.3f}, "
             f"more than {MAX_DIFFERENCE}"
         )
     return check
 
 
 def measure_accuracy(
-    float32: Served, quantized: Served, reviews: LabelledReviews, label_names: tuple[str, ...]
+    float32: Served, quantized: Served, inputs: LabelledInputs, label_names: tuple[str, ...]
 ) -> tuple[QuantizationCheck, Metrics]:
-    """Compare the graphs on labelled reviews, and measure the 8-bit graph.
+    """Compare the graphs on labelled inputs, and measure the 8-bit graph.
 
     Raises `QuantizationError` if its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
     """
-    answers = float32.answers(reviews.rows), quantized.answers(reviews.rows)
-    before, after = (Evaluation(label_names, reviews.labels, each, float32.threshold) for each in answers)
-    check = _check(float32, reviews, *answers, accuracy=after.accuracy, float32_accuracy=before.accuracy)
+    answers = float32.predict_rows(inputs.rows), quantized.predict_rows(inputs.rows)
+    before, after = (Evaluation(label_names, inputs.labels, each, float32.threshold) for each in answers)
+    check = _check(float32, inputs, *answers, accuracy=after.accuracy, float32_accuracy=before.accuracy)
     lost = int(before.right.sum()) - int(after.right.sum())
-    if lost > MAX_ACCURACY_LOSS * len(reviews.rows):
+    if lost > MAX_ACCURACY_LOSS * len(inputs.rows):
         raise QuantizationError(
-            f"{reviews.source}: the accuracy is {after.accuracy:.4f} with 8 bits and {before.accuracy:.4f} in "
+            f"{inputs.source}: the accuracy is {after.accuracy:.4f} with 8 bits and {before.accuracy:.4f} in "
             f"float32; the loss must not exceed {MAX_ACCURACY_LOSS}"
         )
-    return check, after.metrics(reviews.source)
+    return check, after.metrics(inputs.source)
 
 
 def _check(
     served: Served,
-    reviews: Reviews,
-    float32: Answers,
-    quantized: Answers,
+    inputs: Inputs,
+    float32: Outputs,
+    quantized: Outputs,
     accuracy: float | None = None,
     float32_accuracy: float | None = None,
 ) -> QuantizationCheck:
     difference = np.abs(float32.astype(np.float64) - quantized)
     if not np.isfinite(difference).all():
-        raise QuantizationError(f"{reviews.source}: the 8-bit graph returns NaN or infinity")
+        raise QuantizationError(f"{inputs.source}: the 8-bit graph returns NaN or infinity")
     return QuantizationCheck(
-        inputs=reviews.source,
-        examples=len(reviews.rows),
+        inputs=inputs.source,
+        examples=len(inputs.rows),
         largest_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
         changed_labels=int(served.changed(float32, quantized).sum()),

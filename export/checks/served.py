@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sentiment_conv1d.artifact.decision import decide_all
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.tokenizer import Tokenizer
-from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict, answers_in_batches
+from sentiment_conv1d.model.evaluation.batches import Ids, Outputs, Predict, predict_in_batches
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Served:
     shape: InputShape
     threshold: float
 
-    def answers(self, rows: Sequence[Ids]) -> Answers:
+    def predict_rows(self, rows: Sequence[Ids]) -> Outputs:
         """Return the probabilities float32 [rows, outputs], computed in batches of rows of similar length."""
-        return answers_in_batches(self.predict, rows, self.shape)
+        return predict_in_batches(self.predict, rows, self.shape)
 
-    def read(self, texts: Sequence[str], tokenizer: Tokenizer) -> Answers:
+    def read(self, texts: Sequence[str], tokenizer: Tokenizer) -> Outputs:
         """Return the probabilities float32 [texts, outputs] of texts."""
-        return self.answers([encoding.ids for encoding in tokenizer.encode_batch(texts)])
+        return self.predict_rows([encoding.ids for encoding in tokenizer.encode_batch(texts)])
 
-    def changed(self, truth: Answers, answers: Answers) -> npt.NDArray[np.bool_]:
+    def changed(self, truth: Outputs, answers: Outputs) -> npt.NDArray[np.bool_]:
         """Return whether the labels of two outputs differ: bool [rows]."""
         return np.asarray(decide_all(truth, self.threshold) != decide_all(answers, self.threshold))

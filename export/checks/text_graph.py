@@ -12,7 +12,7 @@ from sentiment_conv1d.artifact.graphs.text.file import LABEL, PROBABILITIES, TEX
 from sentiment_conv1d.artifact.manifest import ParityCheck
 from sentiment_conv1d.export.checks.odd_texts import generated_texts, long_texts, spelled_texts
 from sentiment_conv1d.export.checks.parity import ParityError, opened, session
-from sentiment_conv1d.model.evaluation.batches import Answers, Predict
+from sentiment_conv1d.model.evaluation.batches import Outputs, Predict
 
 TOLERANCE = 1e-6
 
@@ -25,14 +25,14 @@ _SHOWN = 40
 _HINT = "this is a bug in the conversion: please report it with the artifact"
 
 #: A graph as a function: texts -> labels and probabilities float32 [texts, labels].
-Answer = Callable[[Sequence[str]], tuple[list[str], Answers]]
+Answer = Callable[[Sequence[str]], tuple[list[str], Outputs]]
 
 
 def open_text_graph(content: bytes) -> Answer:
     """Open `text.onnx` in ONNX Runtime. Raises `ParityError` if that fails, and so does the function."""
     run = opened(content, [LABEL, PROBABILITIES], "text.onnx", _HINT)
 
-    def answer(texts: Sequence[str]) -> tuple[list[str], Answers]:
+    def answer(texts: Sequence[str]) -> tuple[list[str], Outputs]:
         labels, probabilities = run({TEXT: np.array(texts, dtype=object)})
         return labels.tolist(), probabilities
 

@@ -21,7 +21,7 @@ from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.original import Original
 from sentiment_conv1d.export.sources.vectorization import known_words
-from sentiment_conv1d.model.evaluation.batches import Answers, Ids
+from sentiment_conv1d.model.evaluation.batches import Ids, Outputs
 
 #: The largest accepted difference from expected answers: their owner may have rounded them to four digits.
 EXPECTED_TOLERANCE = 1e-4
@@ -43,10 +43,10 @@ def compare_with_original(
     """
     words = vocabulary_texts(known_words(original.layer), tokenizer.max_tokens)
     _check_ids(original, tokenizer, [*texts, *words])
-    compared: list[tuple[str, Answers]] = []
-    longer: list[tuple[str, Answers]] = []
+    compared: list[tuple[str, Outputs]] = []
+    longer: list[tuple[str, Outputs]] = []
     failed = 0
-    for text, answer in zip(texts, original.answers(texts), strict=True):
+    for text, answer in zip(texts, original.predict(texts), strict=True):
         if answer is None or not np.isfinite(answer).all():
             failed += 1
         elif original.limit is None and tokenizer.encode(text).tokens > tokenizer.max_tokens:
@@ -115,7 +115,7 @@ def _padded(tokenizer: Tokenizer, texts: Sequence[str]) -> Ids:
     return InputShape.of(tokenizer).pad(rows, tokenizer.max_tokens)
 
 
-def _truncation(served: Served, tokenizer: Tokenizer, longer: Sequence[tuple[str, Answers]]) -> str:
+def _truncation(served: Served, tokenizer: Tokenizer, longer: Sequence[tuple[str, Outputs]]) -> str:
     answers = served.read([text for text, _ in longer], tokenizer)
     difference = np.abs(answers - np.stack([answer for _, answer in longer])).max()
     return (
@@ -127,7 +127,7 @@ def _truncation(served: Served, tokenizer: Tokenizer, longer: Sequence[tuple[str
 def _check(
     against: str,
     texts: Sequence[str],
-    truth: Answers,
+    truth: Outputs,
     served: Served,
     tokenizer: Tokenizer,
     tolerance: float,
@@ -168,5 +168,5 @@ def _listed(ids: Ids) -> str:
     return f"[{', '.join(map(str, ids[:5]))}{', …' if len(ids) > 5 else ''}]"
 
 
-def _numbers(answer: Answers) -> str:
+def _numbers(answer: Outputs) -> str:
     return ", ".join(f"{value:.4f}" for value in answer[:3]) + (", …" if len(answer) > 3 else "")

@@ -17,7 +17,7 @@ from sentiment_conv1d.export.conversion.text_onnx import write_text_onnx
 from sentiment_conv1d.export.conversion.triton import write_triton
 
 
-class Target(NamedTuple):
+class Conversion(NamedTuple):
     """A form: its line in the help, the default name of the file or folder, and the function that writes it.
 
     The function writes to a path that does not exist, completely or not at all, and returns lines for the user.
@@ -28,10 +28,10 @@ class Target(NamedTuple):
     write: Callable[[Artifact, Path], list[str]]
 
 
-TARGETS = {
-    "text-onnx": Target("one ONNX file from text to label, for any ONNX Runtime", "text.onnx", write_text_onnx),
-    "mlflow": Target("an MLflow model that contains the code which runs it", "mlflow_model", write_mlflow),
-    "triton": Target("a model repository from text to label for Triton", "triton_repository", write_triton),
+CONVERSIONS = {
+    "text-onnx": Conversion("one ONNX file from text to label, for any ONNX Runtime", "text.onnx", write_text_onnx),
+    "mlflow": Conversion("an MLflow model that contains the code which runs it", "mlflow_model", write_mlflow),
+    "triton": Conversion("a model repository from text to label for Triton", "triton_repository", write_triton),
 }
 
 
@@ -41,7 +41,7 @@ def parser(prog: str = f"{NAME} convert") -> argparse.ArgumentParser:
         prog=prog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Write an artifact in a form that other programs read:\n\n"
-        + "\n".join(f"    {name:12}{target.help}" for name, target in TARGETS.items()),
+        + "\n".join(f"    {name:12}{conversion.help}" for name, conversion in CONVERSIONS.items()),
     )
     top.add_argument(
         "artifact",
@@ -49,13 +49,13 @@ def parser(prog: str = f"{NAME} convert") -> argparse.ArgumentParser:
         metavar="ARTIFACT",
         help="a folder REPOSITORY/NAME/VERSION, or NAME/VERSION in model_repository or of the package",
     )
-    top.add_argument("--to", choices=list(TARGETS), required=True, help="the form")
+    top.add_argument("--to", choices=list(CONVERSIONS), required=True, help="the form")
     top.add_argument(
         "--out",
         type=local_path,
         metavar="PATH",
         help="the file or folder to write, which must not exist (default: "
-        + ", ".join(f"{target.out} for {name}" for name, target in TARGETS.items())
+        + ", ".join(f"{conversion.out} for {name}" for name, conversion in CONVERSIONS.items())
         + ")",
     )
     return top
@@ -68,9 +68,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    target = TARGETS[options.to]
-    out = Path(target.out) if options.out is None else options.out
+    conversion = CONVERSIONS[options.to]
+    out = Path(conversion.out) if options.out is None else options.out
     if out.exists():
         raise SentimentError(f"{out} exists; pass another path with --out")
-    print(*target.write(read_artifact(find_artifact(options.artifact)), out), sep="\n")
+    print(*conversion.write(read_artifact(find_artifact(options.artifact)), out), sep="\n")
     return 0

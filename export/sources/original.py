@@ -36,7 +36,7 @@ class Original:
         rows = (row for block in blocks for row in np.asarray(_read(self.layer, tensorflow.constant(block)), np.int32))
         return [np.trim_zeros(row, "b") for row in rows]
 
-    def answers(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
+    def predict(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
         """Return the probabilities float32 [outputs] of each text, or None if the model fails on the text alone."""
         size = 1 if self.limit is None else _BATCH
         blocks = (texts[start : start + size] for start in range(0, len(texts), size))

@@ -68,13 +68,13 @@ class Script:
         wrk = [program, f"-t{len(ports) or 1}", f"-c{connections}", f"-d{seconds}s", "-s", self._file.name]
         return ["env", f"{_PORTS}={','.join(map(str, ports))}", *wrk, url]
 
-    def run(self, url: str, connections: int, seconds: int, ports: Sequence[int] = ()) -> Answers | None:
+    def run(self, url: str, connections: int, seconds: int, ports: Sequence[int] = ()) -> WrkResults | None:
         """Run wrk. Returns None if it fails, or if no response arrives in time."""
         output = _run(self.command(url, connections, seconds, ports), seconds)
         return None if output is None else read_wrk(output)
 
 
-class Answers(NamedTuple):
+class WrkResults(NamedTuple):
     """The results of wrk. Throughput and latencies are those of responses within 2 seconds, wrk's timeout."""
 
     requests: int  # responses of every status
@@ -84,7 +84,7 @@ class Answers(NamedTuple):
     failed: int  # responses with other statuses, broken connections, and timeouts
 
 
-def read_wrk(output: str) -> Answers | None:
+def read_wrk(output: str) -> WrkResults | None:
     """Parse the last line that a `Script` prints in wrk or wrk2. Returns None if there was no response or no latency.
 
     wrk counts responses of every status, so failed ones are subtracted. Its latencies do not include responses after
@@ -93,7 +93,7 @@ def read_wrk(output: str) -> Answers | None:
     requests, microseconds, bad, broken, p50, p99 = json.loads(output.splitlines()[-1])
     if not requests or not p99:
         return None
-    return Answers(requests, (requests - bad) / (microseconds * 1e-6), p50 * 1e-6, p99 * 1e-6, bad + broken)
+    return WrkResults(requests, (requests - bad) / (microseconds * 1e-6), p50 * 1e-6, p99 * 1e-6, bad + broken)
 
 
 def wrk(target: Target, requests: Sequence[Request], connections: int, seconds: int) -> dict[str, Any] | None:

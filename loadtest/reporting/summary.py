@@ -13,10 +13,7 @@ from loadtest.units import duration, number, price, rate
 def summary(document: Document) -> list[str]:
     """Return throughput, knee (or the only rate), objective, failures, cost, and the price if it is known."""
     best, knee, objective = document["best"], document["knee"], document["objective"]
-    if best:
-        throughput = f"{rate(best.throughput)}, with {best.callers} callers"
-    else:
-        throughput = "not measured (no closed loop)"
+    throughput = f"{rate(best.throughput)}, with {best.callers} callers" if best else "not measured (no closed loop)"
     if knee:
         latency = knee.latency
         more = " or more" if is_highest(knee, document) and not has_one_rate(document) else ""
@@ -47,7 +44,8 @@ def has_one_rate(document: Document) -> bool:
 
 def is_highest(step: Step, document: Document) -> bool:
     """Return whether a step has the highest rate that was tested."""
-    return step.requested_rate == max(each.requested_rate for each in document["open"])
+    steps: list[Step] = document["open"]
+    return step.requested_rate == max(each.requested_rate for each in steps)
 
 
 def _verdict(document: Document) -> str:

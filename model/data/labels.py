@@ -90,7 +90,7 @@ class Labels:
         for name in self.names:
             if counts[name] < least:
                 number = "a single example" if counts[name] == 1 else f"{counts[name]} examples"
-                text = f"label {name!r} has {number} ({first[name]}), but needs {least}, one for each part of the data"
+                text = f"label {name!r} has {number} ({first[name]}), but needs {least}, one for each split of the data"
                 problems.append(Problem(text, "add examples of a rare label, or remove it from the data"))
         return problems
 

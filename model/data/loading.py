@@ -13,7 +13,7 @@ from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledText
 from sentiment_conv1d.model.data.faults import BadDataError, OnBadRows, hints
 from sentiment_conv1d.model.data.labels import Labels, Problem, SimilarLabels
 from sentiment_conv1d.model.data.rows import Columns, Row
-from sentiment_conv1d.model.data.sources import UNLABELLED_PART, Part, Reader, Source
+from sentiment_conv1d.model.data.sources import UNLABELLED_SPLIT, Reader, Source, Split
 from sentiment_conv1d.tables import DataError, Fault, Format
 
 #: A label that is a number in a file of text.
@@ -41,9 +41,9 @@ def load(
 ) -> Dataset:
     """Read the training texts, and test texts if there are any, of one or several sources.
 
-    Texts without a label are read only if `unlabelled`. `test_data` are the sources of the test part; without them, a
-    single source may have its own. Every label needs `least_examples`, one for each part that the examples are divided
-    into, or one less if there is a test part already.
+    Texts without a label are read only if `unlabelled`. `test_data` are the sources of the test split; without them, a
+    single source may have its own. Every label needs `least_examples`, one for each split that the examples are divided
+    into, or one less if there is a test split already.
 
     The label names are the distinct labels as strings, sorted. The integers of a `ClassLabel` get its names. In a
     folder of Parquet files, rows with the integer label -1 are unlabelled and left out, and the integer labels 0 and 1
@@ -56,10 +56,10 @@ def load(
     reader = Reader(reading.columns, reading.form, faults, progress, unlabelled)
     with _unreadable_is_an_error(paths[0]):
         sources = [reader.open(path) for path in paths]
-        parts = [_require_train(read("train"), path) for read, path in zip(sources, paths, strict=True)]
-        train = _renamed(_joined(parts), reading)
-        test = _test_part(reader, sources, test_data)
-        rest = [part for read in sources if (part := read(UNLABELLED_PART))] if unlabelled else []
+        splits = [_require_train(read("train"), path) for read, path in zip(sources, paths, strict=True)]
+        train = _renamed(_joined(splits), reading)
+        test = _test_split(reader, sources, test_data)
+        rest = [split for read in sources if (split := read(UNLABELLED_SPLIT))] if unlabelled else []
     test = None if test is None else _renamed(test, reading)
     merge = reading.similar_labels == "merge"
     labels = Labels.of_rows(train.rows, merge=merge, named_integers=paths[0].is_dir())
@@ -86,9 +86,9 @@ def load_examples(
     *,
     reading: Reading = Reading(),  # noqa: B008
 ) -> LabelledTexts:
-    """Read the examples to evaluate a trained model on: a file, or the test part of a folder or archive.
+    """Read the examples to evaluate a trained model on: a file, or the test split of a folder or archive.
 
-    A folder or archive without a test part is read from its training part. If the label names are negative and
+    A folder or archive without a test split is read from its training split. If the label names are negative and
     positive, the integer labels 0 and 1 stand for them. Raises `BadDataError`, which lists everything that is wrong; a
     label outside `label_names` is a fault.
     """
@@ -96,7 +96,7 @@ def load_examples(
     faults: list[Fault] = []
     reader = Reader(reading.columns, reading.form, faults, progress=False)
     with _unreadable_is_an_error(paths[0]):
-        rows = _renamed(_joined(_parts(reader, paths)), reading).rows
+        rows = _renamed(_joined(_test_splits(reader, paths)), reading).rows
     labels = Labels.named(label_names, merge=reading.similar_labels == "merge")
     examples = labels.examples(rows, faults)
     if faults and (reading.on_bad_rows == "error" or not len(examples)):
@@ -116,10 +116,10 @@ def _check(path: Path, labels: Labels, problems: Sequence[Problem], faults: Sequ
         raise BadDataError(faults, found, [*hints(faults), *helpful])
 
 
-def _renamed(part: Part, reading: Reading) -> Part:
+def _renamed(split: Split, reading: Reading) -> Split:
     """Give labels the names that the user states."""
     names = dict(reading.label_map)
-    return Part(part.name, [row._replace(label=names.get(str(row.label).strip(), row.label)) for row in part.rows])
+    return Split(split.name, [row._replace(label=names.get(str(row.label).strip(), row.label)) for row in split.rows])
 
 
 def _meanings(rows: Sequence[Row], names: tuple[str, ...]) -> Iterator[str]:
@@ -139,32 +139,32 @@ def _unreadable_is_an_error(path: Path) -> Iterator[None]:
         raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
 
 
-def _test_part(reader: Reader, sources: Sequence[Source], test_data: Sequence[Path]) -> Part | None:
+def _test_split(reader: Reader, sources: Sequence[Source], test_data: Sequence[Path]) -> Split | None:
     if test_data:
-        return _joined(_parts(reader, test_data))
+        return _joined(_test_splits(reader, test_data))
     return sources[0]("test") if len(sources) == 1 else None
 
 
-def _require_train(part: Part | None, path: Path) -> Part:
-    if part is None:
-        raise DataError(f"{path}: there is no training part, only a test part")
-    return part
+def _require_train(split: Split | None, path: Path) -> Split:
+    if split is None:
+        raise DataError(f"{path}: there is no training split, only a test split")
+    return split
 
 
-def _parts(reader: Reader, paths: Sequence[Path]) -> list[Part]:
-    """Read the test part of each source, or its training part if it has no other."""
-    parts = []
+def _test_splits(reader: Reader, paths: Sequence[Path]) -> list[Split]:
+    """Read the test split of each source, or its training split if it has no other."""
+    splits = []
     for path in paths:
         read = reader.open(path)
-        part = read("test") or read("train")
-        assert part is not None  # a path with neither part cannot be opened
-        parts.append(part)
-    return parts
+        split = read("test") or read("train")
+        assert split is not None  # a path with neither split cannot be opened
+        splits.append(split)
+    return splits
 
 
-def _joined(parts: Sequence[Part]) -> Part:
-    return Part(" and ".join(part.name for part in parts), [row for part in parts for row in part.rows])
+def _joined(splits: Sequence[Split]) -> Split:
+    return Split(" and ".join(split.name for split in splits), [row for split in splits for row in split.rows])
 
 
-def _describe(part: Part, examples: Examples) -> str:
-    return f"{counted(len(examples), 'review')} of {part.name}"
+def _describe(split: Split, examples: Examples) -> str:
+    return f"{counted(len(examples), 'text')} of {split.name}"

@@ -40,7 +40,7 @@ def plan(
     seed: int,
     seen: TrainingTexts | None = None,
 ) -> Plan:
-    """Hold out test texts if the data has no test part, and validation texts if `validation_fraction` is above 0.
+    """Hold out test texts if the data has no test split, and validation texts if `validation_fraction` is above 0.
 
     `seen` are the texts of an earlier training that this one continues: they are trained on, and never held out. Raises
     `DataError` if a label has too few examples, or there is no new text to hold out.

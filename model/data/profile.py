@@ -39,7 +39,7 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
 class LabelCount(NamedTuple):
-    """The number of examples with a label. `test` is 0 if there is no test part."""
+    """The number of examples with a label. `test` is 0 if there is no test split."""
 
     label: str
     train: int
@@ -54,7 +54,7 @@ class Profile:
     lengths: tuple[int, ...]  # tokens of a training text at each of `QUANTILES`
     max_tokens: int
     truncated: float  # share of the training texts with more tokens than that
-    unknown: float  # share of the tokens that are not in the vocabulary, in the test part if there is one
+    unknown: float  # share of the tokens that are not in the vocabulary, in the test split if there is one
     repeated: int  # training texts that repeat an earlier one
     contradictory: int  # distinct training texts with several labels
     leaked: int  # test texts that are also training texts
@@ -62,7 +62,7 @@ class Profile:
 
     @property
     def majority(self) -> tuple[str, float]:
-        """The most frequent training label, and its share of the test part or, without one, of the training part."""
+        """The most frequent training label, and its share of the test split or, without one, of the training split."""
         label = max(self.labels, key=lambda each: each.train)
         tested = sum(each.test for each in self.labels)
         return label.label, label.test / tested if tested else label.train / sum(each.train for each in self.labels)

@@ -20,24 +20,24 @@ from sentiment_conv1d.tables import DataError
 FOLDER = "aclImdb"
 # In alphabetical order, so that negative reviews always come first.
 _LABELS = {"neg": "negative", "pos": "positive"}
-#: The unlabelled part of the dataset, its folder in `train`, and the label of its rows.
+#: The unlabelled split of the dataset, its folder in `train`, and the label of its rows.
 UNLABELLED = "unsup"
 
 
 def find_root(path: Path) -> Path | None:
     """Return the folder that contains `train` and `test`: `path`, or `aclImdb` in it; None if neither does."""
     for root in (path, path / FOLDER):
-        if any((root / part / label).is_dir() for part in ("train", "test") for label in _LABELS):
+        if any((root / split / label).is_dir() for split in ("train", "test") for label in _LABELS):
             return root
     return None
 
 
-def read_folder(root: Path, part: str, progress: bool) -> list[Row] | None:
+def read_folder(root: Path, split: str, progress: bool) -> list[Row] | None:
     """Read the reviews of `train` or `test`, negative ones first, or of `unsup`, by file name; None if there are none.
 
     Raises `DataError`, which names the file.
     """
-    folders = [f"train/{UNLABELLED}"] if part == UNLABELLED else [f"{part}/{label}" for label in _LABELS]
+    folders = [f"train/{UNLABELLED}"] if split == UNLABELLED else [f"{split}/{label}" for label in _LABELS]
     if not (root / folders[0]).parent.is_dir():
         return None
     files = {
@@ -47,16 +47,16 @@ def read_folder(root: Path, part: str, progress: bool) -> list[Row] | None:
         for file in (root / folder).iterdir()
         if _is_review(file.name)
     }
-    if part != UNLABELLED:
-        _require_both_labels(files, part, str(root))
+    if split != UNLABELLED:
+        _require_both_labels(files, split, str(root))
     elif not files:
         return None
-    names = tqdm(sorted(files), f"reading {part}", unit=" reviews", disable=None if progress else True)
+    names = tqdm(sorted(files), f"reading {split}", unit=" reviews", disable=None if progress else True)
     return [_row(str(files[name]), name, files[name].read_bytes()) for name in names]
 
 
 def read_archive(path: Path, progress: bool, unlabelled: bool) -> dict[str, list[Row]]:
-    """Read the reviews of each part of a `.tar.gz`, in the order of `read_folder`, without writing to disk.
+    """Read the reviews of each split of a `.tar.gz`, in the order of `read_folder`, without writing to disk.
 
     It reads reviews without a label only if `unlabelled` is true. Raises `DataError`, which names the archive and the
     file in it.
@@ -65,16 +65,16 @@ def read_archive(path: Path, progress: bool, unlabelled: bool) -> dict[str, list
         contents = dict(_members(path, progress, unlabelled))
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: the archive is truncated or corrupt ({error})") from error
-    parts: dict[str, list[Row]] = {}
+    splits: dict[str, list[Row]] = {}
     for name in sorted(contents):
         folder, label, _ = name.split("/")
-        part = UNLABELLED if label == UNLABELLED else folder
-        parts.setdefault(part, []).append(_row(f"{path}: {name}", name, contents[name]))
-    if not parts.keys() - {UNLABELLED}:
+        split = UNLABELLED if label == UNLABELLED else folder
+        splits.setdefault(split, []).append(_row(f"{path}: {name}", name, contents[name]))
+    if not splits.keys() - {UNLABELLED}:
         raise DataError(f"{path}: the archive contains no {FOLDER}/train/pos/*.txt")
-    for part in parts.keys() - {UNLABELLED}:
-        _require_both_labels(contents, part, str(path))
-    return parts
+    for split in splits.keys() - {UNLABELLED}:
+        _require_both_labels(contents, split, str(path))
+    return splits
 
 
 def _members(path: Path, progress: bool, unlabelled: bool) -> Iterator[tuple[str, bytes]]:
@@ -119,10 +119,10 @@ def _is_review(name: str) -> bool:
     return name.endswith(".txt") and not name.startswith(".")
 
 
-def _require_both_labels(names: dict[str, Path] | dict[str, bytes], part: str, place: str) -> None:
+def _require_both_labels(names: dict[str, Path] | dict[str, bytes], split: str, place: str) -> None:
     for label in _LABELS:
-        if not any(name.startswith(f"{part}/{label}/") for name in names):
-            raise DataError(f"{place}: there are no reviews {part}/{label}/*.txt")
+        if not any(name.startswith(f"{split}/{label}/") for name in names):
+            raise DataError(f"{place}: there are no reviews {split}/{label}/*.txt")
 
 
 def _row(place: str, name: str, content: bytes) -> Row:

@@ -1,4 +1,4 @@
-"""Sources of labelled texts: files, folders and archives, and the parts in them."""
+"""Sources of labelled texts: files, folders and archives, and the splits in them."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ SUPPORTED = (
 )
 _UNLABELLED = -1
 
-#: The name of the part with texts without a label, as in the Large Movie Review Dataset.
-UNLABELLED_PART = review_files.UNLABELLED
+#: The name of the split with texts without a label, as in the Large Movie Review Dataset.
+UNLABELLED_SPLIT = review_files.UNLABELLED
 
-#: Parquet files of one part of a dataset: `train.parquet`, or as Hugging Face names them.
-_PARQUET_PART = re.compile(rf"(train|test|validation|{UNLABELLED_PART})(-\d{{5}}-of-\d{{5}})?\.parquet")
+#: Parquet files of one split of a dataset: `train.parquet`, or as Hugging Face names them.
+_PARQUET_SPLIT = re.compile(rf"(train|test|validation|{UNLABELLED_SPLIT})(-\d{{5}}-of-\d{{5}})?\.parquet")
 
 #: The file in which Hugging Face's `datasets` and Hub describe a dataset.
 _DATASET_INFO = "dataset_info.json"
 
 
 @dataclass(frozen=True)
-class Part:
+class Split:
     """The training, test or unlabelled rows of a source, and a name for messages."""
 
     name: str
     rows: list[Row]
 
 
-#: A function that reads the part "train", "test" or `UNLABELLED_PART` of a source; None if the source lacks the part.
-Source = Callable[[str], Part | None]
+#: A function that reads the split "train", "test" or `UNLABELLED_SPLIT` of a source; None if the source lacks it.
+Source = Callable[[str], Split | None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Reader:
     unlabelled: bool = False  # whether texts without a label are wanted
 
     def open(self, path: Path) -> Source:
-        """Return a function that reads the parts of a source. Raises `DataError`, which names the path."""
+        """Return a function that reads the splits of a source. Raises `DataError`, which names the path."""
         if self.columns.text == self.columns.label:
             raise DataError(f"texts and labels cannot both be read from column {self.columns.text!r}")
         if path.is_dir():
@@ -72,9 +72,9 @@ class Reader:
         raise DataError(f"{path}: {reason}; supported are {SUPPORTED}")
 
     def _open_folder(self, path: Path) -> Source:
-        parts = _parquet_parts(path)
-        if parts:
-            return partial(self._parquet_folder, path, parts)
+        splits = _parquet_splits(path)
+        if splits:
+            return partial(self._parquet_folder, path, splits)
         root = review_files.find_root(path)
         if root is None:
             raise DataError(f"{path}: this folder contains no supported files; supported are {SUPPORTED}")
@@ -85,49 +85,49 @@ class Reader:
         if self.columns.segment is not None:
             raise DataError(f"{path}: every text is a file, so there is no column {self.columns.segment!r}")
 
-    def _table(self, path: Path, part: str) -> Part | None:
-        return Part(path.name, read_rows(path, self.columns, self.faults, self.form)) if part == "train" else None
+    def _table(self, path: Path, split: str) -> Split | None:
+        return Split(path.name, read_rows(path, self.columns, self.faults, self.form)) if split == "train" else None
 
-    def _parquet_folder(self, folder: Path, parts: dict[str, list[Path]], part: str) -> Part | None:
+    def _parquet_folder(self, folder: Path, splits: dict[str, list[Path]], split: str) -> Split | None:
         names = _described_labels(folder, self.columns.label)
-        files = parts.get(part, [])
-        labelled = part != UNLABELLED_PART
+        files = splits.get(split, [])
+        labelled = split != UNLABELLED_SPLIT
         rows: list[Row] = []
         for file in files:
             rows += read_rows(
                 file,
                 self.columns,
                 self.faults,
-                # Many datasets on the Hub do not publish the labels of their test part.
+                # Many datasets on the Hub do not publish the labels of their test split.
                 wanted=lambda label: (label != _UNLABELLED) is labelled,
                 label_names=names,
             )
-        name = files[0].name if len(files) == 1 else f"{folder.name}/{part}"
-        return Part(name, rows) if files else None
+        name = files[0].name if len(files) == 1 else f"{folder.name}/{split}"
+        return Split(name, rows) if files else None
 
-    def _review_folder(self, root: Path, part: str) -> Part | None:
-        rows = review_files.read_folder(root, part, self.progress)
-        return Part(f"{review_files.FOLDER}/{part}", rows) if rows else None
+    def _review_folder(self, root: Path, split: str) -> Split | None:
+        rows = review_files.read_folder(root, split, self.progress)
+        return Split(f"{review_files.FOLDER}/{split}", rows) if rows else None
 
-    def _archive(self, path: Path, parts: dict[str, list[Row]], part: str) -> Part | None:
-        return Part(f"{path.name}, {part}", parts[part]) if part in parts else None
+    def _archive(self, path: Path, splits: dict[str, list[Row]], split: str) -> Split | None:
+        return Split(f"{path.name}, {split}", splits[split]) if split in splits else None
 
 
-def _parquet_parts(folder: Path) -> dict[str, list[Path]]:
-    """Return the Parquet files of "train", "test" and `UNLABELLED_PART` in a folder or its folder `data`, in order.
+def _parquet_splits(folder: Path) -> dict[str, list[Path]]:
+    """Return the Parquet files of "train", "test" and `UNLABELLED_SPLIT` in a folder or its folder `data`, in order.
 
-    In a dataset without a test part, the part `validation` takes its place.
+    In a dataset without a test split, the split `validation` takes its place.
     """
     for place in (folder, folder / "data"):
-        parts: dict[str, list[Path]] = {}
+        splits: dict[str, list[Path]] = {}
         for file in sorted(place.iterdir()) if place.is_dir() else ():
-            if match := _PARQUET_PART.fullmatch(file.name):
-                parts.setdefault(match[1], []).append(file)
-        validation = parts.pop("validation", [])
-        if validation and "test" not in parts:
-            parts["test"] = validation
-        if parts.keys() - {UNLABELLED_PART}:
-            return parts
+            if match := _PARQUET_SPLIT.fullmatch(file.name):
+                splits.setdefault(match[1], []).append(file)
+        validation = splits.pop("validation", [])
+        if validation and "test" not in splits:
+            splits["test"] = validation
+        if splits.keys() - {UNLABELLED_SPLIT}:
+            return splits
     return {}
 
 

@@ -67,7 +67,7 @@ def measurable(loaded: LabelledTexts, trained_on: TrainingTexts | None) -> tuple
     and nothing is left out. The description says which of these cases applies.
     """
     examples = loaded.examples
-    everything = f"{counted(len(examples), 'review')} of {loaded.source}"
+    everything = f"{counted(len(examples), 'text')} of {loaded.source}"
     if trained_on is None:
         return examples, f"{everything}, which may include training texts"
     held_out = trained_on.held_out(examples)

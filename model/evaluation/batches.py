@@ -13,18 +13,18 @@ from sentiment_conv1d.artifact.input_shape import InputShape
 _BATCH_ROWS = 32
 
 Ids = npt.NDArray[np.int32]
-Answers = npt.NDArray[np.float32]
-Predict = Callable[[Ids], Answers]
+Outputs = npt.NDArray[np.float32]
+Predict = Callable[[Ids], Outputs]
 
 
-def answers_in_batches(served: Predict, rows: Sequence[Ids], shape: InputShape) -> Answers:
+def predict_in_batches(served: Predict, rows: Sequence[Ids], shape: InputShape) -> Outputs:
     """Run a graph on batches of texts of similar length, each padded as little as its longest text allows.
 
     The service also groups texts by length. On a CPU it runs at most 1,024 positions at once, see
     `inference.length_buckets`; here a batch always has `_BATCH_ROWS` rows.
     """
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    answers: dict[int, Answers] = {}
+    answers: dict[int, Outputs] = {}
     for start in range(0, len(order), _BATCH_ROWS):
         batch = order[start : start + _BATCH_ROWS]
         answers.update(zip(batch, served(shape.pad([rows[number] for number in batch])), strict=True))

@@ -16,7 +16,7 @@ from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
 from sentiment_conv1d.commands.default_repository import find_artifact
 from sentiment_conv1d.commands.imports import import_tensorflow
 from sentiment_conv1d.model.data import Examples, TrainingTexts
-from sentiment_conv1d.model.evaluation.batches import Answers, Ids, answers_in_batches
+from sentiment_conv1d.model.evaluation.batches import Ids, Outputs, predict_in_batches
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.run import Run, read_run
 
@@ -60,12 +60,12 @@ def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -
     rows = [encoding.ids for encoding in artifact.tokenizer.encode_batch(examples.texts)]
     with tqdm(total=len(rows), desc="evaluating", unit="text", disable=not progress) as bar:
 
-        def predict(tokens: Ids) -> Answers:
-            answers: Answers = session.run(["probabilities"], {"tokens": tokens})[0]
+        def predict(tokens: Ids) -> Outputs:
+            answers: Outputs = session.run(["probabilities"], {"tokens": tokens})[0]
             bar.update(len(tokens))
             return answers
 
-        outputs = answers_in_batches(predict, rows, artifact.input_shape)
+        outputs = predict_in_batches(predict, rows, artifact.input_shape)
     return Evaluation(artifact.manifest.labels, examples.labels, outputs, artifact.manifest.decision.threshold)
 
 

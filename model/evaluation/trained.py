@@ -57,11 +57,11 @@ def evaluate_run(run: Run, examples: Examples, progress: bool) -> Evaluation:
     if read is None or not agrees(read, model, tokenizer, examples.texts):
         outputs = predict(model, tokenizer, examples.texts, progress)
     else:
-        outputs = answers(read, tokenizer, examples.texts, progress)
+        outputs = predict_with_tables(read, tokenizer, examples.texts, progress)
     return Evaluation(run.configuration.labels, examples.labels, outputs, run.decision.threshold)
 
 
-def answers(read: Network, tokenizer: Tokenizer, texts: Sequence[str], progress: bool = False) -> Floats:
+def predict_with_tables(read: Network, tokenizer: Tokenizer, texts: Sequence[str], progress: bool = False) -> Floats:
     """Return the probabilities for texts: float32 [texts, outputs]."""
     shape = InputShape.of(tokenizer, max(bank.span for bank in read.banks))
     rows = [shape.pad([encoding.ids])[0] for encoding in tokenizer.encode_batch(texts)]
@@ -74,5 +74,5 @@ def agrees(read: Network, model: keras.Model, tokenizer: Tokenizer, texts: Seque
     ordered = sorted(texts, key=len)
     chosen = [*ordered[:: max(1, -(-len(ordered) // _COMPARED))], ordered[-1]]
     expected = np.asarray(model.predict_on_batch(encode(tokenizer, chosen)))
-    found = answers(read, tokenizer, chosen)
+    found = predict_with_tables(read, tokenizer, chosen)
     return found.shape == expected.shape and float(np.abs(found - expected).max()) <= _TOLERANCE

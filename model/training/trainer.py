@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 from pydantic import ValidationError
 
-from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.artifact.errors import first_fault
 from sentiment_conv1d.artifact.explaining.attribution import explain_words
 from sentiment_conv1d.artifact.explaining.network import from_keras

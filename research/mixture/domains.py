@@ -131,7 +131,7 @@ def mixture_plan(mixture: Mixture, folders: Sequence[Path], held_out: float, see
         _examples(texts["test"]) if texts["test"] else None,
         f"{len(train):,} of {source} and {len(texts['unlabelled']):,} without a label",
         f"{len(validation):,} held out of {source}",
-        f"{counted(len(texts['test']), 'review')} of the test parts of {names}" if texts["test"] else None,
+        f"{counted(len(texts['test']), 'review')} of the test splits of {names}" if texts["test"] else None,
         tuple(each.text for each in texts["unlabelled"]),
         sampling=Sampling(
             mixture,

@@ -22,11 +22,11 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from research.distillation import (
-    Answers,
     Distillation,
     Floats,
     Ids,
     PartAnswers,
+    PlattScaling,
     crop,
     outcome,
 )
@@ -174,7 +174,7 @@ class MixtureDistillation(Distillation):
         learned = self._learned
         return np.concatenate([learned[: len(self._labels)], found["answers"], learned[self._texts :]]), answer
 
-    def _weighted_with_stored(self, *held_out: Floats) -> Answers | None:
+    def _weighted_with_stored(self, *held_out: Floats) -> PlattScaling | None:
         """Return how the teachers and the stored answers count together; None without enough stored answers."""
         known = np.flatnonzero(~np.isnan(self._stored_held_out))
         if len({*self._held_out_labels[known]}) < len(SENTIMENTS):

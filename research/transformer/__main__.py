@@ -96,7 +96,7 @@ def train(folders: Sequence[Path], out: Path) -> None:
 def answer(folders: Sequence[Path], folder: Path, out: Path) -> None:
     """Write the answers of the trained model to all texts of a mixture, and to sentences of those of an epoch.
 
-    It reads no test parts.
+    It reads no test splits.
     """
     plan = _plan(folders)
     generator = np.random.default_rng(5)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from sentiment_conv1d.artifact.decision import THRESHOLD
 
-#: The number of ids before the words of a vocabulary: padding, the start of a review, and unknown words.
+#: The number of ids before the words of a vocabulary: padding, the start of a text, and unknown words.
 RESERVED_IDS = 3
 
 #: A name is a folder in the repository and part of URLs.
@@ -28,7 +28,7 @@ def is_name(name: str) -> bool:
 
 
 class Convolution(BaseModel):
-    """One bank of filters over the embedded review: 'valid' padding, stride 1, relu."""
+    """One bank of filters over the embedded text: 'valid' padding, stride 1, relu."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,7 +59,7 @@ class BaseConfiguration(BaseModel):
         "scripts) or character n-grams, for example characters:1-3.",
     )
     vocabulary_size: int = Field(5000, gt=RESERVED_IDS, description="Number of ids, including the three reserved ones.")
-    max_tokens: int = Field(400, ge=1, description="Sequence length: the model reads the last ids of a review.")
+    max_tokens: int = Field(400, ge=1, description="Sequence length: the model reads the last ids of a text.")
     embedding_width: int = Field(50, ge=1, description="Length of the vector of a word.")
     convolutions: tuple[Convolution, ...] = Field((Convolution(),), min_length=1, description="Banks of filters.")
     hidden_width: int = Field(250, ge=0, description="Units of the dense layer; 0: no dense layer.")
@@ -67,36 +67,36 @@ class BaseConfiguration(BaseModel):
     hidden_dropout: Dropout = Field(0.2, description="Dropout rate after the dense layer.")
     optimizer: Literal["adam", "rmsprop", "sgd", "adagrad"] = Field("adam", description="Keras optimizer.")
     learning_rate: float = Field(0.001, gt=0, allow_inf_nan=False, description="Step size of the optimizer.")
-    batch_size: int = Field(32, ge=1, description="Reviews per training step.")
-    epochs: int = Field(2, ge=1, description="Maximum number of passes over the training reviews.")
+    batch_size: int = Field(32, ge=1, description="Texts per training step.")
+    epochs: int = Field(2, ge=1, description="Maximum number of passes over the training texts.")
     patience: int = Field(
         0,
         ge=0,
         exclude_if=lambda value: value == 0,
-        description="Training stops after this number of epochs without a lower loss on held-out reviews, and keeps "
+        description="Training stops after this number of epochs without a lower loss on held-out texts, and keeps "
         "the best weights; 0: it never stops early.",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none",
         exclude_if=lambda value: value == "none",
-        description="Weight of a label in the loss: none (all reviews count the same) or balanced (all labels do).",
+        description="Weight of a label in the loss: none (all texts count the same) or balanced (all labels do).",
     )
     calibration: Literal["none", "temperature"] = Field(
         "none",
         exclude_if=lambda value: value == "none",
-        description="temperature: divide the logits by a number chosen on held-out reviews.",
+        description="temperature: divide the logits by a number chosen on held-out texts.",
     )
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["f1"] = Field(
         THRESHOLD,
         exclude_if=lambda value: value == THRESHOLD,
         description="The lowest probability of the second of two labels at which the model answers with it; f1: the "
-        "threshold with the highest macro F1 on held-out reviews.",
+        "threshold with the highest macro F1 on held-out texts.",
     )
     min_precision: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
         exclude_if=lambda value: value is None,
         description="Share of right predictions of each label that decides from which probability on the model is "
-        "confident of the label, chosen on held-out reviews.",
+        "confident of the label, chosen on held-out texts.",
     )
     recipe: str = Field("labels", exclude_if=lambda value: value == "labels", description="How the model is trained.")
     members: int = Field(
@@ -110,7 +110,7 @@ class BaseConfiguration(BaseModel):
         exclude_if=lambda value: value == 0,
         description="Share of the words of a text that an ensemble leaves out when it learns the text.",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout and held-out reviews.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout and held-out texts.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -133,7 +133,7 @@ class BaseConfiguration(BaseModel):
 
     @property
     def needs_validation(self) -> bool:
-        """Whether the training needs held-out reviews."""
+        """Whether the training needs held-out texts."""
         calibrates = self.calibration != "none"
         return calibrates or self.patience > 0 or self.threshold == "f1" or self.min_precision is not None
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number and its noun: `1 review`, `12,500 reviews`."""
+    """Return a number and its noun: `1 text`, `12,500 texts`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -144,7 +144,7 @@ def _check_explainable(session: Session) -> None:
 def _report(output: Output, summary: Summary) -> None:
     to_file = output.place != STANDARD
     where = f" into {_printable(output.place)}" if to_file else ""
-    print(f"{counted(summary.rows, 'review')} scored{where}", file=sys.stdout if to_file else sys.stderr)
+    print(f"{counted(summary.rows, 'text')} scored{where}", file=sys.stdout if to_file else sys.stderr)
     if summary.bad_rows:
         listed = "" if summary.errors is None else f"; {_printable(summary.errors)} says why"
         print(f"{counted(summary.bad_rows, 'row')} cannot be scored{listed}", file=sys.stderr)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import environments
 from benchmarks.environments import NotInstalled
-from benchmarks.other_servers.targets import OTHER_SERVERS
+from benchmarks.other_servers.servers import OTHER_SERVERS
 from tests.processes import PROJECT
 
 SERVERS = {other.name: other.package for other in OTHER_SERVERS}

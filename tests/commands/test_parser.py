@@ -121,7 +121,7 @@ def test_defaults_of_a_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     with pytest.raises(SystemExit):
         training_parser().parse_args(["train", "--help"])
     printed = capsys.readouterr().out
-    assert "over the training reviews. (default: 40; imdb-cnn: 2; text-cnn: 50; kim-cnn: 2)" in printed
+    assert "over the training texts. (default: 40; imdb-cnn: 2; text-cnn: 50; kim-cnn: 2)" in printed
     assert "3:100,4:100,5:100 (default: 1:256,2:256; imdb-cnn: 3:250; text-cnn: 3:250; kim-cnn:" in printed
     assert printed.count("(default: ") >= len(Configuration.model_fields) - 1
     assert "VALUE" not in printed
@@ -175,7 +175,7 @@ def test_one_review(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`predict` reports a single review in the singular."""
     (tmp_path / "in.txt").write_text("good\n")
     assert main(["predict", str(tmp_path / "in.txt"), "--workers", "1"]) == 0
-    assert capsys.readouterr().out.startswith("1 review scored into ")
+    assert capsys.readouterr().out.startswith("1 text scored into ")
 
 
 def test_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

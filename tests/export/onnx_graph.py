@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-from sentiment_conv1d.model.evaluation.batches import Answers, Ids
+from sentiment_conv1d.model.evaluation.batches import Ids, Outputs
 
 #: Name, type and shape of an input or an output; a free dimension is a name.
 Value = tuple[str, str, list[str | int]]
@@ -67,10 +67,10 @@ def contract(model: onnx.ModelProto) -> tuple[list[Value], list[Value]]:
     )
 
 
-def answers(model: onnx.ModelProto, tokens: Ids) -> Answers:
+def answers(model: onnx.ModelProto, tokens: Ids) -> Outputs:
     """Run a graph with ONNX Runtime."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    result: Answers = session.run(["probabilities"], {"tokens": tokens})[0]
+    result: Outputs = session.run(["probabilities"], {"tokens": tokens})[0]
     return result
 
 

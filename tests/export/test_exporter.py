@@ -17,7 +17,7 @@ from sentiment_conv1d.artifact.artifact import ArtifactError, read_artifact, ver
 from sentiment_conv1d.artifact.layers import Family
 from sentiment_conv1d.artifact.tokenizer import Tokenizer, WordTokenizer
 from sentiment_conv1d.export import exporter
-from sentiment_conv1d.export.checks.accuracy import LabelledReviews
+from sentiment_conv1d.export.checks.accuracy import LabelledInputs
 from sentiment_conv1d.export.checks.parity import ParityError
 from sentiment_conv1d.export.checks.quantization_error import QuantizationError
 from sentiment_conv1d.export.errors import ExportError
@@ -154,12 +154,12 @@ def test_graph_that_differs_from_keras(trained: Trained, tmp_path: Path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
-def labelled(trained: Trained) -> LabelledReviews:
+def labelled(trained: Trained) -> LabelledInputs:
     """Return texts with the labels that the model predicts."""
     texts = ["A lovely and moving story.", "Awful, dull, clumsy. " * 30, "", "the film", "superb warm", "noisy town"]
     rows = [trained.tokenizer.encode(text).ids for text in texts]
     answers = trained.predict(trained.input_shape.pad(rows))[:, 0] >= 0.5
-    return LabelledReviews("six texts", rows, answers.astype(np.int64))
+    return LabelledInputs("six texts", rows, answers.astype(np.int64))
 
 
 def test_8_bit_artifact(trained: Trained, tmp_path: Path) -> None:

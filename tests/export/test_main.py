@@ -39,7 +39,7 @@ def test_run(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.Captu
     assert printed[0].split() == ["inputs", "against", "number", "largest", "difference"]
     assert [line.strip().split("  ")[0] for line in printed[1:11]] == [
         f"{inputs}, {form}"
-        for inputs in ("12 reviews of reviews.csv", "generated ids")
+        for inputs in ("12 texts of reviews.csv", "generated ids")
         for form in ("padded, batches", "padded, batches", "padded, one by one", "short, one by one", "short, batches")
     ]
     assert printed[11] == "no label changed"
@@ -47,7 +47,7 @@ def test_run(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.Captu
     assert printed[-2] == f"wrote {tmp_path / 'tiny' / '1'}"
     assert printed[-1].endswith(f" serve --model-repository {tmp_path} --default-model tiny")
     manifest = read_artifact(tmp_path / "tiny" / "1").manifest
-    measured_on = "12 of 60 reviews of reviews.csv; the others are training or validation texts"
+    measured_on = "12 of 60 texts of reviews.csv; the others are training or validation texts"
     assert any(line.startswith("accuracy: ") and line.endswith(f" on {measured_on}") for line in printed)
     assert manifest.metrics is not None
     assert (manifest.metrics.measured_on, manifest.metrics.examples) == (measured_on, 12)
@@ -79,7 +79,7 @@ def test_8_bit_form(
     assert (
         printed[after + 4]
         .strip()
-        .startswith("12 of 60 reviews of reviews.csv; the others are training or validation texts  ")
+        .startswith("12 of 60 texts of reviews.csv; the others are training or validation texts  ")
     )
     assert printed[after + 4].split()[-2] == accuracy
     assert manifest.precision == "uint8"
@@ -104,7 +104,7 @@ def test_flags_of_data(run_path: Path, reviews: Path, tmp_path: Path, capsys: py
     assert metrics is not None
     assert (
         metrics.measured_on
-        == "14 of 62 reviews of first.csv.gz and second.csv; the others are training or validation texts"
+        == "14 of 62 texts of first.csv.gz and second.csv; the others are training or validation texts"
     )
 
 
@@ -128,7 +128,7 @@ def test_statistics_of_the_run(run_path: Path, tmp_path: Path) -> None:
     assert [each.label for each in manifest.metrics.per_label] == ["no", "yes"]
     assert manifest.license == "cc-by-4.0"
     assert manifest.training_data is not None
-    assert manifest.training_data.source == "48 of 60 reviews of reviews.csv"
+    assert manifest.training_data.source == "48 of 60 texts of reviews.csv"
     assert manifest.training_data.labels == {"no": 24, "yes": 24}
     assert manifest.metrics.renamed({"no": "negative", "yes": "positive"}) == run.metrics
 
@@ -139,7 +139,7 @@ def test_long_data(
     """Parity is checked on a limited number of reviews, spread over the whole file."""
     monkeypatch.setattr("sentiment_conv1d.export.checks.parity.MAX_TEXTS", 5)
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
-    assert "4 reviews of reviews.csv, padded, batches" in capsys.readouterr().out
+    assert "4 texts of reviews.csv, padded, batches" in capsys.readouterr().out
 
 
 def test_keras_file(averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +149,7 @@ def test_keras_file(averaging: keras.Model, run_path: Path, tmp_path: Path, caps
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "not folded, so every review is padded to 12 ids: layer embedding" in printed
+    assert "not folded, so every text is padded to 12 ids: layer embedding" in printed
     assert read_artifact(tmp_path / "r" / "other" / "1").manifest.labels == ("no", "yes")
 
 

@@ -406,7 +406,7 @@ def test_measured_accuracy(words: Path, tmp_path: Path, exported: Export, capsys
     data = labelled(tmp_path / "data.csv")
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(words), "--data", str(data))
     printed = capsys.readouterr().out
-    assert "accuracy: 1.0000 on 40 reviews of data.csv, which may include training texts" in printed
+    assert "accuracy: 1.0000 on 40 texts of data.csv, which may include training texts" in printed
     assert "warning: not compared with the original on texts; --expected compares\n" in printed
     assert printed.count("warning") == 1
     metrics = read_artifact(artifact).manifest.metrics

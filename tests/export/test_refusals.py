@@ -200,7 +200,7 @@ CASES = {
     ),
     "another column": Case("there is no column 'text'", "--text-column", data="review,label\nfine,yes\n"),
     "no better than one label": Case(
-        "is no better than that of the most frequent label, 0.500, on 16 reviews of data.csv",
+        "is no better than that of the most frequent label, 0.500, on 16 texts of data.csv",
         "--allow-poor-accuracy",
         model=lambda: model(layers.Dense(1, "sigmoid", kernel_initializer="zeros", name="answer")),
         data=ALL_OF_A_LABEL,

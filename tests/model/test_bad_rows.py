@@ -70,7 +70,7 @@ def test_evaluation(mode: str, messy: Path, run_path: Path, tmp_path: Path, caps
     assert main(arguments) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[:2] == summary(messy)
-    assert "measured on 12 of 60 reviews of messy.csv; the others are training or validation texts:" in printed
+    assert "measured on 12 of 60 texts of messy.csv; the others are training or validation texts:" in printed
     assert_listed(out, messy, mode, printed)
     assert main(arguments) == 0
 

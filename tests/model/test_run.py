@@ -36,14 +36,14 @@ def test_read_run(run_path: Path) -> None:
     assert found.tokenizer.max_tokens == found.configuration.max_tokens == 12
     assert found.tokenizer.vocabulary_size <= found.configuration.vocabulary_size == 40
     assert found.metrics is not None
-    assert (found.metrics.examples, found.metrics.measured_on) == (12, "12 held out of 60 reviews of reviews.csv")
+    assert (found.metrics.examples, found.metrics.measured_on) == (12, "12 held out of 60 texts of reviews.csv")
     assert found.statistics is not None
     assert (found.statistics.texts, found.statistics.source) == (12, found.metrics.measured_on)
     assert found.trained_on is not None
     assert len(found.trained_on.digests) == 48  # 10 of them decided when to stop
     assert found.data is not None
     assert (found.data.source, found.data.labels) == (
-        "38 of 60 reviews of reviews.csv",
+        "38 of 60 texts of reviews.csv",
         {"negative": 19, "positive": 19},
     )
     assert found.keras_file == run_path / "model.keras"

@@ -325,7 +325,7 @@ def test_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert main(["predict", str(tmp_path / "a.csv"), str(tmp_path / "b.txt"), *arguments, "--workers", "1"]) == 0
         first, second = folder / "a.predictions.csv", folder / "b.predictions.jsonl"
         shown = capsys.readouterr()
-        assert shown.out == f"3 reviews scored into {first}\n2 reviews scored into {second}\n"
+        assert shown.out == f"3 texts scored into {first}\n2 texts scored into {second}\n"
         assert f"1 row cannot be scored; {folder / 'b.predictions.errors.jsonl'} says why\n" in shown.err
         assert [row["text"] for path in (first, second) for row in read(path)] == TEXTS[:5]
 
@@ -342,7 +342,7 @@ def test_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(tmp_path / "*.csv"), "--workers", "1", "--resume"]) == 0
     shown = capsys.readouterr()
     assert shown.out == "".join(
-        f"{count} reviews scored into {tmp_path / name}.predictions.csv\n" for name, count in (("a", 2), ("c", 3))
+        f"{count} texts scored into {tmp_path / name}.predictions.csv\n" for name, count in (("a", 2), ("c", 3))
     )
     assert shown.err.startswith("1 file skipped: the output is newer\n")
     assert main(["predict", str(tmp_path), "--resume"]) == 0
@@ -440,7 +440,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "reviews.csv", [*TEXTS[:3], ""])
     assert main(["predict", str(source)]) == 0
     shown = capsys.readouterr()
-    assert shown.out == f"3 reviews scored into {tmp_path / 'reviews.predictions.csv'}\n"
+    assert shown.out == f"3 texts scored into {tmp_path / 'reviews.predictions.csv'}\n"
     assert shown.err.endswith(f"1 row cannot be scored; {tmp_path / 'reviews.predictions.errors.jsonl'} says why\n")
     assert main(["predict", str(source)]) == 2
     assert "exists already" in capsys.readouterr().err
@@ -454,7 +454,7 @@ def test_standard_input(tmp_path: Path) -> None:
     result = predict("-", "--workers", "1", input=b"\xef\xbb\xbf" + lines)
     assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == TEXTS[:20]
     result = predict("-", "--format", "csv", "--out", tmp_path / "out.csv", input=b"id,text\n1,good\n2,\n")
-    assert result.stdout.decode() == f"1 review scored into {tmp_path / 'out.csv'}\n"
+    assert result.stdout.decode() == f"1 text scored into {tmp_path / 'out.csv'}\n"
     assert [row["id"] for row in read(tmp_path / "out.csv")] == ["1"]
 
 

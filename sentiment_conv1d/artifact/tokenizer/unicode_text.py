@@ -98,7 +98,7 @@ class UnicodeTokenizer(Tokenizer):
 
     def __init__(self, words: Sequence[str], max_tokens: int, *, cuts: bool) -> None:
         if max_tokens < 1:
-            raise TokenizerError(f"a review needs at least one token, not {max_tokens}")
+            raise TokenizerError(f"a text needs at least one token, not {max_tokens}")
         self.words = tuple(words)
         self.max_tokens = max_tokens
         self.cuts_characters = cuts

@@ -130,7 +130,7 @@ class WordLevelTokenizer(Tokenizer):
 
     def __init__(self, ids: Mapping[str, int], rule: Rule) -> None:
         if rule.max_tokens < 1:
-            raise TokenizerError(f"a review needs at least one token, not {rule.max_tokens}")
+            raise TokenizerError(f"a text needs at least one token, not {rule.max_tokens}")
         if "" in rule.replaced:
             raise TokenizerError("an empty string cannot be replaced by a space")
         named = {START} if rule.unknown_id is None else {PADDING, START, UNKNOWN}

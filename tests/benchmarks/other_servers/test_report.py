@@ -3,22 +3,22 @@
 import json
 from pathlib import Path
 
-from benchmarks.other_servers.report import Measured, document, save_plot, summary
+from benchmarks.other_servers.report import Measurements, document, save_plot, summary
 from benchmarks.rest import Load
 from benchmarks.serving.cases import FASTAPI, SERVICE
 
 ABSENT = {"LitServe": "not installed: --install creates its environment"}
 
 
-def rounds(*rates: float, errors: int = 0) -> Measured:
+def rounds(*rates: float, errors: int = 0) -> Measurements:
     loads = [Load(rate, 0.01, 0.03, 0.0005, errors) for rate in rates]
-    return Measured({"whole": loads, "short": loads}, [300.0] * len(rates), [2.5] * len(rates))
+    return Measurements({"whole": loads, "short": loads}, [300.0] * len(rates), [2.5] * len(rates))
 
 
 MEASURED = {SERVICE: rounds(8000, 4000, 8000), FASTAPI: rounds(2000, 2000, 2000), "BentoML": rounds(1000, 1000, 4000)}
 
 
-def rows(measured: dict[str, Measured]) -> list[str]:
+def rows(measured: dict[str, Measurements]) -> list[str]:
     """Return the rows of the table, without its head."""
     return next(iter(summary(measured, {}))).splitlines()[2:]
 

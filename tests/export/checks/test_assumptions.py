@@ -9,10 +9,10 @@ import pytest
 
 from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
-from sentiment_conv1d.export.checks.accuracy import LabelledReviews
-from sentiment_conv1d.export.checks.assumptions import Measured, measure_assumptions
+from sentiment_conv1d.export.checks.accuracy import LabelledInputs
+from sentiment_conv1d.export.checks.assumptions import Assumptions, measure_assumptions
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.model.evaluation.batches import Answers, Ids
+from sentiment_conv1d.model.evaluation.batches import Ids, Outputs
 
 WORDS = ["Good", "good", "bad", "bad!", "fine", "film", "story", "the"]
 LENGTH = 6
@@ -20,7 +20,7 @@ RULE = Rule(LENGTH, "none", "", "\t\n", 0, None, 1, keeps_first=True, pads_behin
 TOKENIZER = WordLevelTokenizer({word: number for number, word in enumerate(WORDS, start=3)}, RULE)
 
 
-def truth(texts: list[str], tokenizer: Tokenizer, weights: np.ndarray) -> tuple[Answers, list[Ids]]:
+def truth(texts: list[str], tokenizer: Tokenizer, weights: np.ndarray) -> tuple[Outputs, list[Ids]]:
     """Return the outputs of a model that weighs ids by their place, and the ids."""
     rows = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
     return weigh(padded(rows, tokenizer), weights), rows
@@ -34,20 +34,20 @@ def padded(rows: list[Ids], tokenizer: Tokenizer) -> Ids:
     return matrix
 
 
-def weigh(tokens: Ids, weights: np.ndarray) -> Answers:
+def weigh(tokens: Ids, weights: np.ndarray) -> Outputs:
     """Return probabilities float32 [batch, labels] of a linear model over the ids at each place."""
     logits = np.stack([weights[:, place, tokens[:, place]] for place in range(LENGTH)]).sum(axis=0).T
     return np.asarray(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), np.float32)
 
 
-def measured(stated: Tokenizer, right: Tokenizer, labels: int = 3, order: list[int] | None = None) -> Measured:
+def measured(stated: Tokenizer, right: Tokenizer, labels: int = 3, order: list[int] | None = None) -> Assumptions:
     """Measure a model that is always right with one tokenizer, with another one, on random texts."""
     random = np.random.default_rng(1)
     weights = random.normal(size=(labels, LENGTH, 20)) * 5
     texts = [" ".join(random.choice([*WORDS, "unheard"], random.integers(1, 12))) for _ in range(300)]
     outputs, _ = truth(texts, right, weights)
     names = np.array(order or range(labels))
-    reviews = LabelledReviews("texts", [each.ids for each in stated.encode_batch(texts)], names[outputs.argmax(axis=1)])
+    reviews = LabelledInputs("texts", [each.ids for each in stated.encode_batch(texts)], names[outputs.argmax(axis=1)])
     reviews = replace(reviews, texts=texts)
     names_of_labels = ("praise", "Billing issue", "question", "other")[:labels]
     return measure_assumptions(
@@ -115,6 +115,6 @@ def test_shifted_ids(step: int) -> None:
 
 def test_proven_ids() -> None:
     """If the ids are proven, only the order of the labels is in question."""
-    reviews = LabelledReviews("texts", [np.array([3], np.int32)] * 40, np.array([0, 1] * 20))
+    reviews = LabelledInputs("texts", [np.array([3], np.int32)] * 40, np.array([0, 1] * 20))
     predict = lambda tokens: np.full((len(tokens), 2), 0.5, np.float32)  # noqa: E731
     assert measure_assumptions(predict, reviews, ("no", "yes"), TOKENIZER, ids_are_proven=True).alternatives == ()

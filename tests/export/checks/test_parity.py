@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sentiment_conv1d.artifact.decision import THRESHOLD
 from sentiment_conv1d.export.checks.parity import (
+    Inputs,
     ParityError,
-    Reviews,
     compare,
     compare_forms,
     generated,
@@ -22,21 +22,21 @@ from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.trained import Trained
-from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict
+from sentiment_conv1d.model.evaluation.batches import Ids, Outputs, Predict
 from tests import ids
 
-REVIEWS = Reviews("three reviews", [np.array(row, np.int32) for row in ([1], [1, 5, 6], [1, 7, 8, 9])])
+REVIEWS = Inputs("three reviews", [np.array(row, np.int32) for row in ([1], [1, 5, 6], [1, 7, 8, 9])])
 SEQUENCE_LENGTH = 6
 SHAPE = ids.shape(SEQUENCE_LENGTH, 2)
 
 
-def truth(tokens: Ids) -> Answers:
+def truth(tokens: Ids) -> Outputs:
     """Classify reviews into two labels by the sum of their ids."""
-    answers: Answers = (tokens.sum(axis=1, keepdims=True) / 100).astype(np.float32)
+    answers: Outputs = (tokens.sum(axis=1, keepdims=True) / 100).astype(np.float32)
     return answers
 
 
-def counts_padding(tokens: Ids) -> Answers:
+def counts_padding(tokens: Ids) -> Outputs:
     """Classify like `truth`, but give short reviews and padded ones different outputs."""
     return truth(tokens) + np.float32(SEQUENCE_LENGTH - tokens.shape[1])
 
@@ -119,7 +119,7 @@ def test_a_graph_is_compared_with_itself() -> None:
 def test_nan_is_refused() -> None:
     """NaN in either output, or in both, is refused."""
 
-    def nan(tokens: Ids) -> Answers:
+    def nan(tokens: Ids) -> Outputs:
         return np.full((len(tokens), 1), np.nan, np.float32)
 
     for served, keras_predict in ((nan, truth), (truth, nan), (nan, nan)):
@@ -146,7 +146,7 @@ def test_changed_labels(keras_row: list[float], served_row: list[float]) -> None
         checked(fixed(served_row), reference=fixed(keras_row), keras_predict=fixed(keras_row))
 
     if len(keras_row) == 1:
-        with pytest.raises(ParityError, match="3 different labels from Keras, the first in review 0"):
+        with pytest.raises(ParityError, match="3 different labels from Keras, the first in row 0"):
             run()
     else:
         run()
@@ -160,12 +160,12 @@ def test_labels_follow_the_threshold_of_the_model() -> None:
     """A step across the model's own threshold changes a label, and one across 0.5 does not."""
     below, above = always(0.9 - 1e-6), always(0.9 + 1e-6)
     checked(above, reference=below, keras_predict=below)
-    with pytest.raises(ParityError, match="3 different labels from Keras, the first in review 0"):
+    with pytest.raises(ParityError, match="3 different labels from Keras, the first in row 0"):
         checked(above, reference=below, keras_predict=below, threshold=0.9)
     below, above = always(0.5 - 1e-6), always(0.5 + 1e-6)
     checked(above, reference=below, keras_predict=below, threshold=0.9)
 
-    def by_padding(tokens: Ids) -> Answers:
+    def by_padding(tokens: Ids) -> Outputs:
         return (below if tokens.shape[1] == SEQUENCE_LENGTH else above)(tokens)
 
     assert compare_forms(Served(by_padding, SHAPE, 0.9), [REVIEWS])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.artifact.decision import THRESHOLD
-from sentiment_conv1d.export.checks.accuracy import LabelledReviews
-from sentiment_conv1d.export.checks.parity import Reviews
+from sentiment_conv1d.export.checks.accuracy import LabelledInputs
+from sentiment_conv1d.export.checks.parity import Inputs
 from sentiment_conv1d.export.checks.quantization_error import QuantizationError, measure_accuracy, measure_difference
 from sentiment_conv1d.export.checks.served import Served
-from sentiment_conv1d.model.evaluation.batches import Answers, Ids, Predict
+from sentiment_conv1d.model.evaluation.batches import Ids, Outputs, Predict
 from sentiment_conv1d.model.evaluation.evaluation import EvaluationError
 from tests import ids
 
@@ -18,12 +18,12 @@ LABELS = ("no", "yes")
 
 #: Review number n holds the ids n and 1 + n % 2; its label is the second, less 1.
 ROWS = [np.array([number, 1 + number % 2], np.int32) for number in range(COUNT)]
-REVIEWS = LabelledReviews("made up", ROWS, np.array([number % 2 for number in range(COUNT)]))
+REVIEWS = LabelledInputs("made up", ROWS, np.array([number % 2 for number in range(COUNT)]))
 
 
-def truth(tokens: Ids) -> Answers:
+def truth(tokens: Ids) -> Outputs:
     """Classify reviews without an error, with probabilities of 0.25 or 0.75."""
-    answers: Answers = (0.25 + 0.5 * (tokens[:, -1:] - 1)).astype(np.float32)
+    answers: Outputs = (0.25 + 0.5 * (tokens[:, -1:] - 1)).astype(np.float32)
     return answers
 
 
@@ -33,9 +33,9 @@ class Wrong:
     def __init__(self, reviews: int, by: float) -> None:
         self._reviews, self._by = reviews, by
 
-    def __call__(self, tokens: Ids) -> Answers:
+    def __call__(self, tokens: Ids) -> Outputs:
         moved = (tokens[:, -1:] == 2) & (tokens[:, -2:-1] < 2 * self._reviews)
-        answers: Answers = truth(tokens) - (self._by * moved).astype(np.float32)
+        answers: Outputs = truth(tokens) - (self._by * moved).astype(np.float32)
         return answers
 
 
@@ -49,7 +49,7 @@ def graphs(reviews: int, by: float, threshold: float = THRESHOLD) -> tuple[Serve
 
 def test_a_difference_is_reported() -> None:
     """The check reports the largest and mean difference and the changed labels, and no accuracy without labels."""
-    rounding = measure_difference(*graphs(4, 0.0625), Reviews("made up", ROWS))
+    rounding = measure_difference(*graphs(4, 0.0625), Inputs("made up", ROWS))
     assert (rounding.inputs, rounding.examples, rounding.changed_labels) == ("made up", COUNT, 0)
     assert (rounding.largest_difference, rounding.mean_difference) == (0.0625, 0.0625 * 4 / COUNT)
     assert (rounding.accuracy, rounding.float32_accuracy) == (None, None)

@@ -21,5 +21,5 @@ def test_ids_without_padding(ragged: bool) -> None:
     )
     original = reading_ids(model, layer)
     assert [ids.tolist() for ids in original.ids(TEXTS)] == [[2, 3, 4], [], [4, 1, 1]]
-    [answer] = original.answers(TEXTS[:1])
+    [answer] = original.predict(TEXTS[:1])
     np.testing.assert_array_equal(answer, model(tf.constant([[2, 3, 4]]))[0])

@@ -37,7 +37,7 @@ _ODD = [
 #: Odd and empty texts, and texts of every length up to three times the limit.
 TEXTS = [*_ODD, *(" ".join((WORDS * 3)[number : 3 * number // 2]) + "!" * (number % 2) for number in range(2, 25))][:55]
 
-Answers = npt.NDArray[np.float32]
+Outputs = npt.NDArray[np.float32]
 
 
 def custom_standardization(texts: Any) -> Any:
@@ -73,7 +73,7 @@ class Preprocessing(ABC):
         else:
             network.export(file, verbose=False)
 
-    def answers(self, network: keras.Model, texts: Sequence[str]) -> Answers:
+    def answers(self, network: keras.Model, texts: Sequence[str]) -> Outputs:
         """Return the original's own answers."""
         return np.asarray(network(self.ids(texts), training=False), np.float32)
 
@@ -109,12 +109,12 @@ class Vectorization(Preprocessing):
             network = keras.Model(text, network(self._layer(text)))
         super().save_model(network, file)
 
-    def answers(self, network: keras.Model, texts: Sequence[str]) -> Answers:
+    def answers(self, network: keras.Model, texts: Sequence[str]) -> Outputs:
         if self.length is not None:
             return super().answers(network, texts)
         return np.concatenate([self._alone(network, text) for text in texts])
 
-    def _alone(self, network: keras.Model, text: str) -> Answers:
+    def _alone(self, network: keras.Model, text: str) -> Outputs:
         """Return the answer to a text that is not padded; NaN if the model fails on a text without words."""
         try:
             return super().answers(network, [text])

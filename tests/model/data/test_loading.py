@@ -134,7 +134,7 @@ def test_table_is_read(suffix: str, tmp_path: Path) -> None:
     assert dataset.label_names == ("bad", "good")
     assert train_pairs(dataset) == ROWS
     assert dataset.train.labels.dtype == np.int64
-    assert dataset.source == f"3 reviews of reviews{suffix}"
+    assert dataset.source == f"3 texts of reviews{suffix}"
     assert (dataset.test, dataset.test_source) == (None, None)
 
 
@@ -227,7 +227,7 @@ def test_sentiments_of_a_parquet_folder(tmp_path: Path) -> None:
     assert train_pairs(dataset) == [("a joy", "positive"), ("a bore", "negative")]
     assert dataset.test is not None
     assert pairs(dataset.test, dataset.label_names) == [("it sings", "positive")]
-    assert (dataset.source, dataset.test_source) == ("2 reviews of train.parquet", "1 review of test.parquet")
+    assert (dataset.source, dataset.test_source) == ("2 texts of train.parquet", "1 text of test.parquet")
 
 
 def test_unlabelled_reviews_of_a_parquet_folder(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_invalid_unlabelled_review_file(form: str, tmp_path: Path) -> None:
 
 
 def test_parquet_folder_with_other_labels(tmp_path: Path) -> None:
-    """In a folder, labels other than 0 and 1 keep their names. The test part is optional."""
+    """In a folder, labels other than 0 and 1 keep their names. The test split is optional."""
     write_parquet(tmp_path / "train.parquet", [("a joy", 2), ("so so", 1), ("a bore", 0)])
     dataset = load(tmp_path, progress=False)
     assert dataset.label_names == ("0", "1", "2")
@@ -283,7 +283,7 @@ def test_booleans_in_a_parquet_folder(tmp_path: Path) -> None:
 
 
 def test_unknown_label_in_the_test_part(tmp_path: Path) -> None:
-    """A label that occurs only in the test part is an error that names its row."""
+    """A label that occurs only in the test split is an error that names its row."""
     write_parquet(tmp_path / "train.parquet", [("a joy", 1), ("a bore", 0)])
     write_parquet(tmp_path / "test.parquet", [("it sings", 1), ("so so", 2)])
     with pytest.raises(
@@ -300,9 +300,9 @@ def test_training_file_without_labels(tmp_path: Path) -> None:
 
 
 def test_folder_without_a_training_part(tmp_path: Path) -> None:
-    """A folder with only a test part is refused for training and accepted for evaluation."""
+    """A folder with only a test split is refused for training and accepted for evaluation."""
     write_parquet(tmp_path / "test.parquet", [("a joy", 1), ("a bore", 0)])
-    refuse(tmp_path, "no training part")
+    refuse(tmp_path, "no training split")
     assert load_examples(tmp_path, ("negative", "positive")).examples.labels.tolist() == [1, 0]
 
 
@@ -328,13 +328,13 @@ def test_review_files_are_read(form: str, tmp_path: Path) -> None:
     assert dataset.test is not None
     assert pairs(dataset.test, dataset.label_names) == [("it drags", "negative"), ("it sings", "positive")]
     name = "reviews.tar.gz, " if "archive" in form else "aclImdb/"
-    assert (dataset.source, dataset.test_source) == (f"5 reviews of {name}train", f"2 reviews of {name}test")
+    assert (dataset.source, dataset.test_source) == (f"5 texts of {name}train", f"2 texts of {name}test")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["reviews.tar.gz" if "archive" in form else "aclImdb"]
 
 
 @pytest.mark.parametrize("form", ["folder", "archive"])
 def test_review_files_without_a_test_part(form: str, tmp_path: Path) -> None:
-    """The test part of review files is optional."""
+    """The test split of review files is optional."""
     reviews = {name: text for name, text in REVIEWS.items() if name.startswith("train")}
     path = write_reviews(tmp_path, form, reviews)
     dataset = load(path, progress=False)
@@ -345,7 +345,7 @@ def test_review_files_without_a_test_part(form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["folder", "archive"])
 @pytest.mark.parametrize("missing", ["train/neg", "test/pos"])
 def test_review_files_of_one_label(form: str, missing: str, tmp_path: Path) -> None:
-    """A part with only one label is an error that names the missing folder."""
+    """A split with only one label is an error that names the missing folder."""
     reviews = {name: text for name, text in REVIEWS.items() if not name.startswith(missing)}
     path = write_reviews(tmp_path, form, reviews)
     refuse(path, f"there are no reviews {missing}/*.txt")
@@ -415,8 +415,8 @@ def test_imdb() -> None:
     assert np.bincount(dataset.train.labels).tolist() == [12_500, 12_500]
     assert np.bincount(dataset.test.labels).tolist() == [6_250, 6_250]
     assert (dataset.source, dataset.test_source) == (
-        "25,000 reviews of train.parquet",
-        "12,500 reviews of test.parquet",
+        "25,000 texts of train.parquet",
+        "12,500 texts of test.parquet",
     )
     assert load_examples(IMDB, dataset.label_names).examples.texts == dataset.test.texts
 
@@ -679,7 +679,7 @@ def test_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_evaluation_of_the_test_part(tmp_path: Path) -> None:
-    """An evaluation reads only the test part of a folder or archive."""
+    """An evaluation reads only the test split of a folder or archive."""
     folder = write_folder(tmp_path / "aclImdb", REVIEWS)
     archive = write_archive(tmp_path / "reviews.tar.gz", REVIEWS)
     for path in (folder, archive):

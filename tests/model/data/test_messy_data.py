@@ -173,24 +173,24 @@ def write_parts(folder: Path, metadata: bool, **parts: list[list[tuple[str, int]
 @pytest.mark.parametrize("metadata", [True, False], ids=["schema", "dataset_info.json"])
 @pytest.mark.parametrize("part", ["test", "validation"])
 def test_hugging_face_folders(metadata: bool, part: str, tmp_path: Path) -> None:
-    """All files of a part are read in order, and integers have the names of their `ClassLabel`."""
+    """All files of a split are read in order, and integers have the names of their `ClassLabel`."""
     parts = {"train": [[("a joy", 0), ("dull", 1)], [("so so", 2), ("?", -1)]], part: [[("a treat", 0)]]}
     dataset = load(write_parts(tmp_path / "films", metadata, **parts), progress=False)
     assert pairs(dataset) == [("a joy", "cheerful"), ("dull", "bleak"), ("so so", "flat")]
-    assert dataset.source == "3 reviews of films/train"
+    assert dataset.source == "3 texts of films/train"
     assert dataset.test is not None
     assert (dataset.test.texts, dataset.test.labels.tolist()) == (["a treat"], [1])
 
 
 def test_several_files_and_a_test_file(tmp_path: Path) -> None:
-    """Several files form one training part, and the test file is the test part."""
+    """Several files form one training split, and the test file is the test split."""
     for name, rows in {"a.csv": ROWS[:2], "b.csv": ROWS[2:], "test.csv": [("a treat", "good")]}.items():
         (tmp_path / name).write_text("text,label\n" + "".join(f'"{text}",{label}\n' for text, label in rows))
     paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
     dataset = load(paths, test_data=[tmp_path / "test.csv"], progress=False)
     assert pairs(dataset) == ROWS
-    assert dataset.source == "4 reviews of a.csv and b.csv"
-    assert dataset.test_source == "1 review of test.csv"
+    assert dataset.source == "4 texts of a.csv and b.csv"
+    assert dataset.test_source == "1 text of test.csv"
     assert load_examples(paths, ("good", "bad")).examples.labels.tolist() == [0, 0, 1, 1]
 
 
@@ -219,7 +219,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
         f"  {path}: line 7: the column 'label' is empty in this row",
         f"  {path}: line 9: 1 field, while the header has 2",
         f"  {path}: line 11: not UTF-8 (byte 0xe8 at 3)",
-        f"  {path}: label 'fair' has a single example (line 12), but needs 2, one for each part of the data",
+        f"  {path}: label 'fair' has a single example (line 12), but needs 2, one for each split of the data",
     ]
     assert error.hints == (
         "name the encoding of the file, for example --encoding cp1252",
@@ -235,7 +235,7 @@ def test_skipped_rows(tmp_path: Path) -> None:
     path.write_text(MESSY)
     dataset = load(path, reading=Reading(on_bad_rows="skip"), progress=False)
     assert dataset.train.texts == ["a joy", "a treat", "dull", "a shame"]
-    assert dataset.source == "4 reviews of reviews.csv"
+    assert dataset.source == "4 texts of reviews.csv"
     assert sorted(fault.number for fault in dataset.faults) == [3, 6, 7, 8, 9]
 
 
@@ -265,7 +265,7 @@ def test_similar_labels(tmp_path: Path) -> None:
 
 
 def test_unknown_label_in_the_test_file(tmp_path: Path) -> None:
-    """A label that the training part does not have is a bad row of the test file."""
+    """A label that the training split does not have is a bad row of the test file."""
     (tmp_path / "train.csv").write_text("text,label\na joy,good\ndull,bad\n")
     (tmp_path / "test.csv").write_text("text,label\nso so,fair\ndull,bad\n")
     with pytest.raises(BadDataError, match=r"test\.csv: line 2: label 'fair' is none of the labels 'bad', 'good'"):

@@ -37,7 +37,7 @@ def test_counts() -> None:
 
 
 def test_profile_without_test_texts() -> None:
-    """Without test texts, the majority baseline and the unknown tokens are those of the training part."""
+    """Without test texts, the majority baseline and the unknown tokens are those of the training split."""
     found = profiled(examples(*[("a", 1)] * 9, ("b", 0)))
     assert (found.majority, found.unknown, found.leaked) == (("good", 0.9), 0, 0)
     assert any("--class-weights balanced" in warning for warning in found.warnings())
@@ -75,7 +75,7 @@ def test_check_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "lines 22, 23 (2 rows): the column 'text' is empty" in capsys.readouterr().err
     assert main(["check-data", str(path), "--on-bad-rows", "skip"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("14 of 20 reviews of tickets.csv:\n  x         7 to train on         2 to measure on\n")
+    assert shown.startswith("14 of 20 texts of tickets.csv:\n  x         7 to train on         2 to measure on\n")
     assert f"warning: left out: {path}: lines 22, 23 (2 rows)" in shown
     assert main(["check-data", str(path), "--on-bad-rows", "report"]) == 0
     assert f"warning: left out: {path}: line 23: " in capsys.readouterr().out

@@ -33,10 +33,10 @@ def test_size_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("trained", "measured", "words"),
     [
-        (None, 5, "5 reviews of a.csv, which may include training texts"),
-        (["other"], 5, "5 reviews of a.csv"),
-        (TEXTS[:2], 3, "3 of 5 reviews of a.csv; the others are training or validation texts"),
-        (TEXTS, 5, "5 reviews of a.csv, all of them training or validation texts"),
+        (None, 5, "5 texts of a.csv, which may include training texts"),
+        (["other"], 5, "5 texts of a.csv"),
+        (TEXTS[:2], 3, "3 of 5 texts of a.csv; the others are training or validation texts"),
+        (TEXTS, 5, "5 texts of a.csv, all of them training or validation texts"),
     ],
 )
 def test_measurable_texts(trained: list[str] | None, measured: int, words: str) -> None:

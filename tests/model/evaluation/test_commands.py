@@ -64,7 +64,7 @@ def test_evaluation_of_an_artifact(shops: Path, capsys: pytest.CaptureFixture[st
     before = sorted(Path(ARTIFACTS[0]).iterdir())
     assert main(["evaluate", ARTIFACTS[0], "--data", str(shops)]) == 0
     printed = capsys.readouterr().out
-    assert "measured on 80 reviews of shops.csv, which may include training texts:\n  accuracy " in printed
+    assert "measured on 80 texts of shops.csv, which may include training texts:\n  accuracy " in printed
     assert "wrote" not in printed
     assert sorted(Path(ARTIFACTS[0]).iterdir()) == before
 
@@ -78,7 +78,7 @@ def test_evaluation_of_a_shipped_model(
         closed.setattr(sys, "stderr", None)
         assert main(["evaluate", "imdb-cnn/1", "--data", str(tmp_path / "reviews.csv")]) == 0
         sys.stderr.close()
-    assert capsys.readouterr().out.startswith("measured on 2 reviews of reviews.csv")
+    assert capsys.readouterr().out.startswith("measured on 2 texts of reviews.csv")
 
 
 def test_evaluation_of_a_model_without_its_version(shops: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +141,7 @@ def test_comparison_of_a_run(run_path: Path, reviews: Path, capsys: pytest.Captu
     """A comparison leaves out the texts that a run was trained on, and says that an artifact does not name its own."""
     assert main(["compare", str(run_path), ARTIFACTS[0], "--data", str(reviews)]) == 0
     assert (
-        "measured on 12 of 60 reviews of reviews.csv; the others are training or validation texts; they may include "
+        "measured on 12 of 60 texts of reviews.csv; the others are training or validation texts; they may include "
         f"training texts of {ARTIFACTS[0]}:"
     ) in capsys.readouterr().out
     assert main(["compare", str(run_path), str(run_path), "--data", str(reviews)]) == 0

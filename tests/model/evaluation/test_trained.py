@@ -21,7 +21,7 @@ def test_answers(name: str, reviews: Path, request: pytest.FixtureRequest) -> No
     read = from_keras(model, run.configuration)
     expected = np.asarray(model.predict_on_batch(trained.encode(run.tokenizer, texts)))
     assert trained.agrees(read, model, run.tokenizer, texts)
-    assert trained.answers(read, run.tokenizer, texts) == pytest.approx(expected, abs=1e-6)
+    assert trained.predict_with_tables(read, run.tokenizer, texts) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("change", ["pooling", "names"])

@@ -59,7 +59,7 @@ def test_texts_of_the_earlier_run(run_path: Path, reviews: Path, tmp_path: Path)
     run = read_run(tmp_path / "run")
     assert run.trained_on is not None and run.metrics is not None
     # The earlier run trained on 38 of 60 texts and validated on 10. Half of the 12 others are held out.
-    assert run.metrics.measured_on == "6 held out of 60 reviews of reviews.csv"
+    assert run.metrics.measured_on == "6 held out of 60 texts of reviews.csv"
     assert set(start.trained_on.digests) < set(run.trained_on.digests)
     assert len(run.trained_on.held_out(load(reviews).train)) == 6
 

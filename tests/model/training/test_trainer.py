@@ -138,7 +138,7 @@ def test_metrics(run_path: Path, reviews: Path, tmp_path: Path) -> None:
     found = Metrics.model_validate(document(out / "metrics.json"))
     assert run.metrics is not None
     assert found.values == pytest.approx({name: run.metrics.values[name] for name in found.values}, abs=1e-6)
-    assert (found.measured_on, found.examples) == ("12 reviews of held_out.jsonl", 12)
+    assert (found.measured_on, found.examples) == ("12 texts of held_out.jsonl", 12)
     assert names(out / "plots") == ["calibration.png", "confusion.png", "precision_recall.png", "roc.png"]
 
 
@@ -147,7 +147,7 @@ def test_evaluation_on_training_data(
 ) -> None:
     """`evaluate` on the training file measures only the test texts, not those that chose the epoch and the like."""
     assert main(["evaluate", str(run_path), "--data", str(reviews), "--out", str(tmp_path / "evaluation")]) == 0
-    measured_on = "12 of 60 reviews of reviews.csv; the others are training or validation texts"
+    measured_on = "12 of 60 texts of reviews.csv; the others are training or validation texts"
     assert f"measured on {measured_on}:" in capsys.readouterr().out
     found = Metrics.model_validate(document(tmp_path / "evaluation" / "metrics.json"))
     assert (found.measured_on, found.examples) == (measured_on, 12)
@@ -164,10 +164,10 @@ def test_evaluation_without_held_out_texts(
     rows = zip(work.train.texts, work.train.labels.tolist(), strict=True)
     trained.write_text("text,label\n" + "".join(f"{text},{work.label_names[label]}\n" for text, label in rows))
     assert main(["evaluate", str(run), "--data", str(trained)]) == 0
-    assert "measured on 38 reviews of trained.csv, all of them training or validation texts:" in capsys.readouterr().out
+    assert "measured on 38 texts of trained.csv, all of them training or validation texts:" in capsys.readouterr().out
     (run / "training_texts.npy").unlink()
     assert main(["evaluate", str(run), "--data", str(reviews)]) == 0
-    assert "measured on 60 reviews of reviews.csv, which may include training texts:" in capsys.readouterr().out
+    assert "measured on 60 texts of reviews.csv, which may include training texts:" in capsys.readouterr().out
 
 
 def test_history(run_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_repeated_evaluation(run_of_three_labels: Path, tmp_path: Path, capsys: 
     matrix = [line.split() for line in printed[after + 1 : after + 5]]
     assert matrix[0] == [row[0] for row in matrix[1:]] == ["bad", "good", "so-so"]
     metrics = Metrics.model_validate(document(run / "evaluation" / "metrics.json"))
-    assert metrics.measured_on == "42 of 90 reviews of new.csv; the others are training or validation texts"
+    assert metrics.measured_on == "42 of 90 texts of new.csv; the others are training or validation texts"
     assert metrics.examples == 42
     for row, scores in zip(matrix[1:], metrics.per_label, strict=True):
         assert [scores.predicted.get(label, 0) for label in matrix[0]] == list(map(int, row[1:]))
@@ -475,7 +475,7 @@ def test_early_stopping(reviews: Path, tmp_path: Path) -> None:
     assert len(epochs) < 200
     assert min(losses[:-2]) < min(losses[-2:]) + 0.001
     run = read_run(out)
-    assert run.decision.chosen_on == "12 held out of 60 reviews of reviews.csv"
+    assert run.decision.chosen_on == "12 held out of 60 texts of reviews.csv"
     work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.25, seed=0)
     assert work.validation is not None
     held_out = trained.predict(trained.load(run), run.tokenizer, work.validation.texts)
@@ -540,9 +540,9 @@ def test_readme_example(tmp_path: Path) -> None:
     assert run.metrics.values["accuracy"] >= 0.95
     assert 4 <= len(document(out / "history.json")["epochs"]) <= 20
     report = (out / "report.html").read_text(encoding="utf-8")
-    assert "432 of 600 reviews of tickets.csv" in report
-    assert "48 held out of 600 reviews of tickets.csv" in report
-    assert "120 held out of 600 reviews of tickets.csv" in report
+    assert "432 of 600 texts of tickets.csv" in report
+    assert "48 held out of 600 texts of tickets.csv" in report
+    assert "120 held out of 600 texts of tickets.csv" in report
 
 
 def test_confident_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

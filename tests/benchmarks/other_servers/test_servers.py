@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import answers, environments
 from benchmarks.environments import NotInstalled
-from benchmarks.other_servers.targets import OTHER_SERVERS, OtherServer, Target, references, target_of
+from benchmarks.other_servers.servers import OTHER_SERVERS, MeasuredServer, OtherServer, measured_server, references
 from benchmarks.serving.cases import CPP, NODE
 from loadtest.errors import LoadTestError
 
@@ -15,14 +15,14 @@ TEXTS = ["What a wonderful film.", "dull " * 500, "", "fine " * 396, "fine " * 3
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Target]:
+def service() -> Iterator[MeasuredServer]:
     """Start this service as for a measurement."""
     service, *_ = references(1)
     with service.server:
         yield service
 
 
-def test_correct_answers(service: Target) -> None:
+def test_correct_answers(service: MeasuredServer) -> None:
     """The check accepts the probabilities of the classifier."""
     answers.check(service.server, service.form, answers.expected(TEXTS))
 
@@ -37,7 +37,7 @@ def test_other_languages(title: str) -> None:
         answers.check(server, installed[title].form, answers.expected(TEXTS))
 
 
-def test_wrong_answer(service: Target) -> None:
+def test_wrong_answer(service: MeasuredServer) -> None:
     """A server with a wrong answer is not measured."""
     with pytest.raises(LoadTestError, match=r"service answers .* instead of 0.5 for 'What a wonderful film.'"):
         answers.check(service.server, service.form, {TEXTS[0]: 0.5})
@@ -48,4 +48,4 @@ def test_not_installed(other: OtherServer, tmp_path: Path, monkeypatch: pytest.M
     """A server that is not installed raises an error that says so."""
     monkeypatch.setattr(environments, "_ENVIRONMENTS", tmp_path)
     with pytest.raises(NotInstalled, match="not installed"):
-        target_of(other, 2, tmp_path)
+        measured_server(other, 2, tmp_path)

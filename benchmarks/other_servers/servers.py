@@ -27,7 +27,7 @@ class OtherServer(NamedTuple):
     probability: Callable[[Any], float]  # of `positive`, in an answer
 
 
-class Target(NamedTuple):
+class MeasuredServer(NamedTuple):
     """A measured server."""
 
     title: str
@@ -58,14 +58,14 @@ OTHER_SERVERS = (
 )
 
 
-def references(workers: int) -> list[Target]:
+def references(workers: int) -> list[MeasuredServer]:
     """Return this service and the applications, those in Node and C++ if they are installed."""
     servers = {server.name: server for server in [*make_servers(workers), *make_installed(workers)]}
     names = [name for name in (SERVICE, CPP, NODE, FASTAPI) if name in servers]
-    return [Target(name, servers[name], rest.PREDICT, answers.scored) for name in names]
+    return [MeasuredServer(name, servers[name], rest.PREDICT, answers.scored) for name in names]
 
 
-def target_of(other: OtherServer, workers: int, scratch: Path) -> Target:
+def measured_server(other: OtherServer, workers: int, scratch: Path) -> MeasuredServer:
     """Return another server, with a folder for temporary files.
 
     Raises `NotInstalled`.
@@ -77,4 +77,4 @@ def target_of(other: OtherServer, workers: int, scratch: Path) -> Target:
         python=environments.interpreter(other.name),
         environment=dict.fromkeys(_SCRATCH, str(scratch)),
     )
-    return Target(other.title, server, other.form, other.probability)
+    return MeasuredServer(other.title, server, other.form, other.probability)
