@@ -168,27 +168,27 @@ class GrpcServer:
         content_type = fields.pop(b"content-type", b"").partition(b";")[0].strip()
         if verb != b"POST" or content_type not in _CONTENT_TYPES:
             return None
-        if (name := self._access.caller(fields)) is not None:
-            connection.caller = name
+        if (caller := self._access.caller(fields)) is not None:
+            connection.caller = caller
         method = self._methods.get(path, self._unknown)
         call = Call(stream, connection, path, fields, method, self._context, self._loop)
         call.request_id = choose_id(fields.get(HEADER))
         call.trailing.append((HEADER, call.request_id.encode()))
         try:
-            self._check(connection, call, size)
+            self._check(connection, call, size, caller)
         except RequestError as error:
             call.failure = error
         if method.watching or path in self._open_methods:
             call.fields = {name: fields[name] for name in _KEPT_OPEN & fields.keys()}
         return call
 
-    def _check(self, connection: GrpcConnection, call: Call, head_bytes: int) -> None:
+    def _check(self, connection: GrpcConnection, call: Call, head_bytes: int, caller: str | None) -> None:
         """Raise `RequestError` if a call must not reach its method."""
         if head_bytes > _MAX_HEAD_BYTES:
             raise HeadTooLarge(f"the metadata have more than {_MAX_HEAD_BYTES} bytes, which is the limit")
         path = call.path.decode("latin-1")
         if call.path not in self._open_methods:
-            if not self._access.admits(call.fields):
+            if not self._access.admits(caller):
                 raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
             connection.admit()
         elif not connection.admitted:

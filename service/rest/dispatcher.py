@@ -84,7 +84,7 @@ class Dispatcher:
         if length is None or length > self._largest:
             return None
         # Over ASGI, a request without access is refused before its body, and holds no memory for it.
-        if length > INLINE_CHARACTERS and not self._state.access.admits(fields):
+        if length > INLINE_CHARACTERS and not self._state.access.admits(charge.caller):
             return None
         try:
             self._dataplane.expect(length, charge.caller)

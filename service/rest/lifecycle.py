@@ -72,7 +72,7 @@ class Lifecycle:
             return
         if self._needs_certificate and not request.certified:
             raise Forbidden("a client certificate is needed")
-        if not self._access.admits(request.headers):
+        if not self._access.admits(request.charge.caller):
             raise Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
 
     def admits(self, method: bytes, target: bytes, headers: Mapping[bytes, bytes], certified: bool) -> bool:
@@ -82,7 +82,7 @@ class Lifecycle:
         """
         if self._is_open(method.decode(), target.partition(b"?")[0].decode("latin-1")):
             return False
-        return certified or (self._access.needs_key and self._access.admits(headers))
+        return certified or (self._access.needs_key and self._access.caller(headers) is not None)
 
     def reject_unfinished(self) -> None:
         """Answer requests whose response has not begun, and later ones that run a model, with 503.

@@ -44,7 +44,7 @@ class Admission:
         self._metrics = metrics
         self._requests = Shares()
         self._texts = {False: Shares(), True: Shares()}
-        self._announced = 0  # texts of large requests
+        self._announced: list[tuple[str, int]] = []  # callers and texts of large requests
         self._paid = 0.0  # the time at which refusals have had no more than their part
 
     def pause(self) -> float:
@@ -62,18 +62,17 @@ class Admission:
         requests, waiting = self._requests, self._texts[large]
         if not requests.admits(caller, 1, self._max_requests):
             raise self._refused(size, caller, f"{requests.total} requests are waiting, which is the limit")
-        coming = self._announced if large else 0
-        if (waiting.total or coming) and not waiting.admits(caller, coming + texts, self._max_texts):
+        if waiting.total and not waiting.admits(caller, texts, self._max_texts):
             limit = f"would exceed the limit of {self._max_texts}"
-            reason = f"{waiting.total + coming} texts are waiting and {texts} more {limit}"
-            raise self._refused(size, caller, reason)
+            raise self._refused(size, caller, f"{waiting.total} texts are waiting and {texts} more {limit}")
 
     def announce(self, texts: int, *, caller: str = "", size: int = 0) -> None:
         """Count a large request that enters in the next turn of the event loop. Raises the error of `check`."""
         self.check(texts, large=True, caller=caller, size=size)
         if not self._announced:
             asyncio.get_running_loop().call_soon(self._forget_announced)
-        self._announced += texts
+        self._announced.append((caller, texts))
+        self._texts[True].change(caller, texts)
 
     def enter(self, texts: int, *, large: bool, caller: str = "") -> None:
         """Count a request until `leave`. Raises `Overloaded` if it exceeds a limit."""
@@ -90,7 +89,9 @@ class Admission:
         return overloaded(caller, reason)
 
     def _forget_announced(self) -> None:
-        self._announced = 0
+        for caller, texts in self._announced:
+            self._texts[True].change(caller, -texts)
+        self._announced.clear()
 
     def _change(self, requests: int, texts: int, large: bool, caller: str) -> None:
         self._requests.change(caller, requests)

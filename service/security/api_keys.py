@@ -43,9 +43,12 @@ class Access:
         #: Whether some requests need an API key or an administration key.
         self.takes_key = self.needs_key or self._admin_keys.configured
 
-    def admits(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Return whether a caller can send requests. An administration key is valid wherever an API key is."""
-        return not self.needs_key or self.caller(headers) is not None
+    def admits(self, caller: str | None) -> bool:
+        """Return whether a caller, as `caller` returns it, or an address, can send requests.
+
+        An administration key is valid wherever an API key is.
+        """
+        return not self.needs_key or (caller is not None and caller.startswith(KEY))
 
     def caller(self, headers: Mapping[bytes, bytes]) -> str | None:
         """Return `KEY` and the name of the key in the headers; None if they have no valid one."""

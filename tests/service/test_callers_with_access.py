@@ -47,7 +47,8 @@ def state() -> ServiceState:
     """Return a service without models. It answers 404 to callers with access."""
     models = LoadedModels()
     dataplane = cast(
-        DataPlane, SimpleNamespace(runs_in_turns=True, expect=lambda size, caller: None)
+        DataPlane,
+        SimpleNamespace(runs_in_turns=True, expect=lambda size, caller: None, announce=lambda size, caller: None),
     )  # no more is used
     metrics = Metrics(routes(SETTINGS))
     return ServiceState(SETTINGS, dataplane, models, Access(SETTINGS), metrics)
@@ -82,6 +83,7 @@ def rest() -> HttpConnection:
         admit,
         admits=served.admits,
         find_handler=served.find_handler,
+        find_caller=served.service_state.access.caller,
         buffers=Buffers(1_000_000),
         turns=Turns(loop),
         header_timeout=1,
@@ -222,8 +224,9 @@ def test_no_place_over_grpc() -> None:
 )
 def test_bodies_without_access(length: int, key: bool, found: bool) -> None:
     """The body of a request without a key is collected on the fast path only if it is short."""
-    fields = {b"content-length": b"%d" % length, **({b"x-api-key": KEY.encode()} if key else {})}
-    assert (application().find_handler(b"/v1/predict", fields, Charge(Buffers(0))) is not None) == found
+    charge = Charge(Buffers(0), "key 1" if key else "192.0.2.1")
+    fields = {b"content-length": b"%d" % length}
+    assert (application().find_handler(b"/v1/predict", fields, charge) is not None) == found
 
 
 def test_bodies_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,11 @@ from starlette.types import Message
 
 from sentiment_conv1d.server.http.asgi import CHARGE, PIECE_BYTES
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
+from sentiment_conv1d.server.network.shares import KEY
 from tests.service import test_callers_with_access as access
 
 _SIZE = 100_000
+_CALLER = KEY + "1"
 
 
 def _ask(answer: Callable[[Request], Response], charge: Charge) -> list[Message]:
@@ -47,7 +49,7 @@ def _ask(answer: Callable[[Request], Response], charge: Charge) -> list[Message]
 @pytest.mark.parametrize(("limit", "status"), [(_SIZE - 1, 429), (_SIZE, 200)])
 def test_memory_for_large_answers(limit: int, status: int) -> None:
     """A large answer of FastAPI is charged and sent in pieces, or refused before anything is sent."""
-    charge = Charge(Buffers(limit))
+    charge = Charge(Buffers(limit), _CALLER)
     start, *pieces = _ask(lambda request: Response(bytes(_SIZE)), charge)
     assert start["status"] == status
     assert max(len(piece["body"]) for piece in pieces) <= PIECE_BYTES
@@ -59,5 +61,5 @@ def test_memory_for_large_answers(limit: int, status: int) -> None:
 
 def test_queries_and_cookies_are_not_parsed() -> None:
     """FastAPI gets no query and no cookies: no route reads them, and 60 kB would take milliseconds to parse."""
-    _, body = _ask(lambda request: Response(f"{request.query_params}{request.cookies}"), Charge(Buffers(0)))
+    _, body = _ask(lambda request: Response(f"{request.query_params}{request.cookies}"), Charge(Buffers(0), _CALLER))
     assert body["body"] == b"{}"
