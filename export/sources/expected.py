@@ -54,7 +54,7 @@ def read_expected(
                 texts.append(text or "")
                 answers.append([_probability(chunk, number, each) for each in row])
                 if not single and abs(sum(answers[-1]) - 1) > _TOLERANCE:
-                    raise DataError(f"{chunk.place(number)}: the probabilities sum to {sum(answers[-1]):.4g}, not 1")
+                    raise DataError(f"{chunk.location(number)}: the probabilities sum to {sum(answers[-1]):.4g}, not 1")
     if not texts:
         raise DataError(f"{path}: there are no expected answers in it")
     return Expected(texts, np.array(answers, np.float32)[:, -outputs:])
@@ -64,7 +64,7 @@ def _probability(chunk: Chunk, number: int, value: Any) -> float:
     try:
         probability = float(value)
     except (TypeError, ValueError):
-        raise DataError(f"{chunk.place(number)}: {value!r} is not a probability") from None
+        raise DataError(f"{chunk.location(number)}: {value!r} is not a probability") from None
     if not 0 <= probability <= 1:
-        raise DataError(f"{chunk.place(number)}: {value!r} is not a probability")
+        raise DataError(f"{chunk.location(number)}: {value!r} is not a probability")
     return probability

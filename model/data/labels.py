@@ -99,7 +99,7 @@ class Labels:
         several = len({row.file for row in rows}) > 1
         places: dict[str, str] = {}
         for row in rows:
-            place = row.place if several or not row.number else f"{row.unit} {row.number}"
+            place = row.location if several or not row.number else f"{row.unit} {row.number}"
             places.setdefault(self.name(row.label), place)
         return places
 

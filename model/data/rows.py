@@ -40,9 +40,9 @@ class Row(NamedTuple):
         return Fault(self.file, self.unit, self.number, reason)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The file and the row's number, for a message."""
-        return self.fault("").place
+        return self.fault("").location
 
 
 #: Stands for the value of a column that a row lacks, in front of the names of its columns.

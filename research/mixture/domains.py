@@ -87,8 +87,8 @@ def _read_part(folder: Path, part: str) -> Iterator[_Text]:
             domains = chunk.values("domain") if has_domain else [folder.name] * len(texts)
             for number, text, label, domain in zip(chunk.numbers, texts, labels, domains, strict=True):
                 if not text or not text.strip() or not domain:
-                    raise DataError(f"{chunk.place(number)}: the text or the domain is empty")
-                yield _Text(text, _number(label, part, chunk.place(number)), str(domain))
+                    raise DataError(f"{chunk.location(number)}: the text or the domain is empty")
+                yield _Text(text, _number(label, part, chunk.location(number)), str(domain))
 
 
 def _find(folder: Path, part: str) -> Path | None:

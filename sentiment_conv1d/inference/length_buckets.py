@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Run(NamedTuple):
+class Bucket(NamedTuple):
     """The indices of texts that run together as int32 [rows, sequence_length]. Rows beyond the texts are padding."""
 
     texts: list[int]
@@ -33,7 +33,7 @@ class LengthBuckets:
     row_sizes: tuple[int, ...] = ()  # the allowed numbers of rows, ascending, up to max_rows; empty: any number
     sequence_lengths: tuple[int, ...] = ()  # the allowed sequence lengths, ascending; empty: any
 
-    def group(self, lengths: Sequence[int]) -> Iterator[Run]:
+    def group(self, lengths: Sequence[int]) -> Iterator[Bucket]:
         """Yield runs that contain every text once, shortest first. `lengths` are the sequence lengths of the texts."""
         if self.sequence_lengths:
             lengths = [_up(length, self.sequence_lengths) for length in lengths]
@@ -71,9 +71,9 @@ class LengthBuckets:
             return rows == 1
         return self.max_padding == sys.maxsize and rows <= self.max_rows and rows * max(lengths) <= self.max_positions
 
-    def _run(self, texts: list[int], sequence_length: int) -> Run:
+    def _run(self, texts: list[int], sequence_length: int) -> Bucket:
         rows = _up(len(texts), self.row_sizes) if self.row_sizes else len(texts)
-        return Run(texts, rows, sequence_length)
+        return Bucket(texts, rows, sequence_length)
 
 
 #: A separate run is cheaper for a text that would get more than 48 positions of padding.

@@ -69,8 +69,8 @@ def _top_words(
     return [{"text": word.text, "share": word.share} for word in top]
 
 
-def check_free(place: str, columns: Collection[str], added: Collection[str]) -> None:
+def check_free(location: str, columns: Collection[str], added: Collection[str]) -> None:
     """Raise `DataError` if an added column would overwrite one of the input."""
     for column in added:
         if column in columns:
-            raise DataError(f"{place}: the column {column!r} has the name of one that scoring adds; rename it")
+            raise DataError(f"{location}: the column {column!r} has the name of one that scoring adds; rename it")

@@ -132,7 +132,7 @@ def _open_writer(
     for column in job.columns or ():
         table.require(column)
     columns = table.columns if job.columns is None or table.columns is None else job.columns
-    check_free(table.place, columns or (), added)
+    check_free(table.location, columns or (), added)
     if output.extension == ".parquet":
         from sentiment_conv1d.scoring.parquet import ParquetWriter, schema_of
 
@@ -164,7 +164,7 @@ def _kept(selection: Selection, job: Job, output: Output, added: Collection[str]
         chunk = keep_columns(chunk, job.columns)
     if isinstance(chunk, LineChunk) and chunk.rows[0].json is not None:
         for row in chunk.rows:
-            check_free(chunk.place(row.number), row.values, added)
+            check_free(chunk.location(row.number), row.values, added)
     return chunk
 
 

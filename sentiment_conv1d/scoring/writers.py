@@ -36,7 +36,7 @@ def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
             new = [repr(key) for key in row.values if key not in expected]
             differences = [f"without {', '.join(missing)}"] * bool(missing) + [f"with {', '.join(new)}"] * bool(new)
             raise DataError(
-                f"{chunk.place(row.number)}: other columns than the first row ({' and '.join(differences)}); "
+                f"{chunk.location(row.number)}: other columns than the first row ({' and '.join(differences)}); "
                 "only JSONL output takes rows that differ"
             )
 
@@ -113,7 +113,7 @@ def _to_json(chunk: Chunk, row: Row, value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
-        raise DataError(f"{chunk.place(row.number)}: cannot be written as JSON ({error})") from error
+        raise DataError(f"{chunk.location(row.number)}: cannot be written as JSON ({error})") from error
 
 
 _JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE

@@ -38,16 +38,16 @@ def push(folder: Path, url: str) -> Pushed:
         raise SentimentError(f"{store.name}: push needs the URL of a store that it can write to: s3://bucket/models")
     version, files = _read(folder)
     with store.opened("written to") as (system, root):
-        target = Target(system, f"{root}/{version}", f"{store.name}/{version}")
-        commit = _commit(system, root, target.url)
-        missing = target.missing(files)
+        destination = Destination(system, f"{root}/{version}", f"{store.name}/{version}")
+        commit = _commit(system, root, destination.url)
+        missing = destination.missing(files)
         if commit is None:
-            target.write(missing)
+            destination.write(missing)
         elif missing:
             commit.write(version, files, missing)
-        if not target.contains(files):
-            raise SentimentError(f"{target.url}: the store does not return the files that were written to it")
-    return Pushed(target.url, list(missing))
+        if not destination.contains(files):
+            raise SentimentError(f"{destination.url}: the store does not return the files that were written to it")
+    return Pushed(destination.url, list(missing))
 
 
 def _commit(system: Any, root: str, url: str) -> HubCommit | None:
@@ -71,7 +71,7 @@ def _read(folder: Path) -> tuple[str, dict[str, bytes]]:
     return f"{artifact.manifest.name}/{artifact.manifest.version}", files
 
 
-class Target(NamedTuple):
+class Destination(NamedTuple):
     """The folder of a version in a file system of fsspec, and its URL for messages."""
 
     system: Any

@@ -24,10 +24,10 @@ class Fault(NamedTuple):
     detail: str = ""
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.explanation}"
+        return f"{self.location}: {self.explanation}"
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The file, and the row's number unless the whole file is one text."""
         return f"{self.file}: {self.unit} {self.number}" if self.number else self.file
 

@@ -60,7 +60,7 @@ class BatchChunk(Chunk):
             return _plain(array)
         except UnicodeDecodeError:
             for number, value in zip(self.numbers, array, strict=True):
-                _check_utf8(self.place(number), value)
+                _check_utf8(self.location(number), value)
             raise DataError(f"{self.span}: the column {column!r} holds text that is not UTF-8") from None
         except UNFIT as error:
             raise DataError(f"{self.span}: the column {column!r} cannot be converted ({error})") from error
@@ -81,7 +81,7 @@ class ParquetTable(Table):
 
     def __init__(self, source: Path) -> None:
         self.source = source
-        self.place = str(source)
+        self.location = str(source)
         # Without a buffer size, the reader loads a whole column of a row group at once.
         settings = {"buffer_size": CHUNK_BYTES, "pre_buffer": False, "page_checksum_verification": True}
         try:
@@ -94,7 +94,7 @@ class ParquetTable(Table):
         self.total: int = self._file.metadata.num_rows
         self.columns: tuple[str, ...] = tuple(self.schema.names)
         try:
-            require_distinct(self.place, self.columns)
+            require_distinct(self.location, self.columns)
         except BaseException:
             self._file.close()
             raise
@@ -130,11 +130,11 @@ class ParquetTable(Table):
             yield from self._file.iter_batches(size, row_groups=[number], columns=chosen)
 
 
-def _check_utf8(place: str, value: Any) -> None:
+def _check_utf8(location: str, value: Any) -> None:
     try:
         value.as_py()
     except UnicodeDecodeError as error:
-        raise DataError(f"{place}: not UTF-8 ({error.reason})") from None
+        raise DataError(f"{location}: not UTF-8 ({error.reason})") from None
 
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}

@@ -60,16 +60,16 @@ class Chunk(ABC):
         for number, value in zip(self.numbers, values, strict=True):
             if value is not None and not isinstance(value, str):
                 kind = type(value).__name__
-                raise DataError(f"{self.place(number)}: the column {column!r} is of type {kind}, not a string")
+                raise DataError(f"{self.location(number)}: the column {column!r} is of type {kind}, not a string")
         return values
 
-    def place(self, number: int) -> str:
-        """Return the place of a row, for a message."""
+    def location(self, number: int) -> str:
+        """Return the location of a row, for a message."""
         return f"{self.source}: {self.unit} {number}"
 
     @property
     def span(self) -> str:
-        """The place of all rows, for a message."""
+        """The location of all rows, for a message."""
         return f"{self.source}: {self.unit}s {self.numbers[0]} to {self.numbers[-1]}"
 
 
@@ -78,7 +78,7 @@ class Table(ABC):
 
     source: Path | str
     columns: tuple[str, ...] | None = None  # of every row; None if each row has its own
-    place: str  # the place of the column names, for a message
+    location: str  # the location of the column names, for a message
     total: int | None  # of the progress bar, None if unknown
     unit: str  # of the progress bar
     row_unit = "row"  # of the numbers of rows: "line" or "row"
@@ -107,7 +107,7 @@ class Table(ABC):
     def require(self, column: str, flag: str = "") -> None:
         """Raise `DataError` if no row can have this column, which a flag of the command line names."""
         if self.columns is not None:
-            require_column(self.place, self.columns, column, flag)
+            require_column(self.location, self.columns, column, flag)
 
     def __enter__(self) -> Self:
         return self
@@ -116,10 +116,10 @@ class Table(ABC):
         self._file.close()
 
 
-def require_column(place: str, columns: Collection[str], column: str, flag: str = "") -> None:
+def require_column(location: str, columns: Collection[str], column: str, flag: str = "") -> None:
     """Raise `DataError` if the column is missing."""
     if column not in columns:
-        raise DataError(f"{place}: {no_column(column, tuple(columns), flag)}")
+        raise DataError(f"{location}: {no_column(column, tuple(columns), flag)}")
 
 
 @lru_cache(maxsize=16)  # rows of JSON that lack the column mostly have the same ones
@@ -138,12 +138,12 @@ def _likeliest(column: str, columns: Collection[str], flag: str) -> str:
     return shlex.quote(names[alike[0]]) if alike else "COLUMN"
 
 
-def require_distinct(place: str, columns: Sequence[str]) -> None:
+def require_distinct(location: str, columns: Sequence[str]) -> None:
     """Raise `DataError` if a column name repeats."""
     seen = set()
     for column in columns:
         if column in seen:
-            raise DataError(f"{place}: two columns are named {column!r}")
+            raise DataError(f"{location}: two columns are named {column!r}")
         seen.add(column)
 
 

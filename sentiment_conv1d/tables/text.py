@@ -81,8 +81,8 @@ class Lines(Iterator[str]):
         damage, self._damage = self._damage, ""
         return damage
 
-    def place(self, number: int) -> str:
-        """Return the place of a line, for a message."""
+    def location(self, number: int) -> str:
+        """Return the location of a line, for a message."""
         return f"{self.source}: line {number}"
 
     def _unreadable(self, error: Exception) -> DataError:
@@ -105,7 +105,7 @@ class LineChunk(Chunk):
 
     def values(self, column: str) -> list[Any]:
         for row in self._rows:
-            require_column(self.place(row.number), row.values, column)
+            require_column(self.location(row.number), row.values, column)
         return [row.values[column] for row in self._rows]
 
 
@@ -119,7 +119,7 @@ class LineTable(Table):
     ) -> None:
         """Read a file of UTF-8. `total` is its size in bytes if known, and `encoding` its encoding before decoding."""
         self._file, self.total, self._encoding = file, total, encoding
-        self.source, self.place = source, str(source)
+        self.source, self.location = source, str(source)
         try:
             self._lines = Lines(source, file)
             self._read_header()
@@ -191,19 +191,19 @@ class CsvTable(LineTable):
         lines = _header_lines(self._lines)
         number = self._lines.number - len(lines) + 1 + next((n for n, line in enumerate(lines) if line.strip()), 0)
         if damage := self._lines.take_damage():
-            raise DataError(f"{self._lines.place(number)}: not {self._encoding} ({damage})")
+            raise DataError(f"{self._lines.location(number)}: not {self._encoding} ({damage})")
         delimiter = self._delimiter or _detect_delimiter(lines, self._usual)
         try:
             # If not strict, the module reads `"a"b` as ab, and after an unclosed quote the rest of the file as a field.
             header, *others = filter(None, csv.reader(lines, delimiter=delimiter, strict=True))
         except csv.Error as error:
-            raise DataError(f"{self._lines.place(number)}: not valid CSV ({_csv_fault(error)})") from error
+            raise DataError(f"{self._lines.location(number)}: not valid CSV ({_csv_fault(error)})") from error
         except ValueError:
             raise DataError(f"{self._lines.source}: there is no header row") from None
-        self.place = self._lines.place(number)
+        self.location = self._lines.location(number)
         if others:
-            raise DataError(f"{self.place}: not valid CSV (a quote inside a field that does not start with a quote)")
-        require_distinct(self.place, header)
+            raise DataError(f"{self.location}: not valid CSV (a quote inside a field that does not start with a quote)")
+        require_distinct(self.location, header)
         self.columns = tuple(header)
         self._records = csv.reader(self._lines, delimiter=delimiter, strict=True)
 
