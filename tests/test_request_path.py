@@ -66,7 +66,7 @@ def check(page: str, start: str, end: str, called: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "start", "end"),
-    [("superb", "takes this path:", "This way needs"), ("superb " * 5000, "one other way", "A unary call")],
+    [("superb", "takes this path:", "This path needs"), ("superb " * 5000, "one other path", "A unary call")],
     ids=["small", "large"],
 )
 def test_rest(calls: tuple[ServerProcess, Path], page: str, text: str, start: str, end: str) -> None:

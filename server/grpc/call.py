@@ -97,7 +97,7 @@ class Call(Stream):
     status: str | None = None  # a name of `google.rpc.Code`, once it is known
     failure: RequestError | None = None  # why no more messages are read
     trailing: Trailers = field(default_factory=list)  # fields to send with the status
-    lost_before_reply: Callable[[], None] | None = None  # called if a call without a task is canceled
+    lost_before_reply: Callable[[], None] | None = None  # called if a call without a task is cancelled
     charge: Charge = field(init=False)  # the memory that it holds
     _inbox: Inbox = field(init=False)
     _incomplete_since: float = 0.0  # when the message that is awaited began to arrive, or 0
@@ -250,7 +250,7 @@ class Call(Stream):
                     self._context.ended(self)
         self._release()
 
-    def watch(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         """Enforce the time limits of incomplete messages, of calls before they begin, and of all calls at shutdown.
 
         A client that is reading its answer when the time for shutdown is over can finish reading.
@@ -262,7 +262,7 @@ class Call(Stream):
         if self.failure is not None or self.status is not None:
             return
         if self.method.streaming and self._context.left_at is not None:
-            self._watch_shutdown(now, self._context.left_at)
+            self._check_shutdown(now, self._context.left_at)
         receiving = self.phase is Phase.RECEIVING
         if not (receiving or self._inbox.has_part):
             return
@@ -274,7 +274,7 @@ class Call(Stream):
         elif receiving and self._until is not None and now > self._until:
             self._expire()
 
-    def _watch_shutdown(self, now: float, left_at: float) -> None:
+    def _check_shutdown(self, now: float, left_at: float) -> None:
         """End a stream if no message arrives for a while. The messages that have arrived are still answered."""
         idle = self._waiting is not None and now - max(left_at, self._waiting_since) > _IDLE_SECONDS
         if idle or now - left_at > _LINGER_SECONDS:

@@ -97,7 +97,7 @@ class GrpcConnection(asyncio.Protocol):
         self.sender.release()
         self._lost(self)
         self._gone = True
-        self.turns.read(self, 0)
+        self.turns.read_or_wait(self, 0)
 
     def data_received(self, data: bytes) -> None:
         """Read the complete frames, now or when it is this connection's turn."""
@@ -108,7 +108,7 @@ class GrpcConnection(asyncio.Protocol):
             self.transport.close()
             return
         self._http2.receive(data)
-        if not self._waiting and not self.turns.read(self, len(data)):
+        if not self._waiting and self.turns.read_or_wait(self, len(data)):
             self._waiting = True
             self.transport.pause_reading()
 
@@ -154,7 +154,7 @@ class GrpcConnection(asyncio.Protocol):
         if not self.admitted:
             self._admit(self)
 
-    def watch(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         """Enforce time limits. Called about once a second with the event loop's time."""
         if self._ended_at is not None and now - self._ended_at > _GOAWAY_SECONDS:
             self.transport.close()
@@ -168,11 +168,11 @@ class GrpcConnection(asyncio.Protocol):
         if deadlines.passed(now, ready=self._ready, complete=complete, written=self._written, unsent=unsent):
             self.transport.abort()
         elif not self.transport.is_closing():
-            self._watch_age(now)
+            self._check_age(now)
             if not self.sender.paused:
-                self._watch_silence(now)
+                self._check_silence(now)
         for stream in list(self._streams.values()):
-            stream.watch(now)
+            stream.enforce_timeouts(now)
 
     def shutdown(self) -> None:
         """Ask the client to use another connection, and finish the calls on this one.
@@ -294,7 +294,7 @@ class GrpcConnection(asyncio.Protocol):
         return all(stream.parked for stream in self._streams.values())
 
     def _ended(self, stream: Stream) -> None:
-        """Forget a stream whose response is complete or canceled."""
+        """Forget a stream whose response is complete or cancelled."""
         self._streams.pop(stream.id, None)
         self._deadlines.busy = self._loop.time()
         self._close_if_done()
@@ -356,7 +356,7 @@ class GrpcConnection(asyncio.Protocol):
         if not (self.sender.paused or self._waiting or self.transport.is_closing()):
             self.transport.resume_reading()
 
-    def _watch_age(self, now: float) -> None:
+    def _check_age(self, now: float) -> None:
         if self._goaway_at is not None:
             if now - self._goaway_at > _GOAWAY_SECONDS:
                 self._accept_no_more()
@@ -365,7 +365,7 @@ class GrpcConnection(asyncio.Protocol):
         elif self._deadlines.aged(now, empty=not self._streams):
             self.shutdown()
 
-    def _watch_silence(self, now: float) -> None:
+    def _check_silence(self, now: float) -> None:
         silence = now - self._deadlines.heard
         if silence > 2 * self._limits.write_seconds:
             self.transport.abort()

@@ -22,7 +22,7 @@ class Sender:
     _http2: Http2
     _write_seconds: float
     _sent: Callable[[], None]  # called when there are frames to write
-    _ended: Callable[[Stream], None]  # called when a response is complete or canceled
+    _ended: Callable[[Stream], None]  # called when a response is complete or cancelled
     #: Streams that wait to send, in the order in which they began to wait.
     _blocked: dict[Stream, None] = field(default_factory=dict)
     paused: bool = False  # whether the client does not read

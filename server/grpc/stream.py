@@ -39,5 +39,5 @@ class Stream:
     def lost(self) -> None:
         """Stop: the client has reset the stream, or the connection is lost."""
 
-    def watch(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         """Enforce time limits. Called about once a second with the event loop's time."""

@@ -65,8 +65,8 @@ class HttpConnection(PacedConnection):
     `find_handler` and `find_document` find the handlers of the fast path; without them, all requests go through ASGI.
     `find_caller` returns who sends a request with these headers; if it is None, or returns None, it is the address.
     `draining` returns whether the service is shutting down, so that responses ask clients to close the connection.
-    `header_timeout` and `write_timeout` are seconds for the head of a request and for reading a response. `watch`
-    enforces them and the idle timeout.
+    `header_timeout` and `write_timeout` are seconds for the head of a request and for reading a response.
+    `enforce_timeouts` enforces them and the idle timeout.
     """
 
     def __init__(
@@ -296,7 +296,7 @@ class HttpConnection(PacedConnection):
         asgi = served is not None and not (served.response_complete or served.more_body)
         return asgi or self._answering is not None or self._waiting
 
-    def watch(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         """Enforce time limits. Called about once a second with the event loop's time.
 
         A slow reader is disconnected even if the connection is closing, because unsent bytes keep it open.
@@ -347,7 +347,7 @@ class HttpConnection(PacedConnection):
             self._charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
 
     def _evict(self, charge: Charge) -> bool:
-        """Refuse the request whose body is being read, or cut an answer that is not read."""
+        """Reject the request whose body is being read, or cut an answer that is not read."""
         if charge is self._charge and self._reading and not self._in_head:
             charge.refusal = evicted(charge.caller)
             try:

@@ -15,9 +15,9 @@ from sentiment_conv1d.server.http.asgi import PIECE_BYTES
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Charge
 
-#: Handles a complete request. There are two ways. It returns None, and calls `FastRequest.reply` at once or in a later
+#: Handles a complete request. There are two paths. It returns None, and calls `FastRequest.reply` at once or in a later
 #: turn of the event loop, which needs no task. Or it returns a coroutine that sends the answer. This runs as a task and
-#: is canceled if the client disconnects. Neither raises an error that the client caused.
+#: is cancelled if the client disconnects. Neither raises an error that the client caused.
 Handler = Callable[["FastRequest"], Coroutine[Any, Any, None] | None]
 
 #: Returns the handler of a request with this target and these headers, or None if it has to go through ASGI. If the

@@ -141,7 +141,7 @@ class PacedConnection(HttpToolsProtocol, ABC):
         """Work now or when it is this connection's turn; `size` is the number of bytes to parse or to send."""
         if self._in_turn:
             return
-        if self._waiting or not self._turns.read(self, size):
+        if self._waiting or self._turns.read_or_wait(self, size):
             self._waiting = True
             self.transport.pause_reading()
 

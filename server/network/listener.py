@@ -91,10 +91,10 @@ class Listener:
             self._loop.call_soon(self._place_waiting)
         self._waiting.append((self._turn + _ROOM_TURNS, accepted))
 
-    def watch(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         """Enforce the time limits of every connection and log rejections. Call it about once a second."""
         for connection in self._established():
-            connection.watch(now)
+            connection.enforce_timeouts(now)
         if self._reasons:
             logger.warning("there are too many connections", extra={"protocol": self.protocol, **self._reasons})
             self._reasons.clear()
@@ -108,7 +108,7 @@ class Listener:
             async with asyncio.timeout(seconds):
                 while self._places:
                     await asyncio.sleep(_CLOSE_SECONDS)
-                    self.watch(self._loop.time())
+                    self.enforce_timeouts(self._loop.time())
         if self._places:
             logger.error("%d %s connections did not finish in time", len(self._places), self.protocol)
 
@@ -192,7 +192,7 @@ class Listener:
         self.rejected(reason)
 
     async def _set_up(self, connection: Connection, accepted: socket.socket) -> None:
-        """Connect a socket with its connection, after the handshake. A setup that is canceled would lose the socket."""
+        """Connect a socket with its connection, after the handshake. A cancelled setup would lose the socket."""
         try:
             if self.tls is None:
                 receiver = cast(asyncio.BaseProtocol, Receiver(cast(asyncio.Protocol, connection)))

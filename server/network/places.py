@@ -28,7 +28,7 @@ class Connection(Protocol):
     def running(self) -> bool:
         """Whether a complete request waits for its answer. It may be the client that does not read."""
 
-    def watch(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         """Enforce time limits. Called about once a second with the event loop's time."""
 
     def shutdown(self) -> None:

@@ -73,5 +73,5 @@ def evicted(caller: str) -> Overloaded:
 def overloaded(caller: str, reason: str) -> Overloaded:
     """Log that a request of a caller is refused, at most ten times per second, and return the error."""
     if not _log_limit.drops():
-        logger.warning("refused a request: %s", reason, extra={"caller": caller})
+        logger.warning("rejected a request: %s", reason, extra={"caller": caller})
     return Overloaded(reason)

@@ -76,7 +76,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
             return
         self._received += PIECE[:nbytes]
         self._handshake_bytes += 0 if self._secure else nbytes
-        if not self._turns.read(self, nbytes):
+        if self._turns.read_or_wait(self, nbytes):
             self._waiting = True
             self._socket.pause_reading()
 

@@ -58,18 +58,15 @@ class Turns:
         self._left = 0.0  # seconds of this turn
         self._context = copy_context()  # so that a call does not start in the context of another call
 
-    def read(self, reader: Reader, received: int) -> bool:
-        """Let a connection parse the `received` bytes, now or in a later turn.
-
-        Returns whether it has parsed all of them.
-        """
+    def read_or_wait(self, reader: Reader, received: int) -> bool:
+        """Let a connection parse the `received` bytes, now or in a later turn. Returns whether it has more to parse."""
         if not self._begun:
             self._begin()
         share = _FIRST if received <= _FEW_BYTES else _LATER
         if self._left <= 0:
             self._add(share, reader)
-            return False
-        return not self._give(share, reader)
+            return True
+        return self._give(share, reader)
 
     def wait(self, reader: Reader) -> None:
         """Let a connection work in the next turn."""

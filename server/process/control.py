@@ -32,7 +32,7 @@ class Control:
     def child_ended(self, pid: int, status: int) -> None:
         """Called with the status of `waitpid` when a child process that is no worker has ended."""
 
-    def watch(self, now: float) -> None:
+    def every_second(self, now: float) -> None:
         """Enforce time limits, and read changed files. Called about once a second with the time of `monotonic`."""
 
     def stop(self) -> None:

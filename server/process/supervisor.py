@@ -103,7 +103,7 @@ class Supervisor:
         self._leave_at = self._kill_at = float("inf")
         self._settled_at: float | None = None
         self._checked_at = monotonic()
-        self._watch_at = 0.0
+        self._next_second = 0.0
         self._failed = False
         self._was_ready = False
 
@@ -291,10 +291,10 @@ class Supervisor:
                 except OSError as error:
                     logger.error("worker %d cannot be started: %s", number, error.strerror)
                     self._replace(number, _PAUSE_SECONDS)
-            self._watch(now)
-            if now >= self._watch_at:
-                self._watch_at = now + _CHECK_SECONDS
-                self.control.watch(now)
+            self._check_workers(now)
+            if now >= self._next_second:
+                self._next_second = now + _CHECK_SECONDS
+                self.control.every_second(now)
         self._checked_at = now
         if self._phase == "drain" and now >= self._leave_at and (self._all_handed_over(now) or now >= self._kill_at):
             self._leave()
@@ -330,7 +330,7 @@ class Supervisor:
                 self._selector.unregister(acceptor.listener.socket)
             acceptor.close()
 
-    def _watch(self, now: float) -> None:
+    def _check_workers(self, now: float) -> None:
         """Kill workers that hang or do not start. They are replaced like workers that died."""
         if not self._was_ready and sum(worker.ready for worker in self._workers.values()) == self.number_of_workers:
             self._was_ready = True

@@ -33,8 +33,8 @@ _REJECTION_SECONDS = 4.0
 #: Seconds between two heartbeats of an event loop that is not busy.
 HEARTBEAT_SECONDS = 0.5
 
-#: Ticks of a tenth of a second between two calls of `watch`.
-_WATCH_TICKS = 10
+#: How often `on_tick` is called.
+_TICKS_PER_SECOND = 10
 
 
 class Worker(uvicorn.Server):
@@ -71,7 +71,7 @@ class Worker(uvicorn.Server):
     def tick(self) -> None:
         """Called ten times a second."""
 
-    def watch(self) -> None:
+    def every_second(self) -> None:
         """Called about once a second."""
 
     def drain(self) -> None:
@@ -103,11 +103,11 @@ class Worker(uvicorn.Server):
         """Called ten times a second; returns whether it is time to leave."""
         self._report_closed()
         self.tick()
-        if counter % _WATCH_TICKS == 0:
+        if counter % _TICKS_PER_SECOND == 0:
             now = self._loop.time()
             for listener in self._listeners.values():
-                listener.watch(now)
-            self.watch()
+                listener.enforce_timeouts(now)
+            self.every_second()
             self._heap.trim(now, idle=self.is_idle())
         return await super().on_tick(counter)
 

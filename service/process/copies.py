@@ -49,7 +49,7 @@ class Copies:
         if self.pid is None:
             self._start()
 
-    def watch(self, now: float) -> None:
+    def every_second(self, now: float) -> None:
         """Begin an update if it is time for it. Called about once a second with the time of `monotonic`."""
         if now >= self._due and self.pid is None:
             self._start()

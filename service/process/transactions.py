@@ -114,14 +114,14 @@ class Transactions(Control):
             assert descriptor is not None
             self._done(pid, snapshot.order(descriptor))
 
-    def watch(self, now: float) -> None:
+    def every_second(self, now: float) -> None:
         """Refuse the current order, and kill the worker, if a worker takes too long. Read changed files and stores.
 
         A later worker can find an invalid file, and then goes on with what this process has read last.
         """
         self._refresh()
         if self._copies is not None:
-            self._copies.watch(now)
+            self._copies.every_second(now)
         if now > self._give_up_at:
             [pid] = self._awaited
             self._workers[pid].kill()

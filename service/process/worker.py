@@ -94,7 +94,7 @@ class ServiceWorker(Worker):
         if self._grpc is not None:
             self._grpc.health.tell(self._state.ready)
 
-    def watch(self) -> None:
+    def every_second(self) -> None:
         """Read changed certificates and keys."""
         self._refresh()
 

@@ -1,6 +1,6 @@
 """Finds the endpoint or document of a request, and answers the request without FastAPI.
 
-There are two ways. The fast path is for small requests and for documents: it bypasses ASGI and needs no task, and the
+There are two paths. The fast path is for small requests and for documents: it bypasses ASGI and needs no task, and the
 work of all requests that arrive in the same turn of the event loop runs together. All other requests run as tasks.
 """
 

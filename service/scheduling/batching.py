@@ -8,7 +8,7 @@ There are two policies with one interface:
   small batch runs in one turn of the event loop, and a medium one in steps: one run of the graph per turn.
 - `ThreadBatcher` runs large batches, and all batches on a GPU, on a separate thread, one at a time.
 
-A client that disconnects cancels its job. A job that is canceled, or whose deadline passes, before it begins never
+A client that disconnects cancels its job. A job that is cancelled, or whose deadline passes, before it begins never
 runs.
 """
 
@@ -48,12 +48,12 @@ class Job(ABC):
     arrived: int  # a time of `perf_counter_ns`
 
     @abstractmethod
-    def is_canceled(self) -> bool:
+    def is_cancelled(self) -> bool:
         """Return whether nothing waits for the result any more."""
 
     @abstractmethod
     def deliver(self, result: Done | BaseException) -> None:
-        """Take the result, or the error, on the event loop. Not called if the job is canceled."""
+        """Take the result, or the error, on the event loop. Not called if the job is cancelled."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +62,7 @@ class _Submitted(Job):
 
     future: asyncio.Future[Done]
 
-    def is_canceled(self) -> bool:
+    def is_cancelled(self) -> bool:
         return self.future.done()
 
     def deliver(self, result: Done | BaseException) -> None:
@@ -129,7 +129,7 @@ class Batcher(ABC):
         self._start(asyncio.get_running_loop())
 
     def submit(self, rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf) -> asyncio.Future[Done]:
-        """Queue a job, and return a future with its result. Canceling the future cancels the job."""
+        """Queue a job, and return a future with its result. Cancelling the future cancels the job."""
         future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         self.add(_Submitted(rows, encode, size, seconds, perf_counter_ns(), future))
         return future
@@ -139,13 +139,13 @@ class Batcher(ABC):
         """Start the next batch if it is time. Called after a job has been queued."""
 
     def _take(self) -> list[Job]:
-        """Remove and return the jobs of the next batch, oldest first, without those that are canceled or expired."""
+        """Remove and return the jobs of the next batch, oldest first, without those that are cancelled or expired."""
         jobs: list[Job] = []
         rows, size = 0, 0
         now = perf_counter_ns()
         while self._waiting:
             job = self._waiting[0]
-            if job.is_canceled():
+            if job.is_cancelled():
                 pass
             elif (now - job.arrived) * 1e-9 > job.seconds:
                 job.deliver(DeadlineExceeded(f"no answer within {job.seconds:g} s"))
@@ -165,7 +165,7 @@ class Batcher(ABC):
         start = 0
         for job in jobs:
             end = start + len(job.rows)
-            if not job.is_canceled():
+            if not job.is_cancelled():
                 stages = Stages(batch.started - job.arrived, batch.tokenize, batch.infer)
                 job.deliver(Done(batch.predictions[start:end], stages))
             start = end
@@ -240,7 +240,7 @@ class ThreadBatcher(Batcher):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and self._waiting[0].is_canceled():
+        while self._waiting and self._waiting[0].is_cancelled():
             self._waiting.popleft()
         if self._running >= self._most_running or not self._waiting:
             return
@@ -259,8 +259,8 @@ class ThreadBatcher(Batcher):
         running.add_done_callback(lambda future: loop.call_soon_threadsafe(self._ended, loop, jobs, future))
 
     def _run_wanted(self, jobs: list[Job]) -> Batch:
-        """Run the jobs that are not canceled. Called on the thread."""
-        jobs[:] = [job for job in jobs if not job.is_canceled()]
+        """Run the jobs that are not cancelled. Called on the thread."""
+        jobs[:] = [job for job in jobs if not job.is_cancelled()]
         # Linux lets a thread compute for milliseconds before another one that has woken up runs. This thread yields to
         # the event loops of this worker and the other workers as often as possible.
         work = steps(self._classifier, jobs)
@@ -329,5 +329,5 @@ def _encode(jobs: Sequence[Job]) -> list[Encoding]:
 def fail(jobs: Sequence[Job], error: BaseException) -> None:
     """Deliver an error to every client that still waits."""
     for job in jobs:
-        if not job.is_canceled():
+        if not job.is_cancelled():
             job.deliver(error)

@@ -79,7 +79,7 @@ class _Batchers(NamedTuple):
 class DataPlane:
     """Runs texts through classifiers within limits. Belongs to one event loop.
 
-    `read_texts` and `read_ids` check a request, and return its work. There are two ways to run it. Small work on a CPU
+    `read_texts` and `read_ids` check a request, and return its work. There are two paths for it. Small work on a CPU
     is started with `start`, and needs no task. Any other work runs in a task, with `run`. `classifiers` are those that
     are served, see `use`.
     """

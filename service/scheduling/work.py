@@ -26,7 +26,7 @@ class Work(Job, Generic[Result]):
     context: RequestContext
     classifier: ServedClassifier
     answer: Callable[[list[Prediction]], Result]
-    _canceled: bool = field(default=False, init=False)
+    _cancelled: bool = field(default=False, init=False)
     _finish: Callable[[Work[Result], Done | BaseException], Result | BaseException] = field(init=False)
     _deliver: Callable[[Result | BaseException], None] = field(init=False)
 
@@ -38,8 +38,8 @@ class Work(Job, Generic[Result]):
         """Let `deliver` get what `finish` returns for the result, or for a cancellation."""
         self._finish, self._deliver = finish, deliver
 
-    def is_canceled(self) -> bool:
-        return self._canceled
+    def is_cancelled(self) -> bool:
+        return self._cancelled
 
     def deliver(self, result: Done | BaseException) -> None:
         finish, deliver = self._finish, self._deliver
@@ -48,5 +48,5 @@ class Work(Job, Generic[Result]):
 
     def cancel(self) -> None:
         """Do not run, because the client has disconnected."""
-        self._canceled = True
+        self._cancelled = True
         self.deliver(ClientDisconnected())

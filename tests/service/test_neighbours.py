@@ -57,7 +57,7 @@ def test_unfinished_bodies(keyed: Path) -> None:
         texts = PredictBatchRequest(texts=["a good film " * 80] * 100)
         assert len(SentimentStub(channel).PredictBatch(texts, metadata=[("x-api-key", OTHER)]).predictions) == 100
         server.wait_for_log(
-            "refused a request: the requests of this caller hold most of the memory.*caller=key nightly"
+            "rejected a request: the requests of this caller hold most of the memory.*caller=key nightly"
         )
         greedy[0].send(b"]")
         assert greedy[0].answer().status == 400, "its other requests go on"
@@ -96,7 +96,7 @@ def test_compressed_batches(keyed: Path) -> None:
         ServerProcess("--workers", "1", "--api-key-file", str(keyed), "--no-grpc") as server,
         repeating(server, body, 8, f"X-API-Key: {GREEDY}", "Content-Encoding: gzip"),
     ):
-        server.wait_for_log("refused a request: .* texts are waiting.*caller=key nightly")
+        server.wait_for_log("rejected a request: .* texts are waiting.*caller=key nightly")
         headers = {"x-api-key": OTHER, "content-encoding": "gzip"}
         for _ in range(5):
             assert server.client.post("/v1/predict_batch", content=body, headers=headers).status_code == 200
@@ -106,7 +106,7 @@ def test_closed_loop_of_many_connections() -> None:
     """A client on 64 connections that asks again at once does not keep another address from being answered."""
     limits = ("--max-pending-texts", "512", "--max-batch-texts", "32")
     with ServerProcess("--workers", "1", "--no-grpc", *limits) as server, repeating(server, batch(32), 64):
-        server.wait_for_log("refused a request: .*127.0.0.1")
+        server.wait_for_log("rejected a request: .*127.0.0.1")
         transport = httpx.HTTPTransport(local_address="127.0.0.2")
         with httpx.Client(base_url=server.url, timeout=PATIENCE, transport=transport) as client:
             for _ in range(10):

@@ -172,7 +172,7 @@ class Request(Stream):
         assert not self.gone
         self.gone = True
 
-    def watch(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         """Record the time."""
         self.watched = now
 
@@ -278,7 +278,7 @@ class Caller:
         while self.loop.now < until:
             self.loop.now = min(until, self.loop.now + step)
             self.loop.turn()
-            self.connection.watch(self.loop.now)
+            self.connection.enforce_timeouts(self.loop.now)
         self.settle()
 
     def live(self, seconds: int) -> None:

@@ -120,7 +120,7 @@ class Caller:
         for _ in range(seconds):
             self.loop.now += 1
             self.loop.turn()
-            self.connection.watch(self.loop.now)
+            self.connection.enforce_timeouts(self.loop.now)
 
     def hear(self) -> list[wire.Frame]:
         """Read the bytes from the server until it sends no more."""
@@ -286,7 +286,7 @@ def test_method_that_does_not_start(caller: Caller, expired: bool) -> None:
     caller.methods["/started"] = Method(caller._unary, start=lambda call, message: False)
     caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, WHOLE, ended=True))
     caller.calls[1]._context.expired = expired
-    caller.connection.watch(caller.loop.now)
+    caller.connection.enforce_timeouts(caller.loop.now)
     frames = caller.hear()
     assert (content(frames), fields(frames)["grpc-status"]) == ((b"", "14") if expired else (WHOLE, "0"))
     assert caller.task.done()
@@ -362,7 +362,7 @@ def test_memory_of_methods(caller: Caller, error: Exception | None) -> None:
     assert caller.held == 0
 
 
-@pytest.mark.parametrize("end", ["refused", "answered", "canceled", "canceled at once"])
+@pytest.mark.parametrize("end", ["refused", "answered", "cancelled", "cancelled at once"])
 def test_ended_calls_are_in_no_reference_cycle(caller: Caller, end: str) -> None:
     """A call that has ended is freed at once, without the garbage collector."""
 
@@ -370,7 +370,7 @@ def test_ended_calls_are_in_no_reference_cycle(caller: Caller, end: str) -> None
         message = await call.message()
         if end == "refused":
             raise NotFound("no")
-        if end == "canceled":
+        if end == "cancelled":
             await asyncio.Event().wait()
         await call.answer(message)
 
@@ -383,7 +383,7 @@ def test_ended_calls_are_in_no_reference_cycle(caller: Caller, end: str) -> None
     gc.disable()
     try:
         call = wire.request(1, ended=False, head=UNARY) + wire.data(1, WHOLE, ended=True)
-        packets = {"canceled": [call, wire.reset(1)], "canceled at once": [call + wire.reset(1)]}
+        packets = {"cancelled": [call, wire.reset(1)], "cancelled at once": [call + wire.reset(1)]}
         for packet in packets.get(end, [call]):
             caller.say(packet)
             caller.hear()
@@ -812,7 +812,7 @@ def test_streams_at_shutdown(caller: Caller) -> None:
             caller.say(wire.data(3, bytes(5)))
         caller.loop.now += 0.1
         frames = caller.hear()
-        caller.connection.watch(caller.loop.now)
+        caller.connection.enforce_timeouts(caller.loop.now)
         for each in frames + caller.hear():
             if each.kind == "HEADERS" and each.flags & wire.END_STREAM:
                 assert dict(wire.fields(each.payload))["grpc-status"] == "14"

@@ -101,7 +101,7 @@ def test_calls_given_up(loop: Loop) -> None:
 
 
 def test_resets_over_time(loop: Loop) -> None:
-    """A hundred canceled calls per second are accepted."""
+    """A hundred cancelled calls per second are accepted."""
     caller = Caller(loop, Request)
     caller.greet()
     for second in range(12):
@@ -482,7 +482,7 @@ def test_idle_until(loop: Loop) -> None:
     assert caller.connection.idle_until == born + LIMITS.handshake_seconds
     loop.now += 5
     caller.ask(settings())
-    caller.connection.watch(loop.now)
+    caller.connection.enforce_timeouts(loop.now)
     assert caller.connection.idle_until == born + LIMITS.idle_seconds
     caller.say(request(1) + request(3))
     assert caller.connection.idle_until is None
@@ -640,7 +640,7 @@ def test_failed_client_that_reads_nothing(loop: Loop) -> None:
 
 
 def test_streams_are_watched(loop: Loop) -> None:
-    """The connection calls `watch` of every stream."""
+    """The connection calls `enforce_timeouts` of every stream."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(request(1) + request(3))

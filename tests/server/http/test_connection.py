@@ -346,7 +346,7 @@ def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> Non
                 for piece in [b"".join(pieces)] if together else pieces:
                     await loop.sock_sendall(theirs, piece)
                     await asyncio.sleep(0)
-                    connection.watch(loop.time())
+                    connection.enforce_timeouts(loop.time())
         await lost.wait()
         ends = await asyncio.gather(*state.tasks, return_exceptions=True)
         assert not errors and not any(isinstance(end, Exception) for end in ends)
@@ -458,9 +458,9 @@ def test_the_rest_of_a_rejected_request() -> None:
     class CountedTurns(Turns):
         count = 0
 
-        def read(self, reader: Reader, received: int) -> bool:
+        def read_or_wait(self, reader: Reader, received: int) -> bool:
             self.count += 1
-            return super().read(reader, received)
+            return super().read_or_wait(reader, received)
 
     async def check() -> None:
         loop = asyncio.get_running_loop()

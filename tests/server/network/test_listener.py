@@ -49,7 +49,7 @@ class Echo(asyncio.Protocol):
     def idle_until(self) -> float | None:
         return None if self.running else 0.0
 
-    def watch(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         pass
 
     def shutdown(self) -> None:

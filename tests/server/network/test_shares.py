@@ -43,6 +43,6 @@ def test_log_of_refusals(caplog: pytest.LogCaptureFixture) -> None:
         errors = [overloaded("key nightly", "full") for _ in range(100)]
     assert {error.message for error in errors} == {"full"}
     assert {(record.getMessage(), record.caller) for record in caplog.records} == {  # type: ignore[attr-defined]
-        ("refused a request: full", "key nightly")
+        ("rejected a request: full", "key nightly")
     }
     assert len(caplog.records) <= 20

@@ -60,7 +60,7 @@ def turns(loop: Loop) -> Turns:
 def test_little_to_read(loop: Loop, turns: Turns) -> None:
     """A connection with few frames is read at once, and nothing is left on the event loop."""
     for _ in range(5):
-        assert turns.read(Reader(loop, 1), 100)
+        assert not turns.read_or_wait(Reader(loop, 1), 100)
     loop.turn()
     loop.turn()
     assert not turns._begun and not loop._ready  # type: ignore[attr-defined]
@@ -69,7 +69,7 @@ def test_little_to_read(loop: Loop, turns: Turns) -> None:
 def test_much_to_read(loop: Loop, turns: Turns) -> None:
     """A connection with many frames reads its share, waits for another one, and finishes."""
     reader, log = Reader(loop, 1000), []
-    assert not turns.read(reader, 100)
+    assert turns.read_or_wait(reader, 100)
     assert 1000 - reader.frames <= 1 + _SHARES[0] / 0.0001
     while reader.frames:
         before, left = loop.counter, reader.frames
@@ -87,7 +87,7 @@ def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
     """A turn of the event loop takes no longer with more connections."""
     readers = [Reader(loop, 30) for _ in range(100)]
     before = loop.counter
-    waiting = [not turns.read(reader, 100) for reader in readers]
+    waiting = [turns.read_or_wait(reader, 100) for reader in readers]
     assert loop.counter - before <= _TURN_SECONDS + 0.001
     assert waiting[0] and all(waiting[10:])
     while any(reader.frames for reader in readers):
@@ -101,7 +101,7 @@ def test_pause(loop: Loop, turns: Turns) -> None:
     pauses = [0.5, 0.25, 0.0]
     turns.pause = lambda: pauses.pop(0) if pauses else 0.0
     readers = [Reader(loop, 1) for _ in range(3)]
-    assert [turns.read(reader, 100) for reader in readers] == [False] * 3
+    assert [turns.read_or_wait(reader, 100) for reader in readers] == [True] * 3
     loop.turn()
     assert pauses == [0.25, 0.0] and not any(reader.reads for reader in readers)
     loop.now += 0.5
@@ -110,16 +110,16 @@ def test_pause(loop: Loop, turns: Turns) -> None:
     loop.now += 0.25
     loop.turn()
     assert [reader.reads for reader in readers] == [1] * 3
-    assert turns.read(Reader(loop, 1), 100)
+    assert not turns.read_or_wait(Reader(loop, 1), 100)
 
 
 def test_time_between_two_reads(loop: Loop, turns: Turns) -> None:
     """Connections are read at once, although a model has run since the turn began."""
-    assert not turns.read(Reader(loop, 2, seconds=_SHARES[0]), 100)
+    assert turns.read_or_wait(Reader(loop, 2, seconds=_SHARES[0]), 100)
     loop.turn()
     assert turns._begun
     loop.counter += 10 * _TURN_SECONDS
-    assert turns.read(Reader(loop, 1), 100)
+    assert not turns.read_or_wait(Reader(loop, 1), 100)
 
 
 def test_work_after_a_turn(loop: Loop, turns: Turns) -> None:
@@ -131,7 +131,7 @@ def test_work_after_a_turn(loop: Loop, turns: Turns) -> None:
             return super().read(until)
 
     readers = [Starter(loop, 1, seconds=0) for _ in range(20)]
-    assert [turns.read(reader, 100) for reader in readers] == [True] * 4 + [False] * 16
+    assert [turns.read_or_wait(reader, 100) for reader in readers] == [False] * 4 + [True] * 16
     loop.turn()
     assert [reader.frames for reader in readers] == [0] * 8 + [1] * 12
 
@@ -144,7 +144,7 @@ def test_time_of_tasks(loop: Loop, turns: Turns) -> None:
             turns.spend()
             return super().read(until)
 
-    started = [turns.read(Starter(loop, 1, seconds=0), 100) for _ in range(200)].count(True)
+    started = [turns.read_or_wait(Starter(loop, 1, seconds=0), 100) for _ in range(200)].count(False)
     assert 30 <= started <= 100
 
 
@@ -152,7 +152,7 @@ def test_time_of_tasks(loop: Loop, turns: Turns) -> None:
 def test_shares(loop: Loop, turns: Turns, admitted: bool) -> None:
     """A connection with many frames reads for 0.1 ms at first, and for 1 ms later."""
     readers = [Reader(loop, 100, seconds=0.00003, admitted=admitted) for _ in range(2)]
-    assert not any(turns.read(reader, 100) for reader in readers)
+    assert all(turns.read_or_wait(reader, 100) for reader in readers)
     assert [reader.frames for reader in readers] == [96, 96]
     loop.turn()
     assert [reader.frames for reader in readers] == [62, 63]
@@ -169,7 +169,7 @@ def test_end_of_a_turn(loop: Loop, turns: Turns) -> None:
             return True
 
     reader = Punctual(loop, 1)
-    assert not turns.read(reader, 4097)
+    assert turns.read_or_wait(reader, 4097)
     for _ in range(5):
         loop.turn()
     assert reader.reads >= 10
@@ -180,10 +180,10 @@ def test_fairness(loop: Loop, turns: Turns) -> None:
     log: list[Reader] = []
     readers = [Reader(loop, 40, log=log) for _ in range(22)]
     for reader in readers:
-        assert not turns.read(reader, 100)
+        assert turns.read_or_wait(reader, 100)
     at_once = log.copy()
     late = Reader(loop, 1, log=log)
-    assert not turns.read(late, 100)
+    assert turns.read_or_wait(late, 100)
     while any(reader.frames for reader in (*readers, late)):
         loop.turn()
     unread = readers[len(at_once) :]
@@ -196,19 +196,19 @@ def test_fairness(loop: Loop, turns: Turns) -> None:
 def test_newcomers_do_not_stop_the_others(loop: Loop, turns: Turns) -> None:
     """A connection with many frames finishes even if many bytes arrive in every turn."""
     reader = Reader(loop, 100)
-    assert not turns.read(reader, 100)
+    assert turns.read_or_wait(reader, 100)
     for _ in range(100):
         for _ in range(30):
-            turns.read(Reader(loop, 1), 100)
+            turns.read_or_wait(Reader(loop, 1), 100)
         loop.turn()
     assert not reader.frames
 
 
 def test_one_frame_that_takes_long(loop: Loop, turns: Turns) -> None:
     """After a frame that takes longer than a turn, other connections are read in the next turn."""
-    assert turns.read(Reader(loop, 1, seconds=0.05), 100)
+    assert not turns.read_or_wait(Reader(loop, 1, seconds=0.05), 100)
     other = Reader(loop, 1)
-    assert not turns.read(other, 100)
+    assert turns.read_or_wait(other, 100)
     assert other.reads == 0
     loop.turn()
     assert other.reads == 1
@@ -217,11 +217,11 @@ def test_one_frame_that_takes_long(loop: Loop, turns: Turns) -> None:
 def test_small_requests_are_read_first(loop: Loop, turns: Turns) -> None:
     """A caller with a small request is read before all connections that received much in the same turn."""
     log: list[Reader] = []
-    assert turns.read(Reader(loop, 1, seconds=0.05), 100)
+    assert not turns.read_or_wait(Reader(loop, 1, seconds=0.05), 100)
     for _ in range(200):
-        assert not turns.read(Reader(loop, 40, log=log), 4097)
+        assert turns.read_or_wait(Reader(loop, 40, log=log), 4097)
     small = Reader(loop, 3, log=log)
-    assert not turns.read(small, 4096)
+    assert turns.read_or_wait(small, 4096)
     loop.turn()
     assert log.index(small) <= 1
 
@@ -229,12 +229,12 @@ def test_small_requests_are_read_first(loop: Loop, turns: Turns) -> None:
 def test_callers_with_access_alternate_with_strangers(loop: Loop, turns: Turns) -> None:
     """Thousands of strangers delay a caller with access by one read, and are read even if many callers have access."""
     log: list[Reader] = []
-    assert turns.read(Reader(loop, 1, seconds=0.05), 100)
+    assert not turns.read_or_wait(Reader(loop, 1, seconds=0.05), 100)
     for _ in range(2000):
-        assert not turns.read(Reader(loop, 1, log=log), 100)
+        assert turns.read_or_wait(Reader(loop, 1, log=log), 100)
     known = [Reader(loop, 1, log=log, admitted=True) for _ in range(100)]
     for each in known:
-        assert not turns.read(each, 100)
+        assert turns.read_or_wait(each, 100)
     while known[-1].frames:
         loop.turn()
     assert [each.admitted for each in log[:200]] == [True, False] * 100
@@ -245,7 +245,7 @@ def test_large_requests_of_callers_with_access(loop: Loop, turns: Turns) -> None
     strangers = [Reader(loop, 1000) for _ in range(200)]
     known = Reader(loop, 200, admitted=True)
     for each in (*strangers, known):
-        turns.read(each, 16_384)
+        turns.read_or_wait(each, 16_384)
     for _ in range(40):
         loop.turn()
     assert not known.frames
@@ -255,9 +255,9 @@ def test_large_requests_of_callers_with_access(loop: Loop, turns: Turns) -> None
 def test_long_frames_do_not_stop_small_requests(loop: Loop, turns: Turns) -> None:
     """A small request is read in the next turn even if other connections have frames that take longer than a turn."""
     for _ in range(4):
-        assert not turns.read(Reader(loop, 1000, seconds=0.004), 4097)
+        assert turns.read_or_wait(Reader(loop, 1000, seconds=0.004), 4097)
     for _ in range(20):
         small = Reader(loop, 1)
-        assert not turns.read(small, 100)
+        assert turns.read_or_wait(small, 100)
         loop.turn()
         assert not small.frames

@@ -27,14 +27,14 @@ class _Waiting:
 
     def __init__(self) -> None:
         self.steps: list[str] = []
-        self.asked, self.loading, self.canceled = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.asked, self.loading, self.cancelled = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def ask(self, order: Order) -> str:
         self.steps.append(order.action)
         self.asked.set()
         if order.action == "load":
             self.loading.set()
-            await self.canceled.wait()
+            await self.cancelled.wait()
             self.steps.append("loaded")
         return ""
 
@@ -110,13 +110,13 @@ async def _cancel_load(repository: Repository) -> list[str]:
     workers.asked.clear()
     second = asyncio.create_task(reconciler.load("tickets"))
     await workers.asked.wait()
-    workers.canceled.set()
+    workers.cancelled.set()
     await second
     return workers.steps
 
 
-def test_canceled_load(tmp_path: Path) -> None:
-    """A canceled request to load a model does not end the load, and the next one waits for it."""
+def test_cancelled_load(tmp_path: Path) -> None:
+    """A cancelled request to load a model does not end the load, and the next one waits for it."""
     publish_table(tmp_path)
     steps = asyncio.run(_cancel_load(Repository(tmp_path, VersionPolicy("newest:1"))))
     assert steps == ["release", "load", "release", "loaded", "load", "loaded"]

@@ -37,12 +37,12 @@ def test_updates(contents: Contents, tmp_path: Path) -> None:
     """An update begins when it is due, one at a time."""
     mirror = started(URL, tmp_path / "cache", NEWEST)
     copies = Copies(mirror, PATIENCE, 600, Metrics({}))
-    copies.watch(0)
+    copies.every_second(0)
     assert copies.pid is None
     contents.publish()
-    copies.watch(LATER)
+    copies.every_second(LATER)
     running = copies.pid
-    copies.watch(LATER)
+    copies.every_second(LATER)
     assert copies.pid == running
     wait(copies)
     assert mirror.copies() == {("tickets", 2), ("tickets", 3)}
@@ -55,11 +55,11 @@ def test_update_after_the_start(contents: Contents, tmp_path: Path) -> None:
     mirror.problem = "the store did not answer"
     copies = Copies(mirror, PATIENCE, 600, Metrics({}))
     graph.write_bytes(b"?")
-    copies.watch(0)
+    copies.every_second(0)
     wait(copies)
     assert read_artifact(graph.parent).manifest.version == 2
     graph.write_bytes(b"?")
-    copies.watch(LATER)
+    copies.every_second(LATER)
     wait(copies)
     assert graph.read_bytes() == b"?"
 
@@ -72,10 +72,10 @@ def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: py
     contents.remove("/models")
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            copies.watch(LATER)
+            copies.every_second(LATER)
             wait(copies)
         contents.files.store.update(whole)
-        copies.watch(LATER)
+        copies.every_second(LATER)
         wait(copies)
     assert [record.message for record in caplog.records if record.name.endswith(".copies")] == [
         f"{URL}: cannot be read (/models); the copies in {mirror.path} stay",
@@ -130,10 +130,10 @@ def test_metrics(
     assert counted() == (0, before) and before > 0
     with monkeypatch.context() as patch:
         patch.setattr(Store, "versions", lambda _: failure())
-        copies.watch(LATER)
+        copies.every_second(LATER)
         wait(copies)
     assert counted() == (1, before)
-    copies.watch(LATER)
+    copies.every_second(LATER)
     wait(copies)
     assert counted() == (1, mirror.updated_at) and mirror.updated_at > before
 
@@ -156,17 +156,17 @@ def test_requests(contents: Contents, tmp_path: Path, monkeypatch: pytest.Monkey
     copies.ask("tickets", answers.append)
     wait(copies)
     assert answers[2] == f"{URL}: cannot be read (/models)"
-    copies.watch(LATER)
+    copies.every_second(LATER)
     assert copies.pid is None  # without an interval only requests update
 
 
 def test_stop(contents: Contents, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The service ends the running update, which is no failure, and begins no other one."""
     copies = Copies(started(URL, tmp_path / "cache", NEWEST), PATIENCE, 600, Metrics({}))
-    copies.watch(LATER)
+    copies.every_second(LATER)
     copies.stop()
     wait(copies)
-    copies.watch(LATER)
+    copies.every_second(LATER)
     assert copies.pid is None
     assert not caplog.records
 

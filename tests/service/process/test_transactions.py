@@ -65,7 +65,7 @@ def test_no_worker_opens_the_version() -> None:
         del workers[first.pid]
         transactions.worker_lost(first.pid)
         transactions.child_ended(TRIAL, 0)
-        transactions.watch(monotonic() + 3 * SECONDS)
+        transactions.every_second(monotonic() + 3 * SECONDS)
         workers[second.pid] = second
         transactions.worker_joined()
         assert actions(later_orders) == ["prepare"]

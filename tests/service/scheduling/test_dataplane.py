@@ -214,9 +214,9 @@ def test_work_without_tasks(build: Build) -> None:
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("canceled", [False, True])
-def test_work_that_has_ended(build: Build, canceled: bool) -> None:
-    """Work that is delivered, or canceled, does not refer to the request any more, which refers to the work."""
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_work_that_has_ended(build: Build, cancelled: bool) -> None:
+    """Work that is delivered, or cancelled, does not refer to the request any more, which refers to the work."""
 
     class Request:
         work: Work[list[Prediction]]
@@ -230,7 +230,7 @@ def test_work_that_has_ended(build: Build, canceled: bool) -> None:
         ended = weakref.ref(request)
         request.work = dataplane.read_texts(RequestContext("id"), dataplane.model, ["A great film."], list)
         assert dataplane.start(request.work, request.deliver)
-        if canceled:
+        if cancelled:
             request.work.cancel()
         del request
         await asyncio.sleep(0)
@@ -243,8 +243,8 @@ def test_work_that_has_ended(build: Build, canceled: bool) -> None:
         gc.enable()
 
 
-def test_canceled_work(build: Build) -> None:
-    """Canceled work does not run, is delivered as disconnected, and leaves its place. Rejected work has failed."""
+def test_cancelled_work(build: Build) -> None:
+    """Cancelled work does not run, is delivered as disconnected, and leaves its place. Rejected work has failed."""
 
     async def story() -> None:
         began = perf_counter_ns()
