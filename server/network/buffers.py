@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.server.network.shares import Shares, overloaded
@@ -92,6 +93,15 @@ class Charge:
         """Charge `count` more bytes. Raises `Overloaded` beyond the limit."""
         self.held += self._buffers.hold(count, self.caller)
         self._note_size()
+
+    @contextmanager
+    def reserve(self, count: int) -> Iterator[None]:
+        """Charge `count` bytes until the end of the block, for something to be computed. Raises `Overloaded`."""
+        self.add(count)
+        try:
+            yield
+        finally:
+            self.add(-min(count, self.held))  # nothing is held if the caller has disconnected
 
     def assign(self, caller: str) -> None:
         """Charge another caller from now on, because the request has shown a key."""

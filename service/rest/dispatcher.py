@@ -182,7 +182,8 @@ class Dispatcher:
 
     def _read(self, match: Match, request: HttpRequest, context: RequestContext, body: bytes) -> WorkOrAnswer:
         context.received = perf_counter_ns()
-        return match.endpoint.respond(self._state, EndpointRequest(context, body, request.headers, match.parameters))
+        read = EndpointRequest(context, body, request.headers, match.parameters, request.charge)
+        return match.endpoint.respond(self._state, read)
 
     def _reply(
         self,

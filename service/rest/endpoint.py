@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.server.errors import Malformed, RequestError, TooLarge
 from sentiment_conv1d.server.http.request import Answer
+from sentiment_conv1d.server.network.buffers import Charge
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane, ParseLimits
@@ -47,6 +48,7 @@ class EndpointRequest(NamedTuple):
     body: bytes  # decompressed
     headers: Mapping[bytes, bytes]  # by lower-case name
     parameters: Mapping[str, str]  # of the path
+    charge: Charge  # the memory that the request holds
 
 
 class StrictBody(BaseModel):

@@ -115,6 +115,19 @@ def unread_answers(server: ServerProcess, times: int) -> int:
     return 30 * times * (1 + MAX_PIPELINED) * len(ask)
 
 
+@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES, refusals=True)
+def unread_feature_maps(server: ServerProcess, times: int) -> int:
+    """Send small requests with answers of 4.9 MB on 200 connections, and read no answers."""
+    body = b'{"text":"good","model":"reviews","feature_map":true}'
+    ask = b"POST /v1/inspect HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    with connections(server.port, 200 * times, receive_buffer=4096) as opened:
+        for connection in opened:
+            connection.sendall(ask)
+        begun = {connection.recv(12, socket.MSG_PEEK | socket.MSG_WAITALL) for connection in opened}
+    assert begun <= {b"HTTP/1.1 200", b"HTTP/1.1 429"}, begun
+    return len(opened) * len(ask)
+
+
 def _leave_unread(opened: Sequence[socket.socket], ask: bytes) -> int:
     """Send the same bytes on every connection, each when the previous one has an answer, and read nothing."""
     for connection in opened:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,10 +15,11 @@ import pytest
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
-from tests.processes import PATIENCE, ServerProcess
+from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.grpc.channels import connect
 from tests.service.rest.raw import Connection, request
 from tests.service.telemetry.test_metrics import metric
+from tests.service.test_slow_callers import reader
 
 GREEDY, OTHER = "greedy-key-0123456789", "another-key-0123456789"
 
@@ -63,6 +65,35 @@ def test_unfinished_bodies(keyed: Path) -> None:
         assert greedy[0].answer().status == 400, "its other requests go on"
         assert metric(server, "sentiment_key_refused_total", key="nightly") == 1
         assert metric(server, "sentiment_key_requests_total", key="2") == 2
+
+
+def test_unread_inspections(keyed: Path) -> None:
+    """An inspection that may not fit into the memory is refused before it is computed, unless others hold most of it.
+
+    Each holds 1.4 MB while it is not read, and is charged with 2 MB before.
+    """
+    body = json.dumps({"text": "good", "feature_map": True}).encode()
+    limits = ("--no-grpc", "--max-body-bytes", "10000", "--max-buffered-bytes", "5900000")
+    with (
+        ServerProcess("--workers", "1", "--api-key-file", str(keyed), "--open-metrics", *limits) as server,
+        ExitStack() as stack,
+    ):
+        statuses = []
+        for _ in range(4):
+            greedy = stack.enter_context(reader(server.port))
+            greedy.sendall(request("/v1/inspect", f"X-API-Key: {GREEDY}", f"Content-Length: {len(body)}") + body)
+            statuses.append(greedy.recv(12, socket.MSG_PEEK | socket.MSG_WAITALL))
+        assert statuses == [b"HTTP/1.1 200"] * 3 + [b"HTTP/1.1 429"]
+        server.wait_for_log("refused a request: requests would hold .*caller=key nightly")
+        eventually(lambda: metric(server, "sentiment_texts_total") == 3)
+
+        def answered() -> bool:
+            answer = server.client.post("/v1/inspect", content=body, headers={"x-api-key": OTHER})
+            assert answer.status_code in (200, 429), answer.text
+            return answer.status_code == 200
+
+        eventually(answered)
+        server.wait_for_log("the requests of this caller hold most of the memory.*caller=key nightly")
 
 
 @contextmanager

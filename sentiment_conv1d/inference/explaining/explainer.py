@@ -14,7 +14,7 @@ from sentiment_conv1d.artifact.explaining.network import Network
 from sentiment_conv1d.artifact.explaining.reading import Reading, Word, read
 from sentiment_conv1d.artifact.tokenizer import Encoding
 from sentiment_conv1d.inference.errors import NotExplainable, UnknownName
-from sentiment_conv1d.inference.explaining.inspection import Inspection, inspect
+from sentiment_conv1d.inference.explaining.inspection import Inspection, count_numbers, inspect
 from sentiment_conv1d.inference.graph_file import read_network
 
 #: Default number of filters in an explanation.
@@ -100,6 +100,10 @@ class Explainer:
         if number is None:
             number = next(iter(strongest(taken, attribution, 1).tolist()), 0)
         return explanation, inspect(self.network, taken, attribution, number, reading.first, feature_map=feature_map)
+
+    def count_numbers(self, *, feature_map: bool) -> int:
+        """Return how many numbers the answer of `inspect` has at most. Raises `NotExplainable`."""
+        return count_numbers(self.network, self._input_shape.max_tokens, feature_map=feature_map)
 
     def _analyze(
         self, text: str, encoding: Encoding, label: str, filters: int, *, whole: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import mul
 from typing import Annotated
 
 import numpy as np
@@ -124,6 +125,18 @@ def inspect(
         for dense, layer, weights in zip(network.head, taken.layers, attribution.layers, strict=True)
     ]
     return Inspection(taken.tokens, first_word, embedding, chosen, banks, layers, network.final)
+
+
+def count_numbers(network: Network, length: int, *, feature_map: bool) -> int:
+    """Return how many numbers the arrays of an inspection of `length` ids have at most, without computing them."""
+    banks = network.banks
+    positions = [length + sum(bank.padding) - bank.span + 1 for bank in banks]
+    filters = [len(bank.bias) for bank in banks]
+    columns = max(bank.width for bank in banks) if network.embedding is None else network.embedding.shape[1]
+    kernel = max(bank.kernel.size // len(bank.bias) for bank in banks)
+    maps = sum(map(mul, positions, filters)) if feature_map else 0
+    units = sum(len(dense.bias) for dense in network.head)
+    return length * (1 + columns) + kernel + max(positions) + 3 * sum(filters) + maps + 2 * units
 
 
 def _embedding(network: Network, pooled: Pooled, tokens: npt.NDArray[np.int32], index: int) -> Weights:

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from sentiment_conv1d.artifact.artifact import Artifact
+from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
 from sentiment_conv1d.artifact.explaining.attribution import attribute
 from sentiment_conv1d.artifact.explaining.forward import forward
 from sentiment_conv1d.artifact.explaining.network import Network
@@ -28,7 +28,7 @@ from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.training.network import build
 from tests.ids import pad
 from tests.inference.explaining.families import draw, publish, several_widths
-from tests.processes import PROJECT
+from tests.processes import MODEL_REPOSITORY, PROJECT
 from tests.service import artifacts
 from tests.service.reviews import reviews
 
@@ -303,6 +303,37 @@ def test_inspection(classifier: Classifier, network: Network) -> None:
     )
     strongest = explainer.inspect(text, encoding, "positive")[1]
     assert strongest.filter.index == explanation.filters[0].index and strongest.banks[0].feature_map is None
+
+
+def numbers(value: object) -> int:
+    """Return how many numbers the arrays in a value have."""
+    if isinstance(value, np.ndarray):
+        return value.size
+    if isinstance(value, list):
+        return sum(map(numbers, value))
+    fields = getattr(type(value), "__dataclass_fields__", ())
+    return sum(numbers(getattr(value, name)) for name in fields)
+
+
+@pytest.mark.parametrize("feature_map", [False, True])
+@pytest.mark.parametrize("model", ["imdb-cnn", "imdb-cnn-8bit"])
+def test_numbers_of_an_inspection(model: str, feature_map: bool) -> None:
+    """How many numbers an inspection has is known before it is computed."""
+    classifier = Classifier(read_artifact(MODEL_REPOSITORY / model / "1"))
+    [encoding] = classifier.encode(("fine",))
+    _, shown = classifier.explainer.inspect("fine", encoding, "positive", feature_map=feature_map)
+    assert numbers(shown) == classifier.explainer.count_numbers(feature_map=feature_map)
+
+
+def test_numbers_of_an_inspection_of_several_widths(tmp_path: Path) -> None:
+    """Whichever filter is shown in full, the number is enough for it."""
+    classifier = Classifier(publish(tmp_path, several_widths()))
+    [encoding] = classifier.encode(("praise",))
+    label = artifacts.LABELS[0]
+    counted = classifier.explainer.count_numbers(feature_map=True)
+    for chosen, spare in (((2, 0), 6), ((3, 0), 4), ((4, 0), 2)):  # a wider filter has more weights and fewer positions
+        _, shown = classifier.explainer.inspect("praise", encoding, label, chosen, feature_map=True)
+        assert counted - numbers(shown) == spare
 
 
 @pytest.mark.parametrize("chosen", [(3, 250), (3, -1), (4, 0)])

@@ -23,6 +23,21 @@ def test_charges_share_one_limit() -> None:
         third.add(1)
 
 
+def test_reserved_bytes() -> None:
+    """Bytes are reserved until the end of the block, also if the request ends before."""
+    buffers = Buffers(100)
+    charge = Charge(buffers)
+    charge.add(10)
+    with charge.reserve(60):
+        assert buffers.held == 70
+        with pytest.raises(Overloaded), charge.reserve(31):
+            pass
+    assert buffers.held == 10
+    with charge.reserve(60):
+        charge.release()
+    assert buffers.held == charge.held == 0
+
+
 def test_bytes_that_cannot_be_refused() -> None:
     """Bytes that cannot be refused count even beyond the limit."""
     buffers = Buffers(100)

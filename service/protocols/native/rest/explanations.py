@@ -12,11 +12,18 @@ from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference.explaining.explainer import FILTERS, Explanation, Filter
 from sentiment_conv1d.inference.explaining.inspection import BankView, FilterView, LayerView
 from sentiment_conv1d.inference.prediction import Prediction, prediction_body
+from sentiment_conv1d.server.errors import TooLarge
 from sentiment_conv1d.server.http.request import Answer
+from sentiment_conv1d.service.errors import explaining
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.protocols.native.rest.predictions import ModelRequest, PredictionBody
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
+
+
+#: Bytes of a float32 in JSON, and of its comma, at most. A request of a hundred bytes can get an answer of megabytes,
+#: so the answer is charged before it is computed.
+_NUMBER_BYTES = 16
 
 
 class ExplainRequest(ModelRequest):
@@ -70,7 +77,7 @@ class InspectRequest(ModelRequest):
     filter: FilterChoice | None = Field(
         None, description="The filter to show in full; without it, the one that moved the logit most."
     )
-    feature_map: bool = Field(False, description="Whether to send the feature maps, a megabyte for the shipped model.")
+    feature_map: bool = Field(False, description="Whether to send the feature maps, megabytes for the shipped models.")
 
 
 class InspectionBody(BaseModel):
@@ -98,19 +105,24 @@ async def inspect(state: ServiceState, request: EndpointRequest) -> Answer:
     """Return all values between a text and its prediction: ids, embeddings, activations, pooled and dense values."""
     body = parse(InspectRequest, request.body, state.dataplane)
     classifier = state.models.get(body.model, body.version)
+    explainer, manifest = classifier.explainer, classifier.manifest
     chosen = None if body.filter is None else (body.filter.width, body.filter.index)
-    work = partial(classifier.explainer.inspect, chosen=chosen, feature_map=body.feature_map)
-    prediction, (explanation, inspection) = await state.dataplane.explain(
-        request.context, classifier, body.text, body.label, work
-    )
-    manifest = classifier.manifest
-    document = {
-        "explanation": _explanation(manifest, prediction, explanation),
-        "labels": manifest.labels,
-        "vocabulary_size": manifest.vocabulary_size,
-        **{name: getattr(inspection, name) for name in type(inspection).__dataclass_fields__},
-    }
-    return Answer(to_json(document))
+    with explaining():
+        size = _NUMBER_BYTES * explainer.count_numbers(feature_map=body.feature_map)
+    if size > (limit := state.settings.max_buffered_bytes):
+        raise TooLarge(f"the answer would have about {size} bytes; requests can hold {limit}")
+    with request.charge.reserve(size):
+        work = partial(explainer.inspect, chosen=chosen, feature_map=body.feature_map)
+        prediction, (explanation, inspection) = await state.dataplane.explain(
+            request.context, classifier, body.text, body.label, work
+        )
+        document = {
+            "explanation": _explanation(manifest, prediction, explanation),
+            "labels": manifest.labels,
+            "vocabulary_size": manifest.vocabulary_size,
+            **{name: getattr(inspection, name) for name in type(inspection).__dataclass_fields__},
+        }
+        return Answer(to_json(document))
 
 
 def _explanation(manifest: Manifest, prediction: Prediction, explanation: Explanation) -> dict[str, Any]:

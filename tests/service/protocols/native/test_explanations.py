@@ -117,6 +117,15 @@ def test_long_text(server: ServerProcess) -> None:
     assert answer["words"][-1]["end"] == 6 * 166_000 - 1
 
 
+def test_inspection_that_never_fits() -> None:
+    """An inspection that may exceed the memory of a worker alone is refused for good."""
+    with ServerProcess("--workers", "1", "--max-body-bytes", "10000", "--max-buffered-bytes", "1000000") as server:
+        response = server.client.post("/v1/inspect", json={"text": "good", "feature_map": True})
+        assert (response.status_code, response.json()["error"]["code"]) == (413, "too_large")
+        assert "requests can hold 1000000" in response.json()["error"]["message"]
+        assert server.client.post("/v1/inspect", json={"text": "good"}).status_code == 200
+
+
 def test_no_exact_explanation(tmp_path: Path) -> None:
     """A model outside the family predicts and says that it has no exact explanation."""
     artifacts.publish_table(tmp_path)
