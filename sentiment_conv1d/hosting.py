@@ -88,7 +88,8 @@ def _core(model: Model, settings: Settings) -> Core:
     models.put(classifier)
     metrics = Metrics({"rest": routes(settings)["rest"]}, workers=1)
     metrics.use(0)
-    classifier.count(metrics, models.keys())
+    metrics.assign((model.name, int(model.version)), classifier.labels)
+    classifier.count(metrics)
     return Core(settings, _OneModel(model), models, metrics, Access(settings), None)
 
 

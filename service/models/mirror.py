@@ -28,8 +28,8 @@ from sentiment_conv1d.artifact.artifact import (
     read_artifact,
 )
 from sentiment_conv1d.service.errors import exit_status
-from sentiment_conv1d.service.models.order import Key
 from sentiment_conv1d.service.models.repository import Repository, Scan
+from sentiment_conv1d.service.telemetry.statistics import Key
 from sentiment_conv1d.service.version_policy import VersionPolicy
 from sentiment_conv1d.sharing.copier import MAX_BYTES, copy_version
 from sentiment_conv1d.sharing.store import Store, StoreError, StoreUnreachable

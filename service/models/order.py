@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from sentiment_conv1d.server.errors import MAX_MESSAGE_BYTES
+from sentiment_conv1d.service.telemetry.statistics import Key
 from sentiment_conv1d.service.version_labels import Labels
 
 Action = Literal["load", "prepare", "serve", "refuse", "keep", "forget", "drop", "unload", "release", "label"]
-
-#: A name and a version.
-Key = tuple[str, int]
 
 
 class Order(NamedTuple):
@@ -32,6 +30,7 @@ class Order(NamedTuple):
     reason: str = ""
     last: bool = False  # whether a drop may remove the only version of the model
     labels: Sequence[str] | None = None  # of a version to serve, for the metrics
+    block: int = 0  # of a version to serve, in which all processes count it: see `Metrics`
     version_labels: Labels | None = None  # all of the model, for a `label`
 
     @property

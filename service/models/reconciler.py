@@ -20,13 +20,14 @@ from sentiment_conv1d.service.errors import Invalid, NotFound
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.index import Entry, index
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.order import Key, Order
+from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.startup import Open
 from sentiment_conv1d.service.models.steps import next_step, settle
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.metrics import CAPACITY, Metrics
+from sentiment_conv1d.service.telemetry.statistics import Key
 from sentiment_conv1d.service.version_labels import DEFAULT, Labels, check_labels
 
 logger = logging.getLogger(__name__)
@@ -136,7 +137,8 @@ class Reconciler:
                     return order.refusal(error.fault, str(error))
             case "serve":
                 assert self._prepared is not None
-                self._prepared.count(self._metrics, self._models.keys())
+                self._metrics.add_model(order.key, order.labels or (), order.block)
+                self._prepared.count(self._metrics)
                 self._models.put(self._prepared, order.fingerprint)
                 self._prepared = None
             case "refuse":
@@ -148,7 +150,7 @@ class Reconciler:
         """Open the versions that were loaded before the fork. Raises `ArtifactError` if one cannot be opened."""
         for key, fingerprint, descriptor in self._models.unopened():
             classifier = await self._open(key, descriptor)
-            classifier.count(self._metrics, self._models.keys())
+            classifier.count(self._metrics)
             self._models.put(classifier, fingerprint)
         self._dataplane.use(self._models)
 

@@ -95,7 +95,7 @@ def serve(settings: Settings) -> None:
             Transactions(
                 core.models,
                 core.metrics,
-                partial(record, core.metrics),
+                partial(record, core),
                 partial(core.refresh, logging.DEBUG),  # the workers say it too
                 Trial(core.repository, core.models, opener(settings), settings.load_timeout).start,
                 settings.load_timeout,
@@ -169,10 +169,10 @@ def load_core(settings: Settings, most_workers: int = 0, certificates: Certifica
         workers = min(1, most_workers)
     metrics = Metrics(routes(settings), workers=workers + 1)
     metrics.use(workers)
-    for manifest in unopened:
-        metrics.add_model(manifest.name, manifest.version, manifest.labels, models.keys())
+    for manifest in (*unopened, *(classifier.manifest for classifier in models)):
+        metrics.assign((manifest.name, manifest.version), manifest.labels)
     for classifier in models:
-        classifier.count(metrics, models.keys())
+        classifier.count(metrics)
         log_model(classifier.manifest, classifier.engine.provider, classifier.choice.reason, classifier.engine.operator)
     if missing := models.missing():
         if settings.strict:
@@ -193,8 +193,10 @@ def log_model(manifest: Manifest, provider: str, reason: str, operator: str = ""
     logger.info("serving %s", manifest.name, extra={name: value for name, value in extra.items() if value})
 
 
-def record(metrics: Metrics, order: Order) -> None:
+def record(core: Core, order: Order) -> None:
     """Count and log an order that all workers have carried out."""
+    metrics = core.metrics
+    metrics.retire(core.models.keys())
     extra: dict[str, object] = {"version": order.version}
     match order.action:
         case "serve":

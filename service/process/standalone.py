@@ -30,8 +30,7 @@ class Standalone:
     """An ASGI application that answers with the models of a core. Belongs to one event loop."""
 
     def __init__(self, core: Core) -> None:
-        self.metrics = core.metrics
-        self._repository = core.repository
+        self._core = core
         self._trial = Trial(core.repository, core.models, lambda artifact: None, core.settings.load_timeout)
         self._buffers = Buffers(core.settings.max_buffered_bytes)
         self.state = core.start(0, self)
@@ -74,7 +73,7 @@ class Standalone:
         if order.action == "load":
             order = await self._load(order)
             await follow(order)
-        record(self.metrics, order)
+        record(self._core, order)
         return order.reason
 
     async def _load(self, order: Order) -> Order:
@@ -85,7 +84,9 @@ class Standalone:
             found = snapshot.order(descriptor)
             if found.action == "serve":
                 prepare = found._replace(action="prepare")
-                found = await self.state.reconciler.follow(prepare, descriptor) or found
+                refusal = await self.state.reconciler.follow(prepare, descriptor)
+                block = self._core.metrics.assign(found.key, found.labels or ())
+                return refusal or found._replace(block=block)
             return found
         finally:
             os.close(descriptor)
@@ -94,9 +95,9 @@ class Standalone:
         """Update the copies of a store on a thread, and return why that failed, if so."""
         from sentiment_conv1d.service.models.mirror import Mirror
 
-        assert isinstance(self._repository, Mirror)
+        assert isinstance(self._core.repository, Mirror)
         try:
-            await asyncio.to_thread(self._repository.update, again={name})
+            await asyncio.to_thread(self._core.repository.update, again={name})
         except SentimentError as error:
             return str(error)
         return ""

@@ -178,7 +178,7 @@ class Transactions(Control):
             order = opened
             if order.action == "serve":
                 descriptor, current.descriptor = current.descriptor, None
-                self._metrics.add_model(order.name, order.version, order.labels or (), self._models.keys())
+                order = order._replace(block=self._metrics.assign(order.key, order.labels or ()))
         self._ask(self._able(), order)
         self._models.follow(order, descriptor)
         if self._awaited:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.statistics import Statistics
@@ -20,6 +18,6 @@ class ServedClassifier(Classifier):
         vars(self).update(vars(classifier))
         self.statistics = Statistics(self.labels)
 
-    def count(self, metrics: Metrics, served: Collection[tuple[str, int]] = ()) -> None:
-        """Count requests for all workers from now on. `served` are the versions whose series must remain."""
-        self.statistics = metrics.add_model(self.manifest.name, self.manifest.version, self.labels, served)
+    def count(self, metrics: Metrics) -> None:
+        """Count requests for all workers from now on. The version must have been added to the metrics."""
+        self.statistics = metrics.statistics((self.manifest.name, self.manifest.version))

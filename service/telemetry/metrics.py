@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import product
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from sentiment_conv1d.service.telemetry.key_counts import KeyCounts
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 from sentiment_conv1d.service.telemetry.processes import expose_processes, start_time
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
-from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, MODEL, Statistics
+from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, MODEL, Key, Statistics
 from sentiment_conv1d.service.version import package_version
 from sentiment_conv1d.service.version_labels import LabelledVersion
 
@@ -110,11 +110,12 @@ _COMMON = {"200", "422", "429", "499", "500", "503", "504", "OK", "CANCELLED", "
 }
 _RARE_IN_VERSIONS = {status for statuses in _STATUSES.values() for status in statuses} - _COMMON
 
-#: The most versions that are served, except for a moment while one replaces another, and the most that have series
-#: although they are no longer served. Each version has hundreds of series.
+#: The most versions that are served, except for a moment while one replaces another, and the most that have series.
 MAX_MODELS = 64
-MAX_PAST_MODELS = 8
-CAPACITY = MAX_MODELS + MAX_PAST_MODELS
+CAPACITY = MAX_MODELS + 8
+
+#: Seconds for which a version that is no longer served keeps its series, so that Prometheus sees its last counts.
+PAST_SECONDS = 300.0
 
 #: The events that `Metrics.count` counts, and the values of the last label of each.
 _EVENTS = {
@@ -135,7 +136,7 @@ _EVENTS = {
 class _Version(NamedTuple):
     """A version that has series."""
 
-    number: int  # of its slots
+    block: int  # the number of its slots, which is the same in all processes
     labels: tuple[str, ...]
     statistics: Statistics
 
@@ -158,9 +159,17 @@ class Metrics:
 
     `routes` are all route labels by protocol (`rest` or `grpc`), and whether each route runs a model. They are fixed,
     so that clients which try many paths do not create series.
+
+    A version has a block of slots. The process that creates the metrics, the supervisor, assigns the blocks, and each
+    order to serve a version tells the workers its block. `clock` must be the same in all processes.
     """
 
-    def __init__(self, routes: Mapping[str, Mapping[str, bool]], workers: int = 1) -> None:
+    def __init__(
+        self,
+        routes: Mapping[str, Mapping[str, bool]],
+        workers: int = 1,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         route_keys = [(protocol, route) for protocol, names in routes.items() for route in names]
         keys = [(*key, status) for key in route_keys for status in _STATUSES[key[0]]]
         self._model_keys = [key for key in keys if routes[key[0]][key[1]]]
@@ -184,8 +193,11 @@ class Metrics:
         self._counters = Counters(workers, layout.end + CAPACITY * self._version_slots)
         #: Requests by the names of keys, which are not known here.
         self.keys = KeyCounts(workers)
-        self._versions: dict[tuple[str, int], _Version] = {}  # by name and version, the oldest first
-        self._supervisor = os.getpid()  # which creates the metrics before it forks workers
+        self._versions: dict[Key, _Version] = {}
+        #: When the version of each block was removed, or 0 while it is served. Only the supervisor writes to it.
+        self._removed = Counters(1, CAPACITY).row
+        self._clock = clock
+        self._supervisor = os.getpid()
         self._started = start_time(self._supervisor)
         self._contents: tuple[object, ...] = ()  # of this exposition, except for the numbers
         self._exposition: Exposition
@@ -198,28 +210,53 @@ class Metrics:
             for slot in layout.gauges:
                 self._counters.row[slot] = 0
 
-    def add_model(
-        self, name: str, version: int, labels: Sequence[str], served: Collection[tuple[str, int]] = ()
-    ) -> Statistics:
-        """Add the series of a version that is about to be served, and return its statistics.
+    def assign(self, key: Key, labels: Sequence[str]) -> int:
+        """Return the block of a version that is about to be served, and add its series. Call it in the supervisor.
 
-        All processes add the same versions in the same order, so each version has the same slots everywhere. `served`
-        are fewer than `CAPACITY` names and versions, whose series must remain.
+        Without a free block, the version that was removed first loses its series. At most `CAPACITY` versions can be
+        served.
         """
-        key, labels = (name, version), tuple(labels[:MAX_LABELS])
+        if (known := self._versions.get(key)) is not None:
+            block = known.block
+        elif (block := len(self._versions)) == CAPACITY:
+            block = min((each for each in range(CAPACITY) if self._removed[each]), key=self._removed.__getitem__)
+        self._removed[block] = 0
+        if known is None or known.labels != _counted(labels):
+            # The rows of workers that have ended, too. The workers that count the block before clear it once more.
+            self._counters.table[:, self._slots_of(block)] = 0
+        self.add_model(key, labels, block)
+        return block
+
+    def add_model(self, key: Key, labels: Sequence[str], block: int) -> Statistics:
+        """Count a version in a block from now on, and return its statistics.
+
+        What this process still counts of the version that had the block before goes to the series without a model.
+        """
+        labels = _counted(labels)
         known = self._versions.get(key)
-        if known is not None and known.labels == labels:
+        if known is not None and (known.block, known.labels) == (block, labels):
             return known.statistics
-        past = [each for each in self._versions if each not in served]
-        number = len(self._versions)
-        if known is not None:
-            number = self._remove(key)
-        elif past and (len(past) >= MAX_PAST_MODELS or number == CAPACITY):
-            number = self._remove(past[0])
-        layout = Layout(self._first_slot(number), model=name, version=str(version))
-        added = _Version(number, labels, self._lay_out_version(layout, labels, self._counters))
+        for other, each in [*self._versions.items()]:
+            if each.block == block:
+                each.statistics.detach(self._requests)
+                del self._versions[other]
+        # Other workers may count the version already, so this one clears only its own row.
+        slots = self._slots_of(block)
+        np.asarray(self._counters.row)[slots] = 0
+        layout = Layout(slots.start, model=key[0], version=str(key[1]))
+        added = _Version(block, labels, self._lay_out_version(layout, labels, self._counters))
         self._versions[key] = added
         return added.statistics
+
+    def statistics(self, key: Key) -> Statistics:
+        """Return the statistics of a version that was added. Raises `KeyError` for others."""
+        return self._versions[key].statistics
+
+    def retire(self, served: Collection[Key]) -> None:
+        """Let the series of the versions that are not served end in `PAST_SECONDS`. Call it in the supervisor."""
+        for key, version in self._versions.items():
+            if key not in served and not self._removed[version.block]:
+                self._removed[version.block] = self._clock()
 
     def count(self, event: Metric, *values: str) -> None:
         """Count an event, such as `REJECTED`, with the values of its labels. Raises `KeyError` for others."""
@@ -252,7 +289,7 @@ class Metrics:
         if statistics is not None and context.received and context.predicted:
             statistics.transferred(context.decoded - context.received, perf_counter_ns() - context.predicted)
 
-    def in_use(self) -> set[tuple[str, int]]:
+    def in_use(self) -> set[Key]:
         """Return the versions that requests in progress use in any worker, even if they are no longer served."""
         return {key for key, version in self._versions.items() if version.statistics["running"] > 0}
 
@@ -274,7 +311,8 @@ class Metrics:
         `expiry` is when the TLS certificate expires, in seconds since 1970.
         """
         totals = self._counters.table.sum(axis=0)
-        versions = tuple(self._versions.values())
+        ended = self._clock() - PAST_SECONDS
+        versions = tuple(each for each in self._versions.values() if not 0 < self._removed[each.block] <= ended)
         contents = (versions, tuple(states), tuple(labelled), expiry)
         if contents != self._contents or totals[self._exposition.left_out].any():
             constants = _lay_out_constants(states, labelled, expiry)
@@ -284,25 +322,18 @@ class Metrics:
         fixed = self._exposition.fill_in(totals)
         return fixed + self.keys.expose() + expose_processes(self._supervisor, self._started)
 
-    def _remove(self, key: tuple[str, int]) -> int:
-        """Remove a version, and return the number of its slots, which are cleared.
-
-        A worker clears only its own row, because the others may count the next version already. This process does so
-        before they do, and also for workers that have ended.
-        """
-        removed = self._versions.pop(key)
-        removed.statistics.detach(self._requests)
-        first = self._first_slot(removed.number)
-        rows = self._counters.table if os.getpid() == self._supervisor else np.asarray(self._counters.row)[np.newaxis]
-        rows[:, first : first + self._version_slots] = 0
-        return removed.number
-
-    def _first_slot(self, number: int) -> int:
-        return self._layout.end + number * self._version_slots
+    def _slots_of(self, block: int) -> slice:
+        first = self._layout.end + block * self._version_slots
+        return slice(first, first + self._version_slots)
 
     def _lay_out_version(self, layout: Layout, labels: Sequence[str], counters: Counters | None = None) -> Statistics:
         requests = layout.numbers(_REQUESTS, self._model_keys, rare=_RARE_IN_VERSIONS)
         return Statistics(labels, counters, layout, self._requests | requests)
+
+
+def _counted(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels whose scores are counted."""
+    return tuple(labels[:MAX_LABELS])
 
 
 def _lay_out_constants(

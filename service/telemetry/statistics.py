@@ -12,8 +12,9 @@ from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.process.counters import Counters
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric, Values
 
-#: The labels of every metric of a version.
+#: The labels of every metric of a version, and their values: a name and a version.
 MODEL = ("model", "version")
+Key = tuple[str, int]
 
 #: The most labels whose scores have a histogram.
 MAX_LABELS = 16

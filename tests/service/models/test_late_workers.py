@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.order import Key, Order
+from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.telemetry.statistics import Key
 
 NAMES = st.sampled_from(["tickets", "calls"])
 VERSIONS = st.integers(1, 3)

@@ -3,7 +3,7 @@
 import re
 import sys
 import tomllib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from multiprocessing import get_context
 from time import perf_counter_ns, time
@@ -19,8 +19,9 @@ from sentiment_conv1d.service.protocols import routes
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import (
+    CAPACITY,
     MAX_MODELS,
-    MAX_PAST_MODELS,
+    PAST_SECONDS,
     REJECTED,
     Metrics,
     ModelState,
@@ -64,9 +65,20 @@ FIRST, SECOND = ModelState("imdb-cnn", 1, True, "damaged"), ModelState("imdb-cnn
 SERVED = frozenset({("imdb-cnn", 1)})
 
 
-def add(metrics: Metrics, manifest: Manifest, served: Collection[tuple[str, int]] = ()) -> Statistics:
+class Clock:
+    """A clock that a test moves."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def add(metrics: Metrics, manifest: Manifest) -> Statistics:
     """Add a version."""
-    return metrics.add_model(manifest.name, manifest.version, manifest.labels, served)
+    key = manifest.name, manifest.version
+    metrics.assign(key, manifest.labels)
+    return metrics.statistics(key)
 
 
 def prediction(tokens: int, unknown: int, truncated: bool) -> Prediction:
@@ -93,10 +105,21 @@ def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0
     statistics.count([(predictions, nanoseconds, Stages(4_000, 30_000, 2_000_000))])
 
 
+def tokens_by_version(metrics: Metrics) -> dict[int, float]:
+    """Return the tokens of every version that has series."""
+    name = "sentiment_tokens_total"
+    return {int(dict(labels)["version"]): number for (each, labels), number in read(metrics).items() if each == name}
+
+
 @pytest.fixture
-def metrics(classifier: ServedClassifier) -> Metrics:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def metrics(classifier: ServedClassifier, clock: Clock) -> Metrics:
     """Create metrics with one route that uses a model and one that does not, and the shipped model."""
-    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, workers=2)
+    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, workers=2, clock=clock)
     classifier.statistics = add(metrics, classifier.manifest)
     return metrics
 
@@ -314,29 +337,69 @@ def test_build(metrics: Metrics) -> None:
     assert read(metrics)["sentiment_build_info", frozenset(versions.items())] == 1
 
 
-def test_unloaded_versions(metrics: Metrics, classifier: ServedClassifier) -> None:
-    """Only the last unloaded versions keep their series, and served ones always do.
+def test_series_of_a_removed_version(metrics: Metrics, classifier: ServedClassifier, clock: Clock) -> None:
+    """A removed version has its last counts for five minutes, and then no series, in any process.
+
+    If it is served again, its counts go on.
+    """
+    second = classifier.manifest.model_copy(update={"version": 2})
+    statistics = add(metrics, second)
+    context = get_context("fork")
+    reader, writer = context.Pipe(duplex=False)
+    removed = context.Event()
+
+    def scrape() -> None:
+        removed.wait(PATIENCE)
+        for _ in range(2):
+            writer.send(tokens_by_version(metrics))
+            clock.now += PAST_SECONDS
+
+    worker = context.Process(target=scrape)
+    worker.start()
+    count(statistics, prediction(7, 0, False))
+    metrics.retire(SERVED)
+    removed.set()
+    worker.join(PATIENCE)
+    assert [reader.recv(), reader.recv()] == [{1: 0, 2: 7}, {1: 0}]
+    clock.now += 1
+    metrics.retire(SERVED)
+    clock.now += PAST_SECONDS - 1.5
+    assert tokens_by_version(metrics) == {1: 0, 2: 7}
+    clock.now += 0.5
+    assert tokens_by_version(metrics) == {1: 0}
+    count(add(metrics, second), prediction(1, 0, False))
+    assert tokens_by_version(metrics) == {1: 0, 2: 8}
+
+
+def test_many_removed_versions(metrics: Metrics, classifier: ServedClassifier, clock: Clock) -> None:
+    """If there are too many versions, the one that was removed first loses its series, and served ones never do.
 
     A request that a version without series still answers counts as a request without a model.
     """
     manifest = classifier.manifest
     count(classifier.statistics, prediction(3, 0, False))
     statistics = {}
-    for number in range(2, 100):
+    for number in range(2, CAPACITY + 1):
         metrics.use(number % 2)
-        statistics[number] = add(metrics, manifest.model_copy(update={"version": number}), SERVED)
+        statistics[number] = add(metrics, manifest.model_copy(update={"version": number}))
         count(statistics[number], prediction(number, 0, False))
-    samples = read(metrics)
-    key = "sentiment_tokens_total"
-    tokens = {int(dict(labels)["version"]): count for (name, labels), count in samples.items() if name == key}
-    assert tokens == {1: 3} | {number: number for number in range(100 - MAX_PAST_MODELS, 100)}
-    assert value(samples, "sentiment_requests_total", version="99") == 0
-    classifier.statistics = statistics[2]
+    served = {("imdb-cnn", number) for number in range(1, CAPACITY + 1)}
+    for number in (50, 20, 30):
+        served -= {("imdb-cnn", number)}
+        metrics.retire(served)
+        clock.now += 1
+    for number in (100, 101):
+        count(add(metrics, manifest.model_copy(update={"version": number})), prediction(number, 0, False))
+    samples, tokens = read(metrics), tokens_by_version(metrics)
+    kept = {*range(2, CAPACITY + 1), 100, 101} - {50, 20}
+    assert tokens == {1: 3} | {number: number for number in kept}
+    assert value(samples, "sentiment_requests_total", version="100") == 0
+    classifier.statistics = statistics[50]
     answer(metrics, "200", 0.1, classifier)
     count(classifier.statistics, prediction(5, 0, False))
     assert value(read(metrics), "sentiment_requests_total", status="200") == 1
     assert value(read(metrics), "sentiment_requests_total", status="200", model="") == 1
-    assert value(read(metrics), key) == value(samples, key)
+    assert tokens_by_version(metrics) == tokens
 
 
 @pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}", '"', "\1"])
@@ -344,7 +407,7 @@ def test_longest_labels(metrics: Metrics, classifier: ServedClassifier, characte
     """A version whose name and labels are as long as a manifest allows is counted."""
     labels = tuple(f"{number:x}".ljust(200, character) for number in range(16))
     changes = {"name": "n" * 64, "version": 10**18 - 1, "labels": labels}
-    statistics = add(metrics, classifier.manifest.model_copy(update=changes), SERVED)
+    statistics = add(metrics, classifier.manifest.model_copy(update=changes))
     count(statistics, *(prediction(3, 0, False)._replace(label=label) for label in labels))
     samples = read(metrics)
     assert {value(samples, "sentiment_score_count", model="n" * 64, label=label) for label in labels} == {1}
@@ -355,7 +418,7 @@ def test_replaced_files_with_other_labels(metrics: Metrics, classifier: ServedCl
     count(classifier.statistics, prediction(3, 0, False))
     for number in range(MAX_MODELS):
         manifest = classifier.manifest.model_copy(update={"labels": ("negative", f"other {number}")})
-        classifier.statistics = add(metrics, manifest, SERVED)
+        classifier.statistics = add(metrics, manifest)
     count(classifier.statistics, prediction(4, 0, False))
     names = [line.rpartition(" ")[0] for line in metrics.expose().decode().splitlines() if line[0] != "#"]
     assert len(set(names)) == len(names)
@@ -364,35 +427,41 @@ def test_replaced_files_with_other_labels(metrics: Metrics, classifier: ServedCl
 
 def test_versions_in_workers(metrics: Metrics, classifier: ServedClassifier) -> None:
     """A worker counts a version where the others look for it, and a new version begins with zero in every worker."""
-    new = [classifier.manifest.model_copy(update={"version": number}) for number in range(2, 4 + MAX_PAST_MODELS)]
+    labels = classifier.manifest.labels
+    keys = [("imdb-cnn", number) for number in range(2, CAPACITY + 3)]
+    old, new = keys[-4:-2], keys[-2:]
+    for key in keys[:-4]:
+        metrics.assign(key, labels)
     context = get_context("fork")
-    added = context.Event()
+    ours, theirs = context.Pipe()
 
     def work() -> None:
         metrics.use(1)
-        statistics = [add(metrics, manifest, SERVED) for manifest in new[:2]]
-        added.wait(PATIENCE)
+        statistics = [metrics.add_model(key, labels, theirs.recv()) for key in old]
+        blocks = theirs.recv(), theirs.recv()
         for each in statistics:
             count(each, prediction(1000, 0, False))  # of requests that end late
-        for manifest in new[2:]:
-            count(add(metrics, manifest, SERVED), prediction(manifest.version, 0, False))
+        for key, block in reversed([*zip(new, blocks, strict=True)]):
+            count(metrics.add_model(key, labels, block), prediction(key[1], 0, False))
 
     worker = context.Process(target=work)
     worker.start()
-    for manifest in new:
-        add(metrics, manifest, SERVED)
-    added.set()
+    for key in old:
+        ours.send(metrics.assign(key, labels))
+    metrics.retire({*keys} - {*old})
+    for key in new:
+        ours.send(metrics.assign(key, labels))
     worker.join(PATIENCE)
-    samples = read(metrics)
-    tokens = {dict(labels)["version"]: n for (name, labels), n in samples.items() if name == "sentiment_tokens_total"}
-    assert tokens == {"1": 0} | {str(manifest.version): manifest.version for manifest in new[2:]}
+    tokens = tokens_by_version(metrics)
+    assert len(tokens) == CAPACITY and not tokens.keys() & {number for _, number in old}
+    assert {number: count for number, count in tokens.items() if count} == {number: number for _, number in new}
 
 
 def test_requests_that_use_replaced_files(metrics: Metrics, classifier: ServedClassifier) -> None:
     """A request that ends after its worker has opened the new files leaves their requests in use."""
     old = classifier.statistics
     old.began()
-    new = add(metrics, classifier.manifest.model_copy(update={"labels": ("negative", "other")}), SERVED)
+    new = add(metrics, classifier.manifest.model_copy(update={"labels": ("negative", "other")}))
     new.began()
     old.ended()
     assert metrics.in_use() == SERVED
