@@ -22,7 +22,7 @@ from sentiment_conv1d.server.network.shares import KEY
 from sentiment_conv1d.server.process.counters import Counters
 from sentiment_conv1d.service.telemetry.exposition import Exposition, compose
 from sentiment_conv1d.service.telemetry.key_counts import KeyCounts
-from sentiment_conv1d.service.telemetry.layout import Layout, Metric
+from sentiment_conv1d.service.telemetry.layout import Layout, Metric, Values
 from sentiment_conv1d.service.telemetry.processes import expose_processes, start_time
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, MODEL, Key, Statistics
@@ -43,8 +43,8 @@ _SECONDS = Metric(
     "histogram",
     "From the head of the request to the last byte of the answer handed over.",
     ("protocol", "route"),
-    # From a tenth of the shortest request up to the default request timeout.
-    (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    # Up to the default request timeout. The alert for slow requests compares with 0.5.
+    (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 5, 30),
 )
 _IN_FLIGHT = Metric("sentiment_requests_in_flight", "gauge", "Requests that are being answered.", ("protocol",))
 REJECTED = Metric(
@@ -93,7 +93,7 @@ _MISSING = Metric(
     (*MODEL, "label"),
 )
 
-#: Statuses whose series exist from the start, by protocol.
+#: All statuses by protocol.
 _ERRORS: tuple[type[RequestError], ...] = (RequestError, *RequestError.kinds)
 _STATUSES = {
     "rest": [*sorted({"200", "499", *(str(error.http_status.value) for error in _ERRORS)}), _OTHER],
@@ -103,12 +103,20 @@ _STATUSES = {
 #: The statuses of requests that are refused because of load, over REST and gRPC.
 _OVERLOADED = {str(Overloaded.http_status.value), Overloaded.grpc_status}
 
-#: The usual statuses of requests for which a version has been chosen. Errors of access, format and protocol are mostly
-#: found before. A version has series of the others only after the first one, which saves a third of its series.
-_COMMON = {"200", "422", "429", "499", "500", "503", "504", "OK", "CANCELLED", "INVALID_ARGUMENT"} | {
-    *("RESOURCE_EXHAUSTED", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
-}
-_RARE_IN_VERSIONS = {status for statuses in _STATUSES.values() for status in statuses} - _COMMON
+#: The statuses whose series exist from the start: of all routes, of a version on those that run a model, and of such a
+#: route without a version. Each of the others has a series only after the first such request, because they would be two
+#: thirds of all series.
+_USUAL = {"200", "500", "OK", "INTERNAL"}
+_USUAL_IN_VERSIONS = (
+    _USUAL
+    | {"422", "429", "499", "504"}
+    | {*("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "CANCELLED", "DEADLINE_EXCEEDED")}
+)
+_USUAL_WITH_MODEL = _USUAL_IN_VERSIONS | {"503", "UNAVAILABLE"}
+
+#: The statuses of requests for which a version has been chosen. Requests with any other are counted without a version:
+#: errors of access, format and protocol are found before.
+_IN_VERSIONS = _USUAL_IN_VERSIONS | {"413", _OTHER}
 
 #: The most versions that are served, except for a moment while one replaces another, and the most that have series.
 MAX_MODELS = 64
@@ -171,12 +179,16 @@ class Metrics:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         route_keys = [(protocol, route) for protocol, names in routes.items() for route in names]
-        keys = [(*key, status) for key in route_keys for status in _STATUSES[key[0]]]
-        self._model_keys = [key for key in keys if routes[key[0]][key[1]]]
+        with_model = [key for key in route_keys if routes[key[0]][key[1]]]
+        self._version_keys = [(*key, each) for key in with_model for each in _STATUSES[key[0]] if each in _IN_VERSIONS]
 
         layout = self._layout = Layout(model="", version="")
-        self._requests = layout.numbers(_REQUESTS, keys, rare=(_OTHER,))
-        self._seconds = {key: layout.histogram(_SECONDS, *key) for key in route_keys}
+        self._requests: dict[Values, int] = {}
+        for key in route_keys:
+            usual = _USUAL_WITH_MODEL if key in with_model else _USUAL
+            for status in _STATUSES[key[0]]:
+                self._requests[*key, status] = layout.number(_REQUESTS, *key, status, rare=status not in usual)
+        self._seconds = {key: layout.histogram(_SECONDS, *key) for key in with_model}
         self._in_flight = layout.numbers(_IN_FLIGHT, product(routes))
         self._requests_waiting = layout.number(_REQUESTS_WAITING)
         self._texts_waiting = layout.number(_TEXTS_WAITING)
@@ -279,7 +291,8 @@ class Metrics:
         """Count the end of a request."""
         row = self._counters.row
         row[self._in_flight[protocol,]] -= 1
-        self._seconds[protocol, route].observe(row, seconds)
+        if (histogram := self._seconds.get((protocol, route))) is not None:
+            histogram.observe(row, seconds)
         if context.caller.startswith(KEY):
             self.keys.count(context.caller.removeprefix(KEY), refused=status in _OVERLOADED)
         statistics = context.statistics
@@ -327,7 +340,7 @@ class Metrics:
         return slice(first, first + self._version_slots)
 
     def _lay_out_version(self, layout: Layout, labels: Sequence[str], counters: Counters | None = None) -> Statistics:
-        requests = layout.numbers(_REQUESTS, self._model_keys, rare=_RARE_IN_VERSIONS)
+        requests = layout.numbers(_REQUESTS, self._version_keys, rare=_IN_VERSIONS - _USUAL_IN_VERSIONS)
         return Statistics(labels, counters, layout, self._requests | requests)
 
 

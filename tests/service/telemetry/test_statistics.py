@@ -13,10 +13,9 @@ from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
 
 #: The upper bounds of the histograms.
 BOUNDS = {
-    "sentiment_stage_seconds": "5e-06 1e-05 2.5e-05 5e-05 0.0001 0.00025 0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.1 "
-    "0.25 1 5 30",
-    "sentiment_batch_texts": "1 2 4 8 16 32 64 128 256 512 1024",
-    "sentiment_score": "0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 0.95 0.99 1",
+    "sentiment_stage_seconds": "1e-05 5e-05 0.00025 0.001 0.0025 0.01 0.05 0.25 1 30",
+    "sentiment_batch_texts": "1 2 4 8 16 32 128 1024",
+    "sentiment_score": "0.3 0.5 0.6 0.7 0.8 0.9 0.95 0.99",
 }
 
 

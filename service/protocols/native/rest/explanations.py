@@ -20,7 +20,6 @@ from sentiment_conv1d.service.protocols.native.rest.predictions import ModelRequ
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 
-
 #: Bytes of a float32 in JSON, and of its comma, at most. A request of a hundred bytes can get an answer of megabytes,
 #: so the answer is charged before it is computed.
 _NUMBER_BYTES = 16
