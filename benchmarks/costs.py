@@ -1,4 +1,4 @@
-"""`python -m benchmarks.costs`: the cost per request of metrics, request ids, limits and logs, each removed in turn.
+"""`python -m benchmarks.costs`: the cost per request of parts of the REST application, each removed or added in turn.
 
 One process calls the REST application without a network, to measure only the application.
 """
@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import thread_time
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import uvloop
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from benchmarks import ARTIFACT
@@ -27,18 +32,20 @@ from loadtest.traffic import texts
 from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.server.http.fast_path import FastRequest, Handler
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.server import load_core
 from sentiment_conv1d.service.protocols import rest_protocols
 from sentiment_conv1d.service.rest import lifecycle
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.settings import Settings
-from sentiment_conv1d.service.telemetry import logs
+from sentiment_conv1d.service.telemetry import logs, tracing
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 
 _BUFFERS = Buffers(1 << 40)
-_HEADERS = {b"host": b"localhost:8000", b"content-type": b"application/json"}
+_ORIGIN = "https://reviews.example"
+_HEADERS = {b"host": b"localhost:8000", b"content-type": b"application/json", b"origin": _ORIGIN.encode()}
 
 
 @contextmanager
@@ -89,39 +96,69 @@ def asked(body: bytes, handler: Handler, replied: asyncio.Event) -> FastRequest:
         replied=lambda request: replied.set(),
     )
     request = FastRequest(
-        "POST", b"/v1/predict", _HEADERS, "127.0.0.1", False, Charge(_BUFFERS), handler, connection, True
+        *("POST", b"/v1/predict", _HEADERS, "127.0.0.1", "http", "1.1", False, Charge(_BUFFERS)),
+        *(handler, connection, True),
     )
     request.add(body)
     return request
 
 
 async def drive(application: Application, bodies: Sequence[bytes]) -> float:
-    """Return the seconds per request. Requests run one after the other."""
+    """Return the seconds of processor time per request. Requests run one after the other."""
     handler = application.find_handler(b"/v1/predict", {b"content-length": b"0"}, Charge(_BUFFERS))
     assert handler is not None
     replied = asyncio.Event()
     requests = [asked(body, handler, replied) for body in bodies]
-    started = perf_counter()
+    started = thread_time()
     for request in requests:
         if (sending := handler(request)) is None:
             await replied.wait()
             replied.clear()
         else:
             await sending
-    return (perf_counter() - started) / len(bodies)
+    return (thread_time() - started) / len(bodies)
+
+
+class DiscardedSpans(SpanExporter):
+    """Exports nothing."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
+
+
+def tracer(share: float) -> tracing.Tracer:
+    """Return a tracer that samples this share of the requests, and discards their spans."""
+    variables = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": str(share)}
+    with patch.dict(os.environ, variables), patch.object(tracing, "OTLPSpanExporter", DiscardedSpans):
+        return tracing.Tracer()
+
+
+def application(core: Core, tracer: tracing.Tracer | None = None, **changes: Any) -> Application:
+    """Return the application of a core with changed settings."""
+    settings = core.settings.model_copy(update=changes)
+    return Application(replace(core, settings=settings).start(0), rest_protocols(settings), tracer)
 
 
 async def measure(bodies: Sequence[bytes], rounds: int) -> dict[str, list[float]]:
     """Return the seconds per request in every round: unchanged, and with each part removed or added."""
-    settings = (Settings(access_log=on) for on in (False, True))
-    plain, logging_all = (Application(load_core(each).start(0), rest_protocols(each)) for each in settings)
+    core = load_core(Settings())
+    plain = application(core)
+    added = {
+        "the access log": application(core, access_log=True),
+        "CORS": application(core, cors_origins=_ORIGIN),
+        "traces, none of them sampled": application(core, tracer(0)),
+        "traces, a tenth of them sampled": application(core, tracer(0.1)),
+    }
+    gc.collect()
+    gc.freeze()  # as a worker does
     seconds: dict[str, list[float]] = {}
     for _ in range(rounds):
         seconds.setdefault(BASE, []).append(await drive(plain, bodies))
         for name, methods in PARTS.items():
             with without(*methods):
                 seconds.setdefault(f"without {name}", []).append(await drive(plain, bodies))
-        seconds.setdefault("with the access log", []).append(await drive(logging_all, bodies))
+        for name, other in added.items():
+            seconds.setdefault(f"with {name}", []).append(await drive(other, bodies))
     return seconds
 
 
@@ -144,15 +181,17 @@ def main() -> None:
     print(circumstances())
     print(f"Median differences of {options.rounds} rounds of {options.count} texts.\n")
     rows = [[name, *(_cell(name, column) for column in columns)] for name in columns[0]]
-    print(table(["µs per request", *kinds], rows))
+    print(table(["µs of processor time per request", *kinds], rows))
 
 
 def _cell(name: str, seconds: dict[str, list[float]]) -> str:
-    """Return the median of the unchanged application, or that of the differences to it in each round."""
+    """Return the median of the unchanged application, or those of the differences and ratios to it in each round."""
     base = seconds[BASE]
     if name == BASE:
         return f"{median(base) * 1e6:.1f}"
-    return f"{median(value - other for value, other in zip(seconds[name], base, strict=True)) * 1e6:+.1f}"
+    pairs = list(zip(seconds[name], base, strict=True))
+    difference, ratio = median(value - other for value, other in pairs), median(value / other for value, other in pairs)
+    return f"{difference * 1e6:+.1f} ({ratio:.2f} x)"
 
 
 if __name__ == "__main__":

@@ -39,12 +39,13 @@ runpy.run_module("service", run_name="__main__", alter_sys=True)
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, Path]]:
-    """Start two workers, and return the server and the file of the functions that it has called."""
+    """Start two workers, with CORS and traces. Return the server and the file of the functions that it has called."""
     folder = tmp_path_factory.mktemp("calls")
     program, names = folder / "traced.py", folder / "names"
     program.write_text(TRACED)
     command = shlex.join([sys.executable, str(program), str(names)])
-    with ServerProcess("--workers", "2", program=command) as server:
+    flags = ("--workers", "2", "--cors-origins", "*", "--tracing")
+    with ServerProcess(*flags, program=command, OTEL_TRACES_SAMPLER="always_off") as server:
         server.client.post("/v1/predict", json={"text": "warm"})
         yield server, names
 

@@ -37,7 +37,16 @@ class AsgiRequest(HttpRequest):
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope["client"][0] if scope.get("client") else None
         certified = bool(scope["state"].get(CERTIFIED))
-        super().__init__(scope["method"], scope["raw_path"], dict(scope["headers"]), client, certified, scope[CHARGE])
+        super().__init__(
+            scope["method"],
+            scope["raw_path"],
+            dict(scope["headers"]),
+            client,
+            scope.get("scheme", "http"),
+            scope["http_version"],
+            certified,
+            scope[CHARGE],
+        )
         self._receive = receive
         self._send = send
 

@@ -164,7 +164,17 @@ class HttpConnection(PacedConnection):
             if handler is not None:
                 keep_alive = version != "1.0" and self.parser.should_keep_alive()
                 self._incoming = FastRequest(
-                    method.decode(), self.url, fields, peer, self._certified, charge, handler, self, keep_alive
+                    method.decode(),
+                    self.url,
+                    fields,
+                    peer,
+                    self.scheme or "http",
+                    version,
+                    self._certified,
+                    charge,
+                    handler,
+                    self,
+                    keep_alive,
                 )
                 return
         self._start()

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from sentiment_conv1d.server.network.buffers import Charge
 
@@ -26,8 +27,15 @@ class HttpRequest(ABC):
     target: bytes  # not decoded
     headers: Mapping[bytes, bytes]  # by lower-case name
     client: str | None  # the client's address, None on a Unix domain socket
+    scheme: str  # `http` or `https`
+    version: str  # of HTTP
     certified: bool  # whether the client has presented a certificate
     charge: Charge  # the memory that the request holds
+
+    @property
+    def path(self) -> str:
+        """The decoded path of the target."""
+        return unquote(self.target.decode("latin-1"))
 
     @abstractmethod
     async def body(self, limit: int, seconds: float) -> bytes:

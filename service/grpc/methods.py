@@ -97,8 +97,7 @@ class MethodBuilder:
         method = self._method(route, converse, streaming=False)._replace(begin=begin)
         if iscoroutinefunction(answer):
             return method
-        method = method._replace(admit=self._dataplane.expect)
-        return method if self._tracer else method._replace(start=self._starter(route, parse, answer))
+        return method._replace(start=self._starter(route, parse, answer), admit=self._dataplane.expect)
 
     def stream(self, route: str, kind: type[Request], answer: Respond[Request]) -> Method:
         """Build a bidirectional stream that answers every request in order. A `RequestError` ends the call.
@@ -192,13 +191,14 @@ class MethodBuilder:
         check(content, kind, self._dataplane.limits)
 
     def _begin(self, call: Call, context: RequestContext) -> None:
+        """Count a call, and begin its trace."""
         call.context = context
         self._metrics.began("grpc")
         if self._tracer is not None:
             name = context.route.lstrip("/")
             service, _, method = name.rpartition("/")
             attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
-            context.trace = self._tracer.begin(name, call.fields, attributes)
+            context.trace = self._tracer.begin(name, call.fields, attributes, call.started)
             call.trailing += context.trace.fields
 
     def _method(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from random import uniform
@@ -216,7 +217,8 @@ class GrpcServer:
         if self._access_log or failed:
             seconds = perf_counter() - call.started
             line = f"gRPC {quote(call.path)}"  # quoted, because a path can contain a line break and forge another line
-            log_request(logger, call.request_id, line, status, seconds, call.client, failed=failed)
+            with nullcontext() if call.context is None else call.context:  # names the trace
+                log_request(logger, call.request_id, line, status, seconds, call.client, failed=failed)
         self._builder.ended(call, status)
 
 

@@ -22,7 +22,6 @@ from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.protocols import GRPC_SERVICES, rest_protocols
 from sentiment_conv1d.service.rest.app import Application
-from sentiment_conv1d.service.rest.cors import allow_origins
 from sentiment_conv1d.service.telemetry.metrics import FAILED, REJECTED
 
 if TYPE_CHECKING:
@@ -37,21 +36,14 @@ class ServiceWorker(Worker):
     def __init__(self, number: int, core: Core, channel: Channel) -> None:
         settings = self._settings = core.settings
         self._state = core.start(number, self)
-        self._application = Application(self._state, rest_protocols(settings))
-        application: Any = self._application
         self._tracer: Tracer | None = None
         if settings.tracing:
-            from sentiment_conv1d.service.rest.traced import Traced
             from sentiment_conv1d.service.telemetry.tracing import Tracer
 
             self._tracer = Tracer()
-            application = Traced(application, self._tracer)
-        if settings.cors_origins is not None:
-            application = allow_origins(application, settings.cors_origins)
-        #: Whether middleware has to see every request, so that none may take the fast path, which skips ASGI.
-        self._wrapped = application is not self._application
+        self._application = Application(self._state, rest_protocols(settings), self._tracer)
         super().__init__(
-            configure(application, settings.keep_alive_timeout), number, channel, settings.shutdown_timeout
+            configure(self._application, settings.keep_alive_timeout), number, channel, settings.shutdown_timeout
         )
         self._refresh = core.refresh
         self._grpc: GrpcServer | None = None  # created when the event loop runs
@@ -182,8 +174,8 @@ class ServiceWorker(Worker):
             ),
             buffers=buffers,
             turns=turns,
-            find_handler=None if self._wrapped else self._application.find_handler,
-            find_document=None if self._wrapped else self._application.find_document,
+            find_handler=self._application.find_handler,
+            find_document=self._application.find_document,
             admits=self._application.admits if self._state.guarded else None,
             find_caller=self._state.access.caller if self._state.access.takes_key else None,
             events=Events(

@@ -23,7 +23,7 @@ from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.server.network.buffers import Charge
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.endpoint import EndpointRequest, WorkOrAnswer
-from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, out_of_time, refuse
+from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, complete, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol
 from sentiment_conv1d.service.rest.routes import Match, Routes
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
@@ -127,7 +127,7 @@ class Dispatcher:
         with context:
             try:
                 answer, answered = await self._answer(match, request, context, read)
-                await request.send(answered, answer, context.id)
+                await request.send(answered, complete(answer, context), context.id)
                 status = answered
             except ClientDisconnected:
                 pass
@@ -197,7 +197,7 @@ class Dispatcher:
         with context:
             if not isinstance(result, ClientDisconnected):
                 answer, status = self._outcome(match, request, context, result)
-                request.reply(status, answer, context.id)
+                request.reply(status, complete(answer, context), context.id)
             self._lifecycle.end(status, request, context)
 
     def _outcome(
@@ -229,5 +229,5 @@ class Dispatcher:
             except Exception:
                 logger.exception("%s failed", document.route)
                 answer, status = refuse(protocol, RequestError("internal error"), context.id)
-            request.reply(status, answer, context.id)
+            request.reply(status, complete(answer, context), context.id)
             self._lifecycle.end(status, request, context)

@@ -1,4 +1,4 @@
-"""What all REST requests have in common: an id, access, counts, the access log, and the end of the shutdown."""
+"""What all REST requests have in common: an id, access, counts, traces, CORS, the access log, and the shutdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentiment_conv1d.server.errors import RequestError, ShutDown, Unauthorized
 from sentiment_conv1d.server.http import headers
@@ -16,10 +16,14 @@ from sentiment_conv1d.server.request_ids import HEADER, choose_id
 from sentiment_conv1d.service.errors import Forbidden
 from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest import page
+from sentiment_conv1d.service.rest.cors import Cors
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.logs import log_request
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
+
+if TYPE_CHECKING:
+    from sentiment_conv1d.service.telemetry.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ CLIENT_CLOSED_REQUEST = 499
 class Lifecycle:
     """Begins and ends the requests of one worker. `health` are the paths of health probes."""
 
-    def __init__(self, state: ServiceState, health: set[str]) -> None:
+    def __init__(self, state: ServiceState, health: set[str], tracer: Tracer | None = None) -> None:
         settings = state.settings
         self._state = state
         self._health = health
@@ -44,18 +48,28 @@ class Lifecycle:
         self._needs_certificate = settings.tls_client_ca is not None
         self._access_log = settings.access_log
         self._open_paths = open_paths(settings, health)
+        self.cors = None if settings.cors_origins is None else Cors(settings.cors_origins)
+        self._tracer = tracer
+        self._untraced = frozenset({*health, "/metrics"})
         #: The tasks of requests whose response has not begun.
         self.unanswered: set[asyncio.Task[Any] | None] = set()
         self.expired = False  # whether the time for shutdown is over
 
     def begin(self, request: HttpRequest, route: str) -> RequestContext:
-        """Return the context of a new request, which is counted until `end`."""
+        """Return the context of a new request, which is counted and traced until `end`."""
         identity = choose_id(request.headers.get(HEADER))
         self._metrics.began("rest")
-        return RequestContext(identity, "rest", route, request.charge.caller)
+        context = RequestContext(identity, "rest", route, request.charge.caller)
+        if self.cors is not None:
+            context.fields = self.cors.fields(request.headers)
+        if self._tracer is not None and request.path not in self._untraced:
+            attributes = _attributes(request)
+            context.trace = self._tracer.begin(request.method, request.headers, attributes, context.started)
+            context.fields += context.trace.fields
+        return context
 
     def end(self, status: int, request: HttpRequest, context: RequestContext) -> None:
-        """Count a request, and write the access log. It has failures of the service even if it is off."""
+        """Count a request, write the access log, and end the trace. Failures of the service are always in the log."""
         seconds = perf_counter() - context.started
         self._metrics.ended("rest", context.route, str(status), seconds, context)
         expected = self._state.draining and context.route in self._health
@@ -65,6 +79,11 @@ class Lifecycle:
             # The target is logged as it was sent: decoded, it could contain a line break and forge another line.
             line = f"{request.method} {request.target.decode()}"
             log_request(logger, context.id, line, status, seconds, request.client, failed=failed)
+        if context.trace is not None:
+            attributes: dict[str, str | int] = {"http.route": context.route, "http.response.status_code": status}
+            if error := status >= _SERVER_ERROR:
+                attributes["error.type"] = str(status)
+            context.trace.end(f"{request.method} {context.route}", attributes, context, failed=error)
 
     def check_access(self, request: HttpRequest, path: str) -> None:
         """Raise an error if a path is not open, and the request lacks a certificate or a key."""
@@ -96,6 +115,24 @@ class Lifecycle:
 
     def _is_open(self, method: str, path: str) -> bool:
         return path in self._open_paths and method in ("GET", "HEAD")
+
+
+def _attributes(request: HttpRequest) -> dict[str, str]:
+    """Return the attributes of a span that are known when its request begins."""
+    attributes = {
+        "http.request.method": request.method,
+        "url.scheme": request.scheme,
+        "url.path": request.path,
+        "network.protocol.version": request.version,
+    }
+    if request.client is not None:
+        attributes["client.address"] = request.client
+    return attributes
+
+
+def complete(answer: Answer, context: RequestContext) -> Answer:
+    """Return an answer with the header fields for CORS and traces."""
+    return Answer(answer.body, answer.content_type, answer.headers + context.fields) if context.fields else answer
 
 
 def refuse(protocol: RestProtocol, error: RequestError, request_id: str) -> tuple[Answer, int]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
-from sentiment_conv1d.service.telemetry.request_context import current_trace, logged_id
+from sentiment_conv1d.service.telemetry.request_context import logged_request
 
 _STANDARD_ERROR = 2
 
@@ -142,8 +142,8 @@ def _escape(text: str) -> str:
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return the ids of the request and the trace, and the fields from `extra`."""
     fields: dict[str, Any] = {}
-    if identity := logged_id():
-        fields["request_id"] = identity
-    if (trace := current_trace.get()) is not None:
-        fields["trace_id"], fields["span_id"] = trace
+    if (request := logged_request()) is not None:
+        fields["request_id"] = request.id
+        if request.trace is not None:
+            fields["trace_id"], fields["span_id"] = request.trace.ids
     return fields | {key: value for key, value in vars(record).items() if key not in _STANDARD}

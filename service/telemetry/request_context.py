@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # every command imports this module for its logs, and `--help
 class RequestContext:
     """One request or call. Times are those of `perf_counter_ns`, or 0 if they have not been reached.
 
-    Log lines that are written in a `with` block of it have its id.
+    Log lines that are written in a `with` block of it have its id and those of its trace.
     """
 
     id: str
@@ -33,23 +33,21 @@ class RequestContext:
     texts: int = 0
     time_limit: float | None = None  # seconds until the client's deadline, when the request was read
     hurried: bool = False  # whether the client set a time limit that is not above the service's own
-    trace: Any = None  # the `Trace` of a call, if it is traced
+    trace: Any = None  # its `Trace`, if it is traced
+    fields: tuple[tuple[bytes, bytes], ...] = ()  # header fields of its answer for CORS and traces
 
     def __enter__(self) -> Self:
-        _logged_id.set(self.id)
+        _logged.set(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _logged_id.set("")
+        _logged.set(None)
 
 
-#: The id of the request that log lines are about, or an empty string. Only `RequestContext` sets it.
-_logged_id: ContextVar[str] = ContextVar("request_id", default="")
-
-#: The ids of the trace and the span in hexadecimal, or None if the request is not traced.
-current_trace: ContextVar[tuple[str, str] | None] = ContextVar("trace", default=None)
+#: The request that log lines are about, or None. Only `RequestContext` sets it.
+_logged: ContextVar[RequestContext | None] = ContextVar("request", default=None)
 
 
-def logged_id() -> str:
-    """Return the id of the request that a log line of now is about, or an empty string."""
-    return _logged_id.get()
+def logged_request() -> RequestContext | None:
+    """Return the request that a log line of now is about, or None."""
+    return _logged.get()

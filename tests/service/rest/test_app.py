@@ -26,6 +26,7 @@ def _ask(answer: Callable[[Request], Response], charge: Charge) -> list[Message]
     scope: dict[str, Any] = {
         "type": "http",
         "scheme": "http",
+        "http_version": "1.1",
         "method": "GET",
         "path": "/route",
         "raw_path": b"/route",

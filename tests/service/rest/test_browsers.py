@@ -61,11 +61,27 @@ def test_call(opened: ServerProcess, origin: str) -> None:
         (opened.client.post("/v1/predict", json=TEXT, headers={"origin": origin}), 401),
         (opened.client.get("/v1/models", headers=headers), 200),
         (opened.client.get("/no/such", headers=headers), 404),
+        (opened.client.get("/livez", headers=headers), 200),
+        (opened.client.get("/v1/predict", headers=headers), 405),
+        (opened.client.get("/a%2Fb", headers=headers), 404),
     ):
         assert answer.status_code == status
         assert answer.headers["access-control-allow-origin"] == origin
         assert "X-Request-ID" in answer.headers["access-control-expose-headers"].split(", ")
         assert answer.headers["vary"] == "Origin"
+
+
+def test_without_an_origin(opened: ServerProcess) -> None:
+    """Caches learn that an answer depends on the origin from every answer, also from one to a request without it."""
+    headers = {"x-api-key": KEY}
+    for answer in (
+        opened.client.post("/v1/predict", json=TEXT, headers=headers),
+        opened.client.get("/livez"),
+        opened.client.get("/v1/models", headers=headers),
+        opened.client.get("/v1/models"),
+    ):
+        assert answer.headers.get_list("vary") == ["Origin"]
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
 @pytest.mark.parametrize(

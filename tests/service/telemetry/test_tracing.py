@@ -13,9 +13,13 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import SamplingResult, TraceIdRatioBased
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.service.telemetry import tracing
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from tests.processes import PATIENCE, ServerProcess, patch, run
 from tests.service.grpc.channels import connect, refused
 
@@ -235,6 +239,39 @@ def test_foreign_contexts(collector: Collector, traced: ServerProcess) -> None:
     assert not [span for span in collector.spans if identified("off")(span)]
 
 
+def test_sampling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sampler is asked once for each request, and an exported span has the ids that the client was told."""
+    asked: list[int] = []
+    decide = TraceIdRatioBased.should_sample
+
+    def count(sampler: TraceIdRatioBased, context: Any, trace_id: int, *rest: Any, **more: Any) -> SamplingResult:
+        asked.append(trace_id)
+        return decide(sampler, context, trace_id, *rest, **more)
+
+    exporter = InMemorySpanExporter()
+    monkeypatch.setattr(TraceIdRatioBased, "should_sample", count)
+    monkeypatch.setattr(tracing, "OTLPSpanExporter", lambda: exporter)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    tracer = tracing.Tracer()
+    context = RequestContext("id")
+    told = []
+    for number in range(200):
+        headers = (
+            {b"traceparent": f"00-{number + 1:016x}{number * 2**55:016x}-{PARENT}-00".encode()} if number % 2 else {}
+        )
+        trace = tracer.begin("GET", headers, {}, context.started)
+        trace.end("GET /", {"http.route": "/"}, context, failed=False)
+        told.append(trace.fields[0][1].decode().split("-"))
+    tracer.close()
+    assert [f"{each:032x}" for each in asked] == [trace for _, trace, _, _ in told]
+    sampled = [(trace, span) for _, trace, span, flags in told if int(flags, 16) & 1]
+    spans = [each.context for each in exporter.get_finished_spans() if each.context is not None]
+    assert [(f"{each.trace_id:032x}", f"{each.span_id:016x}") for each in spans] == sampled
+    assert 0 < len(sampled) < len(told) and len({span for _, _, span, _ in told}) == len(told)
+    assert {flags for *_, flags in told[::2]} <= {"02", "03"}, "the id of a new trace is random"
+
+
 def test_health_has_no_spans(collector: Collector, traced: ServerProcess) -> None:
     """Probes and scrapes have no spans."""
     for path in ("/livez", "/readyz", "/metrics"):
@@ -297,7 +334,7 @@ import asyncio, sys
 import sentiment_conv1d.service.process.server
 from sentiment_conv1d.service.settings import Settings
 sentiment_conv1d.service.process.server.load_core(Settings(execution_provider="cpu"))
-strange = ("opentelemetry.sdk", "opentelemetry.exporter", "service.telemetry.tracing", "service.rest.traced")
+strange = ("opentelemetry.sdk", "opentelemetry.exporter", "service.telemetry.tracing")
 assert not [name for name in sys.modules if name.removeprefix("sentiment_conv1d.").startswith(strange)]
 """
     result = run("-c", program)
