@@ -34,11 +34,13 @@ class RequestError(Exception):
         cls.kinds.append(cls)
 
     def __init__(self, message: str) -> None:
-        content = message[: MAX_MESSAGE_BYTES + 1].encode("utf-8", "replace")  # a file name can contain surrogates
-        if len(content) > MAX_MESSAGE_BYTES:
-            content = content[: MAX_MESSAGE_BYTES - 3] + "…".encode()
-        self.message = content.decode("utf-8", "ignore")
-        super().__init__(self.message)
+        if len(message) > MAX_MESSAGE_BYTES or not message.isascii():
+            content = message[: MAX_MESSAGE_BYTES + 1].encode("utf-8", "replace")  # a file name can contain surrogates
+            if len(content) > MAX_MESSAGE_BYTES:
+                content = content[: MAX_MESSAGE_BYTES - 3] + "…".encode()
+            message = content.decode("utf-8", "ignore")
+        self.message = message
+        super().__init__(message)
 
 
 class ClientDisconnected(Exception):

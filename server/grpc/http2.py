@@ -225,15 +225,17 @@ class Http2:
         self._silent += len(piece)
         if self._silent > _MAX_SILENT_BYTES:
             self.fail("frames without effect")
-        room = self._connection.local_window_size
-        self._connection.receive_data(piece)
-        self._output += self._connection.data_to_send()
-        self._events.extend(self._connection.events())
-        if self._events and isinstance(self._events[-1], ngh2.ConnectionClosed):
-            self._over = True  # also for the events before it
-        # Content of a stream that has ended has no event, but it is content that the client could not hold back.
-        if self._events or (not self._over and self._connection.local_window_size != room):
+        connection = self._connection
+        room = connection.local_window_size
+        connection.receive_data(piece)
+        self._output += connection.data_to_send()
+        if events := connection.events():
             self._silent = 0
+            self._events.extend(events)
+            if isinstance(events[-1], ngh2.ConnectionClosed):
+                self._over = True  # also for the events before it
+        elif connection.local_window_size != room:
+            self._silent = 0  # content of a stream that has ended, which the client could not hold back
 
     def _pass_on(self, event: ngh2.Event) -> None:
         """Pass an event to the handler."""

@@ -26,27 +26,17 @@ class Inbox:
     arrived, and can raise `RequestError`. If there can be only a `single` message, a second one is an error.
     """
 
-    __slots__ = ("_admit", "_admitted", "_encoding", "_incomplete", "_limit", "_messages", "_single", "queued")
+    __slots__ = ("_admit", "_admitted", "_encoding", "_limit", "_messages", "_single", "incomplete", "queued")
 
-    def __init__(self, limit: int, encoding: bytes, admit: Callable[[int], None], *, single: bool) -> None:
+    def __init__(self, limit: int, encoding: bytes, admit: Callable[[int], None], single: bool) -> None:
         self._limit = limit
         self._encoding = encoding
         self._admit = admit
         self._single = single
         self._admitted = False  # the incomplete message
-        self._incomplete = bytearray()
+        self.incomplete = bytearray()  # what has arrived of the next message
         self._messages: deque[Message] = deque()
         self.queued = 0  # bytes of these
-
-    @property
-    def held(self) -> int:
-        """The bytes of all messages, including an incomplete one."""
-        return self.queued + len(self._incomplete)
-
-    @property
-    def has_part(self) -> bool:
-        """Whether a part of a message has arrived."""
-        return bool(self._incomplete)
 
     @property
     def first(self) -> Message | None:
@@ -58,14 +48,14 @@ class Inbox:
 
         Raises `MessageTooLarge` as soon as a prefix announces too many bytes, `Malformed`, and the errors of `admit`.
         """
-        if not self._incomplete and (message := _only_message(data, self._limit)) is not None:
+        if not self.incomplete and (message := _only_message(data, self._limit)) is not None:
             self._admit(len(message))
             self._push(message)
             return 1
         count = 0
-        self._incomplete += data
-        while len(self._incomplete) >= PREFIX.size:
-            flag, length = PREFIX.unpack_from(self._incomplete)
+        self.incomplete += data
+        while len(self.incomplete) >= PREFIX.size:
+            flag, length = PREFIX.unpack_from(self.incomplete)
             if flag > 1:
                 raise Malformed(f"the first byte of a message is {flag}, which is neither 0 nor 1")
             if flag and self._encoding == b"identity":
@@ -76,12 +66,12 @@ class Inbox:
                 self._admit(length)
                 self._admitted = True
             end = PREFIX.size + length
-            if len(self._incomplete) < end:
+            if len(self.incomplete) < end:
                 break
             self._admitted = False
             kind = bytearray if flag else bytes
-            message = kind(memoryview(self._incomplete)[PREFIX.size : end])
-            del self._incomplete[:end]
+            message = kind(memoryview(self.incomplete)[PREFIX.size : end])
+            del self.incomplete[:end]
             self._push(message)
             count += 1
         return count
@@ -92,13 +82,13 @@ class Inbox:
         self.queued -= len(message) + _MESSAGE_BYTES
         return message
 
-    def drop_part(self) -> None:
-        """Drop an incomplete message."""
-        self._incomplete = bytearray()
+    def stop(self) -> None:
+        """Drop an incomplete message, of which no more is added."""
+        self.incomplete = bytearray()
 
     def clear(self) -> None:
         """Drop all messages."""
-        self.drop_part()
+        self.incomplete = bytearray()
         self._messages.clear()
         self.queued = 0
 

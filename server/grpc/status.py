@@ -27,9 +27,6 @@ logger = logging.getLogger(__name__)
 #: The `domain` of `ErrorInfo`.
 DOMAIN = "sentiment-conv1d"
 
-#: The type of `RequestInfo`, as `google.protobuf.Any` names it.
-_REQUEST_INFO = b"type.googleapis.com/google.rpc.RequestInfo"
-
 #: The characters that are not percent-encoded.
 _PLAIN = bytes(range(0x20, 0x7F)).decode().replace("%", "")
 
@@ -91,7 +88,7 @@ def error_fields(error: RequestError, request_id: str) -> list[tuple[bytes, byte
     as the reason, a `RequestInfo`, and a `RetryInfo` if a retry can succeed.
     """
     status, before, after, more = _constants(error.grpc_status, error.code, error.retry_after)
-    info = _field(1, _REQUEST_INFO) + _field(2, _field(1, request_id.encode()))
+    info = _REQUEST_INFO + _field(2, _field(1, request_id.encode()))
     details = before + _field(2, error.message.encode()) + _field(3, info) + after
     encoded = b2a_base64(details, newline=False).rstrip(b"=")
     return [status, (b"grpc-message", quote(error.message)), (b"grpc-status-details-bin", encoded), *more]
@@ -107,3 +104,7 @@ def _field(number: int, content: bytes) -> bytes:
         return b""
     length = (size,) if size < 0x80 else (size & 0x7F | 0x80, size >> 7)
     return bytes((number << 3 | 2, *length)) + content
+
+
+#: The type of a serialized `RequestInfo` in `google.protobuf.Any`.
+_REQUEST_INFO = _field(1, b"type.googleapis.com/google.rpc.RequestInfo")

@@ -23,7 +23,7 @@ COMPRESS: dict[bytes, Callable[[bytes], bytes]] = {b"gzip": gzip.compress, b"def
 
 def inbox(encoding: bytes = b"identity", *, single: bool = False) -> Inbox:
     """Return an inbox that admits every message."""
-    return Inbox(LIMIT, encoding, lambda length: None, single=single)
+    return Inbox(LIMIT, encoding, lambda length: None, single)
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -44,7 +44,7 @@ def test_messages(contents: list[tuple[bytes, bool]], places: list[int], encodin
     found = [messages.pop() for _ in contents]
     assert [(each, isinstance(each, bytearray)) for each in found] == contents
     assert not any(map(gc.is_tracked, found))
-    assert messages.first is None and not messages.has_part and messages.held == 0
+    assert messages.first is None and not messages.incomplete and messages.queued == 0
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300)), st.sampled_from([b"identity", *COMPRESS]))
@@ -58,7 +58,7 @@ def test_any_bytes(data: bytes, places: list[int], encoding: bytes) -> None:
             for _ in range(messages.add(piece)):
                 arrived -= PREFIX.size + len(message := messages.pop())
                 assert len(message) <= LIMIT
-            assert messages.held == arrived
+            assert len(messages.incomplete) == arrived and messages.queued == 0
     except RequestError:
         pass
 

@@ -219,6 +219,12 @@ def test_grpc(collector: Collector, traced: ServerProcess) -> None:
         assert span.status.code == Status.STATUS_CODE_UNSET
         assert refusal.metadata["traceparent"].startswith(f"00-{span.trace_id.hex()}-{span.span_id.hex()}-")
 
+        long = (("x-request-id", "traced-6"), ("x-long", "x" * 16_384))  # refused before the method begins
+        refusal = refused(lambda: stub.Predict(PredictRequest(text="a"), metadata=long))
+        span = collector.wait_for(identified("traced-6"))
+        assert attributes(span)["rpc.grpc.status_code"] == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+        assert span.span_id.hex() in refusal.metadata["traceparent"]
+
         stream = stub.PredictStream(iter([PredictRequest(text="a")] * 3), metadata=(("x-request-id", "traced-5"),))
         assert len(list(stream)) == 3
         span = collector.wait_for(identified("traced-5"))
