@@ -24,14 +24,15 @@ from unittest.mock import patch
 import uvloop
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from uvicorn.protocols.http.flow_control import FlowControl
 
 from benchmarks import ARTIFACT
 from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
 from sentiment_conv1d.artifact.artifact import read_artifact
-from sentiment_conv1d.server.http.fast_path import FastRequest, Handler
+from sentiment_conv1d.server.http.cycle import RequestCycle
+from sentiment_conv1d.server.http.fast_path import FastRequest
 from sentiment_conv1d.server.network.buffers import Buffers, Charge
+from sentiment_conv1d.server.network.shares import LOCAL
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.server import load_core
 from sentiment_conv1d.service.protocols import rest_protocols
@@ -77,7 +78,7 @@ PARTS: dict[str, tuple[tuple[Any, str, Callable[..., Any]], ...]] = {
 }
 
 
-def asked(body: bytes, handler: Handler, replied: asyncio.Event) -> FastRequest:
+def asked(body: bytes, replied: asyncio.Event) -> FastRequest:
     """Return a request that has arrived completely. Its response is discarded."""
 
     class Discard(asyncio.Transport):
@@ -87,20 +88,17 @@ def asked(body: bytes, handler: Handler, replied: asyncio.Event) -> FastRequest:
         def write(self, data: Any) -> None:
             assert data.startswith(b"HTTP/1.1 200 OK\r\n")
 
-    transport = Discard()
     connection: Any = SimpleNamespace(
-        transport=transport,
-        flow=FlowControl(transport),
+        transport=Discard(),
+        write_paused=False,
         common_lines=bytes,
         is_last=bool,
-        replied=lambda request: replied.set(),
+        answered=lambda close: replied.set(),
     )
-    request = FastRequest(
-        *("POST", b"/v1/predict", _HEADERS, "127.0.0.1", "http", "1.1", False, Charge(_BUFFERS)),
-        *(handler, connection, True),
-    )
-    request.add(body)
-    return request
+    cycle = RequestCycle(connection, _BUFFERS, LOCAL, "127.0.0.1", "http", certified=False)
+    cycle.head_received(b"POST", b"/v1/predict", "1.1", [*_HEADERS.items()], True, _HEADERS)
+    cycle.body_received(body)
+    return cycle
 
 
 async def drive(application: Application, bodies: Sequence[bytes]) -> float:
@@ -108,7 +106,7 @@ async def drive(application: Application, bodies: Sequence[bytes]) -> float:
     handler = application.find_handler(b"/v1/predict", {b"content-length": b"0"}, Charge(_BUFFERS))
     assert handler is not None
     replied = asyncio.Event()
-    requests = [asked(body, handler, replied) for body in bodies]
+    requests = [asked(body, replied) for body in bodies]
     started = thread_time()
     for request in requests:
         if (sending := handler(request)) is None:

@@ -11,11 +11,12 @@ from sentiment_conv1d.server.http import headers as response_headers
 from sentiment_conv1d.server.http.request import Answer, HttpRequest
 from sentiment_conv1d.server.network.buffers import Charge
 
-#: The interface of an ASGI application.
+#: An ASGI application and its interface.
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Bytes per piece of a large response, and unsent bytes above which the next piece waits. They limit what a slow reader
 #: keeps in the send buffer.

@@ -1,8 +1,9 @@
-"""Uvicorn's HTTP/1.1 connection with stricter limits and a fast path.
+"""One HTTP/1.1 connection.
 
-Bytes that are not HTTP/1.1 get an error in JSON, after the responses to the requests before them. Heads and trailers
-are limited in size and time. All memory of a request is charged. Slow readers are disconnected. An offer to upgrade to
-HTTP/2, which Java's client and `curl --http2` send with a body, is declined without losing the body.
+It reads and answers in turns with other connections. Requests are answered in order. Bytes that are not HTTP/1.1 get an
+error in JSON, after the responses to the requests before them. Heads and trailers are limited in size and time. All
+memory of a request is charged. Slow readers are disconnected. An offer to upgrade to HTTP/2, which Java's client and
+`curl --http2` send with a body, is declined without losing the body.
 
 The fast path bypasses ASGI, whose messages and tasks cost as much as a short text. The handler of a request is called
 with the complete body and writes the response to the connection. It is used for batches of up to a few dozen reviews,
@@ -15,23 +16,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+import socket
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from enum import Enum, auto
+from time import perf_counter
 from typing import Any
+from urllib.parse import unquote
 
-import httptools
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.server.errors import ClientDisconnected, HeadTooLarge, Overloaded, RequestError, Unavailable
+from sentiment_conv1d.server.errors import HeadTooLarge, Overloaded, RequestError, Unavailable
 from sentiment_conv1d.server.http import framing, headers
-from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, PIECE_BYTES, TASK
-from sentiment_conv1d.server.http.fast_path import FastRequest, FindHandler
-from sentiment_conv1d.server.http.pacing import ASGI_SECONDS, FREE_HEAD_BYTES, PacedConnection
+from sentiment_conv1d.server.http.asgi import CERTIFIED, CHARGE, PIECE_BYTES, Application, Scope
+from sentiment_conv1d.server.http.asgi_run import AsgiRun
+from sentiment_conv1d.server.http.cycle import ASGI_SECONDS, BODY, DONE, HEAD, SENDING, RequestCycle
+from sentiment_conv1d.server.http.fast_path import FindHandler
+from sentiment_conv1d.server.http.parser import FREE_HEAD_BYTES, Fields, RequestParser
 from sentiment_conv1d.server.http.refusal import refusal
+from sentiment_conv1d.server.http.unread import Unread
 from sentiment_conv1d.server.log_limit import LogLimit
-from sentiment_conv1d.server.network.buffers import BODY_FACTOR, Buffers, Charge
-from sentiment_conv1d.server.network.shares import LOCAL, FindCaller, evicted
+from sentiment_conv1d.server.network.buffers import Buffers
+from sentiment_conv1d.server.network.receiver import has_unread
+from sentiment_conv1d.server.network.shares import LOCAL, FindCaller
 from sentiment_conv1d.server.network.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -49,16 +57,45 @@ _HEADER_BYTES = 144
 #: discarded. Otherwise a client that writes before it reads would get a connection reset instead of the response.
 DISCARD_SECONDS = 5.0
 
+#: Bytes that are discarded after the last response, or of a body whose response is complete.
+DISCARD_BYTES = 64 * 1024 * 1024
+
 #: Seconds that idle connections stay open at shutdown, because a request can be on its way.
 FAREWELL_SECONDS = 0.5
 
+#: Bytes that are parsed between two checks of the limits: of heads, which are much work, and of a body.
+_SLICE_BYTES = 4096
+_BODY_SLICE_BYTES = 16_384
+
+#: Seconds of the event loop that the next piece of a large answer takes.
+_PIECE_SECONDS = 0.00003
 
 #: Returns whether a request shows that its client has access, by its method, target and headers, and by whether the
 #: client has presented a certificate.
 Admits = Callable[[bytes, bytes, Mapping[bytes, bytes], bool], bool]
 
 
-class HttpConnection(PacedConnection):
+class State(Enum):
+    """What a connection does with the bytes that arrive."""
+
+    OPEN = auto()  # parses them
+    REFUSING = auto()  # discards them: the requests before the invalid one are answered, and then it is refused
+    HALF_CLOSED = auto()  # discards them until the client closes the connection: the last response is written
+
+
+class Turn(Enum):
+    """Whether it is a connection's turn to parse, to send a piece of an answer, or to start a pipelined request."""
+
+    NONE = auto()  # there is nothing to do
+    QUEUED = auto()
+    NOW = auto()
+
+
+OPEN, REFUSING, HALF_CLOSED = State
+NONE, QUEUED, NOW = Turn
+
+
+class HttpConnection(asyncio.Protocol):
     """One connection. It calls `lost` with itself when the connection is lost, and `failed` if what arrives is refused.
 
     It calls `admit` with itself when the head of a request shows that the client has access, by default the first one.
@@ -68,6 +105,54 @@ class HttpConnection(PacedConnection):
     `header_timeout` and `write_timeout` are seconds for the head of a request and for reading a response.
     `enforce_timeouts` enforces them and the idle timeout.
     """
+
+    #: With more than 30 attributes in a dictionary, an instance is slower and larger.
+    __slots__ = (
+        "__weakref__",
+        "_admit",
+        "_admits",
+        "_answered_caller",
+        "_answering",
+        "_answers",
+        "_application",
+        "_asgi_version",
+        "_buffers",
+        "_caller",
+        "_certified",
+        "_client",
+        "_common",
+        "_common_of",
+        "_discarded",
+        "_draining",
+        "_ending",
+        "_failed",
+        "_find",
+        "_find_caller",
+        "_header_timeout",
+        "_keep_alive_timeout",
+        "_loop",
+        "_lost",
+        "_parser",
+        "_peer",
+        "_reading",
+        "_reading_paused",
+        "_received",
+        "_refusal",
+        "_scheme",
+        "_server",
+        "_server_state",
+        "_state",
+        "_turn",
+        "_turns",
+        "_unread",
+        "_until",
+        "_waiting",
+        "_writable",
+        "admitted",
+        "tasks",
+        "transport",
+        "write_paused",
+    )
 
     def __init__(
         self,
@@ -88,206 +173,412 @@ class HttpConnection(PacedConnection):
         header_timeout: float,
         write_timeout: float,
     ) -> None:
-        super().__init__(config, server_state, loop, buffers, turns)
+        if not config.loaded:
+            config.load()
+        self._application: Application = config.loaded_app
+        self._asgi_version = config.asgi_version
+        self._keep_alive_timeout = config.timeout_keep_alive
+        self._server_state = server_state
+        self.tasks = server_state.tasks
+        self._loop = loop
         self._lost = lost
         self._admit = admit
         self._admits = admits
         self._find = {b"POST": find_handler, b"GET": find_document}
         self._find_caller = find_caller
+        self._buffers = buffers
+        self._turns = turns
         self._draining = draining
         self._failed = failed
         self._header_timeout = header_timeout
-        self._write_timeout = write_timeout
-        self._served: RequestResponseCycle | None = None  # the last request that went through ASGI
-        self._refusal: RequestError | None = None  # the last response, which is still to be written
-        self._half_closed = False  # whether the last response is written
+        self.admitted = False  # whether the client has shown that it has access
+        self._parser: RequestParser | None = None  # while the connection is established: it is a reference cycle
+        self._state = OPEN
+        self._turn = NONE
+        self._received = b""  # bytes that are not parsed yet
+        self._reading: RequestCycle | None = None  # the request that arrives, until its last byte
+        self._waiting: deque[RequestCycle] = deque()  # requests that wait for the answers to earlier ones
+        self._answering: RequestCycle | None = None  # the request that is answered, until its answer is written
+        self._answers = 0  # that were begun
+        self._answered_caller = ""  # of the last one of these
+        self._refusal: RequestError | None = None  # the last response, while the connection is refusing
+        self._discarded = 0  # bytes
+        self._until: float | None = None  # when the connection is closed, unless a request or its head is complete
         self._ending = False  # whether the service is shutting down
-        self._until: float | None = None
+        self._reading_paused = False
+        self.write_paused = False  # whether the client has to read first
+        self._writable = asyncio.Event()
+        self._unread = Unread(buffers, write_timeout)
         self._common_of: object = None  # the headers from which these lines were built
         self._common = b""
-        self._unsent = Charge(buffers)  # the bytes that are written and that the client has not read
-        self._unread: object = None  # the request whose response is paused because the client does not read
-        self._unread_since: float | None = None
-
-    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the idle timeout for the first request."""
-        super().connection_made(transport)
-        self._make_parser()
+        self.transport: asyncio.Transport = transport
         transport.set_write_buffer_limits(PIECE_BYTES)
-        self._wait(self.timeout_keep_alive)
-        self._peer = None if self.client is None else self.client[0]
+        self._parser = RequestParser(self)
+        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self._certified = self._scheme == "https" and bool(transport.get_extra_info("peercert"))
+        self._server, self._client = _addresses(transport.get_extra_info("socket"))
+        self._peer = None if self._client is None else self._client[0]
         self._caller = self._peer or LOCAL
-        self._certified = self.scheme == "https" and bool(transport.get_extra_info("peercert"))
-        self.app_state[CERTIFIED] = self._certified
+        self._wait(self._keep_alive_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the requests that wait or are incomplete."""
-        if (served := self._served) is not None:  # uvicorn informs only the latest request
-            served.disconnected = True
-            served.message_event.set()
-            if (task := served.scope.get(TASK)) is not None:
-                task.cancel()  # type: ignore[attr-defined]
-        super().connection_lost(exc)
+        """Stop all requests."""
+        for cycle in {self._reading, self._answering, *self._waiting}:
+            if cycle is not None:
+                cycle.cancel()
+        self._reading = self._answering = None
+        self._waiting.clear()
+        self._unread.release()
+        self._writable.set()
+        if self._parser is not None:
+            self._parser.close()
+            self._parser = None
         self._lost(self)
-        self._unsent.release()
-        if not self._started:
-            self._charge.release()
-        for waiting, _ in self.pipeline:
-            waiting.scope[CHARGE].release()  # type: ignore[literal-required]
-        self.pipeline.clear()
-        self._stop_sending()
-        self.cycle = self._served = self.scope = None  # type: ignore[assignment]  # reference cycles
 
-    # Called by the parser.
-
-    def on_headers_complete(self) -> None:
-        """Start the request, unless it is parsed again without its upgrade, or is on the fast path."""
-        self._in_head = False
-        self._until = None
-        self._buffered_by_parser = 0
-        if self.parser.should_upgrade():
+    def data_received(self, data: bytes) -> None:
+        """Parse the bytes, now or when it is this connection's turn."""
+        if self._state is not OPEN and self._turn is NONE:
+            self._discard(len(data))
             return
-        version = self.parser.get_http_version()
-        framing.check(self.url, version, self.headers)
-        fields = dict(self.headers)
-        if self._find_caller is not None and (caller := self._find_caller(fields)) is not None:
-            self._charge.assign(caller)
-        method = self.parser.get_method()
-        if not self.admitted and (self._admits is None or self._admits(method, self.url, fields, self._certified)):
+        self._received += data
+        self._take_turn(len(data))
+
+    def pause_writing(self) -> None:
+        """Send nothing more until the client has read most of what was written."""
+        self.write_paused = True
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Continue an answer when the client has read most of what was written."""
+        self.write_paused = False
+        self._writable.set()
+        self.send_next()
+
+    def read(self, until: float) -> bool:
+        """Answer and parse until `until`, a time of `perf_counter`. Returns whether there is more to do."""
+        self._turn = NOW
+        while not self.transport.is_closing():
+            if self._can_answer:
+                self._continue_answering()
+            size = self._slice_size()
+            data, self._received = self._received[:size], self._received[size:]
+            if data:
+                self._parse(data)
+            if not self._received and not self._can_answer:
+                break
+            if perf_counter() >= until:
+                self._turn = QUEUED
+                return True
+        self._turn = NONE
+        self._received = b""
+        if self._reading_paused:
+            self.control_reading()
+        return False
+
+    def _slice_size(self) -> int:
+        if self._reading is None or self._reading.phase is not BODY:
+            return _SLICE_BYTES
+        return max(_SLICE_BYTES, min(self._reading.remaining, _BODY_SLICE_BYTES))
+
+    def _take_turn(self, size: int) -> None:
+        """Work now or when it is this connection's turn; `size` is the number of bytes to parse or to send."""
+        if self._turn is NONE and self._turns.read_or_wait(self, size):
+            self._turn = QUEUED
+            self.control_reading()
+
+    @property
+    def _can_answer(self) -> bool:
+        """Whether there is a request to start, or a piece of an answer to send."""
+        if self._answering is None:
+            return bool(self._waiting)
+        return bool(self._answering.unsent) and not self.write_paused
+
+    def _continue_answering(self) -> None:
+        if self._answering is None:
+            self._start(self._waiting.popleft())
+        else:
+            self._turns.spend(_PIECE_SECONDS)
+            self._answering.send_piece()
+
+    def control_reading(self) -> None:
+        """Receive more, unless what has arrived waits: for a turn, for earlier answers, or for the application."""
+        paused = (
+            self._turn is QUEUED
+            or self._state is REFUSING
+            or bool(self._waiting)
+            or (self._reading is not None and self._reading.backlogged)
+        )
+        if paused != self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = paused
+            if paused:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    def _parse(self, data: bytes) -> None:
+        if self._state is not OPEN:
+            self._discard(len(data))
+            return
+        assert self._parser is not None
+        try:
+            again = self._parser.feed(data)
+        except RequestError as error:
+            if not self.transport.is_closing():
+                self._refuse(error)
+            return
+        if again:  # a request without its upgrade
+            assert self._reading is not None
+            self._reading.release()
+            self._reading = None
+            self._received = again + self._received
+
+    def _discard(self, count: int) -> None:
+        """Count discarded bytes, up to a limit."""
+        self._discarded += count
+        if self._discarded > DISCARD_BYTES:
+            self.transport.abort()
+
+    def request_began(self) -> None:
+        """Begin to read a request."""
+        self._reading = RequestCycle(
+            self, self._buffers, self._caller, self._peer, self._scheme, certified=self._certified
+        )
+
+    def head_began(self) -> None:
+        """Limit the time for the rest of the head, if the client does not wait for an answer meanwhile."""
+        if self._idle:
+            self._wait(self._header_timeout)
+
+    def hold(self, count: int) -> None:
+        """Charge the request that is read."""
+        assert self._reading is not None
+        self._reading.charge.add(count)
+
+    def head_received(self, method: bytes, target: bytes, version: str, fields: Fields, keep_alive: bool) -> None:
+        """Find out who sends the request, and who answers it."""
+        cycle = self._reading
+        assert cycle is not None
+        self._until = None
+        by_name = dict(fields)
+        cycle.head_received(method, target, version, fields, keep_alive, by_name)
+        if self._find_caller is not None and (caller := self._find_caller(by_name)) is not None:
+            cycle.charge.assign(caller)
+        if not self.admitted and (self._admits is None or self._admits(method, target, by_name, self._certified)):
             self._admit(self)
         find = self._find.get(method)
-        if find is not None and self._idle and not self.expect_100_continue:
-            peer, charge = self._peer, self._charge
-            handler = find(self.url, fields, charge)
-            if handler is not None:
-                keep_alive = version != "1.0" and self.parser.should_keep_alive()
-                self._incoming = FastRequest(
-                    method.decode(),
-                    self.url,
-                    fields,
-                    peer,
-                    self.scheme or "http",
-                    version,
-                    self._certified,
-                    charge,
-                    handler,
-                    self,
-                    keep_alive,
-                )
+        if find is not None and self._idle and b"expect" not in by_name:
+            cycle.handler = find(target, by_name, cycle.charge)
+            if cycle.handler is not None:
+                cycle.phase = BODY
                 return
-        self._start()
-        self.headers = []  # trailers are not headers
+        self._answer_over_asgi(cycle)
 
-    def on_body(self, body: bytes) -> None:
-        """Handle a piece of a body."""
-        self._buffered_by_parser = 0
+    def body_received(self, data: bytes) -> None:
+        """Pass on a piece of a body, or discard it because the answer is complete."""
+        cycle = self._reading
+        assert cycle is not None
+        if cycle.phase is DONE:
+            self._discard(len(data))
+            return
         try:
-            if self._incoming is not None:
-                self._incoming.add(body)
-            elif self.cycle.response_complete:
-                self._discard(len(body))
-            elif self._charge.refusal is None:
-                self._charge.add(BODY_FACTOR * len(body))
-                super().on_body(body)
-        except Overloaded as error:  # the application waits for the body, and rejects the request
-            self._charge.refusal = error
+            cycle.body_received(data)
+        except Overloaded as error:  # the application rejects the request
+            cycle.charge.refusal = error
             self._leave_fast_path()
-            self.cycle.message_event.set()
+            cycle.body_refused()
 
-    def on_message_complete(self) -> None:
-        """Handle the last byte of a request."""
-        self._reading = False
-        self._buffered_by_parser = 0
-        if self.parser.should_upgrade():
+    def request_received(self) -> None:
+        """Answer a complete request, or tell the application that it is complete."""
+        cycle, self._reading = self._reading, None
+        assert cycle is not None
+        if cycle.phase is BODY:
+            self._start(cycle)
             return
-        if self._incoming is None:
-            super().on_message_complete()
-            self._turns.spend(ASGI_SECONDS)  # a request that has waited for its body goes on
-            if not self.pipeline:  # a large body pauses reading, but a disconnection has to be noticed
-                self.flow.resume_reading()
-            if self._idle:  # it was answered before it was complete
-                self._wait(self.timeout_keep_alive)
-            return
-        self._started = True
-        request, self._incoming = self._incoming, None
-        self.url, self.headers = b"", []
-        self._answer(request)
+        cycle.body_complete()
+        self._turns.spend(ASGI_SECONDS)  # a request that has waited for its body goes on
+        self.control_reading()
+        if self._idle:  # it was answered before it was complete
+            self._wait(self._keep_alive_timeout)
 
-    # Called by uvicorn.
+    def _answer_over_asgi(self, cycle: RequestCycle) -> None:
+        """Let the application answer a request, after the requests before it. Raises `Overloaded`."""
+        fields = cycle.fields
+        waits = not self._idle
+        if waits and len(self._waiting) >= MAX_PIPELINED:
+            self._failed("limit")
+            self.transport.abort()
+            raise ConnectionAbortedError
+        size = sum(len(name) + len(value) for name, value in fields)
+        if waits or size > FREE_HEAD_BYTES:
+            # The slices were charged, except for the first and the last one of a head.
+            cycle.charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
+        expects_continue = cycle.headers.get(b"expect", b"").lower() == b"100-continue"
+        run = AsgiRun(self._application, self._scope(cycle), cycle, self, expects_continue=expects_continue)
+        cycle.answer_over_asgi(run)
+        if waits:
+            self._waiting.append(cycle)
+            self.control_reading()
+        else:
+            self._start(cycle)
 
-    def on_response_complete(self) -> None:
-        """Start the next request, or wait for it. Unlike uvicorn's method, this needs no timer per request."""
+    def _scope(self, cycle: RequestCycle) -> Scope:
+        """Return the scope of a request. Raises `Malformed`."""
+        path, query = framing.split_target(cycle.target)
+        return {
+            "type": "http",
+            "asgi": {"version": self._asgi_version, "spec_version": "2.3"},
+            "http_version": cycle.version,
+            "server": self._server,
+            "client": self._client,
+            "scheme": self._scheme,
+            "method": cycle.method,
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": path.encode(),
+            "query_string": query,
+            "headers": cycle.fields,
+            "state": {CERTIFIED: self._certified},
+            CHARGE: cycle.charge,
+        }
+
+    def _leave_fast_path(self) -> None:
+        """Let the application answer a request whose body arrives slowly, because it limits the time for it."""
+        if self._reading is not None and self._reading.phase is BODY:
+            self._answer_over_asgi(self._reading)
+
+    def _start(self, cycle: RequestCycle) -> None:
+        self._answering = cycle
+        self._answers += 1
+        self._answered_caller = cycle.charge.caller
+        cycle.start()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no request waits for its answer."""
+        return self._answering is None and not self._waiting
+
+    def is_receiving(self, cycle: RequestCycle) -> bool:
+        """Return whether a request is not complete."""
+        return cycle is self._reading
+
+    def refuse_body(self, cycle: RequestCycle) -> None:
+        """Let the application refuse a request that is not complete, for the reason in its charge."""
+        try:
+            self._leave_fast_path()
+        except RequestError as error:
+            self._refuse(error)
+        else:
+            cycle.body_refused()
+
+    def run(self, coroutine: Coroutine[Any, Any, None], seconds: float) -> asyncio.Task[None]:
+        """Run a coroutine as a task that takes about these seconds of the event loop."""
+        self._turns.spend(seconds)
+        task = self._loop.create_task(coroutine)
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+        return task
+
+    def common_lines(self) -> bytes:
+        """Return the header lines of all responses."""
+        fields = self._server_state.default_headers  # uvicorn creates a new list every second, with the current date
+        if fields is not self._common_of:
+            self._common_of, self._common = fields, headers.lines(fields)
+        return self._common
+
+    def is_last(self) -> bool:
+        """Return whether the connection closes after the next response, because no request follows."""
+        return self._draining() and not self._waiting and self._reading is None and not self._has_unread()
+
+    @property
+    def unread(self) -> bool:
+        """Whether the client has read nothing for some time."""
+        return self._unread.waits and self.write_paused
+
+    async def drain(self) -> None:
+        """Wait until the client has read most of what was written, or the connection is lost."""
+        if self.write_paused:
+            await self._writable.wait()
+
+    def send_next(self) -> None:
+        """Send the next piece of an answer when it is this connection's turn."""
+        if self._can_answer:
+            self._take_turn(PIECE_BYTES)
+
+    def answered(self, *, close: bool) -> None:
+        """Go on with the next request, or wait for it. `close` is whether the connection closes after the answer."""
+        self._answering = None
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
-        if self.pipeline:
-            self._start_next()
+        if close:
+            if self._reading is None or self._waiting:
+                self.transport.close()
+            else:
+                self._half_close()
+        elif self._waiting:
+            self._take_turn(PIECE_BYTES)
         else:
             self._await_request()
+        if self._reading_paused:
+            self.control_reading()
 
     def _await_request(self) -> None:
         """Wait for a request, or reject what has arrived instead."""
         if self._refusal is not None:
             self._write_refusal(self._refusal)
-        elif not self._reading:
-            self._wait(self.timeout_keep_alive)
-        elif self._in_head:
+        elif self._reading is None:
+            self._wait(self._keep_alive_timeout)
+        elif self._reading.phase is HEAD:
             self._wait(self._header_timeout)
         else:
             self._discarded = 0
             self._wait(DISCARD_SECONDS)
 
+    def _refuse(self, error: RequestError) -> None:
+        """Stop reading, and send an error after the responses to all earlier requests."""
+        if not isinstance(error, Unavailable):
+            self._failed("limit" if isinstance(error, HeadTooLarge | Overloaded) else "malformed")
+        refused, self._reading = self._reading, None
+        if refused is not None:
+            if refused.phase in (SENDING, DONE):
+                self.transport.close()
+                return
+            if refused is self._answering:
+                self._answering = None
+            elif self._waiting and refused is self._waiting[-1]:
+                self._waiting.pop()
+            refused.abandon()
+        self._refusal = error.with_traceback(None)  # its frames refer to this connection: a reference cycle
+        self._state = REFUSING
+        if self._idle:
+            self._write_refusal(error)
+        else:
+            self.control_reading()
+
+    def _write_refusal(self, error: RequestError) -> None:
+        """Send the last response."""
+        request_id = secrets.token_hex(8)
+        logger.warning("%s", error.message, extra={"request_id": request_id, "status": error.http_status.value})
+        self.transport.write(refusal(error, request_id, self._server_state.default_headers))
+        self._half_close()
+
+    def _half_close(self) -> None:
+        """Close the connection after the last response, as soon as the client has done so."""
+        self._state = HALF_CLOSED
+        self._discarded = 0
+        self._wait(DISCARD_SECONDS)
+        self.transport.write_eof()
+        self.control_reading()
+
     def shutdown(self) -> None:
         """Finish the requests that have arrived or are on their way, then close."""
         self._ending = True
-        if self._half_closed:
+        if self._state is HALF_CLOSED:
             self.transport.close()
         elif self._idle and self._until is not None:
-            self._until = min(self._until, self.loop.time() + FAREWELL_SECONDS)
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Start a request, unless a request on the fast path, which uvicorn does not know, runs before it."""
-        if self._answering is not None:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, app))
-            return
-
-        self._turns.spend(ASGI_SECONDS)
-        self._served = cycle
-
-        async def run(scope: Any, receive: Any, send: Any) -> None:
-            async def send_last(message: Any) -> None:
-                # A client that waits for 100 can leave out the body, or send it.
-                start = message["type"] == "http.response.start"
-                if start and (self.is_last() or cycle.waiting_for_100_continue):
-                    message = message | {"headers": [*message["headers"], headers.CLOSE]}
-                # A closing connection is lost in the next turn of the event loop, and must not be written to.
-                cycle.disconnected = cycle.disconnected or self.transport.is_closing()
-                if cycle.disconnected and message.get("more_body"):
-                    raise ClientDisconnected
-                ends = not (start or message.get("more_body") or cycle.keep_alive)
-                early = ends and self._reading and cycle is self.cycle
-                cycle.keep_alive = cycle.keep_alive or early  # otherwise uvicorn closes the connection
-                await send(message)
-                if early and not self.transport.is_closing():
-                    self._half_close()
-
-            try:
-                await app(scope, receive, send_last)
-            except (asyncio.CancelledError, ClientDisconnected):
-                if not cycle.disconnected:
-                    raise
-            finally:
-                scope.pop(TASK, None)  # the task refers to the model that it has used
-                scope[CHARGE].release()
-                scope.update(headers=[], path="", raw_path=b"", query_string=b"")  # the connection keeps the last scope
-                cycle.body = bytearray()  # the bytes that the client has not read
-
-        super()._start_asgi_task(cycle, run)
-
-    # Called by the listener.
+            self._until = min(self._until, self._loop.time() + FAREWELL_SECONDS)
 
     @property
     def idle_until(self) -> float | None:
@@ -296,152 +587,46 @@ class HttpConnection(PacedConnection):
         None while a request is read or answered, and until the last byte of the response is sent. The rest of a request
         that was answered early does not keep the connection open.
         """
-        active = self._waiting or self.transport.is_closing() or self.transport.get_write_buffer_size()
+        active = self._turn is not NONE or self.transport.is_closing() or self.transport.get_write_buffer_size()
         return None if active else self._until
 
     @property
     def running(self) -> bool:
         """Whether the client waits for an answer, or for the turn in which what it has sent is read."""
-        served = self._served
-        asgi = served is not None and not (served.response_complete or served.more_body)
-        return asgi or self._answering is not None or self._waiting
+        return self._turn is not NONE or (self._answering is not None and self._answering is not self._reading)
 
     def enforce_timeouts(self, now: float) -> None:
         """Enforce time limits. Called about once a second with the event loop's time.
 
         A slow reader is disconnected even if the connection is closing, because unsent bytes keep it open.
         """
-        if not self._waiting:  # otherwise the server is slow, not the client
+        if self._turn is NONE:  # otherwise the server is slow, not the client
             try:
                 self._leave_fast_path()
-            except (httptools.HttpParserError, RequestError) as error:
-                self._refuse_unparsed(error)
-        overdue = self._until is not None and now >= self._until and not self._waiting
-        if overdue and (self._reading or self._half_closed or not self._has_unread()):
+            except RequestError as error:
+                self._refuse(error)
+        overdue = self._until is not None and now >= self._until and self._turn is NONE
+        if overdue and (self._reading is not None or self._state is HALF_CLOSED or not self._has_unread()):
             self.transport.close()
-        unsent = self.transport.get_write_buffer_size()
-        self._unsent.replace(unsent, self._charge.caller)
-        request = (self.cycle, self._answers)
-        if not unsent:
-            self._unread = self._unread_since = None
-        elif self._unread_since is None or self._unread != request:
-            self._unread, self._unread_since = request, now
-        elif now - self._unread_since > self._write_timeout:
+        if self._unread.count(self.transport.get_write_buffer_size(), self._answers, self._answered_caller, now):
             logger.info("a caller did not read its answer in time", extra={"client": self._peer})
             self.transport.abort()
 
-    # Running requests.
-
-    def common_lines(self) -> bytes:
-        fields = self.server_state.default_headers  # uvicorn creates a new list every second, with the current date
-        if fields is not self._common_of:
-            self._common_of, self._common = fields, headers.lines(fields)
-        return self._common
-
-    def _start(self) -> None:
-        """Pass the request to ASGI, as uvicorn does, or queue it behind the previous one."""
-        url, fields, expects = self.url, self.headers, self.expect_100_continue
-        HttpToolsProtocol.on_message_begin(self)
-        self.url, self.expect_100_continue = url, expects
-        self.headers += fields
-        self.scope[CHARGE] = self._charge  # type: ignore[literal-required]
-        super().on_headers_complete()
-        self._started = True
-        if len(self.pipeline) > MAX_PIPELINED:
-            self._failed("limit")
-            self.transport.abort()
-            raise httptools.HttpParserError
-        size = sum(len(name) + len(value) for name, value in fields)
-        if self.pipeline or size > FREE_HEAD_BYTES:
-            # The slices were charged, except for the first and the last one of a head.
-            self._charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
-
-    def _evict(self, charge: Charge) -> bool:
-        """Reject the request whose body is being read, or cut an answer that is not read."""
-        if charge is self._charge and self._reading and not self._in_head:
-            charge.refusal = evicted(charge.caller)
-            try:
-                self._leave_fast_path()
-            except (httptools.HttpParserError, RequestError) as other:
-                self._refuse_unparsed(other)
-            else:
-                self.cycle.body = bytearray()
-                self.cycle.message_event.set()
-            return True
-        answering, served = self._answering, self._served
-        sending = (answering is not None and answering.charge is charge and answering.unsent) or (
-            served is not None and served.scope.get(CHARGE) is charge and served.response_started
-        )
-        if sending and self._unread_since is not None and self.flow.write_paused:
-            evicted(charge.caller)
-            self.transport.abort()
-            return True
-        return False
-
-    def _leave_fast_path(self) -> None:
-        """Pass a request whose body arrives slowly to ASGI, which limits the time for it."""
-        request, self._incoming = self._incoming, None
-        if request is not None:
-            self._start()
-            super().on_body(request.take_body())
-
-    def is_last(self) -> bool:
-        """Return whether the connection closes after the next response, because no request follows."""
-        return self._draining() and not self.pipeline and not self._reading and not self._has_unread()
-
-    def _began_head(self) -> None:
-        if self._idle:
-            self._wait(self._header_timeout)
-
     def _wait(self, seconds: float) -> None:
         """Set the time at which the connection closes unless the request, or its head, is complete."""
-        self._until = self.loop.time() + (min(seconds, FAREWELL_SECONDS) if self._ending else seconds)
+        self._until = self._loop.time() + (min(seconds, FAREWELL_SECONDS) if self._ending else seconds)
 
-    # Rejecting bytes that are not a request.
+    def _has_unread(self) -> bool:
+        """Return whether there are bytes that are not parsed, here or in the socket."""
+        return not self.transport.is_closing() and (bool(self._received) or has_unread(self.transport))
 
-    def _refuse(self, error: RequestError) -> None:
-        """Stop reading, and send an error after the responses to all earlier requests."""
-        if not isinstance(error, Unavailable):
-            self._failed("limit" if isinstance(error, HeadTooLarge | Overloaded) else "malformed")
-        if self._reading and self._started and not self._break_off():
-            self.transport.close()
-            return
-        self._refusal = error.with_traceback(None)  # its frames refer to this connection: a reference cycle
-        self._discarding = True
-        self._reading = False
-        self.headers = []
-        if self._idle:
-            self._write_refusal(error)
-        else:
-            self.flow.pause_reading()
 
-    def _break_off(self) -> bool:
-        """Stop the request that is being read. Returns whether an error can be sent, because it has no response yet."""
-        cycle = self.cycle
-        if self.pipeline and self.pipeline[0][0] is cycle:
-            self.pipeline.popleft()
-            self._charge.release()
-            return True
-        if cycle.response_started:
-            return False
-        cycle.disconnected = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False  # the response is not preceded by one
-        cycle.message_event.set()
-        return True
-
-    def _write_refusal(self, error: RequestError) -> None:
-        """Send the last response."""
-        request_id = secrets.token_hex(8)
-        logger.warning("%s", error.message, extra={"request_id": request_id, "status": error.http_status.value})
-        self.transport.write(refusal(error, request_id, self.server_state.default_headers))
-        self._incoming = None
-        if not self._started:
-            self._charge.release()
-        self._half_close()
-
-    def _half_close(self) -> None:
-        """Close the connection after the last response, as soon as the client has done so."""
-        self._discarding = self._half_closed = True
-        self._discarded = 0
-        self._wait(DISCARD_SECONDS)
-        self.transport.write_eof()
+def _addresses(connected: socket.socket) -> tuple[tuple[str, int | None] | None, tuple[str, int] | None]:
+    """Return the addresses of a server and its client, as in a scope of ASGI."""
+    own = connected.getsockname()
+    try:
+        peer = connected.getpeername()
+    except OSError:  # it has disconnected
+        peer = None
+    server = own[:2] if isinstance(own, tuple) else (own, None) if isinstance(own, str) else None
+    return server, peer[:2] if isinstance(peer, tuple) else None

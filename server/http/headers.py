@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from http import HTTPStatus
 
 from sentiment_conv1d.server.errors import MethodNotAllowed, RequestError, RequestTimeout, ShutDown, Unauthorized
 from sentiment_conv1d.server.http.request import Answer
@@ -13,6 +12,11 @@ from sentiment_conv1d.server.request_ids import HEADER
 Headers = tuple[tuple[bytes, bytes], ...]
 
 CLOSE = (b"connection", b"close")
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+#: The first line of a response by its status. Statuses without a name have an empty reason.
+STATUS_LINES = {status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(200, 600)}
 
 #: Added by uvicorn to every response: browsers must not guess another content type.
 EVERY_RESPONSE = [("x-content-type-options", "nosniff")]
@@ -55,7 +59,7 @@ def head(status: int, common: bytes, answer: Answer, request_id: str, *, close: 
     This is a single format operation, because the fast path runs it for every request.
     """
     return b"%b%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n" % (
-        STATUS_LINE[status],
+        STATUS_LINES[status],
         common,
         answer.content_type,
         len(answer.body),

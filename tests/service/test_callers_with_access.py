@@ -249,7 +249,7 @@ def test_bodies_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             await loop.sock_sendall(theirs, bytes(20_000))
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert connection._incoming is not None and connection._incoming.size == 0
+            assert connection._reading is not None and connection._reading.size == 0
             assert connection._buffers.held == 0
             await loop.sock_sendall(theirs, bytes(10_000))
             answer = await loop.sock_recv(theirs, 65_536)

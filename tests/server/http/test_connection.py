@@ -115,7 +115,7 @@ def test_requests_in_advance(count: int, closed: bool) -> None:
         connection = make_connection(application, Turns(loop), 1_000_000)
         async with connected(connection) as theirs, asyncio.timeout(PATIENCE):
             await loop.sock_sendall(theirs, request("/", method="GET") * count)
-            while not (connection.pipeline or connection.transport.is_closing()):  # noqa: ASYNC110
+            while not (connection._waiting or connection.transport.is_closing()):  # noqa: ASYNC110
                 await asyncio.sleep(0)
             assert connection.transport.is_closing() == closed
             connection.transport.abort()
@@ -360,7 +360,7 @@ def test_released_memory(pieces: list[bytes], together: bool, limit: int) -> Non
 @asynccontextmanager
 async def thirty_callers(monkeypatch: pytest.MonkeyPatch, application: Any) -> AsyncIterator[list[socket.socket]]:
     """Connect 30 callers to an application. They share the turns of the event loop, in which parsing takes no time."""
-    for module in ("network.turns", "http.pacing"):
+    for module in ("network.turns", "http.connection"):
         monkeypatch.setattr(f"sentiment_conv1d.server.{module}.perf_counter", lambda: 0.0)
     turns = Turns(asyncio.get_running_loop())
     async with AsyncExitStack() as stack:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from sentiment_conv1d.server.http.pacing import MAX_HEAD_BYTES
+from sentiment_conv1d.server.http.parser import MAX_HEAD_BYTES
 from sentiment_conv1d.service.protocols.huggingface.rest import HuggingFaceError
 from sentiment_conv1d.service.rest.protocol import ErrorResponse, PlainError
 from sentiment_conv1d.service.settings import Settings
