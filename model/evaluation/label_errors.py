@@ -33,7 +33,7 @@ _WORDS, _CHARACTERS = 5, 200
 class Suspect(NamedTuple):
     """A text whose label is probably wrong."""
 
-    location: str  # its file and row
+    place: str  # its file and row; a name in the output
     text: str
     label: str
     predicted: str
@@ -54,7 +54,7 @@ class Suspect(NamedTuple):
     def lines(self) -> Iterator[str]:
         """Yield lines for a terminal."""
         yield (
-            f"  {self.location}: labelled {self.label} ({self.probability_of_label:.2f}), predicted {self.predicted} "
+            f"  {self.place}: labelled {self.label} ({self.probability_of_label:.2f}), predicted {self.predicted} "
             f"({self.probability:.2f})"
         )
         text = " ".join(self.text.split())
@@ -90,7 +90,7 @@ class CrossValidation:
         shares = row.data * (weights[predicted] - weights[label])[row.indices]
         strongest = [place for place in np.argsort(-shares, kind="stable")[:_WORDS] if shares[place] > 0]
         return Suspect(
-            location=self.examples.rows[index].location,
+            place=self.examples.rows[index].location,
             text=self.examples.texts[index],
             label=self.label_names[label],
             predicted=self.label_names[predicted],

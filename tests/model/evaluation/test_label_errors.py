@@ -35,7 +35,7 @@ def test_wrong_labels_come_first(tickets: Path) -> None:
     dataset = load(tickets)
     found = cross_validate(dataset.label_names, dataset.train, characters=False)
     suspects = [found.suspect(index) for index in found.suspects[: len(WRONG)]]
-    assert sorted(suspect.location for suspect in suspects) == sorted(f"{tickets}: line {line}" for line in WRONG)
+    assert sorted(suspect.place for suspect in suspects) == sorted(f"{tickets}: line {line}" for line in WRONG)
     for suspect in suspects:
         assert suspect.label != suspect.predicted
         assert suspect.probability > suspect.probability_of_label
