@@ -72,7 +72,7 @@ BASE = "as it is, without a network"
 #: The removed parts, by name.
 PARTS: dict[str, tuple[tuple[Any, str, Callable[..., Any]], ...]] = {
     "metrics of requests": ((Metrics, "began", nothing), (Metrics, "ended", nothing)),
-    "metrics of models": tuple((Statistics, name, nothing) for name in ("count_soon", "ran")),
+    "metrics of models": tuple((Statistics, name, nothing) for name in ("count", "ran")),
     "request ids": ((lifecycle, "choose_id", lambda given: "0123456789abcdef"),),
     "limits": ((DataPlane, "_characters", lambda plane, rows: 0),),
 }

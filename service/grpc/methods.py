@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from inspect import iscoroutinefunction
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, TypeVar
@@ -173,7 +174,7 @@ class MethodBuilder:
                     if not isinstance(read, Work) or not dataplane.start(read, reply):
                         return False
                     self._begin(call, context)
-                    call.lost_before_reply = read.cancel
+                    call.lost_before_reply = partial(dataplane.cancel, read)
                 except Exception as error:
                     self._begin(call, context)
                     reply(error)

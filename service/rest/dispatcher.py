@@ -109,7 +109,7 @@ class Dispatcher:
                     return self.serve(match, request, context)
                 work = self._read(match, request, context, request.take_body())
                 if isinstance(work, Work) and self._dataplane.start(work, reply):
-                    request.disconnected = work.cancel
+                    request.disconnected = partial(self._dataplane.cancel, work)
                     return None
             except Exception as error:
                 reply(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from time import perf_counter
 
 from sentiment_conv1d.server.errors import Overloaded
@@ -82,6 +83,13 @@ class Admission:
     def leave(self, texts: int, *, large: bool, caller: str = "") -> None:
         """Stop counting a request."""
         self._change(-1, -texts, large, caller)
+
+    def leave_together(self, requests: Iterable[tuple[str, int]]) -> None:
+        """Stop counting small requests: the caller and the number of texts of each."""
+        for caller, texts in requests:
+            self._requests.change(caller, -1)
+            self._texts[False].change(caller, -texts)
+        self._metrics.waiting(self._requests.total, self._texts[False].total + self._texts[True].total)
 
     def _refused(self, size: int, caller: str, reason: str) -> Overloaded:
         seconds = _REFUSAL_SECONDS + size * _REFUSAL_SECONDS_PER_BYTE

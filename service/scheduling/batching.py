@@ -25,13 +25,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from time import perf_counter_ns
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sentiment_conv1d.artifact.tokenizer import Encoding
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.errors import DeadlineExceeded
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
-from sentiment_conv1d.service.telemetry.statistics import Stages
+from sentiment_conv1d.service.telemetry.statistics import BatchTimes
 
 #: Converts the rows of a job, texts or ids, to encodings.
 Encode = Callable[[Sequence[Any]], list[Encoding]]
@@ -47,48 +47,66 @@ class Job(ABC):
     seconds: float  # the longest time to wait
     arrived: int  # a time of `perf_counter_ns`
 
+    @property
     @abstractmethod
-    def is_cancelled(self) -> bool:
-        """Return whether nothing waits for the result any more."""
-
-    @abstractmethod
-    def deliver(self, result: Done | BaseException) -> None:
-        """Take the result, or the error, on the event loop. Not called if the job is cancelled."""
-
-
-@dataclass(slots=True, eq=False)
-class _Submitted(Job):
-    """A job whose result a future gets."""
-
-    future: asyncio.Future[Done]
-
-    def is_cancelled(self) -> bool:
-        return self.future.done()
-
-    def deliver(self, result: Done | BaseException) -> None:
-        if isinstance(result, CancelledError):
-            self.future.cancel()
-        elif isinstance(result, BaseException):
-            self.future.set_exception(result)
-        else:
-            self.future.set_result(result)
-
-
-class Done(NamedTuple):
-    """The result of a job. Every job of a batch gets the times of the whole batch, as in Triton."""
-
-    predictions: list[Prediction]
-    stages: Stages
+    def over(self) -> bool:
+        """Whether nothing waits for the result any more."""
 
 
 class Batch(NamedTuple):
-    """The predictions of the jobs of a batch, one after the other. Times are in nanoseconds."""
+    """The predictions of jobs that ran together, one after the other. All jobs get the times of the whole batch."""
 
     predictions: list[Prediction]
     runs: int  # of the graph
-    started: int
-    tokenize: int
-    infer: int
+    times: BatchTimes
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+#: Takes jobs that ran together and their batch, or jobs that did not run and why. Called on the event loop.
+Finish = Callable[[Sequence[AnyJob], Batch | BaseException], None]
+
+
+class Done(NamedTuple):
+    """The result of a piece."""
+
+    predictions: list[Prediction]
+    times: BatchTimes
+
+
+@dataclass(slots=True, eq=False)
+class Piece(Job):
+    """Some rows of a request that waits for a future."""
+
+    future: asyncio.Future[Done]
+
+    @property
+    def over(self) -> bool:
+        return self.future.done()
+
+
+def finish_pieces(pieces: Sequence[Piece], result: Batch | BaseException) -> None:
+    """Set the futures of pieces whose requests still wait."""
+    start = 0
+    for piece in pieces:
+        end = start + len(piece.rows)
+        if not piece.over:
+            if isinstance(result, Batch):
+                piece.future.set_result(Done(result.predictions[start:end], result.times))
+            elif isinstance(result, CancelledError):
+                piece.future.cancel()
+            else:
+                piece.future.set_exception(result)
+        start = end
+
+
+def submit(
+    batcher: Batcher[Piece], rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf
+) -> asyncio.Future[Done]:
+    """Queue a piece, and return its future. Cancelling the future cancels the piece."""
+    future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+    batcher.add(Piece(rows, encode, size, seconds, perf_counter_ns(), future))
+    return future
 
 
 class Pulse:
@@ -111,44 +129,41 @@ class Pulse:
         return before == self._seen and before % 2 == 1
 
 
-class Batcher(ABC):
-    """Queues the jobs of one classifier. Belongs to one event loop.
+class Batcher(ABC, Generic[AnyJob]):
+    """Queues the jobs of one classifier, and passes those of each batch to `finish`. Belongs to one event loop.
 
     `max_rows` and `max_size` limit a batch. A larger job runs alone.
     """
 
-    def __init__(self, classifier: ServedClassifier, max_rows: int, max_size: float = math.inf) -> None:
+    def __init__(
+        self, classifier: ServedClassifier, finish: Finish[AnyJob], max_rows: int, max_size: float = math.inf
+    ) -> None:
         self.max_rows = max_rows
         self._max_size = max_size
         self._classifier = classifier
-        self._waiting: deque[Job] = deque()
+        self._finish = finish
+        self._waiting: deque[AnyJob] = deque()
 
-    def add(self, job: Job) -> None:
+    def add(self, job: AnyJob) -> None:
         """Queue a job for a batch. It gets `DeadlineExceeded` if it waits longer than its `seconds`."""
         self._waiting.append(job)
         self._start(asyncio.get_running_loop())
-
-    def submit(self, rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf) -> asyncio.Future[Done]:
-        """Queue a job, and return a future with its result. Cancelling the future cancels the job."""
-        future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
-        self.add(_Submitted(rows, encode, size, seconds, perf_counter_ns(), future))
-        return future
 
     @abstractmethod
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the next batch if it is time. Called after a job has been queued."""
 
-    def _take(self) -> list[Job]:
-        """Remove and return the jobs of the next batch, oldest first, without those that are cancelled or expired."""
-        jobs: list[Job] = []
+    def _take(self) -> list[AnyJob]:
+        """Remove and return the jobs of the next batch, oldest first, without those that are over or too late."""
+        jobs: list[AnyJob] = []
         rows, size = 0, 0
         now = perf_counter_ns()
         while self._waiting:
             job = self._waiting[0]
-            if job.is_cancelled():
+            if job.over:
                 pass
             elif (now - job.arrived) * 1e-9 > job.seconds:
-                job.deliver(DeadlineExceeded(f"no answer within {job.seconds:g} s"))
+                self._finish([job], DeadlineExceeded(f"no answer within {job.seconds:g} s"))
             else:
                 rows += len(job.rows)
                 size += job.size
@@ -158,20 +173,13 @@ class Batcher(ABC):
             self._waiting.popleft()
         return jobs
 
-    def _deliver(self, jobs: list[Job], batch: Batch) -> None:
-        if not jobs:
-            return
-        self._classifier.statistics.ran(len(batch.predictions), batch.runs)
-        start = 0
-        for job in jobs:
-            end = start + len(job.rows)
-            if not job.is_cancelled():
-                stages = Stages(batch.started - job.arrived, batch.tokenize, batch.infer)
-                job.deliver(Done(batch.predictions[start:end], stages))
-            start = end
+    def _ran(self, jobs: Sequence[AnyJob], batch: Batch) -> None:
+        if jobs:
+            self._classifier.statistics.ran(len(batch.predictions), batch.runs)
+            self._finish(jobs, batch)
 
 
-class LoopBatcher(Batcher):
+class LoopBatcher(Batcher[AnyJob]):
     """Runs the jobs of one turn of the event loop in the next turn, on the event loop's thread.
 
     If `stepwise`, every run of the graph has its own turn, so other requests wait for one run at most. A separate
@@ -179,8 +187,16 @@ class LoopBatcher(Batcher):
     Otherwise `max_size` limits the time for which the event loop is blocked.
     """
 
-    def __init__(self, classifier: ServedClassifier, max_rows: int, max_size: float, *, stepwise: bool) -> None:
-        super().__init__(classifier, max_rows, max_size)
+    def __init__(
+        self,
+        classifier: ServedClassifier,
+        finish: Finish[AnyJob],
+        max_rows: int,
+        max_size: float,
+        *,
+        stepwise: bool,
+    ) -> None:
+        super().__init__(classifier, finish, max_rows, max_size)
         self._stepwise = stepwise
         self._steps: Iterator[None] | None = None  # the remaining runs of a batch
 
@@ -205,9 +221,9 @@ class LoopBatcher(Batcher):
         try:
             batch = yield from steps(self._classifier, jobs)
         except Exception as error:
-            fail(jobs, error)
+            self._finish(jobs, error)
         else:
-            self._deliver(jobs, batch)
+            self._ran(jobs, batch)
 
 
 #: Batches queued for the thread if there is no batching delay. The second one begins when the first one ends, even if
@@ -215,7 +231,7 @@ class LoopBatcher(Batcher):
 _AHEAD = 2
 
 
-class ThreadBatcher(Batcher):
+class ThreadBatcher(Batcher[AnyJob]):
     """Runs batches on a thread, one at a time. A batch starts at once if the thread is idle.
 
     Under load, a batch waits until it has as many rows as the last one, or `max_rows`, for at most `max_delay` seconds
@@ -224,9 +240,15 @@ class ThreadBatcher(Batcher):
     """
 
     def __init__(
-        self, classifier: ServedClassifier, executor: Executor, pulse: Pulse, max_rows: int, max_delay: float = 0.0
+        self,
+        classifier: ServedClassifier,
+        finish: Finish[AnyJob],
+        executor: Executor,
+        pulse: Pulse,
+        max_rows: int,
+        max_delay: float = 0.0,
     ) -> None:
-        super().__init__(classifier, max_rows)
+        super().__init__(classifier, finish, max_rows)
         self._executor = executor
         self._pulse = pulse
         self._max_delay = int(max_delay * 1e9)
@@ -240,7 +262,7 @@ class ThreadBatcher(Batcher):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and self._waiting[0].is_cancelled():
+        while self._waiting and self._waiting[0].over:
             self._waiting.popleft()
         if self._running >= self._most_running or not self._waiting:
             return
@@ -252,15 +274,15 @@ class ThreadBatcher(Batcher):
         try:
             running = self._executor.submit(self._run_wanted, jobs)
         except RuntimeError as error:  # the executor was shut down
-            fail(jobs, error)
+            self._finish(jobs, error)
             return
         self._running += 1
         # `asyncio.wrap_future` would take another turn of the event loop to deliver the result.
         running.add_done_callback(lambda future: loop.call_soon_threadsafe(self._ended, loop, jobs, future))
 
-    def _run_wanted(self, jobs: list[Job]) -> Batch:
-        """Run the jobs that are not cancelled. Called on the thread."""
-        jobs[:] = [job for job in jobs if not job.is_cancelled()]
+    def _run_wanted(self, jobs: list[AnyJob]) -> Batch:
+        """Run the jobs that are not over. Called on the thread."""
+        jobs[:] = [job for job in jobs if not job.over]
         # Linux lets a thread compute for milliseconds before another one that has woken up runs. This thread yields to
         # the event loops of this worker and the other workers as often as possible.
         work = steps(self._classifier, jobs)
@@ -284,15 +306,15 @@ class ThreadBatcher(Batcher):
             return 0
         return self._waiting[0].arrived + self._max_delay - now
 
-    def _ended(self, loop: asyncio.AbstractEventLoop, jobs: list[Job], running: Future[Batch]) -> None:
+    def _ended(self, loop: asyncio.AbstractEventLoop, jobs: list[AnyJob], running: Future[Batch]) -> None:
         self._running -= 1
         self._free_since = perf_counter_ns()
         try:
             batch = running.result()
         except Exception as error:  # `CancelledError` if the executor was shut down
-            fail(jobs, error)
+            self._finish(jobs, error)
         else:
-            self._deliver(jobs, batch)
+            self._ran(jobs, batch)
         self._start(loop)
 
 
@@ -315,7 +337,7 @@ def steps(classifier: ServedClassifier, jobs: Sequence[Job]) -> Generator[None, 
             breaks += perf_counter_ns() - left
     predictions = [by_place[place] for place in range(len(encodings))]
     infer = perf_counter_ns() - encoded - breaks
-    return Batch(predictions, runs, started + breaks, encoded - started, infer)
+    return Batch(predictions, runs, BatchTimes(started + breaks, encoded - started, infer))
 
 
 def _encode(jobs: Sequence[Job]) -> list[Encoding]:
@@ -324,10 +346,3 @@ def _encode(jobs: Sequence[Job]) -> list[Encoding]:
     for encode, alike in groupby(jobs, key=attrgetter("encode")):
         encodings += encode([row for job in alike for row in job.rows])
     return encodings
-
-
-def fail(jobs: Sequence[Job], error: BaseException) -> None:
-    """Deliver an error to every client that still waits."""
-    for job in jobs:
-        if not job.is_cancelled():
-            job.deliver(error)

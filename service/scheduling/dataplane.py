@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from itertools import repeat
 from time import perf_counter_ns
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
@@ -18,18 +20,30 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.artifact.tokenizer import Encoding
+from sentiment_conv1d.inference.engine import NATIVE
 from sentiment_conv1d.inference.prediction import Prediction
-from sentiment_conv1d.server.errors import DeadlineExceeded, RequestError, TooLarge
+from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, RequestError, TooLarge
 from sentiment_conv1d.service.errors import Invalid, explaining
 from sentiment_conv1d.service.scheduling.admission import Admission, weigh
-from sentiment_conv1d.service.scheduling.batching import Batcher, Done, Encode, LoopBatcher, Pulse, ThreadBatcher
+from sentiment_conv1d.service.scheduling.batching import (
+    Batch,
+    Batcher,
+    Done,
+    Encode,
+    LoopBatcher,
+    Piece,
+    Pulse,
+    ThreadBatcher,
+    finish_pieces,
+    submit,
+)
 from sentiment_conv1d.service.scheduling.parsing import Parsing
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.request_log import RequestLog
-from sentiment_conv1d.service.telemetry.statistics import Stages
+from sentiment_conv1d.service.telemetry.statistics import BatchTimes
 
 Result = TypeVar("Result")
 
@@ -71,9 +85,9 @@ class ParseLimits(NamedTuple):
 class _Batchers(NamedTuple):
     """The batchers of one classifier, by the size of the request."""
 
-    small: LoopBatcher | None  # None: use `medium`
-    medium: Batcher
-    large: Batcher
+    small: LoopBatcher[Work[Any]] | None  # None: use `medium`
+    medium: Batcher[Piece]
+    large: Batcher[Piece]
 
 
 class DataPlane:
@@ -155,10 +169,10 @@ class DataPlane:
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
         return self._read(context, classifier, rows, measure, classifier.encode_ids, answer, time_limit)
 
-    def start(self, work: Work[Result], deliver: Callable[[Result | BaseException], None]) -> bool:
+    def start(self, work: Work[Result], reply: Callable[[Result | BaseException], None]) -> bool:
         """Run work in the next turn of the event loop, together with the work that starts in this turn.
 
-        `deliver` gets the answer, or why there is none. Returns False if the work is too large for one turn, or runs on
+        `reply` gets the answer, or why there is none. Returns False if the work is too large for one turn, or runs on
         the thread: then `run` it. Raises `Overloaded`.
         """
         batcher = self._batchers_of(work.classifier).small
@@ -171,22 +185,35 @@ class DataPlane:
             statistics.failed(perf_counter_ns() - work.arrived)
             raise
         statistics.began()
-        work.set_callbacks(self._finish, deliver)
+        work.reply = reply
         batcher.add(work)
         return True
 
+    def cancel(self, work: Work[Any]) -> None:
+        """End started work, unless it has ended, because the client has disconnected. It does not run."""
+        if not work.over:
+            self._finish([work], ClientDisconnected())
+
     async def run(self, work: Work[Result]) -> Result:
         """Run work and return its answer. Raises `Overloaded`, `DeadlineExceeded`, and the errors of the answer."""
+        answered: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if self.start(work, partial(_settle, answered)):
+            try:
+                return await answered
+            finally:
+                self.cancel(work)
         statistics = work.classifier.statistics
         statistics.began()
         try:
-            done = await self._run(work)
+            predictions, times = await self._run_pieces(work)
         except RequestError:
             statistics.failed(perf_counter_ns() - work.arrived)
             raise
         finally:
             statistics.ended()
-        return self._complete(work, done)
+        predicted = perf_counter_ns()
+        statistics.count(predictions, [work.arrived], times, predicted)
+        return self._answer(work, predictions, times, predicted)
 
     def check_count(self, count: int) -> None:
         """Raise `Invalid` if a request has no text, or `TooLarge` if it has too many."""
@@ -273,12 +300,14 @@ class DataPlane:
     def _make_batchers(self, classifier: ServedClassifier) -> _Batchers:
         mode, rows, delay = self._batching
         if mode == "on" or (mode == "auto" and classifier.engine.device == "cuda"):
-            dynamic = ThreadBatcher(classifier, self._thread, self.pulse, rows, delay)
+            dynamic = ThreadBatcher(classifier, finish_pieces, self._thread, self.pulse, rows, delay)
             return _Batchers(None, dynamic, dynamic)
+        # It takes less time for `PIECE_ROWS` whole reviews than other graphs for `INLINE_CHARACTERS`.
+        together = STEPPED_CHARACTERS if classifier.engine.operator == NATIVE else INLINE_CHARACTERS
         return _Batchers(
-            LoopBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS, stepwise=False),
-            LoopBatcher(classifier, PIECE_ROWS, STEPPED_CHARACTERS, stepwise=True),
-            ThreadBatcher(classifier, self._thread, self.pulse, PIECE_ROWS),
+            LoopBatcher(classifier, self._finish, PIECE_ROWS, together, stepwise=False),
+            LoopBatcher(classifier, finish_pieces, PIECE_ROWS, STEPPED_CHARACTERS, stepwise=True),
+            ThreadBatcher(classifier, finish_pieces, self._thread, self.pulse, PIECE_ROWS),
         )
 
     def _read(
@@ -302,56 +331,64 @@ class DataPlane:
             raise
         return Work(rows, encode, size, seconds, decoded, context, classifier, answer)
 
-    async def _run(self, work: Work[Any]) -> Done:
-        small, medium, large = self._batchers_of(work.classifier)
-        if small is None or not _is_small(work):
-            few = len(work.rows) <= PIECE_ROWS
-            return await self._in_pieces(medium if few and work.size <= STEPPED_CHARACTERS else large, work)
-        self._admission.enter(len(work.rows), large=False, caller=work.context.caller)
-        try:
-            return await small.submit(work.rows, work.encode, work.size, work.seconds)
-        finally:
-            self._admission.leave(len(work.rows), large=False, caller=work.context.caller)
+    def _finish(self, works: Sequence[Work[Any]], result: Batch | BaseException) -> None:
+        """End started work that ran together, or that did not run, and answer its requests."""
+        now = perf_counter_ns()
+        statistics = works[0].classifier.statistics  # a batch has one model
+        statistics.ended(len(works))
+        self._admission.leave_together([(work.context.caller, len(work.rows)) for work in works])
+        for work in works:
+            work.over = True
+            if isinstance(result, RequestError):
+                statistics.failed(now - work.arrived)
+        answers = self._answers(works, result, now) if isinstance(result, Batch) else repeat(result)
+        for work, answer in zip(works, answers, strict=False):
+            reply = work.reply
+            del work.reply  # the request refers to its work: a reference cycle
+            reply(answer)
+        if isinstance(result, Batch):
+            statistics.count(result.predictions, [work.arrived for work in works], result.times, now)
 
-    def _finish(self, work: Work[Result], result: Done | BaseException) -> Result | BaseException:
-        """Return the answer of work that was started, or why there is none."""
-        self._admission.leave(len(work.rows), large=False, caller=work.context.caller)
-        statistics = work.classifier.statistics
-        statistics.ended()
-        if isinstance(result, Done):
+    def _answers(self, works: Sequence[Work[Any]], batch: Batch, predicted: int) -> Iterator[Any]:
+        """Yield the answer of each work of a batch, or the error that it raises."""
+        start = 0
+        for work in works:
+            end = start + len(work.rows)
             try:
-                return self._complete(work, result)
+                answer = self._answer(work, batch.predictions[start:end], batch.times, predicted)
             except Exception as error:
-                return error
-        if isinstance(result, RequestError):
-            statistics.failed(perf_counter_ns() - work.arrived)
-        return result
+                yield error
+            else:
+                yield answer
+            start = end
 
-    def _complete(self, work: Work[Result], done: Done) -> Result:
-        """Count the predictions, log them, and return the answer."""
-        ended = perf_counter_ns()
-        classifier, context, predictions = work.classifier, work.context, done.predictions
-        classifier.statistics.count_soon((predictions, ended - work.arrived, done.stages))
-        context.predicted = ended
-        context.stages = done.stages
-        context.texts = len(predictions)
+    def _answer(self, work: Work[Result], predictions: list[Prediction], times: BatchTimes, predicted: int) -> Result:
+        """Log a request, and return its answer."""
+        context = work.context
+        context.predicted, context.batch, context.texts = predicted, times, len(predictions)
         if self._request_log is not None:
-            self._request_log.add(context, classifier.manifest, work.rows, predictions)
+            self._request_log.add(context, work.classifier.manifest, work.rows, predictions)
         return work.answer(predictions)
 
     def _batchers_of(self, classifier: ServedClassifier) -> _Batchers:
         return self._batchers.get(classifier) or self._make_batchers(classifier)
 
-    async def _in_pieces(self, batcher: Batcher, work: Work[Any]) -> Done:
+    async def _run_pieces(self, work: Work[Any]) -> Done:
+        """Run large work. Other requests can run between its pieces, whose times add up."""
+        _, medium, large = self._batchers_of(work.classifier)
         rows, size = work.rows, work.size
+        batcher = medium if len(rows) <= PIECE_ROWS and size <= STEPPED_CHARACTERS else large
         predictions: list[Prediction] = []
-        times = []
+        queue = tokenize = infer = 0
         async with self._place(work.context.caller, weigh(len(rows), size), work.seconds):
             for start in range(0, len(rows), batcher.max_rows):
-                piece = await batcher.submit(rows[start : start + batcher.max_rows], work.encode, size)
+                submitted = perf_counter_ns()
+                piece = await submit(batcher, rows[start : start + batcher.max_rows], work.encode, size)
                 predictions += piece.predictions
-                times.append(piece.stages)
-        return Done(predictions, Stages(*map(sum, zip(*times, strict=True))))
+                queue += piece.times.started - submitted
+                tokenize += piece.times.tokenize
+                infer += piece.times.infer
+        return Done(predictions, BatchTimes(work.arrived + queue, tokenize, infer))
 
     @asynccontextmanager
     async def _place(self, caller: str, texts: int, seconds: float) -> AsyncIterator[None]:
@@ -384,6 +421,16 @@ class DataPlane:
             self.check_text(text, number)
             characters += len(text)
         return characters
+
+
+def _settle(answered: asyncio.Future[Result], result: Result | BaseException) -> None:
+    """Set the answer of a request, or why there is none, unless it is cancelled."""
+    if answered.done():
+        return
+    if isinstance(result, BaseException):
+        answered.set_exception(result)
+    else:
+        answered.set_result(result)
 
 
 def _is_small(work: Work[Any]) -> bool:

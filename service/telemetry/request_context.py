@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:  # every command imports this module for its logs, and `--help` must not load NumPy
     from sentiment_conv1d.artifact.manifest import Manifest
-    from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
+    from sentiment_conv1d.service.telemetry.statistics import BatchTimes, Statistics
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -29,7 +29,7 @@ class RequestContext:
     predicted: int = 0  # when the predictions were complete
     manifest: Manifest | None = None  # of the model that the request uses
     statistics: Statistics | None = None  # of the same model
-    stages: Stages | None = None  # durations of queueing, tokenization and inference
+    batch: BatchTimes | None = None  # the times of the batch in which it ran
     texts: int = 0
     time_limit: float | None = None  # seconds until the client's deadline, when the request was read
     hurried: bool = False  # whether the client set a time limit that is not above the service's own

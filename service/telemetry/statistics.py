@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from time import time
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.process.counters import Counters
@@ -62,16 +60,16 @@ _SCORES = Metric(
 )
 
 
-class Stages(NamedTuple):
-    """The durations of queueing, tokenization and inference, in nanoseconds."""
+#: The stages between the texts of a request and its predictions. Before and after them are `decode` and `encode`.
+_RUN_STAGES = ("queue", "tokenize", "infer")
 
-    queue: int
+
+class BatchTimes(NamedTuple):
+    """When a batch left the queue, a time of `perf_counter_ns`, and the nanoseconds of tokenization and inference."""
+
+    started: int
     tokenize: int
     infer: int
-
-
-#: The predictions of a request, its duration in nanoseconds, and the part of it that was spent in stages.
-Answered: TypeAlias = tuple[Sequence[Prediction], int, Stages]
 
 
 class Statistics:
@@ -91,13 +89,12 @@ class Statistics:
         layout = self.layout = layout or Layout(model="", version="")
         self.requests = requests or {}
         self._slots = {name: layout.number(metric) for name, metric in _COUNTS.items()}
-        self._stages = {stage: layout.histogram(_STAGES, stage) for stage in ("decode", *Stages._fields, "encode")}
+        self._stages = {stage: layout.histogram(_STAGES, stage) for stage in ("decode", *_RUN_STAGES, "encode")}
         self._slots |= {stage: histogram.sum_slot for stage, histogram in self._stages.items()}
-        self._queue, self._tokenize, self._infer = (self._stages[stage] for stage in Stages._fields)
+        self._queue, self._tokenize, self._infer = (self._stages[stage] for stage in _RUN_STAGES)
         self._batches = layout.histogram(_BATCHES)
         self._scores = {label: layout.histogram(_SCORES, label) for label in labels[:MAX_LABELS]}
         self._counters = counters or Counters(1, layout.end)
-        self._answered: list[Answered] = []  # requests of this turn of the event loop that are not counted yet
 
     def __getitem__(self, name: str) -> int:
         """Return a count, or the nanoseconds of a stage, summed over the workers.
@@ -121,9 +118,9 @@ class Statistics:
         """Count the start of a request that uses the model."""
         self._counters.row[self._slots["running"]] += 1
 
-    def ended(self) -> None:
-        """Count the end of a request that uses the model."""
-        self._counters.row[self._slots["running"]] -= 1
+    def ended(self, requests: int = 1) -> None:
+        """Count the end of requests that use the model."""
+        self._counters.row[self._slots["running"]] -= requests
 
     def ran(self, texts: int, runs: int) -> None:
         """Count a batch: its texts and its runs of the graph."""
@@ -131,40 +128,31 @@ class Statistics:
         row[self._slots["runs"]] += runs
         self._batches.observe(row, texts)
 
-    def count_soon(self, request: Answered) -> None:
-        """Count a request in the next turn of the event loop, so that counting does not delay its answer."""
-        if not self._answered:
-            asyncio.get_running_loop().call_soon(self._count_turn)
-        self._answered.append(request)
+    def count(
+        self, predictions: Sequence[Prediction], arrivals: Sequence[int], times: BatchTimes, predicted: int
+    ) -> None:
+        """Count the answered requests of a batch.
 
-    def _count_turn(self) -> None:
-        answered, self._answered = self._answered, []
-        self.count(answered)
-
-    def count(self, requests: Sequence[Answered]) -> None:
-        """Count answered requests."""
+        `arrivals` are when the texts of each request had been decoded, and `predicted` is when the predictions were
+        complete.
+        """
         row, slots, scores = self._counters.row, self._slots, self._scores
-        texts = tokens = unknown_tokens = truncated = whole = 0
-        ran: defaultdict[tuple[int, int], int] = defaultdict(int)
-        for predictions, nanoseconds, (queue, tokenize, infer) in requests:
-            for prediction in predictions:
-                tokens += prediction.tokens
-                unknown_tokens += prediction.unknown_tokens
-                truncated += prediction.truncated
-                if (histogram := scores.get(prediction.label)) is not None:
-                    histogram.observe(row, float(prediction.score))
-            texts += len(predictions)
-            whole += nanoseconds
-            self._queue.observe(row, queue)
-            ran[tokenize, infer] += 1
-        for (tokenize, infer), times in ran.items():  # the requests of a batch have the same
-            self._tokenize.observe(row, tokenize, times)
-            self._infer.observe(row, infer, times)
-        row[slots["texts"]] += texts
+        tokens = unknown_tokens = truncated = 0
+        for prediction in predictions:
+            tokens += prediction.tokens
+            unknown_tokens += prediction.unknown_tokens
+            truncated += prediction.truncated
+            if (histogram := scores.get(prediction.label)) is not None:
+                histogram.observe(row, float(prediction.score))
+        for arrived in arrivals:
+            self._queue.observe(row, times.started - arrived)
+        self._tokenize.observe(row, times.tokenize, len(arrivals))
+        self._infer.observe(row, times.infer, len(arrivals))
+        row[slots["texts"]] += len(predictions)
         row[slots["tokens"]] += tokens
         row[slots["unknown_tokens"]] += unknown_tokens
         row[slots["truncated_texts"]] += truncated
-        row[slots["success_time"]] += whole
+        row[slots["success_time"]] += predicted * len(arrivals) - sum(arrivals)
         row[slots["last_inference"]] = int(time() * 1000)
 
     def transferred(self, decode: int, encode: int) -> None:

@@ -174,17 +174,16 @@ class RecordedTrace(Trace):
         if (manifest := context.manifest) is None:
             return
         self._span.set_attributes({"sentiment.model": manifest.name, "sentiment.version": manifest.version})
-        if not context.received or context.stages is None:
+        if not context.received or context.batch is None:
             return
         self._span.set_attribute("sentiment.texts", context.texts)
-        queue, tokenize, infer = context.stages
-        began = context.decoded
+        started, tokenize, infer = context.batch
         parent = set_span_in_context(self._span)
         for name, start, end in (
-            ("decode", context.received, began),
-            ("queue", began, began + queue),
-            ("tokenize", began + queue, began + queue + tokenize),
-            ("infer", began + queue + tokenize, began + queue + tokenize + infer),
+            ("decode", context.received, context.decoded),
+            ("queue", context.decoded, started),
+            ("tokenize", started, started + tokenize),
+            ("infer", started + tokenize, started + tokenize + infer),
             ("encode", context.predicted, ended),
         ):
             self._tracer.start_span(name, parent, start_time=start + self._clock).end(end + self._clock)

@@ -30,6 +30,17 @@ def test_requests(metrics: Metrics) -> None:
         admission.enter(1, large=False)
 
 
+def test_requests_that_leave_together(metrics: Metrics) -> None:
+    """Small requests of several callers leave together, each with its own texts."""
+    admission = Admission(3, 100, metrics)
+    for caller, texts in (("one", 5), ("other", 7), ("other", 2)):
+        admission.enter(texts, large=False, caller=caller)
+    admission.leave_together([("one", 5), ("other", 2)])
+    assert value(read(metrics), "sentiment_requests_waiting") == 1
+    assert value(read(metrics), "sentiment_texts_waiting") == 7
+    assert admission._requests.ranked() == ["other"]
+
+
 def test_texts(metrics: Metrics) -> None:
     """Texts of large requests do not count in the limit of small ones, and a request at the limit is admitted."""
     admission = Admission(100, 10, metrics)

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from sentiment_conv1d.inference.engine import NATIVE
 from sentiment_conv1d.inference.options import BATCH_ROWS
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded, TooLarge
@@ -51,6 +52,7 @@ class OneModel(DataPlane):
     def __init__(self, model: ServedClassifier, batching: Batching, limits: RequestLimits) -> None:
         self.model = model
         self.metrics = Metrics({})
+        self.metrics.assign((model.manifest.name, model.manifest.version), model.labels)
         model.count(self.metrics)
         super().__init__(limits, batching, self.metrics, [model])
 
@@ -126,7 +128,7 @@ def test_where_requests_run(
     places = []
     run = LoopBatcher._run
 
-    def note(batcher: LoopBatcher) -> Iterator[None]:
+    def note(batcher: LoopBatcher[Any]) -> Iterator[None]:
         places.append("steps" if batcher._stepwise else "one turn")
         return run(batcher)
 
@@ -149,7 +151,7 @@ def test_where_requests_run(
 def test_modes_of_batching(build: Build, classifier: ServedClassifier, mode: Any, device: str, in_turns: bool) -> None:
     """Requests do not run on the event loop if batching is on, or automatic and the device a GPU."""
     model = ServedClassifier(classifier)
-    model.engine = cast(Any, SimpleNamespace(device=device))
+    model.engine = cast(Any, SimpleNamespace(device=device, operator=""))
     dataplane = build(model, BATCHING._replace(mode=mode))
     assert dataplane.runs_in_turns == in_turns
 
@@ -231,7 +233,7 @@ def test_work_that_has_ended(build: Build, cancelled: bool) -> None:
         request.work = dataplane.read_texts(RequestContext("id"), dataplane.model, ["A great film."], list)
         assert dataplane.start(request.work, request.deliver)
         if cancelled:
-            request.work.cancel()
+            dataplane.cancel(request.work)
         del request
         await asyncio.sleep(0)
         assert ended() is None
@@ -253,7 +255,8 @@ def test_cancelled_work(build: Build) -> None:
         work = start(dataplane, ["A great film."], delivered)
         with pytest.raises(Overloaded):
             start(dataplane, ["one too many"], delivered)
-        work.cancel()
+        dataplane.cancel(work)
+        dataplane.cancel(work)
         start(dataplane, ["Dull and awful."], delivered)
         await asyncio.sleep(0)
         [gone, answer] = delivered
@@ -281,6 +284,44 @@ def test_small_requests_leave(build: Build) -> None:
             await asyncio.sleep(0)
             dataplane.expect(INLINE_CHARACTERS + 1)
             await task
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("operator", "runs"), [(NATIVE, 1), ("", 4)])
+def test_characters_of_a_turn(
+    build: Build, classifier: ServedClassifier, monkeypatch: pytest.MonkeyPatch, operator: str, runs: int
+) -> None:
+    """Small requests of up to 65,536 characters run together with the native operator, of up to 16,384 without it."""
+    monkeypatch.setattr(classifier.engine, "operator", operator)
+
+    async def story() -> None:
+        dataplane = build()
+        delivered: list[Any] = []
+        for _ in range(4):
+            start(dataplane, ["a" * INLINE_CHARACTERS], delivered)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        assert len(delivered) == 4
+        assert dataplane.model.statistics["runs"] == runs
+
+    asyncio.run(story())
+
+
+def test_a_small_request_whose_task_is_cancelled(build: Build) -> None:
+    """A small request with a task does not run if it is cancelled before its turn, and leaves its place."""
+
+    async def story() -> None:
+        dataplane = build(requests=2)
+        first, second = (asyncio.create_task(ask(dataplane, ["a text"] * count)) for count in (PIECE_ROWS, 1))
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.wait([first, second])
+        assert second.cancelled()
+        results = await asyncio.gather(*(ask(dataplane, ["a text"]) for _ in range(2)))
+        assert [len(each) for each in results] == [1, 1]
+        statistics = dataplane.model.statistics
+        assert (statistics["texts"], statistics["running"], statistics["failures"]) == (PIECE_ROWS + 2, 0, 0)
 
     asyncio.run(story())
 
@@ -624,8 +665,9 @@ def test_context(build: Build, limit: float | None, hurried: bool) -> None:
         dataplane = build()
         await dataplane.predict(context, dataplane.model, ["a", "b"], limit)
         assert context.manifest is dataplane.model.manifest and context.statistics is dataplane.model.statistics
-        assert context.stages is not None and context.texts == 2
-        assert context.decoded + sum(context.stages) <= context.predicted <= perf_counter_ns()
+        assert context.batch is not None and context.texts == 2
+        assert context.decoded <= context.batch.started
+        assert sum(context.batch) <= context.predicted <= perf_counter_ns()
         assert context.hurried == hurried
 
     asyncio.run(story())

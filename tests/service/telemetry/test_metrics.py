@@ -29,7 +29,7 @@ from sentiment_conv1d.service.telemetry.metrics import (
     ModelState,
 )
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
-from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
+from sentiment_conv1d.service.telemetry.statistics import BatchTimes, Statistics
 from sentiment_conv1d.service.version_labels import LabelledVersion
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 
@@ -104,7 +104,7 @@ def answer(
 
 def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0) -> None:
     """Count a request with these predictions."""
-    statistics.count([(predictions, nanoseconds, Stages(4_000, 30_000, 2_000_000))])
+    statistics.count(predictions, [0], BatchTimes(4_000, 30_000, 2_000_000), nanoseconds)
 
 
 def tokens_by_version(metrics: Metrics) -> dict[int, float]:

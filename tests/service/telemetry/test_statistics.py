@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 import pytest
 
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.service.telemetry.layout import Metric
-from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
+from sentiment_conv1d.service.telemetry.statistics import BatchTimes, Statistics
 
 #: The upper bounds of the histograms.
 BOUNDS = {
@@ -41,35 +39,27 @@ def test_many_labels() -> None:
     """Only the first 16 labels have a histogram of scores, and texts with another label are counted."""
     statistics = Statistics([f"label {number}" for number in range(20)])
     assert len(statistics.layout.series[metric(statistics, "sentiment_score")]) == 16
-    statistics.count([([prediction(f"label {number}") for number in range(20)], 0, Stages(1, 2, 3))])
+    statistics.count([prediction(f"label {number}") for number in range(20)], [0], BatchTimes(1, 2, 3), 0)
     assert statistics["texts"] == 20
 
 
 def test_requests_that_run() -> None:
     """A request counts as running until it has ended."""
     statistics = Statistics(["no", "yes"])
-    statistics.began()
-    statistics.began()
-    assert statistics["running"] == 2
+    for _ in range(4):
+        statistics.began()
+    assert statistics["running"] == 4
     statistics.ended()
+    statistics.ended(2)
     assert statistics["running"] == 1
 
 
-def test_counted_after_the_answer() -> None:
-    """The requests of a turn of the event loop are counted in the next turn, once."""
-
-    async def story() -> None:
-        statistics = Statistics(["no", "yes"])
-        for turn, texts in (([3], 3), ([1, 2, 4], 10)):
-            for number in turn:
-                statistics.count_soon(([prediction("yes")] * number, 10, Stages(1, 2, 3)))
-            assert statistics["texts"] == texts - sum(turn)
-            await asyncio.sleep(0)
-            assert statistics["texts"] == texts
-        await asyncio.sleep(0)
-        assert (statistics["success_time"], statistics.successes) == (40, 4)
-
-    asyncio.run(story())
+def test_a_batch() -> None:
+    """Every request of a batch has its own time in the queue, and the tokenization and inference of the whole batch."""
+    statistics = Statistics(["no", "yes"])
+    statistics.count([prediction("yes")] * 7, [100, 103, 105], BatchTimes(started=110, tokenize=20, infer=3), 140)
+    assert (statistics["texts"], statistics.successes, statistics["success_time"]) == (7, 3, 40 + 37 + 35)
+    assert [statistics[stage] for stage in ("queue", "tokenize", "infer")] == [10 + 7 + 5, 3 * 20, 3 * 3]
 
 
 def test_failures() -> None:

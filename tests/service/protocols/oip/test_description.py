@@ -7,7 +7,7 @@ import pytest
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.protocols.oip import description
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
-from sentiment_conv1d.service.telemetry.statistics import Stages
+from sentiment_conv1d.service.telemetry.statistics import BatchTimes
 from sentiment_conv1d.service.version import package_version
 from tests.service.artifacts import MAX_TOKENS, publish_table
 
@@ -97,8 +97,8 @@ def test_statistics_after_requests(tickets: ServedClassifier) -> None:
     """Rows and runs are counted separately, and a refused request counts only as a failure."""
     [prediction] = tickets.predict(["praise"])
     tickets.statistics.ran(41, 3)
-    tickets.statistics.count([([prediction] * 40, 100, Stages(queue=10, tokenize=20, infer=60))])
-    tickets.statistics.count([([prediction], 55, Stages(queue=0, tokenize=10, infer=45))])
+    tickets.statistics.count([prediction] * 40, [1000], BatchTimes(started=1010, tokenize=20, infer=60), predicted=1100)
+    tickets.statistics.count([prediction], [1000], BatchTimes(started=1000, tokenize=10, infer=45), predicted=1055)
     tickets.statistics.failed(7)
     document = description.model_statistics(tickets)
     assert (document["inference_count"], document["execution_count"]) == (41, 3)
