@@ -14,6 +14,9 @@ from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS, ModelState
 from sentiment_conv1d.service.telemetry.statistics import Key
 from sentiment_conv1d.service.version_labels import DEFAULT, LabelledVersion, Labels
 
+#: The faults of versions that may be served later although their files do not change.
+_PASSING = ("full", "unreadable")
+
 
 class _Served(NamedTuple):
     """A version that is served. A process that has not opened it has a descriptor of its files instead."""
@@ -113,15 +116,13 @@ class LoadedModels:
         return self._refusals.get(key)
 
     def refused(self, name: str) -> dict[int, str]:
-        """Return the versions of a model that were refused, with the fingerprints of their files.
+        """Return the versions of a model that are refused until their files change, with the fingerprints of these."""
+        refusals = self._refusals_of(name).items()
+        return {version: each.fingerprint for version, each in refusals if each.fault not in _PASSING}
 
-        A version that only lacked room, or could not be read, has an empty one, so that every scan tries it again.
-        """
-        return {
-            version: "" if each.fault in ("full", "unreadable") else each.fingerprint
-            for (model, version), each in self._refusals.items()
-            if model == name
-        }
+    def deferred(self, name: str) -> set[int]:
+        """Return the versions of a model that lacked room or could not be read, so that every scan tries them again."""
+        return {version for version, each in self._refusals_of(name).items() if each.fault in _PASSING}
 
     def digest(self, name: str, version: int) -> str:
         """Return the digest of the manifest of a version, or an empty string if it is not served."""
@@ -237,6 +238,9 @@ class LoadedModels:
         if (served := self._served.pop(key, None)) is not None and served.descriptor is not None:
             os.close(served.descriptor)
 
+    def _refusals_of(self, name: str) -> dict[int, Order]:
+        return {version: each for (model, version), each in self._refusals.items() if model == name}
+
     def _opened(self) -> dict[Key, ServedClassifier]:
         return {key: each.classifier for key, each in self._served.items() if each.classifier is not None}
 
@@ -248,16 +252,18 @@ class LoadedModels:
         return LabelledVersion(name, version, DEFAULT, served=False)
 
     def _index_names(self) -> None:
-        table: dict[tuple[str, str], ServedClassifier] = {}
+        """Index the versions that this process has opened by all names and versions that requests can have."""
         opened = self._opened()
-        for name in {name for name, _ in opened}:
-            versions = {version: classifier for (model, version), classifier in opened.items() if model == name}
+        newest: dict[str, int] = {}
+        for name, version in opened:
+            newest[name] = max(version, newest.get(name, version))
+        named = {(name, str(version)): (name, version) for name, version in opened}
+        for name in newest:
             labels = self.labels(name)
-            named = {str(version): version for version in versions} | dict(labels)
-            named[""] = labels.get(DEFAULT, max(versions))
-            for key in (name, "") if name == self.default else (name,):
-                table |= {(key, each): versions[version] for each, version in named.items() if version in versions}
-        self._table = table
+            named |= {(name, label): (name, version) for label, version in labels.items()}
+            named[name, ""] = name, labels.get(DEFAULT, newest[name])
+        named |= {("", version): key for (name, version), key in named.items() if name == self.default}
+        self._table = {place: opened[key] for place, key in named.items() if key in opened}
 
     def _absence(self, name: str, version: str) -> RequestError:
         """Return the error of a request for a model or a version that cannot answer it."""

@@ -23,7 +23,7 @@ from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.startup import Open
-from sentiment_conv1d.service.models.steps import next_step, settle
+from sentiment_conv1d.service.models.steps import Versions, next_step, settle
 from sentiment_conv1d.service.scheduling.dataplane import DataPlane
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.metrics import CAPACITY, Metrics
@@ -198,44 +198,40 @@ class Reconciler:
         return await asyncio.shield(steps)
 
     async def _take_steps(self, name: str, before: _Observation, now: _Observation, *, again: bool) -> list[str]:
-        models = self._models
-        scans = before.present.get(name, {}), now.present.get(name, {})
-        held = before.served.get(name, {})
         problems: list[str] = []
         failed: dict[int, str] = {}  # in these steps, with the fingerprints of the files
         tried: set[Order] = set()
-        while True:
-            served, refused = models.served(name), models.refused(name)
-            present = settle(*scans, served, held)
-            if again:
-                refused = {each: refused[each] for each in refused if each not in present}
-            step = next_step(
-                self._repository.policy,
-                name,
-                present,
-                served,
-                refused | failed,
-                models.default_version(name),
-                keep=name == models.default,
-                room=models.room,
-            )
-            if step is None or step in tried:
-                return problems
+        while (step := self._next_step(name, before, now, failed, again=again)) is not None and step not in tried:
             tried.add(step)
-            match step.action:
-                case "load":
-                    problem = await self._workers.ask(step)
-                case "refuse":
-                    problems.append(await self._refuse(step))
-                    continue
-                case _:
-                    await self._workers.ask(step)
-                    continue
-            if problem:
+            if step.action == "refuse":
+                problems.append(await self._refuse(step))
+            elif (problem := await self._workers.ask(step)) and step.action == "load":
                 problems.append(problem)
-                if models.refusal(step.key) is None:  # another version would fail for the same reason
-                    return problems
+                if self._models.refusal(step.key) is None:  # another version would fail for the same reason
+                    break
                 failed[step.version] = step.fingerprint
+        return problems
+
+    def _next_step(
+        self, name: str, before: _Observation, now: _Observation, failed: dict[int, str], *, again: bool
+    ) -> Order | None:
+        """Return the next step for a model. The versions that have `failed` are not tried again."""
+        models = self._models
+        served = models.served(name)
+        present = settle(before.present.get(name, {}), now.present.get(name, {}), served, before.served.get(name, {}))
+        forgiven = present.keys() if again else set()
+        refused = {version: files for version, files in models.refused(name).items() if version not in forgiven}
+        versions = Versions(
+            name,
+            present,
+            served,
+            refused | failed,
+            models.deferred(name) - forgiven - failed.keys(),
+            models.default_version(name),
+            keep=name == models.default,
+            room=models.room,
+        )
+        return next_step(self._repository.policy, versions)
 
     async def _refuse(self, refusal: Order) -> str:
         """Let all workers refuse a version, once for the same reason. Returns the reason."""

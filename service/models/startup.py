@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.models.repository import Repository, Scan
-from sentiment_conv1d.service.models.steps import next_step
+from sentiment_conv1d.service.models.steps import Versions, next_step
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
@@ -42,16 +43,21 @@ def choose(repository: Repository, models: LoadedModels, admit: Callable[[Order]
     for name, present in scan.items():
         served: dict[int, str] = {}
         refused: dict[int, str] = {}
+        deferred: set[int] = set()
+        versions = Versions(name, present, served, refused, deferred)
         problem: ArtifactError | None = None
         # Nothing has been removed or replaced yet, so every step is a load, or a refusal for lack of room.
-        while step := next_step(repository.policy, name, present, served, refused, keep=False, room=models.room):
+        while step := next_step(repository.policy, replace(versions, room=models.room)):
             try:
                 if step.action == "refuse":
                     raise ArtifactError(step.reason, "full")
                 admit(step)
             except ArtifactError as error:
                 problem = problem or error
-                refused[step.version] = step.fingerprint if step.action == "load" else ""
+                if step.action == "load":
+                    refused[step.version] = step.fingerprint
+                else:
+                    deferred.add(step.version)
                 models.follow(step.refusal(error.fault, str(error)))
                 extra = {"version": step.version, "fault": error.fault}
                 logger.error("refused a version of %s: %s", name, error, extra=extra)

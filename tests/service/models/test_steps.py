@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.models.steps import next_step, settle
+from sentiment_conv1d.service.models.steps import Versions, next_step, settle
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 VERSIONS = st.integers(1, 6)
@@ -34,7 +34,12 @@ def carry_out(
     served, refused = dict(served), dict(refused)
     steps: list[Order] = []
     policy = VersionPolicy(rule)
-    while step := next_step(policy, "tickets", present, served, refused, default, keep=keep, room=most - len(served)):
+
+    def versions() -> Versions:
+        bad = {version: files for version, files in refused.items() if files}
+        return Versions("tickets", present, served, bad, refused.keys() - bad, default, keep, most - len(served))
+
+    while step := next_step(policy, versions()):
         steps.append(step)
         assert len(steps) < 50, "it goes round in circles"
         had = bool(served)
