@@ -6,12 +6,13 @@ import logging
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import partial
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from sentiment_conv1d.artifact.artifact import ArtifactError
 from sentiment_conv1d.artifact.errors import TransientError
@@ -33,8 +34,18 @@ _WORKER_FACTOR = 2
 
 _SHUTTING_DOWN = "the service is shutting down"
 
-#: What the last process that a transaction waited for has done: answered, ended, or refused the version.
-_Outcome: TypeAlias = Literal["answered", "ended"] | Order
+
+class _State(Enum):
+    """What the first order of the queue waits for. A load goes through all states, other orders only through the last.
+
+    A separate process tries the version, and then the workers prepare to serve it one at a time, so that the others
+    keep answering.
+    """
+
+    IDLE = auto()  # there is no order
+    TRYING = auto()  # a process of its own reads and opens the version
+    PREPARING = auto()  # a worker opens it
+    FOLLOWING = auto()  # all workers follow the order
 
 
 @dataclass(eq=False)
@@ -45,11 +56,13 @@ class _Transaction:
     ticket: int
     order: Order
     descriptor: int | None = None  # of the files
+    serve: Order | None = None  # the order that follows when the workers are prepared
+    prepared: set[int] = field(default_factory=set)  # the workers
 
 
 @dataclass(eq=False)
 class Transactions(Control):
-    """Carries out orders one after the other."""
+    """Carries out orders one after the other. A version that costs a worker is refused."""
 
     _models: LoadedModels
     _metrics: Metrics
@@ -60,8 +73,8 @@ class Transactions(Control):
     _copies: Copies | None = None  # of a store
     _workers: Mapping[int, WorkerProcess] = field(default_factory=dict)  # the supervisor's, by process id
     _queue: deque[_Transaction] = field(default_factory=deque)  # the first one is being carried out
-    _steps: Generator[None, _Outcome | None, str] | None = None  # of the first one, which yields while it waits
-    _awaited: set[int] = field(default_factory=set)  # the processes that it waits for
+    _state: _State = _State.IDLE
+    _awaited: set[int] = field(default_factory=set)  # the workers that it waits for
     _round: int = 0  # the number of the last order that was sent
     _trial: int | None = None  # the process that opens a version before the workers
     _give_up_at: float = inf  # while a worker opens a version
@@ -75,19 +88,19 @@ class Transactions(Control):
         """Handle an order that a worker asks for, or its answer to one: it has followed it, or refuses the version."""
         if message["kind"] == "ask":
             self._queue.append(_Transaction(worker, message["ticket"], Order(**message["order"])))
-            if self._steps is None:
-                self._go_on()
+            self._begin()
         elif message["kind"] == "copy":
             assert self._copies is not None
             self._copies.ask(message["name"], partial(self._answer, worker, message["ticket"]))
         elif message["round"] == self._round:  # otherwise it is too late
             refusal = message["refusal"]
-            self._done(worker.pid, "answered" if refusal is None else Order(**refusal))
+            self._answered(worker.pid, None if refusal is None else Order(**refusal))
 
     def worker_joined(self) -> None:
-        """Let a new worker open the version that is being opened, too."""
-        if self._steps is not None and not self._awaited:
-            self._go_on()
+        """Let a new worker open the version that is being opened if no other worker does."""
+        if self._state is _State.PREPARING and not self._awaited:
+            self._prepare(self._queue[0])
+            self._begin()
 
     def worker_replaced(self, reason: Literal["died", "hung"]) -> None:
         """Count it."""
@@ -95,7 +108,10 @@ class Transactions(Control):
 
     def worker_lost(self, pid: int) -> None:
         """Handle the end of a worker: the current order must not wait for it."""
-        self._done(pid, "ended")
+        crashed = None
+        if self._state is _State.PREPARING:
+            crashed = self._queue[0].order.refusal("crashed", "a worker ended while it opened it")
+        self._answered(pid, crashed)
 
     def child_ended(self, pid: int, status: int) -> None:
         """Handle the end of a process that is no worker, with its status: the trial of a version has its result."""
@@ -105,14 +121,15 @@ class Transactions(Control):
         if pid != self._trial:
             return  # the first process of a container adopts all orphans
         self._trial = None
+        current = self._queue[0]
+        assert current.descriptor is not None
         try:
             trial.check(status, self._load_seconds)
         except ArtifactError as error:
-            self._done(pid, self._queue[0].order.refusal(error.fault, str(error)))
+            self._tried(current, current.order.refusal(error.fault, str(error)))
         else:
-            descriptor = self._queue[0].descriptor
-            assert descriptor is not None
-            self._done(pid, snapshot.order(descriptor))
+            self._tried(current, snapshot.order(current.descriptor))
+        self._begin()
 
     def every_second(self, now: float) -> None:
         """Refuse the current order, and kill the worker, if a worker takes too long. Read changed files and stores.
@@ -126,7 +143,7 @@ class Transactions(Control):
             [pid] = self._awaited
             self._workers[pid].kill()
             reason = f"a worker took more than {_WORKER_FACTOR * self._load_seconds:g} s to open it"
-            self._done(pid, self._queue[0].order.refusal("timeout", reason))
+            self._answered(pid, self._queue[0].order.refusal("timeout", reason))
 
     def stop(self) -> None:
         """Open and copy no more versions, and kill the processes that do, which must not outlive this process."""
@@ -144,91 +161,99 @@ class Transactions(Control):
         if self._copies is not None:
             self._copies.close()
 
-    def _done(self, pid: int, outcome: _Outcome) -> None:
-        """Continue the current order if it has waited for this process, and waits for no other."""
-        if pid in self._awaited:
-            self._awaited.discard(pid)
-            if not self._awaited:
-                self._go_on(outcome)
+    def _begin(self) -> None:
+        """Carry out the orders of the queue until one has to wait."""
+        while self._state is _State.IDLE and self._queue:
+            current = self._queue[0]
+            order = current.order
+            if objection := self._models.objection(order):
+                self._finish(objection)
+            elif order.action != "load":
+                self._follow(order)
+            elif order.fingerprint == self._models.served(order.name).get(order.version):
+                self._finish("")  # the second of two loads at the same time
+            else:
+                self._try(current)
 
-    def _go_on(self, outcome: _Outcome | None = None) -> None:
-        """Carry out orders until one has to wait."""
-        self._give_up_at = inf
-        while self._queue:
-            if self._steps is None:
-                self._steps, outcome = self._carry_out(self._queue[0]), None
-            try:
-                self._steps.send(outcome)
-                return
-            except StopIteration as end:
-                self._steps = None
-                self._finish(end.value)
-
-    def _carry_out(self, current: _Transaction) -> Generator[None, _Outcome | None, str]:
-        """Let all workers follow an order at once. Returns why they do not, or an empty string."""
-        order, descriptor = current.order, None
-        if objection := self._models.objection(order):
-            return objection
-        if order.action == "load":
-            if order.fingerprint == self._models.served(order.name).get(order.version):
-                return ""  # the second of two loads at the same time
-            opened = yield from self._open(current)
-            if isinstance(opened, str):
-                return opened
-            order = opened
-            if order.action == "serve":
-                descriptor, current.descriptor = current.descriptor, None
-                order = order._replace(block=self._metrics.assign(order.key, order.labels or ()))
-        self._ask(self._able(), order)
-        self._models.follow(order, descriptor)
-        if self._awaited:
-            yield
-        self._record(order)
-        return order.reason
-
-    def _open(self, current: _Transaction) -> Generator[None, _Outcome | None, Order | str]:
-        """Let a separate process read and open a version, and then the workers open it one at a time, so that the
-        others keep answering.
-
-        Returns the order that follows, or why there is none. A version that costs a worker is refused.
-        """
+    def _try(self, current: _Transaction) -> None:
+        """Let a separate process read and open a version."""
         order = current.order
         if self._stopped:
-            return _SHUTTING_DOWN
+            self._finish(_SHUTTING_DOWN)
+            return
         try:
             current.descriptor = snapshot.create()
             self._trial = self._start_trial(order, current.descriptor)
         except TransientError as error:  # the next scan of the repository tries again
             logger.error("version %d of %s is not opened: %s", order.version, order.name, error)
-            return str(error)
+            self._finish(str(error))
+            return
         self._ask(self._able(), order)  # they report from now on that it is loading
-        self._round += 1  # nothing waits for their answers
-        self._awaited = {self._trial}
-        outcome = yield
+        self._awaited = set()  # nothing waits for their answers
+        self._state = _State.TRYING
+
+    def _tried(self, current: _Transaction, found: Order) -> None:
+        """Go on with the order that the separate process has found."""
         if self._stopped:
-            return _SHUTTING_DOWN
-        assert isinstance(outcome, Order)
-        if outcome.action != "serve":
-            return outcome
-        serve = outcome
-        prepared: set[int] = set()
-        while True:
-            # A worker that is starting prepares too: it does not know this version from its fork.
-            unprepared = [worker for worker in self._able() if worker.pid not in prepared]
-            if unprepared:
-                self._give_up_at = monotonic() + _WORKER_FACTOR * self._load_seconds
-                self._ask(unprepared[:1], serve._replace(action="prepare"), current.descriptor)
-            elif prepared:
-                return serve
-            outcome = yield  # without a worker: the only one ended before, and its replacement is not ready yet
+            self._finish(_SHUTTING_DOWN)
+        elif found.action == "serve":
+            current.serve = found
+            self._state = _State.PREPARING
+            self._prepare(current)
+        else:
+            self._follow(found)
+
+    def _prepare(self, current: _Transaction) -> None:
+        """Let the next worker open a version, or let all serve it if all have opened it.
+
+        A worker that is starting prepares too: it does not know this version from its fork. Without a worker, the only
+        one has ended before, and its replacement is not ready yet.
+        """
+        assert current.serve is not None
+        unprepared = [worker for worker in self._able() if worker.pid not in current.prepared]
+        if unprepared:
+            self._give_up_at = monotonic() + _WORKER_FACTOR * self._load_seconds
+            self._ask(unprepared[:1], current.serve._replace(action="prepare"), current.descriptor)
+        elif current.prepared:
+            self._follow(current.serve)
+
+    def _answered(self, pid: int, refusal: Order | None) -> None:
+        """Go on if the current order has waited for this worker, and waits for no other. It may refuse the version."""
+        if pid not in self._awaited:
+            return
+        self._awaited.discard(pid)
+        if self._state is _State.PREPARING:
+            self._give_up_at = inf
+            current = self._queue[0]
             if self._stopped:
-                return _SHUTTING_DOWN
-            if isinstance(outcome, Order):
-                return outcome
-            if outcome == "answered":
-                prepared.add(unprepared[0].pid)
-            elif outcome == "ended":
-                return order.refusal("crashed", "a worker ended while it opened it")
+                self._finish(_SHUTTING_DOWN)
+            elif refusal is not None:
+                self._follow(refusal)
+            else:
+                current.prepared.add(pid)
+                self._prepare(current)
+        elif not self._awaited:
+            self._followed()
+        self._begin()
+
+    def _follow(self, order: Order) -> None:
+        """Let all workers follow an order at once."""
+        current = self._queue[0]
+        descriptor = None
+        if order.action == "serve":
+            descriptor, current.descriptor = current.descriptor, None
+            order = order._replace(block=self._metrics.assign(order.key, order.labels or ()))
+        current.order = order
+        self._state = _State.FOLLOWING
+        self._ask(self._able(), order)
+        self._models.follow(order, descriptor)
+        if not self._awaited:
+            self._followed()
+
+    def _followed(self) -> None:
+        order = self._queue[0].order
+        self._record(order)
+        self._finish(order.reason)
 
     def _able(self) -> list[WorkerProcess]:
         return [worker for worker in self._workers.values() if not worker.killed]
@@ -246,6 +271,7 @@ class Transactions(Control):
 
     def _finish(self, problem: str) -> None:
         """Report the result of the first order to the worker that sent it."""
+        self._state = _State.IDLE
         finished = self._queue.popleft()
         self._answer(finished.asking, finished.ticket, problem)
         if finished.descriptor is not None:

@@ -94,7 +94,7 @@ def test_second_of_two_loads() -> None:
         ask(transactions, first)
         ask(transactions, first)
         transactions.child_ended(TRIAL, 0)
-        for number in (3, 4):  # the answers to the orders to prepare and to serve
+        for number in (2, 3):  # the answers to the orders to prepare and to serve
             transactions.received(first, {"kind": "done", "round": number, "refusal": None}, None)
         assert actions(orders) == ["load", "prepare", "serve", "result", "result"]
         models.follow(Order("unload", "tickets"))
