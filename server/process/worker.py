@@ -51,8 +51,6 @@ class Worker(uvicorn.Server):
         self._shutdown_timeout = shutdown_timeout
         self._listeners: Mapping[str, Listener] = {}
 
-    # Overridden by the application.
-
     async def open(self, turns: Turns) -> Mapping[str, Listener]:
         """Return the listener of every protocol, after everything that requests need is ready."""
         raise NotImplementedError
@@ -85,8 +83,6 @@ class Worker(uvicorn.Server):
 
     async def close(self) -> None:
         """Called when all connections are closed."""
-
-    # Called by uvicorn.
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the application, listen to the supervisor, and report ready."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
@@ -67,51 +68,70 @@ def serve(settings: Settings) -> None:
         import_module("sentiment_conv1d.service.telemetry.tracing")  # fails now if a package is missing
     prepare_folder(settings.request_log)
     with ExitStack() as stack:
-        listeners = {"rest": stack.enter_context(_bind(settings.uds, settings.host, settings.port))}
-        if settings.grpc:
-            bound = _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
-            listeners["grpc"] = stack.enter_context(bound)
+        listeners = _bind_all(settings, stack)
         core = load_core(settings, most_workers, certificates)
         openapi.write(rest_protocols(settings), settings, core.access)  # workers inherit it
-
-        def work(number: int, channel: Channel) -> None:
-            core.metrics.use(number)
-            ServiceWorker(number, core, channel).run()
-
-        def ready() -> None:
-            secure = "" if certificates is None else "s"
-            for protocol, scheme in (("grpc", "grpc"), ("rest", "http")):
-                if protocol in listeners:
-                    logger.info("listening on %s", listeners[protocol].describe(scheme + secure, settings.host))
-
         logger.info("access: %s", core.access.describe())
         signals.check()
         for listener in listeners.values():
             listener.listen(settings.write_timeout)
-        supervisor = Supervisor(
-            work,
-            core.workers,
-            listeners,
-            Transactions(
-                core.models,
-                core.metrics,
-                partial(record, core),
-                partial(core.refresh, logging.DEBUG),  # the workers say it too
-                Trial(core.repository, core.models, opener(settings), settings.load_timeout).start,
-                settings.load_timeout,
-                _copies(core),
-            ),
-            ready,
-            worker_seconds=settings.worker_timeout,
-            shutdown_seconds=settings.shutdown_timeout,
-            drain_seconds=settings.drain_delay,
-        )
-        if not supervisor.run():
+        if not _supervisor(core, listeners).run():
             # The settings were checked before the fork, so a worker lacked memory, files or time, or was killed.
             raise TransientError("the service could not start; the log says why")
     for number in (signal.SIGINT, signal.SIGTERM):  # a late signal must not change the exit status
         signal.signal(number, signal.SIG_IGN)
     logger.info("stopped")
+
+
+def _bind_all(settings: Settings, stack: ExitStack) -> dict[str, ListeningSocket]:
+    """Return the sockets by protocol. The stack closes them."""
+    listeners = {"rest": stack.enter_context(_bind(settings.uds, settings.host, settings.port))}
+    if settings.grpc:
+        bound = _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
+        listeners["grpc"] = stack.enter_context(bound)
+    return listeners
+
+
+def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> ListeningSocket:
+    return bind(host, port, purpose) if path is None else bind_unix(path)
+
+
+def _supervisor(core: Core, listeners: Mapping[str, ListeningSocket]) -> Supervisor:
+    """Return the supervisor of a service that is loaded."""
+    settings = core.settings
+    control = Transactions(
+        core.models,
+        core.metrics,
+        partial(record, core),
+        partial(core.refresh, logging.DEBUG),  # the workers say it too
+        Trial(core.repository, core.models, opener(settings), settings.load_timeout).start,
+        settings.load_timeout,
+        _copies(core),
+    )
+    return Supervisor(
+        partial(_work, core),
+        core.workers,
+        listeners,
+        control,
+        partial(_log_listeners, core, listeners),
+        worker_seconds=settings.worker_timeout,
+        shutdown_seconds=settings.shutdown_timeout,
+        drain_seconds=settings.drain_delay,
+    )
+
+
+def _work(core: Core, number: int, channel: Channel) -> None:
+    """Run a worker in this process until it leaves."""
+    core.metrics.use(number)
+    ServiceWorker(number, core, channel).run()
+
+
+def _log_listeners(core: Core, listeners: Mapping[str, ListeningSocket]) -> None:
+    """Log where the service listens, REST last."""
+    secure = "" if core.certificates is None else "s"
+    for protocol, scheme in (("grpc", "grpc"), ("rest", "http")):
+        if protocol in listeners:
+            logger.info("listening on %s", listeners[protocol].describe(scheme + secure, core.settings.host))
 
 
 def _copies(core: Core) -> Copies | None:
@@ -125,10 +145,6 @@ def _copies(core: Core) -> Copies | None:
     settings = core.settings
     interval = max(settings.watch_interval, settings.store_interval) if settings.watch_interval else 0.0
     return Copies(core.repository, settings.store_timeout, interval, core.metrics)
-
-
-def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> ListeningSocket:
-    return bind(host, port, purpose) if path is None else bind_unix(path)
 
 
 def load_core(settings: Settings, most_workers: int = 0, certificates: Certificates | None = None) -> Core:

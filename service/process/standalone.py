@@ -17,6 +17,7 @@ from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.server.network.shares import LOCAL
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.server import record
 from sentiment_conv1d.service.process.trial import Trial
@@ -30,10 +31,10 @@ class Standalone:
     """An ASGI application that answers with the models of a core. Belongs to one event loop."""
 
     def __init__(self, core: Core) -> None:
-        self._core = core
-        self._trial = Trial(core.repository, core.models, lambda artifact: None, core.settings.load_timeout)
         self._buffers = Buffers(core.settings.max_buffered_bytes)
-        self.state = core.start(0, self)
+        worker = _OnlyWorker(core)
+        self.state = core.start(0, worker)
+        worker.reconciler = self.state.reconciler
         self._application = Application(self.state, rest_protocols(core.settings))
 
     def stop(self) -> None:
@@ -62,13 +63,22 @@ class Standalone:
         finally:
             charge.release()
 
-    async def ask(self, order: Order) -> str:
-        """Follow an order, and return why it was not carried out, if so.
 
-        The reconciler sees this process as the only worker. A program with threads cannot try versions in a process of
-        its own.
-        """
-        follow = self.state.reconciler.follow
+class _OnlyWorker:
+    """Carries out the orders of the reconciler, which sees this process as the only worker.
+
+    A program with threads cannot try versions in a process of its own.
+    """
+
+    reconciler: Reconciler
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._trial = Trial(core.repository, core.models, lambda artifact: None, core.settings.load_timeout)
+
+    async def ask(self, order: Order) -> str:
+        """Follow an order, and return why it was not carried out, if so."""
+        follow = self.reconciler.follow
         await follow(order)
         if order.action == "load":
             order = await self._load(order)
@@ -84,9 +94,9 @@ class Standalone:
             found = snapshot.order(descriptor)
             if found.action == "serve":
                 prepare = found._replace(action="prepare")
-                refusal = await self.state.reconciler.follow(prepare, descriptor)
-                block = self._core.metrics.assign(found.key, found.labels or ())
-                return refusal or found._replace(block=block)
+                if (refusal := await self.reconciler.follow(prepare, descriptor)) is not None:
+                    return refusal
+                found = found._replace(block=self._core.metrics.assign(found.key, found.labels or ()))
             return found
         finally:
             os.close(descriptor)
