@@ -68,7 +68,7 @@ def test_unfinished_bodies(keyed: Path) -> None:
 
 
 def test_unread_inspections(keyed: Path) -> None:
-    """An inspection that may not fit into the memory is refused before it is computed, unless another caller holds most.
+    """An inspection that may not fit is refused before it is computed, unless another caller holds most of the memory.
 
     Each holds 1.5 MB while it is not read, and is charged with 1.9 MB before.
     """
