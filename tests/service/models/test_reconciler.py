@@ -25,6 +25,7 @@ from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
 from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
+from sentiment_conv1d.service.scheduling.admission import weigh
 from tests.proc import children, connections, kill_children, processor_seconds
 from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess, eventually, patch, pause
 from tests.service.artifacts import GOLDEN, endless_graph, probabilities, publish_strength, publish_table
@@ -670,7 +671,7 @@ def test_unloading(server: ServerProcess) -> None:
         def runs(exposition: str) -> bool:
             waiting = re.search(r"^sentiment_texts_waiting (\S+)$", exposition, re.MULTILINE)
             assert waiting is not None
-            return float(waiting[1]) >= len(texts)  # fewer count while the body is parsed
+            return float(waiting[1]) >= weigh(len(texts), sum(map(len, texts)))  # fewer count while the body is parsed
 
         def new_metrics() -> str:
             """Return metrics that were not yet composed at the call: scrapes share them, and each scrape counts."""
