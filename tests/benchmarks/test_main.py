@@ -13,7 +13,7 @@ from tests.processes import PROJECT, run
 @pytest.mark.parametrize(
     ("name", "head"),
     [
-        ("costs", "| µs per request | whole | 20 words |"),
+        ("costs", "| µs of processor time per request | whole | 20 words |"),
         (
             "transformer",
             "| one core, in process | texts/s, whole | texts/s, 20 words | memory MB | s to the first answer "
