@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from functools import partial
 
 import pytest
 
 from sentiment_conv1d.server.process import child
-from tests.processes import PATIENCE
+from tests.processes import PATIENCE, PROJECT
 
 
 def sleep() -> None:
@@ -54,20 +56,30 @@ def test_patience(gives_up: bool) -> None:
     os.close(writer)
 
 
-def test_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal() -> None:
     """A signal that ends the caller ends the child first."""
-    pids: list[int] = []
+    script = f"""
+import os, signal
+from functools import partial
+from sentiment_conv1d.server.process import child
 
-    def begin() -> int:
-        pids.append(child.start(partial(os.kill, os.getpid(), signal.SIGINT), PATIENCE))
-        pids.append(child.start(sleep, PATIENCE))
-        return pids[1]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+pids = []
 
-    with pytest.raises(KeyboardInterrupt):
-        child.run(begin)
+def begin():
+    pids.append(child.start(partial(os.kill, os.getpid(), signal.SIGINT), {PATIENCE}))
+    pids.append(child.start(signal.pause, {PATIENCE}))
+    return pids[1]
+
+try:
+    child.run(begin)
+except KeyboardInterrupt:
     os.waitpid(pids[0], 0)
-    with pytest.raises(ProcessLookupError):
-        os.kill(pids[1], 0)
+    os.kill(pids[1], 0)
+"""
+    # It has no other threads, which would get the signal in place of the caller.
+    ended = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert ended.stderr.splitlines()[-1] == "ProcessLookupError: [Errno 3] No such process"
 
 
 def test_descriptors() -> None:
