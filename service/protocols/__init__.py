@@ -1,7 +1,7 @@
 """The protocols that clients speak, each in a folder of its own.
 
-A folder has the modules `rest` and `grpc`, or one of them, and what the two share. Its `PROTOCOL` is what the service
-knows of it.
+A folder has the modules `rest` and `grpc`, or one of them, and what the two share. The service uses only its
+`PROTOCOL`.
 """
 
 from __future__ import annotations

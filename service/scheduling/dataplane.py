@@ -111,7 +111,7 @@ class DataPlane:
         self._request_log = request_log
         self._batchers: dict[ServedClassifier, _Batchers] = {}
         self._admission = Admission(limits.requests, limits.pending_texts, metrics)
-        self._large = min(PIECE_ROWS, limits.pending_texts)  # texts of a large request before it is parsed
+        self._large = min(PIECE_ROWS, limits.pending_texts)  # assumed texts of a large request that is not parsed yet
         self.parsing = Parsing(limits.requests, large=STEPPED_CHARACTERS)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         #: Shows whether that thread makes progress.
@@ -230,13 +230,13 @@ class DataPlane:
     def expect(self, size: int, caller: str = "") -> None:
         """Raise `Overloaded` if a request of `size` bytes of a caller would be rejected, before it is received."""
         if size > INLINE_CHARACTERS or not self.runs_in_turns:
-            self._admission.check(weigh(self._large, size), large=True, caller=caller, size=size)
+            self._admission.check(self._weigh_unparsed(size), large=True, caller=caller, size=size)
         else:
             self._admission.check(1, large=False, caller=caller, size=size)
 
     def announce(self, size: int, caller: str = "") -> None:
         """Count a complete large request of `size` bytes until its task has started. Raises `Overloaded`."""
-        self._admission.announce(weigh(self._large, size), caller=caller, size=size)
+        self._admission.announce(self._weigh_unparsed(size), caller=caller, size=size)
 
     def pause(self) -> float:
         """Return for how many seconds no request should be read, so that refusals do not displace accepted work."""
@@ -245,7 +245,7 @@ class DataPlane:
     @contextmanager
     def parsing_large(self, size: int, caller: str) -> Iterator[None]:
         """Count a large request of `size` bytes while it waits to be parsed, and is. Raises `Overloaded`."""
-        texts = weigh(self._large, size)
+        texts = self._weigh_unparsed(size)
         self._admission.enter(texts, large=True, caller=caller)
         try:
             yield
@@ -369,6 +369,10 @@ class DataPlane:
         if self._request_log is not None:
             self._request_log.add(context, work.classifier.manifest, work.rows, predictions)
         return work.answer(predictions)
+
+    def _weigh_unparsed(self, size: int) -> int:
+        """Return how many texts a large request of `size` bytes counts as before it is parsed."""
+        return weigh(self._large, size)
 
     def _batchers_of(self, classifier: ServedClassifier) -> _Batchers:
         return self._batchers.get(classifier) or self._make_batchers(classifier)
