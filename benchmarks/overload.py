@@ -2,8 +2,10 @@
 
 The first one is over the number of callers. They send batches of 32 reviews in a closed loop, and retry at once when
 they are refused. Over REST, each has a connection. Over gRPC, up to 64 share one. The server counts answers and
-refusals, because load generators cannot see the status of a call. The second one is at twice the capacity: gRPC calls
-with such batches arrive at random times on one connection, and a short review now and then.
+refusals, because load generators cannot see the status of a call. In every round, the answers are divided by those to
+16 callers just before, because the speed of a shared machine changes from one minute to the next. The second one is at
+twice the capacity: gRPC calls with such batches arrive at random times on one connection, and a short review now and
+then.
 
 The callers run on the same cores as the server.
 """
@@ -19,6 +21,7 @@ import tempfile
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -55,8 +58,9 @@ _OUTCOMES = {"200": "answered", "OK": "answered", "429": "refused", "RESOURCE_EX
 def main() -> None:
     """Measure and print a table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--callers", type=int, nargs="+", default=[16, 64, 256, 800, 2000])
-    options.add_argument("--seconds", type=int, default=5)
+    options.add_argument("--callers", type=int, nargs="+", default=[64, 256, 800, 2000])
+    options.add_argument("--seconds", type=int, default=4)
+    options.add_argument("--rounds", type=int, default=3)
     chosen = options.parse_args()
     for program in ("wrk", "h2load"):
         if saturation.find(program) is None:
@@ -70,14 +74,28 @@ def main() -> None:
     repository = ("--model-repository", str(ARTIFACT.parent.parent), "--default-model", artifact.manifest.name)
     rows = []
     with Server("service", *arguments, *repository, probe="/readyz") as server:
+        loads = {_REST: partial(_wrk, server, body), _GRPC: partial(_h2load, server, call)}
         for callers in chosen.callers:
-            rest = _rates(server, _REST, chosen.seconds, _wrk(server, body, callers, chosen.seconds))
-            calls = _rates(server, _GRPC, chosen.seconds, _h2load(server, call, callers, chosen.seconds))
-            rows.append((f"{callers:,}", *(f"{rate:,.0f}" for rate in (*rest, *calls))))
+            row = [f"{callers:,}"]
+            for route, load in loads.items():
+                rounds = [_round(server, route, load, callers, chosen.seconds) for _ in range(chosen.rounds)]
+                answers, refusals, part = np.median(rounds, axis=0)
+                row += [f"{answers:,.0f}", f"{part:.2f}", f"{refusals:,.0f}"]
+            rows.append(row)
         above = asyncio.run(_above_capacity(server, call, chosen.seconds))
-    print(table(("callers", "REST: answers/s", "refusals/s", "gRPC: answers/s", "refusals/s"), rows))
+    head = ("answers/s", f"divided by those to {_CAPACITY_CALLERS}", "refusals/s")
+    print(table(("callers", *(f"{protocol}: {what}" for protocol in ("REST", "gRPC") for what in head)), rows))
     print("\n" + table(("gRPC at twice the capacity", "per second", "median", "p99"), above))
     print(circumstances())
+
+
+def _round(
+    server: Server, route: str, load: Callable[[int, int], object], callers: int, seconds: int
+) -> tuple[float, float, float]:
+    """Return the answers and refusals per second under a load, and the answers divided by those at the capacity."""
+    capacity, _ = _rates(server, route, seconds, partial(load, _CAPACITY_CALLERS, seconds))
+    answers, refusals = _rates(server, route, seconds, partial(load, callers, seconds))
+    return answers, refusals, answers / capacity
 
 
 def _rates(server: Server, route: str, seconds: int, load: Callable[[], object]) -> tuple[float, float]:
@@ -99,27 +117,23 @@ def _counts(server: Server, route: str) -> Counter[str]:
     return counts
 
 
-def _wrk(server: Server, body: bytes, callers: int, seconds: int) -> Callable[[], object]:
-    script = saturation.Script(_REST, [body])
-    return lambda: script.run(f"http://127.0.0.1:{server.port}", callers, seconds)
+def _wrk(server: Server, body: bytes, callers: int, seconds: int) -> None:
+    saturation.Script(_REST, [body]).run(f"http://127.0.0.1:{server.port}", callers, seconds)
 
 
-def _h2load(server: Server, call: bytes, callers: int, seconds: int) -> Callable[[], object]:
-    def run() -> None:
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(b"\0" + len(call).to_bytes(4) + call)
-            file.flush()
-            streams = min(callers, _STREAMS)
-            load = (f"--duration={seconds}", f"--clients={callers // streams}", f"--max-concurrent-streams={streams}")
-            headers = ("-H", "content-type: application/grpc", "-H", "te: trailers")
-            url = f"http://127.0.0.1:{server.grpc_port}{_GRPC}"
-            subprocess.run(
-                [str(saturation.find("h2load")), *load, *headers, f"--data={file.name}", url],
-                stdout=subprocess.DEVNULL,
-                check=True,
-            )
-
-    return run
+def _h2load(server: Server, call: bytes, callers: int, seconds: int) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"\0" + len(call).to_bytes(4) + call)
+        file.flush()
+        streams = min(callers, _STREAMS)
+        load = (f"--duration={seconds}", f"--clients={callers // streams}", f"--max-concurrent-streams={streams}")
+        headers = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+        url = f"http://127.0.0.1:{server.grpc_port}{_GRPC}"
+        subprocess.run(
+            [str(saturation.find("h2load")), *load, *headers, f"--data={file.name}", url],
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
 
 
 async def _above_capacity(server: Server, batch: bytes, seconds: int) -> list[tuple[str, ...]]:

@@ -44,6 +44,9 @@ _TOGETHER_BYTES = 4096
 #: The statuses of `RequestError` that count as server errors (OpenTelemetry, semantic conventions for gRPC).
 _FAILURES = ("DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE")
 
+#: Seconds of the event loop and of the kernel that a refusal takes, and more for every byte of the message.
+_REFUSAL_SECONDS, _REFUSAL_SECONDS_PER_BYTE = 0.00008, 8e-9
+
 
 class MethodBuilder:
     """Builds methods whose calls are counted in the metrics and, with a tracer, traced."""
@@ -98,7 +101,7 @@ class MethodBuilder:
         method = self._method(route, converse, streaming=False)._replace(begin=begin)
         if iscoroutinefunction(answer):
             return method
-        return method._replace(start=self._starter(route, parse, answer), admit=self._dataplane.expect)
+        return method._replace(start=self._starter(route, parse, answer), admit=self._expect)
 
     def stream(self, route: str, kind: type[Request], answer: Respond[Request]) -> Method:
         """Build a bidirectional stream that answers every request in order. A `RequestError` ends the call.
@@ -167,7 +170,8 @@ class MethodBuilder:
             with context:
                 try:
                     if large:
-                        dataplane.announce(len(content), context.caller)  # there may be no room any more
+                        # There may be no room any more.
+                        dataplane.announce(len(content), context.caller, _refusal_seconds(len(content)))
                         return False
                     context.time_limit = _remaining(call)
                     read = answer(parse(content), context)
@@ -185,6 +189,9 @@ class MethodBuilder:
     async def _answer(self, read: Work[Message] | Awaitable[Message]) -> bytes:
         message = await (self._dataplane.run(read) if isinstance(read, Work) else read)
         return message.SerializeToString()
+
+    def _expect(self, size: int, caller: str) -> None:
+        self._dataplane.expect(size, caller, _refusal_seconds(size))
 
     async def _parsing_turn(self, content: bytes, kind: type[Message], context: RequestContext) -> None:
         """Wait until a large message may be parsed. Raises `TooLarge` if it has too many fields or numbers."""
@@ -234,3 +241,7 @@ def _remaining(call: Call) -> float | None:
     if remaining is not None and remaining <= 0:
         raise DeadlineExceeded("the deadline had passed before the request was read")
     return remaining
+
+
+def _refusal_seconds(size: int) -> float:
+    return _REFUSAL_SECONDS + size * _REFUSAL_SECONDS_PER_BYTE

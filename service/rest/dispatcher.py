@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 #: Headers on which the answer of a document depends, or with which a GET request has a body.
 _VARYING = {b"if-none-match", b"if-modified-since", b"content-length", b"transfer-encoding"}
 
+#: Seconds of the event loop and of the kernel that a refusal takes, and more for every byte of the request.
+_REFUSAL_SECONDS, _REFUSAL_SECONDS_PER_BYTE = 0.00005, 5e-9
+
 
 def has_encoded_slash(scope: Scope) -> bool:
     """Return whether the path has an encoded slash. Proxies may route it elsewhere than its decoded form."""
@@ -87,7 +90,7 @@ class Dispatcher:
         if length > INLINE_CHARACTERS and not self._state.access.admits(charge.caller):
             return None
         try:
-            self._dataplane.expect(length, charge.caller)
+            self._dataplane.expect(length, charge.caller, _refusal_seconds(length))
         except Overloaded as error:
             charge.refusal = error.with_traceback(None)  # its frames refer to the charge: a reference cycle
         return partial(self.start, match)
@@ -105,7 +108,8 @@ class Dispatcher:
                 if request.charge.refusal is not None:
                     raise request.charge.refusal
                 if request.size > INLINE_CHARACTERS:
-                    self._dataplane.announce(request.size, context.caller)  # there may be no room any more
+                    # There may be no room any more.
+                    self._dataplane.announce(request.size, context.caller, _refusal_seconds(request.size))
                     return self.serve(match, request, context)
                 work = self._read(match, request, context, request.take_body())
                 if isinstance(work, Work) and self._dataplane.start(work, reply):
@@ -231,3 +235,7 @@ class Dispatcher:
                 answer, status = refuse(protocol, RequestError("internal error"), context.id)
             request.reply(status, complete(answer, context), context.id)
             self._lifecycle.end(status, request, context)
+
+
+def _refusal_seconds(size: int) -> float:
+    return _REFUSAL_SECONDS + size * _REFUSAL_SECONDS_PER_BYTE

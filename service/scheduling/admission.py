@@ -10,12 +10,11 @@ from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.server.network.shares import Shares, overloaded
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 
-#: Seconds of the event loop and of the kernel that the refusal of a request takes, and more for every byte of it.
-_REFUSAL_SECONDS = 0.00004
-_REFUSAL_SECONDS_PER_BYTE = 4e-9
+#: Seconds of the event loop and of the kernel that the refusal of a small request takes.
+REFUSAL_SECONDS = 0.00004
 
 #: The part of the time that refusals get, and the seconds for which they can be ahead of it.
-_REFUSAL_PART = 0.15
+_REFUSAL_PART = 0.18
 _REFUSAL_BURST_SECONDS = 0.01
 
 #: Characters that count as one more text. An ordinary review has fewer and takes 0.1 or 0.2 ms, and a text of a million
@@ -55,21 +54,21 @@ class Admission:
             return 0.0  # there is room
         return max(0.0, self._paid - _REFUSAL_BURST_SECONDS - perf_counter())
 
-    def check(self, texts: int, *, large: bool, caller: str = "", size: int = 0) -> None:
+    def check(self, texts: int, *, large: bool, caller: str = "", cost: float = REFUSAL_SECONDS) -> None:
         """Raise `Overloaded` if a request of a caller that counts as `texts` texts exceeds a limit.
 
-        `size` is the number of its bytes, of which most are read if it is refused.
+        `cost` is the number of seconds that its refusal takes. Most bytes of a refused request are read, too.
         """
         requests, waiting = self._requests, self._texts[large]
         if not requests.admits(caller, 1, self._max_requests):
-            raise self._refused(size, caller, f"{requests.total} requests are waiting, which is the limit")
+            raise self._refused(cost, caller, f"{requests.total} requests are waiting, which is the limit")
         if waiting.total and not waiting.admits(caller, texts, self._max_texts):
             limit = f"would exceed the limit of {self._max_texts}"
-            raise self._refused(size, caller, f"{waiting.total} texts are waiting and {texts} more {limit}")
+            raise self._refused(cost, caller, f"{waiting.total} texts are waiting and {texts} more {limit}")
 
-    def announce(self, texts: int, *, caller: str = "", size: int = 0) -> None:
+    def announce(self, texts: int, *, caller: str = "", cost: float = REFUSAL_SECONDS) -> None:
         """Count a large request that enters in the next turn of the event loop. Raises the error of `check`."""
-        self.check(texts, large=True, caller=caller, size=size)
+        self.check(texts, large=True, caller=caller, cost=cost)
         if not self._announced:
             asyncio.get_running_loop().call_soon(self._forget_announced)
         self._announced.append((caller, texts))
@@ -91,9 +90,8 @@ class Admission:
             self._texts[False].change(caller, -texts)
         self._metrics.waiting(self._requests.total, self._texts[False].total + self._texts[True].total)
 
-    def _refused(self, size: int, caller: str, reason: str) -> Overloaded:
-        seconds = _REFUSAL_SECONDS + size * _REFUSAL_SECONDS_PER_BYTE
-        self._paid = max(self._paid, perf_counter()) + seconds / _REFUSAL_PART
+    def _refused(self, cost: float, caller: str, reason: str) -> Overloaded:
+        self._paid = max(self._paid, perf_counter()) + cost / _REFUSAL_PART
         return overloaded(caller, reason)
 
     def _forget_announced(self) -> None:

@@ -24,7 +24,7 @@ from sentiment_conv1d.inference.engine import NATIVE
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, RequestError, TooLarge
 from sentiment_conv1d.service.errors import Invalid, explaining
-from sentiment_conv1d.service.scheduling.admission import Admission, weigh
+from sentiment_conv1d.service.scheduling.admission import REFUSAL_SECONDS, Admission, weigh
 from sentiment_conv1d.service.scheduling.batching import (
     Batch,
     Batcher,
@@ -227,16 +227,22 @@ class DataPlane:
         if len(text) > self._request_limits.characters:
             raise TooLarge(f"text {number}: {len(text)} characters; the limit is {self._request_limits.characters}")
 
-    def expect(self, size: int, caller: str = "") -> None:
-        """Raise `Overloaded` if a request of `size` bytes of a caller would be rejected, before it is received."""
-        if size > INLINE_CHARACTERS or not self.runs_in_turns:
-            self._admission.check(self._weigh_unparsed(size), large=True, caller=caller, size=size)
-        else:
-            self._admission.check(1, large=False, caller=caller, size=size)
+    def expect(self, size: int, caller: str = "", cost: float = REFUSAL_SECONDS) -> None:
+        """Raise `Overloaded` if a request of `size` bytes of a caller would be rejected, before it is received.
 
-    def announce(self, size: int, caller: str = "") -> None:
-        """Count a complete large request of `size` bytes until its task has started. Raises `Overloaded`."""
-        self._admission.announce(self._weigh_unparsed(size), caller=caller, size=size)
+        `cost` is the number of seconds that its refusal takes.
+        """
+        if size > INLINE_CHARACTERS or not self.runs_in_turns:
+            self._admission.check(self._weigh_unparsed(size), large=True, caller=caller, cost=cost)
+        else:
+            self._admission.check(1, large=False, caller=caller, cost=cost)
+
+    def announce(self, size: int, caller: str = "", cost: float = REFUSAL_SECONDS) -> None:
+        """Count a complete large request of `size` bytes until its task has started. Raises `Overloaded`.
+
+        `cost` is the number of seconds that its refusal takes.
+        """
+        self._admission.announce(self._weigh_unparsed(size), caller=caller, cost=cost)
 
     def pause(self) -> float:
         """Return for how many seconds no request should be read, so that refusals do not displace accepted work."""

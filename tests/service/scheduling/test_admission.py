@@ -60,24 +60,24 @@ def test_pause_after_refusals(metrics: Metrics, monkeypatch: pytest.MonkeyPatch)
     admission = Admission(100, 10, metrics)
     admission.enter(7, large=True)
 
-    def refuse(size: int) -> float:
+    def refuse(cost: float = 0.00004) -> float:
         before = admission.pause()
         with pytest.raises(Overloaded):
-            admission.check(5, large=True, size=size)
+            admission.check(5, large=True, cost=cost)
         return admission.pause() - before
 
-    for _ in range(40):
-        refuse(0)
+    for _ in range(60):
+        refuse()
     assert admission.pause() == 0.0  # a quarter of the limit is free
     admission.enter(1, large=True)
-    assert 0.0001 < refuse(0) < refuse(40_000) < 0.01
+    assert 0.0001 < refuse() < refuse(0.0004) < 0.01
     pause = admission.pause()
     now += pause / 2
     assert admission.pause() == pytest.approx(pause / 2)
     now += pause
     assert admission.pause() == 0.0
     for _ in range(3):
-        refuse(0)
+        refuse()
     assert admission.pause() == 0.0  # a few are free
 
 
