@@ -83,7 +83,7 @@ def main() -> None:
                 row += [f"{answers:,.0f}", f"{part:.2f}", f"{refusals:,.0f}"]
             rows.append(row)
         above = asyncio.run(_above_capacity(server, call, chosen.seconds))
-    head = ("answers/s", f"divided by those to {_CAPACITY_CALLERS}", "refusals/s")
+    head = ("answers/s", f"divided by those to {_CAPACITY_CALLERS}", "rejections/s")
     print(table(("callers", *(f"{protocol}: {what}" for protocol in ("REST", "gRPC") for what in head)), rows))
     print("\n" + table(("gRPC at twice the capacity", "per second", "median", "p99"), above))
     print(circumstances())
