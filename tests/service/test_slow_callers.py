@@ -224,6 +224,7 @@ def test_memory_for_heads() -> None:
     with ServerProcess(*limits, "--workers", "1") as server, ExitStack() as stack:
         slow = stack.enter_context(Connection(server.port))
         slow.post("/v1/predict", b" " * 3500, length=3500 + len(GOOD))
+        slow.wait_until_read(*children(server.process.pid))
         for path, body in (("/v1/predict", b"{"), ("/livez", b"")):
             large = stack.enter_context(Connection(server.port))
             large.send(request(path, f"X: {'a' * 8000}", "Content-Length: 100") + body)

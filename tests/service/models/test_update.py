@@ -56,17 +56,18 @@ def test_listing_that_hangs(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/models"
         mirror = Mirror(url, tmp_path, ALL)
         mirror.store.load_library()
-        update = Update(mirror, 0.1)
+        update = Update(mirror, 1)  # also the time for the start of the child
         problem = update.end(child.run(update.start) or 0)
     assert isinstance(problem, StoreTimeout) and exit_status(problem) == os.EX_TEMPFAIL
-    assert str(problem) == f"{url}: listing the models takes more than 0.1 s (--store-timeout)"
+    assert str(problem) == f"{url}: listing the models takes more than 1 s (--store-timeout)"
 
 
 def test_copy_that_hangs(contents: Contents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy may take ten times as long as a listing. A version that takes longer is not visible."""
-    monkeypatch.setattr("sentiment_conv1d.sharing.copier.read_at_most", lambda *_: signal.pause())
+    """A copy may take ten times as long as a listing. A version whose copy the kernel ends is not visible."""
+    monkeypatch.setattr("sentiment_conv1d.sharing.copier.read_at_most", lambda *_: signal.raise_signal(signal.SIGALRM))
     mirror = Mirror(URL, tmp_path, ALL)
-    assert updated(mirror, 0.05) == f"{URL}: copying version 2 of tickets takes more than 0.5 s (--store-timeout)"
+    reason = f"copying version 2 of tickets takes more than {10 * PATIENCE:g} s"
+    assert updated(mirror) == f"{URL}: {reason} (--store-timeout)"
     assert mirror.scan() == {}
 
 
@@ -115,8 +116,9 @@ def test_copies_if_the_child_is_killed(
     assert "(SIGKILL); serving the copies in" in caplog.text
 
 
-def test_two_processes(contents: Contents, tmp_path: Path) -> None:
+def test_two_processes(contents: Contents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two services with one cache, one updates at a time, and the other says for what it waits."""
+    monkeypatch.setattr("sentiment_conv1d.service.models.mirror.COPY_FACTOR", 1)
     mirror = started(URL, tmp_path, ALL)
     reader, writer = os.pipe()
 
@@ -127,8 +129,8 @@ def test_two_processes(contents: Contents, tmp_path: Path) -> None:
 
     holding = child.start(hold, PATIENCE, writer)
     os.read(reader, 1)
-    waiting = f"waiting for another process that updates {mirror.path} takes more than 0.5 s (--store-timeout)"
-    assert updated(mirror, 0.05) == f"{URL}: {waiting}"
+    waiting = f"waiting for another process that updates {mirror.path} takes more than 1 s (--store-timeout)"
+    assert updated(mirror, 1) == f"{URL}: {waiting}"
     os.kill(holding, signal.SIGKILL)
     os.waitpid(holding, 0)
     assert updated(mirror) == ""

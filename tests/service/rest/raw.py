@@ -63,13 +63,14 @@ class Connection:
     def wait_until_read(self, worker: int) -> None:
         """Wait until the only worker, the process with this id, has read everything and sleeps."""
         far, near = (f"{port:04X}" for port in (self._socket.getpeername()[1], self._socket.getsockname()[1]))
-        ends = re.compile(rf":{far} \w+:{near} 01 \w+:(\w+) ")
+        unsent = re.compile(rf":{near} \w+:{far} 01 (\w+):\w+ ")  # or sent, and not acknowledged
+        unread = re.compile(rf":{far} \w+:{near} 01 \w+:(\w+) ")
         table, stat = Path("/proc/net/tcp"), Path(f"/proc/{worker}/stat")
 
         def is_read() -> bool:
-            unread = ends.search(table.read_text())
+            found = [ends.search(table.read_text()) for ends in (unsent, unread)]
             sleeps = stat.read_text().rpartition(")")[2].split()[0] == "S"
-            return unread is not None and int(unread[1], 16) == 0 and sleeps
+            return sleeps and all(each is not None and int(each[1], 16) == 0 for each in found)
 
         eventually(is_read)
 

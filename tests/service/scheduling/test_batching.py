@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.inference.prediction import Prediction
+from sentiment_conv1d.service.scheduling import batching
 from sentiment_conv1d.service.scheduling.batching import (
     Batcher,
     Done,
@@ -25,7 +26,7 @@ from sentiment_conv1d.service.scheduling.batching import (
 from sentiment_conv1d.service.scheduling.batching import submit as submit_piece
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.telemetry.statistics import Statistics
-from tests.processes import PATIENCE, eventually
+from tests.processes import PATIENCE
 
 #: A delay that is longer than any test.
 NEVER = 3600.0
@@ -207,21 +208,21 @@ def test_others_have_their_turn_between_steps(echo: Echo) -> None:
     play(story())
 
 
-def test_time_between_steps(echo: Echo) -> None:
+def test_time_between_steps(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of other work between the steps of a batch does not count as inference time."""
+    clock = 0
+    monkeypatch.setattr(batching, "perf_counter_ns", lambda: clock)
 
-    def busy() -> None:
+    def work() -> None:
+        nonlocal clock
         assert echo.ran == [["a"]]
-        began = perf_counter_ns()
-        eventually(lambda: perf_counter_ns() - began > 50_000_000)
+        clock += 50
 
     async def story() -> None:
         echo.rows_of_a_run = 1
-        submitted = perf_counter_ns()
         future = submit(in_steps(echo), "a", "b")
-        asyncio.get_running_loop().call_soon(busy)  # after the first step, in the same turn
-        started, tokenize, infer = (await future).times
-        assert started - submitted > 50_000_000 > tokenize + infer
+        asyncio.get_running_loop().call_soon(work)  # after the first step, in the same turn
+        assert (await future).times == (50, 0, 0)
 
     play(story())
 
