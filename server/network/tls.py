@@ -32,7 +32,9 @@ class Plain(asyncio.Protocol):
 class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
     """The protocol of a socket, and the transport of the connection that uses it.
 
-    Every step of a handshake, and decryption, takes a turn of the connection.
+    The socket's transport calls the methods of `asyncio.BufferedProtocol`, and the connection those of
+    `asyncio.Transport`. `Turns` calls those of `Reader`: every step of a handshake, and decryption, takes a turn of the
+    connection.
     """
 
     def __init__(self, connection: Plain, context: ssl.SSLContext, turns: Turns) -> None:
@@ -59,8 +61,6 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         except BaseException:
             self._socket.close()
             raise
-
-    # Called by the socket's transport.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the client to begin the handshake."""
@@ -99,8 +99,6 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         self._end_handshake(succeeded=False)
         del self._connection  # a reference cycle
 
-    # Called by `Turns`.
-
     @property
     def admitted(self) -> bool:
         """Whether an earlier request of the connection had access."""
@@ -121,8 +119,6 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         if not more:
             self._resume()
         return more
-
-    # Called by the connection.
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known about the client. `encrypted` are the bytes that have not been decrypted."""
@@ -174,8 +170,6 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return self._socket.get_write_buffer_size()
-
-    # Internal.
 
     @property
     def _encrypted(self) -> int:
