@@ -145,7 +145,7 @@ class Listener:
             self._reject(accepted, "limit")
         else:
             connection = self.connect(self._remove, self._admit)
-            self._places.take(connection, address)
+            self._places.add(connection, address)
             self._handshakes[connection] = None
             task = self._loop.create_task(self._set_up(connection, accepted))
             task.add_done_callback(self._setups.discard)
@@ -227,5 +227,5 @@ class Listener:
 
     def _remove(self, connection: Connection) -> None:
         """Count a connection as closed, once."""
-        if self._places.leave(connection):
+        if self._places.remove(connection):
             self.closed += 1

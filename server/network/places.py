@@ -77,13 +77,13 @@ class Places:
         """Whether a newcomer has to replace a connection."""
         return len(self._addresses) >= self._count
 
-    def take(self, connection: Connection, address: str) -> None:
+    def add(self, connection: Connection, address: str) -> None:
         """Give a new connection a place."""
         self._addresses[connection] = address
         self._held.setdefault(address, {})[connection] = None
         self._strangers[connection] = None
 
-    def leave(self, connection: Connection) -> bool:
+    def remove(self, connection: Connection) -> bool:
         """Free the place of a connection. Returns whether it had one."""
         address = self._addresses.pop(connection, None)
         if address is None:

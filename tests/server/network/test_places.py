@@ -35,7 +35,7 @@ def hold(places: Places, end: socket.socket, *addresses: str) -> list[Any]:
     """Give every address a place for a new connection, and return these."""
     connections = [Held(number, end) for number in range(len(addresses))]
     for connection, address in zip(connections, addresses, strict=True):
-        places.take(cast(Connection, connection), address)
+        places.add(cast(Connection, connection), address)
     return connections
 
 
@@ -44,7 +44,7 @@ def replaced(places: Places, address: str = "new") -> int | None:
     found: Any = places.replaceable(address, lambda connection: connection.running)
     if found is None:
         return None
-    assert places.leave(found)
+    assert places.remove(found)
     return int(found.number)
 
 
@@ -97,9 +97,9 @@ def test_newcomer_counts_for_its_address(ends: tuple[socket.socket, socket.socke
     places = Places(4, guarded=False)
     held = hold(places, ends[0], *"aabb")
     assert replaced(places, "b") == 2
-    places.take(held[2], "b")
+    places.add(held[2], "b")
     assert replaced(places, "a") == 0
-    places.take(held[0], "a")
+    places.add(held[0], "a")
     held[0].running = held[1].running = True
     assert replaced(places, "a") is None
     assert replaced(places, "b") == 3
@@ -112,7 +112,7 @@ def test_half_of_the_places(ends: tuple[socket.socket, socket.socket]) -> None:
     for number in range(20):
         for address in "ba":
             assert replaced(places, address) is not None
-            places.take(cast(Connection, Held(number, ends[0])), address)
+            places.add(cast(Connection, Held(number, ends[0])), address)
     assert (places.held_by("a"), places.held_by("b")) == (4, 4)
 
 
@@ -132,7 +132,7 @@ def least_active(places: Places) -> int | None:
     found: Any = places.least_active()
     if found is None:
         return None
-    places.leave(found)
+    places.remove(found)
     return int(found.number)
 
 
@@ -153,8 +153,8 @@ def test_lost_connection_is_not_replaced(ends: tuple[socket.socket, socket.socke
     """A connection that is lost after a search has found it idle gives up its place once."""
     places, held = admitted(ends[0], 1, 2, 3)
     assert least_active(places) == 0
-    assert places.leave(held[1])
-    assert not places.leave(held[1])
+    assert places.remove(held[1])
+    assert not places.remove(held[1])
     assert least_active(places) == 2
 
 
