@@ -98,7 +98,7 @@ class HttpServer:
             write_timeout=limits.write_timeout,
         )
 
-        def refuse() -> bytes:
+        def rejection() -> bytes:
             error = Unavailable("there are too many connections")
             return refusal(error, secrets.token_hex(8), state.default_headers)
 
@@ -106,7 +106,7 @@ class HttpServer:
             protocol="rest",
             connect=connect,
             rejected=events.rejected,
-            refusal=refuse,
+            rejection=rejection,
             max_connections=limits.connections,
             max_connections_per_address=limits.connections_per_address,
             guarded=admits is not None,

@@ -45,14 +45,14 @@ class Listener:
     `connect` creates a connection. Its arguments are two functions: `connection_lost` must call the first one with the
     connection, and the connection calls the second one with itself when its client shows that it has access. This one
     raises `Unavailable` if there is no place for it. `guarded` is whether access needs a key or a client certificate.
-    `rejected` counts rejected and evicted connections by reason: "limit", "address" or "evicted". `refusal` returns the
-    bytes to send to a rejected caller; over TLS nothing is sent.
+    `rejected` counts rejected and evicted connections by reason: "limit", "address" or "evicted". `rejection` returns
+    the bytes to send to a rejected caller; over TLS nothing is sent.
     """
 
     protocol: str
     connect: Callable[[Callable[[Connection], None], Callable[[Connection], None]], Connection]
     rejected: Callable[[str], None]
-    refusal: Callable[[], bytes] = bytes
+    rejection: Callable[[], bytes] = bytes
     max_connections: int
     max_connections_per_address: int = 0
     guarded: bool = False
@@ -180,8 +180,8 @@ class Listener:
 
     def _reject(self, accepted: socket.socket, reason: str) -> None:
         with accepted, contextlib.suppress(OSError):
-            if self.tls is None and (refusal := self.refusal()):
-                accepted.send(refusal)
+            if self.tls is None and (rejection := self.rejection()):
+                accepted.send(rejection)
                 accepted.shutdown(socket.SHUT_WR)
                 accepted.recv(_REJECTED_BYTES)
         self.closed += 1

@@ -38,7 +38,7 @@ def signature_map(manifest: Manifest) -> dict[str, Any]:
 
 
 def model_status(models: LoadedModels, name: str, version: str = "") -> dict[str, Any]:
-    """Return the states of a version, or of all versions that are served or were rejected, newest first.
+    """Return the states of a version, or of all versions that are served or were refused, newest first.
 
     The document is a `GetModelStatusResponse`. `version` can be a label. Raises `NotFound`.
     """

@@ -70,7 +70,7 @@ class Bench:
             protocol="test",
             connect=Echo,
             rejected=lambda reason: self.rejected.update([reason]),
-            refusal=lambda: b"no",
+            rejection=lambda: b"no",
             handshake_timeout=10,
             turns=Turns(asyncio.get_running_loop()),
             max_connections=max_connections,
