@@ -87,7 +87,7 @@ def _core(model: Model, settings: Settings) -> Core:
     models = LoadedModels(model.name)
     models.put(classifier)
     metrics = Metrics({"rest": routes(settings)["rest"]}, workers=1)
-    metrics.use(0)
+    metrics.choose_row(0)
     metrics.assign((model.name, int(model.version)), classifier.labels)
     classifier.count(metrics)
     return Core(settings, _OneModel(model), models, metrics, Access(settings), None)

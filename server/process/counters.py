@@ -22,9 +22,9 @@ class Counters:
     def __init__(self, workers: int, slots: int) -> None:
         self._cells = memoryview(mmap.mmap(-1, workers * slots * 8)).cast("d")
         self.table: npt.NDArray[np.float64] = np.asarray(self._cells).reshape(workers, slots)
-        self.use(0)
+        self.choose_row(0)
 
-    def use(self, worker: int) -> None:
-        """Use the row of a worker from now on. No other process may write to it."""
+    def choose_row(self, worker: int) -> None:
+        """Add to the row of a worker from now on. No other process may write to it."""
         slots = self.table.shape[1]
         self.row = self._cells[worker * slots : (worker + 1) * slots]

@@ -122,7 +122,7 @@ def _supervisor(core: Core, listeners: Mapping[str, ListeningSocket]) -> Supervi
 
 def _work(core: Core, number: int, channel: Channel) -> None:
     """Run a worker in this process until it leaves."""
-    core.metrics.use(number)
+    core.metrics.choose_row(number)
     ServiceWorker(number, core, channel).run()
 
 
@@ -184,7 +184,7 @@ def load_core(settings: Settings, most_workers: int = 0, certificates: Certifica
     if not settings.workers and not list(models):  # processes that share a GPU only take its memory
         workers = min(1, most_workers)
     metrics = Metrics(routes(settings), workers=workers + 1)
-    metrics.use(workers)
+    metrics.choose_row(workers)
     for manifest in (*unopened, *(classifier.manifest for classifier in models)):
         metrics.assign((manifest.name, manifest.version), manifest.labels)
     for classifier in models:

@@ -28,7 +28,7 @@ _TEXT = """\
 
 
 class KeyCounts:
-    """Create it before the fork, and call `use` in each worker.
+    """Create it before the fork, and call `choose_row` in each worker.
 
     Keys change while the workers run, and not in all of them at the same time. So every worker has its own table of
     names, in memory that all share.
@@ -38,11 +38,11 @@ class KeyCounts:
         names = mmap.mmap(-1, workers * (MAX_KEYS + 1) * NAME_CHARACTERS)
         self._names = np.frombuffer(names, f"S{NAME_CHARACTERS}").reshape(workers, MAX_KEYS + 1)
         self._counters = Counters(workers, 2 * (MAX_KEYS + 1))
-        self.use(0)
+        self.choose_row(0)
 
-    def use(self, worker: int) -> None:
+    def choose_row(self, worker: int) -> None:
         """Count as this worker from now on."""
-        self._counters.use(worker)
+        self._counters.choose_row(worker)
         self._row = self._names[worker]
         self._slots = {name.decode(): slot for slot, name in enumerate(self._row.tolist()) if name}
 

@@ -163,7 +163,7 @@ class ModelState(NamedTuple):
 
 
 class Metrics:
-    """The metrics of all workers. Create it before the fork, and call `use` in each worker.
+    """The metrics of all workers. Create it before the fork, and call `choose_row` in each worker.
 
     `routes` are all route labels by protocol (`rest` or `grpc`), and whether each route runs a model. They are fixed,
     so that clients which try many paths do not create series.
@@ -214,10 +214,10 @@ class Metrics:
         self._contents: tuple[object, ...] = ()  # of this exposition, except for the numbers
         self._exposition: Exposition
 
-    def use(self, worker: int) -> None:
+    def choose_row(self, worker: int) -> None:
         """Count as this worker from now on. The requests in flight of a dead worker in its place are reset."""
-        self._counters.use(worker)
-        self.keys.use(worker)
+        self._counters.choose_row(worker)
+        self.keys.choose_row(worker)
         for layout in (self._layout, *(each.statistics.layout for each in self._versions.values())):
             for slot in layout.gauges:
                 self._counters.row[slot] = 0

@@ -11,7 +11,7 @@ def test_rows_are_summed() -> None:
     counters = Counters(workers=3, slots=4)
 
     def work(worker: int) -> None:
-        counters.use(worker)
+        counters.choose_row(worker)
         for _ in range(1000):
             counters.row[2] += 1
         counters.row[3] = worker
@@ -26,7 +26,7 @@ def test_counts_of_a_replaced_worker() -> None:
     counters = Counters(workers=2, slots=1)
 
     def work() -> None:
-        counters.use(1)
+        counters.choose_row(1)
         counters.row[0] += 5
 
     in_child(work)

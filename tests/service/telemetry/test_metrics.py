@@ -255,7 +255,7 @@ def test_statistics_of_all_workers(metrics: Metrics, classifier: ServedClassifie
     """Counts are summed over the workers, and the last inference is the latest one of any worker."""
     began = int(time() * 1000)
     for worker in (0, 1):
-        metrics.use(worker)
+        metrics.choose_row(worker)
         count(classifier.statistics, prediction(7, 1, False), nanoseconds=50)
     assert (classifier.statistics["texts"], classifier.statistics["success_time"]) == (2, 100)
     assert classifier.statistics.successes == 2
@@ -290,7 +290,7 @@ def test_gauges(metrics: Metrics) -> None:
     assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 1
     assert value(read(metrics), "sentiment_requests_waiting") == 0
     assert value(read(metrics), "sentiment_texts_waiting") == 0
-    metrics.use(0)
+    metrics.choose_row(0)
     assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == metrics.in_flight == 0
 
 
@@ -327,14 +327,14 @@ def test_keys(metrics: Metrics) -> None:
     metrics.keys.add(["nightly"])
     assert value(read(metrics), "sentiment_key_requests_total", key="nightly") == 0
     for worker, (caller, status) in enumerate([("key nightly", "429"), ("key nightly", "200")]):
-        metrics.use(worker)
+        metrics.choose_row(worker)
         context = RequestContext("id", caller=caller)
         metrics.began("rest")
         metrics.ended("rest", "/a", status, 0.1, context)
     samples = read(metrics)
     assert value(samples, "sentiment_key_requests_total", key="nightly") == 2
     assert value(samples, "sentiment_key_refused_total", key="nightly") == 1
-    metrics.use(1)  # a worker in the place of a dead one
+    metrics.choose_row(1)  # a worker in the place of a dead one
     for number in range(70):
         metrics.keys.count(str(number), refused=False)
     samples = read(metrics)
@@ -396,7 +396,7 @@ def test_many_removed_versions(metrics: Metrics, classifier: ServedClassifier, c
     count(classifier.statistics, prediction(3, 0, False))
     statistics = {}
     for number in range(2, CAPACITY + 1):
-        metrics.use(number % 2)
+        metrics.choose_row(number % 2)
         statistics[number] = add(metrics, manifest.model_copy(update={"version": number}))
         count(statistics[number], prediction(number, 0, False))
     served = {("imdb-cnn", number) for number in range(1, CAPACITY + 1)}
@@ -452,7 +452,7 @@ def test_versions_in_workers(metrics: Metrics, classifier: ServedClassifier) -> 
     ours, theirs = context.Pipe()
 
     def work() -> None:
-        metrics.use(1)
+        metrics.choose_row(1)
         statistics = [metrics.add_model(key, labels, theirs.recv()) for key in old]
         blocks = theirs.recv(), theirs.recv()
         for each in statistics:
