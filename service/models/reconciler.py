@@ -143,7 +143,7 @@ class Reconciler:
                 self._prepared = None
             case "refuse":
                 self._prepared = None
-        self._dataplane.use(self._models)
+        self._dataplane.serve(self._models)
         return None
 
     async def catch_up(self) -> None:
@@ -152,7 +152,7 @@ class Reconciler:
             classifier = await self._open(key, descriptor)
             classifier.count(self._metrics)
             self._models.put(classifier, fingerprint)
-        self._dataplane.use(self._models)
+        self._dataplane.serve(self._models)
 
     async def _watch(self, before: _Observation | None) -> _Observation:
         """Scan once, and apply what this scan and the one before agree on. Raises `Unavailable`."""

@@ -95,7 +95,7 @@ class DataPlane:
 
     `read_texts` and `read_ids` check a request, and return its work. There are two paths for it. Small work on a CPU
     is started with `start`, and needs no task. Any other work runs in a task, with `run`. `classifiers` are those that
-    are served, see `use`.
+    are served, see `serve`.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class DataPlane:
         #: Shows whether that thread makes progress.
         self.pulse = Pulse()
         self._explaining = asyncio.Lock()
-        self.use(classifiers)
+        self.serve(classifiers)
 
     async def predict(
         self,
@@ -287,7 +287,7 @@ class DataPlane:
                     await asyncio.sleep(0)
                     return prediction, work()
 
-    def use(self, classifiers: Iterable[ServedClassifier]) -> None:
+    def serve(self, classifiers: Iterable[ServedClassifier]) -> None:
         """Set the classifiers that are served from now on. Requests in progress keep theirs."""
         self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in classifiers}
         #: Whether small work of any classifier runs on the event loop, so that it can be started.

@@ -162,7 +162,7 @@ def test_one_thread(build: Build, classifier: ServedClassifier, gate: Gate) -> N
 
     async def story() -> None:
         dataplane = build(gate)
-        dataplane.use([gate, other])
+        dataplane.serve([gate, other])
         tasks = [asyncio.create_task(dataplane.predict(RequestContext("id"), model, [LONG])) for model in (gate, other)]
         await gate.until_entered()
         other.open.set()
@@ -486,7 +486,7 @@ def test_limits_of_parsing(build: Build) -> None:
     """A parser may make twice as many fields as the largest batch needs, and as many values as its ids."""
     dataplane = build(texts=1000)
     assert dataplane.limits == ParseLimits(16_192, 416_192)
-    dataplane.use([])
+    dataplane.serve([])
     assert dataplane.limits == ParseLimits(16_192, 16_192)
 
 
