@@ -28,7 +28,7 @@ def rest_protocols(settings: Settings) -> tuple[RestProtocol, ...]:
     The routes that settings name come first. Raises `StartupError` if one of them is another route of the service.
     """
     declared = [each for protocol in PROTOCOLS for each in protocol.rest]
-    own = (*declared, operations.PROTOCOL, page.REFERENCE, page.PROTOCOL)
+    own = (*declared, operations.ROUTES, page.REFERENCE, page.ROUTES)
     return (vertex_ai(settings, own), *own)
 
 

@@ -71,7 +71,7 @@ class Application(FastAPI):
         for protocol in self._protocols:
             self.include_router(protocol)
         self.add_route(page.OPENAPI, self._send_document, include_in_schema=False)
-        documents = {page.OPENAPI: (Document(OTHER, self._describe), operations.PROTOCOL)}
+        documents = {page.OPENAPI: (Document(OTHER, self._describe), operations.ROUTES)}
         for protocol in self._protocols:
             for path, other in protocol.documents.items():
                 documents.setdefault(path, (other, protocol))  # of those with the same path, the first one answers
@@ -128,7 +128,7 @@ class Application(FastAPI):
             prefixed = protocol.prefix and scope["path"].startswith(protocol.prefix)
             if prefixed or any(route.matches(scope)[0] is not RouteMatch.NONE for route in protocol.routes):
                 return protocol
-        return operations.PROTOCOL
+        return operations.ROUTES
 
     def _describe(self, state: ServiceState) -> Answer:
         return openapi.write(self._protocols, state.settings, state.access)

@@ -10,7 +10,7 @@ from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.telemetry.exposition import CONTENT_TYPE
 
-PROTOCOL = RestProtocol("operations")
+ROUTES = RestProtocol("operations")
 
 
 class ProbeStatus(BaseModel):
@@ -19,11 +19,11 @@ class ProbeStatus(BaseModel):
     status: str
 
 
-PROTOCOL.probe("/livez", "Liveness", b'{"status":"alive"}', ProbeStatus, readiness=False, name="livez")
-PROTOCOL.probe("/readyz", "Readiness", b'{"status":"ready"}', ProbeStatus, name="readyz")
+ROUTES.probe("/livez", "Liveness", b'{"status":"alive"}', ProbeStatus, readiness=False, name="livez")
+ROUTES.probe("/readyz", "Readiness", b'{"status":"ready"}', ProbeStatus, name="readyz")
 
 
-@PROTOCOL.document("/metrics", "Prometheus metrics", response_class=Response)
+@ROUTES.document("/metrics", "Prometheus metrics", response_class=Response)
 def metrics(state: ServiceState) -> Answer:
     """Return the metrics of the service in the Prometheus text format."""
     return Answer(state.exposition(), CONTENT_TYPE.encode())

@@ -90,7 +90,7 @@ _ANSWERS = {
 #: All paths of the page and of the API reference.
 PATHS = (*_ANSWERS, OPENAPI)
 
-PROTOCOL, REFERENCE = RestProtocol("page"), RestProtocol("operations")
+ROUTES, REFERENCE = RestProtocol("page"), RestProtocol("operations")
 
 
 @lru_cache(maxsize=1)
@@ -124,13 +124,13 @@ def _serves(protocol: RestProtocol, path: str, summary: str, *media_types: str) 
     return declare
 
 
-@_serves(PROTOCOL, "/", "The page", "text/html")
+@_serves(ROUTES, "/", "The page", "text/html")
 async def page(request: Request) -> Response:
     """Return the page, which classifies a text and shows how the convolution reads it."""
     return _send(request)
 
 
-@_serves(PROTOCOL, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
+@_serves(ROUTES, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
 async def file(request: Request, name: str) -> Response:
     """Return a style sheet, script or icon of the page."""
     return _send(request)
