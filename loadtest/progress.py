@@ -43,9 +43,9 @@ class Progress:
         self._number += 1
         self._bar.total = self._steps = max(self._steps, self._number)
         self._head = f"[{self._number:>2}/{self._steps}] {title:<44}"
-        self.watch(0.0, 1.0, 0)
+        self.update(0.0, 1.0, 0)
 
-    def watch(self, passed: float, seconds: float, over: int) -> None:
+    def update(self, passed: float, seconds: float, over: int) -> None:
         """Show how many of the step's seconds have passed and how many requests have ended."""
         self._bar.n = self._number - 1 + min(max(passed / seconds, 0.0), 1.0)
         with contextlib.suppress(OSError):

@@ -159,7 +159,7 @@ class LoadTest:
         before = Snapshot.take(self.target)
         psutil.cpu_percent()  # the next call returns the use of all processors since this one
         began = ProcessorTime.read()
-        found = self.pool.run(load, lambda passed, over: self._progress.watch(passed, load.seconds, over))
+        found = self.pool.run(load, lambda passed, over: self._progress.update(passed, load.seconds, over))
         busy = psutil.cpu_percent() / 100
         ended = ProcessorTime.read()
         server = between(before, Snapshot.take(self.target), self._overhead)

@@ -37,7 +37,7 @@ from loadtest.traffic.target import Target
 _BURST = 32
 
 #: Seconds between two updates of the progress.
-WATCH_SECONDS = 0.25
+PROGRESS_SECONDS = 0.25
 
 
 class Share(NamedTuple):
@@ -263,15 +263,16 @@ class Worker:
         return generator
 
     async def _run(self, start: float) -> Found:
-        watching = asyncio.create_task(self._watch())
+        reporting = asyncio.create_task(self._report())
         found = await self._generator.run(start)
-        watching.cancel()
+        reporting.cancel()
         return found
 
-    async def _watch(self) -> None:
+    async def _report(self) -> None:
+        """Report the progress until the step is to end early, and then end it."""
         while not self._stop.is_set():
             self._over.value = self._generator.over
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(PROGRESS_SECONDS)
         self._generator.stop()
 
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from loadtest.errors import LoadTestError
-from loadtest.generation.generator import WATCH_SECONDS, Share, begin, prepare, run
+from loadtest.generation.generator import PROGRESS_SECONDS, Share, begin, prepare, run
 from loadtest.generation.load import Found, Load, merge
 from loadtest.traffic.requests import Request
 from loadtest.traffic.target import Target
@@ -55,8 +55,8 @@ class GeneratorPool:
         for executor in self._executors:
             executor.shutdown()
 
-    def run(self, load: Load, watch: Callable[[float, int], None] = lambda seconds, over: None) -> Found:
-        """Run one step. `watch` is called with the seconds that have passed and the number of finished requests.
+    def run(self, load: Load, progress: Callable[[float, int], None] = lambda seconds, over: None) -> Found:
+        """Run one step. `progress` is called with the seconds that have passed and the number of finished requests.
 
         Ctrl-C ends the step early; its result says that it was interrupted.
         """
@@ -66,10 +66,10 @@ class GeneratorPool:
             start = perf_counter() + _MARGIN + load.warmup
             found = [executor.submit(run, start) for executor in self._executors]
             try:
-                while (states := wait(found, WATCH_SECONDS, FIRST_EXCEPTION)).not_done:
+                while (states := wait(found, PROGRESS_SECONDS, FIRST_EXCEPTION)).not_done:
                     for each in states.done:
                         each.result()
-                    watch(perf_counter() - start, sum(over.value for over in self._over))
+                    progress(perf_counter() - start, sum(over.value for over in self._over))
             except KeyboardInterrupt:
                 self._stop.set()
             return merge([each.result() for each in found])
