@@ -339,7 +339,7 @@ class GrpcConnection(asyncio.Protocol):
             self._http2.fail(error.message)
 
     def _flush(self) -> None:
-        if not self._reading and (data := self._http2.take()):
+        if not self._reading and (data := self._http2.data_to_send()):
             self._write(data)
 
     def _sent(self) -> None:

@@ -336,8 +336,8 @@ class Http2:
             self._connection.send_goaway()
             self._serialize()
 
-    def take(self) -> bytes:
-        """Return the bytes to send."""
+    def data_to_send(self) -> bytes:
+        """Return the bytes to send, once."""
         data = bytes(self._output)
         self._output.clear()
         return data

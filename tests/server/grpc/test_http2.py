@@ -87,7 +87,7 @@ class Peer:
 
     def hear(self) -> list[Frame]:
         """Read the bytes from the server."""
-        return wire.read(self.http2.take())[0]
+        return wire.read(self.http2.data_to_send())[0]
 
 
 # Reading.
@@ -192,7 +192,7 @@ def test_any_bytes(said: bytes | list[tuple[int, bytes]]) -> None:
     """Arbitrary bytes raise only `ConnectionFailed`."""
     peer = Peer().greet()
     peer.ask(said if isinstance(said, bytes) else b"".join(frame(kind, 255, 1, payload) for kind, payload in said))
-    peer.http2.take()
+    peer.http2.data_to_send()
 
 
 # Sending.
