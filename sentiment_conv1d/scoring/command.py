@@ -88,7 +88,7 @@ def _runs(options: Namespace) -> list[tuple[Source, Output]]:
     folder = None if options.out is None else _folder(options.out)
     runs = []
     for source in sources:
-        path = default_output(Path(source.place))
+        path = default_output(Path(source.location))
         runs.append((source, Output(str(path if folder is None else folder / path.name))))
     return _distinct(runs)
 
@@ -115,16 +115,18 @@ def _distinct(runs: list[tuple[Source, Output]]) -> list[tuple[Source, Output]]:
     for source, output in runs:
         for path in output.paths:
             if written.setdefault(path.absolute(), source) != source:
-                other = written[path.absolute()].place
-                raise DataError(f"{other} and {source.place} would both write {path}; score them one by one with --out")
-    return [(source, output) for source, output in runs if Path(source.place).absolute() not in written]
+                other = written[path.absolute()].location
+                raise DataError(
+                    f"{other} and {source.location} would both write {path}; score them one by one with --out"
+                )
+    return [(source, output) for source, output in runs if Path(source.location).absolute() not in written]
 
 
 def _check_no_text(files: Sequence[str]) -> None:
     """Raise `DataError` if an argument is not a file, but probably a text to classify."""
-    for place in files:
-        if any(map(str.isspace, place)) and not has_magic(place) and not os.path.exists(place):  # noqa: PTH110 - `Path.exists` raises if the name is too long
-            command = next_command("explain", shorten(place, _SHOWN_CHARACTERS, placeholder=" ..."))
+    for file in files:
+        if any(map(str.isspace, file)) and not has_magic(file) and not os.path.exists(file):  # noqa: PTH110 - `Path.exists` raises if the name is too long
+            command = next_command("explain", shorten(file, _SHOWN_CHARACTERS, placeholder=" ..."))
             raise DataError(f"there is no file of this name; predict takes files. To classify one text, run: {command}")
 
 
@@ -142,14 +144,14 @@ def _check_explainable(session: Session) -> None:
 
 
 def _report(output: Output, summary: Summary) -> None:
-    to_file = output.place != STANDARD
-    where = f" into {_printable(output.place)}" if to_file else ""
+    to_file = output.location != STANDARD
+    where = f" into {_printable(output.location)}" if to_file else ""
     print(f"{counted(summary.rows, 'text')} scored{where}", file=sys.stdout if to_file else sys.stderr)
     if summary.bad_rows:
         listed = "" if summary.errors is None else f"; {_printable(summary.errors)} says why"
         print(f"{counted(summary.bad_rows, 'row')} cannot be scored{listed}", file=sys.stderr)
 
 
-def _printable(place: str) -> str:
+def _printable(path: str) -> str:
     """Return a path that every terminal takes: bytes that are not UTF-8 are escaped."""
-    return place.encode(errors="backslashreplace").decode()
+    return path.encode(errors="backslashreplace").decode()

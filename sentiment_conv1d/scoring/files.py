@@ -28,7 +28,7 @@ WRITABLE = (".jsonl", ".csv", ".parquet")
 class Source(NamedTuple):
     """A file to score, or standard input."""
 
-    place: str  # a path or `STANDARD`
+    location: str  # a path or `STANDARD`
     extension: str  # one of `READABLE`; of a compressed file, the one before the compression's
     size: int = 0  # bytes; of standard input 0
     modified: int = 0  # nanoseconds since 1970; of standard input 0
@@ -49,8 +49,8 @@ class Source(NamedTuple):
 
     def open(self, form: Format, faults: list[Fault] | None) -> Table:
         """Open the file as `open_table` does."""
-        if self.place != STANDARD:
-            return open_table(Path(self.place), form, faults)
+        if self.location != STANDARD:
+            return open_table(Path(self.location), form, faults)
         if sys.stdin is None:
             raise DataError("standard input is closed")
         file, encoding = decoded(STANDARD, cast(BufferedReader, sys.stdin.buffer), form.encoding)
@@ -60,52 +60,52 @@ class Source(NamedTuple):
 
     def check_unchanged(self) -> None:
         """Raise `DataError` if the file is not the one that was found."""
-        if self.place != STANDARD and Source.at(Path(self.place)) != self:
-            raise DataError(f"{self.place}: changed while it was scored; score it again")
+        if self.location != STANDARD and Source.at(Path(self.location)) != self:
+            raise DataError(f"{self.location}: changed while it was scored; score it again")
 
 
 class Output(NamedTuple):
     """Where the predictions of a file go."""
 
-    place: str  # a path or `STANDARD`
+    location: str  # a path or `STANDARD`
 
     @property
     def extension(self) -> str:
         """The format: one of `WRITABLE`."""
-        return ".jsonl" if self.place == STANDARD else Path(self.place).suffix.lower()
+        return ".jsonl" if self.location == STANDARD else Path(self.location).suffix.lower()
 
     @property
     def manifest(self) -> Path:
         """The path of the manifest, for example `reviews.predictions.manifest.json`."""
-        return Path(self.place).with_suffix(".manifest.json")
+        return Path(self.location).with_suffix(".manifest.json")
 
     @property
     def errors(self) -> Path:
         """The path of the file of the rows that cannot be scored."""
-        return Path(self.place).with_suffix(".errors.jsonl")
+        return Path(self.location).with_suffix(".errors.jsonl")
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """All files that a run writes."""
-        return () if self.place == STANDARD else (Path(self.place), self.manifest, self.errors)
+        return () if self.location == STANDARD else (Path(self.location), self.manifest, self.errors)
 
     def check(self, source: Source, overwrite: bool) -> None:
         """Raise `DataError` if a file would replace the input, or one that may not be replaced."""
         for path in self.paths:
-            if path.exists() and source.place != STANDARD and path.samefile(source.place):
+            if path.exists() and source.location != STANDARD and path.samefile(source.location):
                 raise DataError(f"{path}: the output would replace the input")
             check_free_path(path, overwrite)
 
     def is_newer(self, source: Source) -> bool:
         """Return whether the output exists, and was written after the last change of the input."""
-        path = Path(self.place)
-        return self.place != STANDARD and path.is_file() and path.stat().st_mtime_ns > source.modified
+        path = Path(self.location)
+        return self.location != STANDARD and path.is_file() and path.stat().st_mtime_ns > source.modified
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
         """Open standard output, or a new file, which replaces the output at the end. Raises `DataError`."""
-        if self.place != STANDARD:
-            with replacing(Path(self.place)) as file:
+        if self.location != STANDARD:
+            with replacing(Path(self.location)) as file:
                 yield file
         elif sys.stdout is None:
             raise DataError("standard output is closed")
@@ -115,12 +115,12 @@ class Output(NamedTuple):
                 sys.stdout.buffer.flush()
 
 
-def find_sources(places: Sequence[str]) -> list[Source]:
+def find_sources(locations: Sequence[str]) -> list[Source]:
     """Return the files at paths, folders and patterns such as `reviews/*.parquet`, ordered by name.
 
     Raises `DataError` if there are none, or one cannot be read.
     """
-    return [Source.at(path) for place in places for path in _find(place)]
+    return [Source.at(path) for location in locations for path in _find(location)]
 
 
 def default_output(source: Path) -> Path:
@@ -130,10 +130,10 @@ def default_output(source: Path) -> Path:
     return source.with_name(f"{name.stem}.predictions{kind if kind in WRITABLE else '.jsonl'}")
 
 
-def check_local(place: str) -> None:
-    """Raise `DataError` if a place is a URL."""
-    if "://" in place:
-        raise DataError(f"{place}: predict reads and writes local files; copy it, or pipe it to and from predict -")
+def check_local(location: str) -> None:
+    """Raise `DataError` if a location is a URL."""
+    if "://" in location:
+        raise DataError(f"{location}: predict reads and writes local files; copy it, or pipe it to and from predict -")
 
 
 def check_free_path(path: Path, overwrite: bool) -> None:
@@ -169,17 +169,17 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def _find(place: str) -> list[Path]:
-    check_local(place)
-    path = Path(place)
+def _find(location: str) -> list[Path]:
+    check_local(location)
+    path = Path(location)
     if path.is_dir():
         found = [each for each in path.iterdir() if _is_scored(each)]
-    elif has_magic(place) and not path.exists():
-        found = list(map(Path, glob(place, recursive=True)))  # noqa: PTH207 - the pattern can be absolute
+    elif has_magic(location) and not path.exists():
+        found = list(map(Path, glob(location, recursive=True)))  # noqa: PTH207 - the pattern can be absolute
     else:
         found = [path]
     if not found:
-        raise DataError(f"{place}: there is no such file")
+        raise DataError(f"{location}: there is no such file")
     return sorted(found)
 
 

@@ -45,7 +45,7 @@ class Summary(NamedTuple):
 
     rows: int  # scored
     bad_rows: int
-    errors: str | None  # the place of the list of bad rows, or None
+    errors: str | None  # the location of the list of bad rows, or None
 
 
 def score_file(
@@ -78,9 +78,9 @@ def score_file(
                 raise
             bar.total = bar.n
         source.check_unchanged()
-        summary = Summary(rows, bad.count, bad.place)
-        if output.place != STANDARD:
-            check_free_path(Path(output.place), overwrite)  # another program can have written it
+        summary = Summary(rows, bad.count, bad.location)
+        if output.location != STANDARD:
+            check_free_path(Path(output.location), overwrite)  # another program can have written it
             _write_manifest(source, output, pool, job, summary, perf_counter() - began)
             if summary.errors is None:
                 output.errors.unlink(missing_ok=True)  # of the output that is replaced
@@ -92,7 +92,7 @@ class BadRowsFile:
 
     def __init__(self, output: Output, policy: BadRows) -> None:
         self.count = 0
-        self.place: str | None = None  # None if no rows are listed
+        self.location: str | None = None  # None if no rows are listed
         self._output = output
         self._policy = policy
         self._stack = ExitStack()
@@ -118,10 +118,10 @@ class BadRowsFile:
                 file.write(json.dumps(fault.record, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
 
     def _open(self) -> BinaryIO:
-        if self._output.place == STANDARD:
-            self.place = "standard error"
+        if self._output.location == STANDARD:
+            self.location = "standard error"
             return cast(BinaryIO, sys.stderr.buffer)
-        self.place = str(self._output.errors)
+        self.location = str(self._output.errors)
         return self._stack.enter_context(replacing(self._output.errors))
 
 
@@ -179,7 +179,7 @@ def _write_manifest(source: Source, output: Output, pool: Pool, job: Job, summar
         "errors": summary.errors,
         "text_column": job.text_column,
         "columns": job.columns,
-        "sources": [{"place": source.place, "bytes": source.size}],
+        "sources": [{"place": source.location, "bytes": source.size}],
         "seconds": round(seconds, 3),
     }
     # A file name can have bytes that are not UTF-8. Python reads them as lone surrogates, which JSON has to escape.

@@ -307,7 +307,9 @@ def test_places(tmp_path: Path) -> None:
     for name in ("README.md", "manifest.json", "models.zip"):
         (tmp_path / name).touch()
     for place in (tmp_path, tmp_path / "in-*.jsonl"):
-        assert [Path(source.place).name for source in find_sources([str(place)])] == [f"in-{n}.jsonl" for n in range(3)]
+        assert [Path(source.location).name for source in find_sources([str(place)])] == [
+            f"in-{n}.jsonl" for n in range(3)
+        ]
     for missing in ("nothing-*.csv", "nothing.csv"):
         with pytest.raises(DataError, match="nothing"):
             find_sources([missing])
