@@ -51,15 +51,15 @@ def load(
     Raises `SentimentError` if there is no such model, or if it is damaged or cannot be run.
     """
     name, version = "", ""
-    place = None if model is None else os.fspath(model)
-    if place is not None and ("/" in place or os.sep in place or isinstance(model, os.PathLike)):
+    given = None if model is None else os.fspath(model)
+    if given is not None and ("/" in given or os.sep in given or isinstance(model, os.PathLike)):
         if repository is not None:
-            raise SentimentError(f"{place}: repository= goes with the name of a model, not with a folder or a URL")
-        repository, name, version = _split(place)
-    elif place is not None:
-        name, _, version = place.partition(":")
+            raise SentimentError(f"{given}: repository= goes with the name of a model, not with a folder or a URL")
+        repository, name, version = _split(given)
+    elif given is not None:
+        name, _, version = given.partition(":")
         if not is_name(name) or (version and not is_version(version)):
-            raise SentimentError(f"{place!r} is neither NAME nor NAME:VERSION; a folder is written with a slash")
+            raise SentimentError(f"{given!r} is neither NAME nor NAME:VERSION; a folder is written with a slash")
     root = readable_repository() if repository is None else os.fspath(repository)
     if "://" in str(root):
         root = _copy(str(root), name, version, cache)
@@ -67,14 +67,14 @@ def load(
     return Model(Session(str(folder.absolute()), execution_provider, threads, device))
 
 
-def _split(place: str) -> tuple[str, str, str]:
+def _split(location: str) -> tuple[str, str, str]:
     """Return the repository, the name and the version of a folder or a URL, as far as it names them."""
-    if "://" in place:
-        parent, _, version = place.rstrip("/").rpartition("/")
+    if "://" in location:
+        parent, _, version = location.rstrip("/").rpartition("/")
         url, _, name = parent.rpartition("/")
-        return (url, name, version) if is_version(version) and is_name(name) else (place, "", "")
-    folder = Path(place).absolute()
-    return (str(folder.parent), "", folder.name) if (folder / MANIFEST_FILE).is_file() else (place, "", "")
+        return (url, name, version) if is_version(version) and is_name(name) else (location, "", "")
+    folder = Path(location).absolute()
+    return (str(folder.parent), "", folder.name) if (folder / MANIFEST_FILE).is_file() else (location, "", "")
 
 
 def _folder(root: Path, name: str, version: str) -> Path:

@@ -13,8 +13,8 @@ from sentiment_conv1d.tables import DataError, Fault
 #: What to do with rows that cannot be used: stop with an error, leave them out, or leave them out and list every one.
 OnBadRows = Literal["error", "skip", "report"]
 
-#: The number of places that a message names. It counts the others.
-_PLACES = 5
+#: The number of locations that a message names. It counts the others.
+_LOCATIONS = 5
 
 #: The reason for a row of Label Studio's full JSON, in which annotations of many kinds are nested.
 LABEL_STUDIO = "a task in the full JSON of Label Studio, which has no columns"
@@ -44,7 +44,7 @@ class BadDataError(DataError):
 
 
 def summary(faults: Iterable[Fault]) -> list[str]:
-    """Return one line for each file and reason, with the places and the number of the rows."""
+    """Return one line for each file and reason, with the locations and the number of the rows."""
     groups: dict[tuple[str, str], list[Fault]] = defaultdict(list)
     for fault in faults:
         groups[fault.file, fault.reason].append(fault)
@@ -68,6 +68,6 @@ def _describe(group: list[Fault]) -> str:
     first = group[0]
     if len(group) == 1:
         return str(first)
-    named = ", ".join(f"{fault.number:,}" for fault in group[:_PLACES])
-    more = f" and {len(group) - _PLACES:,} more" if len(group) > _PLACES else ""
+    named = ", ".join(f"{fault.number:,}" for fault in group[:_LOCATIONS])
+    more = f" and {len(group) - _LOCATIONS:,} more" if len(group) > _LOCATIONS else ""
     return f"{first.file}: {first.unit}s {named}{more} ({len(group):,} rows): {first.explanation}"

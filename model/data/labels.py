@@ -76,7 +76,7 @@ class Labels:
     def problems(self, rows: Sequence[Row], similar: SimilarLabels, least: int) -> list[Problem]:
         """Return the problems of the labels of rows. Every label needs `least` rows."""
         counts = Counter(self.name(row.label) for row in rows)
-        first = self._first_places(rows)
+        first = self._first_locations(rows)
         problems = []
         if similar == "error":
             groups: dict[str, list[str]] = defaultdict(list)
@@ -94,14 +94,14 @@ class Labels:
                 problems.append(Problem(text, "add examples of a rare label, or remove it from the data"))
         return problems
 
-    def _first_places(self, rows: Sequence[Row]) -> dict[str, str]:
-        """Return the place of the first row of every label, with its file if there are several."""
+    def _first_locations(self, rows: Sequence[Row]) -> dict[str, str]:
+        """Return the location of the first row of every label, with its file if there are several."""
         several = len({row.file for row in rows}) > 1
-        places: dict[str, str] = {}
+        locations: dict[str, str] = {}
         for row in rows:
-            place = row.location if several or not row.number else f"{row.unit} {row.number}"
-            places.setdefault(self.name(row.label), place)
-        return places
+            location = row.location if several or not row.number else f"{row.unit} {row.number}"
+            locations.setdefault(self.name(row.label), location)
+        return locations
 
 
 def _folded(label: str) -> str:

@@ -119,17 +119,17 @@ def _is_review(name: str) -> bool:
     return name.endswith(".txt") and not name.startswith(".")
 
 
-def _require_both_labels(names: dict[str, Path] | dict[str, bytes], split: str, place: str) -> None:
+def _require_both_labels(names: dict[str, Path] | dict[str, bytes], split: str, location: str) -> None:
     for label in _LABELS:
         if not any(name.startswith(f"{split}/{label}/") for name in names):
-            raise DataError(f"{place}: there are no reviews {split}/{label}/*.txt")
+            raise DataError(f"{location}: there are no reviews {split}/{label}/*.txt")
 
 
-def _row(place: str, name: str, content: bytes) -> Row:
+def _row(location: str, name: str, content: bytes) -> Row:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{place}: not UTF-8 ({error.reason})") from None
+        raise DataError(f"{location}: not UTF-8 ({error.reason})") from None
     if not text.strip():
-        raise DataError(f"{place}: the review is empty")
-    return Row(place, "file", 0, text, _LABELS.get(name.split("/")[1], UNLABELLED))
+        raise DataError(f"{location}: the review is empty")
+    return Row(location, "file", 0, text, _LABELS.get(name.split("/")[1], UNLABELLED))

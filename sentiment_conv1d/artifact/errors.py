@@ -41,25 +41,25 @@ def about_files() -> Iterator[None]:
 
 
 def first_fault(error: ValidationError) -> str:
-    """Return the first fault of a document or of settings, and its place, on one line."""
+    """Return the first fault of a document or of settings, and its location, on one line."""
     fault = error.errors()[0]
-    place = ".".join(map(str, fault["loc"]))
+    location = ".".join(map(str, fault["loc"]))
     message = fault["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+    return f"{location}: {message}" if location else message
 
 
 @contextmanager
-def reading(place: Path | str, kind: type[SentimentError] = SentimentError, what: str = "read") -> Iterator[None]:
-    """Raise an error of this kind, which names the place, if the system cannot read it."""
+def reading(location: Path | str, kind: type[SentimentError] = SentimentError, what: str = "read") -> Iterator[None]:
+    """Raise an error of this kind, which names the location, if the system cannot read it."""
     try:
         yield
     except OSError as error:
-        raise kind(f"{place}: cannot be {what} ({error.strerror or error})") from error
+        raise kind(f"{location}: cannot be {what} ({error.strerror or error})") from error
 
 
-def writing(place: Path | str, kind: type[SentimentError] = SentimentError) -> AbstractContextManager[None]:
-    """Raise an error of this kind, which names the place, if the system cannot write to it."""
-    return reading(place, kind, "written")
+def writing(location: Path | str, kind: type[SentimentError] = SentimentError) -> AbstractContextManager[None]:
+    """Raise an error of this kind, which names the location, if the system cannot write to it."""
+    return reading(location, kind, "written")
 
 
 def ensure_standard_error() -> None:

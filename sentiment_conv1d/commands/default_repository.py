@@ -22,7 +22,7 @@ def readable_repository() -> Path:
     return FOLDER if FOLDER.is_dir() else SHIPPED
 
 
-def find_artifact(place: Path) -> Path:
+def find_artifact(path: Path) -> Path:
     """Return the folder of an artifact that is given by its path, or as NAME/VERSION in either repository."""
-    named = (each for each in (FOLDER / place, SHIPPED / place) if each.is_dir())
-    return place if place.exists() else next(named, place)
+    named = (each for each in (FOLDER / path, SHIPPED / path) if each.is_dir())
+    return path if path.exists() else next(named, path)

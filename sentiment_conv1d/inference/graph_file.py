@@ -39,9 +39,10 @@ def parse_self_contained(content: bytes) -> onnx.Model:
     model = parse(content)
     for tensor in _tensors(model):
         if tensor.external_data or any(tensor.data_location):
-            place = next((each.value for each in tensor.external_data if each.key == "location"), "an unknown place")
+            locations = (each.value for each in tensor.external_data if each.key == "location")
             raise GraphFileError(
-                f"the data of tensor {tensor.name!r} are in {place!r}: a graph must contain all of its data"
+                f"the data of tensor {tensor.name!r} are in {next(locations, 'an unknown location')!r}: "
+                "a graph must contain all of its data"
             )
     return model
 

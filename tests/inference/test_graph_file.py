@@ -108,7 +108,7 @@ def test_second_place_of_a_tensor(tmp_path: Path, later: int) -> None:
     body = model.graph.SerializeToString() + field
     model.ClearField("graph")
     whole = model.SerializeToString() + bytes([7 << 3 | 2, len(body) % 128 + 128, len(body) // 128]) + body
-    with pytest.raises(ArtifactError, match="the data of tensor 'weights' are in 'an unknown place'"):
+    with pytest.raises(ArtifactError, match="the data of tensor 'weights' are in 'an unknown location'"):
         Classifier(publish_table(tmp_path, whole))
 
 
