@@ -263,7 +263,7 @@ class LoadedModels:
             named |= {(name, label): (name, version) for label, version in labels.items()}
             named[name, ""] = name, labels.get(DEFAULT, newest[name])
         named |= {("", version): key for (name, version), key in named.items() if name == self.default}
-        self._table = {place: opened[key] for place, key in named.items() if key in opened}
+        self._table = {name: opened[key] for name, key in named.items() if key in opened}
 
     def _absence(self, name: str, version: str) -> RequestError:
         """Return the error of a request for a model or a version that cannot answer it."""

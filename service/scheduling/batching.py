@@ -326,16 +326,16 @@ def steps(classifier: ServedClassifier, jobs: Sequence[Job]) -> Generator[None, 
     started = perf_counter_ns()
     encodings = _encode(jobs)
     encoded = perf_counter_ns()
-    by_place: dict[int, Prediction] = {}
+    by_row: dict[int, Prediction] = {}
     runs = breaks = 0
     for some in classifier.runs(encodings):
-        by_place.update(some)
+        by_row.update(some)
         runs += 1
-        if len(by_place) < len(encodings):
+        if len(by_row) < len(encodings):
             left = perf_counter_ns()
             yield
             breaks += perf_counter_ns() - left
-    predictions = [by_place[place] for place in range(len(encodings))]
+    predictions = [by_row[row] for row in range(len(encodings))]
     infer = perf_counter_ns() - encoded - breaks
     return Batch(predictions, runs, BatchTimes(started + breaks, encoded - started, infer))
 
