@@ -115,7 +115,7 @@ IMPORTED: dict[str, set[str]] = {
     "protos": set(),
     "commands": set(),
     "server": set(),
-    "artifact": {"native", "commands"},
+    "artifact": {"native"},
     "tables": {"artifact", "commands"},
     "inference": {"artifact", "native"},
     "drift": {"artifact", "tables", "commands"},

@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sentiment_conv1d.commands.output import counted
-
 if TYPE_CHECKING:
     from sentiment_conv1d.artifact.manifest import Manifest, Metrics
 
@@ -112,7 +110,8 @@ def _limits(manifest: Manifest) -> Iterator[str]:
 
 
 def _scores(metrics: Metrics) -> Iterator[str]:
-    yield from (f"Measured on {_text(metrics.measured_on)} ({counted(metrics.examples, 'text')}):", "")
+    texts = "1 text" if metrics.examples == 1 else f"{metrics.examples:,} texts"
+    yield from (f"Measured on {_text(metrics.measured_on)} ({texts}):", "")
     yield from _table(("metric", "value"), [(name, f"{value:.4f}") for name, value in metrics.values.items()])
     if metrics.per_label:
         rows = [
