@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.artifact.errors import TransientError
 from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference.provider import CUDA
@@ -25,6 +26,7 @@ from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.order import Order
+from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import choose, opener, repository_of
 from sentiment_conv1d.service.process.core import Core
 from sentiment_conv1d.service.process.startup_signals import StartupSignals
@@ -147,45 +149,61 @@ def _copies(core: Core) -> Copies | None:
     return Copies(core.repository, settings.store_timeout, interval, core.metrics)
 
 
-def load_core(settings: Settings, most_workers: int = 0, certificates: Certificates | None = None) -> Core:
-    """Load the models and the keys, for up to `most_workers` workers, or for this process alone.
+class _Loader:
+    """Loads the versions with which a service starts.
 
-    This process opens the versions before it forks the workers. A process cannot use a GPU that its parent has used, so
-    each worker opens the versions on a GPU itself. If there are workers, this process must have no threads, and a child
-    process reads and opens each version first. Raises the errors of `choose`, and `StartupError`.
+    This process opens them before it forks the workers. A process cannot use a GPU that its parent has used, so each
+    worker opens the versions on a GPU itself. Those are `unopened`.
     """
-    repository = repository_of(settings, watched=settings.watch_interval > 0)
-    models = LoadedModels(settings.default_model, parse_labels(settings.version_labels))
-    open_version = opener(settings)
-    trial = Trial(repository, models, open_version, settings.load_timeout)
-    unopened: list[Manifest] = []
 
-    def admit(order: Order) -> None:
-        if not most_workers:
-            models.put(ServedClassifier(open_version(repository.read(*order.key))), order.fingerprint)
-            return
+    def __init__(self, settings: Settings, repository: Repository, models: LoadedModels) -> None:
+        self.unopened: list[Manifest] = []
+        self._settings = settings
+        self._repository = repository
+        self._models = models
+        self._open = opener(settings)
+        self._trial = Trial(repository, models, self._open, settings.load_timeout)
+
+    def load(self, order: Order) -> None:
+        """Read and open a version. Raises `ArtifactError`."""
+        self._put(order, self._repository.read(*order.key))
+
+    def load_for_workers(self, order: Order) -> None:
+        """Let a child process read and open a version first. Raises the errors of `Trial.run`."""
         with ExitStack() as stack:
-            descriptor = trial.run(order)
+            descriptor = self._trial.run(order)
             stack.callback(os.close, descriptor)
-            artifact = repository.verify(*order.key, snapshot.contents(descriptor))
-            choice = choose_provider(settings.execution_provider, artifact, settings.device)
+            artifact = self._repository.verify(*order.key, snapshot.contents(descriptor))
+            choice = choose_provider(self._settings.execution_provider, artifact, self._settings.device)
             if choice.provider != CUDA:
-                models.put(ServedClassifier(open_version(artifact)), order.fingerprint)
+                self._put(order, artifact)
                 return
-            unopened.append(artifact.manifest)
-            models.follow(snapshot.order(descriptor), descriptor)
+            self.unopened.append(artifact.manifest)
+            self._models.follow(snapshot.order(descriptor), descriptor)
             stack.pop_all()  # the models close it
             log_model(artifact.manifest, *choice)
 
+    def _put(self, order: Order, artifact: Artifact) -> None:
+        self._models.put(ServedClassifier(self._open(artifact)), order.fingerprint)
+
+
+def load_core(settings: Settings, most_workers: int = 0, certificates: Certificates | None = None) -> Core:
+    """Load the models and the keys, for up to `most_workers` workers, or for this process alone.
+
+    If there are workers, this process must have no threads. Raises the errors of `choose`, and `StartupError`.
+    """
+    repository = repository_of(settings, watched=settings.watch_interval > 0)
+    models = LoadedModels(settings.default_model, parse_labels(settings.version_labels))
+    loader = _Loader(settings, repository, models)
     if "://" not in settings.model_repository:
         logger.info("the model repository is %s", repository.path.absolute())
-    choose(repository, models, admit)
+    choose(repository, models, loader.load_for_workers if most_workers else loader.load)
     workers = most_workers
     if not settings.workers and not list(models):  # processes that share a GPU only take its memory
         workers = min(1, most_workers)
     metrics = Metrics(routes(settings), workers=workers + 1)
     metrics.choose_row(workers)
-    for manifest in (*unopened, *(classifier.manifest for classifier in models)):
+    for manifest in (*loader.unopened, *(classifier.manifest for classifier in models)):
         metrics.assign((manifest.name, manifest.version), manifest.labels)
     for classifier in models:
         classifier.count(metrics)
