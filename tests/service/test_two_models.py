@@ -64,7 +64,7 @@ def test_commands(repository: Path, tmp_path: Path) -> None:
 
 def test_load_test(repository: Path, tmp_path: Path) -> None:
     """A load test uses the shipped model."""
-    short = ("--smoke", "--concurrency", "1", "--rates", "50", "--seconds", "0.2")
+    short = ("--smoke", "--concurrency", "1", "--rates", "50", "--seconds", "0.5")
     flags = (*short, "--workers", "1", "--model", "imdb-cnn", "--batch", "4", "--slo", "p99<5s,errors<50%")
     finished = run("-m", "loadtest", *flags, "--out", str(tmp_path), SENTIMENT_MODEL_REPOSITORY=str(repository))
     assert finished.returncode == 0, finished.stdout + finished.stderr
