@@ -1,8 +1,8 @@
-"""`python -m benchmarks.overload`: answers and refusals above the capacity of one worker, in two tables.
+"""`python -m benchmarks.overload`: answers and rejections above the capacity of one worker, in two tables.
 
 The first one is over the number of callers. They send batches of 32 reviews in a closed loop, and retry at once when
-they are refused. Over REST, each has a connection. Over gRPC, up to 64 share one. The server counts answers and
-refusals, because load generators cannot see the status of a call. In every round, the answers are divided by those to
+they are rejected. Over REST, each has a connection. Over gRPC, up to 64 share one. The server counts answers and
+rejections, because load generators cannot see the status of a call. In every round, the answers are divided by those to
 16 callers just before, because the speed of a shared machine changes from one minute to the next. The second one is at
 twice the capacity: gRPC calls with such batches arrive at random times on one connection, and a short review now and
 then.
