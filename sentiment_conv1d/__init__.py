@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from sentiment_conv1d.hosting import asgi
     from sentiment_conv1d.loading import load
     from sentiment_conv1d.models import Model
-    from sentiment_conv1d.records import Explanation, Filter, Prediction, Word
+    from sentiment_conv1d.records import Contrast, Explanation, Filter, Prediction, Word
 
     __version__: str
 
 __all__ = [
+    "Contrast",
     "Explanation",
     "Filter",
     "Model",
@@ -43,6 +44,7 @@ __all__ = [
 
 #: The module of each name. It is imported when the name is first used, so that `import sentiment_conv1d` stays cheap.
 _MODULES = {
+    "Contrast": "records",
     "Explanation": "records",
     "Filter": "records",
     "Model": "models",

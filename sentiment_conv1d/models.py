@@ -14,7 +14,7 @@ from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.explaining.explainer import FILTERS
 from sentiment_conv1d.inference.prediction import Prediction as ServedPrediction
 from sentiment_conv1d.inference.prediction import prediction_body
-from sentiment_conv1d.records import Explanation, Filter, Prediction, Word
+from sentiment_conv1d.records import Contrast, Explanation, Filter, Prediction, Word
 from sentiment_conv1d.scoring.batches import BatchScorer
 from sentiment_conv1d.scoring.session import Session
 
@@ -98,8 +98,11 @@ class Model:
         [prediction], _ = classifier.classify((encoding,))
         explanation = classifier.explainer.explain(text, encoding, label or prediction.label, filters)
         document = asdict(explanation)
-        words, strongest = map(Word, document.pop("words")), map(Filter, document.pop("filters"))
-        return Explanation(prediction=self._record(prediction), **document, words=list(words), filters=list(strongest))
+        document["words"] = list(map(Word, document["words"]))
+        document["filters"] = list(map(Filter, document["filters"]))
+        if (contrast := document.pop("contrast")) is not None:
+            document["contrast"] = Contrast(contrast)
+        return Explanation(prediction=self._record(prediction), **document)
 
     def score(
         self,

@@ -66,11 +66,24 @@ class Filter(Record):
     end: int
 
 
+class Contrast(Record):
+    """What speaks for `label` and not for `against`: `log_odds` = `bias` + `padding` + all `shares`."""
+
+    __slots__ = ()
+
+    label: str
+    against: str
+    log_odds: float  # the logit of `label` minus that of `against`
+    bias: float
+    padding: float
+    shares: list[float]  # of the words, in their order
+
+
 class Explanation(Record):
     """Why a text gets its prediction, equal to the answer of `POST /v1/explain`.
 
     `logit` = `bias` + `padding` + the shares of all words. It is the logit of the second label of a sigmoid model, and
-    of `label` in a softmax model.
+    of `label` in a softmax model. Only models with the labels negative, neutral and positive have a `contrast`.
     """
 
     __slots__ = ()
@@ -82,3 +95,4 @@ class Explanation(Record):
     padding: float  # the share of the pad ids and the start id
     words: list[Word]
     filters: list[Filter]
+    contrast: Contrast

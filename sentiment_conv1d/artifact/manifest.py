@@ -42,6 +42,10 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 License = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 _NO_DIGEST = "0" * 64
 
+#: The labels whose logits are compared with each other in the explanations of a model that has `_NEUTRAL` too.
+_OPPOSITES = ("positive", "negative")
+_NEUTRAL = "neutral"
+
 #: The largest number of characters of `Manifest.notes`.
 MAX_NOTES = 50_000
 _SELF_DIGEST = re.compile(rb'"manifest_sha256": "([0-9a-f]{64})"')
@@ -246,6 +250,11 @@ class Manifest(_Record):
     def outputs(self) -> int:
         """The number of columns of `probabilities`: one for a sigmoid, one per label for a softmax."""
         return 1 if self.activation == "sigmoid" else len(self.labels)
+
+    @property
+    def opposites(self) -> tuple[str, str] | None:
+        """`positive` and `negative`, if these are labels of the model and `neutral` is another one."""
+        return _OPPOSITES if {*_OPPOSITES, _NEUTRAL} <= {*self.labels} else None
 
     @property
     def text_parity(self) -> str:

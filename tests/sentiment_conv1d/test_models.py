@@ -22,6 +22,7 @@ import pytest
 import sentiment_conv1d
 from sentiment_conv1d import Model, Prediction, SentimentError
 from sentiment_conv1d.tables import DataError
+from tests.inference.explaining.families import OPINIONS, publish, several_widths
 from tests.processes import PATIENCE, PROJECT, ServerProcess
 from tests.rounding import rounded
 from tests.service.artifacts import publish_table
@@ -141,6 +142,16 @@ def test_explanation(model: Model) -> None:
     assert [TEXT[word.start : word.end] for word in explanation.words] == [word.text for word in explanation.words]
     assert len(explanation.filters) == 2
     assert explanation.prediction == model.predict(TEXT)
+    assert "contrast" not in explanation
+
+
+def test_contrast(tmp_path: Path) -> None:
+    """A model with the labels negative, neutral and positive explains positive against negative, as JSON too."""
+    publish(tmp_path, several_widths(), labels=OPINIONS)
+    explanation = sentiment_conv1d.load(tmp_path).explain("praise question")
+    contrast = explanation.contrast
+    assert contrast.bias + contrast.padding + sum(contrast.shares) == pytest.approx(contrast.log_odds, abs=1e-4)
+    assert json.loads(json.dumps(explanation))["contrast"] == contrast
 
 
 def test_explanation_of_any_text(model: Model) -> None:

@@ -74,6 +74,17 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 
 @pytest.fixture(scope="session")
+def opinions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Serve a model with the labels negative, neutral and positive, for tests that change nothing."""
+    from tests.inference.explaining.families import OPINIONS, publish, several_widths
+
+    repository = tmp_path_factory.mktemp("opinions")
+    publish(repository, several_widths(), labels=OPINIONS)
+    with ServerProcess("--workers", "1", repository=repository) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
 def doubtful_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Create a repository with the shipped model, confident of `positive` from 0.9 on and never of `negative`."""
     repository = tmp_path_factory.mktemp("doubtful")

@@ -35,9 +35,18 @@ class Attribution:
     layers: tuple[Weights, ...]  # [units] of each dense layer: the factor of each of its values in the logit
 
 
-def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
-    """Divide the logit of a unit of the last layer into its parts."""
-    weights, layers, constant = _linearize(network, taken, unit)
+def attribute(network: Network, taken: Pass, unit: int, against: int | None = None) -> Attribution:
+    """Divide the logit of a unit of the last layer into its parts.
+
+    With `against`, divide the difference to the logit of that unit, whose parts are the differences of the parts.
+    """
+    outputs: Weights = np.zeros_like(taken.logits)
+    outputs[unit] = 1
+    logit = float(taken.logits[unit])
+    if against is not None:
+        outputs[against] = -1
+        logit -= float(taken.logits[against])
+    weights, layers, constant = _linearize(network, taken, outputs)
     shares = np.zeros(len(taken.tokens))
     first = 0
     for pooled in taken.pooled:
@@ -59,13 +68,15 @@ def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
         shares += padded[before:behind]
         # The zeros around the text add nothing in float32. In 8 bits they add their quantization error.
         constant += float(padded[:before].sum() + padded[behind:].sum())
-    return Attribution(float(taken.logits[unit]), constant, shares, weights, layers)
+    return Attribution(logit, constant, shares, weights, layers)
 
 
-def _linearize(network: Network, taken: Pass, unit: int) -> tuple[Weights, tuple[Weights, ...], float]:
-    """Return m, the factors of the values of each dense layer in the logit, and the constant."""
-    weights: Weights = np.zeros_like(taken.logits)
-    weights[unit] = 1
+def _linearize(network: Network, taken: Pass, outputs: Weights) -> tuple[Weights, tuple[Weights, ...], float]:
+    """Return m, the factors of the values of each dense layer in the logit, and the constant.
+
+    `outputs` are the factors of the values of the last layer.
+    """
+    weights = outputs
     layers: list[Weights] = []
     constant = 0.0
     for dense, layer in zip(reversed(network.head), reversed(taken.layers), strict=True):

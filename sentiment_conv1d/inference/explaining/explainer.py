@@ -34,11 +34,25 @@ class Filter:
 
 
 @dataclass(slots=True)
+class Contrast:
+    """What speaks for `label` and not for `against`: `log_odds` = `bias` + `padding` + all `shares`."""
+
+    label: str
+    against: str
+    log_odds: Annotated[
+        float, Field(description="The logit of `label` minus that of `against`: ln(p(`label`) / p(`against`)).")
+    ]
+    bias: float
+    padding: float
+    shares: Annotated[list[float], Field(description="The share of each word in `log_odds`, in the order of `words`.")]
+
+
+@dataclass(slots=True)
 class Explanation:
     """`logit` = `bias` + `padding` + the shares of all words.
 
     `logit` belongs to the second label of a sigmoid model, or to `label` of a softmax model. `padding` is the share of
-    the pad ids and the start id.
+    the pad ids and the start id. `contrast` is None, unless the model has the labels of `Manifest.opposites`.
     """
 
     label: str
@@ -47,6 +61,7 @@ class Explanation:
     padding: float
     words: list[Word]
     filters: list[Filter]
+    contrast: Contrast | None
 
 
 class Explainer:
@@ -124,6 +139,7 @@ class Explainer:
             reading.rest(attribution.shares),
             reading.words(text, attribution.shares, self._tokenizer.unknown_id),
             self._filters(taken, attribution, filters, reading),
+            self._contrast(taken, reading),
         )
         return explanation, reading, taken, attribution
 
@@ -143,6 +159,20 @@ class Explainer:
                 return number
         shapes = ", ".join(f"{len(bank.bias)} of width {bank.width}" for bank in banks)
         raise UnknownName(f"filter: there is no filter {index} of width {width}; there are {shapes}")
+
+    def _contrast(self, taken: Pass, reading: Reading) -> Contrast | None:
+        if (opposites := self.manifest.opposites) is None:
+            return None
+        label, against = opposites
+        attribution = attribute(self.network, taken, self._unit(label), self._unit(against))
+        return Contrast(
+            label,
+            against,
+            attribution.logit,
+            attribution.bias,
+            reading.rest(attribution.shares),
+            attribution.shares[reading.places].tolist(),
+        )
 
     def _filters(self, taken: Pass, attribution: Attribution, count: int, reading: Reading) -> list[Filter]:
         filters = []

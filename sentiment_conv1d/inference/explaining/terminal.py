@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 from sentiment_conv1d.artifact.explaining.reading import Word
 from sentiment_conv1d.inference.classifier import Classifier
-from sentiment_conv1d.inference.explaining.explainer import Explanation
+from sentiment_conv1d.inference.explaining.explainer import Contrast, Explanation
 from sentiment_conv1d.inference.prediction import Prediction
 
 #: Background colours of xterm's palette, from a small share to the largest: for negative and for positive shares.
 _AGAINST = (224, 217, 216, 209, 202)
 _FOR = (195, 153, 117, 75, 33)
 _PALE = 0.02  # shares below this part of the largest share have no colour
+
+#: The least share of a logit that gets the strongest colour, so that a text whose words all say little stays pale.
+FULL_SHARE = 1.0
 
 #: Number of words in the table.
 _ROWS = 10
@@ -25,25 +28,34 @@ def render(
 ) -> Iterator[str]:
     """Yield the lines of the explanation. Without `colour`, they contain no escape sequences."""
     manifest = classifier.manifest
-    shares = sum(word.share for word in explanation.words)
+    shares = [word.share for word in explanation.words]
+    contrast = explanation.contrast
     explained = manifest.labels[1] if manifest.activation == "sigmoid" else explanation.label
     yield f"{prediction.label} {prediction.score:.4f}"
     if not prediction.confident:
         yield "The model is not sure about this text."
-    yield (
-        f"logit of {explained} {explanation.logit:+.4f} = bias {explanation.bias:+.4f} "
-        f"padding {explanation.padding:+.4f} words {shares:+.4f}"
-    )
+    yield f"logit of {explained} {explanation.logit:+.4f} = {_parts(explanation, shares)}"
+    if contrast is not None:
+        versus = f"{contrast.label} against {contrast.against}"
+        yield f"log-odds of {versus} {contrast.log_odds:+.4f} = {_parts(contrast, contrast.shares)}"
     yield ""
     if prediction.truncated:
         side = "first" if classifier.tokenizer.keeps_first else "last"
         words = prediction.tokens - classifier.decider.start_ids
         yield f"(read: the {side} {len(explanation.words)} of {words} words)"
-    yield _coloured(text, explanation.words) if colour else _printable(text)
+    yield _coloured(text, explanation.words, shares) if colour else _printable(text)
+    if contrast is not None and colour:
+        yield ""
+        yield f"{versus}:"
+        yield _coloured(text, explanation.words, contrast.shares)
     yield ""
-    yield "  share    word"
-    for word in sorted(explanation.words, key=lambda word: -abs(word.share))[:_ROWS]:
-        yield f"{word.share:+9.4f}  {_printable(word.text)}{'' if word.known else '  (unknown)'}"
+    columns = [shares] if contrast is None else [shares, contrast.shares]
+    yield f"  share    {'' if contrast is None else 'log-odds   '}word"
+    strongest = sorted(range(len(shares)), key=lambda index: -max(abs(column[index]) for column in columns))
+    for index in strongest[:_ROWS]:
+        word = explanation.words[index]
+        numbers = "  ".join(f"{column[index]:+9.4f}" for column in columns)
+        yield f"{numbers}  {_printable(word.text)}{'' if word.known else '  (unknown)'}"
     yield ""
     yield "  activation x weight    filter    words"
     for each in explanation.filters:
@@ -53,14 +65,18 @@ def render(
         yield f"{gain:+9.4f} = {each.activation:.3f} x {each.weight:+.3f}  {name:7}  {words_under}"
 
 
-def _coloured(text: str, words: list[Word]) -> str:
-    """Colour the text. Unknown words are underlined, and what is before the first and after the last word is faint."""
-    largest = max((abs(word.share) for word in words), default=0.0)
+def _parts(whole: Explanation | Contrast, shares: list[float]) -> str:
+    return f"bias {whole.bias:+.4f} padding {whole.padding:+.4f} words {sum(shares):+.4f}"
+
+
+def _coloured(text: str, words: list[Word], shares: list[float]) -> str:
+    """Colour the words by their shares. Unknown words are underlined, and the text outside the words is faint."""
+    largest = max([FULL_SHARE, *map(abs, shares)])
     end = words[0].start if words else len(text)
     parts = [_faint(text[:end])]
-    for word in words:
+    for word, share in zip(words, shares, strict=True):
         parts.append(_printable(text[end : word.start]))
-        parts.append(f"{_style(word, largest)}{_printable(word.text)}\x1b[0m")
+        parts.append(f"{_style(share / largest, known=word.known)}{_printable(word.text)}\x1b[0m")
         end = word.end
     return "".join([*parts, _faint(text[end:])])
 
@@ -69,12 +85,13 @@ def _faint(text: str) -> str:
     return f"\x1b[2m{_printable(text)}\x1b[0m" if text.strip() else _printable(text)
 
 
-def _style(word: Word, largest: float) -> str:
-    line = "" if word.known else "\x1b[4m"
-    strength = abs(word.share) / largest if largest else 0.0
+def _style(share: float, *, known: bool) -> str:
+    """Return the style of a word. `share` is its part of the share that gets the strongest colour."""
+    line = "" if known else "\x1b[4m"
+    strength = abs(share)
     if strength < _PALE:
         return line
-    scale = _FOR if word.share > 0 else _AGAINST
+    scale = _FOR if share > 0 else _AGAINST
     return f"{line}\x1b[30;48;5;{scale[min(int(strength * len(scale)), len(scale) - 1)]}m"
 
 

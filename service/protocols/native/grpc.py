@@ -52,6 +52,7 @@ class Sentiment:
         prediction, explanation = await self._dataplane.explain(
             context, model, request.text, request.label or None, model.explainer.explain
         )
+        contrast = explanation.contrast
         return pb.Explanation(
             prediction=_fill(pb.Prediction(), model.manifest, prediction),
             label=explanation.label,
@@ -60,6 +61,7 @@ class Sentiment:
             padding=explanation.padding,
             words=[pb.Explanation.Word(**asdict(word)) for word in explanation.words],
             filters=[pb.Explanation.Filter(**asdict(each)) for each in explanation.filters],
+            contrast=None if contrast is None else pb.Explanation.Contrast(**asdict(contrast)),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from tests.service import artifacts
 
 VOCABULARY = 6  # the reserved ids and the words of `artifacts.WORDS`
 EMBEDDING = 3
+
+#: The labels of a model whose explanations have a contrast, in an order that no code may rely on.
+OPINIONS = ("neutral", "positive", "negative")
 
 
 def draw(
@@ -60,13 +64,16 @@ def several_widths(seed: int = 1) -> Family:
     )
 
 
-def publish(repository: Path, family: Family, name: str = "tickets") -> Artifact:
-    """Publish the artifact of a network with a softmax over `artifacts.LABELS`."""
+def publish(
+    repository: Path, family: Family, name: str = "tickets", labels: Sequence[str] = artifacts.LABELS
+) -> Artifact:
+    """Publish the artifact of a network with a softmax over three labels."""
     graph = folded_graph(family).SerializeToString()
     return artifacts.publish_table(
         repository,
         graph,
         name=name,
+        labels=labels,
         leading_padding=max(bank.width for bank in family.banks),
         convolution_widths=tuple(bank.width for bank in family.banks),
         golden={"text": "praise", "probabilities": _answer(graph)},

@@ -27,7 +27,7 @@ from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.training.network import build
 from tests.ids import pad
-from tests.inference.explaining.families import draw, publish, several_widths
+from tests.inference.explaining.families import OPINIONS, draw, publish, several_widths
 from tests.processes import MODEL_REPOSITORY, PROJECT
 from tests.service import artifacts
 from tests.service.reviews import reviews
@@ -165,6 +165,34 @@ def test_several_widths_and_labels(tmp_path: Path, label: str) -> None:
     assert np.exp(logits) / np.exp(logits).sum() == pytest.approx(explained(classifier, "praise")[0].probabilities)
 
 
+@pytest.mark.parametrize("label", OPINIONS)
+def test_contrast(tmp_path: Path, label: str) -> None:
+    """Whichever label is explained, the contrast is the explanation of positive minus that of negative."""
+    classifier = Classifier(publish(tmp_path, several_widths(), labels=OPINIONS))
+    for text in ("", "praise", "praise question nothing complaint", "question " * 20):
+        prediction, explanation = explained(classifier, text, label)
+        assert_adds_up(explanation)
+        contrast = explanation.contrast
+        assert contrast is not None
+        assert (contrast.label, contrast.against) == ("positive", "negative")
+        assert contrast.bias + contrast.padding + sum(contrast.shares) == pytest.approx(contrast.log_odds, abs=1e-4)
+        _, positive, negative = prediction.probabilities
+        assert contrast.log_odds == pytest.approx(float(np.log(positive / negative)), abs=1e-4)
+        (_, one), (_, other) = explained(classifier, text, "positive"), explained(classifier, text, "negative")
+        assert contrast.padding == pytest.approx(one.padding - other.padding, abs=1e-5)
+        differences = [first.share - second.share for first, second in zip(one.words, other.words, strict=True)]
+        assert contrast.shares == pytest.approx(differences, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "labels", [artifacts.LABELS, ("negative", "positive", "mixed"), ("Negative", "neutral", "positive")]
+)
+def test_labels_without_a_contrast(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    """Without the labels negative, neutral and positive, an explanation has no contrast."""
+    classifier = Classifier(publish(tmp_path, several_widths(), labels=labels))
+    assert explained(classifier, "praise question")[1].contrast is None
+
+
 _BANKS = st.tuples(st.integers(1, 4), st.integers(1, 4), st.sampled_from(["Relu", "Identity", "Tanh", "Softplus"]))
 _HIDDEN = st.tuples(st.integers(1, 4), st.sampled_from(["Relu", "Identity", "Sigmoid", "Softsign"]))
 
@@ -185,7 +213,7 @@ def test_any_network(
     bias: bool,
     tokens: list[int],
 ) -> None:
-    """Shares add up for every label of any folded graph, for all widths, layers and activations."""
+    """Shares add up for every label and every contrast of any folded graph, for all widths, layers and activations."""
     network = read_network(
         folded_graph(draw(seed, banks=banks, hidden=hidden, outputs=outputs, bias=bias)).SerializeToString()
     )
@@ -196,6 +224,13 @@ def test_any_network(
         parts = attribution.bias + attribution.shares.sum()
         scale = abs(attribution.bias) + np.abs(attribution.shares).sum()
         assert parts == pytest.approx(attribution.logit, abs=1e-4 + 1e-6 * scale)
+        if outputs > 1:
+            other = attribute(network, taken, unit - 1)
+            difference = attribute(network, taken, unit, unit - 1)
+            scale += abs(other.bias) + np.abs(other.shares).sum()
+            assert difference.logit == pytest.approx(attribution.logit - other.logit)
+            assert difference.bias == pytest.approx(attribution.bias - other.bias, abs=1e-4 + 1e-6 * scale)
+            assert difference.shares == pytest.approx(attribution.shares - other.shares, abs=1e-4 + 1e-6 * scale)
 
 
 @pytest.fixture(scope="module")

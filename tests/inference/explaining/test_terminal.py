@@ -17,9 +17,10 @@ import pytest
 from sentiment_conv1d.artifact.artifact import publish as publish_artifact
 from sentiment_conv1d.artifact.tokenizer import WordLevelTokenizer
 from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.inference.explaining.terminal import render
 from sentiment_conv1d.service.__main__ import main
 from tests.artifact.tokenizer.test_word_level import RULE
-from tests.inference.explaining.families import publish, several_widths
+from tests.inference.explaining.families import OPINIONS, publish, several_widths
 from tests.processes import PATIENCE, PROJECT, environment, run
 from tests.service import artifacts
 
@@ -163,6 +164,38 @@ def test_several_labels(explain: Explain, tmp_path: Path) -> None:
     assert "logit of complains " in output
     status, _, error = explain("praise", "--label", "other", "--model-repository", str(tmp_path))
     assert (status, error) == (2, "error: label: there is no 'other'; the labels are thanks, asks, complains\n")
+
+
+def test_contrast(explain: Explain, tmp_path: Path) -> None:
+    """A model with the labels negative, neutral and positive shows the words for positive against negative too."""
+    classifier = Classifier(publish(tmp_path, several_widths(), labels=OPINIONS))
+    text = "praise question nothing"
+    [encoding] = classifier.encode((text,))
+    explanation = classifier.explainer.explain(text, encoding, "neutral")
+    contrast = explanation.contrast
+    assert contrast is not None
+    arguments = (text, "--label", "neutral", "--model-repository", str(tmp_path), "--colour")
+    lines = explain(*arguments, "never")[1].splitlines()
+    assert any(line.startswith(f"logit of neutral {explanation.logit:+.4f} = ") for line in lines)
+    assert any(line.startswith(f"log-odds of positive against negative {contrast.log_odds:+.4f} = ") for line in lines)
+    for word, share in zip(explanation.words, contrast.shares, strict=True):
+        assert any(line.split()[:3] == [f"{word.share:+.4f}", f"{share:+.4f}", word.text] for line in lines), word
+    assert lines.count(text) == 1
+    lines = explain(*arguments, "always")[1].splitlines()
+    assert [_CODES.sub("", line) for line in lines].count(text) == 2
+
+
+@pytest.mark.parametrize(("share", "colours"), [(-0.17, "224 224"), (-0.5, "216 224"), (-4.0, "202 217")])
+def test_small_shares_are_pale(classifier: Classifier, share: float, colours: str) -> None:
+    """The strongest share gets the strongest colour from 1 on, and a text whose words all say less is pale."""
+    text = "film star"
+    [prediction] = classifier.predict((text,))
+    [encoding] = classifier.encode((text,))
+    explanation = classifier.explainer.explain(text, encoding, "positive")
+    for word, each in zip(explanation.words, (share, share / 4), strict=True):
+        word.share = each
+    output = "\n".join(render(text, classifier, prediction, explanation, colour=True))
+    assert re.findall(r"48;5;(\d+)m", output) == colours.split()
 
 
 def test_no_exact_explanation(explain: Explain, tmp_path: Path) -> None:

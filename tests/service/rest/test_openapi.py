@@ -118,13 +118,14 @@ def test_example(server: ServerProcess, document: dict[str, Any], protocol: Rest
 def test_native_shapes(
     server: ServerProcess, document: dict[str, Any], protocol: RestProtocol, endpoint: Endpoint
 ) -> None:
-    """A native answer has the required fields, and other fields only if a request asks for them."""
+    """A native answer has the required fields, and other fields only if a request asks for them or a model has them."""
     operation = document["paths"][endpoint.path]["post"]
-    answer = server.client.post(endpoint.path, json=endpoint.example).json()
+    answer = server.client.post(endpoint.path, json=endpoint.example | {"model": "imdb-cnn"}).json()
     described = resolve(document, schema(operation["responses"]["200"]))
     assert answer.keys() == set(described["required"])
     optional = described["properties"].keys() - answer.keys()
-    assert optional == {"/v1/predict": {"logits"}, "/v1/predict_batch": {"errors"}}.get(endpoint.path, set())
+    known = {"/v1/predict": {"logits"}, "/v1/predict_batch": {"errors"}, "/v1/explain": {"contrast"}}
+    assert optional == known.get(endpoint.path, set())
     assert resolve(document, schema(operation["requestBody"]))["additionalProperties"] is False
 
 

@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from sentiment_conv1d.artifact.explaining.reading import Word
 from sentiment_conv1d.artifact.manifest import Manifest
-from sentiment_conv1d.inference.explaining.explainer import FILTERS, Explanation, Filter
+from sentiment_conv1d.inference.explaining.explainer import FILTERS, Contrast, Explanation, Filter
 from sentiment_conv1d.inference.explaining.inspection import BankView, FilterView, LayerView
 from sentiment_conv1d.inference.prediction import Prediction, prediction_body
 from sentiment_conv1d.server.errors import TooLarge
@@ -33,6 +34,11 @@ class ExplainRequest(ModelRequest):
     filters: int = Field(FILTERS, ge=0, description="How many of the filters that moved the logit most.")
 
 
+def _omit_default(schema: dict[str, Any]) -> None:
+    """Omit the default of a field that is absent and never null."""
+    del schema["default"]
+
+
 class ExplanationBody(BaseModel):
     """`logit` = `bias` + `padding` + the shares of all words."""
 
@@ -43,6 +49,11 @@ class ExplanationBody(BaseModel):
     padding: float = Field(description="The share of pad ids and start id.")
     words: list[Word]
     filters: list[Filter]
+    contrast: Contrast | SkipJsonSchema[None] = Field(
+        None,
+        description="`positive` against `negative`; only of models with these labels and `neutral`.",
+        json_schema_extra=_omit_default,
+    )
 
 
 PROTOCOL = RestProtocol("native")
@@ -125,7 +136,7 @@ async def inspect(state: ServiceState, request: EndpointRequest) -> Answer:
 
 
 def _explanation(manifest: Manifest, prediction: Prediction, explanation: Explanation) -> dict[str, Any]:
-    return {
-        "prediction": prediction_body(manifest, prediction),
-        **{name: getattr(explanation, name) for name in type(explanation).__dataclass_fields__},
-    }
+    fields = {name: getattr(explanation, name) for name in type(explanation).__dataclass_fields__}
+    if explanation.contrast is None:
+        del fields["contrast"]
+    return {"prediction": prediction_body(manifest, prediction), **fields}

@@ -41,7 +41,24 @@ def test_answer(server: ServerProcess, classifier: Classifier) -> None:
             "share": pytest.approx(right.share, abs=1e-6),
         }
         assert TEXT[word["start"] : word["end"]] == word["text"]
+    assert "contrast" not in answer
     explanations.ExplanationBody.model_validate_json(json.dumps(answer), strict=True, extra="forbid")
+
+
+@pytest.mark.parametrize("label", [None, "neutral"])
+def test_contrast(opinions: ServerProcess, label: str | None) -> None:
+    """A model with the labels negative, neutral and positive also explains positive against negative."""
+    answer = ask(opinions, "/v1/explain", text="praise, praise & question", label=label)
+    explanations.ExplanationBody.model_validate_json(json.dumps(answer), strict=True, extra="forbid")
+    contrast, probabilities = answer["contrast"], answer["prediction"]["probabilities"]
+    assert len(contrast["shares"]) == len(answer["words"]) == 3
+    assert contrast["bias"] + contrast["padding"] + sum(contrast["shares"]) == pytest.approx(
+        contrast["log_odds"], abs=1e-4
+    )
+    assert contrast["log_odds"] == pytest.approx(
+        np.log(probabilities["positive"] / probabilities["negative"]), abs=1e-4
+    )
+    assert ask(opinions, "/v1/inspect", text="praise, praise & question", label=label)["explanation"] == answer
 
 
 def test_label_of_a_sigmoid(server: ServerProcess) -> None:

@@ -138,6 +138,19 @@ def test_explain(stub: SentimentStub, classifier: Classifier) -> None:
         for each, other in zip(answer.filters, expected.filters, strict=True):
             assert (each.width, each.index, each.start, each.end) == (other.width, other.index, other.start, other.end)
             assert each.activation * each.weight == pytest.approx(other.activation * other.weight, abs=1e-5)
+        assert not answer.HasField("contrast")
+
+
+def test_contrast(opinions: ServerProcess) -> None:
+    """`Explain` explains positive against negative with the numbers of `/v1/explain`."""
+    text = "praise complaint praise"
+    expected = opinions.client.post("/v1/explain", json={"text": text}).json()["contrast"]
+    with connect(opinions) as channel:
+        contrast = SentimentStub(channel).Explain(ExplainRequest(text=text)).contrast
+    assert (contrast.label, contrast.against) == ("positive", "negative")
+    assert list(contrast.shares) == pytest.approx(expected["shares"], abs=1e-5)
+    numbers = [contrast.log_odds, contrast.bias, contrast.padding]
+    assert numbers == pytest.approx([expected[name] for name in ("log_odds", "bias", "padding")], abs=1e-5)
 
 
 def test_explain_refusals(stub: SentimentStub, tmp_path: Path) -> None:
