@@ -3,7 +3,7 @@
 import { byId, fillTable, make, meter } from "./dom.js";
 import { count, percent, plain, several, side, signed } from "./format.js";
 import { decide } from "./threshold.js";
-import { showWords } from "./words.js";
+import { showContrast, showWords } from "./words.js";
 
 const NOT_CONFIDENT = "The model is not sure about this text.";
 
@@ -49,18 +49,26 @@ export function showPrediction(prediction, tokenizer, explanation) {
 /** Show what the words of a text add to the logit of `target`. Calls `onWatch(index)` to see a filter read a word. */
 export function showExplanation(text, explanation, target, tokenizer, onWatch) {
   const unread = explanation.prediction.truncated ? wordCount(explanation.prediction, tokenizer) - explanation.words.length : 0;
+  const { words, contrast } = explanation;
+  const versus = contrast && `${contrast.label} against ${contrast.against}`;
   showWords(text, explanation, target, tokenizer, unread, onWatch);
-  showSum(explanation, target, tokenizer);
-  fillTable(byId("words-table"), ["word", "id", `share of the logit of ${target}`],
-    explanation.words.map((word) => [word.text, word.known ? count(word.id) : `${word.id} (unknown)`, signed(word.share)]), [1, 2]);
+  showSum("sum", words.map(({ share }) => share), explanation, explanation.logit, `logit of ${target}`, tokenizer);
+  byId("contrast").hidden = !contrast || !words.length;
+  if (contrast) {
+    showContrast(text, explanation, unread);
+    showSum("contrast-sum", contrast.shares, contrast, contrast.log_odds, `log-odds of ${versus}`, tokenizer);
+  }
+  fillTable(byId("words-table"), ["word", "id", `share of the logit of ${target}`, ...(contrast ? [`of the log-odds of ${versus}`] : [])],
+    words.map((word, index) => [word.text, word.known ? count(word.id) : `${word.id} (unknown)`, signed(word.share), ...(contrast ? [signed(contrast.shares[index])] : [])]), [1, 2, 3]);
 }
 
-function showSum(explanation, target, tokenizer) {
-  const sum = explanation.words.reduce((total, word) => total + word.share, 0);
+/** Show the parts of a logit, or of a difference of two, and their `total`. */
+function showSum(id, shares, { padding, bias }, total, name, tokenizer) {
+  const sum = shares.reduce((all, share) => all + share, 0);
   const box = (number, name) => make("div", {}, make("b", { class: side(number) }, signed(number)), make("span", {}, name));
-  byId("sum").replaceChildren(
-    box(sum, "all words"), make("i", {}, "+"), box(explanation.padding, tokenizer.start_id === null ? "padding" : "padding and start"), make("i", {}, "+"),
-    box(explanation.bias, "constant"), make("i", {}, "="), box(explanation.logit, `logit of ${target}`));
+  byId(id).replaceChildren(
+    box(sum, "all words"), make("i", {}, "+"), box(padding, tokenizer.start_id === null ? "padding" : "padding and start"), make("i", {}, "+"),
+    box(bias, "constant"), make("i", {}, "="), box(total, name));
 }
 
 /** Show the strongest filters with the words beneath them. Calls `onWatch(filter)` to show one as it slides. */

@@ -6,6 +6,7 @@
 import { byId, make } from "./dom.js";
 import { count, plain, several, side, signed } from "./format.js";
 
+const FULL_SHARE = 1; // the least share of a logit that gets the full colour: a text whose words all say little stays pale
 const UNREAD = 400; // characters shown of the part that the model did not read
 const LEAVING = 250; // milliseconds until the card closes after the mouse has left the word
 const GAP = 6; // CSS pixels between the word and the card
@@ -19,35 +20,55 @@ let leaving = 0;
 export function showWords(text, explanation, target, tokenizer, unread, onWatch) {
   closeCard();
   shown = { explanation, target, onWatch };
-  const characters = Array.from(text); // offsets count code points, and JavaScript's strings count UTF-16 units
-  const slice = (start, end) => characters.slice(start, end).join("");
-  const largest = Math.max(...explanation.words.map(({ share }) => Math.abs(share))) || 1;
+  const { slice, start, end } = extentOf(text, explanation.words);
   const keepsFirst = tokenizer.truncation_side === "right";
-  let end = explanation.words[0]?.start ?? characters.length;
-  const parts = unread > 0 && !keepsFirst
-    ? [...notRead(unread, (end > UNREAD ? "\u2026 " : "") + slice(Math.max(0, end - UNREAD), end).trim()), " "]
-    : [slice(0, end)];
-  words = explanation.words.map((word, index) => {
-    const element = make("span", {
-      role: "button",
-      class: `word ${side(word.share)}${word.known ? "" : " unknown"}`,
-      tabindex: index ? -1 : 0,
-      "aria-label": `${word.text}${word.known ? "" : ", unknown"}: ${plain(word.share)}`,
-    }, word.text);
-    element.style.setProperty("--strength", Math.abs(word.share / largest).toFixed(4));
-    parts.push(slice(end, word.start), element);
-    end = word.end;
-    return element;
-  });
-  parts.push(...(unread > 0 && keepsFirst
-    ? [" ", ...notRead(unread, slice(end, end + UNREAD).trim() + (characters.length - end > UNREAD ? " \u2026" : ""))]
-    : [slice(end)]));
+  words = colour(explanation.words, explanation.words.map(({ share }) => share), ({ text: word, known, share }, index) => ({
+    role: "button", tabindex: index ? -1 : 0, "aria-label": `${word}${known ? "" : ", unknown"}: ${plain(share)}`,
+  }));
+  const before = unread > 0 && !keepsFirst
+    ? [...notRead(unread, (start > UNREAD ? "\u2026 " : "") + slice(Math.max(0, start - UNREAD), start).trim()), " "]
+    : [slice(0, start)];
+  const behind = unread > 0 && keepsFirst
+    ? [" ", ...notRead(unread, slice(end, end + UNREAD).trim() + (slice(end + UNREAD) ? " \u2026" : ""))]
+    : [slice(end)];
+  const parts = [...before, ...spaced(slice, explanation.words, words), ...behind];
   byId("words").replaceChildren(...(words.length ? parts : [`The text has no words. The model reads only ${tokenizer.start_id === null ? "padding" : "the start id"}.`]));
   byId("legend-for").textContent = `for ${target}`;
   byId("legend-against").textContent = `against ${target}`;
   byId("legend-unknown").hidden = explanation.words.every(({ known }) => known);
   byId("legend-unread").hidden = unread <= 0;
   byId("words-help").hidden = !words.length;
+}
+
+/** Show the words with their shares of the contrast, and the rest of the text if the model read all of it. */
+export function showContrast(text, { words: read, contrast: { label, against, shares } }, unread) {
+  const { slice, start, end } = extentOf(text, read);
+  const elements = colour(read, shares, (_, index) => ({ title: signed(shares[index]) }));
+  byId("contrast-title").textContent = `What each word adds for ${label} against ${against}`;
+  byId("contrast-for").textContent = `for ${label}`;
+  byId("contrast-against").textContent = `for ${against}`;
+  byId("contrast-words").replaceChildren(unread > 0 ? "" : slice(0, start), ...spaced(slice, read, elements), unread > 0 ? "" : slice(end));
+}
+
+/** Where the words that the model read start and end in a text, and a function that cuts it. Offsets count code points, and JavaScript's strings count UTF-16 units. */
+function extentOf(text, read) {
+  const characters = Array.from(text);
+  return { slice: (start, end) => characters.slice(start, end).join(""), start: read[0]?.start ?? characters.length, end: read.at(-1)?.end ?? characters.length };
+}
+
+/** Create an element for each word, coloured by its share. `describe(word, index)` returns its other attributes. */
+function colour(read, shares, describe) {
+  const full = Math.max(FULL_SHARE, ...shares.map(Math.abs));
+  return read.map((word, index) => {
+    const element = make("span", { class: `word ${side(shares[index])}${word.known ? "" : " unknown"}`, ...describe(word, index) }, word.text);
+    element.style.setProperty("--strength", Math.abs(shares[index] / full).toFixed(4));
+    return element;
+  });
+}
+
+/** The elements of words, each after the characters between it and the last word. */
+function spaced(slice, read, elements) {
+  return elements.flatMap((element, index) => [index ? slice(read[index - 1].end, read[index].start) : "", element]);
 }
 
 function notRead(number, text) {

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.processes import ServerProcess, eventually
 from tests.service import artifacts
@@ -139,6 +139,7 @@ def test_tints_agree_with_the_explanation(open_page: Open, server: ServerProcess
     type_text(page, text)
     explanation = api(server, "explain", text=text)
     largest = max(abs(word["share"]) for word in explanation["words"])
+    assert largest > 1
     buttons = page.locator("#words .word")
     expect(buttons).to_have_count(len(explanation["words"]))
     strengths = []
@@ -147,8 +148,7 @@ def test_tints_agree_with_the_explanation(open_page: Open, server: ServerProcess
         classes = (button.get_attribute("class") or "").split()
         assert ("against" in classes, "for" in classes) == (word["share"] < 0, word["share"] >= 0)
         assert ("unknown" in classes) is not word["known"]
-        background = button.evaluate("element => getComputedStyle(element).backgroundColor")
-        alpha = float(re.findall(r"[\d.]+(?:e-?\d+)?", background)[-1])
+        alpha = tint(button)
         strengths.append((abs(word["share"]), alpha))
         assert alpha == pytest.approx(0.52 * abs(word["share"]) / largest, abs=0.005)
         label = (button.get_attribute("aria-label") or "").replace("\u2212", "-")
@@ -158,6 +158,52 @@ def test_tints_agree_with_the_explanation(open_page: Open, server: ServerProcess
     boxes = [float(number.replace("\u2212", "-")) for number in page.locator("#sum b").all_inner_texts()]
     assert sum(boxes[:3]) == pytest.approx(boxes[3], abs=2e-4)
     assert boxes[3] == pytest.approx(explanation["logit"], abs=1e-4)
+
+
+def tint(word: Locator) -> float:
+    """Return the opacity of the colour of a word."""
+    background = word.evaluate("element => getComputedStyle(element).backgroundColor")
+    return float(re.findall(r"[\d.]+(?:e-?\d+)?", background)[-1])
+
+
+def test_small_shares_are_pale(open_page: Open, server: ServerProcess) -> None:
+    """A text whose words all have shares below 1 has no word of the full colour."""
+    page = open_page().page
+    type_text(page, "flumberous")
+    [word] = api(server, "explain", text="flumberous")["words"]
+    assert 0 < abs(word["share"]) < 1
+    assert tint(page.locator("#words .word")) == pytest.approx(0.52 * abs(word["share"]), abs=0.005)
+
+
+def test_contrast(open_page: Open, opinions: ServerProcess) -> None:
+    """A model with the labels negative, neutral and positive colours the words for positive against negative too."""
+    page = open_page(opinions).page
+    text = "praise question, nothing!"
+    type_text(page, text)
+    answer = api(opinions, "explain", text=text)
+    contrast = answer["contrast"]
+    expect(page.locator("#label")).to_have_text(answer["prediction"]["label"])
+    expect(page.locator("#legend-for")).to_have_text(f"for {answer['label']}")
+    expect(page.locator("#contrast-title")).to_have_text("What each word adds for positive against negative")
+    assert page.locator("#contrast-words").inner_text() == text
+    largest = max(1, *map(abs, contrast["shares"]))
+    words = page.locator("#contrast-words .word")
+    expect(words).to_have_count(len(contrast["shares"]))
+    for word, share in zip(words.all(), contrast["shares"], strict=True):
+        assert tint(word) == pytest.approx(0.52 * abs(share) / largest, abs=0.005)
+        assert ("against" in (word.get_attribute("class") or "").split()) == (share < 0)
+    boxes = [float(number.replace("\u2212", "-")) for number in page.locator("#contrast-sum b").all_inner_texts()]
+    expected = [sum(contrast["shares"]), *(contrast[name] for name in ("padding", "bias", "log_odds"))]
+    assert boxes == pytest.approx(expected, abs=1e-4)
+    page.get_by_text("All words as a table").click()
+    cells = page.locator("#words-table td:last-child").all_inner_texts()
+    assert [float(cell.replace("\u2212", "-")) for cell in cells] == pytest.approx(contrast["shares"], abs=1e-4)
+    accessible(page)
+
+
+def test_no_contrast(open_page: Open) -> None:
+    """A model with other labels explains one logit only."""
+    expect(open_page().page.locator("#contrast")).to_be_hidden()
 
 
 def test_filters_agree_with_the_explanation(open_page: Open, server: ServerProcess) -> None:
