@@ -133,10 +133,10 @@ class TableNetwork:
             adagrad(self.weights_by_name()[name], self._squares[name], where, slope, learning_rate, _EPSILON)
         return np.asarray(logits.mean(axis=0))
 
-    def scale(self, factor: float, offset: float) -> None:
-        """Change the weights so that the logits z become `factor * z + offset`."""
+    def scale(self, factor: float, offset: npt.ArrayLike) -> None:
+        """Change the weights so that the logits z become `factor * z + offset`. `offset` is a number, or [outputs]."""
         self.weights *= np.float32(factor)
-        self.biases[:] = self.biases * np.float32(factor) + np.float32(offset)
+        self.biases[:] = self.biases * np.float32(factor) + np.asarray(offset, np.float32)
 
     def weights_by_name(self) -> dict[str, Floats]:
         """Return the weights, for `set_weights`."""

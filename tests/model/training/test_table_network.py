@@ -184,3 +184,11 @@ def test_scaled_logits() -> None:
     before = model.predict(texts)
     model.scale(2, -0.5)
     assert model.predict(texts) == pytest.approx(2 * before - 0.5, abs=1e-6)
+
+
+def test_offset_of_each_output() -> None:
+    """`scale` can add another offset to each output."""
+    model, texts = ensemble(), [text(seed) for seed in range(5)]
+    before = model.predict(texts)
+    model.scale(0.5, [1, -2, 3])
+    assert model.predict(texts) == pytest.approx(0.5 * before + [1, -2, 3], abs=1e-6)
