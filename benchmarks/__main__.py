@@ -38,6 +38,7 @@ SECTIONS = {
     "scoring": Section(("scaling.md",), ("--rounds", "1", "--count", "600")),
     "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "accuracy.domains": Section(("models.md",), ("--smoke",)),
+    "accuracy.neutral": Section(("models.md",), ("--smoke",)),
     "accuracy.training": Section(("training.md",), ("--smoke",)),
 }
 

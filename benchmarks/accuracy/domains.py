@@ -68,8 +68,8 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a few generated texts; the numbers mean nothing")
     options = parser.parse_args()
     folders = {IMDB: options.imdb, "": options.reviews}
-    train = _generated("hotels") if options.smoke else read(folders, "train")
-    test = _generated("hotels", "phones") if options.smoke else read(folders, "test")
+    train = generated("hotels") if options.smoke else read(folders, "train")
+    test = generated("hotels", "phones") if options.smoke else read(folders, "test")
     print(circumstances(), "", sep="\n")
     rows = [[name, *measure(answer, set(train.domains), test)] for name, answer in systems(train)]
     print(table(HEAD, rows))
@@ -126,9 +126,14 @@ def weights(rows: Rows) -> npt.NDArray[np.float64]:
 
 
 def shipped(name: str) -> Answer:
-    """Return the answers of a shipped model."""
+    """Return the answers of a shipped model: which opinion is more probable."""
     model = sentiment_conv1d.load(name)
-    return lambda texts: np.array([each.label == "positive" for each in model.predict(list(texts))])
+
+    def answer(texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        found = [each.probabilities for each in model.predict(list(texts))]
+        return np.array([each["positive"] > each["negative"] for each in found])
+
+    return answer
 
 
 def measure(answer: Answer, trained: set[str], test: Rows) -> Iterator[str]:
@@ -148,7 +153,8 @@ def measure(answer: Answer, trained: set[str], test: Rows) -> Iterator[str]:
     yield f"{1e6 * (thread_time() - started) / len(whole):.0f}"
 
 
-def _generated(*domains: str) -> Rows:
+def generated(*domains: str) -> Rows:
+    """Return a few texts of IMDB and of other domains."""
     generator = random.Random(0)
     words = {0: ["awful", "dull", "clumsy"], 1: ["lovely", "bright", "moving"]}
     rows = [

@@ -34,6 +34,7 @@ from tests.processes import PROJECT, run
             "accuracy.domains",
             "| | mean of the domains | trained | never trained | 11 to 20 words | IMDB | µs a whole review |",
         ),
+        ("accuracy.neutral", "| | reviews |"),
         ("scoring", "| | reviews/s | relative to twice one core | CPU µs per review |"),
         (
             "explaining",
