@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from research.configuration import ACCURATE, REVIEWS, DistillationConfiguration
 from research.mixture.domains import MixturePlan, mixture_plan
 from research.mixture.plan import DEFAULT_PLAN, Mixture
-from research.mixture.stored_answers import StoredAnswers
 from sentiment_conv1d.artifact.errors import run_command
 from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.commands.imports import import_tensorflow
@@ -57,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_reading_flags(accurate)
 
-    reviews = commands.add_parser("reviews", help="distill teachers on samples of several domains")
+    reviews = commands.add_parser("reviews", help="learn samples of several domains, with another model's answers")
     reviews.add_argument(
         "--data",
         type=Path,
@@ -147,14 +145,11 @@ def _reviews_and_unlabelled(options: argparse.Namespace, configuration: Distilla
 
 def _mixture(options: argparse.Namespace, mixture: Mixture, seed: int) -> MixturePlan:
     """Read the texts of all domains, and print how many there are."""
-    work = mixture_plan(mixture, options.data, options.validation_fraction, seed)
+    work = mixture_plan(mixture, options.data, options.validation_fraction, seed, options.plan)
     print(f"{work.source}:", *work.sampling.lines(), sep="\n")
     for domain in sorted(mixture.domains.keys() - {*work.sampling.names}):
         print(f"warning: the plan of the mixture names {domain!r}, and the data has no such domain")
-    if mixture.answers is None:
-        return work
-    beside, shipped = (plan.parent / mixture.answers for plan in (options.plan, DEFAULT_PLAN))
-    return replace(work, answers=StoredAnswers.read(shipped if shipped.exists() and not beside.exists() else beside))
+    return work
 
 
 if __name__ == "__main__":

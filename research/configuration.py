@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from research.mixture.labels import LABELS
 from research.mixture.plan import Mixture
-from sentiment_conv1d.artifact.configuration import BaseConfiguration, Convolution
+from sentiment_conv1d.artifact.configuration import BaseConfiguration, Convolution, Label
+from sentiment_conv1d.model.data.labels import SENTIMENTS
 
 
 class DistillationConfiguration(BaseConfiguration):
     """The configuration of a model that also learns teachers' answers to texts without a label."""
 
     model_config = ConfigDict(extra="forbid")
+
+    _LABELS: ClassVar[tuple[str, ...]] = SENTIMENTS
 
     recipe: str = Field("distillation", pattern="^distillation$", description="How the model is trained.")
 
@@ -25,8 +29,10 @@ class DistillationConfiguration(BaseConfiguration):
     @model_validator(mode="after")
     def _can_be_distilled(self) -> Self:
         """Check what `TableNetwork` needs: an embedding that holds the rows of all taps and banks."""
-        if len(self.labels) != 2 or self.hidden_width:
-            raise ValueError("a distillation needs two labels and no hidden layer")
+        if self.hidden_width:
+            raise ValueError("a distillation needs no hidden layer")
+        if self.labels != self._LABELS:
+            raise ValueError(f"this recipe has the labels {', '.join(self._LABELS)}")
         if self.embedding_width != sum(bank.width * bank.filters for bank in self.convolutions):
             raise ValueError("the embedding width of a distillation must be the sum of the widths of all its filters")
         if self.tokenizer != "words":
@@ -41,6 +47,9 @@ class DistillationConfiguration(BaseConfiguration):
 class MixtureConfiguration(DistillationConfiguration):
     """The configuration of a distillation from samples of several domains."""
 
+    _LABELS: ClassVar[tuple[str, ...]] = LABELS
+
+    labels: tuple[Label, ...] = Field(LABELS, description="What a text says.")
     recipe: str = Field("mixture", pattern="^mixture$", description="How the model is trained.")
     mixture: Mixture = Field(Mixture(), description="How much of each domain a mixture reads.")
 

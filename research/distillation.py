@@ -6,14 +6,13 @@ vectors. The third reads n-grams too, and also learns from the answers of the ot
 in no labelled review. The student, a convolution, learns from the labels and from the answers of all three. In every
 epoch it also sees random parts of the unlabelled reviews, with the third teacher's answers to them.
 
-Each stage writes a checkpoint, the student after every epoch, and has a separate random generator. An interrupted
-training therefore continues from the last checkpoint, with the same result as without the interruption.
+Each teacher writes a checkpoint and has a separate random generator. An interrupted training therefore continues from
+the last checkpoint, with the same result as without the interruption.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,26 +22,21 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
+from research import student
+from research.student import HeldOut, Lesson, Lessons
 from research.teachers.document_vectors import DocumentVectors
-from research.teachers.teacher import BUCKET_BITS, Draw, Teacher
+from research.teachers.teacher import Teacher
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS
-from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.tokenizer import WordTokenizer
-from sentiment_conv1d.model.data import Examples
-from sentiment_conv1d.model.evaluation.evaluation import probabilities
 from sentiment_conv1d.model.training.checkpoint import Stages
-from sentiment_conv1d.model.training.decision_rule import choose_rule
-from sentiment_conv1d.model.training.history import History
-from sentiment_conv1d.model.training.network import of_tables
-from sentiment_conv1d.model.training.recipes import Trained, evaluated
-from sentiment_conv1d.model.training.table_network import TableNetwork
+from sentiment_conv1d.model.training.recipes import Trained
 from sentiment_conv1d.model.training.task import Task
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
-#: Returns the probability of label 1 for a part, ids of the teachers, of the review with this index.
-PartAnswers = Callable[[int, Ids], float]
+#: Returns the probability of label 1 for a part of a review, ids of the teachers.
+PartAnswers = Callable[[Ids], float]
 
 #: The vocabulary size of the teachers, which know rarer words than the student.
 TEACHER_VOCABULARY_SIZE = 60_000
@@ -53,31 +47,13 @@ _VECTOR_EPOCHS = 4
 #: Inverse strength of the regularization of the logistic regression on document vectors.
 _VECTOR_C = 10
 
-#: Numbers that seed the generator of each stage. The student also has a generator for each epoch.
-_FIRST, _VECTORS, _LAST, _STUDENT = range(4)
+#: Numbers that seed the generator of each teacher.
+_FIRST, _VECTORS, _LAST = range(3)
 
 #: The share of the unlabelled reviews that are replaced by a part, and the smallest share of words in a part.
 _CROPPED = 0.5
 _SHORTEST_CROP = 0.3
 _FEWEST_WORDS = 8
-
-#: The number of reviews per point of the learning curves.
-_REVIEWS_PER_POINT = 2_000
-
-
-@dataclass(frozen=True)
-class Distilled:
-    """A trained student."""
-
-    student: TableNetwork
-    tokenizer: WordTokenizer
-    history: History
-
-    def predict(self, texts: Sequence[str]) -> Floats:
-        """Return the probability of label 1: float32 [texts, 1]."""
-        shape = InputShape.of(self.tokenizer, self.student.width)
-        rows = [shape.pad([encoding.ids])[0] for encoding in self.tokenizer.encode_batch(texts)]
-        return probabilities(self.student.predict(rows))
 
 
 @dataclass(frozen=True)
@@ -109,62 +85,37 @@ class _Logits:
 def distill(task: Task) -> Trained:
     """Train with the recipe `distillation`."""
     stages = task.stages()
-    return outcome(task, stages, Distillation(task, stages).run(), task.work.train)
-
-
-def outcome(
-    task: Task, stages: Stages, distilled: Distilled, learned: Examples, weights: Floats | None = None
-) -> Trained:
-    """Return what a training leaves behind.
-
-    `learned` are the labelled texts that the student has learned, and `weights` say how much each held-out text counts
-    for the limits of confidence.
-    """
-    configuration, work, student = task.configuration, task.work, distilled.student
-    assert work.validation is not None
-    decision = choose_rule(configuration, work, distilled.predict(work.validation.texts), weights)
-    decision = decision.model_copy(update={"chosen_on": work.validation_source})
-    return Trained(
-        configuration=configuration,
-        model=of_tables(configuration, student.tables, *student.dense),
-        tokenizer=distilled.tokenizer,
-        learned=learned,
-        decision=decision,
-        evaluation=evaluated(work, distilled.predict, decision),
-        history=distilled.history.document,
-        stages=stages,
-    )
+    return student.outcome(task, stages, Distillation(task, stages).run(), task.work.train)
 
 
 class Distillation:
     """Runs the stages on the same data. The labelled reviews come first."""
 
-    _held_out_weights: Floats | None = None  # of the held-out reviews; None: all count the same
-
     def __init__(self, task: Task, stages: Stages) -> None:
         configuration, work = task.configuration, task.work
         assert work.validation is not None  # calibrates the probabilities of the teachers and the student
-        self._configuration = configuration
-        self._stages = stages
-        self._progress = task.progress
+        self._task, self._stages = task, stages
         known = [*work.train.texts, *work.unlabelled]
         size, max_tokens = configuration.vocabulary_size, configuration.max_tokens
-        full = WordTokenizer.from_texts(self._counted(known), max(TEACHER_VOCABULARY_SIZE, size), max_tokens)
-        self._teacher_words = full.words
+        full = WordTokenizer.from_texts(known, max(TEACHER_VOCABULARY_SIZE, size), max_tokens)
         self._tokenizer = WordTokenizer(full.words[: size - RESERVED_IDS], max_tokens)
-        self._shape = InputShape.of(self._tokenizer, max(bank.width for bank in configuration.convolutions))
         self._reviews = [encoding.ids for encoding in full.encode_batch(known)]
         self._held_out = [encoding.ids for encoding in full.encode_batch(work.validation.texts)]
         self._labels = work.train.labels.astype(np.float32)
         self._held_out_labels = work.validation.labels
 
-    def run(self) -> Distilled:
+    def run(self) -> student.Student:
         """Run every stage."""
         targets, part_answers = self._taught()
-        student, history = self._student(targets, part_answers)
-        answers = self._weighted(self._held_out_logits(student))
-        student.scale(float(answers.factors[0]), float(answers.offset))
-        return Distilled(student, self._tokenizer, history)
+        lessons = _Reviews(self._tokenizer, self._reviews, len(self._labels), targets, part_answers)
+        held_out = HeldOut(
+            [_known(self._tokenizer, ids) for ids in self._held_out],
+            self._held_out_labels[:, np.newaxis].astype(np.float32),
+        )
+        trained = student.train(self._task, self._stages, self._tokenizer, lessons, held_out)
+        answers = self._weighted(trained.logits(held_out.ids)[:, 0])
+        trained.network.scale(float(answers.factors[0]), answers.offset)
+        return trained
 
     def _taught(self) -> tuple[Floats, PartAnswers | None]:
         """Return the targets of all reviews, and a function that answers parts of unlabelled reviews."""
@@ -176,23 +127,17 @@ class Distillation:
         teacher = self._teacher("teacher-1", _LAST, targets)
         last = self._logits(teacher)
         answers = self._weighted(last.held_out)
-        return self._targets(first, vectors, last), lambda _, part: float(answers(teacher.predict([part]))[0])
+        return self._targets(first, vectors, last), lambda part: float(answers(teacher.predict([part]))[0])
 
-    def _teacher(
-        self,
-        stage: str,
-        seed: int,
-        targets: Floats,
-        epochs: int = _TEACHER_EPOCHS,
-        bucket_bits: int = BUCKET_BITS,
-        draw: Draw | None = None,
-    ) -> Teacher:
+    def _teacher(self, stage: str, seed: int, targets: Floats) -> Teacher:
         """Train a teacher on the first reviews, which have targets, or read it from its stage."""
-        teacher = Teacher(bucket_bits)
+        teacher = Teacher()
         found = self._stages.read(stage)
         if found is None:
-            finished = teacher.fit(self._reviews[: len(targets)], targets, epochs, self._generator(seed), draw)
-            for _ in self._bar(finished, stage, epochs):
+            reviews = self._reviews[: len(targets)]
+            for _ in self._bar(
+                teacher.fit(reviews, targets, _TEACHER_EPOCHS, self._generator(seed)), stage, _TEACHER_EPOCHS
+            ):
                 pass
             self._stages.keep(stage, teacher.state())
         else:
@@ -223,90 +168,42 @@ class Distillation:
         answers = self._weighted(*(logits.held_out for logits in teachers))
         return np.concatenate([self._labels, answers(*(logits.unlabelled for logits in teachers))])
 
-    def _weighted(self, *held_out: Floats, among: npt.NDArray[np.intp] | slice = slice(None)) -> PlattScaling:
-        """Return the factors and the offset that calibrate log-odds, float32 [held out], by Platt scaling.
-
-        `among` selects the held-out reviews that decide.
-        """
-        weights = None if self._held_out_weights is None else self._held_out_weights[among]
-        fitted = LogisticRegression(C=np.inf).fit(
-            np.stack(held_out, axis=1)[among], self._held_out_labels[among], weights
-        )
+    def _weighted(self, *held_out: Floats) -> PlattScaling:
+        """Return the factors and the offset that calibrate log-odds, float32 [held out], by Platt scaling."""
+        fitted = LogisticRegression(C=np.inf).fit(np.stack(held_out, axis=1), self._held_out_labels)
         return PlattScaling(fitted.coef_[0].astype(np.float32), np.float32(fitted.intercept_[0]))
 
-    def _counted(self, texts: list[str]) -> list[str]:
-        """Return the texts whose words are counted for the vocabulary."""
-        return texts
-
-    def _order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Return what the student learns from in an epoch, as `_lesson` understands it: indices of reviews."""
-        return generator.permutation(len(self._reviews))
-
-    def _lesson(
-        self, place: int, targets: Floats, part_answers: PartAnswers | None, generator: np.random.Generator
-    ) -> tuple[Ids, float]:
-        """Return the ids of a review, or of a part of it, and the probability of label 1 that the student learns."""
-        ids = self._reviews[place]
-        if part_answers is None or place < len(self._labels) or generator.random() >= _CROPPED:
-            return ids, float(targets[place])
-        ids = crop(ids, generator)
-        return ids, part_answers(place, ids)
-
-    def _generator(self, *stage: int) -> np.random.Generator:
-        return np.random.default_rng((self._configuration.seed, *stage))
-
-    def _student(self, targets: Floats, part_answers: PartAnswers | None) -> tuple[TableNetwork, History]:
-        """Train the student on the targets of all reviews and on the answers to parts of unlabelled reviews."""
-        configuration = self._configuration
-        student = TableNetwork(
-            self._tokenizer.vocabulary_size,
-            configuration.max_tokens,
-            configuration.convolutions,
-            self._generator(_STUDENT),
-        )
-        history = History(_measured, _REVIEWS_PER_POINT)
-        found = self._stages.read("student")
-        if found is not None:
-            student.restore(found)
-            history.restore(found["history"])
-        for epoch in range(len(history.epochs), configuration.epochs):
-            started = time.perf_counter()
-            generator = self._generator(_STUDENT, epoch)
-            order = self._order(generator)
-            logits, learned = np.empty(
-                (2, len(order))
-            )  # the log-odds before the student learns a target, and the targets
-            for step, place in enumerate(self._bar(order, f"epoch {epoch + 1} of {configuration.epochs}", len(order))):
-                ids, target = self._lesson(int(place), targets, part_answers, generator)
-                learned[step] = target
-                [logits[step]] = student.learn(
-                    self._read([ids])[0],
-                    target,
-                    learning_rate=configuration.learning_rate,
-                    dropout=configuration.hidden_dropout,
-                    generator=generator,
-                )
-            row = history.row(logits, learned) | history.held_out(self._held_out_logits(student), self._held_out_labels)
-            history.epochs.append({**row, "seconds": time.perf_counter() - started})
-            self._stages.keep("student", {**student.state(), "history": history.state()})
-        return student, history
-
-    def _read(self, reviews: Sequence[Ids], shape: InputShape | None = None) -> list[Ids]:
-        """Return the ids for a network that knows fewer words. Short reviews get pad ids in front."""
-        shape, unknown = shape or self._shape, np.int32(self._tokenizer.unknown_id)
-        return [shape.pad([np.where(ids < shape.vocabulary_size, ids, unknown)])[0] for ids in reviews]
-
-    def _held_out_logits(self, student: TableNetwork) -> Floats:
-        return student.predict(self._read(self._held_out))[:, 0]
+    def _generator(self, stage: int) -> np.random.Generator:
+        return np.random.default_rng((self._task.configuration.seed, stage))
 
     def _bar(self, steps: Iterable[Any], what: str, count: int) -> Iterable[Any]:
-        return tqdm(steps, what, count, disable=not self._progress)
+        return tqdm(steps, what, count, disable=not self._task.progress)
 
 
-def _measured(logits: npt.ArrayLike, targets: npt.ArrayLike) -> dict[str, float]:
-    """Return the cross-entropy, and the share of reviews whose log-odds and target agree on the label."""
-    z, p = np.asarray(logits, np.float64), np.asarray(targets, np.float64)
-    return {"loss": float(np.mean(np.logaddexp(0, z) - p * z)), "accuracy": float(np.mean((z > 0) == (p > 0.5)))}
+@dataclass(frozen=True)
+class _Reviews(Lessons):
+    """All reviews in an epoch, and parts of some that have no label."""
+
+    tokenizer: WordTokenizer
+    reviews: list[Ids]  # of the teachers
+    labelled: int  # the first ones
+    targets: Floats  # the probability of label 1 of every review
+    part_answers: PartAnswers | None
+
+    def order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        return generator.permutation(len(self.reviews))
+
+    def lesson(self, place: int, generator: np.random.Generator) -> Lesson:
+        ids, target = self.reviews[place], float(self.targets[place])
+        if self.part_answers is not None and place >= self.labelled and generator.random() < _CROPPED:
+            ids = crop(ids, generator)
+            target = self.part_answers(ids)
+        return Lesson(_known(self.tokenizer, ids), np.array([target], np.float32))
+
+
+def _known(tokenizer: WordTokenizer, ids: Ids) -> Ids:
+    """Return ids of the teachers for a tokenizer that knows fewer words."""
+    return np.where(ids < tokenizer.vocabulary_size, ids, np.int32(tokenizer.unknown_id))
 
 
 def crop(ids: Ids, generator: np.random.Generator) -> Ids:

@@ -21,23 +21,26 @@ class Amount(BaseModel):
 
     texts: int = Field(3500, ge=1, description="Most texts of each label.")
     repeats: int = Field(3, ge=1, description="Most times that one text is read, so that a rare label counts more.")
+    copies: int = Field(1, ge=1, description="Times that every drawn text is read.")
     unlabelled: int = Field(25_000, ge=0, description="Most texts without a label.")
+    agreement: float = Field(
+        0, ge=0, le=1, description="A label that the stored answers hold for less probable than this is ignored."
+    )
     teacher: str | None = Field(
         None, description="A model of the repository, NAME/VERSION, whose answers to unlabelled texts are learned too."
     )
 
 
 class Mixture(Amount):
-    """The amount of every domain, and how many texts are cut to a part in an epoch."""
+    """The amount of every domain, and which texts are read besides.
 
-    crops: float = Field(0.5, ge=0, le=1, description="Share of the unlabelled texts that are cut to a part.")
-    others: int = Field(40_000, ge=0, description="Other labelled texts, read with the teachers' answers.")
-    parts: int = Field(40_000, ge=0, description="Parts of the labelled texts, read with the teachers' answers.")
-    answers: str | None = Field(
-        None,
-        description="A file beside the plan, or beside that of `reviews`, with another model's answers to the texts.",
-    )
-    sentences: int = Field(100_000, ge=0, description="Most sentences with a stored answer.")
+    `contrast` and `answers` are paths from the folder of the plan, or from that of the plan of `reviews`.
+    """
+
+    contrast: str | None = Field(None, description="A folder of texts that differ in little from their opposites.")
+    answers: str | None = Field(None, description="A file with another model's answers to the texts.")
+    others: int = Field(40_000, ge=0, description="Other labelled texts, read with the stored answers alone.")
+    sentences: int = Field(100_000, ge=0, description="Most sentences of texts, read with the stored answers.")
     without: tuple[str, ...] = Field((), description="Domains that are left out.")
     domains: dict[str, Amount] = Field({}, description="Domains with other amounts.")
 
@@ -63,6 +66,12 @@ class Mixture(Amount):
             raise SentimentError(f"{path}: {first_fault(error)}") from error
         except ValueError as error:  # also of an invalid encoding
             raise SentimentError(f"{path}: not valid TOML ({error})") from error
+
+    @staticmethod
+    def beside(plan: Path, name: str) -> Path:
+        """Return a file or folder that a plan names: beside the plan, or beside that of `reviews`."""
+        own, shipped = (each.parent / name for each in (plan, DEFAULT_PLAN))
+        return shipped if shipped.exists() and not own.exists() else own
 
     def amount(self, domain: str) -> Amount:
         """Return how much of a domain a training reads."""

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from research.mixture.labels import LABELS, NEUTRAL, UNLABELLED
 from research.mixture.plan import Mixture
-
-#: The label of a text without one.
-UNLABELLED = -1
 
 #: With fewer held-out texts, a label of a domain counts less, so that no single text decides.
 _FEW_TEXTS = 60
@@ -28,23 +26,36 @@ class Sampling:
     held_out_domains: npt.NDArray[np.int64]  # of the held-out texts
 
     def held_out_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Return weights with which all domains and both labels count the same, except where there are few texts."""
-        groups = self.held_out_domains * 2 + labels
+        """Return weights with which all domains and labels count the same, except where there are few texts."""
+        groups = self.held_out_domains * len(LABELS) + labels
         counts = np.bincount(groups)
         weights: npt.NDArray[np.float32] = (np.minimum(counts, _FEW_TEXTS) / np.maximum(counts, 1))[groups]
         return weights.astype(np.float32)
 
+    def held_out_reviews(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return weights with which the domains count the same, for the opinions of domains without neutral texts.
+
+        The other held-out texts have the weight 0. If all domains have neutral texts, all opinions count.
+        """
+        mixed = np.unique(self.domains[self.labels == NEUTRAL])
+        opinions = labels != NEUTRAL
+        counts = opinions & ~np.isin(self.held_out_domains, mixed)
+        counts = counts if counts.any() else opinions
+        sizes = np.bincount(self.held_out_domains[counts], minlength=len(self.names))
+        few: npt.NDArray[np.float64] = np.minimum(sizes, _FEW_TEXTS) / np.maximum(sizes, 1)
+        return np.where(counts, few[self.held_out_domains], 0).astype(np.float32)
+
     def labelled(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Draw as many negative as positive texts of each domain, as far as `repeats` allows, in random order."""
+        """Draw as many texts of each label of a domain, as far as `repeats` allows, in random order."""
         drawn = []
         for number, name in enumerate(self.names):
             amount = self.mixture.amount(name)
-            groups = [np.flatnonzero((self.domains == number) & (self.labels == label)) for label in (0, 1)]
+            groups = [np.flatnonzero((self.domains == number) & (self.labels == label)) for label in range(len(LABELS))]
             most = min(amount.texts, max(map(len, groups)))
             for group in groups:
                 count = min(most, amount.repeats * len(group))
                 turns = [generator.permutation(group) for _ in range(-(-count // max(len(group), 1)))]
-                drawn += [np.concatenate(turns)[:count]] if turns else []
+                drawn += amount.copies * [np.concatenate(turns)[:count]] if turns else []
         return generator.permutation(np.concatenate(drawn))
 
     def unlabelled(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -55,16 +66,17 @@ class Sampling:
             drawn.append(generator.permutation(group)[: self.mixture.amount(name).unlabelled])
         return np.concatenate(drawn)
 
-    def all(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Draw labelled texts and unlabelled ones, in random order."""
-        return generator.permutation(np.concatenate([self.labelled(generator), self.unlabelled(generator)]))
+    def others(self, labelled: npt.NDArray[np.int64], generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Draw labelled texts that are none of `labelled`."""
+        known = np.flatnonzero(self.labels != UNLABELLED)
+        return generator.permutation(np.setdiff1d(known, labelled))[: self.mixture.others]
 
     def lines(self) -> Iterator[str]:
         """Yield the numbers of texts of each domain as lines for a terminal."""
         width = max(map(len, self.names))
         for number, name in enumerate(self.names):
-            negative, positive, unlabelled = (
-                int(np.count_nonzero((self.domains == number) & (self.labels == label))) for label in (0, 1, UNLABELLED)
-            )
-            labelled = f"{negative:>8,} negative  {positive:>8,} positive"
-            yield f"  {name:{width}}  {labelled}  {unlabelled:>8,} without a label"
+            counts = [
+                f"{np.count_nonzero((self.domains == number) & (self.labels == label)):>8,} {what}"
+                for label, what in [*enumerate(LABELS), (UNLABELLED, "without a label")]
+            ]
+            yield "  ".join([f"  {name:{width}}", *counts])

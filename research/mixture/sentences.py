@@ -1,4 +1,4 @@
-"""The sentences of a text."""
+"""The sentences of a text, and how long a sentence is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ _END = re.compile(r"(?<=[.!?])\s+|<br />")
 
 #: Shorter sentences say little, and longer ones are rarely sentences.
 _WORDS = range(4, 41)
+
+
+def is_short(text: str) -> bool:
+    """Return whether a text is not longer than a sentence."""
+    return len(text.split()) < _WORDS.stop
 
 
 def sentences(text: str) -> list[str]:

@@ -1,242 +1,215 @@
-"""The recipe of the model `reviews`: a distillation from texts of several domains.
+"""The recipe of the model `reviews`: a student learns texts of several domains, and another model's answers to them.
 
-In every epoch, the teachers and the student read a sample with as many negative as positive texts of each domain, so
-they do not learn which domain is mostly positive. Two teachers learn the labels: logistic regression on n-grams, and a
-convolution with more filters and words than the student. Held-out texts decide the weights of their log-odds. A domain
-can have another teacher, a published model. The student learns the labels, the teachers' answers to texts without a
-label, and their answers to parts of texts, so that it also knows short texts.
+In every epoch, the student reads a sample with as many texts of each label of a domain, so that it does not learn which
+domain is mostly positive, or neutral. It learns the labels, mixed with the stored answers of models that are too slow
+to serve. It also learns the answers alone, to other labelled texts, to texts without a label, and to sentences of
+texts, so that it also knows short texts. A text without a stored answer is learned by its label.
 
-The plan of the mixture can name a file of stored answers, of a model that is too slow to be a teacher here. They are
-mixed into the labels that the teachers and the student learn, the teachers also learn the answers to texts without a
-label, and they count among the teachers' answers to whole texts. Sentences of the texts can have stored answers, too,
-which all of them learn. A text without a stored answer is learned as above.
+The answers need not say whether a text is neutral. Few long reviews are, and a short text is assumed to be as often
+neutral as texts with about as clear an opinion. A domain can have a teacher, a published model with two labels, which
+decides with the answers which opinion a text without a label has.
+
+Held-out texts decide the scale of the logits, and the bias of `neutral`: a fixed share of the opinions is lost to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
+from scipy.optimize import minimize
+from scipy.special import expit, log_softmax, logit
 
-from research.distillation import (
-    Distillation,
-    Floats,
-    Ids,
-    PartAnswers,
-    PlattScaling,
-    crop,
-    outcome,
-)
+from research import student
 from research.mixture.domains import MixturePlan
-from research.mixture.sentences import sentences
+from research.mixture.labels import LABELS, NEGATIVE, NEUTRAL, POSITIVE, UNLABELLED
+from research.mixture.sampling import Sampling
+from research.mixture.sentences import is_short, sentences
 from research.mixture.stored_answers import StoredAnswers
-from research.teachers.domain_teacher import DomainTeacher
-from sentiment_conv1d.artifact.configuration import RESERVED_IDS, Convolution
-from sentiment_conv1d.artifact.input_shape import InputShape
+from research.student import HeldOut, Lesson, Lessons
+from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.artifact.tokenizer import WordTokenizer
-from sentiment_conv1d.model.data.labels import SENTIMENTS
-from sentiment_conv1d.model.training.checkpoint import Stages
+from sentiment_conv1d.commands.default_repository import SHIPPED
+from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.model.training.fitting import TrainingError
 from sentiment_conv1d.model.training.recipes import Trained
-from sentiment_conv1d.model.training.table_network import TableNetwork
 from sentiment_conv1d.model.training.task import Task
 
-#: More buckets than for one domain, because there are more n-grams.
-_BUCKET_BITS = 24
-_TEACHER_EPOCHS = 4
-
-#: The convolution that teaches.
-_NETWORK_BANKS = tuple(Convolution(width=width, filters=filters) for width, filters in ((1, 128), (2, 128), (3, 192)))
-_NETWORK_VOCABULARY_SIZE = 30_000
-_NETWORK_DROPOUT = 0.5
-
-#: The share of the teacher of a domain in the log-odds that the student learns.
-_SHARE = 0.6
+Ids = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
 
 #: The share of the stored answers in the probabilities that are learned of labelled texts.
 _STORED_SHARE = 0.5
 
-#: The share of the parts that have the length of a sentence, and that length in words. The others are longer.
-_SENTENCES = 0.5
-_SENTENCE = range(4, 26)
+#: The share of the teacher of a domain in the log-odds of the opinion.
+_TEACHER_SHARE = 0.6
 
-#: A labelled review is also read with the teachers' answer instead of its label, or only a part of it is.
-_ANSWERED, _PART = 1, 2
+#: Probabilities of a teacher closer to 0 or 1 would have very large log-odds.
+_CLOSEST = 1e-4
 
-#: Numbers that seed the generators of the vocabulary and of the teachers.
-_VOCABULARY, _TEACHER, _NETWORK = 10, 11, 12
+#: With this bias, the model that answered whether texts are neutral loses 5 % of held-out opinions, too.
+_NEUTRAL_BIAS = 1.0
+
+#: The groups of short texts with about as clear an opinion.
+_GROUPS = 20
+
+#: The probability of `neutral` of a long text, if the answers do not say, and if it is labelled so.
+_NEUTRAL, _LABELLED_NEUTRAL = 0.04, 0.5
+
+#: The share of held-out reviews with an opinion that the student answers with `neutral`, if domains count the same.
+_LOST_OPINIONS = 0.05
+
+#: The number that seeds the generator of the vocabulary.
+_VOCABULARY = 10
 
 
 def distill_mixture(task: Task) -> Trained:
     """Train with the recipe `mixture`. The texts of the task are those of a `MixturePlan`."""
-    work = task.work
+    work, configuration = task.work, task.configuration
     assert isinstance(work, MixturePlan) and work.validation is not None
     stages = task.stages(work.digest())
-    learned = work.train.take(work.sampling.labelled(np.random.default_rng(task.configuration.seed)))
-    weights = work.sampling.held_out_weights(work.validation.labels)
-    return outcome(task, stages, MixtureDistillation(task, stages).run(), learned, weights)
+    tokenizer = _tokenizer(task)
+    held_out = HeldOut(
+        [encoding.ids for encoding in tokenizer.encode_batch(work.validation.texts)],
+        np.eye(len(LABELS), dtype=np.float32)[work.validation.labels],
+    )
+    trained = student.train(task, stages, tokenizer, _lessons(task, tokenizer), held_out)
+    labels, sampling = work.validation.labels, work.sampling
+    factor, offset = calibration(
+        trained.logits(held_out.ids), labels, sampling.held_out_weights(labels), sampling.held_out_reviews(labels)
+    )
+    trained.network.scale(factor, offset)
+    learned = work.train.take(sampling.labelled(np.random.default_rng(configuration.seed)))
+    return student.outcome(task, stages, trained, learned, sampling.held_out_weights(labels))
 
 
-class MixtureDistillation(Distillation):
-    """Trains a student with the recipe `mixture`: runs the stages on samples of the domains."""
+def _tokenizer(task: Task) -> WordTokenizer:
+    """Return a tokenizer with the most frequent words of what an epoch reads."""
+    work, configuration = task.work, task.configuration
+    assert isinstance(work, MixturePlan)
+    known = [*work.train.texts, *work.unlabelled]
+    generator = np.random.default_rng((configuration.seed, _VOCABULARY))
+    drawn = np.concatenate([work.sampling.labelled(generator), work.sampling.unlabelled(generator)])
+    counted = (known[index] for index in drawn)
+    return WordTokenizer.from_texts(counted, configuration.vocabulary_size, configuration.max_tokens)
 
-    def __init__(self, task: Task, stages: Stages) -> None:
-        work = task.work
-        assert isinstance(work, MixturePlan) and work.validation is not None
-        self._sampling = work.sampling
-        super().__init__(task, stages)
-        self._network_shape = replace(
-            InputShape.of(self._tokenizer, max(bank.width for bank in _NETWORK_BANKS)),
-            vocabulary_size=min(_NETWORK_VOCABULARY_SIZE, len(self._teacher_words) + RESERVED_IDS),
-        )
-        self._held_out_weights = work.sampling.held_out_weights(work.validation.labels)
-        self._texts = len(self._reviews)  # the sentences follow
-        known = [*work.train.texts, *work.unlabelled]
-        stored = work.answers
-        found = answered_sentences(known, stored)
-        tokenizer = WordTokenizer(self._teacher_words, task.configuration.max_tokens)
-        self._reviews += [encoding.ids for encoding in tokenizer.encode_batch(found)]
-        self._stored, self._stored_held_out = stored.to([*known, *found]), stored.to(work.validation.texts)
-        self._learned = self._labels_and_answers()
 
-    def _labels_and_answers(self) -> Floats:
-        """Return the probability of label 1 that is learned of each text, NaN for one without a label or an answer."""
-        answers = expit(self._stored)
-        count = len(self._labels)
-        mixed = self._labels + _STORED_SHARE * (answers[:count] - self._labels)
-        labelled = np.where(np.isnan(mixed), self._labels, mixed)
-        return np.concatenate([labelled, answers[count:]])
+def _lessons(task: Task, tokenizer: WordTokenizer) -> Lessons:
+    work = task.work
+    assert isinstance(work, MixturePlan)
+    known = [*work.train.texts, *work.unlabelled]
+    found = answered_sentences(known, work.answers)
+    ids = [encoding.ids for encoding in tokenizer.encode_batch([*known, *found])]
+    labels = np.concatenate([work.sampling.labels, np.full(len(found), UNLABELLED)])
+    neutral, opinion = work.answers.to([*known, *found]).T
+    neutral += _NEUTRAL_BIAS
+    short = np.array([is_short(text) for text in [*known, *found]])
+    neutral[short] = with_means(neutral[short], opinion[short])
+    unknown = np.isnan(neutral) & ~short
+    neutral[unknown] = logit(np.where(labels[unknown] == NEUTRAL, _LABELLED_NEUTRAL, _NEUTRAL))
+    for index, name in enumerate(work.sampling.names):
+        if (teacher := work.sampling.mixture.amount(name).teacher) is not None:
+            own = (work.sampling.domains == index) & (work.sampling.labels == UNLABELLED)
+            taught = np.flatnonzero(own & ~np.isnan(opinion[: len(known)]))
+            log_odds = teacher_log_odds(teacher, [known[place] for place in taught])
+            opinion[taught] += _TEACHER_SHARE * (log_odds - opinion[taught])
+    answers = shares(neutral, opinion)
+    truth = np.eye(len(LABELS), dtype=np.float32)[work.train.labels]
+    mixed = truth + _STORED_SHARE * (answers[: len(truth)] - truth)
+    learned = np.concatenate([np.where(np.isnan(mixed), truth, mixed), answers[len(truth) :]])
+    targets = np.concatenate([learned, answers])
+    return _Texts(tokenizer, work.sampling, ids, targets, len(known), task.configuration.word_dropout)
 
-    def _counted(self, texts: list[str]) -> list[str]:
-        generator = np.random.default_rng((self._configuration.seed, _VOCABULARY))
-        return [texts[index] for index in self._sampling.all(generator)]
 
-    def _order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Return indices of reviews, plus `_ANSWERED` or `_PART` times the number of reviews: see `_lesson`."""
-        mixture, count = self._sampling.mixture, len(self._reviews)
-        labelled, unlabelled = self._sampling.labelled(generator), self._sampling.unlabelled(generator)
-        others = generator.permutation(np.setdiff1d(np.arange(len(self._labels)), labelled))[: mixture.others]
-        parts = generator.permutation(labelled)[: mixture.parts]
-        drawn = [labelled, unlabelled, others + _ANSWERED * count, parts + _PART * count, self._sentences(generator)]
-        return generator.permutation(np.concatenate(drawn))
+def shares(neutral: Floats, opinion: Floats) -> Floats:
+    """Return probabilities, float32 [texts, labels], from log-odds of `neutral` and of `positive` against `negative`.
 
-    def _lesson(
-        self, place: int, targets: Floats, part_answers: PartAnswers | None, generator: np.random.Generator
-    ) -> tuple[Ids, float]:
-        kind, index = divmod(place, len(self._reviews))
-        ids, target = self._reviews[index], float(targets[index])
-        is_unlabelled = len(self._labels) <= index < self._texts
-        is_part = kind == _PART or (is_unlabelled and generator.random() < self._sampling.mixture.crops)
-        if is_part:
-            ids = part(ids, generator)
-        if part_answers is not None and (is_part or kind == _ANSWERED):
-            target = part_answers(index, ids)
-        return self._without_words(ids, generator), target
+    Both are float32 [texts].
+    """
+    has_one = expit(-neutral)
+    return np.stack([has_one * expit(-opinion), expit(neutral), has_one * expit(opinion)], axis=1)
 
-    def _without_words(self, ids: Ids, generator: np.random.Generator) -> Ids:
-        """Replace a share of the words by the unknown word, so that the network does not rely on single words."""
-        lost = generator.random(len(ids), np.float32) < self._configuration.word_dropout
+
+@dataclass(frozen=True)
+class _Texts(Lessons):
+    """A sample of the texts in an epoch, without some of their words, so that no single word decides."""
+
+    tokenizer: WordTokenizer
+    sampling: Sampling
+    ids: list[Ids]  # of labelled texts, of those without a label, and of sentences of both
+    targets: Floats  # [2 * texts, labels]: labels mixed with answers, then the answers alone
+    whole: int  # the texts that are not sentences of others
+    word_dropout: float
+
+    def order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        labelled, count = self.sampling.labelled(generator), len(self.ids)
+        others = self.sampling.others(labelled, generator) + count
+        unlabelled = self.sampling.unlabelled(generator)
+        found = generator.permutation(np.arange(self.whole, count))[: self.sampling.mixture.sentences]
+        drawn = generator.permutation(np.concatenate([labelled, others, unlabelled, found]))
+        return np.asarray(drawn[~np.isnan(self.targets[drawn, 0])])
+
+    def lesson(self, place: int, generator: np.random.Generator) -> Lesson:
+        ids = self.ids[place % len(self.ids)]
+        lost = generator.random(len(ids), np.float32) < self.word_dropout
         lost[:1] = False  # the start of the text
-        return np.where(lost, np.int32(self._tokenizer.unknown_id), ids)
+        return Lesson(np.where(lost, np.int32(self.tokenizer.unknown_id), ids), self.targets[place])
 
-    def _taught(self) -> tuple[Floats, PartAnswers | None]:
-        ngrams = self._teacher("teacher", _TEACHER, self._learned, _TEACHER_EPOCHS, _BUCKET_BITS, self._to_teach)
-        network = self._network_teacher()
 
-        def logits(reviews: Sequence[Ids]) -> tuple[Floats, Floats]:
-            return ngrams.predict(reviews), network.predict(self._read(reviews, self._network_shape))[:, 0]
+def with_means(neutral: Floats, opinion: Floats) -> Floats:
+    """Replace unknown log-odds of `neutral` by those of the mean probability of texts with as clear an opinion.
 
-        held_out = logits(self._held_out)
-        joint, with_stored = self._weighted(*held_out), self._weighted_with_stored(*held_out)
-        domain_teachers = self._domain_teachers
-
-        def answer(index: int, ids: Ids) -> float:
-            is_whole = len(ids) == len(self._reviews[index])
-            if with_stored is None or not is_whole or np.isnan(self._stored[index]):
-                [logit] = joint.log_odds(*logits([ids]))
-            else:
-                [logit] = with_stored.log_odds(*logits([ids]), self._stored[[index]])
-            other = domain_teachers[self._sampling.domains[index]]
-            if other is not None:
-                logit += _SHARE * (other.predict([ids])[0] - logit)
-            return float(expit(logit))
-
-        found = self._stages.read("answers")
-        if found is None:
-            unlabelled = range(len(self._labels), self._texts)
-            answers = [
-                answer(index, self._reviews[index]) for index in self._bar(unlabelled, "answers", len(unlabelled))
-            ]
-            found = {"answers": np.array(answers, np.float32)}
-            self._stages.keep("answers", found)
-        learned = self._learned
-        return np.concatenate([learned[: len(self._labels)], found["answers"], learned[self._texts :]]), answer
-
-    def _weighted_with_stored(self, *held_out: Floats) -> PlattScaling | None:
-        """Return how the teachers and the stored answers count together; None without enough stored answers."""
-        known = np.flatnonzero(~np.isnan(self._stored_held_out))
-        if len({*self._held_out_labels[known]}) < len(SENTIMENTS):
-            return None
-        return self._weighted(*held_out, self._stored_held_out, among=known)
-
-    def _to_teach(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Draw the texts that the teachers learn from in an epoch."""
-        drawn: npt.NDArray[np.int64] = np.concatenate([self._sampling.all(generator), self._sentences(generator)])
-        drawn = generator.permutation(drawn)
-        return drawn[~np.isnan(self._learned[drawn])]
-
-    def _sentences(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Draw sentences with a stored answer."""
-        drawn = generator.permutation(np.arange(self._texts, len(self._reviews), dtype=np.int64))
-        return drawn[: self._sampling.mixture.sentences]
-
-    @property
-    def _domain_teachers(self) -> list[DomainTeacher | None]:
-        """The teacher of each domain."""
-        names = [self._sampling.mixture.amount(domain).teacher for domain in self._sampling.names]
-        opened = {name: DomainTeacher(name, self._teacher_words) for name in {*names} if name is not None}
-        return [None if name is None else opened[name] for name in names]
-
-    def _network_teacher(self) -> TableNetwork:
-        """Train the convolution that teaches, or continue after the last epoch in its stage."""
-        generator = self._generator(_NETWORK)
-        network = TableNetwork(
-            self._network_shape.vocabulary_size, self._configuration.max_tokens, _NETWORK_BANKS, generator
-        )
-        found = self._stages.read("network")
-        first = 0
-        if found is not None:
-            network.restore(found)
-            first = int(found["epochs"])
-        for epoch in range(first, _TEACHER_EPOCHS):
-            generator = self._generator(_NETWORK, epoch)
-            order = self._to_teach(generator)
-            for index in self._bar(order, f"second teacher, epoch {epoch + 1} of {_TEACHER_EPOCHS}", len(order)):
-                [ids] = self._read([self._without_words(self._reviews[index], generator)], self._network_shape)
-                network.learn(
-                    ids,
-                    float(self._learned[index]),
-                    learning_rate=self._configuration.learning_rate,
-                    dropout=_NETWORK_DROPOUT,
-                    generator=generator,
-                )
-            self._stages.keep("network", {**network.state(), "epochs": np.array(epoch + 1)})
-        return network
+    Both are log-odds, float32 [texts], and NaN if unknown.
+    """
+    clearness, known = np.abs(opinion), ~np.isnan(neutral)
+    if not known.any():
+        return neutral
+    groups = np.digitize(clearness, np.quantile(clearness[known], np.linspace(0, 1, _GROUPS + 1)[1:-1]))
+    sums = np.bincount(groups[known], expit(neutral[known]), minlength=_GROUPS)
+    means = sums / np.maximum(np.bincount(groups[known], minlength=_GROUPS), 1)
+    found = np.where(known, neutral, logit(np.clip(means, _CLOSEST, 1 - _CLOSEST))[groups])
+    return np.where(np.isnan(opinion), np.nan, found).astype(np.float32)
 
 
 def answered_sentences(texts: Sequence[str], stored: StoredAnswers) -> list[str]:
     """Return the sentences of texts that have a stored answer, each once."""
     found = list(dict.fromkeys(sentence for text in texts for sentence in sentences(text)))
-    return [found[index] for index in np.flatnonzero(~np.isnan(stored.to(found)))]
+    return [found[index] for index in np.flatnonzero(~np.isnan(stored.to(found)[:, 1]))]
 
 
-def part(ids: Ids, generator: np.random.Generator) -> Ids:
-    """Return a random part of a review, after the start id, often of the length of a sentence."""
-    if generator.random() >= _SENTENCES:
-        return crop(ids, generator)
-    words = ids[1:]
-    length = min(len(words), int(generator.integers(_SENTENCE.start, _SENTENCE.stop)))
-    start = generator.integers(len(words) - length + 1)
-    return np.concatenate([ids[:1], words[start : start + length]])
+def teacher_log_odds(name: str, texts: Sequence[str]) -> Floats:
+    """Return the log-odds of `positive`, float32 [texts], of the shipped model `NAME/VERSION`, which has two labels.
+
+    Raises `ArtifactError` or `TrainingError`.
+    """
+    artifact = read_artifact(SHIPPED / name)
+    if artifact.manifest.outputs != 1:
+        raise TrainingError(f"{SHIPPED / name}: a teacher has two labels")
+    classifier = Classifier(artifact)
+    positive = np.array([each.probabilities[1] for each in classifier.predict(texts)], np.float64)
+    return np.asarray(logit(np.clip(positive, _CLOSEST, 1 - _CLOSEST)), np.float32)
+
+
+def calibration(
+    logits: Floats, labels: npt.NDArray[np.int64], weights: Floats, reviews: Floats
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """Return the factor and the offsets [labels] that calibrate logits, float32 [texts, labels], of held-out texts.
+
+    `weights` say how much a text counts for the log loss, and `reviews` how much it counts among the opinions, of which
+    a share of `_LOST_OPINIONS` is answered with `neutral`. Both are float32 [texts].
+    """
+
+    def loss(parameters: npt.NDArray[np.float64]) -> float:
+        scaled = log_softmax(parameters[0] * logits + np.append(parameters[1:], 0), axis=1)
+        return -float(np.average(scaled[np.arange(len(labels)), labels], weights=weights))
+
+    factor, *offsets = minimize(loss, np.array([1.0, *np.zeros(len(LABELS) - 1)])).x
+    offset = np.array([*offsets, 0.0])
+    scaled = factor * logits + offset
+    margins = np.maximum(scaled[:, NEGATIVE], scaled[:, POSITIVE]) - scaled[:, NEUTRAL]
+    order = np.argsort(margins)
+    lost = np.cumsum(reviews[order]) <= _LOST_OPINIONS * np.sum(reviews)
+    offset[NEUTRAL] += margins[order][np.count_nonzero(lost)]
+    return float(factor), offset

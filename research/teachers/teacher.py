@@ -7,7 +7,7 @@ n-grams are hashed, so no vocabulary of n-grams is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,9 @@ from sentiment_conv1d.model.training.table_network import adagrad
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
-Draw = Callable[[np.random.Generator], npt.NDArray[np.int64]]
 
-#: The buckets of the hashes of reviews of one kind, as powers of two.
-BUCKET_BITS = 22
+#: The buckets of the hashes, as a power of two.
+_BUCKET_BITS = 22
 
 _LEARNING_RATE = 0.02
 _DROPOUT = 0.5
@@ -35,9 +34,8 @@ _LEAST_COUNT = 2
 class Teacher:
     """Computes the log-odds of label 1 from the set of n-grams of a review."""
 
-    def __init__(self, bucket_bits: int = BUCKET_BITS) -> None:
-        self._bucket_bits = bucket_bits
-        buckets = 1 << bucket_bits
+    def __init__(self) -> None:
+        buckets = 1 << _BUCKET_BITS
         self.ratios = np.zeros(buckets, np.float32)  # naive Bayes' log-odds of each n-gram
         self.weights = np.zeros(buckets, np.float32)
         self.bias = np.float32(0)
@@ -46,22 +44,13 @@ class Teacher:
         self._bias_squares = np.float32(0)
 
     def fit(
-        self,
-        reviews: Sequence[Ids],
-        targets: Floats,
-        epochs: int,
-        generator: np.random.Generator,
-        draw: Draw | None = None,
+        self, reviews: Sequence[Ids], targets: Floats, epochs: int, generator: np.random.Generator
     ) -> Iterator[int]:
-        """Learn the probabilities of label 1, `targets` float32 [reviews]. Yields the number of each finished epoch.
-
-        `draw` returns the indices of the reviews of an epoch; without it, an epoch has all of them, in random order.
-        """
+        """Learn the probabilities of label 1, `targets` float32 [reviews]. Yields the number of each finished epoch."""
         features = [self._features(review) for review in reviews]
-        counted = np.arange(len(features)) if draw is None else draw(generator)
-        self.ratios = self._log_ratios([features[index] for index in counted], targets[counted])
+        self.ratios = self._log_ratios(features, targets)
         for epoch in range(epochs):
-            for index in generator.permutation(len(features)) if draw is None else draw(generator):
+            for index in generator.permutation(len(features)):
                 kept = features[index][generator.random(len(features[index]), np.float32) >= _DROPOUT]
                 self._learn(kept, targets[index])
             yield epoch
@@ -91,12 +80,12 @@ class Teacher:
 
     def _features(self, ids: Ids) -> npt.NDArray[np.int64]:
         """Return the hash buckets of the n-grams of a review, without repetitions."""
-        return np.unique(ngrams(ids) >> np.uint64(64 - self._bucket_bits)).astype(np.int64)
+        return np.unique(ngrams(ids) >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
 
     def _log_ratios(self, features: Sequence[npt.NDArray[np.int64]], targets: Floats) -> Floats:
         """Return the log ratio of each n-gram's frequencies in reviews of label 1 and label 0; 0 for rare n-grams."""
-        positive = np.ones(1 << self._bucket_bits)  # counts start at 1, so that no logarithm is infinite
-        negative = np.ones(1 << self._bucket_bits)
+        positive = np.ones(1 << _BUCKET_BITS)  # counts start at 1, so that no logarithm is infinite
+        negative = np.ones(1 << _BUCKET_BITS)
         for review, target in zip(features, targets.tolist(), strict=True):
             positive[review] += target
             negative[review] += 1 - target

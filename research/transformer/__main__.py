@@ -1,10 +1,11 @@
 """`python -m research.transformer`: what a small transformer costs, compared with the shipped models.
 
 `train` downloads the pretrained MiniLM-L6, fine-tunes it on labelled reviews and writes it as ONNX graphs. Several
-folders are a mixture, of which it reads what `reviews` reads in an epoch. It takes half an hour or an hour
-with two cores. `answer` writes the answers to all texts of a mixture, which `reviews` can learn from. `measure`
-measures the graphs and the shipped models together on the reviews of one folder, and `domains` measures the graphs on
-those of `imdb` and `reviews` as `python -m benchmarks.accuracy.domains` does.
+folders are a mixture with three labels, of which it reads short texts that `reviews` reads in an epoch. It takes half
+an hour or an hour with two cores. `answer` writes the answers to sentences of a mixture and to short texts without a
+label, which `reviews` learns from, or adds them to a file of answers. `measure` measures the graphs and the shipped
+models together on the reviews of one folder, and `domains` measures the graphs of a mixture on `imdb` and `reviews` as
+`python -m benchmarks.accuracy.neutral` does.
 """
 
 from __future__ import annotations
@@ -19,22 +20,25 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import markdown
-from benchmarks.accuracy import domains as kinds
+from benchmarks.accuracy import neutral
 from benchmarks.markdown import circumstances
 from research.__main__ import VALIDATION_FRACTION
 from research.mixture.domains import MixturePlan, mixture_plan
 from research.mixture.plan import DEFAULT_PLAN, Mixture
+from research.mixture.sentences import is_short, sentences
 from research.mixture.stored_answers import StoredAnswers
-from research.transformer import answering, measurement, training, weights
+from research.transformer import measurement, training, weights
 from research.transformer.network import Classifier, Size
 from research.transformer.pieces import WordPieces
-from research.transformer.session import MODEL, QUANTIZED, TOKENIZER, Session, export
+from research.transformer.session import MODEL, QUANTIZED, Session, export
 from sentiment_conv1d.model.data import Examples
+from sentiment_conv1d.model.data.labels import SENTIMENTS
 from sentiment_conv1d.model.data.loading import load
 
 #: The training reviews that the model does not learn from.
 _HELD_OUT = 2500
+#: The most texts of a mixture that the model reads.
+_MIXTURE_TEXTS = 50_000
 #: The word pieces of a review that the model reads.
 LENGTH = training.EPOCHS[-1][1]
 _WEIGHTS = "model.weights.h5"
@@ -45,6 +49,7 @@ class Lessons(NamedTuple):
 
     rows: list[list[int]]  # word pieces
     labels: npt.NDArray[np.int64]
+    label_names: tuple[str, ...]
     course: training.Course
     held_out: Examples
 
@@ -55,17 +60,22 @@ def reviews(folder: Path, tokenizer: bytes) -> Lessons:
     order = np.random.default_rng(0).permutation(len(examples))
     held_out, learned = examples.take(order[:_HELD_OUT]), examples.take(order[_HELD_OUT:])
     rows = WordPieces(tokenizer, LENGTH).encode(learned.texts)
-    return Lessons(rows, learned.labels, training.course(rows), held_out)
+    return Lessons(rows, learned.labels, SENTIMENTS, training.course(rows), held_out)
 
 
 def mixture(folders: Sequence[Path], tokenizer: bytes) -> Lessons:
-    """Return the lessons of a mixture: what `reviews` reads in an epoch."""
+    """Return the lessons of a mixture: short labelled texts that `reviews` reads in an epoch."""
     plan = _plan(folders)
     assert plan.validation is not None
-    rows = WordPieces(tokenizer, training.MIXTURE_LENGTH).encode(plan.train.texts)
     generator = np.random.default_rng(0)
-    course = training.mixture_course(rows, plan.sampling.labelled(generator), generator)
-    return Lessons(rows, plan.train.labels, course, plan.validation)
+    pieces = WordPieces(tokenizer, training.MIXTURE_LENGTH + 1)
+    drawn = plan.train.take(plan.sampling.labelled(generator))
+    rows = pieces.encode(drawn.texts)
+    short = [index for index, row in enumerate(rows) if len(row) <= training.MIXTURE_LENGTH][:_MIXTURE_TEXTS]
+    rows = [rows[index] for index in short]
+    course = training.mixture_course(rows, generator)
+    held_out = plan.validation.take(np.flatnonzero([is_short(text) for text in plan.validation.texts]))
+    return Lessons(rows, drawn.labels[short], plan.label_names, course, held_out)
 
 
 def _plan(folders: Sequence[Path]) -> MixturePlan:
@@ -81,33 +91,47 @@ def train(folders: Sequence[Path], out: Path) -> None:
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy("mixed_bfloat16")
-    model = Classifier(Size())
+    labels = len(lessons.label_names)
+    model = Classifier(Size(), labels)
     weights.assign(model, tensors)
-    training.fit(model, lessons.rows, lessons.labels.astype(np.float32), lessons.course, out / "checkpoints")
+    targets = np.eye(labels, dtype=np.float32)[lessons.labels]
+    training.fit(model, lessons.rows, targets, lessons.course, out / "checkpoints")
     model.save_weights(out / _WEIGHTS)
 
     keras.config.set_dtype_policy("float32")
-    exact = Classifier(Size())
+    exact = Classifier(Size(), labels)
     exact.set_weights(model.get_weights())
     export(exact, tokenizer, out)
-    print(f"held out: {measurement.accuracy(Session(out / MODEL, LENGTH).predict, lessons.held_out):.4f}")
+    print(f"held out: {measurement.accuracy(Session(out / QUANTIZED, LENGTH).predict, lessons.held_out):.4f}")
 
 
-def answer(folders: Sequence[Path], folder: Path, out: Path) -> None:
-    """Write the answers of the trained model to all texts of a mixture, and to sentences of those of an epoch.
+def answer(folders: Sequence[Path], folder: Path, out: Path, most: int) -> None:
+    """Write the answers of the trained model to sentences of a mixture, and to its short texts without a label.
 
-    It reads no test splits.
+    It reads no test splits and no texts that are held out. The opinions of answers that `out` has already stay.
     """
     plan = _plan(folders)
     generator = np.random.default_rng(5)
-    drawn = np.unique(np.concatenate([plan.sampling.labelled(generator), plan.sampling.unlabelled(generator)]))
-    known = [*plan.train.texts, *plan.unlabelled]
-    texts = [*plan.used_texts, *answering.some_sentences([known[index] for index in drawn], generator)]
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    model = Classifier(Size())
-    model.load_weights(folder / _WEIGHTS)
-    pieces = WordPieces((folder / TOKENIZER).read_bytes(), training.MIXTURE_LENGTH)
-    StoredAnswers.of(texts, answering.answer(model, pieces.encode(texts))).write(out)
+    stored = StoredAnswers.read(out) if out.exists() else StoredAnswers.none()
+    texts = to_answer(plan.train.texts, plan.unlabelled, stored, generator)[:most]
+    session = Session(folder / QUANTIZED, training.MIXTURE_LENGTH, threads=0)
+    found = measurement.probabilities(session.predict, texts)
+    stored.joined(StoredAnswers.of(texts, np.log(found))).write(out)
+
+
+def to_answer(
+    labelled: Sequence[str], unlabelled: Sequence[str], stored: StoredAnswers, generator: np.random.Generator
+) -> list[str]:
+    """Return the sentences of texts, and short texts without a label, of which it is unknown whether they are neutral.
+
+    Each is there once. They are in random order, but those come first whose opinion is known.
+    """
+    short = filter(is_short, unlabelled)
+    cut = (sentence for text in (*labelled, *unlabelled) for sentence in sentences(text))
+    found = list(dict.fromkeys((*short, *cut)))
+    found = [found[index] for index in generator.permutation(len(found))]
+    neutral, opinion = np.isnan(stored.to(found)).T
+    return [found[index] for index in np.argsort(opinion, kind="stable") if neutral[index]]
 
 
 def measure(data: Path, folder: Path, count: int, rounds: int) -> None:
@@ -125,17 +149,15 @@ def measure(data: Path, folder: Path, count: int, rounds: int) -> None:
 
 def domains(folders: Sequence[Path], folder: Path) -> None:
     """Measure the trained model on two folders, reviews of IMDB and of many kinds, and print a table."""
-    parts = dict(zip((kinds.IMDB, ""), folders, strict=True))
-    trained, test = set(kinds.read(parts, "train").domains), kinds.read(parts, "test")
-    rows = []
-    for name, graph in (("MiniLM, 8 bits", QUANTIZED), ("MiniLM, float32", MODEL)):
-        session = Session(folder / graph, training.MIXTURE_LENGTH)
-        rows.append([name, *kinds.measure(partial(_are_positive, session), trained, test)])
-    print(circumstances(), "", markdown.table(kinds.HEAD, rows), sep="\n")
+    graphs = {"MiniLM, 8 bits": folder / QUANTIZED, "MiniLM, float32": folder / MODEL}
+    models: dict[str, neutral.Answer] = {
+        name: partial(_answers, Session(graph, training.MIXTURE_LENGTH).predict) for name, graph in graphs.items()
+    }
+    print(circumstances(), "", neutral.report(models, neutral.read(*folders)), sep="\n")
 
 
-def _are_positive(session: Session, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
-    return measurement.probabilities(session.predict, texts) > 0.5
+def _answers(predict: measurement.Predict, texts: Sequence[str]) -> neutral.Answers:
+    return neutral.Answers(measurement.probabilities(predict, texts))
 
 
 def main() -> None:
@@ -150,14 +172,19 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, nargs="+", required=True, help="folders with train.parquet and test.parquet"
     )
-    parser.add_argument("--out", type=Path, default=Path("answers.npz"), help="file of the answers")
+    parser.add_argument(
+        "--out", type=Path, default=Path("answers.npz"), help="file of the answers, or that of another model"
+    )
+    parser.add_argument(
+        "--most", type=int, default=100_000, help="most texts and sentences to answer (default: 100000)"
+    )
     parser.add_argument("--count", type=int, default=256, help="reviews to measure the costs with (default: 256)")
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     if options.command == "train":
         train(options.data, options.folder)
     elif options.command == "answer":
-        answer(options.data, options.folder, options.out)
+        answer(options.data, options.folder, options.out, options.most)
     elif options.command == "domains":
         domains(options.data, options.folder)
     else:

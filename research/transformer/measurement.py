@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from benchmarks import markdown
 from loadtest.traffic import texts
@@ -22,7 +23,7 @@ _REPOSITORY = Path(__file__).parents[2] / "model_repository"
 _SHIPPED = ("imdb-cnn", "imdb-cnn-8bit", "accurate")
 _BATCH = 32
 
-#: From texts to the probabilities of `positive`.
+#: From texts to the probabilities of the labels, [texts, labels].
 Predict = Callable[[Sequence[str]], npt.ArrayLike]
 
 
@@ -40,24 +41,20 @@ def shipped() -> dict[str, Candidate]:
 
 def _shipped(version: Path) -> Candidate:
     classifier = Classifier(read_artifact(version))
-    return Candidate(
-        lambda reviews: [each.probabilities[1] for each in classifier.predict(reviews)], version / GRAPH_FILE
-    )
+    return Candidate(lambda reviews: [each.probabilities for each in classifier.predict(reviews)], version / GRAPH_FILE)
 
 
 def probabilities(predict: Predict, reviews: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Return the probabilities of all reviews, which are classified in batches of similar length."""
+    """Return the probabilities of all reviews, which are classified in batches of similar length: [reviews, labels]."""
     order = np.argsort([len(review) for review in reviews])
-    result = np.empty(len(reviews))
-    for start in range(0, len(order), _BATCH):
-        batch = order[start : start + _BATCH]
-        result[batch] = predict([reviews[index] for index in batch])
-    return result
+    batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
+    result = np.concatenate([predict([reviews[index] for index in batch]) for batch in tqdm(batches, mininterval=10)])
+    return result[np.argsort(order)]
 
 
 def accuracy(predict: Predict, examples: Examples) -> float:
     """Return the share of right labels."""
-    return float(np.mean((probabilities(predict, examples.texts) > 0.5) == examples.labels))
+    return float(np.mean(probabilities(predict, examples.texts).argmax(axis=1) == examples.labels))
 
 
 def costs(candidates: dict[str, Candidate], reviews: Sequence[str], rounds: int) -> dict[str, float]:

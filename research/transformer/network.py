@@ -61,17 +61,17 @@ class Block(layers.Layer):  # type: ignore[misc]
 
 
 class Classifier(keras.Model):  # type: ignore[misc]
-    """The encoder, the mean over the positions that are not padding, and one unit: the logit of `positive`."""
+    """The encoder, the mean over the positions that are not padding, and a unit for each label: its logit."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: Size, labels: int) -> None:
         super().__init__()
         self.embedding = Embedding(size)
         self.blocks = [Block(size) for _ in range(size.blocks)]
-        self.head = layers.Dense(1, dtype="float32")
+        self.head = layers.Dense(labels, dtype="float32")
         self(np.ones((1, 2), np.int32))  # creates the weights
 
     def call(self, ids: Any) -> Any:
-        """Turn ids, int32 [batch, time] padded with 0 on the right, into logits, float32 [batch, 1]."""
+        """Turn ids, int32 [batch, time] padded with 0 on the right, into logits, float32 [batch, labels]."""
         x = self.embedding(ids)
         real = ops.cast(ops.not_equal(ids, 0), "float32")
         hidden = ops.cast((real[:, None, None, :] - 1) * 10000, x.dtype)

@@ -22,7 +22,9 @@ MODEL, QUANTIZED, TOKENIZER = "model.onnx", "model-8bit.onnx", "tokenizer.json"
 def export(model: Classifier, tokenizer: bytes, folder: Path) -> None:
     """Write the graph, the graph with 8-bit weights, and the tokenizer."""
     signature = [tf.TensorSpec((None, None), tf.int32, name="tokens")]
-    probabilities = tf.function(lambda tokens: {"probabilities": tf.sigmoid(model(tokens))}, input_signature=signature)
+    probabilities = tf.function(
+        lambda tokens: {"probabilities": tf.nn.softmax(model(tokens))}, input_signature=signature
+    )
     graph, _ = tf2onnx.convert.from_function(probabilities, input_signature=signature, opset=17)
     onnx.save(graph, folder / MODEL)
     quantize_dynamic(folder / MODEL, folder / QUANTIZED, weight_type=QuantType.QInt8, per_channel=True)
@@ -30,16 +32,16 @@ def export(model: Classifier, tokenizer: bytes, folder: Path) -> None:
 
 
 class Session:
-    """Classifies texts on one thread, with only as many positions as the longest text of a call needs."""
+    """Classifies texts, with only as many positions as the longest text of a call needs. `threads` 0: on all cores."""
 
-    def __init__(self, graph: Path, length: int) -> None:
+    def __init__(self, graph: Path, length: int, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._pieces = WordPieces((graph.parent / TOKENIZER).read_bytes(), length)
 
     def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return the probabilities of `positive`, float32 [texts]."""
+        """Return the probabilities of the labels, float32 [texts, labels]."""
         tokens = pad(self._pieces.encode(texts))
         probabilities: npt.NDArray[np.float32] = self._session.run(["probabilities"], {"tokens": tokens})[0]
-        return probabilities[:, 0]
+        return probabilities

@@ -18,13 +18,11 @@ from research.transformer.pieces import pad, shorten
 
 #: The batches of each epoch on reviews of films, and the word pieces of a review.
 EPOCHS = ((703, 128), (703, 256))
-#: The word pieces of a text of a mixture, which is read in one epoch.
-MIXTURE_LENGTH = 160
+#: The word pieces of the longest text of a mixture that is read, in one epoch.
+MIXTURE_LENGTH = 64
 #: The blocks next to the embeddings that keep their pretrained weights, as the embeddings do.
 FROZEN_BLOCKS = 2
 _BATCH = 32
-#: Texts of at most this many word pieces are read in batches of twice the size.
-_SHORT = 64
 _LEARNING_RATE = 1e-4
 _WARMING_UP = 140  # batches
 _MIXTURE_WARMING_UP = 200
@@ -55,16 +53,14 @@ def course(rows: Sequence[Sequence[int]]) -> Course:
     return Course(batches, _WARMING_UP, EPOCHS[-1][0])
 
 
-def mixture_course(rows: Sequence[Sequence[int]], drawn: Indices, generator: np.random.Generator) -> Course:
-    """Return a course of the rows that were drawn: batches of similar length, in random order."""
-    lengths = np.minimum([len(rows[index]) for index in drawn], MIXTURE_LENGTH)
+def mixture_course(rows: Sequence[Sequence[int]], generator: np.random.Generator) -> Course:
+    """Return a course of all rows, which are short: large batches of similar length, in random order."""
+    lengths = np.array([len(row) for row in rows])
     batches = []
-    for group in np.split(np.arange(len(drawn)), range(256 * _BATCH, len(drawn), 256 * _BATCH)):
-        left = group[np.argsort(lengths[group], kind="stable")]
-        while len(left):
-            is_short = lengths[left[: 2 * _BATCH]][-1] <= _SHORT
-            batch, left = np.split(left, [2 * _BATCH if is_short else _BATCH])
-            batches.append((MIXTURE_LENGTH, drawn[batch]))
+    for group in np.split(np.arange(len(rows)), range(256 * _BATCH, len(rows), 256 * _BATCH)):
+        ordered = group[np.argsort(lengths[group], kind="stable")]
+        for start in range(0, len(ordered), 2 * _BATCH):
+            batches.append((MIXTURE_LENGTH, ordered[start : start + 2 * _BATCH]))
     shuffled = [batches[index] for index in generator.permutation(len(batches))]
     return Course(shuffled, _MIXTURE_WARMING_UP, int(0.8 * len(shuffled)))
 
@@ -84,9 +80,12 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
 
 
 def fit(
-    model: Classifier, rows: Sequence[list[int]], labels: npt.NDArray[np.float32], course: Course, folder: Path
+    model: Classifier, rows: Sequence[list[int]], targets: npt.NDArray[np.float32], course: Course, folder: Path
 ) -> None:
-    """Fine-tune a model. An interrupted training continues from the last checkpoint in `folder`."""
+    """Fine-tune a model to the probabilities `targets`, float32 [rows, labels].
+
+    An interrupted training continues from the last checkpoint in `folder`.
+    """
     frozen: list[Any] = [model.embedding, *model.blocks[:FROZEN_BLOCKS]]
     for part in frozen:
         part.trainable = False
@@ -95,7 +94,7 @@ def fit(
     )
     optimizer.build(model.trainable_variables)
     # XLA takes twice the processor time on a CPU.
-    model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
+    model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
     step = tf.Variable(0, dtype=tf.int64)
     checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=step)
     checkpoints = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1)
@@ -103,7 +102,7 @@ def fit(
     for number in (progress := trange(int(step.numpy()), len(course.batches), mininterval=10)):
         length, chosen = course.batches[number]
         ids = pad([shorten(rows[row], length) for row in chosen], multiple=16)
-        loss = model.train_on_batch(ids, labels[chosen, None])
+        loss = model.train_on_batch(ids, targets[chosen])
         progress.set_postfix(loss=f"{float(loss):.3f}", refresh=False)
         step.assign_add(1)
         if (number + 1) % _BETWEEN_CHECKPOINTS == 0:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from research.mixture.sentences import sentences
+from research.mixture.sentences import is_short, sentences
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,8 @@ from research.mixture.sentences import sentences
 def test_sentences(text: str, expected: list[str]) -> None:
     """Sentences of 4 to 40 words are found, if there are several."""
     assert sentences(text) == expected
+
+
+def test_short_texts() -> None:
+    """A text with as many words as a sentence can have is short."""
+    assert is_short("word " * 40) and not is_short("word " * 41)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 
 from research.__main__ import main
-from research.mixture.plan import DEFAULT_PLAN, Mixture
-from research.mixture.sampling import UNLABELLED, Sampling
+from research.mixture.domains import mixture_plan
+from research.mixture.labels import LABELS, NEGATIVE, NEUTRAL, POSITIVE, UNLABELLED
+from research.mixture.plan import DEFAULT_PLAN, Amount, Mixture
+from research.mixture.sampling import Sampling
 from research.mixture.stored_answers import StoredAnswers
-from research.mixture.training import part
+from research.mixture.training import answered_sentences, calibration, shares, teacher_log_odds, with_means
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import read_run
@@ -24,7 +28,7 @@ from tests.tiny import write_reviews
 FLAGS = (
     *("--convolutions", "1:4,2:6"),
     *("--embedding-width", "16"),
-    *("--vocabulary-size", "40"),
+    *("--vocabulary-size", "60"),
     *("--max-tokens", "14"),
     *("--epochs", "3"),
     *("--validation-fraction", "0.3"),
@@ -32,11 +36,16 @@ FLAGS = (
 
 PLAN = """
 texts = 20
+contrast = "contrast"
+answers = "answers.npz"
+sentences = 10
 [domains.hotels]
 texts = 10
 unlabelled = 5
 [domains.films]
 teacher = "accurate/1"
+[domains.contrast]
+copies = 2
 """
 
 
@@ -47,24 +56,51 @@ def write(path: Path, header: str, rows: Sequence[tuple[str, ...]]) -> None:
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Write two folders: reviews of two domains, and a folder `films` whose files do not state the domain."""
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
+    """Return reviews with their label: negative, neutral, positive, and so on."""
+    path = write_reviews(tmp_path_factory.mktemp("data") / "all.csv", LABELS, count=240)
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(row["text"], row["label"]) for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def folders(reviews: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Write two folders: texts of several domains, and a folder `films` whose files do not state the domain."""
     root = tmp_path_factory.mktemp("data")
-    with write_reviews(root / "all.csv", count=160).open(encoding="utf-8", newline="") as file:
-        rows = [(row["text"], row["label"]) for row in csv.DictReader(file)]
-    named = [(text, label, "hotels" if number % 3 else "phones") for number, (text, label) in enumerate(rows)]
+    opinions = [row for row in reviews if row[1] != "neutral"]
+    neutral = [text for text, label in reviews if label == "neutral"]
+    named = [(text, label, "hotels" if number % 3 else "phones") for number, (text, label) in enumerate(opinions)]
     write(root / "mine" / "train.csv", "text,label,domain", named[:60])
+    write(
+        root / "mine" / "neutral_train.csv",
+        "text,label,domain",
+        [(text, "mixed" if number % 2 else "neutral", "talk") for number, text in enumerate(neutral[:40])],
+    )
     write(root / "mine" / "test.csv", "text,label,domain", named[60:80])
-    write(root / "mine" / "unlabelled.csv", "text,domain", [(text, domain) for text, _, domain in named[80:100]])
-    write(root / "films" / "train.csv", "text,label", rows[100:140])
-    write(root / "films" / "unsup.csv", "text", [(text,) for text, _ in rows[140:]])
+    write(
+        root / "mine" / "neutral_test.csv", "text,label,domain", [(text, "neutral", "talk") for text in neutral[40:50]]
+    )
+    unlabelled = [(text, domain, "") for text, _, domain in named[80:100]]
+    rated = [(text, "hotels", "3.0") for text in neutral[50:70]]
+    write(root / "mine" / "unlabelled.csv", "text,domain,stars", [*unlabelled, *rated])
+    write(root / "films" / "train.csv", "text,label", opinions[100:140])
+    write(root / "films" / "unsup.csv", "text", [(text,) for text, _ in opinions[140:]])
     return [str(root / "mine"), str(root / "films")]
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plan(reviews: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a plan, with contrasting texts and answers to half of the reviews beside it."""
     path = tmp_path_factory.mktemp("plan") / "mine.toml"
     path.write_text(PLAN, encoding="utf-8")
+    contrasts = [
+        (f"It is {word}.", label, "f") for word, label in (("odd", "negative"), ("so", "neutral"), ("ok", "1"))
+    ]
+    write(path.parent / "contrast" / "learned.csv", "text,label,family", contrasts)
+    write(path.parent / "contrast" / "held_out.csv", "text,label,family", [("It is a secret.", "no label", "g")])
+    answered = reviews[::2]
+    logits = 4 * np.eye(3, dtype=np.float32)[[LABELS.index(label) for _, label in answered]]
+    StoredAnswers.of([text for text, _ in answered], logits).write(path.parent / "answers.npz")
     return path
 
 
@@ -85,7 +121,9 @@ def test_run(run_path: Path) -> None:
     run = read_run(run_path)
     assert run.metrics is not None
     assert run.metrics.values["accuracy"] > 0.8
-    assert run.metrics.examples == 20
+    assert run.metrics.examples == 30
+    assert run.configuration.labels == LABELS
+    assert {"odd", "ok"} < {*run.tokenizer.words} and "secret" not in run.tokenizer.words
     assert run.configuration.recipe == "mixture"
     assert run.configuration.model_dump()["mixture"]["domains"]["hotels"]["texts"] == 10
     family, reason = recognize(trained.load(run))
@@ -94,22 +132,19 @@ def test_run(run_path: Path) -> None:
     assert [row["epoch"] for row in epochs] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("stage", ["teacher", "network", "answers", "student"])
 def test_resumed_training(
-    stage: str,
     run_path: Path,
     folders: list[str],
     plan: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A training that was interrupted at any stage resumes to the weights of an uninterrupted training."""
+    """A training that was interrupted after an epoch resumes to the weights of an uninterrupted training."""
     write_stage: Callable[..., None] = Stages.write
 
     def interrupted(self: Stages, name: str, arrays: Any) -> None:
         write_stage(self, name, arrays)
-        if name == stage:
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(Stages, "write", interrupted)
@@ -118,36 +153,45 @@ def test_resumed_training(
     assert all(np.array_equal(*pair) for pair in zip(weights(tmp_path / "run"), weights(run_path), strict=True))
 
 
-@pytest.mark.parametrize("log_odds", [-5, 5])
-def test_stored_answers(log_odds: int, folders: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("label", LABELS)
+def test_stored_answers(label: str, reviews: list[tuple[str, str]], tmp_path: Path) -> None:
     """The student learns another model's answers, also of a word that no labelled text has."""
-    with Path(folders[0], "train.csv").open(encoding="utf-8", newline="") as file:
-        labelled = [(row["text"], row["label"]) for row in csv.DictReader(file)]
     new = [f"Zorp {number}." for number in range(100)]
-    write(tmp_path / "mine" / "train.csv", "text,label", labelled)
+    write(tmp_path / "mine" / "train.csv", "text,label", reviews[:120])
     write(tmp_path / "mine" / "unlabelled.csv", "text", [(text,) for text in new])
-    answers = [5 if label == "positive" else -5 for _, label in labelled] + [log_odds] * len(new)
-    texts = [*(text for text, _ in labelled), *new]
-    StoredAnswers.of(texts, np.array(answers, np.float32)).write(tmp_path / "answers.npz")
+    StoredAnswers.of(new, np.tile(5 * np.eye(3, dtype=np.float32)[LABELS.index(label)], (100, 1))).write(
+        tmp_path / "answers.npz"
+    )
     plan = tmp_path / "plan.toml"
     plan.write_text('answers = "answers.npz"', encoding="utf-8")
     assert train([str(tmp_path / "mine")], plan, tmp_path / "run") == 0
     run = read_run(tmp_path / "run")
-    [[probability]] = trained.load(run).predict(trained.encode(run.tokenizer, ["Zorp."]))
-    assert (probability > 0.5) == (log_odds > 0)
+    [probabilities] = trained.load(run).predict(trained.encode(run.tokenizer, ["Zorp."]))
+    assert LABELS[np.argmax(probabilities)] == label
 
 
-def test_answers_to_other_texts(
-    folders: list[str], plan: Path, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Answers to other texts change nothing, and a missing file of answers gets one line."""
-    mine = tmp_path / "plan.toml"
-    mine.write_text('answers = "answers.npz"\n' + plan.read_text(encoding="utf-8"), encoding="utf-8")
-    assert train(folders, mine, tmp_path / "run") == 2
-    assert f"{tmp_path / 'answers.npz'}: cannot be read as stored answers" in capsys.readouterr().err
-    StoredAnswers.of(["Another text."], np.ones(1, np.float32)).write(tmp_path / "answers.npz")
-    assert train(folders, mine, tmp_path / "run") == 0
-    assert all(np.array_equal(*pair) for pair in zip(weights(tmp_path / "run"), weights(run_path), strict=True))
+def test_missing_answers(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing file of answers, and a folder without contrasting texts, get one line."""
+    for text, message in (
+        ('answers = "none.npz"', f"{tmp_path / 'none.npz'}: cannot be read as stored answers"),
+        ('contrast = "none"', f"{tmp_path / 'none'}: there are no texts to contrast"),
+    ):
+        (tmp_path / "plan.toml").write_text(text, encoding="utf-8")
+        assert train(folders, tmp_path / "plan.toml", tmp_path / "run") == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_text_without_an_answer_is_learned_by_its_label(folders: list[str], tmp_path: Path) -> None:
+    """Answers to other texts change nothing."""
+    plan = tmp_path / "plan.toml"
+    found: list[Any] = []
+    for text in ("", 'answers = "answers.npz"'):
+        plan.write_text(text, encoding="utf-8")
+        StoredAnswers.of(["Another text."], np.ones((1, 3), np.float32)).write(tmp_path / "answers.npz")
+        out = tmp_path / f"run-{len(found)}"
+        assert train(folders, plan, out) == 0
+        found.append(weights(out))
+    assert all(np.array_equal(*pair) for pair in zip(*found, strict=True))
 
 
 def test_domain_that_is_left_out(
@@ -174,10 +218,14 @@ GOOD, BAD = ("fine", "1", "a"), ("poor", "0", "a")
     [
         ("text,domain", [("fine", "a")], "there is no column 'label'"),
         ("review,label", [("fine", "1")], "there is no column 'text'"),
-        ("text,label,domain", [GOOD, ("so-so", "3", "a")], "line 3: the label is '3', not 0, 1, negative or positive"),
+        (
+            "text,label,domain",
+            [GOOD, ("so-so", "3", "a")],
+            "line 3: the label is '3', not 0, 1, mixed, negative, neutral or positive",
+        ),
         ("text,label,domain", [GOOD, BAD, ("fine", "1", "b")], "the domain 'b' has no negative texts to train on"),
         ("text,label,domain", [GOOD, (" ", "0", "a")], "line 3: the text or the domain is empty"),
-        ("text,label,domain", [GOOD, BAD], "there are too few texts of both labels to train on"),
+        ("text,label,domain", [GOOD, BAD], "there are too few negative and positive texts to train on"),
     ],
 )
 def test_faulty_data(
@@ -202,7 +250,10 @@ def test_missing_data(folders: list[str], plan: Path, tmp_path: Path, capsys: py
     assert train([str(tmp_path)], plan, tmp_path / "run") == 2
     assert f"{tmp_path}: there is no file train.parquet or train.csv" in capsys.readouterr().err
     assert train(folders, plan, tmp_path / "run", "--without", "cars") == 2
-    assert "there is no domain 'cars' to leave out; domains: films, hotels, phones" in capsys.readouterr().err
+    assert (
+        "there is no domain 'cars' to leave out; domains: contrast, films, hotels, phones, talk, three-stars"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -232,26 +283,92 @@ def test_default_plan() -> None:
     assert mixture.amount("imdb").texts > mixture.texts == mixture.amount("hotels").texts
 
 
+def sampling(mixture: Mixture) -> Sampling:
+    """Return two domains: 2 negative, 9 positive; 5 negative, 3 neutral, 5 positive and 8 without a label."""
+    labels = [*[NEGATIVE] * 2, *[POSITIVE] * 9, *[NEGATIVE] * 5, *[NEUTRAL] * 3, *[POSITIVE] * 5, *[UNLABELLED] * 8]
+    domains = np.array([0] * 11 + [1] * 21)
+    return Sampling(mixture, np.array(labels), ("a", "b"), domains, np.array([0, 0, 0, 1]))
+
+
 def test_sample() -> None:
-    """An epoch reads as many negative as positive texts of a domain, as far as the repetitions allow."""
-    labels = np.array([0] * 2 + [1] * 9 + [0] * 5 + [1] * 5 + [UNLABELLED] * 8)
-    domains = np.array([0] * 11 + [1] * 18)
-    sampling = Sampling(Mixture(texts=4, repeats=2, unlabelled=3), labels, ("a", "b"), domains, np.array([0]))
-    drawn = sampling.all(np.random.default_rng(0))
-    counts = {(domain, label): 0 for domain in (0, 1) for label in (0, 1, UNLABELLED)}
-    for index in drawn:
-        counts[domains[index], labels[index]] += 1
-    assert counts == {(0, 0): 4, (0, 1): 4, (0, UNLABELLED): 0, (1, 0): 4, (1, 1): 4, (1, UNLABELLED): 3}
-    assert len(set(drawn[labels[drawn] == 1])) == 8
+    """An epoch reads as many texts of each label of a domain, as far as the repetitions allow."""
+    mixture = Mixture(texts=4, repeats=2, unlabelled=3, others=2, domains={"b": Amount(texts=4, copies=2, repeats=1)})
+    found, generator = sampling(mixture), np.random.default_rng(0)
+    labelled = found.labelled(generator)
+    counts = Counter(zip(found.domains[labelled].tolist(), found.labels[labelled].tolist(), strict=True))
+    assert counts == {(0, NEGATIVE): 4, (0, POSITIVE): 4, (1, NEGATIVE): 8, (1, NEUTRAL): 6, (1, POSITIVE): 8}
+    assert len({*labelled[found.domains[labelled] == 1]}) == 11
+    others = found.others(labelled, generator)
+    assert len(others) == 2 and not {*others} & {*labelled} and UNLABELLED not in found.labels[others]
 
 
-def test_parts() -> None:
-    """A part has consecutive words after the start id, and about half of the parts are as long as a sentence."""
+def test_held_out_weights() -> None:
+    """Domains and labels count the same; among the opinions, only those of domains without neutral texts count."""
+    found, labels = sampling(Mixture()), np.array([NEGATIVE, POSITIVE, POSITIVE, NEGATIVE])
+    assert found.held_out_weights(labels).tolist() == [1, 1, 1, 1]
+    assert found.held_out_reviews(labels).tolist() == [1, 1, 1, 0]
+    talk = replace(found, held_out_domains=np.ones(4, np.int64))
+    assert talk.held_out_reviews(np.array([NEGATIVE, NEUTRAL, POSITIVE, NEGATIVE])).tolist() == [1, 0, 1, 1]
+    many = replace(found, held_out_domains=np.zeros(1200, np.int64))
+    assert many.held_out_reviews(np.repeat([NEGATIVE, NEUTRAL, POSITIVE], 400))[[0, 400]] == pytest.approx([0.075, 0])
+
+
+def test_answered_sentences() -> None:
+    """The sentences that have an answer are found in the texts, each once."""
+    text = "This one is good. This one is bad. This is so, too."
+    stored = StoredAnswers.of(["This one is bad.", "Other."], np.ones((2, 3), np.float32))
+    assert answered_sentences([text, text], stored) == ["This one is bad."]
+
+
+def test_unknown_answers() -> None:
+    """A text of which it is unknown whether it is neutral is assumed to be as those with as clear an opinion."""
+    opinion = np.linspace(-4, 4, 400).astype(np.float32)
+    neutral = np.where(np.abs(opinion) < 2, 1, -3).astype(np.float32)
+    neutral[::2] = np.nan
+    opinion[:4] = neutral[:4] = np.nan
+    found = with_means(neutral, opinion)
+    assert np.isnan(found[:4]).all() and found[1::2][2:] == pytest.approx(neutral[1::2][2:])
+    assert found[[20, 198, 202, 390]] == pytest.approx([-3, 1, 1, -3], abs=0.1)
+    assert np.isnan(with_means(np.full(3, np.nan, np.float32), opinion[-3:])).all()
+
+
+def test_shares() -> None:
+    """The probabilities of the labels sum to 1 and have the log-odds that are stored."""
+    found = shares(np.array([-1, np.nan], np.float32), np.array([2, 0], np.float32))
+    assert found[0].sum() == pytest.approx(1) and np.isnan(found[1]).all()
+    assert np.log(found[0, POSITIVE] / found[0, NEGATIVE]) == pytest.approx(2)
+    assert np.log(found[0, NEUTRAL] / (1 - found[0, NEUTRAL])) == pytest.approx(-1)
+
+
+def test_teacher_of_a_domain() -> None:
+    """A teacher tells positive from negative texts."""
+    log_odds = teacher_log_odds("accurate/1", ["A wonderful, moving film.", "The worst film ever. Awful."])
+    assert log_odds[0] > 1 and log_odds[1] < -1
+
+
+def test_doubtful_labels(tmp_path: Path) -> None:
+    """A label that the stored answers hold for improbable is ignored, in a domain with an `agreement`."""
+    rows = [("Good.", "1"), ("Bad.", "0"), ("Odd.", "1"), ("Nice.", "1"), ("Poor.", "0")] * 4
+    rows = [(f"{text} {number}", label) for number, (text, label) in enumerate(rows)]
+    write(tmp_path / "mine" / "train.csv", "text,label", rows)
+    texts = [text for text, _ in rows if text.startswith(("Odd", "Bad"))]
+    StoredAnswers.of(texts, np.tile(np.array([2, 0, -2], np.float32), (8, 1))).write(tmp_path / "answers.npz")
+    for least, labelled in ((0.9, 16), (0.0, 20)):
+        mixture = Mixture(answers="answers.npz", agreement=least)
+        work = mixture_plan(mixture, [tmp_path / "mine"], 0.3, 0, tmp_path / "plan.toml")
+        assert work.validation is not None
+        assert len(work.train) + len(work.validation) == labelled
+        assert {text[:3] for text in work.unlabelled} == ({"Odd"} if least else set())
+
+
+def test_calibration() -> None:
+    """The logits get their true scale, and 5 % of the opinions that count are answered with `neutral`."""
     generator = np.random.default_rng(0)
-    ids = np.arange(1, 202, dtype=np.int32)
-    parts = [part(ids, generator) for _ in range(200)]
-    assert all(each[0] == 1 and (np.diff(each[1:]) == 1).all() for each in parts)
-    sentences = [each for each in parts if len(each) <= 26]
-    assert 70 < len(sentences) < 130
-    assert min(map(len, sentences)) >= 5
-    assert [len(part(ids[:count], generator)) for count in (1, 2)] == [1, 2]
+    true = 3 * generator.standard_normal((4000, 3)) + [0, -1, 0.5]
+    labels = (true + generator.gumbel(size=true.shape)).argmax(axis=1)
+    reviews = np.where((labels != NEUTRAL) & (np.arange(4000) < 3000), 1.0, 0).astype(np.float32)
+    factor, offset = calibration((true / 2 + 1).astype(np.float32), labels, np.ones(4000, np.float32), reviews)
+    assert factor == pytest.approx(2, rel=0.1)
+    assert offset[POSITIVE] - offset[NEGATIVE] == pytest.approx(0, abs=0.2)
+    lost = (factor * (true / 2 + 1) + offset).argmax(axis=1) == NEUTRAL
+    assert lost[reviews > 0].mean() == pytest.approx(0.05, abs=0.001)

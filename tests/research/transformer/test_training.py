@@ -17,7 +17,7 @@ from tests.research.transformer.conftest import SIZE
 
 _RANDOM = np.random.default_rng(0)
 _ROWS = [_RANDOM.integers(4, 30, length).tolist() for length in _RANDOM.integers(2, 16, 200)]
-_LABELS = np.array([row[0] % 2 for row in _ROWS], np.float32)
+_TARGETS = np.eye(2, dtype=np.float32)[[row[0] % 2 for row in _ROWS]]
 
 
 def test_course(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,15 +29,13 @@ def test_course(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(np.concatenate([rows for _, rows in batches[:7]])) == list(range(200))
 
 
-def test_course_of_a_mixture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every draw of a text is read once, and short texts are read in larger batches."""
-    monkeypatch.setattr(training, "_SHORT", 8)
-    drawn = np.array([*range(200), *range(50)])
-    batches, _, falling = training.mixture_course(_ROWS, drawn, np.random.default_rng(0))
+def test_course_of_a_mixture() -> None:
+    """Every text is read once, in large batches of similar length."""
+    batches, _, falling = training.mixture_course(_ROWS, np.random.default_rng(0))
     read = [rows for _, rows in batches]
-    assert sorted(np.concatenate(read)) == sorted(drawn)
-    assert {len(_ROWS[row]) <= 8 for rows in read if len(rows) > 32 for row in rows} == {True}
+    assert sorted(np.concatenate(read)) == list(range(200))
     assert max(map(len, read)) == 64 and falling == int(0.8 * len(batches))
+    assert max(np.ptp([len(_ROWS[row]) for row in rows]) for rows in read) < 8
 
 
 def test_learning_rate() -> None:
@@ -56,9 +54,9 @@ def test_an_interrupted_training_continues(monkeypatch: pytest.MonkeyPatch, tens
 
     def fitted(folder: str) -> Classifier:
         keras.utils.set_random_seed(0)
-        model = Classifier(SIZE)
+        model = Classifier(SIZE, 2)
         assign(model, tensors)
-        training.fit(model, _ROWS, _LABELS, training.course(_ROWS), tmp_path / folder)
+        training.fit(model, _ROWS, _TARGETS, training.course(_ROWS), tmp_path / folder)
         return model
 
     straight = fitted("straight")

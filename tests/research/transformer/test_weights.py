@@ -40,8 +40,8 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_encoder_is_bert(tensors: Tensors) -> None:
-    """The logit of a model with these weights is that of BERT, written in NumPy, with the mean of its positions."""
-    model = Classifier(SIZE)
+    """The logits of a model with these weights are those of BERT, written in NumPy, with the mean of its positions."""
+    model = Classifier(SIZE, 3)
     assign(model, tensors)
     kernel, bias = model.head.get_weights()
     ids = np.array([5, 9, 2, 30, 7])
