@@ -16,14 +16,13 @@ import onnxruntime
 import tensorflow
 
 from sentiment_conv1d.artifact.artifact import Artifact, draft, publish
-from sentiment_conv1d.artifact.decision import THRESHOLD
+from sentiment_conv1d.artifact.decision import MIN_PRECISION, THRESHOLD, DecisionRule
 from sentiment_conv1d.artifact.graphs.text.file import text_graph
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.layers import Family
 from sentiment_conv1d.artifact.manifest import (
     EXPECTED_ANSWERS,
     Golden,
-    Metrics,
     ParityCheck,
     Sample,
     TextGraph,
@@ -55,6 +54,8 @@ from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.evaluation.batches import Predict
+from sentiment_conv1d.model.evaluation.confidence import confident_values, with_limits
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
 #: The text whose probabilities the manifest states. A loader runs it and serves nothing unless it gets the same ones.
 GOLDEN_TEXT = (
@@ -81,7 +82,7 @@ class _Checked:
     served: Served
     parity: tuple[ParityCheck, ...]
     golden: Golden
-    metrics: Metrics | None
+    evaluation: Evaluation | None  # None without labelled inputs
     statistics: TextStatistics | None
     fields: dict[str, Any]  # of the manifest, for one form of graph only
 
@@ -106,9 +107,9 @@ def export(
     With `quantize`, the 8-bit form of the graph is published if it is close enough to the float32 form: see
     `export.checks.quantization_error`. If the original model reads texts, or the answers to some texts are `expected`,
     the tokenizer and the float32 form must return the same answers: see `export.checks.text_parity`. The accuracy of
-    the published graph, and statistics for detecting drift, are measured on `labelled`. `samples` are texts that anyone
-    may see, `licence` is that of the model, and `notes` are Markdown about it. With `text_input`, the artifact contains
-    `text.onnx` too.
+    the published graph, and statistics for detecting drift, are measured on `labelled`, and so are the limits of
+    confidence if the training held out no texts. `samples` are texts that anyone may see, `licence` is that of the
+    model, and `notes` are Markdown about it. With `text_input`, the artifact contains `text.onnx` too.
 
     Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
     on `labelled` than the most frequent label or than under another assumption, unless `allow_poor_accuracy`;
@@ -136,6 +137,11 @@ def export(
     assumptions = None
     if labelled is not None:
         assumptions = _check_on_labelled(trained, checked, labelled, on_texts, allow_poor_accuracy)
+    metrics, decision = None if quantize else trained.metrics, trained.decision
+    if labelled is not None:
+        assert checked.evaluation is not None
+        metrics = checked.evaluation.metrics(labelled.source, confident_values(checked.evaluation, decision))
+        decision = _with_limits(trained, checked.evaluation, labelled.source)
     manifest = {
         "name": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -148,12 +154,12 @@ def export(
         "configuration": trained.configuration and trained.configuration.model_dump(mode="json"),
         "training_data": trained.data,
         "license": licence,
-        "decision": trained.decision,
+        "decision": decision,
         "samples": samples,
         "notes": notes,
         "statistics": checked.statistics,
         "libraries": _libraries(),
-        "metrics": checked.metrics,
+        "metrics": metrics,
         "parity": (*checked.parity, *on_texts),
         "golden": checked.golden,
         **checked.fields,
@@ -180,7 +186,7 @@ def _float32(
         served,
         tuple(compare(trained.predict, session(reference), served, inputs)),
         _golden(trained, trained.predict, trained.input_shape),
-        trained.metrics if labelled is None else measure(served, labelled, trained.labels),
+        None if labelled is None else measure(served, labelled, trained.labels),
         trained.statistics if labelled is None else _statistics(trained, served, labelled),
         {},
     )
@@ -215,16 +221,16 @@ def _quantized(
     if expected:
         rows = [encoding.ids for encoding in trained.tokenizer.encode_batch(expected)]
         errors.append(measure_difference(float32.served, quantized, Inputs(EXPECTED_ANSWERS, rows)))
-    metrics = None
+    evaluation = None
     if labelled is not None:
-        error, metrics = measure_accuracy(float32.served, quantized, labelled, trained.labels)
+        error, evaluation = measure_accuracy(float32.served, quantized, labelled, trained.labels)
         errors.append(error)
     return _Checked(
         graph,
         quantized,
         (*float32.parity, *forms),
         _golden(trained, quantized.predict, quantized.shape),
-        metrics,
+        evaluation,
         None if labelled is None else _statistics(trained, quantized, labelled),
         {"precision": "uint8", "rounding": tuple(errors)},
     )
@@ -259,7 +265,7 @@ def _check_on_labelled(
     allow_poor_accuracy: bool,
 ) -> Assumptions | None:
     """Check the measured accuracy, and the assumptions of a model from elsewhere. Raises `ExportError`."""
-    assert checked.metrics is not None
+    assert checked.evaluation is not None
     measured = None
     if trained.configuration is None:
         measured = measure_assumptions(
@@ -273,8 +279,17 @@ def _check_on_labelled(
         if not allow_poor_accuracy:
             measured.check()
     if not allow_poor_accuracy:
-        check_accuracy(checked.metrics, labelled)
+        check_accuracy(checked.evaluation, labelled)
     return measured
+
+
+def _with_limits(trained: Trained, measured: Evaluation, source: str) -> DecisionRule:
+    """Return the decision rule with limits of confidence from `source`, unless the training chose it on other texts."""
+    if trained.decision.chosen_on is not None:
+        return trained.decision
+    precision = MIN_PRECISION if trained.configuration is None else trained.configuration.min_precision
+    rule = with_limits(trained.decision, measured, precision)
+    return rule.model_copy(update={"chosen_on": source}) if rule.confident_from else rule
 
 
 def _libraries() -> dict[str, str]:

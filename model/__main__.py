@@ -18,9 +18,6 @@ from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_of
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.run import Run, stages_folder
 
-#: The share of the training texts that is held out if the configuration needs held-out texts.
-_VALIDATION_FRACTION = 0.1
-
 #: The number of probable label errors that are printed.
 _LABEL_ERRORS = 10
 
@@ -91,19 +88,16 @@ def _check_data(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace, configuration: Configuration, start: Run | None = None) -> Plan:
     """Read the data, and print its profile and the rows that were left out."""
-    validation_fraction = options.validation_fraction
-    if validation_fraction is None:
-        validation_fraction = _VALIDATION_FRACTION if configuration.needs_validation else 0
     dataset = data.load(
         locate(options.data),
         test_data=locate(options.test_data),
         reading=reading_of(options, getattr(options, "by", None)),
-        least_examples=1 + bool(options.test_fraction) + bool(validation_fraction),
+        least_examples=1 + bool(options.test_fraction) + bool(options.validation_fraction),
     )
     work = data.plan(
         dataset,
         test_fraction=options.test_fraction,
-        validation_fraction=validation_fraction,
+        validation_fraction=options.validation_fraction,
         seed=configuration.seed,
         seen=None if start is None else start.trained_on,
     )

@@ -124,8 +124,9 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
         "--validation-fraction",
         type=FRACTION,
         metavar="SHARE",
-        help="share of the training texts held out for early stopping, calibration and learning curves (default: 0.1 "
-        "if the configuration needs them, else 0)",
+        default=0.1,
+        help="share of the training texts held out for early stopping, calibration, learning curves and the limits of "
+        "`confident` (default: 0.1)",
     )
     add_configuration_flags(command, PRESETS, "text-ensemble")
 

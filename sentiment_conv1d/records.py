@@ -36,7 +36,7 @@ class Prediction(Record):
     tokens: int  # ids before truncation
     unknown_tokens: int
     truncated: bool
-    confident: bool  # half of the words are known, and `score` reaches the limit of `label`, if the model has limits
+    confident: bool | None  # half of the words are known, and `score` reaches the limit of `label`; None without one
     model: dict[str, str]  # its `name` and `version`
 
 

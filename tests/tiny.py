@@ -19,6 +19,7 @@ FLAGS = (
     *("--batch-size", "8"),
     *("--epochs", "2"),
     *("--learning-rate", "0.01"),
+    *("--validation-fraction", "0"),
 )
 
 _PLAIN = "the film a story of two people in town and it has an ending with some music by her"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.artifact.manifest import Metrics
 from sentiment_conv1d.export.checks.parity import Inputs
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
@@ -26,18 +25,18 @@ class LabelledInputs(Inputs):
     texts: Sequence[str] = ()
 
 
-def measure(served: Served, inputs: LabelledInputs, labels: tuple[str, ...]) -> Metrics:
+def measure(served: Served, inputs: LabelledInputs, labels: tuple[str, ...]) -> Evaluation:
     """Measure a graph on labelled inputs."""
-    return Evaluation(labels, inputs.labels, served.predict_rows(inputs.rows), served.threshold).metrics(inputs.source)
+    return Evaluation(labels, inputs.labels, served.predict_rows(inputs.rows), served.threshold)
 
 
-def check_accuracy(metrics: Metrics, inputs: LabelledInputs) -> None:
+def check_accuracy(measured: Evaluation, inputs: LabelledInputs) -> None:
     """Raise `ExportError` if the model is no better than always answering with the most frequent label.
 
     If all inputs have the same label, nothing is checked.
     """
     counts = np.unique(inputs.labels, return_counts=True)[1]
-    majority, accuracy = counts.max() / counts.sum(), metrics.values["accuracy"]
+    majority, accuracy = counts.max() / counts.sum(), measured.accuracy
     if len(counts) > 1 and accuracy <= majority:
         raise ExportError(
             f"the accuracy of {accuracy:.3f} is no better than that of the most frequent label, {majority:.3f}, on "

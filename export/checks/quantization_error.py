@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentiment_conv1d.artifact.manifest import Metrics, QuantizationCheck
+from sentiment_conv1d.artifact.manifest import QuantizationCheck
 from sentiment_conv1d.export.checks.accuracy import LabelledInputs
 from sentiment_conv1d.export.checks.parity import Inputs
 from sentiment_conv1d.export.checks.served import Served
@@ -43,7 +43,7 @@ def measure_difference(float32: Served, quantized: Served, inputs: Inputs) -> Qu
 
 def measure_accuracy(
     float32: Served, quantized: Served, inputs: LabelledInputs, label_names: tuple[str, ...]
-) -> tuple[QuantizationCheck, Metrics]:
+) -> tuple[QuantizationCheck, Evaluation]:
     """Compare the graphs on labelled inputs, and measure the 8-bit graph.
 
     Raises `QuantizationError` if its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
@@ -57,7 +57,7 @@ def measure_accuracy(
             f"{inputs.source}: the accuracy is {after.accuracy:.4f} with 8 bits and {before.accuracy:.4f} in "
             f"float32; the loss must not exceed {MAX_ACCURACY_LOSS}"
         )
-    return check, after.metrics(inputs.source)
+    return check, after
 
 
 def _check(

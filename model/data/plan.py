@@ -17,7 +17,7 @@ class Plan:
 
     label_names: tuple[str, ...]
     train: Examples
-    validation: Examples | None  # decides when training ends, and calibrates the probabilities
+    validation: Examples | None  # decides when training ends, and everything of the decision rule
     test: Examples | None
     source: str
     validation_source: str | None

@@ -16,7 +16,7 @@ from sentiment_conv1d.model.data import Examples, LabelledTexts
 from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_of
 from sentiment_conv1d.model.evaluation.candidate import Candidate, open_candidate
 from sentiment_conv1d.model.evaluation.comparison import Comparison
-from sentiment_conv1d.model.evaluation.confidence import confidence_line, confident_values
+from sentiment_conv1d.model.evaluation.confidence import confidence_lines, confident_values
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
 from sentiment_conv1d.model.evaluation.terminal import label_lines, value_lines
@@ -43,8 +43,7 @@ def evaluate(options: argparse.Namespace) -> int:
     evaluation = candidate.evaluate(examples, True)
     segments = options.by and by_segment(evaluation, options.by, [row.segment for row in examples.rows])
     print(f"measured on {measured_on}:", *value_lines(evaluation.values()), *label_lines(evaluation), sep="\n")
-    if candidate.decision.confident_from:
-        print(confidence_line(evaluation, candidate.decision))
+    print(*confidence_lines(evaluation, candidate.decision), sep="\n")
     if segments:
         print(*segments.lines(), sep="\n")
     if out is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +12,7 @@ from scipy.stats import chi2_contingency
 
 from sentiment_conv1d.commands.output import table_lines
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, EvaluationError
+from sentiment_conv1d.model.evaluation.share import Share, shown
 
 #: Fewer texts say little about a segment, so it does not count for the gap between the best and the worst one.
 LEAST_TEXTS = 30
@@ -25,9 +24,6 @@ _MOST_SEGMENTS = 1000
 MOST_SHOWN = 40
 
 _EMPTY = "(empty)"
-
-#: The number of standard deviations within which 95% of a normal distribution is.
-_DEVIATIONS = NormalDist().inv_cdf(0.975)
 
 
 class Segment(NamedTuple):
@@ -71,7 +67,7 @@ class Segments:
         rows = [[self.column, "texts", "accuracy", "95% interval", "confidence", "calibration error"]]
         for each in self.segments:
             numbers = [f"{each.confidence:.4f}", f"{each.expected_calibration_error:.4f}"]
-            rows.append([each.name, f"{each.examples:,}", f"{each.accuracy:.4f}", _shown(each.interval), *numbers])
+            rows.append([each.name, f"{each.examples:,}", f"{each.accuracy:.4f}", shown(each.interval), *numbers])
         return rows
 
     def lines(self) -> Iterator[str]:
@@ -90,7 +86,7 @@ class Segments:
         best, worst, difference, interval, p_value = self.gap
         yield (
             f"gap of accuracy between {best.name} ({best.accuracy:.4f}) and {worst.name} ({worst.accuracy:.4f}), of "
-            f"the segments with at least {LEAST_TEXTS} texts: {difference:.4f}, 95% interval {_shown(interval)}"
+            f"the segments with at least {LEAST_TEXTS} texts: {difference:.4f}, 95% interval {shown(interval)}"
         )
         yield f"chance of such differences if all segments were equally accurate: p = {p_value:.2g} (chi-squared test)"
 
@@ -117,18 +113,6 @@ def divide(column: str, values: Sequence[Any]) -> Iterator[tuple[str, npt.NDArra
         yield str(name), names == name
 
 
-def accuracy_interval(right: int, number: int) -> tuple[float, float]:
-    """Return Wilson's 95% interval of an accuracy."""
-    accuracy, square = right / number, _DEVIATIONS**2 / number
-    middle = accuracy + square / 2
-    half = sqrt(square * (accuracy * (1 - accuracy) + square / 4))
-    return max(0.0, (middle - half) / (1 + square)), min(1.0, (middle + half) / (1 + square))
-
-
-def _shown(interval: tuple[float, float]) -> str:
-    return f"{interval[0]:.4f} to {interval[1]:.4f}"
-
-
 def _name(value: Any) -> str:
     return (str(value).strip() or _EMPTY) if value is not None else _EMPTY
 
@@ -140,7 +124,7 @@ def _measured(evaluation: Evaluation, name: str, chosen: npt.NDArray[np.bool_]) 
         name=name,
         examples=number,
         accuracy=part.accuracy,
-        interval=accuracy_interval(int(part.right.sum()), number),
+        interval=Share(int(part.right.sum()), number).interval,
         confidence=float(part.confidence.mean()),
         expected_calibration_error=part.expected_calibration_error,
     )

@@ -6,7 +6,7 @@ from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold, calibration
-from sentiment_conv1d.model.evaluation.confidence import Weights, confident_from
+from sentiment_conv1d.model.evaluation.confidence import Weights, with_limits
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
 
 
@@ -19,26 +19,18 @@ def choose_rule(
     network does not contain the temperature yet. `weights` says how much each of these texts counts for the limits.
     """
     threshold, temperature, found = configuration.threshold, 1.0, None
-    calibrates = configuration.calibration != "none"
-    chooses = calibrates or threshold == "f1" or configuration.min_precision is not None
-    if work.validation is None or held_out is None or not chooses:
+    if work.validation is None or held_out is None:
         assert threshold != "f1"
         return DecisionRule(threshold=threshold)
     labels = work.validation.labels
-    if calibrates:
+    if configuration.calibration != "none":
         found = calibration(Evaluation(work.label_names, labels, held_out))
         temperature = best_temperature(held_out, labels) if found.helps else temperature
     outputs = at_temperature(held_out, temperature)
     if threshold == "f1":
         threshold = best_threshold(outputs, labels)
-    limits: dict[str, float | None] = {}
-    if configuration.min_precision is not None:
-        evaluation = Evaluation(work.label_names, labels, outputs, threshold)
-        limits = confident_from(evaluation, configuration.min_precision, weights)
-    return DecisionRule(
-        threshold=threshold,
-        temperature=temperature,
-        chosen_on=work.validation_source,
-        confident_from=limits,
-        calibration=found,
+    rule = DecisionRule(
+        threshold=threshold, temperature=temperature, chosen_on=work.validation_source, calibration=found
     )
+    evaluation = Evaluation(work.label_names, labels, outputs, threshold)
+    return with_limits(rule, evaluation, configuration.min_precision, weights)

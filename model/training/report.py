@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,9 @@ from sentiment_conv1d.commands.page import Cell, page, table
 from sentiment_conv1d.model.data import Profile, profile
 from sentiment_conv1d.model.evaluation.baseline import BASELINE
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
+from sentiment_conv1d.model.evaluation.confidence import confidence_rows
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, ThresholdScores
+from sentiment_conv1d.model.evaluation.share import shown
 from sentiment_conv1d.model.training.recipes import Trained
 from sentiment_conv1d.model.training.results import Results
 from sentiment_conv1d.model.training.task import Task
@@ -200,6 +203,26 @@ def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[st
     ]
 
 
+def _confidence(evaluation: Evaluation, decision: DecisionRule) -> list[list[str]]:
+    """Return the shares of confident predictions and of right ones on the test texts."""
+    return [
+        [
+            title.capitalize(),
+            f"{share.value:.2%}",
+            shown(share.interval),
+            f"{share.part:,} of {share.whole:,}",
+        ]
+        for title, share in confidence_rows(evaluation, decision)
+    ]
+
+
+def _limits(evaluation: Evaluation, decision: DecisionRule) -> list[list[str]]:
+    """Return the limit of each label."""
+    words = {None: "not measured", math.inf: "never"}
+    limits = zip(evaluation.label_names, decision.limits(evaluation.label_names), strict=True)
+    return [[label, words.get(limit) or f"{limit:.4f}"] for label, limit in limits]
+
+
 def _errors(evaluation: Evaluation, texts: Sequence[str], explain: Explain) -> list[list[Cell]]:
     """Return the worst errors: the text with its true label and the answer, its words, and the true probability."""
     rows: list[list[Cell]] = []
@@ -293,6 +316,8 @@ _ENVIRONMENT.globals |= {
     "labels": _labels,
     "thresholds": _thresholds,
     "calibration": _calibration,
+    "confidence": _confidence,
+    "limits": _limits,
     "errors": _errors,
     "settings": _settings,
 }

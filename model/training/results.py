@@ -9,7 +9,7 @@ from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.manifest import Metrics
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.evaluation.baseline import BASELINE, measure_baseline
-from sentiment_conv1d.model.evaluation.confidence import confident_values
+from sentiment_conv1d.model.evaluation.confidence import confidence_lines, confident_values
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
 from sentiment_conv1d.model.evaluation.terminal import value_lines
@@ -32,6 +32,7 @@ class Results(NamedTuple):
             return
         yield f"measured on {test_source}:"
         yield from value_lines(self.network.values())
+        yield from confidence_lines(self.network, self.decision)
         if self.segments is not None:
             yield from self.segments.lines()
         if self.baseline is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from sentiment_conv1d.artifact.decision import THRESHOLD
+from sentiment_conv1d.artifact.decision import MIN_PRECISION, THRESHOLD
 
 #: The number of ids before the words of a vocabulary: padding, the start of a text, and unknown words.
 RESERVED_IDS = 3
@@ -92,11 +92,13 @@ class BaseConfiguration(BaseModel):
         description="The lowest probability of the second of two labels at which the model answers with it; f1: the "
         "threshold with the highest macro F1 on held-out texts.",
     )
-    min_precision: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
+    min_precision: float = Field(
+        MIN_PRECISION,
+        gt=0,
+        lt=1,
+        exclude_if=lambda value: value == MIN_PRECISION,
         description="Share of right predictions of each label that decides from which probability on the model is "
-        "confident of the label, chosen on held-out texts.",
+        "confident of the label, measured on held-out texts.",
     )
     recipe: str = Field("labels", exclude_if=lambda value: value == "labels", description="How the model is trained.")
     members: int = Field(
@@ -133,9 +135,8 @@ class BaseConfiguration(BaseModel):
 
     @property
     def needs_validation(self) -> bool:
-        """Whether the training needs held-out texts."""
-        calibrates = self.calibration != "none"
-        return calibrates or self.patience > 0 or self.threshold == "f1" or self.min_precision is not None
+        """Whether the training is impossible without held-out texts."""
+        return self.calibration != "none" or self.patience > 0 or self.threshold == "f1"
 
     @property
     def activation(self) -> Literal["sigmoid", "softmax"]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # settings import this module through the configuration, and 
 #: The lowest output of a sigmoid that decides for the second label, unless the model has its own threshold.
 THRESHOLD = 0.5
 
+#: The share of right predictions that limits of confidence are chosen for by default.
+MIN_PRECISION = 0.9
+
 
 class Calibration(BaseModel):
     """What a temperature changes on held-out texts, each of which is measured with a temperature fitted on others."""
@@ -52,7 +55,15 @@ class DecisionRule(BaseModel):
     confident_from: Map[float | None] = Field(
         {},
         exclude_if=lambda value: not value,
-        description="The lowest probability of each label at which the model is confident of it; null: it never is.",
+        description="The lowest probability of each label at which the model is confident of it; null: it never is. "
+        "A label is missing if too few held-out texts got it.",
+    )
+    min_precision: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        exclude_if=lambda value: value is None,
+        description="The share of right predictions of each label that its limit was chosen for.",
     )
     calibration: Calibration | None = Field(
         None,
@@ -60,13 +71,14 @@ class DecisionRule(BaseModel):
         description="Why the network is calibrated or not; left out if that was not decided on held-out texts.",
     )
 
-    def limits(self, labels: Sequence[str]) -> tuple[float, ...]:
+    def limits(self, labels: Sequence[str]) -> tuple[float | None, ...]:
         """Return the lowest probability of each of these labels at which the model is confident of it.
 
-        0 if the model has no such limits, and infinity if it is never confident of the label.
+        None if the label has no measured limit, and infinity if the model is never confident of it.
         """
-        found = [self.confident_from.get(label, None if self.confident_from else 0.0) for label in labels]
-        return tuple(math.inf if limit is None else limit for limit in found)
+        never = {label: math.inf for label, limit in self.confident_from.items() if limit is None}
+        found = {**self.confident_from, **never}
+        return tuple(found.get(label) for label in labels)
 
     def renamed(self, names: Mapping[str, str]) -> DecisionRule:
         """Return the same rule with other names for the labels."""

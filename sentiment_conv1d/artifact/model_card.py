@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sentiment_conv1d.artifact.decision import DecisionRule
     from sentiment_conv1d.artifact.manifest import Manifest, Metrics
 
 CARD_FILE = "README.md"
@@ -79,11 +80,23 @@ def _decisions(manifest: Manifest) -> Iterator[str]:
             f"The logits are divided by {manifest.decision.temperature:.4g}, a temperature chosen on "
             f"{_text(manifest.decision.chosen_on or '')}."
         )
+    yield ""
+    yield from _confidence(manifest.decision)
 
-    if manifest.decision.confident_from:
-        yield from ("", "The model is confident of an answer from this probability on:", "")
-        limits = manifest.decision.confident_from.items()
-        yield from _table(("label", "probability"), [(_text(label), _score(limit)) for label, limit in limits])
+
+def _confidence(decision: DecisionRule) -> Iterator[str]:
+    if not decision.confident_from:
+        yield "The model has no limits for its answers, so `confident` is null."
+        return
+    chosen = ""
+    if decision.min_precision is not None:
+        chosen = (
+            f", chosen on {_text(decision.chosen_on or '')} so that at least {100 * decision.min_precision:.4g}% of "
+            "the predictions of each label are right"
+        )
+    yield from (f"The model is confident of an answer from this probability on{chosen}:", "")
+    limits = decision.confident_from.items()
+    yield from _table(("label", "probability"), [(_text(label), _score(limit)) for label, limit in limits])
 
 
 def _limits(manifest: Manifest) -> Iterator[str]:

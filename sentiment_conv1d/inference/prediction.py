@@ -24,11 +24,11 @@ class Decider:
     """The rule that turns the output of a model into an answer.
 
     The model is confident of an answer if it knows at least half of the words, and one, and if the score reaches the
-    limit of the label.
+    limit of the label. Nothing is said about a label without a limit.
     """
 
     labels: Sequence[str]
-    limits: Sequence[float]  # the lowest score of each label at which the model is confident of it
+    limits: Sequence[float | None]  # the lowest score of each label at which the model is confident; None: not measured
     threshold: float = THRESHOLD  # of a sigmoid
     start_ids: int = 1  # ids of every text that stand for no word
 
@@ -38,10 +38,13 @@ class Decider:
         labels, decision = manifest.labels, manifest.decision
         return cls(labels, decision.limits(labels), decision.threshold, int(tokenizer.start_id is not None))
 
-    def is_confident(self, index: int, score: np.float32, tokens: int, unknown_tokens: int) -> bool:
-        """Return whether the model is confident that a text has the label with this index."""
+    def is_confident(self, index: int, score: np.float32, tokens: int, unknown_tokens: int) -> bool | None:
+        """Return whether the model is confident that a text has the label with this index; None without a limit."""
+        limit = self.limits[index]
+        if limit is None:
+            return None
         known = tokens - unknown_tokens - self.start_ids
-        return known >= unknown_tokens and known > 0 and float(score) >= self.limits[index]
+        return known >= unknown_tokens and known > 0 and float(score) >= limit
 
 
 class Prediction(NamedTuple):
@@ -53,7 +56,7 @@ class Prediction(NamedTuple):
     tokens: int  # ids before truncation, including the start id
     unknown_tokens: int
     truncated: bool
-    confident: bool  # half of the words are known, and `score` reaches the limit of `label`, if the model has limits
+    confident: bool | None  # half of the words are known, and `score` reaches the limit of `label`; None without one
 
     @classmethod
     def of(cls, decider: Decider, encoding: Encoding, output: npt.NDArray[np.float32]) -> Self:
@@ -116,7 +119,7 @@ class PredictionColumns(NamedTuple):
     tokens: list[int]
     unknown_tokens: list[int]
     truncated: list[bool]
-    confident: list[bool]
+    confident: list[bool | None]
 
     @classmethod
     def of(cls, decider: Decider, encodings: Sequence[Encoding], outputs: npt.NDArray[np.float32]) -> Self:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.options import ProviderChoice
-from sentiment_conv1d.scoring.columns import check_free, prediction_columns, score_texts
+from sentiment_conv1d.scoring.columns import OPTIONAL_BOOL, check_free, prediction_columns, score_texts
 from sentiment_conv1d.scoring.rows import reason_of
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.tables import DataError
@@ -35,16 +35,16 @@ class BatchScorer:
         a dict of NumPy arrays         the same with more arrays
 
     The added columns are `predicted_label`, `score`, `probability_<label>` for each label (float32), `tokens`,
-    `unknown_tokens` (int64), `truncated` and `confident`. With `explain=N`, the column `top_words` has the N words that
-    change the logit most, as objects with `text` and `share`.
+    `unknown_tokens` (int64), `truncated` and `confident`, which is empty for a label without a limit. With `explain=N`,
+    the column `top_words` has the N words that change the logit most, as objects with `text` and `share`.
 
     Pickling stores the path of the artifact and the settings. Each process opens the artifact at its first call, once
     for all scorers with the same settings, so the path must exist there. `threads` is the number of ONNX Runtime
     threads; 1 is fastest if a framework runs a process per core.
 
     A value is bad if it is not a string, is blank, or has more than `max_characters`. With `on_bad_rows="error"` it
-    raises `DataError`; with `"null"` the added columns of its row are empty: None, `<NA>` in pandas, and NaN in float
-    arrays of NumPy. The other arrays of NumPy then have the type `object`.
+    raises `DataError`; with `"null"` the added columns of its row are empty. An empty value is None, `<NA>` in pandas,
+    and NaN in float arrays of NumPy. The other arrays of NumPy that can have one have the type `object`.
     """
 
     def __init__(
@@ -141,24 +141,35 @@ class BatchScorer:
             self._check(batch.columns)
         added = self._score((batch if single else batch[self.text_column]).to_list())
         word = polars.Struct({"text": polars.String, "share": polars.Float64})
-        types = {str: polars.String, np.float32: polars.Float32, int: polars.Int64, bool: polars.Boolean}
+        types = {
+            str: polars.String,
+            np.float32: polars.Float32,
+            int: polars.Int64,
+            bool: polars.Boolean,
+            OPTIONAL_BOOL: polars.Boolean,
+        }
         schema = {name: types.get(kind, polars.List(word)) for name, kind in self.columns.items()}
         frame = polars.DataFrame(added, schema)
         return frame if single else batch.hstack(frame)
 
     def _numpy_type(self, name: str) -> Any:
         """Return the type of an added array. Arrays of integers and booleans cannot have missing values."""
-        kind = self.columns[name]
-        if self.on_bad_rows == "null" and kind is not np.float32:
+        kind, may_be_missing = self._kind(name)
+        if may_be_missing and kind is not np.float32:
             return object
         return {np.float32: np.float32, int: np.int64, bool: np.bool_}.get(kind, object)
 
     def _pandas_type(self, name: str) -> Any:
         """Return the type of an added column. Columns with missing values need pandas' own types."""
-        kind = self.columns[name]
-        if self.on_bad_rows == "null":
+        kind, may_be_missing = self._kind(name)
+        if may_be_missing:
             return {str: "string", np.float32: "Float32", int: "Int64", bool: "boolean"}.get(kind, object)
         return {str: "string", np.float32: "float32", int: "int64", bool: "bool"}.get(kind, object)
+
+    def _kind(self, name: str) -> tuple[Any, bool]:
+        """Return the type of an added column, and whether its values can be missing."""
+        kind = self.columns[name]
+        return (bool, True) if kind == OPTIONAL_BOOL else (kind, self.on_bad_rows == "null")
 
     def _check(self, columns: Sequence[str]) -> None:
         if self.text_column not in columns:

@@ -19,6 +19,9 @@ Column = Sequence[Any] | npt.NDArray[Any]
 #: The column that an explanation adds.
 TOP_WORDS = "top_words"
 
+#: The type of a column of booleans that can be missing, whichever rows are scored.
+OPTIONAL_BOOL = bool | None
+
 #: The type of every field of a prediction.
 _TYPES = get_type_hints(Prediction)
 

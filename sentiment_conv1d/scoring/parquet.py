@@ -16,7 +16,7 @@ import pyarrow
 from pyarrow import types
 from pyarrow.parquet import ParquetWriter as ArrowWriter
 
-from sentiment_conv1d.scoring.columns import Column
+from sentiment_conv1d.scoring.columns import OPTIONAL_BOOL, Column
 from sentiment_conv1d.scoring.rows import NOT_UTF8
 from sentiment_conv1d.scoring.writers import Writer, check_keys
 from sentiment_conv1d.tables import Chunk, DataError, Table
@@ -134,6 +134,7 @@ _KINDS: dict[Any, Any] = {
     np.float32: pyarrow.float32(),
     int: pyarrow.int64(),
     bool: pyarrow.bool_(),
+    OPTIONAL_BOOL: pyarrow.bool_(),
     list: _WORDS,
 }
 

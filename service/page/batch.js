@@ -200,7 +200,7 @@ function kindOf({ label, known, error }) {
 /** What a reader has to know about the label of a row. */
 function noteOf({ confident, known, error }) {
   if (error) return error;
-  return known ? (confident ? "" : "not sure") : "no known word";
+  return known ? (confident === false ? "not sure" : "") : "no known word";
 }
 
 function rowOf(row) {

@@ -19,7 +19,7 @@ export function knowsAny(prediction, tokenizer, explanation = null) {
 export function describePrediction(prediction, tokenizer, explanation) {
   if (!knowsAny(prediction, tokenizer, explanation)) return noVerdict(prediction, tokenizer);
   const { label, score, confident } = decide(prediction);
-  return `${label}, ${percent(score)}${confident ? "" : `. ${NOT_CONFIDENT}`}`;
+  return `${label}, ${percent(score)}${confident === false ? `. ${NOT_CONFIDENT}` : ""}`;
 }
 
 function noVerdict(prediction, tokenizer) {
@@ -34,7 +34,7 @@ export function showPrediction(prediction, tokenizer, explanation) {
   byId("verdict").classList.toggle("unknowing", !known);
   byId("label").textContent = known ? label : noVerdict(prediction, tokenizer);
   byId("label-note").textContent = known
-    ? [unsure ? `The most probable label is ${unsure}.` : "", confident ? "" : NOT_CONFIDENT].filter(Boolean).join(" ")
+    ? [unsure ? `The most probable label is ${unsure}.` : "", confident === false ? NOT_CONFIDENT : ""].filter(Boolean).join(" ")
     : `The API answers ${label}, ${percent(score)}, as it answers every text. Do not read an opinion into it.`;
   byId("label-note").hidden = !byId("label-note").textContent;
   byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([each, probability]) => meter(each, percent(probability), probability)));

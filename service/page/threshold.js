@@ -30,7 +30,7 @@ export const chosenThreshold = () => (moved !== null && isSigmoid() ? { threshol
 export const thresholdMoved = () => moved !== null;
 
 /**
- * The label that a prediction gets, its score, and whether the model is confident of it.
+ * The label that a prediction gets, its score, and whether the model is confident of it; null if it has no limit for it.
  * `unsure` has the score of the most probable label.
  */
 export function decide(prediction) {
@@ -43,13 +43,14 @@ export function decide(prediction) {
 }
 
 /**
- * Whether the model is confident of another label of a text with a known word, by the rule of the service. A limit of
- * null stands for never.
+ * Whether the model is confident of another label of a text with a known word, by the rule of the service: null without
+ * a limit for the label. A limit of null stands for never.
  */
 function isConfident({ tokens, unknown_tokens: unknown, probabilities }, label) {
-  const known = tokens - unknown - (model.tokenizer.start_id === null ? 0 : 1);
   const limit = model.decision.confident_from?.[label];
-  return known >= unknown && (limit === undefined || (limit !== null && probabilities[label] >= limit));
+  if (limit === undefined) return null;
+  const known = tokens - unknown - (model.tokenizer.start_id === null ? 0 : 1);
+  return known >= unknown && limit !== null && probabilities[label] >= limit;
 }
 
 const isSigmoid = () => model.activation === "sigmoid";

@@ -40,6 +40,20 @@ def test_decision(artifact: Artifact) -> None:
     assert "The model was not evaluated." in card
 
 
+def test_limits_of_confidence(artifact: Artifact) -> None:
+    """The card states the limits, and what they were chosen for, or that there are none."""
+    limits = {"negative": None, "positive": 0.75}
+    decision = DecisionRule(confident_from=limits, min_precision=0.9, chosen_on="50 held out of tickets.csv")
+    card = model_card(artifact.manifest.model_copy(update={"decision": decision}))
+    assert (
+        "confident of an answer from this probability on, chosen on 50 held out of tickets.csv so that at least 90% of "
+        "the predictions of each label are right:\n" in card
+    )
+    assert "| positive | 0.7500 |" in card
+    without = model_card(artifact.manifest.model_copy(update={"decision": DecisionRule()}))
+    assert "The model has no limits for its answers, so `confident` is null." in without
+
+
 def test_sections(tmp_path: Path) -> None:
     """The card has the scores of each label, the training data, the licence, limits, and how to upload the model."""
     evaluation = Evaluation(LABELS, np.array([0, 0, 1, 2]), np.eye(3)[[0, 1, 1, 2]])

@@ -53,7 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train a run with a temperature, and set a threshold that no text reaches."""
     folder = tmp_path_factory.mktemp("decided")
     data = write_reviews(folder / "reviews.csv")
-    flags = ["--calibration", "temperature", "--threshold", "0.97", "--epochs", "4"]
+    flags = ["--calibration", "temperature", "--threshold", "0.97", "--epochs", "4", "--validation-fraction", "0.1"]
     assert main(["train", "--data", str(data), "--out", str(folder / "run"), *FLAGS, *flags]) == 0
     return folder / "run"
 

@@ -14,6 +14,7 @@ import pytest
 from keras import layers
 
 from sentiment_conv1d.artifact.artifact import ArtifactError, read_artifact, versions
+from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.layers import Family
 from sentiment_conv1d.artifact.tokenizer import Tokenizer, WordTokenizer
 from sentiment_conv1d.export import exporter
@@ -27,8 +28,10 @@ from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.trained import Trained, from_keras_file, from_run
 from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.model.data import load
 from sentiment_conv1d.model.run import read_run
 from tests.export.onnx_graph import contract
+from tests.tiny import write_reviews
 
 SEQUENCE_LENGTH, IDS = 6, 8
 LABELS = ("no", "yes")
@@ -160,6 +163,28 @@ def labelled(trained: Trained) -> LabelledInputs:
     rows = [trained.tokenizer.encode(text).ids for text in texts]
     answers = trained.predict(trained.input_shape.pad(rows))[:, 0] >= 0.5
     return LabelledInputs("six texts", rows, answers.astype(np.int64))
+
+
+def test_limits_of_confidence(trained: Trained, tmp_path: Path) -> None:
+    """Labelled texts decide the limits if the training held out no texts, and otherwise the training decided them."""
+    texts = load(write_reviews(tmp_path / "reviews.csv", count=200)).train.texts
+    rows = [trained.tokenizer.encode(text).ids for text in texts]
+    scores = trained.predict(trained.input_shape.pad(rows))[:, 0]
+    middle = float(np.median(scores))
+    inputs = LabelledInputs("200 texts", rows, (scores >= middle).astype(np.int64), texts)
+    unmeasured = replace(trained, decision=DecisionRule(threshold=middle))
+    limited = export(unmeasured, "limited", tmp_path, labelled=inputs, allow_poor_accuracy=True).artifact.manifest
+    assert limited.decision.confident_from == {
+        "negative": pytest.approx(1 - scores[scores < middle].max(), abs=1e-5),
+        "positive": pytest.approx(scores[scores >= middle].min(), abs=1e-5),
+    }
+    assert (limited.decision.min_precision, limited.decision.chosen_on) == (0.9, "200 texts")
+    held_out = DecisionRule(threshold=middle, chosen_on="3 held out of a.csv")
+    decided = export(replace(trained, decision=held_out), "decided", tmp_path, labelled=inputs).artifact.manifest
+    assert decided.decision == held_out
+    measured = export(replace(trained, decision=limited.decision), "measured", tmp_path, labelled=inputs)
+    assert measured.artifact.manifest.metrics is not None
+    assert measured.artifact.manifest.metrics.values["confident_share"] == 1
 
 
 def test_8_bit_artifact(trained: Trained, tmp_path: Path) -> None:

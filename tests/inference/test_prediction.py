@@ -96,15 +96,19 @@ def test_decided() -> None:
 @pytest.mark.parametrize(
     ("output", "limits", "expected"),
     [
-        (0.75, {}, True),
+        (0.75, {}, None),
+        (0.25, {"positive": 0.75}, None),
         (0.75, {"negative": None, "positive": 0.75}, True),
         (0.75, {"negative": None, "positive": 0.76}, False),
         (0.25, {"negative": None, "positive": 0.75}, False),
         (0.25, {"negative": 0.6, "positive": None}, True),
     ],
 )
-def test_confident(output: float, limits: dict[str, float | None], expected: bool) -> None:
-    """The model is confident if the score reaches the limit of the label. Null stands for a label it never is."""
+def test_confident(output: float, limits: dict[str, float | None], expected: bool | None) -> None:
+    """The model is confident if the score reaches the limit of the label. A limit of null stands for never.
+
+    Nothing is said about a label without a limit.
+    """
     labels = ("negative", "positive")
     decider = Decider(labels, DecisionRule(confident_from=limits).limits(labels))
     encoding = Encoding(np.array([1, 2, 3], np.int32), 3, 1)
@@ -118,6 +122,8 @@ def test_known_words(start_ids: int, tokens: int, unknown: int) -> None:
     ids, output = np.ones(max(tokens, 1), np.int32), np.array([0.99], np.float32)
     assert Prediction.of(decider, Encoding(ids, tokens, unknown), output).confident is False
     assert Prediction.of(decider, Encoding(ids, tokens + 1, unknown), output).confident is True
+    unlimited = Decider(("negative", "positive"), (None, None), start_ids=start_ids)
+    assert Prediction.of(unlimited, Encoding(ids, tokens, unknown), output).confident is None
 
 
 def test_confident_at_another_threshold() -> None:
@@ -135,9 +141,9 @@ def test_confident_at_another_threshold() -> None:
         )
     ),
     threshold=st.floats(0.01, 0.99),
-    limits=st.lists(st.floats(0, 1) | st.just(math.inf), min_size=4, max_size=4),
+    limits=st.lists(st.none() | st.floats(0, 1) | st.just(math.inf), min_size=4, max_size=4),
 )
-def test_columns(outputs: npt.NDArray[np.float32], threshold: float, limits: list[float]) -> None:
+def test_columns(outputs: npt.NDArray[np.float32], threshold: float, limits: list[float | None]) -> None:
     """The columns of several predictions are the fields of each."""
     labels = tuple("abcd"[: max(outputs.shape[1], 2)])
     decider = Decider(labels, limits[: len(labels)], threshold)

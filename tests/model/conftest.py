@@ -14,7 +14,7 @@ __all__ = ["reviews"]
 def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train a run with validation. Tests that change it make a copy first."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    arguments = ["train", "--data", str(reviews), "--out", str(out), "--validation-fraction", "0.2", *FLAGS]
+    arguments = ["train", "--data", str(reviews), "--out", str(out), *FLAGS, "--validation-fraction", "0.2"]
     assert main(arguments) == 0
     return out
 

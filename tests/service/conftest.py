@@ -86,12 +86,17 @@ def opinions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
 
 @pytest.fixture(scope="session")
 def doubtful_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Create a repository with the shipped model, confident of `positive` from 0.9 on and never of `negative`."""
+    """Create a repository with two copies of a shipped model.
+
+    `imdb-cnn` is confident of `positive` from 0.9 on and never of `negative`, and `unmeasured` has no limits.
+    """
     repository = tmp_path_factory.mktemp("doubtful")
-    folder = shutil.copytree(MODEL_REPOSITORY / "imdb-cnn" / "1", repository / "imdb-cnn" / "1")
-    decision = DecisionRule(confident_from={"negative": None, "positive": 0.9})
-    manifest = read_artifact(folder).manifest.model_copy(update={"decision": decision})
-    (folder / MANIFEST_FILE).write_bytes(manifest.to_bytes())
+    limits: dict[str, dict[str, float | None]] = {"imdb-cnn": {"negative": None, "positive": 0.9}, "unmeasured": {}}
+    for name, confident_from in limits.items():
+        folder = shutil.copytree(MODEL_REPOSITORY / "imdb-cnn" / "1", repository / name / "1")
+        changed = {"name": name, "decision": DecisionRule(confident_from=confident_from)}
+        manifest = read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1").manifest.model_copy(update=changed)
+        (folder / MANIFEST_FILE).write_bytes(manifest.to_bytes())
     return repository
 
 

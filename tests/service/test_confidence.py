@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
+import numpy as np
+import pandas
+import polars
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 import sentiment_conv1d
 from loadtest.stubs import SentimentStub
@@ -35,6 +41,21 @@ def test_native_rest(doubtful: ServerProcess) -> None:
         assert post("/v1/explain", json={"text": text}).json()["prediction"]["confident"] is confident
 
 
+def test_native_rest_without_limits(doubtful: ServerProcess) -> None:
+    """A model without limits says nothing about its confidence: the field is null, also for unknown words."""
+    post = doubtful.client.post
+    batch = post("/v1/predict_batch", json={"texts": [*TEXTS], "model": "unmeasured"}).json()["predictions"]
+    for text, prediction in zip(TEXTS, batch, strict=True):
+        body = {"text": text, "model": "unmeasured"}
+        answers = [
+            prediction,
+            post("/v1/predict", json=body).json(),
+            post("/v1/explain", json=body).json()["prediction"],
+        ]
+        assert [answer["confident"] for answer in answers] == [None] * 3
+        assert post("/v1/predict", json=body | {"threshold": 0.999}).json()["confident"] is None
+
+
 def test_threshold_of_a_request(doubtful: ServerProcess) -> None:
     """A threshold changes the label, and `confident` is about the new label."""
     body = {"text": "A gripping, beautifully acted film.", "threshold": 0.999}
@@ -54,6 +75,21 @@ def test_native_grpc(doubtful: ServerProcess) -> None:
             each.confident for each in stub.PredictBatch(PredictBatchRequest(texts=[*TEXTS])).predictions
         ] == expected
         assert [stub.Explain(ExplainRequest(text=text)).prediction.confident for text in TEXTS] == expected
+        assert all(stub.Predict(each).HasField("confident") for each in requests)
+
+
+def test_native_grpc_without_limits(doubtful: ServerProcess) -> None:
+    """A model without limits does not set the field."""
+    with connect(doubtful) as channel:
+        stub = SentimentStub(channel)
+        answers = [
+            *(stub.Predict(PredictRequest(text=text, model="unmeasured")) for text in TEXTS),
+            *stub.PredictBatch(PredictBatchRequest(texts=[*TEXTS], model="unmeasured")).predictions,
+            *stub.PredictStream(iter([PredictRequest(text=text, model="unmeasured") for text in TEXTS])),
+            *(stub.Explain(ExplainRequest(text=text, model="unmeasured")).prediction for text in TEXTS),
+        ]
+    assert len(answers) == 4 * len(TEXTS)
+    assert not any(answer.HasField("confident") for answer in answers)
 
 
 def test_python(doubtful_repository: Path) -> None:
@@ -63,6 +99,28 @@ def test_python(doubtful_repository: Path) -> None:
     assert model.explain("A film with a few good scenes.").prediction.confident is False
     scored = model.score([text for text in TEXTS if text])
     assert [row["confident"] for row in scored] == [confident for text, confident in TEXTS.items() if text]
+    unmeasured = sentiment_conv1d.load("unmeasured", repository=doubtful_repository)
+    assert {each.confident for each in unmeasured.predict([*TEXTS])} == {None}
+
+
+def test_data_frames_without_limits(doubtful_repository: Path) -> None:
+    """The column is empty, and keeps its type, whether the model has limits or not."""
+    models = [sentiment_conv1d.load(name, repository=doubtful_repository) for name in ("imdb-cnn", "unmeasured")]
+    texts = ["A gripping, beautifully acted film.", "A film with a few good scenes."]
+    frames = (pandas.DataFrame({"text": texts}), polars.DataFrame({"text": texts}), pyarrow.table({"text": texts}))
+    for frame in frames:
+        limited, unlimited = (model.score(frame)["confident"] for model in models)
+        assert str(getattr(limited, "type", getattr(limited, "dtype", None))).lower() in ("bool", "boolean")
+        assert getattr(limited, "type", getattr(limited, "dtype", None)) == getattr(
+            unlimited, "type", getattr(unlimited, "dtype", None)
+        )
+        found = [
+            values.to_pylist() if hasattr(values, "to_pylist") else list(values) for values in (limited, unlimited)
+        ]
+        assert found[0] == [True, False]
+        assert all(value is None or value is pandas.NA for value in found[1])
+    arrays = {"text": np.array(texts)}
+    assert [model.score(arrays)["confident"].tolist() for model in models] == [[True, False], [None, None]]
 
 
 def test_offline_scoring(doubtful_repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,3 +136,20 @@ def test_offline_scoring(doubtful_repository: Path, tmp_path: Path, capsys: pyte
     for text in texts:
         assert main(["explain", text, *repository]) == 0
         assert ("not sure about this text" in capsys.readouterr().out) is not TEXTS[text]
+
+
+def test_offline_scoring_without_limits(
+    doubtful_repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without limits, the column is empty in CSV and null in JSONL and Parquet, and `explain` says nothing."""
+    (tmp_path / "in.txt").write_text("qwertyuiop zorptastic\n")
+    chosen = ["--model-repository", str(doubtful_repository), "--default-model", "unmeasured"]
+    for suffix in ("csv", "jsonl", "parquet"):
+        assert main(["predict", str(tmp_path / "in.txt"), "--out", str(tmp_path / f"{suffix}.{suffix}"), *chosen]) == 0
+    with (tmp_path / "csv.csv").open(newline="") as file:
+        assert [row["confident"] for row in csv.DictReader(file)] == [""]
+    assert json.loads((tmp_path / "jsonl.jsonl").read_text())["confident"] is None
+    assert parquet.read_table(tmp_path / "parquet.parquet")["confident"].to_pylist() == [None]
+    capsys.readouterr()
+    assert main(["explain", "qwertyuiop zorptastic", *chosen]) == 0
+    assert "not sure" not in capsys.readouterr().out

@@ -32,7 +32,7 @@ def render(
     contrast = explanation.contrast
     explained = manifest.labels[1] if manifest.activation == "sigmoid" else explanation.label
     yield f"{prediction.label} {prediction.score:.4f}"
-    if not prediction.confident:
+    if prediction.confident is False:
         yield "The model is not sure about this text."
     yield f"logit of {explained} {explanation.logit:+.4f} = {_parts(explanation, shares)}"
     if contrast is not None:

@@ -72,7 +72,11 @@ SERVICE = Service(_DESCRIPTOR, Sentiment, models=paths(_DESCRIPTOR))
 #: to convert a NumPy scalar.
 _SHARED = [field for field in pb.Prediction.DESCRIPTOR.fields if field.name in core.Prediction._fields]
 _FLOATS = tuple(field.name for field in _SHARED if field.type == field.TYPE_FLOAT)
-_OTHERS = tuple(field.name for field in _SHARED if field.type not in (field.TYPE_FLOAT, field.TYPE_MESSAGE))
+_OTHERS = tuple(
+    field.name
+    for field in _SHARED
+    if field.type not in (field.TYPE_FLOAT, field.TYPE_MESSAGE) and field.name != "confident"
+)
 
 
 def _fill(message: pb.Prediction, manifest: Manifest, prediction: core.Prediction) -> pb.Prediction:
@@ -81,6 +85,8 @@ def _fill(message: pb.Prediction, manifest: Manifest, prediction: core.Predictio
         setattr(message, name, getattr(prediction, name))
     for name in _FLOATS:
         setattr(message, name, float(getattr(prediction, name)))
+    if prediction.confident is not None:
+        message.confident = prediction.confident
     for label, probability in zip(manifest.labels, prediction.probabilities, strict=True):
         each = message.probabilities.add()
         each.label = label

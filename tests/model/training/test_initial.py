@@ -75,7 +75,7 @@ def test_no_new_texts(run_path: Path, reviews: Path, tmp_path: Path, capsys: pyt
     seen.write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
     assert continued(run_path, seen, tmp_path / "run") == 2
     assert "the earlier run was trained on all texts, so there is none to hold out" in capsys.readouterr().err
-    assert continued(run_path, seen, tmp_path / "run", "--test-fraction", "0") == 0
+    assert continued(run_path, seen, tmp_path / "run", "--test-fraction", "0", "--validation-fraction", "0") == 0
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) is None
     capsys.readouterr()
     assert continued(run_path, reviews, tmp_path / "other", "--test-data", str(seen)) == 2

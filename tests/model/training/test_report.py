@@ -310,6 +310,28 @@ def test_counts() -> None:
     assert ["watch <b>this</b> is positive, answered negative", " of positive", "0.4000"] in page.rows
 
 
+def test_confident_predictions() -> None:
+    """The report has the share of confident predictions, the accuracies with intervals, and the limit of each label."""
+    evaluation = Evaluation(
+        ("no", "maybe", "yes"),
+        np.array([0, 0, 1, 2]),
+        np.array([[0.9, 0.05, 0.05], [0.6, 0.3, 0.1], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8]]),
+    )
+    decision = DecisionRule(confident_from={"no": 0.75, "yes": None}, min_precision=0.95, chosen_on="99 of b.csv")
+    page = Page(report(evaluation, decision=decision))
+    for row in (
+        ["Confident", "50.00%", "0.1500 to 0.8500", "2 of 4"],
+        ["Right if confident", "50.00%", "0.0945 to 0.9055", "1 of 2"],
+        ["Right if not confident", "100.00%", "0.3424 to 1.0000", "2 of 2"],
+        ["no", "0.7500"],
+        ["maybe", "not measured"],
+        ["yes", "never"],
+    ):
+        assert row in page.rows
+    assert "at least 95 % of the predictions of the label are right on 99 of b.csv" in " ".join(page.visible.split())
+    assert "so confident is null in all answers" in " ".join(Page(report(evaluation)).visible.split())
+
+
 def word(text: str, share: float) -> Word:
     return Word(text, 0, len(text), 3, known=True, share=share)
 

@@ -543,24 +543,39 @@ def test_readme_example(tmp_path: Path) -> None:
     assert "432 of 600 texts of tickets.csv" in report
     assert "48 held out of 600 texts of tickets.csv" in report
     assert "120 held out of 600 texts of tickets.csv" in report
+    assert (run.decision.chosen_on, run.decision.confident_from) == ("48 held out of 600 texts of tickets.csv", {})
 
 
 def test_confident_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--min-precision` writes the limit of each label, and `evaluate` measures the confident predictions."""
+    """Held-out texts decide the limit of each label, and `train`, the report and `evaluate` measure what they mean."""
     data = write_tickets(tmp_path / "tickets.csv")
-    flags = ["--max-tokens", "30", "--vocabulary-size", "200", "--min-precision", "0.9", "--validation-fraction", "0.3"]
+    flags = ["--max-tokens", "30", "--vocabulary-size", "200", "--validation-fraction", "0.3"]
     assert train(data, tmp_path / "run", *flags, "--epochs", "8") == 0
+    lines = re.findall(r"^(?:confident|right if .*): .*$", capsys.readouterr().out, re.MULTILINE)
     run = read_run(tmp_path / "run")
     assert set(run.decision.confident_from) == {"complaint", "praise", "question"}
     assert any(run.decision.confident_from.values())
+    assert run.decision.min_precision == 0.9
     assert run.metrics is not None
-    assert 0 < run.metrics.values["confident_share"] <= 1
-    capsys.readouterr()
+    values = run.metrics.values
+    assert 0 < values["confident_share"] <= 1
+    assert lines[0].startswith(f"confident: {values['confident_share']:.4f}, 95% interval ")
+    assert lines[1].startswith(f"right if confident: {values['confident_accuracy']:.4f}, 95% interval ")
+    assert f"{values['confident_accuracy']:.2%}" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert main(["evaluate", str(tmp_path / "run"), "--data", str(data)]) == 0
-    found = re.search(r"^confident: ([\d,]+) texts, accuracy ([\d.]+);", capsys.readouterr().out, re.MULTILINE)
-    assert found is not None
-    values = document(tmp_path / "run" / "evaluation" / "metrics.json")["values"]
-    assert float(found[2]) == pytest.approx(values["confident_accuracy"], abs=1e-4)
-    assert int(found[1]) == round(values["confident_share"] * run.metrics.examples)
-    assert main(["train", "--data", str(data), "--out", str(tmp_path / "x"), *flags[:-1], "0"]) == 2
-    assert "this configuration needs held-out texts" in capsys.readouterr().err
+    assert set(lines) < set(capsys.readouterr().out.splitlines())
+    assert (
+        document(tmp_path / "run" / "evaluation" / "metrics.json")["values"].items()
+        >= {name: value for name, value in values.items() if name.startswith("confident_")}.items()
+    )
+
+
+@pytest.mark.parametrize("flags", [("--min-precision", "0.99", "--validation-fraction", "0.3"), ()])
+def test_too_few_held_out_texts(tmp_path: Path, flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """If the held-out texts are too few to show the precision, or there are none, the model has no limits."""
+    data = write_tickets(tmp_path / "tickets.csv")
+    assert train(data, tmp_path / "run", "--max-tokens", "30", "--vocabulary-size", "200", "--epochs", "1", *flags) == 0
+    assert "without a limit, so `confident` is null: complaint, praise, question\n" in capsys.readouterr().out
+    decision = read_run(tmp_path / "run").decision
+    assert (decision.confident_from, decision.min_precision) == ({}, None)
+    assert "too few texts were held out" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

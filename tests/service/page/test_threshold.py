@@ -74,6 +74,24 @@ def test_not_confident(open_page: Open, doubtful: ServerProcess) -> None:
     expect(page.locator("#predictions tbody td").nth(2)).to_have_text("positive not sure")
 
 
+def test_model_without_limits(open_page: Open, doubtful: ServerProcess) -> None:
+    """The page says nothing about the confidence of a model that has no limits, whatever threshold the reader sets."""
+    page = open_page(doubtful).page
+    page.locator("#model-choice").select_option(label="unmeasured, version 1")
+    type_text(page, TEXT)
+    expect(page.locator("#answered-by")).to_have_text("unmeasured, version 1")
+    expect(page.locator("#label")).to_have_text("negative")
+    expect(page.locator("#label-note")).to_be_hidden()
+    page.get_by_label("Threshold for positive").fill("0.01")
+    expect(page.locator("#label")).to_have_text("positive")
+    expect(page.locator("#label-note")).to_be_hidden()
+    expect(page.locator("#announcement")).not_to_contain_text(NOT_SURE)
+    show_view(page, "Many texts")
+    page.get_by_label("Texts", exact=True).fill(TEXT)
+    page.get_by_role("button", name="Classify").click()
+    expect(page.locator("#predictions tbody td").nth(2)).to_have_text("positive ")
+
+
 def test_what_shipped_models_are_for(open_page: Open, server: ServerProcess) -> None:
     """Each shipped model has a card with its purpose, its measured accuracy and texts that it really gets wrong."""
     page = open_page().page

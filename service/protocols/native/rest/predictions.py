@@ -79,9 +79,9 @@ class PredictionBody(BaseModel):
     tokens: int = Field(description="Ids of the whole review, the start id included.", ge=0)
     unknown_tokens: int = Field(description="Of those, words the model does not know.", ge=0)
     truncated: bool = Field(description="Whether the model read only a part of the review.")
-    confident: bool = Field(
+    confident: bool | None = Field(
         description="Whether the model knows at least half of the words, and one, and `score` reaches "
-        "`decision.confident_from` of the label, if the model has it."
+        "`decision.confident_from` of the label; null if that has no limit for the label."
     )
     model: ModelReference
     logits: dict[str, float] = Field({}, description="With `logits`, the logit of every returned label.")

@@ -178,11 +178,10 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
         "precision": "float32",
         "explainable": True,
         "text_parity": "trained with its tokenizer",
-        "decision": {"threshold": 0.5, "temperature": 1.0, "chosen_on": None},
         "samples": [],
         **manifest.model_dump(
             mode="json",
-            include={"created", "convolution_widths", "configuration", "metrics", "parity", "libraries"},
+            include={"created", "convolution_widths", "configuration", "metrics", "decision", "parity", "libraries"},
         ),
         "ready": True,
         "model_version_status": [
