@@ -118,7 +118,7 @@ def export(
     error, nothing is left behind.
     """
     inputs = [*inputs, generated(trained.input_shape)]
-    activation, notes_on_ids = check_classifier(trained, inputs[-1])
+    activation = check_classifier(trained, inputs[-1])
     if activation == "softmax" and trained.decision.threshold != THRESHOLD:
         raise ExportError(
             "--threshold: the model ends in a softmax, which decides for the most probable label", "leave the flag out"
@@ -170,7 +170,7 @@ def export(
             draft(manifest, checked.graph, trained.tokenizer), [] if labelled is None else labelled.texts
         )
     artifact = publish(repository, manifest, checked.graph, trained.tokenizer, text_file)
-    return Exported(artifact, unfolded, (*notes_on_ids, *remarks), assumptions)
+    return Exported(artifact, unfolded, tuple(remarks), assumptions)
 
 
 def _float32(

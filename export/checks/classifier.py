@@ -1,16 +1,21 @@
-"""Check that a Keras model is a classifier: it takes the tokenizer's ids and returns probabilities of the labels."""
+"""Check that a Keras model is a classifier: it takes the tokenizer's ids and returns probabilities of the labels.
+
+A model that gives the same answer to everything is none.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
+import keras
 import numpy as np
 
-from sentiment_conv1d.export.checks.parity import Inputs, tolerance
+from sentiment_conv1d.export.checks.parity import Inputs, every_nth, in_blocks, tolerance
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import last_layer, layers
 from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.evaluation.batches import Outputs
+from sentiment_conv1d.model.evaluation.evaluation import label_probabilities
 
 #: How far float32 rounding may move a probability out of [0, 1], or the sum of a row away from 1.
 _TOLERANCE = 1e-4
@@ -24,15 +29,17 @@ _SCALE = 100
 #: The number of generated texts that the model answers alone too.
 _ALONE = 8
 
+#: The lowest probability with which a model is sure of its answer, and the most texts of one word that are tried on a
+#: model that is sure of the same label for all generated texts.
+_SURE, _WORDS = 0.9, 4096
 
-def check_classifier(trained: Trained, inputs: Inputs) -> tuple[Literal["sigmoid", "softmax"], list[str]]:
-    """Run the model on generated ids. Raises `ExportError`.
 
-    Returns the activation that its outputs are those of, and notes for the user.
-    """
+def check_classifier(trained: Trained, inputs: Inputs) -> Literal["sigmoid", "softmax"]:
+    """Run the model on generated ids, and return the activation that its outputs are those of. Raises `ExportError`."""
     _check_input(trained)
     _check_calls(trained)
     _check_weights(trained)
+    _check_units(trained)
     answers = _outputs(trained, inputs)
     without_words = trained.predict(trained.input_shape.pad([trained.tokenizer.encode("").ids]))
     if np.isnan(without_words).any() and not np.isnan(answers).all():
@@ -48,10 +55,8 @@ def check_classifier(trained: Trained, inputs: Inputs) -> tuple[Literal["sigmoid
             "--labels needs one label for each unit of the last layer, or two labels for a single unit",
         )
     _check_probabilities(answers, trained, inputs)
-    notes = []
-    if np.ptp(answers, axis=0).max() <= tolerance(trained.tokenizer.max_tokens):
-        notes.append("the model gives all generated ids the same answer, so comparing the answers proves little")
-    return "sigmoid" if columns == 1 else "softmax", notes
+    _check_differences(answers, trained)
+    return "sigmoid" if columns == 1 else "softmax"
 
 
 def _check_input(trained: Trained) -> None:
@@ -95,6 +100,14 @@ def _check_weights(trained: Trained) -> None:
         )
 
 
+def _check_units(trained: Trained) -> None:
+    if trained.model.outputs[0].shape[-1] == 1 and _activation(trained) == "softmax":
+        raise ExportError(
+            "the model gives every text the same answer: a softmax of one unit is always 1",
+            "end it in one unit with a sigmoid, or in a softmax with a unit for each label, and train it again",
+        )
+
+
 def _outputs(trained: Trained, inputs: Inputs) -> Outputs:
     tokens = trained.input_shape.pad(inputs.rows)
     try:
@@ -117,8 +130,7 @@ def _outputs(trained: Trained, inputs: Inputs) -> Outputs:
 def _check_probabilities(answers: Outputs, trained: Trained, inputs: Inputs) -> None:
     if np.isnan(answers).any():
         raise ExportError("the model returns NaN", "train it again, with a smaller learning rate")
-    layer = last_layer(trained.model)
-    activation = getattr(getattr(layer, "activation", None), "__name__", None)
+    layer, activation = last_layer(trained.model), _activation(trained)
     bounded = activation in _BOUNDED or (activation is None and _is_bounded(_with_large_weights(trained, inputs)))
     if not bounded or not _is_bounded(answers):
         raise ExportError(
@@ -132,6 +144,40 @@ def _check_probabilities(answers: Outputs, trained: Trained, inputs: Inputs) -> 
             "the service returns one",
             "export a model for each label, with one unit and two labels, or train a softmax if a text has one label",
         )
+
+
+def _check_differences(answers: Outputs, trained: Trained) -> None:
+    """Raise `ExportError` if the model gives all texts the same answer, or is sure of the same label for all."""
+    if np.ptp(answers, axis=0).max() > tolerance(trained.tokenizer.max_tokens) and not _is_always_sure(
+        answers, trained
+    ):
+        return
+    raise ExportError(
+        "the model gives every text the same answer: probably all texts that it was trained on have the same label, or "
+        "its loss did not fall",
+        "train it again with texts of every label, or with a smaller learning rate",
+    )
+
+
+def _is_always_sure(answers: Outputs, trained: Trained) -> bool:
+    """Return whether the model is sure of one label for all generated texts, and for texts that repeat one word."""
+    label = int(label_probabilities(answers)[0].argmax())
+
+    def is_sure(outputs: Outputs) -> bool:
+        return bool((label_probabilities(outputs)[:, label] >= _SURE).all())
+
+    if not is_sure(answers):
+        return False
+    words = np.array(every_nth(range(trained.tokenizer.vocabulary_size), _WORDS), np.int32)
+    return is_sure(in_blocks(trained.predict, np.repeat(words[:, np.newaxis], trained.tokenizer.max_tokens, axis=1)))
+
+
+def _activation(trained: Trained) -> str | None:
+    """Return the name of the activation of the last layer; None if it has none."""
+    layer = last_layer(trained.model)
+    if isinstance(layer, keras.layers.Softmax):
+        return "softmax"
+    return getattr(getattr(layer, "activation", None), "__name__", None)
 
 
 def _is_bounded(answers: Outputs) -> bool:
