@@ -11,11 +11,12 @@ from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError
 from sentiment_conv1d.artifact.manifest import GRAPH_FILE
 from sentiment_conv1d.artifact.tokenizer import Encoding
 from sentiment_conv1d.inference.engine import Engine, GraphError
-from sentiment_conv1d.inference.explaining.explainer import Explainer
+from sentiment_conv1d.inference.explaining.explainer import FILTERS, Explainer, Explanation
 from sentiment_conv1d.inference.length_buckets import CPU_BUCKETS, cuda_buckets, native_buckets
 from sentiment_conv1d.inference.options import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.inference.prediction import Decider, Prediction, PredictionColumns
 from sentiment_conv1d.inference.provider import CPU, choose
+from sentiment_conv1d.inference.sentences import Sentence, attribute, split
 from sentiment_conv1d.native.compilation import LIBRARY
 
 #: The tolerance of the golden answer: processors differ in the order of additions.
@@ -99,6 +100,19 @@ class Classifier:
                 text: Prediction.of(self.decider, encodings[text], output)
                 for text, output in zip(texts, outputs, strict=True)
             }
+
+    def explain(
+        self, text: str, label: str | None = None, filters: int = FILTERS, *, sentences: bool = False
+    ) -> tuple[Prediction, Explanation, list[Sentence]]:
+        """Return the prediction for a text, its explanation, and its sentences if they are asked for.
+
+        `label` is the label to explain; by default, the predicted one. Raises the errors of `Explainer.explain`.
+        """
+        spans = list(split(text)) if sentences else []
+        encodings = self.encode([text, *(text[start:end] for start, end in spans)])
+        [prediction, *others], _ = self.classify(encodings)
+        explanation = self.explainer.explain(text, encodings[0], label or prediction.label, filters)
+        return prediction, explanation, attribute(spans, others, explanation.words)
 
     def columns(self, encodings: Sequence[Encoding]) -> PredictionColumns:
         """Like `classify`, but return a column for each field of a prediction."""
