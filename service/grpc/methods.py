@@ -7,11 +7,11 @@ an invalid message is rejected like any other invalid request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from inspect import iscoroutinefunction
 from time import perf_counter, perf_counter_ns
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Request = TypeVar("Request", bound=Message)
 
 #: Reads a message, and returns its work, or a coroutine that returns the answer.
-Respond = Callable[[Request, RequestContext], Work[Message] | Awaitable[Message]]
+Respond = Callable[[Request, RequestContext], Work[Message] | Coroutine[Any, Any, Message]]
 
 #: The most requests of a stream that run together, and their bytes. This is about as much work as one long text, so
 #: unary calls wait no longer behind a stream than behind another unary call.
@@ -175,7 +175,10 @@ class MethodBuilder:
                         return False
                     context.time_limit = _remaining(call)
                     read = answer(parse(content), context)
-                    if not isinstance(read, Work) or not dataplane.start(read, reply):
+                    if not isinstance(read, Work):
+                        read.close()  # it needs a task, which reads the message again
+                        return False
+                    if not dataplane.start(read, reply):
                         return False
                     self._begin(call, context)
                     call.lost_before_reply = partial(dataplane.cancel, read)
@@ -186,7 +189,7 @@ class MethodBuilder:
 
         return start
 
-    async def _answer(self, read: Work[Message] | Awaitable[Message]) -> bytes:
+    async def _answer(self, read: Work[Message] | Coroutine[Any, Any, Message]) -> bytes:
         message = await (self._dataplane.run(read) if isinstance(read, Work) else read)
         return message.SerializeToString()
 

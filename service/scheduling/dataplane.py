@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from time import perf_counter_ns
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
@@ -21,7 +21,9 @@ import numpy.typing as npt
 
 from sentiment_conv1d.artifact.tokenizer import Encoding
 from sentiment_conv1d.inference.engine import NATIVE
+from sentiment_conv1d.inference.explaining.explainer import Explanation
 from sentiment_conv1d.inference.prediction import Prediction
+from sentiment_conv1d.inference.sentences import Sentence, Span, attribute, split
 from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, RequestError, TooLarge
 from sentiment_conv1d.service.errors import Invalid, explaining
 from sentiment_conv1d.service.scheduling.admission import REFUSAL_SECONDS, Admission, weigh
@@ -52,6 +54,9 @@ INLINE_CHARACTERS = 16_384
 
 #: The most characters of a medium request, which runs on the event loop in steps of a few tenths of a millisecond.
 STEPPED_CHARACTERS = 4 * INLINE_CHARACTERS
+
+#: Splitting a text into sentences takes up to five times as long as explaining it.
+_SPLIT_COST = 4
 
 #: Texts per piece of a large request, and the most texts of a small or medium request.
 PIECE_ROWS = 32
@@ -272,20 +277,65 @@ class DataPlane:
         is short, one text per turn, otherwise on the thread, and counts as a large request. Raises the errors of
         `predict`, those of `explain`, and `NotExplainable` before any work is done.
         """
+        [prediction], result = await self._explain(context, classifier, text, (), label, explain)
+        return prediction, result
+
+    async def explain_sentences(
+        self, context: RequestContext, classifier: ServedClassifier, text: str, label: str | None, filters: int = 0
+    ) -> tuple[Prediction, Explanation, list[Sentence]]:
+        """Like `explain`, but return the explanation with this number of filters, and the sentences of the text.
+
+        Every sentence counts as one more text of the request. Raises `TooLarge` before any prediction if there are too
+        many. Splitting runs where the explanation runs, and also counts as a large request.
+        """
         with explaining():
             _ = classifier.explainer.network  # raises `NotExplainable`
-            [prediction] = await self.predict(context, classifier, (text,))
+        self.check_text(text, 0)
+        spans = await self._alone(context, text, partial(self._split, text), _SPLIT_COST)
+        sentences = [text[start:end] for start, end in spans]
+        explain = partial(classifier.explainer.explain, filters=filters)
+        [prediction, *others], explanation = await self._explain(context, classifier, text, sentences, label, explain)
+        return prediction, explanation, attribute(spans, others, explanation.words)
+
+    async def _explain(
+        self,
+        context: RequestContext,
+        classifier: ServedClassifier,
+        text: str,
+        others: Sequence[str],
+        label: str | None,
+        explain: Callable[[str, Encoding, str], Result],
+    ) -> tuple[list[Prediction], Result]:
+        """Return the predictions for a text and for others, and what `explain` returns for the first one."""
+        with explaining():
+            _ = classifier.explainer.network  # raises `NotExplainable`
+            predictions = await self.predict(context, classifier, (text, *others))
 
             def work() -> Result:
                 [encoding] = classifier.encode((text,))
-                return explain(text, encoding, label or prediction.label)
+                return explain(text, encoding, label or predictions[0].label)
 
-            async with self._place(context.caller, weigh(1, len(text)), self._time_limit(context)):
-                if len(text) > INLINE_CHARACTERS:
-                    return prediction, await asyncio.get_running_loop().run_in_executor(self._thread, work)
-                async with self._explaining:
-                    await asyncio.sleep(0)
-                    return prediction, work()
+            return predictions, await self._alone(context, text, work)
+
+    async def _alone(self, context: RequestContext, text: str, work: Callable[[], Result], cost: int = 1) -> Result:
+        """Run work on one text as a large request: on the event loop if the text is short, otherwise on the thread.
+
+        Each character counts as `cost` characters.
+        """
+        async with self._place(context.caller, weigh(1, cost * len(text)), self._time_limit(context)):
+            if len(text) > INLINE_CHARACTERS:
+                return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            async with self._explaining:
+                await asyncio.sleep(0)
+                return work()
+
+    def _split(self, text: str) -> list[Span]:
+        """Return the sentences of a text. Raises `TooLarge` if a request cannot have so many texts."""
+        limit = self._request_limits.texts
+        spans = list(islice(split(text), limit))
+        if len(spans) == limit:
+            raise TooLarge(f"sentences: the text and its sentences are more than {limit} texts, the limit of a request")
+        return spans
 
     def serve(self, classifiers: Iterable[ServedClassifier]) -> None:
         """Set the classifiers that are served from now on. Requests in progress keep theirs."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference import prediction as core
+from sentiment_conv1d.inference.explaining.explainer import FILTERS
+from sentiment_conv1d.inference.sentences import Sentence, deciding
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service.grpc.service import Service, paths
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
@@ -23,10 +28,14 @@ class Sentiment:
     def __init__(self, state: ServiceState) -> None:
         self._dataplane, self._models = state.dataplane, state.models
 
-    def Predict(self, request: pb.PredictRequest, context: RequestContext) -> Work[pb.Prediction]:
-        """Predict one text."""
+    def Predict(
+        self, request: pb.PredictRequest, context: RequestContext
+    ) -> Work[pb.Prediction] | Coroutine[Any, Any, pb.Prediction]:
+        """Predict one text, and its sentences if the request asks for them."""
         text = request.text  # every access to the field decodes the text again
         model = self._models.get(request.model, request.version)
+        if request.sentences:
+            return self._predict_sentences(context, model, text)
         return self._dataplane.read_texts(
             context, model, (text,), lambda predictions: _fill(pb.Prediction(), model.manifest, *predictions)
         )
@@ -49,9 +58,16 @@ class Sentiment:
     async def Explain(self, request: pb.ExplainRequest, context: RequestContext) -> pb.Explanation:
         """Predict one text and return each word's share of the decision."""
         model = self._models.get(request.model, request.version)
-        prediction, explanation = await self._dataplane.explain(
-            context, model, request.text, request.label or None, model.explainer.explain
-        )
+        text, label = request.text, request.label or None
+        sentences: list[Sentence] = []
+        if request.sentences:
+            prediction, explanation, sentences = await self._dataplane.explain_sentences(
+                context, model, text, label, FILTERS
+            )
+        else:
+            prediction, explanation = await self._dataplane.explain(
+                context, model, text, label, model.explainer.explain
+            )
         contrast = explanation.contrast
         return pb.Explanation(
             prediction=_fill(pb.Prediction(), model.manifest, prediction),
@@ -62,7 +78,20 @@ class Sentiment:
             words=[pb.Explanation.Word(**asdict(word)) for word in explanation.words],
             filters=[pb.Explanation.Filter(**asdict(each)) for each in explanation.filters],
             contrast=None if contrast is None else pb.Explanation.Contrast(**asdict(contrast)),
+            sentences=_sentences(model.manifest, text, sentences),
+            decided_by=deciding(sentences, model.manifest, explanation.label),
         )
+
+    async def _predict_sentences(self, context: RequestContext, model: ServedClassifier, text: str) -> pb.Prediction:
+        prediction, explanation, sentences = await self._dataplane.explain_sentences(context, model, text, None)
+        answer = pb.Prediction(
+            sentences=_sentences(model.manifest, text, sentences),
+            decided_by=deciding(sentences, model.manifest, prediction.label),
+            logit=explanation.logit,
+            bias=explanation.bias,
+            padding=explanation.padding,
+        )
+        return _fill(answer, model.manifest, prediction)
 
 
 SERVICE = Service(_DESCRIPTOR, Sentiment, models=paths(_DESCRIPTOR))
@@ -77,6 +106,19 @@ _OTHERS = tuple(
     for field in _SHARED
     if field.type not in (field.TYPE_FLOAT, field.TYPE_MESSAGE) and field.name != "confident"
 )
+
+
+def _sentences(manifest: Manifest, text: str, sentences: Sequence[Sentence]) -> list[pb.Sentence]:
+    return [
+        pb.Sentence(
+            text=text[each.start : each.end],
+            start=each.start,
+            end=each.end,
+            share=each.share,
+            prediction=_fill(pb.Prediction(), manifest, each.prediction),
+        )
+        for each in sentences
+    ]
 
 
 def _fill(message: pb.Prediction, manifest: Manifest, prediction: core.Prediction) -> pb.Prediction:

@@ -408,7 +408,7 @@ def by_version(server: ServerProcess, model: str, version: str) -> dict[str, flo
         return server.client.post(path, json=body).raise_for_status().json()
 
     place = f"models/{model}" + (f"/versions/{version}" if version else "")
-    named = {"model": model, "version": version}
+    named: dict[str, Any] = {"model": model, "version": version}
     tensor = {"name": "text", "datatype": "BYTES", "shape": [1, 1], "data": ["praise"]}
     wish = [{"name": "score"}]
     scores: dict[str, Any] = {

@@ -124,8 +124,12 @@ def test_native_shapes(
     described = resolve(document, schema(operation["responses"]["200"]))
     assert answer.keys() == set(described["required"])
     optional = described["properties"].keys() - answer.keys()
-    known = {"/v1/predict": {"logits"}, "/v1/predict_batch": {"errors"}, "/v1/explain": {"contrast"}}
-    assert optional == known.get(endpoint.path, set())
+    sentences = {"sentences", "decided_by"}
+    assert optional == {
+        "/v1/predict": {"logits", "logit", "bias", "padding", *sentences},
+        "/v1/predict_batch": {"errors"},
+        "/v1/explain": {"contrast", *sentences},
+    }.get(endpoint.path, set())
     assert resolve(document, schema(operation["requestBody"]))["additionalProperties"] is False
 
 

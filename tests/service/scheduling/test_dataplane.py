@@ -5,6 +5,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from time import perf_counter_ns
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +16,7 @@ import pytest
 from sentiment_conv1d.inference.engine import NATIVE
 from sentiment_conv1d.inference.options import BATCH_ROWS
 from sentiment_conv1d.inference.prediction import Prediction
+from sentiment_conv1d.inference.sentences import Span, split
 from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded, TooLarge
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.scheduling.admission import weigh
@@ -694,5 +696,44 @@ def test_explanations(build: Build, size: int, here: bool) -> None:
         assert (thread is threading.current_thread(), waiting) == (here, 5)
         _, (_, _, label, *_) = await dataplane.explain(RequestContext("id"), dataplane.model, text, "negative", explain)
         assert label == "negative" != prediction.label
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("size", "here"), [(16_384, True), (16_385, False)])
+def test_sentences(build: Build, monkeypatch: pytest.MonkeyPatch, size: int, here: bool) -> None:
+    """A text is split where it is explained, as a larger request, and its sentences run as texts of one request."""
+
+    async def story() -> None:
+        dataplane = build()
+        seen: list[tuple[bool, float]] = []
+
+        def watched(text: str) -> Iterator[Span]:
+            on_loop = threading.current_thread() is threading.main_thread()
+            seen.append((on_loop, value(read(dataplane.metrics), "sentiment_texts_waiting")))
+            return split(text)
+
+        monkeypatch.setattr("sentiment_conv1d.service.scheduling.dataplane.split", watched)
+        context = RequestContext("id")
+        text = "Good. Bad.".ljust(size)
+        prediction, explanation, found = await dataplane.explain_sentences(context, dataplane.model, text, None)
+        assert seen == [(here, 1 + 4 * 16_384 // 4096)]
+        assert [prediction, *(each.prediction for each in found)] == await ask(dataplane, [text, "Good.", "Bad."])
+        assert context.texts == 3
+        assert [each.share for each in found] == [word.share for word in explanation.words]
+
+    asyncio.run(story())
+
+
+def test_too_many_sentences(build: Build) -> None:
+    """The limit of texts holds for a text with its sentences, and nothing is predicted beyond it."""
+
+    async def story() -> None:
+        dataplane = build(texts=3)
+        for text, fits in (("Good. Bad.", True), ("Good. Bad. Good.", False)):
+            context = RequestContext("id")
+            with nullcontext() if fits else pytest.raises(TooLarge, match="more than 3 texts"):
+                await dataplane.explain_sentences(context, dataplane.model, text, None)
+            assert context.texts == (3 if fits else 0)
 
     asyncio.run(story())

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -40,7 +41,7 @@ from tests.service.grpc import wire
 from tests.service.grpc.channels import refused
 from tests.service.rest.raw import request
 
-TEXT = {"text": "A gripping, beautifully acted film."}
+TEXT: dict[str, Any] = {"text": "A gripping, beautifully acted film."}
 
 
 @pytest.fixture(scope="module")

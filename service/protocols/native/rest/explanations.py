@@ -13,11 +13,12 @@ from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference.explaining.explainer import FILTERS, Contrast, Explanation, Filter
 from sentiment_conv1d.inference.explaining.inspection import BankView, FilterView, LayerView
 from sentiment_conv1d.inference.prediction import Prediction, prediction_body
+from sentiment_conv1d.inference.sentences import sentences_body
 from sentiment_conv1d.server.errors import TooLarge
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import explaining
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.protocols.native.rest.predictions import ModelRequest, PredictionBody
+from sentiment_conv1d.service.protocols.native.rest.predictions import ModelRequest, PredictionBody, SentencesBody
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 
@@ -32,6 +33,9 @@ class ExplainRequest(ModelRequest):
     text: str = Field(description="The review.")
     label: str | None = Field(None, description="The label to explain; without it, the predicted one.")
     filters: int = Field(FILTERS, ge=0, description="How many of the filters that moved the logit most.")
+    sentences: bool = Field(
+        False, description="Return the sentences too, with their own predictions and the sums of their words' shares."
+    )
 
 
 def _omit_default(schema: dict[str, Any]) -> None:
@@ -56,10 +60,14 @@ class ExplanationBody(BaseModel):
     )
 
 
+class ExplainResponse(ExplanationBody, SentencesBody):
+    """`logit` = `bias` + `padding` + the shares of all words, or of all sentences."""
+
+
 PROTOCOL = RestProtocol("native")
 
 
-@PROTOCOL.endpoint("/v1/explain", "Explain one decision", ExplainRequest, ExplanationBody, {"text": EXAMPLE})
+@PROTOCOL.endpoint("/v1/explain", "Explain one decision", ExplainRequest, ExplainResponse, {"text": EXAMPLE})
 async def explain(state: ServiceState, request: EndpointRequest) -> Answer:
     """Return the exact share of each word in the logit, and the filters that changed it most, with their words.
 
@@ -67,9 +75,18 @@ async def explain(state: ServiceState, request: EndpointRequest) -> Answer:
     """
     body = parse(ExplainRequest, request.body, state.dataplane)
     classifier = state.models.get(body.model, body.version)
+    manifest, dataplane = classifier.manifest, state.dataplane
+    if body.sentences:
+        prediction, explanation, sentences = await dataplane.explain_sentences(
+            request.context, classifier, body.text, body.label, body.filters
+        )
+        document = _explanation(manifest, prediction, explanation)
+        predict = partial(prediction_body, manifest)
+        document |= sentences_body(manifest, body.text, explanation.label, sentences, predict)
+        return Answer(to_json(document))
     work = partial(classifier.explainer.explain, filters=body.filters)
-    prediction, explanation = await state.dataplane.explain(request.context, classifier, body.text, body.label, work)
-    return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
+    prediction, explanation = await dataplane.explain(request.context, classifier, body.text, body.label, work)
+    return Answer(to_json(_explanation(manifest, prediction, explanation)))
 
 
 class FilterChoice(StrictBody):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -12,6 +13,7 @@ from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.manifest import Metrics, ParityCheck, Sample
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.prediction import Prediction, prediction_body
+from sentiment_conv1d.inference.sentences import sentences_body
 from sentiment_conv1d.server.errors import RequestError
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
@@ -49,6 +51,9 @@ class PredictRequest(DecisionRequest):
     """One review."""
 
     text: str = Field(description="The review. An empty one is valid and read as its start id alone.")
+    sentences: bool = Field(
+        False, description="Return the sentences too, with their own predictions and shares in the logit of the text."
+    )
 
 
 class PredictBatchRequest(DecisionRequest):
@@ -85,6 +90,32 @@ class PredictionBody(BaseModel):
     )
     model: ModelReference
     logits: dict[str, float] = Field({}, description="With `logits`, the logit of every returned label.")
+
+
+class SentenceBody(PredictionBody):
+    """A sentence, with its prediction as a text of its own."""
+
+    text: str
+    start: int = Field(description="Offset of its first character in the text that was sent.")
+    end: int = Field(description="Offset after its last character.")
+    share: float = Field(description="The sum of the shares of its words in the logit of the whole text.")
+
+
+class SentencesBody(BaseModel):
+    """With `sentences`: the sentences of the text, and which of them decided."""
+
+    sentences: list[SentenceBody] = Field([], description="With `sentences`, the sentences in their order.")
+    decided_by: int | None = Field(
+        None, description="With `sentences`, the index of the one that adds most to the label; null if none does."
+    )
+
+
+class PredictResponse(PredictionBody, SentencesBody):
+    """The answer for one review. `logit` = `bias` + `padding` + the shares of all sentences."""
+
+    logit: float = Field(0.0, description="With `sentences`, the logit of `/v1/explain` for the label.")
+    bias: float = Field(0.0, description="With `sentences`, the part of the logit that no word has.")
+    padding: float = Field(0.0, description="With `sentences`, the share of pad ids and start id.")
 
 
 class TextError(BaseModel):
@@ -148,8 +179,8 @@ class ModelList(BaseModel):
 PROTOCOL = RestProtocol("native")
 
 
-@PROTOCOL.endpoint("/v1/predict", "Classify one review", PredictRequest, PredictionBody, {"text": EXAMPLE})
-def predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
+@PROTOCOL.endpoint("/v1/predict", "Classify one review", PredictRequest, PredictResponse, {"text": EXAMPLE})
+def predict(state: ServiceState, request: EndpointRequest) -> Work[Answer] | Coroutine[Any, Any, Answer]:
     """Return the label of a review, the probability of each label, and whether the review was truncated."""
     if (text := _only_text(request.body)) is not None:
         classifier = state.models.get()
@@ -161,6 +192,8 @@ def predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
         )
     body = parse(PredictRequest, request.body, state.dataplane)
     classifier = _classifier(state.models, body)
+    if body.sentences:
+        return _predict_sentences(state, request, classifier, body)
     return state.dataplane.read_texts(
         request.context,
         classifier,
@@ -214,6 +247,21 @@ async def describe_model(request: Request, name: str) -> ModelDescription:
     """Return the version that answers requests which name no version, with the metrics of its manifest."""
     models = state_of(request).models
     return _description(models, models.get(name))
+
+
+async def _predict_sentences(
+    state: ServiceState, request: EndpointRequest, classifier: ServedClassifier, body: PredictRequest
+) -> Answer:
+    prediction, explanation, sentences = await state.dataplane.explain_sentences(
+        request.context, classifier, body.text, None
+    )
+    document = _decided_body(classifier, prediction, body)
+    label = document["label"]  # decided with the threshold of the request
+    document |= {name: getattr(explanation, name) for name in ("logit", "bias", "padding")}
+    document |= sentences_body(
+        classifier.manifest, body.text, label, sentences, lambda each: _decided_body(classifier, each, body)
+    )
+    return Answer(to_json(document))
 
 
 def _only_text(body: bytes) -> str | None:

@@ -63,7 +63,7 @@ def calls_counted(server: ServerProcess, method: str, status: str) -> float:
 
 
 @pytest.mark.parametrize("names", [{}, {"model": "imdb-cnn"}, {"version": "1"}, {"model": "imdb-cnn", "version": "1"}])
-def test_predict(stub: SentimentStub, classifier: Classifier, names: dict[str, str]) -> None:
+def test_predict(stub: SentimentStub, classifier: Classifier, names: dict[str, Any]) -> None:
     """A text gets its answer, with and without a model name."""
     for text in (*TEXTS, "word " * 500):
         assert_answers(classifier, [text], [stub.Predict(PredictRequest(text=text, **names))])
