@@ -14,7 +14,8 @@ from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.explaining.explainer import FILTERS
 from sentiment_conv1d.inference.prediction import Prediction as ServedPrediction
 from sentiment_conv1d.inference.prediction import prediction_body
-from sentiment_conv1d.records import Contrast, Explanation, Filter, Prediction, Word
+from sentiment_conv1d.inference.sentences import sentences_body
+from sentiment_conv1d.records import Contrast, Explanation, Filter, Prediction, Sentence, Word
 from sentiment_conv1d.scoring.batches import BatchScorer
 from sentiment_conv1d.scoring.session import Session
 
@@ -85,24 +86,28 @@ class Model:
             predictions += self._predict(piece)
         return predictions
 
-    def explain(self, text: str, label: str | None = None, *, filters: int = FILTERS) -> Explanation:
+    def explain(
+        self, text: str, label: str | None = None, *, filters: int = FILTERS, sentences: bool = False
+    ) -> Explanation:
         """Return what every word of a text adds to the decision, and the `filters` that moved it most.
 
-        `label` is the label to explain; by default, the predicted one. Raises `ValueError` if the model does not have
-        it, and `SentimentError` if the model has no exact explanations.
+        `label` is the label to explain; by default, the predicted one. With `sentences`, also return the predictions of
+        the sentences and what each adds. Raises `ValueError` if the model does not have the label, and
+        `SentimentError` if the model has no exact explanations.
         """
         if not isinstance(text, str):
             raise TypeError(f"text: a string is needed, not {_kind(text)}")
-        classifier = self.classifier
-        [encoding] = classifier.encode((text,))
-        [prediction], _ = classifier.classify((encoding,))
-        explanation = classifier.explainer.explain(text, encoding, label or prediction.label, filters)
+        prediction, explanation, parts = self.classifier.explain(text, label, filters, sentences=sentences)
         document = asdict(explanation)
         document["words"] = list(map(Word, document["words"]))
         document["filters"] = list(map(Filter, document["filters"]))
         if (contrast := document.pop("contrast")) is not None:
             document["contrast"] = Contrast(contrast)
-        return Explanation(prediction=self._record(prediction), **document)
+        record = Explanation(prediction=self._record(prediction), **document)
+        if sentences:
+            body = sentences_body(self.classifier.manifest, text, explanation.label, parts, self._record)
+            record.update(body, sentences=list(map(Sentence, body["sentences"])))
+        return record
 
     def score(
         self,

@@ -79,11 +79,23 @@ class Contrast(Record):
     shares: list[float]  # of the words, in their order
 
 
+class Sentence(Prediction):
+    """A sentence, with its prediction as a text of its own. `start` and `end` are the offsets of its characters."""
+
+    __slots__ = ()
+
+    text: str
+    start: int
+    end: int
+    share: float  # the sum of the shares of its words
+
+
 class Explanation(Record):
     """Why a text gets its prediction, equal to the answer of `POST /v1/explain`.
 
-    `logit` = `bias` + `padding` + the shares of all words. It is the logit of the second label of a sigmoid model, and
-    of `label` in a softmax model. Only models with the labels negative, neutral and positive have a `contrast`.
+    `logit` = `bias` + `padding` + the shares of all words, or of all sentences. It is the logit of the second label of
+    a sigmoid model, and of `label` in a softmax model. Only models with the labels negative, neutral and positive
+    have a `contrast`.
     """
 
     __slots__ = ()
@@ -96,3 +108,5 @@ class Explanation(Record):
     words: list[Word]
     filters: list[Filter]
     contrast: Contrast
+    sentences: list[Sentence]  # only if they were asked for
+    decided_by: int | None  # the index of the sentence that adds most to `label`, with `sentences`

@@ -67,6 +67,7 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="show what every word of one text adds to the decision", epilog=RULE)
     explain.add_argument("text", help="the text; - reads it from standard input")
     explain.add_argument("--label", metavar="LABEL", help="label to explain (default: the predicted one)")
+    explain.add_argument("--sentences", action="store_true", help="show what every sentence adds, and its own label")
     explain.add_argument(
         "--colour",
         choices=("auto", "always", "never"),
@@ -243,12 +244,10 @@ def _explain(options: argparse.Namespace) -> int:
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if options.text == "-" else options.text
     settings = read_settings(vars(options))
     classifier = opener(settings)(default_artifact(settings))
-    [encoding] = classifier.encode((text,))
-    [prediction], _ = classifier.classify((encoding,))
-    explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
+    explained = classifier.explain(text, options.label, sentences=options.sentences)
     colour = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     colour = {"auto": colour, "always": True, "never": False}[options.colour]
-    print(*render(text, classifier, prediction, explanation, colour=colour), sep="\n")
+    print(*render(text, classifier, *explained, colour=colour), sep="\n")
     return 0
 
 

@@ -52,11 +52,23 @@ def test_answers_of_the_service(model: Model, service: ServerProcess) -> None:
     assert rounded(model.explain(TEXT), 6) == rounded(explained, 6)  # NumPy's sums depend on its threads
 
 
+def test_sentences_of_the_service(model: Model, service: ServerProcess) -> None:
+    """An explanation with sentences is the REST answer, and only one with sentences has them."""
+    text = f"{TEXT} {TEXTS[2]}"
+    explained = service.client.post("/v1/explain", json={"text": text, "sentences": True}).json()
+    explanation = model.explain(text, sentences=True)
+    assert rounded(explanation, 6) == rounded(explained, 6)
+    assert [sentence.text for sentence in explanation.sentences] == [TEXT, TEXTS[2]]
+    assert explanation.sentences[0].label == model.predict(TEXT).label
+    assert not {"sentences", "decided_by"} & model.explain(text).keys()
+
+
 def test_json(model: Model) -> None:
     """Predictions and explanations are JSON without a conversion, and so is a list of them."""
     predictions = model.predict(TEXTS)
     assert json.loads(json.dumps(predictions)) == predictions
     explanation = model.explain(TEXT)
+    assert json.loads(json.dumps(model.explain(TEXT, sentences=True))) == model.explain(TEXT, sentences=True)
     assert json.loads(json.dumps(explanation)) == explanation
     assert {type(value) for value in explanation.values()} <= {Prediction, str, float, list}
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sentiment_conv1d.artifact.explaining.reading import Word
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.explaining.explainer import Contrast, Explanation
 from sentiment_conv1d.inference.prediction import Prediction
+from sentiment_conv1d.inference.sentences import Sentence, deciding
 
 #: Background colours of xterm's palette, from a small share to the largest: for negative and for positive shares.
 _AGAINST = (224, 217, 216, 209, 202)
@@ -24,7 +25,13 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def render(
-    text: str, classifier: Classifier, prediction: Prediction, explanation: Explanation, *, colour: bool
+    text: str,
+    classifier: Classifier,
+    prediction: Prediction,
+    explanation: Explanation,
+    sentences: Sequence[Sentence] = (),
+    *,
+    colour: bool,
 ) -> Iterator[str]:
     """Yield the lines of the explanation. Without `colour`, they contain no escape sequences."""
     manifest = classifier.manifest
@@ -49,6 +56,14 @@ def render(
         yield f"{versus}:"
         yield _coloured(text, explanation.words, contrast.shares)
     yield ""
+    if sentences:
+        decided_by = deciding(sentences, manifest, explanation.label)
+        yield f"  share    sentences; * adds most to {_printable(explanation.label)}"
+        for index, sentence in enumerate(sentences):
+            own = f"{sentence.prediction.label} {sentence.prediction.score:.4f}"
+            mark = "*" if index == decided_by else " "
+            yield f"{sentence.share:+9.4f} {mark}{own}  {_quoted(text, sentence.start, sentence.end)}"
+        yield ""
     columns = [shares] if contrast is None else [shares, contrast.shares]
     yield f"  share    {'' if contrast is None else 'log-odds   '}word"
     strongest = sorted(range(len(shares)), key=lambda index: -max(abs(column[index]) for column in columns))

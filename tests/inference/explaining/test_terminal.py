@@ -62,6 +62,22 @@ def test_numbers(classifier: Classifier) -> None:
     assert "\x1b" not in finished.stdout
 
 
+def test_sentences(explain: Explain, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--sentences` lists the sentences with their shares and labels, and marks the one that adds most to the label."""
+    monkeypatch.setenv("SENTIMENT_DEFAULT_MODEL", "imdb-cnn")
+    text = "A wonderful, beautiful film.\nDull\x1b and awful, a waste of time! It is a film."
+    _, _, sentences = classifier.explain(text, sentences=True)
+    for label, decided_by in (("positive", 0), ("negative", 1)):
+        _, output, _ = explain(text, "--sentences", "--label", label, "--colour", "never")
+        _, lines = output.split(f"  share    sentences; * adds most to {label}\n")
+        for index, (line, each) in enumerate(zip(lines.splitlines(), sentences, strict=False)):
+            share, own, score, quoted = line.split(maxsplit=3)
+            assert (share, score) == (f"{each.share:+.4f}", f"{each.prediction.score:.4f}")
+            assert own == f"{'*' if index == decided_by else ''}{each.prediction.label}"
+            assert quoted.replace("\N{REPLACEMENT CHARACTER}", "\x1b") == f'"{text[each.start : each.end]}"'
+    assert "sentences" not in explain(text, "--colour", "never")[1]
+
+
 def test_colours() -> None:
     """In a terminal, words for and against the label have different colours, and the text is complete."""
     reader, terminal = pty.openpty()
