@@ -6,7 +6,7 @@ import { byId, make } from "./dom.js";
 import { openModel, showModels } from "./model.js";
 import { choose, chosen, chosenComparison, chosenVersion, offerLabels, offerModels } from "./picker.js";
 import { goToWord, show, start } from "./reading.js";
-import { describePrediction, knowsAny, showExplanation, showFilters, showPrediction } from "./review.js";
+import { describePrediction, knowsAny, showExplanation, showFilters, showPrediction, showSentences } from "./review.js";
 import { get, hasKey, Newest, post, rememberKey } from "./service.js";
 import { asCurl, asPython, copy, linkTo, sharedIn } from "./share.js";
 import { knownOf } from "./shipped.js";
@@ -71,6 +71,7 @@ function showVerdict() {
   const { request, prediction, explanation } = latest;
   const { tokenizer } = modelOf(prediction);
   showPrediction(prediction, tokenizer, explanation);
+  if (explanation) showSentences(explanation, explained(explanation));
   const said = describe(latest);
   byId("reads-text").textContent = request.text;
   byId("reads-label").textContent = said;
@@ -99,7 +100,10 @@ function placeFilter() {
 /** The explanation, or only the prediction if the model has no explanation. */
 async function explain(request, signal) {
   if (!models) await listModels(signal);
-  const answer = await answerTo(request, signal);
+  const answer = await answerTo({ ...request, sentences: true }, signal).catch((error) => {
+    if (!error.message.includes(" sentences: ")) throw error;
+    return answerTo(request, signal); // the text has more sentences than a request can
+  });
   if (!loaded(answer.prediction.model)) await listModels(signal);
   return answer;
 }
@@ -122,7 +126,7 @@ async function answerTo(request, signal) {
   return predict(request, signal);
 }
 
-async function predict({ label, ...request }, signal) {
+async function predict({ label, sentences, ...request }, signal) {
   return { prediction: await post("v1/predict", request, signal), explanation: null };
 }
 

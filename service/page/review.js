@@ -1,6 +1,6 @@
 // "Try it": the prediction, the words with their shares, and their sum.
 
-import { byId, fillTable, make, meter } from "./dom.js";
+import { byId, fillTable, isolate, make, meter } from "./dom.js";
 import { count, percent, plain, several, side, signed } from "./format.js";
 import { decide } from "./threshold.js";
 import { showContrast, showWords } from "./words.js";
@@ -60,6 +60,18 @@ export function showExplanation(text, explanation, target, tokenizer, onWatch) {
   }
   fillTable(byId("words-table"), ["word", "id", `share of the logit of ${target}`, ...(contrast ? [`of the log-odds of ${versus}`] : [])],
     words.map((word, index) => [word.text, word.known ? count(word.id) : `${word.id} (unknown)`, signed(word.share), ...(contrast ? [signed(contrast.shares[index])] : [])]), [1, 2, 3]);
+}
+
+/** List the sentences of a text, if it has several, with what each adds to the logit of `target` and its own label. */
+export function showSentences({ sentences = [], decided_by: decidedBy, label }, target) {
+  byId("sentences").hidden = sentences.length < 2;
+  byId("sentences-note").textContent = `Its part of the logit of ${target}, and what the model says about the sentence alone.`;
+  byId("sentences-list").replaceChildren(...sentences.map((sentence, index) => {
+    const own = decide(sentence);
+    const said = `alone ${own.label}, ${percent(own.score)}${index === decidedBy ? ` \u00b7 adds most to ${label}` : ""}`;
+    return make("li", index === decidedBy ? { class: "deciding" } : {}, isolate(sentence.text), " ",
+      make("b", { class: side(sentence.share) }, signed(sentence.share)), " ", make("span", { class: "small" }, said));
+  }));
 }
 
 /** Show the parts of a logit, or of a difference of two, and their `total`. */

@@ -206,6 +206,36 @@ def test_no_contrast(open_page: Open) -> None:
     expect(open_page().page.locator("#contrast")).to_be_hidden()
 
 
+def test_sentences_agree_with_the_explanation(open_page: Open, server: ServerProcess) -> None:
+    """Several sentences are listed with their shares and labels, and the one that decided is marked."""
+    page = open_page().page
+    text = "A gripping, wonderful film \U0001f600. Two dull, awful hours! <b>It is a film.</b>"
+    type_text(page, text)
+    answer = api(server, "explain", text=text, sentences=True)
+    items = page.locator("#sentences-list li")
+    expect(items).to_have_count(3)
+    for index, (item, each) in enumerate(zip(items.all(), answer["sentences"], strict=True)):
+        assert item.locator("bdi").inner_text() == each["text"]
+        assert float(item.locator("b").inner_text().replace("\u2212", "-")) == pytest.approx(each["share"], abs=1e-4)
+        assert f"alone {each['label']}, " in item.inner_text()
+        decides = index == answer["decided_by"]
+        assert (f"adds most to {answer['label']}" in item.inner_text()) is decides
+        assert (item.get_attribute("class") == "deciding") is decides
+    accessible(page)
+    type_text(page, "One sentence.")
+    expect(page.locator("#sentences")).to_be_hidden()
+
+
+def test_more_sentences_than_fit(open_page: Open, server: ServerProcess) -> None:
+    """A text with more sentences than a request can have is explained without them."""
+    opened = open_page()
+    type_text(opened.page, "Awful. " * 1100)
+    expect(opened.page.locator("#label")).to_have_text("negative")
+    expect(opened.page.locator("#sentences")).to_be_hidden()
+    assert all("413" in error for error in opened.errors)
+    opened.errors.clear()
+
+
 def test_filters_agree_with_the_explanation(open_page: Open, server: ServerProcess) -> None:
     """The strongest filters are those of the explanation, with their words, and can be opened in step 3."""
     page = open_page().page
