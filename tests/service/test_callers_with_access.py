@@ -48,7 +48,7 @@ def state() -> ServiceState:
     models = LoadedModels()
     dataplane = cast(
         DataPlane,
-        SimpleNamespace(runs_in_turns=True, expect=lambda size, caller: None, announce=lambda size, caller: None),
+        SimpleNamespace(runs_in_turns=True, expect=lambda *request: None, announce=lambda *request: None),
     )  # no more is used
     metrics = Metrics(routes(SETTINGS))
     return ServiceState(SETTINGS, dataplane, models, Access(SETTINGS), metrics)
@@ -232,7 +232,7 @@ def test_bodies_without_access(length: int, key: bool, found: bool) -> None:
 def test_bodies_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that cannot be admitted is refused by its length, is not kept, and the connection goes on."""
 
-    def expect(size: int, caller: str) -> None:
+    def expect(size: int, caller: str, cost: float) -> None:
         if size == 30_000:
             raise Overloaded("2048 texts are waiting")
 

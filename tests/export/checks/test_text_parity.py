@@ -175,8 +175,11 @@ def test_flags_that_seldom_change_an_answer(
     """Ids are compared for every word, so flags are refused although almost no text shows their effect."""
     behind = network(LENGTH, keras.layers.GlobalMaxPooling1D)
     [rows] = behind.layers[0].get_weights()
-    rows[:-1] = rows[-1] - 1  # only the last word changes an answer
+    rows[:-1] = rows[-1] - 1
+    rows[2] = rows[-1] - 0.5  # only the first and the last word change an answer
     behind.layers[0].set_weights([rows])
+    [kernel, _] = behind.layers[-1].get_weights()
+    behind.layers[-1].set_weights([kernel, (1 - rows[-1]) @ kernel])  # other words have the answer 0.5
     reading_texts(behind, layer(LENGTH), tmp_path / "model.keras")
     assert "texts get other ids than from layer vectorization" in refusal(capsys, tmp_path / "model.keras", *flags)
 
