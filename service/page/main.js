@@ -297,6 +297,7 @@ byId("copy-link").addEventListener("click", () => {
 
 start(watch);
 startWords();
+byId("sentences").open = !matchMedia("(max-width: 46rem)").matches; // a phone shows the words and the sum first
 startThreshold(() => { showVerdict(); showRows(); });
 startBatch({
   request: chosenVersion,

@@ -23,7 +23,7 @@ WIDER_THAN_THE_SCREEN = """() => [...document.querySelectorAll("body *")]
     .map(element => element.outerHTML)"""
 
 HEADINGS = (
-    *("Data", "Network", "Training", "Labels", "Thresholds", "Worst errors"),
+    *("Data", "Network", "Training", "Labels", "Thresholds", "Confident predictions", "Worst errors"),
     *("Plots", "Configuration", "Versions"),
 )
 

@@ -31,7 +31,7 @@ def test_threshold_of_two_labels(open_page: Open, server: ServerProcess) -> None
     expect(page.locator("#announcement")).to_contain_text(answer["label"])
     expect(page.locator("#threshold-note")).to_contain_text("Changes only what this page displays.")
     show_view(page, "Many texts")
-    expect(page.locator("#predictions tbody td").nth(2)).to_have_text("positive")
+    expect(page.locator("#predictions tbody td").nth(2)).to_have_text("positive not sure")
     expect(page.locator("#batch-note")).to_contain_text("The labels follow the threshold")
     assert not any("/v1/" in url for url in opened.requests)
     show_view(page, "Try it")
