@@ -127,7 +127,6 @@ def outcome(task: Task, stages: Stages, student: Student, learned: Examples, wei
     configuration, work = task.configuration, task.work
     assert work.validation is not None
     decision = choose_rule(configuration, work, student.predict(work.validation.texts), weights)
-    decision = decision.model_copy(update={"chosen_on": work.validation_source})
     return Trained(
         configuration=configuration,
         model=of_tables(configuration, student.network.tables, *student.network.dense),
