@@ -23,6 +23,7 @@ from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.grpc.fields import check
 from sentiment_conv1d.service.grpc.service import Service, paths
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.scheduling.admission import RefusalCost
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -44,8 +45,7 @@ _TOGETHER_BYTES = 4096
 #: The statuses of `RequestError` that count as server errors (OpenTelemetry, semantic conventions for gRPC).
 _FAILURES = ("DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE")
 
-#: Seconds of the event loop and of the kernel that a refusal takes, and more for every byte of the message.
-_REFUSAL_SECONDS, _REFUSAL_SECONDS_PER_BYTE = 0.00008, 8e-9
+_REFUSAL_COST = RefusalCost(request=0.00008, byte=8e-9)
 
 
 class MethodBuilder:
@@ -171,7 +171,7 @@ class MethodBuilder:
                 try:
                     if large:
                         # There may be no room any more.
-                        dataplane.announce(len(content), context.caller, _refusal_seconds(len(content)))
+                        dataplane.announce(len(content), context.caller, _REFUSAL_COST.of(len(content)))
                         return False
                     context.time_limit = _remaining(call)
                     read = answer(parse(content), context)
@@ -194,7 +194,7 @@ class MethodBuilder:
         return message.SerializeToString()
 
     def _expect(self, size: int, caller: str) -> None:
-        self._dataplane.expect(size, caller, _refusal_seconds(size))
+        self._dataplane.expect(size, caller, _REFUSAL_COST.of(size))
 
     async def _parsing_turn(self, content: bytes, kind: type[Message], context: RequestContext) -> None:
         """Wait until a large message may be parsed. Raises `TooLarge` if it has too many fields or numbers."""
@@ -244,7 +244,3 @@ def _remaining(call: Call) -> float | None:
     if remaining is not None and remaining <= 0:
         raise DeadlineExceeded("the deadline had passed before the request was read")
     return remaining
-
-
-def _refusal_seconds(size: int) -> float:
-    return _REFUSAL_SECONDS + size * _REFUSAL_SECONDS_PER_BYTE

@@ -1,6 +1,6 @@
 """The protocols that clients speak, each in a folder of its own.
 
-A folder has the modules `rest` and `grpc`, or one of them, and what the two share. The service uses only its
+A folder contains the module `rest`, `grpc` or both, and the code that they share. The service imports only its
 `PROTOCOL`.
 """
 

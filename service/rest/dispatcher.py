@@ -26,6 +26,7 @@ from sentiment_conv1d.service.rest.endpoint import EndpointRequest, WorkOrAnswer
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, complete, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol
 from sentiment_conv1d.service.rest.routes import Match, Routes
+from sentiment_conv1d.service.scheduling.admission import RefusalCost
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
@@ -35,8 +36,7 @@ logger = logging.getLogger(__name__)
 #: Headers on which the answer of a document depends, or with which a GET request has a body.
 _VARYING = {b"if-none-match", b"if-modified-since", b"content-length", b"transfer-encoding"}
 
-#: Seconds of the event loop and of the kernel that a refusal takes, and more for every byte of the request.
-_REFUSAL_SECONDS, _REFUSAL_SECONDS_PER_BYTE = 0.00005, 5e-9
+_REFUSAL_COST = RefusalCost(request=0.00005, byte=5e-9)
 
 
 def has_encoded_slash(scope: Scope) -> bool:
@@ -90,7 +90,7 @@ class Dispatcher:
         if length > INLINE_CHARACTERS and not self._state.access.admits(charge.caller):
             return None
         try:
-            self._dataplane.expect(length, charge.caller, _refusal_seconds(length))
+            self._dataplane.expect(length, charge.caller, _REFUSAL_COST.of(length))
         except Overloaded as error:
             charge.refusal = error.with_traceback(None)  # its frames refer to the charge: a reference cycle
         return partial(self.start, match)
@@ -109,7 +109,7 @@ class Dispatcher:
                     raise request.charge.refusal
                 if request.size > INLINE_CHARACTERS:
                     # There may be no room any more.
-                    self._dataplane.announce(request.size, context.caller, _refusal_seconds(request.size))
+                    self._dataplane.announce(request.size, context.caller, _REFUSAL_COST.of(request.size))
                     return self.serve(match, request, context)
                 work = self._read(match, request, context, request.take_body())
                 if isinstance(work, Work) and self._dataplane.start(work, reply):
@@ -235,7 +235,3 @@ class Dispatcher:
                 answer, status = refuse(protocol, RequestError("internal error"), context.id)
             request.reply(status, complete(answer, context), context.id)
             self._lifecycle.end(status, request, context)
-
-
-def _refusal_seconds(size: int) -> float:
-    return _REFUSAL_SECONDS + size * _REFUSAL_SECONDS_PER_BYTE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from time import perf_counter
+from typing import NamedTuple
 
 from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.server.network.shares import Shares, overloaded
@@ -20,6 +21,17 @@ _REFUSAL_BURST_SECONDS = 0.01
 #: Characters that count as one more text. An ordinary review has fewer and takes 0.1 or 0.2 ms, and a text of a million
 #: characters takes more than 100 ms.
 _CHARACTERS = 4096
+
+
+class RefusalCost(NamedTuple):
+    """Seconds of the event loop and of the kernel that a refusal takes, and more for every byte of the request."""
+
+    request: float
+    byte: float
+
+    def of(self, size: int) -> float:
+        """Return the seconds for a request of `size` bytes."""
+        return self.request + size * self.byte
 
 
 def weigh(texts: int, characters: int) -> int:
