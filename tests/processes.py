@@ -24,6 +24,9 @@ import httpx
 PROJECT = Path(__file__).parent.parent
 MODEL_REPOSITORY = PROJECT / "model_repository"
 
+#: The folder of each shipped model: its only version.
+SHIPPED_MODELS = {path.parents[1].name: path.parent for path in sorted(MODEL_REPOSITORY.glob("*/*/manifest.json"))}
+
 #: Only the classic one of the shipped models. Most tests need no other, and a server starts in two thirds of the
 #: processor time.
 _classic = tempfile.TemporaryDirectory()

@@ -17,7 +17,7 @@ from sentiment_conv1d.artifact.graphs.text.file import text_graph
 from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, UnicodeTokenizer, WordLevelTokenizer, WordTokenizer
 from sentiment_conv1d.export.checks.text_graph import odd_texts
 from sentiment_conv1d.inference.classifier import Classifier
-from tests.processes import MODEL_REPOSITORY
+from tests.processes import SHIPPED_MODELS
 from tests.service.artifacts import LABELS, table_graph
 from tests.service.reviews import reviews, vocabulary
 
@@ -70,7 +70,7 @@ VOCABULARIES: dict[str, Callable[[], Tokenizer]] = {
 #: The number of texts that a file answers.
 _TEXTS = 5000
 
-NAMES = ["accurate", "imdb-cnn", "imdb-cnn-8bit", "reviews", *VOCABULARIES]
+NAMES = [*SHIPPED_MODELS, *VOCABULARIES]
 
 
 class Case(NamedTuple):
@@ -113,7 +113,7 @@ def _passages() -> Iterator[str]:
 def artifact_of(name: str, folder: Path) -> Artifact:
     """Return a shipped model, or publish one with a vocabulary."""
     if name not in VOCABULARIES:
-        return read_artifact(MODEL_REPOSITORY / name / "1")
+        return read_artifact(SHIPPED_MODELS[name])
     tokenizer = VOCABULARIES[name]()
     weights = np.random.default_rng(5).normal(scale=0.2, size=(tokenizer.vocabulary_size, 3)).astype(np.float32)
     manifest = {

@@ -27,6 +27,7 @@ from sentiment_conv1d.artifact.manifest import (
 )
 from sentiment_conv1d.artifact.model_card import CARD_FILE
 from sentiment_conv1d.artifact.tokenizer import Tokenizer, WordTokenizer
+from tests.processes import SHIPPED_MODELS
 
 SHIPPED = Path(__file__).parents[2] / "model_repository" / "imdb-cnn" / "1"
 GRAPH = b"a graph, which this module never opens"
@@ -298,7 +299,7 @@ def test_shipped_accurate_artifact() -> None:
 
 def test_shipped_reviews_artifact() -> None:
     """The artifact `reviews` has an accuracy above 0.89, a calibration error below 0.02 and a graph up to 16 MiB."""
-    manifest = read_artifact(SHIPPED.parent.parent / "reviews" / "1").manifest
+    manifest = read_artifact(SHIPPED_MODELS["reviews"]).manifest
     assert (manifest.name, manifest.precision) == ("reviews", "uint8")
     assert manifest.metrics is not None and "test.parquet" in manifest.metrics.measured_on
     assert manifest.metrics.values["accuracy"] >= 0.89
@@ -326,10 +327,10 @@ def test_moved_artifact(tmp_path: Path) -> None:
     assert read_artifact(copy).manifest == read_artifact(SHIPPED).manifest
 
 
-@pytest.mark.parametrize("name", ["imdb-cnn", "imdb-cnn-8bit", "accurate", "reviews"])
+@pytest.mark.parametrize("name", SHIPPED_MODELS)
 def test_digest_of_the_manifest(name: str) -> None:
     """The manifest of every shipped model is written as it was read, and sed and sha256sum can check its digest."""
-    content = (SHIPPED.parents[1] / name / "1" / MANIFEST_FILE).read_bytes()
+    content = (SHIPPED_MODELS[name] / MANIFEST_FILE).read_bytes()
     assert Manifest.model_validate_json(content).to_bytes() == content
     assert content.splitlines()[-2].startswith(b'  "manifest_sha256": "')
 

@@ -12,7 +12,7 @@ from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.errors import NotExplainable
 from sentiment_conv1d.inference.sentences import split
-from tests.processes import MODEL_REPOSITORY, PROJECT
+from tests.processes import PROJECT, SHIPPED_MODELS
 from tests.service import artifacts
 
 #: Texts whose sentences are separated by vertical bars. docs/decisions/sentences.md compares the rule with libraries on
@@ -77,7 +77,7 @@ def test_long_text(piece: str) -> None:
 @pytest.mark.parametrize("name", ["reviews", "imdb-cnn", "imdb-cnn-8bit"])
 def test_shares(name: str) -> None:
     """The shares of the sentences add up to the logit with bias and padding, and each has its own answer."""
-    classifier = Classifier(read_artifact(MODEL_REPOSITORY / name / "1"))
+    classifier = Classifier(read_artifact(SHIPPED_MODELS[name]))
     text = "The food was wonderful, a delight.  The waiter was terrible!\nOn Sunday it was closed, e.g. in May."
     prediction, explanation, found = classifier.explain(text, sentences=True)
     assert [each.prediction for each in found] == classifier.predict(sentences(text))

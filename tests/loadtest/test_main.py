@@ -24,7 +24,7 @@ from loadtest.reporting.summary import summary
 from loadtest.traffic.requests import FORMS
 from tests.loadtest import stub
 from tests.proc import children
-from tests.processes import PATIENCE, PROJECT, environment, run
+from tests.processes import PATIENCE, PROJECT, SHIPPED_MODELS, environment, run
 
 Document = dict[str, Any]
 
@@ -99,7 +99,7 @@ def test_metrics_of_the_service(smoke: tuple[Path, str]) -> None:
     """Stages, processor time, memory, workers and models come from the service's own metrics."""
     found = document(smoke[0])
     assert found["workers"] == 1
-    assert found["models"] == ["accurate 1", "imdb-cnn 1", "imdb-cnn-8bit 1", "reviews 1"]
+    assert found["models"] == [f"{name} {folder.name}" for name, folder in SHIPPED_MODELS.items()]
     for step in found["open"]:
         assert {"tokenize", "infer"} <= set(step["server"]["stages"])
         assert step["server"]["texts"] >= step["answered"]

@@ -14,7 +14,7 @@ from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.inference.engine import NATIVE, Engine, GraphError
 from tests.ids import shape
 from tests.native.conftest import Engines
-from tests.processes import MODEL_REPOSITORY
+from tests.processes import SHIPPED_MODELS
 
 VOCABULARY, EMBEDDING, MAX_TOKENS = 50, 4, 40
 
@@ -59,10 +59,10 @@ def check(native: Engine, general: Engine, vocabulary: int, shortest: int, longe
             np.testing.assert_allclose(answers, expected, rtol=0, atol=0 if exact else 1e-6)
 
 
-@pytest.mark.parametrize("name", ["imdb-cnn", "imdb-cnn-8bit", "accurate", "reviews"])
+@pytest.mark.parametrize("name", SHIPPED_MODELS)
 def test_shipped_models(engines: Engines, name: str) -> None:
     """The answers of the shipped models are the same, bit for bit."""
-    artifact = read_artifact(MODEL_REPOSITORY / name / "1")
+    artifact = read_artifact(SHIPPED_MODELS[name])
     native, general = engines(artifact.graph, artifact.input_shape)
     check(native, general, artifact.manifest.vocabulary_size, 4, artifact.manifest.max_tokens, exact=True)
 

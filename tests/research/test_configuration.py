@@ -8,18 +8,18 @@ from pydantic import ValidationError
 from research.configuration import ACCURATE
 from research.mixture.plan import DEFAULT_PLAN
 from sentiment_conv1d.artifact.artifact import read_artifact
-from tests.processes import MODEL_REPOSITORY
+from tests.processes import SHIPPED_MODELS
 
 
 def test_accurate() -> None:
     """The manifest of the shipped `accurate` records this configuration."""
-    manifest = read_artifact(MODEL_REPOSITORY / "accurate" / "1").manifest
+    manifest = read_artifact(SHIPPED_MODELS["accurate"]).manifest
     assert manifest.configuration == ACCURATE.model_dump(mode="json")
 
 
 def test_reviews() -> None:
     """The manifest of the shipped `reviews` has the notes beside the plan."""
-    manifest = read_artifact(MODEL_REPOSITORY / "reviews" / "1").manifest
+    manifest = read_artifact(SHIPPED_MODELS["reviews"]).manifest
     assert manifest.notes == DEFAULT_PLAN.with_suffix(".md").read_text(encoding="utf-8").strip()
 
 

@@ -12,22 +12,20 @@ from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.export.checks.odd_texts import generated_texts
 from sentiment_conv1d.export.checks.text_graph import open_text_graph
 from sentiment_conv1d.inference.classifier import Classifier
-from tests.processes import MODEL_REPOSITORY, run
+from tests.processes import SHIPPED_MODELS, run
 from tests.service.artifacts import publish_table
 
-SHIPPED = sorted(path for path in MODEL_REPOSITORY.glob("*/*") if path.is_dir())
 
-
-@pytest.mark.parametrize("artifact", SHIPPED, ids=lambda path: path.parent.name)
-def test_shipped_models(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", SHIPPED_MODELS)
+def test_shipped_models(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file of every shipped model names the labels of the service, and gives its probabilities."""
     out = tmp_path / "text.onnx"
-    assert main(["convert", str(artifact), "--to", "text-onnx", "--out", str(out)]) == 0
+    served = read_artifact(SHIPPED_MODELS[name])
+    assert main(["convert", str(served.path), "--to", "text-onnx", "--out", str(out)]) == 0
     described, proof, wrote = capsys.readouterr().out.splitlines()
-    assert described.endswith("probabilities: float32 [batch, 2]")
+    assert described.endswith(f"probabilities: float32 [batch, {len(served.manifest.labels)}]")
     assert proof.endswith("no label differs, and no probability by more than 0.0e+00")
     assert wrote == f"wrote {out}: {out.stat().st_size:,} bytes"
-    served = read_artifact(artifact)
     texts = generated_texts(served.tokenizer, seed=1)
     labels, probabilities = open_text_graph(out.read_bytes())(texts)
     expected = Classifier(served).predict(texts)
@@ -56,11 +54,11 @@ def test_runtime_dependencies(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An existing file, a missing folder, and a file that is no artifact are refused in one line each."""
-    existing = tmp_path / "text.onnx"
+    existing, shipped = tmp_path / "text.onnx", SHIPPED_MODELS["imdb-cnn"]
     existing.write_text("mine")
     for artifact, out, message in (
-        (SHIPPED[0], existing, f"{existing} exists; pass another path with --out"),
-        (SHIPPED[0], tmp_path / "missing" / "text.onnx", "cannot be written (No such file or directory)"),
+        (shipped, existing, f"{existing} exists; pass another path with --out"),
+        (shipped, tmp_path / "missing" / "text.onnx", "cannot be written (No such file or directory)"),
         (tmp_path, tmp_path / "new.onnx", "model.onnx: the file is missing"),
     ):
         assert main(["convert", str(artifact), "--to", "text-onnx", "--out", str(out)]) == 2

@@ -31,7 +31,7 @@ from sentiment_conv1d.service.telemetry.metrics import (
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import BatchTimes, Statistics
 from sentiment_conv1d.service.version_labels import LabelledVersion
-from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
+from tests.processes import PATIENCE, PROJECT, SHIPPED_MODELS, ServerProcess
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -173,7 +173,7 @@ def test_size_of_the_metrics() -> None:
     """
     declared = routes(Settings())
     metrics = Metrics(declared)
-    manifests = [read_artifact(folder).manifest for folder in sorted(MODEL_REPOSITORY.glob("*/1"))]
+    manifests = [read_artifact(folder).manifest for folder in SHIPPED_MODELS.values()]
     assert len(manifests) == 4
     states = [ModelState(each.name, each.version, True) for each in manifests]
     contexts = [RequestContext("id") for _ in manifests]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.proc import peak_megabytes
-from tests.processes import ServerProcess
+from tests.processes import SHIPPED_MODELS, ServerProcess
 from tests.service.artifacts import publish_table
 from tests.service.protocols.oip.bodies import (
     HEADER,
@@ -425,8 +425,8 @@ def test_largest_batch(server: ServerProcess) -> None:
 
 def test_index(server: ServerProcess) -> None:
     """The index lists every version with its state, for an empty body and for an object."""
-    names = ("accurate", "imdb-cnn", "imdb-cnn-8bit", "reviews")
-    entries = [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in names]
+    versions = [(name, folder.name) for name, folder in SHIPPED_MODELS.items()]
+    entries = [{"name": name, "version": each, "state": "READY", "reason": ""} for name, each in versions]
     for body in (b"", b"{}", b'{"ready": true}', b'{"ready": false, "more": 1}'):
         response = server.client.post("/v2/repository/index", content=body)
         assert (response.status_code, response.json()) == (200, entries)
