@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.inference.classifier import Classifier
-from tests.processes import MODEL_REPOSITORY, PROJECT
+from tests.processes import PROJECT, SHIPPED_MODELS
 from tests.service.reviews import reviews
 
 IMDB = PROJECT.parent / "shared" / "imdb" / "test.parquet"
@@ -21,17 +21,25 @@ TEXTS = ["", "!?", "great", "qwertz asdf", "great " * 7, "Éblouissant film", "b
 @pytest.fixture(scope="module")
 def quantized() -> Classifier:
     """Return the classifier of the shipped 8-bit model."""
-    return Classifier(read_artifact(MODEL_REPOSITORY / "imdb-cnn-8bit" / "1"))
+    return Classifier(read_artifact(SHIPPED_MODELS["imdb-cnn-8bit"]))
 
 
 def assert_explains(classifier: Classifier, text: str) -> None:
-    """Assert that the logit gives the prediction, and that bias, padding and shares add up to the logit."""
+    """Assert that the logits give the prediction, and that bias, padding and shares add up to each logit.
+
+    A sigmoid is a softmax over its logit and 0.
+    """
     [encoding] = classifier.encode((text,))
     [prediction], _ = classifier.classify((encoding,))
-    explanation = classifier.explainer.explain(text, encoding, "positive")
-    parts = [explanation.bias, explanation.padding, *(word.share for word in explanation.words)]
-    assert sum(parts) == pytest.approx(explanation.logit, abs=1e-4, rel=0)
-    assert 1 / (1 + np.exp(-explanation.logit)) == pytest.approx(prediction.probabilities[1], abs=1e-5)
+    is_softmax = classifier.manifest.activation == "softmax"
+    logits = [] if is_softmax else [0.0]
+    for label in classifier.manifest.labels if is_softmax else ("positive",):
+        explanation = classifier.explainer.explain(text, encoding, label)
+        parts = [explanation.bias, explanation.padding, *(word.share for word in explanation.words)]
+        assert sum(parts) == pytest.approx(explanation.logit, abs=1e-4, rel=0)
+        logits.append(explanation.logit)
+    odds = np.exp(np.array(logits) - max(logits))
+    assert prediction.probabilities == pytest.approx(odds / odds.sum(), abs=1e-5)
 
 
 def test_small_texts(classifier: Classifier, quantized: Classifier) -> None:
@@ -50,8 +58,8 @@ def test_any_text(quantized: Classifier, text: str) -> None:
 
 @pytest.mark.parametrize("name", ["imdb-cnn-8bit", "reviews"])
 def test_generated_reviews(name: str) -> None:
-    """The shares of 1,000 reviews as long as IMDB's add up to the logit."""
-    classifier = Classifier(read_artifact(MODEL_REPOSITORY / name / "1"))
+    """The shares of 1,000 reviews as long as IMDB's add up to the logits."""
+    classifier = Classifier(read_artifact(SHIPPED_MODELS[name]))
     for review in reviews(1000, seed=5):
         assert_explains(classifier, review)
 
