@@ -112,8 +112,8 @@ def test_contents(tmp_path: Path) -> None:
             shutil.copy(source, tmp_path)
     prefix = f"env --chdir={tmp_path} PYTHONDONTWRITEBYTECODE=1"
     with ServerProcess("--workers", "1", repository=tmp_path / MODEL_REPOSITORY.name, prefix=prefix) as server:
-        answer = server.client.post("/v1/predict", json={"text": "A gripping, beautifully acted film."})
-        assert answer.json()["label"] == "positive"
+        body = {"text": "A gripping, beautifully acted film.", "model": "imdb-cnn"}
+        assert server.client.post("/v1/predict", json=body).json()["label"] == "positive"
     train = [
         "env",
         f"--chdir={tmp_path}",
