@@ -7,5 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+REPOSITORY = Path(__file__).parent.parent / "model_repository"
+
 #: The shipped model that this service, the applications and the other servers are measured with.
-ARTIFACT = Path(__file__).parent.parent / "model_repository" / "imdb-cnn" / "1"
+ARTIFACT = REPOSITORY / "imdb-cnn" / "1"
+
+
+def shipped(name: str) -> Path:
+    """Return the folder of a shipped model: its only version."""
+    [manifest] = (REPOSITORY / name).glob("*/manifest.json")
+    return manifest.parent

@@ -13,7 +13,7 @@ from statistics import median
 from time import thread_time
 from typing import Any
 
-from benchmarks import ARTIFACT
+from benchmarks import ARTIFACT, shipped
 from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
 from sentiment_conv1d.artifact.artifact import read_artifact
@@ -24,7 +24,6 @@ from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.engine import NATIVE
 from sentiment_conv1d.native.compilation import LIBRARY
 
-REPOSITORY = ARTIFACT.parent.parent
 MODELS = ("imdb-cnn", "imdb-cnn-8bit", "accurate", "reviews")
 
 
@@ -41,7 +40,7 @@ def main() -> None:
     kinds = {"whole": reviews, "20 words": texts.shorten(reviews)}
     cells = []
     for name in MODELS:
-        predict = [each.predict for each in classifiers(REPOSITORY / name / "1")]
+        predict = [each.predict for each in classifiers(shipped(name))]
         for kind, some in kinds.items():
             for size in (1, 32):
                 groups = [some[start : start + size] for start in range(0, len(some), size)]

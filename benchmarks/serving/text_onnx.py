@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import process_time
 
+from benchmarks import shipped
 from benchmarks.explaining import measure
 from benchmarks.markdown import circumstances, number, table
-from loadtest.processes import PROJECT
 from loadtest.traffic import texts
 from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
 from sentiment_conv1d.artifact.graphs.text.file import text_graph
@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for name in _NAMES:
-        artifact = read_artifact(PROJECT / "model_repository" / name / "1")
+        artifact = read_artifact(shipped(name))
         whole = texts.generate(artifact.tokenizer, options.count)
         variants = {name: artifact}
         if name == _NAMES[0]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks import ARTIFACT, environments
+from benchmarks import ARTIFACT, environments, shipped
 from benchmarks.environments import NotInstalled
 from benchmarks.markdown import circumstances, number, table
 from benchmarks.serving.cases import SHORT, WHOLE
@@ -79,7 +79,7 @@ def main() -> None:
 
 def summary(kinds: Mapping[str, Sequence[str]], rounds: int, folder: Path) -> Iterator[str]:
     """Measure, and return the table, and why models were not measured."""
-    processes = {model: (sys.executable, ARTIFACT.parents[1] / model.title / ARTIFACT.name) for model in _SHIPPED}
+    processes = {model: (sys.executable, shipped(model.title)) for model in _SHIPPED}
     reason = None
     try:
         python = environments.interpreter(_ENVIRONMENT)

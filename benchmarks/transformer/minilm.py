@@ -21,7 +21,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, logging
 
-from benchmarks import ARTIFACT
+from benchmarks import shipped
 
 QUANTIZED = "model-8bit.onnx"
 
@@ -31,7 +31,7 @@ _SHAPE = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12
 
 def vocabulary() -> dict[str, int]:
     """Return the ids of all word pieces."""
-    words = json.loads((ARTIFACT.parents[1] / "reviews" / "1" / "tokenizer.json").read_bytes())["model"]["vocab"]
+    words = json.loads((shipped("reviews") / "tokenizer.json").read_bytes())["model"]["vocab"]
     characters = string.ascii_lowercase + string.digits + string.punctuation
     pieces = dict.fromkeys([*_SPECIAL, *characters, *(f"##{character}" for character in characters), *words])
     unused = (f"[unused{number}]" for number in range(_SHAPE.vocab_size - len(pieces)))
