@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -22,13 +23,16 @@ from sentiment_conv1d.model.evaluation.baseline import BASELINE
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.confidence import confidence_rows
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, ThresholdScores
-from sentiment_conv1d.model.evaluation.share import shown
+from sentiment_conv1d.model.evaluation.share import Share, shown
 from sentiment_conv1d.model.training.recipes import Trained
 from sentiment_conv1d.model.training.results import Results
 from sentiment_conv1d.model.training.task import Task
 
 #: The number of worst errors in the report, the characters of their texts, and the number of their words.
 _ERRORS, _ERROR_CHARACTERS, _ERROR_WORDS = 20, 300, 8
+
+#: The number of pairs of labels that the report shows as confused: all of them for up to three labels.
+_CONFUSED = 6
 
 _MISSING = "\N{EN DASH}"
 
@@ -123,7 +127,8 @@ def _headline(evaluation: Evaluation, profile: Profile) -> list[tuple[str, str, 
         (
             "Accuracy",
             f"{evaluation.accuracy:.2%}",
-            f"share of right answers; always answering {majority} is right in {share:.2%}",
+            f"share of right answers (95 % interval {_interval(evaluation)}); always answering {majority} is right in "
+            f"{share:.2%}",
         ),
         (
             "ROC AUC",
@@ -139,10 +144,32 @@ def _headline(evaluation: Evaluation, profile: Profile) -> list[tuple[str, str, 
     ]
 
 
-def _against(network: Evaluation, baseline: Evaluation) -> list[tuple[str, str, str]]:
-    """Return the rows of the network and its baseline: name, accuracy and log loss."""
+def _interval(evaluation: Evaluation) -> str:
+    """Return the 95% interval of the accuracy."""
+    low, high = Share(int(evaluation.right.sum()), len(evaluation.labels)).interval
+    return f"{low:.2%} to {high:.2%}"
+
+
+def _against(network: Evaluation, baseline: Evaluation) -> list[tuple[str, str, str, str]]:
+    """Return the rows of the network and its baseline: name, accuracy, its interval and log loss."""
     rows = (("This network", network), (BASELINE, baseline))
-    return [(name, f"{each.accuracy:.2%}", f"{each.log_loss:.4f}") for name, each in rows]
+    return [(name, f"{each.accuracy:.2%}", _interval(each), f"{each.log_loss:.4f}") for name, each in rows]
+
+
+def _confusion(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
+    """Return the most frequent mistakes: the true label, the answer, the number of texts, and their share."""
+    counts, names = evaluation.confusion, evaluation.label_names
+    pairs = [(truth, answer) for truth, answer in np.argwhere(counts).tolist() if truth != answer]
+    pairs.sort(key=lambda pair: -counts[pair])
+    return [
+        (
+            names[truth],
+            names[answer],
+            f"{counts[truth, answer]:,}",
+            f"{counts[truth, answer] / counts[truth].sum():.2%}",
+        )
+        for truth, answer in pairs[:_CONFUSED]
+    ]
 
 
 def _layers(model: Any) -> Iterator[tuple[Cell, str, str]]:
@@ -309,6 +336,7 @@ _ENVIRONMENT.globals |= {
     "counted": counted,
     "headline": _headline,
     "against": _against,
+    "confusion": _confusion,
     "label_counts": _label_counts,
     "lengths": _lengths,
     "layers": _layers,

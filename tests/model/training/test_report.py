@@ -120,8 +120,34 @@ def test_baseline() -> None:
     better = Evaluation(("negative", "positive"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.2], [0.8], [0.9]]))
     html = report(baseline=better)
     assert "TF-IDF and logistic regression" in html
-    assert html.index("75.00%") < html.index("100.00%")
+    rows = Page(html).rows
+    assert ["This network", "75.00%", "30.06% to 95.44%", f"{BINARY.log_loss:.4f}"] in rows
+    assert ["TF-IDF and logistic regression", "100.00%", "51.01% to 100.00%", f"{better.log_loss:.4f}"] in rows
     assert "TF-IDF" not in report()
+
+
+def test_first_screen() -> None:
+    """Accuracy with its interval, confusion and the five worst errors are above all other sections."""
+    labels = ("a", "b", "c")
+    answers = [0, 1, 1, 2, 1, 1, 0, 2, 2]
+    truth = np.array([0, 0, 0, 0, 1, 2, 2, 2, 2])
+    evaluation = Evaluation(labels, truth, np.eye(3)[answers])
+    html = report(evaluation, work=replace(WORK, test=Examples([f"text {number}" for number in range(9)], truth)))
+    page = Page(html)
+    assert "(95 % interval 18.88% to 73.33%)" in page.visible
+    first = page.rows.index(["Label", "Answered", "Texts", "Share of the label"]) + 1
+    assert page.rows[first : first + 4] == [
+        ["a", "b", "2", "50.00%"],
+        ["a", "c", "1", "25.00%"],
+        ["c", "a", "1", "25.00%"],
+        ["c", "b", "1", "25.00%"],
+    ]
+    assert re.findall(r"<h2>(.*?)</h2>", html)[:3] == ["Confusion", "Worst errors", "Data"]
+    assert "1 more error" not in page.visible
+    everything_wrong = replace(evaluation, outputs=np.eye(3)[(truth + 1) % 3])
+    html = report(everything_wrong, work=replace(WORK, test=Examples([f"text {number}" for number in range(9)], truth)))
+    shown, _, behind = html.partition("4 more errors")
+    assert (shown.count("text "), behind.count("answered")) == (5, 4)
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +275,7 @@ def test_escaping() -> None:
     )
     assert "script" not in {tag for tag, _ in page.tags}
     assert page.visible.count(EVIL) >= 6
-    assert [row[0] for row in page.rows].count("</td>&amp;") == 1
+    assert [row[0] for row in page.rows].count("</td>&amp;") == 2
 
 
 def test_self_contained_page(images: dict[str, bytes]) -> None:
