@@ -17,7 +17,7 @@ from benchmarks import ARTIFACT, shipped
 from benchmarks.markdown import circumstances, table
 from loadtest.traffic import texts
 from sentiment_conv1d.artifact.artifact import read_artifact
-from sentiment_conv1d.artifact.tokenizer import WordTokenizer
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer, WordTokenizer
 from sentiment_conv1d.artifact.tokenizer.vocabulary import Vocabulary
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.inference.classifier import Classifier
@@ -45,6 +45,7 @@ def main() -> None:
             for size in (1, 32):
                 groups = [some[start : start + size] for start in range(0, len(some), size)]
                 cells.append([name, kind, str(size), *measure(predict, groups, len(some), chosen.rounds)])
+    assert isinstance(tokenizer, VocabularyTokenizer)
     ids = {word: number for text, number in tokenizer.known_ids.items() for word in WordTokenizer.split(text)}
     look_up = [Vocabulary.of(ids, KERAS_RULE.spelling, library).look_up for library in (Path("missing"), LIBRARY)]
     looked_up = []

@@ -17,6 +17,7 @@ from sentiment_conv1d.artifact.artifact import ArtifactError
 from sentiment_conv1d.artifact.configuration import is_name
 from sentiment_conv1d.artifact.errors import SentimentError, about_files, run_command
 from sentiment_conv1d.artifact.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRAPH_FILE, License, Sample
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.commands.default_repository import FOLDER
 from sentiment_conv1d.commands.imports import import_tensorflow
 from sentiment_conv1d.commands.output import counted, table_lines
@@ -321,8 +322,9 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
     if manifest.text_parity == NOT_COMPARED:
         more = "" if measured else ", and --data measures accuracy"
         print(f"warning: {NOT_COMPARED}; --expected compares{more}")
-    if trained.configuration is None and not measured:
-        unknown, words = trained.tokenizer.count_words(manifest.golden.text)
+    tokenizer = trained.tokenizer
+    if trained.configuration is None and not measured and isinstance(tokenizer, VocabularyTokenizer):
+        unknown, words = tokenizer.count_words(manifest.golden.text)
         warning = "warning: " if 2 * unknown > words else ""
         print(f"{warning}{unknown} of {words} words of the golden text are not in the vocabulary")
     if exported.assumptions is not None:

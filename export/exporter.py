@@ -29,6 +29,7 @@ from sentiment_conv1d.artifact.manifest import (
     describe,
 )
 from sentiment_conv1d.artifact.text_statistics import TextStatistics
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.export.checks.accuracy import LabelledInputs, check_accuracy, measure
 from sentiment_conv1d.export.checks.assumptions import Assumptions, measure_assumptions
 from sentiment_conv1d.export.checks.classifier import check_classifier
@@ -198,6 +199,7 @@ def _compare_texts(
     """Compare answers to texts with those of the original model, and with those that its owner expects."""
     compared = []
     if trained.original is not None:
+        assert isinstance(trained.tokenizer, VocabularyTokenizer)  # that of a TextVectorization layer
         texts = [*generated_texts(trained.tokenizer), *every_nth(labelled, MAX_TEXTS)]
         compared.append(compare_with_original(trained.original, float32.served, trained.tokenizer, texts))
     if expected is not None:

@@ -17,7 +17,7 @@ from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.errors import SentimentError, first_fault, reading
 from sentiment_conv1d.artifact.manifest import Metrics, TrainingData
 from sentiment_conv1d.artifact.text_statistics import TextStatistics
-from sentiment_conv1d.artifact.tokenizer import Tokenizer, TokenizerError, read_tokenizer
+from sentiment_conv1d.artifact.tokenizer import TokenizerError, VocabularyTokenizer, read_vocabulary_tokenizer
 from sentiment_conv1d.model.data import DataError, TrainingTexts
 
 KERAS_FILE = "model.keras"
@@ -66,7 +66,7 @@ class Run:
 
     path: Path
     configuration: BaseConfiguration
-    tokenizer: Tokenizer
+    tokenizer: VocabularyTokenizer
     metrics: Metrics | None  # None if there were no test texts
     trained_on: TrainingTexts | None  # None in a run of an older version
     decision: DecisionRule
@@ -86,7 +86,7 @@ def read_run(path: Path) -> Run:
     if not (path / KERAS_FILE).is_file():
         raise RunError(f"{path / KERAS_FILE}: the file is missing")
     try:
-        tokenizer = read_tokenizer(_read(path / TOKENIZER_FILE))
+        tokenizer = read_vocabulary_tokenizer(_read(path / TOKENIZER_FILE))
         trained_on = TrainingTexts.read(path / TRAINING_TEXTS_FILE) if (path / TRAINING_TEXTS_FILE).exists() else None
     except TokenizerError as error:
         raise RunError(f"{path / TOKENIZER_FILE}: {error}") from error

@@ -17,7 +17,7 @@ from scipy.special import log_softmax
 from tqdm import tqdm
 
 from sentiment_conv1d.artifact.input_shape import InputShape
-from sentiment_conv1d.artifact.tokenizer import Tokenizer
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.model.data import Examples
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities, probabilities
 from sentiment_conv1d.model.training.checkpoint import Stages
@@ -67,7 +67,7 @@ class Student:
     """A network with its tokenizer, and how it learned."""
 
     network: TableNetwork
-    tokenizer: Tokenizer
+    tokenizer: VocabularyTokenizer
     history: History
 
     def logits(self, rows: Sequence[Ids]) -> Floats:
@@ -80,7 +80,7 @@ class Student:
         return probabilities(self.logits([encoding.ids for encoding in self.tokenizer.encode_batch(texts)]))
 
 
-def train(task: Task, stages: Stages, tokenizer: Tokenizer, lessons: Lessons, held_out: HeldOut) -> Student:
+def train(task: Task, stages: Stages, tokenizer: VocabularyTokenizer, lessons: Lessons, held_out: HeldOut) -> Student:
     """Train a student, or continue after the last epoch in its stage."""
     configuration = task.configuration
     network = TableNetwork(

@@ -20,7 +20,7 @@ from loadtest.traffic import texts
 from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
 from sentiment_conv1d.artifact.graphs.text.file import text_graph
 from sentiment_conv1d.artifact.manifest import Golden
-from sentiment_conv1d.artifact.tokenizer import WordLevelTokenizer
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer, WordLevelTokenizer
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.export.checks.text_graph import open_text_graph
 from sentiment_conv1d.inference.classifier import Classifier
@@ -52,6 +52,7 @@ def main() -> None:
 def _vectorized(artifact: Artifact) -> Artifact:
     """Return an artifact that removes punctuation, as Keras does by default, so that its words have to be joined."""
     tokenizer = artifact.tokenizer
+    assert isinstance(tokenizer, VocabularyTokenizer)
     known = {word: number for word, number in tokenizer.known_ids.items() if not set(word) & set(string.punctuation)}
     rule = replace(
         KERAS_RULE,

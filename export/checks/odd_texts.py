@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from sentiment_conv1d.artifact.tokenizer import Tokenizer
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 
 #: The number of characters of a long text.
 _LONG = 100_000
@@ -24,7 +24,7 @@ _ODD = (
 )
 
 
-def generated_texts(tokenizer: Tokenizer, seed: int = 0, count: int = 100) -> list[str]:
+def generated_texts(tokenizer: VocabularyTokenizer, seed: int = 0, count: int = 100) -> list[str]:
     """Generate texts of every length and kind: empty, short, longer than the model reads, and with odd characters."""
     random = np.random.default_rng(seed)
     words = np.array([*tokenizer.words, "unheard", "of"], dtype=object)
@@ -45,7 +45,7 @@ def vocabulary_texts(words: Sequence[str], length: int) -> Iterator[str]:
         yield from (text, text.upper(), text.title().replace(" ", "! "))
 
 
-def spelled_texts(tokenizer: Tokenizer) -> Iterator[str]:
+def spelled_texts(tokenizer: VocabularyTokenizer) -> Iterator[str]:
     """Yield a known word with every character that becomes one of its letters, such as a capital beyond ASCII.
 
     Words are also interrupted by characters that are removed, and followed by strings that become a space.
@@ -64,7 +64,7 @@ def spelled_texts(tokenizer: Tokenizer) -> Iterator[str]:
     yield from (f"{any_word}{each}{any_word} {each.upper()}{each}" for each in tokenizer.replaced)
 
 
-def long_texts(tokenizer: Tokenizer) -> Iterator[str]:
+def long_texts(tokenizer: VocabularyTokenizer) -> Iterator[str]:
     """Yield texts of 100,000 characters: one word, many words, punctuation only, and separated letters."""
     word = max(tokenizer.known_ids, key=len, default="word")
     for repeated in ("x", f"{word} ", "!", "a.", "\u212a\u0130", "\U0001f600"):

@@ -10,6 +10,7 @@ from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.artifact.decision import decide_all
 from sentiment_conv1d.artifact.graphs.text.file import LABEL, PROBABILITIES, TEXT
 from sentiment_conv1d.artifact.manifest import ParityCheck
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.export.checks.odd_texts import generated_texts, long_texts, spelled_texts
 from sentiment_conv1d.export.checks.parity import ParityError, opened, session
 from sentiment_conv1d.model.evaluation.batches import Outputs, Predict
@@ -42,6 +43,7 @@ def open_text_graph(content: bytes) -> Answer:
 def odd_texts(artifact: Artifact) -> list[str]:
     """Return texts of every length and kind, and those of the manifest. A graph can read all of them."""
     tokenizer, manifest = artifact.tokenizer, artifact.manifest
+    assert isinstance(tokenizer, VocabularyTokenizer)  # a graph contains no other one
     texts = [manifest.golden.text, *(sample.text for sample in manifest.samples), *generated_texts(tokenizer)]
     spelled = list(spelled_texts(tokenizer))
     joined = [" ".join(spelled[start::_BATCH]) for start in range(min(_BATCH, len(spelled)))]

@@ -102,6 +102,7 @@ def from_keras_file(
         )
     asked = Asked(imported.max_tokens, imported.embedding_rows, statements)
     original = imported.original
+    tokenizer: Tokenizer
     if imported.vectorization is not None:
         tokenizer = vectorization_tokenizer(imported.vectorization, asked)
     elif layer is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,16 @@ from typing import Any
 
 import keras
 
-from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, TokenizerError, WordLevelTokenizer, read_tokenizer
+from sentiment_conv1d.artifact.tokenizer import (
+    Rule,
+    Tokenizer,
+    TokenizerError,
+    VocabularyTokenizer,
+    WordLevelTokenizer,
+    read_tokenizer,
+    read_vocabulary_tokenizer,
+)
+from sentiment_conv1d.artifact.tokenizer.characters import UNICODE_SPACES
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import layers
@@ -25,17 +35,25 @@ from sentiment_conv1d.export.sources.vectorization import (
     own_standardization,
 )
 
-#: White space in TensorFlow's `tf.strings.split`, and in Hugging Face's `WhitespaceSplit`, which follows Unicode.
+#: White space in TensorFlow's `tf.strings.split`. Hugging Face's pre-tokenizers follow Unicode.
 _ASCII_SPACES = "\t\n\v\f\r"
-_UNICODE_SPACES = (
-    _ASCII_SPACES + "\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
-)
 
 #: The first bytes of files that Keras writes: zip and HDF5.
 _KERAS = (b"PK\x03\x04", b"\x89HDF")
 
 #: The first byte of a pickle of protocol 2 or later.
 _PICKLED = b"\x80"
+
+#: The beginning of a model of SentencePiece: a message of protobuf, whose first field is a message with a string.
+_SENTENCEPIECE = re.compile(rb"\n.\n", re.DOTALL)
+
+#: The normalizers of a WordLevel model of Hugging Face that a `Rule` implements.
+_LOWERCASE = {"type": "Lowercase"}
+_NORMALIZERS = (None, _LOWERCASE, *({"type": "Sequence", "normalizers": each} for each in ([], [_LOWERCASE])))
+
+#: Its pre-tokenizers.
+_WHITESPACE = {"type": "Whitespace"}
+_PRE_TOKENIZERS = ({"type": "WhitespaceSplit"}, _WHITESPACE)
 
 #: The number of words in `keras.datasets.imdb.get_word_index()`, and the default `index_from` of its `load_data`.
 _IMDB_WORDS, _IMDB_INDEX_FROM = 88_584, 3
@@ -119,7 +137,7 @@ def read_vectorization(path: Path) -> Any:
     return found[0]
 
 
-def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
+def vectorization_tokenizer(layer: Any, asked: Asked) -> VocabularyTokenizer:
     """Return a tokenizer equivalent to a `TextVectorization` layer. Raises `ExportError` if there is none."""
     _check_flags(f"layer {layer.name}", asked.statements)
     standardize = layer.get_config()["standardize"] or ""
@@ -147,6 +165,11 @@ def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
             "load it where it was written, and write `json.dump(tokenizer.word_index, open('word_index.json', 'w'))` "
             "or, for a Tokenizer of Keras, `open('tokenizer.json', 'w').write(tokenizer.to_json())`",
         )
+    if _is_sentencepiece(content):
+        raise ExportError(
+            f"{path}: a model of SentencePiece, which is no vocabulary of words",
+            "convert it to a tokenizer.json of Hugging Face, whose ids are those of the model's texts",
+        )
     try:
         text = content.decode("utf-8-sig")
         if 4 * text.count("\0") > len(text):
@@ -171,6 +194,12 @@ def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
         f"{path}: neither a word index, a Tokenizer of Keras, a tokenizer.json nor a list of words",
         "docs/own-models.md lists the forms of --vocabulary",
     )
+
+
+def _is_sentencepiece(content: bytes) -> bool:
+    """Return whether a file starts with a piece of a `ModelProto`: a string, and then a number of four bytes."""
+    found = _SENTENCEPIECE.match(content)
+    return found is not None and content[found.end() + 1 + content[found.end()] :].startswith(b"\x15")
 
 
 def _check_flags(read: str, statements: Statements, *meant: str) -> None:
@@ -279,14 +308,14 @@ def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
 
 
 def _hugging_face(path: Path, content: bytes, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
-    """Read this project's `tokenizer.json`, or one that splits at white space and looks words up."""
+    """Read this project's `tokenizer.json`, or one that splits at white space, or at marks too, and looks words up."""
     try:
         tokenizer = read_tokenizer(content)
     except TokenizerError as error:
         if not _is_word_level(document):
             raise TokenizerError(
-                f"{error}, nor a WordLevel model with the pre-tokenizer WhitespaceSplit, the normalizer Lowercase or "
-                "none, and no post-processor"
+                f"{error}, nor a WordLevel model with the pre-tokenizer WhitespaceSplit or Whitespace, the normalizer "
+                "Lowercase or none, and no post-processor"
             ) from error
         return _word_level(path, document, asked)
     if replace(asked.statements, max_tokens=None) != NOTHING_STATED:
@@ -298,11 +327,11 @@ def _hugging_face(path: Path, content: bytes, document: Mapping[str, Any], asked
 
 
 def _is_word_level(document: Mapping[str, Any]) -> bool:
-    """Return whether a tokenizer of Hugging Face only lower-cases texts, splits at white space and looks words up."""
+    """Return whether a tokenizer of Hugging Face only lower-cases texts, splits them and looks words up."""
     return (
         document["model"].get("type") == "WordLevel"
-        and document.get("normalizer") in (None, {"type": "Lowercase"})
-        and document.get("pre_tokenizer") == {"type": "WhitespaceSplit"}
+        and document.get("normalizer") in _NORMALIZERS
+        and document.get("pre_tokenizer") in _PRE_TOKENIZERS
         and document.get("post_processor") is None
     )
 
@@ -317,14 +346,15 @@ def _word_level(path: Path, document: Mapping[str, Any], asked: Asked) -> Tokeni
     ids = dict(document["model"]["vocab"])
     rule = Rule(
         max_tokens=asked.max_tokens,
-        lowercase="none" if document.get("normalizer") is None else "unicode",
+        lowercase="unicode" if _LOWERCASE in _steps(document) else "none",
         removed="",
-        separators=_UNICODE_SPACES,
+        separators=UNICODE_SPACES,
         padding_id=padding.get("pad_id", next((ids[name] for name in _PAD_NAMES if name in ids), 0)),
         start_id=None,
         unknown_id=ids.get(document["model"].get("unk_token")),
         keeps_first=truncation.get("direction", "Right") == "Right",
         pads_behind=padding.get("direction", "Right") == "Right",
+        isolates_marks=document["pre_tokenizer"] == _WHITESPACE,
     )
     names = {*_PAD_NAMES, padding.get("pad_token"), *(token["content"] for token in tokens)}
     words = {
@@ -333,6 +363,13 @@ def _word_level(path: Path, document: Mapping[str, Any], asked: Asked) -> Tokeni
         if number != rule.unknown_id and not (number == rule.padding_id and word in names)
     }
     return _settled(words, rule, asked)
+
+
+def _steps(document: Mapping[str, Any]) -> list[Any]:
+    """Return the normalizers of a document, one after the other."""
+    normalizer = document.get("normalizer") or {}
+    found: list[Any] = normalizer.get("normalizers", [normalizer])
+    return found
 
 
 def _check_added_tokens(path: Path, tokens: Sequence[Mapping[str, Any]]) -> None:
@@ -367,7 +404,7 @@ def _below(ids: Mapping[str, int], limit: int | None) -> dict[str, int]:
     return {word: number for word, number in ids.items() if limit is None or number < limit}
 
 
-def _assumed(path: Path, ids: Mapping[str, int], rule: Rule, asked: Asked) -> Tokenizer:
+def _assumed(path: Path, ids: Mapping[str, int], rule: Rule, asked: Asked) -> VocabularyTokenizer:
     """Return the tokenizer by a rule that the file does not state. Raises `ExportError` if the words contradict it."""
     if not ids:
         raise ExportError(f"{path}: there are no words in it", "pass the vocabulary that the model was trained with")
@@ -389,7 +426,7 @@ def _assumed(path: Path, ids: Mapping[str, int], rule: Rule, asked: Asked) -> To
     return _settled(ids, rule, asked)
 
 
-def _settled(ids: Mapping[str, int], rule: Rule, asked: Asked) -> Tokenizer:
+def _settled(ids: Mapping[str, int], rule: Rule, asked: Asked) -> VocabularyTokenizer:
     """Return the tokenizer as the service will read it: a `WordTokenizer` if the rule is this project's own.
 
     Words with lone surrogates are left out: neither a file nor a request can contain them.
@@ -403,4 +440,4 @@ def _settled(ids: Mapping[str, int], rule: Rule, asked: Asked) -> Tokenizer:
             )
     known = _below(ids, asked.statements.num_words)
     words = {word: number for word, number in known.items() if word.encode(errors="ignore").decode() == word}
-    return read_tokenizer(WordLevelTokenizer(words, stated).to_json())
+    return read_vocabulary_tokenizer(WordLevelTokenizer(words, stated).to_json())

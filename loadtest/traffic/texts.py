@@ -15,7 +15,7 @@ import numpy as np
 
 from loadtest.errors import LoadTestError
 from sentiment_conv1d.artifact.errors import reading
-from sentiment_conv1d.artifact.tokenizer import Tokenizer
+from sentiment_conv1d.artifact.tokenizer import Tokenizer, VocabularyTokenizer
 from sentiment_conv1d.tables import READABLE, DataError, extension, open_table
 from sentiment_conv1d.tables.text import TxtTable
 
@@ -48,6 +48,7 @@ def choose(source: str, tokenizer: Tokenizer, count: int) -> list[str]:
 
 def generate(tokenizer: Tokenizer, count: int, seed: int = 0) -> list[str]:
     """Generate reviews of random words."""
+    assert isinstance(tokenizer, VocabularyTokenizer)  # as those of the shipped models are
     random = np.random.default_rng(seed)
     ranks = np.arange(1, len(tokenizer.words) + 1)
     weights = 1 / (ranks + _SHIFT) ** _EXPONENT

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sentiment_conv1d.artifact.tokenizer import Tokenizer
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.data.plan import Plan
 
@@ -120,7 +120,7 @@ class Profile:
             )
 
 
-def profile(work: Plan, tokenizer: Tokenizer) -> Profile:
+def profile(work: Plan, tokenizer: VocabularyTokenizer) -> Profile:
     """Count the texts and tokens of a plan. The tokenizer must have been learned from its training texts."""
     encodings = tokenizer.encode_batch(work.train.texts)
     tokens = np.array([encoding.tokens for encoding in encodings])

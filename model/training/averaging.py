@@ -22,7 +22,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from sentiment_conv1d.artifact.input_shape import InputShape
-from sentiment_conv1d.artifact.tokenizer import Tokenizer, learn
+from sentiment_conv1d.artifact.tokenizer import Tokenizer, VocabularyTokenizer, learn
 from sentiment_conv1d.model import interruption
 from sentiment_conv1d.model.data import Examples, joined
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities, probabilities
@@ -48,7 +48,7 @@ class Averaged:
     """
 
     network: TableNetwork
-    tokenizer: Tokenizer
+    tokenizer: VocabularyTokenizer
     history: History
     best_epoch: int
     held_out: Floats | None

@@ -13,7 +13,7 @@ import keras
 
 from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.artifact.decision import DecisionRule
-from sentiment_conv1d.artifact.tokenizer import Tokenizer, learn
+from sentiment_conv1d.artifact.tokenizer import Tokenizer, VocabularyTokenizer, learn
 from sentiment_conv1d.model.data import Examples, Plan, joined
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
@@ -33,7 +33,7 @@ class Trained:
 
     configuration: BaseConfiguration  # with the embedding width of the pretrained vectors
     model: keras.Model
-    tokenizer: Tokenizer
+    tokenizer: VocabularyTokenizer
     learned: Examples  # the labelled texts that the network has learned
     decision: DecisionRule
     evaluation: Evaluation | None  # None without test texts
@@ -129,6 +129,6 @@ def _fit(task: Task, tokenizer: Tokenizer, vectors: Vectors | None, stages: Stag
         raise
 
 
-def _describe(vectors: Vectors | None, tokenizer: Tokenizer) -> str:
+def _describe(vectors: Vectors | None, tokenizer: VocabularyTokenizer) -> str:
     """Describe the pretrained vectors for the report; an empty string if there are none."""
     return "" if vectors is None else f"{len(vectors.rows):,} of {len(tokenizer.words):,} words of {vectors.source}"

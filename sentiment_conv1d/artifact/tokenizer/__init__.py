@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration
-from sentiment_conv1d.artifact.tokenizer.interface import Encoding, Tokenizer, TokenizerError
+from sentiment_conv1d.artifact.tokenizer.interface import Encoding, Tokenizer, TokenizerError, VocabularyTokenizer
 from sentiment_conv1d.artifact.tokenizer.unicode_text import UnicodeTokenizer
 from sentiment_conv1d.artifact.tokenizer.word_level import Rule, WordLevelTokenizer
 from sentiment_conv1d.artifact.tokenizer.words import WordTokenizer
@@ -24,14 +24,16 @@ __all__ = [
     "Tokenizer",
     "TokenizerError",
     "UnicodeTokenizer",
+    "VocabularyTokenizer",
     "WordLevelTokenizer",
     "WordTokenizer",
     "learn",
     "read_tokenizer",
+    "read_vocabulary_tokenizer",
 ]
 
 
-def learn(configuration: BaseConfiguration, texts: Sequence[str], known: Sequence[str] = ()) -> Tokenizer:
+def learn(configuration: BaseConfiguration, texts: Sequence[str], known: Sequence[str] = ()) -> VocabularyTokenizer:
     """Make the tokenizer of a configuration, with the vocabulary of the training texts.
 
     Words that are `known` already keep their ids. The most frequent other words of the texts follow, as many as the
@@ -57,7 +59,12 @@ def _learn(rule: str, texts: Sequence[str], size: int, max_tokens: int) -> Unico
 
 
 def read_tokenizer(content: str | bytes) -> Tokenizer:
-    """Make the tokenizer that a `tokenizer.json` describes.
+    """Make the tokenizer that a `tokenizer.json` describes. Raises `TokenizerError` for an unknown rule."""
+    return read_vocabulary_tokenizer(content)
+
+
+def read_vocabulary_tokenizer(content: str | bytes) -> VocabularyTokenizer:
+    """Make the tokenizer of a `tokenizer.json` that this project wrote.
 
     Raises `TokenizerError` if this project does not implement the rule in the file.
     """

@@ -36,13 +36,10 @@ class Tokenizer(ABC):
 
     padding_id: int
     start_id: int | None  # before every text; None: texts have no start id
-    unknown_id: int | None  # None: unknown words are dropped
-    words: tuple[str, ...]  # known tokens in the order of their ids, without the reserved ones
+    unknown_id: int | None  # None: no id stands for what is unknown
     max_tokens: int  # the largest number of ids of a text
     keeps_first: bool = False  # truncation keeps the first ids of a text, else the last ones
     pads_behind: bool = False  # padding comes after the text, else before it
-    cuts_characters: bool = False  # tokens are parts of words, for scripts without spaces between words
-    replaced: tuple[str, ...] = ()  # strings that become a space before any other character does
 
     @property
     @abstractmethod
@@ -68,6 +65,29 @@ class Tokenizer(ABC):
     def to_json(self) -> str:
         """Return the content of `tokenizer.json`, in the format of Hugging Face's `tokenizers`."""
 
+    def truncate(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Return the ids that the model reads, int32 [min(tokens, max_tokens)], without memory of the others."""
+        if len(ids) <= self.max_tokens:
+            return ids
+        return (ids[: self.max_tokens] if self.keeps_first else ids[-self.max_tokens :]).copy()
+
+    def encoding(self, ids: npt.NDArray[np.int32]) -> Encoding:
+        """Make an encoding of ids int32 [sequence_length] that a caller made, at most `max_tokens`."""
+        unknown = 0 if self.unknown_id is None else int(np.count_nonzero(ids == self.unknown_id))
+        return Encoding(ids, len(ids), unknown)
+
+
+class VocabularyTokenizer(Tokenizer):
+    """Splits texts at spaces after changing characters, and looks the words or parts of words up in a vocabulary.
+
+    Without an `unknown_id`, unknown words are dropped.
+    """
+
+    words: tuple[str, ...]  # known tokens in the order of their ids, without the reserved ones
+    cuts_characters: bool = False  # tokens are parts of words, for scripts without spaces between words
+    replaced: tuple[str, ...] = ()  # strings that become a space before any other character does
+    isolates_marks: bool = False  # marks, such as punctuation, are words of their own
+
     @property
     @abstractmethod
     def known_ids(self) -> dict[str, int]:
@@ -83,14 +103,3 @@ class Tokenizer(ABC):
     def count_words(self, text: str) -> tuple[int, int]:
         """Return the number of unknown words in a text, including dropped ones, and the number of words."""
         return self.encode(text).unknown_tokens, len(self.spans(text))
-
-    def truncate(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """Return the ids that the model reads, int32 [min(tokens, max_tokens)], without memory of the others."""
-        if len(ids) <= self.max_tokens:
-            return ids
-        return (ids[: self.max_tokens] if self.keeps_first else ids[-self.max_tokens :]).copy()
-
-    def encoding(self, ids: npt.NDArray[np.int32]) -> Encoding:
-        """Make an encoding of ids int32 [sequence_length] that a caller made, at most `max_tokens`."""
-        unknown = 0 if self.unknown_id is None else int(np.count_nonzero(ids == self.unknown_id))
-        return Encoding(ids, len(ids), unknown)

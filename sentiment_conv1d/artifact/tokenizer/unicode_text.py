@@ -32,7 +32,12 @@ from sentiment_conv1d.artifact.tokenizer.document import (
     read_words,
     word_level,
 )
-from sentiment_conv1d.artifact.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
+from sentiment_conv1d.artifact.tokenizer.interface import (
+    Encoding,
+    TokenizerError,
+    VocabularyTokenizer,
+    check_rule,
+)
 
 _APOSTROPHE = "'"
 
@@ -87,7 +92,7 @@ def _normalized(character: str) -> str:
 _NORMALIZED = _Normalized()
 
 
-class UnicodeTokenizer(Tokenizer):
+class UnicodeTokenizer(VocabularyTokenizer):
     """Words to ids by the rule of this module, or character n-grams if `cuts`.
 
     `words` are the known words or n-grams in the order of their ids, which start at 3. Raises `TokenizerError` if one

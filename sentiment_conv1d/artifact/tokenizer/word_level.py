@@ -1,10 +1,11 @@
 """Words to ids by a rule that `tokenizer.json` states.
 
 A rule may lower-case a text and replace some strings by spaces. It removes some characters, splits the text at others,
-and looks up the words. Unknown words have an id or are dropped. The file has the format of Hugging Face's `tokenizers`,
-whose `encode` returns the same ids. To drop words, the file uses a BPE model without merges. Its vocabulary contains
-only whole words, each with the space before it, and the library leaves out what it cannot find. Only the names of the
-reserved ids differ: as words of a text, such as `<pad>`, they are unknown to this project, and known to the library.
+and looks up the words. A rule with `isolates_marks` also splits between words and marks, such as punctuation. Unknown
+words have an id or are dropped. The file has the format of Hugging Face's `tokenizers`, whose `encode` returns the same
+ids. To drop words, the file uses a BPE model without merges. Its vocabulary contains only whole words, each with the
+space before it, and the library leaves out what it cannot find. Only the names of the reserved ids differ: as words of
+a text, such as `<pad>`, they are unknown to this project, and known to the library.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import operator
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -22,15 +23,33 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.artifact.tokenizer.characters import character_class, escaped, lower_case, lower_cases, unescaped
+from sentiment_conv1d.artifact.tokenizer.characters import (
+    Kinds,
+    character_class,
+    escaped,
+    lower_case,
+    lower_cases,
+    unescaped,
+)
 from sentiment_conv1d.artifact.tokenizer.document import PADDING, START, UNKNOWN, document, on_spaces, word_level
-from sentiment_conv1d.artifact.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
+from sentiment_conv1d.artifact.tokenizer.interface import (
+    Encoding,
+    TokenizerError,
+    VocabularyTokenizer,
+    check_rule,
+)
 from sentiment_conv1d.artifact.tokenizer.vocabulary import Spelling, Vocabulary
 
 #: `tokenizers` has no normalizer that lower-cases only ASCII, as TensorFlow does.
 _ASCII_LOWERCASE: list[dict[str, Any]] = [
     {"type": "Replace", "pattern": {"String": upper}, "content": upper.lower()} for upper in string.ascii_uppercase
 ]
+
+#: The pre-tokenizer of a rule with `isolates_marks`.
+_ISOLATES_MARKS = {"type": "Whitespace"}
+
+#: Marks in a row, and they or a word, in a text of `Kinds`.
+_MARKS, _PIECE = re.compile("!+"), re.compile("!+|a+")
 
 # A rule is one C loop over UTF-8 bytes and one look-up of all words, ten times as fast as the library.
 # The vocabulary splits a text at white space and cannot contain a zero byte. If a rule keeps such characters in a word,
@@ -62,6 +81,7 @@ class Rule:
     keeps_first: bool  # truncation keeps the first `max_tokens` ids of a text, else the last ones
     pads_behind: bool  # padding comes after the text, else before it
     replaced: tuple[str, ...] = ()  # strings that a space replaces, after lower-casing; of two, the first one wins
+    isolates_marks: bool = False  # several marks in a row are a word; requires an unknown id, and no other kind of rule
 
     def words(self, text: str) -> list[str]:
         """Split a text into the words that are looked up."""
@@ -76,6 +96,8 @@ class Rule:
         """Return a text as UTF-8, of which `spelling` says what its bytes become."""
         if self.replaced:
             text = self._replaced.sub(" ", self.lowered(text))
+        if self.isolates_marks:
+            text = self._spread(text)
         if not text.isascii():
             if self.lowercase == "unicode":
                 text = lower_case(text)
@@ -97,6 +119,32 @@ class Rule:
         if not self.replaced:
             return re.compile(f"{word}+")
         return re.compile(f"{self._replaced.pattern}|(?:(?!{self._replaced.pattern}){word})+")
+
+    def pieces(self, lowered: str) -> Iterator[tuple[int, int]]:
+        """Yield the start and the end of what can be a word in a `lowered` text."""
+        kinds = lowered.translate(self._kinds) if self.isolates_marks else None
+        found = self.places.finditer(lowered) if kinds is None else _PIECE.finditer(kinds)
+        return (each.span() for each in found)
+
+    def _spread(self, text: str) -> str:
+        """Return a text with spaces around all marks in a row."""
+        if text.isascii():
+            return " ".join(self._ascii_marks.split(text))  # three times as fast
+        parts, last = [], 0
+        for found in _MARKS.finditer(text.translate(self._kinds)):
+            start, end = found.span()
+            parts += text[last:start], text[start:end]
+            last = end
+        return " ".join([*parts, text[last:]])
+
+    @cached_property
+    def _ascii_marks(self) -> re.Pattern[str]:
+        marks = "".join(chr(code) for code in range(128) if self._kinds[code] == "!")
+        return re.compile(f"([{re.escape(marks)}]+)")
+
+    @cached_property
+    def _kinds(self) -> Kinds:
+        return Kinds(self.separators)
 
     @cached_property
     def _replaced(self) -> re.Pattern[str]:
@@ -122,7 +170,7 @@ class Rule:
         return table | {ord(each): None for each in self.removed if not each.isascii()}
 
 
-class WordLevelTokenizer(Tokenizer):
+class WordLevelTokenizer(VocabularyTokenizer):
     """Words to ids by any `Rule`. `ids` are the ids of the known words.
 
     Raises `TokenizerError` if an id is negative or too high, or an id or a word has two meanings.
@@ -133,6 +181,10 @@ class WordLevelTokenizer(Tokenizer):
             raise TokenizerError(f"a text needs at least one token, not {rule.max_tokens}")
         if "" in rule.replaced:
             raise TokenizerError("an empty string cannot be replaced by a space")
+        if rule.isolates_marks and (rule.removed or rule.replaced or rule.start_id is not None):
+            raise TokenizerError("the pre-tokenizer Whitespace allows no start id, and no removed or replaced strings")
+        if rule.isolates_marks and rule.unknown_id is None:
+            raise TokenizerError("the pre-tokenizer Whitespace needs an id for unknown words")
         named = {START} if rule.unknown_id is None else {PADDING, START, UNKNOWN}
         if taken := named & ids.keys():
             raise TokenizerError(f"{min(taken)!r} cannot be a word: it is the name of a reserved id in tokenizer.json")
@@ -140,7 +192,7 @@ class WordLevelTokenizer(Tokenizer):
         self.max_tokens = rule.max_tokens
         self.padding_id, self.start_id, self.unknown_id = rule.padding_id, rule.start_id, rule.unknown_id
         self.pads_behind, self.keeps_first = rule.pads_behind, rule.keeps_first
-        self.replaced = rule.replaced
+        self.replaced, self.isolates_marks = rule.replaced, rule.isolates_marks
         self.words = tuple(sorted(ids, key=ids.__getitem__))
         self.ids = dict(ids)
         reserved = [number for number in (rule.padding_id, rule.start_id, rule.unknown_id) if number is not None]
@@ -201,11 +253,12 @@ class WordLevelTokenizer(Tokenizer):
         if len(lowered) != len(text):  # a character becomes two
             places = [place for place, each in enumerate(text) for _ in self.rule.lowered(each)]
         spans = []
-        for match in self.rule.places.finditer(lowered):
-            read = self.rule.words(match.group())
+        for begin, end in self.rule.pieces(lowered):
+            piece = lowered[begin:end]
+            read = self.rule.words(piece)
             if read and (self.unknown_id is not None or read[0] in self.ids):
-                stripped = match.group().lstrip(self.rule.removed)
-                start = match.end() - len(stripped)
+                stripped = piece.lstrip(self.rule.removed)
+                start = end - len(stripped)
                 last = start + len(stripped.rstrip(self.rule.removed)) - 1
                 spans.append((places[start], places[last] + 1))
         return spans
@@ -261,16 +314,18 @@ def _lenient(document: Any) -> tuple[dict[str, int], Rule]:
         keeps_first=document["truncation"]["direction"] == "Right",
         pads_behind=document["padding"]["direction"] == "Right",
         replaced=next((_strings(pattern) for _, pattern in patterns if pattern.startswith("(?:")), ()),
+        isolates_marks=document["pre_tokenizer"] == _ISOLATES_MARKS,
     )
     return {word.removeprefix(mark): number for word, number in ids.items()}, rule
 
 
 def rule_document(ids: Mapping[str, int], rule: Rule) -> dict[str, Any]:
     """Return the content of `tokenizer.json` for words with these ids."""
+    drops = rule.unknown_id is None
     return document(
         rule.max_tokens,
         _normalizers(rule),
-        on_spaces("MergedWithNext" if rule.unknown_id is None else "Removed"),
+        _ISOLATES_MARKS if rule.isolates_marks else on_spaces("MergedWithNext" if drops else "Removed"),
         _model(ids, rule),
         (PADDING, rule.padding_id) if rule.start_id is None else (START, rule.start_id),
         keeps_first=rule.keeps_first,

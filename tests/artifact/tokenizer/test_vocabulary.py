@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.artifact.artifact import read_artifact
-from sentiment_conv1d.artifact.tokenizer import WordTokenizer
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer, WordTokenizer
 from sentiment_conv1d.artifact.tokenizer.vocabulary import Spelling, Vocabulary
 from tests.native.libraries import compiled
 from tests.processes import MODEL_REPOSITORY
@@ -124,6 +124,7 @@ def test_large_vocabularies(library: Path, which: str) -> None:
     words = [f"{number}word{number % 100}".encode() for number in range(50_000)]
     if which == "shipped":
         tokenizer = read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1").tokenizer
+        assert isinstance(tokenizer, VocabularyTokenizer)
         words = [word for each in tokenizer.words for word in WordTokenizer.split(each)]
     ids = numbered(words)
     vocabulary = Vocabulary.of(ids, spelled(), library)

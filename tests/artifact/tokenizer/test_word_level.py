@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import unicodedata
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.artifact.tokenizer import Rule, TokenizerError, WordLevelTokenizer, WordTokenizer, read_tokenizer
+from sentiment_conv1d.artifact.tokenizer.characters import UNICODE_SPACES
 from sentiment_conv1d.artifact.tokenizer.word_level import Lowercase
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 
@@ -50,6 +53,16 @@ texts = st.one_of(
     any_text,
     st.text("aAbBxX \t\n.!'-,;\\^]\u00c9\u03a3"),
     st.lists(st.sampled_from(["a", "A,b", "Don't", "good", "zzz", " ", "!", "<BR />", "a-b"])).map(" ".join),
+)
+
+
+MARKS = replace(RULE, removed="", separators=UNICODE_SPACES, isolates_marks=True)
+with_marks = st.builds(
+    replace,
+    st.just(MARKS),
+    lowercase=st.sampled_from(["unicode", "ascii", "none"]),
+    separators=st.sampled_from([UNICODE_SPACES, UNICODE_SPACES + ";-x\u2014"]),
+    keeps_first=st.booleans(),
 )
 
 
@@ -145,10 +158,10 @@ def test_dropped_words() -> None:
     assert tokenizer.spans("a zzz 'b ab good") == [(0, 1), (7, 8), (12, 16)]
 
 
-@given(rules, texts)
+@given(st.one_of(rules, with_marks), texts)
 def test_hugging_face(rule: Rule, text: str) -> None:
     """Hugging Face's library reads the file and returns the same ids, and reading the file returns the same rule."""
-    tokenizer = WordLevelTokenizer(IDS, rule)
+    tokenizer = WordLevelTokenizer(IDS | {"!.": 6}, rule)
     content = tokenizer.to_json()
     assert ids(tokenizer, text) == tokenizers.Tokenizer.from_str(content).encode(text).ids
     again = read_tokenizer(content)
@@ -156,7 +169,15 @@ def test_hugging_face(rule: Rule, text: str) -> None:
     assert (again.rule, again.words, again.vocabulary_size) == (rule, tokenizer.words, 8)
 
 
-@given(rules, texts)
+def test_kinds_of_all_characters() -> None:
+    """A character is part of a word, a mark or white space as it is for the library's pre-tokenizer `Whitespace`."""
+    library = tokenizers.pre_tokenizers.Whitespace()
+    known = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
+    text = " ".join(f"a{each}b" for each in known)
+    assert [text[slice(*span)] for span in MARKS.pieces(text)] == [word for word, _ in library.pre_tokenize_str(text)]
+
+
+@given(st.one_of(rules, with_marks), texts)
 def test_spans(rule: Rule, text: str) -> None:
     """Every token except the start id has a span, and the text of a span is its word."""
     tokenizer = WordLevelTokenizer(IDS, rule)
@@ -167,7 +188,7 @@ def test_spans(rule: Rule, text: str) -> None:
     ]
 
 
-@given(rules, any_text)
+@given(st.one_of(rules, with_marks), any_text)
 def test_long_text(rule: Rule, text: str) -> None:
     """The words of a long text have the same ids as the same words one by one."""
     known = IDS | {"\u00e9": 6}
@@ -223,6 +244,8 @@ def test_contradictory_ids(vocabulary: dict[str, int], message: str) -> None:
     [
         ({"max_tokens": 0}, "at least one token, not 0"),
         ({"replaced": ("",)}, "an empty string"),
+        ({"isolates_marks": True}, "Whitespace allows no start id, and no removed or replaced strings"),
+        ({"isolates_marks": True, "removed": "", "unknown_id": None}, "Whitespace needs an id for unknown words"),
         ({"padding_id": 1 << 32}, "id 4294967296 is too high"),
     ],
 )
@@ -256,7 +279,7 @@ def test_defaults_of_hugging_face() -> None:
 @pytest.mark.parametrize(
     ("part", "value"),
     [
-        ("pre_tokenizer", {"type": "Whitespace"}),
+        ("pre_tokenizer", {"type": "WhitespaceSplit"}),
         ("post_processor", {}),
         ("added_tokens", [1]),
         ("padding", None),

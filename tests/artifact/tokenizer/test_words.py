@@ -15,7 +15,14 @@ import tokenizers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.artifact.tokenizer import Tokenizer, TokenizerError, WordTokenizer, read_tokenizer
+from sentiment_conv1d.artifact.tokenizer import (
+    Tokenizer,
+    TokenizerError,
+    VocabularyTokenizer,
+    WordTokenizer,
+    read_tokenizer,
+    read_vocabulary_tokenizer,
+)
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 
 PROJECT = Path(__file__).parents[3]
@@ -33,8 +40,8 @@ OWN_REVIEWS = (
 
 
 @pytest.fixture(scope="module")
-def shipped() -> Tokenizer:
-    return read_tokenizer(SHIPPED.read_bytes())
+def shipped() -> VocabularyTokenizer:
+    return read_vocabulary_tokenizer(SHIPPED.read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +130,7 @@ def test_type_of_ids(shipped: Tokenizer) -> None:
     assert shipped.encode("fine").ids.dtype == np.int32
 
 
-def test_shipped_vocabulary(shipped: Tokenizer) -> None:
+def test_shipped_vocabulary(shipped: VocabularyTokenizer) -> None:
     """The shipped vocabulary has 5000 ids, a review has at most 400 of them, and id 0 pads."""
     assert (shipped.vocabulary_size, shipped.max_tokens) == (5000, 400)
     assert shipped.words[:3] == ("the", "and", "a")
@@ -208,7 +215,7 @@ def test_any_text(shipped: Tokenizer, text: str) -> None:
 def test_round_trip(texts: list[str]) -> None:
     """A learned tokenizer is the same after writing and reading its file."""
     tokenizer = WordTokenizer.from_texts(texts, vocabulary_size=50, max_tokens=7)
-    again = read_tokenizer(tokenizer.to_json().encode())
+    again = read_vocabulary_tokenizer(tokenizer.to_json().encode())
     assert (again.words, again.max_tokens) == (tokenizer.words, tokenizer.max_tokens)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from sentiment_conv1d.__main__ import main
 from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.export.checks.odd_texts import generated_texts
 from sentiment_conv1d.export.checks.text_graph import open_text_graph
 from sentiment_conv1d.inference.classifier import Classifier
@@ -26,6 +27,7 @@ def test_shipped_models(name: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert described.endswith(f"probabilities: float32 [batch, {len(served.manifest.labels)}]")
     assert proof.endswith("no label differs, and no probability by more than 0.0e+00")
     assert wrote == f"wrote {out}: {out.stat().st_size:,} bytes"
+    assert isinstance(served.tokenizer, VocabularyTokenizer)
     texts = generated_texts(served.tokenizer, seed=1)
     labels, probabilities = open_text_graph(out.read_bytes())(texts)
     expected = Classifier(served).predict(texts)

@@ -11,7 +11,7 @@ import keras
 import pytest
 import tokenizers
 
-from sentiment_conv1d.artifact.tokenizer import Tokenizer, WordTokenizer
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer, WordTokenizer
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.vectorization import check_supported
 from sentiment_conv1d.export.sources.vocabularies import (
@@ -29,18 +29,22 @@ VECTORIZATION = ["", "[UNK]", *WORDS]
 
 def read(
     folder: Path, content: str | bytes, statements: Statements = NOTHING_STATED, rows: int | None = 20
-) -> Tokenizer:
+) -> VocabularyTokenizer:
     """Read a vocabulary for a model that reads 6 ids."""
     file = folder / "vocabulary"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_vocabulary(file, Asked(6, rows, statements))
+    tokenizer = read_vocabulary(file, Asked(6, rows, statements))
+    assert isinstance(tokenizer, VocabularyTokenizer)
+    return tokenizer
 
 
-def hugging_face(*added: str) -> str:
+def hugging_face(*added: str, split: Any = None, normalizer: Any = None) -> str:
     """Return a word-level `tokenizer.json`, with tokens that the library finds before it splits a text."""
     ids = {word: number for number, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
     library = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="[UNK]"))
-    library.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    library.pre_tokenizer = split or tokenizers.pre_tokenizers.WhitespaceSplit()
+    if normalizer is not None:
+        library.normalizer = normalizer
     library.add_special_tokens(["[PAD]", "[UNK]"])
     library.add_tokens(list(added))
     return library.to_str()
@@ -138,15 +142,44 @@ def test_words_that_are_no_text(tmp_path: Path) -> None:
             NOTHING_STATED,
             "is missing or has another type",
         ),
+        (
+            hugging_face(split=tokenizers.pre_tokenizers.Whitespace()),
+            Statements(changes={"start_id": 5}),
+            "Whitespace allows no start id",
+        ),
+        (
+            hugging_face(split=tokenizers.pre_tokenizers.Whitespace()),
+            Statements(changes={"unknown_id": None}),
+            "Whitespace needs an id for unknown words",
+        ),
+        (
+            b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02\n\x0a\n\x03the\x15\0\0\x80\xc0",
+            NOTHING_STATED,
+            "a model of SentencePiece",
+        ),
+        (b"\n\xff\n\xff", NOTHING_STATED, "neither a Keras file nor UTF-8"),
         (hugging_face("a b", "!"), NOTHING_STATED, "finds 'a b' and 1 other added tokens before it splits"),
         (WordTokenizer(WORDS, 6).to_json(), Statements(changes={"lowercase": "none"}), "so flags cannot change them"),
         (WordTokenizer(WORDS, 6).to_json(), Statements(num_words=4), "so flags cannot change them"),
     ],
 )
-def test_refusals(content: str, statements: Statements, fault: str, tmp_path: Path) -> None:
+def test_refusals(content: str | bytes, statements: Statements, fault: str, tmp_path: Path) -> None:
     """A file whose ids are ambiguous, and a flag that would change nothing, are refused."""
     with pytest.raises(ExportError, match=fault):
         read(tmp_path, content, statements)
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_a_tokenizer_that_splits_words_from_marks(lower: bool, tmp_path: Path) -> None:
+    """The ids of the pre-tokenizer `Whitespace` are those of Hugging Face's library, with and without lower case."""
+    lowercase = tokenizers.normalizers.Sequence([tokenizers.normalizers.Lowercase()]) if lower else None
+    content = hugging_face(split=tokenizers.pre_tokenizers.Whitespace(), normalizer=lowercase)
+    tokenizer = read(tmp_path, content)
+    for text in ("The film: good!", "film...the", "", "(good)the_film", "the\u2003good"):
+        expected = tokenizers.Tokenizer.from_str(content).encode(text)
+        encoding = tokenizer.encode(text)
+        assert encoding.ids[: encoding.tokens].tolist() == expected.ids[:6]
+        assert tokenizer.spans(text) == expected.offsets
 
 
 def test_a_word_index_for_a_model_without_an_embedding(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import pytest
 
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service.scheduling.admission import weigh
@@ -348,7 +349,9 @@ def test_loads_and_unloads_under_traffic(server: ServerProcess, repository: Path
 def test_unload_lets_requests_finish(repository: Path) -> None:
     """Running requests of a model that is unloaded get their answers, and later ones are told that it is unloaded."""
     shutil.copytree(MODEL_REPOSITORY / "imdb-cnn", repository / "imdb-cnn")
-    words = read_artifact(repository / "imdb-cnn" / "1").tokenizer.words
+    tokenizer = read_artifact(repository / "imdb-cnn" / "1").tokenizer
+    assert isinstance(tokenizer, VocabularyTokenizer)
+    words = tokenizer.words
     text = " ".join(sorted(words, key=len)[:399])
     count = 20_000  # texts, some seconds of work: an unload takes a few hundredths of one
     body = json.dumps({"texts": [text] * count, "model": "imdb-cnn"}).encode()

@@ -13,7 +13,7 @@ from functools import cached_property
 from math import prod
 
 from sentiment_conv1d.artifact.errors import SentimentError
-from sentiment_conv1d.artifact.tokenizer import Tokenizer
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.artifact.tokenizer.characters import lower_cases
 
 #: The most spellings of a string, for all of which a look-up has keys.
@@ -37,7 +37,7 @@ class Characters:
     respelled: Mapping[str, str]  # characters that become others
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> Characters:
+    def of(cls, tokenizer: VocabularyTokenizer) -> Characters:
         """Return what a tokenizer does. Raises `TextGraphError`."""
         changes = {" ": " "} | tokenizer.changes()
         split = next((each for each, become in changes.items() if " " in become and become != " "), None)

@@ -24,6 +24,7 @@ from sentiment_conv1d.artifact.graphs.text.writer import (
     declared,
 )
 from sentiment_conv1d.artifact.manifest import Manifest
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 
 #: The names of the input and of the outputs.
 TEXT, LABEL, PROBABILITIES = "text", "label", "probabilities"
@@ -47,10 +48,13 @@ def text_graph(artifact: Artifact) -> bytes:
     The input is `text`, string [batch]. The outputs are `label`, string [batch], and `probabilities`, float32
     [batch, labels]. Raises `TextGraphError` if ONNX Runtime's operators cannot read texts as the tokenizer does.
     """
+    tokenizer = artifact.tokenizer
+    if not isinstance(tokenizer, VocabularyTokenizer):
+        raise TextGraphError("text.onnx cannot contain this tokenizer, which the library `tokenizers` runs")
     front, back = onnx.Graph(), onnx.Graph()
     writer = Writer(front)
-    ids = write_pieces(writer, TEXT, artifact.tokenizer)
-    tokens = write_ids(writer, ids, artifact.tokenizer, artifact.input_shape)
+    ids = write_pieces(writer, TEXT, tokenizer)
+    tokens = write_ids(writer, ids, tokenizer, artifact.input_shape)
     output = f"{PREFIX}model_output"
     answer = _write_answer(Writer(back, f"{PREFIX}answer/"), output, artifact.manifest)
     for value, name in zip(answer, (LABEL, PROBABILITIES), strict=True):

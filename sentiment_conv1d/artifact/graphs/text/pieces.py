@@ -14,19 +14,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from sentiment_conv1d.artifact.graphs import onnx_subset_pb2 as onnx
-from sentiment_conv1d.artifact.graphs.text.characters import Characters, character_class, is_writable
+from sentiment_conv1d.artifact.graphs.text.characters import Characters, TextGraphError, character_class, is_writable
 from sentiment_conv1d.artifact.graphs.text.joining import write_joined_words
 from sentiment_conv1d.artifact.graphs.text.n_grams import write_n_grams
 from sentiment_conv1d.artifact.graphs.text.removal import long_word, whole_word, write_ids_without
 from sentiment_conv1d.artifact.graphs.text.writer import FILLING, NO_ID, PREFIX, STRING, Writer
-from sentiment_conv1d.artifact.tokenizer import Tokenizer
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 
 
-def write_pieces(writer: Writer, text: str, tokenizer: Tokenizer) -> str:
+def write_pieces(writer: Writer, text: str, tokenizer: VocabularyTokenizer) -> str:
     """Return the name of the ids int64 [batch, pieces] of texts string [batch], with `NO_ID` for what has none.
 
     Raises `TextGraphError`.
     """
+    if tokenizer.isolates_marks:
+        raise TextGraphError("text.onnx cannot split a text between words and punctuation, as Whitespace does")
     characters = Characters.of(tokenizer)
     known = {word: number for word, number in tokenizer.known_ids.items() if is_writable(word)}
     unknown_id = NO_ID if tokenizer.unknown_id is None else tokenizer.unknown_id

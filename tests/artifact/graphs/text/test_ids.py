@@ -22,7 +22,13 @@ from sentiment_conv1d.artifact.graphs.text.ids import write_ids
 from sentiment_conv1d.artifact.graphs.text.pieces import write_pieces
 from sentiment_conv1d.artifact.graphs.text.writer import INT32, STRING, Writer, declared
 from sentiment_conv1d.artifact.input_shape import InputShape
-from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, UnicodeTokenizer, WordLevelTokenizer, WordTokenizer
+from sentiment_conv1d.artifact.tokenizer import (
+    Rule,
+    UnicodeTokenizer,
+    VocabularyTokenizer,
+    WordLevelTokenizer,
+    WordTokenizer,
+)
 from tests.artifact.tokenizer.test_unicode_text import N_GRAMS, WORDS
 from tests.artifact.tokenizer.test_word_level import IDS, RULE, rules
 
@@ -30,7 +36,7 @@ from tests.artifact.tokenizer.test_word_level import IDS, RULE, rules
 LETTERS = ("a", "kick", "caf\u00e9", "don't", "\u03c3\u03c3", "i\u0307x", "\x96", "z\0z", "фильм")
 
 
-def tokenizers(max_tokens: int) -> dict[str, Tokenizer]:
+def tokenizers(max_tokens: int) -> dict[str, VocabularyTokenizer]:
     """Return tokenizers of every kind that this project trains."""
     return {
         "words": WordTokenizer(LETTERS, max_tokens),
@@ -62,7 +68,9 @@ texts = st.one_of(
 batches = st.lists(texts, min_size=1, max_size=4)
 
 
-def reader(tokenizer: Tokenizer, leading_padding: int | None = 3, locale: str = "C") -> onnxruntime.InferenceSession:
+def reader(
+    tokenizer: VocabularyTokenizer, leading_padding: int | None = 3, locale: str = "C"
+) -> onnxruntime.InferenceSession:
     """Return a session that reads texts as ids, and lower-cases ASCII by the rules of a locale."""
     model = onnx.Model(ir_version=9)
     writer = Writer(model.graph)
@@ -91,7 +99,7 @@ def nodes(some: Iterable[onnx_library.NodeProto]) -> Iterator[onnx_library.NodeP
 
 
 def check(
-    tokenizer: Tokenizer,
+    tokenizer: VocabularyTokenizer,
     session: onnxruntime.InferenceSession,
     texts: Sequence[str],
     leading_padding: int | None = 3,
@@ -190,3 +198,10 @@ def test_a_character_that_becomes_a_letter_and_a_space() -> None:
     tokenizer = WordLevelTokenizer(IDS, replace(RULE, lowercase="unicode", separators="\u0307"))
     with pytest.raises(TextGraphError, match="cannot turn the character 'İ' into 'i '"):
         reader(tokenizer)
+
+
+def test_words_split_from_punctuation() -> None:
+    """A tokenizer that also splits words from punctuation is refused."""
+    rule = replace(RULE, removed="", separators="\t", isolates_marks=True)
+    with pytest.raises(TextGraphError, match="cannot split a text between words and punctuation"):
+        reader(WordLevelTokenizer(IDS, rule))
