@@ -194,7 +194,8 @@ requirements:  ## pin the newest releases that fit pyproject.toml; only what has
 	$(COMPILE) --extra locust --constraint requirements/dev.txt --output-file requirements/loadtest.txt
 	$(COMPILE) --extra train --constraint requirements/dev.txt --output-file requirements/train.txt
 	$(COMPILE) --extra remote --constraint requirements/runtime.txt --output-file requirements/remote.txt
-	$(COMPILE) --extra parquet --extra remote --extra mlflow --group test-frames \
+	$(COMPILE) --extra subwords --constraint requirements/runtime.txt --output-file requirements/subwords.txt
+	$(COMPILE) --extra parquet --extra remote --extra mlflow --extra subwords --group test-frames \
 		--constraint requirements/remote.txt --output-file requirements/extras.txt
 	$(COMPILE) --extra ray --constraint requirements/runtime.txt --output-file requirements/ray.txt
 	$(COMPILE) --extra ray --extra loadtest --group test-ray --constraint requirements/ray.txt \
@@ -217,7 +218,7 @@ check-arm64:  ## look up whether every package of the images has a wheel for arm
 
 # The packages that run in production or test it. pip-audit refuses several files with different versions of a package. The
 # audit fails if a package cannot be looked up.
-AUDITED := runtime cuda loadtest extras ray train
+AUDITED := runtime cuda loadtest extras ray subwords train
 AUDIT := $(VENV)/tools/bin/pip-audit --strict --require-hashes --disable-pip
 
 audit: $(VENV)/tools/.installed  ## look up the pinned packages in the database of known vulnerabilities

@@ -36,6 +36,7 @@ SECTIONS = {
     "costs": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "native_code": Section(("decisions/native-code.md",), ("--rounds", "1", "--count", "4")),
     "scoring": Section(("scaling.md",), ("--rounds", "1", "--count", "600")),
+    "subwords": Section(("own-models.md",), ("--rounds", "1", "--count", "4")),
     "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "accuracy.domains": Section(("models.md",), ("--smoke",)),
     "accuracy.neutral": Section(("models.md",), ("--smoke",)),

@@ -34,7 +34,7 @@ class Prediction(Record):
     score: float  # the probability of `label`
     probabilities: dict[str, float]  # by label
     tokens: int  # ids before truncation
-    unknown_tokens: int
+    unknown_tokens: int | None  # None: not counted, because the tokenizer finds parts of words
     truncated: bool
     confident: bool | None  # half of the words are known, and `score` reaches the limit of `label`; None without one
     model: dict[str, str]  # its `name` and `version`

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from sentiment_conv1d.artifact.decision import THRESHOLD, decide_all
 from sentiment_conv1d.artifact.input_shape import InputShape
-from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, WordLevelTokenizer
+from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, Rule, Tokenizer, TokenizerError, WordLevelTokenizer
 from sentiment_conv1d.export.checks.accuracy import LabelledInputs
 from sentiment_conv1d.export.checks.parity import in_blocks
 from sentiment_conv1d.export.errors import ExportError
@@ -122,20 +123,19 @@ def _other_ids(tokenizer: Tokenizer, inputs: LabelledInputs) -> Iterator[tuple[s
 
 def other_tokenizers(tokenizer: Tokenizer) -> Iterator[tuple[str, str, Tokenizer]]:
     """Yield tokenizers with the same words and other rules: the assumption, its flags, and the tokenizer."""
+    if isinstance(tokenizer, LibraryTokenizer):
+        for pads_behind, keeps_first in _other_sides(tokenizer):
+            with suppress(TokenizerError):  # a start id goes with one side only
+                yield *_described(pads_behind, keeps_first), tokenizer.with_sides(pads_behind, keeps_first)
     if isinstance(tokenizer, WordLevelTokenizer):
         for assumption, flags, other in _other_rules(tokenizer.rule):
             yield assumption, flags, WordLevelTokenizer(tokenizer.ids, other)
 
 
 def _other_rules(rule: Rule) -> Iterator[tuple[str, str, Rule]]:
-    for pads_behind, keeps_first in ((False, False), (False, True), (True, False), (True, True)):
-        if (pads_behind, keeps_first) != (rule.pads_behind, rule.keeps_first):
-            padding, truncation = _SIDES[pads_behind], _SIDES[keeps_first]
-            yield (
-                f"texts are padded on the {padding} and truncated on the {truncation}",
-                f"--padding-side {padding} --truncation-side {truncation}",
-                replace(rule, pads_behind=pads_behind, keeps_first=keeps_first),
-            )
+    for pads_behind, keeps_first in _other_sides(rule):
+        other = replace(rule, pads_behind=pads_behind, keeps_first=keeps_first)
+        yield *_described(pads_behind, keeps_first), other
     if rule.lowercase == "none":
         yield "texts are lower-cased", "--lowercase unicode", replace(rule, lowercase="unicode")
     else:
@@ -145,6 +145,22 @@ def _other_rules(rule: Rule) -> Iterator[tuple[str, str, Rule]]:
         spaces = "".join(each for each in rule.separators if each not in marks)
         kept = replace(rule, removed="", separators=spaces)
         yield "punctuation is kept", "--removed '' --separators ''", kept
+
+
+def _other_sides(rule: Rule | Tokenizer) -> Iterator[tuple[bool, bool]]:
+    """Yield other values of `pads_behind` and `keeps_first`."""
+    for sides in ((False, False), (False, True), (True, False), (True, True)):
+        if sides != (rule.pads_behind, rule.keeps_first):
+            yield sides
+
+
+def _described(pads_behind: bool, keeps_first: bool) -> tuple[str, str]:
+    """Return the assumption about the sides, and its flags."""
+    padding, truncation = _SIDES[pads_behind], _SIDES[keeps_first]
+    return (
+        f"texts are padded on the {padding} and truncated on the {truncation}",
+        f"--padding-side {padding} --truncation-side {truncation}",
+    )
 
 
 def _shifted(row: Ids, step: int, size: int) -> Ids:

@@ -17,7 +17,7 @@ from sentiment_conv1d.artifact.errors import first_fault
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.manifest import Metrics, TrainingData
 from sentiment_conv1d.artifact.text_statistics import TextStatistics
-from sentiment_conv1d.artifact.tokenizer import Tokenizer, WordLevelTokenizer
+from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, Tokenizer, WordLevelTokenizer
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.casting import check_ids
 from sentiment_conv1d.export.sources.keras_files import Imported, import_model, load
@@ -114,6 +114,8 @@ def from_keras_file(
     check_rows(vocabulary or path, tokenizer, asked)
     check_ids(path, imported.id_types, tokenizer.vocabulary_size)
     notes = list(imported.notes)
+    if isinstance(tokenizer, LibraryTokenizer):
+        notes.append("the library `tokenizers` reads texts: install the `subwords` extra where you serve the model")
     if isinstance(tokenizer, WordLevelTokenizer) and tokenizer.unreachable:
         shown = ", ".join(map(repr, tokenizer.unreachable[:3]))
         notes.append(f"{len(tokenizer.unreachable):,} words of the vocabulary can never be found in a text: {shown}")

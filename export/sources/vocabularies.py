@@ -14,15 +14,16 @@ from typing import Any
 import keras
 
 from sentiment_conv1d.artifact.tokenizer import (
+    LibraryTokenizer,
     Rule,
     Tokenizer,
     TokenizerError,
     VocabularyTokenizer,
     WordLevelTokenizer,
-    read_tokenizer,
     read_vocabulary_tokenizer,
 )
 from sentiment_conv1d.artifact.tokenizer.characters import UNICODE_SPACES
+from sentiment_conv1d.artifact.tokenizer.library import completed, is_foreign
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import layers
@@ -54,6 +55,9 @@ _NORMALIZERS = (None, _LOWERCASE, *({"type": "Sequence", "normalizers": each} fo
 #: Its pre-tokenizers.
 _WHITESPACE = {"type": "Whitespace"}
 _PRE_TOKENIZERS = ({"type": "WhitespaceSplit"}, _WHITESPACE)
+
+#: The fields of a `Rule` that a tokenizer of the library has too.
+_OF_ANY_TOKENIZER = {"padding_id", "keeps_first", "pads_behind"}
 
 #: The number of words in `keras.datasets.imdb.get_word_index()`, and the default `index_from` of its `load_data`.
 _IMDB_WORDS, _IMDB_INDEX_FROM = 88_584, 3
@@ -308,16 +312,15 @@ def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
 
 
 def _hugging_face(path: Path, content: bytes, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
-    """Read this project's `tokenizer.json`, or one that splits at white space, or at marks too, and looks words up."""
+    """Read this project's `tokenizer.json`, one that a `Rule` implements, or one that the library runs."""
     try:
-        tokenizer = read_tokenizer(content)
-    except TokenizerError as error:
-        if not _is_word_level(document):
-            raise TokenizerError(
-                f"{error}, nor a WordLevel model with the pre-tokenizer WhitespaceSplit or Whitespace, the normalizer "
-                "Lowercase or none, and no post-processor"
-            ) from error
-        return _word_level(path, document, asked)
+        tokenizer = read_vocabulary_tokenizer(content)
+    except TokenizerError:
+        if _is_word_level(document):
+            return _word_level(path, document, asked)
+        if is_foreign(document):
+            return _of_library(path, document, asked)
+        raise
     if replace(asked.statements, max_tokens=None) != NOTHING_STATED:
         raise ExportError(
             f"{path}: this file states the ids and how texts are read, so flags cannot change them",
@@ -363,6 +366,27 @@ def _word_level(path: Path, document: Mapping[str, Any], asked: Asked) -> Tokeni
         if number != rule.unknown_id and not (number == rule.padding_id and word in names)
     }
     return _settled(words, rule, asked)
+
+
+def _of_library(path: Path, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
+    """Read any other tokenizer of Hugging Face, which its library will run."""
+    _check_flags(str(path), asked.statements)
+    changes = asked.statements.changes
+    if asked.statements.num_words is not None or changes.keys() - _OF_ANY_TOKENIZER:
+        raise ExportError(
+            f"{path}: this file states its words and how texts are read, so flags cannot change them",
+            "leave them out, except --pad-id, --padding-side and --truncation-side",
+        )
+    padding, truncation = document.get("padding") or {}, document.get("truncation") or {}
+    _check_truncation(path, truncation, asked)
+    ids = {token["content"]: token["id"] for token in document.get("added_tokens") or ()}
+    named = next((ids[name] for name in _PAD_NAMES if name in ids), 0)
+    sides = {
+        "padding_id": padding.get("pad_id", named),
+        "keeps_first": truncation.get("direction", "Right") == "Right",
+        "pads_behind": padding.get("direction", "Right") == "Right",
+    }
+    return LibraryTokenizer(completed(document, max_tokens=asked.max_tokens, **sides | changes))
 
 
 def _steps(document: Mapping[str, Any]) -> list[Any]:

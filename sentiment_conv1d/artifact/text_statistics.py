@@ -59,7 +59,11 @@ class TextStatistics(BaseModel):
     labels: Map[int] = Field(description="The number of texts for each predicted label.")
     scores: Distribution = Field(description="The probability of the predicted label.")
     tokens: Distribution = Field(description="Ids of a text before truncation.")
-    unknown_words: Distribution = Field(description="The share of unknown words among the ids of a text.")
+    unknown_words: Distribution | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="The share of unknown words among the ids of a text; null if the tokenizer does not count them.",
+    )
 
     @classmethod
     def measured(
@@ -75,13 +79,14 @@ class TextStatistics(BaseModel):
         `outputs` are [texts, 1] for a sigmoid, which decides by `threshold`, or [texts, labels].
         """
         decided = decide_all(outputs, threshold)
+        unknown = [each.unknown_tokens for each in encodings if each.unknown_tokens is not None]
         probabilities = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
         return cls.of(
             source,
             labels=[names[index] for index in decided],
             scores=probabilities[np.arange(len(decided)), decided],
             tokens=[each.tokens for each in encodings],
-            unknown_tokens=[each.unknown_tokens for each in encodings],
+            unknown_tokens=unknown or None,
         )
 
     def renamed(self, names: Mapping[str, str]) -> Self:
@@ -96,17 +101,23 @@ class TextStatistics(BaseModel):
         labels: Sequence[str],
         scores: npt.ArrayLike,
         tokens: npt.ArrayLike,
-        unknown_tokens: npt.ArrayLike,
+        unknown_tokens: npt.ArrayLike | None,
         like: TextStatistics | None = None,
     ) -> Self:
-        """Return the statistics of texts, all arguments [texts]. With `like`, bins have the bounds of that one."""
+        """Return the statistics of texts, all arguments [texts]. With `like`, bins have the bounds of that one.
+
+        `unknown_tokens` is None if they were not counted.
+        """
         lengths = np.asarray(tokens)
-        shares = np.asarray(unknown_tokens) / np.maximum(lengths, 1)
+        unknown_words = None
+        if unknown_tokens is not None:
+            bounds = None if like is None or like.unknown_words is None else like.unknown_words.bounds
+            unknown_words = Distribution.of(np.asarray(unknown_tokens) / np.maximum(lengths, 1), bounds)
         return cls(
             source=source,
             texts=len(labels),
             labels=dict(sorted(Counter(labels).items())),
             scores=Distribution.of(scores, None if like is None else like.scores.bounds),
             tokens=Distribution.of(lengths, None if like is None else like.tokens.bounds),
-            unknown_words=Distribution.of(shares, None if like is None else like.unknown_words.bounds),
+            unknown_words=unknown_words,
         )

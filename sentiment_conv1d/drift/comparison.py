@@ -33,12 +33,14 @@ class Comparison(NamedTuple):
 
 def compare(reference: TextStatistics, observed: TextStatistics) -> list[Comparison]:
     """Compare the statistics of a log with a reference whose bins have the same bounds."""
-    return [
+    comparisons = [
         _of_numbers("score", reference.scores, observed.scores),
         _of_labels(reference.labels, observed.labels),
         _of_numbers("tokens", reference.tokens, observed.tokens),
-        _of_numbers("unknown words", reference.unknown_words, observed.unknown_words),
     ]
+    if reference.unknown_words is not None and observed.unknown_words is not None:
+        comparisons.append(_of_numbers("unknown words", reference.unknown_words, observed.unknown_words))
+    return comparisons
 
 
 def _of_numbers(name: str, reference: Distribution, observed: Distribution) -> Comparison:

@@ -23,7 +23,10 @@ class Version(NamedTuple):
 
 @dataclass
 class LoggedTexts:
-    """The predictions of one version, a column for each field, and the times of the first and the last record."""
+    """The predictions of one version, a column for each field, and the times of the first and the last record.
+
+    `unknown_tokens` has no values of texts whose unknown tokens were not counted.
+    """
 
     labels: list[str] = field(default_factory=list)
     scores: array[float] = field(default_factory=lambda: array("d"))
@@ -78,10 +81,12 @@ def _lines(paths: Iterable[Path]) -> Iterator[bytes]:
 def _record(record: Mapping[str, Any]) -> tuple[Version, LoggedTexts]:
     texts = LoggedTexts(times=(str(record["time"]),) * 2)
     for prediction in record["predictions"]:
-        if not (0 <= prediction["score"] <= 1 and 0 <= prediction["unknown_tokens"] <= prediction["tokens"]):
+        unknown: int | None = prediction["unknown_tokens"]
+        if not (0 <= prediction["score"] <= 1 and 0 <= (unknown or 0) <= prediction["tokens"]):
             raise ValueError
         texts.labels.append(str(prediction["label"]))
         texts.scores.append(prediction["score"])
         texts.tokens.append(prediction["tokens"])
-        texts.unknown_tokens.append(prediction["unknown_tokens"])
+        if unknown is not None:
+            texts.unknown_tokens.append(unknown)
     return Version(str(record["model"]), int(record["version"])), texts

@@ -24,7 +24,8 @@ class Decider:
     """The rule that turns the output of a model into an answer.
 
     The model is confident of an answer if it knows at least half of the words, and one, and if the score reaches the
-    limit of the label. Nothing is said about a label without a limit.
+    limit of the label. If unknown words are not counted, the score decides alone, as it did where the limit was
+    measured. Nothing is said about a label without a limit.
     """
 
     labels: Sequence[str]
@@ -38,13 +39,14 @@ class Decider:
         labels, decision = manifest.labels, manifest.decision
         return cls(labels, decision.limits(labels), decision.threshold, int(tokenizer.start_id is not None))
 
-    def is_confident(self, index: int, score: np.float32, tokens: int, unknown_tokens: int) -> bool | None:
+    def is_confident(self, index: int, score: np.float32, tokens: int, unknown_tokens: int | None) -> bool | None:
         """Return whether the model is confident that a text has the label with this index; None without a limit."""
         limit = self.limits[index]
         if limit is None:
             return None
-        known = tokens - unknown_tokens - self.start_ids
-        return known >= unknown_tokens and known > 0 and float(score) >= limit
+        unknown = unknown_tokens or 0
+        known = tokens - unknown - self.start_ids
+        return known >= unknown and known > 0 and float(score) >= limit
 
 
 class Prediction(NamedTuple):
@@ -54,7 +56,7 @@ class Prediction(NamedTuple):
     score: np.float32  # probability of `label`
     probabilities: tuple[np.float32, ...]  # one per label, in the order of the model's labels
     tokens: int  # ids before truncation, including the start id
-    unknown_tokens: int
+    unknown_tokens: int | None  # None: not counted, because the tokenizer finds parts of words
     truncated: bool
     confident: bool | None  # half of the words are known, and `score` reaches the limit of `label`; None without one
 
@@ -117,7 +119,7 @@ class PredictionColumns(NamedTuple):
     score: npt.NDArray[np.float32]
     probabilities: tuple[npt.NDArray[np.float32], ...]  # one column per label
     tokens: list[int]
-    unknown_tokens: list[int]
+    unknown_tokens: list[int | None]
     truncated: list[bool]
     confident: list[bool | None]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.options import ProviderChoice
-from sentiment_conv1d.scoring.columns import OPTIONAL_BOOL, check_free, prediction_columns, score_texts
+from sentiment_conv1d.scoring.columns import OPTIONAL_BOOL, OPTIONAL_INT, check_free, prediction_columns, score_texts
 from sentiment_conv1d.scoring.rows import reason_of
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.tables import DataError
@@ -35,8 +35,9 @@ class BatchScorer:
         a dict of NumPy arrays         the same with more arrays
 
     The added columns are `predicted_label`, `score`, `probability_<label>` for each label (float32), `tokens`,
-    `unknown_tokens` (int64), `truncated` and `confident`, which is empty for a label without a limit. With `explain=N`,
-    the column `top_words` has the N words that change the logit most, as objects with `text` and `share`.
+    `unknown_tokens` (int64, empty if the tokenizer finds parts of words), `truncated` and `confident`, which is empty
+    for a label without a limit. With `explain=N`, the column `top_words` has the N words that change the logit most,
+    as objects with `text` and `share`.
 
     Pickling stores the path of the artifact and the settings. Each process opens the artifact at its first call, once
     for all scorers with the same settings, so the path must exist there. `threads` is the number of ONNX Runtime
@@ -70,7 +71,7 @@ class BatchScorer:
     @property
     def columns(self) -> dict[str, Any]:
         """Return the names and types of the added columns, in order."""
-        return prediction_columns(self.classifier().labels, bool(self.explain))
+        return prediction_columns(self.classifier(), bool(self.explain))
 
     def classifier(self) -> Classifier:
         """Return the classifier, which the first call in a process opens."""
@@ -147,6 +148,7 @@ class BatchScorer:
             int: polars.Int64,
             bool: polars.Boolean,
             OPTIONAL_BOOL: polars.Boolean,
+            OPTIONAL_INT: polars.Int64,
         }
         schema = {name: types.get(kind, polars.List(word)) for name, kind in self.columns.items()}
         frame = polars.DataFrame(added, schema)
@@ -169,7 +171,8 @@ class BatchScorer:
     def _kind(self, name: str) -> tuple[Any, bool]:
         """Return the type of an added column, and whether its values can be missing."""
         kind = self.columns[name]
-        return (bool, True) if kind == OPTIONAL_BOOL else (kind, self.on_bad_rows == "null")
+        always = {OPTIONAL_BOOL: bool, OPTIONAL_INT: int}
+        return (always[kind], True) if kind in always else (kind, self.on_bad_rows == "null")
 
     def _check(self, columns: Sequence[str]) -> None:
         if self.text_column not in columns:

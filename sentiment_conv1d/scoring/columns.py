@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.artifact.tokenizer import Encoding
+from sentiment_conv1d.artifact.tokenizer import Encoding, VocabularyTokenizer
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.tables import DataError
@@ -19,8 +19,8 @@ Column = Sequence[Any] | npt.NDArray[Any]
 #: The column that an explanation adds.
 TOP_WORDS = "top_words"
 
-#: The type of a column of booleans that can be missing, whichever rows are scored.
-OPTIONAL_BOOL = bool | None
+#: The types of columns whose values can be missing, whichever rows are scored.
+OPTIONAL_BOOL, OPTIONAL_INT = bool | None, int | None
 
 #: The type of every field of a prediction.
 _TYPES = get_type_hints(Prediction)
@@ -28,19 +28,22 @@ _TYPES = get_type_hints(Prediction)
 _PROBABILITIES = Prediction._fields.index("probabilities")
 
 
-def prediction_columns(labels: Sequence[str], explain: bool = False) -> dict[str, Any]:
+def prediction_columns(classifier: Classifier, explain: bool = False) -> dict[str, Any]:
     """Return the names and types of the added columns, in order: the fields of a prediction, and a column per label.
 
-    With `explain`, a column with a list of objects follows, each with the `text` and the `share` of a word.
+    `unknown_tokens` is an optional integer if the tokenizer does not count them. With `explain`, a column with a list
+    of objects follows, each with the `text` and the `share` of a word.
     """
     columns: dict[str, Any] = {}
     for field in Prediction._fields:
         if field == "label":
             columns["predicted_label"] = str
         elif field == "probabilities":
-            columns |= {f"probability_{label}": np.float32 for label in labels}
+            columns |= {f"probability_{label}": np.float32 for label in classifier.labels}
         else:
             columns[field] = _TYPES[field]
+    if isinstance(classifier.tokenizer, VocabularyTokenizer):
+        columns["unknown_tokens"] = int
     if explain:
         columns[TOP_WORDS] = list
     return columns

@@ -65,7 +65,7 @@ def score_file(
             source.open(job.form, None if job.on_bad_rows == "error" else []) as table,
             tqdm(total=table.total, unit=table.unit, unit_scale=True, disable=not progress) as bar,
         ):
-            added = prediction_columns(pool.session.classifier().labels, bool(job.explain))
+            added = prediction_columns(pool.session.classifier(), bool(job.explain))
             writer = _open_writer(source, output, table, job, file, added)
             try:
                 for selection, columns in pool.score(_selections(source, table, job, bad), job.explain):

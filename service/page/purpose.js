@@ -27,7 +27,8 @@ function accuracyOf({ metrics }) {
 
 function limitsOf(model) {
   const end = model.tokenizer.truncation_side === "right" ? "first" : "last";
-  const others = model.tokenizer.unknown_id === null ? "It skips all other words." : "All other words are the same to it.";
+  const { counts_unknown: words, unknown_id: unknown } = model.tokenizer;
+  const others = !words ? "It reads other words in parts." : unknown === null ? "It skips all other words." : "All other words are the same to it.";
   return [
     `It reads the ${end} ${several(model.max_tokens, "id")} of a text. Its vocabulary has ${several(model.vocabulary_size, "id")}. ${others}`,
     "It gives every text a label, even if none fits.",

@@ -40,7 +40,7 @@ export function showPrediction(prediction, tokenizer, explanation) {
   byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([each, probability]) => meter(each, percent(probability), probability)));
   byId("answered-by").textContent = `${prediction.model.name}, version ${prediction.model.version}`;
   byId("counts").textContent = [
-    several(Math.max(0, wordCount(prediction, tokenizer)), "word"),
+    several(Math.max(0, wordCount(prediction, tokenizer)), tokenizer.counts_unknown ? "word" : "token"),
     prediction.unknown_tokens ? `${count(prediction.unknown_tokens)} unknown` : "",
     prediction.truncated ? `too long: the model reads only the ${tokenizer.truncation_side === "right" ? "beginning" : "end"}` : "",
   ].filter(Boolean).join(" \u00b7 ");

@@ -60,10 +60,16 @@ function extentOf(text, read) {
 function colour(read, shares, describe) {
   const full = Math.max(FULL_SHARE, ...shares.map(Math.abs));
   return read.map((word, index) => {
-    const element = make("span", { class: `word ${side(shares[index])}${word.known ? "" : " unknown"}`, ...describe(word, index) }, word.text);
+    const element = make("span", { class: `word ${side(shares[index])}${word.known ? "" : " unknown"}`, ...describe(word, index) }, ownText(word, read[index - 1]));
     element.style.setProperty("--strength", Math.abs(shares[index] / full).toFixed(4));
     return element;
   });
+}
+
+/** What a word shows: the characters that the word before it does not show. Tokens of one character, such as the bytes of an emoji, share it. */
+function ownText(word, before) {
+  const shown = before ? Math.max(0, before.end - word.start) : 0;
+  return Array.from(word.text).slice(shown).join("") || "\u00b7";
 }
 
 /** The elements of words, each after the characters between it and the last word. */

@@ -67,6 +67,10 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 Finish = Callable[[Sequence[AnyJob], Batch | BaseException], None]
 
 
+#: The largest size of a batch that any tokenizer reads in one step.
+_TOGETHER = 16_384
+
+
 class Done(NamedTuple):
     """The result of a piece."""
 
@@ -321,13 +325,24 @@ class ThreadBatcher(Batcher[AnyJob]):
 def steps(classifier: ServedClassifier, jobs: Sequence[Job]) -> Generator[None, None, Batch]:
     """Run the rows of jobs together, and yield after every run of the graph except the last.
 
-    The breaks count as queue time.
+    A tokenizer that takes long reads a large batch text by text, and there is a break after each. The breaks count as
+    queue time.
     """
+    breaks = 0
     started = perf_counter_ns()
-    encodings = _encode(jobs)
-    encoded = perf_counter_ns()
+    if classifier.tokenizer.cost > 1 and sum(job.size for job in jobs) > _TOGETHER:
+        encodings: list[Encoding] = []
+        for job in jobs:
+            for row in job.rows:
+                encodings += job.encode([row])
+                left = perf_counter_ns()
+                yield
+                breaks += perf_counter_ns() - left
+    else:
+        encodings = _encode(jobs)
+    encoded = perf_counter_ns() - breaks
     by_row: dict[int, Prediction] = {}
-    runs = breaks = 0
+    runs = 0
     for some in classifier.runs(encodings):
         by_row.update(some)
         runs += 1

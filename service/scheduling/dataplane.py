@@ -147,7 +147,11 @@ class DataPlane:
         `time_limit` is a limit of the request in seconds, in addition to the client's deadline and to the limit of all
         requests. Raises `Invalid` or `TooLarge`.
         """
-        return self._read(context, classifier, texts, self._characters, classifier.encode, answer, time_limit)
+
+        def measure(texts: Sequence[str]) -> int:
+            return self._characters(texts) * classifier.tokenizer.cost
+
+        return self._read(context, classifier, texts, measure, classifier.encode, answer, time_limit)
 
     def read_ids(
         self,
@@ -291,7 +295,7 @@ class DataPlane:
         with explaining():
             _ = classifier.explainer.network  # raises `NotExplainable`
         self.check_text(text, 0)
-        spans = await self._alone(context, text, partial(self._split, text), _SPLIT_COST)
+        spans = await self._alone(context, len(text), partial(self._split, text), _SPLIT_COST)
         sentences = [text[start:end] for start, end in spans]
         explain = partial(classifier.explainer.explain, filters=filters)
         [prediction, *others], explanation = await self._explain(context, classifier, text, sentences, label, explain)
@@ -315,15 +319,15 @@ class DataPlane:
                 [encoding] = classifier.encode((text,))
                 return explain(text, encoding, label or predictions[0].label)
 
-            return predictions, await self._alone(context, text, work)
+            return predictions, await self._alone(context, len(text) * classifier.tokenizer.cost, work)
 
-    async def _alone(self, context: RequestContext, text: str, work: Callable[[], Result], cost: int = 1) -> Result:
-        """Run work on one text as a large request: on the event loop if the text is short, otherwise on the thread.
+    async def _alone(self, context: RequestContext, size: int, work: Callable[[], Result], cost: int = 1) -> Result:
+        """Run work on a text of this size as a large request: on the event loop if it is short, else on the thread.
 
-        Each character counts as `cost` characters.
+        Admission control counts each character as `cost` characters.
         """
-        async with self._place(context.caller, weigh(1, cost * len(text)), self._time_limit(context)):
-            if len(text) > INLINE_CHARACTERS:
+        async with self._place(context.caller, weigh(1, cost * size), self._time_limit(context)):
+            if size > INLINE_CHARACTERS:
                 return await asyncio.get_running_loop().run_in_executor(self._thread, work)
             async with self._explaining:
                 await asyncio.sleep(0)

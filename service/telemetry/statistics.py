@@ -140,7 +140,7 @@ class Statistics:
         tokens = unknown_tokens = truncated = 0
         for prediction in predictions:
             tokens += prediction.tokens
-            unknown_tokens += prediction.unknown_tokens
+            unknown_tokens += prediction.unknown_tokens or 0
             truncated += prediction.truncated
             if (histogram := scores.get(prediction.label)) is not None:
                 histogram.observe(row, float(prediction.score))

@@ -39,6 +39,7 @@ class Vectorization:
         "unknown_id": 1,
         "padding_side": "right",
         "truncation_side": "right",
+        "counts_unknown": True,
     }
 
     def __init__(self) -> None:
@@ -62,6 +63,7 @@ class WordList:
         "unknown_id": None,
         "padding_side": "right",
         "truncation_side": "left",
+        "counts_unknown": True,
     }
 
     def ids(self, texts: Sequence[str]) -> Any:

@@ -2,8 +2,8 @@
 
 The rest of the project uses `interface`. `word_level` implements words by any rule, `words` the rule of the IMDB data
 of Keras, and `unicode_text` words and character n-grams of any script. `document` writes their files, and `vocabulary`
-looks words up for the first two. `learn` makes the tokenizer of a configuration, and `read_tokenizer` the one that a
-file describes.
+looks words up for the first two. `library` runs other files with the library of Hugging Face. `learn` makes the
+tokenizer of a configuration, and `read_tokenizer` the one that a file describes.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration
 from sentiment_conv1d.artifact.tokenizer.interface import Encoding, Tokenizer, TokenizerError, VocabularyTokenizer
+from sentiment_conv1d.artifact.tokenizer.library import LibraryTokenizer, is_foreign
 from sentiment_conv1d.artifact.tokenizer.unicode_text import UnicodeTokenizer
 from sentiment_conv1d.artifact.tokenizer.word_level import Rule, WordLevelTokenizer
 from sentiment_conv1d.artifact.tokenizer.words import WordTokenizer
 
 __all__ = [
     "Encoding",
+    "LibraryTokenizer",
     "Rule",
     "Tokenizer",
     "TokenizerError",
@@ -60,7 +63,13 @@ def _learn(rule: str, texts: Sequence[str], size: int, max_tokens: int) -> Unico
 
 def read_tokenizer(content: str | bytes) -> Tokenizer:
     """Make the tokenizer that a `tokenizer.json` describes. Raises `TokenizerError` for an unknown rule."""
-    return read_vocabulary_tokenizer(content)
+    document = _parsed(content)
+    try:
+        return _of_vocabulary(document)
+    except TokenizerError:
+        if not is_foreign(document):
+            raise
+    return LibraryTokenizer(document)
 
 
 def read_vocabulary_tokenizer(content: str | bytes) -> VocabularyTokenizer:
@@ -68,10 +77,17 @@ def read_vocabulary_tokenizer(content: str | bytes) -> VocabularyTokenizer:
 
     Raises `TokenizerError` if this project does not implement the rule in the file.
     """
+    return _of_vocabulary(_parsed(content))
+
+
+def _parsed(content: str | bytes) -> Any:
     try:
-        document = json.loads(content)
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise TokenizerError(f"not a tokenizer: not valid JSON ({error})") from error
+
+
+def _of_vocabulary(document: Any) -> VocabularyTokenizer:
     for rule in (WordTokenizer, UnicodeTokenizer):
         with suppress(TokenizerError):
             return rule.from_document(document)

@@ -23,12 +23,16 @@ def check_rule(document: dict[str, Any], expected: dict[str, Any]) -> None:
         raise TokenizerError(f"not a rule of this project; these parts differ: {', '.join(parts)}")
 
 
+#: The most ids of a vocabulary: the most rows that a table of the native operator can have.
+MOST_IDS = 1 << 24
+
+
 class Encoding(NamedTuple):
     """The ids that a model reads of one text, and the numbers of tokens in the text."""
 
     ids: npt.NDArray[np.int32]  # [min(tokens, max_tokens)]
     tokens: int  # ids before truncation
-    unknown_tokens: int  # unknown ones among them
+    unknown_tokens: int | None  # unknown ones among them; None: not counted
 
 
 class Tokenizer(ABC):
@@ -40,6 +44,7 @@ class Tokenizer(ABC):
     max_tokens: int  # the largest number of ids of a text
     keeps_first: bool = False  # truncation keeps the first ids of a text, else the last ones
     pads_behind: bool = False  # padding comes after the text, else before it
+    cost: int = 1  # the time per character; at 1, a classifier takes most of the time for a text
 
     @property
     @abstractmethod
@@ -102,4 +107,4 @@ class VocabularyTokenizer(Tokenizer):
 
     def count_words(self, text: str) -> tuple[int, int]:
         """Return the number of unknown words in a text, including dropped ones, and the number of words."""
-        return self.encode(text).unknown_tokens, len(self.spans(text))
+        return self.encode(text).unknown_tokens or 0, len(self.spans(text))

@@ -33,6 +33,7 @@ from sentiment_conv1d.artifact.tokenizer.characters import (
 )
 from sentiment_conv1d.artifact.tokenizer.document import PADDING, START, UNKNOWN, document, on_spaces, word_level
 from sentiment_conv1d.artifact.tokenizer.interface import (
+    MOST_IDS,
     Encoding,
     TokenizerError,
     VocabularyTokenizer,
@@ -60,9 +61,6 @@ FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS)
 
 _LOWER_CASES = {upper: upper.lower() for upper in string.ascii_uppercase}
 _LOWER = str.maketrans(_LOWER_CASES)
-
-#: The most rows that a table of the native operator can have.
-_MOST_IDS = 1 << 24
 
 Lowercase = Literal["unicode", "ascii", "none"]
 
@@ -202,8 +200,8 @@ class WordLevelTokenizer(VocabularyTokenizer):
             raise TokenizerError(f"id {repeated} stands for two words, or for a word and for padding, start or unknown")
         if numbers[0] < 0:
             raise TokenizerError(f"id {numbers[0]} is negative")
-        if numbers[-1] >= _MOST_IDS:
-            raise TokenizerError(f"id {numbers[-1]} is too high: a vocabulary has at most {_MOST_IDS:,} ids")
+        if numbers[-1] >= MOST_IDS:
+            raise TokenizerError(f"id {numbers[-1]} is too high: a vocabulary has at most {MOST_IDS:,} ids")
         self._size = numbers[-1] + 1
         self._empty = np.array([self.padding_id], np.int32)
         # A word with a character that the rule changes cannot occur in a text. Removing a character can make a string

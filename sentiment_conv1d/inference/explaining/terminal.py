@@ -21,6 +21,9 @@ FULL_SHARE = 1.0
 #: Number of words in the table.
 _ROWS = 10
 
+#: Stands for a token without characters of its own.
+_NO_TEXT = "\N{MIDDLE DOT}"
+
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -85,13 +88,17 @@ def _parts(whole: Explanation | Contrast, shares: list[float]) -> str:
 
 
 def _coloured(text: str, words: list[Word], shares: list[float]) -> str:
-    """Colour the words by their shares. Unknown words are underlined, and the text outside the words is faint."""
+    """Colour the words by their shares. Unknown words are underlined, and the text outside the words is faint.
+
+    Of several tokens of one character, the first shows it, and the others a dot.
+    """
     largest = max([FULL_SHARE, *map(abs, shares)])
     end = words[0].start if words else len(text)
     parts = [_faint(text[:end])]
     for word, share in zip(words, shares, strict=True):
         parts.append(_printable(text[end : word.start]))
-        parts.append(f"{_style(share / largest, known=word.known)}{_printable(word.text)}\x1b[0m")
+        own = word.text[max(0, end - word.start) :] or _NO_TEXT
+        parts.append(f"{_style(share / largest, known=word.known)}{_printable(own)}\x1b[0m")
         end = word.end
     return "".join([*parts, _faint(text[end:])])
 

@@ -104,7 +104,7 @@ _FLOATS = tuple(field.name for field in _SHARED if field.type == field.TYPE_FLOA
 _OTHERS = tuple(
     field.name
     for field in _SHARED
-    if field.type not in (field.TYPE_FLOAT, field.TYPE_MESSAGE) and field.name != "confident"
+    if field.type not in (field.TYPE_FLOAT, field.TYPE_MESSAGE) and not field.has_presence
 )
 
 
@@ -127,6 +127,8 @@ def _fill(message: pb.Prediction, manifest: Manifest, prediction: core.Predictio
         setattr(message, name, getattr(prediction, name))
     for name in _FLOATS:
         setattr(message, name, float(getattr(prediction, name)))
+    if prediction.unknown_tokens is not None:
+        message.unknown_tokens = prediction.unknown_tokens
     if prediction.confident is not None:
         message.confident = prediction.confident
     for label, probability in zip(manifest.labels, prediction.probabilities, strict=True):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.manifest import Metrics, ParityCheck, Sample
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.prediction import Prediction, prediction_body
 from sentiment_conv1d.inference.sentences import sentences_body
@@ -82,7 +83,9 @@ class PredictionBody(BaseModel):
     score: float = Field(description="Probability of `label`.", ge=0, le=1)
     probabilities: dict[str, float] = Field(description="Probability of every label.")
     tokens: int = Field(description="Ids of the whole review, the start id included.", ge=0)
-    unknown_tokens: int = Field(description="Of those, words the model does not know.", ge=0)
+    unknown_tokens: Annotated[int, Field(ge=0)] | None = Field(
+        description="Of those, words the model does not know; null if its tokenizer finds parts of words."
+    )
     truncated: bool = Field(description="Whether the model read only a part of the review.")
     confident: bool | None = Field(
         description="Whether the model knows at least half of the words, and one, and `score` reaches "
@@ -138,7 +141,10 @@ class TokenizerDescription(BaseModel):
 
     padding_id: int
     start_id: int | None = Field(description="The id before the first word of every text; null if there is none.")
-    unknown_id: int | None = Field(description="The id of unknown words; null if unknown words are dropped.")
+    unknown_id: int | None = Field(
+        description="The id of unknown words; null if unknown words are dropped, or there are none."
+    )
+    counts_unknown: bool = Field(description="Whether `unknown_tokens` counts unknown words, or is null.")
     padding_side: Literal["left", "right"] = Field(description="Where a short text is padded.")
     truncation_side: Literal["left", "right"] = Field(description="Where a long text is cut.")
 
@@ -328,6 +334,7 @@ def _description(models: LoadedModels, classifier: Classifier) -> ModelDescripti
             "unknown_id": tokenizer.unknown_id,
             "padding_side": "right" if tokenizer.pads_behind else "left",
             "truncation_side": "right" if tokenizer.keeps_first else "left",
+            "counts_unknown": isinstance(tokenizer, VocabularyTokenizer),
         },
         "version": str(manifest.version),
         "version_labels": models.labels_of(manifest.name, manifest.version),
