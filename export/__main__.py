@@ -319,7 +319,9 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
         print(f"accuracy: {metrics.values['accuracy']:.4f} on {metrics.measured_on}")
     if not manifest.decision.confident_from:
         print("`confident` is null in all answers: the model has no limits (docs/training.md#confident-predictions)")
-    if manifest.text_parity == NOT_COMPARED:
+    if manifest.text_limit:
+        print(f"note: {manifest.text_limit}")
+    if manifest.text_parity.startswith(NOT_COMPARED):
         more = "" if measured else ", and --data measures accuracy"
         print(f"warning: {NOT_COMPARED}; --expected compares{more}")
     tokenizer = trained.tokenizer

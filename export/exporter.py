@@ -29,7 +29,7 @@ from sentiment_conv1d.artifact.manifest import (
     describe,
 )
 from sentiment_conv1d.artifact.text_statistics import TextStatistics
-from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
+from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, Tokenizer, VocabularyTokenizer
 from sentiment_conv1d.export.checks.accuracy import LabelledInputs, check_accuracy, measure
 from sentiment_conv1d.export.checks.assumptions import Assumptions, measure_assumptions
 from sentiment_conv1d.export.checks.classifier import check_classifier
@@ -159,7 +159,8 @@ def export(
         "samples": samples,
         "notes": notes,
         "statistics": checked.statistics,
-        "libraries": _libraries(),
+        "libraries": _libraries(trained.tokenizer),
+        "special_tokens": trained.special_tokens,
         "metrics": metrics,
         "parity": (*checked.parity, *on_texts),
         "golden": checked.golden,
@@ -294,8 +295,9 @@ def _with_limits(trained: Trained, measured: Evaluation, source: str) -> Decisio
     return rule.model_copy(update={"chosen_on": source}) if rule.confident_from else rule
 
 
-def _libraries() -> dict[str, str]:
-    return {
+def _libraries(tokenizer: Tokenizer) -> dict[str, str]:
+    reading = {"tokenizers": version("tokenizers")} if isinstance(tokenizer, LibraryTokenizer) else {}
+    return reading | {
         "tensorflow": tensorflow.__version__,
         "keras": keras.__version__,
         "tf2onnx": version("tf2onnx"),

@@ -31,6 +31,7 @@ from sentiment_conv1d.export.sources.vocabularies import (
     is_keras_file,
     read_vectorization,
     read_vocabulary,
+    special_tokens,
     vectorization_tokenizer,
 )
 from sentiment_conv1d.model.data import TrainingTexts
@@ -52,6 +53,7 @@ class Trained:
     statistics: TextStatistics | None = None  # of the texts of `metrics`
     data: TrainingData | None = None  # None if not known
     original: Original | None = None  # the model before the import, if it reads texts
+    special_tokens: tuple[str, ...] = ()  # which the original tokenizer finds in texts, and `tokenizer` does not
 
     @property
     def input_shape(self) -> InputShape:
@@ -103,6 +105,7 @@ def from_keras_file(
     asked = Asked(imported.max_tokens, imported.embedding_rows, statements)
     original = imported.original
     tokenizer: Tokenizer
+    special: tuple[str, ...] = ()
     if imported.vectorization is not None:
         tokenizer = vectorization_tokenizer(imported.vectorization, asked)
     elif layer is not None:
@@ -111,6 +114,7 @@ def from_keras_file(
     else:
         assert vocabulary is not None
         tokenizer = read_vocabulary(vocabulary, asked)
+        special = special_tokens(vocabulary, tokenizer)
     check_rows(vocabulary or path, tokenizer, asked)
     check_ids(path, imported.id_types, tokenizer.vocabulary_size)
     notes = list(imported.notes)
@@ -119,7 +123,7 @@ def from_keras_file(
     if isinstance(tokenizer, WordLevelTokenizer) and tokenizer.unreachable:
         shown = ", ".join(map(repr, tokenizer.unreachable[:3]))
         notes.append(f"{len(tokenizer.unreachable):,} words of the vocabulary can never be found in a text: {shown}")
-    return Trained(imported.model, tokenizer, labels, notes=tuple(notes), original=original)
+    return Trained(imported.model, tokenizer, labels, notes=tuple(notes), original=original, special_tokens=special)
 
 
 def _max_tokens(statements: Statements, layer: Any) -> int | None:

@@ -109,6 +109,18 @@ def read_vocabulary(path: Path, asked: Asked) -> Tokenizer:
         ) from error
 
 
+def special_tokens(path: Path, tokenizer: Tokenizer) -> tuple[str, ...]:
+    """Return the tokens that Hugging Face's library finds anywhere in a text, and that are words of `tokenizer`."""
+    if not isinstance(tokenizer, WordLevelTokenizer):
+        return ()
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError:  # another form of vocabulary
+        return ()
+    tokens = document.get("added_tokens") if isinstance(document, dict) else None
+    return tuple(token["content"] for token in tokens or ())
+
+
 def check_rows(path: Path, tokenizer: Tokenizer, asked: Asked) -> None:
     """Raise `ExportError` if the model has no embedding for an id of the tokenizer, which was read from `path`."""
     rows = asked.embedding_rows

@@ -222,6 +222,11 @@ class Manifest(_Record):
         exclude_if=lambda value: value is None,
         description="Of held-out texts and the predictions for them, to detect drift.",
     )
+    special_tokens: Items[Description] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="Words of a text that the original tokenizer reads as special tokens, and this one as words.",
+    )
     text_graph: TextGraph | None = Field(
         None, exclude_if=lambda value: value is None, description="Null if the export did not write text.onnx."
     )
@@ -262,9 +267,17 @@ class Manifest(_Record):
         if self.configuration is not None:
             return "trained with its tokenizer"
         compared = [check for check in self.parity if check.against in (ORIGINAL_MODEL, EXPECTED_ANSWERS)]
-        if not compared:
-            return NOT_COMPARED
-        return " and ".join(f"compared with the {check.against} on {check.examples:,} texts" for check in compared)
+        made = [f"compared with the {check.against} on {check.examples:,} texts" for check in compared]
+        limit = f"; {self.text_limit}" if self.special_tokens else ""
+        return f"{' and '.join(made) or NOT_COMPARED}{limit}"
+
+    @property
+    def text_limit(self) -> str:
+        """Which texts get other ids than from the original tokenizer, in one phrase; empty if none are known."""
+        if not self.special_tokens:
+            return ""
+        shown = ", ".join(self.special_tokens[:3])
+        return f"special tokens in a text, such as {shown}, are read as words, so its answer can differ"
 
     def to_bytes(self) -> bytes:
         """Return the content of the file, including its own digest."""

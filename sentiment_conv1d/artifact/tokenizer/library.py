@@ -12,7 +12,7 @@ import json
 import operator
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ class LibraryTokenizer(Tokenizer):
             raise TokenizerError(f"a text needs at least one token, not {self.max_tokens}")
         if self.start_id is not None and not self.keeps_first:
             raise TokenizerError("it truncates texts on the left, and would keep the token before the text")
-        self._size = max(*ids.values(), self.padding_id, *([] if self.start_id is None else [self.start_id])) + 1
+        self._size = max(self.padding_id, self.start_id or 0, *ids.values()) + 1
         if self.padding_id < 0 or self._size > MOST_IDS:
             raise TokenizerError(f"ids must be between 0 and {MOST_IDS - 1:,}")
         self._document = document
@@ -88,7 +88,7 @@ class LibraryTokenizer(Tokenizer):
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
         """Encode the first or last `max_tokens` ids of texts. A text without tokens has one pad id."""
         # Unlike `encode`, it does not hold the interpreter lock, and counts no characters.
-        found = self._library.encode_batch_fast([_readable(text) for text in texts])
+        found = _called(self._library.encode_batch_fast, [_readable(text) for text in texts])
         return [self._encoding(np.array(each.ids, np.int32)) for each in found]
 
     def _encoding(self, ids: npt.NDArray[np.int32]) -> Encoding:
@@ -105,7 +105,7 @@ class LibraryTokenizer(Tokenizer):
         The tokens of one character, such as the bytes of an emoji, have the same place. A token can begin with the
         space before a word, and one that the rule adds is empty.
         """
-        [found] = self._library.encode_batch([_readable(text)])
+        [found] = _called(self._library.encode_batch, [_readable(text)])
         spans: list[tuple[int, int]] = found.offsets
         return spans[int(self.start_id is not None) :]
 
@@ -167,9 +167,19 @@ def _opened(document: Mapping[str, Any]) -> Any:
             "this tokenizer needs the library `tokenizers`, which is not installed: install the `subwords` extra"
         ) from error
     try:
-        return tokenizers.Tokenizer.from_str(json.dumps(document))
+        return _called(tokenizers.Tokenizer.from_str, json.dumps(document))
     except Exception as error:  # the library raises no other class
         raise TokenizerError(f"the library `tokenizers` cannot read it ({error})") from error
+
+
+def _called(function: Callable[[Any], Any], argument: Any) -> Any:
+    """Call the library. Raises `RuntimeError` instead of its panics, which would end a worker."""
+    try:
+        return function(argument)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # which cannot be imported
+            raise
+        raise RuntimeError(f"the library `tokenizers` fails: {error}") from error
 
 
 def _parts(part: Any, inner: str) -> Iterator[Mapping[str, Any]]:

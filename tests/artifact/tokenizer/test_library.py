@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
@@ -257,6 +258,14 @@ def test_refusals(refused: Any, message: str) -> None:
     """What fails on a text, leaves characters out, answers by chance, takes too long or is unknown is refused."""
     with pytest.raises(TokenizerError, match=message):
         read_tokenizer(json.dumps(refused))
+
+
+@pytest.mark.parametrize("charsmap", ["", base64.b64encode(b"\x10\0\0\0" + bytes(range(200, 216)) + b" abc").decode()])
+def test_panics(charsmap: str) -> None:
+    """A file on which the library panics is refused, or its texts get an ordinary error."""
+    content = json.dumps(changed(word_piece, normalizer={"type": "Precompiled", "precompiled_charsmap": charsmap}))
+    with pytest.raises((TokenizerError, RuntimeError), match="the library `tokenizers`"):
+        read_tokenizer(content).encode("film")
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:

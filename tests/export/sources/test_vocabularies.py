@@ -19,6 +19,7 @@ from sentiment_conv1d.export.sources.vocabularies import (
     Asked,
     Statements,
     read_vocabulary,
+    special_tokens,
     vectorization_tokenizer,
 )
 
@@ -180,6 +181,18 @@ def test_a_tokenizer_that_splits_words_from_marks(lower: bool, tmp_path: Path) -
         encoding = tokenizer.encode(text)
         assert encoding.ids[: encoding.tokens].tolist() == expected.ids[:6]
         assert tokenizer.spans(text) == expected.offsets
+
+
+def test_special_tokens(tmp_path: Path) -> None:
+    """The tokens that the library finds in a text are those of a tokenizer.json, and other forms have none."""
+    for content, statements, special in (
+        (hugging_face(), NOTHING_STATED, ("[PAD]", "[UNK]")),
+        (without_padding_token().replace('"the":0', '"the":9'), NOTHING_STATED, ()),
+        ("\n".join(WORDS), LIST, ()),
+        (WordTokenizer(WORDS, 6).to_json(), NOTHING_STATED, ()),
+    ):
+        tokenizer = read(tmp_path, content, statements)
+        assert special_tokens(tmp_path / "vocabulary", tokenizer) == special
 
 
 def test_a_word_index_for_a_model_without_an_embedding(tmp_path: Path) -> None:
