@@ -12,6 +12,7 @@ from typing import Any
 import sentiment_conv1d
 from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.artifact.errors import SentimentError
+from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer
 from sentiment_conv1d.commands.installation import install_hint
 from sentiment_conv1d.export.conversion.output import staged
 
@@ -43,13 +44,14 @@ def _save(artifact: Artifact, folder: Path) -> None:
         from pandas import DataFrame
     except ImportError as error:
         raise SentimentError(f"--to mlflow needs MLflow: {install_hint('mlflow')}") from error
+    reading = ["tokenizers"] if isinstance(artifact.tokenizer, LibraryTokenizer) else []
     with TemporaryDirectory() as code:
         pyfunc.save_model(
             folder,
             loader_module="sentiment_conv1d.pyfunc",
             data_path=str(artifact.path),
             code_paths=[str(_copy_code(Path(code, "sentiment_conv1d")))],
-            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name)}" for name in (*_REQUIREMENTS, *reading)],
             signature=_signature(artifact.manifest.labels),
             input_example=DataFrame({"text": [artifact.manifest.golden.text]}),
         )

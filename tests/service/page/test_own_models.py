@@ -13,7 +13,8 @@ import pytest
 from keras import layers
 from playwright.sync_api import expect
 
-from sentiment_conv1d.artifact.tokenizer import Rule, WordLevelTokenizer
+from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, Rule, Tokenizer, WordLevelTokenizer
+from sentiment_conv1d.artifact.tokenizer.library import completed
 from sentiment_conv1d.export.exporter import export
 from sentiment_conv1d.export.sources.trained import Trained
 from tests.processes import ServerProcess
@@ -40,7 +41,7 @@ def plain(embedded: Any) -> Any:
 
 
 def serve(
-    folder: Path, network: keras.Model, reading: WordLevelTokenizer, labels: tuple[str, str] = ("no", "yes")
+    folder: Path, network: keras.Model, reading: Tokenizer, labels: tuple[str, str] = ("no", "yes")
 ) -> ServerProcess:
     export(Trained(network, reading, labels), "own", folder)
     return ServerProcess("--workers", "1", "--default-model", "own", repository=folder)
@@ -75,6 +76,26 @@ def test_the_first_words_of_a_long_text(open_page: Open, tmp_path: Path) -> None
         expect(page.locator("#words .word")).to_have_text(["good"] * 8)
         expect(page.locator("#words .unread")).to_have_text("film dull film")
         expect(page.locator("#words")).to_contain_text("Not read, 3 words:")
+
+
+def test_subwords(open_page: Open, tmp_path: Path) -> None:
+    """Tokens that share a character show it once, and none of them is counted as unknown."""
+    ids = {each: number for number, each in enumerate(["[PAD]", "[UNK]", "f", "##i", "##lm", "good", "##!"])}
+    word_piece = {
+        "type": "WordPiece",
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
+        "vocab": ids,
+    }
+    steps = {"normalizer": {"type": "NFKC"}, "pre_tokenizer": {"type": "WhitespaceSplit"}}
+    document = {"version": "1.0", "added_tokens": [], "post_processor": None, "decoder": None, "model": word_piece}
+    whole = completed(document | steps, max_tokens=8, padding_id=0, keeps_first=True, pads_behind=True)
+    with serve(tmp_path, model(plain), LibraryTokenizer(whole)) as server:
+        page = open_page(server).page
+        type_text(page, "\ufb01lm good!")
+        expect(page.locator("#counts")).to_have_text("5 tokens")
+        expect(page.locator("#words .word")).to_have_text(["\ufb01", "\u00b7", "lm", "good", "!"])
 
 
 def test_start_id(open_page: Open, tmp_path: Path) -> None:
