@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from time import process_time
+from typing import Any
 
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
@@ -26,9 +27,9 @@ _SIZE = 5000
 
 def _libraries() -> Iterator[tuple[str, tokenizers.Tokenizer, trainers.Trainer]]:
     """Yield tokenizers with their names and their trainers."""
-    word_piece = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
+    word_piece = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
     word_piece.normalizer, word_piece.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    options = {"vocab_size": _SIZE, "special_tokens": ["[PAD]", "[UNK]"], "show_progress": False}
+    options: dict[str, Any] = {"vocab_size": _SIZE, "special_tokens": ["[PAD]", "[UNK]"], "show_progress": False}
     yield "WordPiece", word_piece, trainers.WordPieceTrainer(**options)
     bpe = tokenizers.Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel()

@@ -398,7 +398,7 @@ def _of_library(path: Path, document: Mapping[str, Any], asked: Asked) -> Tokeni
         "keeps_first": truncation.get("direction", "Right") == "Right",
         "pads_behind": padding.get("direction", "Right") == "Right",
     }
-    return LibraryTokenizer(completed(document, max_tokens=asked.max_tokens, **sides | changes))
+    return LibraryTokenizer(completed(document, max_tokens=asked.max_tokens, **{**sides, **changes}))
 
 
 def _steps(document: Mapping[str, Any]) -> list[Any]:

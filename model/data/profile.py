@@ -137,7 +137,7 @@ def profile(work: Plan, tokenizer: VocabularyTokenizer) -> Profile:
         lengths=tuple(int(length) for length in np.quantile(tokens, QUANTILES, method="higher")),
         max_tokens=tokenizer.max_tokens,
         truncated=float(np.mean(tokens > tokenizer.max_tokens)),
-        unknown=sum(each.unknown_tokens for each in measured) / max(sum(each.tokens for each in measured), 1),
+        unknown=sum(each.unknown_tokens or 0 for each in measured) / max(sum(each.tokens for each in measured), 1),
         repeated=len(work.train) - len(known),
         contradictory=sum(len(labels) > 1 for labels in labels_of.values()),
         leaked=0 if work.test is None else sum(text in known for text in work.test.texts),

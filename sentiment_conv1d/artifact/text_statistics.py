@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Self
 
@@ -79,14 +79,13 @@ class TextStatistics(BaseModel):
         `outputs` are [texts, 1] for a sigmoid, which decides by `threshold`, or [texts, labels].
         """
         decided = decide_all(outputs, threshold)
-        unknown = [each.unknown_tokens for each in encodings if each.unknown_tokens is not None]
         probabilities = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
         return cls.of(
             source,
             labels=[names[index] for index in decided],
             scores=probabilities[np.arange(len(decided)), decided],
             tokens=[each.tokens for each in encodings],
-            unknown_tokens=unknown or None,
+            unknown_tokens=[each.unknown_tokens for each in encodings],
         )
 
     def renamed(self, names: Mapping[str, str]) -> Self:
@@ -101,18 +100,19 @@ class TextStatistics(BaseModel):
         labels: Sequence[str],
         scores: npt.ArrayLike,
         tokens: npt.ArrayLike,
-        unknown_tokens: npt.ArrayLike | None,
+        unknown_tokens: Iterable[int | None],
         like: TextStatistics | None = None,
     ) -> Self:
         """Return the statistics of texts, all arguments [texts]. With `like`, bins have the bounds of that one.
 
-        `unknown_tokens` is None if they were not counted.
+        Without a number of `unknown_tokens` for every text, there is no statistic of them.
         """
         lengths = np.asarray(tokens)
         unknown_words = None
-        if unknown_tokens is not None:
+        counted = [each for each in unknown_tokens if each is not None]
+        if len(counted) == len(labels):
             bounds = None if like is None or like.unknown_words is None else like.unknown_words.bounds
-            unknown_words = Distribution.of(np.asarray(unknown_tokens) / np.maximum(lengths, 1), bounds)
+            unknown_words = Distribution.of(np.asarray(counted) / np.maximum(lengths, 1), bounds)
         return cls(
             source=source,
             texts=len(labels),

@@ -94,7 +94,7 @@ def _statistics(
         labels=texts.labels,
         scores=texts.scores,
         tokens=texts.tokens,
-        unknown_tokens=texts.unknown_tokens if len(texts.unknown_tokens) == len(texts.labels) else None,
+        unknown_tokens=texts.unknown_tokens,
         like=like,
     )
 

@@ -59,5 +59,5 @@ def test_texts() -> None:
     assert (statistics.texts, statistics.labels) == (3, {"no": 1, "yes": 2})
     assert statistics.scores.mean == pytest.approx(2.2 / 3, abs=1e-6)
     assert statistics.tokens.mean == 2
-    assert statistics.unknown_words.bounds == (0.0, 0.25, 1.0)
+    assert statistics.unknown_words is not None and statistics.unknown_words.bounds == (0.0, 0.25, 1.0)
     assert TextStatistics.model_validate_json(statistics.model_dump_json()) == statistics

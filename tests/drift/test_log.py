@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from sentiment_conv1d.artifact.text_statistics import TextStatistics
+from sentiment_conv1d.drift.comparison import compare
 from sentiment_conv1d.drift.log import Version, read_log
 from sentiment_conv1d.tables import DataError
 
@@ -28,6 +30,18 @@ def test_files_and_folders(tmp_path: Path) -> None:
     assert (texts.times, sorted(texts.tokens)) == (("2026-01-01", "2026-01-03"), [5, 6, 7])
     assert (texts.labels, list(texts.scores), list(texts.unknown_tokens)) == (["yes"] * 3, [0.75] * 3, [1] * 3)
     assert len(read_log([tmp_path, tmp_path / "other.jsonl"]).texts[Version("tiny", 1)].labels) == 4
+
+
+def test_tokens_that_are_not_counted(tmp_path: Path) -> None:
+    """Texts of a tokenizer that does not count unknown words are read, and have no statistic of them."""
+    (tmp_path / "log").write_text(record("2026-01-01", 5, 6).replace('"unknown_tokens": 1', '"unknown_tokens": null'))
+    texts = read_log([tmp_path / "log"]).texts[Version("tiny", 1)]
+    assert (list(texts.tokens), list(texts.unknown_tokens)) == ([5, 6], [])
+    statistics = TextStatistics.of(
+        "log", labels=texts.labels, scores=texts.scores, tokens=texts.tokens, unknown_tokens=texts.unknown_tokens
+    )
+    assert statistics.unknown_words is None and "unknown_words" not in statistics.model_dump()
+    assert [each.name for each in compare(statistics, statistics)] == ["score", "label", "tokens"]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_prediction(classifier: Classifier, text: str) -> None:
     assert prediction.score == max(prediction.probabilities)
     assert prediction.label == classifier.labels[int(np.argmax(prediction.probabilities))]
     assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-6)
-    assert prediction.tokens >= 1 + prediction.unknown_tokens
+    assert prediction.unknown_tokens is not None and prediction.tokens >= 1 + prediction.unknown_tokens
     assert prediction.truncated == (prediction.tokens > classifier.manifest.max_tokens)
 
 

@@ -126,6 +126,14 @@ def test_known_words(start_ids: int, tokens: int, unknown: int) -> None:
     assert Prediction.of(unlimited, Encoding(ids, tokens, unknown), output).confident is None
 
 
+@pytest.mark.parametrize(("tokens", "score", "expected"), [(1, 0.99, False), (2, 0.99, True), (2, 0.6, False)])
+def test_words_that_are_not_counted(tokens: int, score: float, expected: bool) -> None:
+    """If unknown words are not counted, the score decides about a text with a token."""
+    decider = Decider(("negative", "positive"), (0.9, 0.9))
+    answer = Prediction.of(decider, Encoding(np.ones(tokens, np.int32), tokens, None), np.array([score], np.float32))
+    assert (answer.confident, answer.unknown_tokens) == (expected, None)
+
+
 def test_confident_at_another_threshold() -> None:
     """A threshold of the request changes the label, and the limit of the new label decides."""
     decider = Decider(("negative", "positive"), (0.2, 0.9))

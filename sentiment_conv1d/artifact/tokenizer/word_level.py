@@ -128,7 +128,8 @@ class Rule:
         """Return a text with spaces around all marks in a row."""
         if text.isascii():
             return " ".join(self._ascii_marks.split(text))  # three times as fast
-        parts, last = [], 0
+        parts: list[str] = []
+        last = 0
         for found in _MARKS.finditer(text.translate(self._kinds)):
             start, end = found.span()
             parts += text[last:start], text[start:end]

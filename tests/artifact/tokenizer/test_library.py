@@ -28,7 +28,7 @@ MAX_TOKENS = 12
 
 def word_piece() -> tokenizers.Tokenizer:
     """Return the tokenizer of BERT, without the token after a text."""
-    tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]"]
