@@ -117,7 +117,7 @@ def test_same_answers_as_keras(own: ServerProcess, library: tokenizers.Tokenizer
         )
 
 
-@pytest.mark.parametrize("text", [*TEXTS, "good \ud800 film", "good. \U0001f600 bad!"])
+@pytest.mark.parametrize("text", [*TEXTS, "good. \U0001f600 bad!"])
 def test_explanations_add_up(text: str, own: ServerProcess) -> None:
     """The shares of the tokens, and of the sentences, add up to the logit, and each has the right place."""
     answer = post(own, "/v1/explain", {"text": text, "sentences": True})
@@ -127,11 +127,9 @@ def test_explanations_add_up(text: str, own: ServerProcess) -> None:
     assert total == pytest.approx(answer["logit"], abs=1e-4) or not answer["sentences"]
     for word in answer["words"]:
         assert text[word["start"] : word["end"]] == word["text"] and word["known"]
-    if "\ud800" not in text:
-        with connect(own) as channel:
-            assert SentimentStub(channel).Explain(ExplainRequest(text=text)).logit == pytest.approx(
-                answer["logit"], abs=1e-5
-            )
+    with connect(own) as channel:
+        explained = SentimentStub(channel).Explain(ExplainRequest(text=text))
+    assert explained.logit == pytest.approx(answer["logit"], abs=1e-5)
 
 
 def test_description(own: ServerProcess) -> None:

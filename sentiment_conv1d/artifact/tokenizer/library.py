@@ -34,8 +34,9 @@ _PRE_TOKENIZERS = frozenset(
 #: The only regular expression that a normalizer may replace: that of files that were converted from SentencePiece.
 _SPACES = {"Regex": " {2,}"}
 
-#: The longest word that WordPiece may look up in parts. The time for a word grows with the cube of its length.
-_LONGEST_WORD = 200
+#: The longest word that WordPiece may look up in parts, as by the library's default. The time for a word grows with the
+#: cube of its length.
+_LONGEST_WORD = 100
 
 #: The strings that stand for the 256 bytes in a BPE model with `byte_fallback`.
 _BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))

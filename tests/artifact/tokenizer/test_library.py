@@ -220,7 +220,7 @@ def template(single: str) -> Any:
         (changed(byte_level, model={"dropout": 0.1}), "has a dropout"),
         (changed(unigram, model={"unk_id": None}), "no token for characters that it does not know, so it fails"),
         (changed(word_piece, model={"unk_token": "[NO]"}), "no token for characters that it does not know"),
-        (changed(word_piece, model={"max_input_chars_per_word": 1000}), "max_input_chars_per_word is more than 200"),
+        (changed(word_piece, model={"max_input_chars_per_word": 1000}), "max_input_chars_per_word is more than 100"),
         (changed(word_piece, post_processor=bert()), r"adds '\[SEP\]' after a text"),
         (changed(word_piece, post_processor=template("[CLS] $A [SEP]")), r"adds '\[SEP\]' after a text"),
         (changed(word_piece, post_processor=template("[CLS] [SEP] $A")), "adds 2 tokens before a text"),

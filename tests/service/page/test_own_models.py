@@ -89,7 +89,13 @@ def test_subwords(open_page: Open, tmp_path: Path) -> None:
         "vocab": ids,
     }
     steps = {"normalizer": {"type": "NFKC"}, "pre_tokenizer": {"type": "WhitespaceSplit"}}
-    document = {"version": "1.0", "added_tokens": [], "post_processor": None, "decoder": None, "model": word_piece}
+    document: dict[str, Any] = {
+        "version": "1.0",
+        "added_tokens": [],
+        "post_processor": None,
+        "decoder": None,
+        "model": word_piece,
+    }
     whole = completed(document | steps, max_tokens=8, padding_id=0, keeps_first=True, pads_behind=True)
     with serve(tmp_path, model(plain), LibraryTokenizer(whole)) as server:
         page = open_page(server).page
