@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.programs import find, output
 WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
 RELEASE = yaml.safe_load((PROJECT / ".github" / "workflows" / "release.yml").read_text())
 JOBS: dict[str, dict[str, Any]] = RELEASE["jobs"]
+PAGE = (PROJECT / "docs" / "releasing.md").read_text()
 SCRIPTS = [".ci/run", ".ci/image", ".ci/dist", ".ci/push"]
 
 #: The jobs that can change something outside the run, and what they can change.
@@ -83,6 +85,25 @@ def test_scripts() -> None:
     named = set(re.findall(r"\.ci/\w+(?:\.py)?", WORKFLOWS[-1].read_text()))
     assert named == {".ci/release_notes.py", ".ci/dist", ".ci/image", ".ci/push"}
     assert all((PROJECT / name).is_file() for name in named)
+
+
+def test_names() -> None:
+    """docs/releasing.md names every variable, secret and environment that the workflow needs."""
+    needed = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", WORKFLOWS[-1].read_text()))
+    needed |= {job["environment"] for job in JOBS.values() if "environment" in job}
+    assert needed == {"REGISTRY", "REGISTRY_USER", "REGISTRY_TOKEN", "package-index"}
+    section = PAGE.split("## Before the first release")[1].split("\n## ")[0]
+    assert [name for name in needed if f"`{name}`" not in section] == []
+
+
+def test_first_container() -> None:
+    """The documented `docker run` names the image that the workflow pushes, and publishes the ports that it exposes."""
+    [line] = re.findall(r"^docker run (.*)$", PAGE, re.MULTILINE)
+    *flags, image = shlex.split(line)
+    [name] = re.findall(r"name=\$\{(REGISTRY):-.+?\}(/[\w-]+)\"", WORKFLOWS[-1].read_text())
+    assert image == f"{''.join(name)}:VERSION"
+    [ports] = re.findall(r"^EXPOSE (.*)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+    assert flags == [word for port in ports.split() for word in ("--publish", f"{port}:{port}")]
 
 
 @pytest.fixture

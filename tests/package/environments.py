@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -16,9 +17,14 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.processes import PATIENCE, environment
+from tests.processes import PATIENCE, PROJECT, environment
 
 PACKAGE = "sentiment_conv1d"
+
+#: What `pip install` gets, and the command that starts the service, in the lines of docs/releasing.md for the README.
+[(DISTRIBUTION, START)] = re.findall(
+    r"^pip install (\S+)\n(\S.* serve)$", (PROJECT / "docs" / "releasing.md").read_text(), re.MULTILINE
+)
 
 
 @dataclass
@@ -108,11 +114,15 @@ def link(root: Path, distributions: Iterable[str]) -> Path:
 
 
 def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory, *extras: str) -> Installed:
-    """Install the wheel in an environment with its dependencies, which are links to those of this environment."""
+    """Install the wheel by the name of its distribution, as from an index.
+
+    Its dependencies are links to those of this environment.
+    """
     root = tmp_path_factory.mktemp("environment")
     python = make_environment(root)
     packages = link(root, closure(metadata(wheel), extras))
-    pip("--python", str(python), "install", "--no-deps", "--no-index", str(wheel))
+    name = f"{DISTRIBUTION}[{','.join(extras)}]"
+    pip("--python", str(python), "install", "--no-index", "--find-links", str(wheel.parent), name)
     return Installed(root / "bin/sentiment-conv1d", packages, tmp_path_factory.mktemp("elsewhere"))
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from sentiment_conv1d.__main__ import COMMANDS, TRAINING
 from sentiment_conv1d.service.version import package_version
-from tests.package.environments import PACKAGE, Installed
+from tests.package.environments import PACKAGE, START, Installed
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
 from tests.rounding import rounded
 from tests.test_readme import REQUESTS, ask
@@ -32,7 +32,8 @@ def test_one_program(wheel: Path) -> None:
 
 
 def test_serve(installed: Installed) -> None:
-    """`sentiment-conv1d serve` answers the README's first request as shown, from any folder."""
+    """`sentiment-conv1d serve`, as in docs/releasing.md, answers the README's first request from any folder."""
+    assert START == f"{installed.program.name} serve"
     command, answer = REQUESTS[0]
     elsewhere, program = f"env --chdir={installed.folder}", str(installed.program)
     with ServerProcess("--workers", "1", repository=None, prefix=elsewhere, program=program) as server:
