@@ -33,7 +33,7 @@ def test_one_program(wheel: Path) -> None:
 
 def test_serve(installed: Installed) -> None:
     """`sentiment-conv1d serve`, as in docs/releasing.md, answers the README's first request from any folder."""
-    assert START == f"{installed.program.name} serve"
+    assert f"{installed.program.name} serve" == START
     command, answer = REQUESTS[0]
     elsewhere, program = f"env --chdir={installed.folder}", str(installed.program)
     with ServerProcess("--workers", "1", repository=None, prefix=elsewhere, program=program) as server:
