@@ -1,6 +1,6 @@
 """Text to ids by any `tokenizer.json` of Hugging Face's `tokenizers`, such as WordPiece, BPE and Unigram, run by it.
 
-The library is an extra, because it takes sixty times as long as the tokenizers of this project. The file states the
+The library is an extra, because it takes forty times as long as the tokenizers of this project. The file states the
 whole rule, with truncation and padding, so this module only checks that the rule is one for which ids and places are
 those of the model. Everything that it does not list is refused by name: a regular expression in a file that anybody can
 have written could take forever on a text that anybody can send.
@@ -71,7 +71,7 @@ class LibraryTokenizer(Tokenizer):
             self.unknown_id = _unknown_id(model, ids)
             _check_model(document, ids)
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise TokenizerError(f"not a tokenizer.json with truncation and padding ({error!r})") from error
+            raise TokenizerError(f"a part of the tokenizer is missing or has another type ({error!r})") from error
         if self.max_tokens < 1:
             raise TokenizerError(f"a text needs at least one token, not {self.max_tokens}")
         if self.start_id is not None and not self.keeps_first:

@@ -245,7 +245,7 @@ def template(single: str) -> Any:
         (changed(word_piece, normalizer={"type": "Other"}), "normalizer Other is not supported"),
         (changed(word_piece, model={"type": "Other"}), "cannot read it|model Other is not supported"),
         (changed(word_piece, model={"vocab": 3}), "cannot read it"),
-        (changed(word_piece, truncation=None), "not a tokenizer.json with truncation and padding"),
+        (changed(word_piece, truncation=None), "a part of the tokenizer is missing or has another type"),
         (changed(word_piece, truncation={"direction": "Right", "max_length": 0}), "at least one token, not 0"),
         (changed(word_piece, padding={"direction": "Right", "pad_id": 1 << 24}), "ids must be between 0 and"),
         (

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter_ns
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -22,6 +23,7 @@ from sentiment_conv1d.service.scheduling.batching import (
     Pulse,
     ThreadBatcher,
     finish_pieces,
+    steps,
 )
 from sentiment_conv1d.service.scheduling.batching import submit as submit_piece
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
@@ -37,6 +39,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.statistics = Statistics(["label"])
+        self.tokenizer = SimpleNamespace(cost=1)
         self.batches: list[list[str]] = []
         self.rows_of_a_run = 100
         self.ran: list[list[str]] = []
@@ -471,3 +474,26 @@ def test_own_answers(jobs: list[tuple[int, str]], max_rows: int, rows_of_a_run: 
                     assert len(batch) <= max(max_rows, 6)
 
     play(story())
+
+
+@pytest.mark.parametrize(("cost", "size", "read"), [(1, 20_000, ["abc"]), (4, 16_384, ["abc"]), (4, 16_385, [*"abc"])])
+def test_a_tokenizer_that_takes_long(cost: int, size: int, read: list[str], echo: Echo) -> None:
+    """It reads a large batch text by text, with a break after each, and a small one at once."""
+    echo.tokenizer.cost = cost
+    found: list[str] = []
+
+    def encode(rows: Sequence[Any]) -> list[Any]:
+        found.append("".join(rows))
+        return list(rows)
+
+    piece = Piece(list("abc"), encode, size, NEVER, 0, cast(asyncio.Future[Done], None))
+    work = steps(cast(ServedClassifier, echo), [piece])
+    breaks = 0
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            assert end.value.predictions == ["a", "b", "c"]
+            break
+        breaks += 1
+    assert (found, breaks) == (read, len(read) if len(read) > 1 else 0)
