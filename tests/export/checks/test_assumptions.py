@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
+from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, Rule, Tokenizer, WordLevelTokenizer, WordTokenizer
+from sentiment_conv1d.artifact.tokenizer.library import completed
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.export.checks.accuracy import LabelledInputs
 from sentiment_conv1d.export.checks.assumptions import Assumptions, measure_assumptions
@@ -61,6 +63,26 @@ def test_right_assumptions() -> None:
     assert found.accuracy == 1
     assert not any(each.better for each in found.alternatives)
     found.check()
+
+
+def test_sides_of_a_tokenizer_of_the_library() -> None:
+    """The other sides of padding and truncation are tried for a tokenizer that the library runs too."""
+    ids = {word: number for number, word in enumerate(WORDS, start=3)} | {"[PAD]": 0, "[UNK]": 1}
+    document: dict[str, Any] = {
+        "version": "1.0",
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": None,
+        "decoder": None,
+        "model": {"type": "WordLevel", "vocab": ids, "unk_token": "[UNK]"},
+    }
+    whole = completed(document, max_tokens=LENGTH, padding_id=0, keeps_first=True, pads_behind=True)
+    stated = LibraryTokenizer(whole)
+    right = stated.with_sides(pads_behind=False, keeps_first=True)
+    assert right.encode("good film").ids.tolist() == TOKENIZER.encode("good film").ids.tolist()
+    best = max(measured(stated, right).alternatives, key=lambda each: each.accuracy)
+    assert (best.accuracy, best.flags) == (1, "--padding-side left --truncation-side right")
 
 
 def test_exchanged_labels() -> None:

@@ -11,7 +11,7 @@ import keras
 import pytest
 import tokenizers
 
-from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer, WordTokenizer
+from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, VocabularyTokenizer, WordTokenizer
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.vectorization import check_supported
 from sentiment_conv1d.export.sources.vocabularies import (
@@ -181,6 +181,43 @@ def test_a_tokenizer_that_splits_words_from_marks(lower: bool, tmp_path: Path) -
         encoding = tokenizer.encode(text)
         assert encoding.ids[: encoding.tokens].tolist() == expected.ids[:6]
         assert tokenizer.spans(text) == expected.offsets
+
+
+def subwords(**changes: Any) -> str:
+    """Return a `tokenizer.json` of WordPiece, with other settings of its truncation."""
+    ids = {word: number for number, word in enumerate(["[UNK]", "the", "film", "##s", "[PAD]"])}
+    library = tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="[UNK]"))
+    library.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    library.add_special_tokens(["[PAD]"])
+    if changes:
+        library.enable_truncation(**changes)
+    return library.to_str()
+
+
+def test_subwords(tmp_path: Path) -> None:
+    """A file of subwords states its ids and sides, and flags state what it does not, such as the side of padding."""
+    file = tmp_path / "tokenizer.json"
+    sides = Statements(changes={"pads_behind": False, "keeps_first": False, "padding_id": 3})
+    for content, statements, expected in (
+        (subwords(), NOTHING_STATED, (4, True, True)),
+        (subwords(max_length=6, direction="left"), NOTHING_STATED, (4, False, True)),
+        (subwords(max_length=6), sides, (3, False, False)),
+    ):
+        file.write_text(content)
+        tokenizer = read_vocabulary(file, Asked(6, 20, statements))
+        assert isinstance(tokenizer, LibraryTokenizer)
+        assert (tokenizer.padding_id, tokenizer.keeps_first, tokenizer.pads_behind) == expected
+        assert (tokenizer.max_tokens, tokenizer.vocabulary_size) == (6, 5)
+        assert tokenizer.encode("the films").ids.tolist() == [1, 2, 3]
+    for content, statements, fault in (
+        (subwords(), Statements(num_words=3), "flags cannot change them"),
+        (subwords(), Statements(changes={"lowercase": "unicode"}), "flags cannot change them"),
+        (subwords(), Statements(first_id=3), "--first-id has no meaning"),
+        (subwords(max_length=7), NOTHING_STATED, "truncates to 7 ids, and the model takes 6"),
+    ):
+        file.write_text(content)
+        with pytest.raises(ExportError, match=fault):
+            read_vocabulary(file, Asked(6, 20, statements))
 
 
 def test_special_tokens(tmp_path: Path) -> None:

@@ -173,6 +173,7 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
             "unknown_id": 2,
             "padding_side": "left",
             "truncation_side": "left",
+            "counts_unknown": True,
         },
         "execution_provider": "CPUExecutionProvider",
         "precision": "float32",
