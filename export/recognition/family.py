@@ -2,7 +2,8 @@
 
 Only a model of this family can be folded. It is recognized by its layers and their connections, however it was built.
 Inner models count as their layers, layers that do nothing after training are skipped, and batch normalizations are
-merged into the weights before or after them. A subclass of a layer is not accepted, because it may compute anything.
+merged into the weights before or after them. Layers that read each word alone become part of the embedding. A subclass
+of a layer is not accepted, because it may compute anything.
 """
 
 from __future__ import annotations
@@ -14,9 +15,25 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.artifact.layers import ACTIVATIONS, QUASICONVEX, Bank, Dense, Family, Pooling, Weights, parse
+from sentiment_conv1d.artifact.layers import (
+    ACTIVATIONS,
+    QUASICONVEX,
+    Bank,
+    Dense,
+    Family,
+    Pooling,
+    Weights,
+    apply,
+    parse,
+)
 from sentiment_conv1d.export.recognition.activations import UnknownActivation, function_activations, layer_activations
-from sentiment_conv1d.export.recognition.affine import Affine, merged_into_inputs, merged_into_outputs, normalization
+from sentiment_conv1d.export.recognition.affine import (
+    Affine,
+    Numbers,
+    merged_into_inputs,
+    merged_into_outputs,
+    normalization,
+)
 from sentiment_conv1d.export.recognition.connections import Tensor, producer, skip_idle, source
 
 #: The pooling over the text that each layer computes.
@@ -53,18 +70,38 @@ def _recognize(model: keras.Model, max_tokens: int | None) -> Family:
         raise _Unsupported(f"its input has shape {tokens.shape}, and no sequence length is given")
     head, features = _head(Tensor(model.outputs[0]))
     branches = _branches(features)
-    embeddings = {id(branch.embedding): branch.embedding for branch in branches}
-    if len(embeddings) != 1:
-        names = sorted(layer.name for layer in embeddings.values())
+    words = [branch.words for branch in branches]
+    if not all(np.array_equal(each.table, words[0].table) for each in words):
+        names = sorted({each.name for each in words})
         raise _Unsupported(f"its convolutions read different embeddings: {', '.join(names)}")
-    embedding = branches[0].embedding
-    if any(branch.tokens is not tokens for branch in branches):
-        raise _Unsupported(f"layer {embedding.name} does not read the model's input everywhere")
+    if any(each.tokens is not tokens for each in words):
+        raise _Unsupported(f"layer {words[0].name} does not read the model's input everywhere")
     for branch in branches:
         if branch.bank.span > sequence_length + sum(branch.bank.padding):
             raise _Unsupported(f"a filter spans {branch.bank.span} words, and the sequence length is {sequence_length}")
     banks, head = _joined(branches, head)
-    return Family(int(sequence_length), _weight(embedding, "embeddings"), tuple(banks), tuple(head))
+    return Family(int(sequence_length), words[0].table.astype(np.float32), tuple(banks), tuple(head))
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What a convolution reads: one vector for each id."""
+
+    name: str  # of the last layer that computes the vectors
+    table: Numbers  # [vocabulary, embedding]
+    tokens: Any  # the tensor of ids
+
+
+@dataclass(frozen=True)
+class _Filters:
+    """A convolution, or a dense layer, which is a convolution of width 1."""
+
+    layer: Any
+    kernel: Weights  # [width, inputs, filters]
+    bias: Weights  # [filters]
+    activations: tuple[str, ...]
+    after: Affine | None  # a normalization after the activations
+    inputs: Tensor
 
 
 @dataclass(frozen=True)
@@ -74,8 +111,7 @@ class _Branch:
     bank: Bank
     before_pooling: Affine | None  # after the activations
     after_pooling: Affine | None
-    embedding: Any
-    tokens: Any  # the tensor of ids that the embedding reads
+    words: _Words
 
 
 @dataclass(frozen=True)
@@ -164,13 +200,9 @@ def _branch(tensor: Tensor, following: list[str | Affine]) -> _Branch:
     pooled = _steps(tensor)
     _check_pooling(pooled)
     pooling = pooled.layer
-    found = _steps(pooled.inputs[0])
-    layer = found.layer
-    _check_convolution(layer)
-    kernel, bias, activations, before_pooling = _merged(
-        _weight(layer, "kernel"), _bias(layer), [*_activation(layer), *found.steps]
-    )
-    *_, later, after_pooling = _merged(kernel, bias, ["Identity", *pooled.steps, *following])
+    found = _composed(_filters(_steps(pooled.inputs[0])))
+    layer, activations, before_pooling = found.layer, found.activations, found.after
+    *_, later, after_pooling = _merged(found.kernel, found.bias, ["Identity", *pooled.steps, *following])
     later = later[1:]
     if not {parse(each)[0] for each in (*activations, *later)} <= set(ACTIVATIONS):
         raise _Unsupported(f"layer {layer.name} has a softmax over its filters")
@@ -181,12 +213,86 @@ def _branch(tensor: Tensor, following: list[str | Affine]) -> _Branch:
         raise _Unsupported(f"layer {layer.name} has activations that do not commute with pooling")
     if later and before_pooling is not None:
         raise _Unsupported(f"layer {before_pooling.name} is between two activations")
-    embedding, inputs = producer(skip_idle(found.inputs[0]))
-    if type(embedding) is not keras.layers.Embedding:
-        raise _Unsupported(f"layer {embedding.name} is where an embedding should be")
-    bank = Bank(kernel, bias, (*activations, *later), int(layer.dilation_rate[0]), pooling=kind, name=layer.name)
-    bank = replace(bank, padding=_padding(layer.padding, bank.span))
-    return _Branch(bank, before_pooling, after_pooling, embedding, source(inputs[0]))
+    bank = Bank(found.kernel, found.bias, (*activations, *later), pooling=kind, name=layer.name)
+    if type(layer) is keras.layers.Conv1D:
+        bank = replace(bank, dilation=int(layer.dilation_rate[0]))
+        bank = replace(bank, padding=_padding(layer.padding, bank.span))
+    return _Branch(bank, before_pooling, after_pooling, _words(found.inputs))
+
+
+def _composed(found: _Filters) -> _Filters:
+    """Return a convolution of width 1 and the convolutions without an activation before it as one."""
+    while len(found.kernel) == 1:
+        before = _steps(found.inputs)
+        if _kernel(before.layer) is None:
+            break
+        previous = _filters(before)
+        if previous.activations and len(previous.kernel) > 1:
+            raise _Unsupported(
+                f"layer {found.layer.name} has width 1 and follows the activation of layer {previous.layer.name}"
+            )
+        if previous.activations:
+            break
+        weights = found.kernel[0].astype(np.float64)
+        found = replace(
+            previous,
+            kernel=(previous.kernel @ weights).astype(np.float32),
+            bias=(previous.bias @ weights + found.bias).astype(np.float32),
+            activations=found.activations,
+            after=found.after,
+        )
+    return found
+
+
+def _words(tensor: Tensor) -> _Words:
+    """Return the vectors that a convolution reads. Layers that read each word alone are computed for every id."""
+    found = _steps(tensor)
+    steps, kernel = found.steps, _kernel(found.layer)
+    table: Numbers
+    if type(found.layer) is keras.layers.Embedding:
+        table, tokens = _weight(found.layer, "embeddings").astype(np.float64), source(found.inputs[0])
+    elif kernel is not None and len(kernel) == 1:
+        words, layer = _words(found.inputs[0]), _inner(found.layer)
+        table, tokens = words.table @ kernel[0] + _bias(layer), words.tokens
+        steps = [*_activation(layer), *steps]
+    else:
+        raise _Unsupported(f"layer {found.layer.name} is where an embedding should be")
+    for step in steps:
+        if isinstance(step, Affine):
+            table = table * step.scale + step.shift
+        elif parse(step)[0] in ACTIVATIONS:
+            table = apply((step,), table.astype(np.float32)).astype(np.float64)
+        else:
+            raise _Unsupported(f"layer {found.layer.name} has a softmax over the vector of a word")
+    return _Words(producer(skip_idle(tensor))[0].name, table, tokens)
+
+
+def _filters(found: _Steps) -> _Filters:
+    kernel, layer = _kernel(found.layer), _inner(found.layer)
+    if kernel is None:
+        raise _Unsupported(f"layer {layer.name} is where a convolution should be")
+    merged = _merged(kernel, _bias(layer), [*_activation(layer), *found.steps])
+    return _Filters(layer, *merged, found.inputs[0])
+
+
+def _kernel(layer: Any) -> Weights | None:
+    """Return the kernel [width, inputs, filters] of a convolution or of a dense layer; None for any other layer."""
+    layer = _inner(layer)
+    if type(layer) is keras.layers.Dense:
+        return _weight(layer, "kernel")[np.newaxis]
+    if type(layer) is not keras.layers.Conv1D:
+        return None
+    for name, value in {"strides": (1,), "groups": 1, "data_format": "channels_last"}.items():
+        if getattr(layer, name) != value:
+            raise _Unsupported(f"layer {layer.name} has {name} {getattr(layer, name)}")
+    return _weight(layer, "kernel")
+
+
+def _inner(layer: Any) -> Any:
+    """Return the dense layer in a `TimeDistributed` one, which computes the same; any other layer as it is."""
+    if type(layer) is keras.layers.TimeDistributed and type(layer.layer) is keras.layers.Dense:
+        return layer.layer
+    return layer
 
 
 def _check_pooling(pooled: _Steps) -> None:
@@ -197,14 +303,6 @@ def _check_pooling(pooled: _Steps) -> None:
         raise _Unsupported(f"layer {pooling.name} reads a mask")
     if pooling.data_format != "channels_last" or pooling.keepdims:
         raise _Unsupported(f"layer {pooling.name} keeps its dimensions or pools along the channels")
-
-
-def _check_convolution(layer: Any) -> None:
-    if type(layer) is not keras.layers.Conv1D:
-        raise _Unsupported(f"layer {layer.name} is where a convolution should be")
-    for name, value in {"strides": (1,), "groups": 1, "data_format": "channels_last"}.items():
-        if getattr(layer, name) != value:
-            raise _Unsupported(f"layer {layer.name} has {name} {getattr(layer, name)}")
 
 
 def _padding(padding: str, span: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from tensorflow.python.saved_model import revived_types  # has no public name
 
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import embeddings, half_precision, id_types
-from sentiment_conv1d.export.sources.casting import copy_in_float32, largest_difference, other_types
+from sentiment_conv1d.export.sources.casting import copy_in_float32, grouped, largest_difference, other_types
 from sentiment_conv1d.export.sources.keras_2 import check_activations, check_masks, readable
 from sentiment_conv1d.export.sources.keras_configuration import functions
 from sentiment_conv1d.export.sources.load_errors import WITHOUT_TEXT, load_error
@@ -76,11 +76,18 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
         notes.append(f"layer {vectorization.name} is removed; the tokenizer takes its place")
     sequence_length = _sequence_length(path, model, max_tokens)
     types = other_types(model)
-    any_length = copy_in_float32(path, model, model.inputs[0].shape[1]) if types else model
+    with_groups = grouped(model)
+    is_copied = bool(types or with_groups)
+    any_length = copy_in_float32(path, model, model.inputs[0].shape[1]) if is_copied else model
     fixed = copy_in_float32(path, model, sequence_length) if model.inputs[0].shape[1] is None else any_length
+    changed = largest_difference(path, model, fixed, types) if is_copied else 0
     if types:
-        changed = largest_difference(path, model, fixed, types)
         notes.append(f"cast from {', '.join(types)} to float32, which changes answers by up to {changed:.1g}")
+    for layer in with_groups:
+        notes.append(
+            f"the {layer.groups} groups of layer {layer.name} become one with zeros between them, which changes "
+            f"answers by up to {changed:.1g}"
+        )
     if (operation := half_precision(fixed)) is not None:
         raise ExportError(
             f"{path}: {operation.name} casts to half precision, in which ONNX Runtime rounds differently",

@@ -280,6 +280,48 @@ def test_activation_after_the_concatenation() -> None:
     assert_folds(keras.Model(tokens, answer()(layers.ReLU()(layers.Concatenate()(banks)))))
 
 
+#: Layers that read each word alone.
+PER_WORD: dict[str, Callable[[], Layers]] = {
+    "convolution": lambda: [convolution(1, 6, padding="same")],
+    "convolution and activation": lambda: [convolution(1, 6, activation="gelu")],
+    "dense": lambda: [layers.Dense(6, use_bias=False)],
+    "dense and activation": lambda: [layers.Dense(6, "tanh"), layers.Dropout(0.1), layers.Dense(3)],
+    "time distributed": lambda: [layers.TimeDistributed(layers.Dense(6, "relu"))],
+    "normalization": lambda: [layers.BatchNormalization(), layers.Activation("relu")],
+}
+
+
+@pytest.mark.parametrize("name", PER_WORD)
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_layers_that_read_each_word_alone(name: str, padding: str) -> None:
+    """What the model computes of each word alone becomes part of the embedding."""
+    family = assert_folds(model_of([*PER_WORD[name](), convolution(padding=padding), pooling(), answer()]))
+    assert [bank.width for bank in family.banks] == [3]
+
+
+@pytest.mark.parametrize("name", PER_WORD)
+@pytest.mark.parametrize("mean", [True, False])
+def test_layers_of_width_1_after_a_convolution(name: str, mean: bool) -> None:
+    """A layer that reads each position alone is composed with a convolution without an activation."""
+    settings: dict[str, Any] = {"padding": "same", "dilation_rate": 2}
+    pool = layers.GlobalAveragePooling1D() if mean else pooling()
+    family = assert_folds(model_of([convolution(**settings), *PER_WORD[name]()[:1], pool, answer()]))
+    assert [(bank.width, bank.dilation) for bank in family.banks] == [(3, 2)]
+
+
+def test_layers_of_width_1_only() -> None:
+    """Without a wider convolution, the last layer before the pooling is one of width 1."""
+    for chain in ([layers.Dense(6, "relu"), convolution(1)], [convolution(1, 6), layers.Dense(5, "relu")]):
+        family = assert_folds(model_of([*chain, pooling(), answer()]))
+        assert [bank.width for bank in family.banks] == [1]
+
+
+def test_layers_of_width_1_after_a_normalization() -> None:
+    """A normalization between a convolution and a layer of width 1 is merged into both."""
+    chain = [convolution(), layers.BatchNormalization(), layers.Dense(4, "relu"), layers.BatchNormalization()]
+    assert_folds(model_of([*chain, pooling(), answer()]))
+
+
 def test_without_a_dense_layer() -> None:
     """A model may return the pooled values, with or without an activation."""
     assert_folds(model_of([convolution(filters=1, activation="sigmoid"), pooling()]), explained=False)

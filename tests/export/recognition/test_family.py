@@ -221,7 +221,16 @@ class Halved(layers.Dense):  # type: ignore[misc]
             [convolution(), pooling(), answer(), layers.BatchNormalization(name="normal")],
             "normal comes after the last",
         ),
-        ([layers.BatchNormalization(name="normal"), convolution(), pooling(), answer()], "layer normal is where"),
+        ([layers.LayerNormalization(name="normal"), convolution(), pooling(), answer()], "layer normal is where"),
+        ([layers.Dense(3, "softmax", name="mix"), convolution(), pooling(), answer()], "layer mix has a softmax over"),
+        (
+            [convolution(activation="relu"), convolution(1, name="mix"), pooling(), answer()],
+            "layer mix has width 1 and follows the activation of layer filters",
+        ),
+        (
+            [convolution(strides=2), convolution(1, name="mix"), pooling(), answer()],
+            "layer filters has strides (2,)",
+        ),
         ([layers.LSTM(3, name="memory"), answer()], "layer memory is where"),
         ([convolution(), layers.MaxPooling1D(2, name="half"), pooling(), answer()], "layer half is where"),
         (
@@ -287,6 +296,17 @@ def test_embedding_of_changed_ids() -> None:
     assert refused(model) == "layer words does not read the model's input everywhere"
     chained = keras.Model(tokens, answer()(pooling()(convolution()(words(keras.ops.flip(tokens, 1))))))
     assert refused(chained) == "layer words does not read the model's input everywhere"
+
+
+def test_branches_that_read_other_vectors() -> None:
+    """A layer that reads each word alone belongs to the embedding, so all convolutions must read its output."""
+    model = side_by_side(
+        lambda words: [
+            pooling_of(convolution())(words),
+            pooling_of(convolution(2, name="pairs"))(layers.Dense(4, name="mix")(words)),
+        ]
+    )
+    assert refused(model) == "its convolutions read different embeddings: mix, words"
 
 
 def test_banks_joined_along_another_axis_are_refused() -> None:

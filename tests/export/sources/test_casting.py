@@ -12,7 +12,13 @@ import pytest
 from keras import layers
 
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.sources.casting import check_ids, copy_in_float32, largest_difference, other_types
+from sentiment_conv1d.export.sources.casting import (
+    check_ids,
+    copy_in_float32,
+    grouped,
+    largest_difference,
+    other_types,
+)
 
 LENGTH, FILE = 6, Path("model.keras")
 
@@ -46,6 +52,32 @@ def test_layers_within_layers(kind: str) -> None:
     assert 0 < largest_difference(FILE, model, copy, ["float16"]) < 5e-3
     computed = {layer.compute_dtype for layer in copy._flatten_layers() if type(layer) is not layers.InputLayer}
     assert computed == {"float32"}
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_convolutions_with_groups(data_format: str, dtype: str) -> None:
+    """A copy has one kernel with zeros between the groups, and the same answers."""
+    settings: dict[str, Any] = {"data_format": data_format, "dtype": dtype}
+    channels = 4 if data_format == "channels_last" else LENGTH
+    inner = keras.Sequential([layers.Conv1D(channels, 2, padding="same", groups=2, name="grouped", **settings)])
+    pooling = layers.GlobalMaxPooling1D(dtype=dtype)
+    model = network(layers.Conv1D(channels, 1, **settings), inner, pooling, rows=20, dtype=dtype)
+    for weight in model.weights:
+        weight.assign(np.random.default_rng(1).normal(size=weight.shape))
+    copy = copy_in_float32(FILE, model, LENGTH)
+    assert [each.name for each in grouped(model)] == ["grouped"]
+    assert grouped(copy) == []
+    assert largest_difference(FILE, model, copy, other_types(model)) < (1e-6 if dtype == "float32" else 5e-3)
+
+
+def test_a_copy_that_differs() -> None:
+    """A copy of a model in float32 must give the same answers."""
+    model = network(layers.GlobalMaxPooling1D(), rows=20, dtype="float32")
+    copy = copy_in_float32(FILE, model, LENGTH)
+    copy.weights[-1].assign([0.1])
+    with pytest.raises(ExportError, match="without groups, answers of the convolutions change by up to"):
+        largest_difference(FILE, model, copy, [])
 
 
 def test_ids_that_are_rounded() -> None:

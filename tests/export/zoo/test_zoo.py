@@ -50,6 +50,13 @@ BODIES: dict[str, Callable[[], list[Any]]] = {
     "bidirectional": lambda: [layers.Bidirectional(layers.LSTM(3))],
     "hard lstm": lambda: [layers.LSTM(4, recurrent_activation="hard_sigmoid")],
     "widths": lambda: [Widths()],
+    "groups": lambda: [layers.Conv1D(6, 3, groups=2, activation="relu"), layers.GlobalMaxPooling1D()],
+    "width 1": lambda: [
+        layers.TimeDistributed(layers.Dense(4, activation="relu")),
+        layers.Conv1D(6, 3, padding="same"),
+        layers.Conv1D(5, 1, activation="relu"),
+        layers.GlobalMaxPooling1D(),
+    ],
     "nested": lambda: [
         keras.Sequential([keras.Input((None, 4)), layers.Conv1D(6, 3), layers.GlobalMaxPooling1D()], name="inner")
     ],
@@ -81,6 +88,7 @@ class Entry(NamedTuple):
     free: bool = False  # the model takes any number of ids
     dtype: str = "float32"
     tolerance: float = 1e-5
+    folded: bool = False  # the model must be folded; others may be
 
 
 INSIDE = Vectorization
@@ -103,6 +111,9 @@ ZOO: dict[str, Callable[[], Entry]] = {
     "inside, masked lstm": lambda: Entry(INSIDE(), "lstm", mask=True),
     "inside, bidirectional": lambda: Entry(INSIDE(), "bidirectional", outputs=3),
     "inside, nested": lambda: Entry(INSIDE(), "nested"),
+    "inside, groups": lambda: Entry(INSIDE(), "groups", folded=True),
+    "inside, groups, any length": lambda: Entry(INSIDE(flags=NO_LENGTH), "groups", free=True, folded=True),
+    "inside, width 1": lambda: Entry(INSIDE(), "width 1", outputs=3, folded=True),
     "inside, float16": lambda: Entry(INSIDE(), dtype="float16", tolerance=5e-3),
     "inside, h5": lambda: Entry(INSIDE(vocabulary=WORDS), file="model.h5"),
     "inside, h5 without its vocabulary": lambda: Entry(INSIDE(), "conv", "layer words has no vocabulary", "model.h5"),
@@ -130,6 +141,7 @@ ZOO: dict[str, Callable[[], Entry]] = {
     "layer": lambda: Entry(Vectorization("layer"), "widths"),
     "layer, lower": lambda: Entry(Vectorization("layer", standardize="lower"), "flatten", file="model.h5"),
     "layer, as is": lambda: Entry(Vectorization("layer", standardize=None), "max", file="saved"),
+    "layer, groups": lambda: Entry(Vectorization("layer"), "groups", dtype="float16", tolerance=5e-3, folded=True),
     "layer, any length": lambda: Entry(
         Vectorization("layer", NO_LENGTH, length=None), "gru", mask=True, free=True, outputs=3
     ),
@@ -247,6 +259,7 @@ def test_zoo(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert status == 0, printed.err
     assert ("not compared with the original on texts" in printed.out) == entry.warned
     artifact = read_artifact(tmp_path / "repository" / "own" / "1")
+    assert artifact.manifest.leading_padding is not None or not entry.folded
     prove(artifact, text_graph(artifact), odd_texts(artifact))
     # A model of any length truncates no text.
     texts = [text for text in TEXTS if entry.texts.length or artifact.tokenizer.encode(text).tokens <= LENGTH]
