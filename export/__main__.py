@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from sentiment_conv1d.artifact.artifact import ArtifactError
+from sentiment_conv1d.artifact.artifact import ArtifactError, versions
 from sentiment_conv1d.artifact.configuration import is_name
 from sentiment_conv1d.artifact.errors import SentimentError, about_files, run_command
-from sentiment_conv1d.artifact.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRAPH_FILE, License, Sample
+from sentiment_conv1d.artifact.limits import MAX_MODELS
+from sentiment_conv1d.artifact.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRAPH_FILE, UNVERIFIED, License, Sample
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.commands.default_repository import FOLDER
 from sentiment_conv1d.commands.imports import import_tensorflow
@@ -183,6 +184,7 @@ def _export(options: argparse.Namespace) -> int:
         licence=options.license,
         notes=notes,
         text_input=options.text_input,
+        must_be_verified=not options.unverified,
     )
     for note in trained.notes:
         print(f"note: {note}")
@@ -191,8 +193,19 @@ def _export(options: argparse.Namespace) -> int:
         print(f"note: {note}")
     _print_accuracy(exported, trained, measured=labelled is not None)
     print(f"wrote {exported.artifact.path}")
+    models = _models(options.repository)
+    if len(models) > MAX_MODELS:
+        print(
+            f"warning: {options.repository} has {len(models)} models, and a service serves at most {MAX_MODELS} "
+            "versions: it refuses the others, which can be this one; remove a model, or write to another repository"
+        )
     print(f"serve it with: {_serving(options.repository, name)}")
     return 0
+
+
+def _models(repository: Path) -> list[str]:
+    """Return the names of the models in a repository. By default, a service serves the newest version of each."""
+    return [each.name for each in repository.iterdir() if is_name(each.name) and versions(repository, each.name)]
 
 
 def _serving(repository: Path, name: str) -> str:
@@ -224,7 +237,9 @@ def _trained(options: argparse.Namespace) -> Trained:
     import_tensorflow()
     from sentiment_conv1d.export.sources.trained import from_keras_file
 
-    trained = from_keras_file(source, _names(options.labels), options.vocabulary, statements(options))
+    trained = from_keras_file(
+        source, _names(options.labels), options.vocabulary, statements(options), from_logits=options.from_logits
+    )
     return replace(trained, decision=decision(options))
 
 
@@ -321,9 +336,9 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
         print("`confident` is null in all answers: the model has no limits (docs/training.md#confident-predictions)")
     if manifest.text_limit:
         print(f"note: {manifest.text_limit}")
-    if manifest.text_parity.startswith(NOT_COMPARED):
+    if NOT_COMPARED in manifest.text_parity:
         more = "" if measured else ", and --data measures accuracy"
-        print(f"warning: {NOT_COMPARED}; --expected compares{more}")
+        print(f"warning: {UNVERIFIED if manifest.unverified else NOT_COMPARED}; --expected compares{more}")
     tokenizer = trained.tokenizer
     if trained.configuration is None and not measured and isinstance(tokenizer, VocabularyTokenizer):
         unknown, words = tokenizer.count_words(manifest.golden.text)

@@ -102,6 +102,7 @@ def export(
     notes: str = "",
     licence: str | None = None,
     text_input: bool = False,
+    must_be_verified: bool = False,
 ) -> Exported:
     """Write the graphs, check that they return what Keras returns, and publish the next version of the artifact.
 
@@ -112,8 +113,12 @@ def export(
     confidence if the training held out no texts. `samples` are texts that anyone may see, `licence` is that of the
     model, and `notes` are Markdown about it. With `text_input`, the artifact contains `text.onnx` too.
 
-    Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
-    on `labelled` than the most frequent label or than under another assumption, unless `allow_poor_accuracy`;
+    A model is verified if something shows that texts get the ids that it was trained with: this project trained it, the
+    original reads texts, or there are `expected` answers or `labelled` inputs. The manifest says if it is not.
+
+    Raises `ExportError` if the model is not a classifier over the tokenizer's ids, is not verified although it
+    `must_be_verified`, has no 8-bit form, or is no better on `labelled` than the most frequent label or than under
+    another assumption, unless `allow_poor_accuracy`;
     `ParityError` if an answer differs; `QuantizationError` if the 8-bit graph is not close enough; `TextGraphError` if
     `text.onnx` cannot express the tokenizer; and `ArtifactError` if the repository cannot be written to. After an
     error, nothing is left behind.
@@ -128,6 +133,15 @@ def export(
     if quantize and family is None:
         raise ExportError(
             f"only a model of the Conv1D family has an 8-bit form: {unfolded}", "export it without --quantize"
+        )
+    is_own = trained.configuration is not None or trained.original is not None
+    is_verified = is_own or labelled is not None or expected is not None
+    if must_be_verified and not is_verified:
+        raise ExportError(
+            "nothing shows that texts get the ids that the model was trained with: for example, no file states on "
+            "which side short texts were padded",
+            "pass --expected, answers of the model to some texts; --data, labelled texts; or the TextVectorization "
+            "layer as --vocabulary; or publish it with --unverified",
         )
     checked = _float32(trained, family, inputs, None if quantize else labelled)
     on_texts, remarks = _compare_texts(trained, checked, [] if labelled is None else labelled.texts, expected)
@@ -157,6 +171,7 @@ def export(
         "license": licence,
         "decision": decision,
         "samples": samples,
+        "unverified": not is_verified,
         "notes": notes,
         "statistics": checked.statistics,
         "libraries": _libraries(trained.tokenizer),

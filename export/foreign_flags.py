@@ -30,6 +30,18 @@ def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
         "words",
     )
     foreign.add_argument(
+        "--from-logits",
+        action="store_true",
+        help="the model ends in a linear layer and was trained with from_logits=True: add the sigmoid of one unit, or "
+        "the softmax of several",
+    )
+    foreign.add_argument(
+        "--unverified",
+        action="store_true",
+        help="publish the model although neither --expected, --data nor its own TextVectorization layer shows that "
+        "texts get the ids that it was trained with; the descriptions of the model say so",
+    )
+    foreign.add_argument(
         "--threshold",
         type=_THRESHOLD,
         help="the lowest output of a sigmoid that decides for the second label (default: 0.5)",

@@ -269,7 +269,7 @@ def _check(options: argparse.Namespace) -> int:
         else:
             print(f"  ok  {TEXT_GRAPH_FILE}: {len(text_graph):,} bytes, SHA-256 {manifest.text_graph.file.sha256}")
     print(f"  ok  tokenizer: {manifest.vocabulary_size:,} ids, at most {manifest.max_tokens} per review")
-    print(f"  {'--' if manifest.text_parity.startswith(NOT_COMPARED) else 'ok'}  text to ids: {manifest.text_parity}")
+    print(f"  {'--' if NOT_COMPARED in manifest.text_parity else 'ok'}  text to ids: {manifest.text_parity}")
     classifier = Classifier(artifact, provider=options.execution_provider)
     answer = classifier.predict((manifest.golden.text,))[0]
     print(f"  ok  golden answer on {classifier.engine.provider}: {answer.label}, {answer.score}")

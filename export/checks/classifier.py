@@ -135,8 +135,8 @@ def _check_probabilities(answers: Outputs, trained: Trained, inputs: Inputs) -> 
     if not bounded or not _is_bounded(answers):
         raise ExportError(
             f"layer {layer.name} does not return probabilities: the model returns logits, or is a regression",
-            "if it was trained with from_logits=True, append keras.layers.Activation('sigmoid') for one unit, or "
-            "'softmax' for several, and save it again; a regression cannot be served",
+            "pass --from-logits if it was trained with from_logits=True; a regression cannot be served, because it "
+            "returns a number, and the service answers with labels",
         )
     if answers.shape[1] > 1 and not np.allclose(answers.sum(axis=1), 1, atol=_TOLERANCE):
         raise ExportError(

@@ -16,7 +16,7 @@ from tensorflow.python.keras.optimizer_v2.optimizer_v2 import RestoredOptimizer 
 from tensorflow.python.saved_model import revived_types  # has no public name
 
 from sentiment_conv1d.export.errors import ExportError, quoted
-from sentiment_conv1d.export.recognition.connections import embeddings, half_precision, id_types
+from sentiment_conv1d.export.recognition.connections import embeddings, half_precision, id_types, last_layer
 from sentiment_conv1d.export.sources.casting import copy_in_float32, grouped, largest_difference, other_types
 from sentiment_conv1d.export.sources.keras_2 import check_activations, check_masks, readable
 from sentiment_conv1d.export.sources.keras_configuration import functions
@@ -58,20 +58,25 @@ class Imported:
         return min((int(each.input_dim) for each in embeddings(self.model)), default=None)
 
 
-def import_model(path: Path, max_tokens: int | None = None) -> Imported:
+def import_model(path: Path, max_tokens: int | None = None, *, from_logits: bool = False) -> Imported:
     """Load a model. `max_tokens` is the sequence length for a model that takes any.
 
-    Raises `ExportError` if the file is not a model with one input and one output.
+    With `from_logits`, the model returns logits: a sigmoid is added for one unit, or a softmax for several. Raises
+    `ExportError` if the file is not a model with one input and one output, or the model does not return logits.
     """
     whole = _saved_model(path, max_tokens) if (path / "saved_model.pb").is_file() else load(path)
     _check_ends(path, whole)
     answer = whole.outputs[0]
     if len(answer.shape) == 1:
         answer = keras.layers.Reshape((1,), name="column_of_answers")(answer)
+    if from_logits:
+        answer = _probabilities(path, whole, answer)
     if not isinstance(whole, keras.Sequential) or answer is not whole.outputs[0]:
         whole = keras.Model(whole.inputs[0], answer)  # the ends may be a list or a dictionary of one tensor
     model, vectorization = _without_vectorization(path, whole)
     notes = []
+    if from_logits:
+        notes.append(f"a {model.outputs[0]._keras_history.operation.activation.__name__} is added after the logits")
     if vectorization is not None:
         notes.append(f"layer {vectorization.name} is removed; the tokenizer takes its place")
     sequence_length = _sequence_length(path, model, max_tokens)
@@ -102,6 +107,20 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
     if vectorization is not None and own_standardization(vectorization) is None:
         original = reading_ids(any_length, vectorization) if types else reading_texts(whole, vectorization)
     return Imported(fixed, any_length, vectorization, original, id_types(model), tuple(notes))
+
+
+def _probabilities(path: Path, model: Any, logits: Any) -> Any:
+    """Return the probabilities of logits. Raises `ExportError` if the model does not end in a linear layer."""
+    layer = last_layer(model)
+    activation = getattr(layer, "activation", None)
+    if isinstance(layer, keras.layers.Softmax) or activation not in (None, keras.activations.linear):
+        name = getattr(activation, "__name__", "softmax")
+        raise ExportError(
+            f"{path}: layer {layer.name} has the activation {name}, so it does not return logits",
+            "leave --from-logits out",
+        )
+    added = "sigmoid" if logits.shape[-1] == 1 else "softmax"
+    return keras.layers.Activation(added, dtype=logits.dtype, name="probabilities_of_logits")(logits)
 
 
 def _sequence_length(path: Path, model: Any, max_tokens: int | None) -> int:

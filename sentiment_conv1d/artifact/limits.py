@@ -1,4 +1,4 @@
-"""The limits of an artifact. Anybody can have written it, and workers parse it while they answer requests."""
+"""The limits of artifacts. Anybody can have written one, and workers parse it while they answer requests."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ MAX_TOKENIZER_BYTES = 16 << 20
 
 #: The most bytes of a graph. A file of ONNX, which is one message of protobuf, has less than 2 GiB.
 MAX_GRAPH_BYTES = 2_000_000_000
+
+#: The most versions that a service serves at once.
+MAX_MODELS = 64
 
 #: The most labels of a model, and the most items of every other list and map in a manifest.
 MAX_ITEMS = 10_000

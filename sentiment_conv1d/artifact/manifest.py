@@ -138,6 +138,7 @@ class Sample(_Record):
 #: `ParityCheck.against` of comparisons that begin with texts, and `Manifest.text_parity` without such a comparison.
 ORIGINAL_MODEL, EXPECTED_ANSWERS = "original model", "expected answers"
 NOT_COMPARED = "not compared with the original on texts"
+UNVERIFIED = f"unverified, because {NOT_COMPARED}"
 
 
 class ParityCheck(_Record):
@@ -230,6 +231,11 @@ class Manifest(_Record):
     text_graph: TextGraph | None = Field(
         None, exclude_if=lambda value: value is None, description="Null if the export did not write text.onnx."
     )
+    unverified: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="Whether nothing shows that texts get the ids that the model was trained with.",
+    )
     golden: Golden
     libraries: Map[Key]
     files: Map[File]
@@ -269,7 +275,7 @@ class Manifest(_Record):
         compared = [check for check in self.parity if check.against in (ORIGINAL_MODEL, EXPECTED_ANSWERS)]
         made = [f"compared with the {check.against} on {check.examples:,} texts" for check in compared]
         limit = f"; {self.text_limit}" if self.special_tokens else ""
-        return f"{' and '.join(made) or NOT_COMPARED}{limit}"
+        return f"{' and '.join(made) or (UNVERIFIED if self.unverified else NOT_COMPARED)}{limit}"
 
     @property
     def text_limit(self) -> str:

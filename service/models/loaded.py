@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from sentiment_conv1d.artifact.limits import MAX_MODELS
 from sentiment_conv1d.server.errors import RequestError, Unavailable
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.models.order import Order
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
-from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS, ModelState
+from sentiment_conv1d.service.telemetry.metrics import ModelState
 from sentiment_conv1d.service.telemetry.statistics import Key
 from sentiment_conv1d.service.version_labels import DEFAULT, LabelledVersion, Labels
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
+from sentiment_conv1d.artifact.limits import MAX_MODELS
 from sentiment_conv1d.service.models.order import Order
-from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 
 import sentiment_conv1d.service.errors  # noqa: F401 - declares kinds of `RequestError`
+from sentiment_conv1d.artifact.limits import MAX_MODELS
 from sentiment_conv1d.server.errors import Overloaded, RequestError
 from sentiment_conv1d.server.network.shares import KEY
 from sentiment_conv1d.server.process.counters import Counters
@@ -118,8 +119,7 @@ _USUAL_WITH_MODEL = _USUAL_IN_VERSIONS | {"503", "UNAVAILABLE"}
 #: errors of access, format and protocol are found before.
 _IN_VERSIONS = _USUAL_IN_VERSIONS | {"413", _OTHER}
 
-#: The most versions that are served, except for a moment while one replaces another, and the most that have series.
-MAX_MODELS = 64
+#: The most versions that have series. While one replaces another, both are served for a moment.
 CAPACITY = MAX_MODELS + 8
 
 #: Seconds for which a version that is no longer served keeps its series, so that Prometheus sees its last counts.

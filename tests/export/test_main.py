@@ -147,7 +147,7 @@ def test_keras_file(averaging: keras.Model, run_path: Path, tmp_path: Path, caps
     averaging.save(tmp_path / "other.keras")
     reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no, yes"]
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
-    assert main(arguments) == 0
+    assert main([*arguments, "--unverified"]) == 0
     printed = capsys.readouterr().out
     assert "not folded, so every text is padded to 12 ids: layer embedding" in printed
     assert read_artifact(tmp_path / "r" / "other" / "1").manifest.labels == ("no", "yes")
@@ -218,6 +218,7 @@ def test_invalid_exports(run_path: Path, reviews: Path, tmp_path: Path, capsys: 
         ([str(run_path), "--data", str(unlabelled)], "label 'great' is none of the labels 'negative', 'positive'"),
         ([str(run_path), "--vocabulary", reading], "--vocabulary is for models from elsewhere"),
         ([str(run_path), "--start-id", "none"], "--start-id is for models from elsewhere"),
+        ([str(run_path), "--from-logits"], "--from-logits is for models from elsewhere"),
         ([str(run_path), "--labels", "no"], "1 names for the 2 labels negative, positive"),
         ([str(run_path), "--samples", "3"], "--samples takes texts from --data"),
         ([keras_file], "the labels of the model are unknown"),
@@ -266,6 +267,17 @@ def test_text_input(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytes
     file.write_bytes(b"changed")
     assert service(["check", str(artifact.path)]) == 2
     assert capsys.readouterr().err.startswith(f"error: {file}: 7 bytes, while manifest.json says")
+
+
+def test_more_models_than_a_service_serves(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The export of a model for which a service may have no room says so. Versions of one model replace each other."""
+    monkeypatch.setattr("sentiment_conv1d.export.__main__.MAX_MODELS", 1)
+    for name, warns in (("first", False), ("first", False), ("second", True)):
+        assert main([str(run_path), "--repository", str(tmp_path), "--name", name]) == 0
+        warning = f"warning: {tmp_path} has 2 models, and a service serves at most 1 versions"
+        assert (warning in capsys.readouterr().out) == warns
 
 
 def test_file_as_a_repository(run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

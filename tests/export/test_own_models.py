@@ -77,9 +77,8 @@ def exported(tmp_path: Path) -> Export:
 
     def run(source: Path, *arguments: str) -> Path:
         repository = tmp_path / "repository"
-        assert (
-            main([str(source), "--labels", "no,yes", "--name", "own", "--repository", str(repository), *arguments]) == 0
-        )
+        target = ("--labels", "no,yes", "--name", "own", "--repository", str(repository), "--unverified")
+        assert main([str(source), *target, *arguments]) == 0
         return repository / "own" / "1"
 
     return run
@@ -417,6 +416,7 @@ def test_measured_accuracy(words: Path, tmp_path: Path, exported: Export, capsys
     printed = capsys.readouterr().out
     assert "accuracy: 1.0000 on 40 texts of data.csv, which may include training texts" in printed
     assert "warning: not compared with the original on texts; --expected compares\n" in printed
+    assert not read_artifact(artifact).manifest.unverified
     assert printed.count("warning") == 1
     metrics = read_artifact(artifact).manifest.metrics
     assert metrics is not None

@@ -130,12 +130,12 @@ CASES = {
     ),
     "no probabilities": Case(
         "layer answer does not return probabilities",
-        "append keras.layers.Activation('sigmoid')",
+        "pass --from-logits if it was trained with from_logits=True",
         model=lambda: model(layers.Dense(1, bias_initializer=keras.initializers.Constant(9), name="answer")),
     ),
     "a regression with values between 0 and 1": Case(
         "layer answer does not return probabilities: the model returns logits, or is a regression",
-        "a regression cannot be served",
+        "a regression cannot be served, because it returns a number, and the service answers with labels",
         model=lambda: model(layers.Dense(1, kernel_initializer="zeros", bias_initializer="ones", name="answer")),
     ),
     "a threshold for a softmax": Case(
@@ -159,6 +159,7 @@ CASES = {
     "a normalization": Case(
         "such as the mean of a Normalization layer",
         "replace Normalization with keras.layers.Rescaling(",
+        "--unverified",
         model=lambda: model(layers.Normalization(mean=1, variance=4), layers.Dense(1, "sigmoid")),
     ),
     "no 8-bit form": Case(
@@ -207,7 +208,13 @@ CASES = {
         ),
         data=ALL_OF_A_LABEL,
     ),
-    "a repository that is a file": Case("cannot be written to", "--repository", "--repository model.keras"),
+    "a repository that is a file": Case(
+        "cannot be written to", "--repository", "--unverified --repository model.keras"
+    ),
+    "nothing verifies the ids": Case(
+        "nothing shows that texts get the ids that the model was trained with",
+        "publish it with --unverified",
+    ),
 }
 
 
@@ -259,7 +266,7 @@ def test_model_that_onnx_cannot_express(tmp_path: Path, capsys: pytest.CaptureFi
     hashed = layers.Hashing(ROWS, output_mode="int", name="hash")(ids)
     keras.Model(ids, network(hashed)).save(tmp_path / "model.keras")
     (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
-    arguments = ["--vocabulary", str(tmp_path / "words.txt"), "--labels", "no,yes", "--name", "own"]
+    arguments = ["--vocabulary", str(tmp_path / "words.txt"), "--labels", "no,yes", "--name", "own", "--unverified"]
     assert main([str(tmp_path / "model.keras"), *arguments, "--repository", str(tmp_path / "repository")]) == 2
     error, hint = capsys.readouterr().err.splitlines()
     assert error.startswith("error: ") and hint.startswith("hint: ")

@@ -166,6 +166,7 @@ def test_expected_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "differ from those of the expected answers" in refusal(capsys, source, *stated)
     assert export(source, *stated, "--padding-side", "right", "--truncation-side", "right") == 0
     assert published(tmp_path).text_parity == "compared with the expected answers on 4 texts"
+    assert not published(tmp_path).unverified
 
 
 @pytest.mark.parametrize("flags", [("--lowercase", "none"), ("--num-words", "6"), ("--unknown-id", "none")])
@@ -232,15 +233,21 @@ def test_files_of_expected_answers(tmp_path: Path) -> None:
 
 
 def test_a_model_without_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model that was compared on ids only says so when it is exported, in its card, and when it is checked."""
+    """A model that was compared on ids only is exported if the user says so; its card and its check repeat it."""
     (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
     network(LENGTH, keras.layers.GlobalAveragePooling1D).save(tmp_path / "model.keras")
-    assert export(tmp_path / "model.keras", "--vocabulary", tmp_path / "words.txt") == 0
-    assert "warning: not compared with the original on texts" in capsys.readouterr().out
+    stated = ("--vocabulary", tmp_path / "words.txt")
+    error = refusal(capsys, tmp_path / "model.keras", *stated)
+    assert "error: nothing shows that texts get the ids that the model was trained with" in error
+    assert "--unverified" in error
+    assert export(tmp_path / "model.keras", *stated, "--unverified") == 0
+    unverified = "unverified, because not compared with the original on texts"
+    assert f"warning: {unverified}; --expected compares" in capsys.readouterr().out
     artifact = tmp_path / "repository" / "own" / "1"
     assert service(["check", str(artifact)]) == 0
-    assert "--  text to ids: not compared with the original on texts" in capsys.readouterr().out
-    assert "not compared with the original on texts" in (artifact / CARD_FILE).read_text()
+    assert f"--  text to ids: {unverified}" in capsys.readouterr().out
+    assert f"Text to ids: {unverified}." in (artifact / CARD_FILE).read_text()
+    assert published(tmp_path).unverified
 
 
 def test_vocabularies_that_contradict_the_assumed_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,7 +258,7 @@ def test_vocabularies_that_contradict_the_assumed_tokenizer(tmp_path: Path, caps
     error = refusal(capsys, source, "--vocabulary", file)
     assert "2 of 3 words can never be found" in error
     assert "'Good', \"don't\"" in error
-    assert export(source, "--vocabulary", file, "--lowercase", "none", "--removed", "") == 0
+    assert export(source, "--vocabulary", file, "--lowercase", "none", "--removed", "", "--unverified") == 0
     assert read_artifact(tmp_path / "repository" / "own" / "1").tokenizer.encode("Good don't good").ids.tolist() == [
         2,
         3,

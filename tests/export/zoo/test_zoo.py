@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from sentiment_conv1d.artifact.artifact import read_artifact
@@ -81,7 +82,7 @@ class Entry(NamedTuple):
     body: str = "conv"
     outcome: str = "equal"
     file: str = "model.keras"
-    warned: bool = False  # no file states the preprocessing, so the export warns that it was not compared
+    warned: bool = False  # no file states the preprocessing, so the export needs --unverified
     outputs: int = 1
     activation: str | None = None
     mask: bool = False
@@ -95,6 +96,7 @@ INSIDE = Vectorization
 KERAS_TOKENIZER = "--index-from 0 --start-id none"
 BEHIND = "--padding-side right --truncation-side right"
 EXAMPLE = "--lowercase ascii --removed punctuation --replaced '<br />'"
+LOGITS = "--from-logits"
 NO_LENGTH = f"--max-tokens {LENGTH}"
 DIFFERS = "answers to texts differ from those of the original model"
 
@@ -208,6 +210,22 @@ ZOO: dict[str, Callable[[], Entry]] = {
     ),
     # last layers that are not probabilities of one label
     "logits": lambda: Entry(INSIDE(), "conv", "layer answer does not return probabilities", activation="linear"),
+    "logits, stated": lambda: Entry(INSIDE(flags=LOGITS), activation="linear", folded=True),
+    "logits, three labels": lambda: Entry(
+        Vectorization("layer", LOGITS), "gru", activation="linear", outputs=3, mask=True
+    ),
+    "logits, saved model": lambda: Entry(
+        Vectorization("layer", LOGITS), "average", activation="linear", outputs=3, file="saved"
+    ),
+    "logits, float16": lambda: Entry(
+        INSIDE(flags=LOGITS), "lstm", activation="linear", dtype="float16", tolerance=5e-3
+    ),
+    "logits, any length": lambda: Entry(
+        INSIDE(flags=f"{LOGITS} {NO_LENGTH}"), "groups", activation="linear", free=True, folded=True
+    ),
+    "no logits": lambda: Entry(
+        INSIDE(flags=LOGITS), "conv", "layer answer has the activation sigmoid, so it does not return logits"
+    ),
     "multi-label": lambda: Entry(INSIDE(), "conv", "layer answer do not sum to 1", outputs=3, activation="sigmoid"),
     "multi_hot": lambda: Entry(INSIDE(output_mode="multi_hot"), "bag", "layer words has output_mode='multi_hot'"),
     "count": lambda: Entry(INSIDE(output_mode="count"), "bag", "layer words has output_mode='count'"),
@@ -248,7 +266,7 @@ def test_zoo(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     entry.texts.save_model(model, source)
     flags = entry.texts.save(tmp_path)
     capsys.readouterr()
-    status = export(source, flags, entry.outputs)
+    status = export(source, [*flags, *["--unverified"] * entry.warned], entry.outputs)
     printed = capsys.readouterr()
     if entry.outcome not in ("equal", "unproven"):
         error, hint = printed.err.splitlines()[-2:]
@@ -257,8 +275,9 @@ def test_zoo(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert not (tmp_path / "repository").exists()
         return
     assert status == 0, printed.err
-    assert ("not compared with the original on texts" in printed.out) == entry.warned
+    assert ("warning: unverified" in printed.out) == entry.warned
     artifact = read_artifact(tmp_path / "repository" / "own" / "1")
+    assert artifact.manifest.unverified == entry.warned
     assert artifact.manifest.leading_padding is not None or not entry.folded
     prove(artifact, text_graph(artifact), odd_texts(artifact))
     # A model of any length truncates no text.
@@ -266,6 +285,8 @@ def test_zoo(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert len(texts) > 40
     served = np.array([prediction.probabilities for prediction in Classifier(artifact).predict(texts)])
     original = entry.texts.answers(model, texts)
+    if entry.activation == "linear":
+        original = np.asarray(tf.sigmoid(original) if entry.outputs == 1 else tf.nn.softmax(original))
     answered = np.isfinite(original[:, 0])
     texts, original = [text for text, each in zip(texts, answered, strict=True) if each], original[answered]
     difference = np.abs(served[answered, -entry.outputs :] - original).max(axis=1)

@@ -526,7 +526,7 @@ def test_most_versions(tmp_path: Path) -> None:
     A version that replaces another needs no room.
     """
     repository = tmp_path / "models"
-    limit = patch(tmp_path / "limit", "from sentiment_conv1d.service.telemetry import metrics; metrics.MAX_MODELS = 3")
+    limit = patch(tmp_path / "limit", "from sentiment_conv1d.artifact import limits; limits.MAX_MODELS = 3")
     publish_table(repository, name="calls")
     for version in (1, 2, 3):
         publish(repository, version)

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.artifact.limits import MAX_MODELS
 from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.server.errors import RequestError
@@ -22,7 +23,6 @@ from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import (
     CAPACITY,
-    MAX_MODELS,
     PAST_SECONDS,
     REJECTED,
     Metrics,

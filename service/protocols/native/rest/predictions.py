@@ -170,6 +170,7 @@ class ModelDescription(BaseModel):
     samples: list[Sample] = Field(description="Texts to try, which its trainer published.")
     parity: list[ParityCheck] = Field(description="Comparisons made before it was published.")
     text_parity: str = Field(description="What shows that texts get the ids that the model was trained with.")
+    unverified: bool = Field(description="Whether nothing shows it: the model was exported with --unverified.")
     explainable: bool = Field(description="Whether `/v1/explain` and `/v1/inspect` can explain what it decides.")
     libraries: dict[str, str] = Field(description="The libraries that made the model, with their versions.")
     ready: bool = Field(description="KServe's field.")

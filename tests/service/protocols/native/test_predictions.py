@@ -179,6 +179,7 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
         "precision": "float32",
         "explainable": True,
         "text_parity": "trained with its tokenizer",
+        "unverified": False,
         "samples": [],
         **manifest.model_dump(
             mode="json",
