@@ -22,6 +22,7 @@ from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.layers import Family
 from sentiment_conv1d.artifact.manifest import (
     EXPECTED_ANSWERS,
+    NO_ANSWER,
     Golden,
     ParityCheck,
     Sample,
@@ -32,7 +33,7 @@ from sentiment_conv1d.artifact.text_statistics import TextStatistics
 from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, Tokenizer, VocabularyTokenizer
 from sentiment_conv1d.export.checks.accuracy import LabelledInputs, check_accuracy, measure
 from sentiment_conv1d.export.checks.assumptions import Assumptions, measure_assumptions
-from sentiment_conv1d.export.checks.classifier import check_classifier
+from sentiment_conv1d.export.checks.classifier import check_classifier, needs_words, with_words
 from sentiment_conv1d.export.checks.odd_texts import generated_texts
 from sentiment_conv1d.export.checks.parity import (
     MAX_TEXTS,
@@ -63,6 +64,9 @@ GOLDEN_TEXT = (
     "A quiet, beautifully acted film. The first hour takes its time, but the ending is one of the best I've seen, "
     "and I'd gladly watch it again!"
 )
+
+#: The number of words of the text that takes its place if the tokenizer drops all of its words.
+_GOLDEN_WORDS = 20
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,9 @@ def export(
     """
     inputs = [*inputs, generated(trained.input_shape)]
     activation = check_classifier(trained, inputs[-1])
+    if masks_all := needs_words(trained):
+        inputs = [with_words(each, trained) for each in inputs]
+        labelled = None if labelled is None else with_words(labelled, trained)
     if activation == "softmax" and trained.decision.threshold != THRESHOLD:
         raise ExportError(
             "--threshold: the model ends in a softmax, which decides for the most probable label", "leave the flag out"
@@ -145,6 +152,8 @@ def export(
         )
     checked = _float32(trained, family, inputs, None if quantize else labelled)
     on_texts, remarks = _compare_texts(trained, checked, [] if labelled is None else labelled.texts, expected)
+    if masks_all:
+        remarks.append(f"a text without words has no answer: {NO_ANSWER} (docs/own-models.md)")
     if quantize:
         assert family is not None
         texts = () if expected is None else expected.texts
@@ -172,6 +181,7 @@ def export(
         "decision": decision,
         "samples": samples,
         "unverified": not is_verified,
+        "needs_words": masks_all,
         "notes": notes,
         "statistics": checked.statistics,
         "libraries": _libraries(trained.tokenizer),
@@ -271,8 +281,11 @@ def _statistics(trained: Trained, served: Served, labelled: LabelledInputs) -> T
 
 
 def _golden(trained: Trained, predict: Predict, shape: InputShape) -> Golden:
-    answers = predict(shape.pad([trained.tokenizer.encode(GOLDEN_TEXT).ids]))
-    return Golden(text=GOLDEN_TEXT, probabilities=tuple(answers[0].tolist()))
+    text, tokenizer = GOLDEN_TEXT, trained.tokenizer
+    if isinstance(tokenizer, VocabularyTokenizer) and tokenizer.is_blank(tokenizer.encode(text).ids):
+        text = " ".join(tokenizer.words[:_GOLDEN_WORDS])  # of a vocabulary in another language
+    answers = predict(shape.pad([tokenizer.encode(text).ids]))
+    return Golden(text=text, probabilities=tuple(answers[0].tolist()))
 
 
 def _check_on_labelled(

@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 
 import orjson
 
+from sentiment_conv1d.artifact.manifest import NO_ANSWER
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.explaining.explainer import FILTERS
 from sentiment_conv1d.inference.prediction import Prediction as ServedPrediction
@@ -21,6 +22,9 @@ from sentiment_conv1d.scoring.session import Session
 
 #: Texts that are classified at once. This bounds the memory for their ids.
 _TEXTS = 1024
+
+#: The most characters of a text in a message.
+_SHOWN = 40
 
 
 class Model:
@@ -76,7 +80,8 @@ class Model:
         """Return the prediction for a text, or a list with the prediction for each of several texts, in their order.
 
         Several texts are any iterable of strings: a list, a generator, an array, a Series of pandas or polars. Raises
-        `TypeError` if one of them is not a string.
+        `TypeError` if one of them is not a string, and `ValueError` if the model has no answer to one, as some have to
+        a text without words.
         """
         if isinstance(texts, str):
             return self._predict((texts,))[0]
@@ -124,7 +129,12 @@ class Model:
         return _Scorer(self, text_column, explain=explain, on_bad_rows=on_bad_rows)(frame)
 
     def _predict(self, texts: Sequence[str]) -> list[Prediction]:
-        return [self._record(each) for each in self.classifier.predict(texts)]
+        predictions = self.classifier.predict(texts)
+        if self.classifier.manifest.needs_words:
+            for text, prediction in zip(texts, predictions, strict=True):
+                if not prediction.is_answer:
+                    raise ValueError(f"{text[:_SHOWN]!r} has no answer: {NO_ANSWER}")
+        return [self._record(each) for each in predictions]
 
     def _record(self, prediction: ServedPrediction) -> Prediction:
         """Return a prediction with the numbers of JSON: floats with as many digits as a float32 has."""

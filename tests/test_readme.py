@@ -133,6 +133,9 @@ def test_own_keras_model_is_served(tmp_path: Path) -> None:
     # The size of the index of `keras.datasets.imdb`, by which the export recognizes it.
     ranks = {"the": 1, "film": 2, "lovely": 3, "a": 4} | {f"word{rank}": rank for rank in range(5, 88_585)}
     (tmp_path / "imdb_word_index.json").write_text(json.dumps(ranks))
+    ids = [[1, 4 + 3, 3 + 3, 2 + 3]]  # a start id, then "a lovely film"
+    expected = float(model.predict(keras.utils.pad_sequences(ids, 20), verbose=0)[0, 0])
+    (tmp_path / "expected.csv").write_text(f"text,probability\nA lovely film.,{expected}\n")
 
     commands = README.split("## Serve your own Keras model")[1].split("```sh\n")[1].split("```")[0].splitlines()
     export, serve, request = map(shlex.split, commands)
@@ -142,10 +145,8 @@ def test_own_keras_model_is_served(tmp_path: Path) -> None:
     flags = shlex.split(serve[2].removeprefix("ARGS="))
     with ServerProcess(*flags, repository=tmp_path / "model_repository") as server:
         answer = ask(server.client, shlex.join(request))
-    ids = [[1, 4 + 3, 3 + 3, 2 + 3]]  # a start id, then "a lovely film"
-    expected = model.predict(keras.utils.pad_sequences(ids, 20), verbose=0)[0, 0]
     assert answer["model"] == {"name": "mine", "version": "1"}
-    assert answer["probabilities"]["positive"] == pytest.approx(float(expected), abs=1e-5)
+    assert answer["probabilities"]["positive"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_layout_is_complete() -> None:

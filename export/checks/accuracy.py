@@ -6,7 +6,9 @@ Parity compares graphs on the same ids, so it cannot detect a vocabulary that gi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,11 @@ class LabelledInputs(Inputs):
 
     labels: npt.NDArray[np.int64]  # [rows], indices into the label names
     texts: Sequence[str] = ()
+
+    def where(self, kept: Sequence[bool]) -> Self:
+        """Return the inputs for which `kept` is true, in their order, with their labels and texts."""
+        labels, texts = self.labels[np.asarray(kept)], tuple(compress(self.texts, kept))
+        return replace(super().where(kept), labels=labels, texts=texts)
 
 
 def measure(served: Served, inputs: LabelledInputs, labels: tuple[str, ...]) -> Evaluation:

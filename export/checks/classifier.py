@@ -5,7 +5,7 @@ A model that gives the same answer to everything is none.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import keras
 import numpy as np
@@ -16,6 +16,8 @@ from sentiment_conv1d.export.recognition.connections import last_layer, layers
 from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.evaluation.batches import Outputs
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities
+
+AnyInputs = TypeVar("AnyInputs", bound=Inputs)
 
 #: How far float32 rounding may move a probability out of [0, 1], or the sum of a row away from 1.
 _TOLERANCE = 1e-4
@@ -29,8 +31,7 @@ _SCALE = 100
 #: The number of generated texts that the model answers alone too.
 _ALONE = 8
 
-#: The lowest probability with which a model is sure of its answer, and the most texts of one word that are tried on a
-#: model that is sure of the same label for all generated texts.
+#: The lowest probability with which a model is sure of its answer, and the most texts of one word that are tried.
 _SURE, _WORDS = 0.9, 4096
 
 
@@ -41,12 +42,9 @@ def check_classifier(trained: Trained, inputs: Inputs) -> Literal["sigmoid", "so
     _check_weights(trained)
     _check_units(trained)
     answers = _outputs(trained, inputs)
-    without_words = trained.predict(trained.input_shape.pad([trained.tokenizer.encode("").ids]))
-    if np.isnan(without_words).any() and not np.isnan(answers).all():
-        raise ExportError(
-            "the model returns NaN for a text without words: it masks all ids, and averages over none",
-            "train it without mask_zero, or with a token that begins every text",
-        )
+    if np.isnan(answers).any() and needs_words(trained):
+        inputs = with_words(inputs, trained)
+        answers = _outputs(trained, inputs)
     labels = len(trained.labels)
     columns = 1 if labels == 2 and answers.ndim == 2 and answers.shape[1] == 1 else labels
     if answers.ndim != 2 or answers.shape[1] != columns:
@@ -57,6 +55,29 @@ def check_classifier(trained: Trained, inputs: Inputs) -> Literal["sigmoid", "so
     _check_probabilities(answers, trained, inputs)
     _check_differences(answers, trained)
     return "sigmoid" if columns == 1 else "softmax"
+
+
+def needs_words(trained: Trained) -> bool:
+    """Return whether the model returns NaN for a text without words, and numbers for texts that repeat one word.
+
+    It masks all ids of a text without words, and averages over none.
+    """
+    without_words = trained.input_shape.pad([trained.tokenizer.encode("").ids])
+    if not np.isnan(trained.predict(without_words)).any():
+        return False
+    return not np.isnan(_answers_to_words(trained)).any()
+
+
+def with_words(inputs: AnyInputs, trained: Trained) -> AnyInputs:
+    """Return the inputs without those of texts that have no word."""
+    return inputs.where([not trained.tokenizer.is_blank(row) for row in inputs.rows])
+
+
+def _answers_to_words(trained: Trained) -> Outputs:
+    """Return the answers to texts that repeat one word."""
+    words = np.array(every_nth(range(trained.tokenizer.vocabulary_size), _WORDS), np.int32)
+    rows = np.repeat(words[:, np.newaxis], trained.tokenizer.max_tokens, axis=1)
+    return in_blocks(trained.predict, np.array([row for row in rows if not trained.tokenizer.is_blank(row)]))
 
 
 def _check_input(trained: Trained) -> None:
@@ -168,8 +189,7 @@ def _is_always_sure(answers: Outputs, trained: Trained) -> bool:
 
     if not is_sure(answers):
         return False
-    words = np.array(every_nth(range(trained.tokenizer.vocabulary_size), _WORDS), np.int32)
-    return is_sure(in_blocks(trained.predict, np.repeat(words[:, np.newaxis], trained.tokenizer.max_tokens, axis=1)))
+    return is_sure(_answers_to_words(trained))
 
 
 def _activation(trained: Trained) -> str | None:

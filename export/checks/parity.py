@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from itertools import compress
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -50,6 +51,10 @@ class Inputs:
 
     source: str
     rows: list[Ids]
+
+    def where(self, kept: Sequence[bool]) -> Self:
+        """Return the inputs for which `kept` is true, in their order."""
+        return replace(self, rows=list(compress(self.rows, kept)))
 
 
 def tolerance(max_tokens: int) -> float:

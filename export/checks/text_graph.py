@@ -67,14 +67,16 @@ def prove(artifact: Artifact, content: bytes, texts: Sequence[str]) -> ParityChe
 def _compare(artifact: Artifact, predict: Predict, answer: Answer, texts: Sequence[str]) -> float:
     """Return the largest difference of a probability.
 
-    Both graphs read the same padding, because a sum over many positions, as of average pooling, depends on it.
+    Both graphs read the same padding, because a sum over many positions, as of average pooling, depends on it. Both
+    return NaN for a text that has no answer.
     """
     manifest = artifact.manifest
     output = predict(artifact.input_shape.pad([each.ids for each in artifact.tokenizer.encode_batch(texts)]))
     truth = output if output.shape[1] > 1 else np.concatenate([1 - output, output], axis=1)
     expected = [manifest.labels[index] for index in decide_all(output, manifest.decision.threshold)]
     labels, probabilities = answer(texts)
-    differences: list[float] = np.abs(probabilities - truth).max(axis=1).tolist()
+    have_none = np.isnan(probabilities) & np.isnan(truth)
+    differences: list[float] = np.where(have_none, 0, np.abs(probabilities - truth)).max(axis=1).tolist()
     for text, label, right, difference in zip(texts, labels, expected, differences, strict=True):
         if not difference <= TOLERANCE or label != right:  # negated, so that NaN fails
             raise ParityError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ _TOLERANCE = 1e-2
 
 @dataclass(frozen=True)
 class Expected:
-    """Texts, and the answers float32 [texts, outputs] that a model must give to them."""
+    """Texts, and the answers float32 [texts, outputs] that a model must give to them: NaN if there is none."""
 
     texts: Sequence[str]
     answers: npt.NDArray[np.float32]
@@ -61,10 +62,12 @@ def read_expected(
 
 
 def _probability(chunk: Chunk, number: int, value: Any) -> float:
+    if value is None or value == "":
+        return math.nan  # as pandas writes it
     try:
         probability = float(value)
     except (TypeError, ValueError):
         raise DataError(f"{chunk.location(number)}: {value!r} is not a probability") from None
-    if not 0 <= probability <= 1:
+    if not (0 <= probability <= 1 or math.isnan(probability)):
         raise DataError(f"{chunk.location(number)}: {value!r} is not a probability")
     return probability

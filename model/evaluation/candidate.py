@@ -7,18 +7,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 from tqdm import tqdm
 
 from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError, read_artifact, versions
 from sentiment_conv1d.artifact.decision import DecisionRule
-from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
+from sentiment_conv1d.artifact.manifest import MANIFEST_FILE, NO_ANSWER
 from sentiment_conv1d.commands.default_repository import find_artifact
 from sentiment_conv1d.commands.imports import import_tensorflow
-from sentiment_conv1d.model.data import Examples, TrainingTexts
+from sentiment_conv1d.commands.output import counted
+from sentiment_conv1d.model.data import DataError, Examples, TrainingTexts
 from sentiment_conv1d.model.evaluation.batches import Ids, Outputs, predict_in_batches
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.run import Run, read_run
+
+#: The most characters of a text in a message.
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def open_candidate(path: Path) -> Candidate:
 def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -> Evaluation:
     """Run the graph of an artifact with ONNX Runtime on the CPU, and evaluate its answers.
 
-    Raises `ArtifactError` if ONNX Runtime cannot open the graph.
+    Raises `ArtifactError` if ONNX Runtime cannot open the graph, and `DataError` if the model has no answer to a text.
     """
     try:
         session = onnxruntime.InferenceSession(artifact.graph, providers=["CPUExecutionProvider"])
@@ -66,6 +71,10 @@ def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -
             return answers
 
         outputs = predict_in_batches(predict, rows, artifact.input_shape)
+    has_none = np.isnan(outputs).any(axis=1)
+    if has_none.any():
+        first = examples.texts[int(has_none.argmax())][:_SHOWN]
+        raise DataError(f"{counted(int(has_none.sum()), 'text')} without an answer, such as {first!r}: {NO_ANSWER}")
     return Evaluation(artifact.manifest.labels, examples.labels, outputs, artifact.manifest.decision.threshold)
 
 

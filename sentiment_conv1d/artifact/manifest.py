@@ -141,6 +141,10 @@ NOT_COMPARED = "not compared with the original on texts"
 UNVERIFIED = f"unverified, because {NOT_COMPARED}"
 
 
+#: Why a model that `needs_words` has no answer to a text.
+NO_ANSWER = "the model averages over the tokens that it does not mask, and the text has none"
+
+
 class ParityCheck(_Record):
     """One comparison, made before the artifact was written."""
 
@@ -235,6 +239,12 @@ class Manifest(_Record):
         False,
         exclude_if=lambda value: not value,
         description="Whether nothing shows that texts get the ids that the model was trained with.",
+    )
+    needs_words: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="Whether a text without a word that the model reads has no answer, because the model averages over "
+        "the tokens that it does not mask.",
     )
     golden: Golden
     libraries: Map[Key]

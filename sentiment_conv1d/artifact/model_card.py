@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sentiment_conv1d.artifact.manifest import NO_ANSWER, Manifest, Metrics
+
 if TYPE_CHECKING:
     from sentiment_conv1d.artifact.decision import DecisionRule
-    from sentiment_conv1d.artifact.manifest import Manifest, Metrics
 
 CARD_FILE = "README.md"
 
@@ -105,7 +106,10 @@ def _limits(manifest: Manifest) -> Iterator[str]:
         f"first: `sentiment-conv1d evaluate model_repository/{manifest.name}/{manifest.version} --data FILE`."
     )
     yield ""
-    yield "- It answers every text with one of its labels, also texts that none of them fits, or in another language."
+    if manifest.needs_words:
+        yield f"- It has no answer to a text without words: {NO_ANSWER}."
+    which = "every other text" if manifest.needs_words else "every text"
+    yield f"- It answers {which} with one of its labels, also texts that none of them fits, or in another language."
     yield (
         f"- It reads at most {manifest.max_tokens:,} tokens of a text, and knows {manifest.vocabulary_size:,} ids. "
         "Other words have no influence of their own."

@@ -71,6 +71,10 @@ class Classifier:
         predictions, _ = self.classify(self.encode(texts))
         return predictions
 
+    def answers(self, text: str) -> bool:
+        """Return whether the model has an answer to a text: see `Manifest.needs_words`."""
+        return not (self.manifest.needs_words and self.tokenizer.is_blank(self.tokenizer.encode(text).ids))
+
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Convert texts to ids. Raises `TypeError` for one text, whose characters would be taken for the texts."""
         if isinstance(texts, str):

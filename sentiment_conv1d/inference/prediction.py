@@ -80,6 +80,11 @@ class Prediction(NamedTuple):
             decider.is_confident(index, score, encoding.tokens, encoding.unknown_tokens),
         )
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether the model has an answer to the text: see `Manifest.needs_words`."""
+        return not math.isnan(self.score)
+
     def document(self, labels: Sequence[str]) -> dict[str, Any]:
         """Return the fields by name, with the probabilities by label."""
         return {

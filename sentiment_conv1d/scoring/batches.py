@@ -43,9 +43,10 @@ class BatchScorer:
     for all scorers with the same settings, so the path must exist there. `threads` is the number of ONNX Runtime
     threads; 1 is fastest if a framework runs a process per core.
 
-    A value is bad if it is not a string, is blank, or has more than `max_characters`. With `on_bad_rows="error"` it
-    raises `DataError`; with `"null"` the added columns of its row are empty. An empty value is None, `<NA>` in pandas,
-    and NaN in float arrays of NumPy. The other arrays of NumPy that can have one have the type `object`.
+    A value is bad if it is not a string, is blank, or has more than `max_characters`, or if the model has no answer to
+    it, as some models have none to a text without words. With `on_bad_rows="error"` it raises `DataError`; with
+    `"null"` the added columns of its row are empty. An empty value is None, `<NA>` in pandas, and NaN in float arrays
+    of NumPy. The other arrays of NumPy that can have one have the type `object`.
     """
 
     def __init__(
@@ -183,12 +184,12 @@ class BatchScorer:
 
     def _score(self, texts: Sequence[Any]) -> dict[str, list[Any]]:
         """Return the added columns for texts."""
-        reasons = [reason_of(text, self.text_column, self.max_characters) for text in texts]
+        classifier = self.classifier()
+        reasons = [reason_of(text, self.text_column, self.max_characters, classifier.answers) for text in texts]
         if self.on_bad_rows == "error":
             for number, reason in enumerate(reasons):
                 if reason is not None:
                     raise DataError(f"row {number} of the batch: {reason}")
-        classifier = self.classifier()
         good = [text for text, reason in zip(texts, reasons, strict=True) if reason is None]
         scored = [
             score_texts(classifier, good[start : start + _TEXTS], self.explain) for start in range(0, len(good), _TEXTS)

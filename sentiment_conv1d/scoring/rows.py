@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
+from sentiment_conv1d.artifact.manifest import NO_ANSWER
 from sentiment_conv1d.tables import Chunk, Fault, Row
 from sentiment_conv1d.tables.table import no_column
 from sentiment_conv1d.tables.text import LineChunk
@@ -28,13 +29,14 @@ class Selection(NamedTuple):
     bad: list[Fault]
 
 
-def select(chunk: Chunk, column: str, max_characters: int) -> Selection:
+def select(chunk: Chunk, column: str, max_characters: int, answers: Callable[[str], bool]) -> Selection:
     """Separate the rows whose `column` is a text: a string of at most `max_characters` that is not blank.
 
-    Raises `DataError` if the column of a Parquet file does not have strings.
+    `answers` returns whether the model has an answer to a text. Raises `DataError` if the column of a Parquet file does
+    not have strings.
     """
     values = _values(chunk, column)
-    reasons = [reason_of(value, column, max_characters) for value in values]
+    reasons = [reason_of(value, column, max_characters, answers) for value in values]
     if not any(reasons):
         return Selection(chunk, values, [])
     good = [reason is None for reason in reasons]
@@ -46,12 +48,14 @@ def select(chunk: Chunk, column: str, max_characters: int) -> Selection:
     return Selection(_keep_rows(chunk, good), list(compress(values, good)), bad)
 
 
-def reason_of(value: Any, column: str, max_characters: int) -> str | None:
-    """Return why a value is not a text, or None if it is one."""
+def reason_of(value: Any, column: str, max_characters: int, answers: Callable[[str], bool]) -> str | None:
+    """Return why a value cannot be scored, or None if it can: it is a text that the model `answers`."""
     if isinstance(value, str):
         if len(value) > max_characters:
             return f"the column {column!r} has {len(value)} characters; the limit is {max_characters}"
-        return None if value and not value.isspace() else f"the column {column!r} has no text"
+        if not value or value.isspace():
+            return f"the column {column!r} has no text"
+        return None if answers(value) else f"the column {column!r} has a text without an answer: {NO_ANSWER}"
     if value is None:
         return f"the column {column!r} is null, not a string"
     if isinstance(value, Absent):

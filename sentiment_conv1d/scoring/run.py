@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal, NamedTuple, Self, cast
 
 from tqdm import tqdm
 
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.scoring.columns import check_free, prediction_columns
 from sentiment_conv1d.scoring.files import STANDARD, Output, Source, check_free_path, replacing
 from sentiment_conv1d.scoring.pool import Pool
@@ -68,7 +69,8 @@ def score_file(
             added = prediction_columns(pool.session.classifier(), bool(job.explain))
             writer = _open_writer(source, output, table, job, file, added)
             try:
-                for selection, columns in pool.score(_selections(source, table, job, bad), job.explain):
+                selections = _selections(source, table, job, bad, pool.session.classifier())
+                for selection, columns in pool.score(selections, job.explain):
                     writer.write(_kept(selection, job, output, added), columns)
                     rows += len(selection.texts)
                     bar.update(selection.chunk.progress)
@@ -142,13 +144,15 @@ def _open_writer(
     return JsonlWriter(file, list(added))
 
 
-def _selections(source: Source, table: Table, job: Job, bad: BadRowsFile) -> Iterator[Selection]:
+def _selections(
+    source: Source, table: Table, job: Job, bad: BadRowsFile, classifier: Classifier
+) -> Iterator[Selection]:
     """Yield the rows that can be scored, and list the others in the order of the file."""
     text_column = job.text_column_of(source)
     needed = None if job.columns is None else tuple(dict.fromkeys((*job.columns, text_column)))
     unreadable = [] if table.faults is None else table.faults
     for chunk in table.chunks(needed):
-        selection = select(chunk, text_column, job.max_characters)
+        selection = select(chunk, text_column, job.max_characters, classifier.answers)
         bad.add(sorted([*unreadable, *selection.bad], key=lambda fault: fault.number))
         unreadable.clear()
         if selection.texts:

@@ -31,7 +31,7 @@ function limitsOf(model) {
   const others = !words ? "It reads other words in parts." : unknown === null ? "It skips all other words." : "All other words are the same to it.";
   return [
     `It reads the ${end} ${several(model.max_tokens, "id")} of a text. Its vocabulary has ${several(model.vocabulary_size, "id")}. ${others}`,
-    "It gives every text a label, even if none fits.",
+    `${model.needs_words ? "It has no answer to a text without a word that it reads. It gives every other text" : "It gives every text"} a label, even if none fits.`,
   ];
 }
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.artifact.manifest import NO_ANSWER
 from sentiment_conv1d.artifact.tokenizer import Encoding
 from sentiment_conv1d.inference.engine import NATIVE
 from sentiment_conv1d.inference.explaining.explainer import Explanation
@@ -141,17 +142,22 @@ class DataPlane:
         texts: Sequence[str],
         answer: Callable[[list[Prediction]], Result],
         time_limit: float | None = None,
+        *,
+        reports: bool = False,
     ) -> Work[Result]:
         """Return the work of a request for predictions of texts.
 
         `time_limit` is a limit of the request in seconds, in addition to the client's deadline and to the limit of all
-        requests. Raises `Invalid` or `TooLarge`.
+        requests. If the model has no answer to a text, the request fails, unless `answer` reports such predictions.
+        Raises `Invalid` or `TooLarge`.
         """
 
         def measure(texts: Sequence[str]) -> int:
             return self._characters(texts) * classifier.tokenizer.cost
 
-        return self._read(context, classifier, texts, measure, classifier.encode, answer, time_limit)
+        work = self._read(context, classifier, texts, measure, classifier.encode, answer, time_limit)
+        work.reports = reports
+        return work
 
     def read_ids(
         self,
@@ -221,7 +227,7 @@ class DataPlane:
         finally:
             statistics.ended()
         predicted = perf_counter_ns()
-        statistics.count(predictions, [work.arrived], times, predicted)
+        statistics.count(_answers_among(work.classifier, predictions), [work.arrived], times, predicted)
         return self._answer(work, predictions, times, predicted)
 
     def check_count(self, count: int) -> None:
@@ -401,13 +407,14 @@ class DataPlane:
             work.over = True
             if isinstance(result, RequestError):
                 statistics.failed(now - work.arrived)
-        answers = self._answers(works, result, now) if isinstance(result, Batch) else repeat(result)
-        for work, answer in zip(works, answers, strict=False):
+        replies = self._answers(works, result, now) if isinstance(result, Batch) else repeat(result)
+        for work, answer in zip(works, replies, strict=False):
             reply = work.reply
             del work.reply  # the request refers to its work: a reference cycle
             reply(answer)
         if isinstance(result, Batch):
-            statistics.count(result.predictions, [work.arrived for work in works], result.times, now)
+            answers = _answers_among(works[0].classifier, result.predictions)
+            statistics.count(answers, [work.arrived for work in works], result.times, now)
 
     def _answers(self, works: Sequence[Work[Any]], batch: Batch, predicted: int) -> Iterator[Any]:
         """Yield the answer of each work of a batch, or the error that it raises."""
@@ -426,8 +433,13 @@ class DataPlane:
         """Log a request, and return its answer."""
         context = work.context
         context.predicted, context.batch, context.texts = predicted, times, len(predictions)
-        if self._request_log is not None:
-            self._request_log.add(context, work.classifier.manifest, work.rows, predictions)
+        rows, answers = work.rows, _answers_among(work.classifier, predictions)
+        if len(answers) < len(predictions):
+            if not work.reports:
+                raise unanswered(next(number for number, each in enumerate(predictions) if not each.is_answer))
+            rows = [row for row, each in zip(rows, predictions, strict=True) if each.is_answer]
+        if self._request_log is not None and answers:
+            self._request_log.add(context, work.classifier.manifest, rows, answers)
         return work.answer(predictions)
 
     def _weigh_unparsed(self, size: int) -> int:
@@ -495,6 +507,16 @@ def _settle(answered: asyncio.Future[Result], result: Result | BaseException) ->
         answered.set_exception(result)
     else:
         answered.set_result(result)
+
+
+def unanswered(number: int) -> Invalid:
+    """Return the error of a text that the model has no answer to; `number` is its place in the request."""
+    return Invalid(f"text {number}: it has no answer: {NO_ANSWER}")
+
+
+def _answers_among(classifier: ServedClassifier, predictions: list[Prediction]) -> list[Prediction]:
+    """Return the predictions that are answers of the model. Most models answer every text."""
+    return [each for each in predictions if each.is_answer] if classifier.manifest.needs_words else predictions
 
 
 def _is_small(work: Work[Any]) -> bool:

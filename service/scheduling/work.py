@@ -19,11 +19,13 @@ class Work(Job, Generic[Result]):
     """Texts or ids of one request that the data plane has checked.
 
     `answer` turns the predictions, which have the order of the rows, into the answer of the request, and may raise
-    `RequestError`. `arrived` is when the texts had been decoded.
+    `RequestError`. If it does not `report`, each of them is an answer of the model. `arrived` is when the texts had
+    been decoded.
     """
 
     context: RequestContext
     classifier: ServedClassifier
     answer: Callable[[list[Prediction]], Result]
+    reports: bool = False
     reply: Callable[[Result | BaseException], None] = field(init=False)  # takes the answer, or why there is none
     over: bool = field(default=False, init=False)

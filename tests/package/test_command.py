@@ -91,7 +91,7 @@ def check_export_and_serve(
     model.save(folder / "model.keras")
     (folder / "words.json").write_text(json.dumps({"the": 1, "film": 2, "lovely": 3, "a": 4}))
     statements = ["--vocabulary", "words.json", "--index-from", "3", "--labels", "negative,positive"]
-    arguments = [*statements, "--name", "tickets", *repository]
+    arguments = [*statements, "--name", "tickets", "--unverified", *repository]
     finished = subprocess.run(
         [*program, "export", "model.keras", *arguments],
         cwd=folder,

@@ -64,6 +64,9 @@ class FakeClassifier:
         self.fails_at = fails_at
         self.calls: list[int] = []
 
+    def answers(self, text: str) -> bool:
+        return True
+
     def encode(self, texts: Sequence[str]) -> Sequence[str]:
         return texts
 

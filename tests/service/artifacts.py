@@ -50,6 +50,24 @@ def table_graph(
     return content
 
 
+def averaging_graph() -> bytes:
+    """Return the graph of such a model that averages over words, so that it returns NaN for a text without any."""
+    nodes = [
+        helper.make_node("GreaterOrEqual", ["tokens", "unknown"], ["is_word"]),
+        helper.make_node("Cast", ["is_word"], ["ones"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["ones", "last"], ["count"]),
+        helper.make_node("Div", ["sums", "count"], ["means"]),
+        helper.make_node("Softmax", ["means"], ["probabilities"]),
+    ]
+    model = onnx.load_from_string(table_graph())
+    del model.graph.node[-1]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2, np.int32), "unknown"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1]), "last"))
+    content: bytes = model.SerializeToString()
+    return content
+
+
 def endless_graph(questions: int = 0) -> bytes:
     """Return the graph of such a model that never ends for reviews with so many questions, or more."""
     body = helper.make_graph(
@@ -112,6 +130,13 @@ def publish_table(repository: Path, graph: bytes | None = None, **changes: Any) 
     }
     tokenizer = WordTokenizer(WORDS, MAX_TOKENS)
     return publish(repository, manifest | changes, table_graph() if graph is None else graph, tokenizer)
+
+
+def publish_averaging(repository: Path) -> Artifact:
+    """Write a model that has no answer to a text without words."""
+    golden = probabilities(["praise", "praise", "question"], 2 / 3)
+    golden_answer = {"text": "praise praise question", "probabilities": golden.tolist()}
+    return publish_table(repository, averaging_graph(), golden=golden_answer, needs_words=True)
 
 
 def publish_strength(repository: Path, strength: float, **changes: Any) -> Artifact:

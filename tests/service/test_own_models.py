@@ -110,7 +110,7 @@ def own(model: keras.Model, vocabulary: Any, tmp_path_factory: pytest.TempPathFa
     """Serve that model."""
     folder: Path = tmp_path_factory.mktemp("own")
     repository = folder / "repository"
-    arguments = ["--labels", "no,yes", "--name", "own", "--repository", str(repository)]
+    arguments = ["--labels", "no,yes", "--name", "own", "--repository", str(repository), "--unverified"]
     assert main([str(folder / "model.keras"), *vocabulary.save(model, folder), *arguments]) == 0
     with ServerProcess("--workers", "1", "--default-model", "own", repository=repository) as process:
         yield process

@@ -76,6 +76,10 @@ class Tokenizer(ABC):
             return ids
         return (ids[: self.max_tokens] if self.keeps_first else ids[-self.max_tokens :]).copy()
 
+    def is_blank(self, ids: npt.NDArray[np.int32]) -> bool:
+        """Return whether ids int32 [sequence_length] contain no others than padding and those of an empty text."""
+        return {*ids.tolist()} <= {self.padding_id, *self.encode("").ids.tolist()}
+
     def encoding(self, ids: npt.NDArray[np.int32]) -> Encoding:
         """Make an encoding of ids int32 [sequence_length] that a caller made, at most `max_tokens`."""
         unknown = 0 if self.unknown_id is None else int(np.count_nonzero(ids == self.unknown_id))

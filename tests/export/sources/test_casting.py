@@ -54,17 +54,12 @@ def test_layers_within_layers(kind: str) -> None:
     assert computed == {"float32"}
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_convolutions_with_groups(data_format: str, dtype: str) -> None:
+def test_convolutions_with_groups(dtype: str) -> None:
     """A copy has one kernel with zeros between the groups, and the same answers."""
-    settings: dict[str, Any] = {"data_format": data_format, "dtype": dtype}
-    channels = 4 if data_format == "channels_last" else LENGTH
-    inner = keras.Sequential([layers.Conv1D(channels, 2, padding="same", groups=2, name="grouped", **settings)])
+    inner = keras.Sequential([layers.Conv1D(6, 2, groups=2, name="grouped", dtype=dtype)])
     pooling = layers.GlobalMaxPooling1D(dtype=dtype)
-    model = network(layers.Conv1D(channels, 1, **settings), inner, pooling, rows=20, dtype=dtype)
-    for weight in model.weights:
-        weight.assign(np.random.default_rng(1).normal(size=weight.shape))
+    model = network(inner, pooling, rows=20, dtype=dtype)
     copy = copy_in_float32(FILE, model, LENGTH)
     assert [each.name for each in grouped(model)] == ["grouped"]
     assert grouped(copy) == []

@@ -14,6 +14,7 @@ from keras import layers
 
 from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.artifact.graphs.text.file import text_graph
+from sentiment_conv1d.artifact.manifest import NO_ANSWER
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.inference.classifier import Classifier
@@ -44,6 +45,7 @@ BODIES: dict[str, Callable[[], list[Any]]] = {
         layers.GlobalMaxPooling1D(),
     ],
     "average": lambda: [layers.GlobalAveragePooling1D()],
+    "masked average": lambda: [layers.Dense(5, activation="relu"), layers.GlobalAveragePooling1D()],
     "max": lambda: [layers.GlobalMaxPooling1D()],
     "flatten": lambda: [layers.Flatten(), layers.Dense(5, activation="relu")],
     "gru": lambda: [layers.GRU(4)],
@@ -90,6 +92,7 @@ class Entry(NamedTuple):
     dtype: str = "float32"
     tolerance: float = 1e-5
     folded: bool = False  # the model must be folded; others may be
+    needs_words: bool = False  # the model has no answer to a text without words
 
 
 INSIDE = Vectorization
@@ -107,9 +110,15 @@ ZOO: dict[str, Callable[[], Entry]] = {
     "inside, lower": lambda: Entry(INSIDE(standardize="lower"), "average"),
     "inside, strip": lambda: Entry(INSIDE(standardize="strip_punctuation"), "gru"),
     "inside, as is": lambda: Entry(INSIDE(standardize=None), "flatten"),
-    "inside, masked average": lambda: Entry(
-        INSIDE(), "average", "the model returns NaN for a text without words", mask=True
+    "inside, masked average": lambda: Entry(INSIDE(), "average", mask=True, needs_words=True),
+    "inside, masked conv average": lambda: Entry(INSIDE(), "masked average", mask=True, needs_words=True),
+    "inside, masked average, any length": lambda: Entry(
+        INSIDE(flags=NO_LENGTH, length=None), "average", mask=True, free=True, needs_words=True
     ),
+    "layer, masked average": lambda: Entry(
+        Vectorization("layer", standardize="lower"), "average", mask=True, needs_words=True, outputs=3
+    ),
+    "tokenizer, masked average": lambda: Entry(Legacy(), "average", mask=True, warned=True, needs_words=True),
     "inside, masked lstm": lambda: Entry(INSIDE(), "lstm", mask=True),
     "inside, bidirectional": lambda: Entry(INSIDE(), "bidirectional", outputs=3),
     "inside, nested": lambda: Entry(INSIDE(), "nested"),
@@ -288,6 +297,9 @@ def test_zoo(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     if entry.activation == "linear":
         original = np.asarray(tf.sigmoid(original) if entry.outputs == 1 else tf.nn.softmax(original))
     answered = np.isfinite(original[:, 0])
+    assert artifact.manifest.needs_words == entry.needs_words == (NO_ANSWER in printed.out)
+    if entry.needs_words:
+        assert np.isnan(served[~answered]).all() and not answered.all()
     texts, original = [text for text, each in zip(texts, answered, strict=True) if each], original[answered]
     difference = np.abs(served[answered, -entry.outputs :] - original).max(axis=1)
     if entry.outcome == "equal":

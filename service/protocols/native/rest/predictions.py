@@ -23,7 +23,7 @@ from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.protocols.tfserving.description import model_status
 from sentiment_conv1d.service.rest.endpoint import EXAMPLE, EndpointRequest, StrictBody, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol, state_of
-from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane, unanswered
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 
@@ -171,6 +171,7 @@ class ModelDescription(BaseModel):
     parity: list[ParityCheck] = Field(description="Comparisons made before it was published.")
     text_parity: str = Field(description="What shows that texts get the ids that the model was trained with.")
     unverified: bool = Field(description="Whether nothing shows it: the model was exported with --unverified.")
+    needs_words: bool = Field(description="Whether a text without a word that the model reads has no answer.")
     explainable: bool = Field(description="Whether `/v1/explain` and `/v1/inspect` can explain what it decides.")
     libraries: dict[str, str] = Field(description="The libraries that made the model, with their versions.")
     ready: bool = Field(description="KServe's field.")
@@ -229,17 +230,26 @@ def predict_batch(state: ServiceState, request: EndpointRequest) -> Work[Answer]
     classifier = _classifier(state.models, body)
 
     def answer(predictions: list[Prediction]) -> Answer:
+        if classifier.manifest.needs_words:
+            places = [index for index in range(len(body.texts)) if index not in errors]
+            for index, each in zip(places, predictions, strict=True):
+                if not each.is_answer:
+                    errors[index] = unanswered(index)
+            predictions = [each for each in predictions if each.is_answer]
         answers: list[Any] = [_decided_body(classifier, each, body) for each in predictions]
-        for index in errors:
+        for index in sorted(errors):
             answers.insert(index, None)
         if body.on_error == "fail":
             return Answer(to_json({"predictions": answers}))
-        named = [{"index": index, "code": error.code, "message": error.message} for index, error in errors.items()]
+        named = [
+            {"index": index, "code": error.code, "message": error.message} for index, error in sorted(errors.items())
+        ]
         return Answer(to_json({"predictions": answers, "errors": named}))
 
     if errors and not good:
         return answer([])
-    return state.dataplane.read_texts(request.context, classifier, good, answer)
+    reports = body.on_error == "report"
+    return state.dataplane.read_texts(request.context, classifier, good, answer, reports=reports)
 
 
 @PROTOCOL.get("/v1/models", summary="List the loaded models")

@@ -180,6 +180,7 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
         "explainable": True,
         "text_parity": "trained with its tokenizer",
         "unverified": False,
+        "needs_words": False,
         "samples": [],
         **manifest.model_dump(
             mode="json",
