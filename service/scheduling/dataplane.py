@@ -368,12 +368,16 @@ class DataPlane:
         if mode == "on" or (mode == "auto" and classifier.engine.device == "cuda"):
             dynamic = ThreadBatcher(classifier, finish_pieces, self._thread, self.pulse, rows, delay)
             return _Batchers(None, dynamic, dynamic)
+        large = ThreadBatcher(classifier, finish_pieces, self._thread, self.pulse, PIECE_ROWS)
+        if classifier.tokenizer.cost > 1:  # a step of the event loop is too short to read a text of medium size
+            small = LoopBatcher(classifier, self._finish, PIECE_ROWS, INLINE_CHARACTERS, stepwise=False)
+            return _Batchers(small, large, large)
         # It takes less time for `PIECE_ROWS` whole reviews than other graphs for `INLINE_CHARACTERS`.
         together = STEPPED_CHARACTERS if classifier.engine.operator == NATIVE else INLINE_CHARACTERS
         return _Batchers(
             LoopBatcher(classifier, self._finish, PIECE_ROWS, together, stepwise=False),
             LoopBatcher(classifier, finish_pieces, PIECE_ROWS, STEPPED_CHARACTERS, stepwise=True),
-            ThreadBatcher(classifier, finish_pieces, self._thread, self.pulse, PIECE_ROWS),
+            large,
         )
 
     def _read(

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from copy import copy
 from time import perf_counter_ns
 from types import SimpleNamespace
 from typing import Any, cast
@@ -111,22 +112,27 @@ def gate(classifier: ServedClassifier) -> Iterator[Gate]:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "place"),
+    ("sizes", "cost", "place"),
     [
-        ([16_384], "one turn"),
-        ([512] * 32, "one turn"),
-        ([16_385], "steps"),
-        ([65_536], "steps"),
-        ([513] * 32, "steps"),
-        ([65_537], "thread"),
-        ([9_000] * 9, "thread"),
-        ([1] * 33, "thread"),
+        ([16_384], 1, "one turn"),
+        ([512] * 32, 1, "one turn"),
+        ([16_385], 1, "steps"),
+        ([65_536], 1, "steps"),
+        ([513] * 32, 1, "steps"),
+        ([65_537], 1, "thread"),
+        ([9_000] * 9, 1, "thread"),
+        ([1] * 33, 1, "thread"),
+        ([4_096], 4, "one turn"),
+        ([4_097], 4, "thread"),
     ],
 )
 def test_where_requests_run(
-    build: Build, classifier: ServedClassifier, monkeypatch: pytest.MonkeyPatch, sizes: list[int], place: str
+    build: Build, classifier: ServedClassifier, monkeypatch: pytest.MonkeyPatch, sizes: list[int], cost: int, place: str
 ) -> None:
-    """Small requests run in one turn of the event loop, medium ones in steps, and large ones on a thread."""
+    """Small requests run in one turn of the event loop, medium ones in steps, and large ones on a thread.
+
+    So do medium ones of a tokenizer that takes long, for which a character counts several times.
+    """
     places = []
     run = LoopBatcher._run
 
@@ -141,7 +147,10 @@ def test_where_requests_run(
             return super().runs(encodings)
 
     monkeypatch.setattr(LoopBatcher, "_run", note)
-    predictions = asyncio.run(ask(build(Noting(classifier)), ["a" * size for size in sizes]))
+    model = Noting(classifier)
+    model.tokenizer = copy(model.tokenizer)
+    model.tokenizer.cost = cost
+    predictions = asyncio.run(ask(build(model), ["a" * size for size in sizes]))
     assert [each.tokens for each in predictions] == [2] * len(sizes)
     assert set(places) == {place}
 
