@@ -279,7 +279,7 @@ def test_defaults_of_hugging_face() -> None:
 @pytest.mark.parametrize(
     ("part", "value"),
     [
-        ("pre_tokenizer", {"type": "WhitespaceSplit"}),
+        ("pre_tokenizer", {"type": "Split", "pattern": {"String": " "}, "behavior": "Isolated", "invert": False}),
         ("post_processor", {}),
         ("added_tokens", [1]),
         ("padding", None),
