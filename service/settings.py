@@ -107,14 +107,13 @@ class Settings(BaseModel):
     model_repository: Annotated[str, BeforeValidator(os.fspath)] = Field(
         default_factory=lambda: str(readable_repository()),
         min_length=1,
-        description="Folder of the models, `<name>/<version>/`, or its URL, such as `s3://bucket/models`. URLs need "
-        "the extra `remote`. If the working directory has no folder `model_repository`, the default is the "
-        "shipped models.",
+        description="Folder of the models, `<name>/<version>/`, or its URL, such as `s3://bucket/models` (extra "
+        "`remote`). The default is `model_repository` in the working directory, or else the shipped models.",
     )
     model_cache: LocalPath = Field(
         None,
-        description="Folder for the copies of models from URLs. None: `sentiment-conv1d` in `$XDG_CACHE_HOME`, which "
-        "is `~/.cache` by default.",
+        description="Folder for the copies of models from URLs. None: `sentiment-conv1d` in `$XDG_CACHE_HOME` or "
+        "`~/.cache`.",
     )
     default_model: str | None = Field(
         None,
@@ -127,13 +126,13 @@ class Settings(BaseModel):
     )
     version_labels: str = Field(
         "",
-        description="Labels that name versions in requests, as in `imdb-cnn=default:3,candidate:4`. The version with "
-        "the label `default` answers the requests that name none; without it, the newest version does.",
+        description="Labels that name versions in requests, as in `imdb-cnn=default:3,candidate:4`. `default` "
+        "answers the requests that name none; without it, the newest version does.",
     )
     strict: bool = Field(
         False,
-        description="Whether the service does not start if a label names a version that is not served. Without "
-        "it, the service starts, and is not ready until every version with the label `default` is served.",
+        description="Whether the service does not start if a labelled version is not served. Without it, the service "
+        "is not ready until every version labelled `default` is served.",
     )
     watch_interval: float = Field(
         2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
@@ -142,27 +141,25 @@ class Settings(BaseModel):
         60,
         ge=0.1,
         le=3600,
-        description="Seconds in which a version must open and answer its golden text, or be refused.",
+        description="Seconds for a version to open and answer its golden text, or be refused.",
     )
     store_interval: float = Field(
         10,
         ge=0.1,
         le=3600,
-        description="Fewest seconds between two listings of a model repository at a URL, because stores charge for "
-        "listings or limit their rate.",
+        description="Fewest seconds between two listings of a model repository at a URL.",
     )
     store_timeout: float = Field(
         30,
         ge=0.1,
         le=3600,
-        description="Seconds in which a model repository at a URL must be listed. The copy of a version may take ten "
-        "times as long.",
+        description="Seconds to list a model repository at a URL, and ten times that to copy a version.",
     )
     max_bytes: int = Field(
         1 << 30,
         ge=1,
         le=_MOST_BYTES,
-        description="Bytes of one version in a model repository at a URL; a larger one is not copied.",
+        description="Bytes of a version in a model repository at a URL; a larger one is not copied.",
     )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
     port: int = Field(
@@ -207,21 +204,19 @@ class Settings(BaseModel):
     )
     execution_provider: ProviderChoice = Field(
         "auto",
-        description="auto: CUDA for models that are not folded, if a GPU works, otherwise the CPU. cuda: CUDA; without "
-        "it the service does not start. cpu: the CPU.",
+        description="auto: CUDA for models that are not folded, if a GPU works, otherwise the CPU. cuda: CUDA, or "
+        "the service does not start. cpu: the CPU.",
     )
     native_operator: bool = Field(
         True,
-        description="Whether folded models on a CPU use the native operator, if the installation contains it. Without "
-        "it they use ONNX Runtime's own operators.",
+        description="Whether folded models on a CPU use the native operator, if it is installed.",
     )
     device: int = Field(0, ge=0, le=255, description="Number of the CUDA device.")
     workers: int = Field(
         0,
         ge=0,
         le=256,
-        description="Worker processes; 0: one per processor within the container's limit, or one if all models "
-        "use a GPU.",
+        description="Worker processes; 0: one per processor of the container, or one if all models use a GPU.",
     )
     worker_timeout: float = Field(
         10, ge=3, le=3600, description="Seconds without a heartbeat until a worker is killed and replaced."
@@ -230,19 +225,19 @@ class Settings(BaseModel):
     batching: Literal["auto", "on", "off"] = Field(
         "auto",
         description="Dynamic batching on a thread. auto: only on CUDA; on a CPU, requests that arrive together run "
-        "together without a delay.",
+        "together.",
     )
     batching_rows: int = Field(BATCH_ROWS, ge=1, le=1024, description="Texts per batch, and per run on CUDA.")
     batching_delay: float = Field(
         0.001,
         ge=0,
         le=1,
-        description="Seconds that a text can wait for others under load. On an idle device it does not wait.",
+        description="Seconds that a text can wait for others under load.",
     )
     api_keys: SecretStr | None = Field(
         None,
-        description="API keys, separated by commas. Callers must send one as `Authorization: Bearer` or `X-API-Key`. "
-        "A name can precede a key, as in `NAME KEY`. Prefer the environment or a file to the command line.",
+        description="API keys, or `NAME KEY`, separated by commas. Callers send one as `Authorization: Bearer` or "
+        "`X-API-Key`. Prefer the environment or a file to the command line.",
     )
     api_key_file: LocalPath = Field(
         None, description="A file with one API key per line, or `NAME KEY`, read again when it changes."
@@ -250,7 +245,7 @@ class Settings(BaseModel):
     admin: Literal["off", "key", "open"] = Field(
         "off",
         description="Who can load, unload and label models. off: nobody. key: callers with an administration key. "
-        "open: everyone who can send requests.",
+        "open: everyone.",
     )
     admin_keys: SecretStr | None = Field(
         None, description="Administration keys, sent like API keys and valid where these are."
@@ -260,14 +255,14 @@ class Settings(BaseModel):
     )
     open_health: bool = Field(
         True,
-        description="Whether health routes answer without an API key and, over REST, without a client certificate.",
+        description="Whether health routes answer without an API key and, over REST, a client certificate.",
     )
     open_metrics: bool = Field(
         False, description="Whether /metrics answers without an API key or a client certificate."
     )
     open_page: bool = Field(
         False,
-        description="Whether the page and the API reference are served without an API key; their requests need one.",
+        description="Whether the page and the API reference are served without an API key.",
     )
     max_body_bytes: int = Field(
         8 * 1024 * 1024, ge=256, le=1 << 30, description="Bytes per request body; more is a 413."
@@ -282,36 +277,34 @@ class Settings(BaseModel):
         ge=1,
         le=_MOST,
         description="Texts of the requests that wait or run, counted separately for small and large requests; more "
-        "is a 429, first for the caller that has most. Every 4,096 characters of a large request count as one more "
-        "text.",
+        "is a 429, first for the caller that has most. Each 4,096 characters of a large request count as one more.",
     )
     max_buffered_bytes: int = Field(
         256 * 1024 * 1024,
         ge=1,
         le=_MOST_BYTES,
         description="Bytes that requests hold in one worker until their answers are written; more is a 429, first "
-        "for the caller that holds most. Over REST a byte of a body counts as five, because its texts take as much "
-        "memory.",
+        "for the caller that holds most. A byte of a REST body counts as five.",
     )
     max_connections: int = Field(
         2048,
         ge=2,
         le=_MOST,
-        description="REST connections of one worker. At the limit, a new one replaces another one. With keys or client "
-        "certificates, a sixteenth of them, at least 16 and at most half, is kept for callers that have shown none.",
+        description="REST connections of one worker; then a new one replaces another. With keys or client "
+        "certificates, a sixteenth (at least 16, at most half) is kept for callers that have shown none.",
     )
     max_connections_per_address: int = Field(
         0,
         ge=0,
         le=_MOST,
         description="Connections of one address in one worker, separately for REST and gRPC; more are rejected. 0: "
-        "no limit, because callers behind a proxy share its address.",
+        "no limit.",
     )
     handshake_timeout: float = Field(10, ge=0.1, le=3600, description="Seconds for a TLS or HTTP/2 handshake.")
     header_timeout: float = Field(10, ge=0.1, le=3600, description="Seconds for the head of a request to arrive.")
     body_timeout: float = Field(30, ge=0.1, le=3600, description="Seconds for a body to arrive; more is a 408.")
     write_timeout: float = Field(
-        30, ge=0.1, le=3600, description="Seconds for a caller to read an answer; after that its connection is cut."
+        30, ge=0.1, le=3600, description="Seconds for a caller to read an answer; then its connection is cut."
     )
     request_timeout: float = Field(
         30, gt=0, le=3600, description="Seconds from the end of the body to the answer; more is a 504."
@@ -324,7 +317,7 @@ class Settings(BaseModel):
         128,
         ge=1,
         le=128,
-        description="Concurrent calls on one gRPC connection, as announced to clients, which let more of them wait.",
+        description="Concurrent calls on one gRPC connection; clients let more of them wait.",
     )
     grpc_idle_timeout: float = Field(
         300, ge=0.1, le=86400, description="Seconds that a gRPC connection without a call stays open."
@@ -333,8 +326,8 @@ class Settings(BaseModel):
         3600,
         ge=1,
         le=_YEAR_SECONDS,
-        description="Seconds, plus or minus a tenth, until the service asks a gRPC caller to reconnect, so that "
-        "callers also reach new workers. Running calls get the same time again.",
+        description="Seconds, plus or minus a tenth, until the service asks a gRPC caller to reconnect. Running "
+        "calls get the same time again.",
     )
     drain_delay: float = Field(
         0, ge=0, le=3600, description="Seconds between SIGTERM, when /readyz returns 503, and the end of listening."
@@ -349,8 +342,8 @@ class Settings(BaseModel):
     access_log: bool = Field(False, description="Whether to log every request; failures are always logged.")
     tracing: bool = Field(
         False,
-        description="Whether to send OpenTelemetry traces. The standard `OTEL_` variables configure the endpoint and "
-        "the sampling. Needs the `tracing` extra.",
+        description="Whether to send OpenTelemetry traces, which the `OTEL_` variables configure. Needs the extra "
+        "`tracing`.",
     )
     request_log: LogTarget | None = Field(
         None, description="Folder, or URL, for a sample of the requests with their predictions."
