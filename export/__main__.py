@@ -240,7 +240,7 @@ def _trained(options: argparse.Namespace) -> Trained:
     trained = from_keras_file(
         source, _names(options.labels), options.vocabulary, statements(options), from_logits=options.from_logits
     )
-    return replace(trained, decision=decision(options))
+    return replace(trained, decision=decision(options, trained.labels))
 
 
 def _notes(file: Path) -> str:
@@ -279,11 +279,20 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledInputs:
 
 
 def _expected(options: argparse.Namespace, trained: Trained) -> Expected:
+    from sentiment_conv1d.export.checks.classifier import last_activation
     from sentiment_conv1d.export.sources.expected import read_expected
 
     outputs = trained.model.outputs[0].shape[-1]
+    sums_to_one = outputs == 1 or last_activation(trained) == "softmax"
     try:
-        return read_expected(options.expected, trained.labels, outputs, options.text_column, read_format(options))
+        return read_expected(
+            options.expected,
+            trained.labels,
+            outputs,
+            options.text_column,
+            read_format(options),
+            sums_to_one=sums_to_one,
+        )
     except DataError as error:
         raise ExportError(
             str(error), "check --expected and --text-column; docs/own-models.md shows how to write the file"
@@ -332,7 +341,10 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
     if measured and manifest.metrics is not None:
         metrics = manifest.metrics
         print(f"accuracy: {metrics.values['accuracy']:.4f} on {metrics.measured_on}")
-    if not manifest.decision.confident_from:
+    if manifest.multilabel:
+        thresholds = ", ".join(f"{label} {limit:.4g}" for label, limit in manifest.decision.thresholds.items())
+        print(f"a text has the labels whose probability is at least their threshold: {thresholds}")
+    elif not manifest.decision.confident_from:
         print("`confident` is null in all answers: the model has no limits (docs/training.md#confident-predictions)")
     if manifest.text_limit:
         print(f"note: {manifest.text_limit}")

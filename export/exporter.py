@@ -129,13 +129,12 @@ def export(
     """
     inputs = [*inputs, generated(trained.input_shape)]
     activation = check_classifier(trained, inputs[-1])
+    trained = replace(trained, decision=_rule(trained, activation))
+    if trained.decision.thresholds and labelled is not None:
+        raise ExportError("--data: a file has one label for a text, and the model gives it several", "use --expected")
     if masks_all := needs_words(trained):
         inputs = [with_words(each, trained) for each in inputs]
         labelled = None if labelled is None else with_words(labelled, trained)
-    if activation == "softmax" and trained.decision.threshold != THRESHOLD:
-        raise ExportError(
-            "--threshold: the model ends in a softmax, which decides for the most probable label", "leave the flag out"
-        )
     family, unfolded = recognize(trained.model, trained.tokenizer.max_tokens, trained.tokenizer.padding_id)
     if quantize and family is None:
         raise ExportError(
@@ -200,6 +199,26 @@ def export(
     return Exported(artifact, unfolded, tuple(remarks), assumptions)
 
 
+def _rule(trained: Trained, activation: str) -> DecisionRule:
+    """Return the decision rule that fits the outputs of the model. Raises `ExportError` if a flag does not fit them."""
+    rule, outputs = trained.decision, trained.model.outputs[0].shape[-1]
+    if activation == "sigmoid" and outputs > 1:
+        if rule.threshold != THRESHOLD:
+            raise ExportError("--threshold: the model has a sigmoid for each label", "state --thresholds, one for each")
+        return rule if rule.thresholds else DecisionRule(thresholds=dict.fromkeys(trained.labels, THRESHOLD))
+    if rule.thresholds:
+        end = "a single sigmoid" if outputs == 1 else "a softmax"
+        raise ExportError(
+            f"--thresholds: the model ends in {end}, so a text has one label",
+            "state --threshold" if outputs == 1 else "leave the flag out",
+        )
+    if activation == "softmax" and rule.threshold != THRESHOLD:
+        raise ExportError(
+            "--threshold: the model ends in a softmax, which decides for the most probable label", "leave the flag out"
+        )
+    return rule
+
+
 def _float32(
     trained: Trained, family: Family | None, inputs: Sequence[Inputs], labelled: LabelledInputs | None
 ) -> _Checked:
@@ -207,7 +226,8 @@ def _float32(
     reference = reference_graph(trained.model, trained.input_shape.max_tokens).SerializeToString()
     graph = reference if family is None else folded_graph(family).SerializeToString()
     shape = replace(trained.input_shape, leading_padding=family.leading_padding if family else None)
-    served = Served(session(graph), shape, trained.decision.threshold)
+    rule = trained.decision
+    served = Served(session(graph), shape, rule.threshold, rule.each_threshold(trained.labels))
     return _Checked(
         graph,
         served,
@@ -277,7 +297,7 @@ def _statistics(trained: Trained, served: Served, labelled: LabelledInputs) -> T
         return None
     outputs = served.predict_rows(labelled.rows)
     encodings = [trained.tokenizer.encode(text) for text in labelled.texts]
-    return TextStatistics.measured(labelled.source, trained.labels, outputs, trained.decision.threshold, encodings)
+    return TextStatistics.measured(labelled.source, trained.labels, outputs, trained.decision, encodings)
 
 
 def _golden(trained: Trained, predict: Predict, shape: InputShape) -> Golden:

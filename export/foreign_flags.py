@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import string
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.commands.parser import at_least, local_path, number
+from sentiment_conv1d.export.errors import ExportError
 
 if TYPE_CHECKING:
     from sentiment_conv1d.export.sources.vocabularies import Statements
@@ -47,6 +49,13 @@ def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
         help="the lowest output of a sigmoid that decides for the second label (default: 0.5)",
     )
     foreign.add_argument(
+        "--thresholds",
+        type=_thresholds,
+        metavar="A,B",
+        help="for a model with a sigmoid for each label: the lowest probability of each label at which a text has it, "
+        "in the order of --labels (default: 0.5 for each)",
+    )
+    foreign.add_argument(
         "--max-tokens", type=at_least(1), metavar="N", help="sequence length, for a model that takes any"
     )
     foreign.add_argument(
@@ -81,6 +90,10 @@ def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
     foreign.add_argument("--separators", metavar="CHARACTERS", help="characters that separate words, besides the space")
     foreign.add_argument("--padding-side", choices=("left", "right"), help="the side where short texts are padded")
     foreign.add_argument("--truncation-side", choices=("left", "right"), help="the side where long texts are truncated")
+
+
+def _thresholds(text: str) -> list[float]:
+    return [_THRESHOLD(each.strip()) for each in text.split(",")]
 
 
 def _id_or_none(text: str) -> int | None:
@@ -118,9 +131,20 @@ def stated(options: argparse.Namespace) -> list[str]:
     return [name for name, default in vars(parser.parse_args([])).items() if getattr(options, name) is not default]
 
 
-def decision(options: argparse.Namespace) -> DecisionRule:
-    """Return the decision rule with the threshold that a flag states."""
-    return DecisionRule() if options.threshold is None else DecisionRule(threshold=options.threshold)
+def decision(options: argparse.Namespace, labels: Sequence[str]) -> DecisionRule:
+    """Return the decision rule with the threshold, or the thresholds of these labels, that flags state.
+
+    Raises `ExportError` unless there is a threshold for each label.
+    """
+    stated = {name: value for name in ("threshold", "thresholds") if (value := getattr(options, name)) is not None}
+    if thresholds := stated.get("thresholds"):
+        if len(thresholds) != len(labels):
+            raise ExportError(
+                f"--thresholds: {len(thresholds)} numbers for the {len(labels)} labels {', '.join(labels)}",
+                "state one number for each label, in the order of --labels",
+            )
+        stated["thresholds"] = dict(zip(labels, thresholds, strict=True))
+    return DecisionRule(**stated)
 
 
 def _removed(characters: str) -> str:

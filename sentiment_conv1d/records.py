@@ -37,6 +37,7 @@ class Prediction(Record):
     unknown_tokens: int | None  # None: not counted, because the tokenizer finds parts of words
     truncated: bool
     confident: bool | None  # half of the words are known, and `score` reaches the limit of `label`; None without one
+    labels: list[str]  # those at or above their thresholds; only of models that give a text several labels
     model: dict[str, str]  # its `name` and `version`
 
 
@@ -94,8 +95,8 @@ class Explanation(Record):
     """Why a text gets its prediction, equal to the answer of `POST /v1/explain`.
 
     `logit` = `bias` + `padding` + the shares of all words, or of all sentences. It is the logit of the second label of
-    a sigmoid model, and of `label` in a softmax model. Only models with the labels negative, neutral and positive
-    have a `contrast`.
+    a model with a single sigmoid, and of `label` in any other model. Only models with the labels negative, neutral and
+    positive have a `contrast`.
     """
 
     __slots__ = ()

@@ -36,7 +36,10 @@ _SURE, _WORDS = 0.9, 4096
 
 
 def check_classifier(trained: Trained, inputs: Inputs) -> Literal["sigmoid", "softmax"]:
-    """Run the model on generated ids, and return the activation that its outputs are those of. Raises `ExportError`."""
+    """Run the model on generated ids, and return the activation that its outputs are those of. Raises `ExportError`.
+
+    Several outputs with a sigmoid each belong to a model that gives a text several labels.
+    """
     _check_input(trained)
     _check_calls(trained)
     _check_weights(trained)
@@ -52,9 +55,9 @@ def check_classifier(trained: Trained, inputs: Inputs) -> Literal["sigmoid", "so
             f"the model's outputs have shape {answers.shape}, which does not match {labels} labels",
             "--labels needs one label for each unit of the last layer, or two labels for a single unit",
         )
-    _check_probabilities(answers, trained, inputs)
-    _check_differences(answers, trained)
-    return "sigmoid" if columns == 1 else "softmax"
+    activation = _check_probabilities(answers, trained, inputs)
+    _check_differences(answers, trained, multilabel=columns > 1 and activation == "sigmoid")
+    return activation
 
 
 def needs_words(trained: Trained) -> bool:
@@ -122,7 +125,7 @@ def _check_weights(trained: Trained) -> None:
 
 
 def _check_units(trained: Trained) -> None:
-    if trained.model.outputs[0].shape[-1] == 1 and _activation(trained) == "softmax":
+    if trained.model.outputs[0].shape[-1] == 1 and last_activation(trained) == "softmax":
         raise ExportError(
             "the model gives every text the same answer: a softmax of one unit is always 1",
             "end it in one unit with a sigmoid, or in a softmax with a unit for each label, and train it again",
@@ -148,10 +151,10 @@ def _outputs(trained: Trained, inputs: Inputs) -> Outputs:
     return answers
 
 
-def _check_probabilities(answers: Outputs, trained: Trained, inputs: Inputs) -> None:
+def _check_probabilities(answers: Outputs, trained: Trained, inputs: Inputs) -> Literal["sigmoid", "softmax"]:
     if np.isnan(answers).any():
         raise ExportError("the model returns NaN", "train it again, with a smaller learning rate")
-    layer, activation = last_layer(trained.model), _activation(trained)
+    layer, activation = last_layer(trained.model), last_activation(trained)
     bounded = activation in _BOUNDED or (activation is None and _is_bounded(_with_large_weights(trained, inputs)))
     if not bounded or not _is_bounded(answers):
         raise ExportError(
@@ -159,19 +162,18 @@ def _check_probabilities(answers: Outputs, trained: Trained, inputs: Inputs) -> 
             "pass --from-logits if it was trained with from_logits=True; a regression cannot be served, because it "
             "returns a number, and the service answers with labels",
         )
-    if answers.shape[1] > 1 and not np.allclose(answers.sum(axis=1), 1, atol=_TOLERANCE):
-        raise ExportError(
-            f"the probabilities of layer {layer.name} do not sum to 1: the model has several labels for a text, and "
-            "the service returns one",
-            "export a model for each label, with one unit and two labels, or train a softmax if a text has one label",
-        )
+    if answers.shape[1] == 1 or (activation or "").endswith("sigmoid"):
+        return "sigmoid"
+    return "softmax" if np.allclose(answers.sum(axis=1), 1, atol=_TOLERANCE) else "sigmoid"
 
 
-def _check_differences(answers: Outputs, trained: Trained) -> None:
-    """Raise `ExportError` if the model gives all texts the same answer, or is sure of the same label for all."""
-    if np.ptp(answers, axis=0).max() > tolerance(trained.tokenizer.max_tokens) and not _is_always_sure(
-        answers, trained
-    ):
+def _check_differences(answers: Outputs, trained: Trained, *, multilabel: bool) -> None:
+    """Raise `ExportError` if the model gives all texts the same answer, or is sure of the same label for all.
+
+    If a text can have several labels, all texts may have the same one.
+    """
+    differ = np.ptp(answers, axis=0).max() > tolerance(trained.tokenizer.max_tokens)
+    if differ and (multilabel or not _is_always_sure(answers, trained)):
         return
     raise ExportError(
         "the model gives every text the same answer: probably all texts that it was trained on have the same label, or "
@@ -192,7 +194,7 @@ def _is_always_sure(answers: Outputs, trained: Trained) -> bool:
     return is_sure(_answers_to_words(trained))
 
 
-def _activation(trained: Trained) -> str | None:
+def last_activation(trained: Trained) -> str | None:
     """Return the name of the activation of the last layer; None if it has none."""
     layer = last_layer(trained.model)
     if isinstance(layer, keras.layers.Softmax):

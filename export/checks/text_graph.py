@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from sentiment_conv1d.artifact.artifact import Artifact
-from sentiment_conv1d.artifact.decision import decide_all
-from sentiment_conv1d.artifact.graphs.text.file import LABEL, PROBABILITIES, TEXT
+from sentiment_conv1d.artifact.decision import decide_all, decide_each
+from sentiment_conv1d.artifact.graphs.text.file import HAS_LABEL, LABEL, PROBABILITIES, TEXT
 from sentiment_conv1d.artifact.manifest import ParityCheck
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.export.checks.odd_texts import generated_texts, long_texts, spelled_texts
@@ -31,10 +32,10 @@ Answer = Callable[[Sequence[str]], tuple[list[str], Outputs]]
 
 def open_text_graph(content: bytes) -> Answer:
     """Open `text.onnx` in ONNX Runtime. Raises `ParityError` if that fails, and so does the function."""
-    run = opened(content, [LABEL, PROBABILITIES], "text.onnx", _HINT)
+    run = _opened(content, LABEL, PROBABILITIES)
 
     def answer(texts: Sequence[str]) -> tuple[list[str], Outputs]:
-        labels, probabilities = run({TEXT: np.array(texts, dtype=object)})
+        labels, probabilities = run(texts)
         return labels.tolist(), probabilities
 
     return answer
@@ -55,16 +56,24 @@ def prove(artifact: Artifact, content: bytes, texts: Sequence[str]) -> ParityChe
 
     Raises `ParityError`, which shows a text, if a label differs or a probability differs by more than `TOLERANCE`.
     """
-    predict, answer = session(artifact.graph), open_text_graph(content)
+    outputs = (LABEL, PROBABILITIES, HAS_LABEL) if artifact.manifest.multilabel else (LABEL, PROBABILITIES)
+    predict, run = session(artifact.graph), _opened(content, *outputs)
     differences = [
-        _compare(artifact, predict, answer, texts[start : start + size])
+        _compare(artifact, predict, run, texts[start : start + size])
         for size in (1, _BATCH)
         for start in range(0, len(texts), size)
     ]
     return ParityCheck(against="text.onnx", inputs="texts", examples=len(texts), largest_difference=max(differences))
 
 
-def _compare(artifact: Artifact, predict: Predict, answer: Answer, texts: Sequence[str]) -> float:
+def _opened(content: bytes, *outputs: str) -> Callable[[Sequence[str]], list[Any]]:
+    run = opened(content, list(outputs), "text.onnx", _HINT)
+    return lambda texts: run({TEXT: np.array(texts, dtype=object)})
+
+
+def _compare(
+    artifact: Artifact, predict: Predict, run: Callable[[Sequence[str]], list[Any]], texts: Sequence[str]
+) -> float:
     """Return the largest difference of a probability.
 
     Both graphs read the same padding, because a sum over many positions, as of average pooling, depends on it. Both
@@ -74,9 +83,14 @@ def _compare(artifact: Artifact, predict: Predict, answer: Answer, texts: Sequen
     output = predict(artifact.input_shape.pad([each.ids for each in artifact.tokenizer.encode_batch(texts)]))
     truth = output if output.shape[1] > 1 else np.concatenate([1 - output, output], axis=1)
     expected = [manifest.labels[index] for index in decide_all(output, manifest.decision.threshold)]
-    labels, probabilities = answer(texts)
+    labels, probabilities, *several = run(texts)
     have_none = np.isnan(probabilities) & np.isnan(truth)
     differences: list[float] = np.where(have_none, 0, np.abs(probabilities - truth)).max(axis=1).tolist()
+    for has_label in several:
+        thresholds = manifest.decision.each_threshold(manifest.labels)
+        wrong = (has_label != decide_each(truth, thresholds)).any(axis=1)
+        if wrong.any():
+            raise ParityError(f"text.onnx answers {texts[int(wrong.argmax())][:_SHOWN]!r} with other labels", _HINT)
     for text, label, right, difference in zip(texts, labels, expected, differences, strict=True):
         if not difference <= TOLERANCE or label != right:  # negated, so that NaN fails
             raise ParityError(

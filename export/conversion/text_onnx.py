@@ -22,9 +22,12 @@ def write_text_onnx(artifact: Artifact, out: Path) -> list[str]:
     check = prove(artifact, content, odd_texts(artifact))
     with staged(out) as file:
         file.write_bytes(content)
+    labels = len(artifact.manifest.labels)
+    outputs = f"label: string [batch], and probabilities: float32 [batch, {labels}]"
+    if artifact.manifest.multilabel:
+        outputs += f", and has_label: bool [batch, {labels}]"
     return [
-        f"input text: string [batch]; outputs label: string [batch], and probabilities: float32 [batch, "
-        f"{len(artifact.manifest.labels)}]",
+        f"input text: string [batch]; outputs {outputs}",
         described(check),
         f"wrote {out}: {len(content):,} bytes",
     ]

@@ -18,11 +18,15 @@ input [
 ]
 output [
   {{ name: "label" data_type: TYPE_STRING dims: [ 1 ] reshape: {{ shape: [ ] }} }},
-  {{ name: "probabilities" data_type: TYPE_FP32 dims: [ {labels} ] label_filename: "labels.txt" }}
+  {{ name: "probabilities" data_type: TYPE_FP32 dims: [ {labels} ] label_filename: "labels.txt" }}{more}
 ]
 instance_group [ {{ kind: KIND_CPU }} ]
 dynamic_batching {{ }}
 """
+
+#: The output of a model that gives a text several labels.
+_HAS_LABEL = """,
+  {{ name: "has_label" data_type: TYPE_BOOL dims: [ {labels} ] }}"""
 
 
 def write_triton(artifact: Artifact, out: Path) -> list[str]:
@@ -40,6 +44,8 @@ def write_triton(artifact: Artifact, out: Path) -> list[str]:
         version.mkdir(parents=True)
         described, proof, _ = write_text_onnx(artifact, version / "model.onnx")
         (model / "labels.txt").write_bytes("".join(f"{label}\n" for label in manifest.labels).encode())
-        configuration = _CONFIGURATION.format(name=manifest.name, labels=len(manifest.labels))
+        labels = len(manifest.labels)
+        more = _HAS_LABEL.format(labels=labels) if manifest.multilabel else ""
+        configuration = _CONFIGURATION.format(name=manifest.name, labels=labels, more=more)
         (model / "config.pbtxt").write_text(configuration)
     return [described, proof, f"wrote {out}, for example for: tritonserver --model-repository {out}"]

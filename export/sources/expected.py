@@ -34,11 +34,13 @@ def read_expected(
     outputs: int,
     text_column: str = "text",
     form: Format = Format(),  # noqa: B008
+    *,
+    sums_to_one: bool = True,
 ) -> Expected:
     """Read expected answers from a file: a column of texts, and a column of probabilities for each label.
 
     For a model with one output, one column `probability` may replace those of the two labels. Raises `DataError`,
-    which names the file and the row.
+    which names the file and the row, also if `sums_to_one` and the probabilities of a text do not.
     """
     texts: list[str] = []
     answers: list[list[float]] = []
@@ -54,7 +56,7 @@ def read_expected(
             for number, text, row in zip(chunk.numbers, chunk.strings(text_column), rows, strict=True):
                 texts.append(text or "")
                 answers.append([_probability(chunk, number, each) for each in row])
-                if not single and abs(sum(answers[-1]) - 1) > _TOLERANCE:
+                if sums_to_one and not single and abs(sum(answers[-1]) - 1) > _TOLERANCE:
                     raise DataError(f"{chunk.location(number)}: the probabilities sum to {sum(answers[-1]):.4g}, not 1")
     if not texts:
         raise DataError(f"{path}: there are no expected answers in it")

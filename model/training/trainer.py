@@ -128,7 +128,7 @@ def _write_measures(folder: Path, work: Plan, trained: Trained, results: Results
         assert work.test is not None and work.test_source is not None
         encodings = [trained.tokenizer.encode(text) for text in work.test.texts]
         statistics = TextStatistics.measured(
-            work.test_source, evaluation.label_names, evaluation.outputs, evaluation.threshold, encodings
+            work.test_source, evaluation.label_names, evaluation.outputs, trained.decision, encodings
         )
         write_json(folder / STATISTICS_FILE, statistics.model_dump(mode="json"))
 

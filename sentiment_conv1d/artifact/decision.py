@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -48,6 +48,12 @@ class DecisionRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(THRESHOLD, gt=0, lt=1)
+    thresholds: Map[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        {},
+        exclude_if=lambda value: not value,
+        description="Of a model that gives a text several labels: the lowest probability of each label at which a text "
+        "has it.",
+    )
     temperature: float = Field(1.0, gt=0)
     chosen_on: Description | None = Field(
         None, description="The texts that the rule was chosen on; null if there were none."
@@ -80,10 +86,17 @@ class DecisionRule(BaseModel):
         found = {**self.confident_from, **never}
         return tuple(found.get(label) for label in labels)
 
+    def each_threshold(self, labels: Sequence[str]) -> list[float]:
+        """Return the thresholds in the order of these labels; an empty list if a text has just one label."""
+        return [self.thresholds[label] for label in labels] if self.thresholds else []
+
     def renamed(self, names: Mapping[str, str]) -> DecisionRule:
         """Return the same rule with other names for the labels."""
         return self.model_copy(
-            update={"confident_from": {names[label]: limit for label, limit in self.confident_from.items()}}
+            update={
+                name: {names[label]: limit for label, limit in getattr(self, name).items()}
+                for name in ("thresholds", "confident_from")
+            }
         )
 
 
@@ -108,3 +121,14 @@ def decide_all(outputs: npt.NDArray[np.floating[Any]], threshold: float = THRESH
         return (outputs[:, 0].astype(np.float64) >= threshold).astype(np.int64)
     indices: npt.NDArray[np.int64] = outputs.argmax(axis=1)
     return indices
+
+
+def decide_each(outputs: npt.NDArray[np.floating[Any]], thresholds: Sequence[float]) -> npt.NDArray[np.bool_]:
+    """Return whether each text has each label, given the probability of each: [n, labels] -> bool [n, labels].
+
+    A text has the labels whose probability is at least their threshold, [labels]. These can be none or several.
+    """
+    import numpy as np
+
+    reached: npt.NDArray[np.bool_] = outputs.astype(np.float64) >= np.asarray(thresholds, np.float64)
+    return reached

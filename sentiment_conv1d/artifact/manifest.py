@@ -69,7 +69,7 @@ class Golden(_Record):
     """
 
     text: Description
-    probabilities: Items[float] = Field(min_length=1, description="One for a sigmoid, else one per label.")
+    probabilities: Items[float] = Field(min_length=1, description="One for a single sigmoid, else one per label.")
 
 
 class LabelMetrics(_Record):
@@ -257,7 +257,11 @@ class Manifest(_Record):
     def _fits_together(self) -> Self:
         if set(self.files) != {GRAPH_FILE, TOKENIZER_FILE}:
             raise ValueError(f"files must be {GRAPH_FILE} and {TOKENIZER_FILE}, not {sorted(self.files)}")
-        if self.activation == "sigmoid" and len(self.labels) != 2:
+        if self.multilabel and (self.activation != "sigmoid" or {*self.decision.thresholds} != {*self.labels}):
+            raise ValueError("thresholds are for sigmoids: one for each label")
+        if self.multilabel and (self.decision.threshold != THRESHOLD or self.decision.confident_from):
+            raise ValueError("a model with thresholds has no single threshold and no limits of confidence")
+        if self.activation == "sigmoid" and not self.multilabel and len(self.labels) != 2:
             raise ValueError("a sigmoid has two labels")
         if len(self.golden.probabilities) != self.outputs:
             raise ValueError(f"the golden answer must have {self.outputs} probabilities")
@@ -269,13 +273,18 @@ class Manifest(_Record):
 
     @property
     def outputs(self) -> int:
-        """The number of columns of `probabilities`: one for a sigmoid, one per label for a softmax."""
-        return 1 if self.activation == "sigmoid" else len(self.labels)
+        """The number of columns of `probabilities`: one for a single sigmoid, otherwise one per label."""
+        return 1 if self.activation == "sigmoid" and not self.multilabel else len(self.labels)
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether a text can have several labels, or none: each has a sigmoid and a threshold of its own."""
+        return bool(self.decision.thresholds)
 
     @property
     def opposites(self) -> tuple[str, str] | None:
         """`positive` and `negative`, if these are labels of the model and `neutral` is another one."""
-        return _OPPOSITES if {*_OPPOSITES, _NEUTRAL} <= {*self.labels} else None
+        return _OPPOSITES if not self.multilabel and {*_OPPOSITES, _NEUTRAL} <= {*self.labels} else None
 
     @property
     def text_parity(self) -> str:

@@ -69,7 +69,16 @@ def _use(manifest: Manifest) -> Iterator[str]:
 
 
 def _decisions(manifest: Manifest) -> Iterator[str]:
-    if manifest.activation == "sigmoid":
+    if manifest.multilabel:
+        yield (
+            "The output is the probability of each label. A text can have several labels, or none: it has those whose "
+            "probability is at least their threshold"
+            + (f", chosen on {_text(manifest.decision.chosen_on)}:" if manifest.decision.chosen_on else ":")
+        )
+        yield ""
+        thresholds = [(_text(label), _score(manifest.decision.thresholds[label])) for label in manifest.labels]
+        yield from _table(("label", "threshold"), thresholds)
+    elif manifest.activation == "sigmoid":
         yield (
             f"The output is the probability of {_code(manifest.labels[1])}. The model answers with this label if the "
             f"probability is at least {manifest.decision.threshold:.4g}."
@@ -108,8 +117,11 @@ def _limits(manifest: Manifest) -> Iterator[str]:
     yield ""
     if manifest.needs_words:
         yield f"- It has no answer to a text without words: {NO_ANSWER}."
-    which = "every other text" if manifest.needs_words else "every text"
-    yield f"- It answers {which} with one of its labels, also texts that none of them fits, or in another language."
+    if manifest.multilabel:
+        yield "- It knows no language: texts in another one than that of its training get probabilities too."
+    else:
+        which = "every other text" if manifest.needs_words else "every text"
+        yield f"- It answers {which} with one of its labels, also texts that none of them fits, or in another language."
     yield (
         f"- It reads at most {manifest.max_tokens:,} tokens of a text, and knows {manifest.vocabulary_size:,} ids. "
         "Other words have no influence of their own."

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sentiment_conv1d.artifact.decision import decide_all
+from sentiment_conv1d.artifact.decision import DecisionRule, decide_all, decide_each
 from sentiment_conv1d.artifact.limits import Description, Items, Map
 from sentiment_conv1d.artifact.tokenizer import Encoding
 
@@ -57,6 +57,11 @@ class TextStatistics(BaseModel):
     source: Description = Field(description="The texts, in words.")
     texts: int = Field(ge=1)
     labels: Map[int] = Field(description="The number of texts for each predicted label.")
+    multilabel: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="Whether a text can have several predicted labels, or none.",
+    )
     scores: Distribution = Field(description="The probability of the predicted label.")
     tokens: Distribution = Field(description="Ids of a text before truncation.")
     unknown_words: Distribution | None = Field(
@@ -71,18 +76,23 @@ class TextStatistics(BaseModel):
         source: str,
         names: Sequence[str],
         outputs: npt.NDArray[np.floating[Any]],
-        threshold: float,
+        decision: DecisionRule,
         encodings: Sequence[Encoding],
     ) -> Self:
         """Return the statistics of texts that a model with these label names has predicted.
 
-        `outputs` are [texts, 1] for a sigmoid, which decides by `threshold`, or [texts, labels].
+        `outputs` are [texts, 1] for a single sigmoid, or [texts, labels].
         """
-        decided = decide_all(outputs, threshold)
+        decided = decide_all(outputs, decision.threshold)
         probabilities = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
+        labels = [names[index] for index in decided]
+        if decision.thresholds:
+            reached = decide_each(outputs, decision.each_threshold(names))
+            labels = [names[index] for index in np.nonzero(reached)[1].tolist()]
         return cls.of(
             source,
-            labels=[names[index] for index in decided],
+            labels=labels,
+            multilabel=bool(decision.thresholds),
             scores=probabilities[np.arange(len(decided)), decided],
             tokens=[each.tokens for each in encodings],
             unknown_tokens=[each.unknown_tokens for each in encodings],
@@ -101,22 +111,25 @@ class TextStatistics(BaseModel):
         scores: npt.ArrayLike,
         tokens: npt.ArrayLike,
         unknown_tokens: Iterable[int | None],
+        multilabel: bool = False,
         like: TextStatistics | None = None,
     ) -> Self:
-        """Return the statistics of texts, all arguments [texts]. With `like`, bins have the bounds of that one.
+        """Return the statistics of texts. With `like`, bins have the bounds of that one.
 
-        Without a number of `unknown_tokens` for every text, there is no statistic of them.
+        The arguments are [texts], but `labels` are all predicted labels of all texts, which can have several or none if
+        `multilabel`. Without a number of `unknown_tokens` for every text, there is no statistic of them.
         """
         lengths = np.asarray(tokens)
         unknown_words = None
         counted = [each for each in unknown_tokens if each is not None]
-        if len(counted) == len(labels):
+        if len(counted) == len(lengths):
             bounds = None if like is None or like.unknown_words is None else like.unknown_words.bounds
             unknown_words = Distribution.of(np.asarray(counted) / np.maximum(lengths, 1), bounds)
         return cls(
             source=source,
-            texts=len(labels),
+            texts=len(lengths),
             labels=dict(sorted(Counter(labels).items())),
+            multilabel=multilabel,
             scores=Distribution.of(scores, None if like is None else like.scores.bounds),
             tokens=Distribution.of(lengths, None if like is None else like.tokens.bounds),
             unknown_words=unknown_words,

@@ -11,7 +11,7 @@ from sentiment_conv1d.artifact.errors import writing
 from sentiment_conv1d.artifact.text_statistics import TextStatistics
 from sentiment_conv1d.commands.default_repository import find_artifact
 from sentiment_conv1d.commands.output import counted, table_lines
-from sentiment_conv1d.drift.comparison import Comparison, compare
+from sentiment_conv1d.drift.comparison import Bin, Comparison, compare, label_shares
 from sentiment_conv1d.drift.log import Log, LoggedTexts, Version, read_log
 from sentiment_conv1d.drift.page import HEAD, report, rows
 from sentiment_conv1d.tables import DataError
@@ -51,7 +51,7 @@ def drift(options: argparse.Namespace) -> int:
         ("Before", f"{counted(reference.texts, 'text')} of {reference.source}"),
         ("Now", f"{counted(observed.texts, 'text')} of {observed.source}"),
     ]
-    _print(name, facts, comparisons)
+    _print(name, facts, comparisons, label_shares(reference, observed))
     if options.out is not None:
         with writing(options.out):
             options.out.write_text(report(f"Drift of {name}", facts, comparisons), encoding="utf-8")
@@ -63,9 +63,9 @@ def _find(log: Log, name: str, version: int | None = None) -> LoggedTexts:
     """Return the texts of a version, or of all versions of a model. Raises `DataError` if there are none."""
     found = LoggedTexts()
     for logged, texts in log.texts.items():
-        if logged.model == name and version in (None, logged.number) and texts.labels:
+        if logged.model == name and version in (None, logged.number) and texts.scores:
             found.extend(texts)
-    if not found.labels:
+    if not found.scores:
         wanted = name if version is None else f"{name} {version}"
         raise DataError(f"the log contains no texts of {wanted}, but of: {_names(log.texts)}")
     return found
@@ -95,15 +95,17 @@ def _statistics(
         scores=texts.scores,
         tokens=texts.tokens,
         unknown_tokens=texts.unknown_tokens,
+        multilabel=texts.multilabel,
         like=like,
     )
 
 
-def _print(name: str, facts: Sequence[tuple[str, str]], comparisons: Sequence[Comparison]) -> None:
+def _print(
+    name: str, facts: Sequence[tuple[str, str]], comparisons: Sequence[Comparison], shares: Sequence[Bin]
+) -> None:
     print(name)
     for fact, value in facts:
         print(f"  {fact.lower()}: {value}")
     print("", *table_lines([HEAD, *rows(comparisons)], words=range(len(HEAD))), sep="\n")
-    shares = [each for comparison in comparisons if comparison.name == "label" for each in comparison.bins]
     labels = [(each.name, f"{each.expected:.1%}", f"{each.actual:.1%}") for each in shares]
     print("", *table_lines([("Label", "Before", "Now"), *labels], words=range(3)), sep="\n")

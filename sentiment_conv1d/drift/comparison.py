@@ -35,7 +35,7 @@ def compare(reference: TextStatistics, observed: TextStatistics) -> list[Compari
     """Compare the statistics of a log with a reference whose bins have the same bounds."""
     comparisons = [
         _of_numbers("score", reference.scores, observed.scores),
-        _of_labels(reference.labels, observed.labels),
+        *_of_labels(reference, observed),
         _of_numbers("tokens", reference.tokens, observed.tokens),
     ]
     if reference.unknown_words is not None and observed.unknown_words is not None:
@@ -48,10 +48,22 @@ def _of_numbers(name: str, reference: Distribution, observed: Distribution) -> C
     return _compared(name, names, reference.counts, observed.counts, (reference.mean, observed.mean))
 
 
-def _of_labels(reference: dict[str, int], observed: dict[str, int]) -> Comparison:
-    names = list(dict.fromkeys((*reference, *observed)))
-    expected, actual = ([each.get(name, 0) for name in names] for each in (reference, observed))
-    return _compared("label", names, expected, actual, None)
+def label_shares(reference: TextStatistics, observed: TextStatistics) -> list[Bin]:
+    """Return for each predicted label the shares of the texts that have it."""
+    names = dict.fromkeys((*reference.labels, *observed.labels))
+    return [Bin(name, *(each.labels.get(name, 0) / each.texts for each in (reference, observed))) for name in names]
+
+
+def _of_labels(reference: TextStatistics, observed: TextStatistics) -> Iterator[Comparison]:
+    """Yield the comparison of the labels, or one for each label if a text can have several."""
+    names = list(dict.fromkeys((*reference.labels, *observed.labels)))
+    before, now = ([each.labels.get(name, 0) for name in names] for each in (reference, observed))
+    if not (reference.multilabel or observed.multilabel):
+        yield _compared("label", names, before, now, None)
+        return
+    for name, expected, actual in zip(names, before, now, strict=True):
+        counts = [expected, reference.texts - expected], [actual, observed.texts - actual]
+        yield _compared(f"label {name}", ["with it", "without it"], *counts, None)
 
 
 def _compared(

@@ -28,7 +28,8 @@ class LoggedTexts:
     `unknown_tokens` has no values of texts whose unknown tokens were not counted.
     """
 
-    labels: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)  # of all texts, which can have several each, or none
+    multilabel: bool = False
     scores: array[float] = field(default_factory=lambda: array("d"))
     tokens: array[int] = field(default_factory=lambda: array("q"))
     unknown_tokens: array[int] = field(default_factory=lambda: array("q"))
@@ -37,6 +38,7 @@ class LoggedTexts:
     def extend(self, other: LoggedTexts) -> None:
         """Add the texts of another log or version."""
         self.labels += other.labels
+        self.multilabel |= other.multilabel
         self.scores += other.scores
         self.tokens += other.tokens
         self.unknown_tokens += other.unknown_tokens
@@ -84,7 +86,11 @@ def _record(record: Mapping[str, Any]) -> tuple[Version, LoggedTexts]:
         unknown: int | None = prediction["unknown_tokens"]
         if not (0 <= prediction["score"] <= 1 and 0 <= (unknown or 0) <= prediction["tokens"]):
             raise ValueError
-        texts.labels.append(str(prediction["label"]))
+        if isinstance(several := prediction.get("labels"), list):
+            texts.labels += map(str, several)
+            texts.multilabel = True
+        else:
+            texts.labels.append(str(prediction["label"]))
         texts.scores.append(prediction["score"])
         texts.tokens.append(prediction["tokens"])
         if unknown is not None:

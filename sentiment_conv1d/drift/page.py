@@ -20,6 +20,9 @@ _MEANINGS = {
     "unknown words": "Share of unknown words among the ids of a text.",
 }
 
+#: What a label is if a text can have several.
+_ONE_LABEL = "Texts that have the label."
+
 _READING = (
     "PSI is the population stability index: below 0.1 the change is little, from 0.1 to 0.25 moderate, and above 0.25 "
     "significant. By chance: the PSI that two samples of this size exceed in one of twenty comparisons without drift. "
@@ -58,9 +61,10 @@ def rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
 
 
 def _figure(comparison: Comparison) -> str:
+    title = escape(comparison.name[:1].upper() + comparison.name[1:])
     return (
-        f"\n<figure>{_chart(comparison)}\n<figcaption><h3>{escape(comparison.name.capitalize())}</h3>"
-        f"{_MEANINGS[comparison.name]} Grey: before, blue: now.</figcaption></figure>"
+        f"\n<figure>{_chart(comparison)}\n<figcaption><h3>{title}</h3>"
+        f"{_MEANINGS.get(comparison.name, _ONE_LABEL)} Grey: before, blue: now.</figcaption></figure>"
     )
 
 

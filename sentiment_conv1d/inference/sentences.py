@@ -155,9 +155,9 @@ def attribute(spans: Sequence[Span], predictions: Sequence[Prediction], words: S
 def deciding(sentences: Sequence[Sentence], manifest: Manifest, label: str) -> int | None:
     """Return the index of the sentence that adds most to a label of the model, or None if no sentence adds to it.
 
-    The shares are those of the logit of `label`, or of the second label of a sigmoid model.
+    The shares are those of the logit of `label`, or of the second label of a model with a single sigmoid.
     """
-    sign = -1 if manifest.activation == "sigmoid" and label != manifest.labels[1] else 1
+    sign = -1 if manifest.outputs == 1 and label != manifest.labels[1] else 1
     shares = [sign * sentence.share for sentence in sentences]
     highest = max(shares, default=0.0)
     return shares.index(highest) if highest > 0 else None

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'sentiment_conv1d/protos/sentiment.proto\x12\x0csentiment.v1\"Q\n\x0ePredictRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x11\n\tsentences\x18\x04 \x01(\x08\"D\n\x13PredictBatchRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\"\xbe\x03\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12@\n\rprobabilities\x18\x03 \x03(\x0b\x32).sentiment.v1.Prediction.LabelProbability\x12\x0e\n\x06tokens\x18\x04 \x01(\r\x12\x1b\n\x0eunknown_tokens\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x11\n\ttruncated\x18\x06 \x01(\x08\x12\r\n\x05model\x18\x07 \x01(\t\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x16\n\tconfident\x18\t \x01(\x08H\x01\x88\x01\x01\x12)\n\tsentences\x18\n \x03(\x0b\x32\x16.sentiment.v1.Sentence\x12\x17\n\ndecided_by\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\r\n\x05logit\x18\x0c \x01(\x02\x12\x0c\n\x04\x62ias\x18\r \x01(\x02\x12\x0f\n\x07padding\x18\x0e \x01(\x02\x1a\x36\n\x10LabelProbability\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\x42\x11\n\x0f_unknown_tokensB\x0c\n\n_confidentB\r\n\x0b_decided_by\"q\n\x08Sentence\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0b\n\x03\x65nd\x18\x03 \x01(\r\x12\r\n\x05share\x18\x04 \x01(\x02\x12,\n\nprediction\x18\x05 \x01(\x0b\x32\x18.sentiment.v1.Prediction\"E\n\x14PredictBatchResponse\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.sentiment.v1.Prediction\"`\n\x0e\x45xplainRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\x12\x11\n\tsentences\x18\x05 \x01(\x08\"\x94\x05\n\x0b\x45xplanation\x12,\n\nprediction\x18\x01 \x01(\x0b\x32\x18.sentiment.v1.Prediction\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05logit\x18\x03 \x01(\x02\x12\x0c\n\x04\x62ias\x18\x04 \x01(\x02\x12\x0f\n\x07padding\x18\x05 \x01(\x02\x12-\n\x05words\x18\x06 \x03(\x0b\x32\x1e.sentiment.v1.Explanation.Word\x12\x31\n\x07\x66ilters\x18\x07 \x03(\x0b\x32 .sentiment.v1.Explanation.Filter\x12)\n\tsentences\x18\x08 \x03(\x0b\x32\x16.sentiment.v1.Sentence\x12\x17\n\ndecided_by\x18\t \x01(\rH\x00\x88\x01\x01\x12\x34\n\x08\x63ontrast\x18\n \x01(\x0b\x32\".sentiment.v1.Explanation.Contrast\x1aZ\n\x04Word\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0b\n\x03\x65nd\x18\x03 \x01(\r\x12\n\n\x02id\x18\x04 \x01(\r\x12\r\n\x05known\x18\x05 \x01(\x08\x12\r\n\x05share\x18\x06 \x01(\x02\x1a\x66\n\x06\x46ilter\x12\r\n\x05width\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\x12\n\nactivation\x18\x03 \x01(\x02\x12\x0e\n\x06weight\x18\x04 \x01(\x02\x12\r\n\x05start\x18\x05 \x01(\r\x12\x0b\n\x03\x65nd\x18\x06 \x01(\r\x1ak\n\x08\x43ontrast\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0f\n\x07\x61gainst\x18\x02 \x01(\t\x12\x10\n\x08log_odds\x18\x03 \x01(\x02\x12\x0c\n\x04\x62ias\x18\x04 \x01(\x02\x12\x0f\n\x07padding\x18\x05 \x01(\x02\x12\x0e\n\x06shares\x18\x06 \x03(\x02\x42\r\n\x0b_decided_by2\xb6\x02\n\tSentiment\x12\x41\n\x07Predict\x12\x1c.sentiment.v1.PredictRequest\x1a\x18.sentiment.v1.Prediction\x12U\n\x0cPredictBatch\x12!.sentiment.v1.PredictBatchRequest\x1a\".sentiment.v1.PredictBatchResponse\x12K\n\rPredictStream\x12\x1c.sentiment.v1.PredictRequest\x1a\x18.sentiment.v1.Prediction(\x01\x30\x01\x12\x42\n\x07\x45xplain\x12\x1c.sentiment.v1.ExplainRequest\x1a\x19.sentiment.v1.Explanationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'sentiment_conv1d/protos/sentiment.proto\x12\x0csentiment.v1\"Q\n\x0ePredictRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x11\n\tsentences\x18\x04 \x01(\x08\"D\n\x13PredictBatchRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\"\xce\x03\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12@\n\rprobabilities\x18\x03 \x03(\x0b\x32).sentiment.v1.Prediction.LabelProbability\x12\x0e\n\x06tokens\x18\x04 \x01(\r\x12\x1b\n\x0eunknown_tokens\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x11\n\ttruncated\x18\x06 \x01(\x08\x12\r\n\x05model\x18\x07 \x01(\t\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x16\n\tconfident\x18\t \x01(\x08H\x01\x88\x01\x01\x12)\n\tsentences\x18\n \x03(\x0b\x32\x16.sentiment.v1.Sentence\x12\x17\n\ndecided_by\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\r\n\x05logit\x18\x0c \x01(\x02\x12\x0c\n\x04\x62ias\x18\r \x01(\x02\x12\x0f\n\x07padding\x18\x0e \x01(\x02\x12\x0e\n\x06labels\x18\x0f \x03(\t\x1a\x36\n\x10LabelProbability\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\x42\x11\n\x0f_unknown_tokensB\x0c\n\n_confidentB\r\n\x0b_decided_by\"q\n\x08Sentence\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0b\n\x03\x65nd\x18\x03 \x01(\r\x12\r\n\x05share\x18\x04 \x01(\x02\x12,\n\nprediction\x18\x05 \x01(\x0b\x32\x18.sentiment.v1.Prediction\"E\n\x14PredictBatchResponse\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.sentiment.v1.Prediction\"`\n\x0e\x45xplainRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\x12\x11\n\tsentences\x18\x05 \x01(\x08\"\x94\x05\n\x0b\x45xplanation\x12,\n\nprediction\x18\x01 \x01(\x0b\x32\x18.sentiment.v1.Prediction\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05logit\x18\x03 \x01(\x02\x12\x0c\n\x04\x62ias\x18\x04 \x01(\x02\x12\x0f\n\x07padding\x18\x05 \x01(\x02\x12-\n\x05words\x18\x06 \x03(\x0b\x32\x1e.sentiment.v1.Explanation.Word\x12\x31\n\x07\x66ilters\x18\x07 \x03(\x0b\x32 .sentiment.v1.Explanation.Filter\x12)\n\tsentences\x18\x08 \x03(\x0b\x32\x16.sentiment.v1.Sentence\x12\x17\n\ndecided_by\x18\t \x01(\rH\x00\x88\x01\x01\x12\x34\n\x08\x63ontrast\x18\n \x01(\x0b\x32\".sentiment.v1.Explanation.Contrast\x1aZ\n\x04Word\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0b\n\x03\x65nd\x18\x03 \x01(\r\x12\n\n\x02id\x18\x04 \x01(\r\x12\r\n\x05known\x18\x05 \x01(\x08\x12\r\n\x05share\x18\x06 \x01(\x02\x1a\x66\n\x06\x46ilter\x12\r\n\x05width\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\x12\n\nactivation\x18\x03 \x01(\x02\x12\x0e\n\x06weight\x18\x04 \x01(\x02\x12\r\n\x05start\x18\x05 \x01(\r\x12\x0b\n\x03\x65nd\x18\x06 \x01(\r\x1ak\n\x08\x43ontrast\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0f\n\x07\x61gainst\x18\x02 \x01(\t\x12\x10\n\x08log_odds\x18\x03 \x01(\x02\x12\x0c\n\x04\x62ias\x18\x04 \x01(\x02\x12\x0f\n\x07padding\x18\x05 \x01(\x02\x12\x0e\n\x06shares\x18\x06 \x03(\x02\x42\r\n\x0b_decided_by2\xb6\x02\n\tSentiment\x12\x41\n\x07Predict\x12\x1c.sentiment.v1.PredictRequest\x1a\x18.sentiment.v1.Prediction\x12U\n\x0cPredictBatch\x12!.sentiment.v1.PredictBatchRequest\x1a\".sentiment.v1.PredictBatchResponse\x12K\n\rPredictStream\x12\x1c.sentiment.v1.PredictRequest\x1a\x18.sentiment.v1.Prediction(\x01\x30\x01\x12\x42\n\x07\x45xplain\x12\x1c.sentiment.v1.ExplainRequest\x1a\x19.sentiment.v1.Explanationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,23 +36,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTBATCHREQUEST']._serialized_start=140
   _globals['_PREDICTBATCHREQUEST']._serialized_end=208
   _globals['_PREDICTION']._serialized_start=211
-  _globals['_PREDICTION']._serialized_end=657
-  _globals['_PREDICTION_LABELPROBABILITY']._serialized_start=555
-  _globals['_PREDICTION_LABELPROBABILITY']._serialized_end=609
-  _globals['_SENTENCE']._serialized_start=659
-  _globals['_SENTENCE']._serialized_end=772
-  _globals['_PREDICTBATCHRESPONSE']._serialized_start=774
-  _globals['_PREDICTBATCHRESPONSE']._serialized_end=843
-  _globals['_EXPLAINREQUEST']._serialized_start=845
-  _globals['_EXPLAINREQUEST']._serialized_end=941
-  _globals['_EXPLANATION']._serialized_start=944
-  _globals['_EXPLANATION']._serialized_end=1604
-  _globals['_EXPLANATION_WORD']._serialized_start=1286
-  _globals['_EXPLANATION_WORD']._serialized_end=1376
-  _globals['_EXPLANATION_FILTER']._serialized_start=1378
-  _globals['_EXPLANATION_FILTER']._serialized_end=1480
-  _globals['_EXPLANATION_CONTRAST']._serialized_start=1482
-  _globals['_EXPLANATION_CONTRAST']._serialized_end=1589
-  _globals['_SENTIMENT']._serialized_start=1607
-  _globals['_SENTIMENT']._serialized_end=1917
+  _globals['_PREDICTION']._serialized_end=673
+  _globals['_PREDICTION_LABELPROBABILITY']._serialized_start=571
+  _globals['_PREDICTION_LABELPROBABILITY']._serialized_end=625
+  _globals['_SENTENCE']._serialized_start=675
+  _globals['_SENTENCE']._serialized_end=788
+  _globals['_PREDICTBATCHRESPONSE']._serialized_start=790
+  _globals['_PREDICTBATCHRESPONSE']._serialized_end=859
+  _globals['_EXPLAINREQUEST']._serialized_start=861
+  _globals['_EXPLAINREQUEST']._serialized_end=957
+  _globals['_EXPLANATION']._serialized_start=960
+  _globals['_EXPLANATION']._serialized_end=1620
+  _globals['_EXPLANATION_WORD']._serialized_start=1302
+  _globals['_EXPLANATION_WORD']._serialized_end=1392
+  _globals['_EXPLANATION_FILTER']._serialized_start=1394
+  _globals['_EXPLANATION_FILTER']._serialized_end=1496
+  _globals['_EXPLANATION_CONTRAST']._serialized_start=1498
+  _globals['_EXPLANATION_CONTRAST']._serialized_end=1605
+  _globals['_SENTIMENT']._serialized_start=1623
+  _globals['_SENTIMENT']._serialized_end=1933
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,14 @@ import numpy as np
 
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.options import ProviderChoice
-from sentiment_conv1d.scoring.columns import OPTIONAL_BOOL, OPTIONAL_INT, check_free, prediction_columns, score_texts
+from sentiment_conv1d.scoring.columns import (
+    LABELS,
+    OPTIONAL_BOOL,
+    OPTIONAL_INT,
+    check_free,
+    prediction_columns,
+    score_texts,
+)
 from sentiment_conv1d.scoring.rows import reason_of
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.tables import DataError
@@ -36,8 +43,9 @@ class BatchScorer:
 
     The added columns are `predicted_label`, `score`, `probability_<label>` for each label (float32), `tokens`,
     `unknown_tokens` (int64, empty if the tokenizer finds parts of words), `truncated` and `confident`, which is empty
-    for a label without a limit. With `explain=N`, the column `top_words` has the N words that change the logit most,
-    as objects with `text` and `share`.
+    for a label without a limit. A model that gives a text several labels adds `predicted_labels`, those at or above
+    their thresholds. With `explain=N`, the column `top_words` has the N words that change the logit most, as objects
+    with `text` and `share`.
 
     Pickling stores the path of the artifact and the settings. Each process opens the artifact at its first call, once
     for all scorers with the same settings, so the path must exist there. `threads` is the number of ONNX Runtime
@@ -150,6 +158,7 @@ class BatchScorer:
             bool: polars.Boolean,
             OPTIONAL_BOOL: polars.Boolean,
             OPTIONAL_INT: polars.Int64,
+            LABELS: polars.List(polars.String),
         }
         schema = {name: types.get(kind, polars.List(word)) for name, kind in self.columns.items()}
         frame = polars.DataFrame(added, schema)

@@ -22,6 +22,9 @@ TOP_WORDS = "top_words"
 #: The types of columns whose values can be missing, whichever rows are scored.
 OPTIONAL_BOOL, OPTIONAL_INT = bool | None, int | None
 
+#: The type of the column with the labels of each text, of models that give a text several.
+LABELS = list[str]
+
 #: The type of every field of a prediction.
 _TYPES = get_type_hints(Prediction)
 
@@ -31,8 +34,9 @@ _PROBABILITIES = Prediction._fields.index("probabilities")
 def prediction_columns(classifier: Classifier, explain: bool = False) -> dict[str, Any]:
     """Return the names and types of the added columns, in order: the fields of a prediction, and a column per label.
 
-    `unknown_tokens` is an optional integer if the tokenizer does not count them. With `explain`, a column with a list
-    of objects follows, each with the `text` and the `share` of a word.
+    `unknown_tokens` is an optional integer if the tokenizer does not count them. The column `predicted_labels`, a list,
+    is added only for a model that gives a text several labels. With `explain`, a column with a list of objects follows,
+    each with the `text` and the `share` of a word.
     """
     columns: dict[str, Any] = {}
     for field in Prediction._fields:
@@ -40,6 +44,8 @@ def prediction_columns(classifier: Classifier, explain: bool = False) -> dict[st
             columns["predicted_label"] = str
         elif field == "probabilities":
             columns |= {f"probability_{label}": np.float32 for label in classifier.labels}
+        elif field == "labels":
+            columns |= {"predicted_labels": LABELS} if classifier.manifest.multilabel else {}
         else:
             columns[field] = _TYPES[field]
     if isinstance(classifier.tokenizer, VocabularyTokenizer):
@@ -57,6 +63,8 @@ def score_texts(classifier: Classifier, texts: Sequence[str], explain: int = 0) 
     encodings = classifier.encode(texts)
     predicted = classifier.columns(encodings)
     columns: list[Column] = [*predicted[:_PROBABILITIES], *predicted.probabilities, *predicted[_PROBABILITIES + 1 :]]
+    if not classifier.manifest.multilabel:
+        columns.pop()  # `labels`, which is the last field
     if explain:
         columns.append(
             [

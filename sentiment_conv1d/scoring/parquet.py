@@ -16,7 +16,7 @@ import pyarrow
 from pyarrow import types
 from pyarrow.parquet import ParquetWriter as ArrowWriter
 
-from sentiment_conv1d.scoring.columns import OPTIONAL_BOOL, OPTIONAL_INT, Column
+from sentiment_conv1d.scoring.columns import LABELS, OPTIONAL_BOOL, OPTIONAL_INT, Column
 from sentiment_conv1d.scoring.rows import NOT_UTF8
 from sentiment_conv1d.scoring.writers import Writer, check_keys
 from sentiment_conv1d.tables import Chunk, DataError, Table
@@ -136,6 +136,7 @@ _KINDS: dict[Any, Any] = {
     bool: pyarrow.bool_(),
     OPTIONAL_BOOL: pyarrow.bool_(),
     OPTIONAL_INT: pyarrow.int64(),
+    LABELS: pyarrow.list_(pyarrow.string()),
     list: _WORDS,
 }
 

@@ -2,6 +2,7 @@
 
 import { byId, fillTable, make } from "./dom.js";
 import { percent, signed } from "./format.js";
+import { labelOf } from "./threshold.js";
 
 const WORDS = 10; // the most words that the page lists
 
@@ -9,8 +10,9 @@ const NO_SHARES = "The words are not compared. Their shares are comparable only 
 
 /** Say whether two predictions have the same label. */
 export function describeAgreement(first, second) {
-  if (first.label === second.label) return `Both predict ${first.label}.`;
-  return `They disagree: ${nameOf(first)} predicts ${first.label}, and ${nameOf(second)} predicts ${second.label}.`;
+  const [one, other] = [first, second].map(labelOf);
+  if (one === other) return `Both predict ${one}.`;
+  return `They disagree: ${nameOf(first)} predicts ${one}, and ${nameOf(second)} predicts ${other}.`;
 }
 
 /** Show two answers to one text side by side. `target` is the label whose logit both explain, or null. */
@@ -41,7 +43,7 @@ function reveal(answered) {
 function showProbabilities(...predictions) {
   const labels = new Set(predictions.flatMap(({ probabilities }) => Object.keys(probabilities)));
   fillTable(byId("probabilities-table"), ["prediction", ...predictions.map(nameOf)], [
-    ["label", ...predictions.map(({ label }) => make("b", {}, label))],
+    ["label", ...predictions.map((each) => make("b", {}, labelOf(each)))],
     ...[...labels].map((label) => [`probability of ${label}`, ...predictions.map(({ probabilities }) => (Object.hasOwn(probabilities, label) ? percent(probabilities[label]) : "none"))]),
   ], [1, 2]);
 }

@@ -19,7 +19,7 @@ export function showDecision(shown) {
   byId("decide-text").textContent =
     (inner.length ? `A dense layer computes ${inner.map((layer) => count(layer.units)).join(", then ")} new values from the ${count(features.length)} values. Each new value is a sum of all of them, with learned weights. ` : "") +
     `The last layer adds up its inputs, with its own weights, to ${last.units === 1 ? "one number, the logit" : `one number for each of the ${last.units} labels, the logits`}. ` +
-    (shown.final === "Sigmoid" ? "The sigmoid maps the logit to a probability between 0 and 1." : "The softmax turns the logits into probabilities that add up to 1.");
+    (shown.final === "Sigmoid" ? `${last.units === 1 ? "The sigmoid maps the logit" : "A sigmoid maps each logit"} to a probability between 0 and 1.` : "The softmax turns the logits into probabilities that add up to 1.");
   byId("layers").replaceChildren(...inner.map((layer, index) => {
     const canvas = make("canvas", { class: "bars", role: "img", "aria-label": `Bars of the part that each of the ${count(layer.units)} units adds to the logit.` });
     return make("figure", { class: "layer" }, canvas, make("figcaption", {},

@@ -10,7 +10,7 @@ import { describePrediction, knowsAny, showExplanation, showFilters, showPredict
 import { get, hasKey, Newest, post, rememberKey } from "./service.js";
 import { asCurl, asPython, copy, linkTo, sharedIn } from "./share.js";
 import { knownOf } from "./shipped.js";
-import { chosenThreshold, decide, offerThreshold, startThreshold, thresholdMoved } from "./threshold.js";
+import { chosenThreshold, decide, hasOneOutput, offerThreshold, startThreshold, thresholdMoved } from "./threshold.js";
 import { goTo, showView, walkTabs } from "./views.js";
 import { startWords } from "./words.js";
 
@@ -164,8 +164,8 @@ function modelOf({ model }) {
 
 /** The label whose logit is explained. */
 function explained({ label, prediction }) {
-  const { activation, labels } = modelOf(prediction);
-  return activation === "softmax" ? label : labels[1];
+  const model = modelOf(prediction);
+  return hasOneOutput(model) ? model.labels[1] : label;
 }
 
 /** Request all intermediate values if the section is near the viewport and shows those of an older text. */

@@ -3,6 +3,7 @@
 import { byId, make, meter } from "./dom.js";
 import { count, several } from "./format.js";
 import { purposeOf } from "./purpose.js";
+import { hasOneOutput } from "./threshold.js";
 
 // The names of metrics for which higher is better, and of those for which lower is better.
 const QUALITIES = { accuracy: "Accuracy", roc_auc: "Area under the ROC curve", macro_f1: "Macro F1" };
@@ -70,7 +71,7 @@ function plots(model) {
 function parameters(model) {
   const { embedding_width: size, convolutions, hidden_width: hidden } = model.configuration;
   const filters = convolutions.reduce((sum, each) => sum + each.filters, 0);
-  const outputs = model.activation === "sigmoid" ? 1 : model.labels.length;
+  const outputs = hasOneOutput(model) ? 1 : model.labels.length;
   return [
     ["Embedding", model.vocabulary_size * size],
     ...convolutions.map(({ width, filters: number }) => [`Filters ${width} wide`, width * size * number + number]),

@@ -1,6 +1,7 @@
 // The picker: the model, version and label that the page requests, and the model to compare with.
 
 import { byId, fillSelect } from "./dom.js";
+import { hasOneOutput } from "./threshold.js";
 
 const AUTOMATIC = ""; // the default model of the service, the predicted label, or no comparison
 
@@ -20,7 +21,7 @@ export function offerModels(loaded, onChoice, onCompare) {
 
 /** Offer the labels of the model that answered, if each label has its own logit. */
 export function offerLabels(model) {
-  const labels = model?.activation === "softmax" ? model.labels : [];
+  const labels = model && !hasOneOutput(model) ? model.labels : [];
   fill("label-choice", "predicted label", labels.map((label) => [label, label]));
   byId("label-field").hidden = !labels.length;
   byId("picker").hidden = byId("model-field").hidden && byId("label-field").hidden;

@@ -18,7 +18,8 @@ export function knowsAny(prediction, tokenizer, explanation = null) {
 /** Say what the model decides about a text in a few words. */
 export function describePrediction(prediction, tokenizer, explanation) {
   if (!knowsAny(prediction, tokenizer, explanation)) return noVerdict(prediction, tokenizer);
-  const { label, score, confident } = decide(prediction);
+  const { label, score, confident, likeliest } = decide(prediction);
+  if (likeliest) return label;
   return `${label}, ${percent(score)}${confident === false ? `. ${NOT_CONFIDENT}` : ""}`;
 }
 
@@ -28,13 +29,13 @@ function noVerdict(prediction, tokenizer) {
 
 /** Show the label, the probabilities and the counts. Without a known word, the label is no verdict. */
 export function showPrediction(prediction, tokenizer, explanation) {
-  const { label, score, confident, unsure } = decide(prediction);
+  const { label, score, confident, unsure, likeliest } = decide(prediction);
   const known = knowsAny(prediction, tokenizer, explanation);
   byId("verdict").classList.remove("waiting");
   byId("verdict").classList.toggle("unknowing", !known);
   byId("label").textContent = known ? label : noVerdict(prediction, tokenizer);
   byId("label-note").textContent = known
-    ? [unsure ? `The most probable label is ${unsure}.` : "", confident === false ? NOT_CONFIDENT : ""].filter(Boolean).join(" ")
+    ? [likeliest ? `The most probable label is ${likeliest}, ${percent(score)}.` : "", unsure ? `The most probable label is ${unsure}.` : "", confident === false ? NOT_CONFIDENT : ""].filter(Boolean).join(" ")
     : `The API answers ${label}, ${percent(score)}, as it answers every text. Do not read an opinion into it.`;
   byId("label-note").hidden = !byId("label-note").textContent;
   byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([each, probability]) => meter(each, percent(probability), probability)));
@@ -68,7 +69,7 @@ export function showSentences({ sentences = [], decided_by: decidedBy, label }, 
   byId("sentences-note").textContent = `Its part of the logit of ${target}, and what the model says about the sentence alone.`;
   byId("sentences-list").replaceChildren(...sentences.map((sentence, index) => {
     const own = decide(sentence);
-    const said = `alone ${own.label}, ${percent(own.score)}${index === decidedBy ? ` \u00b7 adds most to ${label}` : ""}`;
+    const said = `alone ${own.label}${own.likeliest ? "" : `, ${percent(own.score)}`}${index === decidedBy ? ` \u00b7 adds most to ${label}` : ""}`;
     return make("li", index === decidedBy ? { class: "deciding" } : {}, isolate(sentence.text), " ",
       make("b", { class: side(sentence.share) }, signed(sentence.share)), " ", make("span", { class: "small" }, said));
   }));

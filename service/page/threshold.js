@@ -4,6 +4,7 @@ import { byId } from "./dom.js";
 import { percent } from "./format.js";
 
 const UNSURE = "unsure";
+const NO_LABEL = "no label";
 
 let model = null; // the model that the threshold is for
 let moved = null; // the threshold that the reader set; null for the model's own
@@ -23,20 +24,31 @@ export function offerThreshold(answering) {
   show();
 }
 
+/** The label of a prediction, or its labels if the model gives a text several, or none. */
+export const labelOf = ({ label, labels }) => (labels ? labels.join(", ") || NO_LABEL : label);
+
+/** Whether a model gives a text several labels, or none, each by a threshold of its own. */
+export const hasSeveralLabels = ({ decision }) => "thresholds" in decision;
+
+/** Whether a model has a single output: the probability of its second label. */
+export const hasOneOutput = (each) => each.activation === "sigmoid" && !hasSeveralLabels(each);
+
 /** The threshold in a request, if the reader moved it and the model has one. */
-export const chosenThreshold = () => (moved !== null && isSigmoid() ? { threshold: moved } : {});
+export const chosenThreshold = () => (moved !== null && hasOneOutput(model) ? { threshold: moved } : {});
 
 /** Whether labels follow a threshold that the reader set. */
 export const thresholdMoved = () => moved !== null;
 
 /**
  * The label that a prediction gets, its score, and whether the model is confident of it; null if it has no limit for it.
- * `unsure` has the score of the most probable label.
+ * `unsure` has the score of the most probable label. A text with several labels, or none, gets all of them as one label,
+ * and `likeliest` is the most probable one.
  */
 export function decide(prediction) {
   const { label, score, confident, probabilities, model: { name, version } } = prediction;
+  if (prediction.labels) return { label: labelOf(prediction), score, confident, likeliest: label };
   if (moved === null || name !== model.name || version !== model.version) return { label, score, confident };
-  if (!isSigmoid()) return { label: score < moved ? UNSURE : label, score, confident, unsure: score < moved ? label : null };
+  if (!hasOneOutput(model)) return { label: score < moved ? UNSURE : label, score, confident, unsure: score < moved ? label : null };
   const [first, second] = model.labels; // objects list keys that are numbers in ascending order
   const decided = probabilities[second] >= moved ? second : first;
   return { label: decided, score: probabilities[decided], confident: isConfident(prediction, decided) };
@@ -53,13 +65,11 @@ function isConfident({ tokens, unknown_tokens: unknown, probabilities }, label) 
   return known >= unknown && limit !== null && probabilities[label] >= limit;
 }
 
-const isSigmoid = () => model.activation === "sigmoid";
-
 function show() {
   const slider = byId("threshold-choice");
-  const sigmoid = isSigmoid();
+  const sigmoid = hasOneOutput(model);
   const value = moved ?? (sigmoid ? model.decision.threshold : 0);
-  byId("threshold").hidden = false;
+  byId("threshold").hidden = hasSeveralLabels(model);
   byId("threshold-name").replaceChildren(...(sigmoid ? ["Threshold for ", model.labels[1]] : ["Unsure below"]));
   // 0 and 1 are no thresholds of a sigmoid.
   slider.min = sigmoid ? 0.01 : 0;

@@ -54,7 +54,7 @@ _BATCHES = Metric(
 _SCORES = Metric(
     "sentiment_score",
     "histogram",
-    "Probability of the predicted label.",
+    "Probability of each predicted label.",
     (*MODEL, "label"),
     (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99),
 )
@@ -95,6 +95,7 @@ class Statistics:
         self._batches = layout.histogram(_BATCHES)
         self._scores = {label: layout.histogram(_SCORES, label) for label in labels[:MAX_LABELS]}
         self._counters = counters or Counters(1, layout.end)
+        self._labels = labels
 
     def __getitem__(self, name: str) -> int:
         """Return a count, or the nanoseconds of a stage, summed over the workers.
@@ -142,8 +143,9 @@ class Statistics:
             tokens += prediction.tokens
             unknown_tokens += prediction.unknown_tokens or 0
             truncated += prediction.truncated
-            if (histogram := scores.get(prediction.label)) is not None:
-                histogram.observe(row, float(prediction.score))
+            for label, score in prediction.predicted(self._labels):
+                if (histogram := scores.get(label)) is not None:
+                    histogram.observe(row, float(score))
         for arrived in arrivals:
             self._queue.observe(row, times.started - arrived)
         self._tokenize.observe(row, times.tokenize, len(arrivals))

@@ -144,11 +144,29 @@ CASES = {
         "--threshold 0.7",
         model=lambda: model(layers.Dense(2, "softmax", name="answer")),
     ),
-    "no softmax": Case(
-        "the probabilities of layer answer do not sum to 1: the model has several labels for a text",
-        "export a model for each label",
-        model=lambda: model(layers.Dense(3, "sigmoid", name="answer")),
+    "a threshold for several labels": Case(
+        "--threshold: the model has a sigmoid for each label",
+        "state --thresholds, one for each",
+        "--threshold 0.7",
+        model=lambda: model(layers.Dense(2, "sigmoid")),
+    ),
+    "a missing threshold": Case(
+        "--thresholds: 2 numbers for the 3 labels a, b, c",
+        "in the order of --labels",
+        "--thresholds 0.5,0.6",
+        model=lambda: model(layers.Dense(3, "sigmoid")),
         labels="a,b,c",
+    ),
+    "thresholds for a softmax": Case(
+        "--thresholds: the model ends in a softmax, so a text has one label",
+        "leave the flag out",
+        "--thresholds 0.5,0.6",
+        model=lambda: model(layers.Dense(2, "softmax")),
+    ),
+    "thresholds for a single sigmoid": Case(
+        "--thresholds: the model ends in a single sigmoid, so a text has one label",
+        "state --threshold",
+        "--thresholds 0.5,0.6",
     ),
     "not a number": Case(
         "embeddings contains NaN or infinity",

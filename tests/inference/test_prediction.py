@@ -24,8 +24,8 @@ def prediction(*output: float, tokens: int = 3, labels: tuple[str, ...] = ("nega
 
 def test_sigmoid() -> None:
     """One output is the probability of the second label."""
-    assert [*prediction(0.75)] == ["positive", 0.75, (0.25, 0.75), 3, 1, False, True]
-    assert [*prediction(0.25)] == ["negative", 0.75, (0.75, 0.25), 3, 1, False, True]
+    assert [*prediction(0.75)] == ["positive", 0.75, (0.25, 0.75), 3, 1, False, True, None]
+    assert [*prediction(0.25)] == ["negative", 0.75, (0.75, 0.25), 3, 1, False, True, None]
 
 
 def test_threshold() -> None:
@@ -41,7 +41,7 @@ def test_threshold() -> None:
 def test_softmax() -> None:
     """Several outputs are the probabilities of the labels."""
     answer = prediction(0.25, 0.5, 0.25, labels=("a", "b", "c"))
-    assert [*answer] == ["b", 0.5, (0.25, 0.5, 0.25), 3, 1, False, True]
+    assert [*answer] == ["b", 0.5, (0.25, 0.5, 0.25), 3, 1, False, True, None]
 
 
 def test_truncated() -> None:
@@ -54,6 +54,47 @@ def test_schemas() -> None:
     fields = set(Prediction._fields)
     assert fields <= set(PredictionBody.model_fields)
     assert fields <= set(sentiment_pb2.Prediction.DESCRIPTOR.fields_by_name)
+
+
+SEVERAL = Decider(("a", "b", "c"), [None] * 3, thresholds=(0.5, 0.25, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("output", "label", "labels"),
+    [
+        ((0.5, 0.75, 0.125), "b", ("a", "b", "c")),
+        ((0.25, 0.25, 0), "a", ("b",)),
+        ((0.25, 0.125, 0.0625), "a", ()),
+        ((0, 0, 0.1), "c", ("c",)),  # float32 rounds 0.1 up
+        ((0, 0, 0.09999999), "c", ()),
+    ],
+)
+def test_several_labels(output: tuple[float, ...], label: str, labels: tuple[str, ...]) -> None:
+    """A text has the labels at or above their thresholds, and its one label is the most probable."""
+    encoding, outputs = Encoding(np.array([1], np.int32), 1, 0), np.array([output], np.float32)
+    found = Prediction.of(SEVERAL, encoding, outputs[0])
+    assert (found.label, found.labels, found.confident) == (label, labels, None)
+    assert found.document(SEVERAL.labels)["labels"] == labels
+    assert [*found.predicted(SEVERAL.labels)] == [
+        (each, probability) for each, probability in zip("abc", found.probabilities, strict=True) if each in labels
+    ]
+    assert PredictionColumns.of(SEVERAL, [encoding], outputs).labels == [[*labels]]
+
+
+def test_one_label() -> None:
+    """The answer of a model with one label for a text has no list of labels."""
+    answer = prediction(0.75)
+    assert "labels" not in answer.document(("negative", "positive"))
+    assert answer.predicted(("negative", "positive")) == (("positive", np.float32(0.75)),)
+
+
+@given(st.lists(st.floats(-80, 15), min_size=3, max_size=3))
+def test_logits_of_several_labels(logits: list[float]) -> None:
+    """Each label has the logit whose sigmoid is its probability, also for tiny probabilities."""
+    output = np.array([1 / (1 + math.exp(-logit)) for logit in logits], np.float32)
+    found = Prediction.of(SEVERAL, Encoding(np.array([1], np.int32), 1, 0), output).logits("sigmoid")
+    for logit, value in zip(logits, found, strict=True):
+        assert value == pytest.approx(logit, abs=2**-24 * math.exp(abs(max(logit, 0))) + 1e-5)
 
 
 @given(st.floats(-15, 15))

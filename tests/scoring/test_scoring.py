@@ -57,7 +57,7 @@ class FakeClassifier:
     """A classifier whose predictions depend only on the text. It records batch sizes, and can fail at a text."""
 
     labels = ("negative", "positive")
-    manifest = SimpleNamespace(name="fake", version=1, manifest_sha256="0" * 64)
+    manifest = SimpleNamespace(name="fake", version=1, manifest_sha256="0" * 64, multilabel=False)
 
     def __init__(self, failure: BaseException | None = None, fails_at: str = "") -> None:
         self.failure = failure
@@ -92,7 +92,7 @@ def answer(text: str) -> Prediction:
 
 def answered(text: str) -> dict[str, Any]:
     """Return the added columns of a row, as read from JSON or Parquet."""
-    label, score, probabilities, *counts = answer(text)
+    label, score, probabilities, *counts, _ = answer(text)
     return dict(zip(ADDED, (label, score, *probabilities, *counts), strict=True))
 
 

@@ -21,6 +21,9 @@ WORDS = ("praise", "question", "complaint")
 LABELS = ("thanks", "asks", "complains")
 MAX_TOKENS = 8
 
+#: The thresholds of a model that gives a text several of these labels.
+THRESHOLDS = dict(zip(LABELS, (0.34, 0.74, 0.858), strict=True))
+
 #: Reserved ids have no weight, and each word has a weight for the label at its index.
 WEIGHTS = np.vstack([np.zeros((len(RESERVED_WORDS), 3)), 2 * np.eye(3)]).astype(np.float32)
 

@@ -19,7 +19,7 @@ from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from tests.processes import MODEL_REPOSITORY, ServerProcess
-from tests.service.artifacts import publish_table
+from tests.service.artifacts import THRESHOLDS, publish_table
 from tests.service.grpc.channels import connect
 
 # Triton's client and the service both declare the protobuf package `inference`, and a descriptor pool accepts a name
@@ -81,6 +81,21 @@ def opinions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
     repository = tmp_path_factory.mktemp("opinions")
     publish(repository, several_widths(), labels=OPINIONS)
     with ServerProcess("--workers", "1", repository=repository) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def several_labels(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """Publish a folded network that gives a text several of three labels, with a sigmoid and a threshold for each."""
+    from tests.inference.explaining.families import publish, several_widths
+
+    return publish(tmp_path_factory.mktemp("several_labels"), several_widths(), thresholds=[*THRESHOLDS.values()])
+
+
+@pytest.fixture(scope="session")
+def toxic(several_labels: Artifact) -> Iterator[ServerProcess]:
+    """Serve the model of `several_labels`, for tests that change nothing."""
+    with ServerProcess("--workers", "1", repository=several_labels.path.parents[1]) as process:
         yield process
 
 

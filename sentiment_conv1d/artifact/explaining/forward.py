@@ -75,7 +75,7 @@ class Pass:
 
     @property
     def logits(self) -> Weights:
-        """The logits, float32: [labels] of a softmax model, or [1], for the second label, of a sigmoid model."""
+        """The logits, float32: [labels], or [1], for the second label, of a model with a single sigmoid."""
         return self.layers[-1].values
 
 

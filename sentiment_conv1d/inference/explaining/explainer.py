@@ -51,8 +51,9 @@ class Contrast:
 class Explanation:
     """`logit` = `bias` + `padding` + the shares of all words.
 
-    `logit` belongs to the second label of a sigmoid model, or to `label` of a softmax model. `padding` is the share of
-    the pad ids and the start id. `contrast` is None, unless the model has the labels of `Manifest.opposites`.
+    `logit` belongs to the second label of a model with a single sigmoid, or to `label` of any other model. `padding` is
+    the share of the pad ids and the start id. `contrast` is None, unless the model has the labels of
+    `Manifest.opposites`.
     """
 
     label: str
@@ -148,7 +149,7 @@ class Explainer:
         labels = self.manifest.labels
         if label not in labels:
             raise UnknownName(f"label: there is no {label!r}; the labels are {', '.join(labels)}")
-        return 0 if self.manifest.activation == "sigmoid" else labels.index(label)
+        return 0 if self.manifest.outputs == 1 else labels.index(label)
 
     def _number(self, width: int, index: int) -> int:
         """Return the number of a filter over all banks. `index` counts the filters of the same width."""

@@ -40,8 +40,10 @@ def render(
     manifest = classifier.manifest
     shares = [word.share for word in explanation.words]
     contrast = explanation.contrast
-    explained = manifest.labels[1] if manifest.activation == "sigmoid" else explanation.label
+    explained = manifest.labels[1] if manifest.outputs == 1 else explanation.label
     yield f"{prediction.label} {prediction.score:.4f}"
+    if prediction.labels is not None:
+        yield f"labels: {', '.join(prediction.labels) or 'none'}"
     if prediction.confident is False:
         yield "The model is not sure about this text."
     yield f"logit of {explained} {explanation.logit:+.4f} = {_parts(explanation, shares)}"

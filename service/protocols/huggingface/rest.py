@@ -188,9 +188,13 @@ def classify(
     parameters = parameters or ClassificationParameters()
     texts = texts_of("inputs", inputs)
     classifier = state.models.get()
-    # A sigmoid over two labels is a softmax as well; over more it would need other scores than ours.
-    if parameters.function_to_apply == "sigmoid" and len(classifier.labels) > 2:
-        raise Invalid("parameters.function_to_apply: this model ends in a softmax, not in a sigmoid")
+    # A sigmoid over two labels is a softmax as well; otherwise, the other function would need other scores than ours.
+    manifest = classifier.manifest
+    if manifest.outputs > 1 and parameters.function_to_apply not in (None, manifest.activation):
+        one, other = (
+            ("softmax", "sigmoid") if manifest.activation == "softmax" else ("sigmoid for each label", "softmax")
+        )
+        raise Invalid(f"parameters.function_to_apply: this model ends in a {one}, not in a {other}")
 
     def answer(predictions: list[Prediction]) -> Answer:
         answers = [scored(classifier, each)[: parameters.top_k] for each in predictions]

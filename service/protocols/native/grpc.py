@@ -104,7 +104,7 @@ _FLOATS = tuple(field.name for field in _SHARED if field.type == field.TYPE_FLOA
 _OTHERS = tuple(
     field.name
     for field in _SHARED
-    if field.type not in (field.TYPE_FLOAT, field.TYPE_MESSAGE) and not field.has_presence
+    if field.type not in (field.TYPE_FLOAT, field.TYPE_MESSAGE) and not (field.has_presence or field.is_repeated)
 )
 
 
@@ -131,6 +131,8 @@ def _fill(message: pb.Prediction, manifest: Manifest, prediction: core.Predictio
         message.unknown_tokens = prediction.unknown_tokens
     if prediction.confident is not None:
         message.confident = prediction.confident
+    if prediction.labels is not None:
+        message.labels.extend(prediction.labels)
     for label, probability in zip(manifest.labels, prediction.probabilities, strict=True):
         each = message.probabilities.add()
         each.label = label

@@ -217,7 +217,7 @@ ZOO: dict[str, Callable[[], Entry]] = {
     "list, defaults": lambda: Entry(
         WordList("--first-id 2 --unknown-id 1", "json"), "flatten", "words.json: 1 of 14 words can never be found"
     ),
-    # last layers that are not probabilities of one label
+    # other last layers
     "logits": lambda: Entry(INSIDE(), "conv", "layer answer does not return probabilities", activation="linear"),
     "logits, stated": lambda: Entry(INSIDE(flags=LOGITS), activation="linear", folded=True),
     "logits, three labels": lambda: Entry(
@@ -235,7 +235,7 @@ ZOO: dict[str, Callable[[], Entry]] = {
     "no logits": lambda: Entry(
         INSIDE(flags=LOGITS), "conv", "layer answer has the activation sigmoid, so it does not return logits"
     ),
-    "multi-label": lambda: Entry(INSIDE(), "conv", "layer answer do not sum to 1", outputs=3, activation="sigmoid"),
+    "multi-label": lambda: Entry(INSIDE(), "conv", outputs=3, activation="sigmoid"),
     "multi_hot": lambda: Entry(INSIDE(output_mode="multi_hot"), "bag", "layer words has output_mode='multi_hot'"),
     "count": lambda: Entry(INSIDE(output_mode="count"), "bag", "layer words has output_mode='count'"),
     "tf_idf": lambda: Entry(INSIDE(output_mode="tf_idf"), "bag", "layer words has output_mode='tf_idf'"),

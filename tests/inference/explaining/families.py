@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from sentiment_conv1d.artifact.artifact import Artifact
+from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.layers import Bank, Dense, Family
 from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from tests.service import artifacts
@@ -65,9 +68,19 @@ def several_widths(seed: int = 1) -> Family:
 
 
 def publish(
-    repository: Path, family: Family, name: str = "tickets", labels: Sequence[str] = artifacts.LABELS
+    repository: Path,
+    family: Family,
+    name: str = "tickets",
+    labels: Sequence[str] = artifacts.LABELS,
+    thresholds: Sequence[float] = (),
 ) -> Artifact:
-    """Publish the artifact of a network with a softmax over three labels."""
+    """Publish the artifact of a network with a softmax over three labels, or a sigmoid and a threshold for each."""
+    several: dict[str, Any] = {}
+    if thresholds:
+        head = (*family.head[:-1], replace(family.head[-1], activations=("Sigmoid",)))
+        family = replace(family, head=head)
+        rule = DecisionRule(thresholds=dict(zip(labels, thresholds, strict=True)))
+        several = {"activation": "sigmoid", "decision": rule}
     graph = folded_graph(family).SerializeToString()
     return artifacts.publish_table(
         repository,
@@ -77,6 +90,7 @@ def publish(
         leading_padding=max(bank.width for bank in family.banks),
         convolution_widths=tuple(bank.width for bank in family.banks),
         golden={"text": "praise", "probabilities": _answer(graph)},
+        **several,
     )
 
 

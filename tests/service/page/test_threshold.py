@@ -112,3 +112,16 @@ def test_what_shipped_models_are_for(open_page: Open, server: ServerProcess) -> 
         expect(page.get_by_label("Your text")).to_have_value(text)
         expect(page.locator("#answered-by")).to_have_text(f"{model['name']}, version {model['version']}")
         expect(page.locator("#label")).to_have_text(answer["label"])
+
+
+def test_labels_with_thresholds_of_their_own(open_page: Open, toxic: ServerProcess) -> None:
+    """A text shows all of its labels, and the page offers no single threshold, but an explanation of every label."""
+    page = open_page(toxic).page
+    for text in ("question", "complaint", "question complaint", "praise"):
+        answer = api(toxic, "predict", text=text)
+        type_text(page, text)
+        expect(page.locator("#label")).to_have_text(", ".join(answer["labels"]) or "no label")
+        expect(page.locator("#label-note")).to_contain_text(f"The most probable label is {answer['label']}, ")
+    expect(page.locator("#threshold")).to_be_hidden()
+    page.locator("#label-choice").select_option("asks")
+    expect(page.locator("#sum")).to_contain_text("logit of asks")

@@ -12,6 +12,7 @@ from sentiment_conv1d.artifact.graphs.text.characters import TextGraphError
 from sentiment_conv1d.artifact.graphs.text.ids import write_ids
 from sentiment_conv1d.artifact.graphs.text.pieces import write_pieces
 from sentiment_conv1d.artifact.graphs.text.writer import (
+    BOOL,
     DOUBLE,
     FLOAT,
     INT64,
@@ -26,8 +27,8 @@ from sentiment_conv1d.artifact.graphs.text.writer import (
 from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 
-#: The names of the input and of the outputs.
-TEXT, LABEL, PROBABILITIES = "text", "label", "probabilities"
+#: The names of the input and of the outputs. A model that gives a text several labels has the last one.
+TEXT, LABEL, PROBABILITIES, HAS_LABEL = "text", "label", "probabilities", "has_label"
 
 #: The first versions of the operators that look up strings, and that split texts.
 _VERSIONS = {MACHINE_LEARNING: 2, MICROSOFT: 1}
@@ -46,7 +47,9 @@ def text_graph(artifact: Artifact) -> bytes:
     """Return the content of `text.onnx` for an artifact.
 
     The input is `text`, string [batch]. The outputs are `label`, string [batch], and `probabilities`, float32
-    [batch, labels]. Raises `TextGraphError` if ONNX Runtime's operators cannot read texts as the tokenizer does.
+    [batch, labels]. For a model that gives a text several labels, `has_label`, bool [batch, labels], says which
+    probabilities reach their thresholds. Raises `TextGraphError` if ONNX Runtime's operators cannot read texts as the
+    tokenizer does.
     """
     tokenizer = artifact.tokenizer
     if not isinstance(tokenizer, VocabularyTokenizer):
@@ -56,27 +59,32 @@ def text_graph(artifact: Artifact) -> bytes:
     ids = write_pieces(writer, TEXT, tokenizer)
     tokens = write_ids(writer, ids, tokenizer, artifact.input_shape)
     output = f"{PREFIX}model_output"
-    answer = _write_answer(Writer(back, f"{PREFIX}answer/"), output, artifact.manifest)
-    for value, name in zip(answer, (LABEL, PROBABILITIES), strict=True):
+    writer, manifest = Writer(back, f"{PREFIX}answer/"), artifact.manifest
+    answer = dict(zip((LABEL, PROBABILITIES), _write_answer(writer, output, manifest), strict=True))
+    labels = len(manifest.labels)
+    outputs = [declared(LABEL, STRING, "batch"), declared(PROBABILITIES, FLOAT, "batch", labels)]
+    if manifest.multilabel:
+        answer[HAS_LABEL] = _write_has_label(writer, output, manifest)
+        outputs.append(declared(HAS_LABEL, BOOL, "batch", labels))
+    for name, value in answer.items():
         back.node.add(op_type="Identity", name=name, input=[value], output=[name])
     model = onnx.Model.FromString(artifact.graph)
     if any(node.op_type in ("If", "Loop") for node in front.node):
         _allow_strings(model)
     _rename(model.graph.node, {"tokens": tokens, "probabilities": output})
     _put_around(model, front, back)
-    labels = len(artifact.manifest.labels)
-    _declare(model.graph, declared(LABEL, STRING, "batch"), declared(PROBABILITIES, FLOAT, "batch", labels))
+    _declare(model.graph, *outputs)
     return model.SerializeToString(deterministic=True)
 
 
 def _write_answer(writer: Writer, output: str, manifest: Manifest) -> tuple[str, str]:
     """Return the names of the labels string [batch] that the model decides for, and of all probabilities.
 
-    The probabilities are float32 [batch, labels]. `output` is that of the model, float32 [batch, 1] for a sigmoid or
-    [batch, labels] for a softmax.
+    The probabilities are float32 [batch, labels]. `output` is that of the model, float32 [batch, 1] for a single
+    sigmoid or [batch, labels] for others.
     """
     labels = writer.strings(manifest.labels, [len(manifest.labels)], "labels")
-    if manifest.activation == "softmax":
+    if manifest.outputs > 1:
         index = writer.node("ArgMax", [output], "index", axis=1, keepdims=0)
         return writer.node("Gather", [labels, index], "label"), output
     other = writer.node("Sub", [np.float32(1), output], "other")
@@ -87,6 +95,13 @@ def _write_answer(writer: Writer, output: str, manifest: Manifest) -> tuple[str,
     second = writer.node("GreaterOrEqual", [second, np.float64(manifest.decision.threshold)], "decides")
     second = writer.node("Cast", [second], "index", to=INT64)
     return writer.node("Gather", [labels, second], "label"), probabilities
+
+
+def _write_has_label(writer: Writer, output: str, manifest: Manifest) -> str:
+    """Return the name of bool [batch, labels]: whether each probability reaches the threshold of its label."""
+    exact = writer.node("Cast", [output], "exact", to=DOUBLE)
+    thresholds = np.array(manifest.decision.each_threshold(manifest.labels), np.float64)
+    return writer.node("GreaterOrEqual", [exact, thresholds], "reached")
 
 
 def _allow_strings(model: onnx.Model) -> None:

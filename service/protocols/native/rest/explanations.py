@@ -48,7 +48,7 @@ class ExplanationBody(BaseModel):
 
     prediction: PredictionBody
     label: str = Field(description="The label that was asked for, or the predicted one.")
-    logit: float = Field(description="Of the second label in a model with a sigmoid, of `label` in one with a softmax.")
+    logit: float = Field(description="Of the second label in a model with a single sigmoid, of `label` in others.")
     bias: float
     padding: float = Field(description="The share of pad ids and start id.")
     words: list[Word]

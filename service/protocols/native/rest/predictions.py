@@ -91,6 +91,11 @@ class PredictionBody(BaseModel):
         description="Whether the model knows at least half of the words, and one, and `score` reaches "
         "`decision.confident_from` of the label; null if that has no limit for the label."
     )
+    labels: list[str] = Field(
+        [],
+        description="The labels whose probability reaches their threshold in `decision.thresholds`, possibly none; "
+        "only of models that give a text several labels.",
+    )
     model: ModelReference
     logits: dict[str, float] = Field({}, description="With `logits`, the logit of every returned label.")
 
@@ -312,9 +317,12 @@ def _errors(body: PredictBatchRequest, dataplane: DataPlane) -> dict[int, Reques
 
 
 def _classifier(models: LoadedModels, body: DecisionRequest) -> ServedClassifier:
-    """Return the classifier that a body names. Raises `NotFound`, or `Invalid` if the model has no threshold."""
+    """Return the classifier that a body names. Raises `NotFound`, or `Invalid` if the model has no single threshold."""
     classifier = models.get(body.model, body.version)
-    if body.threshold is not None and classifier.manifest.activation != "sigmoid":
+    manifest = classifier.manifest
+    if body.threshold is not None and manifest.multilabel:
+        raise Invalid("threshold: this model has one for each label; compare `probabilities` with thresholds of yours")
+    if body.threshold is not None and manifest.outputs > 1:
         raise Invalid("threshold: this model has none, because it chooses the most probable of its labels")
     return classifier
 
