@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -185,6 +185,7 @@ def _export(options: argparse.Namespace) -> int:
         notes=notes,
         text_input=options.text_input,
         must_be_verified=not options.unverified,
+        choose_thresholds=options.thresholds == [],
     )
     for note in trained.notes:
         print(f"note: {note}")
@@ -271,7 +272,10 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledInputs:
     from sentiment_conv1d.export.checks.accuracy import LabelledInputs
     from sentiment_conv1d.model.data import load_examples, measurable
 
-    loaded = load_examples(locate(options.data), trained.labels, reading=reading_of(options))
+    reading = reading_of(options)
+    if trained.decision.thresholds:
+        reading = reading._replace(columns=reading.columns._replace(several=True))
+    loaded = load_examples(locate(options.data), trained.labels, reading=reading)
     print_left_out(loaded.faults, every=options.on_bad_rows == "report")
     examples, measured_on = measurable(loaded, trained.trained_on)
     rows = [trained.tokenizer.encode(text).ids for text in examples.texts]
@@ -302,7 +306,8 @@ def _expected(options: argparse.Namespace, trained: Trained) -> Expected:
 def _samples(inputs: LabelledInputs, labels: Sequence[str], number: int) -> Iterator[Sample]:
     """Yield the first texts of each label that are short enough for the page."""
     for place, label in enumerate(labels):
-        texts = (text for text, truth in zip(inputs.texts, inputs.labels, strict=True) if truth == place)
+        has_label = inputs.labels[:, place] == 1 if inputs.labels.ndim == 2 else inputs.labels == place
+        texts = compress(inputs.texts, has_label)
         short = (text for text in texts if len(text) <= MAX_SAMPLE)
         yield from (Sample(label=label, text=text) for text in islice(short, number))
 
@@ -340,7 +345,9 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
     manifest = exported.artifact.manifest
     if measured and manifest.metrics is not None:
         metrics = manifest.metrics
-        print(f"accuracy: {metrics.values['accuracy']:.4f} on {metrics.measured_on}")
+        names = ("micro_f1", "macro_f1", "average_precision") if manifest.multilabel else ("accuracy",)
+        measures = ", ".join(f"{name}: {metrics.values[name]:.4f}" for name in names if name in metrics.values)
+        print(f"{measures} on {metrics.measured_on}")
     if manifest.multilabel:
         thresholds = ", ".join(f"{label} {limit:.4g}" for label, limit in manifest.decision.thresholds.items())
         print(f"a text has the labels whose probability is at least their threshold: {thresholds}")

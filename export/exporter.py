@@ -42,6 +42,7 @@ from sentiment_conv1d.export.checks.parity import (
     compare_forms,
     every_nth,
     generated,
+    in_blocks,
     session,
 )
 from sentiment_conv1d.export.checks.quantization_error import measure_accuracy, measure_difference
@@ -58,6 +59,7 @@ from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.evaluation.batches import Predict
 from sentiment_conv1d.model.evaluation.confidence import confident_values, with_limits
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.multilabel import Measured, best_thresholds
 
 #: The text whose probabilities the manifest states. A loader runs it and serves nothing unless it gets the same ones.
 GOLDEN_TEXT = (
@@ -87,7 +89,7 @@ class _Checked:
     served: Served
     parity: tuple[ParityCheck, ...]
     golden: Golden
-    evaluation: Evaluation | None  # None without labelled inputs
+    evaluation: Measured | None  # None without labelled inputs
     statistics: TextStatistics | None
     fields: dict[str, Any]  # of the manifest, for one form of graph only
 
@@ -107,6 +109,7 @@ def export(
     licence: str | None = None,
     text_input: bool = False,
     must_be_verified: bool = False,
+    choose_thresholds: bool = False,
 ) -> Exported:
     """Write the graphs, check that they return what Keras returns, and publish the next version of the artifact.
 
@@ -115,7 +118,8 @@ def export(
     the tokenizer and the float32 form must return the same answers: see `export.checks.text_parity`. The accuracy of
     the published graph, and statistics for detecting drift, are measured on `labelled`, and so are the limits of
     confidence if the training held out no texts. `samples` are texts that anyone may see, `licence` is that of the
-    model, and `notes` are Markdown about it. With `text_input`, the artifact contains `text.onnx` too.
+    model, and `notes` are Markdown about it. With `text_input`, the artifact contains `text.onnx` too. With
+    `choose_thresholds`, those of a model that gives a text several labels are chosen on `labelled`.
 
     A model is verified if something shows that texts get the ids that it was trained with: this project trained it, the
     original reads texts, or there are `expected` answers or `labelled` inputs. The manifest says if it is not.
@@ -130,11 +134,12 @@ def export(
     inputs = [*inputs, generated(trained.input_shape)]
     activation = check_classifier(trained, inputs[-1])
     trained = replace(trained, decision=_rule(trained, activation))
-    if trained.decision.thresholds and labelled is not None:
-        raise ExportError("--data: a file has one label for a text, and the model gives it several", "use --expected")
+    _check_labels(trained, labelled)
     if masks_all := needs_words(trained):
         inputs = [with_words(each, trained) for each in inputs]
         labelled = None if labelled is None else with_words(labelled, trained)
+    if choose_thresholds:
+        trained = replace(trained, decision=_best_rule(trained, labelled))
     family, unfolded = recognize(trained.model, trained.tokenizer.max_tokens, trained.tokenizer.padding_id)
     if quantize and family is None:
         raise ExportError(
@@ -163,8 +168,11 @@ def export(
     metrics, decision = None if quantize else trained.metrics, trained.decision
     if labelled is not None:
         assert checked.evaluation is not None
-        metrics = checked.evaluation.metrics(labelled.source, confident_values(checked.evaluation, decision))
-        decision = _with_limits(trained, checked.evaluation, labelled.source)
+        if isinstance(checked.evaluation, Evaluation):
+            metrics = checked.evaluation.metrics(labelled.source, confident_values(checked.evaluation, decision))
+            decision = _with_limits(trained, checked.evaluation, labelled.source)
+        else:
+            metrics = checked.evaluation.metrics(labelled.source)
     manifest = {
         "name": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -217,6 +225,30 @@ def _rule(trained: Trained, activation: str) -> DecisionRule:
             "--threshold: the model ends in a softmax, which decides for the most probable label", "leave the flag out"
         )
     return rule
+
+
+def _check_labels(trained: Trained, labelled: LabelledInputs | None) -> None:
+    """Raise `ExportError` unless labelled inputs have as many labels as the model gives: one, or several."""
+    several = bool(trained.decision.thresholds)
+    if labelled is None or (labelled.labels.ndim == 2) == several:
+        return
+    if several:
+        raise ExportError(
+            "--data: the model gives a text several labels",
+            "say how the data has them: --several-labels or --label-columns",
+        )
+    raise ExportError("--data: the model gives a text one label", "leave --several-labels and --label-columns out")
+
+
+def _best_rule(trained: Trained, labelled: LabelledInputs | None) -> DecisionRule:
+    """Return the rule with the best threshold of each label on labelled inputs. Raises `ExportError` without them."""
+    if labelled is None or not trained.decision.thresholds:
+        raise ExportError(
+            "--thresholds: f1 needs --data, and a model that gives a text several labels", "state numbers"
+        )
+    outputs = in_blocks(trained.predict, trained.input_shape.pad(labelled.rows))
+    thresholds = best_thresholds(trained.labels, labelled.labels, outputs)
+    return DecisionRule(thresholds=thresholds, chosen_on=labelled.source)
 
 
 def _float32(
@@ -318,7 +350,7 @@ def _check_on_labelled(
     """Check the measured accuracy, and the assumptions of a model from elsewhere. Raises `ExportError`."""
     assert checked.evaluation is not None
     measured = None
-    if trained.configuration is None:
+    if trained.configuration is None and not trained.decision.thresholds:
         measured = measure_assumptions(
             checked.served.predict,
             labelled,

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 as_id = at_least(0)
 _THRESHOLD = number(float, "a number between 0 and 1", lambda value: 0 < value < 1)
 
+#: The value of `--thresholds` that chooses them on the data.
+_BEST_F1 = "f1"
+
 #: The default of options that accept None as a value.
 _UNSTATED = object()
 
@@ -53,7 +56,7 @@ def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
         type=_thresholds,
         metavar="A,B",
         help="for a model with a sigmoid for each label: the lowest probability of each label at which a text has it, "
-        "in the order of --labels (default: 0.5 for each)",
+        "in the order of --labels, or f1 for those with the highest F1 on --data (default: 0.5 for each)",
     )
     foreign.add_argument(
         "--max-tokens", type=at_least(1), metavar="N", help="sequence length, for a model that takes any"
@@ -93,7 +96,8 @@ def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
 
 
 def _thresholds(text: str) -> list[float]:
-    return [_THRESHOLD(each.strip()) for each in text.split(",")]
+    """Return the numbers, or an empty list for the word f1."""
+    return [] if text == _BEST_F1 else [_THRESHOLD(each.strip()) for each in text.split(",")]
 
 
 def _id_or_none(text: str) -> int | None:
@@ -137,7 +141,7 @@ def decision(options: argparse.Namespace, labels: Sequence[str]) -> DecisionRule
     Raises `ExportError` unless there is a threshold for each label.
     """
     stated = {name: value for name in ("threshold", "thresholds") if (value := getattr(options, name)) is not None}
-    if thresholds := stated.get("thresholds"):
+    if thresholds := stated.pop("thresholds", None):
         if len(thresholds) != len(labels):
             raise ExportError(
                 f"--thresholds: {len(thresholds)} numbers for the {len(labels)} labels {', '.join(labels)}",

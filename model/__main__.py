@@ -74,14 +74,17 @@ def _check_data(options: argparse.Namespace) -> int:
     configuration = _configuration(options)
     work = _plan(options, configuration)
     if options.label_errors:
-        from sentiment_conv1d.model.evaluation.label_errors import cross_validate
+        from sentiment_conv1d.model.evaluation.label_errors import cross_validate, one_by_one, write
 
         examples = data.joined([work.train, work.validation, work.test])
         characters = configuration.tokenizer.startswith("characters")
-        found = cross_validate(work.label_names, examples, characters=characters)
-        print(*found.lines(_LABEL_ERRORS), sep="\n")
+        found = [
+            cross_validate(names, each, characters=characters) for names, each in one_by_one(work.label_names, examples)
+        ]
+        for each in found:
+            print(*each.lines(_LABEL_ERRORS), sep="\n")
         if options.out is not None:
-            found.write(options.out)
+            write(options.out, found)
             print(f"wrote {options.out}")
     return 0
 
@@ -124,7 +127,8 @@ def _configuration(options: argparse.Namespace, start: Run | None = None) -> Con
 def _default_preset(options: argparse.Namespace) -> str:
     if options.data == ["imdb"]:
         return "imdb-cnn"
-    return "text-cnn" if getattr(options, "embeddings", None) else "text-ensemble"
+    several = options.several_labels or options.label_columns
+    return "text-cnn" if several or getattr(options, "embeddings", None) else "text-ensemble"
 
 
 if __name__ == "__main__":

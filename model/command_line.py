@@ -17,8 +17,8 @@ from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, add_so
 
 Preset = TypeVar("Preset", bound=BaseConfiguration)
 
-#: Fields without a flag of the same form: the labels come from the data, and `--convolutions` is defined below.
-_NO_FLAG = {"labels", "convolutions"}
+#: Fields without a flag of the same form: labels and their number come from the data, and `--convolutions` is below.
+_NO_FLAG = {"labels", "multilabel", "convolutions"}
 
 #: The type of a flag for a share of the texts.
 FRACTION = number(float, "a number from 0 to below 1", lambda value: 0 <= value < 1)
@@ -110,8 +110,8 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--preset",
         choices=sorted(PRESETS),
-        help="the configuration to start from (default: text-ensemble; text-cnn with --embeddings, and imdb-cnn for "
-        "the data imdb)",
+        help="the configuration to start from (default: text-ensemble; text-cnn with --embeddings and for several "
+        "labels of a text, and imdb-cnn for the data imdb)",
     )
     command.add_argument(
         "--test-fraction",

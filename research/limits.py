@@ -26,6 +26,7 @@ from sentiment_conv1d.model import data
 from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, add_sources, locate, reading_of
 from sentiment_conv1d.model.evaluation.candidate import open_candidate
 from sentiment_conv1d.model.evaluation.confidence import confidence_lines, with_limits
+from sentiment_conv1d.model.evaluation.multilabel import of_one_label
 from sentiment_conv1d.model.run import read_run
 
 _SHARE = number(float, "a number above 0 and below 1", lambda value: 0 < value < 1)
@@ -87,7 +88,7 @@ def _of_data(artifact: Artifact, options: argparse.Namespace) -> DecisionRule:
         raise SentimentError(f"the labels of the data are {', '.join(dataset.label_names)}: see --label-map")
     work = data.plan(dataset, test_fraction=0, validation_fraction=options.validation_fraction, seed=options.seed)
     assert work.validation is not None
-    evaluation = open_candidate(artifact.path).evaluate(work.validation, True)
+    evaluation = of_one_label(open_candidate(artifact.path).evaluate(work.validation, True))
     rule = with_limits(artifact.manifest.decision, evaluation, options.min_precision)
     print(f"accuracy {evaluation.accuracy:.4f}", *confidence_lines(evaluation, rule), sep="\n")
     return rule.model_copy(update={"chosen_on": work.validation_source})

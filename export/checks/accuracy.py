@@ -16,14 +16,16 @@ import numpy.typing as npt
 from sentiment_conv1d.export.checks.parity import Inputs
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.model.evaluation.batches import Outputs
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.multilabel import Measured, MultilabelEvaluation
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledInputs(Inputs):
     """Inputs with their true labels."""
 
-    labels: npt.NDArray[np.int64]  # [rows], indices into the label names
+    labels: npt.NDArray[np.int64]  # [rows], indices into the label names; [rows, labels] of 0 and 1 for several
     texts: Sequence[str] = ()
 
     def where(self, kept: Sequence[bool]) -> Self:
@@ -32,16 +34,34 @@ class LabelledInputs(Inputs):
         return replace(super().where(kept), labels=labels, texts=texts)
 
 
-def measure(served: Served, inputs: LabelledInputs, labels: tuple[str, ...]) -> Evaluation:
+def measure(served: Served, inputs: LabelledInputs, labels: tuple[str, ...]) -> Measured:
     """Measure a graph on labelled inputs."""
-    return Evaluation(labels, inputs.labels, served.predict_rows(inputs.rows), served.threshold)
+    return evaluated(served, inputs, labels, served.predict_rows(inputs.rows))
 
 
-def check_accuracy(measured: Evaluation, inputs: LabelledInputs) -> None:
+def evaluated(served: Served, inputs: LabelledInputs, labels: tuple[str, ...], outputs: Outputs) -> Measured:
+    """Return the evaluation of outputs of a graph for labelled inputs."""
+    if served.thresholds:
+        return MultilabelEvaluation(labels, inputs.labels, outputs, served.thresholds)
+    return Evaluation(labels, inputs.labels, outputs, served.threshold)
+
+
+def check_accuracy(measured: Measured, inputs: LabelledInputs) -> None:
     """Raise `ExportError` if the model is no better than always answering with the most frequent label.
 
-    If all inputs have the same label, nothing is checked.
+    If a text can have several labels, the average precision of a guess is the share of the texts with the label. If all
+    inputs have the same label, nothing is checked.
     """
+    if isinstance(measured, MultilabelEvaluation):
+        areas = [(curve.area, each.labels.mean()) for each in measured.each for curve in each.precision_recall_curves]
+        precision, guessed = np.mean(areas, axis=0) if areas else (1.0, 0.0)
+        if precision <= guessed:
+            raise ExportError(
+                f"the average precision of {precision:.3f} is no better than that of a guess, {guessed:.3f}, on "
+                f"{inputs.source}: the vocabulary, the order of the labels or the model is wrong",
+                "check --vocabulary, --index-from and --labels, or publish it with --allow-poor-accuracy",
+            )
+        return
     counts = np.unique(inputs.labels, return_counts=True)[1]
     majority, accuracy = counts.max() / counts.sum(), measured.accuracy
     if len(counts) > 1 and accuracy <= majority:

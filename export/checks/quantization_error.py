@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from sentiment_conv1d.artifact.manifest import QuantizationCheck
-from sentiment_conv1d.export.checks.accuracy import LabelledInputs
+from sentiment_conv1d.export.checks.accuracy import LabelledInputs, evaluated
 from sentiment_conv1d.export.checks.parity import Inputs
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.evaluation.batches import Outputs
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.multilabel import Measured
 
 #: The largest accepted loss of accuracy compared with the float32 graph.
 MAX_ACCURACY_LOSS = 0.001
@@ -43,13 +43,13 @@ def measure_difference(float32: Served, quantized: Served, inputs: Inputs) -> Qu
 
 def measure_accuracy(
     float32: Served, quantized: Served, inputs: LabelledInputs, label_names: tuple[str, ...]
-) -> tuple[QuantizationCheck, Evaluation]:
+) -> tuple[QuantizationCheck, Measured]:
     """Compare the graphs on labelled inputs, and measure the 8-bit graph.
 
     Raises `QuantizationError` if its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
     """
     answers = float32.predict_rows(inputs.rows), quantized.predict_rows(inputs.rows)
-    before, after = (Evaluation(label_names, inputs.labels, each, float32.threshold) for each in answers)
+    before, after = (evaluated(float32, inputs, label_names, each) for each in answers)
     check = _check(float32, inputs, *answers, accuracy=after.accuracy, float32_accuracy=before.accuracy)
     lost = int(before.right.sum()) - int(after.right.sum())
     if lost > MAX_ACCURACY_LOSS * len(inputs.rows):

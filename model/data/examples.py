@@ -18,11 +18,17 @@ class Examples:
     """Texts and their labels. `rows` are the rows that they were read from, if they were read."""
 
     texts: list[str]
-    labels: npt.NDArray[np.int64]  # [len(texts)], indices into the label names
+    labels: npt.NDArray[np.int64]  # [texts], indices into the label names; [texts, labels] of 0 and 1 for several
     rows: Sequence[Row] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def counts(self, number: int) -> list[int]:
+        """Return how many texts have each of `number` labels."""
+        several = self.labels.ndim == 2
+        counts = self.labels.sum(axis=0) if several else np.bincount(self.labels, minlength=number)
+        return [int(count) for count in counts]
 
     def take(self, indices: npt.NDArray[np.intp]) -> Examples:
         """Return the examples at these positions, in this order."""
@@ -79,18 +85,37 @@ def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Exa
     for index, text in enumerate(examples.texts):
         copies[text].append(index)
     is_held_out = np.zeros(len(examples), bool)
-    for label in np.unique(examples.labels):
-        members = np.flatnonzero(examples.labels == label)
+    kept: set[str] = set()
+    for label, members in _groups(examples):
         texts = list(dict.fromkeys(examples.texts[index] for index in generator.permutation(members)))
         if len(texts) < 2:
             raise DataError(
                 f"label number {label} has a single text ({texts[0][:40]!r}), which cannot be both held out and kept"
             )
         size = min(max(round(len(members) * fraction), 1), len(members) - 1) - int(is_held_out[members].sum())
-        free = [text for text in texts if not is_held_out[copies[text][0]]]  # of other labels' texts, some are held out
+        if examples.labels.ndim == 2:
+            # A text of several labels must not be held out for one of them if another one has no other text to keep.
+            kept.add(next((text for text in texts if not is_held_out[copies[text][0]]), texts[0]))
+        free = [text for text in texts if not is_held_out[copies[text][0]] and text not in kept]
         for text in _held_out(free, copies, size):
             is_held_out[copies[text]] = True
     return examples.take(np.flatnonzero(~is_held_out)), examples.take(np.flatnonzero(is_held_out))
+
+
+def _groups(examples: Examples) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+    """Yield each label with its examples.
+
+    If a text can have several labels, the rarest label comes first, and the texts without a label last.
+    """
+    if examples.labels.ndim == 1:
+        for label in np.unique(examples.labels):
+            yield int(label), np.flatnonzero(examples.labels == label)
+        return
+    for label in np.argsort(examples.labels.sum(axis=0), kind="stable"):
+        yield int(label), np.flatnonzero(examples.labels[:, label])
+    without = np.flatnonzero(~examples.labels.any(axis=1))
+    if len({examples.texts[index] for index in without}) > 1:
+        yield examples.labels.shape[1], without
 
 
 def _held_out(texts: Sequence[str], copies: Mapping[str, Sequence[int]], size: int) -> Iterator[str]:
@@ -101,5 +126,5 @@ def _held_out(texts: Sequence[str], copies: Mapping[str, Sequence[int]], size: i
             size -= len(copies[text])
             found = True
             yield text
-    if size > 0 and not found:
+    if size > 0 and not found and texts:
         yield min(texts, key=lambda text: len(copies[text]))

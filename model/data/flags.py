@@ -36,6 +36,18 @@ def add_reading_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--label-column", metavar="COLUMN", default="label", help="column of the labels in a file (default: label)"
     )
+    command.add_argument(
+        "--several-labels",
+        action="store_true",
+        help="a text can have several labels, or none: the column of the labels contains a|b or a JSON list",
+    )
+    command.add_argument(
+        "--label-columns",
+        type=_columns,
+        default=(),
+        metavar="A,B",
+        help="a text can have several labels: each of these columns is a label, and contains 0 or 1",
+    )
     add_format_flags(command)
     command.add_argument(
         "--on-bad-rows",
@@ -60,6 +72,13 @@ def add_reading_flags(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _columns(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if len(names) < 2 or not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of two columns or more, such as toxic,insult")
+    return names
+
+
 def _label_map(text: str) -> tuple[tuple[str, str], ...]:
     pairs = [pair.split("=", maxsplit=1) for pair in text.split(",")]
     if not all(len(pair) == 2 and pair[0].strip() and pair[1].strip() for pair in pairs):
@@ -69,7 +88,8 @@ def _label_map(text: str) -> tuple[tuple[str, str], ...]:
 
 def reading_of(options: argparse.Namespace, segment_column: str | None = None) -> Reading:
     """Return how the flags say that sources are read, with the values of `segment_column`."""
-    columns = Columns(options.text_column, options.label_column, segment_column)
+    several = options.several_labels or bool(options.label_columns)
+    columns = Columns(options.text_column, options.label_column, segment_column, several, options.label_columns)
     return Reading(read_format(options), options.on_bad_rows, options.similar_labels, options.label_map, columns)
 
 

@@ -34,25 +34,27 @@ class Labels:
 
     names: tuple[str, ...]
     spelling: Mapping[str, str]  # names by their folded form; empty if every spelling is a label
+    several: bool = False  # whether a text can have several labels, or none
 
     @classmethod
-    def of_rows(cls, rows: Sequence[Row], *, merge: bool, named_integers: bool) -> Labels:
+    def of_rows(cls, rows: Sequence[Row], *, merge: bool, named_integers: bool, several: bool = False) -> Labels:
         """Return the labels in rows, as strings and sorted.
 
         With `merge`, labels that differ only in case and white space get their most frequent spelling. With
         `named_integers`, the integer labels 0 and 1 are named negative and positive if there are no others.
         """
         spelling = _most_frequent_spelling(rows) if merge else {}
-        labels = {row.label for row in rows}
-        are_integers = all(type(row.label) is int for row in rows)  # a bool does not count
-        if named_integers and are_integers and labels == {0, 1}:
+        labels = {label for row in rows for label in row.each}
+        are_integers = all(type(label) is int for label in labels)  # a bool does not count
+        if not several and named_integers and are_integers and labels == {0, 1}:
             return cls(SENTIMENTS, spelling)
-        return cls(tuple(sorted({spelling.get(_folded(str(label)), str(label)) for label in labels})), spelling)
+        names = tuple(sorted({spelling.get(_folded(str(label)), str(label)) for label in labels}))
+        return cls(names, spelling, several)
 
     @classmethod
-    def named(cls, names: Sequence[str], *, merge: bool) -> Labels:
+    def named(cls, names: Sequence[str], *, merge: bool, several: bool = False) -> Labels:
         """Return labels with these names. With `merge`, rows may spell them with other case and white space."""
-        return cls(tuple(names), {_folded(name): name for name in names} if merge else {})
+        return cls(tuple(names), {_folded(name): name for name in names} if merge else {}, several)
 
     def name(self, label: str | int) -> str:
         """Return the name of the label in a row, which need not be one of the names."""
@@ -65,17 +67,25 @@ class Labels:
         numbers = {name: number for number, name in enumerate(self.names)}
         usable, labels = [], []
         for row in rows:
-            name = self.name(row.label)
-            if name in numbers:
-                usable.append(row)
-                labels.append(numbers[name])
+            names = [self.name(label) for label in row.each]
+            strange = [name for name in names if name not in numbers]
+            if strange:
+                reason = f"label {strange[0]!r} is none of the labels {', '.join(map(repr, self.names))}"
+                faults.append(row.fault(reason))
             else:
-                faults.append(row.fault(f"label {name!r} is none of the labels {', '.join(map(repr, self.names))}"))
-        return Examples([row.text for row in usable], np.array(labels, np.int64), usable)
+                usable.append(row)
+                labels.append([numbers[name] for name in names])
+        texts = [row.text for row in usable]
+        if not self.several:
+            return Examples(texts, np.array([label for [label] in labels], np.int64), usable)
+        has_label = np.zeros((len(usable), len(self.names)), np.int64)
+        for place, own in enumerate(labels):
+            has_label[place, own] = 1
+        return Examples(texts, has_label, usable)
 
     def problems(self, rows: Sequence[Row], similar: SimilarLabels, least: int) -> list[Problem]:
         """Return the problems of the labels of rows. Every label needs `least` rows."""
-        counts = Counter(self.name(row.label) for row in rows)
+        counts = Counter(self.name(label) for row in rows for label in row.each)
         first = self._first_locations(rows)
         problems = []
         if similar == "error":
@@ -90,7 +100,8 @@ class Labels:
         for name in self.names:
             if counts[name] < least:
                 number = "a single example" if counts[name] == 1 else f"{counts[name]} examples"
-                text = f"label {name!r} has {number} ({first[name]}), but needs {least}, one for each split of the data"
+                place = f" ({first[name]})" if name in first else ""
+                text = f"label {name!r} has {number}{place}, but needs {least}, one for each split of the data"
                 problems.append(Problem(text, "add examples of a rare label, or remove it from the data"))
         return problems
 
@@ -100,7 +111,8 @@ class Labels:
         locations: dict[str, str] = {}
         for row in rows:
             location = row.location if several or not row.number else f"{row.unit} {row.number}"
-            locations.setdefault(self.name(row.label), location)
+            for label in row.each:
+                locations.setdefault(self.name(label), location)
         return locations
 
 
@@ -113,5 +125,6 @@ def _most_frequent_spelling(rows: Sequence[Row]) -> dict[str, str]:
     """Return the most frequent spelling of each label, stripped of white space, by its folded form."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        counts[_folded(str(row.label))][str(row.label).strip()] += 1
+        for label in row.each:
+            counts[_folded(str(label))][str(label).strip()] += 1
     return {folded: min(each, key=lambda label: (-each[label], label)) for folded, each in counts.items()}

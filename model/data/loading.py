@@ -62,7 +62,13 @@ def load(
         rest = [split for read in sources if (split := read(UNLABELLED_SPLIT))] if unlabelled else []
     test = None if test is None else _renamed(test, reading)
     merge = reading.similar_labels == "merge"
-    labels = Labels.of_rows(train.rows, merge=merge, named_integers=paths[0].is_dir())
+    columns = reading.columns
+    if columns.of_labels:
+        names = dict(reading.label_map)
+        labels = Labels.named([names.get(name, name) for name in columns.of_labels], merge=False, several=True)
+    else:
+        named_integers = paths[0].is_dir()
+        labels = Labels.of_rows(train.rows, merge=merge, named_integers=named_integers, several=columns.several)
     examples = labels.examples(train.rows, faults)
     test_examples = None if test is None else labels.examples(test.rows, faults)
     problems = labels.problems(
@@ -97,7 +103,8 @@ def load_examples(
     reader = Reader(reading.columns, reading.form, faults, progress=False)
     with _unreadable_is_an_error(paths[0]):
         rows = _renamed(_joined(_test_splits(reader, paths)), reading).rows
-    labels = Labels.named(label_names, merge=reading.similar_labels == "merge")
+    merge = reading.similar_labels == "merge"
+    labels = Labels.named(label_names, merge=merge, several=reading.columns.several)
     examples = labels.examples(rows, faults)
     if faults and (reading.on_bad_rows == "error" or not len(examples)):
         raise BadDataError(faults, [], [*_meanings(rows, labels.names), *hints(faults)])
@@ -110,6 +117,8 @@ def _check(path: Path, labels: Labels, problems: Sequence[Problem], faults: Sequ
     if len(labels.names) == 1 and leaves_out:
         text = f"column {reading.columns.label!r} contains only one label, {labels.names[0]!r}: a model needs two"
         problems = [*problems, Problem(text, "")]
+    if not labels.names and not faults:
+        problems = [*problems, Problem(f"no text has a label in column {reading.columns.label!r}", "")]
     if problems or not leaves_out or not labels.names:
         found = [f"{path}: {problem.text}" for problem in problems]
         helpful = filter(None, dict.fromkeys(problem.hint for problem in problems))
@@ -119,12 +128,17 @@ def _check(path: Path, labels: Labels, problems: Sequence[Problem], faults: Sequ
 def _renamed(split: Split, reading: Reading) -> Split:
     """Give labels the names that the user states."""
     names = dict(reading.label_map)
-    return Split(split.name, [row._replace(label=names.get(str(row.label).strip(), row.label)) for row in split.rows])
+
+    def renamed(row: Row) -> Row:
+        each = tuple(names.get(str(label).strip(), label) for label in row.each)
+        return row._replace(label=each[0]) if row.labels is None else row._replace(labels=each)
+
+    return Split(split.name, [renamed(row) for row in split.rows])
 
 
 def _meanings(rows: Sequence[Row], names: tuple[str, ...]) -> Iterator[str]:
     """Yield a hint if the data has integers instead of the names of the labels."""
-    labels = {str(row.label).strip() for row in rows}.difference(names)
+    labels = {str(label).strip() for row in rows for label in row.each}.difference(names)
     if labels and all(_INTEGER.fullmatch(label) for label in labels):
         pairs = zip(sorted(labels, key=int), names, strict=False)
         example = ",".join(f"{label}={name}" for label, name in pairs)

@@ -6,13 +6,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.data.plan import Plan
+from sentiment_conv1d.model.data.rows import SEPARATOR
 
 #: Scripts that are written without spaces between words, as ranges of their letters.
 _UNSEPARATED = {
@@ -59,6 +60,7 @@ class Profile:
     contradictory: int  # distinct training texts with several labels
     leaked: int  # test texts that are also training texts
     unseparated: tuple[str, ...]  # frequent scripts in which the tokenizer finds no words
+    unlabelled: int | None = None  # training texts without a label; None if each has just one
 
     @property
     def majority(self) -> tuple[str, float]:
@@ -72,7 +74,10 @@ class Profile:
         width = max(len(each.label) for each in self.labels)
         for label, train, test in self.labels:
             yield f"  {label:{width}}  {train:>8,} to train on  {test:>8,} to measure on"
-        yield f"  always answering {self.majority[0]!r} is right in {self.majority[1]:.1%}"
+        if self.unlabelled is None:
+            yield f"  always answering {self.majority[0]!r} is right in {self.majority[1]:.1%}"
+        else:
+            yield f"  {counted(self.unlabelled, 'text')} to train on without a label"
         named = zip(("median", "90%", "99%", "longest"), self.lengths, strict=True)
         yield f"  tokens of a text: {', '.join(f'{name} {length:,}' for name, length in named)}"
         yield (
@@ -101,10 +106,17 @@ class Profile:
             )
             yield f"{self.leaked:,} {text}, so the metrics are too good"
         if self.contradictory:
-            yield f"{counted(self.contradictory, 'training text')} with several labels"
+            different = "several labels" if self.unlabelled is None else "different labels in different rows"
+            yield f"{counted(self.contradictory, 'training text')} with {different}"
+        joined = [each.label for each in self.labels if SEPARATOR in each.label]
+        if joined:
+            yield (
+                f"the label {joined[0]!r} contains {SEPARATOR!r}: if that separates several labels of a text, pass "
+                "--several-labels"
+            )
         if self.repeated:
             yield f"{self.repeated:,} training texts repeat an earlier one"
-        if self.majority[1] > _MOSTLY:
+        if self.unlabelled is None and self.majority[1] > _MOSTLY:
             yield (
                 f"always answering {self.majority[0]!r} is right in {self.majority[1]:.1%}, so accuracy says little: "
                 "compare the recall of each label, and see --class-weights balanced"
@@ -126,12 +138,13 @@ def profile(work: Plan, tokenizer: VocabularyTokenizer) -> Profile:
     tokens = np.array([encoding.tokens for encoding in encodings])
     measured = encodings if work.test is None else tokenizer.encode_batch(work.test.texts)
     known = set(work.train.texts)
-    train_counts = np.bincount(work.train.labels, minlength=len(work.label_names)).tolist()
-    tested = np.array([], np.int64) if work.test is None else work.test.labels
-    test_counts = np.bincount(tested, minlength=len(work.label_names)).tolist()
-    labels_of: dict[str, set[int]] = defaultdict(set)
-    for text, label in zip(work.train.texts, work.train.labels.tolist(), strict=True):
-        labels_of[text].add(label)
+    number, labels = len(work.label_names), work.train.labels
+    train_counts = work.train.counts(number)
+    test_counts = [0] * number if work.test is None else work.test.counts(number)
+    several = labels.ndim == 2
+    labels_of: dict[str, set[Any]] = defaultdict(set)
+    for text, label in zip(work.train.texts, labels.tolist(), strict=True):
+        labels_of[text].add(tuple(label) if several else label)
     return Profile(
         labels=tuple(map(LabelCount, work.label_names, train_counts, test_counts)),
         lengths=tuple(int(length) for length in np.quantile(tokens, QUANTILES, method="higher")),
@@ -141,6 +154,7 @@ def profile(work: Plan, tokenizer: VocabularyTokenizer) -> Profile:
         repeated=len(work.train) - len(known),
         contradictory=sum(len(labels) > 1 for labels in labels_of.values()),
         leaked=0 if work.test is None else sum(text in known for text in work.test.texts),
+        unlabelled=int(np.sum(~labels.any(axis=1))) if several else None,
         unseparated=() if tokenizer.cuts_characters else _unseparated_scripts(work.train.texts),
     )
 

@@ -56,7 +56,7 @@ class Reader:
 
     def open(self, path: Path) -> Source:
         """Return a function that reads the splits of a source. Raises `DataError`, which names the path."""
-        if self.columns.text == self.columns.label:
+        if self.columns.text in self.columns.labels:
             raise DataError(f"texts and labels cannot both be read from column {self.columns.text!r}")
         if path.is_dir():
             return self._open_folder(path)

@@ -19,7 +19,7 @@ from sentiment_conv1d.commands.imports import import_tensorflow
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.data import DataError, Examples, TrainingTexts
 from sentiment_conv1d.model.evaluation.batches import Ids, Outputs, predict_in_batches
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.multilabel import Measured, evaluated
 from sentiment_conv1d.model.run import Run, read_run
 
 #: The most characters of a text in a message.
@@ -34,7 +34,7 @@ class Candidate:
     labels: tuple[str, ...]
     decision: DecisionRule
     trained_on: TrainingTexts | None  # None if it does not say
-    evaluate: Callable[[Examples, bool], Evaluation]  # takes the examples, and whether to show a progress bar
+    evaluate: Callable[[Examples, bool], Measured]  # takes the examples, and whether to show a progress bar
     is_artifact: bool
 
 
@@ -53,7 +53,7 @@ def open_candidate(path: Path) -> Candidate:
     return Candidate(path, labels, decision, run.trained_on, partial(_evaluate_run, run), False)
 
 
-def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -> Evaluation:
+def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -> Measured:
     """Run the graph of an artifact with ONNX Runtime on the CPU, and evaluate its answers.
 
     Raises `ArtifactError` if ONNX Runtime cannot open the graph, and `DataError` if the model has no answer to a text.
@@ -75,10 +75,10 @@ def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -
     if has_none.any():
         first = examples.texts[int(has_none.argmax())][:_SHOWN]
         raise DataError(f"{counted(int(has_none.sum()), 'text')} without an answer, such as {first!r}: {NO_ANSWER}")
-    return Evaluation(artifact.manifest.labels, examples.labels, outputs, artifact.manifest.decision.threshold)
+    return evaluated(artifact.manifest.labels, examples.labels, outputs, artifact.manifest.decision)
 
 
-def _evaluate_run(run: Run, examples: Examples, progress: bool) -> Evaluation:
+def _evaluate_run(run: Run, examples: Examples, progress: bool) -> Measured:
     import_tensorflow()  # which an artifact does not need
     from sentiment_conv1d.model.evaluation import trained
 

@@ -17,9 +17,9 @@ from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_of
 from sentiment_conv1d.model.evaluation.candidate import Candidate, open_candidate
 from sentiment_conv1d.model.evaluation.comparison import Comparison
 from sentiment_conv1d.model.evaluation.confidence import confidence_lines, confident_values
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.multilabel import Measured, MultilabelEvaluation, of_one_label
 from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
-from sentiment_conv1d.model.evaluation.terminal import label_lines, value_lines
+from sentiment_conv1d.model.evaluation.terminal import label_lines, several_label_lines, value_lines
 from sentiment_conv1d.model.run import (
     BAD_ROWS_FILE,
     EVALUATION_CONTENTS,
@@ -35,19 +35,28 @@ from sentiment_conv1d.model.run import (
 def evaluate(options: argparse.Namespace) -> int:
     """Measure a model, print the measures, and write them to a folder."""
     candidate = open_candidate(options.run)
+    if options.by and candidate.decision.thresholds:
+        raise SentimentError("--by: the segments of texts with several labels are not measured")
     out: Path | None = options.out or (None if candidate.is_artifact else options.run / EVALUATION_FOLDER)
     if out is not None:
         ensure_free(out, True, EVALUATION_CONTENTS)
     loaded = _load(options, candidate, options.by)
     examples, measured_on = data.measurable(loaded, candidate.trained_on)
     evaluation = candidate.evaluate(examples, True)
+    faults = loaded.faults if options.on_bad_rows == "report" else ()
+    if isinstance(evaluation, MultilabelEvaluation):
+        print(f"measured on {measured_on}:", *value_lines(evaluation.values()), sep="\n")
+        print(*several_label_lines(evaluation), sep="\n")
+        if out is not None:
+            _write(out, evaluation, evaluation.metrics(measured_on), None, faults)
+            print(f"wrote {out}")
+        return 0
     segments = options.by and by_segment(evaluation, options.by, [row.segment for row in examples.rows])
     print(f"measured on {measured_on}:", *value_lines(evaluation.values()), *label_lines(evaluation), sep="\n")
     print(*confidence_lines(evaluation, candidate.decision), sep="\n")
     if segments:
         print(*segments.lines(), sep="\n")
     if out is not None:
-        faults = loaded.faults if options.on_bad_rows == "report" else ()
         metrics = evaluation.metrics(measured_on, confident_values(evaluation, candidate.decision))
         _write(out, evaluation, metrics, segments, faults)
         if faults:
@@ -57,7 +66,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _write(
-    out: Path, evaluation: Evaluation, metrics: Metrics, segments: Segments | None, faults: tuple[data.Fault, ...]
+    out: Path, evaluation: Measured, metrics: Metrics, segments: Segments | None, faults: tuple[data.Fault, ...]
 ) -> None:
     from sentiment_conv1d.model.evaluation import plots
 
@@ -79,8 +88,12 @@ def compare(options: argparse.Namespace) -> int:
             f"the models have different labels: {', '.join(first.labels)} ({first.path}), and "
             f"{', '.join(second.labels)} ({second.path})"
         )
+    if first.decision.thresholds or second.decision.thresholds:
+        raise SentimentError("models that give a text several labels cannot be compared; evaluate measures each")
     examples, measured_on = _measurable(_load(options, first, options.by), (first, second))
-    evaluations = [each.evaluate(_numbered(examples, first.labels, each.labels), True) for each in (first, second)]
+    evaluations = [
+        of_one_label(each.evaluate(_numbered(examples, first.labels, each.labels), True)) for each in (first, second)
+    ]
     comparison = Comparison((str(first.path), str(second.path)), *evaluations)
     print(f"measured on {measured_on}:", *comparison.lines(), sep="\n")
     if options.by:
@@ -93,7 +106,11 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace, candidate: Candidate, segment: str | None) -> LabelledTexts:
-    loaded = data.load_examples(locate(options.data), candidate.labels, reading=reading_of(options, segment))
+    reading = reading_of(options, segment)
+    if reading.columns.several and not candidate.decision.thresholds:
+        raise SentimentError(f"--several-labels, --label-columns: {candidate.path} gives a text one label")
+    columns = reading.columns._replace(several=bool(candidate.decision.thresholds))
+    loaded = data.load_examples(locate(options.data), candidate.labels, reading=reading._replace(columns=columns))
     print_left_out(loaded.faults)
     return loaded
 

@@ -61,9 +61,10 @@ class Calibration(NamedTuple):
     accuracy: npt.NDArray[np.float64]  # share of correct answers in the bin, 0 if it is empty
 
 
-def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the sigmoid of a single logit, and the softmax of several, along the last axis."""
-    return np.asarray(expit(logits) if logits.shape[-1] == 1 else softmax(logits, axis=-1), np.float32)
+def probabilities(logits: npt.NDArray[np.float32], *, sigmoids: bool = False) -> npt.NDArray[np.float32]:
+    """Return the sigmoid of a single logit, and the softmax of several, or with `sigmoids` the sigmoid of each."""
+    each = sigmoids or logits.shape[-1] == 1
+    return np.asarray(expit(logits) if each else softmax(logits, axis=-1), np.float32)
 
 
 def label_probabilities(output: npt.ArrayLike) -> npt.NDArray[np.float64]:

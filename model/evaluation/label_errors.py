@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,11 +111,21 @@ class CrossValidation:
         if number > most:
             yield f"  and {number - most:,} more"
 
-    def write(self, path: Path) -> None:
-        """Write a JSON object a line for each suspicious text, the most suspicious first. Raises `SentimentError`."""
-        lines = [json.dumps(self.suspect(index).record, ensure_ascii=False) + "\n" for index in self.suspects]
-        with writing(path):
-            path.write_text("".join(lines), encoding="utf-8")
+
+def write(path: Path, found: Iterable[CrossValidation]) -> None:
+    """Write a JSON object a line for each suspicious text, the most suspicious first. Raises `SentimentError`."""
+    records = (each.suspect(index).record for each in found for index in each.suspects)
+    with writing(path):
+        path.write_text("".join(json.dumps(each, ensure_ascii=False) + "\n" for each in records), encoding="utf-8")
+
+
+def one_by_one(label_names: tuple[str, ...], examples: Examples) -> Iterator[tuple[tuple[str, ...], Examples]]:
+    """Yield the examples or, if a text can have several labels, for each label whether a text has it."""
+    if examples.labels.ndim == 1:
+        yield label_names, examples
+        return
+    for number, name in enumerate(label_names):
+        yield (f"not {name}", name), replace(examples, labels=examples.labels[:, number])
 
 
 def cross_validate(label_names: tuple[str, ...], examples: Examples, *, characters: bool) -> CrossValidation:

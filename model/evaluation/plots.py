@@ -14,6 +14,7 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.multilabel import Measured
 
 # The colours of Okabe and Ito, which colour-blind people can distinguish, without yellow, which is faint on white.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
@@ -53,7 +54,7 @@ def learning_curves(history: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def roc(evaluation: Evaluation) -> Figure:
+def roc(evaluation: Measured) -> Figure:
     """Plot the ROC curve of label 1 if there are two labels, and otherwise of each label against all others.
 
     The legend contains the areas. A label without a curve is left out.
@@ -70,14 +71,14 @@ def roc(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def precision_recall(evaluation: Evaluation) -> Figure:
+def precision_recall(evaluation: Measured) -> Figure:
     """Plot precision against recall of label 1 if there are two labels, and otherwise of each label against all others.
 
     The legend contains the average precisions. A label without a curve is left out.
     """
     figure, axes = _one_against_the_rest(evaluation)
     # Chance depends on the share of the label, so there is one line for it only with two labels.
-    share = float(np.mean(evaluation.labels == 1)) if len(evaluation.label_names) == 2 else None
+    share = float(np.mean(evaluation.labels == 1)) if _is_binary(evaluation) else None
     for number, curve in enumerate(evaluation.precision_recall_curves):
         PrecisionRecallDisplay(
             precision=curve.y,
@@ -145,17 +146,14 @@ def confusion(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def write(folder: Path, evaluation: Evaluation | None, history: dict[str, Any] | None) -> dict[str, bytes]:
+def write(folder: Path, evaluation: Measured | None, history: dict[str, Any] | None) -> dict[str, bytes]:
     """Write the plots that there is data for. Returns the PNG files by name."""
     folder.mkdir()
     figures = {} if history is None else {"learning_curves": learning_curves(history)}
     if evaluation is not None:
-        figures |= {
-            "roc": roc(evaluation),
-            "precision_recall": precision_recall(evaluation),
-            "calibration": calibration(evaluation),
-            "confusion": confusion(evaluation),
-        }
+        figures |= {"roc": roc(evaluation), "precision_recall": precision_recall(evaluation)}
+    if isinstance(evaluation, Evaluation):
+        figures |= {"calibration": calibration(evaluation), "confusion": confusion(evaluation)}
     images = {}
     for name, figure in figures.items():
         path = folder / f"{name}.png"
@@ -193,14 +191,14 @@ def _dress(axes: Axes, title: str, x: str, y: str) -> None:
     axes.spines[["left", "bottom"]].set_color(_FAINT)
 
 
-def _one_against_the_rest(evaluation: Evaluation) -> tuple[Figure, Axes]:
+def _one_against_the_rest(evaluation: Measured) -> tuple[Figure, Axes]:
     """Return a figure for the curves of `evaluation`, with space for a legend beside the axes if there are many."""
-    figure = _figure(5.4 if len(evaluation.label_names) == 2 else 5.4 + 2.8 * _legend_columns(evaluation), 5.4)
+    figure = _figure(5.4 if _is_binary(evaluation) else 5.4 + 2.8 * _legend_columns(evaluation), 5.4)
     return figure, figure.add_subplot()
 
 
-def _finish(axes: Axes, evaluation: Evaluation, title: str, x: str, y: str) -> None:
-    binary = len(evaluation.label_names) == 2
+def _finish(axes: Axes, evaluation: Measured, title: str, x: str, y: str) -> None:
+    binary = _is_binary(evaluation)
     if not binary and axes.get_legend() is not None:
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), ncols=_legend_columns(evaluation), frameon=False)
     subject = f"of {_quoted(evaluation.label_names[1])}" if binary else "of each label against the rest"
@@ -208,7 +206,12 @@ def _finish(axes: Axes, evaluation: Evaluation, title: str, x: str, y: str) -> N
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
 
 
-def _legend_columns(evaluation: Evaluation) -> int:
+def _is_binary(evaluation: Measured) -> bool:
+    """Return whether there are two labels, of which a text has one."""
+    return isinstance(evaluation, Evaluation) and len(evaluation.label_names) == 2
+
+
+def _legend_columns(evaluation: Measured) -> int:
     return 1 + len(evaluation.label_names) // _LEGEND_ROWS
 
 

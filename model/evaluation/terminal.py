@@ -9,6 +9,7 @@ from sentiment_conv1d.commands.output import table_lines
 
 if TYPE_CHECKING:
     from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+    from sentiment_conv1d.model.evaluation.multilabel import MultilabelEvaluation
 
 #: The most labels whose confusion matrix fits into the width of a terminal.
 _MOST_LABELS = 8
@@ -33,6 +34,16 @@ def label_lines(evaluation: Evaluation) -> Iterator[str]:
         counts = [[f"{count:,}" for count in row] for row in evaluation.confusion.tolist()]
         names = evaluation.label_names
         yield from table_lines([["", *names], *([name, *row] for name, row in zip(names, counts, strict=True))])
+
+
+def several_label_lines(evaluation: MultilabelEvaluation) -> Iterator[str]:
+    """Yield the threshold and the scores of each label, of which a text can have several."""
+    rows = [["label", "threshold", "precision", "recall", "f1", "average precision", "texts"]]
+    for scores, limit, each in zip(evaluation.per_label(), evaluation.limits, evaluation.each, strict=True):
+        area = next((curve.area for curve in each.precision_recall_curves), None)
+        numbers = [score_text(score) for score in (limit, scores.precision, scores.recall, scores.f1, area)]
+        rows.append([scores.label, *numbers, f"{scores.support:,}"])
+    yield from table_lines(rows)
 
 
 def score_text(value: float | None) -> str:

@@ -14,7 +14,8 @@ from sentiment_conv1d.artifact.explaining.network import Network, from_keras
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.tokenizer import Tokenizer
 from sentiment_conv1d.model.data import Examples
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats, probabilities
+from sentiment_conv1d.model.evaluation.evaluation import Floats, probabilities
+from sentiment_conv1d.model.evaluation.multilabel import Measured, evaluated
 from sentiment_conv1d.model.run import Run, RunError
 
 #: The number of texts that Keras answers too, and the largest difference, which is that of an export.
@@ -42,7 +43,7 @@ def predict(model: keras.Model, tokenizer: Tokenizer, texts: list[str], progress
     return np.concatenate([model.predict_on_batch(tokens[start : start + 512]) for start in starts])
 
 
-def evaluate_run(run: Run, examples: Examples, progress: bool) -> Evaluation:
+def evaluate_run(run: Run, examples: Examples, progress: bool) -> Measured:
     """Evaluate a run on labelled texts. Raises `RunError`.
 
     Look-up tables answer, as they do when the network is served, if they answer some of the texts as Keras does. The
@@ -58,7 +59,7 @@ def evaluate_run(run: Run, examples: Examples, progress: bool) -> Evaluation:
         outputs = predict(model, tokenizer, examples.texts, progress)
     else:
         outputs = predict_with_tables(read, tokenizer, examples.texts, progress)
-    return Evaluation(run.configuration.labels, examples.labels, outputs, run.decision.threshold)
+    return evaluated(run.configuration.labels, examples.labels, outputs, run.decision)
 
 
 def predict_with_tables(read: Network, tokenizer: Tokenizer, texts: Sequence[str], progress: bool = False) -> Floats:
@@ -66,7 +67,8 @@ def predict_with_tables(read: Network, tokenizer: Tokenizer, texts: Sequence[str
     shape = InputShape.of(tokenizer, max(bank.span for bank in read.banks))
     rows = [shape.pad([encoding.ids])[0] for encoding in tokenizer.encode_batch(texts)]
     bar = tqdm(rows, desc="evaluating", unit="text", disable=not progress)
-    return probabilities(np.array([forward(read, row).logits for row in bar], np.float32))
+    logits = np.array([forward(read, row).logits for row in bar], np.float32)
+    return probabilities(logits, sigmoids=read.final == "Sigmoid")
 
 
 def agrees(read: Network, model: keras.Model, tokenizer: Tokenizer, texts: Sequence[str]) -> bool:

@@ -50,7 +50,8 @@ def build(configuration: BaseConfiguration, vocabulary_size: int) -> keras.Model
     model.compile(
         optimizer=_OPTIMIZERS[configuration.optimizer](learning_rate=configuration.learning_rate),
         loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+        # Keras takes several sigmoids for a softmax, and would compare the most probable labels.
+        metrics=[keras.metrics.BinaryAccuracy(name="accuracy") if configuration.multilabel else "accuracy"],
     )
     return model
 

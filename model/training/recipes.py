@@ -15,8 +15,10 @@ from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.tokenizer import Tokenizer, VocabularyTokenizer, learn
 from sentiment_conv1d.model.data import Examples, Plan, joined
+from sentiment_conv1d.model.evaluation import multilabel
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation, Floats
+from sentiment_conv1d.model.evaluation.evaluation import Floats
+from sentiment_conv1d.model.evaluation.multilabel import Measured
 from sentiment_conv1d.model.evaluation.trained import encode, predict
 from sentiment_conv1d.model.training import initial, network
 from sentiment_conv1d.model.training.averaging import average
@@ -36,7 +38,7 @@ class Trained:
     tokenizer: VocabularyTokenizer
     learned: Examples  # the labelled texts that the network has learned
     decision: DecisionRule
-    evaluation: Evaluation | None  # None without test texts
+    evaluation: Measured | None  # None without test texts
     history: dict[str, Any]
     stages: Stages
     best_epoch: int = 0
@@ -103,11 +105,11 @@ def _averaged(task: Task) -> Trained:
     )
 
 
-def evaluated(work: Plan, predict: Callable[[list[str]], Floats], decision: DecisionRule) -> Evaluation | None:
+def evaluated(work: Plan, predict: Callable[[list[str]], Floats], decision: DecisionRule) -> Measured | None:
     """Evaluate a network, whose outputs for texts `predict` returns, on the test texts if there are any."""
     if work.test is None:
         return None
-    return Evaluation(work.label_names, work.test.labels, predict(work.test.texts), decision.threshold)
+    return multilabel.evaluated(work.label_names, work.test.labels, predict(work.test.texts), decision)
 
 
 def _fit(task: Task, tokenizer: Tokenizer, vectors: Vectors | None, stages: Stages) -> tuple[keras.Model, Progress]:

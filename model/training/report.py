@@ -23,6 +23,7 @@ from sentiment_conv1d.model.evaluation.baseline import BASELINE
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.confidence import confidence_rows
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, ThresholdScores
+from sentiment_conv1d.model.evaluation.multilabel import MultilabelEvaluation
 from sentiment_conv1d.model.evaluation.share import Share, shown
 from sentiment_conv1d.model.training.recipes import Trained
 from sentiment_conv1d.model.training.results import Results
@@ -105,7 +106,8 @@ def report_html(
         trained=trained,
         configuration=trained.configuration,
         decision=trained.decision,
-        evaluation=results.network,
+        evaluation=results.network if isinstance(results.network, Evaluation) else None,
+        several=results.network if isinstance(results.network, MultilabelEvaluation) else None,
         baseline=results.baseline,
         segments=results.segments,
         profile=profile(task.work, trained.tokenizer),
@@ -148,6 +150,26 @@ def _interval(evaluation: Evaluation) -> str:
     """Return the 95% interval of the accuracy."""
     low, high = Share(int(evaluation.right.sum()), len(evaluation.labels)).interval
     return f"{low:.2%} to {high:.2%}"
+
+
+def _headline_of_several(evaluation: MultilabelEvaluation) -> list[tuple[str, str, str]]:
+    """Return the large numbers of labels of which a text can have several: name, value and meaning."""
+    return [
+        ("Micro F1", _score(evaluation.micro_f1), "of all pairs of a text and a label; 1 is perfect"),
+        ("Macro F1", _score(evaluation.macro_f1), "mean of F1 over the labels; 1 is perfect"),
+        ("Average precision", _score(evaluation.average_precision), "mean over the labels and all thresholds"),
+        ("Exact labels", f"{evaluation.accuracy:.2%}", "share of the texts that get all of their labels and no other"),
+    ]
+
+
+def _several_labels(evaluation: MultilabelEvaluation) -> list[list[str]]:
+    """Return the row of each label, of which a text can have several."""
+    rows = []
+    for scores, limit, each in zip(evaluation.per_label(), evaluation.limits, evaluation.each, strict=True):
+        area = next((curve.area for curve in each.precision_recall_curves), None)
+        numbers = (scores.precision, scores.recall, scores.f1, area, each.roc_auc)
+        rows.append([scores.label, f"{limit:.4g}", *map(_score, numbers), f"{scores.support:,}"])
+    return rows
 
 
 def _against(network: Evaluation, baseline: Evaluation) -> list[tuple[str, str, str, str]]:
@@ -205,18 +227,29 @@ def _labels(evaluation: Evaluation) -> list[list[Cell]]:
 
 def _thresholds(evaluation: Evaluation) -> list[tuple[str, list[list[str]]]]:
     """Return the rows of thresholds of each label."""
+    chosen = (None, evaluation.threshold) if evaluation.outputs.shape[1] == 1 else (None,) * len(evaluation.label_names)
+    return [
+        (name, _at_thresholds(scores, own))
+        for name, scores, own in zip(evaluation.label_names, evaluation.thresholds(), chosen, strict=True)
+    ]
 
-    def row(label: int, scores: ThresholdScores) -> list[str]:
-        chosen = " (chosen)" if label == 1 and scores.threshold == evaluation.threshold else ""
-        return [
-            f"{scores.threshold:.4g}{chosen if evaluation.outputs.shape[1] == 1 else ''}",
+
+def _thresholds_of_several(evaluation: MultilabelEvaluation) -> list[tuple[str, list[list[str]]]]:
+    """Return the rows of thresholds of each label, of which a text can have several."""
+    return [
+        (name, _at_thresholds(each.thresholds()[1], each.threshold))
+        for name, each in zip(evaluation.label_names, evaluation.each, strict=True)
+    ]
+
+
+def _at_thresholds(table: Sequence[ThresholdScores], chosen: float | None) -> list[list[str]]:
+    return [
+        [
+            f"{scores.threshold:.4g}{' (chosen)' if scores.threshold == chosen else ''}",
             *map(_score, (scores.precision, scores.recall, scores.f1)),
             f"{scores.accuracy:.2%}",
         ]
-
-    return [
-        (evaluation.label_names[label], [row(label, scores) for scores in table])
-        for label, table in enumerate(evaluation.thresholds())
+        for scores in table
     ]
 
 
@@ -335,6 +368,9 @@ _ENVIRONMENT.globals |= {
     "table": lambda *arguments: Markup(table(*arguments)),  # noqa: S704 - it escapes the cells
     "counted": counted,
     "headline": _headline,
+    "headline_of_several": _headline_of_several,
+    "several_labels": _several_labels,
+    "thresholds_of_several": _thresholds_of_several,
     "against": _against,
     "confusion": _confusion,
     "label_counts": _label_counts,

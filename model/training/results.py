@@ -11,15 +11,16 @@ from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.evaluation.baseline import BASELINE, measure_baseline
 from sentiment_conv1d.model.evaluation.confidence import confidence_lines, confident_values
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.multilabel import Measured, MultilabelEvaluation
 from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
-from sentiment_conv1d.model.evaluation.terminal import value_lines
+from sentiment_conv1d.model.evaluation.terminal import several_label_lines, value_lines
 from sentiment_conv1d.model.training.recipes import Trained
 
 
 class Results(NamedTuple):
     """A trained network and its baseline on the test texts; None without test texts, or if there is no baseline."""
 
-    network: Evaluation | None
+    network: Measured | None
     baseline: Evaluation | None
     decision: DecisionRule
     segments: Segments | None = None  # of the test texts, if their column is known
@@ -32,6 +33,9 @@ class Results(NamedTuple):
             return
         yield f"measured on {test_source}:"
         yield from value_lines(self.network.values())
+        if isinstance(self.network, MultilabelEvaluation):
+            yield from several_label_lines(self.network)
+            return
         yield from confidence_lines(self.network, self.decision)
         if self.segments is not None:
             yield from self.segments.lines()
@@ -49,6 +53,8 @@ class Results(NamedTuple):
         if self.network is None:
             return None
         assert test_source is not None
+        if isinstance(self.network, MultilabelEvaluation):
+            return self.network.metrics(test_source)
         others = confident_values(self.network, self.decision)
         if self.baseline is not None:
             others |= {"baseline_accuracy": self.baseline.accuracy, "baseline_log_loss": self.baseline.log_loss}
@@ -58,9 +64,9 @@ class Results(NamedTuple):
 def measure(work: Plan, trained: Trained, segment_column: str | None) -> Results:
     """Measure the baseline and the segments of `segment_column` on the test texts, if there are any."""
     baseline = segments = None
-    if work.test is not None:
+    if work.test is not None and isinstance(trained.evaluation, Evaluation):
         characters = trained.tokenizer.cuts_characters
         baseline = measure_baseline(work.label_names, trained.learned, work.test, characters=characters)
-        if trained.evaluation is not None and segment_column is not None:
+        if segment_column is not None:
             segments = by_segment(trained.evaluation, segment_column, [row.segment for row in work.test.rows])
     return Results(trained.evaluation, baseline, trained.decision, segments)

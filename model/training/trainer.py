@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -64,6 +65,8 @@ def train(
     """
     started = time.perf_counter()
     task = _checked(task)
+    if segment_column is not None and task.configuration.multilabel:
+        raise TrainingError("--by: the segments of texts with several labels are not measured")
     ensure_free(task.out, task.overwrite)
     _set_seed(task.configuration.seed)
     trained = recipe(task)
@@ -89,8 +92,17 @@ def train(
 
 def _checked(task: Task) -> Task:
     """Return the task with the labels of its texts in the configuration. Raises `TrainingError`."""
+    several: dict[str, Any] = {}
+    if task.work.train.labels.ndim == 2:
+        if task.configuration.recipe != "labels":
+            raise TrainingError(
+                "a text can have several labels only in a network that Keras fits: pass --preset text-cnn"
+            )
+        if task.start is not None:
+            raise TrainingError("--init-from: a training with several labels for a text starts from no other run")
+        several = {"multilabel": True, "calibration": "none"}
     try:
-        configuration = task.configuration.changed(labels=task.work.label_names)
+        configuration = task.configuration.changed(labels=task.work.label_names, **several)
     except ValidationError as error:
         raise TrainingError(first_fault(error)) from error
     if configuration.needs_validation and task.work.validation is None:
@@ -134,7 +146,7 @@ def _write_measures(folder: Path, work: Plan, trained: Trained, results: Results
 
 
 def _data(work: Plan, start: Run | None) -> TrainingData:
-    counts = np.bincount(work.train.labels, minlength=len(work.label_names)).tolist()
+    counts = work.train.counts(len(work.label_names))
     return TrainingData(
         source=work.source,
         labels=dict(zip(work.label_names, counts, strict=True)),

@@ -51,6 +51,11 @@ class BaseConfiguration(BaseModel):
     labels: tuple[Label, ...] = Field(
         ("negative", "positive"), min_length=2, description="Two labels make a sigmoid, more make a softmax."
     )
+    multilabel: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="Whether a text can have several labels, or none: each label has a sigmoid.",
+    )
     tokenizer: str = Field(
         "words",
         pattern=_TOKENIZERS,
@@ -123,6 +128,8 @@ class BaseConfiguration(BaseModel):
             raise ValueError(f"filter widths repeat: {widths}")
         if self.tokenizer[-3:-2].isdigit() and self.tokenizer[-3] > self.tokenizer[-1]:
             raise ValueError(f"{self.tokenizer}: the shortest n-gram is longer than the longest")
+        if self.multilabel and (self.threshold != THRESHOLD or self.class_weights != "none"):
+            raise ValueError("thresholds of several labels for a text are chosen, and class_weights do not weigh them")
         if self.threshold != THRESHOLD and len(self.labels) > 2:
             raise ValueError(f"a threshold is for two labels; there are {len(self.labels)}")
         if len(set(self.labels)) != len(self.labels):
@@ -141,9 +148,9 @@ class BaseConfiguration(BaseModel):
     @property
     def activation(self) -> Literal["sigmoid", "softmax"]:
         """The activation of the last layer."""
-        return "sigmoid" if len(self.labels) == 2 else "softmax"
+        return "sigmoid" if self.multilabel or len(self.labels) == 2 else "softmax"
 
     @property
     def outputs(self) -> int:
-        """The number of units of the last layer: one for a sigmoid, one per label for a softmax."""
-        return 1 if self.activation == "sigmoid" else len(self.labels)
+        """The number of units of the last layer: one for two labels that exclude each other, else one per label."""
+        return 1 if self.activation == "sigmoid" and not self.multilabel else len(self.labels)
