@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from tqdm import tqdm
 
+from sentiment_conv1d.artifact.tokenizer import WordTokenizer
 from sentiment_conv1d.inference.prediction import Prediction, PredictionColumns
 from sentiment_conv1d.scoring import run
 from sentiment_conv1d.scoring.files import default_output, find_sources
@@ -57,6 +58,7 @@ class FakeClassifier:
     """A classifier whose predictions depend only on the text. It records batch sizes, and can fail at a text."""
 
     labels = ("negative", "positive")
+    tokenizer = WordTokenizer([], 400)
     manifest = SimpleNamespace(name="fake", version=1, manifest_sha256="0" * 64, multilabel=False)
 
     def __init__(self, failure: BaseException | None = None, fails_at: str = "") -> None:
