@@ -277,8 +277,10 @@ chart: $(BIN)/helm  ## package the Helm chart: make chart IMAGE=registry.example
 values-schema: $(VENV)/.dev  ## write the settings into the schema of the chart's values
 	$(BIN)/python -m deploy.values_schema
 
+# protobuf's default pool accepts each name from one file only, and clients of Triton declare the names of inference.proto.
 stubs: $(VENV)/.dev  ## generate code from the .proto files
 	$(PROTOC) --proto_path=. --python_out=. $(MESSAGES)
+	sed -i 's/_descriptor_pool.Default()/_descriptor_pool.DescriptorPool()/' $(MESSAGES:.proto=_pb2.py)
 	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/external.binpb $(EXTERNAL)
 
 clean:  ## remove the environment and every cache

@@ -6,11 +6,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pool
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
@@ -21,11 +20,6 @@ from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from tests.processes import MODEL_REPOSITORY, ServerProcess
 from tests.service.artifacts import THRESHOLDS, publish_table
 from tests.service.grpc.channels import connect
-
-# Triton's client and the service both declare the protobuf package `inference`, and a descriptor pool accepts a name
-# only once. Tests of both can run in this process, so the client gets a separate pool.
-with mock.patch.object(descriptor_pool, "Default", return_value=descriptor_pool.DescriptorPool()):
-    from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 
 @pytest.fixture(scope="session")
