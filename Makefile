@@ -15,14 +15,21 @@ BASELINE_MODULES := benchmarks/baselines/node/node_modules
 # The application in C++ that benchmarks compare the service with.
 BASELINE_PROGRAM := benchmarks/baselines/competent
 
-.PHONY: serve test test-all slow test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
+.PHONY: help serve test test-all slow test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
 	train-accurate train-reviews export requirements check-arm64 audit sbom dist upload pin-images chart values-schema stubs build/package clean
+
+.DEFAULT_GOAL := help
 
 # The native code, which is optional: without a compiler, this prints a line and does nothing.
 NATIVE := sentiment_conv1d/native/library.so
 
 $(NATIVE): $(wildcard $(dir $(NATIVE))*.cpp $(dir $(NATIVE))*.h $(dir $(NATIVE))compilation.py) | $(VENV)/bin/python
 	@$(BIN)/python $(dir $@)compilation.py
+
+help:  ## list the commands of this file
+	@sed -nE 's/^([a-z0-9-]+):.*  ## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name line; do \
+		printf '%-18s%s\n' "$$name" "$$line"; \
+	done
 
 serve: $(VENV)/.runtime $(NATIVE)  ## start the service with the shipped models
 	@exec $(BIN)/python -m service serve $(ARGS)
