@@ -155,6 +155,10 @@ class _Scorer(BatchScorer):
 
 def _texts(values: Iterable[str]) -> Iterator[str]:
     """Yield texts. Raises `TypeError` at the first value that is not one."""
+    if type(values).__name__ == "LazyFrame":  # asking for its columns would read its files
+        raise TypeError("texts: a LazyFrame has no texts yet; pass one column of what its .collect() returns")
+    if getattr(values, "shape", None) == ():
+        raise TypeError("texts: an array without a dimension is no sequence of texts; pass its .item()")
     if hasattr(values, "columns"):
         raise TypeError("texts: predict takes the texts of one column; score takes a whole frame")
     if isinstance(values, bytes | bytearray | Mapping) or not hasattr(values, "__iter__"):

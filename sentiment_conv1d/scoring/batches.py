@@ -108,7 +108,8 @@ class BatchScorer:
         if isinstance(batch, list | tuple):
             added = self._score(batch)
             return [dict(zip(added, row, strict=True)) for row in zip(*added.values(), strict=True)]
-        raise TypeError(f"a batch cannot be of type {type(batch).__name__}")
+        lazy = "; pass what its .collect() returns" if type(batch).__name__ == "LazyFrame" else ""
+        raise TypeError(f"a batch cannot be of type {type(batch).__name__}{lazy}")
 
     def _score_arrow(self, batch: Any) -> Any:
         import pyarrow

@@ -126,6 +126,8 @@ def test_generator(model: Model) -> None:
         (["good", None], "texts[1]: a string is needed, not None"),
         (["good", "bad", b"good"], "texts[2]: a string is needed, not bytes"),
         (np.array([1, 2]), "texts[0]: a string is needed, not int64"),
+        (np.array("good"), "texts: an array without a dimension is no sequence of texts; pass its .item()"),
+        (polars.LazyFrame({"text": ["good"]}), "texts: a LazyFrame has no texts yet; pass one column of what its"),
         (pandas.Series(["good", np.nan]), "texts[1]: a string is needed, not float"),
         (polars.Series(["good", None]), "texts[1]: a string is needed, not None"),
         (pandas.DataFrame({"text": ["good"]}), "texts: predict takes the texts of one column; score takes a whole"),
