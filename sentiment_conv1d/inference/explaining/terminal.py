@@ -56,10 +56,13 @@ def render(
         words = prediction.tokens - classifier.decider.start_ids
         yield f"(read: the {side} {len(explanation.words)} of {words} words)"
     yield _coloured(text, explanation.words, shares) if colour else _printable(text)
+    if colour:
+        yield _legend(f"for {explained}", f"against {explained}")
     if contrast is not None and colour:
         yield ""
         yield f"{versus}:"
         yield _coloured(text, explanation.words, contrast.shares)
+        yield _legend(f"for {contrast.label}", f"for {contrast.against}")
     yield ""
     if sentences:
         decided_by = deciding(sentences, manifest, explanation.label)
@@ -83,6 +86,8 @@ def render(
         name = f"{each.width}/{each.index}"
         words_under = _quoted(text, each.start, each.end)
         yield f"{gain:+9.4f} = {each.activation:.3f} x {each.weight:+.3f}  {name:7}  {words_under}"
+    yield ""
+    yield f"share: what a word adds to the logit of {_printable(explained)}. filter: its width/number."
 
 
 def _parts(whole: Explanation | Contrast, shares: list[float]) -> str:
@@ -103,6 +108,13 @@ def _coloured(text: str, words: list[Word], shares: list[float]) -> str:
         parts.append(f"{_style(share / largest, known=word.known)}{_printable(own)}\x1b[0m")
         end = word.end
     return "".join([*parts, _faint(text[end:])])
+
+
+def _legend(positive: str, negative: str) -> str:
+    """Return a line that shows the colours and the lines of words."""
+    samples = [(1.0, True, positive), (-1.0, True, negative), (0.0, False, "unknown")]
+    shown = [f"{_style(share, known=known)}{_printable(name)}\x1b[0m" for share, known, name in samples]
+    return f"({', '.join(shown)})"
 
 
 def _faint(text: str) -> str:

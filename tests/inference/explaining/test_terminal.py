@@ -59,6 +59,7 @@ def test_numbers(classifier: Classifier) -> None:
     for each in explanation.filters:
         assert f"{each.activation:.3f} x {each.weight:+.3f}  {each.width}/{each.index}" in finished.stdout
     assert "qwertz  (unknown)" in finished.stdout
+    assert lines[-1] == "share: what a word adds to the logit of positive. filter: its width/number."
     assert "\x1b" not in finished.stdout
 
 
@@ -97,6 +98,9 @@ def test_colours() -> None:
     backgrounds = re.findall(r"48;5;(\d+)m(\w+)", line)
     assert [word for _, word in backgrounds] == ["gripping", "waste"]
     assert backgrounds[0][0] != backgrounds[1][0]
+    [legend] = [line for line in shown.splitlines() if _CODES.sub("", line).startswith("(for ")]
+    assert re.fullmatch(r"\(for \w+, against \w+, unknown\)", _CODES.sub("", legend))
+    assert "\x1b[4munknown" in legend
 
 
 def test_no_colour(explain: Explain, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,8 +214,9 @@ def test_small_shares_are_pale(classifier: Classifier, share: float, colours: st
     explanation = classifier.explainer.explain(text, encoding, "positive")
     for word, each in zip(explanation.words, (share, share / 4), strict=True):
         word.share = each
-    output = "\n".join(render(text, classifier, prediction, explanation, colour=True))
-    assert re.findall(r"48;5;(\d+)m", output) == colours.split()
+    lines = render(text, classifier, prediction, explanation, colour=True)
+    [line] = [line for line in lines if _CODES.sub("", line) == text]
+    assert re.findall(r"48;5;(\d+)m", line) == colours.split()
 
 
 def test_no_exact_explanation(explain: Explain, tmp_path: Path) -> None:
