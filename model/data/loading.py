@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,7 +134,7 @@ def _renamed(split: Split, reading: Reading) -> Split:
         each = tuple(names.get(str(label).strip(), label) for label in row.each)
         return row._replace(label=each[0]) if row.labels is None else row._replace(labels=each)
 
-    return Split(split.name, [renamed(row) for row in split.rows])
+    return replace(split, rows=[renamed(row) for row in split.rows])
 
 
 def _meanings(rows: Sequence[Row], names: tuple[str, ...]) -> Iterator[str]:
@@ -177,7 +178,10 @@ def _test_splits(reader: Reader, paths: Sequence[Path]) -> list[Split]:
 
 
 def _joined(splits: Sequence[Split]) -> Split:
-    return Split(" and ".join(split.name for split in splits), [row for split in splits for row in split.rows])
+    names = [split.name for split in splits]
+    if len(set(names)) < len(names):
+        names = [f"{split.folder}/{split.name}" if split.folder else split.name for split in splits]
+    return Split(" and ".join(names), [row for split in splits for row in split.rows])
 
 
 def _describe(split: Split, examples: Examples) -> str:

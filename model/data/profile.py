@@ -40,10 +40,11 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
 class LabelCount(NamedTuple):
-    """The number of examples with a label. `test` is 0 if there is no test split."""
+    """The number of examples with a label in each split; 0 in a split that the plan does not have."""
 
     label: str
     train: int
+    validation: int
     test: int
 
 
@@ -72,8 +73,8 @@ class Profile:
     def lines(self) -> Iterator[str]:
         """Yield the profile as lines for a terminal."""
         width = max(len(each.label) for each in self.labels)
-        for label, train, test in self.labels:
-            yield f"  {label:{width}}  {train:>8,} to train on  {test:>8,} to measure on"
+        for label, train, validation, test in self.labels:
+            yield f"  {label:{width}}  {train:>8,} to train on  {validation:>8,} to decide on  {test:>8,} to measure on"
         if self.unlabelled is None:
             yield f"  always answering {self.majority[0]!r} is right in {self.majority[1]:.1%}"
         else:
@@ -139,14 +140,14 @@ def profile(work: Plan, tokenizer: VocabularyTokenizer) -> Profile:
     measured = encodings if work.test is None else tokenizer.encode_batch(work.test.texts)
     known = set(work.train.texts)
     number, labels = len(work.label_names), work.train.labels
-    train_counts = work.train.counts(number)
-    test_counts = [0] * number if work.test is None else work.test.counts(number)
+    splits = (work.train, work.validation, work.test)
+    counts = ([0] * number if each is None else each.counts(number) for each in splits)
     several = labels.ndim == 2
     labels_of: dict[str, set[Any]] = defaultdict(set)
     for text, label in zip(work.train.texts, labels.tolist(), strict=True):
         labels_of[text].add(tuple(label) if several else label)
     return Profile(
-        labels=tuple(map(LabelCount, work.label_names, train_counts, test_counts)),
+        labels=tuple(map(LabelCount, work.label_names, *counts)),
         lengths=tuple(int(length) for length in np.quantile(tokens, QUANTILES, method="higher")),
         max_tokens=tokenizer.max_tokens,
         truncated=float(np.mean(tokens > tokenizer.max_tokens)),

@@ -38,6 +38,7 @@ class Split:
 
     name: str
     rows: list[Row]
+    folder: str = ""  # tells files of the same name apart
 
 
 #: A function that reads the split "train", "test" or `UNLABELLED_SPLIT` of a source; None if the source lacks it.
@@ -86,7 +87,9 @@ class Reader:
             raise DataError(f"{path}: every text is a file, so there is no column {self.columns.segment!r}")
 
     def _table(self, path: Path, split: str) -> Split | None:
-        return Split(path.name, read_rows(path, self.columns, self.faults, self.form)) if split == "train" else None
+        if split != "train":
+            return None
+        return Split(path.name, read_rows(path, self.columns, self.faults, self.form), path.absolute().parent.name)
 
     def _parquet_folder(self, folder: Path, splits: dict[str, list[Path]], split: str) -> Split | None:
         names = _described_labels(folder, self.columns.label)
@@ -103,7 +106,7 @@ class Reader:
                 label_names=names,
             )
         name = files[0].name if len(files) == 1 else f"{folder.name}/{split}"
-        return Split(name, rows) if files else None
+        return Split(name, rows, folder.name) if files else None
 
     def _review_folder(self, root: Path, split: str) -> Split | None:
         rows = review_files.read_folder(root, split, self.progress)

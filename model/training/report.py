@@ -321,7 +321,7 @@ def _shortened(text: str) -> str:
 
 
 def _label_counts(profile: Profile) -> list[list[str]]:
-    return [[label, f"{train:,}", f"{test:,}"] for label, train, test in profile.labels]
+    return [[label, *(f"{count:,}" for count in counts)] for label, *counts in profile.labels]
 
 
 def _lengths(profile: Profile) -> list[str]:

@@ -292,6 +292,18 @@ def test_unknown_label_in_the_test_part(tmp_path: Path) -> None:
         load(tmp_path, progress=False)
 
 
+def test_files_of_the_same_name(tmp_path: Path) -> None:
+    """Files of the same name in several folders are named with their folders."""
+    for name in ("films", "books"):
+        (tmp_path / name).mkdir()
+        write_parquet(tmp_path / name / "train.parquet", [("a joy", 1), ("a bore", 0)])
+        write_parquet(tmp_path / name / "test.parquet", [("it sings", 1)])
+    folders = [tmp_path / "films", tmp_path / "books"]
+    dataset = load(folders, test_data=folders, progress=False)
+    assert dataset.source == "4 texts of films/train.parquet and books/train.parquet"
+    assert dataset.test_source == "2 texts of films/test.parquet and books/test.parquet"
+
+
 def test_training_file_without_labels(tmp_path: Path) -> None:
     """A training file without labelled rows is an error that names it."""
     write_parquet(tmp_path / "train.parquet", [("a joy", -1)])

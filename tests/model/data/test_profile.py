@@ -26,7 +26,7 @@ def test_counts() -> None:
     """Labels, lengths, truncated texts, unknown tokens and repeated texts are counted."""
     train = examples(("a b", 0), ("a b", 1), ("c", 1), ("c", 1), ("a b c d e f g", 1))
     found = profiled(train, examples(("a b", 1), ("x y", 0)))
-    assert found.labels == (("bad", 1, 1), ("good", 4, 1))
+    assert found.labels == (("bad", 1, 0, 1), ("good", 4, 0, 1))
     assert found.majority == ("good", 0.5)
     assert found.lengths == (3, 8, 8, 8)
     assert (found.truncated, found.unknown) == (0.2, 2 / 6)
@@ -75,7 +75,9 @@ def test_check_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "lines 22, 23 (2 rows): the column 'text' is empty" in capsys.readouterr().err
     assert main(["check-data", str(path), "--on-bad-rows", "skip"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("14 of 20 texts of tickets.csv:\n  x         7 to train on         2 to measure on\n")
+    assert shown.startswith(
+        "14 of 20 texts of tickets.csv:\n  x         7 to train on         1 to decide on         2 to measure on\n"
+    )
     assert f"warning: left out: {path}: lines 22, 23 (2 rows)" in shown
     assert main(["check-data", str(path), "--on-bad-rows", "report"]) == 0
     assert f"warning: left out: {path}: line 23: " in capsys.readouterr().out

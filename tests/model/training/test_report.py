@@ -323,8 +323,8 @@ def test_counts() -> None:
     page = Page(report(evaluation, work=work, decision=decision, best_epoch=1))
     for words in ("8 of 12 reviews of a.csv", "always answering negative is right in 50.00%", "those of epoch 1"):
         assert words in page.visible
-    assert ["negative", "6", "2"] in page.rows
-    assert ["positive", "2", "2"] in page.rows
+    assert ["negative", "6", "0", "2"] in page.rows
+    assert ["positive", "2", "0", "2"] in page.rows
     assert ["Tokens of a text", "2", "5", "5", "5"] in page.rows
     visible = " ".join(page.visible.split())
     assert "0.0 % of the texts are cut to 400 tokens, and 30.8 % of the tokens are unknown" in visible
@@ -401,14 +401,15 @@ def test_report_of_a_training(run_path: Path, reviews: Path) -> None:
     run = read_run(run_path)
     dataset = load(reviews, progress=False)
     work = plan(dataset, test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
-    assert work.test is not None
+    assert work.test is not None and work.validation is not None
     tokens = trained.encode(run.tokenizer, work.test.texts)
     positive = np.asarray(trained.load(run).predict_on_batch(tokens))[:, 0].astype(np.float64)
     truth, answers = work.test.labels, (positive >= run.decision.threshold).astype(int)
     rows = Page((run_path / "report.html").read_text(encoding="utf-8")).rows
 
     for label, name in enumerate(work.label_names):
-        assert [name, str(np.sum(work.train.labels == label)), str(np.sum(truth == label))] in rows
+        counts = [np.sum(labels == label) for labels in (work.train.labels, work.validation.labels, truth)]
+        assert [name, *map(str, counts)] in rows
         scores = precision_recall_fscore_support(truth, answers, labels=[label], zero_division=np.nan)
         precision, recall, f1, support = (float(each[0]) for each in scores)
         shown = ["\N{EN DASH}" if np.isnan(each) else f"{each:.4f}" for each in (precision, recall, f1)]
