@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -183,10 +184,21 @@ class ModelDescription(BaseModel):
     model_version_status: list[dict[str, Any]] = Field(description="TensorFlow Serving's field.")
 
 
+class OpenAIModel(BaseModel):
+    """A model as OpenAI's clients list it."""
+
+    id: str = Field(description="The name that requests give as `model`.")
+    object: Literal["model"] = "model"
+    created: int = Field(description="Seconds since 1970.")
+    owned_by: str = "sentiment-conv1d"
+
+
 class ModelList(BaseModel):
-    """The loaded models."""
+    """The loaded models. `object` and `data` are the form of OpenAI's API, for its clients' `models.list()`."""
 
     models: list[ModelDescription]
+    object: Literal["list"] = "list"
+    data: list[OpenAIModel] = Field(description="Every name once.")
 
 
 PROTOCOL = RestProtocol("native")
@@ -261,7 +273,9 @@ def predict_batch(state: ServiceState, request: EndpointRequest) -> Work[Answer]
 async def list_models(request: Request) -> ModelList:
     """Return all loaded versions, with the metrics of their manifests."""
     models = state_of(request).models
-    return ModelList(models=[_description(models, each) for each in models])
+    named = {each.manifest.name: each.manifest for each in models}
+    data = [OpenAIModel(id=name, created=_timestamp(manifest.created)) for name, manifest in named.items()]
+    return ModelList(models=[_description(models, each) for each in models], data=data)
 
 
 @PROTOCOL.get("/v1/models/{name}", summary="Describe a loaded model")
@@ -342,6 +356,14 @@ def _decided_body(classifier: Classifier, prediction: Prediction, body: Decision
         for name in document.keys() & {"probabilities", "logits"}:
             document[name] = {label: document[name][label] for label in highest}
     return document
+
+
+def _timestamp(created: str) -> int:
+    """Return the time of a manifest in seconds since 1970; 0 if it is not a time."""
+    try:
+        return int(datetime.fromisoformat(created).timestamp())
+    except ValueError:
+        return 0
 
 
 def _description(models: LoadedModels, classifier: Classifier) -> ModelDescription:

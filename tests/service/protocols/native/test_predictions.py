@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,18 @@ def test_json_escapes(server: ServerProcess) -> None:
     """Escapes and surrogate pairs are decoded."""
     response = server.client.post("/v1/predict", content=rb'{"text": "a\u0020b\ud83d\ude00\u0000\n\"c"}')
     assert response.json()["tokens"] == 4
+
+
+def test_models_of_openai(server: ServerProcess) -> None:
+    """The list of models is in the form of OpenAI's API too, and names every model once."""
+    document = server.client.get("/v1/models").json()
+    assert document["object"] == "list"
+    assert [each["id"] for each in document["data"]] == [each["name"] for each in document["models"]]
+    created = {each["name"]: datetime.fromisoformat(each["created"]).timestamp() for each in document["models"]}
+    for each in document["data"]:
+        name = each["id"]
+        model = {"id": name, "object": "model", "created": int(created[name]), "owned_by": "sentiment-conv1d"}
+        assert each == model
 
 
 def test_models(server: ServerProcess, artifact: Artifact) -> None:
