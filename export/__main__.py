@@ -124,7 +124,7 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
-    """Run the export and return its exit status: 0, 2 after an error that the caller can fix, 130 if interrupted."""
+    """Run the export and return its exit status: 0, 2 or 75 after an error, 130 if interrupted."""
     options = parser(prog).parse_args(arguments)
     return run_command(lambda: _with_hints(options))
 

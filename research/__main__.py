@@ -33,7 +33,7 @@ VALIDATION_FRACTION = 0.04
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 2 after an error that the caller can fix, 130 if interrupted."""
+    """Run a command and return its exit status: 0, 2 or 75 after an error, 130 if interrupted."""
     options = _parser().parse_args(arguments)
     handle_signals()
     return run_command(lambda: _run(options), lambda: _left_behind(options.out))

@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status: 0, 2 for an error that the user can correct, 130 when interrupted."""
+    """Run a command; returns its exit status: 0, 2 or 75 after an error, 130 if interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = parser().parse_args(words[:1]).command
     if command not in TRAINING | _DATA | {"convert"}:

@@ -10,14 +10,13 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
-from sentiment_conv1d.artifact.errors import SentimentError, about_files, ensure_standard_error
+from sentiment_conv1d.artifact.errors import SentimentError, about_files, ensure_standard_error, exit_status
 from sentiment_conv1d.commands.default_repository import FOLDER, find_artifact
 from sentiment_conv1d.commands.imports import uncollected
 from sentiment_conv1d.commands.parser import Parser, at_least, local_path
 from sentiment_conv1d.inference.errors import UnknownName
 from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.server.errors import ServerError
-from sentiment_conv1d.service.errors import exit_status
 from sentiment_conv1d.service.flags import add_flags
 from sentiment_conv1d.service.process.startup_signals import end_at_once
 from sentiment_conv1d.service.settings import read_settings
@@ -45,6 +44,9 @@ _OFFLINE_SETTINGS = (
     *("default_model", "execution_provider", "device", "threads"),
 )
 _SCORING_SETTINGS = (*_OFFLINE_SETTINGS, "max_text_characters")
+
+#: What people call the only model of a command.
+_MODEL_FLAG = {"default_model": "--model"}
 
 
 def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
@@ -74,7 +76,7 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
         default="auto",
         help="auto: in a terminal, unless NO_COLOR is set (default: auto)",
     )
-    add_flags(explain, _OFFLINE_SETTINGS)
+    add_flags(explain, _OFFLINE_SETTINGS, _MODEL_FLAG)
     explain.set_defaults(run=_explain)
 
     check = commands.add_parser("check", help="verify an artifact: digests, shapes, golden answer")
@@ -148,7 +150,8 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         choices=("error", "skip", "report"),
         default="report",
         help="what happens to rows without a text and rows that cannot be read: error ends the run, skip leaves them "
-        "out, report also lists them in an error file (default: report)",
+        "out, report also lists them in an error file and ends with status 3, or 1 if every row of a file is bad "
+        "(default: report)",
     )
     predict.add_argument(
         "--format",
@@ -166,7 +169,7 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         action="store_true",
         help="skip files whose output is newer than they are, and replace other outputs",
     )
-    add_flags(predict, _SCORING_SETTINGS)
+    add_flags(predict, _SCORING_SETTINGS, _MODEL_FLAG)
     predict.set_defaults(run=_predict)
 
 
@@ -195,7 +198,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
     """Run a command and return its exit status.
 
     It is 0 for success, 2 for an error of the user, 75 for an error that can pass by itself, and 130 if interrupted.
-    `drift` can also end with 1, see `--fail-above`.
+    `drift` can also end with 1, see `--fail-above`, and `predict` with 1 or 3, see `--on-bad-rows`.
     """
     ensure_standard_error()
     options = parser(prog).parse_args(arguments)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -50,23 +52,30 @@ _METAVARS = {
 }
 
 
-def add_flags(parser: argparse.ArgumentParser, names: tuple[str, ...] = tuple(Settings.model_fields)) -> None:
-    """Add flags for settings, in groups. A flag that is not given is None, so that the environment applies."""
+def add_flags(
+    parser: argparse.ArgumentParser,
+    names: tuple[str, ...] = tuple(Settings.model_fields),
+    also: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Add flags for settings, in groups. A flag that is not given is None, so that the environment applies.
+
+    `also` has second flags, by the name of the setting.
+    """
     title = ""
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, field in Settings.model_fields.items():
         title = _GROUPS.get(name, title)
         if name in names:
             group = groups[title] = groups.get(title) or parser.add_argument_group(title)
-            _add_flag(group, name, field)
+            _add_flag(group, [flag(name), *filter(None, [also.get(name)])], name, field)
 
 
-def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+def _add_flag(group: argparse._ArgumentGroup, flags: Sequence[str], name: str, field: FieldInfo) -> None:
     meaning = f"{field.description} [{variable(name)}, default: {default_of(field)}]".replace("%", "%%")
     if field.annotation is bool:
-        group.add_argument(flag(name), default=None, help=meaning, action=argparse.BooleanOptionalAction)
+        group.add_argument(*flags, default=None, help=meaning, action=argparse.BooleanOptionalAction)
     else:
-        group.add_argument(flag(name), metavar=metavar(name, field), help=meaning)
+        group.add_argument(*flags, metavar=metavar(name, field), help=meaning)
 
 
 def metavar(name: str, field: FieldInfo) -> str:

@@ -62,7 +62,7 @@ def parser(prog: str = f"{NAME} convert") -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Convert an artifact; returns the exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
+    """Convert an artifact; returns the exit status: 0, 2 or 75 after an error, 130 if interrupted."""
     options = parser().parse_args(arguments)
     return run_command(lambda: _convert(options))
 

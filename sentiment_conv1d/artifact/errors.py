@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,11 +15,17 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
-class SentimentError(Exception):
-    """An error that the caller can fix. Commands print its message without a traceback, and exit with status 2.
+#: Errors of the system that can pass by themselves: an address that another process uses, a name server or a network
+#: file system that does not answer, and memory, files, processes or disk space that are used up.
+_TRANSIENT = {
+    *(errno.EADDRINUSE, socket.EAI_AGAIN),
+    *(errno.ENOMEM, errno.ENOBUFS, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT),
+    *(errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT),
+}
 
-    The commands of the service exit with another status if the cause can pass by itself.
-    """
+
+class SentimentError(Exception):
+    """An error that the caller can fix. Commands print its message without a traceback, and exit with `exit_status`."""
 
     @property
     def report(self) -> str:
@@ -62,6 +70,27 @@ def writing(location: Path | str, kind: type[SentimentError] = SentimentError) -
     return reading(location, kind, "written")
 
 
+def exit_status(error: BaseException) -> int:
+    """Return the exit status of a command that fails with an error.
+
+    It is 75 (`EX_TEMPFAIL`) if the error, or one that caused it, can pass by itself, otherwise 2.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if _can_pass(cause):
+            return os.EX_TEMPFAIL
+        cause = cause.__cause__
+    return 2
+
+
+def _can_pass(error: BaseException) -> bool:
+    import ssl  # only for an error, because it takes longer to import than the rest of this module
+
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):  # which has numbers of OpenSSL
+        return error.errno in _TRANSIENT
+    return isinstance(error, TransientError | MemoryError)
+
+
 def ensure_standard_error() -> None:
     """Discard messages if standard error is closed. Progress bars need it, and another file would get its number."""
     if sys.stderr is None:
@@ -69,7 +98,7 @@ def ensure_standard_error() -> None:
 
 
 def run_command(run: Callable[[], int], left: Callable[[], str] = lambda: "nothing was written") -> int:
-    """Run a command and return its exit status: 0, 2 after an error that the caller can fix, 130 if interrupted.
+    """Run a command and return its exit status: 0, that of its error (2 or 75), or 130 if interrupted.
 
     `left` says what an interrupted command leaves behind.
     """
@@ -79,7 +108,7 @@ def run_command(run: Callable[[], int], left: Callable[[], str] = lambda: "nothi
             return run()
     except SentimentError as error:
         print(error.report, file=sys.stderr)
-        return 2
+        return exit_status(error)
     except KeyboardInterrupt:
         print(f"interrupted: {left()}", file=sys.stderr)
         return 130

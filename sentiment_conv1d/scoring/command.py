@@ -35,9 +35,16 @@ from sentiment_conv1d.tables.format import read_format
 #: The most characters of a text that an error repeats.
 _SHOWN_CHARACTERS = 60
 
+#: The exit statuses of a run that wrote its outputs without all rows: every row of a file is bad, or some rows are.
+ALL_ROWS_BAD, SOME_ROWS_BAD = 1, 3
+
 
 def predict(options: Namespace, settings: Settings) -> int:
-    """Score the files that the command line names, and return the exit status. Raises `DataError`."""
+    """Score the files that the command line names, and return the exit status. Raises `DataError`.
+
+    The status is 1 if every row of a file is bad, 3 if some rows are and the command line does not skip them, and
+    otherwise 0.
+    """
     job = Job(
         options.text_column,
         None if options.columns is None else tuple(filter(None, options.columns.split(","))),
@@ -58,9 +65,19 @@ def predict(options: Namespace, settings: Settings) -> int:
     # Several processes would share the GPU.
     workers = options.workers or (1 if session.uses_gpu() else processors())
     with _ended_by_sigterm(), Pool(session, workers) as pool:
+        summaries = []
         for source, output in waiting:
-            _report(output, score_file(source, output, pool, job, overwrite=options.overwrite or options.resume))
-    return 0
+            summary = score_file(source, output, pool, job, overwrite=options.overwrite or options.resume)
+            _report(output, summary)
+            summaries.append(summary)
+    return _status(summaries, job)
+
+
+def _status(summaries: Sequence[Summary], job: Job) -> int:
+    incomplete = [summary for summary in summaries if summary.bad_rows]
+    if not all(summary.rows for summary in incomplete):
+        return ALL_ROWS_BAD
+    return SOME_ROWS_BAD if incomplete and job.on_bad_rows != "skip" else 0
 
 
 @contextmanager
@@ -145,11 +162,13 @@ def _check_explainable(session: Session) -> None:
 
 def _report(output: Output, summary: Summary) -> None:
     to_file = output.location != STANDARD
-    where = f" into {_printable(output.location)}" if to_file else ""
+    where = f" into {_printable(output.location)}, described in {_printable(output.manifest.name)}" if to_file else ""
     print(f"{counted(summary.rows, 'text')} scored{where}", file=sys.stdout if to_file else sys.stderr)
     if summary.bad_rows:
         listed = "" if summary.errors is None else f"; {_printable(summary.errors)} says why"
         print(f"{counted(summary.bad_rows, 'row')} cannot be scored{listed}", file=sys.stderr)
+    if summary.hint:
+        print(f"hint: {summary.hint}", file=sys.stderr)
 
 
 def _printable(path: str) -> str:

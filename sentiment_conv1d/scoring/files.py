@@ -141,7 +141,7 @@ def check_free_path(path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise DataError(f"{path}: is a folder")
     if path.exists() and not overwrite:
-        raise DataError(f"{path}: exists already; give another output or ask to overwrite it")
+        raise DataError(f"{path}: exists already: choose another --out, or add --overwrite")
 
 
 @contextmanager

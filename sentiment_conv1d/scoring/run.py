@@ -47,6 +47,7 @@ class Summary(NamedTuple):
     rows: int  # scored
     bad_rows: int
     errors: str | None  # the location of the list of bad rows, or None
+    hint: str = ""  # what can make bad rows readable
 
 
 def score_file(
@@ -80,7 +81,7 @@ def score_file(
                 raise
             bar.total = bar.n
         source.check_unchanged()
-        summary = Summary(rows, bad.count, bad.location)
+        summary = Summary(rows, bad.count, bad.location, table.hint)
         if output.location != STANDARD:
             check_free_path(Path(output.location), overwrite)  # another program can have written it
             _write_manifest(source, output, pool, job, summary, perf_counter() - began)

@@ -93,6 +93,11 @@ class Table(ABC):
         Raises `DataError` if the file cannot be read to its end.
         """
 
+    @property
+    def hint(self) -> str:
+        """What can make the rows readable that were not, for a message; empty if nothing is known."""
+        return ""
+
     def label_names(self, column: str) -> tuple[str, ...] | None:
         """Return the names of the integers in a column, if the file contains them."""
         return None

@@ -35,6 +35,12 @@ _USUAL_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 #: The reason of a fault: a record of a CSV file cannot be read, and the file may not be understood from there on.
 INVALID_CSV = "not valid CSV"
 
+#: Characters that text does not contain.
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+
+#: What to do if the lines that are not UTF-8 are text in the usual encoding of Windows.
+_CP1252 = "if the file is in the encoding of Windows, add --encoding cp1252"
+
 #: The beginning of a JSON array of objects.
 _ARRAY = re.compile(rb"\s*\[\s*\{")
 
@@ -55,6 +61,7 @@ class Lines(Iterator[str]):
         self.bytes = 0  # read so far
         self._file = file
         self._damage = ""
+        self.cp1252: bool | None = None  # whether the lines that are not UTF-8 are text in cp1252; None without any
         try:
             if file.peek(len(codecs.BOM_UTF8)).startswith(codecs.BOM_UTF8):
                 self.bytes += len(file.read(len(codecs.BOM_UTF8)))
@@ -73,6 +80,7 @@ class Lines(Iterator[str]):
         try:
             return line.decode()
         except UnicodeDecodeError as error:
+            self.cp1252 = self.cp1252 is not False and _is_cp1252(line)
             self._damage = self._damage or f"byte 0x{line[error.start]:02x} at {error.start + 1}"
             return line.decode(errors="replace")
 
@@ -141,6 +149,10 @@ class LineTable(Table):
         if rows:
             yield LineChunk(self._lines.source, rows, self._lines.bytes - start)
 
+    @property
+    def hint(self) -> str:
+        return _CP1252 if self._lines.cp1252 and self._encoding == "UTF-8" else ""
+
     def _read_header(self) -> None:
         """Read what comes before the rows."""
 
@@ -153,6 +165,15 @@ class LineTable(Table):
 
     @abstractmethod
     def _rows(self) -> Iterator[Row]: ...
+
+
+def _is_cp1252(line: bytes) -> bool:
+    """Return whether bytes are text in cp1252, which has no meaning for some bytes."""
+    try:
+        line.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    return not _CONTROL.search(line)
 
 
 class TxtTable(LineTable):
@@ -191,7 +212,8 @@ class CsvTable(LineTable):
         lines = _header_lines(self._lines)
         number = self._lines.number - len(lines) + 1 + next((n for n, line in enumerate(lines) if line.strip()), 0)
         if damage := self._lines.take_damage():
-            raise DataError(f"{self._lines.location(number)}: not {self._encoding} ({damage})")
+            hint = f"; {self.hint}" if self.hint else ""
+            raise DataError(f"{self._lines.location(number)}: not {self._encoding} ({damage}){hint}")
         delimiter = self._delimiter or _detect_delimiter(lines, self._usual)
         try:
             # If not strict, the module reads `"a"b` as ab, and after an unclosed quote the rest of the file as a field.

@@ -27,7 +27,7 @@ from sentiment_conv1d.artifact.artifact import (
     is_version,
     read_artifact,
 )
-from sentiment_conv1d.service.errors import exit_status
+from sentiment_conv1d.artifact.errors import exit_status
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.telemetry.statistics import Key
 from sentiment_conv1d.service.version_policy import VersionPolicy

@@ -75,8 +75,8 @@ def test_all_paths() -> None:
         ("service serve --prot=9000", "python -m service serve", "--prot=9000; did you mean --port?"),
         ("service serve --colour", "python -m service serve", "arguments: --colour"),
         (
-            "sentiment_conv1d explain --model accurate",
-            "sentiment-conv1d explain",
+            "sentiment_conv1d serve --model accurate",
+            "sentiment-conv1d serve",
             "did you mean --default-model, --model-cache or --model-repository?",
         ),
         ("model check-data x.csv --epoch 3", "python -m model check-data", "did you mean --epochs?"),

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.artifact.errors import TransientError
+from sentiment_conv1d.artifact.errors import TransientError, exit_status
 from sentiment_conv1d.service.__main__ import parser
-from sentiment_conv1d.service.errors import StartupError, exit_status
+from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.settings import Settings, variable
 from tests.deploy import sandbox
 from tests.processes import PATIENCE, PROJECT, ServerProcess

@@ -21,7 +21,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from sentiment_conv1d.artifact.errors import writing
+from sentiment_conv1d.artifact.errors import exit_status, writing
 from sentiment_conv1d.scoring import pool
 from sentiment_conv1d.scoring.columns import Column, score_texts
 from sentiment_conv1d.scoring.files import Output, Source, find_sources
@@ -29,7 +29,6 @@ from sentiment_conv1d.scoring.pool import Pool
 from sentiment_conv1d.scoring.run import Job, Summary, score_file
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.service.__main__ import main
-from sentiment_conv1d.service.errors import exit_status
 from sentiment_conv1d.tables import DataError
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, eventually
 from tests.service import artifacts
@@ -153,7 +152,7 @@ def test_compressed_files(extension: str, tmp_path: Path) -> None:
     path = tmp_path / f"in{extension}.gz"
     path.write_bytes(gzip.compress(plain.read_bytes()))
     for source, name in ((plain, "plain"), (path, "packed")):
-        assert score(source, tmp_path / f"{name}.jsonl") == (20, 1, str(tmp_path / f"{name}.errors.jsonl"))
+        assert score(source, tmp_path / f"{name}.jsonl")[:3] == (20, 1, str(tmp_path / f"{name}.errors.jsonl"))
     assert (tmp_path / "plain.jsonl").read_bytes() == (tmp_path / "packed.jsonl").read_bytes()
     [bad] = listed(tmp_path / "packed.errors.jsonl")
     assert (bad["source"], bad["number"]) == (str(path), 22 if extension == ".csv" else 21)
@@ -174,7 +173,7 @@ def test_delimiter_and_encoding(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_bytes("id^text\n1^très drôle\n2^d".encode("cp1252") + b"\x81" + "ll\n3^schön\n".encode("cp1252"))
     out = tmp_path / "out.jsonl"
-    assert main(["predict", str(path), "--delimiter", "^", "--encoding", "cp1252", "--out", str(out)]) == 0
+    assert main(["predict", str(path), "--delimiter", "^", "--encoding", "cp1252", "--out", str(out)]) == 3
     assert [(row["id"], row["text"]) for row in read(out)] == [("1", "très drôle"), ("3", "schön")]
     bad = {"source": str(path), "unit": "line", "number": 3, "reason": "not cp1252 (byte 0x81 at 4)"}
     assert listed(tmp_path / "out.errors.jsonl") == [bad]
@@ -184,7 +183,7 @@ def test_manifest(tmp_path: Path) -> None:
     """The manifest has the counts, the model with its digest, and the input. No other files remain."""
     source = write(tmp_path / "in.parquet", [*TEXTS[:10], None])
     errors = str(tmp_path / "out.errors.jsonl")
-    assert score(source, tmp_path / "out.parquet") == (10, 1, errors)
+    assert score(source, tmp_path / "out.parquet")[:3] == (10, 1, errors)
     document = json.loads((tmp_path / "out.manifest.json").read_text())
     manifest = Session(str(ARTIFACT)).classifier().manifest
     assert document["model"] == {"name": "imdb-cnn", "version": 1, "manifest_sha256": manifest.manifest_sha256}
@@ -218,9 +217,9 @@ def test_bad_rows(tmp_path: Path, name: str, content: bytes, bad: dict[int, str]
     assert {row["source"] for row in found} == {str(source)} and {row["unit"] for row in found} == {"line"}
     assert all(reason in row["reason"] for row, reason in zip(found, bad.values(), strict=True))
     texts = [row["text"] for row in read(out)]
-    assert (texts[0], len(texts), summary) == ("a", summary.rows, (summary.rows, len(bad), str(errors)))
+    assert (texts[0], len(texts), summary[:3]) == ("a", summary.rows, (summary.rows, len(bad), str(errors)))
     skipped = score(source, out, max_characters=20, on_bad_rows="skip", overwrite=True)
-    assert skipped == (summary.rows, summary.bad_rows, None)
+    assert skipped[:3] == (summary.rows, summary.bad_rows, None)
     assert not errors.exists()
     with pytest.raises(DataError) as caught:
         score(source, tmp_path / "error.jsonl", max_characters=20, on_bad_rows="error")
@@ -324,10 +323,13 @@ def test_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     write(tmp_path / "b.txt", [*TEXTS[3:5], " "])
     (tmp_path / "out").mkdir()
     for arguments, folder in (([], tmp_path), (["--out", f"{tmp_path}/out"], tmp_path / "out")):
-        assert main(["predict", str(tmp_path / "a.csv"), str(tmp_path / "b.txt"), *arguments, "--workers", "1"]) == 0
+        assert main(["predict", str(tmp_path / "a.csv"), str(tmp_path / "b.txt"), *arguments, "--workers", "1"]) == 3
         first, second = folder / "a.predictions.csv", folder / "b.predictions.jsonl"
         shown = capsys.readouterr()
-        assert shown.out == f"3 texts scored into {first}\n2 texts scored into {second}\n"
+        assert shown.out == (
+            f"3 texts scored into {first}, described in a.predictions.manifest.json\n"
+            f"2 texts scored into {second}, described in b.predictions.manifest.json\n"
+        )
         assert f"1 row cannot be scored; {folder / 'b.predictions.errors.jsonl'} says why\n" in shown.err
         assert [row["text"] for path in (first, second) for row in read(path)] == TEXTS[:5]
 
@@ -344,7 +346,8 @@ def test_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(tmp_path / "*.csv"), "--workers", "1", "--resume"]) == 0
     shown = capsys.readouterr()
     assert shown.out == "".join(
-        f"{count} texts scored into {tmp_path / name}.predictions.csv\n" for name, count in (("a", 2), ("c", 3))
+        f"{count} texts scored into {tmp_path / name}.predictions.csv, described in {name}.predictions.manifest.json\n"
+        for name, count in (("a", 2), ("c", 3))
     )
     assert shown.err.startswith("1 file skipped: the output is newer\n")
     assert main(["predict", str(tmp_path), "--resume"]) == 0
@@ -440,14 +443,71 @@ def children(process: int) -> list[int]:
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`predict FILE` writes its output beside the file, prints the number of rows, and lists bad rows."""
     source = write(tmp_path / "reviews.csv", [*TEXTS[:3], ""])
-    assert main(["predict", str(source)]) == 0
+    assert main(["predict", str(source)]) == 3
     shown = capsys.readouterr()
-    assert shown.out == f"3 texts scored into {tmp_path / 'reviews.predictions.csv'}\n"
+    assert shown.out.startswith(f"3 texts scored into {tmp_path / 'reviews.predictions.csv'}, described in reviews.")
     assert shown.err.endswith(f"1 row cannot be scored; {tmp_path / 'reviews.predictions.errors.jsonl'} says why\n")
     assert main(["predict", str(source)]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "exists already: choose another --out, or add --overwrite" in capsys.readouterr().err
     assert main(["predict", str(source), "--overwrite", "--on-bad-rows", "error"]) == 2
     assert len(read(tmp_path / "reviews.predictions.csv")) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "policy", "status"),
+    [
+        (b"text\ngood\n", "report", 0),
+        (b"text\n", "report", 0),
+        (b"text\ngood\n\xe9t\xe9\n", "report", 3),
+        (b"text\ngood\n\xe9t\xe9\n", "skip", 0),
+        (b"text\n\xe9t\xe9\n", "report", 1),
+        (b"text\n\xe9t\xe9\n", "skip", 1),
+        (b"text\n\xe9t\xe9\n", "error", 2),
+    ],
+)
+def test_status(tmp_path: Path, rows: bytes, policy: str, status: int) -> None:
+    """The status says whether all rows of a file are bad, or some of them that were not to be skipped."""
+    (tmp_path / "a.csv").write_bytes(rows)
+    write(tmp_path / "b.csv", TEXTS[:3])
+    assert main(["predict", str(tmp_path / "*.csv"), "--on-bad-rows", policy, "--workers", "1"]) == status
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "hint"),
+    [
+        ("text\nun été\nschön\n".encode("cp1252"), (), True),
+        ("text\nun été\n".encode("cp1252") + b"\x81\n", (), False),
+        ("text\nun été\n".encode("cp1252") + b"\xe9\x00\n", (), False),
+        ("text\nun été\n".encode("cp1252"), ("--encoding", "ascii"), False),
+        ("text\nun été\n".encode(), (), False),
+    ],
+)
+def test_hint_of_the_encoding(
+    tmp_path: Path, content: bytes, encoding: Sequence[str], hint: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hint names cp1252 if all lines that are not UTF-8 are text in it, and the encoding was not given."""
+    (tmp_path / "in.csv").write_bytes(content)
+    main(["predict", str(tmp_path / "in.csv"), *encoding, "--workers", "1"])
+    shown = capsys.readouterr().err
+    assert shown.endswith("hint: if the file is in the encoding of Windows, add --encoding cp1252\n") is hint
+
+
+def test_hint_of_the_encoding_of_a_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A header that is not UTF-8 gets the hint too."""
+    (tmp_path / "in.csv").write_bytes("text,größe\ngood,1\n".encode("cp1252"))
+    assert main(["predict", str(tmp_path / "in.csv"), "--workers", "1"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "(byte 0xf6 at 8); if the file is in the encoding of Windows, add --encoding cp1252\n"
+    )
+
+
+def test_model(tmp_path: Path) -> None:
+    """`--model` names the model, as `--default-model` does."""
+    source = write(tmp_path / "in.csv", TEXTS[:3])
+    for number, name in enumerate(("--model", "--default-model")):
+        out = tmp_path / f"{number}.csv"
+        assert main(["predict", str(source), name, "accurate", "--out", str(out), "--workers", "1"]) == 0
+        assert json.loads((tmp_path / f"{number}.manifest.json").read_text())["model"]["name"] == "accurate"
 
 
 def test_standard_input(tmp_path: Path) -> None:
@@ -456,7 +516,8 @@ def test_standard_input(tmp_path: Path) -> None:
     result = predict("-", "--workers", "1", input=b"\xef\xbb\xbf" + lines)
     assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == TEXTS[:20]
     result = predict("-", "--format", "csv", "--out", tmp_path / "out.csv", input=b"id,text\n1,good\n2,\n")
-    assert result.stdout.decode() == f"1 text scored into {tmp_path / 'out.csv'}\n"
+    assert result.returncode == 3
+    assert result.stdout.decode() == f"1 text scored into {tmp_path / 'out.csv'}, described in out.manifest.json\n"
     assert [row["id"] for row in read(tmp_path / "out.csv")] == ["1"]
 
 
@@ -484,8 +545,8 @@ def test_name_that_is_not_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str
     """A file whose name is not UTF-8 is scored, and its bad rows are listed."""
     source = tmp_path / os.fsdecode(b"\xff.csv")
     source.write_text("id,text\n1,good\n2,\n")
-    assert main(["predict", str(source), "--workers", "1"]) == 0
-    assert capsys.readouterr().out.endswith("\\udcff.predictions.csv\n")
+    assert main(["predict", str(source), "--workers", "1"]) == 3
+    assert capsys.readouterr().out.endswith("\\udcff.predictions.manifest.json\n")
     [bad] = listed(tmp_path / os.fsdecode(b"\xff.predictions.errors.jsonl"))
     assert bad["source"] == str(source)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_conv1d.artifact.errors import TransientError
+from sentiment_conv1d.artifact.errors import TransientError, exit_status
 from sentiment_conv1d.service.__main__ import main
-from sentiment_conv1d.service.errors import StartupError, exit_status
+from sentiment_conv1d.service.errors import StartupError
 from tests.processes import ServerProcess, run
 from tests.service.artifacts import publish_table, shipped_copy
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sentiment_conv1d.artifact.errors import exit_status
 from sentiment_conv1d.server.process import child
-from sentiment_conv1d.service.errors import exit_status
 from sentiment_conv1d.service.models.mirror import Mirror
 from sentiment_conv1d.service.models.update import StoreTimeout, Update, UpdateLost
 from sentiment_conv1d.sharing.store import Store, StoreError
