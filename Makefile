@@ -169,8 +169,14 @@ format: $(VENV)/.dev  ## rewrite the code in the project's style
 DATA ?= imdb
 RUN ?= runs/imdb-cnn
 
-train: $(VENV)/.train  ## train a model: make train DATA=reviews.csv RUN=runs/mine
-	$(BIN)/python -m model train --data $(DATA) --out $(RUN) $(ARGS)
+# Files of text are checked before TensorFlow is installed, which takes minutes.
+TRAIN = $(BIN)/python -m model train --data $(DATA) --out $(RUN) $(ARGS)
+UNCHECKED = $(if $(wildcard $(VENV)/.train),,$(filter %.csv %.tsv %.json %.jsonl,$(DATA)))
+
+train: $(if $(UNCHECKED),$(VENV)/.runtime)  ## train a model: make train DATA=reviews.csv RUN=runs/mine
+	$(if $(UNCHECKED),@$(TRAIN) --dry-run)
+	@$(MAKE) --no-print-directory $(VENV)/.train
+	$(TRAIN)
 
 train-accurate: RUN := runs/accurate
 train-accurate: $(VENV)/.train  ## train the shipped model `accurate`, also from unlabelled reviews; continues if interrupted

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sentiment_conv1d.artifact.errors import SentimentError, run_command
 from sentiment_conv1d.artifact.tokenizer import learn
-from sentiment_conv1d.commands.imports import import_tensorflow
+from sentiment_conv1d.commands.imports import ended_at_once, import_tensorflow
 from sentiment_conv1d.commands.parser import next_command
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import configured, parser
@@ -45,16 +45,20 @@ def _left_behind(options: argparse.Namespace) -> str:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model.run import BAD_ROWS_FILE, ensure_free, read_run
+    from sentiment_conv1d.model.run import BAD_ROWS_FILE, ensure_free, ensure_writable, read_run
 
     start = None if options.init_from is None else read_run(options.init_from)
     configuration = _configuration(options, start)
     ensure_free(options.out, options.overwrite)
+    ensure_writable(options.out, configuration)
     work = _plan(options, configuration, start)
+    if options.dry_run:
+        return 0
 
-    import_tensorflow()
-    from sentiment_conv1d.model.training import trainer
-    from sentiment_conv1d.model.training.task import Task
+    with ended_at_once():
+        import_tensorflow()
+        from sentiment_conv1d.model.training import trainer
+        from sentiment_conv1d.model.training.task import Task
 
     task = Task(configuration, work, options.out, options.embeddings, start, options.overwrite, progress=True)
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")

@@ -37,6 +37,9 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     _add_plan_flags(train)
     train.add_argument("--out", type=local_path, required=True, metavar="FOLDER", help="the run folder to write")
     train.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
+    train.add_argument(
+        "--dry-run", action="store_true", help="read the data, say what is wrong with it, and stop before the training"
+    )
     train.add_argument("--resume", action="store_true", help="continue an interrupted training, which is the default")
     train.add_argument(
         "--embeddings",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +54,9 @@ RUN_CONTENTS = (
 )
 EVALUATION_CONTENTS = (METRICS_FILE, BAD_ROWS_FILE, PLOTS_FOLDER)
 
+
+#: The copies of the embedding that a training writes: of the network, and of two checkpoints with the optimizer's sums.
+_COPIES = 5
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -136,6 +141,21 @@ def ensure_free(path: Path, overwrite: bool, contents: Sequence[str] = RUN_CONTE
         raise RunError(f"{path} contains {strange[0]}, which would be lost: it will not be overwritten")
 
 
+def ensure_writable(path: Path, configuration: BaseConfiguration) -> None:
+    """Raise `RunError` if the folder `path` cannot be written, or its disk has too little space for the training.
+
+    Writes nothing that stays. Call it before a training of several hours.
+    """
+    home = next(each for each in path.absolute().parents if each.exists())
+    needed = _COPIES * 4 * configuration.vocabulary_size * configuration.embedding_width
+    with reading(path, RunError, "written to"):
+        with TemporaryDirectory(prefix=f".{path.name}-", dir=home):
+            free = shutil.disk_usage(home).free
+        if free < needed:
+            said = f"{free / 1e6:,.0f} MB of the disk are free, and the training writes about {needed / 1e6:,.0f} MB"
+            raise OSError(errno.ENOSPC, said)
+
+
 @contextmanager
 def staging(path: Path, overwrite: bool = False, contents: Sequence[str] = RUN_CONTENTS) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` if the block succeeds, and is removed if it fails.
@@ -150,7 +170,12 @@ def staging(path: Path, overwrite: bool = False, contents: Sequence[str] = RUN_C
     with folder, reading(path, RunError, "written to"):
         temporary.mkdir()
         temporary.chmod(0o755)
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            # HDF5 repeats the path of the file in the message.
+            said = str(error.strerror or error).replace(str(temporary), str(path))
+            raise OSError(error.errno, said) from error
         ensure_free(path, overwrite, contents)
         try:
             if path.exists():

@@ -79,7 +79,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status: 0, 2 or 75 after an error, 130 if interrupted."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:  # during the imports of a command, which handles it afterwards
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+
+
+def _run(words: list[str]) -> int:
     command = parser().parse_args(words[:1]).command
     if command not in TRAINING | _DATA | {"convert"}:
         from sentiment_conv1d.service.__main__ import main as service

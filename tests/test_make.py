@@ -21,6 +21,34 @@ def test_training_without_the_development_tools(target: str, tmp_path: Path) -> 
     assert re.findall(r"--requirement (\S+)", printed) == ["requirements/train.txt"]
 
 
+def test_check_before_the_installation(tmp_path: Path) -> None:
+    """On a fresh machine, `make train` checks a file of texts before it installs TensorFlow."""
+    command = ["make", "--dry-run", f"VENV={tmp_path / 'venv'}", "train", "DATA=tickets.csv"]
+    printed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+    steps = re.findall(r"--requirement requirements/(\S+)|model (train .*)", printed)
+    arguments = "train --data tickets.csv --out runs/imdb-cnn "
+    assert [first or second for first, second in steps] == [
+        "runtime.txt",
+        f"{arguments} --dry-run",
+        "train.txt",
+        arguments,
+    ]
+
+
+def test_help() -> None:
+    """`make help` lists every command with a description, and `make` alone does the same."""
+    first, second = (
+        subprocess.run(
+            ["make", *words], cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=True
+        ).stdout
+        for words in (["help"], [])
+    )
+    described = re.findall(r"^([a-z0-9-]+):.*  ## (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert first == second
+    assert [tuple(line.split(None, 1)) for line in first.splitlines()] == described
+    assert {"serve", "test", "check-arm64"} <= dict(described).keys()
+
+
 def test_pins_of_the_training_tools() -> None:
     """The development tools include the training tools with the same versions, so both fit into one environment."""
     training, development = pins("train"), pins("dev")

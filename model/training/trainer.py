@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import keras
@@ -35,6 +37,7 @@ from sentiment_conv1d.model.run import (
     TOKENIZER_FILE,
     TRAINING_TEXTS_FILE,
     Run,
+    RunError,
     ensure_free,
     staging,
     write_json,
@@ -61,7 +64,8 @@ def train(
     lists the rows that were left out of the data.
 
     Returns the measures of the test texts. Raises `RunError` if the folder cannot be written or the checkpoint is of
-    another training, `DataError` if the vectors cannot be read, and `TrainingError`.
+    another training, `DataError` if the vectors cannot be read, and `TrainingError`. If the folder cannot be written
+    after the training, the run goes to a temporary folder, which the error names.
     """
     started = time.perf_counter()
     task = _checked(task)
@@ -71,23 +75,47 @@ def train(
     _set_seed(task.configuration.seed)
     trained = recipe(task)
     results = measure(task.work, trained, segment_column)
-    with staging(task.out, task.overwrite) as folder:
-        _write_model(folder, task, trained)
-        _write_measures(folder, task.work, trained, results)
-        if list_bad_rows and task.work.faults:
-            write_faults(folder / BAD_ROWS_FILE, task.work.faults)
-        report = report_html(
-            task,
-            trained,
-            results,
-            explain=partial(explain_words, from_keras(trained.model, trained.configuration), trained.tokenizer),
-            plots=plots.write(folder / PLOTS_FOLDER, results.network, trained.history),
-            libraries=_libraries(),
-            seconds=time.perf_counter() - started,
-        )
-        (folder / REPORT_FILE).write_text(report, encoding="utf-8")
+    write = partial(_write, task, trained, results, list_bad_rows, time.perf_counter() - started)
+    try:
+        with staging(task.out, task.overwrite) as folder:
+            write(folder)
+    except RunError as error:
+        rescued = _rescue(write, task.out.name)
+        if rescued is None:
+            raise
+        raise RunError(f"{error}; the run is in {rescued} instead: move it to where it belongs") from error
     trained.stages.remove()
     return results
+
+
+def _rescue(write: Callable[[Path], None], name: str) -> Path | None:
+    """Write a run to a temporary folder, and return its path; None if that cannot be written either."""
+    home = Path(mkdtemp(prefix="sentiment-conv1d-"))
+    try:
+        with staging(home / name) as folder:
+            write(folder)
+    except RunError:
+        shutil.rmtree(home, ignore_errors=True)
+        return None
+    return home / name
+
+
+def _write(task: Task, trained: Trained, results: Results, list_bad_rows: bool, seconds: float, folder: Path) -> None:
+    """Write all files of a run."""
+    _write_model(folder, task, trained)
+    _write_measures(folder, task.work, trained, results)
+    if list_bad_rows and task.work.faults:
+        write_faults(folder / BAD_ROWS_FILE, task.work.faults)
+    report = report_html(
+        task,
+        trained,
+        results,
+        explain=partial(explain_words, from_keras(trained.model, trained.configuration), trained.tokenizer),
+        plots=plots.write(folder / PLOTS_FOLDER, results.network, trained.history),
+        libraries=_libraries(),
+        seconds=seconds,
+    )
+    (folder / REPORT_FILE).write_text(report, encoding="utf-8")
 
 
 def _checked(task: Task) -> Task:

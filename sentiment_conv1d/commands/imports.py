@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
+from typing import NoReturn
 
 
 @contextmanager
@@ -23,6 +27,29 @@ def uncollected() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def ended_at_once() -> Iterator[None]:
+    """End this process with status 130 at Ctrl-C and SIGTERM, for imports before anything was written.
+
+    Imports drop exceptions such as `KeyboardInterrupt`, or raise others in their place.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _end) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    print("interrupted: nothing was written", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 def import_tensorflow() -> None:
@@ -42,5 +69,5 @@ def import_tensorflow() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     # Keras' exporter looks up an alias that NumPy 2.5 announces for the future.
     warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-    with uncollected():
+    with ended_at_once(), uncollected():
         import_module("keras")

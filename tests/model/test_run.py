@@ -1,12 +1,16 @@
 """The run folder exists only if it is complete, and never replaces anything else."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from sentiment_conv1d.artifact.errors import exit_status
 from sentiment_conv1d.model import run
-from sentiment_conv1d.model.run import EVALUATION_CONTENTS, RunError, ensure_free, read_run, staging
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.run import EVALUATION_CONTENTS, RunError, ensure_free, ensure_writable, read_run, staging
 
 
 def names(folder: Path) -> list[str]:
@@ -163,6 +167,31 @@ def test_evaluation_does_not_replace_a_run(run_path: Path) -> None:
     """An evaluation does not replace a run, although both contain a metrics.json."""
     with pytest.raises(RunError, match="which would be lost"):
         ensure_free(run_path, True, EVALUATION_CONTENTS)
+
+
+def test_path_in_an_error(tmp_path: Path) -> None:
+    """An error names the run folder, and not the temporary folder that becomes it."""
+    path = tmp_path / "run"
+    with pytest.raises(RunError) as caught, staging(path) as folder:
+        raise OSError(errno.ENOSPC, f"Can't write data (name = '{folder}/model.h5')")
+    assert str(caught.value) == f"{path}: cannot be written to (Can't write data (name = '{path}/model.h5'))"
+    assert exit_status(caught.value) == os.EX_TEMPFAIL
+
+
+def test_place_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place that cannot be written, or whose disk has too little space, is refused, and nothing stays there."""
+    path = tmp_path / "runs" / "mine"
+    ensure_writable(path, Configuration())
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="mine: cannot be written to"):
+        ensure_writable(tmp_path / "file" / "mine", Configuration())
+    free = shutil.disk_usage(tmp_path)._replace(free=4_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    with pytest.raises(RunError, match="4 MB of the disk are free, and the training writes about 5 MB") as full:
+        ensure_writable(path, Configuration())
+    assert exit_status(full.value) == os.EX_TEMPFAIL
+    ensure_writable(path, Configuration(vocabulary_size=1000))
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def test_invalid_path(tmp_path: Path) -> None:

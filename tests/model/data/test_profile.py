@@ -11,6 +11,15 @@ from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Examples, Plan, Profile, profile
+from tests.processes import PROJECT
+
+
+def test_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    """The sample of the README can be read, and has enough rows of each label."""
+    assert main(["check-data", str(PROJECT / "docs" / "tickets.csv")]) == 0
+    shown = capsys.readouterr()
+    assert "fewer than" not in shown.out and shown.err == ""
+    assert shown.out.count("to train on") == 3
 
 
 def examples(*rows: tuple[str, int]) -> Examples:

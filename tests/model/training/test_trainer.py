@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training import fitting, trainer
+from sentiment_conv1d.model.training.results import Results, measure
 from tests.model.training.runs import fill_disk, weights
 from tests.processes import PATIENCE
 from tests.tickets import write_tickets
@@ -453,6 +455,41 @@ def test_full_disk(reviews: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == ["run.stages"]
     assert train(reviews, out, "--vocabulary-size", "60") == 0
     assert names(tmp_path) == ["run"]
+
+
+def test_run_that_cannot_be_written_at_the_end(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If the run folder cannot be written after the training, the error names the folder that has the run instead."""
+    out = tmp_path / "run"
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    def measured(*arguments: Any) -> Results:
+        out.mkdir()  # by another program
+        return measure(*arguments)
+
+    monkeypatch.setattr(trainer, "measure", measured)
+    assert train(reviews, out) == 2
+    [said] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert said.startswith(f"error: {out} exists: choose another folder or pass --overwrite; the run is in ")
+    rescued = Path(said.partition("the run is in ")[2].partition(" instead")[0])
+    assert rescued.parent.parent == tmp_path / "temporary"
+    assert read_run(rescued).metrics is not None
+
+
+def test_dry_run(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--dry-run` reads the data, needs none of the packages of the training, and writes nothing."""
+    assert train(reviews, tmp_path / "run", "--dry-run") == 0
+    assert capsys.readouterr().out.startswith("48 of 60 texts of reviews.csv:\n")
+    assert names(tmp_path) == []
+    program = (
+        "import sys; "
+        "sys.modules |= dict.fromkeys(('tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib', 'jinja2')); "
+        "from sentiment_conv1d.model.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = ("train", "--data", str(reviews), "--out", str(tmp_path / "run"), "--dry-run")
+    subprocess.run([sys.executable, "-c", program, *arguments], cwd=PROJECT, check=True, capture_output=True)
 
 
 def test_checkpoint_that_cannot_be_written(
