@@ -36,6 +36,7 @@ from sentiment_conv1d.model.data.flags import (
 )
 from sentiment_conv1d.model.evaluation.terminal import score_text
 from sentiment_conv1d.model.run import RunError, read_run
+from sentiment_conv1d.tables import READABLE
 from sentiment_conv1d.tables.format import read_format
 
 if TYPE_CHECKING:
@@ -219,6 +220,10 @@ def _serving(repository: Path, name: str) -> str:
 
 def _trained(options: argparse.Namespace) -> Trained:
     source: Path = options.source
+    if source.suffix.lower() in READABLE:
+        raise ExportError(
+            f"{source}: not a model, but a file of texts", "train a model on it first: `python -m model train --data`"
+        )
     is_run = not (source / "saved_model.pb").is_file() if source.is_dir() else not (source.exists() or source.suffix)
     if is_run:
         for flag in stated(options):

@@ -105,6 +105,8 @@ def read_contents(path: Path) -> dict[str, bytes]:
             if versions:
                 newest = path / str(max(versions))
                 raise ArtifactError(f"{path}: is a model; name one of its versions, such as {newest}", "incomplete")
+            if not any((path / name).exists() for name in FILES):
+                raise ArtifactError(f"{path}: not a model: it contains none of {', '.join(FILES)}", "incomplete")
     except OSError as error:  # such as a folder that belongs to another user
         raise _unreadable(path, error) from error
     return {name: _read(path / name) for name in FILES}

@@ -109,6 +109,12 @@ def test_refused_by_the_system(
     assert capsys.readouterr().err == f"error: {path}: File name too long\n"
 
 
+def test_folder_that_is_not_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`check` says that a folder is not a model if it contains no file of one."""
+    assert main(["check", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: not a model: it contains none of model.onnx, ")
+
+
 def test_help_is_quick() -> None:
     """`--help` loads neither ONNX Runtime nor NumPy."""
     program = """
