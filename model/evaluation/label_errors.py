@@ -1,7 +1,7 @@
 """Labels that are probably wrong: those that a model of the other texts contradicts most.
 
-The model is the baseline, TF-IDF and logistic regression. It is fitted five times, each time without a fifth of the
-texts, which it then predicts. Equal texts are always left out together.
+The model is logistic regression on TF-IDF of words and word pairs. It is fitted five times, each time without a fifth
+of the texts, which it then predicts. Equal texts are always left out together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from sentiment_conv1d.artifact.errors import writing
 from sentiment_conv1d.model.data import DataError, Examples
-from sentiment_conv1d.model.evaluation.baseline import BASELINE, classifier, vectorizer
+from sentiment_conv1d.model.evaluation.baseline import TFIDF, classifier, vectorizer
 
 _FOLDS = 5
 
@@ -103,7 +103,7 @@ class CrossValidation:
         """Yield the most suspicious texts as lines for a terminal."""
         number = len(self.suspects)
         yield (
-            f"label errors: {BASELINE}, fitted to the other texts, predicts another label for {number:,} of "
+            f"label errors: {TFIDF}, fitted to the other texts, predicts another label for {number:,} of "
             f"{len(self.examples):,} texts; those that contradict their label most:"
         )
         for index in self.suspects[:most]:

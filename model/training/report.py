@@ -19,7 +19,7 @@ from sentiment_conv1d.artifact.explaining.reading import Word
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.commands.page import Cell, page, table
 from sentiment_conv1d.model.data import Profile, profile
-from sentiment_conv1d.model.evaluation.baseline import BASELINE
+from sentiment_conv1d.model.evaluation.baseline import Baseline
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.confidence import confidence_rows
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, ThresholdScores
@@ -109,6 +109,7 @@ def report_html(
         evaluation=results.network if isinstance(results.network, Evaluation) else None,
         several=results.network if isinstance(results.network, MultilabelEvaluation) else None,
         baseline=results.baseline,
+        verdict=results.verdict,
         segments=results.segments,
         profile=profile(task.work, trained.tokenizer),
         parameters=trained.model.count_params(),
@@ -172,9 +173,9 @@ def _several_labels(evaluation: MultilabelEvaluation) -> list[list[str]]:
     return rows
 
 
-def _against(network: Evaluation, baseline: Evaluation) -> list[tuple[str, str, str, str]]:
+def _against(network: Evaluation, baseline: Baseline) -> list[tuple[str, str, str, str]]:
     """Return the rows of the network and its baseline: name, accuracy, its interval and log loss."""
-    rows = (("This network", network), (BASELINE, baseline))
+    rows = (("This network", network), baseline)
     return [(name, f"{each.accuracy:.2%}", _interval(each), f"{each.log_loss:.4f}") for name, each in rows]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.manifest import Metrics
 from sentiment_conv1d.model.data import Plan
-from sentiment_conv1d.model.evaluation.baseline import BASELINE, measure_baseline
+from sentiment_conv1d.model.evaluation.baseline import Baseline, measure_baseline
+from sentiment_conv1d.model.evaluation.comparison import Comparison
 from sentiment_conv1d.model.evaluation.confidence import confidence_lines, confident_values
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.multilabel import Measured, MultilabelEvaluation
@@ -21,9 +22,10 @@ class Results(NamedTuple):
     """A trained network and its baseline on the test texts; None without test texts, or if there is no baseline."""
 
     network: Measured | None
-    baseline: Evaluation | None
+    baseline: Baseline | None
     decision: DecisionRule
     segments: Segments | None = None  # of the test texts, if their column is known
+    advice: Sequence[str] = ()  # what may help if the baseline is more accurate
 
     def lines(self, test_source: str | None) -> Iterator[str]:
         """Yield the measures as lines for a terminal. `test_source` describes the test texts."""
@@ -40,13 +42,27 @@ class Results(NamedTuple):
         if self.segments is not None:
             yield from self.segments.lines()
         if self.baseline is not None:
-            yield f"{BASELINE} on the same texts:"
-            yield from value_lines({"accuracy": self.baseline.accuracy, "log_loss": self.baseline.log_loss})
-            if self.network.accuracy < self.baseline.accuracy:
-                yield (
-                    f"warning: {BASELINE} is right more often than this network: try --preset text-ensemble, more "
-                    "--epochs or more --patience"
-                )
+            name, measured = self.baseline
+            yield f"{name} on the same texts:"
+            yield from value_lines({"accuracy": measured.accuracy, "log_loss": measured.log_loss})
+            yield self.verdict
+            if self.network.accuracy < measured.accuracy:
+                yield f"warning: {name} is right more often than this network: try {' or '.join(self.advice)}"
+
+    @property
+    def verdict(self) -> str:
+        """Whether the network is more accurate than its baseline, in words; empty if one of them is missing.
+
+        One is called more accurate than the other only if the 95% interval of their difference does not contain 0.
+        """
+        if self.baseline is None or not isinstance(self.network, Evaluation):
+            return ""
+        name, measured = self.baseline
+        compared = Comparison((name, "the network"), measured, self.network)
+        low, high = compared.accuracy_interval
+        found = "is more" if low > 0 else "is less" if high < 0 else "is not significantly more or less"
+        difference = f"{compared.accuracy_difference:+.4f}, 95% interval {low:+.4f} to {high:+.4f}"
+        return f"The network {found} accurate than {name}: {difference}"
 
     def metrics(self, test_source: str | None) -> Metrics | None:
         """Return the measures for `metrics.json`; None without test texts. `test_source` describes the test texts."""
@@ -57,7 +73,8 @@ class Results(NamedTuple):
             return self.network.metrics(test_source)
         others = confident_values(self.network, self.decision)
         if self.baseline is not None:
-            others |= {"baseline_accuracy": self.baseline.accuracy, "baseline_log_loss": self.baseline.log_loss}
+            measured = self.baseline.evaluation
+            others |= {"baseline_accuracy": measured.accuracy, "baseline_log_loss": measured.log_loss}
         return self.network.metrics(test_source, others)
 
 
@@ -69,4 +86,14 @@ def measure(work: Plan, trained: Trained, segment_column: str | None) -> Results
         baseline = measure_baseline(work.label_names, trained.learned, work.test, characters=characters)
         if segment_column is not None:
             segments = by_segment(trained.evaluation, segment_column, [row.segment for row in work.test.rows])
-    return Results(trained.evaluation, baseline, trained.decision, segments)
+    return Results(trained.evaluation, baseline, trained.decision, segments, _advice(trained))
+
+
+def _advice(trained: Trained) -> list[str]:
+    """Return what may make the network more accurate and is not what the training just did."""
+    configuration, advice = trained.configuration, []
+    if configuration.recipe == "labels":
+        advice.append("--preset text-ensemble" + (" without --embeddings" if trained.vectors else ""))
+    if len(trained.history["epochs"]) == configuration.epochs:
+        advice.append("more --epochs")
+    return advice or ["more texts"]

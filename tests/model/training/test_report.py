@@ -21,6 +21,7 @@ from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Examples, Plan, load, plan
 from sentiment_conv1d.model.evaluation import plots, trained
+from sentiment_conv1d.model.evaluation.baseline import Baseline
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.run import read_run
@@ -93,7 +94,7 @@ def unexplained(text: str, unit: int) -> list[Word]:
 def report(
     evaluation: Evaluation | None = BINARY,
     *,
-    baseline: Evaluation | None = None,
+    baseline: Baseline | None = None,
     work: Plan = WORK,
     explain: Explain = unexplained,
     plots: Mapping[str, bytes] = {},
@@ -118,12 +119,12 @@ def report(
 def test_baseline() -> None:
     """The report compares the network with its baseline on the same texts."""
     better = Evaluation(("negative", "positive"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.2], [0.8], [0.9]]))
-    html = report(baseline=better)
-    assert "TF-IDF and logistic regression" in html
+    html = report(baseline=Baseline("NB-SVM", better))
+    assert "The network is not significantly more or less accurate than NB-SVM: -0.2500, 95% interval -0.7500" in html
     rows = Page(html).rows
     assert ["This network", "75.00%", "30.06% to 95.44%", f"{BINARY.log_loss:.4f}"] in rows
-    assert ["TF-IDF and logistic regression", "100.00%", "51.01% to 100.00%", f"{better.log_loss:.4f}"] in rows
-    assert "TF-IDF" not in report()
+    assert ["NB-SVM", "100.00%", "51.01% to 100.00%", f"{better.log_loss:.4f}"] in rows
+    assert "NB-SVM" not in report()
 
 
 def test_first_screen() -> None:
