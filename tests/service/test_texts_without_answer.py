@@ -21,6 +21,7 @@ from sentiment_conv1d.artifact.manifest import NO_ANSWER
 from sentiment_conv1d.protos import inference_pb2
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.scoring import BatchScorer
+from sentiment_conv1d.scoring.command import SOME_ROWS_BAD
 from sentiment_conv1d.tables import DataError
 from tests.processes import ServerProcess, eventually
 from tests.service.artifacts import publish_averaging
@@ -152,7 +153,7 @@ def test_scored_files(workers: str, artifact: Artifact, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("text\n" + "\n".join(text or '""' for text in TEXTS) + "\n")
     out = tmp_path / "out.csv"
     flags = ["--model-repository", str(artifact.path.parents[1]), "--out", str(out), "--workers", workers]
-    assert main(["predict", str(tmp_path / "in.csv"), *flags]) == 0
+    assert main(["predict", str(tmp_path / "in.csv"), *flags]) == SOME_ROWS_BAD
     with out.open(newline="") as file:
         assert [row["text"] for row in csv.DictReader(file)] == ["praise", "unheard", "complaint"]
     errors = [json.loads(line) for line in out.with_suffix(".errors.jsonl").read_text().splitlines()]
