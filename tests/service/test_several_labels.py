@@ -165,14 +165,14 @@ def test_offline_scoring(several_labels: Artifact, tmp_path: Path, expected: lis
     (tmp_path / "in.txt").write_text("".join(f"{text}\n" for text in TEXTS[1:]))
     repository = ["--model-repository", str(several_labels.path.parents[1]), "--default-model", "tickets"]
     for suffix in ("csv", "jsonl", "parquet"):
-        arguments = ["predict", str(tmp_path / "in.txt"), "--out", str(tmp_path / f"out.{suffix}"), *repository]
+        arguments = ["predict", str(tmp_path / "in.txt"), "--out", str(tmp_path / f"{suffix}.{suffix}"), *repository]
         assert main(arguments) == 0
     wanted = [each["labels"] for each in expected[1:]]
-    column = pandas.read_csv(tmp_path / "out.csv")["predicted_labels"]
+    column = pandas.read_csv(tmp_path / "csv.csv")["predicted_labels"]
     assert [json.loads(cell) for cell in column] == wanted
-    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    lines = (tmp_path / "jsonl.jsonl").read_text().splitlines()
     assert [json.loads(line)["predicted_labels"] for line in lines] == wanted
-    assert parquet.read_table(tmp_path / "out.parquet")["predicted_labels"].to_pylist() == wanted
+    assert parquet.read_table(tmp_path / "parquet.parquet")["predicted_labels"].to_pylist() == wanted
 
 
 def test_terminal(several_labels: Artifact, capsys: pytest.CaptureFixture[str], expected: list[dict[str, Any]]) -> None:
