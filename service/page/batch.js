@@ -13,10 +13,15 @@ const MOST_TEXTS = 10_000;
 const MOST_BYTES = 16 * 2 ** 20; // of a file
 const MOST_ROWS = 200; // in the table
 const RETRY = 2; // seconds until the page asks a busy service again, unless the service says how long
+const PREVIEWED = 3; // values of the chosen column
+const SAMPLED = 50; // records that tell a column of texts from others
+const NUMBER = /^[\p{N}\s.,:;/%+\u2212-]*$/u; // also of a date, and of an empty field
 
+let picked = false; // whether the reader chose the column
 let opened = null; // the file, with its name and content
 let texts = [];
 let rows = []; // the texts that are classified, with their predictions or errors
+let asked = ""; // the request for the rows, without their texts
 let order = { by: "number", down: false };
 let running = null; // an AbortController
 let decision = null; // what `startBatch` was given
@@ -28,10 +33,10 @@ let decision = null; // what `startBatch` was given
  */
 export function startBatch(parts) {
   decision = parts;
-  byId("texts").addEventListener("input", () => { opened = null; byId("texts-file").value = ""; guessFormat(); readTexts(); });
+  byId("texts").addEventListener("input", () => { opened = null; byId("texts-file").value = ""; guessFormat(); changed(); });
   byId("texts-file").addEventListener("change", open);
-  byId("texts-format").addEventListener("change", readTexts);
-  byId("texts-column").addEventListener("change", readTexts);
+  byId("texts-format").addEventListener("change", changed);
+  byId("texts-column").addEventListener("change", () => { picked = true; changed(); });
   byId("batch").addEventListener("submit", (event) => { event.preventDefault(); classify(); });
   byId("stop").addEventListener("click", () => running.abort());
   byId("download").addEventListener("click", download);
@@ -56,7 +61,21 @@ async function open() {
     opened = { name: file.name, content: "", problem: error instanceof RangeError ? error.message : `${file.name} is not UTF-8 text.` };
   }
   guessFormat();
+  changed();
+}
+
+/** Forget the predictions, which are those of other texts or of another model, and read the texts. */
+function changed() {
+  running?.abort();
+  rows = [];
+  byId("batch-status").textContent = "";
   readTexts();
+  showRows();
+}
+
+/** Forget the predictions if the page requests another model. */
+export function followModel() {
+  if ((running || rows.length) && asked !== JSON.stringify(decision.request())) changed();
 }
 
 const content = () => (opened ? opened.content : byId("texts").value);
@@ -79,32 +98,56 @@ function readTexts() {
   byId("column-field").hidden = !csv;
   if (texts.length > MOST_TEXTS) problem = `These are ${count(texts.length)} texts, and the page classifies at most ${count(MOST_TEXTS)}. For more, use the command sentiment-conv1d predict.`;
   byId("texts-note").textContent = problem || `${opened ? `${opened.name}: ` : ""}${several(texts.length, "text")}`;
+  byId("texts-preview").replaceChildren(...(csv && !problem ? preview() : []));
   byId("texts-note").classList.toggle("problem", Boolean(problem));
   byId("classify").disabled = Boolean(problem) || !texts.length || running !== null;
 }
 
-/** The texts of the chosen column, by default the one named `text`. */
+/** The first texts of the chosen column. */
+function preview() {
+  return texts.slice(0, PREVIEWED).map((text) => make("li", {}, isolate(text.length > 80 ? `${text.slice(0, 79)}\u2026` : text)));
+}
+
+/** The number of letters of a text. */
+const lettersOf = (text) => text.match(/\p{L}/gu)?.length ?? 0;
+
+/** Whether most values are numbers. */
+const areNumbers = (values) => values.filter((value) => NUMBER.test(value)).length > values.length / 2;
+
+/** The column that is most probably the one of the texts: the one named `text`, or the one with most letters. */
+function likeliest(names, records) {
+  const sample = records.slice(0, SAMPLED);
+  const letters = names.map((_, index) => sample.reduce((sum, record) => sum + lettersOf(record[index]), 0));
+  const named = names.findIndex((name) => name.toLowerCase() === "text");
+  return letters[named] ? named : letters.indexOf(Math.max(...letters));
+}
+
+/** The texts of the chosen column. */
 function column([header = [""], ...records]) {
   const select = byId("texts-column");
   const names = header.map((name) => name.trim() || "(no name)");
   if (names.join("\n") !== [...select.options].map(({ text }) => text).join("\n")) {
-    const named = names.findIndex((name) => name.toLowerCase() === "text");
-    fillSelect(select, names.map((name, index) => [index, name]), Math.max(0, named));
+    fillSelect(select, names.map((name, index) => [index, name]));
+    picked = false;
   }
+  if (!picked) select.selectedIndex = likeliest(names, records);
   return records.map((record) => record[select.selectedIndex]);
 }
 
 async function classify() {
+  const [column] = byId("texts-column").selectedOptions;
+  if (byId("texts-format").value === "csv" && areNumbers(texts) && !confirm(`The column \u201c${column.text}\u201d contains numbers. Classify them as texts?`)) return;
   running = new AbortController();
   const { signal } = running;
-  const asked = texts;
+  const all = texts;
   let model = decision.request();
+  asked = JSON.stringify(model);
   let most = TEXTS;
-  rows = [];
-  showRunning(true, asked.length);
+  const mine = (rows = []);
+  showRunning(true, all.length);
   try {
-    while (rows.length < asked.length && !signal.aborted) {
-      const part = take(asked, rows.length, most);
+    while (mine.length < all.length && !signal.aborted) {
+      const part = take(all, mine.length, most);
       try {
         const { predictions, errors } = await post("v1/predict_batch", { texts: part, on_error: "report", ...model }, signal);
         const failed = new Map(errors?.map(({ index, message }) => [index, message]));
@@ -119,14 +162,14 @@ async function classify() {
         else if (error.status === 429 || error.status === 503) await waitFor(error.retryAfter || RETRY, error.message, signal);
         else throw error;
       }
-      showProgress(asked.length);
+      showProgress(all.length);
     }
   } catch (error) {
     if (error instanceof Trouble) decision.trouble(error, classify);
     else if (error.name !== "AbortError") throw error;
   } finally {
     running = null;
-    showRunning(false, asked.length);
+    showRunning(false, rows === mine ? all.length : 0);
   }
 }
 

@@ -8,6 +8,19 @@ export const TIMES = "\u2009\u00d7\u2009";
 export const timeOf = (inspection) => inspection.ids.length;
 export const dimensionsOf = (inspection) => inspection.embedding[0].length;
 
+/**
+ * Whether the model is stored as tables, which contain the dot products of each word and the filters. Then the numbers of a
+ * word are those of the filter that is shown, one for each tap, and the filter only picks them.
+ */
+export const isTables = ({ filter: { kernel } }) => kernel.every((row, tap) => row.length === kernel.length && row.every((value, place) => value === Number(tap === place)));
+
+/** The positions of the ids in a picture, from the first one to before the last: all, or without most of the padding. */
+export function pictured(inspection, withoutPadding) {
+  const { banks, first_word: first, explanation: { words } } = inspection;
+  const around = Math.max(...banks.map(spanOf)); // a filter on the first word begins before it
+  return withoutPadding ? [Math.max(0, first - around), Math.min(timeOf(inspection), first + words.length + around)] : [0, timeOf(inspection)];
+}
+
 /** The bank of the filter that is shown. */
 export const bankOf = (inspection) => inspection.banks[inspection.filter.bank];
 

@@ -1,12 +1,12 @@
 // The page: sends the typed text to the service and shows the answers.
 
-import { showRows, startBatch } from "./batch.js";
+import { followModel, showRows, startBatch } from "./batch.js";
 import { describeAgreement, showComparison, showComparisonTrouble } from "./comparison.js";
 import { byId, make } from "./dom.js";
 import { openModel, showModels } from "./model.js";
-import { choose, chosen, chosenComparison, chosenVersion, offerLabels, offerModels } from "./picker.js";
+import { choose, chosen, chosenComparison, chosenReading, chosenVersion, offerLabels, offerModels, readAnswering } from "./picker.js";
 import { goToWord, show, start } from "./reading.js";
-import { describePrediction, knowsAny, showExplanation, showFilters, showPrediction, showSentences } from "./review.js";
+import { describePrediction, knowsAny, showExplanation, showFilters, showNoPrediction, showPrediction, showSentences } from "./review.js";
 import { get, hasKey, Newest, post, rememberKey } from "./service.js";
 import { asCurl, asPython, copy, linkTo, sharedIn } from "./share.js";
 import { knownOf } from "./shipped.js";
@@ -33,17 +33,21 @@ let offered = []; // the samples on the page
 let shared = null; // what a link contains, until the models are known
 let awaited = null; // the word that a filter shall read as soon as all intermediate values are there
 
+/** The parts of the page that show the answer to a text. */
+const ANSWERS = ["counts", "verdict", "comparison", "why", "details"];
+
 function ask(milliseconds = TYPING) {
   const request = { text: byId("text").value, ...chosen() };
-  byId("verdict").classList.add("waiting");
-  byId("comparison").classList.add("waiting");
+  for (const id of ANSWERS) byId(id).classList.add("waiting"); // they show the answer to another text
   byId("reads").ariaBusy = "true"; // until all intermediate values of this text are shown
+  followModel();
   inspecting.stop();
   comparing.stop();
   awaited = null;
   explaining.run(milliseconds, (signal) => explain(request, signal), ({ prediction, explanation }) => {
     hideTrouble();
     latest = { request, prediction, explanation };
+    for (const id of ANSWERS) byId(id).classList.remove("waiting");
     byId("try").classList.toggle("blank", !request.text.trim());
     filter = undefined;
     const model = modelOf(prediction);
@@ -54,17 +58,24 @@ function ask(milliseconds = TYPING) {
     openModel(model);
     compare();
     byId("why").hidden = byId("details").hidden = !explanation;
-    byId("steps").hidden = !explanation;
-    byId("reads-note").hidden = Boolean(explanation);
-    byId("reads").ariaBusy = String(Boolean(explanation));
+    offerReading();
     if (explanation) {
       const { text } = request;
       showExplanation(text, explanation, explained(explanation), tokenizer, watchWord);
-      showFilters(text, explanation, (choice) => { watch(choice); goToSlide(); });
-      inspectSoon(SETTLED);
+      showFilters(text, explanation, (choice) => { readAnswer(); watch(choice); goToSlide(); });
     }
+    inspectSoon(SETTLED);
     offerSamples(model);
-  }, (trouble) => showTrouble(trouble, () => ask(0)));
+  }, (trouble) => { forget(); showTrouble(trouble, () => ask(0)); });
+}
+
+/** Show no answer, because there is none for the text. */
+function forget() {
+  latest = inspected = null;
+  showNoPrediction();
+  for (const id of ["why", "details", "comparison", "steps", "threshold"]) byId(id).hidden = true;
+  for (const id of ["reads-text", "reads-label", "announcement"]) byId(id).textContent = "";
+  clearTimeout(spoken);
 }
 
 function showVerdict() {
@@ -74,8 +85,41 @@ function showVerdict() {
   if (explanation) showSentences(explanation, explained(explanation));
   const said = describe(latest);
   byId("reads-text").textContent = request.text;
-  byId("reads-label").textContent = said;
+  showReadingLabel();
   announce(said);
+}
+
+/** Whether "How it works" shows another model than the one that answers. */
+function readsOther() {
+  const model = chosenReading();
+  return Boolean(model) && model !== modelOf(latest.prediction);
+}
+
+/** Whether the intermediate values of the chosen model for the latest text are shown. */
+const isInspected = () => inspected?.request === latest.request && inspected.reading === byId("reads-choice").value;
+
+/** Show the steps if the model that "How it works" shows has them. */
+function offerReading() {
+  const readable = readsOther() || Boolean(latest.explanation);
+  byId("steps").hidden = !readable;
+  byId("reads-note").hidden = readable;
+  byId("reads").ariaBusy = String(readable);
+  showReadingLabel();
+}
+
+/** Show what the model of "How it works" decides about the text. */
+function showReadingLabel() {
+  const { explanation } = inspected ?? {};
+  const other = () => (isInspected() ? describe({ prediction: explanation.prediction, explanation }) : "");
+  byId("reads-label").textContent = readsOther() ? other() : describe(latest);
+}
+
+/** Show the model that answers under "How it works", whose words and filters are shown under "Try it". */
+function readAnswer() {
+  if (!readsOther()) return;
+  readAnswering();
+  filter = undefined;
+  offerReading();
 }
 
 function goToSlide() {
@@ -85,9 +129,10 @@ function goToSlide() {
 
 /** Go to the filter, and place it on a word of the text. */
 function watchWord(index) {
+  readAnswer();
   awaited = index;
   goToSlide();
-  if (inspected?.request === latest.request) placeFilter();
+  if (isInspected()) placeFilter();
 }
 
 function placeFilter() {
@@ -110,7 +155,11 @@ async function explain(request, signal) {
 
 async function listModels(signal) {
   showModels(models = (await get("v1/models", signal)).models, tryWith);
-  offerModels(models, () => changed(0), compare);
+  offerModels(models, {
+    onChoice: () => { readAnswering(); changed(0); },
+    onCompare: compare,
+    onRead: () => { filter = undefined; offerReading(); inspectSoon(); },
+  });
 }
 
 async function answerTo(request, signal) {
@@ -170,20 +219,29 @@ function explained({ label, prediction }) {
 
 /** Request all intermediate values if the section is near the viewport and shows those of an older text. */
 function inspectSoon(milliseconds = 0) {
-  if (latest?.explanation && nearReading && inspected?.request !== latest.request) inspect(milliseconds);
+  if (latest && !byId("steps").hidden && nearReading && !isInspected()) inspect(milliseconds);
 }
 
 /** Request all intermediate values; the feature maps, about a megabyte, only once for a text. */
 function inspect(milliseconds = 0) {
   const { request } = latest;
-  const banks = inspected?.request === request ? inspected.banks : null;
-  inspecting.run(milliseconds, (signal) => post("v1/inspect", { ...request, filter, feature_map: !banks }, signal), (inspection) => {
-    inspected = { ...inspection, banks: banks ?? inspection.banks, request };
+  const reading = byId("reads-choice").value;
+  const banks = isInspected() ? inspected.banks : null;
+  const body = { ...request, ...(readsOther() ? otherThan(request) : {}), filter, feature_map: !banks };
+  inspecting.run(milliseconds, (signal) => post("v1/inspect", body, signal), (inspection) => {
+    inspected = { ...inspection, banks: banks ?? inspection.banks, request, reading };
     const { explanation } = inspection;
     show(inspected, explained(explanation), modelOf(explanation.prediction).tokenizer);
     byId("reads").ariaBusy = "false";
+    showReadingLabel();
     placeFilter();
   }, (trouble) => showTrouble(trouble, () => { hideTrouble(); inspect(); }));
+}
+
+/** What names the model that "How it works" shows, with the label of a request if the model has it. */
+function otherThan({ label }) {
+  const { name, version, labels } = chosenReading();
+  return { model: name, version, label: labels.includes(label) ? label : undefined };
 }
 
 function watch({ width, index }) {
@@ -244,6 +302,7 @@ function takeShared() {
 function tryWith(model, text) {
   byId("text").value = text;
   const found = !model.name || choose(model);
+  if (model.name && found) readAnswering();
   byId("shared-note").hidden = found;
   byId("shared-note").textContent = found ? "" : `The link names ${model.name}, version ${model.version}, which is not loaded here. The default model answers.`;
   if (byId("try").hidden) goTo("try");

@@ -1,22 +1,32 @@
-// The picker: the model, version and label that the page requests, and the model to compare with.
+// The pickers: the model, version and label that the page requests, the model to compare with, and the one that "How it
+// works" shows.
 
 import { byId, fillSelect } from "./dom.js";
 import { hasOneOutput } from "./threshold.js";
 
-const AUTOMATIC = ""; // the default model of the service, the predicted label, or no comparison
+const AUTOMATIC = ""; // the default model of the service, the predicted label, no comparison, or the model that answers
+
+const CLASSIC = "imdb-cnn"; // the network that "How it works" begins with, if it is loaded
 
 let models = [];
 
-/** Offer the loaded models. Calls `onChoice` after each choice of what to request, and `onCompare` after one of what to compare with. */
-export function offerModels(loaded, onChoice, onCompare) {
+/**
+ * Offer the loaded models. Calls `onChoice` after each choice of what to request, `onCompare` after one of what to compare
+ * with, and `onRead` after one of what "How it works" shows.
+ */
+export function offerModels(loaded, { onChoice, onCompare, onRead }) {
+  const begins = !byId("reads-choice").options.length;
   models = loaded;
   const options = models.map((model) => [keyOf(model), `${model.name}, version ${model.version}`]);
   fill("model-choice", "default model", options);
   fill("comparison-choice", "none", options);
-  byId("model-field").hidden = byId("comparison-field").hidden = models.length < 2;
+  fill("reads-choice", "the model under Try it", options.filter((_, index) => models[index].explainable));
+  if (begins) pick("reads-choice", models.find(({ name, explainable }) => name === CLASSIC && explainable) ?? {});
+  for (const id of ["model-field", "comparison-field", "reads-field"]) byId(id).hidden = models.length < 2;
   byId("model-choice").onchange = () => { byId("label-choice").value = AUTOMATIC; onChoice(); };
   byId("label-choice").onchange = onChoice;
   byId("comparison-choice").onchange = onCompare;
+  byId("reads-choice").onchange = onRead;
 }
 
 /** Offer the labels of the model that answered, if each label has its own logit. */
@@ -39,17 +49,29 @@ export function chosenVersion() {
   return model ? { model: model.name, version: model.version } : {};
 }
 
-/** Choose a model. Returns whether it is offered; if not, the default model is chosen. */
+/** Choose a model to request. Returns whether it is offered; if not, the default model is chosen. */
 export function choose(model) {
-  byId("model-choice").value = keyOf(model);
   byId("label-choice").value = AUTOMATIC;
-  if (chosenModel("model-choice")) return true;
-  byId("model-choice").value = AUTOMATIC;
+  return pick("model-choice", model);
+}
+
+/** Show the model that answers under "How it works". */
+export function readAnswering() {
+  byId("reads-choice").value = AUTOMATIC;
+}
+
+function pick(id, model) {
+  byId(id).value = keyOf(model);
+  if (chosenModel(id)) return true;
+  byId(id).value = AUTOMATIC;
   return false;
 }
 
 /** The model to compare with; undefined for none. */
 export const chosenComparison = () => chosenModel("comparison-choice");
+
+/** The model that "How it works" shows; undefined for the one that answers. */
+export const chosenReading = () => chosenModel("reads-choice");
 
 function chosenModel(id) {
   return models.find((each) => keyOf(each) === byId(id).value);

@@ -5,7 +5,7 @@ import { byId, fillSelect, fillTable, isolate, make, sizes, sub } from "./dom.js
 import { showBank, startMap } from "./feature-map.js";
 import { count, percent, plain, several, signed } from "./format.js";
 import { css, frame, keepDrawn, paint, palette, prepare, scaleOf, showScale } from "./heat.js";
-import { bankOf, dimensionsOf, isStart, nameAt, placesOf, positionsUnder, spanOf, startOf, TIMES, timeOf, wordAt, wordsUnder } from "./inspection.js";
+import { bankOf, dimensionsOf, isStart, isTables, nameAt, pictured, placesOf, positionsUnder, spanOf, startOf, TIMES, timeOf, wordAt, wordsUnder } from "./inspection.js";
 import { Slide } from "./slide.js";
 
 const CHIPS = 40; // number of words that are shown with their ids
@@ -19,6 +19,7 @@ const MARGIN = 36; // at the right, for the last word
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 let shown = null; // an inspection
+let painted = null; // a picture of its matrix with the padding
 let points = []; // points of the curve
 let seen = -1; // the position of the numbers that are shown
 let furthest = -1; // how far the curve has been drawn for this filter
@@ -52,7 +53,13 @@ export function start(chosen) {
   byId("curve").addEventListener("click", (event) => {
     const place = event.currentTarget.getBoundingClientRect();
     const bank = bankOf(shown);
-    slide.seek(Math.round(((event.clientX - place.left) / place.width) * timeOf(shown) - spanOf(bank) / 2 + bank.padding[0]));
+    const [from, to] = range();
+    slide.seek(Math.round(from + ((event.clientX - place.left) / place.width) * (to - from) - spanOf(bank) / 2 + bank.padding[0]));
+  });
+  byId("crop").addEventListener("change", () => {
+    showMatrix();
+    showRange();
+    redraw();
   });
   byId("curve-details").addEventListener("toggle", showCurveTable);
   keepDrawn(byId("matrix"), redraw);
@@ -75,6 +82,9 @@ export function goToWord(index) {
   const bank = bankOf(shown);
   slide.seek(shown.first_word + index + bank.padding[0] - Math.floor(bank.width / 2) * bank.dilation);
 }
+
+/** The positions in the overview pictures. */
+const range = () => pictured(shown, byId("crop").checked);
 
 function play() {
   if (slide.playing) {
@@ -127,21 +137,27 @@ function showIds() {
 
 function showMatrix() {
   byId("embedding-size").textContent = count(dimensionsOf(shown));
+  byId("matrix-learned").hidden = isTables(shown);
+  byId("matrix-tables").hidden = !isTables(shown);
   const time = timeOf(shown);
+  const [from, to] = range();
   shown.embeddingScale = scaleOf(shown.embedding.flat());
   byId("matrix").setAttribute("aria-label",
     `Heat map of ${count(time)} columns, one for each id, and ${dimensionsOf(shown)} rows. ` +
+    (to - from < time ? `It shows columns ${count(from + 1)} to ${count(to)}. ` : "") +
     `Columns ${count(shown.first_word + 1)} to ${count(shown.first_word + shown.explanation.words.length)} are the words, the others padding${shown.tokenizer.start_id === null ? "" : " and the start id"}.`);
   byId("matrix-caption").textContent =
     `${count(time)} words across, ${dimensionsOf(shown)} numbers down: ${count(time * dimensionsOf(shown))} numbers.` +
-    (shown.explanation.words.length + 1 < time ? ` The area of equal columns is padding. The words begin at column ${count(shown.first_word + 1)}.` : "");
+    (shown.explanation.words.length + 1 < time ? ` The words begin at column ${count(shown.first_word + 1)}.` : "") +
+    (to - from < time ? ` The picture leaves out ${several(time - to + from, "column")} of padding.` : "");
   showScale("matrix-scale", shown.embeddingScale);
   byId("matrix-formula").replaceChildren("E[x]", sizes(`row x of a table of ${count(shown.vocabulary_size)}${TIMES}${dimensionsOf(shown)} learned numbers, looked up ${count(time)} times \u2192 ${count(time)}${TIMES}${dimensionsOf(shown)}`));
   paintMatrix();
 }
 
 function paintMatrix() {
-  for (const id of ["matrix", "overview"]) paint(shown.embedding, shown.embeddingScale, byId(id));
+  painted = paint(shown.embedding, shown.embeddingScale);
+  for (const id of ["matrix", "overview"]) paint(shown.embedding.slice(...range()), shown.embeddingScale, byId(id));
 }
 
 function showChoices() {
@@ -168,28 +184,37 @@ function showFilter() {
   byId("patch-size").textContent = `${width}${TIMES}${size}`;
   byId("patch-numbers").textContent = count(width * size);
   shown.kernelScale = scaleOf(shown.filter.kernel.flat());
-  const low = Math.min(0, ...curve);
-  const high = Math.max(0, ...curve);
-  const room = (high - low || 1) * 0.08;
   points = curve.map((value, place) => `${startOf(bank, place) + span / 2},${-value}`);
-  const svg = byId("curve");
-  svg.setAttribute("viewBox", `0 ${-high - room} ${timeOf(shown)} ${high - low + 2 * room}`);
-  svg.setAttribute("aria-label",
+  byId("curve").setAttribute("aria-label",
     `The filter's curve over ${count(curve.length)} places, from ${plain(Math.min(...curve))} to ${plain(Math.max(...curve))}, highest over ${wordsUnder(shown, bank, position)}.`);
   const skips = bank.dilation > 1 ? `, which reads one word in ${bank.dilation} and spans ${span},` : "";
   const zeros = before + behind ? ` + ${before + behind}` : "";
   byId("curve-caption").textContent =
-    `The upper picture shows the whole matrix with the filter on it, the lower one its curve. The curve has ${count(curve.length)} places, because a filter ${several(width, "word")} wide${skips} fits ${count(timeOf(shown))}${zeros} \u2212 ${span} + 1 times.` +
+    `The upper picture shows the matrix with the filter on it, the lower one its curve. The curve has ${count(curve.length)} places, because a filter ${several(width, "word")} wide${skips} fits ${count(timeOf(shown))}${zeros} \u2212 ${span} + 1 times.` +
     (zeros ? ` The convolution adds ${several(before, "column")} of zeros before the matrix and ${count(behind)} after it.` : "");
   byId("slide-formula").replaceChildren("F[t, f] = \u03a3", sub(`k < ${width}`), " \u03a3", sub(`d < ${size}`), " E[x", sub(`t+${bank.dilation > 1 ? bank.dilation : ""}k${before ? `\u2212${before}` : ""}`), "]", sub("d"), " \u00b7 W[k, d, f]",
     sizes(`${width}${TIMES}${size} numbers of the text, ${width}${TIMES}${size} of the filter \u2192 1 number`));
-  byId("window").style.width = `${(100 * span) / timeOf(shown)}%`;
-  byId("scrub").max = curve.length - 1;
+  showRange();
   furthest = curve.length - 1;
   seen = -1;
   slide.reset(curve.length - 1, Math.max(0, shown.first_word - span + before), position);
   showCurveTable();
   showBank(shown);
+}
+
+/** Fit the overview, the slider and the curve to the positions in the pictures. */
+function showRange() {
+  const { curve } = shown.filter;
+  const bank = bankOf(shown);
+  const [from, to] = range();
+  const all = to - from === timeOf(shown);
+  const low = Math.min(0, ...curve);
+  const high = Math.max(0, ...curve);
+  const room = (high - low || 1) * 0.08;
+  byId("curve").setAttribute("viewBox", `${from} ${-high - room} ${to - from} ${high - low + 2 * room}`);
+  byId("window").style.width = `${(100 * spanOf(bank)) / (to - from)}%`;
+  byId("scrub").min = all ? 0 : from + bank.padding[0];
+  byId("scrub").max = all ? curve.length - 1 : Math.min(curve.length - 1, to - spanOf(bank) + bank.padding[0]);
 }
 
 function showCurveTable() {
@@ -215,7 +240,8 @@ function showPlace(place) {
     showProduct(at);
   }
   drawClose(place);
-  byId("window").style.left = `${(100 * startOf(bank, place)) / timeOf(shown)}%`;
+  const [from, to] = range();
+  byId("window").style.left = `${(100 * (startOf(bank, place) - from)) / (to - from)}%`;
   const { y, height } = byId("curve").viewBox.baseVal;
   byId("curve-here").setAttribute("d", `M${middle} ${y}v${height}`);
 }
@@ -270,7 +296,7 @@ function drawClose(place) {
   const patch = LABELS + heat + GAP;
   const first = Math.max(0, start); // the picture has no columns for the zeros around the ids
   const last = Math.min(time, start + columns);
-  context.drawImage(byId("matrix"), first, 0, last - first, dimensionsOf(shown), x(first), LABELS, (last - first) * column, heat);
+  context.drawImage(painted, first, 0, last - first, dimensionsOf(shown), x(first), LABELS, (last - first) * column, heat);
   context.fillStyle = css(colours.card);
   for (let at = Math.ceil(start); at < start + columns; at++) context.fillRect(x(at) - 0.75, LABELS, 1.5, heat);
 

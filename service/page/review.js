@@ -31,7 +31,6 @@ function noVerdict(prediction, tokenizer) {
 export function showPrediction(prediction, tokenizer, explanation) {
   const { label, score, confident, unsure, likeliest } = decide(prediction);
   const known = knowsAny(prediction, tokenizer, explanation);
-  byId("verdict").classList.remove("waiting");
   byId("verdict").classList.toggle("unknowing", !known);
   byId("label").textContent = known ? label : noVerdict(prediction, tokenizer);
   byId("label-note").textContent = known
@@ -45,6 +44,15 @@ export function showPrediction(prediction, tokenizer, explanation) {
     prediction.unknown_tokens ? `${count(prediction.unknown_tokens)} unknown` : "",
     prediction.truncated ? `too long: the model reads only the ${tokenizer.truncation_side === "right" ? "beginning" : "end"}` : "",
   ].filter(Boolean).join(" \u00b7 ");
+}
+
+/** Show that there is no answer. */
+export function showNoPrediction() {
+  byId("verdict").classList.remove("waiting", "unknowing");
+  byId("label").textContent = "\u2026";
+  byId("label-note").hidden = true;
+  byId("probabilities").replaceChildren();
+  for (const id of ["answered-by", "counts"]) byId(id).textContent = "";
 }
 
 /** Show what the words of a text add to the logit of `target`. Calls `onWatch(index)` to see a filter read a word. */

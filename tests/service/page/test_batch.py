@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 
 from tests.processes import ServerProcess
 from tests.service.page.conftest import Open
@@ -72,9 +73,81 @@ def test_a_csv_file(open_page: Open, server: ServerProcess, delimiter: str) -> N
         (each["label"], each["score"], each["tokens"]) for each in answers
     ]
     page.get_by_label("Column").select_option(label="id")
+    page.once("dialog", lambda dialog: dialog.accept())
     with page.expect_request("**/v1/predict_batch") as event:
         classify(page, len(TEXTS))
     assert json.loads(event.value.post_data or "")["texts"] == [str(number) for number in range(len(TEXTS))]
+
+
+def test_column_of_texts(open_page: Open) -> None:
+    """The column with most letters is chosen, its first values are shown, and a column of numbers asks."""
+    opened = open_page()
+    page = opened.page
+    show_view(page, "Many texts")
+    rows = [f'{number},"A superb film, number {number}",{number % 5 + 1}' for number in range(5)]
+    open_file(page, "reviews.csv", "\n".join(["id,review,stars", *rows]).encode())
+    column = page.get_by_label("Column")
+    expect(column.locator("option:checked")).to_have_text("review")
+    assert opened.texts("#texts-preview li") == [f"A superb film, number {number}" for number in range(3)]
+    column.select_option(label="stars")
+    assert opened.texts("#texts-preview li") == ["1", "2", "3"]
+    asked: list[str] = []
+
+    def refuse(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.once("dialog", refuse)
+    opened.requests.clear()
+    page.get_by_role("button", name="Classify").click()
+    assert asked == ["The column \u201cstars\u201d contains numbers. Classify them as texts?"]
+    assert opened.requests == []
+    open_file(page, "others.csv", b"id,text,a long description\n1,fine,only numbers and letters\n")
+    expect(column.locator("option:checked")).to_have_text("text")
+
+
+def test_predictions_of_other_texts(open_page: Open) -> None:
+    """The table and its download go as soon as the texts, the file, the column or the model change."""
+    page = open_page().page
+    result = page.locator("#batch-result")
+    content = b"review,other\nsuperb,awful\nsuperb,awful\n"
+
+    def choose_a_model() -> None:
+        show_view(page, "Try it")
+        page.locator("#model-choice").select_option(index=1)
+
+    changes: list[Callable[[], object]] = [
+        lambda: page.get_by_label("Column").select_option(label="other"),
+        lambda: open_file(page, "b.csv", content),
+        lambda: page.get_by_label("Read as").select_option("lines"),
+        lambda: page.get_by_label("Texts", exact=True).fill("another film"),
+        choose_a_model,
+    ]
+    for change in changes:
+        show_view(page, "Many texts")
+        open_file(page, "a.csv", content)
+        classify(page, 2)
+        expect(result).to_be_visible()
+        change()
+        show_view(page, "Many texts")
+        expect(result).to_be_hidden()
+
+
+def test_texts_that_change_during_a_run(open_page: Open) -> None:
+    """A run ends when its texts change, and its predictions are never shown."""
+    page = open_page().page
+    held: list[Route] = []
+    page.route("**/v1/predict_batch", lambda route: held.append(route))
+    show_view(page, "Many texts")
+    texts = page.get_by_label("Texts", exact=True)
+    texts.fill("superb\nawful")
+    with page.expect_request("**/v1/predict_batch"):
+        page.get_by_role("button", name="Classify").click()
+    texts.fill("superb")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    expect(page.locator("#batch-status")).to_have_text("")
+    page.unroute_all()
+    classify(page, 1)
 
 
 def test_formulas_in_the_download(open_page: Open) -> None:

@@ -132,6 +132,34 @@ def test_late_answers_are_dropped(open_page: Open) -> None:
     expect(page.locator("#label")).to_have_text("positive")
 
 
+def test_an_answer_belongs_to_its_text(open_page: Open) -> None:
+    """The answer to another text is blurred until its own comes, and goes if none comes."""
+    opened = open_page()
+    page = opened.page
+    type_text(page, "wonderful wonderful")
+    held: list[Route] = []
+    page.route("**/v1/explain", lambda route: held.append(route))
+    answers = ("#counts", "#verdict", "#why", "#details")
+    with page.expect_request("**/v1/explain"):
+        page.get_by_label("Your text").fill("awful awful awful")
+    for answer in answers:
+        expect(page.locator(answer)).to_have_css("opacity", "0.35")
+    held[0].abort()
+    expect(page.locator("#trouble-text")).to_have_text("The service cannot be reached.")
+    expect(page.locator("#label")).to_have_text("\u2026")
+    for gone in ("#probabilities", "#counts", "#answered-by", "#reads-text", "#reads-label"):
+        expect(page.locator(gone)).to_be_empty()
+    for hidden in ("#why", "#details", "#threshold", "#steps"):
+        expect(page.locator(hidden)).to_be_hidden()
+    page.unroute_all()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#label")).to_have_text("negative")
+    for answer in answers:
+        expect(page.locator(answer)).to_have_css("opacity", "1")
+        expect(page.locator(answer)).to_be_visible()
+    opened.errors.clear()
+
+
 def test_tints_agree_with_the_explanation(open_page: Open, server: ServerProcess) -> None:
     """The colour of a word shows the sign and the size of its share, and the number is the share as displayed."""
     page = open_page().page
@@ -355,6 +383,7 @@ def test_steps_show_their_numbers(open_page: Open, server: ServerProcess) -> Non
     inspection = api(server, "inspect", text=text)
     values = inspection["filter"]["curve"]
     scrub = page.get_by_label("Position of the filter in the text")
+    page.get_by_label("hide the padding").uncheck()
     scrub.focus()
     page.keyboard.press("Home")
     expect(page.locator("#dot-place")).to_contain_text("place 0, over padding")
@@ -376,6 +405,35 @@ def test_steps_show_their_numbers(open_page: Open, server: ServerProcess) -> Non
         float(text.replace("\u2212", "-")) for text in page.locator("#curve-table td:last-child").all_inner_texts()
     ]
     assert table == pytest.approx(values, abs=5.1e-7)
+
+
+def test_pictures_without_padding(open_page: Open, server: ServerProcess) -> None:
+    """The overview pictures leave out the padding until the reader wants it, and the filter is where its words are."""
+    page = open_page().page
+    text = "Warm, funny and wise."
+    type_text(page, text)
+    show_reading(page)
+    inspection = api(server, "inspect", text=text)
+    place, first = inspection["filter"]["position"], inspection["first_word"]
+    for hidden, start in ((True, first - 3), (False, 0)):
+        page.get_by_label("hide the padding").set_checked(hidden)
+        columns = 400 - start
+        for canvas in ("matrix", "overview"):
+            assert page.locator(f"#{canvas}").evaluate("canvas => canvas.width") == columns
+        box = page.locator("#curve").get_attribute("viewBox") or ""
+        assert [float(each) for each in box.split()[::2]] == [start, columns]
+        left, width = (
+            page.locator("#window").evaluate(f"window => parseFloat(window.style.{each})") for each in ("left", "width")
+        )
+        assert left == pytest.approx(100 * (place - start) / columns, abs=1e-3)
+        assert width == pytest.approx(300 / columns, abs=1e-3)
+        assert page.locator("#scrub").get_attribute("min") == str(start)
+        caption = page.locator("#matrix-caption")
+        expect(caption).to_contain_text(f"The words begin at column {first + 1}.")
+        if hidden:
+            expect(caption).to_contain_text(f"The picture leaves out {start} columns of padding.")
+        else:
+            expect(caption).not_to_contain_text("leaves out")
 
 
 def test_sizes_and_decision(open_page: Open, server: ServerProcess) -> None:
@@ -571,10 +629,21 @@ def test_keyboard_reaches_everything(open_page: Open) -> None:
             page.keyboard.press("ArrowLeft")
             page.keyboard.press("Space")
             expect(page.locator("#curve-line")).to_have_attribute("points", re.compile(r"\d"))
-        if name == "crop":
+        if name == "scrub":
             break
     before = ["tab-try", "text", "model-choice", "comparison-choice", "threshold-choice", "copy-link", "copy-curl"]
-    behind = ["copy-python", "filter-choice", "filter-number", "back", "play", "forward", "peak", "scrub", "crop"]
+    behind = [
+        "copy-python",
+        "reads-choice",
+        "crop",
+        "filter-choice",
+        "filter-number",
+        "back",
+        "play",
+        "forward",
+        "peak",
+    ]
+    behind.append("scrub")
     assert [name for name in reached if name in (*before, *behind)] == [*before, *behind]
 
 

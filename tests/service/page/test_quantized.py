@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.processes import MODEL_REPOSITORY, ServerProcess
 from tests.service.page.conftest import Open
@@ -19,12 +19,44 @@ def quantized() -> Iterator[ServerProcess]:
         yield server
 
 
+def show_answering(page: Page) -> None:
+    """Show how the model that answers works."""
+    show_reading(page)
+    page.get_by_label("The steps of").select_option("")
+    expect(page.locator("#reads")).to_have_attribute("aria-busy", "false")
+
+
+def test_how_it_works_begins_with_the_classic_network(open_page: Open, quantized: ServerProcess) -> None:
+    """The steps are those of `imdb-cnn`, with its own answer, until the reader chooses another model."""
+    page = open_page(quantized).page
+    text = "Warm, funny and wise."
+    type_text(page, text)
+    show_reading(page)
+    expect(page.locator("#matrix-caption")).to_contain_text("400 words across, 50 numbers down")
+    expect(page.locator("#matrix-tables")).to_be_hidden()
+    answer = quantized.client.post("/v1/predict", json={"text": text, "model": "imdb-cnn"}).json()
+    expect(page.locator("#reads-label")).to_contain_text(f"{answer['label']}, {100 * answer['score']:.1f}")
+    show_answering(page)
+    expect(page.locator("#matrix-tables")).to_be_visible()
+    expect(page.locator("#matrix-learned")).to_be_hidden()
+
+
+def test_a_filter_of_the_answer(open_page: Open, quantized: ServerProcess) -> None:
+    """A filter that is chosen under the answer is shown as a filter of the model that answered."""
+    page = open_page(quantized).page
+    type_text(page, "Warm, funny and wise.")
+    page.get_by_text("The filters that mattered most").click()
+    page.locator("#filters button").first.click()
+    expect(page.locator("#reads")).to_have_attribute("aria-busy", "false")
+    expect(page.locator("#matrix-caption")).to_contain_text("3 numbers down")
+
+
 def test_the_reading_has_a_number_for_each_place(open_page: Open, quantized: ServerProcess) -> None:
     """The filter reads one number of a word for each tap, and the curve is the sum of these numbers."""
     page = open_page(quantized).page
     text = "Warm, funny and wise."
     type_text(page, text)
-    show_reading(page)
+    show_answering(page)
     expect(page.locator("#label")).to_have_text("positive")
     expect(page.locator("#matrix-caption")).to_contain_text("400 words across, 3 numbers down")
     curve = quantized.client.post("/v1/inspect", json={"text": text}).json()["filter"]["curve"]
@@ -36,7 +68,7 @@ def test_another_filter_reads_its_own_numbers(open_page: Open, quantized: Server
     page = open_page(quantized).page
     text = "Warm, funny and wise."
     type_text(page, text)
-    show_reading(page)
+    show_answering(page)
     expect(page.locator("#chips")).to_contain_text("warm")
     page.locator("#filter-number").fill("17")
     page.locator("#filter-number").press("Enter")
