@@ -126,7 +126,7 @@ def test_native_shapes(
     optional = described["properties"].keys() - answer.keys()
     sentences = {"sentences", "decided_by"}
     assert optional == {
-        "/v1/predict": {"logits", "logit", "bias", "padding", *sentences},
+        "/v1/predict": {"labels", "logits", "logit", "bias", "padding", *sentences},
         "/v1/predict_batch": {"errors"},
         "/v1/explain": {"contrast", *sentences},
     }.get(endpoint.path, set())
