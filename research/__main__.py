@@ -147,7 +147,8 @@ def _mixture(options: argparse.Namespace, mixture: Mixture, seed: int) -> Mixtur
     """Read the texts of all domains, and print how many there are."""
     work = mixture_plan(mixture, options.data, options.validation_fraction, seed, options.plan)
     print(f"{work.source}:", *work.sampling.lines(), sep="\n")
-    for domain in sorted(mixture.domains.keys() - {*work.sampling.names}):
+    named = mixture.in_last_epoch().domains.keys()
+    for domain in sorted(named - {*work.sampling.names}):
         print(f"warning: the plan of the mixture names {domain!r}, and the data has no such domain")
     return work
 

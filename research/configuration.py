@@ -83,7 +83,7 @@ REVIEWS = MixtureConfiguration(
     optimizer="adagrad",
     learning_rate=0.05,
     batch_size=1,
-    epochs=8,
+    epochs=7,
     min_precision=0.95,
     word_dropout=0.1,
 )

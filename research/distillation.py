@@ -189,8 +189,9 @@ class _Reviews(Lessons):
     labelled: int  # the first ones
     targets: Floats  # the probability of label 1 of every review
     part_answers: PartAnswers | None
+    last_rate: float = 1
 
-    def order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    def order(self, generator: np.random.Generator, *, is_last: bool) -> npt.NDArray[np.int64]:
         return generator.permutation(len(self.reviews))
 
     def lesson(self, place: int, generator: np.random.Generator) -> Lesson:

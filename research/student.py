@@ -48,8 +48,12 @@ class Lesson(NamedTuple):
 class Lessons(Protocol):
     """What the student learns in an epoch."""
 
-    def order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Return what an epoch has, as numbers for `lesson`."""
+    @property
+    def last_rate(self) -> float:
+        """The share of the learning rate to which it falls linearly in the last epoch."""
+
+    def order(self, generator: np.random.Generator, *, is_last: bool) -> npt.NDArray[np.int64]:
+        """Return what an epoch has, as numbers for `lesson`. `is_last` says whether it is the last one."""
 
     def lesson(self, place: int, generator: np.random.Generator) -> Lesson:
         """Return a text, or a part of one, and what is learned of it."""
@@ -99,7 +103,9 @@ def train(task: Task, stages: Stages, tokenizer: VocabularyTokenizer, lessons: L
     for epoch in range(len(history.epochs), configuration.epochs):
         started = time.perf_counter()
         generator = np.random.default_rng((configuration.seed, _STUDENT, epoch))
-        order = lessons.order(generator)
+        is_last = epoch == configuration.epochs - 1
+        order = lessons.order(generator, is_last=is_last)
+        rates = configuration.learning_rate * np.linspace(1, lessons.last_rate if is_last else 1, len(order))
         # The logits before the student learns a target, and the targets.
         logits, learned = np.empty((2, len(order), configuration.outputs), np.float32)
         progress = tqdm(order, f"epoch {epoch + 1} of {configuration.epochs}", disable=not task.progress, mininterval=5)
@@ -108,7 +114,7 @@ def train(task: Task, stages: Stages, tokenizer: VocabularyTokenizer, lessons: L
             logits[step] = network.learn(
                 shape.pad([ids])[0],
                 learned[step],
-                learning_rate=configuration.learning_rate,
+                learning_rate=float(rates[step]),
                 dropout=configuration.hidden_dropout,
                 generator=generator,
             )

@@ -31,6 +31,19 @@ class Amount(BaseModel):
     )
 
 
+class Last(BaseModel):
+    """What the last epoch reads: at most so much, and the texts of some domains more often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    texts: int = Field(ge=1, description="Most texts of each label of a domain.")
+    unlabelled: int = Field(ge=0, description="Most texts of a domain without a label.")
+    others: int = Field(ge=0, description="Other labelled texts, read with the stored answers alone.")
+    sentences: int = Field(ge=0, description="Most sentences of texts, read with the stored answers.")
+    copies: dict[str, int] = Field({}, description="Times that every drawn text is read, by domain.")
+    rate: float = Field(1, gt=0, le=1, description="The share of the learning rate to which it falls linearly.")
+
+
 class Mixture(Amount):
     """The amount of every domain, and which texts are read besides.
 
@@ -43,6 +56,7 @@ class Mixture(Amount):
     sentences: int = Field(100_000, ge=0, description="Most sentences of texts, read with the stored answers.")
     without: tuple[str, ...] = Field((), description="Domains that are left out.")
     domains: dict[str, Amount] = Field({}, description="Domains with other amounts.")
+    last: Last | None = Field(None, description="What the last epoch reads instead.")
 
     @model_validator(mode="before")
     @classmethod
@@ -76,3 +90,18 @@ class Mixture(Amount):
     def amount(self, domain: str) -> Amount:
         """Return how much of a domain a training reads."""
         return self.domains.get(domain, self)
+
+    def in_last_epoch(self) -> Mixture:
+        """Return the mixture that the last epoch reads."""
+        if (last := self.last) is None:
+            return self
+        most = {"texts": last.texts, "unlabelled": last.unlabelled}
+        domains = {}
+        for name in self.domains.keys() | last.copies.keys():
+            amount = self.amount(name)
+            own = {key: min(getattr(amount, key), number) for key, number in most.items()}
+            copies = last.copies.get(name, amount.copies)
+            domains[name] = Amount(**amount.model_dump(include={*Amount.model_fields}) | own | {"copies": copies})
+        own = {key: min(getattr(self, key), number) for key, number in most.items()}
+        others = {"others": last.others, "sentences": last.sentences}
+        return self.model_copy(update={**own, **others, "domains": domains})

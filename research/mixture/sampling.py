@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,18 +32,16 @@ class Sampling:
         weights: npt.NDArray[np.float32] = (np.minimum(counts, _FEW_TEXTS) / np.maximum(counts, 1))[groups]
         return weights.astype(np.float32)
 
-    def held_out_reviews(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Return weights with which the domains count the same, for the opinions of domains without neutral texts.
-
-        The other held-out texts have the weight 0. If all domains have neutral texts, all opinions count.
-        """
-        mixed = np.unique(self.domains[self.labels == NEUTRAL])
+    def held_out_opinions(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return weights with which the opinions of all domains count the same. The other texts have the weight 0."""
         opinions = labels != NEUTRAL
-        counts = opinions & ~np.isin(self.held_out_domains, mixed)
-        counts = counts if counts.any() else opinions
-        sizes = np.bincount(self.held_out_domains[counts], minlength=len(self.names))
+        sizes = np.bincount(self.held_out_domains[opinions], minlength=len(self.names))
         few: npt.NDArray[np.float64] = np.minimum(sizes, _FEW_TEXTS) / np.maximum(sizes, 1)
-        return np.where(counts, few[self.held_out_domains], 0).astype(np.float32)
+        return np.where(opinions, few[self.held_out_domains], 0).astype(np.float32)
+
+    def in_last_epoch(self) -> Sampling:
+        """Return what draws the texts of the last epoch."""
+        return replace(self, mixture=self.mixture.in_last_epoch())
 
     def labelled(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
         """Draw as many texts of each label of a domain, as far as `repeats` allows, in random order."""

@@ -49,7 +49,7 @@ _TEACHER_SHARE = 0.6
 #: Probabilities of a teacher closer to 0 or 1 would have very large log-odds.
 _CLOSEST = 1e-4
 
-#: With this bias, the model that answered whether texts are neutral loses 5 % of held-out opinions, too.
+#: With this bias, the model that answered whether texts are neutral loses 5 % of held-out opinions.
 _NEUTRAL_BIAS = 1.0
 
 #: The groups of short texts with about as clear an opinion.
@@ -58,8 +58,8 @@ _GROUPS = 20
 #: The probability of `neutral` of a long text, if the answers do not say, and if it is labelled so.
 _NEUTRAL, _LABELLED_NEUTRAL = 0.04, 0.5
 
-#: The share of held-out reviews with an opinion that the student answers with `neutral`, if domains count the same.
-_LOST_OPINIONS = 0.05
+#: The share of held-out texts with an opinion that the student answers with `neutral`, if domains count the same.
+_LOST_OPINIONS = 0.055
 
 #: The number that seeds the generator of the vocabulary.
 _VOCABULARY = 10
@@ -78,7 +78,7 @@ def distill_mixture(task: Task) -> Trained:
     trained = student.train(task, stages, tokenizer, _lessons(task, tokenizer), held_out)
     labels, sampling = work.validation.labels, work.sampling
     factor, offset = calibration(
-        trained.logits(held_out.ids), labels, sampling.held_out_weights(labels), sampling.held_out_reviews(labels)
+        trained.logits(held_out.ids), labels, sampling.held_out_weights(labels), sampling.held_out_opinions(labels)
     )
     trained.network.scale(factor, offset)
     learned = work.train.take(sampling.labelled(np.random.default_rng(configuration.seed)))
@@ -143,11 +143,17 @@ class _Texts(Lessons):
     whole: int  # the texts that are not sentences of others
     word_dropout: float
 
-    def order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        labelled, count = self.sampling.labelled(generator), len(self.ids)
-        others = self.sampling.others(labelled, generator) + count
-        unlabelled = self.sampling.unlabelled(generator)
-        found = generator.permutation(np.arange(self.whole, count))[: self.sampling.mixture.sentences]
+    @property
+    def last_rate(self) -> float:
+        last = self.sampling.mixture.last
+        return 1 if last is None else last.rate
+
+    def order(self, generator: np.random.Generator, *, is_last: bool) -> npt.NDArray[np.int64]:
+        sampling, count = self.sampling.in_last_epoch() if is_last else self.sampling, len(self.ids)
+        labelled = sampling.labelled(generator)
+        others = sampling.others(labelled, generator) + count
+        unlabelled = sampling.unlabelled(generator)
+        found = generator.permutation(np.arange(self.whole, count))[: sampling.mixture.sentences]
         drawn = generator.permutation(np.concatenate([labelled, others, unlabelled, found]))
         return np.asarray(drawn[~np.isnan(self.targets[drawn, 0])])
 
@@ -193,12 +199,12 @@ def teacher_log_odds(name: str, texts: Sequence[str]) -> Floats:
 
 
 def calibration(
-    logits: Floats, labels: npt.NDArray[np.int64], weights: Floats, reviews: Floats
+    logits: Floats, labels: npt.NDArray[np.int64], weights: Floats, opinions: Floats
 ) -> tuple[float, npt.NDArray[np.float64]]:
     """Return the factor and the offsets [labels] that calibrate logits, float32 [texts, labels], of held-out texts.
 
-    `weights` say how much a text counts for the log loss, and `reviews` how much it counts among the opinions, of which
-    a share of `_LOST_OPINIONS` is answered with `neutral`. Both are float32 [texts].
+    `weights` say how much a text counts for the log loss, and `opinions` how much it counts among the opinions. A share
+    of `_LOST_OPINIONS` of them is answered with `neutral`. Both are float32 [texts].
     """
 
     def loss(parameters: npt.NDArray[np.float64]) -> float:
@@ -210,6 +216,6 @@ def calibration(
     scaled = factor * logits + offset
     margins = np.maximum(scaled[:, NEGATIVE], scaled[:, POSITIVE]) - scaled[:, NEUTRAL]
     order = np.argsort(margins)
-    lost = np.cumsum(reviews[order]) <= _LOST_OPINIONS * np.sum(reviews)
+    lost = np.cumsum(opinions[order]) <= _LOST_OPINIONS * np.sum(opinions)
     offset[NEUTRAL] += margins[order][np.count_nonzero(lost)]
     return float(factor), offset
