@@ -46,17 +46,21 @@ const REVIEWS = {
   samples: SAMPLES,
 };
 
-// The same for the model `reviews`, which knows more kinds of reviews.
+// The same for the model `reviews`, which knows more kinds of reviews, and texts without an opinion.
 const KINDS = {
-  purpose: "To tell whether an English review of a film, a book, music, a product, a restaurant, a hotel or an app is positive or negative.",
-  training: "The labelled training reviews of the Large Movie Review Dataset, and 340,000 reviews of 29 other kinds, most of them from Amazon and Yelp. docs/models.md and the manifest name their sources and terms.",
+  purpose: "To tell whether an English review of a film, a book, music, a product, a restaurant, a hotel or an app is negative, neutral or positive. Neutral are texts without an opinion, and texts whose opinions balance, such as most reviews with three stars. To compare positive with negative alone, compare their probabilities.",
+  training: "The labelled training reviews of the Large Movie Review Dataset, 340,000 reviews of 29 other kinds, most of them from Amazon and Yelp, 13,000 reviews with three stars, and 17,000 tweets, questions and sentences, most of them without an opinion. The manifest names their sources and terms.",
   failures: [
-    ["Negation", "Nothing wrong with it.", "negative"],
+    ["Negation", "I couldn't put this book down.", "negative"],
     ["Irony", "Great, another charger that lasts a whole week.", "positive"],
     ["Conditions", "If you enjoy waiting for food, this is your place.", "positive"],
-    ["Contrast", "The case looks cheap, but it has survived three falls.", "negative"],
+    ["Contrast", "Worked great until it didn't.", "neutral"],
   ],
-  samples: SAMPLES,
+  samples: [
+    ...SAMPLES.slice(0, 3),
+    { name: "No opinion", text: "I ordered the blue one in May. When do you open on Sunday?" },
+    ...SAMPLES.slice(3),
+  ],
 };
 
 // By the time of their export: another model can have the same name and labels.
@@ -64,7 +68,7 @@ const SHIPPED = new Map([
   ["2026-11-25T21:34:02+00:00", REVIEWS], // imdb-cnn
   ["2026-11-26T21:35:03+00:00", REVIEWS], // imdb-cnn-8bit
   ["2026-11-27T01:47:38+00:00", { ...REVIEWS, training: "The labelled training reviews of the Large Movie Review Dataset, which are from IMDb, and its 50,000 unlabelled reviews." }], // accurate
-  ["2026-11-29T07:18:47+00:00", KINDS], // reviews
+  ["2026-12-01T20:15:26+00:00", KINDS], // reviews
 ]);
 
 /** What is known of a model; undefined if it is not a shipped one. */

@@ -298,12 +298,14 @@ def test_shipped_accurate_artifact() -> None:
 
 
 def test_shipped_reviews_artifact() -> None:
-    """The artifact `reviews` has an accuracy above 0.89, a calibration error below 0.02 and a graph up to 16 MiB."""
+    """The artifact `reviews` has three labels, the measured accuracy and calibration, and a graph up to 16 MiB."""
     manifest = read_artifact(SHIPPED_MODELS["reviews"]).manifest
     assert (manifest.name, manifest.precision) == ("reviews", "uint8")
+    assert (manifest.labels, manifest.activation) == (("negative", "neutral", "positive"), "softmax")
+    assert set(manifest.decision.confident_from) == set(manifest.labels)
     assert manifest.metrics is not None and "test.parquet" in manifest.metrics.measured_on
-    assert manifest.metrics.values["accuracy"] >= 0.89
-    assert manifest.metrics.values["expected_calibration_error"] <= 0.02
+    assert manifest.metrics.values["accuracy"] >= 0.83
+    assert manifest.metrics.values["expected_calibration_error"] <= 0.035
     assert manifest.files["model.onnx"].bytes <= 2**24
     assert {check.largest_difference for check in manifest.parity if check.against == "itself"} == {0}
 
