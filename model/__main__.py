@@ -12,7 +12,7 @@ from sentiment_conv1d.commands.imports import ended_at_once, import_tensorflow
 from sentiment_conv1d.commands.parser import next_command
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import configured, parser
-from sentiment_conv1d.model.configuration import PRESETS, RECIPES, Configuration
+from sentiment_conv1d.model.configuration import FEWEST_TOKENS, MOST_TOKENS, PRESETS, RECIPES, Configuration
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_of
 from sentiment_conv1d.model.interruption import handle_signals
@@ -51,7 +51,7 @@ def _train(options: argparse.Namespace) -> int:
     configuration = _configuration(options, start)
     ensure_free(options.out, options.overwrite)
     ensure_writable(options.out, configuration)
-    work = _plan(options, configuration, start)
+    configuration, work = _plan(options, configuration, start)
     if options.dry_run:
         return 0
 
@@ -75,8 +75,7 @@ def _train(options: argparse.Namespace) -> int:
 def _check_data(options: argparse.Namespace) -> int:
     if options.out is not None and not options.label_errors:
         raise SentimentError("--out needs --label-errors")
-    configuration = _configuration(options)
-    work = _plan(options, configuration)
+    configuration, work = _plan(options, _configuration(options))
     if options.label_errors:
         from sentiment_conv1d.model.evaluation.label_errors import cross_validate, one_by_one, write
 
@@ -93,8 +92,14 @@ def _check_data(options: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(options: argparse.Namespace, configuration: Configuration, start: Run | None = None) -> Plan:
-    """Read the data, and print its profile and the rows that were left out."""
+def _plan(
+    options: argparse.Namespace, configuration: Configuration, start: Run | None = None
+) -> tuple[Configuration, Plan]:
+    """Read the data, and print its profile and the rows that were left out.
+
+    Returns the configuration too. If neither a flag nor a run to start from says how many tokens an ensemble reads, the
+    training texts do.
+    """
     dataset = data.load(
         locate(options.data),
         test_data=locate(options.test_data),
@@ -108,13 +113,17 @@ def _plan(options: argparse.Namespace, configuration: Configuration, start: Run 
         seed=configuration.seed,
         seen=None if start is None else start.trained_on,
     )
+    if start is None and configuration.recipe == "ensemble" and options.max_tokens is None:
+        tokenizer = learn(configuration, work.train.texts)
+        length = data.fitting_length(work.train.texts, tokenizer, FEWEST_TOKENS, MOST_TOKENS)
+        configuration = configuration.changed(max_tokens=length)
     words = () if start is None else start.tokenizer.words
     profile = data.profile(work, learn(configuration, work.train.texts, words))
     print(f"{work.source}:", *profile.lines(), sep="\n")
     for warning in profile.warnings():
         print(f"warning: {warning}")
     print_left_out(work.faults, every=options.command == "check-data" and options.on_bad_rows == "report")
-    return work
+    return configuration, work
 
 
 def _configuration(options: argparse.Namespace, start: Run | None = None) -> Configuration:

@@ -7,7 +7,7 @@ from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledText
 from sentiment_conv1d.model.data.faults import BadDataError, summary, write_faults
 from sentiment_conv1d.model.data.loading import Reading, load, load_examples
 from sentiment_conv1d.model.data.plan import Plan, plan
-from sentiment_conv1d.model.data.profile import Profile, profile
+from sentiment_conv1d.model.data.profile import Profile, fitting_length, profile
 from sentiment_conv1d.model.data.rows import Columns
 from sentiment_conv1d.model.data.training_texts import TrainingTexts, measurable
 from sentiment_conv1d.tables import DataError, Fault, Format
@@ -25,6 +25,7 @@ __all__ = [
     "Profile",
     "Reading",
     "TrainingTexts",
+    "fitting_length",
     "joined",
     "load",
     "load_examples",

@@ -35,6 +35,9 @@ _MANY_LETTERS, _MANY_UNKNOWN, _MANY_TRUNCATED, _MOSTLY = 0.2, 0.25, 0.25, 0.8
 #: A label with fewer training texts is hardly learned, and measured on one or two texts.
 _FEW_TEXTS = 10
 
+#: The share of texts that `fitting_length` leaves whole.
+_WHOLE = 0.95
+
 #: The quantiles of the length of a text.
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
@@ -131,6 +134,12 @@ class Profile:
             yield (
                 f"{self.unknown:.1%} of the tokens are unknown: try a larger --vocabulary-size, or more training texts"
             )
+
+
+def fitting_length(texts: Sequence[str], tokenizer: VocabularyTokenizer, least: int, most: int) -> int:
+    """Return the tokens that 95% of texts do not exceed, from `least` to `most`."""
+    tokens = [encoding.tokens for encoding in tokenizer.encode_batch(texts)]
+    return int(np.clip(np.quantile(tokens, _WHOLE, method="higher"), least, most))
 
 
 def profile(work: Plan, tokenizer: VocabularyTokenizer) -> Profile:

@@ -10,7 +10,7 @@ import pytest
 from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Examples, Plan, Profile, profile
+from sentiment_conv1d.model.data import Examples, Plan, Profile, fitting_length, profile
 from tests.processes import PROJECT
 
 
@@ -90,3 +90,28 @@ def test_check_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"warning: left out: {path}: lines 22, 23 (2 rows)" in shown
     assert main(["check-data", str(path), "--on-bad-rows", "report"]) == 0
     assert f"warning: left out: {path}: line 23: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "tokens"),
+    [([], "451"), (["--max-tokens", "30"], "30"), (["--preset", "text-cnn"], "400")],
+    ids=["default", "flag", "other preset"],
+)
+def test_length_of_the_default_preset(
+    flags: list[str], tokens: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a flag, the default preset reads 95 % of the training texts whole."""
+    path = tmp_path / "texts.csv"
+    lengths = [450] * 49 + [2000]  # and the start of a text
+    rows = [f"{'word ' * length}{number},{number % 2}\n" for number, length in enumerate([n - 1 for n in lengths])]
+    path.write_text("text,label\n" + "".join(rows))
+    assert main(["check-data", str(path), "--test-fraction", "0", *flags]) == 0
+    assert f"cut to {tokens} tokens" in capsys.readouterr().out
+
+
+def test_length_has_limits() -> None:
+    """The fitting length is within its limits for short and for long texts."""
+    tokenizer = learn(Configuration(), ["a b c"])
+    assert fitting_length(["a"], tokenizer, 4, 8) == 4
+    assert fitting_length(["a " * 20], tokenizer, 4, 8) == 8
+    assert fitting_length(["a " * 5], tokenizer, 4, 8) == 6
