@@ -27,8 +27,7 @@ from tests.processes import PROJECT, run
         ),
         (
             "accuracy.training",
-            "| set | rows | accuracy: default | words | words and pairs | log loss: default | words | words and pairs "
-            "| processor seconds |",
+            "| set | rows | default | baseline | difference | processor seconds |",
         ),
         (
             "accuracy.domains",
