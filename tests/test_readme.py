@@ -68,20 +68,21 @@ def test_commands_exist(page: Path) -> None:
         "service": service_commands(),
         "loadtest": loadtest_commands(),
     }
-    for line in re.findall(r"^(?:\.venv/bin/)?python -m (.*)$", page.read_text(), re.MULTILINE):
+    content = re.sub(r"\\\n *", "", page.read_text())
+    for line in re.findall(r"^(?:\.venv/bin/)?python -m (.*)$", content, re.MULTILINE):
         program, *arguments = shlex.split(line, comments=True)
         if program == "loadtest":
             arguments = complete(arguments)
         if program in parsers:
             parsers[program].parse_args(arguments)
-    for line in re.findall(r"^sentiment-conv1d (.*)$", page.read_text(), re.MULTILINE):
+    for line in re.findall(r"^sentiment-conv1d (.*)$", content, re.MULTILINE):
         arguments = shlex.split(line, comments=True)
         command = package_commands().parse_args(arguments[:1]).command
         if command in ("export", "convert"):
             {"export": export_command, "convert": convert_command}[command]().parse_args(arguments[1:])
         else:
             (training_commands() if command in GROUPS["make a model"] else service_commands()).parse_args(arguments)
-    for target in re.findall(r"^make (\w+)", page.read_text(), re.MULTILINE):
+    for target in re.findall(r"^make (\w+)", content, re.MULTILINE):
         assert (
             subprocess.run(["make", "--dry-run", target], cwd=PROJECT, capture_output=True, check=False).returncode == 0
         )

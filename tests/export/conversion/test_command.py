@@ -61,7 +61,7 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for artifact, out, message in (
         (shipped, existing, f"{existing} exists; pass another path with --out"),
         (shipped, tmp_path / "missing" / "text.onnx", "cannot be written (No such file or directory)"),
-        (tmp_path, tmp_path / "new.onnx", "model.onnx: the file is missing"),
+        (tmp_path, tmp_path / "new.onnx", "not a model: it contains none of model.onnx"),
     ):
         assert main(["convert", str(artifact), "--to", "text-onnx", "--out", str(out)]) == 2
         [line] = capsys.readouterr().err.splitlines()
