@@ -244,7 +244,12 @@ def _trained(options: argparse.Namespace) -> Trained:
     from sentiment_conv1d.export.sources.trained import from_keras_file
 
     trained = from_keras_file(
-        source, _names(options.labels), options.vocabulary, statements(options), from_logits=options.from_logits
+        source,
+        _names(options.labels),
+        options.vocabulary,
+        statements(options),
+        from_logits=options.from_logits,
+        several_labels=options.thresholds is not None,
     )
     return replace(trained, decision=decision(options, trained.labels))
 

@@ -37,8 +37,8 @@ def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
     foreign.add_argument(
         "--from-logits",
         action="store_true",
-        help="the model ends in a linear layer and was trained with from_logits=True: add the sigmoid of one unit, or "
-        "the softmax of several",
+        help="the model ends in a linear layer and was trained with from_logits=True: add the sigmoid of one unit, "
+        "the softmax of several, or with --thresholds a sigmoid for each",
     )
     foreign.add_argument(
         "--unverified",

@@ -58,11 +58,14 @@ class Imported:
         return min((int(each.input_dim) for each in embeddings(self.model)), default=None)
 
 
-def import_model(path: Path, max_tokens: int | None = None, *, from_logits: bool = False) -> Imported:
+def import_model(
+    path: Path, max_tokens: int | None = None, *, from_logits: bool = False, several_labels: bool = False
+) -> Imported:
     """Load a model. `max_tokens` is the sequence length for a model that takes any.
 
-    With `from_logits`, the model returns logits: a sigmoid is added for one unit, or a softmax for several. Raises
-    `ExportError` if the file is not a model with one input and one output, or the model does not return logits.
+    With `from_logits`, the model returns logits: a softmax is added, or sigmoids for one unit and for `several_labels`
+    of a text. Raises `ExportError` if the file is not a model with one input and one output, or the model does not
+    return logits.
     """
     whole = _saved_model(path, max_tokens) if (path / "saved_model.pb").is_file() else load(path)
     _check_ends(path, whole)
@@ -70,7 +73,7 @@ def import_model(path: Path, max_tokens: int | None = None, *, from_logits: bool
     if len(answer.shape) == 1:
         answer = keras.layers.Reshape((1,), name="column_of_answers")(answer)
     if from_logits:
-        answer = _probabilities(path, whole, answer)
+        answer = _probabilities(path, whole, answer, several_labels)
     if not isinstance(whole, keras.Sequential) or answer is not whole.outputs[0]:
         whole = keras.Model(whole.inputs[0], answer)  # the ends may be a list or a dictionary of one tensor
     model, vectorization = _without_vectorization(path, whole)
@@ -109,7 +112,7 @@ def import_model(path: Path, max_tokens: int | None = None, *, from_logits: bool
     return Imported(fixed, any_length, vectorization, original, id_types(model), tuple(notes))
 
 
-def _probabilities(path: Path, model: Any, logits: Any) -> Any:
+def _probabilities(path: Path, model: Any, logits: Any, several_labels: bool) -> Any:
     """Return the probabilities of logits. Raises `ExportError` if the model does not end in a linear layer."""
     layer = last_layer(model)
     activation = getattr(layer, "activation", None)
@@ -119,7 +122,7 @@ def _probabilities(path: Path, model: Any, logits: Any) -> Any:
             f"{path}: layer {layer.name} has the activation {name}, so it does not return logits",
             "leave --from-logits out",
         )
-    added = "sigmoid" if logits.shape[-1] == 1 else "softmax"
+    added = "sigmoid" if several_labels or logits.shape[-1] == 1 else "softmax"
     return keras.layers.Activation(added, dtype=logits.dtype, name="probabilities_of_logits")(logits)
 
 

@@ -87,18 +87,20 @@ def from_keras_file(
     statements: Statements = NOTHING_STATED,
     *,
     from_logits: bool = False,
+    several_labels: bool = False,
 ) -> Trained:
     """Read any other Keras model over ids, with its vocabulary in one of the forms of `export.sources.vocabularies`.
 
     The vocabulary of a model with a `TextVectorization` layer is read from that layer. If the model returns logits, a
-    sigmoid or softmax is added. Raises `ExportError`.
+    softmax is added, or sigmoids for one unit and for `several_labels` of a text. Raises `ExportError`.
     """
     try:
         BaseConfiguration(labels=labels)
     except ValidationError as error:
         raise ExportError(f"--labels: {first_fault(error)}", "state two labels or more, separated by commas") from error
     layer = None if vocabulary is None or not is_keras_file(vocabulary) else read_vectorization(vocabulary)
-    imported = import_model(path, _max_tokens(statements, layer), from_logits=from_logits)
+    max_tokens = _max_tokens(statements, layer)
+    imported = import_model(path, max_tokens, from_logits=from_logits, several_labels=several_labels)
     if imported.vectorization is not None and vocabulary is not None:
         raise ExportError(
             f"{path}: the model's vocabulary is in its layer {imported.vectorization.name}", "leave --vocabulary out"

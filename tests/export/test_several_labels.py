@@ -76,6 +76,15 @@ def test_defaults(tmp_path: Path) -> None:
         assert prediction.labels == tuple(label for label, each in zip(LABELS, row, strict=False) if each >= 0.5)
 
 
+def test_logits(tmp_path: Path) -> None:
+    """With `--from-logits`, thresholds ask for a sigmoid for each label."""
+    model = network(layers.Dense(3))
+    artifact = export(model, tmp_path, "--from-logits", "--thresholds", "0.5,0.5,0.5")
+    found = Classifier(artifact).predict(TEXTS)
+    truth = 1 / (1 + np.exp(-answers(model, TEXTS)))
+    np.testing.assert_allclose([each.probabilities for each in found], truth, atol=1e-5, rtol=0)
+
+
 def test_one_head_for_each_label(tmp_path: Path) -> None:
     """Several layers with one sigmoid each, whose outputs are concatenated, are the same as one layer of sigmoids."""
 
