@@ -138,6 +138,14 @@ class TableNetwork:
         self.weights *= np.float32(factor)
         self.biases[:] = self.biases * np.float32(factor) + np.asarray(offset, np.float32)
 
+    def centre(self) -> None:
+        """Subtract the mean of the outputs from each of them, which changes no softmax.
+
+        A logit then says how much more probable its label is than the labels on average.
+        """
+        for each in (self.weights, self.biases):
+            each -= each.mean(axis=1, keepdims=True)
+
     def weights_by_name(self) -> dict[str, Floats]:
         """Return the weights, for `set_weights`."""
         return {"entries": self._entries, "weights": self.weights, "biases": self.biases}

@@ -81,6 +81,7 @@ def distill_mixture(task: Task) -> Trained:
         trained.logits(held_out.ids), labels, sampling.held_out_weights(labels), sampling.held_out_opinions(labels)
     )
     trained.network.scale(factor, offset)
+    trained.network.centre()
     learned = work.train.take(sampling.labelled(np.random.default_rng(configuration.seed)))
     return student.outcome(task, stages, trained, learned, sampling.held_out_weights(labels))
 

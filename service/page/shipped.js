@@ -68,7 +68,7 @@ const SHIPPED = new Map([
   ["2026-11-25T21:34:02+00:00", REVIEWS], // imdb-cnn
   ["2026-11-26T21:35:03+00:00", REVIEWS], // imdb-cnn-8bit
   ["2026-11-27T01:47:38+00:00", { ...REVIEWS, training: "The labelled training reviews of the Large Movie Review Dataset, which are from IMDb, and its 50,000 unlabelled reviews." }], // accurate
-  ["2026-12-01T20:15:26+00:00", KINDS], // reviews
+  ["2026-12-01T20:28:42+00:00", KINDS], // reviews
 ]);
 
 /** What is known of a model; undefined if it is not a shipped one. */

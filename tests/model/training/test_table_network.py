@@ -186,6 +186,14 @@ def test_scaled_logits() -> None:
     assert model.predict(texts) == pytest.approx(2 * before - 0.5, abs=1e-6)
 
 
+def test_centred_logits() -> None:
+    """`centre` subtracts the mean of the logits of a text."""
+    model, texts = ensemble(), [text(seed) for seed in range(5)]
+    before = model.predict(texts)
+    model.centre()
+    assert model.predict(texts) == pytest.approx(before - before.mean(axis=1, keepdims=True), abs=1e-6)
+
+
 def test_offset_of_each_output() -> None:
     """`scale` can add another offset to each output."""
     model, texts = ensemble(), [text(seed) for seed in range(5)]
