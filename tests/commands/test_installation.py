@@ -64,13 +64,13 @@ def test_unknown_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: s
 
 
 def test_no_hint_by_name_alone() -> None:
-    """No code, documentation or file of the deployment asks pip for the package by its name alone."""
+    """Nothing asks pip for the package by its name alone, except the page on releases, for after the first one."""
     names = ("README.md", "CONTRIBUTING.md", "Makefile", "Dockerfile")
     folders = ("docs", "deploy", "model", "export", "sentiment_conv1d", "service", "loadtest")
     paths = [PROJECT / name for name in names]
     paths += [
         path for folder in folders for path in (PROJECT / folder).rglob("*") if path.suffix in {".py", ".md", ".txt"}
     ]
-    for path in paths:
+    for path in set(paths) - {PROJECT / "docs" / "releasing.md"}:
         assert "install sentiment-conv1d" not in path.read_text(), path
         assert 'install "sentiment-conv1d' not in path.read_text(), path

@@ -26,11 +26,11 @@ WORDS = ["the", "film", "was", "a", "good", "bad", "dull", "fine", "story", "don
 LENGTH = 12
 
 
-def network(length: int | None, pooling: Any, *, masked: bool = False) -> keras.Sequential:
+def network(length: int | None, pooling: Any) -> keras.Sequential:
     """Build a model over ids whose answers depend on every id."""
     keras.utils.set_random_seed(3)
     spread = keras.initializers.RandomUniform(-2, 2)
-    embedding = keras.layers.Embedding(len(WORDS) + 2, 4, embeddings_initializer=spread, mask_zero=masked)
+    embedding = keras.layers.Embedding(len(WORDS) + 2, 4, embeddings_initializer=spread)
     output = keras.layers.Dense(1, "sigmoid", kernel_initializer=spread)
     return keras.Sequential([keras.Input((length,), dtype="int32"), embedding, pooling(), output])
 
@@ -93,13 +93,6 @@ def test_a_model_that_ignores_padding(tmp_path: Path, capsys: pytest.CaptureFixt
     text = "The film was GOOD, a story!"
     expected = model.predict(tf.constant([[text]]), verbose=0)
     assert served.predict([text])[0].probabilities[1] == pytest.approx(float(expected[0, 0]), abs=1e-5)
-
-
-def test_a_model_that_fails_on_texts_without_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model that returns NaN if all ids are masked is refused, and the message says for which texts."""
-    behind = network(LENGTH, keras.layers.GlobalAveragePooling1D, masked=True)
-    reading_texts(behind, layer(LENGTH), tmp_path / "model.keras")
-    assert "the model returns NaN for a text without words" in refusal(capsys, tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize("place", ["inside", "beside", "beside a model of any length", "in float16"])

@@ -94,12 +94,16 @@ def test_colours() -> None:
     assert process.wait(PATIENCE) == 0
     os.close(reader)
     shown = output.decode()
-    [line] = [line for line in shown.splitlines() if _CODES.sub("", line) == "gripping waste"]
-    backgrounds = re.findall(r"48;5;(\d+)m(\w+)", line)
-    assert [word for _, word in backgrounds] == ["gripping", "waste"]
-    assert backgrounds[0][0] != backgrounds[1][0]
-    [legend] = [line for line in shown.splitlines() if _CODES.sub("", line).startswith("(for ")]
-    assert re.fullmatch(r"\(for \w+, against \w+, unknown\)", _CODES.sub("", legend))
+    # The label, then positive against negative.
+    lines = [line for line in shown.splitlines() if _CODES.sub("", line) == "gripping waste"]
+    assert len(lines) == 2
+    for line in lines:
+        backgrounds = re.findall(r"48;5;(\d+)m(\w+)", line)
+        assert [word for _, word in backgrounds] == ["gripping", "waste"]
+        assert backgrounds[0][0] != backgrounds[1][0]
+    [legend, of_contrast] = [line for line in shown.splitlines() if _CODES.sub("", line).startswith("(for ")]
+    assert re.fullmatch(r"\(for (\w+), against \1, unknown\)", _CODES.sub("", legend))
+    assert _CODES.sub("", of_contrast) == "(for positive, for negative, unknown)"
     assert "\x1b[4munknown" in legend
 
 
