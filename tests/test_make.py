@@ -39,7 +39,12 @@ def test_help() -> None:
     """`make help` lists every command with a description, and `make` alone does the same."""
     first, second = (
         subprocess.run(
-            ["make", *words], cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=True
+            ["make", "--no-print-directory", *words],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
         ).stdout
         for words in (["help"], [])
     )

@@ -153,7 +153,7 @@ def test_readme() -> None:
     """Package indexes can render the README, which is the description of the package."""
     rendered = markdown.render((PROJECT / "README.md").read_text("utf-8"))
     assert rendered is not None
-    assert ">Quickstart<" in rendered and "<table>" in rendered and "```" not in rendered
+    assert ">Limits<" in rendered and "<table>" in rendered and "```" not in rendered
 
 
 def test_editable_installation(wheel: Path, tmp_path: Path) -> None:

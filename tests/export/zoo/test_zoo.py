@@ -227,7 +227,7 @@ ZOO: dict[str, Callable[[], Entry]] = {
         Vectorization("layer", LOGITS), "average", activation="linear", outputs=3, file="saved"
     ),
     "logits, float16": lambda: Entry(
-        INSIDE(flags=LOGITS), "lstm", activation="linear", dtype="float16", tolerance=5e-3
+        INSIDE(flags=LOGITS), "average", activation="linear", dtype="float16", tolerance=5e-3
     ),
     "logits, any length": lambda: Entry(
         INSIDE(flags=f"{LOGITS} {NO_LENGTH}"), "groups", activation="linear", free=True, folded=True
