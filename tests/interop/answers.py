@@ -14,8 +14,8 @@ SENTIMENT = "sentiment.v1.Sentiment"
 OIP = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
 
-#: The fields of a gRPC prediction that only a request for sentences fills.
-NO_SENTENCES = {"sentences": [], "logit": 0.0, "bias": 0.0, "padding": 0.0}
+#: The fields of a gRPC prediction that only a request for sentences, or a model with several labels for a text, fills.
+EMPTY = {"sentences": [], "logit": 0.0, "bias": 0.0, "padding": 0.0, "labels": []}
 
 #: Flags of a server whose models callers can load and unload.
 ADMINISTRABLE = ("--admin", "open")
@@ -31,11 +31,11 @@ def rest(server: ServerProcess, path: str, body: Any = None) -> Any:
 
 
 def prediction(native: Document) -> Document:
-    """Convert a REST prediction without sentences to its gRPC form."""
+    """Convert a REST prediction of one label and without sentences to its gRPC form."""
     model = native["model"]
     probabilities = [{"label": label, "probability": value} for label, value in native["probabilities"].items()]
     converted = {"probabilities": probabilities, "model": model["name"], "version": model["version"]}
-    return native | converted | NO_SENTENCES
+    return native | converted | EMPTY
 
 
 def predictions(server: ServerProcess, texts: list[str]) -> list[Document]:
