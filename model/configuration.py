@@ -45,13 +45,13 @@ class Configuration(BaseConfiguration):
 #: The recipes of a training on your own rows.
 RECIPES: tuple[str, ...] = get_args(Configuration.model_fields["recipe"].annotation)
 
-#: `text-ensemble` is for your own texts: it reads all scripts, stops when the held-out loss no longer falls, is
-#: calibrated, and learns from few texts: see `model.training.averaging`.
-#: `text-cnn` is the network of `imdb-cnn` for your own texts, which also stops early and is calibrated.
 #: The fewest and the most tokens that a training with `text-ensemble` reads of a text, if it chooses their number from
 #: the training texts.
 FEWEST_TOKENS, MOST_TOKENS = 400, 1000
 
+#: `text-ensemble` is for your own texts: it reads all scripts, stops when the held-out loss no longer falls, is
+#: calibrated, and learns from few texts: see `model.training.averaging`.
+#: `text-cnn` is the network of `imdb-cnn` for your own texts, which also stops early and is calibrated.
 #: `imdb-cnn` is the classic example of the Keras repository (examples/imdb_cnn.py). `kim-cnn` has the three filter
 #: widths of Kim, "Convolutional Neural Networks for Sentence Classification" (EMNLP 2014).
 PRESETS: dict[str, Configuration] = {

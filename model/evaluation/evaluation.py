@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -79,8 +80,35 @@ def label_probabilities(output: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.hstack([1 - columns, columns]) if columns.shape[1] == 1 else columns
 
 
+class Measures(ABC):
+    """What was measured of a classifier on labelled examples, as a manifest or a file states it."""
+
+    labels: npt.NDArray[np.int64]  # the truth: a row for each example
+
+    @abstractmethod
+    def measures(self) -> dict[str, float | None]:
+        """Return the measures by name; None for those that are not defined."""
+
+    @abstractmethod
+    def per_label(self) -> tuple[LabelMetrics, ...]:
+        """Return the scores of each label."""
+
+    def values(self) -> dict[str, float]:
+        """Return the measures that are defined, by name."""
+        return {name: value for name, value in self.measures().items() if value is not None}
+
+    def metrics(self, measured_on: str, others: Mapping[str, float] = MappingProxyType({})) -> Metrics:
+        """Return the measures and `others` for a manifest or a file. `measured_on` describes the examples in words."""
+        return Metrics(
+            measured_on=measured_on,
+            examples=len(self.labels),
+            values={**self.values(), **others},
+            per_label=self.per_label(),
+        )
+
+
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Measures):
     """The outputs of a classifier on examples whose label is known.
 
     Raises `EvaluationError` if there is no example, if shapes or labels do not match, or if a row of the outputs does
@@ -273,9 +301,9 @@ class Evaluation:
         wrong = np.flatnonzero(~self.right)
         return [int(index) for index in wrong[np.argsort(self.of_truth[wrong], kind="stable")][:number]]
 
-    def values(self) -> dict[str, float]:
-        """Return the measures by name, for a manifest or a file. `roc_auc` is left out if it is undefined."""
-        values = {
+    def measures(self) -> dict[str, float | None]:
+        """Return the measures by name. `roc_auc` can be undefined."""
+        return {
             "accuracy": self.accuracy,
             "log_loss": self.log_loss,
             "brier": self.brier,
@@ -283,16 +311,6 @@ class Evaluation:
             "expected_calibration_error": self.expected_calibration_error,
             "macro_f1": self.macro_f1,
         }
-        return {name: value for name, value in values.items() if value is not None}
-
-    def metrics(self, measured_on: str, others: Mapping[str, float] = MappingProxyType({})) -> Metrics:
-        """Return the measures and `others` for a manifest or a file. `measured_on` describes the examples in words."""
-        return Metrics(
-            measured_on=measured_on,
-            examples=len(self.labels),
-            values={**self.values(), **others},
-            per_label=self.per_label(),
-        )
 
 
 def _scores(hit: int, answered: int, support: int) -> dict[str, float | None]:

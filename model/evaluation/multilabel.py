@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.artifact.decision import THRESHOLD, DecisionRule, decide_each
-from sentiment_conv1d.artifact.manifest import LabelMetrics, Metrics
-from sentiment_conv1d.model.evaluation.evaluation import Curve, Evaluation, EvaluationError, Floats
+from sentiment_conv1d.artifact.manifest import LabelMetrics
+from sentiment_conv1d.model.evaluation.evaluation import Curve, Evaluation, EvaluationError, Floats, Measures
 
 
 @dataclass(frozen=True, eq=False)
-class MultilabelEvaluation:
+class MultilabelEvaluation(Measures):
     """The outputs of a classifier on examples whose labels are known.
 
     Raises `EvaluationError` as `Evaluation` does.
@@ -104,9 +103,9 @@ class MultilabelEvaluation:
         counts = self.predicted[self.labels[:, number] == 1].sum(axis=0).tolist()
         return {name: count for name, count in zip(self.label_names, counts, strict=True) if count}
 
-    def values(self) -> dict[str, float]:
-        """Return the measures by name, for a manifest or a file. Those that are not defined are left out."""
-        values = {
+    def measures(self) -> dict[str, float | None]:
+        """Return the measures by name; None for those that are not defined."""
+        return {
             "accuracy": self.accuracy,
             "micro_f1": self.micro_f1,
             "macro_f1": self.macro_f1,
@@ -114,16 +113,6 @@ class MultilabelEvaluation:
             "roc_auc": self.roc_auc,
             "log_loss": self.log_loss,
         }
-        return {name: value for name, value in values.items() if value is not None}
-
-    def metrics(self, measured_on: str, others: Mapping[str, float] = MappingProxyType({})) -> Metrics:
-        """Return the measures and `others` for a manifest or a file. `measured_on` describes the examples in words."""
-        return Metrics(
-            measured_on=measured_on,
-            examples=len(self.labels),
-            values={**self.values(), **others},
-            per_label=self.per_label(),
-        )
 
 
 #: The evaluation of a model, whether a text has one label or several.
