@@ -17,8 +17,7 @@ from sentiment_conv1d.export.checks.parity import Inputs
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.evaluation.batches import Outputs
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation
-from sentiment_conv1d.model.evaluation.multilabel import Measured, MultilabelEvaluation
+from sentiment_conv1d.model.evaluation.multilabel import Measured, MultilabelEvaluation, evaluated_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +40,7 @@ def measure(served: Served, inputs: LabelledInputs, labels: tuple[str, ...]) -> 
 
 def evaluated(served: Served, inputs: LabelledInputs, labels: tuple[str, ...], outputs: Outputs) -> Measured:
     """Return the evaluation of outputs of a graph for labelled inputs."""
-    if served.thresholds:
-        return MultilabelEvaluation(labels, inputs.labels, outputs, served.thresholds)
-    return Evaluation(labels, inputs.labels, outputs, served.threshold)
+    return evaluated_at(labels, inputs.labels, outputs, served.threshold, served.thresholds)
 
 
 def check_accuracy(measured: Measured, inputs: LabelledInputs) -> None:

@@ -123,9 +123,20 @@ def evaluated(
     label_names: tuple[str, ...], labels: npt.NDArray[np.int64], outputs: Floats, decision: DecisionRule
 ) -> Measured:
     """Return the evaluation of outputs by the rule of their model."""
-    if decision.thresholds:
-        return MultilabelEvaluation(label_names, labels, outputs, decision.each_threshold(label_names))
-    return Evaluation(label_names, labels, outputs, decision.threshold)
+    return evaluated_at(label_names, labels, outputs, decision.threshold, decision.each_threshold(label_names))
+
+
+def evaluated_at(
+    label_names: tuple[str, ...],
+    labels: npt.NDArray[np.int64],
+    outputs: Floats,
+    threshold: float,
+    thresholds: Sequence[float],
+) -> Measured:
+    """Return the evaluation of outputs with a threshold, or with one for each label if there are `thresholds`."""
+    if thresholds:
+        return MultilabelEvaluation(label_names, labels, outputs, thresholds)
+    return Evaluation(label_names, labels, outputs, threshold)
 
 
 def of_one_label(measured: Measured) -> Evaluation:

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import pytest
 import tokenizers
-from tokenizers import models, pre_tokenizers, processors, trainers
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.artifact.artifact import read_artifact
@@ -23,6 +22,7 @@ from sentiment_conv1d.scoring.batches import BatchScorer
 from sentiment_conv1d.service.__main__ import main as service
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect
+from tests.subwords import byte_level
 
 TIME = 10
 TEXTS = [
@@ -38,14 +38,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def library() -> tokenizers.Tokenizer:
     """Train byte-level BPE."""
-    tokenizer = tokenizers.Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
-    tokenizer.post_processor = processors.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300, initial_alphabet=alphabet, special_tokens=["<pad>"], show_progress=False
-    )
-    tokenizer.train_from_iterator(TEXTS * 5, trainer)
+    tokenizer = byte_level(TEXTS * 5, 300)
     tokenizer.enable_truncation(TIME)
     tokenizer.enable_padding(length=TIME, pad_token="<pad>")
     return tokenizer

@@ -18,6 +18,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, TokenizerError, read_tokenizer
 from sentiment_conv1d.artifact.tokenizer.library import completed
+from tests import subwords
 
 CORPUS = [
     "A lovely film, isn't it? Great acting! 100 %",
@@ -48,15 +49,7 @@ def started() -> tokenizers.Tokenizer:
 
 def byte_level() -> tokenizers.Tokenizer:
     """Return the tokenizer of GPT-2, with all bytes."""
-    tokenizer = tokenizers.Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
-    tokenizer.post_processor = processors.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=330, initial_alphabet=alphabet, special_tokens=["<pad>"], show_progress=False
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return tokenizer
+    return subwords.byte_level(CORPUS, 330)
 
 
 def quick_tour() -> tokenizers.Tokenizer:
