@@ -21,16 +21,16 @@ _PLOTTED = ("serving", "other_servers")
 
 
 class Section(NamedTuple):
-    """A benchmark: the pages of `docs/` that contain its numbers, and its flags for `--quick`."""
+    """A benchmark: the pages that contain its numbers, seen from `docs/`, and its flags for `--quick`."""
 
     pages: tuple[str, ...]
     quick: tuple[str, ...]
 
 
 SECTIONS = {
-    "serving": Section(("performance.md",), ("--rounds", "1", "--seconds", "1", "--count", "256")),
+    "serving": Section(("../README.md", "performance.md"), ("--rounds", "1", "--seconds", "1", "--count", "256")),
     "other_servers": Section(("performance.md",), ("--rounds", "1", "--seconds", "1")),
-    "transformer": Section(("performance.md",), ("--rounds", "1", "--count", "10")),
+    "transformer": Section(("../README.md",), ("--rounds", "1", "--count", "10")),
     "serving.cold_start": Section(("deployment.md",), ("--rounds", "1")),
     "serving.text_onnx": Section(("text-onnx.md",), ("--rounds", "1", "--count", "4")),
     "costs": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
