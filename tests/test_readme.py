@@ -151,7 +151,7 @@ def test_own_keras_model_is_served(tmp_path: Path) -> None:
 
 
 def test_layout_is_complete() -> None:
-    """Every folder of the layout exists."""
-    layout = README.split("## Layout")[1].split("```")[1]
+    """Every folder of the layout in docs/architecture.md exists."""
+    layout = (PROJECT / "docs" / "architecture.md").read_text().split("## Layout")[1].split("```")[1]
     for folder in re.findall(r"^(\w+)/", layout, re.MULTILINE):
         assert (PROJECT / folder).is_dir(), folder
