@@ -1,9 +1,8 @@
-"""The program for Redis streams in docs/python.md: nothing is lost when consumers are killed."""
+"""docs/stream.py, the program for Redis streams: nothing is lost when consumers are killed."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import sentiment_conv1d
 from tests.processes import PATIENCE, PROJECT, environment, eventually, pause
 from tests.programs import find
 
-[PROGRAM] = re.findall(r"^```python\n(# stream\.py\n.*?)^```", (PROJECT / "docs/python.md").read_text(), re.M | re.S)
+PROGRAM = (PROJECT / "docs" / "stream.py").read_text()
 
 #: Milliseconds instead of a minute, after which entries of a dead consumer are claimed.
 SHORT = PROGRAM.replace("60_000", "500")
