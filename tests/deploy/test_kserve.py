@@ -1,8 +1,6 @@
-"""docs/other-servers.md: the InferenceService. No test runs a cluster."""
+"""The InferenceService for KServe. No test runs a cluster."""
 
 from __future__ import annotations
-
-import re
 
 import kubernetes_validate
 import yaml
@@ -11,13 +9,10 @@ from sentiment_conv1d.service.settings import Settings, read_settings
 from tests.deploy.kubernetes import RELEASES, environment
 from tests.processes import PROJECT
 
-PAGE = (PROJECT / "docs" / "other-servers.md").read_text()
-
 
 def test_inference_service() -> None:
     """The predictor is a valid pod with the rights and resources of the chart, and with the port of the service."""
-    [text] = re.findall(r"^```yaml\n(apiVersion: serving\.kserve.+?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    manifest = yaml.safe_load(text)
+    manifest = yaml.safe_load((PROJECT / "deploy" / "kserve" / "inferenceservice.yaml").read_text())
     assert (manifest["apiVersion"], manifest["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     predictor = manifest["spec"]["predictor"]
     scaling = {name: predictor.pop(name) for name in ("minReplicas", "maxReplicas", "scaleMetric", "scaleTarget")}
