@@ -196,10 +196,8 @@ def test_dashboard_has_data(watched: Watched, query: str) -> None:
 
 
 def test_autoscaler_has_data(watched: Watched) -> None:
-    """The query of prometheus-adapter in docs/deployment.md has one value per pod, here per instance."""
-    page = (PROJECT / "docs" / "deployment.md").read_text()
-    [values] = re.findall(r"^```yaml\n(rules:.+?)^```", page, re.MULTILINE | re.DOTALL)
-    [rule] = yaml.safe_load(values)["rules"]["custom"]
+    """The query of prometheus-adapter has one value per pod, here per instance."""
+    [rule] = yaml.safe_load((MONITORING / "prometheus-adapter.yml").read_text())["rules"]["custom"]
     query = rule["metricsQuery"].replace("<<.Series>>", rule["name"]["as"])
     query = query.replace("<<.LabelMatchers>>", 'job="sentiment"').replace("<<.GroupBy>>", "instance")
     assert len(watched.prometheus.eventually(query)) == 1
