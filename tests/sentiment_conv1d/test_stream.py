@@ -129,11 +129,6 @@ def entries(broker: redis.Redis, name: str) -> Entries:
     return list(found)
 
 
-def test_program_is_short() -> None:
-    """The program has about thirty lines of code."""
-    assert len([line for line in PROGRAM.splitlines() if line.strip()]) <= 40
-
-
 def test_killed_consumers(broker: redis.Redis, start: Callable[[], Consumer]) -> None:
     """Every entry gets its label or its reason, although consumers are killed. SIGTERM ends the others."""
     sent: dict[bytes, str] = {}
