@@ -62,7 +62,7 @@ def rounded(text: str) -> str:
 def test_all_examples_are_run() -> None:
     """The tests below run every example of the page."""
     assert len(re.findall(r"^\$ ", PAGE, re.MULTILINE)) == len(COMMANDS) > 8
-    assert PAGE.count("```python") == len(PROGRAMS) > 6
+    assert PAGE.count("```python") == len(PROGRAMS) > 5
     assert PAGE.count("docker run ") == len(CONTAINERS) == 3
 
 
