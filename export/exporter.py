@@ -277,8 +277,9 @@ def _compare_texts(
     """Compare answers to texts with those of the original model, and with those that its owner expects."""
     compared = []
     if trained.original is not None:
-        assert isinstance(trained.tokenizer, VocabularyTokenizer)  # that of a TextVectorization layer
-        texts = [*generated_texts(trained.tokenizer), *every_nth(labelled, MAX_TEXTS)]
+        assert isinstance(trained.tokenizer, VocabularyTokenizer)  # that of a layer or a graph
+        count = trained.original.texts
+        texts = [*generated_texts(trained.tokenizer, count=count), *every_nth(labelled, MAX_TEXTS)]
         compared.append(compare_with_original(trained.original, float32.served, trained.tokenizer, texts))
     if expected is not None:
         compared.append(compare_with_expected(expected, float32.served, trained.tokenizer))

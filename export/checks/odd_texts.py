@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 
 #: The number of characters of a long text.
 _LONG = 100_000
+
+#: The most characters that become nothing or a space, of which each is tried.
+_CHANGES = 10_000
 
 #: Characters at which tokenizers disagree: case without a counterpart, combining marks, signs beyond ASCII, scripts
 #: without spaces, and white space of Unicode and of ASCII.
@@ -55,13 +58,21 @@ def spelled_texts(tokenizer: VocabularyTokenizer) -> Iterator[str]:
         for each in word:
             words.setdefault(each, word)
     any_word = next(iter(words.values()), "")
-    for character, become in tokenizer.changes().items():
+    for character, become in _some(tokenizer.changes()):
         if become.strip(" "):
             word = words.get(become[0], any_word)
             yield f"{word} {word.replace(become, character)}"
         else:
             yield f"{any_word[:1]}{character}{any_word[1:]} {any_word}{character}{any_word}"
     yield from (f"{any_word}{each}{any_word} {each.upper()}{each}" for each in tokenizer.replaced)
+
+
+def _some(changes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield all changes, or all of ASCII, all that are respelled and some others if a rule changes most characters."""
+    step = max(1, len(changes) // _CHANGES)
+    for number, (character, become) in enumerate(changes.items()):
+        if number % step == 0 or character.isascii() or become.strip(" "):
+            yield character, become
 
 
 def long_texts(tokenizer: VocabularyTokenizer) -> Iterator[str]:

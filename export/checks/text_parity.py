@@ -14,13 +14,12 @@ from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.manifest import EXPECTED_ANSWERS, ORIGINAL_MODEL, ParityCheck
 from sentiment_conv1d.artifact.tokenizer import Tokenizer, VocabularyTokenizer
 from sentiment_conv1d.export.checks.assumptions import other_tokenizers
-from sentiment_conv1d.export.checks.odd_texts import vocabulary_texts
+from sentiment_conv1d.export.checks.odd_texts import spelled_texts, vocabulary_texts
 from sentiment_conv1d.export.checks.parity import ParityError, tolerance
 from sentiment_conv1d.export.checks.served import Served
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.original import Original
-from sentiment_conv1d.export.sources.vectorization import known_words
 from sentiment_conv1d.model.evaluation.batches import Ids, Outputs
 
 #: The largest accepted difference from expected answers: their owner may have rounded them to four digits.
@@ -33,7 +32,7 @@ _CONTRADICTION = "leave out flags that contradict the model's own layer, or repo
 
 
 def compare_with_original(
-    original: Original, served: Served, tokenizer: Tokenizer, texts: Sequence[str]
+    original: Original, served: Served, tokenizer: VocabularyTokenizer, texts: Sequence[str]
 ) -> tuple[ParityCheck, list[str]]:
     """Compare answers to texts with those of the original model. Returns the check, and notes for the user.
 
@@ -41,8 +40,8 @@ def compare_with_original(
     does. The ids of all texts and of all words are compared too, because an answer can be the same for other ids.
     Raises `ParityError` if ids or an answer differ, or the original model answers no text.
     """
-    words = vocabulary_texts(known_words(original.layer), tokenizer.max_tokens)
-    _check_ids(original, tokenizer, [*texts, *words])
+    words = vocabulary_texts(original.words, tokenizer.max_tokens)
+    _check_ids(original, tokenizer, [*texts, *words, *spelled_texts(tokenizer)])
     compared: list[tuple[str, Outputs]] = []
     longer: list[tuple[str, Outputs]] = []
     failed = 0
@@ -82,7 +81,7 @@ def compare_with_expected(expected: Expected, served: Served, tokenizer: Tokeniz
 
 
 def _check_ids(original: Original, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
-    """Raise `ParityError` unless the tokenizer reads the same ids as the layer of the original model."""
+    """Raise `ParityError` unless the tokenizer reads the same ids as the original model."""
     wrong: list[tuple[str, Ids, Ids]] = []
     for text, truth, encoding in zip(texts, original.ids(texts), tokenizer.encode_batch(texts), strict=True):
         right, found = tokenizer.truncate(truth), encoding.ids[: encoding.tokens]
@@ -91,7 +90,7 @@ def _check_ids(original: Original, tokenizer: Tokenizer, texts: Sequence[str]) -
     if wrong:
         text, right, found = min(wrong, key=lambda each: len(each[0]))
         raise ParityError(
-            f"{len(wrong)} of {len(texts)} texts get other ids than from layer {original.layer.name}: {_shown(text)} "
+            f"{len(wrong)} of {len(texts)} texts get other ids than from {original.reader}: {_shown(text)} "
             f"gets {_listed(found)} instead of {_listed(right)}",
             _CONTRADICTION,
         )
@@ -156,7 +155,7 @@ def _check(
 def _hint(original: Original) -> str:
     if original.limit is None:
         return (
-            f"layer {original.layer.name} has no output_sequence_length, so Keras pads a text only to the longest of "
+            f"{original.reader} has no output_sequence_length, so Keras pads a text only to the longest of "
             "its batch, and the answer depends on the padding: set output_sequence_length and save the model again"
         )
     return _CONTRADICTION

@@ -7,42 +7,35 @@ is removed, because the service tokenizes texts itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow
-from tensorflow.python.keras.optimizer_v2.optimizer_v2 import RestoredOptimizer  # has no public name
-from tensorflow.python.saved_model import revived_types  # has no public name
 
 from sentiment_conv1d.export.errors import ExportError, quoted
-from sentiment_conv1d.export.recognition.connections import embeddings, half_precision, id_types, last_layer
+from sentiment_conv1d.export.recognition.connections import embeddings, half_precision, id_types, last_layer, layers
 from sentiment_conv1d.export.sources.casting import copy_in_float32, grouped, largest_difference, other_types
 from sentiment_conv1d.export.sources.keras_2 import check_activations, check_masks, readable
 from sentiment_conv1d.export.sources.keras_configuration import functions
-from sentiment_conv1d.export.sources.load_errors import WITHOUT_TEXT, load_error
+from sentiment_conv1d.export.sources.load_errors import load_error
 from sentiment_conv1d.export.sources.original import Original, reading_ids, reading_texts
+from sentiment_conv1d.export.sources.saved_model import SIGNATURE, SavedModel, open_saved_model, read_text
+from sentiment_conv1d.export.sources.saved_model.preprocessing import Preprocessing
 from sentiment_conv1d.export.sources.vectorization import check_supported, not_run, own_standardization
 
-# TensorFlow does not load a SavedModel with the variables of an optimizer of Keras 2 unless its type is registered.
-revived_types.register_revived_type(
-    "optimizer",
-    lambda _: False,
-    [
-        revived_types.VersionedTypeRegistration(
-            lambda _: RestoredOptimizer(), 1, 1, 1, setter=RestoredOptimizer._set_hyper
-        )
-    ],
-)
+#: What to do with a model whose `TextVectorization` layer cannot be separated.
+_WITHOUT_LAYER = "export the part of the model that starts with the embedding, with --vocabulary"
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A model over ids, the layer that made ids from text if there was one, and what the import changed."""
+    """A model over ids, what made ids from text if there was anything, and what the import changed."""
 
     model: keras.Model
     any_length: keras.Model  # the same model, over ids of every length that the model in the file takes
     vectorization: Any  # keras.layers.TextVectorization or None
+    preprocessing: Preprocessing | None  # in the graph of a SavedModel that reads text
     original: Original | None  # the model in the file, if it reads text
     id_types: set[str]  # to which Keras casts the ids
     notes: tuple[str, ...]
@@ -67,7 +60,13 @@ def import_model(
     of a text. Raises `ExportError` if the file is not a model with one input and one output, or the model does not
     return logits.
     """
-    whole = _saved_model(path, max_tokens) if (path / "saved_model.pb").is_file() else load(path)
+    text = None
+    if (path / "saved_model.pb").is_file():
+        saved = open_saved_model(path)
+        text = read_text(saved) if saved.reads_text else None
+        whole = _saved_model(saved, max_tokens) if text is None else text.model
+    else:
+        whole = load(path)
     _check_ends(path, whole)
     answer = whole.outputs[0]
     if len(answer.shape) == 1:
@@ -106,10 +105,13 @@ def import_model(
             f"{path}: the output of the model is {fixed.outputs[0].dtype}",
             "save the model as .keras, without an explicit cast: its weights are then cast to float32",
         )
-    original = None
+    original = None if text is None else text.original
+    if original is not None and from_logits:
+        original = original.followed_by(model.outputs[0]._keras_history.operation.activation)
     if vectorization is not None and own_standardization(vectorization) is None:
         original = reading_ids(any_length, vectorization) if types else reading_texts(whole, vectorization)
-    return Imported(fixed, any_length, vectorization, original, id_types(model), tuple(notes))
+    preprocessing = None if text is None else text.preprocessing
+    return Imported(fixed, any_length, vectorization, preprocessing, original, id_types(model), tuple(notes))
 
 
 def _probabilities(path: Path, model: Any, logits: Any, several_labels: bool) -> Any:
@@ -168,40 +170,16 @@ def _not_run(path: Path) -> dict[str, Any]:
     return {name: not_run(name) for name in names}
 
 
-def _saved_model(path: Path, max_tokens: int | None) -> keras.Model:
+def _saved_model(saved: SavedModel, max_tokens: int | None) -> keras.Model:
     """Wrap a SavedModel in a Keras model of one layer. `max_tokens` is the sequence length if it takes any."""
-    try:
-        signature = tensorflow.saved_model.load(str(path)).signatures["serving_default"]
-        inputs = list(signature.structured_input_signature[1].values())
-    except Exception as error:
-        raise ExportError(
-            f"{path}: not a SavedModel with the signature serving_default ({quoted(repr(error))})",
-            "write it with `model.export(folder)` of Keras",
-        ) from error
-    if len(inputs) != 1 or len(signature.structured_outputs) != 1:
-        raise ExportError(
-            f"{path}: the SavedModel has {len(inputs)} inputs and {len(signature.structured_outputs)} outputs; it must "
-            "have one of each",
-            "export a model that reads the ids of one text and returns probabilities",
-        )
-    if inputs[0].dtype == tensorflow.string:
-        raise ExportError(
-            f"{path}: this SavedModel reads text",
-            f"save it as .keras with Keras 3, from which the tokenizer can be read; with Keras 2, {WITHOUT_TEXT}",
-        )
-    batch, *shape = (None, None) if inputs[0].shape.rank is None else inputs[0].shape
-    if batch is not None:
-        raise ExportError(
-            f"{path}: this SavedModel reads {batch} texts at a time", "save it with a batch of any size: [None, ...]"
-        )
-    layer = keras.layers.TFSMLayer(str(path), call_endpoint="serving_default")
+    layer = keras.layers.TFSMLayer(str(saved.path), call_endpoint=SIGNATURE)
     layer.autocast = False  # to float32, if the ids are float64
-    ids = keras.Input([max_tokens] if shape == [None] else shape, dtype=inputs[0].dtype.name)
+    ids = keras.Input([max_tokens] if saved.shape == [None] else saved.shape, dtype=saved.input.dtype.name)
     try:
         return keras.Model(ids, next(iter(layer(ids).values())))
     except Exception as error:  # TensorFlow raises errors of many classes, for example for a text shorter than a filter
         raise ExportError(
-            f"{path}: the SavedModel does not read {ids.shape[1]} ids: {quoted(error)}",
+            f"{saved.path}: the SavedModel does not read {ids.shape[1]} ids: {quoted(error)}",
             "state the number that it was trained with, with --max-tokens",
         ) from error
 
@@ -219,23 +197,37 @@ def _check_ends(path: Path, model: Any) -> None:
 
 
 def _without_vectorization(path: Path, model: Any) -> tuple[Any, Any]:
-    """Return the part of the model after its `TextVectorization` layer, and that layer."""
+    """Return the part of a model after its `TextVectorization` layer, and the layer, also if an inner model has it."""
     if str(model.inputs[0].dtype) != "string":
         return model, None
-    found = [each for each in model.layers if isinstance(each, keras.layers.TextVectorization)]
-    if len(found) != 1:
-        raise ExportError(
-            f"{path}: the model reads text, and has {len(found)} TextVectorization layers instead of one",
-            "export the part of the model that starts with the embedding, with --vocabulary",
-        )
-    check_supported(found[0])
-    try:
-        return keras.Model(_output(found[0], model.outputs[0]), model.outputs[0]), found[0]
-    except ValueError as error:
-        raise ExportError(
-            f"{path}: layer {found[0].name} is not the only layer that reads the text",
-            "export the part of the model that starts with the embedding, with --vocabulary",
-        ) from error
+    parts: list[keras.Model] = []  # of inner models first
+    layer = model
+    while not _is_vectorization(layer):
+        outer, found = layer, [each for each in layer.layers if any(map(_is_vectorization, layers(each)))]
+        if len(found) != 1:
+            raise ExportError(
+                f"{path}: the model reads text, and has {len(found)} TextVectorization layers instead of one",
+                _WITHOUT_LAYER,
+            )
+        layer, [answer] = found[0], outer.outputs
+        tensor = _output(layer, answer)
+        try:
+            parts[:0] = [] if tensor is answer else [keras.Model(tensor, answer)]
+        except ValueError as error:
+            raise ExportError(
+                f"{path}: layer {layer.name} is not the only layer that reads the text", _WITHOUT_LAYER
+            ) from error
+    check_supported(layer)
+    if not parts:
+        raise ExportError(f"{path}: the model returns ids instead of probabilities", "export the whole model")
+    first, *others = parts
+    if not others:
+        return first, layer
+    return keras.Model(first.inputs[0], reduce(lambda value, part: part(value), others, first.outputs[0])), layer
+
+
+def _is_vectorization(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.TextVectorization)
 
 
 def _output(layer: Any, tensor: Any) -> Any:

@@ -12,12 +12,6 @@ from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.sources.keras_2 import SAVED_MODEL
 from sentiment_conv1d.export.sources.keras_configuration import configured, functions, has_only_weights, keras_version
 
-#: What to do with a `TextVectorization` layer of Keras 2, whose vocabulary no file contains that Keras 3 can read.
-WITHOUT_TEXT = (
-    "save the part of the model that starts with the embedding as .h5, and pass the words of "
-    "`layer.get_vocabulary()`, one per line, with --vocabulary"
-)
-
 #: The extensions of files that only running their code could read.
 PICKLES = (".pickle", ".pkl", ".joblib")
 
@@ -118,11 +112,10 @@ _REASONS = (
     _Reason(
         _text_lambda,
         "layer {} standardizes or splits texts with a lambda, whose code is not loaded",
-        "define the function with def and save the model again; --lowercase, --removed and --replaced then state what "
-        "it does",
+        "write the model with `model.export(folder)`, whose graph contains the function",
     ),
     _Reason(_keras_1, "Keras {} wrote this file", "load it with Keras 2.2, save it again and export the new file"),
-    _Reason(_text_of_keras_2, _OLD_ARCHIVE, f"with Keras 2, {WITHOUT_TEXT}"),
+    _Reason(_text_of_keras_2, _OLD_ARCHIVE, SAVED_MODEL),
     _Reason(
         _archive_of_keras_2,
         _OLD_ARCHIVE,

@@ -28,6 +28,7 @@ from sentiment_conv1d.export.sources.vocabularies import (
     Asked,
     Statements,
     check_rows,
+    graph_tokenizer,
     is_keras_file,
     read_vectorization,
     read_vocabulary,
@@ -91,8 +92,8 @@ def from_keras_file(
 ) -> Trained:
     """Read any other Keras model over ids, with its vocabulary in one of the forms of `export.sources.vocabularies`.
 
-    The vocabulary of a model with a `TextVectorization` layer is read from that layer. If the model returns logits, a
-    softmax is added, or sigmoids for one unit and for `several_labels` of a text. Raises `ExportError`.
+    The vocabulary of a model that reads text is read from the model. If the model returns logits, a softmax is added,
+    or sigmoids for one unit and for `several_labels` of a text. Raises `ExportError`.
     """
     try:
         BaseConfiguration(labels=labels)
@@ -105,7 +106,9 @@ def from_keras_file(
         raise ExportError(
             f"{path}: the model's vocabulary is in its layer {imported.vectorization.name}", "leave --vocabulary out"
         )
-    if imported.vectorization is None and vocabulary is None:
+    if imported.preprocessing is not None and vocabulary is not None:
+        raise ExportError(f"{path}: the model's vocabulary is in its graph", "leave --vocabulary out")
+    if imported.vectorization is None and imported.preprocessing is None and vocabulary is None:
         raise ExportError(
             f"{path}: the model reads ids, and no file says which word has which id",
             "pass the vocabulary with --vocabulary; docs/own-models.md lists the forms it can have",
@@ -116,6 +119,8 @@ def from_keras_file(
     special: tuple[str, ...] = ()
     if imported.vectorization is not None:
         tokenizer = vectorization_tokenizer(imported.vectorization, asked)
+    elif imported.preprocessing is not None:
+        tokenizer = graph_tokenizer(path, imported.preprocessing, asked)
     elif layer is not None:
         tokenizer = vectorization_tokenizer(layer, asked)
         original = _separate(imported, layer, statements)

@@ -8,6 +8,9 @@ from typing import Any
 
 from sentiment_conv1d.export.errors import ExportError
 
+#: White space at which TensorFlow splits texts, besides the space.
+ASCII_SPACES = "\t\n\v\f\r"
+
 #: The ids of padding and of unknown words.
 RESERVED = 2
 

@@ -29,15 +29,14 @@ from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import layers
 from sentiment_conv1d.export.sources.keras_files import load
 from sentiment_conv1d.export.sources.load_errors import PICKLES
+from sentiment_conv1d.export.sources.saved_model.preprocessing import Preprocessing
 from sentiment_conv1d.export.sources.vectorization import (
+    ASCII_SPACES,
     RESERVED,
     check_supported,
     known_words,
     own_standardization,
 )
-
-#: White space in TensorFlow's `tf.strings.split`. Hugging Face's pre-tokenizers follow Unicode.
-_ASCII_SPACES = "\t\n\v\f\r"
 
 #: The first bytes of files that Keras writes: zip and HDF5.
 _KERAS = (b"PK\x03\x04", b"\x89HDF")
@@ -163,7 +162,8 @@ def vectorization_tokenizer(layer: Any, asked: Asked) -> VocabularyTokenizer:
             raise ExportError(
                 f"layer {layer.name} standardizes texts with the function {function}, whose code is not run",
                 "state what it does with --lowercase (ascii for tf.strings.lower), --removed (punctuation, or '') and, "
-                "for strings that become a space, --replaced '<br />'",
+                "for strings that become a space, --replaced '<br />', or write the model with `model.export(folder)`, "
+                "whose graph contains the function",
             )
     rule = replace(
         _vectorization_rule(asked),
@@ -171,6 +171,15 @@ def vectorization_tokenizer(layer: Any, asked: Asked) -> VocabularyTokenizer:
         removed=string.punctuation if "punctuation" in standardize else "",
     )
     return _settled(_numbered(known_words(layer), RESERVED), rule, asked)
+
+
+def graph_tokenizer(path: Path, preprocessing: Preprocessing, asked: Asked) -> VocabularyTokenizer:
+    """Return the tokenizer that the graph of a SavedModel contains. Raises `ExportError` if there is none."""
+    _check_nothing_stated(path, asked.statements)
+    try:
+        return _settled(preprocessing.words, preprocessing.rule, asked)
+    except TokenizerError as error:
+        raise ExportError(f"{path}: {error}", "train the model with a TextVectorization layer of Keras") from error
 
 
 def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
@@ -333,12 +342,17 @@ def _hugging_face(path: Path, content: bytes, document: Mapping[str, Any], asked
         if is_foreign(document):
             return _of_library(path, document, asked)
         raise
-    if replace(asked.statements, max_tokens=None) != NOTHING_STATED:
+    _check_nothing_stated(path, asked.statements)
+    return tokenizer
+
+
+def _check_nothing_stated(path: Path, statements: Statements) -> None:
+    """Raise `ExportError` for flags about the vocabulary of a file that contains all that they could state."""
+    if replace(statements, max_tokens=None) != NOTHING_STATED:
         raise ExportError(
             f"{path}: this file states the ids and how texts are read, so flags cannot change them",
             "leave out the flags for models from elsewhere, except --labels and --threshold",
         )
-    return tokenizer
 
 
 def _is_word_level(document: Mapping[str, Any]) -> bool:
@@ -429,7 +443,7 @@ def _check_truncation(path: Path, truncation: Mapping[str, Any], asked: Asked) -
 
 
 def _vectorization_rule(asked: Asked) -> Rule:
-    return Rule(asked.max_tokens, "none", "", _ASCII_SPACES, 0, None, 1, keeps_first=True, pads_behind=True)
+    return Rule(asked.max_tokens, "none", "", ASCII_SPACES, 0, None, 1, keeps_first=True, pads_behind=True)
 
 
 def _numbered(words: Sequence[str], first: int) -> dict[str, int]:

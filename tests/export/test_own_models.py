@@ -168,6 +168,21 @@ def test_a_text_vectorization_layer_in_the_model(
     assert read_artifact(artifact).manifest.leading_padding == 3
 
 
+@pytest.mark.parametrize("behind", [True, False])
+def test_a_text_vectorization_layer_in_an_inner_model(behind: bool, tmp_path: Path, exported: Export) -> None:
+    """The layer is found in models within models, whether or not the same model contains other layers."""
+    layer, after = vectorization(), network()
+    text = keras.Input((1,), dtype="string")
+    inner = keras.Sequential([text, layer, after.layers[1]] if behind else [text, layer])
+    middle = keras.Sequential([keras.Input((1,), dtype="string"), inner])
+    model = keras.Sequential([keras.Input((1,), dtype="string"), middle, *after.layers[2 if behind else 1 :]])
+    model.save(tmp_path / "model.keras")
+    artifact = exported(tmp_path / "model.keras")
+    expected = model.predict(tf.constant(TEXTS)[:, tf.newaxis], verbose=0)
+    assert_served(artifact, expected, unpadded(layer(tf.constant(TEXTS))))
+    assert read_artifact(artifact).manifest.leading_padding == 3
+
+
 @pytest.mark.parametrize("form", ["lines", "json", "layer"])
 def test_the_vocabulary_of_a_text_vectorization_layer(form: str, tmp_path: Path, exported: Export) -> None:
     """The vocabulary of a TextVectorization layer is read from lines, a JSON list, or the layer in its own model."""

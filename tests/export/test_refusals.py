@@ -206,7 +206,7 @@ CASES = {
         "keras2.keras: Keras 2.15.0 wrote this file", "`model.save('model.h5')`", file="keras2.keras"
     ),
     "a .keras file of Keras 2 that reads text": Case(
-        "text2.keras: Keras 2.15.0 wrote this file", "with --vocabulary", file="text2.keras"
+        "text2.keras: Keras 2.15.0 wrote this file", "save the model as a SavedModel", file="text2.keras"
     ),
     "half of an .h5 file": Case("half.h5: not a Keras model that can be loaded (", "`model.save(", file="half.h5"),
     "a spoilt .keras file": Case("spoilt.keras: not a Keras model", "`model.save(", file="spoilt.keras"),

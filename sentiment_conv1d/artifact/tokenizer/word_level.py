@@ -14,6 +14,7 @@ import json
 import operator
 import re
 import string
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -62,6 +63,9 @@ FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS)
 _LOWER_CASES = {upper: upper.lower() for upper in string.ascii_uppercase}
 _LOWER = str.maketrans(_LOWER_CASES)
 
+#: The number of characters of ASCII, and the beginning of a set of others.
+_ASCII, _BEYOND_ASCII = 128, r"[^\x00-\x7f"
+
 Lowercase = Literal["unicode", "ascii", "none"]
 
 
@@ -80,6 +84,18 @@ class Rule:
     pads_behind: bool  # padding comes after the text, else before it
     replaced: tuple[str, ...] = ()  # strings that a space replaces, after lower-casing; of two, the first one wins
     isolates_marks: bool = False  # several marks in a row are a word; requires an unknown id, and no other kind of rule
+    kept: str | None = None  # the only characters beyond ASCII that stay; None: all that are neither of the above
+    removes_others: bool = False  # characters beyond ASCII that are not `kept` are removed, else they separate words
+
+    def becomes(self, character: str) -> str:
+        """Return what a `lowered` character becomes: itself, a space, or nothing."""
+        if character in self.removed:
+            return ""
+        if character == " " or character in self.separators:
+            return " "
+        if self.kept is None or character.isascii() or character in self.kept:
+            return character
+        return "" if self.removes_others else " "
 
     def words(self, text: str) -> list[str]:
         """Split a text into the words that are looked up."""
@@ -114,6 +130,8 @@ class Rule:
         """Matches a replaced string, or what stands between separators in a `lowered` text."""
         separators = "".join(each for each in self.separators if each not in self.removed)
         word = f"[^ {re.escape(separators)}]"
+        if self.kept is not None and not self.removes_others:
+            word = f"(?:(?!{_beyond_ascii_except(self.kept + self.removed)}){word})"
         if not self.replaced:
             return re.compile(f"{word}+")
         return re.compile(f"{self._replaced.pattern}|(?:(?!{self._replaced.pattern}){word})+")
@@ -157,16 +175,26 @@ class Rule:
     @cached_property
     def spelling(self) -> Spelling:
         """What bytes become, and the ids of no known word."""
-        separators = "".join(filter(str.isascii, self.separators)).encode()
-        kept = bytes(ord(" ") if byte in separators else _TO_STAND_INS[byte] for byte in self._lower)
-        removed = [byte for byte in range(128) if chr(self._lower[byte]) in self.removed]
-        becomes = bytes(0 if byte in removed else other for byte, other in enumerate(kept))
-        return Spelling(becomes, self.start_id, self.unknown_id)
+        become = [self.becomes(chr(byte)) for byte in self._lower[:_ASCII]]
+        ascii_ = bytes(_TO_STAND_INS[ord(each)] if each.strip(" ") else len(each) * ord(" ") for each in become)
+        return Spelling(ascii_ + _TO_STAND_INS[_ASCII:], self.start_id, self.unknown_id)
 
     @cached_property
-    def _beyond_ascii(self) -> dict[int, str | None]:
-        table: dict[int, str | None] = {ord(each): " " for each in self.separators if not each.isascii()}
-        return table | {ord(each): None for each in self.removed if not each.isascii()}
+    def _beyond_ascii(self) -> dict[int, str]:
+        listed = (each for each in self.separators + self.removed + (self.kept or "") if not each.isascii())
+        become = {ord(each): self.becomes(each) for each in listed}
+        return become if self.kept is None else _BeyondAscii(become, "" if self.removes_others else " ")
+
+
+class _BeyondAscii(dict[int, str]):
+    """What characters become if all but some of those beyond ASCII become the same. No text makes the table larger."""
+
+    def __init__(self, become: dict[int, str], other: str) -> None:
+        super().__init__({code: chr(code) for code in range(_ASCII)} | become)
+        self._other = other
+
+    def __missing__(self, code: int) -> str:
+        return self._other
 
 
 class WordLevelTokenizer(VocabularyTokenizer):
@@ -227,13 +255,12 @@ class WordLevelTokenizer(VocabularyTokenizer):
         return self._known_ids
 
     def changes(self) -> dict[str, str]:
-        removed, separators = self.rule.removed, self.rule.separators
-        lowered = {"unicode": lower_cases(), "ascii": _LOWER_CASES, "none": {}}[self.rule.lowercase]
-        changed: dict[str, str] = {}
-        for each in dict.fromkeys([*lowered, *removed, *separators]):
-            kept = (one for one in lowered.get(each, each) if one not in removed)
-            changed[each] = "".join(" " if one in separators else one for one in kept)
-        return changed
+        rule = self.rule
+        lowered = {"unicode": lower_cases(), "ascii": _LOWER_CASES, "none": {}}[rule.lowercase]
+        beyond_ascii = () if rule.kept is None else filter(_is_character, map(chr, range(_ASCII, sys.maxunicode + 1)))
+        changed = dict.fromkeys([*lowered, *rule.removed, *rule.separators, *beyond_ascii])
+        becomes = ((each, "".join(map(rule.becomes, lowered.get(each, each)))) for each in changed)
+        return {each: become for each, become in becomes if become != each}
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
         """Encode the first or last `max_tokens` ids of texts. An empty text has only the start id or one pad id."""
@@ -256,10 +283,8 @@ class WordLevelTokenizer(VocabularyTokenizer):
             piece = lowered[begin:end]
             read = self.rule.words(piece)
             if read and (self.unknown_id is not None or read[0] in self.ids):
-                stripped = piece.lstrip(self.rule.removed)
-                start = end - len(stripped)
-                last = start + len(stripped.rstrip(self.rule.removed)) - 1
-                spans.append((places[start], places[last] + 1))
+                letters = [place for place, each in enumerate(piece, begin) if self.rule.becomes(each)]
+                spans.append((places[letters[0]], places[letters[-1]] + 1))
         return spans
 
     def count_words(self, text: str) -> tuple[int, int]:
@@ -301,7 +326,12 @@ def _lenient(document: Any) -> tuple[dict[str, int], Rule]:
     elif _ASCII_LOWERCASE[0] in steps:
         lowercase = "ascii"
     patterns = [(step["content"], step["pattern"]["Regex"]) for step in steps if "Regex" in step.get("pattern", ())]
-    classes = {content: unescaped(pattern[1:-1]) for content, pattern in patterns if pattern.startswith("[")}
+    others = next(((content, pattern) for content, pattern in patterns if pattern.startswith(_BEYOND_ASCII)), None)
+    classes = {
+        content: unescaped(pattern[1:-1])
+        for content, pattern in patterns
+        if pattern.startswith("[") and not pattern.startswith(_BEYOND_ASCII)
+    }
     rule = Rule(
         max_tokens=operator.index(document["truncation"]["max_length"]),
         lowercase=lowercase,
@@ -314,6 +344,8 @@ def _lenient(document: Any) -> tuple[dict[str, int], Rule]:
         pads_behind=document["padding"]["direction"] == "Right",
         replaced=next((_strings(pattern) for _, pattern in patterns if pattern.startswith("(?:")), ()),
         isolates_marks=document["pre_tokenizer"] == _ISOLATES_MARKS,
+        kept=None if others is None else unescaped(others[1][len(_BEYOND_ASCII) : -1]),
+        removes_others=others is not None and not others[0],
     )
     return {word.removeprefix(mark): number for word, number in ids.items()}, rule
 
@@ -341,6 +373,9 @@ def _normalizers(rule: Rule) -> list[dict[str, Any]]:
     for characters, content in ((rule.removed, ""), (rule.separators, " ")):
         if characters:
             steps.append({"type": "Replace", "pattern": {"Regex": character_class(characters)}, "content": content})
+    if rule.kept is not None:
+        others = {"Regex": _beyond_ascii_except(rule.kept)}
+        steps.append({"type": "Replace", "pattern": others, "content": "" if rule.removes_others else " "})
     mark = " " if rule.unknown_id is None else ""
     prepended = mark if rule.start_id is None else f"{mark}{START} "
     return [*steps, {"type": "Prepend", "prepend": prepended}] if prepended else steps
@@ -368,6 +403,11 @@ def _model(ids: Mapping[str, int], rule: Rule) -> dict[str, Any]:
     }
 
 
+def _is_character(code: str) -> bool:
+    """Return whether a code point is not a surrogate, which is no character alone."""
+    return not "\ud800" <= code <= "\udfff"
+
+
 def _id(number: object) -> int:
     if type(number) is not int:
         raise TypeError(f"{number!r} is not an id")
@@ -377,6 +417,11 @@ def _id(number: object) -> int:
 def _alternatives(strings: Sequence[str]) -> str:
     """Return a regular expression of Python and `tokenizers` that matches one of these strings."""
     return f"(?:{'|'.join(map(escaped, strings))})"
+
+
+def _beyond_ascii_except(characters: str) -> str:
+    """Return a regular expression of Python and `tokenizers` for any character beyond ASCII but these."""
+    return f"{_BEYOND_ASCII}{escaped(''.join(each for each in characters if not each.isascii()))}]"
 
 
 def _strings(pattern: str) -> tuple[str, ...]:

@@ -44,7 +44,9 @@ rules = st.builds(
     keeps_first=st.booleans(),
     pads_behind=st.booleans(),
     replaced=st.sampled_from([(), ("<br />",), ("ab", "b|\\", "x\ty"), ("-", "a", "A")]),
-)
+    kept=st.sampled_from([None, "", "\u00e9\u3002\xa0"]),
+    removes_others=st.booleans(),
+).map(lambda rule: replace(rule, removes_others=rule.removes_others and rule.kept is not None))
 #: Texts without the names of reserved ids, which are unknown words in a text, and which the library would read as ids.
 any_text = st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=500).filter(
     lambda text: not re.search("<(pad|start|unk)>", text, re.IGNORECASE)
@@ -139,10 +141,23 @@ def test_last_ascii_character() -> None:
 @given(rules, st.text("aAbX \t\n.!,\u00c9\u0130\u03a3"))
 def test_changes(rule: Rule, text: str) -> None:
     """The changes of single characters make the words of a text."""
-    rule = replace(rule, replaced=())
+    rule = replace(rule, replaced=(), kept=None, removes_others=False)
     changes = WordLevelTokenizer(IDS, rule).changes()
     changed = "".join(changes.get(each, each) for each in text)
     assert [word for word in changed.split(" ") if word] == rule.words(text)
+
+
+@pytest.mark.parametrize(("removes", "words"), [(True, ["\u00e9b", "a"]), (False, ["\u00e9", "b", "a"])])
+def test_the_only_characters_that_are_kept(removes: bool, words: list[str]) -> None:
+    """Characters beyond ASCII that are not kept are removed or separate words, and emoji are no exception."""
+    rule = replace(RULE, separators="\u3002", kept="\u00e9\u3002", removes_others=removes)
+    text = "\u00e9\u00c9b\U0001f600\u3002a"
+    assert rule.words(text) == words
+    tokenizer = WordLevelTokenizer(IDS, rule)
+    assert len(tokenizer.spans(text)) == len(words)
+    changes = tokenizer.changes()
+    assert "".join(changes.get(each, each) for each in text).split() == words
+    assert "\u00e9" not in changes
 
 
 def test_text_without_words() -> None:

@@ -148,6 +148,19 @@ ZOO: dict[str, Callable[[], Entry]] = {
         Vectorization("layer", EXAMPLE, standardize=custom_standardization), "average", warned=True
     ),
     "inside, own split": lambda: Entry(INSIDE(split=halves), "conv", "layer words has split=the function halves"),
+    # TextVectorization in a SavedModel
+    "saved": lambda: Entry(INSIDE(), file="saved"),
+    "saved, fixed vocabulary": lambda: Entry(INSIDE(vocabulary=WORDS), "widths", file="saved", outputs=3),
+    "saved, as is": lambda: Entry(INSIDE(standardize=None), "flatten", file="saved"),
+    "saved, masked lstm": lambda: Entry(INSIDE(standardize="lower"), "lstm", file="saved", mask=True),
+    "saved, own function": lambda: Entry(INSIDE(standardize=custom_standardization), "conv average", file="saved"),
+    "saved, any length": lambda: Entry(
+        INSIDE(length=None), "average", "TextVectorization has no output_sequence_length", "saved", free=True
+    ),
+    "saved, characters": lambda: Entry(INSIDE(split="character"), "conv", "its operator Unicode", "saved"),
+    "saved, ngrams": lambda: Entry(INSIDE(ngrams=2), "conv", "its operator StringNGrams", "saved"),
+    "saved, own split": lambda: Entry(INSIDE(split=halves), "conv", "StringSplitV2 does not split at white", "saved"),
+    "saved, logits": lambda: Entry(INSIDE(), "conv", "does not return probabilities", "saved", activation="linear"),
     # TextVectorization beside the model
     "layer": lambda: Entry(Vectorization("layer"), "widths"),
     "layer, lower": lambda: Entry(Vectorization("layer", standardize="lower"), "flatten", file="model.h5"),

@@ -19,6 +19,9 @@ from sentiment_conv1d.artifact.tokenizer.characters import lower_cases
 #: The most spellings of a string, for all of which a look-up has keys.
 _MOST_SPELLINGS = 1000
 
+#: The most characters that a graph lists: more than any lower-casing changes, less than all of Unicode.
+_MOST_CHANGES = 100_000
+
 #: Surrogates, which are no characters alone.
 _LONE = range(0xD800, 0xE000)
 
@@ -40,6 +43,8 @@ class Characters:
     def of(cls, tokenizer: VocabularyTokenizer) -> Characters:
         """Return what a tokenizer does. Raises `TextGraphError`."""
         changes = {" ": " "} | tokenizer.changes()
+        if len(changes) > _MOST_CHANGES:
+            raise TextGraphError(f"text.onnx cannot list the {len(changes)} characters that do not stay as they are")
         split = next((each for each, become in changes.items() if " " in become and become != " "), None)
         if split is not None:
             raise TextGraphError(f"text.onnx cannot turn the character {split!r} into {changes[split]!r}")

@@ -115,7 +115,10 @@ known_reader = cache(lambda name, locale="C": reader(TOKENIZERS[name], locale=lo
 
 
 @given(
-    rules, st.sampled_from([None, 0, 3]), st.sampled_from(["C", "C.UTF-8"]), st.lists(batches, min_size=4, max_size=4)
+    rules.map(lambda rule: replace(rule, kept=None, removes_others=False)),
+    st.sampled_from([None, 0, 3]),
+    st.sampled_from(["C", "C.UTF-8"]),
+    st.lists(batches, min_size=4, max_size=4),
 )
 def test_rules(rule: Rule, leading_padding: int | None, locale: str, several: list[list[str]]) -> None:
     """Every rule of a word-level tokenizer is expressed: case, removal, replacement, both sides of both operations."""
@@ -197,6 +200,13 @@ def test_a_character_that_becomes_a_letter_and_a_space() -> None:
     """A character that would become several, one of which separates words, is refused by name."""
     tokenizer = WordLevelTokenizer(IDS, replace(RULE, lowercase="unicode", separators="\u0307"))
     with pytest.raises(TextGraphError, match="cannot turn the character 'İ' into 'i '"):
+        reader(tokenizer)
+
+
+def test_all_characters_beyond_ascii_but_some() -> None:
+    """A tokenizer that keeps only some characters beyond ASCII is refused."""
+    tokenizer = WordLevelTokenizer(IDS, replace(RULE, kept="\u00e9"))
+    with pytest.raises(TextGraphError, match=r"cannot list the \d{7} characters"):
         reader(tokenizer)
 
 
