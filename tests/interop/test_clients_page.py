@@ -1,4 +1,4 @@
-"""docs/clients.md: the Go, Java and Node examples build as described and print the text below them."""
+"""docs/clients.md: the Go, Java and Node programs build as described and print what their comments say."""
 
 from __future__ import annotations
 
@@ -22,18 +22,12 @@ def server() -> Iterator[ServerProcess]:
         yield process
 
 
-def example(language: str) -> tuple[str, str]:
-    """Return the page's program in a language, and its output."""
-    [(program, printed)] = re.findall(
-        rf"^```{language}\n(.*?)^```\n\n```text\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
-    )
-    return program, printed
-
-
-def write(program: str, path: Path, server: ServerProcess) -> Path:
-    """Write a program with the address of a server."""
-    path.write_text(here(program, server))
-    return path
+def example(name: str, folder: Path, server: ServerProcess) -> tuple[Path, str]:
+    """Write a program of the page into a folder, with the address of a server, and return what it should print."""
+    program = (PROJECT / "docs" / "clients" / name).read_text()
+    [printed] = re.findall(r" // (.*)$", program, re.MULTILINE)
+    (folder / name).write_text(here(program, server))
+    return folder / name, printed
 
 
 def generate(plugin: str, folder: Path) -> None:
@@ -54,26 +48,23 @@ def printed_by(command: programs.Command) -> str:
 
 
 def test_go(server: ServerProcess, tmp_path: Path) -> None:
-    """The Go example works."""
-    program, printed = example("go")
+    """The Go program works."""
     find("go")
     generate("--go_out", tmp_path / "src")
-    source = write(program, tmp_path / "predict.go", server)
+    source, printed = example("predict.go", tmp_path, server)
     assert rounded(printed_by(programs.go(source, tmp_path, tmp_path))) == rounded(printed)
 
 
 def test_java(server: ServerProcess, tmp_path: Path) -> None:
-    """The Java example works."""
-    program, printed = example("java")
+    """The Java program works."""
     find("grpc_java_plugin")
     generate("--java_out", tmp_path)
-    source = write(program, tmp_path / "Predict.java", server)
+    source, printed = example("Predict.java", tmp_path, server)
     stubs = (tmp_path / "sentiment").rglob("*.java")
     assert rounded(printed_by(programs.java([source, *stubs], tmp_path))) == rounded(printed)
 
 
 def test_node(server: ServerProcess, tmp_path: Path) -> None:
-    """The Node example works."""
-    program, printed = example("js")
-    source = write(program, tmp_path / "predict.js", server)
+    """The Node program works."""
+    source, printed = example("predict.js", tmp_path, server)
     assert rounded(printed_by(programs.node(source))) == rounded(printed)
