@@ -222,7 +222,6 @@ def example(framework: str) -> str:
     ("framework", "modules"),
     [
         ("pandas", ("pandas",)),
-        ("polars", ("polars",)),
         ("dask", ("dask.dataframe",)),
         ("spark", ("pyspark.sql", "pandas")),
         ("ray", ("ray.data",)),
