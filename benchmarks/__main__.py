@@ -38,7 +38,7 @@ SECTIONS = {
     "scoring": Section(("scaling.md",), ("--rounds", "1", "--count", "600")),
     "subwords": Section(("own-models.md",), ("--rounds", "1", "--count", "4")),
     "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
-    "accuracy.domains": Section(("models.md",), ("--smoke",)),
+    "accuracy.domains": Section(("../research/reviews/reviews-accuracy.md",), ("--smoke",)),
     "accuracy.neutral": Section(("models.md",), ("--smoke",)),
     "accuracy.training": Section(("training.md",), ("--smoke",)),
 }

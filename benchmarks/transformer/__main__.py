@@ -36,8 +36,8 @@ class Model(NamedTuple):
     title: str
     library: str  # of `process.LIBRARIES`
     weights: str  # the file
-    domains: float  # mean accuracy on 36 domains, from docs/models.md
-    films: float  # accuracy on 12,500 test reviews of IMDB, from docs/models.md
+    domains: float  # mean accuracy on 36 domains, from research/reviews/reviews-accuracy.md
+    films: float  # accuracy on 12,500 test reviews of IMDB, from the same page
 
 
 _SHIPPED = (
