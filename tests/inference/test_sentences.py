@@ -15,8 +15,7 @@ from sentiment_conv1d.inference.sentences import split
 from tests.processes import PROJECT, SHIPPED_MODELS
 from tests.service import artifacts
 
-#: Texts whose sentences are separated by vertical bars. docs/decisions/sentences.md compares the rule with libraries on
-#: these texts.
+#: Texts whose sentences are separated by vertical bars. docs/decisions/sentences.md states the rule.
 CASES = PROJECT / "tests" / "inference" / "sentences.txt"
 
 #: What separates, joins or ends sentences, and what does not.
