@@ -61,9 +61,9 @@ def rounded(text: str) -> str:
 
 def test_all_examples_are_run() -> None:
     """The tests below run every example of the page."""
-    assert len(re.findall(r"^\$ ", PAGE, re.MULTILINE)) == len(COMMANDS) > 8
+    assert len(re.findall(r"^\$ ", PAGE, re.MULTILINE)) == len(COMMANDS) > 7
     assert PAGE.count("```python") == len(PROGRAMS) > 5
-    assert PAGE.count("docker run ") == len(CONTAINERS) == 3
+    assert PAGE.count("docker run ") == len(CONTAINERS) == 2
 
 
 @pytest.mark.parametrize(("command", "answer"), COMMANDS, ids=[command[:60] for command, _ in COMMANDS])
@@ -108,6 +108,5 @@ def test_containers_start(container: str) -> None:
     _, _, below = PAGE.replace("\\\n", "").partition(f"docker run {container}")
     first = re.search(r"^\$ (.*)\n(.*)", below, re.MULTILINE)
     assert first is not None
-    flags = ("--no-grpc",) if settings.get("SENTIMENT_GRPC") == "false" else ()
-    with ServerProcess(*flags, repository=MODEL_REPOSITORY, default_model=None, **settings) as server:
+    with ServerProcess(repository=MODEL_REPOSITORY, default_model=None, **settings) as server:
         test_commands(server, *first.groups())

@@ -14,7 +14,7 @@ PAGE = PROJECT / "docs" / "python.md"
 def test_examples() -> None:
     """Every line of the page prints what is below it."""
     results = run(PAGE)
-    assert results.attempted > 20
+    assert results.attempted > 15
     assert results.failed == 0
 
 
