@@ -147,7 +147,8 @@ def add_configuration_flags(
     numbers.add_argument(
         "--convolutions",
         metavar="WIDTH:FILTERS,...",
-        help=f"banks of filters, for example 3:100,4:100,5:100 ({_presets('convolutions', presets, default)})",
+        help="banks of filters, for example 3:100,4:100,5:100; WIDTH:FILTERS:mean averages over the text "
+        f"({_presets('convolutions', presets, default)})",
     )
 
 
@@ -156,14 +157,20 @@ def configured(preset: Preset, options: argparse.Namespace) -> Preset:
     given: dict[str, Any] = {name: getattr(options, name, None) for name in type(preset).model_fields}
     given = {name: value for name, value in given.items() if value is not None}
     if "convolutions" in given:
-        banks = [bank.partition(":") for bank in given["convolutions"].split(",")]
-        given["convolutions"] = [{"width": width, "filters": filters} for width, _, filters in banks]
+        given["convolutions"] = [_bank(bank) for bank in given["convolutions"].split(",")]
     try:
         return preset.changed(**given)
     except ValidationError as error:
         first = error.errors()[0]
         place = _flag_name(str(first["loc"][0])) + ": " if first["loc"] else ""
         raise SentimentError(place + first["msg"].removeprefix("Value error, ")) from error
+
+
+def _bank(text: str) -> dict[str, str]:
+    """Return the values of a bank, `WIDTH:FILTERS` or `WIDTH:FILTERS:POOLING`."""
+    width, _, rest = text.partition(":")
+    filters, _, pooling = rest.partition(":")
+    return {"width": width, "filters": filters, "pooling": pooling or "max"}
 
 
 def _metavar(field: FieldInfo) -> str:

@@ -40,6 +40,9 @@ class Configuration(BaseConfiguration):
             )
         if self.members > min(convolution.filters for convolution in self.convolutions):
             raise ValueError(f"{self.members} members need as many filters of each width")
+        poolings = [bank.pooling for bank in self.convolutions]
+        if poolings != sorted(poolings) or any(bank.width > 1 for bank in self.convolutions if bank.pooling == "mean"):
+            raise ValueError("an ensemble averages single words only, after all banks of maxima")
 
 
 #: The recipes of a training on your own rows.

@@ -132,6 +132,7 @@ class _Training:
                 dropout=self._configuration.hidden_dropout,
                 generator=generator,
                 weight=self._weights[int(self._labels[index])],
+                left=1 - self._configuration.word_dropout,
             )
         row = self._history.row(probabilities(logits), self._labels[order])
         if not math.isfinite(row["loss"]):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration
+from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration, Convolution
 from sentiment_conv1d.artifact.layers import Weights
 from sentiment_conv1d.model.training.embeddings import Vectors
 
@@ -27,14 +28,7 @@ def build(configuration: BaseConfiguration, vocabulary_size: int) -> keras.Model
     tokens = keras.Input((configuration.max_tokens,), dtype="int32", name="tokens")
     embedded = keras.layers.Embedding(vocabulary_size, configuration.embedding_width, name="embedding")(tokens)
     embedded = keras.layers.Dropout(configuration.embedding_dropout, name="embedding_dropout")(embedded)
-    pooled = [
-        keras.layers.GlobalMaxPooling1D(name=f"pool_{convolution.width}")(
-            keras.layers.Conv1D(
-                convolution.filters, convolution.width, activation="relu", name=f"convolution_{convolution.width}"
-            )(embedded)
-        )
-        for convolution in configuration.convolutions
-    ]
+    pooled = [_pool(convolution, embedded) for convolution in configuration.convolutions]
     features = pooled[0] if len(pooled) == 1 else keras.layers.Concatenate(name="features")(pooled)
     hidden = features
     if configuration.hidden_width:
@@ -54,6 +48,16 @@ def build(configuration: BaseConfiguration, vocabulary_size: int) -> keras.Model
         metrics=[keras.metrics.BinaryAccuracy(name="accuracy") if configuration.multilabel else "accuracy"],
     )
     return model
+
+
+def _pool(bank: Convolution, embedded: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the pooled values of a bank: float32 [batch, filters]."""
+    pooling, activation = {
+        "max": (keras.layers.GlobalMaxPooling1D, "relu"),
+        "mean": (keras.layers.GlobalAveragePooling1D, None),
+    }[bank.pooling]
+    feature_map = keras.layers.Conv1D(bank.filters, bank.width, activation=activation, name=bank.name)(embedded)
+    return pooling(name=bank.name.replace("convolution", "pool"))(feature_map)
 
 
 def set_vectors(model: keras.Model, vectors: Vectors) -> None:
@@ -77,18 +81,22 @@ def of_tables(
     """Build a network from the look-up tables of each bank, [width, vocabulary, filters], and the last dense layer.
 
     The embedding of a word consists of its rows in all tables, side by side, so the embedding width of `configuration`
-    must be `table_width(configuration)`. The kernel of each tap selects that tap's row.
+    must be `table_width(configuration)`. The kernel of each tap selects that tap's row. Tables of averages contain the
+    parts of the sum divided by the square root of `max_tokens`.
     """
-    rows = np.concatenate([row for table in tables for row in table], axis=1)
+    scaled = [
+        table * _scale(bank, configuration) for table, bank in zip(tables, configuration.convolutions, strict=True)
+    ]
+    rows = np.concatenate([row for table in scaled for row in table], axis=1)
     model = build(configuration, len(rows))
     model.get_layer("embedding").set_weights([rows])
     first = 0
-    for width, _, filters in (table.shape for table in tables):
-        taps = np.zeros((width, rows.shape[1], filters), np.float32)
+    for bank in configuration.convolutions:
+        taps = np.zeros((bank.width, rows.shape[1], bank.filters), np.float32)
         for tap in taps:
-            tap[first : first + filters] = np.eye(filters)
-            first += filters
-        model.get_layer(f"convolution_{width}").set_weights([taps, np.zeros(filters, np.float32)])
+            tap[first : first + bank.filters] = np.eye(bank.filters)
+            first += bank.filters
+        model.get_layer(bank.name).set_weights([taps, np.zeros(bank.filters, np.float32)])
     model.get_layer("probabilities").set_weights([kernel, bias])
     return model
 
@@ -99,9 +107,15 @@ def read_tables(model: keras.Model, configuration: BaseConfiguration) -> tuple[l
     tables, first = [], 0
     for bank in configuration.convolutions:
         last = first + bank.width * bank.filters
-        tables.append(rows[:, first:last].reshape(len(rows), bank.width, bank.filters).transpose(1, 0, 2))
+        table = rows[:, first:last].reshape(len(rows), bank.width, bank.filters).transpose(1, 0, 2)
+        tables.append(table / _scale(bank, configuration))
         first = last
     return tables, *model.get_layer("probabilities").get_weights()
+
+
+def _scale(bank: Convolution, configuration: BaseConfiguration) -> np.float32:
+    """Return the factor of a table in the embedding. An average is the sum divided by `max_tokens`."""
+    return np.float32(1 if bank.pooling == "max" else math.sqrt(configuration.max_tokens))
 
 
 def table_width(configuration: BaseConfiguration) -> int:

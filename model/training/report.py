@@ -349,7 +349,10 @@ def _settings(configuration: BaseConfiguration) -> list[tuple[Cell, str]]:
 
 def _setting(configuration: BaseConfiguration, name: str) -> str:
     if name == "convolutions":
-        return ", ".join(f"{bank.filters:,} of width {bank.width}" for bank in configuration.convolutions)
+        means = {"max": "", "mean": ", averaged"}
+        return "; ".join(
+            f"{bank.filters:,} of width {bank.width}{means[bank.pooling]}" for bank in configuration.convolutions
+        )
     value = getattr(configuration, name)
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from sentiment_conv1d.artifact.decision import MIN_PRECISION, THRESHOLD
+from sentiment_conv1d.artifact.layers import Pooling
 
 #: The number of ids before the words of a vocabulary: padding, the start of a text, and unknown words.
 RESERVED_IDS = 3
@@ -28,15 +29,25 @@ def is_name(name: str) -> bool:
 
 
 class Convolution(BaseModel):
-    """One bank of filters over the embedded text: 'valid' padding, stride 1, relu."""
+    """One bank of filters over the embedded text: 'valid' padding, stride 1, relu if their maxima are pooled."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(3, ge=1, description="Words under the filter at one position.")
     filters: int = Field(250, ge=1, description="Filters of this width.")
+    pooling: Pooling = Field(
+        "max",
+        exclude_if=lambda value: value == "max",
+        description="Over the text: max, or mean, which counts each position, the padding too, and has no relu.",
+    )
+
+    @property
+    def name(self) -> str:
+        """The name of the layer, which no other bank of the network has."""
+        return f"convolution_{self.width}" + ("" if self.pooling == "max" else f"_{self.pooling}")
 
     def __str__(self) -> str:
-        return f"{self.width}:{self.filters}"
+        return f"{self.width}:{self.filters}" + ("" if self.pooling == "max" else f":{self.pooling}")
 
 
 class BaseConfiguration(BaseModel):
@@ -129,7 +140,7 @@ class BaseConfiguration(BaseModel):
         widths = [convolution.width for convolution in self.convolutions]
         if max(widths) > self.max_tokens:
             raise ValueError(f"a filter of width {max(widths)} does not fit into {self.max_tokens} tokens")
-        if len(set(widths)) != len(widths):
+        if len({bank.name for bank in self.convolutions}) != len(widths):
             raise ValueError(f"filter widths repeat: {widths}")
         if self.tokenizer[-3:-2].isdigit() and self.tokenizer[-3] > self.tokenizer[-1]:
             raise ValueError(f"{self.tokenizer}: the shortest n-gram is longer than the longest")

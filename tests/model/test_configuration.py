@@ -44,6 +44,7 @@ def test_round_trip() -> None:
         ("vocabulary_size", 3, "greater than 3"),
         ("max_tokens", 2, "width 3 does not fit into 2 tokens"),
         ("convolutions", ({"width": 3}, {"width": 3}), "repeat"),
+        ("convolutions", ({"pooling": "mean"}, {"pooling": "mean"}), "repeat"),
         ("convolutions", (), "at least 1 item"),
         ("labels", ("a", "a"), "labels repeat"),
         ("labels", ("a",), "at least 2 items"),

@@ -92,8 +92,10 @@ def from_keras(model: Any, configuration: BaseConfiguration) -> Network:
         kernel, bias = model.get_layer(layer).get_weights()
         return np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
 
-    names = [f"convolution_{convolution.width}" for convolution in configuration.convolutions]
-    banks = tuple(Bank(*weights(name), ("Relu",)) for name in names)
+    banks = tuple(
+        Bank(*weights(bank.name), ("Relu",) if bank.pooling == "max" else (), pooling=bank.pooling)
+        for bank in configuration.convolutions
+    )
     hidden = [Dense(*weights("hidden"), ("Relu",))] if configuration.hidden_width else []
     (embedding,) = model.get_layer("embedding").get_weights()
     return Network(

@@ -46,7 +46,7 @@ WINDOW = 32
 _MAXIMA = ("ReduceMax", "MaxPool")
 
 #: `TensorProto.DataType.FLOAT`.
-_FLOAT = 1
+FLOAT = 1
 
 
 def write_folded(family: Family) -> Graph:
@@ -54,14 +54,14 @@ def write_folded(family: Family) -> Graph:
     graph = Graph()
     graph.constant("embedding", padded_embedding(graph, family))
     pooled: list[str] = []
-    maps: list[_Map] = []
+    maps: list[FeatureMap] = []
     for bank, name in zip(family.banks, bank_names(family.banks), strict=True):
         found = next((each for each in maps if each.is_of(bank)), None)
         if found is None:
             tables = [_write_table(graph, bank, name, tap) for tap in range(bank.width)]
-            maps.append(found := _Map(bank, tables, write_feature_map(graph, bank, tables, name)))
+            maps.append(found := FeatureMap(bank, tables, write_feature_map(graph, bank, tables, name)))
         if bank.pooling == "mean":
-            pooled.append(_write_mean(graph, family, bank, found, name))
+            pooled.append(write_mean(graph, family, bank, found, name))
         else:
             pooled.append(_write_maximum(graph, bank, found.name, name))
     write_head(graph, pooled, family.head)
@@ -74,11 +74,12 @@ def read_bank(graph: Graph, pooled: Pooled) -> Bank:
     if graph.operator(value) == "Max" and not activations and len(graph.inputs(value, "Max")) == 2:
         return _read_larger_maximum(graph, *graph.inputs(value, "Max"))
     if graph.operator(value) == "Mul" and not activations:
-        return _read_mean(graph, value)
+        feature_map, activations = before_mean(graph, value)
+        return replace(_read_filters(graph, feature_map, activations), pooling="mean")
     return _read_filters(graph, graph.before(value, *_MAXIMA), activations)
 
 
-class _Map(NamedTuple):
+class FeatureMap(NamedTuple):
     """The feature map of a bank in the graph, float32 [1, batch, positions, filters], and its tables."""
 
     bank: Bank
@@ -126,7 +127,7 @@ def _write_maxima(graph: Graph, feature_map: str, name: str) -> str:
     return graph.node("ReduceMax", [maxima], f"{name}_pooled", axes=[0, 2], keepdims=0)
 
 
-def _write_mean(graph: Graph, family: Family, bank: Bank, feature_map: _Map, name: str) -> str:
+def write_mean(graph: Graph, family: Family, bank: Bank, feature_map: FeatureMap, name: str) -> str:
     """The average activation of each filter over a fully padded text: [batch, filters].
 
     Every pad id that a short text lacks would be one more position at which the filter reads only padding.
@@ -142,7 +143,7 @@ def _write_mean(graph: Graph, family: Family, bank: Bank, feature_map: _Map, nam
     time = graph.node("Shape", ["tokens"], f"{name}_time", start=1)
     max_tokens = graph.constant("max_tokens", np.array([family.max_tokens], np.int64))
     missing = graph.node("Sub", [max_tokens, time], f"{name}_missing_ids")
-    missing = graph.node("Cast", [missing], f"{name}_missing", to=_FLOAT)
+    missing = graph.node("Cast", [missing], f"{name}_missing", to=FLOAT)
     padding = graph.node("Mul", [missing, padding], f"{name}_missing_padding")
 
     total = graph.node("Add", [total, padding], f"{name}_padded_total")
@@ -151,10 +152,12 @@ def _write_mean(graph: Graph, family: Family, bank: Bank, feature_map: _Map, nam
     return graph.node("Mul", [total, share], f"{name}_average")
 
 
-def _read_mean(graph: Graph, value: str) -> Bank:
-    """Return a bank with average pooling: a sum over all positions, plus the missing padding, and a division."""
-    activated = graph.before(value, "Mul", "Add", "ReduceSum")
-    return replace(_read_filters(graph, *graph.before_activations(activated)), pooling="mean")
+def before_mean(graph: Graph, value: str) -> tuple[str, tuple[str, ...]]:
+    """Return the feature map of a bank with average pooling, and its activations. Raises `UnknownGraph`.
+
+    The average is a sum over all positions, plus the missing padding, and a division.
+    """
+    return graph.before_activations(graph.before(value, "Mul", "Add", "ReduceSum"))
 
 
 def _read_filters(graph: Graph, feature_map: str, activations: tuple[str, ...]) -> Bank:

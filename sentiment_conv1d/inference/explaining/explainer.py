@@ -23,13 +23,15 @@ FILTERS = 10
 
 @dataclass(slots=True)
 class Filter:
-    """A filter and the words where it has its highest value."""
+    """A filter and the words where it has its highest value, if it does not average over the text."""
 
     width: int
     index: Annotated[int, Field(description="Its index among the filters of its width.")]
     activation: Annotated[float, Field(description="Its value after pooling.")]
     weight: Annotated[float, Field(description="The factor by which the value moves the logit.")]
-    start: Annotated[int, Field(description="Offsets of the words under it; 0 to 0 if there are none.")]
+    start: Annotated[
+        int, Field(description="Offsets of the words under it; 0 to 0 if there are none, or if it averages over all.")
+    ]
     end: int
 
 
@@ -181,6 +183,7 @@ class Explainer:
         for number in strongest(taken, attribution, count).tolist():
             bank, index = self.network.locate(number)
             activation, weight = float(taken.features[number]), float(attribution.weights[number])
-            start, end = reading.span(int(positions[number]), bank.span)
+            # An average has no window: all words add to it.
+            start, end = (0, 0) if bank.pooling == "mean" else reading.span(int(positions[number]), bank.span)
             filters.append(Filter(bank.width, index, activation, weight, start, end))
         return filters

@@ -132,7 +132,7 @@ def _style(share: float, *, known: bool) -> str:
 
 
 def _quoted(text: str, start: int, end: int) -> str:
-    return f'"{" ".join(_printable(text[start:end]).split())}"' if end else "(before the words)"
+    return f'"{" ".join(_printable(text[start:end]).split())}"' if end else "(no window of words)"
 
 
 def _printable(text: str) -> str:

@@ -250,14 +250,6 @@ def test_a_masked_average() -> None:
     assert recognize(keras.Model(tokens, answer()(masked)))[1] == "layer mean reads a mask"
 
 
-def test_an_average_has_no_8_bit_form() -> None:
-    """Average pooling has no 8-bit form."""
-    family, _ = recognize(model_of([convolution(), layers.GlobalAveragePooling1D(), answer()]))
-    assert family is not None
-    with pytest.raises(ExportError, match="has no 8-bit form: it has average pooling"):
-        quantized_graph(family)
-
-
 def test_several_widths_are_normalized_together() -> None:
     """A normalization after the concatenation is split among the banks."""
     tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")

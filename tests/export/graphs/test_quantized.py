@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sentiment_conv1d.artifact.explaining.attribution import attribute
 from sentiment_conv1d.artifact.explaining.forward import forward
 from sentiment_conv1d.artifact.input_shape import InputShape
-from sentiment_conv1d.artifact.layers import Bank, Dense, Family, Weights
+from sentiment_conv1d.artifact.layers import Bank, Dense, Family, Pooling, Weights
 from sentiment_conv1d.export.checks.parity import session
 from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.graphs.quantized import LARGEST_SUM, quantize, quantized_graph
@@ -40,6 +40,7 @@ class Filters(NamedTuple):
     activations: tuple[str, ...]
     dilation: int = 1
     padding: str = "valid"
+    pooling: Pooling = "max"
 
     @property
     def span(self) -> int:
@@ -80,6 +81,7 @@ class Member(NamedTuple):
                     bank.activations,
                     bank.dilation,
                     bank.pads,
+                    bank.pooling,
                 )
                 for bank in self.banks
             ),
@@ -119,6 +121,7 @@ def members(
             st.sampled_from(activations),
             st.integers(1, 2),
             st.sampled_from(["valid", "same", "causal"]),
+            st.just("max"),
         ).filter(lambda bank: bank.span <= sequence_length + sum(bank.pads))
         banks = st.lists(bank, min_size=1, max_size=3)
         return st.builds(
@@ -216,6 +219,40 @@ def test_shares_add_up_to_its_own_logit(member: Member, outputs: int, seed: int)
         logits = taken.logits.astype(np.float64)
         given = 1 / (1 + np.exp(-logits)) if outputs == 1 else np.exp(logits - logits.max())
         assert given / (1 if outputs == 1 else given.sum()) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("activations", [(), ("Relu",)])
+@pytest.mark.parametrize("width", [1, 2])
+def test_averages(activations: tuple[str, ...], width: int) -> None:
+    """An average differs from that of the float32 graph by rounding at most, and its shares are exact."""
+    filters = [Filters(2, 5, 1.0, 1.0, ("Relu",)), Filters(width, 4, 1.0, 1.0, activations, pooling="mean")]
+    member = Member(9, 5, 1.0, filters, 3)
+    family = member.family()
+    tokens = pad(texts(9, 20), 9)
+    graph = quantized_graph(family).SerializeToString()
+    features, truth = session(graph)(tokens), session(folded_graph(family).SerializeToString())(tokens)
+    assert (np.abs(features - truth) <= 1.1 * rounding_error(family) + 1e-5).all()
+    assert np.abs(features - truth).max() > 1e-4
+
+    head = random_head(np.random.default_rng(0), 9, 1)
+    graph = quantized_graph(member.family(head)).SerializeToString()
+    network = read_network(graph)
+    assert network is not None
+    assert network.averages
+    for row, expected in zip(tokens, session(graph)(tokens), strict=True):
+        taken = forward(network, row)
+        attribution = attribute(network, taken, 0)
+        assert attribution.bias + attribution.shares.sum() == pytest.approx(attribution.logit, abs=1e-5)
+        assert 1 / (1 + np.exp(-taken.logits)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_padding_of_an_average() -> None:
+    """Pad ids whose embedding is zero add exactly nothing to an average, also in 8 bits."""
+    family = Member(50, 5, 1.0, [Filters(1, 4, 1.0, 0.0, (), pooling="mean")], 3).family()
+    family.embedding[0] = 0
+    features = session(quantized_graph(family).SerializeToString())
+    assert not features(np.zeros((1, 50), np.int32)).any()
+    assert not features(np.zeros((1, 2), np.int32)).any()
 
 
 # Few and small numbers may round to the same integers in two banks, which is no fault.

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sentiment_conv1d
+from sentiment_conv1d.export.__main__ import main as export_main
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.evaluation import trained
@@ -17,7 +19,7 @@ from tests.model.training.runs import fill_disk, weights
 from tests.tiny import write_reviews
 
 FLAGS = (
-    *("--convolutions", "1:6,2:6"),
+    *("--convolutions", "1:6,2:6,1:4:mean"),
     *("--members", "2"),
     *("--vocabulary-size", "40"),
     *("--max-tokens", "14"),
@@ -47,13 +49,27 @@ def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run(run_path: Path) -> None:
     """The default training writes a run that is folded when it is exported, and leaves no checkpoint."""
     run = read_run(run_path)
-    assert (run.configuration.recipe, run.configuration.embedding_width) == ("ensemble", 6 + 2 * 6)
+    assert (run.configuration.recipe, run.configuration.embedding_width) == ("ensemble", 6 + 2 * 6 + 4)
     assert run.metrics is not None
     assert run.metrics.values["accuracy"] > 0.7
     family, reason = recognize(trained.load(run))
     assert family is not None, reason
-    assert [bank.width for bank in family.banks] == [1, 2]
+    assert [(bank.width, bank.pooling) for bank in family.banks] == [(1, "max"), (2, "max"), (1, "mean")]
     assert [entry.name for entry in run_path.parent.iterdir()] == [run_path.name]
+
+
+@pytest.mark.parametrize("flags", [(), ("--quantize",)], ids=["float32", "8-bit"])
+def test_averages_are_explained(flags: tuple[str, ...], run_path: Path, tmp_path: Path) -> None:
+    """The shares of an exported run add up to the logit, and a filter with average pooling has no window."""
+    assert export_main([str(run_path), "--name", "tiny", "--repository", str(tmp_path), *flags]) == 0
+    model = sentiment_conv1d.load(tmp_path / "tiny" / "1")
+    explanation = model.explain("the film was good and the cast was good", filters=16)
+    total = explanation["bias"] + explanation["padding"] + sum(word["share"] for word in explanation["words"])
+    assert total == pytest.approx(explanation["logit"], abs=1e-4)
+    windows = {
+        (each["start"], each["end"]) for each in explanation["filters"] if each["width"] == 1 and each["index"] > 5
+    }
+    assert windows == {(0, 0)}
 
 
 def test_history(run_path: Path) -> None:

@@ -13,8 +13,12 @@ from sentiment_conv1d.model.training.network import of_tables, table_width
 from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
 
 VOCABULARY, LENGTH, MEMBERS = 12, 9, 2
-BANKS = (Convolution(width=1, filters=4), Convolution(width=3, filters=6))
-FILTERS = 10
+BANKS = (
+    Convolution(width=1, filters=4),
+    Convolution(width=3, filters=6),
+    Convolution(width=1, filters=2, pooling="mean"),
+)
+FILTERS = 12
 
 #: The initial sums of squared gradients of several members.
 SQUARES = 0.02
@@ -34,6 +38,7 @@ def ensemble(outputs: int = 3) -> TableNetwork:
     made = TableNetwork(VOCABULARY, LENGTH, BANKS, generator, outputs=outputs, members=MEMBERS, initial_squares=SQUARES)
     for array in made.weights_by_name().values():
         array += generator.standard_normal(array.shape, np.float32)
+    made.tables[2][:, 0] = 0  # the padding
     return made
 
 
@@ -41,9 +46,11 @@ def text(seed: int = 0) -> Ids:
     return np.random.default_rng(seed).integers(0, VOCABULARY, LENGTH, dtype=np.int32)
 
 
-def learn(model: TableNetwork, ids: Ids, target: Floats, weight: float = 1, dropout: float = 0) -> Floats:
+def learn(
+    model: TableNetwork, ids: Ids, target: Floats, weight: float = 1, dropout: float = 0, left: float = 1
+) -> Floats:
     chance = np.random.default_rng(1)
-    return model.learn(ids, target, learning_rate=0.01, dropout=dropout, generator=chance, weight=weight)
+    return model.learn(ids, target, learning_rate=0.01, dropout=dropout, generator=chance, weight=weight, left=left)
 
 
 def logits(model: TableNetwork, ids: Ids, member: int) -> Floats:
@@ -57,7 +64,11 @@ def logits(model: TableNetwork, ids: Ids, member: int) -> Floats:
                     sum(table[tap, ids[start + tap], number] for tap in range(bank.width))
                     for start in range(len(ids) - bank.width + 1)
                 ]
-                found += max(max(windows), 0) * model.weights[row + number]
+                if bank.pooling == "max":
+                    value = max(max(windows), 0)
+                else:  # the padding adds nothing
+                    value = sum(table[0, id, number] for id in ids if id) / LENGTH**0.5
+                found += value * model.weights[row + number]
         row += bank.filters
     return found
 
@@ -131,10 +142,12 @@ def test_gradient(model: TableNetwork, target: Floats, squares: float) -> None:
 
 
 def test_changed_entries() -> None:
-    """A step changes only the table entries of one window per filter."""
+    """A step changes only the table entries of one window per filter, and those of all words of an average."""
     model, moved = student(), student()
     learn(moved, text(), 1 - POSITIVE)
-    for before, after in zip(model.tables, moved.tables, strict=True):
+    changed = (model.tables[2] != moved.tables[2])[0].any(axis=1)
+    assert np.flatnonzero(changed).tolist() == sorted(set(text().tolist()) - {0})
+    for before, after in list(zip(model.tables, moved.tables, strict=True))[:2]:
         changed = (before != after).sum(axis=1)
         assert changed.shape == (len(before), before.shape[2])
         assert changed.max() == 1
@@ -166,6 +179,16 @@ def test_dropout() -> None:
     filters = np.concatenate([(old != new).any(axis=(0, 1)) for old, new in zip(tables, model.tables, strict=True)])
     assert 0 < filters.sum() < 0.7 * FILTERS
     assert filters.tolist() == (model.weights != weights).any(axis=1).tolist()
+
+
+def test_words_that_are_left_out() -> None:
+    """Half of the words of a text have the average of the whole text, which repeats them."""
+    half = text()[: LENGTH // 2]
+    whole = np.tile(half, 2)
+    model = ensemble()
+    model.weights[:10] = 0  # the maxima
+    [expected] = model.predict([whole])
+    assert learn(model, half, FIRST, left=0.5) == pytest.approx(expected, abs=1e-6)
 
 
 def test_state() -> None:
