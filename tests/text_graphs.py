@@ -62,6 +62,10 @@ VOCABULARIES: dict[str, Callable[[], Tokenizer]] = {
     "tokenizer.json of Hugging Face": lambda: _vectorization(lowercase="unicode", removed="", keeps_first=False),
     "a list of words": lambda: _vectorization(lowercase="none", removed="", separators="", pads_behind=False),
     "words of any script": lambda: UnicodeTokenizer(_LETTERS, MAX_TOKENS, cuts=False),
+    "characters": lambda: WordLevelTokenizer(
+        {each: number for number, each in enumerate(" .,!'\neaoinstrhld\u00e9", start=2)},
+        replace(_VECTORIZATION, removed="-", separators="", splits_characters=True),
+    ),
     "character n-grams": lambda: UnicodeTokenizer(
         sorted({word[:size] for word in _LETTERS for size in (1, 2, 3)}), MAX_TOKENS, cuts=True
     ),

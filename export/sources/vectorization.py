@@ -11,12 +11,15 @@ from sentiment_conv1d.export.errors import ExportError
 #: White space at which TensorFlow splits texts, besides the space.
 ASCII_SPACES = "\t\n\v\f\r"
 
+#: The value of `split` of a layer that reads single characters.
+CHARACTERS = "character"
+
 #: The ids of padding and of unknown words.
 RESERVED = 2
 
 
 def check_supported(layer: Any) -> None:
-    """Raise `ExportError`, which names the layer, unless it returns the ids of words that white space separates."""
+    """Raise `ExportError`, which names the layer, unless it returns the ids of words or of single characters."""
     configuration = layer.get_config()
     mode = configuration["output_mode"]
     if mode != "int":
@@ -25,13 +28,13 @@ def check_supported(layer: Any) -> None:
             "the service only ids in the order of the words",
             "train a model with output_mode='int' and an embedding",
         )
-    for name, known in (("split", "whitespace"), ("ngrams", None)):
+    for name, known in (("split", ("whitespace", CHARACTERS)), ("ngrams", (None,))):
         value = configuration[name]
-        if value != known:
+        if value not in known:
             shown = f"the function {value.__name__}" if callable(value) else repr(value)
             raise ExportError(
                 f"layer {layer.name} has {name}={shown}, which the service does not support",
-                "train the model with split='whitespace', ngrams=None and output_mode='int'",
+                "train the model with split='whitespace' or 'character', ngrams=None and output_mode='int'",
             )
     if codecs.lookup(configuration["encoding"]) != codecs.lookup("utf-8"):
         raise ExportError(

@@ -32,6 +32,7 @@ from sentiment_conv1d.export.sources.load_errors import PICKLES
 from sentiment_conv1d.export.sources.saved_model.preprocessing import Preprocessing
 from sentiment_conv1d.export.sources.vectorization import (
     ASCII_SPACES,
+    CHARACTERS,
     RESERVED,
     check_supported,
     known_words,
@@ -165,10 +166,13 @@ def vectorization_tokenizer(layer: Any, asked: Asked) -> VocabularyTokenizer:
                 "for strings that become a space, --replaced '<br />', or write the model with `model.export(folder)`, "
                 "whose graph contains the function",
             )
+    splits_characters = layer.get_config()["split"] == CHARACTERS
     rule = replace(
         _vectorization_rule(asked),
         lowercase="ascii" if "lower" in standardize else "none",
         removed=string.punctuation if "punctuation" in standardize else "",
+        separators="" if splits_characters else ASCII_SPACES,
+        splits_characters=splits_characters,
     )
     return _settled(_numbered(known_words(layer), RESERVED), rule, asked)
 
@@ -285,23 +289,23 @@ def _legacy(path: Path, configuration: Mapping[str, Any], asked: Asked) -> Token
     word_index = configuration["word_index"]
     ids: dict[str, int] = json.loads(word_index) if isinstance(word_index, str) else dict(word_index)
     split, filters, lower = configuration["split"], "".join(configuration["filters"] or ""), configuration["lower"]
-    unknown = configuration["oov_token"]
+    unknown, splits_characters = configuration["oov_token"], configuration["char_level"]
     limit = asked.statements.num_words or configuration["num_words"] or None
-    if configuration["char_level"] or split != " ":
+    if split != " " and not splits_characters:
         raise ExportError(
-            f"{path}: the Tokenizer splits at {'every character' if configuration['char_level'] else repr(split)}",
-            "train the model with a Tokenizer that has split=' ' and char_level=False",
+            f"{path}: the Tokenizer splits at {split!r}", "train the model with a Tokenizer that has split=' '"
         )
     rule = Rule(
         max_tokens=asked.max_tokens,
         lowercase="unicode" if lower else "none",
         removed="",
-        separators=filters.replace(" ", ""),
+        separators="" if splits_characters else filters.replace(" ", ""),
         padding_id=0,
         start_id=None,
         unknown_id=None if unknown is None else ids.pop(unknown),
         keeps_first=False,
         pads_behind=False,
+        splits_characters=splits_characters,
     )
     return _settled(_below(ids, limit), rule, asked)
 
@@ -461,8 +465,9 @@ def _assumed(path: Path, ids: Mapping[str, int], rule: Rule, asked: Asked) -> Vo
     characters = sum(len(word) == 1 for word in ids)
     if len(ids) > 1 and characters >= _CHARACTERS * len(ids):
         raise ExportError(
-            f"{path}: {characters} of {len(ids)} words are single characters, and the service splits texts into words",
-            "train the model on words; a vocabulary of characters is not supported",
+            f"{path}: {characters} of {len(ids)} words are single characters, and this file does not say how a text is "
+            "split into characters",
+            "pass the TextVectorization layer of the model in a file of its own, or `Tokenizer.to_json()`",
         )
     unreachable = WordLevelTokenizer(ids, replace(rule, **asked.statements.changes)).unreachable
     if len(unreachable) > _UNREACHABLE * len(ids):

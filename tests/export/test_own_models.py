@@ -345,11 +345,8 @@ def test_models_that_cannot_be_imported(
 
 
 def test_unsupported_text_vectorization(words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A TextVectorization layer with word pairs or characters, or with a second vocabulary, is refused."""
-    for changes, message in (
-        ({"ngrams": 2}, "ngrams=2"),
-        ({"split": "character"}, "split='character'"),
-    ):
+    """A TextVectorization layer with word pairs, or with a second vocabulary, is refused."""
+    for changes, message in (({"ngrams": 2}, "ngrams=2"),):
         layer = keras.layers.TextVectorization(output_sequence_length=SEQUENCE_LENGTH, name="words", **changes)
         layer.adapt(["a b c"])
         model = keras.Sequential([keras.Input((1,), dtype="string"), layer, *network().layers[1:]])
@@ -372,7 +369,7 @@ def test_invalid_vocabularies(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """An invalid vocabulary is refused, and the message names the file and the error."""
     network().save(tmp_path / "model.keras")
     legacy = {"class_name": "Tokenizer", "config": {"word_index": {}, "split": " ", "filters": "", "lower": True}}
-    whole = legacy["config"] | {"oov_token": None, "num_words": None, "char_level": True}  # type: ignore[operator]
+    whole = legacy["config"] | {"oov_token": None, "num_words": None, "char_level": False}  # type: ignore[operator]
     hugging_face = {
         "version": "1.0",
         "model": {"type": "WordLevel", "vocab": {}},
@@ -386,7 +383,7 @@ def test_invalid_vocabularies(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (json.dumps({"good": 1, "bad": 2}), "does not say whether its numbers are ids or ranks"),
         (json.dumps(["a", "b"]), "does not contain their ids"),
         (json.dumps(legacy), "is missing or has another type"),
-        (json.dumps(legacy | {"config": whole}), "every character"),
+        (json.dumps(legacy | {"config": whole | {"split": "-"}}), "splits at '-'"),
         (json.dumps(hugging_face), "the pre_tokenizer UnicodeScripts is not supported"),
         ("good\nbad\n", "does not contain their ids"),
         (

@@ -89,6 +89,8 @@ class Tokenizer(ABC):
 class VocabularyTokenizer(Tokenizer):
     """Splits texts at spaces after changing characters, and looks the words or parts of words up in a vocabulary.
 
+    A tokenizer that `splits_characters` looks every single character up instead, spaces too.
+
     Without an `unknown_id`, unknown words are dropped.
     """
 
@@ -96,6 +98,7 @@ class VocabularyTokenizer(Tokenizer):
     cuts_characters: bool = False  # tokens are parts of words, for scripts without spaces between words
     replaced: tuple[str, ...] = ()  # strings that become a space before any other character does
     isolates_marks: bool = False  # marks, such as punctuation, are words of their own
+    splits_characters: bool = False  # every character is a token, also a space
 
     @property
     @abstractmethod

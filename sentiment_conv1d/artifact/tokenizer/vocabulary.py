@@ -1,6 +1,6 @@
 """Look up the ids of words, in the native library or, without it, in a dictionary.
 
-A dictionary needs an object for every word, so it takes three to six times as long.
+A dictionary needs an object for every word, so it takes three to six times as long. Single characters have an array.
 """
 
 from __future__ import annotations
@@ -130,6 +130,27 @@ class _Slot:
         self.ids = np.empty(size // 2 + 3 * _TEXTS, np.int32)
         self.ends = np.empty((_TEXTS, 2), np.int32)
         self.addresses = self.ids.ctypes.data, self.ends.ctypes.data  # which takes as long as looking up ten words
+
+
+class CharacterTable(Vocabulary):
+    """Single characters and their ids. Every character of a text is a word, and so is a space."""
+
+    def __init__(self, ids: Mapping[str, int], spelling: Spelling, stand_ins: bytes) -> None:
+        self._spelling, self._stand_ins = spelling, stand_ins
+        self._unknown = -1 if spelling.unknown is None else spelling.unknown
+        codes = list(map(ord, ids))
+        self._ids = np.full(max(codes, default=0) + 2, self._unknown, np.int32)  # the last one is that of all others
+        self._ids[codes] = list(ids.values())
+
+    def look_up(self, texts: Sequence[bytes]) -> list[Words]:
+        return list(map(self._words, texts))
+
+    def _words(self, text: bytes) -> Words:
+        characters = self._spelling.respell(text).translate(self._stand_ins).decode("utf-8", "surrogatepass")
+        codes = np.frombuffer(characters.encode("utf-32-le", "surrogatepass"), np.uint32)
+        ids = self._ids[np.minimum(codes, len(self._ids) - 1)]
+        unknown = ids == self._unknown
+        return Words(ids[~unknown] if self._unknown < 0 else ids, int(np.count_nonzero(unknown)))
 
 
 @cache

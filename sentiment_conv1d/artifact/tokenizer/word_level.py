@@ -1,11 +1,13 @@
 """Words to ids by a rule that `tokenizer.json` states.
 
 A rule may lower-case a text and replace some strings by spaces. It removes some characters, splits the text at others,
-and looks up the words. A rule with `isolates_marks` also splits between words and marks, such as punctuation. Unknown
-words have an id or are dropped. The file has the format of Hugging Face's `tokenizers`, whose `encode` returns the same
-ids. To drop words, the file uses a BPE model without merges. Its vocabulary contains only whole words, each with the
-space before it, and the library leaves out what it cannot find. Only the names of the reserved ids differ: as words of
-a text, such as `<pad>`, they are unknown to this project, and known to the library.
+and looks up the words. A rule with `isolates_marks` also splits between words and marks, such as punctuation. A rule
+with `splits_characters` looks up every character, spaces too. Unknown words have an id or are dropped.
+
+The file has the format of Hugging Face's `tokenizers`, whose `encode` returns the same ids. To drop words, the file
+uses a BPE model without merges. Its vocabulary contains only whole words, each with the space before it, or single
+characters, and the library leaves out what it cannot find. Only the names of the reserved ids differ: as words of a
+text, such as `<pad>`, they are unknown to this project, and known to the library.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from sentiment_conv1d.artifact.tokenizer.interface import (
     VocabularyTokenizer,
     check_rule,
 )
-from sentiment_conv1d.artifact.tokenizer.vocabulary import Spelling, Vocabulary
+from sentiment_conv1d.artifact.tokenizer.vocabulary import CharacterTable, Spelling, Vocabulary
 
 #: `tokenizers` has no normalizer that lower-cases only ASCII, as TensorFlow does.
 _ASCII_LOWERCASE: list[dict[str, Any]] = [
@@ -49,6 +51,9 @@ _ASCII_LOWERCASE: list[dict[str, Any]] = [
 
 #: The pre-tokenizer of a rule with `isolates_marks`.
 _ISOLATES_MARKS = {"type": "Whitespace"}
+
+#: That of a rule with `splits_characters`.
+_SPLITS_CHARACTERS = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
 
 #: Marks in a row, and they or a word, in a text of `Kinds`.
 _MARKS, _PIECE = re.compile("!+"), re.compile("!+|a+")
@@ -86,6 +91,7 @@ class Rule:
     isolates_marks: bool = False  # several marks in a row are a word; requires an unknown id, and no other kind of rule
     kept: str | None = None  # the only characters beyond ASCII that stay; None: all that are neither of the above
     removes_others: bool = False  # characters beyond ASCII that are not `kept` are removed, else they separate words
+    splits_characters: bool = False  # every character is a word, and separators become spaces, which are words too
 
     def becomes(self, character: str) -> str:
         """Return what a `lowered` character becomes: itself, a space, or nothing."""
@@ -99,8 +105,8 @@ class Rule:
 
     def words(self, text: str) -> list[str]:
         """Split a text into the words that are looked up."""
-        words = self.spaced(text).split()
-        return [word.translate(FROM_STAND_INS).decode("utf-8", "surrogatepass") for word in words]
+        spaced = self.spaced(text)
+        return list(_read(spaced)) if self.splits_characters else list(map(_read, spaced.split()))
 
     def spaced(self, text: str) -> bytes:
         """Return the words of a text as UTF-8, with spaces between them."""
@@ -212,6 +218,8 @@ class WordLevelTokenizer(VocabularyTokenizer):
             raise TokenizerError("the pre-tokenizer Whitespace allows no start id, and no removed or replaced strings")
         if rule.isolates_marks and rule.unknown_id is None:
             raise TokenizerError("the pre-tokenizer Whitespace needs an id for unknown words")
+        if rule.splits_characters and (rule.replaced or rule.start_id is not None or rule.isolates_marks):
+            raise TokenizerError("a tokenizer of single characters allows no start id, and no replaced strings")
         named = {START} if rule.unknown_id is None else {PADDING, START, UNKNOWN}
         if taken := named & ids.keys():
             raise TokenizerError(f"{min(taken)!r} cannot be a word: it is the name of a reserved id in tokenizer.json")
@@ -220,6 +228,7 @@ class WordLevelTokenizer(VocabularyTokenizer):
         self.padding_id, self.start_id, self.unknown_id = rule.padding_id, rule.start_id, rule.unknown_id
         self.pads_behind, self.keeps_first = rule.pads_behind, rule.keeps_first
         self.replaced, self.isolates_marks = rule.replaced, rule.isolates_marks
+        self.splits_characters = rule.splits_characters
         self.words = tuple(sorted(ids, key=ids.__getitem__))
         self.ids = dict(ids)
         reserved = [number for number in (rule.padding_id, rule.start_id, rule.unknown_id) if number is not None]
@@ -238,11 +247,15 @@ class WordLevelTokenizer(VocabularyTokenizer):
         last = replace(rule, replaced=())
         found, spelled = self.words, _spelled(self.words)
         self._known_ids, self.unreachable = self.ids, tuple[str, ...]()
-        if len(spelled) != len(found) or spelled != last.spaced(" ".join(found)).split():  # faster than one by one
+        # Faster than one by one.
+        if rule.splits_characters or len(spelled) != len(found) or spelled != last.spaced(" ".join(found)).split():
             found = tuple(word for word in found if last.words(word) == [word])
             spelled = _spelled(found)
             self._known_ids = {word: self.ids[word] for word in found}
             self.unreachable = tuple(word for word in self.words if word not in self._known_ids)
+        if rule.splits_characters:
+            self._vocabulary: Vocabulary = CharacterTable(self._known_ids, rule.spelling, FROM_STAND_INS)
+            return
         by_spelling = dict(zip(spelled, map(self.ids.__getitem__, found), strict=True))
         self._vocabulary = Vocabulary.of(by_spelling, rule.spelling)
 
@@ -278,6 +291,10 @@ class WordLevelTokenizer(VocabularyTokenizer):
         places: Sequence[int] = range(len(text))
         if len(lowered) != len(text):  # a character becomes two
             places = [place for place, each in enumerate(text) for _ in self.rule.lowered(each)]
+        if self.splits_characters:
+            become = zip(places, map(self.rule.becomes, lowered), strict=True)
+            has_id = self.ids if self.unknown_id is None else None
+            return [(place, place + 1) for place, each in become if each and (has_id is None or each in has_id)]
         spans = []
         for begin, end in self.rule.pieces(lowered):
             piece = lowered[begin:end]
@@ -309,6 +326,10 @@ class WordLevelTokenizer(VocabularyTokenizer):
         return tokenizer
 
 
+def _read(spelled: bytes) -> str:
+    return spelled.translate(FROM_STAND_INS).decode("utf-8", "surrogatepass")
+
+
 def _spelled(words: Sequence[str]) -> list[bytes]:
     """Return words as the vocabulary spells them."""
     return " ".join(words).encode("utf-8", "surrogatepass").translate(_TO_STAND_INS).split(b" ") if words else []
@@ -317,7 +338,8 @@ def _spelled(words: Sequence[str]) -> list[bytes]:
 def _lenient(document: Any) -> tuple[dict[str, int], Rule]:
     """Return the words and the rule closest to a document. Parts of the document that no rule has are ignored."""
     drops = document["model"]["type"] == "BPE"
-    mark = " " if drops else ""
+    splits_characters = document["pre_tokenizer"] == _SPLITS_CHARACTERS
+    mark = _mark(drops, splits_characters)
     ids = {word: _id(number) for word, number in document["model"]["vocab"].items()}
     steps = (document["normalizer"] or {"normalizers": []})["normalizers"]
     lowercase: Lowercase = "none"
@@ -346,22 +368,35 @@ def _lenient(document: Any) -> tuple[dict[str, int], Rule]:
         isolates_marks=document["pre_tokenizer"] == _ISOLATES_MARKS,
         kept=None if others is None else unescaped(others[1][len(_BEYOND_ASCII) : -1]),
         removes_others=others is not None and not others[0],
+        splits_characters=splits_characters,
     )
     return {word.removeprefix(mark): number for word, number in ids.items()}, rule
 
 
 def rule_document(ids: Mapping[str, int], rule: Rule) -> dict[str, Any]:
     """Return the content of `tokenizer.json` for words with these ids."""
-    drops = rule.unknown_id is None
     return document(
         rule.max_tokens,
         _normalizers(rule),
-        _ISOLATES_MARKS if rule.isolates_marks else on_spaces("MergedWithNext" if drops else "Removed"),
+        _pre_tokenizer(rule),
         _model(ids, rule),
         (PADDING, rule.padding_id) if rule.start_id is None else (START, rule.start_id),
         keeps_first=rule.keeps_first,
         pads_behind=rule.pads_behind,
     )
+
+
+def _pre_tokenizer(rule: Rule) -> dict[str, Any]:
+    if rule.splits_characters:
+        return _SPLITS_CHARACTERS
+    if rule.isolates_marks:
+        return _ISOLATES_MARKS
+    return on_spaces("MergedWithNext" if rule.unknown_id is None else "Removed")
+
+
+def _mark(drops: bool, splits_characters: bool) -> str:
+    """Return what precedes a word in a vocabulary of whole words, of which unknown ones are dropped."""
+    return " " if drops and not splits_characters else ""
 
 
 def _normalizers(rule: Rule) -> list[dict[str, Any]]:
@@ -376,13 +411,13 @@ def _normalizers(rule: Rule) -> list[dict[str, Any]]:
     if rule.kept is not None:
         others = {"Regex": _beyond_ascii_except(rule.kept)}
         steps.append({"type": "Replace", "pattern": others, "content": "" if rule.removes_others else " "})
-    mark = " " if rule.unknown_id is None else ""
+    mark = _mark(rule.unknown_id is None, rule.splits_characters)
     prepended = mark if rule.start_id is None else f"{mark}{START} "
     return [*steps, {"type": "Prepend", "prepend": prepended}] if prepended else steps
 
 
 def _model(ids: Mapping[str, int], rule: Rule) -> dict[str, Any]:
-    mark = " " if rule.unknown_id is None else ""
+    mark = _mark(rule.unknown_id is None, rule.splits_characters)
     reserved = {PADDING: rule.padding_id, mark + START: rule.start_id, UNKNOWN: rule.unknown_id}
     named = {name: number for name, number in reserved.items() if number is not None}
     named |= {mark + word: number for word, number in ids.items()} if mark else ids

@@ -68,6 +68,15 @@ with_marks = st.builds(
 )
 
 
+#: Rules that look up single characters, and known ones.
+of_characters = rules.map(
+    lambda rule: replace(
+        rule, replaced=(), start_id=None, padding_id=9, unknown_id=rule.unknown_id, splits_characters=True
+    )
+)
+CHARACTERS = {"a": 2, " ": 3, "\t": 11, "\0": 4, "i": 5, "\u0307": 6, "\u00e9": 7, "X": 8, "ab": 10}
+
+
 def ids(tokenizer: WordLevelTokenizer, text: str) -> list[int]:
     return list(map(int, tokenizer.encode(text).ids))
 
@@ -173,6 +182,35 @@ def test_dropped_words() -> None:
     assert tokenizer.spans("a zzz 'b ab good") == [(0, 1), (7, 8), (12, 16)]
 
 
+@given(of_characters, texts)
+def test_single_characters(rule: Rule, text: str) -> None:
+    """Every character is looked up, as Hugging Face's library does, and has its place in the text."""
+    tokenizer = WordLevelTokenizer(CHARACTERS, replace(rule, max_tokens=2000))
+    content = tokenizer.to_json()
+    encoding = tokenizer.encode(text)
+    found = encoding.ids[: encoding.tokens].tolist()
+    library = tokenizers.Tokenizer.from_str(content).encode(text)
+    assert found == library.ids[: encoding.tokens]
+    again = read_tokenizer(content)
+    assert isinstance(again, WordLevelTokenizer)
+    assert (again.rule, again.unreachable) == (tokenizer.rule, tokenizer.unreachable)
+    spans = tokenizer.spans(text)
+    assert len(spans) == len(found)
+    for (start, end), number in zip(spans, found, strict=True):
+        assert number in ids(tokenizer, text[start:end])
+    words = rule.words(text)
+    assert tokenizer.count_words(text) == (sum(word not in CHARACTERS for word in words), len(words))
+
+
+def test_places_of_characters() -> None:
+    """A removed character has no place, and a capital that becomes two letters has two."""
+    rule = replace(RULE, lowercase="unicode", splits_characters=True, unknown_id=None)
+    tokenizer = WordLevelTokenizer(CHARACTERS, rule)
+    assert tokenizer.unreachable == ("X", "ab", "\t")
+    assert ids(tokenizer, "\u0130!xA\t") == [5, 6, 2, 3]
+    assert tokenizer.spans("\u0130!xA\t") == [(0, 1), (0, 1), (3, 4), (4, 5)]
+
+
 @given(st.one_of(rules, with_marks), texts)
 def test_hugging_face(rule: Rule, text: str) -> None:
     """Hugging Face's library reads the file and returns the same ids, and reading the file returns the same rule."""
@@ -261,6 +299,8 @@ def test_contradictory_ids(vocabulary: dict[str, int], message: str) -> None:
         ({"replaced": ("",)}, "an empty string"),
         ({"isolates_marks": True}, "Whitespace allows no start id, and no removed or replaced strings"),
         ({"isolates_marks": True, "removed": "", "unknown_id": None}, "Whitespace needs an id for unknown words"),
+        ({"splits_characters": True, "start_id": 0}, "single characters allows no start id, and no replaced strings"),
+        ({"splits_characters": True, "replaced": ("a",)}, "single characters allows no start id"),
         ({"padding_id": 1 << 32}, "id 4294967296 is too high"),
     ],
 )

@@ -260,7 +260,7 @@ def test_vocabularies_that_contradict_the_assumed_tokenizer(tmp_path: Path, caps
 
 
 def test_vocabularies_of_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A vocabulary of characters is refused, because the service splits texts into words."""
+    """A word index of characters is refused, because it does not say how a text is split into them."""
     network(LENGTH, keras.layers.GlobalAveragePooling1D).save(tmp_path / "model.keras")
     index = {character: number for number, character in enumerate("etaoinsh", start=1)}
     (tmp_path / "characters.json").write_text(json.dumps(index))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,6 +97,7 @@ class Entry(NamedTuple):
 
 
 INSIDE = Vectorization
+CHARACTERS = partial(Vectorization, split="character", max_tokens=ROWS)
 KERAS_TOKENIZER = "--index-from 0 --start-id none"
 BEHIND = "--padding-side right --truncation-side right"
 EXAMPLE = "--lowercase ascii --removed punctuation --replaced '<br />'"
@@ -133,7 +135,7 @@ ZOO: dict[str, Callable[[], Entry]] = {
     ),
     "inside, any length, average": lambda: Entry(INSIDE(flags=NO_LENGTH, length=None), "average", DIFFERS, free=True),
     "inside, any length unstated": lambda: Entry(INSIDE(length=None), "average", "takes any number of ids", free=True),
-    "inside, characters": lambda: Entry(INSIDE(split="character"), "conv", "layer words has split='character'"),
+    "inside, characters": lambda: Entry(CHARACTERS()),
     "inside, ngrams": lambda: Entry(INSIDE(ngrams=2), "conv", "layer words has ngrams=2"),
     "inside, own function": lambda: Entry(
         INSIDE(standardize=custom_standardization), "conv", "layer words standardizes texts with the function custom_st"
@@ -172,9 +174,7 @@ ZOO: dict[str, Callable[[], Entry]] = {
     "layer, any length, average": lambda: Entry(
         Vectorization("layer", NO_LENGTH, length=None), "average", DIFFERS, free=True
     ),
-    "layer, characters": lambda: Entry(
-        Vectorization("layer", split="character"), "conv", "layer words has split='character'"
-    ),
+    "layer, characters": lambda: Entry(CHARACTERS("layer", standardize=None), "flatten"),
     "vocabulary": lambda: Entry(Vectorization("txt"), "same", warned=True),
     "vocabulary, json": lambda: Entry(Vectorization("json"), "conv average", warned=True),
     "vocabulary, lower": lambda: Entry(Vectorization("txt", "--removed=", standardize="lower"), "lstm", warned=True),
@@ -199,7 +199,7 @@ ZOO: dict[str, Callable[[], Entry]] = {
         Legacy("--padding-side right", "post"), "flatten", file="saved", warned=True, outputs=3
     ),
     "tokenizer, filters": lambda: Entry(Legacy(filters="!;", lower=False), "bidirectional", warned=True),
-    "tokenizer, characters": lambda: Entry(Legacy(char_level=True), "conv", "splits at every character"),
+    "tokenizer, characters": lambda: Entry(Legacy(char_level=True, num_words=ROWS), "flatten", warned=True),
     "tokenizer, other separator": lambda: Entry(Legacy(split="-"), "conv", "splits at '-'"),
     "hard sigmoid of keras 2": lambda: Entry(
         Legacy(), "hard lstm", "has the activation hard_sigmoid, which Keras 3 computes differently", "keras2.2.4.h5"

@@ -42,9 +42,7 @@ class Characters:
     @classmethod
     def of(cls, tokenizer: VocabularyTokenizer) -> Characters:
         """Return what a tokenizer does. Raises `TextGraphError`."""
-        changes = {" ": " "} | tokenizer.changes()
-        if len(changes) > _MOST_CHANGES:
-            raise TextGraphError(f"text.onnx cannot list the {len(changes)} characters that do not stay as they are")
+        changes = {" ": " "} | listed_changes(tokenizer)
         split = next((each for each, become in changes.items() if " " in become and become != " "), None)
         if split is not None:
             raise TextGraphError(f"text.onnx cannot turn the character {split!r} into {changes[split]!r}")
@@ -77,6 +75,14 @@ class Characters:
         for each, become in self.respelled.items():
             inverse.setdefault(become, []).append(each)
         return inverse
+
+
+def listed_changes(tokenizer: VocabularyTokenizer) -> dict[str, str]:
+    """Return what characters become that do not stay as they are. Raises `TextGraphError` if there are too many."""
+    changes = tokenizer.changes()
+    if len(changes) > _MOST_CHANGES:
+        raise TextGraphError(f"text.onnx cannot list the {len(changes)} characters that do not stay as they are")
+    return changes
 
 
 def is_writable(word: str) -> bool:

@@ -13,15 +13,13 @@ import numpy as np
 from sentiment_conv1d.artifact.graphs import onnx_subset_pb2 as onnx
 from sentiment_conv1d.artifact.graphs.text.characters import Characters
 from sentiment_conv1d.artifact.graphs.text.parts import ONE, Parts, write_parts
+from sentiment_conv1d.artifact.graphs.text.single import CHARACTER
 from sentiment_conv1d.artifact.graphs.text.writer import BOOL, INT64, NO_ID, PREFIX, Writer, declared
-
-#: Matches any character.
-_CHARACTER = "(?s:.)"
 
 
 def write_n_grams(writer: Writer, text: str, characters: Characters, known: Mapping[str, int], unknown_id: int) -> str:
     """Return the name of the ids int64 [batch, parts] of texts string [batch], where their n-grams start."""
-    parts = write_parts(writer, text, characters, _CHARACTER)
+    parts = write_parts(writer, text, characters, CHARACTER)
     ids, lengths = _write_longest(writer, parts, known, unknown_id)
     behind = writer.node("Add", [parts.places, lengths], "behind")
     behind = writer.node("Min", [behind, parts.last], "next")

@@ -1,4 +1,4 @@
-"""Looks up the pieces of texts that have ids: words, or n-grams of their characters.
+"""Looks up the pieces of texts that have ids: words, n-grams of their characters, or single characters.
 
 `Tokenizer` finds words by a regular expression of RE2, after `StringNormalizer` lower-cased ASCII. A text with capitals
 beyond ASCII, or with other characters that become different ones, takes another branch, in which words are joined from
@@ -14,10 +14,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from sentiment_conv1d.artifact.graphs import onnx_subset_pb2 as onnx
-from sentiment_conv1d.artifact.graphs.text.characters import Characters, TextGraphError, character_class, is_writable
+from sentiment_conv1d.artifact.graphs.text.characters import (
+    Characters,
+    TextGraphError,
+    character_class,
+    is_writable,
+    listed_changes,
+)
 from sentiment_conv1d.artifact.graphs.text.joining import write_joined_words
 from sentiment_conv1d.artifact.graphs.text.n_grams import write_n_grams
 from sentiment_conv1d.artifact.graphs.text.removal import long_word, whole_word, write_ids_without
+from sentiment_conv1d.artifact.graphs.text.single import write_characters
 from sentiment_conv1d.artifact.graphs.text.writer import FILLING, NO_ID, PREFIX, STRING, Writer
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 
@@ -29,9 +36,11 @@ def write_pieces(writer: Writer, text: str, tokenizer: VocabularyTokenizer) -> s
     """
     if tokenizer.isolates_marks:
         raise TextGraphError("text.onnx cannot split a text between words and punctuation, as Whitespace does")
-    characters = Characters.of(tokenizer)
     known = {word: number for word, number in tokenizer.known_ids.items() if is_writable(word)}
     unknown_id = NO_ID if tokenizer.unknown_id is None else tokenizer.unknown_id
+    if tokenizer.splits_characters:
+        return write_characters(writer, text, listed_changes(tokenizer), known, unknown_id)
+    characters = Characters.of(tokenizer)
     if tokenizer.cuts_characters:
         return write_n_grams(writer, text, characters, known, unknown_id)
     words = _write_words(writer, text, characters, tokenizer.replaced, max(map(len, known), default=0))

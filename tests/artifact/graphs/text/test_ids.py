@@ -30,7 +30,7 @@ from sentiment_conv1d.artifact.tokenizer import (
     WordTokenizer,
 )
 from tests.artifact.tokenizer.test_unicode_text import N_GRAMS, WORDS
-from tests.artifact.tokenizer.test_word_level import IDS, RULE, rules
+from tests.artifact.tokenizer.test_word_level import CHARACTERS, IDS, RULE, of_characters, rules
 
 #: Known words with letters that several characters become: the Kelvin sign, the dotted I, a sigma.
 LETTERS = ("a", "kick", "caf\u00e9", "don't", "\u03c3\u03c3", "i\u0307x", "\x96", "z\0z", "фильм")
@@ -124,6 +124,19 @@ def test_rules(rule: Rule, leading_padding: int | None, locale: str, several: li
     """Every rule of a word-level tokenizer is expressed: case, removal, replacement, both sides of both operations."""
     tokenizer = WordLevelTokenizer(IDS, rule)
     session = reader(tokenizer, leading_padding, locale)
+    for batch in several:
+        check(tokenizer, session, batch, leading_padding)
+
+
+@given(
+    of_characters.map(lambda rule: replace(rule, kept=None, removes_others=False)),
+    st.sampled_from([None, 3]),
+    st.lists(batches, min_size=4, max_size=4),
+)
+def test_single_characters(rule: Rule, leading_padding: int | None, several: list[list[str]]) -> None:
+    """Every rule of single characters is expressed, also of capitals that become two letters."""
+    tokenizer = WordLevelTokenizer(CHARACTERS, rule)
+    session = reader(tokenizer, leading_padding)
     for batch in several:
         check(tokenizer, session, batch, leading_padding)
 
